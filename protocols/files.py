@@ -1,0 +1,111 @@
+"""Files that another machine may read: atomic writes, checksums, names that stay inside their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError
+
+ID_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+def is_id(text: str) -> bool:
+    """True where `text` survives spreadsheets and rig software: ``^[a-z][a-z0-9_]*$`` and not a reserved word."""
+    return bool(ID_PATTERN.match(text)) and text not in {"nan", "inf", "infinity", "none", "null", "true", "false"}
+
+
+def make_id(text: str, prefix: str) -> str:
+    """A valid id made of a foreign name: lower case, other characters to ``_``, `prefix` put before a leading digit."""
+    cleaned = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")
+    return cleaned if is_id(cleaned) else f"{prefix}_{cleaned}" if cleaned else prefix
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a temporary file beside `path`, flush it to disk, then rename it over `path` in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 with ``\\n`` line ends, atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")) and None)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON (no NaN or infinity: use None), atomically."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=False, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a broken one raises `DataError` that names the place."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            str(path),
+            found=f"text that is not JSON at line {error.lineno}, column {error.colno}",
+            expected="a JSON file written by stimsynth",
+            cause="the file was edited by hand or copied only in part",
+            fix="restore it from a backup, or delete it and repeat the stage that writes it",
+            code="F01",
+        ) from error
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Hex SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder` / `name`, refused where `name` would leave `folder` (absolute, ``..``, drive letters, links)."""
+    candidate = folder / name
+    if name.startswith(("/", "\\")) or ":" in name or not candidate.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            str(folder),
+            found=f"the file name {name!r}",
+            expected="a relative name inside the folder",
+            cause="a manifest or table that was not written by stimsynth",
+            fix="do not use this folder; export the round again",
+            code="F02",
+        )
+    return candidate
+
+
+def write_checksums(folder: Path, files: Iterable[Path], name: str = "checksums.sha256") -> None:
+    """Write ``<sha256>  <relative posix path>`` lines (the format of sha256sum) for `files` into `folder`/`name`."""
+    lines = [f"{sha256_file(f)}  {f.relative_to(folder).as_posix()}\n" for f in sorted(files)]
+    write_text(folder / name, "".join(lines))
+
+
+def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
+    """Problems found against `folder`/`name`: one sentence a missing or altered file; empty where all agree."""
+    problems = []
+    for line in (folder / name).read_text(encoding="utf-8").splitlines():
+        digest, _, relative = line.partition("  ")
+        path = inside(folder, relative)
+        if not path.is_file():
+            problems.append(f"{relative} is missing")
+        elif sha256_file(path) != digest:
+            problems.append(f"{relative} is not the file that was exported (SHA-256 differs)")
+    return problems

@@ -1,0 +1,240 @@
+"""The sealed key: what each opaque image of a round is, what was predicted for it, and the sites' natural statistics."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+from .files import is_id, write_text
+
+ROLES = ("controller", "reference", "natural", "blank")
+COLUMNS = (
+    "image_id",
+    "source_id",
+    "role",
+    "objective",
+    "target",
+    "generator",
+    "seed",
+    "confirmatory",
+    "reference_for",
+    "score",
+    "validator_score",
+    "sha256",
+)
+SITE_COLUMNS = ("site_id", "natural_mean", "natural_sd", "reliability", "is_target")
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """One image of a round.
+
+    `role` is one of `ROLES`: controller (synthesised), reference (one of the K best natural images of a site, re-shown), natural
+    (random natural image), blank. `objective` ("stretch" | "one_hot") and `target` (a site id) belong to controllers.
+    `reference_for` lists the (objective, site) pairs whose natural reference this image may become. `confirmatory` marks the one
+    controller a site and objective that was chosen before unblinding. `predicted`, `predicted_sd`, `validator_predicted` map site
+    ids to responses in the encoder's unit (NaN where there is none); they belong to the PNG read back from disk.
+    """
+
+    image_id: str
+    source_id: str
+    role: str
+    objective: str = ""
+    target: str = ""
+    generator: str = ""
+    seed: int | None = None
+    confirmatory: bool = False
+    reference_for: tuple[tuple[str, str], ...] = ()
+    score: float = math.nan
+    validator_score: float = math.nan
+    sha256: str = ""
+    predicted: dict[str, float] = field(default_factory=dict)
+    predicted_sd: dict[str, float] = field(default_factory=dict)
+    validator_predicted: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SiteRow:
+    """A site of the frozen site set: natural mean and SD (over images, of repeat means) in the encoder's unit."""
+
+    site_id: str
+    natural_mean: float
+    natural_sd: float
+    reliability: float = math.nan
+    is_target: bool = False
+
+
+@dataclass(frozen=True)
+class Key:
+    """A round's sealed key: `rows` (one an image) and `sites` (the site set frozen at export; empty in a baseline round)."""
+
+    rows: tuple[KeyRow, ...]
+    sites: tuple[SiteRow, ...] = ()
+
+    @property
+    def site_ids(self) -> tuple[str, ...]:
+        """Ids of the frozen site set."""
+        return tuple(s.site_id for s in self.sites)
+
+    def natural_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Natural mean and SD of the frozen sites, each of shape (U,)."""
+        return np.array([s.natural_mean for s in self.sites]), np.array([s.natural_sd for s in self.sites])
+
+    def of_role(self, role: str) -> list[KeyRow]:
+        """The rows of one role."""
+        return [r for r in self.rows if r.role == role]
+
+
+def _number(value: float) -> str:
+    return "" if not math.isfinite(value) else repr(float(value))
+
+
+def write_key(path: Path, key: Key) -> None:
+    """Write `key` as ``key.csv`` and, beside it, ``sites.csv`` (each atomically)."""
+    prefixes = {"pred": "predicted", "sd": "predicted_sd", "val": "validator_predicted"}
+    sites = key.site_ids
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow([*COLUMNS, *(f"{p}_{s}" for p in prefixes for s in sites)])
+    for row in key.rows:
+        fixed = [
+            row.image_id,
+            row.source_id,
+            row.role,
+            row.objective,
+            row.target,
+            row.generator,
+            "" if row.seed is None else row.seed,
+            int(row.confirmatory),
+            " ".join(f"{o}:{s}" for o, s in row.reference_for),
+            _number(row.score),
+            _number(row.validator_score),
+            row.sha256,
+        ]
+        table.writerow([*fixed, *(_number(getattr(row, a).get(s, math.nan)) for a in prefixes.values() for s in sites)])
+    buffer_sites = io.StringIO()
+    table = csv.writer(buffer_sites, lineterminator="\n")
+    table.writerow(SITE_COLUMNS)
+    for site in key.sites:
+        table.writerow(
+            [
+                site.site_id,
+                _number(site.natural_mean),
+                _number(site.natural_sd),
+                _number(site.reliability),
+                int(site.is_target),
+            ]
+        )
+    write_text(path.with_name("sites.csv"), buffer_sites.getvalue())
+    write_text(path, buffer.getvalue())
+
+
+def _float(text: str | None) -> float:
+    return float(text) if text else math.nan
+
+
+def read_key(path: str | Path) -> Key:
+    """Read a sealed key (``key.csv`` and, where it stands beside it, ``sites.csv``).
+
+    Raises
+    ------
+    DataError
+        K01: a column is missing; K02: a row that cannot be read (role, id, number) or an image id listed twice.
+    """
+    path = Path(path)
+    with open(path, newline="", encoding="utf-8") as handle:
+        reader = csv.DictReader(handle)
+        header = list(reader.fieldnames or ())
+        records = list(reader)
+    _require(path, header, ("image_id", "role"))
+    sites: list[SiteRow] = []
+    beside = path.with_name("sites.csv")
+    if beside.is_file():
+        with open(beside, newline="", encoding="utf-8") as handle:
+            site_reader = csv.DictReader(handle)
+            _require(beside, list(site_reader.fieldnames or ()), SITE_COLUMNS[:3])
+            for line, r in enumerate(site_reader, start=2):
+                try:
+                    sites.append(
+                        SiteRow(
+                            r["site_id"],
+                            float(r["natural_mean"]),
+                            float(r["natural_sd"]),
+                            _float(r.get("reliability")),
+                            (r.get("is_target") or "0") == "1",
+                        )
+                    )
+                except (TypeError, ValueError) as error:
+                    raise _broken(beside, line, str(error)) from error
+    rows: list[KeyRow] = []
+    seen: set[str] = set()
+    for line, r in enumerate(records, start=2):
+        try:
+            row = _row(r, header)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _broken(path, line, str(error)) from error
+        if row.image_id in seen:
+            raise _broken(path, line, f"image id {row.image_id!r} is listed twice")
+        seen.add(row.image_id)
+        rows.append(row)
+    return Key(tuple(rows), tuple(sites))
+
+
+def _row(r: dict[str, str], header: list[str]) -> KeyRow:
+    if not is_id(r["image_id"]):
+        raise ValueError(f"image id {r['image_id']!r} is not of the form a-z, then a-z, 0-9, _")
+    if r["role"] not in ROLES:
+        raise ValueError(f"role {r['role']!r}; expected one of {', '.join(ROLES)}")
+    pairs = [p.partition(":") for p in (r.get("reference_for") or "").split()]
+    by_prefix = {
+        p: {h[len(p) + 1 :]: _float(r[h]) for h in header if h.startswith(f"{p}_") and r[h]}
+        for p in ("pred", "sd", "val")
+    }
+    return KeyRow(
+        image_id=r["image_id"],
+        source_id=r.get("source_id") or "",
+        role=r["role"],
+        objective=r.get("objective") or "",
+        target=r.get("target") or "",
+        generator=r.get("generator") or "",
+        seed=int(r["seed"]) if r.get("seed") else None,
+        confirmatory=(r.get("confirmatory") or "0") == "1",
+        reference_for=tuple((o, s) for o, _, s in pairs),
+        score=_float(r.get("score")),
+        validator_score=_float(r.get("validator_score")),
+        sha256=r.get("sha256") or "",
+        predicted=by_prefix["pred"],
+        predicted_sd=by_prefix["sd"],
+        validator_predicted=by_prefix["val"],
+    )
+
+
+def _require(path: Path, header: list[str], needed: tuple[str, ...]) -> None:
+    missing = [c for c in needed if c not in header]
+    if missing:
+        raise DataError(
+            str(path),
+            found=f"the columns {', '.join(header[:12]) or 'none'}",
+            expected=f"also {', '.join(missing)}",
+            cause="another table was given, or a spreadsheet program rewrote the file",
+            fix="use the sealed/key.csv that `stimsynth export` wrote",
+            code="K01",
+        )
+
+
+def _broken(path: Path, line: int, what: str) -> DataError:
+    return DataError(
+        str(path),
+        found=f"line {line}: {what}",
+        expected="a row as `stimsynth export` writes it",
+        cause="the table was edited",
+        fix="restore sealed/key.csv from a backup",
+        code="K02",
+    )
