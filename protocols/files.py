@@ -42,7 +42,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 with ``\\n`` line ends, atomically."""
+    """Write `text` as UTF-8 with LF line ends, atomically."""
     write_atomically(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")) and None)
 
 
