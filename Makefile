@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # CI installs the tested pair of torch and torchvision; everyone else gets what fits the ranges in pyproject.toml.
-PIN := $(if $(CI),-c constraints.txt,)
+PIN := $(if $(CI),-c .ci/constraints.txt,)
 # One thread a process where processes share the cores; let the C library keep freed memory (2-3 x faster image gradients).
 TEST_ENV := OMP_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296 MPLBACKEND=Agg
 DEMO_ENV := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296 MPLBACKEND=Agg
@@ -33,12 +33,12 @@ $(BIN)/python:
 	  echo "stimsynth needs Python 3.11 or newer; '$(PYTHON)' is older or missing. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.core: pyproject.toml .ci/constraints.txt | $(BIN)/python
 	@echo "Installing stimsynth into $(VENV) (about 5 minutes and 6 GB where torch comes with CUDA) ..."
 	$(PIP) install --quiet $(PIN) -e .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.dev: pyproject.toml .ci/constraints.txt | $(BIN)/python
 	@echo "Installing stimsynth and its test tools into $(VENV) (about 5 minutes and 6 GB where torch comes with CUDA) ..."
 	$(PIP) install --quiet $(PIN) -e '.[dev]'
 	@touch $(VENV)/.core $@
