@@ -25,6 +25,7 @@ COLUMNS = (
     "seed",
     "confirmatory",
     "reference_for",
+    "started_from",
     "score",
     "validator_score",
     "sha256",
@@ -39,7 +40,7 @@ class KeyRow:
     `role` is one of `ROLES`: controller (synthesised), reference (one of the K best natural images of a site, re-shown), natural
     (random natural image), blank. `objective` ("stretch" | "one_hot") and `target` (a site id) belong to controllers.
     `reference_for` lists the (objective, site) pairs whose natural reference this image may become. `confirmatory` marks the one
-    controller a site and objective that was chosen before unblinding. `predicted`, `predicted_sd`, `validator_predicted` map site
+    controller a site and objective that was chosen before unblinding; `started_from` is the source id of a controller's starting image. `predicted`, `predicted_sd`, `validator_predicted` map site
     ids to responses in the encoder's unit (NaN where there is none); they belong to the PNG read back from disk.
     """
 
@@ -52,6 +53,7 @@ class KeyRow:
     seed: int | None = None
     confirmatory: bool = False
     reference_for: tuple[tuple[str, str], ...] = ()
+    started_from: str = ""
     score: float = math.nan
     validator_score: float = math.nan
     sha256: str = ""
@@ -114,6 +116,7 @@ def write_key(path: Path, key: Key) -> None:
             "" if row.seed is None else row.seed,
             int(row.confirmatory),
             " ".join(f"{o}:{s}" for o, s in row.reference_for),
+            row.started_from,
             _number(row.score),
             _number(row.validator_score),
             row.sha256,
@@ -207,6 +210,7 @@ def _row(r: dict[str, str], header: list[str]) -> KeyRow:
         seed=int(r["seed"]) if r.get("seed") else None,
         confirmatory=(r.get("confirmatory") or "0") == "1",
         reference_for=tuple((o, s) for o, _, s in pairs),
+        started_from=r.get("started_from") or "",
         score=_float(r.get("score")),
         validator_score=_float(r.get("validator_score")),
         sha256=r.get("sha256") or "",

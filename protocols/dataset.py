@@ -1,0 +1,229 @@
+"""What has been recorded so far, gathered from the rounds for fitting, and the best natural images a site in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+from .key import Key, read_key
+from .photographs import NaturalImages, read_png
+from .readers.hdf5 import read_responses
+from .responses import Responses
+from .session import Project, Round
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and the trials recorded on them.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, H, W, C)
+    source_ids : tuple of N str
+        Natural images first, then the controllers of the rounds.
+    groups : tuple of N str
+        Images of one group (source photograph; a controller belongs to the photograph that it started from) stay on one side of every split.
+    values : float64 array of shape (T, U); image_index : int array of shape (T,), -1 where the trial showed a blank
+    natural : int
+        The first `natural` images are natural.
+    """
+
+    pixels: Pixels
+    source_ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    values: Floats
+    image_index: Ints
+    site_ids: tuple[str, ...]
+    unit: str
+    natural: int
+    averaged_over: Ints | None = None
+
+
+def baseline(project: Project) -> tuple[Responses, dict[str, str]] | None:
+    """Responses to natural images before any controller, and the map image id -> source id; None where nothing is recorded yet.
+
+    They stand in round 0, or, for a recording made elsewhere, in ``data/responses.h5`` with the photographs' source ids as image ids.
+    """
+    for round_ in project.rounds():
+        if round_.number == 0 and round_.responses_path.is_file():
+            return recorded(round_)
+    path = project.data / "responses.h5"
+    if path.is_file():
+        responses = read_responses(path)
+        return responses, {str(i): str(i) for i in np.unique(responses.image_ids)}
+    return None
+
+
+def recorded(round_: Round) -> tuple[Responses, dict[str, str]]:
+    """The checked trial table of a round and its map image id -> source id ("" for blanks)."""
+    key = read_key(round_.key_path)
+    return read_responses(round_.responses_path), {
+        r.image_id: r.source_id if r.role != "blank" else "" for r in key.rows
+    }
+
+
+def gather(project: Project, numbers: Sequence[int]) -> Dataset:
+    """Everything recorded in the baseline and in the rounds `numbers`.
+
+    Raises
+    ------
+    DataError
+        D01: nothing recorded; D02: responses to images that the project does not hold; D03: units differ between rounds.
+    """
+    natural = NaturalImages.load(project.data)
+    parts: list[tuple[Responses, dict[str, str]]] = []
+    first = baseline(project)
+    if first is not None:
+        parts.append(first)
+    pixels, source_ids, groups = list(natural.pixels()), list(natural.source_ids), list(natural.groups)
+    for round_ in project.rounds():
+        if round_.number in numbers and round_.number > 0 and round_.responses_path.is_file():
+            parts.append(recorded(round_))
+            for source_id, image, group in controllers(
+                round_, dict(zip(natural.source_ids, natural.groups, strict=True))
+            ):
+                source_ids.append(source_id)
+                pixels.append(image)
+                groups.append(group)
+    if not parts:
+        raise DataError(
+            str(project.folder),
+            found="no recorded responses",
+            expected="an ingested round 0 or data/responses.h5",
+            cause="the baseline has not been recorded yet",
+            fix="run `stimsynth export --baseline IMAGES`, record, and put responses.h5 into the round's inbox",
+            code="D01",
+        )
+    return _join(project, parts, pixels, source_ids, groups, len(natural.source_ids))
+
+
+def controllers(round_: Round, group_of: dict[str, str]) -> list[tuple[str, Pixels, str]]:
+    """Source id, pixels and group of every controller of an exported round."""
+    found = []
+    for row in read_key(round_.key_path).of_role("controller"):
+        image = read_png(round_.outbox / "images" / f"{row.image_id}.png")
+        start = row.started_from
+        found.append((row.source_id, image, group_of.get(start, start or row.source_id)))
+    return found
+
+
+def _join(
+    project: Project,
+    parts: list[tuple[Responses, dict[str, str]]],
+    pixels: list[Pixels],
+    source_ids: list[str],
+    groups: list[str],
+    n_natural: int,
+) -> Dataset:
+    site_ids = tuple(dict.fromkeys(s for responses, _ in parts for s in responses.site_ids))
+    position = {s: i for i, s in enumerate(source_ids)}
+    units = {responses.unit for responses, _ in parts}
+    if len(units) > 1:
+        raise DataError(
+            str(project.folder),
+            found=f"the units {', '.join(sorted(units))}",
+            expected="one unit in all rounds",
+            cause="the rig's export settings changed between the recordings",
+            fix="write all responses in one unit and ingest them again",
+            code="D03",
+        )
+    values, index, averaged = [], [], []
+    for responses, source_of in parts:
+        usable = responses.usable()
+        columns = np.full((len(usable.values), len(site_ids)), np.nan)
+        columns[:, [site_ids.index(s) for s in usable.site_ids]] = usable.values
+        shown = [source_of.get(str(i)) for i in usable.image_ids]
+        unknown = sorted(
+            {str(i) for i, s in zip(usable.image_ids, shown, strict=True) if s is None or (s and s not in position)}
+        )
+        if unknown:
+            raise DataError(
+                str(project.data),
+                found=f"responses to {len(unknown)} images that the project does not hold ({', '.join(unknown[:5])})",
+                expected="every image id among the source ids of data/natural.csv",
+                cause="other photographs were imported than those shown",
+                fix="import the photographs that were shown (`stimsynth fit --images DIR --responses FILE`)",
+                code="D02",
+            )
+        values.append(columns)
+        index.append(np.array([position[s] if s else -1 for s in shown], dtype=np.int64))
+        averaged.append(
+            usable.averaged_over if usable.averaged_over is not None else np.ones(len(shown), dtype=np.int64)
+        )
+    is_average = any(responses.averaged_over is not None for responses, _ in parts)
+    return Dataset(
+        np.stack(pixels),
+        tuple(source_ids),
+        tuple(groups),
+        np.concatenate(values),
+        np.concatenate(index),
+        site_ids,
+        units.pop(),
+        n_natural,
+        np.concatenate(averaged) if is_average else None,
+    )
+
+
+def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
+    """Empirical-Bayes image means, shape (N, U): each mean is drawn to the site's mean by the share of noise in it.
+
+    ``m + s2 / (s2 + v / n_i) * (mean_i - m)`` with pooled within-image variance v, signal variance s2 = max(0, Var(means) - mean(v / n_i))
+    (methods.md H, "shrunken baseline response"). Images without a trial get the site's mean; so does all where no image has two trials.
+    """
+    shown = image_index >= 0
+    values, image_index = values[shown], image_index[shown]
+    finite = np.isfinite(values)
+    filled = np.where(finite, values, 0.0)
+    sums, counts, squares = np.zeros((3, n_images, values.shape[1]))
+    np.add.at(sums, image_index, filled)
+    np.add.at(counts, image_index, finite)
+    np.add.at(squares, image_index, filled**2)
+    has = counts > 0
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=has)
+    freedom = np.maximum(counts - 1, 0).sum(0)
+    within = np.divide(
+        (squares - counts * means**2).sum(0), freedom, out=np.full(values.shape[1], np.nan), where=freedom > 0
+    )
+    n_shown = np.maximum(has.sum(0), 1)
+    centre = np.where(has, means, 0.0).sum(0) / n_shown
+    spread = np.where(has, (means - centre) ** 2, 0.0).sum(0) / np.maximum(n_shown - 1, 1)
+    noise = np.divide(within, counts, out=np.zeros_like(means), where=has)
+    signal = np.maximum(spread - np.where(has, noise, 0.0).sum(0) / n_shown, 0.0)
+    total = signal + noise
+    weight = np.divide(signal, total, out=np.ones_like(total), where=total > 0)
+    weight = np.where(np.isfinite(within), weight, 1.0)
+    return np.where(has, centre + weight * (means - centre), centre)
+
+
+def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, temperature: float = 1.0) -> Floats:
+    """Log-softmax over sites of standardised responses, shape (N, U) -> (N, U)."""
+    z = (responses - mean) / sd / temperature
+    z = z - z.max(1, keepdims=True)
+    return z - np.log(np.exp(z).sum(1, keepdims=True))
+
+
+def best_natural(
+    dataset: Dataset, key_sites: Key, targets: Sequence[str], objectives: Sequence[str], count: int, temperature: float
+) -> dict[tuple[str, str], list[int]]:
+    """For every (objective, target): indices of the `count` natural images with the highest shrunken baseline score, best first."""
+    columns = [dataset.site_ids.index(s) for s in key_sites.site_ids]
+    shown = dataset.image_index < dataset.natural
+    means = shrunken_means(dataset.values[shown][:, columns], dataset.image_index[shown], dataset.natural)
+    mean, sd = key_sites.natural_statistics()
+    scores = {"stretch": means, "one_hot": one_hot_scores(means, mean, sd, temperature)}
+    recorded = np.zeros(dataset.natural, dtype=bool)
+    recorded[np.unique(dataset.image_index[shown & (dataset.image_index >= 0)])] = True
+    best = {}
+    for objective in objectives:
+        for target in targets:
+            column = np.where(recorded, scores[objective][:, key_sites.site_ids.index(target)], -np.inf)
+            best[objective, target] = [int(i) for i in np.argsort(-column, kind="stable")[:count]]
+    return best
