@@ -8,17 +8,18 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from .errors import DataError
 
 ID_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
+ABSOLUTE_PATTERN = re.compile(r"(/\w|~/|\\\\|[A-Za-z]:[\\/])")
 
 
 def is_id(text: str) -> bool:
     """True where `text` survives spreadsheets and rig software: ``^[a-z][a-z0-9_]*$`` and not a reserved word."""
-    return bool(ID_PATTERN.match(text)) and text not in {"nan", "inf", "infinity", "none", "null", "true", "false"}
+    return bool(ID_PATTERN.fullmatch(text)) and text not in {"nan", "inf", "infinity", "none", "null", "true", "false"}
 
 
 def make_id(text: str, prefix: str) -> str:
@@ -43,7 +44,11 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with LF line ends, atomically."""
-    write_atomically(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")) and None)
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(text.encode("utf-8"))
+
+    write_atomically(path, write)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -92,6 +97,41 @@ def inside(folder: Path, name: str) -> Path:
     return candidate
 
 
+def portable(value: Any, base: Path) -> Any:
+    """`value` with every path made relative to `base` (posix form), so that the record holds on another machine.
+
+    Raises
+    ------
+    ValueError
+        Where a string is an absolute path, or a path lies outside `base`.
+    """
+    if isinstance(value, dict):
+        return {str(k): portable(v, base) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(v, base) for v in value]
+    if isinstance(value, PurePath):
+        absolute = Path(os.path.abspath(value))
+        if not absolute.is_relative_to(os.path.abspath(base)):
+            raise ValueError(
+                f"the path {value.name!r} lies outside the project; record its name or its SHA-256 instead"
+            )
+        return absolute.relative_to(os.path.abspath(base)).as_posix()
+    if isinstance(value, str) and ABSOLUTE_PATTERN.match(value):
+        raise ValueError(f"the absolute path {value!r} must not be recorded; give it relative to the project")
+    return value
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk (a rename survives a power cut only then); nothing to do on Windows."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_checksums(folder: Path, files: Iterable[Path], name: str = "checksums.sha256") -> None:
     """Write ``<sha256>  <relative posix path>`` lines (the format of sha256sum) for `files` into `folder`/`name`."""
     lines = [f"{sha256_file(f)}  {f.relative_to(folder).as_posix()}\n" for f in sorted(files)]
@@ -100,9 +140,14 @@ def write_checksums(folder: Path, files: Iterable[Path], name: str = "checksums.
 
 def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
     """Problems found against `folder`/`name`: one sentence a missing or altered file; empty where all agree."""
+    if not (folder / name).is_file():
+        return [f"{name} is missing"]
     problems = []
     for line in (folder / name).read_text(encoding="utf-8").splitlines():
         digest, _, relative = line.partition("  ")
+        if not relative:
+            problems.append(f"{name} has the line {line!r} without a file name")
+            continue
         path = inside(folder, relative)
         if not path.is_file():
             problems.append(f"{relative} is missing")

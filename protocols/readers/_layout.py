@@ -1,0 +1,274 @@
+"""Opening an HDF5 file of a stranger: what it is, what it holds, which way round its matrices lie."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.errors import DataError
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# A matrix larger than this is no recording (10^4 sites x 2 x 10^5 trials), but a damaged or hostile header.
+_MOST_ELEMENTS = 4 * 10**9
+
+
+def reader_error(path: Path, *, found: str, expected: str, cause: str, fix: str, code: str) -> DataError:
+    """A `DataError` that names the file as the user does."""
+    return DataError(path.name, found=found, expected=expected, cause=cause, fix=fix, code=code)
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[File]:
+    """The checked file, read-only and without locks (they fail on network shares)."""
+    _check_kind(path)
+    try:
+        with h5py.File(path, "r", locking=False) as handle:
+            yield File(path, handle)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise reader_error(
+            path,
+            found=f"an HDF5 file that cannot be read ({str(error)[:120]})",
+            expected="a complete file",
+            cause="it is still being written or copied, or the copy was cut short",
+            fix="wait until it is complete (write it as .part, rename it, then make the .done file), or copy it again",
+            code="R03",
+        ) from error
+
+
+def _check_kind(path: Path) -> None:
+    if path.name.endswith(".part"):
+        raise reader_error(
+            path,
+            found="a file that is being written (.part)",
+            expected="a finished file",
+            cause="the rig has not renamed it yet",
+            fix="wait for the rename; never rename it yourself while the rig is writing",
+            code="R14",
+        )
+    if not path.is_file():
+        near = (
+            difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+            if path.parent.is_dir()
+            else []
+        )
+        raise reader_error(
+            path,
+            found="no such file",
+            expected="a responses file in HDF5",
+            cause=f"another name ({near[0]} lies there)" if near else "another folder, or nothing was recorded yet",
+            fix="give the path of the file that the rig wrote",
+            code="R16",
+        )
+    with open(path, "rb") as handle:
+        head = handle.read(520)
+    mat = head.startswith(b"MATLAB 7.3 MAT-file")
+    if mat or head.startswith(b"MATLAB 5.0 MAT-file"):
+        raise reader_error(
+            path,
+            found=f"a MATLAB {'7.3' if mat else '5'} MAT-file",
+            expected="an HDF5 file of the schema responses/1",
+            cause="the variables were saved with `save`, which keeps neither units nor attributes",
+            fix="write it with h5create, h5write and h5writeatt, as README.txt in the outbox shows",
+            code="R02",
+        )
+    if not (head.startswith(_SIGNATURE) or head[512:520] == _SIGNATURE):
+        raise reader_error(
+            path,
+            found="no content" if not head else f"a file that begins with {head[:8]!r}",
+            expected="an HDF5 file",
+            cause="the file is still being written" if not head else "a table or MAT-file was renamed to .h5",
+            fix="write it with h5py or MATLAB's h5write, as README.txt in the outbox shows",
+            code="R01",
+        )
+
+
+class File:
+    """An open file: items by name, strings of every kind, matrices turned to (trial, site).
+
+    Nothing outside the file is ever followed: external links, external storage and virtual datasets are refused, and so is every type
+    that could hold pickled objects.
+    """
+
+    def __init__(self, path: Path, handle: Any) -> None:
+        self.path, self.handle = path, handle
+        self.notes: list[str] = []
+
+    def _find(self, name: str) -> Any:
+        """The object `name` inside this file, None where there is none; no link to another place is followed."""
+        node = self.handle
+        for part in name.split("/"):
+            link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+            if link is None:
+                return None
+            if not isinstance(link, h5py.HardLink):
+                raise self.refused(name, f"a link ({type(link).__name__})", "the data themselves")
+            node = node[part]
+        return node
+
+    def members(self, group: str) -> list[str]:
+        """Names of the items directly inside `group`, sorted; empty where there is no such group."""
+        found = self._find(group)
+        return sorted(found) if isinstance(found, h5py.Group) else []
+
+    def has(self, name: str) -> bool:
+        """Whether the item is there."""
+        return self._find(name) is not None
+
+    def dataset(self, name: str) -> Any:
+        """The dataset `name`; R04 where it is missing, R05 where it is none, or leads out of the file."""
+        node = self._find(name)
+        if node is None:
+            raise self._missing(name)
+        if not isinstance(node, h5py.Dataset):
+            raise self.refused(name, "a group", "a dataset")
+        return self._inside(name, node)
+
+    def _inside(self, name: str, dataset: Any) -> Any:
+        if dataset.is_virtual or dataset.external:
+            raise self.refused(name, "data that lie in another file", "the data themselves")
+        try:
+            _ = dataset.dtype
+        except TypeError as error:
+            raise self.refused(name, f"elements of an unknown type ({error})", "numbers or strings") from error
+        if dataset.shape is None or dataset.size > _MOST_ELEMENTS:
+            raise self.refused(name, f"a dataset of shape {dataset.shape}", "a recording that fits into memory")
+        return dataset
+
+    def array(self, name: str) -> NDArray[Any]:
+        """The whole dataset of numbers."""
+        dataset = self.dataset(name)
+        if dataset.dtype.kind not in "fiub":
+            raise self.refused(name, f"elements of type {dataset.dtype}", "numbers")
+        return np.asarray(dataset[()])
+
+    def attribute(self, name: str) -> Any:
+        """An attribute of the root: text as str, arrays of one element as a number, others as arrays; None where missing."""
+        if name not in self.handle.attrs:
+            return None
+        try:
+            value = self.handle.attrs[name]
+        except TypeError as error:
+            raise self.refused(name, f"an attribute of an unknown type ({error})", "a string or numbers") from error
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.reshape(-1)[0]
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "replace").strip("\0 ")
+        if isinstance(value, np.generic):
+            return value.item() if not isinstance(value, np.bytes_) else value.decode("utf-8", "replace")
+        if isinstance(value, h5py.Empty):
+            return None
+        return value.strip() if isinstance(value, str) else value
+
+    def strings(self, name: str, axis: str) -> list[str]:
+        """Text, one entry a trial or site: HDF5 strings, MATLAB cell arrays of char (references), or a char matrix."""
+        dataset = self.dataset(name)
+        if h5py.check_string_dtype(dataset.dtype) is not None:
+            try:
+                found = [str(s) for s in np.asarray(dataset.asstr()[()], dtype=object).reshape(-1)]
+            except UnicodeDecodeError as error:
+                raise self.refused(name, "text that is not UTF-8", "UTF-8 or ASCII strings") from error
+        elif h5py.check_ref_dtype(dataset.dtype) is h5py.Reference:
+            self.notes.append(f"{name} was read as a MATLAB cell array of char")
+            found = [self._referenced(name, r) for r in np.asarray(dataset[()], dtype=object).reshape(-1)]
+        elif (
+            dataset.dtype.kind == "u"
+            and dataset.dtype.itemsize <= 2
+            and dataset.ndim == 2
+            and dataset.attrs.get("MATLAB_class") != b"double"
+        ):
+            found = self._characters(name, dataset, axis)
+        elif dataset.dtype.kind in "iuf":
+            found = [f"{v:.12g}" for v in np.asarray(dataset[()], dtype=np.float64).reshape(-1)]
+        else:
+            raise self.refused(name, f"elements of type {dataset.dtype}", "strings")
+        return [s.strip("\0 \t\r\n") for s in found]
+
+    def _referenced(self, name: str, reference: Any) -> str:
+        target = self.handle[reference] if reference else None
+        if not isinstance(target, h5py.Dataset) or target.dtype.kind not in "u" or target.size > 4096:
+            raise self.refused(name, "references to something other than text", "a cell array of char, or strings")
+        return "".join(chr(int(c)) for c in np.asarray(self._inside(name, target)[()]).reshape(-1))
+
+    def _characters(self, name: str, dataset: Any, axis: str) -> list[str]:
+        """A char matrix; the axis of the entries is the one whose length also occurs in `responses`."""
+        lengths = list(self.dataset("responses").shape)
+        rows, columns = (n in lengths for n in dataset.shape)
+        writer = self.attribute("writer")
+        if rows == columns and writer not in ("python", "matlab"):
+            raise self._ambiguous(name, dataset.shape, f"which axis counts the {axis}s")
+        by_columns = writer == "matlab" if rows == columns else columns
+        self.notes.append(
+            f"{name} was read as a matrix of characters, one {axis} a {'column' if by_columns else 'row'}"
+        )
+        codes = np.asarray(dataset[()])
+        return ["".join(chr(int(c)) for c in entry) for entry in (codes.T if by_columns else codes)]
+
+    def oriented(self, name: str, lengths: tuple[int, ...], names: tuple[str, ...]) -> NDArray[Any]:
+        """The array `name` with the axes `names` of the given `lengths`, whichever way round it was written."""
+        shape = tuple(int(n) for n in self.dataset(name).shape)
+        writer = self.attribute("writer")
+        python, matlab = shape == lengths, shape == lengths[::-1]
+        if not python and not matlab:
+            raise self._misfit(name, shape, lengths, names)
+        if python and matlab and max(shape) > 1:
+            if writer not in ("python", "matlab"):
+                raise self._ambiguous(name, shape, "rows and columns")
+            matlab, python = writer == "matlab", writer == "python"
+            self.notes.append(
+                f"{name}: {' x '.join(map(str, shape))} taken in the {writer} layout, as the attribute writer says"
+            )
+        elif matlab and not python:
+            self.notes.append(f"{name} was transposed: the file has {' x '.join(names[::-1])} (MATLAB order)")
+        values = self.array(name)
+        return values if python else values.transpose()
+
+    def refused(self, name: str, found: str, expected: str) -> DataError:
+        """R05: an item of a kind that is not read."""
+        return reader_error(
+            self.path,
+            found=f"'{name}' with {found}",
+            expected=expected,
+            cause="the item was written as an object, a table or a link",
+            fix=f"write '{name}' as a plain array of numbers or strings, as README.txt in the outbox shows",
+            code="R05",
+        )
+
+    def _missing(self, name: str) -> DataError:
+        present = sorted(self.handle)
+        near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
+        return reader_error(
+            self.path,
+            found=f"the items {', '.join(present[:12]) or 'none'}" + (f" (nearest: {near[0]!r})" if near else ""),
+            expected=f"also '{name}'",
+            cause="another name" if near else "the item was left out",
+            fix=f"rename {near[0]!r} to '{name}'" if near else f"write '{name}', as README.txt in the outbox shows",
+            code="R04",
+        )
+
+    def _misfit(self, name: str, shape: tuple[int, ...], lengths: tuple[int, ...], names: tuple[str, ...]) -> DataError:
+        wanted = ", ".join(f"{n} {what}" for n, what in zip(lengths, names, strict=True))
+        return reader_error(
+            self.path,
+            found=f"'{name}' is {' x '.join(map(str, shape))}",
+            expected=f"{' x '.join(map(str, lengths))} or its reverse ({wanted})",
+            cause="image_id or site_id belong to another table, or rows were removed from one item only",
+            fix=f"write '{name}', image_id and site_id from the same table",
+            code="R06",
+        )
+
+    def _ambiguous(self, name: str, shape: tuple[int, ...], what: str) -> DataError:
+        return reader_error(
+            self.path,
+            found=f"'{name}' is {' x '.join(map(str, shape))}, so {what} cannot be told apart",
+            expected="different lengths, or the attribute writer",
+            cause="there are as many trials as sites",
+            fix="add h5writeatt(p,'/','writer','matlab') (or file.attrs['writer'] = 'python') and run again",
+            code="R07",
+        )
