@@ -1,0 +1,331 @@
+"""Gradient ascent: from an encoder and an objective to a batch of 8-bit images. The loop is `_climb`."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from . import __version__
+from ._encoder import (
+    Answers,
+    Attributes,
+    EncoderLike,
+    attributes_of,
+    check_frozen,
+    default_site_ids,
+    describe,
+    evaluating,
+)
+from .batch import StimulusBatch
+from .constraints import ConstraintError
+from .objectives import BoundObjective, Objective
+from .transforms import jitter
+
+__all__ = ["DEFAULT_TRANSFORMS", "ascend", "generator_for"]
+
+Images = Callable[[Tensor], Tensor]
+Transform = Callable[[Tensor, Sequence[torch.Generator]], Tensor]
+Factory = Callable[[Sequence[torch.Generator], Tensor | None, torch.device], nn.Module]
+Progress = Callable[[str, int, int], None]
+
+DEFAULT_TRANSFORMS: tuple[Transform, ...] = (jitter(0.07),)
+MICRO_BATCH = 32
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all micro-batches of one run share."""
+
+    encoder: EncoderLike
+    parameterisation: Factory
+    constraints: tuple[Images, ...]
+    transforms: tuple[Transform, ...]
+    steps: int
+    learning_rate: float
+    check_every: int
+    patience: int | None
+    device: torch.device
+
+    @property
+    def check_steps(self) -> list[int]:
+        """Steps at which the 8-bit images are scored: 0, every `check_every`, and the last."""
+        return sorted({*range(0, self.steps, self.check_every), self.steps})
+
+    def project(self, images: Tensor) -> Tensor:
+        """Images as they may be shown, (B, C, H, W) in [0, 1]."""
+        for constraint in self.constraints:
+            images = constraint(images)
+        return images if self.constraints else images.clamp(0, 1)
+
+    def quantise(self, images: Tensor) -> Tensor:
+        """8-bit pixels (B, H, W, C) by the last constraint that can make them, else by rounding."""
+        for constraint in reversed(self.constraints):
+            if hasattr(constraint, "quantise"):
+                return constraint.quantise(images)  # type: ignore[no-any-return]
+        return (images.detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def ascend(
+    encoder: EncoderLike,
+    objective: Objective,
+    parameterisation: Factory,
+    *,
+    constraints: Sequence[Images] = (),
+    transforms: Sequence[Transform] = DEFAULT_TRANSFORMS,
+    seeds: Sequence[int] = (0,),
+    steps: int = 200,
+    learning_rate: float = 0.05,
+    start: Tensor | None = None,
+    check_every: int = 10,
+    patience: int | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> StimulusBatch:
+    """Climb the objective by gradient ascent on the image (Bashivan, Kar & DiCarlo 2019; Walker et al. 2019).
+
+    Every row is climbed from every seed, in the order row 0 seed 0, row 0 seed 1, ... An image depends on its own row,
+    seed and start only: it comes out the same alone, in any batch and in any shard (to floating-point rounding).
+
+    Parameters
+    ----------
+    encoder : callable
+        (B, C, H, W) in [0, 1] -> responses (B, U) or (M, B, U). `site_ids`, `natural_mean`, `natural_sd` and
+        `fingerprint` are used where it has them.
+    objective : Objective of R rows
+    parameterisation : factory of `synth.parameterisations`, or any like it
+    constraints : sequence of callables (B, C, H, W) -> (B, C, H, W)
+        Applied in order to every iterate; the last with a method `quantise` makes the 8-bit pixels. None at all: pixels
+        are clipped to [0, 1].
+    transforms : sequence of callables (images, generators) -> images
+        Random changes before the encoder sees the image in a step; never in a check.
+    seeds : sequence of int
+    steps : int
+        Adam steps.
+    learning_rate : float
+    start : Tensor of shape (R, C, H, W), in [0, 1], or None
+        One start image a row, such as the best measured natural image; None starts from noise.
+    check_every : int
+        Steps between checks. A check scores the 8-bit image itself; the best check of each image is returned.
+    patience : int, or None
+        An image stops after so many checks without improvement.
+    batch_size : int, or None
+        Images climbed together (None = at most 32); recorded, since rounding may depend on it.
+    device : None follows the encoder. A given one also receives the encoder, if that is a module.
+    progress : callable (label, done, total), or None
+
+    Returns
+    -------
+    StimulusBatch of R x len(seeds) images
+    """
+    check_frozen(encoder)
+    if isinstance(encoder, nn.Module) and device is not None:
+        encoder = encoder.to(device)
+    known = attributes_of(encoder)
+    run = _Run(
+        encoder, parameterisation, tuple(constraints), tuple(transforms), _at_least(1, "steps", steps), learning_rate,
+        _at_least(1, "check_every", check_every), patience, known.device if device is None else torch.device(device),
+    )  # fmt: skip
+    seeds = [int(s) for s in seeds]
+    rows = objective.repeat(len(seeds))
+    _check_start(start, len(objective))
+    starts = None if start is None else start.repeat_interleave(len(seeds), 0)
+    plan = _plan(len(rows), batch_size)
+    found: list[_Best] = []
+    for number, (begin, end) in enumerate(plan):
+        names = [f"{name}, seed {seed}" for name, seed in zip(rows.row_names, seeds * len(objective), strict=True)]
+        generators = [generator_for(rows.row_names[i], seeds[i % len(seeds)]) for i in range(begin, end)]
+        tell = _reporter(progress, number, len(plan), steps)
+        bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd)
+        part = None if starts is None else starts[begin:end].to(run.device)
+        found.append(_climb(run, bound, generators, part, names[begin:end], tell))
+    settings = _settings(run, objective, seeds, plan, start)
+    return _collect(found, rows, np.tile(np.array(seeds, dtype=np.int64), len(objective)), known, settings)
+
+
+def _climb(
+    run: _Run,
+    objective: BoundObjective,
+    generators: Sequence[torch.Generator],
+    start: Tensor | None,
+    names: Sequence[str],
+    tell: Callable[[int], None],
+) -> _Best:
+    """Climb one micro-batch of images together: Adam on the sum of their scores, the best 8-bit iterate kept."""
+    variables = run.parameterisation(generators, start, run.device)
+    parameters = list(variables.parameters())
+    optimiser = torch.optim.Adam(parameters, lr=run.learning_rate)
+    best = _Best(len(names), len(run.check_steps), run.patience)
+    for step in range(run.steps + 1):
+        try:
+            shown = run.project(variables())  # (B, C, H, W)
+            if step in run.check_steps:
+                pixels = run.quantise(shown)  # (B, H, W, C)
+                best.update(pixels, evaluating(run.encoder, objective, pixels))
+        except ConstraintError as error:
+            raise _named(error, names, step) from error
+        if step == run.steps or best.stopped.all():
+            break
+        seen = shown
+        for transform in run.transforms:
+            seen = transform(seen, generators)
+        scores = objective(seen, run.encoder(seen))  # (B,)
+        _check_scores(scores, names, step)
+        gradients = torch.autograd.grad(scores.sum(), parameters, allow_unused=True)
+        if step == 0:
+            _check_gradients(gradients, names)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = None if gradient is None else -gradient
+        optimiser.step()
+        tell(step + 1)
+    tell(run.steps)
+    return best
+
+
+class _Best:
+    """The best 8-bit iterate of each image with its own score and predictions."""
+
+    def __init__(self, images: int, checks: int, patience: int | None) -> None:
+        self.patience = patience
+        self.trace = np.full((images, checks), np.nan, dtype=np.float32)
+        self.scores = np.full(images, -np.inf, dtype=np.float32)
+        self.since = np.zeros(images, dtype=np.int64)
+        self.stopped = np.zeros(images, dtype=np.bool_)
+        self.check = 0
+
+    def update(self, pixels: Tensor, answers: Answers) -> None:
+        """Take over the images that have improved; an image that has stopped is left as it is."""
+        if self.check == 0:
+            self.pixels = np.zeros(tuple(pixels.shape), dtype=np.uint8)
+            self.predicted, self.sd = np.zeros_like(answers.mean), np.zeros_like(answers.sd)
+        self.trace[~self.stopped, self.check] = answers.scores[~self.stopped]
+        better = (answers.scores > self.scores) & ~self.stopped
+        self.scores[better] = answers.scores[better]
+        self.pixels[better] = pixels.cpu().numpy()[better]
+        self.predicted[better], self.sd[better] = answers.mean[better], answers.sd[better]
+        self.since = np.where(better, 0, self.since + 1)
+        if self.patience is not None:
+            self.stopped |= self.since >= self.patience
+        self.check += 1
+
+
+def generator_for(row_name: str, seed: int) -> torch.Generator:
+    """The CPU generator of one image: seeded by the first 63 bits of SHA-256 of its row name and seed."""
+    digest = hashlib.sha256(f"{row_name}\n{seed}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _plan(images: int, batch_size: int | None) -> list[tuple[int, int]]:
+    size = MICRO_BATCH if batch_size is None else _at_least(1, "batch_size", batch_size)
+    return [(begin, min(begin + size, images)) for begin in range(0, images, size)]
+
+
+def _reporter(progress: Progress | None, number: int, parts: int, steps: int) -> Callable[[int], None]:
+    if progress is None:
+        return lambda done: None
+    return lambda done: progress("ascend", number * steps + done, parts * steps)
+
+
+def _at_least(least: int, name: str, value: int) -> int:
+    if value < least:
+        raise ValueError(f"{name} is {value}; expected at least {least}")
+    return value
+
+
+def _check_start(start: Tensor | None, rows: int) -> None:
+    if start is None:
+        return
+    if start.dim() != 4 or len(start) != rows or not start.is_floating_point():
+        raise ValueError(
+            f"start of shape {tuple(start.shape)} and type {start.dtype}; expected one image a row, ({rows}, C, H, W), "
+            "floating point in [0, 1]"
+        )
+    low, high = float(start.min()), float(start.max())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"start ranges from {low:g} to {high:g}; expected [0, 1]: divide 8-bit pixels by 255")
+
+
+def _check_scores(scores: Tensor, names: Sequence[str], step: int) -> None:
+    finite = torch.isfinite(scores.detach())
+    if not bool(finite.all()):
+        index = int((~finite).nonzero()[0])
+        raise ValueError(
+            f"the objective of image {index} ({names[index]}) is {float(scores[index])} at step {step}; expected a finite "
+            "score. Likely cause: the encoder gives NaN or infinity for this image. Check it with natural images, and try "
+            "a smaller learning rate"
+        )
+
+
+def _check_gradients(gradients: Sequence[Tensor | None], names: Sequence[str]) -> None:
+    present = [g for g in gradients if g is not None]
+    for index, name in enumerate(names):
+        sums = [float(g[index].abs().sum()) for g in present if len(g) == len(names)]
+        if present and len(sums) < len(present):
+            return  # a parameterisation that shares variables between images
+        if not sum(sums) > 0:  # also catches NaN
+            raise ValueError(
+                f"the gradient that reaches image {index} ({name}) is {sum(sums)}; expected a number above 0. Likely cause: "
+                "the encoder detaches its input, does not depend on this image, or saturates (a dead site, a clipped image)"
+            )
+
+
+def _named(error: ConstraintError, names: Sequence[str], step: int) -> ConstraintError:
+    where = f"{names[error.index]}: " if 0 <= error.index < len(names) else ""
+    return ConstraintError(f"step {step}, {where}{error}", reachable=error.reachable, index=error.index)
+
+
+def _settings(
+    run: _Run, objective: Objective, seeds: Sequence[int], plan: list[tuple[int, int]], start: Tensor | None
+) -> dict[str, Any]:
+    digest = None if start is None else hashlib.sha256(start.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+    return {
+        "generator": "ascend",
+        "objective": objective.describe(),
+        "parameterisation": describe(run.parameterisation),
+        "constraints": [describe(c) for c in run.constraints] or "clip",
+        "transforms": [describe(t) for t in run.transforms],
+        "seeds": list(seeds),
+        "steps": run.steps,
+        "learning_rate": run.learning_rate,
+        "check_steps": run.check_steps,
+        "patience": run.patience,
+        "plan": [list(p) for p in plan],
+        "start": "noise" if digest is None else {"sha256": digest},
+        "device": run.device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _collect(
+    found: Sequence[_Best], rows: Objective, seeds: NDArray[np.int64], known: Attributes, settings: dict[str, Any]
+) -> StimulusBatch:
+    predicted = np.concatenate([b.predicted for b in found])
+    return StimulusBatch(
+        images=np.concatenate([b.pixels for b in found]),
+        predicted=predicted,
+        predicted_sd=np.concatenate([b.sd for b in found]),
+        scores=np.concatenate([b.scores for b in found]),
+        row_names=rows.row_names,
+        kinds=rows.kinds,
+        targets=rows.targets,
+        seeds=seeds,
+        trace=np.concatenate([b.trace for b in found]),
+        site_ids=default_site_ids(known, predicted.shape[1]),
+        encoder_fingerprint=known.fingerprint,
+        objective_description=rows.describe(),
+        settings=settings,
+        versions={
+            "synth": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    )

@@ -1,0 +1,239 @@
+"""Synthesised images with everything that is known of them, and their file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ._encoder import Answers, EncoderLike, attributes_of, evaluating
+from .objectives import Objective
+
+__all__ = ["StimulusBatch"]
+
+SCHEMA = "stimulus_batch/1"
+MICRO_BATCH = 32
+
+# field: (dtype of the file, dimensions); S images, U sites, K checks, H, W, C
+_PER_IMAGE = {
+    "images": ("uint8", "SHWC"),
+    "predicted": ("float32", "SU"),
+    "predicted_sd": ("float32", "SU"),
+    "scores": ("float32", "S"),
+    "trace": ("float32", "SK"),
+    "seeds": ("int64", "S"),
+    "row_names": ("str", "S"),
+    "kinds": ("str", "S"),
+    "targets": ("str", "S"),
+    "validator_predicted": ("float32", "SU"),
+    "validator_scores": ("float32", "S"),
+}
+_OPTIONAL = ("validator_predicted", "validator_scores")
+_RECORDS = ("encoder_fingerprint", "validator_fingerprint", "objective_description", "settings", "versions")
+
+
+@dataclass(frozen=True)
+class StimulusBatch:
+    """S images, the responses predicted TO THESE PIXELS, and how they came about.
+
+    Parameters
+    ----------
+    images : array of shape (S, H, W, C), uint8
+    predicted : array of shape (S, U), float32
+        The encoder's answer to `images` / 255, mean over its members, in its unit.
+    predicted_sd : array of shape (S, U), float32
+        Sample SD over the members; NaN for an encoder of one.
+    scores : array of shape (S,), float32
+        Each image's own objective, of `images` as they are.
+    row_names, kinds, targets : tuples of S str
+        The row of the objective that each image was made for.
+    seeds : array of shape (S,), int64
+    trace : array of shape (S, K), float32
+        Score at each check, in the order of ``settings["check_steps"]``; NaN after the image stopped.
+    site_ids : tuple of U str
+    encoder_fingerprint : str
+        Empty where the encoder has none.
+    objective_description : dict
+        `Objective.describe`, one row an image.
+    settings, versions : dict
+        All that is needed to repeat the run.
+    validator_predicted, validator_scores, validator_fingerprint
+        The same from a second encoder (`validate`), or None.
+    """
+
+    images: NDArray[np.uint8]
+    predicted: NDArray[np.float32]
+    predicted_sd: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    row_names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    targets: tuple[str, ...]
+    seeds: NDArray[np.int64]
+    trace: NDArray[np.float32]
+    site_ids: tuple[str, ...]
+    encoder_fingerprint: str
+    objective_description: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    validator_predicted: NDArray[np.float32] | None = None
+    validator_scores: NDArray[np.float32] | None = None
+    validator_fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {"U": len(self.site_ids)}
+        for name, (_, dims) in _PER_IMAGE.items():
+            value = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
+            shape = (len(value),) if isinstance(value, tuple) else value.shape
+            agree = len(shape) == len(dims) and all(
+                sizes.setdefault(d, n) == n for d, n in zip(dims, shape, strict=True)
+            )
+            if not agree:
+                expected = ", ".join(f"{d}={sizes[d]}" if d in sizes else d for d in dims)
+                raise ValueError(f"{name} of shape {shape}; expected ({expected})")
+        if self.images.dtype != np.uint8:
+            raise ValueError(f"images of type {self.images.dtype}; expected uint8")
+        if len(self.objective_description["rows"]) != len(self):
+            raise ValueError(
+                f"objective of {len(self.objective_description['rows'])} rows for {len(self)} images; expected one a row"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def objective(self) -> Objective:
+        """The objective, one row an image, rebuilt from its description."""
+        return Objective.from_description(self.objective_description)
+
+    def __getitem__(self, index: slice) -> StimulusBatch:
+        if not isinstance(index, slice):
+            raise TypeError(f"a batch is sliced, not indexed, by {index!r}; use batch[{index}:{index} + 1] or take()")
+        return self.take(range(*index.indices(len(self))))
+
+    def take(self, indices: Iterable[int]) -> StimulusBatch:
+        """The images `indices`, in that order, with all that belongs to them."""
+        chosen = [int(i) for i in indices]
+        changes: dict[str, Any] = {}
+        for name in _PER_IMAGE:
+            value = getattr(self, name)
+            if value is not None:
+                changes[name] = tuple(value[i] for i in chosen) if isinstance(value, tuple) else value[chosen]
+        rows = [self.objective_description["rows"][i] for i in chosen]
+        return replace(self, **changes, objective_description={**self.objective_description, "rows": rows})
+
+    def validate(self, encoder: EncoderLike) -> StimulusBatch:
+        """The batch with the responses and scores that a second encoder predicts for the same pixels.
+
+        Its sites are matched by name; the scores are of the same objective, in the natural SDs of that encoder.
+        """
+        own = attributes_of(encoder)
+        answers = [
+            self._answers_of(encoder, begin, min(begin + MICRO_BATCH, len(self)))
+            for begin in range(0, len(self), MICRO_BATCH)
+        ]
+        predicted = np.concatenate([a.mean for a in answers])
+        if own.site_ids is not None:
+            missing = [s for s in self.site_ids if s not in own.site_ids]
+            if missing:
+                raise ValueError(f"the validator lacks the sites {', '.join(missing[:5])}; expected all of the batch's")
+            predicted = predicted[:, [own.site_ids.index(s) for s in self.site_ids]]
+        elif predicted.shape[1] != len(self.site_ids):
+            raise ValueError(
+                f"the validator gives {predicted.shape[1]} columns without site_ids; expected {len(self.site_ids)}"
+            )
+        return replace(
+            self,
+            validator_predicted=predicted,
+            validator_scores=np.concatenate([a.scores for a in answers]),
+            validator_fingerprint=own.fingerprint,
+        )
+
+    def _answers_of(self, encoder: EncoderLike, begin: int, end: int) -> Answers:
+        own = attributes_of(encoder)
+        bound = self.objective[begin:end].bind(own.site_ids or self.site_ids, own.mean, own.sd)
+        return evaluating(encoder, bound, torch.from_numpy(self.images[begin:end]).to(own.device))
+
+    def best_per_target(self) -> StimulusBatch:
+        """One image for each (kind, target): the best by the validator's score where there is one, else by its own."""
+        scores = self.scores if self.validator_scores is None else self.validator_scores
+        if np.isnan(scores).any():
+            index = int(np.isnan(scores).argmax())
+            raise ValueError(
+                f"the score of image {index} ({self.row_names[index]}) is NaN; expected numbers to compare"
+            )
+        best: dict[tuple[str, str], int] = {}
+        for i, key in enumerate(zip(self.kinds, self.targets, strict=True)):
+            if key not in best or scores[i] > scores[best[key]]:
+                best[key] = i
+        return self.take(best.values())
+
+    def save(self, path: str | Path) -> Path:
+        """Write an HDF5 file, whole or not at all: temporary name, flush to disk, rename."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+        try:
+            with h5py.File(temporary, "w") as file:
+                self._write(file)
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+        return path
+
+    def _write(self, file: Any) -> None:
+        text = h5py.string_dtype("utf-8")
+        for name, (kind, _) in _PER_IMAGE.items():
+            value = getattr(self, name)
+            if value is not None:
+                packed = {"compression": "gzip", "shuffle": True} if name == "images" and len(self) else {}
+                file.create_dataset(
+                    name, data=list(value) if kind == "str" else value, dtype=text if kind == "str" else kind, **packed
+                )
+        file.create_dataset("site_ids", data=list(self.site_ids), dtype=text)
+        file.attrs["schema"] = SCHEMA
+        for name in _RECORDS:
+            file.attrs[name] = json.dumps(getattr(self, name))
+
+    @staticmethod
+    def load(path: str | Path) -> StimulusBatch:
+        """Read what `save` wrote. A file that is broken or of another kind raises `ValueError` naming what is wrong."""
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; expected a batch written by StimulusBatch.save")
+        try:
+            with h5py.File(path, "r") as file:
+                return StimulusBatch(**_read(file))
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise ValueError(
+                f"{path} is not a readable stimulus batch: {error}. Likely cause: an incomplete copy, or a file of "
+                "another program. Fix: copy it again, or repeat the synthesis"
+            ) from error
+
+
+def _read(file: Any) -> dict[str, Any]:
+    if file.attrs.get("schema") != SCHEMA:
+        raise ValueError(f"schema {file.attrs.get('schema')!r} instead of {SCHEMA!r}")
+    values: dict[str, Any] = {name: json.loads(file.attrs[name]) for name in _RECORDS}
+    for name, (kind, _) in {**_PER_IMAGE, "site_ids": ("str", "U")}.items():
+        if name not in file:
+            if name in _OPTIONAL:
+                continue
+            raise ValueError(f"the dataset {name!r} is missing")
+        data = file[name]
+        values[name] = tuple(data.asstr()[()].tolist()) if kind == "str" else np.asarray(data[()], dtype=kind)
+    known = {f.name for f in fields(StimulusBatch)}
+    return {k: v for k, v in values.items() if k in known}

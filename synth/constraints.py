@@ -1,0 +1,341 @@
+"""Projections onto what a display may show: range, mean luminance and RMS contrast, exact together.
+
+The shown image is ``background + aperture * (clip(g x + o) - background)`` in luminance; the gain *g* and the offset
+*o* are solved for, one pair an image, so that mean and contrast hold AFTER clipping. Gradients follow from the implicit
+function theorem, so an optimiser that climbs through the projection moves along the feasible set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._quantise import repair
+from ._solve import Problem, solve
+
+__all__ = ["ConstraintError", "ExactStatistics", "exact_statistics"]
+
+LUMINANCE_WEIGHTS = {1: (1.0,), 3: (0.2126, 0.7152, 0.0722)}
+LEVELS = 255
+Transfer = Callable[[Tensor], Tensor]
+
+
+class ConstraintError(ValueError):
+    """An image cannot meet the constraint.
+
+    Attributes
+    ----------
+    reachable : float or None
+        The RMS contrast that this image (or, where no image can do it, any image) reaches at that mean.
+    index : int
+        Which image of the batch; -1 = any.
+    """
+
+    def __init__(self, message: str, *, reachable: float | None = None, index: int = -1) -> None:
+        super().__init__(message)
+        self.reachable, self.index = reachable, index
+
+
+def exact_statistics(
+    shape: Sequence[int],
+    *,
+    mean: float | None = None,
+    rms: float | None = None,
+    aperture: Tensor | None = None,
+    background: float = 128 / 255,
+    to_luminance: Transfer | None = None,
+    to_pixel: Transfer | None = None,
+) -> ExactStatistics:
+    """A projection onto images of exact range, mean luminance and RMS contrast within an aperture.
+
+    Parameters
+    ----------
+    shape : (C, H, W)
+    mean : float, or None
+        Mean luminance of the shown image over the pixels of non-zero aperture; None = each image's own.
+    rms : float, or None
+        SD of luminance over the same pixels, in units of luminance; None = each image's own.
+    aperture : Tensor of shape (H, W), in [0, 1], or None
+        How much of the image shows; where it is 0 the pixel is exactly `background`.
+    background : float
+        Pixel value in [0, 1]; one of 256 levels where an aperture shows it.
+    to_luminance, to_pixel : callables, or None
+        The display's transfer function and its inverse, elementwise and increasing on [0, 1]; None = linear.
+    """
+    return ExactStatistics(shape, mean, rms, aperture, background, to_luminance, to_pixel)
+
+
+class ExactStatistics:
+    """See `exact_statistics`. Calling it projects; `quantise` makes the 8-bit pixels; `statistics` measures."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        mean: float | None,
+        rms: float | None,
+        aperture: Tensor | None,
+        background: float,
+        to_luminance: Transfer | None,
+        to_pixel: Transfer | None,
+    ) -> None:
+        self.shape = tuple(int(n) for n in shape)
+        if len(self.shape) != 3 or self.shape[0] not in LUMINANCE_WEIGHTS:
+            raise ValueError(f"shape {tuple(shape)}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
+        if (to_luminance is None) != (to_pixel is None):
+            raise ValueError("only one of to_luminance and to_pixel is given; expected both or none")
+        self.mean, self.rms, self.background = mean, rms, float(background)
+        self.linear = to_luminance is None
+        self.to_luminance: Transfer = to_luminance or (lambda x: x)
+        self.to_pixel: Transfer = to_pixel or (lambda x: x)
+        table = self.to_luminance(torch.linspace(0, 1, LEVELS + 1, dtype=torch.float64))
+        self.lowest, self.highest = float(table[0]), float(table[-1])
+        self.aperture = self._check_aperture(aperture)
+        self._background_luminance = float(self.to_luminance(torch.tensor([self.background], dtype=torch.float64))[0])
+        self._cache: dict[tuple[torch.device, torch.dtype], Problem] = {}
+        self._check_reachable()
+
+    @property
+    def tolerance(self) -> float:
+        """Half a grey level, in luminance: how far mean and RMS of 8-bit pixels may lie from their targets."""
+        return 0.5 / LEVELS * (self.highest - self.lowest)
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able settings for the record."""
+        described = {"name": "exact_statistics", "shape": list(self.shape), "mean": self.mean, "rms": self.rms}
+        aperture = None if self.aperture is None else {"mean": float(self.aperture.mean())}
+        return {**described, "background": self.background, "aperture": aperture, "linear": self.linear}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Project images onto the constraint, differentiably.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W)
+            Pixel values; they may exceed [0, 1].
+
+        Returns
+        -------
+        Tensor of shape (B, C, H, W), in [0, 1]
+        """
+        self._check_shape(images)
+        problem = self._problem(images)
+        luminance = self._decode(images)
+        inside = problem.inside(luminance)  # (B, C, P)
+        gain, offset = self._gain_offset(problem, inside)
+        shown = problem.shown(luminance.flatten(2), gain, offset, whole=True).reshape(images.shape)
+        return self._encode(shown, images)
+
+    def statistics(self, images: Tensor) -> dict[str, Tensor]:
+        """Mean luminance and RMS contrast over the aperture of shown images (B, C, H, W): float64 tensors (B,)."""
+        self._check_shape(images)
+        with torch.no_grad():
+            lum = self.to_luminance(images.double().clamp(0, 1))
+            mean, rms = self._problem(lum).statistics(self._problem(lum).inside(lum))
+        return {"mean": mean, "rms": rms}
+
+    def violations(self, images: Tensor) -> list[str | None]:
+        """What each 8-bit image (uint8 (B, H, W, C)) breaks, in words; None where it meets the constraint."""
+        if images.dtype != torch.uint8:
+            raise ValueError(f"images of type {images.dtype}; expected uint8 of shape (B, H, W, C)")
+        shown = images.permute(0, 3, 1, 2).double() / LEVELS
+        found = self.statistics(shown)
+        problems: list[list[str]] = [[] for _ in images]
+        for name, target in (("mean", self.mean), ("rms", self.rms)):
+            if target is None:
+                continue
+            for i, value in enumerate(found[name].tolist()):
+                if not abs(value - target) <= self.tolerance * (1 + 1e-9):
+                    problems[i].append(f"{name} {value:.5f} instead of {target:.5f} +- {self.tolerance:.5f}")
+        if self.aperture is not None:
+            outside = images[:, (self.aperture == 0).to(images.device)] != round(LEVELS * self.background)
+            for i in outside.flatten(1).any(1).nonzero().flatten().tolist():
+                problems[i].append("the pixels outside the aperture are not the background")
+        return ["; ".join(p) or None for p in problems]
+
+    @torch.no_grad()
+    def quantise(self, images: Tensor) -> Tensor:
+        """The 8-bit pixels of projected images, which still meet the constraint.
+
+        Plain rounding where that suffices; otherwise single levels are moved (at most one from the exact value) until
+        mean and RMS lie within half a level.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W), in [0, 1]
+
+        Returns
+        -------
+        Tensor of shape (B, H, W, C), uint8
+        """
+        self._check_shape(images)
+        rounded = _round(images)
+        wrong = [i for i, problem in enumerate(self.violations(rounded)) if problem]
+        if wrong:
+            exact = self(images[wrong])
+            rounded[wrong] = _round(exact)
+            for i, image in zip(wrong, exact, strict=True):
+                if self.violations(rounded[i : i + 1])[0]:
+                    rounded[i] = self._repair(image, i)
+        return rounded
+
+    def _repair(self, image: Tensor, index: int) -> Tensor:
+        """Dither one image (C, H, W): uint8 (H, W, C)."""
+        table = self.to_luminance(torch.linspace(0, 1, LEVELS + 1, dtype=torch.float64))
+        target = self.statistics(image[None])
+        levels = repair(
+            (image.double() * LEVELS).cpu(),
+            table,
+            torch.tensor(LUMINANCE_WEIGHTS[self.shape[0]], dtype=torch.float64),
+            None if self.aperture is None else self.aperture > 0,
+            mean=float(target["mean"]) if self.mean is None else self.mean,
+            rms=float(target["rms"]) if self.rms is None else self.rms,
+            tolerance=self.tolerance,
+        )
+        pixels = levels.permute(1, 2, 0).to(torch.uint8).to(image.device)
+        if broken := self.violations(pixels[None])[0]:
+            reached = float(self.statistics(levels[None].double() / LEVELS)["rms"])
+            raise ConstraintError(
+                f"image {index} cannot meet mean {self.mean} and RMS contrast {self.rms} in 8 bits: {broken}. The nearest "
+                f"RMS found is {reached:.5f}; 256 levels are too coarse there: raise the contrast or move the mean",
+                reachable=reached,
+                index=index,
+            )
+        return pixels
+
+    def _gain_offset(self, problem: Problem, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and offset (B, 1, 1) of luminance, differentiable in `inside` (B, C, P)."""
+        if self.mean is None and self.rms is None:
+            one = inside.new_ones(len(inside), 1, 1)
+            return one, torch.zeros_like(one)
+        wide = self._problem(inside.detach().double())
+        with torch.no_grad():
+            own_mean, own_rms = wide.statistics(wide.shown(inside.double()))
+            self._check_images(wide, inside, own_rms)
+            mean = torch.full_like(own_mean, self.mean) if self.mean is not None else own_mean
+            gain, offset, inverse, reached = solve(wide, inside.double(), mean, self.rms)
+            self._check_reached(mean, reached)
+            gain, offset, inverse = gain.to(inside), offset.to(inside), inverse.to(inside)
+        if not inside.requires_grad:
+            return gain[:, None, None], offset[:, None, None]
+        # one Newton step with a constant inverse Jacobian: the value stays, the gradient is that of the implicit function
+        found_mean, found_rms = problem.statistics(problem.shown(inside, gain[:, None, None], offset[:, None, None]))
+        goal_mean = self.mean if self.mean is not None else problem.statistics(problem.shown(inside))[0]
+        residual = torch.stack([found_mean - goal_mean, found_rms - found_rms.detach()], 1)  # (B, 2)
+        step = (inverse @ residual[:, :, None]).squeeze(2)  # (B, 2); its value is rounding error
+        step = step - step.detach()
+        return (gain - step[:, 0])[:, None, None], (offset - step[:, 1])[:, None, None]
+
+    def _problem(self, like: Tensor) -> Problem:
+        key = (like.device, like.dtype)
+        if key not in self._cache:
+            weights = torch.tensor(LUMINANCE_WEIGHTS[self.shape[0]], dtype=torch.float64)
+            self._cache[key] = Problem.make(
+                weights, self.aperture, self._background_luminance, self.lowest, self.highest, like
+            )
+        return self._cache[key]
+
+    def _decode(self, images: Tensor) -> Tensor:
+        """Luminance of pixel values, continued in a straight line beyond [0, 1] (a gradient leads back)."""
+        if self.linear:
+            return images
+        bounded = images.clamp(0, 1)
+        return self.to_luminance(bounded) + (self.highest - self.lowest) * (images - bounded)
+
+    def _encode(self, shown: Tensor, images: Tensor) -> Tensor:
+        """Pixel values of shown luminance (B, C, H, W); exact background outside the aperture."""
+        if not self.linear:
+            # an inverse gamma has infinite slope at black: pixels held at the border of the range take no gradient
+            margin = 1e-7 * (self.highest - self.lowest)
+            held = (shown <= self.lowest + margin) | (shown >= self.highest - margin)
+            middle = torch.full_like(shown, 0.5 * (self.lowest + self.highest))
+            with torch.no_grad():
+                border = self.to_pixel(shown.clamp(self.lowest, self.highest)).clamp(0, 1)
+            shown = torch.where(held, border, self.to_pixel(torch.where(held, middle, shown)).clamp(0, 1))
+        if self.aperture is None:
+            return shown
+        return torch.where(self.aperture.to(images) > 0, shown, shown.new_tensor(self.background))
+
+    def _check_shape(self, images: Tensor) -> None:
+        if images.dim() != 4 or tuple(images.shape[1:]) != self.shape:
+            raise ValueError(f"images of shape {tuple(images.shape)}; expected (B, {', '.join(map(str, self.shape))})")
+
+    def _check_aperture(self, aperture: Tensor | None) -> Tensor | None:
+        if not 0 <= self.background <= 1:
+            raise ValueError(f"background {self.background}; expected a pixel value in [0, 1]")
+        if aperture is None:
+            return None
+        if tuple(aperture.shape) != self.shape[1:] or float(aperture.min()) < 0 or float(aperture.max()) > 1:
+            raise ValueError(
+                f"aperture of shape {tuple(aperture.shape)} and range {float(aperture.min()):g} to "
+                f"{float(aperture.max()):g}; expected {self.shape[1:]} in [0, 1]"
+            )
+        if not bool((aperture > 0).any()):
+            raise ValueError("the aperture is 0 everywhere; expected some pixels that show the image")
+        if abs(LEVELS * self.background - round(LEVELS * self.background)) > 1e-3:
+            raise ValueError(
+                f"background {self.background} is not one of 256 levels, so that 8-bit images cannot hold it exactly; "
+                f"use {round(LEVELS * self.background)} / 255"
+            )
+        return aperture.detach().double().cpu()
+
+    def _check_reachable(self) -> None:
+        """Refuse what no image can do at this mean: Popoviciu-Bhatia-Davis, SD^2 <= (highest - m)(m - lowest)."""
+        mask = torch.ones(1) if self.aperture is None else self.aperture[self.aperture > 0]
+        low, high = (
+            self._background_luminance + float(mask.mean()) * (end - self._background_luminance)
+            for end in (self.lowest, self.highest)
+        )
+        if self.mean is not None and not low <= self.mean <= high:
+            raise ConstraintError(
+                f"mean luminance {self.mean:g} cannot be reached; this display and aperture allow {low:.4f} to {high:.4f}"
+            )
+        if self.rms is None:
+            return
+        middle = 0.5 * (self.lowest + self.highest) if self.mean is None else self.mean
+        limit = math.sqrt(max(0.0, (self.highest - middle) * (middle - self.lowest)))
+        if not 0 < self.rms <= limit:
+            raise ConstraintError(
+                f"RMS contrast {self.rms:g} cannot be reached; at mean luminance {middle:g} no image exceeds {limit:.4f}"
+                + (", and 0 would be a blank image" if self.rms <= 0 else ""),
+                reachable=limit,
+            )
+
+    def _check_images(self, wide: Problem, inside: Tensor, own_rms: Tensor) -> None:
+        finite = torch.isfinite(inside).flatten(1).all(1)
+        if not bool(finite.all()):
+            index = int((~finite).nonzero()[0])
+            raise ConstraintError(f"image {index} holds NaN or infinite pixels; expected finite values", index=index)
+        spread = wide.luminance(inside.double()).std(1, correction=0)
+        flat = spread <= 1e-6 * (self.highest - self.lowest)
+        if self.rms is not None and bool(flat.any()):
+            index = int(flat.nonzero()[0])
+            raise ConstraintError(
+                f"image {index} is constant within the aperture: no gain gives it an RMS contrast of {self.rms:g}. "
+                "Start from noise or from a photograph",
+                reachable=0.0,
+                index=index,
+            )
+
+    def _check_reached(self, mean: Tensor, reached: Tensor) -> None:
+        """`reached` (B, 2): mean and RMS at the solution found."""
+        off = (reached[:, 0] - mean).abs() > 1e-6
+        if self.rms is not None:
+            off |= (reached[:, 1] - self.rms).abs() > 1e-6
+        if bool(off.any()):
+            index = int(off.nonzero()[0])
+            found_mean, found = reached[index].tolist()
+            raise ConstraintError(
+                f"image {index} cannot reach mean {float(mean[index]):.4f} with RMS contrast {self.rms}: at mean "
+                f"{found_mean:.4f} it reaches at most {found:.4f}",
+                reachable=found,
+                index=index,
+            )
+
+
+def _round(images: Tensor) -> Tensor:
+    """(B, C, H, W) in [0, 1] -> uint8 (B, H, W, C), nearest level."""
+    return (images.detach() * LEVELS).round().clamp(0, LEVELS).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
