@@ -157,25 +157,8 @@ def read_key(path: str | Path) -> Key:
         header = list(reader.fieldnames or ())
         records = list(reader)
     _require(path, header, ("image_id", "role"))
-    sites: list[SiteRow] = []
     beside = path.with_name("sites.csv")
-    if beside.is_file():
-        with open(beside, newline="", encoding="utf-8") as handle:
-            site_reader = csv.DictReader(handle)
-            _require(beside, list(site_reader.fieldnames or ()), SITE_COLUMNS[:3])
-            for line, r in enumerate(site_reader, start=2):
-                try:
-                    sites.append(
-                        SiteRow(
-                            r["site_id"],
-                            float(r["natural_mean"]),
-                            float(r["natural_sd"]),
-                            _float(r.get("reliability")),
-                            (r.get("is_target") or "0") == "1",
-                        )
-                    )
-                except (TypeError, ValueError) as error:
-                    raise _broken(beside, line, str(error)) from error
+    sites = read_sites(beside) if beside.is_file() else ()
     rows: list[KeyRow] = []
     seen: set[str] = set()
     for line, r in enumerate(records, start=2):
@@ -187,7 +170,23 @@ def read_key(path: str | Path) -> Key:
             raise _broken(path, line, f"image id {row.image_id!r} is listed twice")
         seen.add(row.image_id)
         rows.append(row)
-    return Key(tuple(rows), tuple(sites))
+    return Key(tuple(rows), sites)
+
+
+def read_sites(path: str | Path) -> tuple[SiteRow, ...]:
+    """Read the frozen site set (``sealed/sites.csv``); it tells nothing about the images. Raises as `read_key` does."""
+    path = Path(path)
+    sites = []
+    with open(path, newline="", encoding="utf-8") as handle:
+        reader = csv.DictReader(handle)
+        _require(path, list(reader.fieldnames or ()), SITE_COLUMNS[:3])
+        for line, r in enumerate(reader, start=2):
+            try:
+                statistics = float(r["natural_mean"]), float(r["natural_sd"]), _float(r.get("reliability"))
+                sites.append(SiteRow(r["site_id"], *statistics, (r.get("is_target") or "0") == "1"))
+            except (TypeError, ValueError) as error:
+                raise _broken(path, line, str(error)) from error
+    return tuple(sites)
 
 
 def _row(r: dict[str, str], header: list[str]) -> KeyRow:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import DataError
-from .files import is_id, portable, read_json, write_text
+from .files import is_id, make_id, portable, read_json, write_text
 
 if TYPE_CHECKING:
     from .config import Config
@@ -166,8 +166,10 @@ class Project:
         return cls(folder)
 
     @classmethod
-    def create(cls, path: str | Path, toml: str | None = None) -> Project:
-        """A new project folder with `toml` (default: the commented template) as its ``project.toml``.
+    def create(
+        cls, path: str | Path, toml: str | None = None, *, name: str | None = None, display: Display | None = None
+    ) -> Project:
+        """A new project folder; its ``project.toml`` is `toml`, or the commented template for `name` and `display`.
 
         Raises
         ------
@@ -187,7 +189,7 @@ class Project:
         if toml is None:
             from .config import template
 
-            toml = template()
+            toml = template(name=name or make_id(folder.resolve().name, "project"), display=display)
         for name in FOLDERS:
             (folder / name).mkdir(parents=True, exist_ok=True)
         write_text(folder / "project.toml", toml)

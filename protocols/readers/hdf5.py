@@ -312,7 +312,8 @@ def _binned(
     file.notes.append(
         f"responses were averaged over {int(inside.sum())} of {len(inside)} time bins, those inside window_ms"
     )
-    return np.divide(np.nansum(chosen, 2), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    result: Floats = np.divide(np.nansum(chosen, 2), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    return result
 
 
 def _finite_or_nan(file: File, values: NDArray[Any]) -> Floats:
