@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import textwrap
 import tomllib
@@ -232,7 +233,7 @@ def config_from_dict(tables: dict[str, Any], where: str = "project.toml") -> Con
     try:
         config = Config.model_validate(tables)
     except ValidationError as error:
-        raise _data_error(error, tables, where) from error
+        raise _data_error(error, where) from error
     cross_check(config, where)
     return config
 
@@ -283,7 +284,7 @@ def _keys_of(section: str) -> list[str]:
     return [key.name for key in _described_keys(section)] if section else list(Config.model_fields)
 
 
-def _data_error(error: ValidationError, tables: dict[str, Any], where: str) -> DataError:
+def _data_error(error: ValidationError, where: str) -> DataError:
     """The first problem as a `DataError`, unknown keys before all others (they are the likely cause of a missing one)."""
     problems = sorted(error.errors(), key=lambda p: p["type"] not in ("extra_forbidden", "unexpected_keyword_argument"))
     first, more = problems[0], len({p["loc"][:2] for p in problems}) - 1
@@ -369,21 +370,25 @@ def _described_keys(section: str) -> list[_Key]:
     return [_Key(name, field.description or "", field.default) for name, field in model.model_fields.items()]
 
 
-def template(*, name: str = "myproject", display: Display | None = None) -> str:
+def template(config: Config | None = None, *, name: str | None = None, display: Display | None = None) -> str:
     """A commented project.toml that spells out every key with its unit and default.
 
     Parameters
     ----------
-    name : str
-        Name of the project.
+    config : Config or None
+        The values to write; None: the defaults, with a display of 224 x 224 px, 8 degrees, grey, linearised.
+    name : str or None
+        Name of the project, instead of the one in `config`.
     display : Display or None
-        None: 224 x 224 px, 8 degrees, grey, a linearised screen.
+        Display, instead of the one in `config`.
     """
-    if not is_id(name):
-        raise ValueError(f"project name {name!r}; expected a-z, then a-z, 0-9, _")
-    config = Config(
-        project=ProjectConfig(name=name), display=display or Display(width_px=224, height_px=224, size_deg=8.0)
-    )
+    config = config or Config(display=Display(width_px=224, height_px=224, size_deg=8.0))
+    if name is not None:
+        config = config.model_copy(update={"project": config.project.model_copy(update={"name": name})})
+    if display is not None:
+        config = config.model_copy(update={"display": display})
+    if not is_id(config.project.name):
+        raise ValueError(f"project name {config.project.name!r}; expected a-z, then a-z, 0-9, _")
     values = config.to_dict()
     lines = [
         "# A stimsynth project. Every key is explained above it: [unit] meaning (default).",
@@ -403,7 +408,7 @@ def _toml(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
     return repr(value)

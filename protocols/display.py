@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,10 +19,10 @@ from PIL import Image
 from pydantic import ConfigDict, Field, StrictFloat, StrictInt
 from torch import Tensor
 
-from .errors import DataError
+from synth import exact_statistics
+from synth.constraints import ExactStatistics
 
-if TYPE_CHECKING:
-    from synth.constraints import Constraint
+from .errors import DataError
 
 LUMINANCE_WEIGHTS = (0.2126, 0.7152, 0.0722)
 """Share of the decoded red, green and blue channel in the relative luminance (ITU-R BT.709, as in IEC 61966-2-1)."""
@@ -196,7 +196,7 @@ class Display:
         """Relative luminance of the background, in [0, 1]."""
         return float(self.to_luminance(torch.tensor(self.background / 255, dtype=torch.float64)))
 
-    def constraints(self, mean: float | None = None, rms: float | None = None) -> list[Constraint]:
+    def constraints(self, mean: float | None = None, rms: float | None = None) -> list[ExactStatistics]:
         """What an image must satisfy on this screen: range, aperture, background and, where given, luminance statistics.
 
         Parameters
@@ -206,8 +206,6 @@ class Display:
         rms : float or None
             Standard deviation of the relative luminance inside the aperture; None: not constrained.
         """
-        from synth import exact_statistics
-
         return [
             exact_statistics(
                 self.shape,

@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 from .display import Display
 from .errors import DataError
 from .files import inside, make_id, sha256_bytes, sha256_file, write_text
-from .png import Pixels, encode_png, png_chunks, read_png, write_png
+from .png import Pixels, encode_png, read_png, write_png
 
 __all__ = [
     "MINIMUM",
@@ -34,7 +34,6 @@ __all__ = [
     "Photograph",
     "demo_photographs",
     "import_photographs",
-    "png_chunks",
     "read_png",
     "write_png",
 ]
@@ -125,7 +124,9 @@ class NaturalImages:
         """What was done to the photographs at import, in one sentence."""
         notes = Counter(note for row in self.rows for note in row.notes.split("; ") if note)
         resized = sum(bool(row.resized_from) for row in self.rows)
+        copies = len(self.rows) - len({row.sha256 for row in self.rows})
         text = f"{len(self.rows)} photographs of {len(set(self.groups))} groups, {resized} resized"
+        text += f", {copies} copies within a group" if copies else ""
         return text + "".join(f", {count} {note}" for note, count in sorted(notes.items()))
 
 

@@ -35,7 +35,11 @@ def encode_png(pixels: Pixels) -> bytes:
 def write_png(path: Path, pixels: Pixels) -> None:
     """Write uint8 pixels of shape (H, W, C) as a plain PNG, atomically."""
     data = encode_png(pixels)
-    write_atomically(path, lambda temporary: temporary.write_bytes(data) and None)
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_atomically(path, write)
 
 
 def png_chunks(data: bytes) -> list[tuple[str, bytes]]:
