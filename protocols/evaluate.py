@@ -1,0 +1,267 @@
+"""Control scores of a round: every controller against its natural reference, counts, chance, consistency."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .control_checks import check_inputs, check_reachable, input_notes, natural_scale, one_row_an_image
+from .control_report import ControlReport, ControlRow, finite_or_none
+from .control_summary import consistency, summarise
+from .control_tests import (
+    SCORES,
+    Exclusion,
+    Reference,
+    Score,
+    Setting,
+    beats_each,
+    blank_trials,
+    candidates_of,
+    choose_reference,
+    comparison_pool,
+    enough,
+    one_hot_gain,
+    reference_shortfall,
+    selectivity,
+    sides,
+    stretch_gain,
+    suppression,
+)
+from .key import Key, KeyRow
+from .permutation import Pool, repeats_needed
+from .responses import Responses
+from .trial_table import trial_table
+
+__all__ = ["ControlReport", "evaluate"]
+
+
+def evaluate(
+    responses: Responses,
+    key: Key,
+    *,
+    alpha: float = 0.01,
+    permutations: int = 9999,
+    seed: int = 0,
+    temperature: float = 1.0,
+    unit: str | None = None,
+) -> ControlReport:
+    """Test every controller of `key` on `responses` against the natural reference of its site and objective.
+
+    Parameters
+    ----------
+    responses : Responses
+        The trials of one round (or averages: then nothing is tested, the rows are descriptive).
+    key : Key
+        The sealed key; `key.sites` fixes the site set and the scale of one_hot.
+    alpha : float
+        One-sided level of a site's verdict.
+    permutations, seed : int
+        Random relabellings within block (all of them where there are fewer), seed of these and of the split of trials in halves.
+    temperature : float
+        Of the one_hot softmax.
+    unit : str, optional
+        Unit of the key's predictions, where the caller knows it; refused where the responses are in another.
+
+    Raises
+    ------
+    DataError
+        E01 no common image, E02 no controllers, E03 / E04 another unit or scale, E05 not one confirmatory controller a site and
+        objective, E06 alpha out of reach of these repeats, E07 no common site.
+    """
+    if not 0 < alpha < 1 or permutations < 1 or temperature <= 0:
+        raise ValueError(
+            f"alpha {alpha}, permutations {permutations}, temperature {temperature}; expected 0 < alpha < 1, others above 0"
+        )
+    check_inputs(responses, key, unit)
+    notes = input_notes(responses, key)
+    averaged = responses.averaged_over is not None
+    used = one_row_an_image(responses, key) if averaged else responses
+    table = trial_table(used, [r.image_id for r in key.rows], seed=seed)
+    scale, scale_notes = natural_scale(table, key)
+    setting = Setting(table, key, scale, responses.unit, alpha, permutations, seed, temperature)
+    controllers = sorted(key.of_role("controller"), key=_order)
+    evaluated = [_evaluate_one(setting, row, averaged=averaged) for row in controllers]
+    if not averaged:
+        check_reachable(alpha, [row for row, _ in evaluated])
+    rows, summaries = summarise(setting, evaluated)
+    return ControlReport(
+        responses.unit,
+        alpha,
+        permutations,
+        seed,
+        temperature,
+        len(responses.values),
+        len(table.values),
+        scale.site_ids,
+        tuple(rows),
+        tuple(summaries),
+        tuple(consistency(table, key)),
+        (*notes, *([] if averaged else table.notes), *scale_notes),
+    )
+
+
+def _order(row: KeyRow) -> tuple[int, str, str, bool, str]:
+    known = list(SCORES)
+    return (
+        known.index(row.objective) if row.objective in known else len(known),
+        row.objective,
+        row.target,
+        not row.confirmatory,
+        row.image_id,
+    )
+
+
+def _identity(row: KeyRow) -> dict[str, Any]:
+    return {
+        "objective": row.objective,
+        "site": row.target,
+        "image_id": row.image_id,
+        "confirmatory": row.confirmatory,
+        "generator": row.generator,
+        "seed": row.seed,
+        "predicted": row.predicted.get(row.target, math.nan),
+        "predicted_sd": row.predicted_sd.get(row.target, math.nan),
+        "validator_predicted": row.validator_predicted.get(row.target, math.nan),
+    }
+
+
+def _evaluate_one(setting: Setting, row: KeyRow, *, averaged: bool) -> tuple[ControlRow, Pool | None]:
+    """The row of one controller, and the trials of its test where there was one."""
+    values, pool = _identity(row), None
+    try:
+        score = _score(setting, row)
+        if averaged:
+            values |= _described(setting, score, row)
+        else:
+            reference = choose_reference(setting, score, row)
+            pool = comparison_pool(setting, score, [row.image_id], [reference.image_id], half=1)
+            if not enough(pool):
+                raise Exclusion("too few usable trials of the controller or its reference in the same blocks")
+            values |= _tested(setting, score, row, reference, pool)
+    except Exclusion as why:
+        values |= {"verdict": "excluded", "reason": str(why)}
+        pool = None
+    return ControlRow(**finite_or_none(values)), pool
+
+
+def _score(setting: Setting, row: KeyRow) -> Score:
+    if row.objective not in SCORES:
+        raise Exclusion(f"objective {row.objective!r} has no control score; known: {', '.join(SCORES)}")
+    if row.target not in setting.table.site_ids:
+        raise Exclusion("the site was not recorded")
+    if row.image_id not in setting.table.image_rows:
+        raise Exclusion("the controller has no usable trial")
+    if not np.isfinite(setting.table.column(row.target)).any():
+        raise Exclusion("the site has no finite response")
+    score = SCORES[row.objective](setting, row.target)
+    if not len(setting.table.rows(row.image_id, score.usable)):
+        raise Exclusion("the controller has no trial with the responses that the score needs")
+    return score
+
+
+def _tested(setting: Setting, score: Score, row: KeyRow, reference: Reference, pool: Pool) -> dict[str, Any]:
+    """All numbers of a tested controller."""
+    result, (mine, other) = setting.test(pool), sides(pool)
+    column, table = setting.table.column(row.target), setting.table
+    blank = blank_trials(setting, row.target)
+    one_hot = row.objective == "one_hot"
+    own = [score.of(mine), *([score.of(table.rows(row.image_id, score.usable, h)) for h in (0, 1)] if one_hot else [])]
+    share = math.exp if one_hot else float
+    values: dict[str, Any] = {
+        "measured": float(column[mine].mean()),
+        "n": len(mine),
+        "score": share(own[0]),
+        "blank": float(blank.mean()) if len(blank) else None,
+        "n_blank": len(blank),
+        "reference_image": reference.image_id,
+        "reference_kind": reference.kind,
+        "reference": float(column[other].mean()),
+        "n_reference": len(other),
+        "reference_score": share(score.of(other)),
+        "reference_both": share(reference.both),
+        "difference": result.difference,
+        "difference_both": float(np.mean(own[-2:])) - reference.both,
+        "t": result.t,
+        "p": result.p,
+        "smallest_p": result.smallest_p,
+        "exact": result.exact,
+        "incomplete_trials": len(table.rows(row.image_id)) - len(table.rows(row.image_id, score.usable)),
+    }
+    if one_hot:
+        values |= one_hot_gain(pool, result.difference) | selectivity(setting, score, row.target, mine)
+    else:
+        values |= stretch_gain(setting, pool, row.target, blank)
+        values["reference_shortfall"] = reference_shortfall(setting, score, reference)
+    values |= _verdict(setting, row, score, result.p, result.smallest_p)
+    if row.confirmatory:
+        values |= _confirmatory_extras(setting, score, row, reference, controlled=values["verdict"] == "control")
+    return values
+
+
+def _verdict(setting: Setting, row: KeyRow, score: Score, p: float, smallest: float) -> dict[str, str]:
+    if smallest > setting.alpha:
+        needed = repeats_needed(setting.alpha, setting.table.n_blocks, equal=score.equal_counts)
+        reason = f"show at least {needed} repeats of every image in {setting.table.n_blocks} blocks"
+        if 1 / (1 + setting.permutations) > setting.alpha:
+            reason = f"ask for at least {math.ceil(1 / setting.alpha)} permutations"
+        return {"verdict": "not testable", "reason": f"smallest reachable p {smallest:.3g}: {reason}"}
+    if not row.confirmatory:
+        return {"verdict": "exploratory"}
+    return {"verdict": "control" if p <= setting.alpha else "no control"}
+
+
+def _confirmatory_extras(
+    setting: Setting, score: Score, row: KeyRow, reference: Reference, *, controlled: bool
+) -> dict[str, Any]:
+    """Strict comparison with every candidate (where there is control), the pseudo-controller's test, suppression."""
+    values: dict[str, Any] = {}
+    if reference.kind == "re-shown":
+        each = beats_each(setting, score, row.image_id, reference.candidates) if controlled else {}
+        values |= {"p_each": each, "strict": bool(each) and max(each.values()) <= setting.alpha}
+        if pseudo := pseudo_controller(setting, score, row):
+            pool = comparison_pool(setting, score, [pseudo], [reference.image_id], half=1)
+            if enough(pool):
+                values |= {"pseudo_image": pseudo, "pseudo_p": setting.test(pool, secondary=True).p}
+    if row.objective == "one_hot":
+        values |= suppression(setting, score, row.target, row.image_id)
+    return values
+
+
+def pseudo_controller(setting: Setting, score: Score, row: KeyRow) -> str | None:
+    """The random natural image with the highest predicted score: a controller chosen by prediction, without synthesis."""
+    sites = setting.scale.site_ids if row.objective == "one_hot" else (row.target,)
+    levels = {}
+    for natural in setting.key.of_role("natural"):
+        predicted = np.array([natural.predicted.get(s, math.nan) for s in sites])
+        if row.objective == "one_hot":
+            predicted = (predicted - setting.scale.mean) / setting.scale.sd
+        if np.isfinite(predicted).all() and len(setting.table.rows(natural.image_id, score.usable)):
+            levels[natural.image_id] = score.level(predicted)
+    return max(sorted(levels), key=lambda image: levels[image]) if levels else None
+
+
+def _described(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
+    """Averages without trials: the numbers, no test; the best natural average is not corrected for its choice."""
+    candidates, _ = candidates_of(setting, row)
+    table = setting.table
+    levels = {c: score.of(rows) for c in candidates if len(rows := table.rows(c, score.usable))}
+    if not levels:
+        raise Exclusion("no usable natural reference image for this site and objective")
+    best, mine = max(levels, key=lambda c: levels[c]), table.rows(row.image_id, score.usable)
+    column, blank = table.column(row.target), blank_trials(setting, row.target)
+    share = math.exp if row.objective == "one_hot" else float
+    return {
+        "verdict": "not testable",
+        "reason": "averages only",
+        "measured": float(column[mine].mean()),
+        "score": share(score.of(mine)),
+        "blank": float(blank.mean()) if len(blank) else None,
+        "reference_image": best,
+        "reference_kind": "best of the same averages",
+        "reference": float(column[table.rows(best)].mean()),
+        "reference_score": share(levels[best]),
+        "difference": score.of(mine) - levels[best],
+        **(selectivity(setting, score, row.target, mine) if row.objective == "one_hot" else {}),
+    }
