@@ -233,7 +233,7 @@ def config_from_dict(tables: dict[str, Any], where: str = "project.toml") -> Con
     try:
         config = Config.model_validate(tables)
     except ValidationError as error:
-        raise _data_error(error, where) from error
+        raise _data_error(error, tables, where) from error
     cross_check(config, where)
     return config
 
@@ -284,7 +284,7 @@ def _keys_of(section: str) -> list[str]:
     return [key.name for key in _described_keys(section)] if section else list(Config.model_fields)
 
 
-def _data_error(error: ValidationError, where: str) -> DataError:
+def _data_error(error: ValidationError, tables: dict[str, Any], where: str) -> DataError:
     """The first problem as a `DataError`, unknown keys before all others (they are the likely cause of a missing one)."""
     problems = sorted(error.errors(), key=lambda p: p["type"] not in ("extra_forbidden", "unexpected_keyword_argument"))
     first, more = problems[0], len({p["loc"][:2] for p in problems}) - 1
@@ -301,8 +301,8 @@ def _data_error(error: ValidationError, where: str) -> DataError:
             fix=inner.fix,
             code=inner.code,
         )
-    reasons = [p["msg"].removeprefix("Input should be ") for p in problems if p["loc"][:2] == first["loc"][:2]]
-    return _wrong_value(first, " or ".join(dict.fromkeys(reasons)), where, others)
+    same_key = [p for p in problems if p["loc"][:2] == first["loc"][:2]]
+    return _wrong_value(same_key, tables, where, others)
 
 
 def _unknown_key(problem: ErrorDetails, where: str, others: str) -> DataError:
@@ -327,20 +327,20 @@ def _unknown_key(problem: ErrorDetails, where: str, others: str) -> DataError:
     )
 
 
-def _wrong_value(problem: ErrorDetails, reason: str, where: str, others: str) -> DataError:
-    section, *rest = [str(part) for part in problem["loc"]]
-    key = rest[0] if rest else ""
-    missing = problem["type"] in ("missing", "missing_argument")
+def _wrong_value(problems: list[ErrorDetails], tables: dict[str, Any], where: str, others: str) -> DataError:
+    """The problems of one key (several where a value fits none of several types)."""
+    first = problems[0]
+    section, key = [str(part) for part in (*first["loc"], "")][:2]
+    missing = first["type"] in ("missing", "missing_argument") and len(first["loc"]) <= 2
+    reasons = " or ".join(dict.fromkeys(p["msg"].removeprefix("Input should be ") for p in problems))
+    about = {k.name: k.description.rstrip(".") for k in _described_keys(section)}.get(key, "")
     name = f"the key {key!r}" if key else f"the section [{section}]"
-    about = (
-        {k.name: k.description for k in _described_keys(section)}.get(key, "").rstrip(".")
-        if section in _keys_of("")
-        else ""
-    )
+    value = tables.get(section)
+    value = value.get(key) if key and isinstance(value, dict) else value
     return DataError(
         f"{where} [{section}] {key}".rstrip(),
-        found=f"{name} is missing{others}" if missing else f"{key or section} = {problem['input']!r}{others}",
-        expected=(about or "a table of keys") if missing else f"{reason}; {about}".rstrip("; "),
+        found=f"{name} is missing{others}" if missing else f"{key or section} = {value!r}{others}",
+        expected=(about or "a table of keys") if missing else f"{reasons}; {about}".rstrip("; "),
         cause="the line was deleted"
         if missing
         else "another type, unit or range (text needs quotes, numbers have none)",

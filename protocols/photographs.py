@@ -214,13 +214,14 @@ def _read_groups(folder: Path, names: set[str]) -> dict[str, str]:
     path = folder / "groups.csv"
     if not path.is_file():
         return {}
-    with open(path, newline="", encoding="utf-8-sig") as handle:
-        table = csv.DictReader(handle)
-        lines = list(table)
+    try:
+        table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
+    except UnicodeDecodeError as error:
+        raise _bad_groups(path, f"text that is not UTF-8 ({error})") from error
     if not {"filename", "group"} <= set(table.fieldnames or ()):
         raise _bad_groups(path, f"the columns {', '.join(table.fieldnames or ()) or 'none'}")
     groups: dict[str, str] = {}
-    for number, line in enumerate(lines, start=2):
+    for number, line in enumerate(table, start=2):
         name, group = (line["filename"] or "").strip(), (line["group"] or "").strip()
         if not group or name not in names or groups.get(name, group) != group:
             raise _bad_groups(path, f"line {number}: file {name!r}, group {group!r}")
