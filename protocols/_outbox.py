@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from .errors import DataError
 from .files import inside, read_json, sha256_bytes, verify_checksums, write_atomically, write_text
-from .photographs import read_png
+from .png import read_png
 
 Pixels = NDArray[np.uint8]
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "h5py", "pillow", "safetensors")

@@ -35,7 +35,7 @@ from .design import Trial, trial_list
 from .errors import DataError
 from .files import flush_folder, portable, sha256_file, write_checksums, write_json, write_text
 from .key import ROLES, Key, KeyRow, SiteRow, read_key, write_key
-from .photographs import read_png, write_png
+from .png import read_png, write_png
 from .session import Round, utc_now
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ __all__ = ["PlannedTrial", "Stimulus", "export_round", "read_images", "read_mani
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Predict = Callable[[Pixels], dict[str, Floats]]
-Check = Callable[[Pixels], list[str]]
+Check = Callable[[Pixels], Sequence[str | None]]
 
 SCHEMA = "manifest/1"
 ENTRIES = (
@@ -120,7 +120,7 @@ def export_round(
         JSON-able entries for ``manifest.json`` (``encoder``, ``validator``, ``config`` ...). With `predict`, ``encoder`` must hold
         ``fingerprint`` and ``field_of_view_deg``.
     check : callable, optional
-        The display's exact constraint: uint8 controllers (S, H, W, C) -> problems, one sentence each.
+        The display's exact constraint: uint8 controllers (S, H, W, C) -> what each breaks, in words, None or "" where it holds.
 
     Raises
     ------
@@ -257,8 +257,11 @@ def _write_images(folder: Path, named: dict[str, Stimulus]) -> Pixels:
 
 
 def _check_constraint(named: dict[str, Stimulus], pixels: Pixels, check: Check | None) -> None:
-    chosen = [i for i, s in enumerate(named.values()) if s.role == "controller"]
-    problems = check(pixels[chosen]) if check is not None and chosen else []
+    chosen = {i: s.source_id for i, s in enumerate(named.values()) if s.role == "controller"}
+    if check is None or not chosen:
+        return
+    broken = check(pixels[list(chosen)])
+    problems = [f"{source}: {what}" for source, what in zip(chosen.values(), broken, strict=True) if what]
     if problems:
         raise DataError(
             "controllers",

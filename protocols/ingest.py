@@ -21,6 +21,7 @@ from .errors import DataError
 from .export import PlannedTrial, read_manifest, read_order, verify_outbox
 from .files import read_json, sha256_file, write_json
 from .key import read_sites
+from .readers._layout import check_kind
 from .readers.hdf5 import read_responses, write_responses
 from .responses import Responses
 from .session import Round, utc_now
@@ -151,6 +152,7 @@ def ingest(
     path = _locate(round_, path)
     verify_outbox(round_.outbox)
     manifest, order = read_manifest(round_.outbox), read_order(round_.outbox)
+    check_kind(path)
     digest = sha256_file(path)
     checks.sealed(round_, manifest)
     earlier = _earlier(round_, path, digest, replace)

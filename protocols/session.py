@@ -50,14 +50,7 @@ class Round:
         folder = Path(os.path.abspath(folder))
         match = ROUND_PATTERN.fullmatch(folder.name)
         if match is None or not _is_session_id(folder.parent.name):
-            raise DataError(
-                f"{folder.parent.name}/{folder.name}",
-                found=f"the folder name {folder.name!r} in a session folder {folder.parent.name!r}",
-                expected="<session id>/round_NN, the session id made of a-z, 0-9 and _ and beginning with a letter",
-                cause="a folder was renamed, or a folder of another kind was given",
-                fix="give it its old name back, such as ses_20261121/round_01",
-                code="S02",
-            )
+            raise _bad_name(f"{folder.parent.name}/{folder.name}")
         return cls(folder, int(match.group(1)), folder.parent.name)
 
     @property
@@ -271,13 +264,14 @@ class Project:
         """
         if number < 0:
             raise ValueError(f"round number {number}; expected 0 (baseline) or more")
-        result = Round.at(self.sessions / session_id / f"round_{number:02d}")
+        if not _is_session_id(session_id):
+            raise _bad_name(f"{session_id}/round_{number:02d}")
         for other in self.rounds():
             if other.number == number and other.session_id != session_id:
                 raise _same_number(other, session_id)
         folder = self.sessions / session_id / f"round_{number:02d}"
         folder.mkdir(parents=True, exist_ok=True)
-        return Round(folder, number, result.session_id)
+        return Round(folder, number, session_id)
 
     def fitted_for(self, number: int) -> dict[str, Any] | None:
         """What was fitted for round `number` (``fitted/for_round_NN.json``), or None."""
@@ -299,6 +293,17 @@ class Project:
 
 def _is_session_id(text: str) -> bool:
     return is_id(text) and text not in _WINDOWS
+
+
+def _bad_name(name: str) -> DataError:
+    return DataError(
+        "sessions",
+        found=f"the round folder {name!r}",
+        expected="<session id>/round_NN, the session id made of a-z, 0-9 and _ and beginning with a letter",
+        cause="a folder was renamed, or a name that not every system accepts",
+        fix="use a name such as ses_20261121/round_01",
+        code="S02",
+    )
 
 
 def _same_number(first: Round, session_id: str) -> DataError:

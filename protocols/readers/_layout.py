@@ -27,7 +27,7 @@ def reader_error(path: Path, *, found: str, expected: str, cause: str, fix: str,
 @contextmanager
 def open_file(path: Path) -> Iterator[File]:
     """The checked file, read-only and without locks (they fail on network shares)."""
-    _check_kind(path)
+    check_kind(path)
     try:
         with h5py.File(path, "r", locking=False) as handle:
             yield File(path, handle)
@@ -42,7 +42,8 @@ def open_file(path: Path) -> Iterator[File]:
         ) from error
 
 
-def _check_kind(path: Path) -> None:
+def check_kind(path: Path) -> None:
+    """Refuse what is no finished HDF5 file by its name and first bytes: R01, R02, R14, R16."""
     if path.name.endswith(".part"):
         raise reader_error(
             path,
@@ -268,7 +269,7 @@ class File:
             self.path,
             found=f"'{name}' is {' x '.join(map(str, shape))}, so {what} cannot be told apart",
             expected="different lengths, or the attribute writer",
-            cause="there are as many trials as sites",
+            cause="there are as many trials as sites (or time bins)",
             fix="add h5writeatt(p,'/','writer','matlab') (or file.attrs['writer'] = 'python') and run again",
             code="R07",
         )

@@ -1,0 +1,114 @@
+"""Properties of trial lists."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.design import trial_list
+
+designs = st.builds(
+    lambda images, blocks, more, blanks, seed: {
+        "images": [f"r01_{i:04d}" for i in range(images)],
+        "blocks": blocks,
+        "repeats": blocks + more,
+        "blanks": min(blanks, images),
+        "seed": seed,
+    },
+    st.integers(2, 30),
+    st.integers(1, 5),
+    st.integers(0, 12),
+    st.integers(0, 6),
+    st.integers(0, 2**31 - 1),
+)
+
+
+def make(d):
+    blank = {"blank_id": "blank", "blanks_per_block": d["blanks"]} if d["blanks"] else {}
+    return trial_list(d["images"], repeats=d["repeats"], blocks=d["blocks"], seed=d["seed"], **blank)
+
+
+@settings(max_examples=100, deadline=None)
+@given(d=designs)
+def test_counts_repeats_and_neighbours(d):
+    trials = make(d)
+    shown = Counter(t.image_id for t in trials)
+    assert shown.pop("blank", 0) == d["blanks"] * d["blocks"]
+    assert shown == dict.fromkeys(d["images"], d["repeats"])
+    assert [t.trial for t in trials] == list(range(len(trials)))
+    assert all(a.image_id != b.image_id for a, b in itertools.pairwise(trials))
+    without = [t.image_id for t in trials if t.image_id != "blank"]
+    assert all(a != b for a, b in itertools.pairwise(without))
+    blocks = [t.block for t in trials]
+    assert blocks == sorted(blocks)
+    assert set(blocks) == set(range(d["blocks"]))
+    per_block = Counter((t.block, t.image_id) for t in trials)
+    for block in range(d["blocks"]):
+        share = d["repeats"] // d["blocks"] + (block < d["repeats"] % d["blocks"])
+        assert all(per_block[block, i] == share for i in d["images"])
+        assert per_block[block, "blank"] == d["blanks"]
+    for image in shown:
+        assert [t.rep for t in trials if t.image_id == image] == list(range(d["repeats"]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(d=designs)
+def test_the_seed_decides_alone(d):
+    np.random.seed(d["seed"] % 1000)  # noqa: NPY002
+    assert make(d) == make(d)
+
+
+def test_other_seeds_and_other_blocks_differ():
+    images = [f"i{n}" for n in range(40)]
+    first = trial_list(images, repeats=4, blocks=2, seed=0)
+    assert first != trial_list(images, repeats=4, blocks=2, seed=1)
+    assert [t.image_id for t in first[:40]] != [t.image_id for t in first[80:120]]
+
+
+def test_an_image_returns_only_after_all_others():
+    trials = trial_list([f"i{n}" for n in range(25)], repeats=8, blocks=2, seed=3)
+    for begin in range(0, 200, 25):
+        assert len({t.image_id for t in trials[begin : begin + 25]}) == 25
+
+
+def test_blanks_are_spread_over_the_block():
+    trials = trial_list(
+        [f"i{n}" for n in range(100)], repeats=4, blocks=4, blank_id="blank", blanks_per_block=10, seed=0
+    )
+    for block in range(4):
+        at = [i for i, t in enumerate(t for t in trials if t.block == block) if t.image_id == "blank"]
+        assert all(11 * k <= place < 11 * (k + 1) for k, place in enumerate(at))
+
+
+def test_every_place_is_reached():
+    firsts = Counter(trial_list(["a", "b", "c", "d"], repeats=1, blocks=1, seed=s)[0].image_id for s in range(400))
+    assert all(60 < n < 140 for n in firsts.values())
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "words"),
+    [
+        (["a"], {"repeats": 2, "blocks": 1}, "follow itself"),
+        (["a"], {"repeats": 2, "blocks": 2}, "follow itself"),
+        ([], {"repeats": 2, "blocks": 1}, "at least one"),
+        (["a", "b", "a"], {"repeats": 2, "blocks": 1}, "each once"),
+        (["a", "b"], {"repeats": 2, "blocks": 3}, "blocks <= repeats"),
+        (["a", "b"], {"repeats": 0, "blocks": 0}, "blocks <= repeats"),
+        (["a", "b"], {"repeats": 2, "blocks": 1, "blanks_per_block": 1}, "both or neither"),
+        (["a", "b"], {"repeats": 2, "blocks": 1, "blank_id": "c"}, "both or neither"),
+        (["a", "b"], {"repeats": 2, "blocks": 1, "blank_id": "a", "blanks_per_block": 1}, "only as blank_id"),
+        (["a", "b"], {"repeats": 1, "blocks": 1, "blank_id": "c", "blanks_per_block": 3}, "at most 2"),
+    ],
+)
+def test_impossible_orders(images, options, words):
+    with pytest.raises(ValueError, match=words):
+        trial_list(images, seed=0, **options)
+
+
+def test_one_image_once():
+    assert [t.image_id for t in trial_list(["a"], repeats=1, blocks=1, seed=0)] == ["a"]

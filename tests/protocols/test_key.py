@@ -1,0 +1,107 @@
+"""The sealed key survives the disk exactly; edited keys are refused with the line."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.errors import DataError
+from protocols.key import ROLES, Key, KeyRow, SiteRow, read_key, read_sites, write_key
+
+SITES = (SiteRow("v4_001", 4.5, 2.25, 0.8, True), SiteRow("v4_002", 0.1, 0.3))
+finite = st.floats(allow_nan=False, allow_infinity=False)
+predictions = st.fixed_dictionaries({"v4_001": finite, "v4_002": finite}) | st.just({})
+rows = st.builds(
+    KeyRow,
+    image_id=st.from_regex(r"r[0-9]{2}_[0-9]{4}_[a-z]{4}", fullmatch=True),
+    source_id=st.from_regex(r"[a-z_]{1,12}", fullmatch=True),
+    role=st.sampled_from(ROLES),
+    objective=st.sampled_from(["", "stretch", "one_hot"]),
+    target=st.sampled_from(["", "v4_001"]),
+    generator=st.sampled_from(["", "gradient"]),
+    seed=st.none() | st.integers(0, 2**31),
+    confirmatory=st.booleans(),
+    reference_for=st.lists(st.tuples(st.sampled_from(["stretch", "one_hot"]), st.just("v4_002")), max_size=2).map(
+        tuple
+    ),
+    started_from=st.sampled_from(["", "img_003"]),
+    score=finite | st.just(math.nan),
+    validator_score=finite | st.just(math.nan),
+    sha256=st.sampled_from(["", "0" * 64]),
+    predicted=predictions,
+    predicted_sd=predictions,
+    validator_predicted=predictions,
+)
+
+
+def same(a: object, b: object) -> bool:
+    return a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(rows, max_size=5, unique_by=lambda r: r.image_id))
+def test_what_is_written_is_read_back(tmp_path_factory, made):
+    path = tmp_path_factory.getbasetemp() / "key.csv"
+    write_key(path, Key(tuple(made), SITES))
+    read = read_key(path)
+    assert len(read.rows) == len(made)
+    for a, b in zip(made, read.rows, strict=True):
+        for field in dataclasses.fields(KeyRow):
+            assert same(getattr(a, field.name), getattr(b, field.name)), field.name
+    assert read.site_ids == ("v4_001", "v4_002")
+    assert read.sites[0] == SITES[0]
+    assert math.isnan(read.sites[1].reliability)
+    assert read_sites(path.with_name("sites.csv"))[0] == SITES[0]
+
+
+def test_statistics_and_roles(tmp_path):
+    key = Key((KeyRow("a", "x", "natural"), KeyRow("b", "y", "blank")), SITES)
+    mean, sd = key.natural_statistics()
+    assert mean.tolist() == [4.5, 0.1]
+    assert sd.tolist() == [2.25, 0.3]
+    assert [r.image_id for r in key.of_role("blank")] == ["b"]
+
+
+def test_a_key_of_strangers_needs_two_columns(tmp_path):
+    path = tmp_path / "key.csv"
+    path.write_text("image_id,role,pred_v4_001\na,controller,2.5\nb,natural,\n")
+    read = read_key(path)
+    assert read.sites == ()
+    assert read.rows[0].predicted == {"v4_001": 2.5}
+    assert read.rows[1].predicted == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("image_id,target\na,b\n", "K01", "also role"),
+        ("", "K01", "none"),
+        ("image_id,role\na,king\n", "K02", "line 2.*king"),
+        ("image_id,role\na,natural\n12,natural\n", "K02", "line 3.*'12'"),
+        ("image_id,role\na,natural\na,natural\n", "K02", "twice"),
+        ("image_id,role,seed\na,natural,x\n", "K02", "line 2"),
+        ("image_id,role,score\na,natural,1;5\n", "K02", "line 2"),
+        ("image_id,role\na\n", "K02", "line 2"),
+    ],
+)
+def test_edited_keys(tmp_path, text, code, words):
+    path = tmp_path / "key.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=rf"\[{code}\].*{words}"):
+        read_key(path)
+
+
+def test_edited_sites(tmp_path):
+    write_key(tmp_path / "key.csv", Key((), SITES))
+    path = tmp_path / "sites.csv"
+    text = path.read_text()
+    path.write_text(text.replace("4.5", "4,5x"))
+    with pytest.raises(DataError, match=r"\[K02\].*line 2"):
+        read_key(tmp_path / "key.csv")
+    path.write_text(text.replace("natural_sd", "sd"))
+    with pytest.raises(DataError, match=r"\[K01\].*natural_sd"):
+        read_sites(path)
