@@ -1,24 +1,27 @@
-"""The gain and offset that give an image its mean and contrast after clipping: Newton, with bisection to fall back on."""
+"""The gain and offset that give an image its mean and contrast after clipping: Newton, with bisection to fall back on.
+
+Luminance images are (B, C, P): P pixels of non-zero aperture. The equations are solved in float64, image by image: no
+image's solution depends on the others of the batch.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-TOLERANCE = 1e-9
+TOLERANCE = 1e-7  # an error at which the next Newton step, always taken, is the last
 NEWTON_STEPS = 25
 BISECTIONS = 60
-LARGEST_GAIN = 1e6  # times the gain that gives natural contrast: every pixel is black or white
+SPARSE_PIXELS = 1500  # the first guess comes from about so many pixels
+LARGEST_GAIN = 1e6  # at which every pixel is black or white
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The display's part of the equations, on one device and in one dtype.
-
-    Luminance images are (B, C, P), P pixels of non-zero aperture; statistics are (B,).
-    """
+    """The display's part of the equations, on one device and in one dtype."""
 
     weights: Tensor  # (C,) luminance of the channels
     aperture: Tensor | None  # (P,)
@@ -50,14 +53,15 @@ class Problem:
         self, values: Tensor, gain: Tensor | None = None, offset: Tensor | None = None, *, whole: bool = False
     ) -> Tensor:
         """``background + aperture * (clip(gain * values + offset) - background)``; `whole`: values are (B, C, H * W)."""
-        scaled = values if gain is None or offset is None else gain * values + offset
+        scaled = values if gain is None or offset is None else torch.addcmul(_column(offset), values, _column(gain))
         clipped = scaled.clamp(self.lowest, self.highest)
         mask = self.whole_aperture if whole else self.aperture
         return clipped if mask is None else self.background + mask * (clipped - self.background)
 
     def luminance(self, images: Tensor) -> Tensor:
         """(B, C, P) -> (B, P)."""
-        return images[:, 0] if len(self.weights) == 1 else torch.einsum("bcp,c->bp", images, self.weights)
+        weights = self.weights.expand(len(images), 1, len(self.weights))  # bmm reads it in place; matmul would copy
+        return torch.bmm(weights, images).squeeze(1)
 
     def statistics(self, shown: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and SD of luminance (B,), (B,) of shown images (B, C, P)."""
@@ -65,26 +69,61 @@ class Problem:
         mean = lum.mean(1)
         return mean, (lum - mean[:, None]).square().mean(1).clamp_min(1e-30).sqrt()
 
-    def evaluate(self, values: Tensor, gain: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and SD (B, 2) at gain and offset (B,), and their Jacobian (B, 2, 2) by (gain, offset)."""
-        scaled = gain[:, None, None] * values + offset[:, None, None]  # (B, C, P)
-        clipped = scaled.clamp(self.lowest, self.highest)
-        free = (scaled == clipped).to(values)  # clamp passes gradient where it changes nothing
-        lum = self.luminance(clipped)  # (B, P)
-        by_offset, by_gain = self.luminance(free), self.luminance(free * values)
-        if self.aperture is not None:
-            lum = self.background + self.aperture * (lum - self.background)
-            by_offset, by_gain = self.aperture * by_offset, self.aperture * by_gain
+    def sparse(self, values: Tensor) -> tuple[Problem, Tensor]:
+        """The same problem on a regular subset of the pixels, for a first guess."""
+        stride = max(1, values.shape[2] // SPARSE_PIXELS)
+        stride += stride % 2 == 0  # an odd stride does not stay in one column of an even image
+        aperture = None if self.aperture is None else self.aperture[::stride]
+        chosen = Problem(self.weights, aperture, None, None, self.background, self.lowest, self.highest)
+        return chosen, values[:, :, ::stride].contiguous()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean and SD at some gain and offset, with what Newton and the gradient need."""
+
+    reached: Tensor  # (B, 2): mean, SD
+    jacobian: Tensor  # (B, 2, 2): of (mean, SD) by (gain, offset)
+
+
+class Evaluator:
+    """Evaluates one batch of images again and again in the same memory (fresh memory would cost more than the sums)."""
+
+    def __init__(self, problem: Problem, values: Tensor) -> None:
+        self.problem, self.values = problem, values
+        self._scaled, self._clipped = torch.empty_like(values), torch.empty_like(values)
+
+    def __call__(self, gain: Tensor, offset: Tensor) -> Evaluation:
+        """Statistics and Jacobian at `gain` and `offset`, each (B,)."""
+        p, scaled, clipped = self.problem, self._scaled, self._clipped
+        torch.addcmul(_column(offset), self.values, _column(gain), out=scaled)
+        torch.clamp(scaled, p.lowest, p.highest, out=clipped)
+        lum = p.luminance(clipped)  # (B, P)
+        free = torch.eq(scaled, clipped, out=clipped)  # clamp passes gradient where it changes nothing
+        by_offset = p.luminance(free)
+        by_gain = p.luminance(torch.mul(free, self.values, out=scaled))
+        if p.aperture is not None:
+            lum = p.background + p.aperture * (lum - p.background)
+            by_offset, by_gain = p.aperture * by_offset, p.aperture * by_gain
         mean = lum.mean(1)
-        deviation = lum - mean[:, None]
-        pixels = lum.shape[1]
-        sd = (torch.linalg.vecdot(deviation, deviation) / pixels).clamp_min(1e-30).sqrt()
-        slopes = [torch.linalg.vecdot(deviation, by) / (pixels * sd) for by in (by_gain, by_offset)]
+        lum -= mean[:, None]
+        sd = (torch.linalg.vecdot(lum, lum) / lum.shape[1]).clamp_min(1e-30).sqrt()
+        slopes = [torch.linalg.vecdot(lum, by) / (lum.shape[1] * sd) for by in (by_gain, by_offset)]
         rows = [torch.stack([by_gain.mean(1), by_offset.mean(1)], 1), torch.stack(slopes, 1)]
-        return torch.stack([mean, sd], 1), torch.stack(rows, 1)
+        return Evaluation(torch.stack([mean, sd], 1), torch.stack(rows, 1))
 
 
-def solve(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class Solution:
+    """Gain and offset (B,), what they reach (B, 2), and the inverse Jacobian (B, 2, 2) there."""
+
+    gain: Tensor
+    offset: Tensor
+    reached: Tensor
+    inverse: Tensor
+
+
+def solve(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -> Solution:
     """Solve mean(shown) = `mean` and SD(shown) = `rms` for gain and offset, image by image.
 
     Parameters
@@ -97,31 +136,59 @@ def solve(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -> 
 
     Returns
     -------
-    gain, offset : Tensors of shape (B,)
-    inverse : Tensor of shape (B, 2, 2)
-        Inverse Jacobian of (mean, SD) by (gain, offset); zero where the image has no free pixel left.
-    reached : Tensor of shape (B, 2)
-        Mean and SD at the solution; they differ from the targets where those cannot be reached.
+    Solution
+        `reached` differs from the targets where those cannot be reached; `inverse` is 0 where no pixel is free to move.
     """
-    lum = problem.luminance(values)
-    centre = lum.mean(1)
-    scale = lum.std(1, correction=0).clamp_min(1e-12) if rms is not None else torch.ones_like(centre)
-    unit = (values - centre[:, None, None]) / scale[:, None, None]  # luminance of mean 0 and SD 1
-    gain, offset = _newton(problem, unit, mean, rms, *_first_guess(problem, unit, mean, rms, centre, scale))
-    reached, jacobian = problem.evaluate(unit, gain, offset)
-    failed = (_residual(reached, mean, rms).abs().amax(1) > 1e3 * TOLERANCE).nonzero().flatten()
-    if len(failed):
-        gain[failed], offset[failed] = _bisect(problem, unit[failed], mean[failed], rms)
-        reached, jacobian = problem.evaluate(unit, gain, offset)
-    # back from unit images: gain' u + offset' = (gain' / scale) x + (offset' - gain' centre / scale)
-    back = torch.stack(
-        [
-            torch.stack([1 / scale, torch.zeros_like(scale)], 1),
-            torch.stack([-centre / scale, torch.ones_like(scale)], 1),
-        ],
-        1,
-    )
-    return gain / scale, offset - gain * centre / scale, back @ _invert(jacobian, rms), reached
+    sparse = Evaluator(*problem.sparse(values))
+    gain, offset, _, _ = _newton(sparse, mean, rms, *_first_guess(sparse, mean, rms))
+    evaluator = Evaluator(problem, values)
+    gain, offset, at, done = _newton(evaluator, mean, rms, gain, offset)
+    if not bool(done.all()):
+        failed = (~done).nonzero().flatten()
+        gain[failed], offset[failed] = _bisect(problem, values[failed], mean[failed], rms)
+        at = evaluator(gain, offset)
+    return Solution(gain, offset, at.reached, _invert(at.jacobian, rms))
+
+
+class ImplicitSolution(torch.autograd.Function):
+    """Gain and offset as differentiable functions of the image, by the implicit function theorem.
+
+    With statistics s(v, g, o) = target: d(g, o) = J^-1 (d target - ds/dv dv), where J = ds/d(g, o) is held constant: one
+    Newton step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, mean: Tensor, solution: Solution, problem: Problem) -> tuple[Tensor, Tensor]:
+        """`values` (B, C, P) and target `mean` (B,), at their `solution` -> gain, offset (B,) in the dtype of values."""
+        ctx.save_for_backward(values)
+        ctx.solution, ctx.problem = solution, problem
+        return solution.gain.to(values), solution.offset.to(values)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, by_gain: Tensor, by_offset: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Pull (B,), (B,) back to values (B, C, P) and mean (B,)."""
+        (values,) = ctx.saved_tensors
+        solution, problem = ctx.solution, ctx.problem
+        gain, offset = solution.gain.to(values), solution.offset.to(values)
+        outer = torch.stack([by_gain, by_offset], 1)[:, None]  # (B, 1, 2)
+        by_mean, by_sd = (outer @ solution.inverse.to(values)).squeeze(1).unbind(1)  # (B,), (B,)
+        scaled = torch.addcmul(_column(offset), values, _column(gain))
+        clipped = scaled.clamp(problem.lowest, problem.highest)
+        lum = problem.luminance(clipped)  # (B, P)
+        if problem.aperture is not None:
+            lum = problem.background + problem.aperture * (lum - problem.background)
+        mean = lum.mean(1, keepdim=True)
+        sd = solution.reached[:, 1:].to(values)
+        field = (by_mean[:, None] + by_sd[:, None] * (lum - mean) / sd) * (-gain[:, None] / lum.shape[1])  # (B, P)
+        if problem.aperture is not None:
+            field = field * problem.aperture
+        free = torch.eq(scaled, clipped, out=scaled)
+        return free.mul_(field[:, None]).mul_(problem.weights[:, None]), by_mean, None, None
+
+
+def _column(x: Tensor) -> Tensor:
+    return x[:, None, None]
 
 
 def _residual(reached: Tensor, mean: Tensor, rms: float | None) -> Tensor:
@@ -135,66 +202,83 @@ def _invert(jacobian: Tensor, rms: float | None) -> Tensor:
     a, b, c, d = jacobian[:, 0, 0], jacobian[:, 0, 1], jacobian[:, 1, 0], jacobian[:, 1, 1]
     if rms is None:
         zero = torch.zeros_like(b)
-        inverse = torch.stack([zero, zero, torch.where(b.abs() > 1e-9, 1 / b, zero), zero], 1)
+        inverse = torch.stack([zero, zero, torch.where(b.abs() > 1e-12, 1 / b, zero), zero], 1)
     else:
         determinant = a * d - b * c
-        fine = determinant.abs() > 1e-9
+        # relative to its two products: a low-contrast image has a large gain and a small Jacobian, yet a sound one
+        fine = determinant.abs() > 1e-12 * (a * d).abs().maximum((b * c).abs())
         adjugate = torch.stack([d, -b, -c, a], 1)
         inverse = torch.where(fine[:, None], adjugate / determinant[:, None], torch.zeros_like(adjugate))
     return inverse.reshape(-1, 2, 2)
 
 
-def _first_guess(
-    problem: Problem, unit: Tensor, mean: Tensor, rms: float | None, centre: Tensor, scale: Tensor
-) -> tuple[Tensor, Tensor]:
+def _first_guess(evaluator: Evaluator, mean: Tensor, rms: float | None) -> tuple[Tensor, Tensor]:
     """The better of two: the image as it is (so that projecting twice changes nothing), or right but for the clipping."""
+    problem = evaluator.problem
+    lum = problem.luminance(evaluator.values)
     weight = 1.0 if problem.aperture is None else float(problem.aperture.mean())
-    guess_offset = problem.background + (mean - problem.background) / weight
-    guess_gain = scale if rms is None else torch.full_like(scale, rms / weight)
-    as_is = _residual(problem.evaluate(unit, scale, centre)[0], mean, rms).abs().amax(1)
-    guessed = _residual(problem.evaluate(unit, guess_gain, guess_offset)[0], mean, rms).abs().amax(1)
-    better = as_is <= guessed
-    return torch.where(better, scale, guess_gain), torch.where(better, centre, guess_offset)
+    one, zero = torch.ones_like(mean), torch.zeros_like(mean)
+    gain = one if rms is None else rms / weight / lum.std(1, correction=0).clamp_min(1e-12)
+    offset = problem.background + (mean - problem.background) / weight - gain * lum.mean(1)
+    as_is = _residual(evaluator(one, zero).reached, mean, rms).abs().amax(1)
+    guessed = _residual(evaluator(gain, offset).reached, mean, rms).abs().amax(1)
+    return torch.where(as_is <= guessed, one, gain), torch.where(as_is <= guessed, zero, offset)
 
 
 def _newton(
-    problem: Problem, unit: Tensor, mean: Tensor, rms: float | None, gain: Tensor, offset: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Newton's iteration with bounded steps; an image that has converged is left alone."""
-    span = problem.highest - problem.lowest
+    evaluator: Evaluator, mean: Tensor, rms: float | None, gain: Tensor, offset: Tensor
+) -> tuple[Tensor, Tensor, Evaluation, Tensor]:
+    """Newton's iteration with bounded steps; an image that has converged takes one last step and is left alone."""
+    problem = evaluator.problem
+    done = torch.zeros_like(mean, dtype=torch.bool)
     for _ in range(NEWTON_STEPS):
-        reached, jacobian = problem.evaluate(unit, gain, offset)
-        residual = _residual(reached, mean, rms)
-        moving = residual.abs().amax(1) > TOLERANCE
-        if not bool(moving.any()):
+        at = evaluator(gain, offset)
+        residual = _residual(at.reached, mean, rms)
+        step = (_invert(at.jacobian, rms) @ residual[:, :, None]).squeeze(2)
+        ratio = 1 - step[:, 0] / gain
+        factor = ratio.clamp(1 / 3, 3)
+        new_offset = torch.where(ratio == factor, offset - step[:, 1], _hold_middle(problem, offset, factor))
+        gain = torch.where(done, gain, factor * gain)
+        offset = torch.where(done, offset, new_offset)
+        done |= residual.abs().amax(1) <= TOLERANCE
+        if bool(done.all()):
             break
-        step = (_invert(jacobian, rms) @ residual[:, :, None]).squeeze(2)
-        new_gain = torch.minimum(torch.maximum(gain - step[:, 0], gain / 3), gain * 3)
-        gain = torch.where(moving, new_gain, gain)
-        offset = torch.where(moving, offset - step[:, 1].clamp(-0.5 * span, 0.5 * span), offset)
-    return gain, offset
+    return gain, offset, at, done
 
 
-def _bisect(problem: Problem, unit: Tensor, mean: Tensor, rms: float | None) -> tuple[Tensor, Tensor]:
+def _hold_middle(problem: Problem, offset: Tensor, factor: Tensor) -> Tensor:
+    """The offset for which `factor` times the gain leaves mid-range luminance where it is."""
+    middle = 0.5 * (problem.lowest + problem.highest)
+    return middle - factor * (middle - offset)
+
+
+def _bisect(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -> tuple[Tensor, Tensor]:
     """Bisection in the gain, and for each gain in the offset: slow and certain. The mean rises with the offset."""
+    lum = problem.luminance(values)
+    centre = lum.mean(1)
+    unit = values - _column(centre)
+    scale = lum.std(1, correction=0).clamp_min(1e-12)
+    evaluator = Evaluator(problem, unit)
 
     def offset_for(gain: Tensor) -> Tensor:
         reach = gain * unit.abs().flatten(1).amax(1)
         low, high = problem.lowest - reach, problem.highest + reach
+        middle = 0.5 * (low + high)
         for _ in range(BISECTIONS):
-            middle = 0.5 * (low + high)
-            below = problem.statistics(problem.shown(unit, gain[:, None, None], middle[:, None, None]))[0] < mean
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return 0.5 * (low + high)
+            at = evaluator(gain, middle)
+            excess, slope = at.reached[:, 0] - mean, at.jacobian[:, 0, 1]
+            if bool((excess.abs() < 1e-12).all()):
+                break
+            low, high = torch.where(excess < 0, middle, low), torch.where(excess < 0, high, middle)
+            newton = middle - excess / slope
+            middle = torch.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
+        return middle
 
-    one = torch.ones_like(mean)
-    if rms is None:
-        return one, offset_for(one)
-    low, high = (rms * 1e-3 * one).log(), (rms * LARGEST_GAIN * one).log()
-    for _ in range(BISECTIONS):
-        gain = (0.5 * (low + high)).exp()
-        shown = problem.shown(unit, gain[:, None, None], offset_for(gain)[:, None, None])
-        below = problem.statistics(shown)[1] < rms
-        low, high = torch.where(below, gain.log(), low), torch.where(below, high, gain.log())
-    gain = (0.5 * (low + high)).exp()
-    return gain, offset_for(gain)
+    gain = torch.ones_like(mean)
+    if rms is not None:
+        low, high = (1e-3 * rms / scale).log(), (LARGEST_GAIN / scale).log()
+        for _ in range(BISECTIONS):
+            gain = (0.5 * (low + high)).exp()
+            below = evaluator(gain, offset_for(gain)).reached[:, 1] < rms
+            low, high = torch.where(below, gain.log(), low), torch.where(below, high, gain.log())
+    return gain, offset_for(gain) - gain * centre

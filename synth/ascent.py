@@ -84,6 +84,7 @@ def ascend(
     steps: int = 200,
     learning_rate: float = 0.05,
     start: Tensor | None = None,
+    start_ids: Sequence[Sequence[str]] | None = None,
     check_every: int = 10,
     patience: int | None = None,
     batch_size: int | None = None,
@@ -111,8 +112,10 @@ def ascend(
     steps : int
         Adam steps.
     learning_rate : float
-    start : Tensor of shape (R, C, H, W), in [0, 1], or None
-        One start image a row, such as the best measured natural image; None starts from noise.
+    start : Tensor of shape (R, C, H, W) or (R, len(seeds), C, H, W), in [0, 1], or None
+        One start image a row, or a row and seed, such as the best measured natural image; None starts from noise.
+    start_ids : R sequences of len(seeds) names of the start images, or None
+        Kept with the batch.
     check_every : int
         Steps between checks. A check scores the 8-bit image itself; the best check of each image is returned.
     patience : int, or None
@@ -136,8 +139,8 @@ def ascend(
     )  # fmt: skip
     seeds = [int(s) for s in seeds]
     rows = objective.repeat(len(seeds))
-    _check_start(start, len(objective))
-    starts = None if start is None else start.repeat_interleave(len(seeds), 0)
+    starts = _starts(start, len(objective), len(seeds))
+    names_of_starts = _start_names(start_ids, len(objective), len(seeds))
     plan = _plan(len(rows), batch_size)
     found: list[_Best] = []
     for number, (begin, end) in enumerate(plan):
@@ -148,7 +151,8 @@ def ascend(
         part = None if starts is None else starts[begin:end].to(run.device)
         found.append(_climb(run, bound, generators, part, names[begin:end], tell))
     settings = _settings(run, objective, seeds, plan, start)
-    return _collect(found, rows, np.tile(np.array(seeds, dtype=np.int64), len(objective)), known, settings)
+    every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
+    return _collect(found, rows, every_seed, names_of_starts, known, settings)
 
 
 def _climb(
@@ -240,17 +244,28 @@ def _at_least(least: int, name: str, value: int) -> int:
     return value
 
 
-def _check_start(start: Tensor | None, rows: int) -> None:
+def _starts(start: Tensor | None, rows: int, seeds: int) -> Tensor | None:
+    """The start of every image, (rows * seeds, C, H, W)."""
     if start is None:
-        return
-    if start.dim() != 4 or len(start) != rows or not start.is_floating_point():
+        return None
+    fits = start.dim() == 4 or (start.dim() == 5 and start.shape[1] == seeds)
+    if not fits or len(start) != rows or not start.is_floating_point():
         raise ValueError(
-            f"start of shape {tuple(start.shape)} and type {start.dtype}; expected one image a row, ({rows}, C, H, W), "
-            "floating point in [0, 1]"
+            f"start of shape {tuple(start.shape)} and type {start.dtype}; expected one image a row, ({rows}, C, H, W), or a "
+            f"row and seed, ({rows}, {seeds}, C, H, W), floating point in [0, 1]"
         )
     low, high = float(start.min()), float(start.max())
     if not (low >= 0 and high <= 1):
         raise ValueError(f"start ranges from {low:g} to {high:g}; expected [0, 1]: divide 8-bit pixels by 255")
+    return start.flatten(0, 1) if start.dim() == 5 else start.repeat_interleave(seeds, 0)
+
+
+def _start_names(start_ids: Sequence[Sequence[str]] | None, rows: int, seeds: int) -> tuple[str, ...]:
+    if start_ids is None:
+        return ("",) * (rows * seeds)
+    if len(start_ids) != rows or any(len(names) != seeds for names in start_ids):
+        raise ValueError(f"start_ids of lengths {[len(n) for n in start_ids]}; expected {rows} rows of {seeds} names")
+    return tuple(str(name) for names in start_ids for name in names)
 
 
 def _check_scores(scores: Tensor, names: Sequence[str], step: int) -> None:
@@ -305,7 +320,12 @@ def _settings(
 
 
 def _collect(
-    found: Sequence[_Best], rows: Objective, seeds: NDArray[np.int64], known: Attributes, settings: dict[str, Any]
+    found: Sequence[_Best],
+    rows: Objective,
+    seeds: NDArray[np.int64],
+    start_ids: tuple[str, ...],
+    known: Attributes,
+    settings: dict[str, Any],
 ) -> StimulusBatch:
     predicted = np.concatenate([b.predicted for b in found])
     return StimulusBatch(
@@ -317,6 +337,7 @@ def _collect(
         kinds=rows.kinds,
         targets=rows.targets,
         seeds=seeds,
+        start_ids=start_ids,
         trace=np.concatenate([b.trace for b in found]),
         site_ids=default_site_ids(known, predicted.shape[1]),
         encoder_fingerprint=known.fingerprint,

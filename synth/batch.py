@@ -34,6 +34,7 @@ _PER_IMAGE = {
     "row_names": ("str", "S"),
     "kinds": ("str", "S"),
     "targets": ("str", "S"),
+    "start_ids": ("str", "S"),
     "validator_predicted": ("float32", "SU"),
     "validator_scores": ("float32", "S"),
 }
@@ -57,6 +58,8 @@ class StimulusBatch:
     row_names, kinds, targets : tuples of S str
         The row of the objective that each image was made for.
     seeds : array of shape (S,), int64
+    start_ids : tuple of S str
+        Names of the images that the ascent started from, "" = noise or unnamed.
     trace : array of shape (S, K), float32
         Score at each check, in the order of ``settings["check_steps"]``; NaN after the image stopped.
     site_ids : tuple of U str
@@ -78,6 +81,7 @@ class StimulusBatch:
     kinds: tuple[str, ...]
     targets: tuple[str, ...]
     seeds: NDArray[np.int64]
+    start_ids: tuple[str, ...]
     trace: NDArray[np.float32]
     site_ids: tuple[str, ...]
     encoder_fingerprint: str
@@ -166,6 +170,10 @@ class StimulusBatch:
 
     def best_per_target(self) -> StimulusBatch:
         """One image for each (kind, target): the best by the validator's score where there is one, else by its own."""
+        return self.take(self.best_indices())
+
+    def best_indices(self) -> list[int]:
+        """Positions of the images that `best_per_target` takes."""
         scores = self.scores if self.validator_scores is None else self.validator_scores
         if np.isnan(scores).any():
             index = int(np.isnan(scores).argmax())
@@ -176,7 +184,7 @@ class StimulusBatch:
         for i, key in enumerate(zip(self.kinds, self.targets, strict=True)):
             if key not in best or scores[i] > scores[best[key]]:
                 best[key] = i
-        return self.take(best.values())
+        return list(best.values())
 
     def save(self, path: str | Path) -> Path:
         """Write an HDF5 file, whole or not at all: temporary name, flush to disk, rename."""
@@ -205,8 +213,8 @@ class StimulusBatch:
                 )
         file.create_dataset("site_ids", data=list(self.site_ids), dtype=text)
         file.attrs["schema"] = SCHEMA
-        for name in _RECORDS:
-            file.attrs[name] = json.dumps(getattr(self, name))
+        for name in _RECORDS:  # datasets: an attribute holds 64 kB at most
+            file.create_dataset(f"records/{name}", data=json.dumps(getattr(self, name)), dtype=text)
 
     @staticmethod
     def load(path: str | Path) -> StimulusBatch:
@@ -227,7 +235,7 @@ class StimulusBatch:
 def _read(file: Any) -> dict[str, Any]:
     if file.attrs.get("schema") != SCHEMA:
         raise ValueError(f"schema {file.attrs.get('schema')!r} instead of {SCHEMA!r}")
-    values: dict[str, Any] = {name: json.loads(file.attrs[name]) for name in _RECORDS}
+    values: dict[str, Any] = {name: json.loads(file[f"records/{name}"].asstr()[()]) for name in _RECORDS}
     for name, (kind, _) in {**_PER_IMAGE, "site_ids": ("str", "U")}.items():
         if name not in file:
             if name in _OPTIONAL:

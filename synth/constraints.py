@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from ._quantise import repair
-from ._solve import Problem, solve
+from ._solve import ImplicitSolution, Problem, Solution, solve
 
 __all__ = ["ConstraintError", "ExactStatistics", "exact_statistics"]
 
 LUMINANCE_WEIGHTS = {1: (1.0,), 3: (0.2126, 0.7152, 0.0722)}
 LEVELS = 255
+FLAT = 1e-6  # luminance SD below which an image counts as constant
 Transfer = Callable[[Tensor], Tensor]
 
 
@@ -124,8 +125,9 @@ class ExactStatistics:
         self._check_shape(images)
         problem = self._problem(images)
         luminance = self._decode(images)
-        inside = problem.inside(luminance)  # (B, C, P)
-        gain, offset = self._gain_offset(problem, inside)
+        gain, offset = None, None
+        if self.mean is not None or self.rms is not None:
+            gain, offset = self._gain_offset(problem, problem.inside(luminance))
         shown = problem.shown(luminance.flatten(2), gain, offset, whole=True).reshape(images.shape)
         return self._encode(shown, images)
 
@@ -207,27 +209,17 @@ class ExactStatistics:
         return pixels
 
     def _gain_offset(self, problem: Problem, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Gain and offset (B, 1, 1) of luminance, differentiable in `inside` (B, C, P)."""
-        if self.mean is None and self.rms is None:
-            one = inside.new_ones(len(inside), 1, 1)
-            return one, torch.zeros_like(one)
-        wide = self._problem(inside.detach().double())
+        """Gain and offset (B,) of luminance, differentiable in `inside` (B, C, P)."""
+        if self.mean is None:
+            goal = problem.statistics(problem.shown(inside))[0]
+        else:
+            goal = inside.new_full((len(inside),), self.mean)
         with torch.no_grad():
-            own_mean, own_rms = wide.statistics(wide.shown(inside.double()))
-            self._check_images(wide, inside, own_rms)
-            mean = torch.full_like(own_mean, self.mean) if self.mean is not None else own_mean
-            gain, offset, inverse, reached = solve(wide, inside.double(), mean, self.rms)
-            self._check_reached(mean, reached)
-            gain, offset, inverse = gain.to(inside), offset.to(inside), inverse.to(inside)
-        if not inside.requires_grad:
-            return gain[:, None, None], offset[:, None, None]
-        # one Newton step with a constant inverse Jacobian: the value stays, the gradient is that of the implicit function
-        found_mean, found_rms = problem.statistics(problem.shown(inside, gain[:, None, None], offset[:, None, None]))
-        goal_mean = self.mean if self.mean is not None else problem.statistics(problem.shown(inside))[0]
-        residual = torch.stack([found_mean - goal_mean, found_rms - found_rms.detach()], 1)  # (B, 2)
-        step = (inverse @ residual[:, :, None]).squeeze(2)  # (B, 2); its value is rounding error
-        step = step - step.detach()
-        return (gain - step[:, 0])[:, None, None], (offset - step[:, 1])[:, None, None]
+            wide = inside.double()
+            solution = solve(self._problem(wide), wide, goal.double(), self.rms)
+            self._check_solution(solution, wide, goal)
+        gain, offset = ImplicitSolution.apply(inside, goal, solution, problem)
+        return gain, offset
 
     def _problem(self, like: Tensor) -> Problem:
         key = (like.device, like.dtype)
@@ -304,36 +296,29 @@ class ExactStatistics:
                 reachable=limit,
             )
 
-    def _check_images(self, wide: Problem, inside: Tensor, own_rms: Tensor) -> None:
-        finite = torch.isfinite(inside).flatten(1).all(1)
-        if not bool(finite.all()):
-            index = int((~finite).nonzero()[0])
-            raise ConstraintError(f"image {index} holds NaN or infinite pixels; expected finite values", index=index)
-        spread = wide.luminance(inside.double()).std(1, correction=0)
-        flat = spread <= 1e-6 * (self.highest - self.lowest)
-        if self.rms is not None and bool(flat.any()):
-            index = int(flat.nonzero()[0])
-            raise ConstraintError(
-                f"image {index} is constant within the aperture: no gain gives it an RMS contrast of {self.rms:g}. "
-                "Start from noise or from a photograph",
-                reachable=0.0,
-                index=index,
-            )
-
-    def _check_reached(self, mean: Tensor, reached: Tensor) -> None:
-        """`reached` (B, 2): mean and RMS at the solution found."""
-        off = (reached[:, 0] - mean).abs() > 1e-6
+    def _check_solution(self, solution: Solution, wide: Tensor, goal: Tensor) -> None:
+        """Raise `ConstraintError` where an image of `wide` (B, C, P) does not reach its mean `goal` (B,) and contrast."""
+        off = ~((solution.reached[:, 0] - goal).abs() <= 1e-6)
         if self.rms is not None:
-            off |= (reached[:, 1] - self.rms).abs() > 1e-6
-        if bool(off.any()):
-            index = int(off.nonzero()[0])
-            found_mean, found = reached[index].tolist()
-            raise ConstraintError(
-                f"image {index} cannot reach mean {float(mean[index]):.4f} with RMS contrast {self.rms}: at mean "
-                f"{found_mean:.4f} it reaches at most {found:.4f}",
-                reachable=found,
-                index=index,
-            )
+            off |= ~((solution.reached[:, 1] - self.rms).abs() <= 1e-6)
+            off |= solution.gain * FLAT > self.rms  # contrast made of rounding errors
+        if not bool(off.any()):
+            return
+        index = int(off.nonzero()[0])
+        mean, rms = solution.reached[index].tolist()
+        spread = float(self._problem(wide).luminance(wide[index : index + 1]).std(correction=0))
+        reachable: float | None = rms
+        if not bool(torch.isfinite(wide[index]).all()):
+            reason, reachable = "it holds NaN or infinite pixels; expected finite values", None
+        elif self.rms is not None and spread <= FLAT * (self.highest - self.lowest):
+            reason, reachable = "it is constant within the aperture; start from noise or from a photograph", 0.0
+        else:
+            reason = f"the most it reaches is mean {mean:.4f} with RMS contrast {rms:.4f}"
+        raise ConstraintError(
+            f"image {index} cannot be given mean luminance {float(goal[index]):.4f} and RMS contrast {self.rms}: {reason}",
+            reachable=reachable,
+            index=index,
+        )
 
 
 def _round(images: Tensor) -> Tensor:

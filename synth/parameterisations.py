@@ -127,7 +127,7 @@ class _Fourier(nn.Module):
 
     def forward(self) -> Tensor:
         spectrum = torch.view_as_complex(self.coefficients * self.amplitude)
-        planes = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")  # (B, C, H, W)
+        planes: Tensor = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")  # (B, C, H, W)
         if planes.shape[1] > 1:
             planes = torch.einsum("bchw,dc->bdhw", planes, self.colour)
         return self.offset + planes
@@ -147,13 +147,14 @@ def _fourier_at(start: Tensor, amplitude: Tensor, colour: Tensor, shape: tuple[i
 def _amplitude(height: int, width: int, decay: float) -> Tensor:
     """1 / frequency^decay over the half plane (H, W // 2 + 1), scaled so that coefficients of SD s give pixels of SD s."""
     fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None]
-    full = (fy**2 + fx**2).sqrt().clamp(min=1 / max(height, width)) ** -decay
+    full: Tensor = (fy**2 + fx**2).sqrt().clamp(min=1 / max(height, width)) ** -decay
     return full[:, : width // 2 + 1] / (2 * full.square().mean()).sqrt()
 
 
 def _colour_matrix() -> Tensor:
     root = torch.tensor(_COLOUR_CORRELATION_ROOT)
-    return root / root.norm(dim=0).max()
+    longest: Tensor = root.norm(dim=0).max()
+    return root / longest
 
 
 def _draw(generators: Sequence[torch.Generator], size: Sequence[int]) -> Tensor:
