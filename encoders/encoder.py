@@ -1,0 +1,332 @@
+"""Encoders: images in [0, 1] -> predicted responses in the recorded unit, with everything a file must say to be trusted later."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .backbones import Backbone, backbone_from_config, hash_tensors
+from .readouts import RidgeReadout
+
+SCHEMA = "encoder/1"
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What an encoder is for.
+
+    Parameters
+    ----------
+    site_ids : tuple of U str
+        Columns of the output.
+    target_ids : tuple of str
+        Sites reliable enough to be driven.
+    response_unit : str
+        Unit of the output, that of the recording.
+    image_shape : (C, H, W)
+    field_of_view_deg : float
+        Width of the image in degrees of visual angle.
+    background : int
+        Pixel value around and between images, 0 ... 255.
+    colour : "grey" or "rgb"
+    scores : dict of str to list
+        One value a site (None = unknown): reliability, held-out accuracy and the like.
+    settings : dict
+        How it was fitted.
+    """
+
+    site_ids: tuple[str, ...]
+    target_ids: tuple[str, ...]
+    response_unit: str
+    image_shape: tuple[int, int, int]
+    field_of_view_deg: float
+    background: int
+    colour: str
+    scores: dict[str, list[float | None]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "site_ids", tuple(self.site_ids))
+        object.__setattr__(self, "target_ids", tuple(self.target_ids))
+        object.__setattr__(self, "image_shape", tuple(int(n) for n in self.image_shape))
+        strangers = set(self.target_ids) - set(self.site_ids)
+        if not self.site_ids or len(set(self.site_ids)) != len(self.site_ids) or strangers:
+            raise ValueError(
+                f"site ids {self.site_ids[:4]} ..., targets {self.target_ids[:4]} ...; expected unique sites, targets among them"
+            )
+        if self.colour not in ("grey", "rgb") or self.image_shape[0] != (1 if self.colour == "grey" else 3):
+            raise ValueError(
+                f"colour {self.colour!r} with image shape {self.image_shape}; expected grey, 1 channel, or rgb, 3"
+            )
+        if not 0 <= self.background <= 255 or self.field_of_view_deg <= 0:
+            raise ValueError(
+                f"background {self.background}, field of view {self.field_of_view_deg} deg; expected 0 ... 255, positive"
+            )
+
+
+class _Predictor(nn.Module):
+    """What `Encoder` and `Ensemble` share: one backbone pass, one or several readouts, the description."""
+
+    natural_mean: Tensor
+    natural_sd: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        readouts: Sequence[RidgeReadout],
+        info: EncoderInfo,
+        *,
+        natural_mean: Tensor,
+        natural_sd: Tensor,
+    ) -> None:
+        super().__init__()
+        sites = len(info.site_ids)
+        for readout in readouts:
+            if len(readout.intercept) != sites or readout.layer not in backbone.layers:
+                raise ValueError(
+                    f"a readout of {len(readout.intercept)} sites and layer {readout.layer!r}; expected {sites} sites and one of "
+                    f"the backbone's layers {', '.join(backbone.layers)}"
+                )
+        if natural_mean.shape != (sites,) or natural_sd.shape != (sites,):
+            raise ValueError(f"natural_mean and natural_sd: expected shape ({sites},), one number a site")
+        self.backbone, self.readouts, self.info = backbone, nn.ModuleList(readouts), info
+        self.register_buffer("natural_mean", natural_mean.detach().float())
+        self.register_buffer("natural_sd", natural_sd.detach().float())
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def site_ids(self) -> tuple[str, ...]:
+        """Columns of the output."""
+        return self.info.site_ids
+
+    @property
+    def target_ids(self) -> tuple[str, ...]:
+        """Sites reliable enough to be driven."""
+        return self.info.target_ids
+
+    @property
+    def response_unit(self) -> str:
+        """Unit of the output."""
+        return self.info.response_unit
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.info.image_shape
+
+    @property
+    def field_of_view_deg(self) -> float:
+        """Width of the image in degrees of visual angle."""
+        return self.info.field_of_view_deg
+
+    @property
+    def background(self) -> int:
+        """Pixel value around and between images."""
+        return self.info.background
+
+    @property
+    def colour(self) -> str:
+        """``grey`` or ``rgb``."""
+        return self.info.colour
+
+    @property
+    def scores(self) -> dict[str, list[float | None]]:
+        """Per-site scores of the fit, in the order of `site_ids`; None = unknown."""
+        return self.info.scores
+
+    @property
+    def fingerprint(self) -> str:
+        """``enc_`` + 8 hex digits of SHA-256 over readouts, backbone weights and description."""
+        return _fingerprint(self._description(), self._tensors())
+
+    def train(self, mode: bool = True) -> _Predictor:
+        """Stays in evaluation mode: nothing in a fitted encoder changes between training and use."""
+        super().train(False)
+        return self
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``folder/<fingerprint>/{encoder.safetensors, encoder.json}``, complete or not at all; gives that path.
+
+        The backbone's weights are not stored: its recipe and their hash are.
+        """
+        from safetensors.torch import save_file
+
+        fingerprint = self.fingerprint
+        target = Path(folder) / fingerprint
+        temporary = target.with_name(f".{fingerprint}.tmp-{os.getpid()}")
+        if target.exists():
+            load(target)
+            return target
+        temporary.mkdir(parents=True)
+        try:
+            save_file(self._tensors(), temporary / "encoder.safetensors")
+            record = {"schema": SCHEMA, "fingerprint": fingerprint} | self._description()
+            text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+            (temporary / "encoder.json").write_bytes(text.encode("utf-8"))
+            os.replace(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return target
+
+    @staticmethod
+    def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | Ensemble:
+        """See `load`."""
+        return load(path, weights=weights)
+
+    def _description(self) -> dict[str, Any]:
+        readouts = [readout.config() for readout in self.readouts]  # type: ignore[operator]
+        return {
+            "kind": type(self).__name__.lower(),
+            "backbone": self.backbone.config(),
+            "readouts": readouts,
+            "info": json.loads(json.dumps(asdict(self.info), allow_nan=False)),
+        }
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
+        for m, readout in enumerate(self.readouts):
+            tensors |= {f"readouts.{m}.{name}": tensor for name, tensor in readout.state_dict().items()}
+        return {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
+
+
+class Encoder(_Predictor):
+    """One readout on a frozen backbone: ``forward (B, C, H, W) in [0, 1] -> (B, U)`` in `response_unit`.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    readout : RidgeReadout
+        Of one of the backbone's layers.
+    info : EncoderInfo
+    natural_mean, natural_sd : Tensors of shape (U,)
+        Over the natural images of the fit, of the mean response to each.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        readout: RidgeReadout,
+        info: EncoderInfo,
+        *,
+        natural_mean: Tensor,
+        natural_sd: Tensor,
+    ) -> None:
+        super().__init__(backbone, [readout], info, natural_mean=natural_mean, natural_sd=natural_sd)
+
+    @property
+    def members(self) -> tuple[Encoder, ...]:
+        """Only the encoder itself."""
+        return (self,)
+
+    @property
+    def readout(self) -> RidgeReadout:
+        """The one readout."""
+        readout = self.readouts[0]
+        assert isinstance(readout, RidgeReadout)
+        return readout
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Predicted responses, shape (B, U)."""
+        return self.readout(self.backbone(images))  # type: ignore[no-any-return]
+
+
+class Ensemble(_Predictor):
+    """Several readouts on one frozen backbone: ``forward (B, C, H, W) in [0, 1] -> (M, B, U)``, one backbone pass.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Gives the layers of all members.
+    readouts : sequence of M RidgeReadout
+    info : EncoderInfo
+    natural_mean, natural_sd : Tensors of shape (U,)
+    """
+
+    @property
+    def members(self) -> tuple[Encoder, ...]:
+        """The members as encoders of their own; they share the backbone."""
+        return tuple(
+            Encoder(self.backbone, readout, self.info, natural_mean=self.natural_mean, natural_sd=self.natural_sd)  # type: ignore[arg-type]
+            for readout in self.readouts
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Predicted responses of every member, shape (M, B, U)."""
+        features = self.backbone(images)
+        return torch.stack([readout(features) for readout in self.readouts])
+
+    def mean(self, images: Tensor) -> Tensor:
+        """Mean over members, shape (B, U)."""
+        return self(images).mean(0)  # type: ignore[no-any-return]
+
+    def sd(self, images: Tensor) -> Tensor:
+        """Standard deviation over members (ddof 1), shape (B, U); NaN for a single member."""
+        responses = self(images)
+        return responses.std(0) if len(responses) > 1 else torch.full_like(responses[0], float("nan"))
+
+
+def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | Ensemble:
+    """Read an encoder that `save` wrote, and verify it.
+
+    Parameters
+    ----------
+    path : path
+        The folder ``enc_...``.
+    weights : path, optional
+        Where the backbone's weights file lies now, if it was a local file and has moved.
+
+    Raises
+    ------
+    ValueError
+        If the weights, the description or the backbone's weights are not those that were saved.
+    """
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not (path / "encoder.json").is_file() or not (path / "encoder.safetensors").is_file():
+        raise ValueError(
+            f"{path}: no encoder.json and encoder.safetensors here; expected a folder that Encoder.save wrote"
+        )
+    try:
+        record = json.loads((path / "encoder.json").read_text(encoding="utf-8"))
+        tensors = load_file(path / "encoder.safetensors")
+    except Exception as error:  # the two parsers raise errors of their own kinds
+        raise ValueError(
+            f"{path}: cannot be read ({error}). Likely cause: a file copied in part. Fix: copy it again"
+        ) from error
+    if record.get("schema") != SCHEMA:
+        raise ValueError(f"{path}: schema {record.get('schema')!r}, expected {SCHEMA!r}; fit the encoder again")
+    description = {k: v for k, v in record.items() if k not in ("schema", "fingerprint")}
+    found = _fingerprint(description, tensors)
+    if found != record["fingerprint"]:
+        raise ValueError(
+            f"{path}: the content has fingerprint {found}, the file says {record['fingerprint']}. Likely cause: the weights or "
+            "encoder.json were altered after saving. Fix: restore both files, or fit the encoder again"
+        )
+    network = backbone_from_config(record["backbone"], weights=weights)
+    readouts = [_readout(m, config, tensors) for m, config in enumerate(record["readouts"])]
+    info = EncoderInfo(**record["info"])
+    natural = {"natural_mean": tensors["natural_mean"], "natural_sd": tensors["natural_sd"]}
+    if record["kind"] == "encoder":
+        return Encoder(network, readouts[0], info, **natural)
+    return Ensemble(network, readouts, info, **natural)
+
+
+def _readout(m: int, config: dict[str, Any], tensors: dict[str, Tensor]) -> RidgeReadout:
+    own = {name.split(".", 2)[2]: tensor for name, tensor in tensors.items() if name.startswith(f"readouts.{m}.")}
+    return RidgeReadout(config["layer"], pool=config["pool"], **own)
+
+
+def _fingerprint(description: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    text = json.dumps(description, sort_keys=True, allow_nan=False, ensure_ascii=True)
+    return "enc_" + hashlib.sha256((text + hash_tensors(tensors)).encode()).hexdigest()[:8]

@@ -1,0 +1,232 @@
+"""Reliability of recordings and accuracy of predictions: pure functions on trials, one value a site.
+
+Trials come as ``values`` of shape (T, U) with NaN = missing and ``image_index`` of shape (T,), the image of every trial; trials of
+image -1 (or of any image beyond those scored) are left out. Repeats may be ragged, and may differ between sites.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+MINIMUM_IMAGES = 3  # a correlation over fewer says nothing
+
+
+def repeat_means(values: ArrayLike, image_index: ArrayLike, n_images: int | None = None) -> tuple[Floats, Ints]:
+    """Mean response and number of finite trials of every image and site, both of shape (N, U); NaN where there is none."""
+    trials, index, n = _trials(values, image_index, n_images)
+    finite = np.isfinite(trials)
+    sums, counts = np.zeros((2, n, trials.shape[1]))
+    np.add.at(sums, index, np.where(finite, trials, 0.0))
+    np.add.at(counts, index, finite)
+    means: Floats = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return means, counts.astype(np.int64)
+
+
+def correlation(predicted: ArrayLike, observed: ArrayLike) -> Floats:
+    """Pearson correlation over images, one value a site, shape (U,).
+
+    Parameters
+    ----------
+    predicted, observed : arrays of shape (N, U)
+        Images where either is NaN are left out of that site.
+
+    Returns
+    -------
+    array of shape (U,)
+        NaN where fewer than three images remain or either side does not vary.
+    """
+    a, b = np.asarray(predicted, np.float64), np.asarray(observed, np.float64)
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"predicted {a.shape} and observed {b.shape}; expected the same shape (N, U)")
+    r: Floats = _correlation(a[None], b[None])[0]
+    return r
+
+
+def split_half_reliability(
+    values: ArrayLike, image_index: ArrayLike, *, n_splits: int = 100, seed: int = 0, n_images: int | None = None
+) -> Floats:
+    """Reliability of the repeat means: split halves, averaged over splits, then stepped up (Spearman 1910, Brown 1910).
+
+    Every split deals the trials of an image at random into two halves that differ by at most one trial; the correlation r_h of
+    the halves' means over images is averaged over splits, and rho = 2 r_h / (1 + r_h). A negative r_h is not clipped.
+
+    Parameters
+    ----------
+    values : array of shape (T, U)
+    image_index : array of shape (T,), int
+    n_splits : int
+    seed : int
+
+    Returns
+    -------
+    array of shape (U,)
+        NaN where fewer than three images have two trials.
+    """
+    table = _table(values, image_index, n_images)  # (N, R, U)
+    available = np.isfinite(table)
+    generator = np.random.default_rng(seed)
+    patterns, which = np.unique(available.reshape(-1, table.shape[2]), axis=1, return_inverse=True)
+    halves = np.full(table.shape[2], np.nan)
+    for p in range(patterns.shape[1]):
+        sites = np.flatnonzero(which.ravel() == p)
+        mask = patterns[:, p].reshape(table.shape[:2])
+        repeated = mask.sum(1) >= 2
+        if repeated.sum() >= MINIMUM_IMAGES:
+            halves[sites] = _mean_split(table[repeated][:, :, sites], mask[repeated], n_splits, generator)
+    return spearman_brown(halves)
+
+
+def spearman_brown(half: ArrayLike) -> Floats:
+    """Reliability of the full mean from the correlation of its halves: 2 r / (1 + r)."""
+    r = np.asarray(half, np.float64)
+    return np.asarray(np.divide(2 * r, 1 + r, out=np.full_like(r, np.nan), where=r > -1))
+
+
+def noise_corrected_r(
+    predicted: ArrayLike,
+    values: ArrayLike,
+    image_index: ArrayLike,
+    *,
+    reliability: ArrayLike | None = None,
+    n_splits: int = 100,
+    seed: int = 0,
+) -> Floats:
+    """Correlation with the repeat means over what a perfect prediction would reach: r / sqrt(rho).
+
+    Parameters
+    ----------
+    predicted : array of shape (N, U)
+        One row an image; ``image_index`` points into these rows.
+    values : array of shape (T, U)
+    image_index : array of shape (T,), int
+    reliability : array of shape (U,), optional
+        rho of repeat means with these numbers of trials. Default: `split_half_reliability` of these very trials.
+
+    Returns
+    -------
+    array of shape (U,)
+        NaN where rho is not positive. May exceed 1 by chance.
+    """
+    predicted = np.asarray(predicted, np.float64)
+    means, _ = repeat_means(values, image_index, len(predicted))
+    if reliability is None:
+        reliability = split_half_reliability(values, image_index, n_splits=n_splits, seed=seed, n_images=len(predicted))
+    rho = np.asarray(reliability, np.float64)
+    r = correlation(predicted, means)
+    return np.divide(r, np.sqrt(np.where(rho > 0, rho, 1)), out=np.full_like(r, np.nan), where=rho > 0)
+
+
+def explainable_variance(values: ArrayLike, image_index: ArrayLike, *, n_images: int | None = None) -> Floats:
+    """Fraction of single-trial variance that the image explains, (total - noise) / total, shape (U,); Cadena et al. 2019."""
+    total, noise = _variances(_table(values, image_index, n_images))
+    return np.divide(total - noise, total, out=np.full_like(total, np.nan), where=total > 0)
+
+
+def feve(predicted: ArrayLike, values: ArrayLike, image_index: ArrayLike) -> Floats:
+    """Fraction of explainable variance explained, from single trials (Cadena et al. 2019).
+
+    1 - (mean over trials of (trial - prediction)^2 - noise) / (total - noise), with noise the mean within-image variance (ddof 1;
+    images weighted by their trials, as in the squared error) and total the variance over all trials (ddof 1). Bias and gain of the
+    prediction count. Can be negative, and exceeds 1 by chance; filter unreliable sites by `explainable_variance`.
+
+    Parameters
+    ----------
+    predicted : array of shape (N, U)
+    values : array of shape (T, U)
+    image_index : array of shape (T,), int
+
+    Returns
+    -------
+    array of shape (U,)
+        NaN where no image has two trials or the image explains nothing (total <= noise).
+    """
+    predicted = np.asarray(predicted, np.float64)
+    table = _table(values, image_index, len(predicted))
+    if table.shape[2] != predicted.shape[1]:
+        raise ValueError(f"predictions of {predicted.shape[1]} sites for trials of {table.shape[2]}")
+    total, noise = _variances(table)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        squared = (table - predicted[:, None]) ** 2
+        error = np.nansum(squared, (0, 1)) / np.isfinite(squared).sum((0, 1))
+        explained = 1 - (error - noise) / (total - noise)
+    return np.where(total > noise, explained, np.nan)
+
+
+def _trials(values: ArrayLike, image_index: ArrayLike, n_images: int | None) -> tuple[Floats, Ints, int]:
+    """Trials of images 0 ... N-1 only."""
+    trials, index = np.asarray(values, np.float64), np.asarray(image_index)
+    if trials.ndim != 2 or index.shape != trials.shape[:1] or not np.issubdtype(index.dtype, np.integer):
+        raise ValueError(
+            f"values {trials.shape}, image_index {index.shape} {index.dtype}; expected (T, U) and (T,) integers"
+        )
+    n = int(index.max(initial=-1)) + 1 if n_images is None else n_images
+    keep = (index >= 0) & (index < n)
+    return trials[keep], index[keep].astype(np.int64), n
+
+
+def _table(values: ArrayLike, image_index: ArrayLike, n_images: int | None) -> Floats:
+    """Trials as (N, R, U), images x repeats x sites, filled up with NaN."""
+    trials, index, n = _trials(values, image_index, n_images)
+    order = np.argsort(index, kind="stable")
+    counts = np.bincount(index, minlength=n)
+    repeat = np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table = np.full((n, int(counts.max(initial=1)), trials.shape[1]), np.nan)
+    table[index[order], repeat] = trials[order]
+    return table
+
+
+def _mean_split(table: Floats, available: NDArray[np.bool_], n_splits: int, generator: np.random.Generator) -> Floats:
+    """Mean over random splits of the correlation between the halves' means; table (N, R, U) with one mask (N, R)."""
+    filled = np.where(available[:, :, None], table, 0.0)
+    total = filled.sum(1)  # (N, U)
+    counts = available.sum(1)
+    sums = np.zeros(table.shape[2])
+    block = max(1, min(n_splits, 20_000_000 // max(1, filled.size)))
+    for start in range(0, n_splits, block):
+        splits = min(block, n_splits - start)
+        keys = np.where(available, generator.random((splits, *available.shape)), 2.0)
+        rank = keys.argsort(2).argsort(2)  # (S, N, R): place of the trial in a random order of the image's trials
+        odd = generator.integers(0, 2, (splits, len(table), 1))
+        first = ((rank + odd) % 2 == 0) & available
+        n_first = first.sum(2)[:, :, None]  # (S, N, 1)
+        a = np.matmul(first.transpose(1, 0, 2).astype(np.float64), filled).transpose(1, 0, 2)  # (S, N, U)
+        sums += _correlation(a / n_first, (total - a) / (counts[:, None] - n_first)).sum(0)
+    return sums / n_splits
+
+
+def _correlation(a: Floats, b: Floats) -> Floats:
+    """Pearson correlation over axis 1 of (S, N, U) arrays, shape (S, U)."""
+    finite = np.isfinite(a) & np.isfinite(b)
+    n = finite.sum(1)
+    count = np.maximum(n, 1)[:, None]
+    a, b = np.where(finite, a, 0.0), np.where(finite, b, 0.0)
+    a = np.where(finite, a - a.sum(1, keepdims=True) / count, 0.0)
+    b = np.where(finite, b - b.sum(1, keepdims=True) / count, 0.0)
+    spread_a, spread_b = np.sqrt((a * a).sum(1)), np.sqrt((b * b).sum(1))
+    floor = 1e-12 * np.sqrt(np.maximum(n, 1))
+    good = (n >= MINIMUM_IMAGES) & (spread_a > floor) & (spread_b > floor)
+    r: Floats = np.divide((a * b).sum(1), spread_a * spread_b, out=np.full(good.shape, np.nan), where=good)
+    return r
+
+
+def _variances(table: Floats) -> tuple[Floats, Floats]:
+    """Variance over all trials, and within images (weighted by trials), both ddof 1 and of shape (U,)."""
+    finite = np.isfinite(table)
+    counts = finite.sum(1)  # (N, U)
+    filled = np.where(finite, table, 0.0)
+    grand = filled.sum((0, 1)) / np.maximum(counts.sum(0), 1)
+    means = filled.sum(1) / np.maximum(counts, 1)
+    within = np.where(finite, table - means[:, None], 0.0)
+    across = np.where(finite, table - grand, 0.0)
+    repeated = counts >= 2
+    variance = np.divide((within**2).sum(1), counts - 1, out=np.zeros_like(means), where=repeated)
+    weights = np.where(repeated, counts, 0)
+    noise = np.divide(
+        (variance * weights).sum(0), weights.sum(0), out=np.full(len(grand), np.nan), where=weights.sum(0) > 0
+    )
+    n = counts.sum(0)
+    total = np.divide((across**2).sum((0, 1)), n - 1, out=np.full(len(grand), np.nan), where=n > 1)
+    return total, noise

@@ -1,0 +1,129 @@
+"""What a fit reports: one record a site, and the settings; JSON-able."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+NAN = float("nan")
+
+
+@dataclass
+class SiteReport:
+    """Scores of one site; NaN = unknown.
+
+    Attributes
+    ----------
+    reliability : float
+        Of the mean responses to the FITTED images; decides `eligible_fit` and `eligible_target`.
+    held_out_reliability : float
+        Of the mean responses to the held-out images.
+    held_out_r, held_out_r_nc, held_out_feve : float
+        Encoder (mean over members) against the held-out images: correlation with the mean responses; the same over
+        sqrt(held_out_reliability), from these very images and trials (less spread, and no more bias, than with the
+        reliability of all images: simulated); fraction of explainable variance explained.
+    validator_r, validator_r_nc, validator_feve : float
+    alphas : dict of layer to float
+        Penalty of every ensemble member and of the validator.
+    alpha_at_edge : list of str
+        Layers whose penalty is the smallest or largest of the grid.
+    cv_r2 : dict of layer to float
+        Variance of the mean responses explained in left-out folds of the fitted images.
+    reason : str
+        Why the site is not fitted or not a target; "" = it is both.
+    """
+
+    site_id: str
+    n_trials: int
+    n_images: int
+    reliability: float = NAN
+    held_out_reliability: float = NAN
+    held_out_r: float = NAN
+    held_out_r_nc: float = NAN
+    held_out_feve: float = NAN
+    validator_r: float = NAN
+    validator_r_nc: float = NAN
+    validator_feve: float = NAN
+    alphas: dict[str, float] = field(default_factory=dict)
+    alpha_at_edge: list[str] = field(default_factory=list)
+    cv_r2: dict[str, float] = field(default_factory=dict)
+    eligible_fit: bool = False
+    eligible_target: bool = False
+    reason: str = ""
+
+
+@dataclass
+class FitReport:
+    """Outcome of `fit_encoder`.
+
+    Attributes
+    ----------
+    sites : list of SiteReport
+        Every site of the input, in its order.
+    settings : dict
+        Backbone, layers, folds, thresholds, and what was held out.
+    held_out_images : list of int
+        Positions of the held-out images; no fit and no choice has seen them.
+    encoder_fingerprint, validator_fingerprint : str
+        "" where nothing was fitted.
+    """
+
+    sites: list[SiteReport]
+    settings: dict[str, Any]
+    held_out_images: list[int]
+    encoder_fingerprint: str = ""
+    validator_fingerprint: str = ""
+
+    @property
+    def fitted(self) -> list[SiteReport]:
+        """The fitted sites, in the order of the encoder's columns."""
+        return [site for site in self.sites if site.eligible_fit]
+
+    def median(self, score: str) -> float:
+        """Median of a score over the fitted sites, unknown values left out; NaN if there is none."""
+        values = [v for site in self.fitted if not math.isnan(v := getattr(site, score))]
+        return float(np.median(values)) if values else NAN
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; NaN becomes None."""
+        cleaned = _clean(asdict(self))
+        assert isinstance(cleaned, dict)
+        return cleaned
+
+    def summary(self) -> str:
+        """One paragraph for a person."""
+        targets = sum(site.eligible_target for site in self.sites)
+        lines = [
+            f"{len(self.fitted)} of {len(self.sites)} sites fitted, {targets} reliable enough as targets; "
+            f"{self.settings['n_fitted_images']} images fitted, {len(self.held_out_images)} held out.",
+            f"Held out, median over fitted sites: r {self.median('held_out_r'):.3f}, noise-corrected "
+            f"{self.median('held_out_r_nc'):.3f}, FEVE {self.median('held_out_feve'):.3f}; validator r "
+            f"{self.median('validator_r'):.3f}, noise-corrected {self.median('validator_r_nc'):.3f}.",
+        ]
+        return "\n".join(lines + [f"{s.site_id}: {s.reason}" for s in self.sites if not s.eligible_fit])
+
+
+class NoReliableSites(ValueError):
+    """Nothing to fit: `report` says why, site by site."""
+
+    def __init__(self, report: FitReport) -> None:
+        self.report = report
+        reasons = sorted({site.reason for site in report.sites}, key=len)[:3]
+        super().__init__(
+            f"none of {len(report.sites)} sites is reliable enough to fit ({'; '.join(reasons)}). Likely cause: responses joined to "
+            "the wrong images, a wrong response window, or too few repeats. Fix: check the image ids and the window, or record "
+            "more repeats; reliability_fit sets the threshold"
+        )
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
