@@ -323,5 +323,6 @@ def test_the_wheel_holds_exactly_the_three_packages(tmp_path):
     assert {t for t in tops if not t.endswith(".dist-info")} == set(PACKAGES)
     assert len(tops) == 4
     expected = {name(p) for p in MODULES} | {f"{package}/py.typed" for package in PACKAGES}
-    expected |= {name(p) for p in (ROOT / "protocols" / "data").iterdir() if p.is_file()}
+    for folder in ("data", "templates"):
+        expected |= {name(p) for p in (ROOT / "protocols" / folder).glob("*") if p.is_file()}
     assert expected <= inside, f"missing in the wheel: {sorted(expected - inside)}"
