@@ -160,7 +160,7 @@ def reference_shortfall(setting: Setting, score: Score, reference: Reference) ->
     )
     draws = np.random.default_rng(setting.seed).normal(size=(2000, len(means)))
     picked = (shrunken + draws * np.sqrt(2 * noise)).argmax(1)  # half the trials: twice the variance
-    return float(shrunken.max() - shrunken[picked].mean())
+    return max(0.0, float(shrunken.max() - shrunken[picked].mean()))
 
 
 # --- comparisons -------------------------------------------------------------------------------------------------------

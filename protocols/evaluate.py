@@ -194,22 +194,27 @@ def _tested(setting: Setting, score: Score, row: KeyRow, reference: Reference, p
     else:
         values |= stretch_gain(setting, pool, row.target, blank)
         values["reference_shortfall"] = reference_shortfall(setting, score, reference)
-    values |= _verdict(setting, row, score, result.p, result.smallest_p)
+    values |= _verdict(setting, row, score, values)
     if row.confirmatory:
         values |= _confirmatory_extras(setting, score, row, reference, controlled=values["verdict"] == "control")
     return values
 
 
-def _verdict(setting: Setting, row: KeyRow, score: Score, p: float, smallest: float) -> dict[str, str]:
-    if smallest > setting.alpha:
-        needed = repeats_needed(setting.alpha, setting.table.n_blocks, equal=score.equal_counts)
-        reason = f"show at least {needed} repeats of every image in {setting.table.n_blocks} blocks"
+def _verdict(setting: Setting, row: KeyRow, score: Score, values: dict[str, Any]) -> dict[str, str]:
+    if values["smallest_p"] > setting.alpha:
+        blocks = setting.table.n_blocks
+        needed = repeats_needed(setting.alpha, blocks, equal=score.equal_counts)
+        reason = f"at least {needed} repeats of every image in {blocks} blocks, none lost, are needed"
         if 1 / (1 + setting.permutations) > setting.alpha:
-            reason = f"ask for at least {math.ceil(1 / setting.alpha)} permutations"
-        return {"verdict": "not testable", "reason": f"smallest reachable p {smallest:.3g}: {reason}"}
+            reason = f"at least {math.ceil(1 / setting.alpha)} permutations are needed"
+        trials = f"{values['n']} against {values['n_reference']} trials"
+        return {
+            "verdict": "not testable",
+            "reason": f"smallest reachable p {values['smallest_p']:.3g} with {trials}: {reason}",
+        }
     if not row.confirmatory:
         return {"verdict": "exploratory"}
-    return {"verdict": "control" if p <= setting.alpha else "no control"}
+    return {"verdict": "control" if values["p"] <= setting.alpha else "no control"}
 
 
 def _confirmatory_extras(

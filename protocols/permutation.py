@@ -132,7 +132,7 @@ def _frozen(labels: Floats) -> Floats:
 def mean_difference(labels: Floats, values: Floats) -> Linearised:
     """Mean of treated minus mean of other trials; `labels` (B, n), `values` (n,) or (n, 1)."""
     flat = values.reshape(len(values))
-    centred = flat - flat.mean()
+    centred = flat - flat.mean() if np.ptp(flat) > 1e-12 * np.abs(flat).max() else np.zeros_like(flat)
     treated = labels[0].sum()
     sums = labels @ centred
     difference = sums / treated + sums / (len(flat) - treated)  # the centred values sum to zero

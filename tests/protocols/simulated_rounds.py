@@ -29,7 +29,9 @@ class Truth:
         return replace(self, means=means)
 
 
-def make_truth(rng, *, sites=8, natural=12, equal=True, objectives=("stretch", "one_hot"), exploratory=0, blank=True) -> Truth:
+def make_truth(
+    rng, *, sites=8, natural=12, equal=True, objectives=("stretch", "one_hot"), exploratory=0, blank=True
+) -> Truth:
     """`equal`: the five references of a site and its controllers have the same expected responses (the boundary null)."""
     site_ids = [f"v4_{i:03d}" for i in range(sites)]
     rows, means, numbers = [], [], iter(rng.permutation(10_000))
@@ -51,7 +53,15 @@ def make_truth(rng, *, sites=8, natural=12, equal=True, objectives=("stretch", "
             add("reference", mean, reference_for=tuple((o, site) for o in objectives))
         for objective in objectives:
             for s in range(1 + exploratory):
-                add("controller", best, objective=objective, target=site, generator="gradient", seed=s, confirmatory=s == 0)
+                add(
+                    "controller",
+                    best,
+                    objective=objective,
+                    target=site,
+                    generator="gradient",
+                    seed=s,
+                    confirmatory=s == 0,
+                )
     for _ in range(natural):
         add("natural", natural_mean())
     if blank:
@@ -67,14 +77,22 @@ def record(
     """Negative-binomial counts with shared gain noise, a linear drift of the gain and trials lost at random."""
     image, block = [], []
     for b in range(blocks):
-        shown = [i for i, row in enumerate(truth.key.rows) for _ in range((blank_repeats if row.role == "blank" else repeats) // blocks)]
+        shown = [
+            i
+            for i, row in enumerate(truth.key.rows)
+            for _ in range((blank_repeats if row.role == "blank" else repeats) // blocks)
+        ]
         image.append(rng.permutation(shown))
         block.append(np.full(len(shown), b))
     image, block = np.concatenate(image), np.concatenate(block)
     time = np.linspace(-0.5, 0.5, len(image))
     gain = np.exp(shared_gain * rng.normal(size=len(image)) + drift * time)
     expected = truth.means[image] * gain[:, None]
-    values = rng.poisson(rng.gamma(expected / (fano - 1), fano - 1)).astype(float) if fano > 1 else rng.poisson(expected).astype(float)
+    values = (
+        rng.poisson(rng.gamma(expected / (fano - 1), fano - 1)).astype(float)
+        if fano > 1
+        else rng.poisson(expected).astype(float)
+    )
     rep = np.zeros(len(image), dtype=int)
     for i in range(len(truth.key.rows)):
         rep[image == i] = np.arange((image == i).sum())
