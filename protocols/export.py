@@ -47,7 +47,7 @@ __all__ = ["PlannedTrial", "Stimulus", "export_round", "read_images", "read_mani
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Predict = Callable[[Pixels], dict[str, Floats]]
-Check = Callable[[Pixels], Sequence[str | None]]
+Check = Callable[[Pixels], list[str]]
 
 SCHEMA = "manifest/1"
 ENTRIES = (
@@ -120,7 +120,8 @@ def export_round(
         JSON-able entries for ``manifest.json`` (``encoder``, ``validator``, ``config`` ...). With `predict`, ``encoder`` must hold
         ``fingerprint`` and ``field_of_view_deg``.
     check : callable, optional
-        The display's exact constraint: uint8 controllers (S, H, W, C) -> what each breaks, in words, None or "" where it holds.
+        The display's exact constraint: uint8 controllers (S, H, W, C), read back, in the order of `stimuli` -> the problems found, one
+        sentence each.
 
     Raises
     ------
@@ -148,7 +149,7 @@ def export_round(
     folder = round_.folder / f"outbox.tmp-{os.getpid()}"
     try:
         pixels = _write_images(folder / "images", named)
-        _check_constraint(named, pixels, check)
+        _check_constraint(stimuli, named, pixels, check)
         _seal(round_, folder / "images", named, sites, _predictions(predict, pixels, len(sites)))
         entries = _manifest(round_, display, config, named, trials)
         _write_tables(folder, trials, config, entries | extra, pixels)
@@ -256,12 +257,12 @@ def _write_images(folder: Path, named: dict[str, Stimulus]) -> Pixels:
     return np.stack(pixels)
 
 
-def _check_constraint(named: dict[str, Stimulus], pixels: Pixels, check: Check | None) -> None:
-    chosen = {i: s.source_id for i, s in enumerate(named.values()) if s.role == "controller"}
-    if check is None or not chosen:
-        return
-    broken = check(pixels[list(chosen)])
-    problems = [f"{source}: {what}" for source, what in zip(chosen.values(), broken, strict=True) if what]
+def _check_constraint(
+    stimuli: Sequence[Stimulus], named: dict[str, Stimulus], pixels: Pixels, check: Check | None
+) -> None:
+    place = {id(s): i for i, s in enumerate(named.values())}
+    chosen = [place[id(s)] for s in stimuli if s.role == "controller"]
+    problems = check(pixels[chosen]) if check is not None and chosen else []
     if problems:
         raise DataError(
             "controllers",
