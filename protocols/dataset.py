@@ -200,14 +200,16 @@ def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
     total = signal + noise
     weight = np.divide(signal, total, out=np.ones_like(total), where=total > 0)
     weight = np.where(np.isfinite(within), weight, 1.0)
-    return np.where(has, centre + weight * (means - centre), centre)
+    shrunk: Floats = np.where(has, centre + weight * (means - centre), centre)
+    return shrunk
 
 
 def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, temperature: float = 1.0) -> Floats:
     """Log-softmax over sites of standardised responses, shape (N, U) -> (N, U)."""
     z = (responses - mean) / sd / temperature
     z = z - z.max(1, keepdims=True)
-    return z - np.log(np.exp(z).sum(1, keepdims=True))
+    scores: Floats = z - np.log(np.exp(z).sum(1, keepdims=True))
+    return scores
 
 
 def best_natural(

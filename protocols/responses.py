@@ -78,7 +78,7 @@ class Responses:
 
     def select(self, rows: NDArray[np.bool_] | Ints) -> Responses:
         """The trials `rows` (mask or indices), all columns cut alike."""
-        cut = {
+        cut: dict[str, Any] = {
             name: None if (column := getattr(self, name)) is None else column[rows]
             for name in ("block", "rep", "onset_s", "valid", "prev_image_ids", "averaged_over")
         }
@@ -101,9 +101,9 @@ class Responses:
 
     def usable(self) -> Responses:
         """Trials that are valid and have at least one finite value."""
-        keep = np.isfinite(self.values).any(1)
+        keep = np.asarray(np.isfinite(self.values).any(axis=1), dtype=np.bool_)
         if self.valid is not None:
-            keep &= self.valid
+            keep = keep & self.valid
         return self.select(keep)
 
     def index(self, image_ids: list[str]) -> Ints:

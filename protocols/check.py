@@ -1,0 +1,122 @@
+"""What `stimsynth check` looks at before a recording day: one finding a subject, never an exception."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .errors import DataError
+from .session import Project
+
+ENOUGH_DISK_GB = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `status` is "ok", "note" (not there yet) or "fail"."""
+
+    status: str
+    what: str
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding for scripts."""
+        return asdict(self)
+
+
+def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
+    """Findings on configuration, photographs, recordings, encoder, display, disk and device, in that order."""
+    looks: dict[str, Callable[[Project], Finding]] = {
+        "configuration": _configuration,
+        "photographs": _photographs,
+        "recordings": _recordings,
+        "encoder": _encoder,
+        "display": _display,
+        "disk": _disk,
+    }
+    findings = []
+    for what, look in looks.items():
+        try:
+            findings.append(look(project))
+        except (DataError, ValueError, OSError) as error:
+            findings.append(Finding("fail", what, str(error)))
+        if what == "configuration" and findings[-1].status == "fail":
+            return findings
+    return [*findings, _device(device)]
+
+
+def _configuration(project: Project) -> Finding:
+    config = project.config
+    protocol = config.protocol
+    return Finding(
+        "ok",
+        "configuration",
+        f"{', '.join(config.synthesis.objectives)}; {protocol.repeats} repeats in {protocol.blocks} blocks; alpha {config.evaluation.alpha}",
+    )
+
+
+def _photographs(project: Project) -> Finding:
+    from .photographs import NaturalImages
+
+    if not (project.data / "natural.csv").is_file():
+        return Finding("note", "photographs", "none yet: `stimsynth export --baseline IMAGES` imports them")
+    natural = NaturalImages.load(project.data)
+    return Finding(
+        "ok", "photographs", f"{len(natural.source_ids)} images of {len(set(natural.groups))} source photographs"
+    )
+
+
+def _recordings(project: Project) -> Finding:
+    from .loop import look
+
+    rounds = project.rounds()
+    ingested = [str(r.number) for r in rounds if r.responses_path.is_file()]
+    status = "ok" if ingested or (project.data / "responses.h5").is_file() else "note"
+    return Finding(status, "recordings", f"ingested rounds: {', '.join(ingested) or 'none'}; {look(project).summary()}")
+
+
+def _encoder(project: Project) -> Finding:
+    from .loop import load_pair
+
+    numbers = [int(p.stem[-2:]) for p in project.fitted.glob("for_round_*.json")]
+    if not numbers:
+        return Finding("note", "encoder", "none yet: `stimsynth fit` makes it")
+    encoder, validator = load_pair(project, max(numbers))
+    if encoder.field_of_view_deg != project.display.size_deg:
+        return Finding(
+            "fail",
+            "encoder",
+            f"fitted for {encoder.field_of_view_deg} degrees, the display shows {project.display.size_deg}: fit again",
+        )
+    return Finding(
+        "ok",
+        "encoder",
+        f"{encoder.fingerprint} ({len(encoder.site_ids)} sites, {len(encoder.target_ids)} to control), validator {validator.fingerprint}",
+    )
+
+
+def _display(project: Project) -> Finding:
+    display = project.display
+    return Finding(
+        "ok",
+        "display",
+        f"{display.width_px} x {display.height_px} px, {display.size_deg} deg wide ({display.px_per_deg:.1f} px/deg), {display.colour}, "
+        f"{display.encoding}, background {display.background}",
+    )
+
+
+def _disk(project: Project) -> Finding:
+    free = shutil.disk_usage(project.folder).free / 1e9
+    return Finding(
+        "ok" if free > ENOUGH_DISK_GB else "fail", "disk", f"{free:.1f} GB free (at least {ENOUGH_DISK_GB} wanted)"
+    )
+
+
+def _device(device: str) -> Finding:
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        return Finding("fail", "device", f"{device} was asked for, but torch {torch.__version__} sees no CUDA device")
+    return Finding("ok", "device", f"{device} (torch {torch.__version__})")

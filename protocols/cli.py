@@ -1,0 +1,342 @@
+"""The command line: parse, call, print; no logic.
+
+Exit codes: 0 ok, 2 usage, 3 invalid data, 4 waiting or timed out, 5 safety stop, 6 interrupted and resumable.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import DataError, SafetyStop
+from .progress import Progress
+
+app = typer.Typer(
+    help="Closed-loop visual stimulus synthesis: fit an encoder, make controller images, export, ingest, evaluate, refit.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+options: dict[str, Any] = {"json": False, "quiet": False, "device": "cpu"}
+
+
+class Colour(StrEnum):
+    """Colour of the images."""
+
+    GREY = "grey"
+    RGB = "rgb"
+
+
+ProjectFolder = Annotated[Path, typer.Argument(help="project folder (the one with project.toml)")]
+RoundNumber = Annotated[
+    int | None, typer.Option("--round", "-r", help="round number; default: the one that comes next")
+]
+
+
+def version(value: bool) -> None:
+    """Print the version and leave."""
+    if value:
+        typer.echo(f"stimsynth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def settings(
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress, results only")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show the traceback of an error")] = False,
+    device: Annotated[str, typer.Option(help="torch device: cpu, cuda, cuda:1")] = "cpu",
+    _version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Options of every command; they stand before its name."""
+    options.update(json=as_json, quiet=quiet or as_json, verbose=verbose, device=device)
+
+
+def progress() -> Progress:
+    """The progress reporter that the options ask for."""
+    return Progress(quiet=options["quiet"])
+
+
+def show(text: str, value: dict[str, Any]) -> None:
+    """Print `text` for people or `value` for scripts."""
+    typer.echo(json.dumps(value, indent=1, allow_nan=False) if options["json"] else text)
+
+
+def open_project(folder: Path) -> Any:
+    """Open the project folder."""
+    from .session import Project
+
+    return Project.open(folder)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder to work in; a finished or killed demo there is continued")] = Path(
+        "demo"
+    ),
+    rounds: Annotated[int, typer.Option(min=1, max=9)] = 2,
+    sites: Annotated[int, typer.Option(min=2, max=40, help="driven sites of the simulated subject")] = 12,
+    steps: Annotated[int, typer.Option(min=1, max=1000)] = 60,
+    photographs: Annotated[
+        Path | None, typer.Option(help="your own folder of photographs instead of the built-in ones")
+    ] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="delete an earlier demo in this folder first")] = False,
+) -> None:
+    """Run a whole closed loop on a simulated subject, on a CPU, offline, and write a report."""
+    from .demo import run_demo
+
+    result = run_demo(
+        out,
+        rounds=rounds,
+        sites=sites,
+        steps=steps,
+        photographs=photographs,
+        seed=seed,
+        fresh=fresh,
+        device=options["device"],
+        progress=progress(),
+    )
+    show(result.summary(), result.to_dict())
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="new project folder")],
+    width: Annotated[int, typer.Option(help="image width in pixels")] = 256,
+    height: Annotated[int | None, typer.Option(help="image height in pixels; default: the width")] = None,
+    degrees: Annotated[float, typer.Option(help="image width in degrees of visual angle")] = 8.0,
+    colour: Annotated[Colour, typer.Option(help="what the images are")] = Colour.GREY,
+    background: Annotated[int, typer.Option(min=0, max=255, help="background pixel value")] = 128,
+) -> None:
+    """Make a project folder with a commented project.toml."""
+    from .config import template
+    from .display import Display
+    from .files import make_id
+    from .session import Project
+
+    display = Display(
+        width_px=width, height_px=height or width, size_deg=degrees, colour=colour.value, background=background
+    )
+    project = Project.create(folder, template(name=make_id(folder.name, "project"), display=display))
+    show(
+        f"made {project.folder}/project.toml: read it, then run `stimsynth export {folder} --baseline IMAGES`",
+        {"project": str(project.folder)},
+    )
+
+
+@app.command()
+def check(folder: ProjectFolder) -> None:
+    """Check the configuration, photographs, recordings, encoder, display and disk of a project."""
+    from .check import check_project
+
+    findings = check_project(open_project(folder), device=options["device"])
+    show(
+        "\n".join(f"{f.status:<5} {f.what}: {f.text}" for f in findings), {"findings": [f.to_dict() for f in findings]}
+    )
+    if any(f.status == "fail" for f in findings):
+        raise typer.Exit(3)
+
+
+@app.command()
+def fit(
+    folder: ProjectFolder,
+    images: Annotated[Path | None, typer.Option(help="photographs of a recording made elsewhere")] = None,
+    responses: Annotated[
+        Path | None, typer.Option(help="responses.h5 (schema responses/1) to these photographs")
+    ] = None,
+) -> None:
+    """Fit the encoder and its validator on the baseline recording."""
+    from . import loop
+    from .recordings import adopt_recording
+
+    project = open_project(folder)
+    if (images is None) != (responses is None):
+        raise typer.BadParameter("--images and --responses belong together")
+    if images is not None and responses is not None:
+        adopt_recording(project, images, responses, progress=progress())
+    record = loop.fit(project, 1, device=options["device"], progress=progress())
+    show(fit_text(record), record)
+
+
+def fit_text(record: dict[str, Any]) -> str:
+    """The fit report as a table."""
+    from .report import fit_table
+
+    return fit_table(record)
+
+
+@app.command()
+def refit(folder: ProjectFolder) -> None:
+    """Fit the next round's encoder in full on the baseline and all ingested rounds."""
+    from . import loop
+
+    record = loop.refit(open_project(folder), device=options["device"], progress=progress())
+    show(fit_text(record), record)
+
+
+@app.command()
+def generate(folder: ProjectFolder, number: RoundNumber = None) -> None:
+    """Synthesise the controllers of a round."""
+    from . import loop
+
+    project = open_project(folder)
+    number = number if number is not None else loop.look(project).number
+    batch = loop.generate(project, number, device=options["device"], progress=progress())
+    path = project.round(number).controllers_path.relative_to(project.folder).as_posix()
+    show(f"{len(batch)} controllers of round {number} in {path}", {"round": number, "images": len(batch), "file": path})
+
+
+@app.command()
+def export(
+    folder: ProjectFolder,
+    number: RoundNumber = None,
+    baseline: Annotated[Path | None, typer.Option(help="folder of photographs: import them and export round 0")] = None,
+    demo_photographs: Annotated[
+        bool, typer.Option("--demo-photographs", help="round 0 from the built-in photographs")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print presentations and minutes, write nothing")] = False,
+) -> None:
+    """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
+    from . import loop
+    from .recordings import import_baseline, presentations
+
+    project = open_project(folder)
+    if baseline is not None or demo_photographs:
+        import_baseline(project, baseline, progress=progress())
+        number = 0
+    number = number if number is not None else loop.look(project).number
+    if dry_run:
+        plan = presentations(project, number)
+        show(
+            f"round {number}: {plan['presentations']} presentations, {plan['minutes']:.1f} minutes without pauses", plan
+        )
+        return
+    outbox = loop.export(project, number, device=options["device"], progress=progress())
+    place = outbox.relative_to(project.folder).as_posix()
+    show(
+        f"round {number} is in {place}: copy it to the rig; README.txt there says how to answer",
+        {"round": number, "outbox": place},
+    )
+
+
+@app.command()
+def ingest(
+    folder: ProjectFolder,
+    file: Annotated[
+        Path | None, typer.Option(help="responses file; default: the inbox of the round that waits")
+    ] = None,
+    number: RoundNumber = None,
+) -> None:
+    """Check recorded responses and keep them as the round's trial table."""
+    from . import loop
+    from .ingest import ingest as ingest_file
+    from .key import read_key
+
+    project = open_project(folder)
+    number = number if number is not None else loop.look(project).number
+    round_ = project.round(number)
+    report = ingest_file(round_, file, encoder_sites=read_key(round_.key_path).site_ids or None)
+    show(report.summary(), report.to_dict())
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path | None, typer.Argument(help="project folder")] = None,
+    number: RoundNumber = None,
+    responses: Annotated[Path | None, typer.Option(help="responses file, without a project")] = None,
+    key: Annotated[Path | None, typer.Option(help="key.csv, without a project")] = None,
+    alpha: Annotated[float, typer.Option(help="level of the test (files given; a project states its own)")] = 0.01,
+    out: Annotated[Path | None, typer.Option(help="CSV to write (files given)")] = None,
+) -> None:
+    """Say whether control succeeded: of a round, or of any responses and key given as files."""
+    from . import loop
+    from .evaluate import evaluate as evaluate_files
+    from .key import read_key
+    from .readers.hdf5 import read_responses
+
+    if folder is None and (responses is None or key is None):
+        raise typer.BadParameter("give a project folder, or --responses and --key")
+    if folder is None:
+        assert responses is not None
+        assert key is not None
+        report = evaluate_files(read_responses(responses), read_key(key), alpha=alpha)
+        if out is not None:
+            report.to_csv(out)
+    else:
+        project = open_project(folder)
+        done = [r.number for r in project.rounds() if r.number > 0 and r.responses_path.is_file()]
+        number = number if number is not None else max(done, default=1)
+        report = loop.evaluate_round(project, project.round(number))
+    show(report.summary(), report.to_dict())
+
+
+@app.command()
+def run(
+    folder: ProjectFolder,
+    timeout: Annotated[float, typer.Option(help="seconds to wait for responses; 0: do not wait")] = 0.0,
+) -> None:
+    """Do every stage that can be done now, then say what is waited for; safe to kill and repeat."""
+    from . import loop
+
+    state = loop.run(open_project(folder), timeout_s=timeout, device=options["device"], progress=progress())
+    show(state.summary(), state.to_dict())
+    if state.waiting_for:
+        raise typer.Exit(4)
+
+
+@app.command()
+def status(folder: ProjectFolder) -> None:
+    """Say where a project stands, from its files alone."""
+    from . import loop
+
+    state = loop.look(open_project(folder))
+    show(state.summary(), state.to_dict())
+
+
+@app.command()
+def report(folder: ProjectFolder, number: RoundNumber = None) -> None:
+    """Write the report page of an evaluated round."""
+    from .report import write_report
+
+    project = open_project(folder)
+    done = [r.number for r in project.rounds() if r.evaluation_path.is_file()]
+    path = write_report(project, project.round(number if number is not None else max(done, default=1)))
+    place = path.relative_to(project.folder).as_posix()
+    show(f"report: {place}", {"report": place})
+
+
+def main() -> None:
+    """Run the command line and translate errors into exit codes."""
+    try:
+        app(standalone_mode=True)
+    except DataError as error:
+        fail(error, 3)
+    except SafetyStop as error:
+        fail(error, 5)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run the same command again to go on", err=True)
+        sys.exit(6)
+    except (ValueError, OSError) as error:
+        fail(error, 3)
+
+
+def fail(error: Exception, code: int) -> None:
+    """Print the error for people or scripts and leave with `code`."""
+    if options.get("verbose"):
+        raise error
+    if options["json"]:
+        typer.echo(json.dumps({"error": str(error), "code": getattr(error, "code", None)}))
+    else:
+        text = str(error)
+        typer.echo(text if text.startswith("error") else f"error: {text}", err=True)
+    sys.exit(code)

@@ -1,0 +1,155 @@
+"""The demo: a whole closed loop on a simulated subject that the toolkit knows only through the files of a rig."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .config import Config, LoopConfig, ProjectConfig, SynthesisConfig, template
+from .display import Display
+from .errors import DataError
+from .evaluate import ControlReport
+from .loop import run
+from .photographs import NaturalImages, import_photographs
+from .progress import Reporter
+from .session import Project, Round
+
+MARKER = "made_by_stimsynth_demo"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What a demo reached: the project, its evaluated rounds and the page to open."""
+
+    project: Project
+    reports: dict[int, ControlReport]
+    page: Path
+    seconds: float
+
+    def summary(self) -> str:
+        """Verdict counts a round, chance levels, and where the report lies."""
+        lines = [f"round {number}\n{report.summary()}" for number, report in self.reports.items()]
+        lines.append(
+            f"{len(self.reports)} rounds in {self.seconds:.0f} s, simulated subject (easy transfer: same network family)"
+        )
+        lines.append(f"report: {self.page.as_posix()}")
+        return "\n\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result for scripts."""
+        counts = {str(number): report.counts() for number, report in self.reports.items()}
+        return {"report": self.page.as_posix(), "rounds": counts, "seconds": round(self.seconds, 1)}
+
+
+def run_demo(
+    out: Path,
+    *,
+    rounds: int = 2,
+    sites: int = 12,
+    steps: int = 60,
+    photographs: Path | None = None,
+    seed: int = 0,
+    fresh: bool = False,
+    device: str = "cpu",
+    progress: Reporter | None = None,
+) -> DemoResult:
+    """Make a project and a simulated subject in `out`, then run `rounds` rounds; a demo that was killed goes on where it stood.
+
+    The subject's truth lies in ``out/subject``, beside the project; only the rig's process reads it.
+    """
+    begun = time.monotonic()
+    claim(out, fresh)
+    folder = out / "project"
+    if not (folder / "project.toml").is_file():
+        Project.create(folder, demo_settings(rounds, steps, seed))
+    project = Project.open(folder)
+    if not (project.data / "natural.csv").is_file():
+        import_photographs(photographs, project.display, project.data, progress=progress)
+    if not (out / "subject" / "subject.json").is_file():
+        make_subject(out / "subject", project, sites, seed)
+    while (state := run(project, device=device, progress=progress)).waiting_for:
+        if state.round is None:
+            raise RuntimeError(f"the demo waits for {state.waiting_for}")
+        answer(out / "subject", state.round, seed=seed + state.number)
+    done = {
+        r.number: ControlReport.from_json(r.evaluation_path) for r in project.rounds() if r.evaluation_path.is_file()
+    }
+    return DemoResult(project, done, project.rounds()[-1].report_path, time.monotonic() - begun)
+
+
+def claim(out: Path, fresh: bool) -> None:
+    """Make `out`, or make sure that an earlier demo made it; `fresh` empties it first."""
+    if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
+        raise DataError(
+            str(out),
+            found="a folder with other files",
+            expected="a new folder, or one that an earlier demo made",
+            cause="--out names a folder that is in use",
+            fix="give another folder with --out",
+            code="M01",
+        )
+    if fresh and out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).touch()
+
+
+def demo_settings(rounds: int, steps: int, seed: int) -> str:
+    """project.toml of the demo: 128 px colour images, the defaults of everything else."""
+    return template(
+        config=Config(
+            project=ProjectConfig(name="demo", species="simulated"),
+            display=Display(width_px=128, height_px=128, size_deg=8.0, background=128, colour="rgb"),
+            synthesis=SynthesisConfig(steps=steps),
+            loop=LoopConfig(rounds=rounds),
+        )
+    )
+
+
+def make_subject(folder: Path, project: Project, sites: int, seed: int) -> None:
+    """Make the simulated subject, in a process of its own, on the project's photographs."""
+    command = [
+        sys.executable,
+        "-m",
+        "protocols.simulate",
+        "lite2",
+        "--subject",
+        str(folder),
+        "--images",
+        str(project.data),
+    ]
+    call([*command, "--sites", str(sites), "--seed", str(seed)])
+    NaturalImages.load(project.data)
+
+
+def answer(subject: Path, round_: Round, *, seed: int, layout: str = "matlab") -> None:
+    """Let the simulated rig show a round's outbox to `subject` and write its answer into the inbox, as a lab would."""
+    folders = ["--subject", str(subject), "--outbox", str(round_.outbox), "--inbox", str(round_.inbox)]
+    call(
+        [
+            sys.executable,
+            "-m",
+            "protocols.simulate",
+            "rig",
+            *folders,
+            "--layout",
+            layout,
+            "--permute-sites",
+            "--seed",
+            str(seed),
+        ]
+    )
+
+
+def call(command: list[str]) -> None:
+    """Run `command`; where it fails, raise with what it printed."""
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise RuntimeError(
+            f"{' '.join(command[1:4])} failed with exit code {finished.returncode}:\n{finished.stderr[-2000:]}"
+        )

@@ -1,0 +1,407 @@
+"""The loop: one function a stage; what comes next is read from which files exist, so that any stage may be killed and repeated."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders import DEFAULT_LAYERS, DEFAULT_VALIDATOR_LAYERS, Encoder, Ensemble, NoReliableSites, fit_encoder
+from synth import StimulusBatch, ascend, cautious, fourier, jitter
+
+from .dataset import baseline, best_natural, gather
+from .errors import DataError
+from .evaluate import ControlReport, evaluate
+from .export import Stimulus, export_round
+from .files import write_json
+from .ingest import ingest, poll_inbox
+from .key import Key, SiteRow, read_key
+from .photographs import NaturalImages
+from .progress import Reporter
+from .readers.hdf5 import read_responses
+from .session import Project, Round
+from .stimuli import (
+    batch_statistics,
+    controller_stimuli,
+    declare,
+    natural_luminance,
+    natural_stimuli,
+    predictor,
+    starting_images,
+)
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a project stands.
+
+    Parameters
+    ----------
+    stage : str
+        The stage that comes next ("fit", "generate", "export", "ingest", "evaluate", "report"), or "finished".
+    number : int
+        The round that it belongs to.
+    waiting_for : str or None
+        "photographs" or "responses" where a person or a rig must act first; None otherwise.
+    round : Round or None
+        The round waited for.
+    """
+
+    project: Project
+    stage: str
+    number: int
+    waiting_for: str | None = None
+    round: Round | None = None
+
+    def summary(self) -> str:
+        """One sentence on what was reached and what comes next."""
+        if self.waiting_for == "photographs":
+            return "waiting for photographs: run `stimsynth export --baseline IMAGES`, or `stimsynth fit --images DIR --responses FILE`"
+        if self.waiting_for == "responses" and self.round is not None:
+            inbox = self.round.inbox.relative_to(self.project.folder).as_posix()
+            return f"round {self.number}: waiting for {inbox}/responses.h5 and responses.h5.done"
+        if self.stage == "finished":
+            return f"finished: {self.number} rounds evaluated"
+        return f"round {self.number}: {self.stage} comes next"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state for scripts."""
+        inbox = None if self.round is None else self.round.inbox.relative_to(self.project.folder).as_posix()
+        return {"stage": self.stage, "round": self.number, "waiting_for": self.waiting_for, "inbox": inbox}
+
+
+def look(project: Project) -> State:
+    """What can be done next, or what is waited for, from the files of the project alone."""
+    if not (project.data / "natural.csv").is_file():
+        return State(project, "import", 0, "photographs")
+    rounds = {r.number: r for r in project.rounds()}
+    if baseline(project) is None:
+        return _recording(project, rounds.get(0), 0) or State(project, "ingest", 0, None, rounds[0])
+    for number in range(1, project.config.loop.rounds + 1):
+        if project.fitted_for(number) is None:
+            return State(project, "fit", number)
+        round_ = rounds.get(number)
+        if round_ is None or not round_.controllers_path.is_file():
+            return State(project, "generate", number)
+        if not round_.responses_path.is_file():
+            return _recording(project, round_, number) or State(project, "ingest", number, None, round_)
+        for stage, path in (("evaluate", round_.evaluation_path), ("report", round_.report_path)):
+            if not path.is_file():
+                return State(project, stage, number, None, round_)
+    return State(project, "finished", project.config.loop.rounds)
+
+
+def _recording(project: Project, round_: Round | None, number: int) -> State | None:
+    """Export, or wait; None where an answer lies in the inbox."""
+    if round_ is None or not round_.outbox.is_dir():
+        return State(project, "export", number, None, round_)
+    if poll_inbox(round_) is None:
+        return State(project, "ingest", number, "responses", round_)
+    return None
+
+
+def run(
+    project: Project,
+    *,
+    timeout_s: float = 0.0,
+    poll_s: float = 2.0,
+    device: str = "cpu",
+    progress: Reporter | None = None,
+) -> State:
+    """Do every stage that can be done now; wait up to `timeout_s` seconds for responses; say what is still waited for.
+
+    Safe to kill at any moment and to repeat: a stage is done when its file is there.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        state = look(project)
+        if state.stage == "finished":
+            return state
+        if state.waiting_for is None:
+            step(project, state, device=device, progress=progress)
+        elif state.waiting_for != "responses" or time.monotonic() >= deadline:
+            return state
+        else:
+            time.sleep(max(0.0, min(poll_s, deadline - time.monotonic())))
+
+
+def step(project: Project, state: State, *, device: str = "cpu", progress: Reporter | None = None) -> None:
+    """Carry out the one stage that `state` names."""
+    from .report import write_report
+
+    actions: dict[str, Callable[[], object]] = {
+        "fit": lambda: fit(project, state.number, device=device, progress=progress),
+        "generate": lambda: generate(project, state.number, device=device, progress=progress),
+        "export": lambda: export(project, state.number, device=device, progress=progress),
+        "ingest": lambda: ingest_round(project, project.round(state.number)),
+        "evaluate": lambda: evaluate_round(project, project.round(state.number)),
+        "report": lambda: write_report(project, project.round(state.number)),
+    }
+    actions[state.stage]()
+
+
+def today() -> str:
+    """The session id of a recording made today, ``ses_YYYYMMDD``."""
+    return f"ses_{datetime.date.today():%Y%m%d}"
+
+
+def open_round(project: Project, number: int) -> Round:
+    """Round `number` where it exists already (a stage that was killed yesterday goes on there), else a new one of today."""
+    return next((r for r in project.rounds() if r.number == number), None) or project.new_round(number, today())
+
+
+def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> dict[str, Any]:
+    """Fit the encoder and the validator that make round `number`, on the baseline and all earlier rounds; returns the record it writes.
+
+    Writes ``fitted/enc_*`` twice and then ``fitted/for_round_NN.json``, which names them. The held-out photographs are the same in every
+    refit; a controller stays on the side of the photograph that it started from.
+
+    Raises
+    ------
+    DataError
+        D05: no site is reliable enough; the reasons stand in ``fitted/excluded_sites.json``.
+    """
+    settings = project.config.encoder
+    earlier = [r.number for r in project.rounds() if 0 < r.number < number]
+    data = gather(project, earlier)
+    try:
+        pair = fit_encoder(
+            data.pixels,
+            data.values,
+            data.image_index,
+            site_ids=data.site_ids,
+            unit=data.unit,
+            groups=data.groups,
+            field_of_view_deg=project.display.size_deg,
+            background=project.display.background,
+            colour=project.display.colour,
+            backbone=settings.backbone,
+            layers=settings.layers or DEFAULT_LAYERS,
+            validator_layers=settings.validator_layers or DEFAULT_VALIDATOR_LAYERS,
+            holdout_fraction=settings.holdout_fraction,
+            folds=settings.folds,
+            seed=settings.seed,
+            reliability_fit=settings.reliability_fit,
+            reliability_target=settings.reliability_target,
+            averages=data.averaged_over is not None,
+            repeats=data.averaged_over,
+            natural=np.arange(len(data.pixels)) < data.natural,
+            device=device,
+            progress=progress,
+        )
+    except NoReliableSites as error:
+        write_json(project.fitted / "excluded_sites.json", error.report.to_dict())
+        raise DataError(
+            str(project.folder),
+            found=f"no site with a reliability of at least {settings.reliability_fit}",
+            expected="some sites that answer alike to repeats of one image",
+            cause="image ids and responses were joined wrongly, the response window misses the response, or there are too few repeats",
+            fix="look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
+            code="D05",
+        ) from error
+    record = {
+        "schema": "fitted/1",
+        "round": number,
+        "encoder": pair.encoder.save(project.fitted).name,
+        "validator": pair.validator.save(project.fitted).name,
+        "rounds": [0, *earlier],
+        "n_images": len(data.pixels),
+        "n_trials": int((data.image_index >= 0).sum()),
+        "report": pair.report.to_dict(),
+    }
+    write_json(project.fitted / f"for_round_{number:02d}.json", record)
+    return record
+
+
+def refit(project: Project, *, device: str = "cpu", progress: Reporter | None = None) -> dict[str, Any]:
+    """Fit the next round's encoder in full on the baseline and every ingested round."""
+    number = max((r.number for r in project.rounds() if r.responses_path.is_file()), default=0) + 1
+    return fit(project, number, device=device, progress=progress)
+
+
+def load_pair(project: Project, number: int) -> tuple[Encoder | Ensemble, Encoder | Ensemble]:
+    """The encoder and the validator of round `number`."""
+    record = project.fitted_for(number)
+    if record is None:
+        raise DataError(
+            str(project.fitted),
+            found=f"no encoder for round {number}",
+            expected=f"fitted/for_round_{number:02d}.json",
+            cause="the encoder has not been fitted yet",
+            fix="run `stimsynth fit` (or `stimsynth refit` after a round)",
+            code="D06",
+        )
+    return Encoder.load(project.fitted / record["encoder"]), Encoder.load(project.fitted / record["validator"])
+
+
+def site_rows(encoder: Encoder | Ensemble) -> list[SiteRow]:
+    """The site set frozen at export, with the natural statistics in the encoder's unit."""
+    known = encoder.scores.get("reliability", [None] * len(encoder.site_ids))
+    reliability = [float("nan") if value is None else value for value in known]
+    return [
+        SiteRow(site, float(mean), float(sd), rho, site in encoder.target_ids)
+        for site, mean, sd, rho in zip(
+            encoder.site_ids, encoder.natural_mean.tolist(), encoder.natural_sd.tolist(), reliability, strict=True
+        )
+    ]
+
+
+def chosen_targets(project: Project, encoder: Encoder | Ensemble) -> list[str]:
+    """The sites to control: all eligible ones, or those that the configuration names.
+
+    Raises
+    ------
+    DataError
+        D07: a named site is not eligible, or none is.
+    """
+    wanted = project.config.synthesis.targets
+    targets = list(encoder.target_ids) if wanted == "all" else list(wanted)
+    refused = [t for t in targets if t not in encoder.target_ids]
+    if refused or not targets:
+        raise DataError(
+            str(project.folder / "project.toml"),
+            found=f"targets that cannot be controlled: {', '.join(refused) or 'no eligible site'}",
+            expected=f"sites among {', '.join(encoder.target_ids) or '(none)'}",
+            cause="their reliability is below reliability_target, or the name is not one of the recorded sites",
+            fix="set [synthesis] targets to eligible sites, or record more repeats",
+            code="D07",
+        )
+    return targets
+
+
+def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:
+    """Synthesise the controllers of round `number` and write ``sealed/controllers.h5``."""
+    settings = project.config.synthesis
+    encoder, validator = (e.to(device) for e in load_pair(project, number))
+    targets = chosen_targets(project, encoder)
+    natural = NaturalImages.load(project.data).pixels()
+    typical = natural_luminance(project.display, natural)
+    mean = settings.mean_luminance if settings.mean_luminance is not None else typical["mean"]
+    rms = settings.rms_contrast if settings.rms_contrast is not None else typical["rms"]
+    objective = reduce(or_, [declare(name, targets, settings.temperature) for name in settings.objectives])
+    starts = starting_images(project, number, Key((), tuple(site_rows(encoder))), targets)
+    batch = ascend(
+        encoder,
+        cautious(objective, settings.kappa) if settings.kappa else objective,
+        fourier(project.display.shape, decay=settings.decay),
+        constraints=project.display.constraints(mean=mean, rms=rms),
+        transforms=[jitter(settings.jitter_fraction)] if settings.jitter_fraction else [],
+        seeds=range(settings.seeds),
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        start=None if starts is None else torch.from_numpy(starts[0]).movedim(-1, -3).float() / 255,
+        start_ids=None if starts is None else starts[1],
+        device=device,
+        progress=progress,
+    ).validate(validator)
+    round_ = open_round(project, number)
+    batch.save(round_.controllers_path)
+    round_.log(
+        "generate", images=len(batch), steps=settings.steps, mean_luminance=mean, rms_contrast=rms, device=device
+    )
+    return batch
+
+
+def export_baseline(project: Project) -> Path:
+    """Export round 0: every photograph of the project, `baseline_repeats` times, and blanks."""
+    natural = NaturalImages.load(project.data)
+    stimuli = [
+        Stimulus(pixels=image, role="natural", source_id=source)
+        for image, source in zip(natural.pixels(), natural.source_ids, strict=True)
+    ]
+    round_ = open_round(project, 0)
+    config = project.config.protocol
+    return export_round(
+        round_,
+        project.display,
+        stimuli,
+        sites=[],
+        config=config,
+        repeats=config.baseline_repeats,
+        predict=None,
+        manifest={"config": project.config.to_dict()},
+    )
+
+
+def export(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> Path:
+    """Export a round's outbox: controllers, re-shown references, random natural images and blanks, with the sealed key."""
+    if number == 0:
+        return export_baseline(project)
+    config = project.config
+    round_ = project.round(number)
+    batch = StimulusBatch.load(round_.controllers_path)
+    encoder, validator = (e.to(device) for e in load_pair(project, number))
+    sites = site_rows(encoder)
+    data = gather(project, [])
+    targets = list(dict.fromkeys(batch.targets))
+    best = best_natural(
+        data,
+        Key((), tuple(sites)),
+        targets,
+        config.synthesis.objectives,
+        config.protocol.references,
+        config.synthesis.temperature,
+    )
+    stimuli = [
+        *controller_stimuli(batch, number),
+        *natural_stimuli(data, best, config.protocol.natural_images, config.protocol.seed + number),
+    ]
+    constraint = project.display.constraints(**batch_statistics(batch))[-1]
+
+    def check(pixels: Pixels) -> list[str]:
+        found = constraint.violations(torch.from_numpy(pixels))
+        return [f"{row}: {problem}" for row, problem in zip(batch.row_names, found, strict=True) if problem]
+
+    return export_round(
+        round_,
+        project.display,
+        stimuli,
+        sites=sites,
+        config=config.protocol,
+        repeats=config.protocol.repeats,
+        predict=predictor(encoder, validator, device),
+        manifest={
+            "config": config.to_dict(),
+            "encoder": {
+                "fingerprint": encoder.fingerprint,
+                "field_of_view_deg": encoder.field_of_view_deg,
+                "unit": encoder.response_unit,
+            },
+            "validator": {"fingerprint": validator.fingerprint},
+        },
+        check=check,
+    )
+
+
+def ingest_round(project: Project, round_: Round) -> dict[str, Any]:
+    """Check the answer in the round's inbox and keep it as the round's trial table."""
+    sites = read_key(round_.key_path).site_ids or None
+    return ingest(round_, encoder_sites=sites).to_dict()
+
+
+def evaluate_round(project: Project, round_: Round) -> ControlReport:
+    """Say with honest statistics whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
+    settings = project.config.evaluation
+    report = evaluate(
+        read_responses(round_.responses_path),
+        read_key(round_.key_path),
+        alpha=settings.alpha,
+        permutations=settings.permutations,
+        seed=settings.seed,
+    )
+    report.to_csv(round_.folder / "control.csv")
+    report.to_json(round_.evaluation_path)
+    round_.log("evaluate", **report.counts())
+    return report

@@ -1,0 +1,251 @@
+"""The report page of a round: one self-contained HTML file (below 5 MB) that a rig operator reads in a minute."""
+
+from __future__ import annotations
+
+import math
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import __version__
+from .control_report import ControlReport, ControlRow
+from .errors import DataError
+from .figures import (
+    against_reference,
+    as_data_uri,
+    controller_sheet,
+    predicted_against_measured,
+    response_matrix,
+    success_over_rounds,
+    thumbnail,
+)
+from .files import write_text
+from .key import Key, read_key
+from .photographs import read_png
+from .readers.hdf5 import read_responses
+from .session import Project, Round
+
+LIMIT_BYTES = 5_000_000
+EXPLAIN = {
+    "stretch": "Each controller against the site's best natural image, both shown in this round. Of the re-shown candidates one is picked on half "
+    "of the trials and tested on the other half; the gain is of the evoked response over that named image.",
+    "one_hot": "S is the softmax over all sites of the standardised mean responses, at the target; control: S above the best natural image's (chosen "
+    "like the stretch reference); suppression: the other sites below their mean over random natural images.",
+}
+
+
+def write_report(project: Project, round_: Round) -> Path:
+    """Write ``report.html`` of an evaluated round, and ``controllers.png`` beside it; returns the page.
+
+    Raises
+    ------
+    DataError
+        P01: the round is not evaluated yet; P02: the page would exceed 5 MB.
+    """
+    from jinja2 import Environment
+
+    if not round_.evaluation_path.is_file():
+        raise DataError(
+            str(round_.folder),
+            found="no evaluation.json",
+            expected="an evaluated round",
+            cause="the responses are not in yet",
+            fix="run `stimsynth run` or `stimsynth evaluate` first",
+            code="P01",
+        )
+    template = resources.files("protocols").joinpath("templates/report.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True)
+    environment.globals.update(num=number, pct=percent, gain=gain)
+    page = environment.from_string(template).render(**content(project, round_))
+    if len(page.encode()) > LIMIT_BYTES:
+        raise DataError(
+            str(round_.report_path),
+            found=f"a page of {len(page.encode()) / 1e6:.1f} MB",
+            expected=f"at most {LIMIT_BYTES / 1e6:.0f} MB",
+            cause="very many controllers in one round",
+            fix="read control.csv, or control fewer sites a round",
+            code="P02",
+        )
+    write_text(round_.report_path, page)
+    return round_.report_path
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number for a table cell."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A share as a percentage."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}%}"
+
+
+def gain(row: ControlRow) -> str:
+    """A gain with its interval and unit."""
+    if row.gain is None:
+        return "-"
+    fraction = row.gain_unit == "fraction"
+    parts = [f"{v:+.0%}" if fraction else f"{v:+.2f}" for v in (row.gain, row.gain_low, row.gain_high) if v is not None]
+    interval = f" [{parts[1]}, {parts[2]}]" if len(parts) == 3 else " [unbounded]"
+    return parts[0] + interval + ("" if fraction else f" {row.gain_unit}")
+
+
+def content(project: Project, round_: Round) -> dict[str, Any]:
+    """Everything that the page shows."""
+    report = ControlReport.from_json(round_.evaluation_path)
+    key = read_key(round_.key_path)
+    record = project.fitted_for(round_.number) or {}
+    tables = {s.objective: sorted(report.confirmatory(s.objective), key=lambda r: r.site) for s in report.objectives}
+    shown = {i for rows in tables.values() for r in rows for i in (r.image_id, r.reference_image) if i}
+    images = {i: read_png(round_.outbox / "images" / f"{i}.png") for i in sorted(shown)}
+    header, lines = fit_lines(record)
+    controller_sheet(report.confirmatory(), images).savefig(round_.folder / "controllers.png", dpi=120)
+    history = rounds_so_far(project, round_.number)
+    return {
+        "project": project.config.project.name,
+        "number": round_.number,
+        "session": round_.session_id,
+        "encoder": record.get("encoder", "-"),
+        "validator": record.get("validator", "-"),
+        "report": report,
+        "notes": report.notes,
+        "tables": tables,
+        "explain": EXPLAIN,
+        "thumbs": {i: thumbnail(pixels) for i, pixels in images.items()},
+        "figures": figures(report, key, round_, history),
+        "history": history,
+        "fit_sentence": fit_sentence(record),
+        "fit_header": header,
+        "fit_lines": lines,
+        "methods": methods_paragraph(project, report),
+        "version": __version__,
+    }
+
+
+def figures(report: ControlReport, key: Key, round_: Round, history: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The page's figures as data URIs with a text each."""
+    labels = {"stretch": f"recorded response ({report.unit})", "one_hot": "softmax share S"}
+    made = [("predicted against recorded response", predicted_against_measured(report, report.unit))]
+    made += [
+        (
+            f"{s.objective}: controller and reference, paired",
+            against_reference(report, s.objective, labels[s.objective]),
+        )
+        for s in report.objectives
+    ]
+    one_hot = sorted(report.confirmatory("one_hot"), key=lambda r: r.site)
+    if one_hot and key.sites:
+        sites, matrix = one_hot_matrix(key, round_, one_hot)
+        made.append(
+            (
+                "responses of all sites to the one-hot controllers",
+                response_matrix(matrix, [r.site for r in one_hot], sites),
+            )
+        )
+    if len({h["round"] for h in history}) > 1:
+        made.append(("share of sites controlled over the rounds", success_over_rounds(history)))
+    return [{"alt": alt, "uri": as_data_uri(figure)} for alt, figure in made]
+
+
+def one_hot_matrix(key: Key, round_: Round, rows: list[ControlRow]) -> tuple[list[str], NDArray[np.float64]]:
+    """Sites (targets first, in the rows' order) and mean standardised responses (rows, sites) of this round."""
+    targets = [r.site for r in rows]
+    order = [*targets, *(s for s in key.site_ids if s not in targets)]
+    responses = read_responses(round_.responses_path)
+    order = [s for s in order if s in responses.site_ids]
+    mean, sd = key.natural_statistics()
+    columns = [key.site_ids.index(s) for s in order]
+    means = responses.sites(tuple(order)).mean([r.image_id for r in rows])
+    return order, (means - mean[columns]) / sd[columns]
+
+
+def rounds_so_far(project: Project, last: int) -> list[dict[str, Any]]:
+    """Counts of every evaluated round up to `last`, one entry a round and objective."""
+    history = []
+    for round_ in project.rounds():
+        if 0 < round_.number <= last and round_.evaluation_path.is_file():
+            for s in ControlReport.from_json(round_.evaluation_path).objectives:
+                history.append(
+                    {
+                        "round": round_.number,
+                        "objective": s.objective,
+                        "successes": s.successes,
+                        "tested": s.tested,
+                        "low": s.low,
+                        "high": s.high,
+                        "group_p": s.group_p,
+                    }
+                )
+    return history
+
+
+def fit_lines(record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and one line a site of the fit report."""
+    header = ["site", "trials", "reliability", "held-out r", "noise-corrected r", "FEVE", "validator r", "use"]
+    lines = []
+    for site in record.get("report", {}).get("sites", []):
+        lines.append(
+            [
+                str(site["site_id"]),
+                str(site.get("n_trials", "-")),
+                number(site.get("reliability")),
+                number(site["held_out_r"]),
+                number(site["held_out_r_nc"]),
+                number(site["held_out_feve"]),
+                number(site["validator_r"]),
+                "target" if site.get("eligible_target") else site.get("reason") or "in the model",
+            ]
+        )
+    return header, lines
+
+
+def fit_sentence(record: dict[str, Any]) -> str:
+    """What the encoder was fitted on, in a sentence."""
+    if not record:
+        return "No record of the fit."
+    sites = record["report"]["sites"]
+    scores = [s["held_out_r_nc"] for s in sites if s["held_out_r_nc"] is not None]
+    middle = (
+        f"; median noise-corrected r on photographs never used in the fit {np.median(scores):.2f}" if scores else ""
+    )
+    rounds = ", ".join(map(str, record["rounds"]))
+    return (
+        f"{record['encoder']} (validator {record['validator']}), fitted on {record['n_images']} images and {record['n_trials']} trials of rounds "
+        f"{rounds}: {sum(bool(s.get('eligible_fit')) for s in sites)} of {len(sites)} sites in the model, "
+        f"{sum(bool(s.get('eligible_target')) for s in sites)} reliable enough to control{middle}."
+    )
+
+
+def fit_table(record: dict[str, Any]) -> str:
+    """The fit report as text for a terminal."""
+    header, lines = fit_lines(record)
+    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
+    rows = [
+        "  ".join(
+            cell.ljust(w) if i in (0, 7) else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in [header, *lines]
+    ]
+    return "\n".join([fit_sentence(record), "", *(row.rstrip() for row in rows)])
+
+
+def methods_paragraph(project: Project, report: ControlReport) -> str:
+    """A paragraph to paste into a methods section."""
+    config = project.config
+    display, protocol, synthesis = config.display, config.protocol, config.synthesis
+    return (
+        f"Images of {display.width_px} x {display.height_px} pixels ({display.size_deg:g} degrees wide, {display.colour}, 8 bits, background "
+        f"{display.background}) were shown for {protocol.on_ms:g} ms with {protocol.off_ms:g} ms between them, {protocol.repeats} times each in "
+        f"{protocol.blocks} blocks of fresh random order, with {protocol.natural_images} random natural images and {protocol.blanks_per_block} blanks a "
+        f"block. Controllers were synthesised by gradient ascent ({synthesis.steps} steps of Adam on Fourier coefficients with amplitudes scaled by "
+        f"1/f^{synthesis.decay:g}, random shifts of up to {synthesis.jitter_fraction:.0%} of the width, started from "
+        f"{'the best measured images' if synthesis.start == 'natural' else 'noise'}) at a fixed mean luminance and RMS contrast. For each site the "
+        f"{protocol.references} best natural images of the baseline recording were shown again; one was picked on a random half of its trials and "
+        f"compared, on its other half, with the controller by a one-sided studentised permutation test within blocks ({report.permutations} permutations, "
+        f"level {report.alpha:g}). One controller a site and objective was declared confirmatory before the responses were read, by the prediction of a "
+        f"second encoder on which it had not been optimised. Software: stimsynth {__version__}."
+    )

@@ -1,0 +1,354 @@
+"""The loop end to end on a simulated subject whose truth is hidden from the toolkit: laws, kills, layouts, swaps and permutations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from encoders import Encoder
+from protocols import DataError, Project, Round
+from protocols.config import Config, EncoderConfig, EvaluationConfig, LoopConfig, ProjectConfig, ProtocolConfig, SynthesisConfig, template
+from protocols.control_report import ControlReport
+from protocols.demo import answer, make_subject
+from protocols.display import Display
+from protocols.evaluation import evaluate
+from protocols.key import Key, read_key, write_key
+from protocols.loop import gather, generate, look, run, step
+from protocols.photographs import demo_photographs, import_photographs
+from protocols.readers.hdf5 import read_responses, write_responses
+from protocols.responses import Responses
+from scipy.stats import binom
+from synth import StimulusBatch
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
+
+
+def settings() -> Config:
+    """Small but real: 64 px, 200 photographs, 6 sites, one round."""
+    return Config(
+        project=ProjectConfig(name="looptest", species="simulated"),
+        display=Display(width_px=64, height_px=64, size_deg=4.0, background=128, colour="rgb"),
+        encoder=EncoderConfig(folds=3),
+        synthesis=SynthesisConfig(steps=12),
+        protocol=ProtocolConfig(repeats=16, blocks=4, natural_images=10, blanks_per_block=6, baseline_repeats=6, references=3),
+        evaluation=EvaluationConfig(permutations=999),
+        loop=LoopConfig(rounds=1),
+    )
+
+
+def some_photographs(folder: Path) -> Path:
+    """Every third built-in photograph, with its source photograph as group."""
+    folder.mkdir()
+    lines = ["filename,group"]
+    for photograph in demo_photographs()[::3]:
+        (folder / photograph.filename).write_bytes(photograph.data)
+        lines.append(f"{photograph.filename},{photograph.group}")
+    (folder / "groups.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a subject and a project whose round 0 is answered and whose round 1 waits for the rig."""
+    folder = tmp_path_factory.mktemp("loop")
+    project = Project.create(folder / "project", template(settings()))
+    import_photographs(some_photographs(folder / "photographs"), project.display, project.data)
+    make_subject(folder / "subject", project, 6, 0)
+    state = run(project)
+    assert (state.waiting_for, state.number) == ("responses", 0)
+    assert state.round is not None
+    answer(folder / "subject", state.round, seed=0)
+    state = run(project)
+    assert (state.waiting_for, state.number) == ("responses", 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of `base` run to its end."""
+    folder = copy(base, tmp_path_factory.mktemp("finished") / "all")
+    project = Project.open(folder / "project")
+    answer(folder / "subject", project.round(1), seed=1)
+    assert run(project).stage == "finished"
+    return folder
+
+
+def copy(source: Path, target: Path) -> Path:
+    shutil.copytree(source, target)
+    return target
+
+
+def digest(folder: Path, *, without: tuple[str, ...] = ()) -> str:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in without)
+    return hashlib.sha256(b"".join(p.relative_to(folder).as_posix().encode() + p.read_bytes() for p in files)).hexdigest()
+
+
+def first_round(folder: Path) -> Round:
+    return Project.open(folder / "project").round(1)
+
+
+def test_a_finished_loop_has_verdicts_for_both_objectives_and_a_small_page(finished: Path) -> None:
+    round_ = first_round(finished)
+    report = ControlReport.from_json(round_.evaluation_path)
+    assert {s.objective for s in report.objectives} == {"stretch", "one_hot"}
+    tested = [r for r in report.confirmatory() if r.verdict in ("control", "no control")]
+    assert len(tested) >= 8
+    assert all(r.p is not None and r.measured is not None and r.reference_image for r in tested)
+    page = round_.report_path.read_text(encoding="utf-8")
+    assert len(page) < 5_000_000
+    assert all(r.site in page for r in tested)
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_the_encoder_learned_the_subject_and_left_out_the_sites_that_ignore_the_image(finished: Path) -> None:
+    project = Project.open(finished / "project")
+    record = project.fitted_for(1)
+    assert record is not None
+    sites = {s["site_id"]: s for s in record["report"]["sites"]}
+    excluded = [s for s in sites.values() if not s["eligible_fit"]]
+    assert len(excluded) == 2
+    assert all(s["reason"] for s in excluded)
+    kept = [s["encoder"]["held_out_r_nc"] for s in sites.values() if s["eligible_fit"]]
+    assert np.median(kept) > 0.3
+
+
+def test_stored_predictions_are_the_encoders_answer_to_the_png_on_disk(finished: Path) -> None:
+    from protocols.photographs import read_png
+
+    project, round_ = Project.open(finished / "project"), first_round(finished)
+    record = project.fitted_for(1)
+    assert record is not None
+    encoder, validator = Encoder.load(project.fitted / record["encoder"]), Encoder.load(project.fitted / record["validator"])
+    for row in [r for r in read_key(round_.key_path).rows if r.role != "blank"][:8]:
+        image = torch.from_numpy(read_png(round_.outbox / "images" / f"{row.image_id}.png")).permute(2, 0, 1)[None].float() / 255
+        with torch.no_grad():
+            mean, judged = encoder(image).mean(0)[0], validator(image).reshape(-1)
+        np.testing.assert_allclose([row.predicted[s] for s in encoder.site_ids], mean.numpy(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose([row.validator_predicted[s] for s in validator.site_ids], judged.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_every_exported_controller_meets_the_display_exactly(finished: Path) -> None:
+    from protocols.loop import batch_statistics
+    from protocols.photographs import read_png
+
+    project, round_ = Project.open(finished / "project"), first_round(finished)
+    wanted = batch_statistics(StimulusBatch.load(round_.controllers_path))
+    constraint = project.display.constraints(**wanted)[-1]
+    rows = read_key(round_.key_path).of_role("controller")
+    assert rows
+    pixels = torch.from_numpy(np.stack([read_png(round_.outbox / "images" / f"{r.image_id}.png") for r in rows]))
+    statistics = constraint.statistics(pixels.permute(0, 3, 1, 2).double() / 255)
+    assert wanted["mean"] is not None
+    assert wanted["rms"] is not None
+    assert float((statistics["mean"] - wanted["mean"]).abs().max()) <= 0.5 / 255
+    assert float((statistics["rms"] - wanted["rms"]).abs().max()) <= 0.5 / 255
+
+
+def test_deleting_the_truth_changes_no_byte_of_the_results(base: Path, finished: Path, tmp_path: Path) -> None:
+    folder = copy(finished, tmp_path / "copy")
+    shutil.rmtree(folder / "subject")
+    round_ = first_round(folder)
+    before = round_.evaluation_path.read_bytes()
+    for path in (round_.evaluation_path, round_.report_path, round_.folder / "control.csv"):
+        path.unlink()
+    assert run(Project.open(folder / "project")).stage == "finished"
+    assert round_.evaluation_path.read_bytes() == before
+
+
+def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, finished: Path, tmp_path: Path) -> None:
+    folder = copy(base, tmp_path / "killed")
+    shutil.rmtree(folder / "project" / "fitted")
+    shutil.rmtree(first_round(folder).folder)
+    project = Project.open(folder / "project")
+    kills = {"fit": "encoders.encoder:Encoder.save", "generate": "synth.batch:StimulusBatch.save", "export": "protocols.export:write_checksums"}
+    for stage, where in kills.items():
+        assert look(project).stage == stage
+        kill_within(project, where)
+        assert look(project).stage == stage
+        step(project, look(project))
+    assert look(project).waiting_for == "responses"
+    answer(folder / "subject", project.round(1), seed=1)
+    for stage, where in {"ingest": "protocols.ingest:write_json", "evaluate": "protocols.control_report:write_json"}.items():
+        assert look(project).stage == stage
+        kill_within(project, where)
+        step(project, look(project))
+    assert run(project).stage == "finished"
+    ours, theirs = first_round(folder), first_round(finished)
+    assert ours.evaluation_path.read_bytes() == theirs.evaluation_path.read_bytes()
+    assert ours.key_path.read_bytes() == theirs.key_path.read_bytes()
+    assert digest(ours.outbox / "images") == digest(theirs.outbox / "images")
+    assert not list((folder / "project").rglob("*tmp-*"))
+
+
+def kill_within(project: Project, where: str) -> None:
+    """Run the next stage in a process that dies at the call `where` ("module:Name.method"), as a power cut would."""
+    module, _, name = where.partition(":")
+    code = (
+        "import importlib, os, sys\nfrom protocols import Project\nfrom protocols.loop import look, step\n"
+        f"owner = importlib.import_module({module!r})\n*path, last = {name!r}.split('.')\n"
+        "for part in path:\n    owner = getattr(owner, part)\n"
+        "setattr(owner, last, lambda *a, **k: os._exit(9))\n"
+        "project = Project.open(sys.argv[1])\nstep(project, look(project))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(project.folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 9, done.stderr
+
+
+def test_row_order_layout_and_site_order_of_the_answer_do_not_matter(base: Path, finished: Path, tmp_path: Path) -> None:
+    expected = first_round(finished).evaluation_path.read_bytes()
+    for number, arguments in enumerate((["--layout", "python", "--no-shuffle", "--no-permute-sites"], ["--layout", "matlab"])):
+        folder = copy(base, tmp_path / str(number))
+        round_ = first_round(folder)
+        places = ["--subject", str(folder / "subject"), "--outbox", str(round_.outbox), "--inbox", str(round_.inbox)]
+        command = [sys.executable, "-m", "protocols.simulate", "-q", "rig", *places, *arguments, "--seed", "1"]
+        subprocess.run(command, check=True, capture_output=True)
+        run(Project.open(folder / "project"))
+        assert round_.evaluation_path.read_bytes() == expected
+
+
+def test_missing_trials_change_only_what_they_must(base: Path, finished: Path, tmp_path: Path) -> None:
+    folder = copy(base, tmp_path / "full")
+    round_ = first_round(folder)
+    places = ["--subject", str(folder / "subject"), "--outbox", str(round_.outbox), "--inbox", str(round_.inbox)]
+    command = [sys.executable, "-m", "protocols.simulate", "-q", "rig", *places, "--missing", "0", "--seed", "1"]
+    subprocess.run(command, check=True, capture_output=True)
+    run(Project.open(folder / "project"))
+    whole, dropped = (ControlReport.from_json(r.evaluation_path) for r in (round_, first_round(finished)))
+    assert dropped.trials < whole.trials
+    assert dropped.trials / whole.trials == pytest.approx(0.95, abs=0.02)
+    kept = read_responses(first_round(finished).responses_path)
+    full = read_responses(round_.responses_path)
+    where = {(int(b), int(r), str(i)): n for n, (b, r, i) in enumerate(zip(full.block, full.rep, full.image_ids, strict=True))}
+    rows = [where[int(b), int(r), str(i)] for b, r, i in zip(kept.block, kept.rep, kept.image_ids, strict=True)]
+    np.testing.assert_array_equal(full.values[rows], kept.values)
+
+
+def test_swapped_keys_swap_the_verdicts(finished: Path, tmp_path: Path) -> None:
+    round_ = first_round(finished)
+    key, responses = read_key(round_.key_path), read_responses(round_.responses_path)
+    report = evaluate(responses, key, permutations=999)
+    stretch = [r for r in report.confirmatory("stretch") if r.p is not None]
+    first, second = stretch[0], stretch[1]
+    swap = {first.image_id: second.image_id, second.image_id: first.image_id}
+    rows = [type(r)(**{**r.__dict__, "image_id": swap.get(r.image_id, r.image_id)}) for r in key.rows]
+    write_key(tmp_path / "key.csv", Key(tuple(rows), key.sites))
+    swapped = evaluate(responses, read_key(tmp_path / "key.csv"), permutations=999)
+    by_site = {r.site: r for r in swapped.confirmatory("stretch")}
+    columns = {s: responses.site_ids.index(s) for s in (first.site, second.site)}
+    for row in (first, second):
+        other = by_site[row.site]
+        assert other.image_id == swap[row.image_id]
+        shown = responses.usable()
+        mean = np.nanmean(shown.values[shown.image_ids == other.image_id, columns[row.site]])
+        assert other.measured == pytest.approx(mean)
+        assert other.measured != row.measured
+
+
+def permuted(responses: Responses, key: Key, generator: np.random.Generator) -> Responses:
+    """The recorded round with its image labels permuted within block, jointly over the sites; blanks keep theirs."""
+    blanks = {r.image_id for r in key.of_role("blank")}
+    labels = responses.image_ids.copy()
+    assert responses.block is not None
+    for block in np.unique(responses.block):
+        rows = np.flatnonzero((responses.block == block) & ~np.isin(labels, list(blanks)))
+        labels[rows] = labels[generator.permutation(rows)]
+    return Responses(**{**responses.__dict__, "image_ids": labels, "rep": None})
+
+
+def test_permuted_labels_of_a_recorded_round_give_no_more_control_than_chance(finished: Path) -> None:
+    round_ = first_round(finished)
+    key, responses = read_key(round_.key_path), read_responses(round_.responses_path)
+    generator = np.random.default_rng(0)
+    false = tested = 0
+    per_round = []
+    for _ in range(500):
+        report = evaluate(permuted(responses, key, generator), key, permutations=299)
+        rows = [r for r in report.confirmatory() if r.p is not None and r.verdict in ("control", "no control")]
+        false += sum(r.verdict == "control" for r in rows)
+        tested += len(rows)
+        per_round.append(np.mean([r.verdict == "control" for r in rows]))
+    rate, error = np.mean(per_round), np.std(per_round, ddof=1) / np.sqrt(len(per_round))
+    assert tested > 3000
+    assert rate + 2.326 * error <= 0.02, (rate, error)
+    assert binom.sf(false - 1, tested, 0.02) > 0.01
+
+
+def test_labels_permuted_before_fitting_leave_no_reliable_site(base: Path, tmp_path: Path) -> None:
+    folder = copy(base, tmp_path / "permuted")
+    project = Project.open(folder / "project")
+    shutil.rmtree(project.fitted)
+    shutil.rmtree(first_round(folder).folder)
+    baseline = project.round(0)
+    responses = read_responses(baseline.responses_path)
+    labels = np.random.default_rng(1).permutation(responses.image_ids)
+    write_responses(baseline.responses_path, Responses(**{**responses.__dict__, "image_ids": labels}))
+    with pytest.raises(DataError, match="D05"):
+        run(project)
+    excluded = json.loads((project.fitted / "excluded_sites.json").read_text())
+    assert all(s["reason"] for s in excluded["sites"])
+    assert not any(s["eligible_fit"] for s in excluded["sites"])
+
+
+@pytest.mark.parametrize("fault", ["truncated", "foreign", "duplicated", "other round", "altered outbox"])
+def test_a_faulty_answer_is_refused_and_the_round_is_untouched(base: Path, finished: Path, tmp_path: Path, fault: str) -> None:
+    folder = copy(base, tmp_path / "faulty")
+    round_ = first_round(folder)
+    good = next(first_round(finished).inbox.glob("responses.h5"))
+    target = round_.inbox / "responses.h5"
+    round_.inbox.mkdir(exist_ok=True)
+    if fault == "truncated":
+        target.write_bytes(good.read_bytes()[:-3000])
+    elif fault == "foreign":
+        target.write_bytes(b"not an HDF5 file")
+    elif fault == "other round":
+        shutil.copy(next(Project.open(folder / "project").round(0).inbox.glob("responses.h5")), target)
+    else:
+        answered = read_responses(good)
+        rows = np.arange(len(answered.values))
+        rows = np.concatenate([rows, rows[:5]]) if fault == "duplicated" else rows
+        write_responses(target, answered.select(rows))
+    (round_.inbox / "responses.h5.done").touch()
+    if fault == "altered outbox":
+        image = next((round_.outbox / "images").glob("*.png"))
+        image.chmod(0o644)
+        image.write_bytes(image.read_bytes()[:-1] + b"x")
+    before = digest(round_.folder)
+    with pytest.raises(DataError, match=r"error\[[A-Z]\d\d\].*found .*expected .*Likely cause: .*Fix: "):
+        run(Project.open(folder / "project"))
+    assert digest(round_.folder, without=("log.jsonl",)) == before or digest(round_.folder) == before
+
+
+def test_a_project_may_be_moved(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "project", tmp_path / "elsewhere")
+    project = Project.open(tmp_path / "elsewhere")
+    assert look(project).stage == "finished"
+    for path in [*project.folder.rglob("*.json"), *project.folder.rglob("*.csv"), *project.folder.rglob("*.jsonl")]:
+        assert str(finished) not in path.read_text(encoding="utf-8"), path
+
+
+def test_a_refit_uses_the_controllers_and_keeps_the_held_out_photographs(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "project", tmp_path / "next")
+    project = Project.open(tmp_path / "next")
+    toml = (project.folder / "project.toml").read_text().replace("rounds = 1", "rounds = 2")
+    (project.folder / "project.toml").write_text(toml)
+    assert (look(project).stage, look(project).number) == ("fit", 2)
+    step(project, look(project))
+    first, second = project.fitted_for(1), project.fitted_for(2)
+    assert first is not None
+    assert second is not None
+    assert second["rounds"] == [0, 1]
+    assert second["n_images"] > first["n_images"]
+    assert second["n_trials"] > first["n_trials"]
+    assert first["report"]["held_out_groups"] == second["report"]["held_out_groups"]
+    data = gather(project, [1])
+    assert data.pixels.shape[0] > data.natural
+    batch = generate(project, 2)
+    assert len(batch) == len(StimulusBatch.load(first_round(finished).controllers_path))
