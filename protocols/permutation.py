@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from .statistics import Bools, Floats, satterthwaite
 
@@ -265,5 +265,5 @@ def difference_interval(
     ]
     variances = [float(v.var(ddof=1)) / len(v) for v in sides]
     df = satterthwaite(variances, [len(v) for v in sides])
-    half = float(stats.t.ppf(0.5 + confidence / 2, df)) * math.sqrt(sum(variances))
+    half = float(special.stdtrit(df, 0.5 + confidence / 2)) * math.sqrt(sum(variances))
     return float(contrast.difference[0]) - half, float(contrast.difference[0]) + half

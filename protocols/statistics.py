@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -42,7 +42,7 @@ def satterthwaite(variances: Sequence[float], counts: Sequence[int]) -> float:
 def welch_p(treated: Floats, other: Floats) -> float:
     """One-sided p of Welch's t test, treated > other."""
     t, df = welch_t(treated, other)
-    return float(stats.t.sf(t, df))
+    return float(special.stdtr(df, -t))
 
 
 # --- intervals and lists -----------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     """Wilson score interval of a proportion (Wilson 1927); (0, 1) without observations."""
     if n == 0:
         return 0.0, 1.0
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(special.ndtri(0.5 + confidence / 2))
     share, weight = successes / n, z**2 / n
     middle = (share + weight / 2) / (1 + weight)
     half = z * math.sqrt(share * (1 - share) / n + weight / (4 * n)) / (1 + weight)
@@ -81,7 +81,10 @@ def fieller_interval(treated: Floats, other: Floats, blank: Floats, confidence: 
     top, bottom = c - b, r - b
     ratio = top / bottom if bottom != 0 else math.nan
     weights = (vc, ratio**2 * vr, (1 - ratio) ** 2 * vb) if math.isfinite(ratio) else (vc, vr, vb)
-    t2 = float(stats.t.ppf(0.5 + confidence / 2, satterthwaite(weights, (len(treated), len(other), len(blank))))) ** 2
+    t2 = (
+        float(special.stdtrit(satterthwaite(weights, (len(treated), len(other), len(blank))), 0.5 + confidence / 2))
+        ** 2
+    )
     # (top - q bottom)^2 <= t2 (vc + q^2 vr + (1 - q)^2 vb), a quadratic in q
     square, linear, constant = bottom**2 - t2 * (vr + vb), -2 * (top * bottom - t2 * vb), top**2 - t2 * (vc + vb)
     root = linear**2 - 4 * square * constant

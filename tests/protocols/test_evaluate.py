@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from scipy import stats
 from protocols.control_report import ControlReport
 from protocols.errors import DataError
 from protocols.evaluate import evaluate
-from protocols.key import Key, KeyRow
+from protocols.key import Key, KeyRow, write_key
+from protocols.readers.hdf5 import write_responses
 
 from .simulated_rounds import make_truth, record, shuffled_within_block, subset
 
@@ -37,7 +41,7 @@ def rows_of(report, objective, site=None):
 def experiments(count, *, sites, seed, **recording):
     for e in range(count):
         rng = np.random.default_rng([seed, e])
-        truth = make_truth(rng, sites=sites, natural=4)
+        truth = make_truth(rng, sites=sites, natural=0)
         yield evaluate(record(rng, truth, **recording), truth.key, permutations=199, seed=e)
 
 
@@ -62,7 +66,7 @@ def test_boundary_null_rejects_at_the_nominal_rate():
 @pytest.mark.slow
 def test_labels_permuted_within_block_find_almost_nothing():
     rng = np.random.default_rng(12)
-    truth = make_truth(rng, sites=3, natural=4, equal=False, blank=False)
+    truth = make_truth(rng, sites=3, natural=0, equal=False, blank=False)
     responses = record(rng, truth.scaled("controller", 2.0), missing=0.05)
     counts, tests = [], 0
     for e in range(500):
@@ -498,3 +502,25 @@ def test_summary_names_counts_chance_and_every_site(strong):
         assert needle in text
     for row in report.confirmatory():
         assert row.site in text
+
+
+def test_the_script_evaluates_files(tmp_path):
+    key, responses = small()
+    write_responses(tmp_path / "responses.h5", responses)
+    write_key(tmp_path / "key.csv", key)
+    script = Path(__file__).parents[2] / "scripts" / "evaluate_control.py"
+
+    def call(*arguments):
+        command = [sys.executable, str(script), *map(str, arguments), "--permutations", "199"]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = call(
+        tmp_path / "responses.h5", tmp_path / "key.csv", "--json", tmp_path / "r.json", "--csv", tmp_path / "r.csv"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "of 3 sites controlled" in done.stdout
+    assert ControlReport.from_json(tmp_path / "r.json") == evaluate(responses, key, permutations=199)
+    assert (tmp_path / "r.csv").read_text().count("\n") == 7
+    refused = call(tmp_path / "responses.h5", tmp_path / "key.csv", "--alpha", "0.001")
+    assert refused.returncode == 3
+    assert "error[E06]" in refused.stderr
