@@ -110,7 +110,11 @@ def _by_order(path: Path, used: Responses, order: list[PlannedTrial], notes: lis
             fix="remove the duplicates, or mark aborted showings as invalid",
             code="I10",
         )
-    notes.append(f"block and rep were taken from {told}: the k-th usable showing of an image is its k-th planned trial")
+    lacking = any(seen[image] < len(trials) for image, trials in planned.items())
+    notes.append(
+        f"block and rep were taken from {told}: the k-th usable showing of an image is its k-th planned trial"
+        + (" (approximate, since trials are missing: write trial/block and trial/rep)" if lacking else "")
+    )
     return replace(used, block=block, rep=rep)
 
 
@@ -119,10 +123,8 @@ def _refuse_copies(path: Path, used: Responses) -> None:
     values = used.values
     if values.shape[1] < 2 or not np.any(values[np.isfinite(values)] % 1):
         return
-    rows = [
-        f"{image}, row {r.tobytes().hex()}" for image, r in zip(used.image_ids, values, strict=True) if np.any(r % 1)
-    ]
-    copies = [c.split(",")[0] for c in _repeated(rows)]
+    rows = Counter((str(i), hash(r.tobytes())) for i, r in zip(used.image_ids, values, strict=True) if np.any(r % 1))
+    copies = sorted(image for (image, _), n in rows.items() if n > 1)
     _refuse_twice(path, copies, "equal values in all sites")
 
 

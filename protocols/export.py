@@ -381,11 +381,9 @@ def _write_tables(
 
 
 def _publish(folder: Path, outbox: Path) -> None:
-    """Flush, make the files read-only, and let the folder appear in one rename."""
+    """Make the files read-only, flush the folders, and let the outbox appear in one rename."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with open(path, "rb+") as handle:
-                os.fsync(handle.fileno())
+        if path.is_file():  # written atomically, hence already flushed
             path.chmod(0o444)
     flush_folder(folder / "images")
     flush_folder(folder)

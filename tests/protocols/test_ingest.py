@@ -139,6 +139,11 @@ def test_block_and_rep_from_onset_or_row_order(exported, lab):
         np.testing.assert_array_equal(table.block, stated.block)
 
 
+def test_missing_trials_without_block_and_rep_are_called_approximate(exported, lab):
+    hand_in(exported, replace(lab.record(exported).rows(slice(2, None)), stated=False))
+    assert any("approximate" in n for n in ingest(exported).notes)
+
+
 def test_aborted_showings_that_were_shown_again(exported, lab):
     answer = lab.record(exported)
     again = answer.rows(np.concatenate([np.arange(36), [0, 1]]))
