@@ -1,0 +1,237 @@
+"""How well does the default encoder predict real V4 sites? Nested cross-validation on recording 210325 (Cowley et al.).
+
+    python scripts/v4_predictivity.py --data ../shared/data/v4_cowley2023 --random
+
+50 sites of one macaque, 640 images of 8 objects on scenes (80 each, in order), 6 to 10 single trials an image. The score of a site is
+r / sqrt(rho): the correlation of its left-out predictions, all folds pooled, with the mean responses, over what its split-half
+reliability rho allows. Penalties (and the layer, with --combine best) are chosen inside the training folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, extract_features, group_folds, ridge
+from encoders.metrics import noise_corrected_r, repeat_means, split_half_reliability
+from encoders.readouts import DEFAULT_POOL
+
+SESSION, IMAGES_PER_OBJECT, NEAR_DUPLICATE = "210325", 80, 0.8
+CONTROL_LAYERS = (
+    "blocks.0.0",
+    "blocks.1.0",
+    "blocks.1.1",
+    "blocks.2.0",
+    "blocks.3.0",
+    "blocks.4.0",
+    "blocks.5.0",
+    "blocks.6.0",
+)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Images (N, H, W, 3) uint8, trials (T, U), image of every trial (T,)."""
+
+    images: NDArray[np.uint8]
+    values: NDArray[np.float64]
+    index: NDArray[np.int64]
+
+
+def read_images(path: Path) -> NDArray[np.uint8]:
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.lower().endswith(".jpg"))
+        return np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names])
+
+
+def read_recording(data: Path, session: str = SESSION) -> Recording:
+    raw = np.load(data / f"responses_raw/responses_{session}.npy", allow_pickle=False)  # (U, N, R)
+    sites, n_images, repeats = raw.shape
+    values = raw.transpose(1, 2, 0).reshape(n_images * repeats, sites)
+    images = read_images(data / f"images/images_{session}.zip")
+    return Recording(images, values, np.repeat(np.arange(n_images), repeats))
+
+
+def near_duplicates(images: NDArray[np.uint8], threshold: float = NEAR_DUPLICATE) -> list[int]:
+    """Group of every image: images whose pixels correlate above `threshold` are joined."""
+    pixels = images.mean(-1).reshape(len(images), -1)
+    pixels = pixels - pixels.mean(1, keepdims=True)
+    pixels = pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
+    group = list(range(len(images)))
+    for i, j in np.argwhere(np.triu(pixels @ pixels.T > threshold, 1)):
+        group = [group[i] if g == group[j] else g for g in group]
+    return group
+
+
+def layer_coordinates(
+    images: NDArray[np.uint8],
+    layers: Sequence[str],
+    *,
+    uri: str,
+    weights: str,
+    input_size: int | None,
+    pool: int,
+    device: str = "cpu",
+) -> dict[str, Tensor]:
+    """Features of every layer in the N coordinates that they span: a rotation, which leaves every ridge fit unchanged."""
+    network = backbone(uri, layers, weights=weights, input_size=input_size)
+    coordinates = {}
+    for layer, rows in extract_features(network, images, pool=pool, device=device).items():
+        centred = rows.double() - rows.double().mean(0)
+        values, vectors = torch.linalg.eigh(centred @ centred.T)
+        coordinates[layer] = vectors * values.clamp_min(0).sqrt()  # (N, N)
+    return coordinates
+
+
+def left_out_predictions(
+    layers: Sequence[Tensor],
+    recording: Recording,
+    groups: Sequence[object],
+    *,
+    folds: int,
+    seed: int,
+    combine: str = "mean",
+) -> NDArray[np.float64]:
+    """Predictions (N, U) of every image by a fit without its fold; penalties, and the best layer, from inner folds."""
+    means, counts = repeat_means(recording.values, recording.index, len(recording.images))
+    targets, weights = torch.from_numpy(means), torch.from_numpy(counts.mean(1))
+    outer = group_folds(groups, folds, seed=seed)
+    predicted = torch.zeros_like(targets)
+    for fold in range(folds):
+        train, test = outer != fold, outer == fold
+        own = [group for group, keep in zip(groups, train.tolist(), strict=True) if keep]
+        inner = group_folds(own, min(folds, len(set(map(str, own)))), seed=seed + 1000)
+        fits = [ridge(x[train], targets[train], folds=inner, weights=weights[train]) for x in layers]
+        if combine == "best":
+            best = max(range(len(fits)), key=lambda k: float(fits[k].cv_r2.amax(0).mean()))
+            predicted[test] = fits[best].predict(layers[best][test])
+        else:
+            predicted[test] = torch.stack([fit.predict(x[test]) for fit, x in zip(fits, layers, strict=True)]).mean(0)
+    return predicted.numpy()
+
+
+def median_score(
+    layers: Sequence[Tensor],
+    recording: Recording,
+    groups: Sequence[object],
+    reliability: NDArray[np.float64],
+    *,
+    folds: int,
+    seeds: int,
+    combine: str = "mean",
+) -> float:
+    """Mean over fold seeds of the median over sites of the noise-corrected correlation."""
+    scores = []
+    for seed in range(seeds):
+        predicted = left_out_predictions(layers, recording, groups, folds=folds, seed=seed, combine=combine)
+        r = noise_corrected_r(predicted, recording.values, recording.index, reliability=reliability)
+        scores.append(float(np.nanmedian(r)))
+    return float(np.mean(scores))
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All rows of the table."""
+    start = time.perf_counter()
+    recording = read_recording(options.data)
+    n = len(recording.images)
+    rho = split_half_reliability(recording.values, recording.index)
+    splits: dict[str, list[Any]] = {
+        "image": list(range(n)),
+        "near-duplicate": near_duplicates(recording.images),
+        "object": [i // IMAGES_PER_OBJECT for i in range(n)],
+    }
+    network = {
+        "uri": options.backbone,
+        "input_size": options.input_size,
+        "pool": options.pool,
+        "device": options.device,
+    }
+    cv = {"folds": options.folds, "seeds": options.seeds}
+    trained = layer_coordinates(recording.images, options.layers, weights="pretrained", **network)
+    name = f"{options.combine} of {', '.join(options.layers)}"
+    rows = []
+    for split, groups in splits.items():
+        score = median_score(list(trained.values()), recording, groups, rho, combine=options.combine, **cv)
+        rows.append({"weights": "pretrained", "layers": name, "folds_by": split, "r_nc": score})
+    for layer, x in trained.items():
+        score = median_score([x], recording, splits["image"], rho, **cv)
+        rows.append({"weights": "pretrained", "layers": layer, "folds_by": "image", "r_nc": score})
+    if options.random:
+        control = layer_coordinates(recording.images, CONTROL_LAYERS, weights="random", **network)
+        scores = {layer: median_score([x], recording, splits["image"], rho, **cv) for layer, x in control.items()}
+        best = max(scores, key=scores.__getitem__)
+        rows.append(
+            {"weights": "random", "layers": f"best of {len(scores)}: {best}", "folds_by": "image", "r_nc": scores[best]}
+        )
+    return {
+        "session": SESSION,
+        "sites": recording.values.shape[1],
+        "images": n,
+        "groups": {split: len(set(groups)) for split, groups in splits.items()},
+        "reliability_median": float(np.median(rho)),
+        **cv,
+        "backbone": options.backbone,
+        "input_size": options.input_size or recording.images.shape[1],
+        "rows": rows,
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    lines = [
+        f"recording {result['session']}: {result['sites']} sites, {result['images']} images at {result['input_size']} px, "
+        f"reliability {result['reliability_median']:.3f} (median), {result['folds']} folds x {result['seeds']} seeds",
+        f"{'weights':<11} {'folds by':<15} {'r_nc':>6}  layers",
+    ]
+    lines += [f"{r['weights']:<11} {r['folds_by']:<15} {r['r_nc']:>6.3f}  {r['layers']}" for r in result["rows"]]
+    return "\n".join([*lines, f"{result['seconds']} s"])
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder v4_cowley2023")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="repetitions with other folds")
+    parser.add_argument("--backbone", default=DEFAULT_BACKBONE)
+    parser.add_argument("--layers", nargs="+", default=list(DEFAULT_LAYERS))
+    parser.add_argument("--combine", choices=("mean", "best"), default="mean", help="of the layers' predictions")
+    parser.add_argument(
+        "--input-size", type=int, help="resize images to this side inside the backbone (default: 112, their own)"
+    )
+    parser.add_argument("--pool", type=int, default=DEFAULT_POOL)
+    parser.add_argument(
+        "--random", action="store_true", help="also the same network with random weights, its best layer"
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, help="write the result here")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    if not (options.data / f"responses_raw/responses_{SESSION}.npy").is_file():
+        print(f"{options.data}: no recording {SESSION} here; pass the folder v4_cowley2023", file=sys.stderr)
+        return 3
+    result = run(options)
+    print(table(result))
+    if options.json is not None:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from encoders.metrics import (
+    correlation,
+    explainable_variance,
+    feve,
+    noise_corrected_r,
+    repeat_means,
+    spearman_brown,
+    split_half_reliability,
+)
+
+N, R, U = 1500, 8, 6
+
+
+def simulated(signal: float, noise: float, gain: float, error: float, seed: int = 0):
+    """Trials signal * s + noise * e; predictions gain * signal * s + error * d; all independent standard normals."""
+    rng = np.random.default_rng(seed)
+    s = signal * rng.normal(size=(N, U))
+    index = np.repeat(np.arange(N), R)
+    values = s[index] + noise * rng.normal(size=(N * R, U))
+    return gain * s + error * rng.normal(size=(N, U)), values, index
+
+
+def test_repeat_means_by_hand():
+    values = np.array([[1.0, np.nan], [3.0, 4.0], [5.0, 6.0], [99.0, 99.0]])
+    means, counts = repeat_means(values, np.array([0, 0, 2, -1]), 3)
+    np.testing.assert_array_equal(means, [[2, 4], [np.nan, np.nan], [5, 6]])
+    np.testing.assert_array_equal(counts, [[2, 1], [0, 0], [1, 1]])
+
+
+def test_correlation_equals_numpy_and_leaves_nan_out():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 40, 3))
+    b[:7, 1] = np.nan
+    expected = [np.corrcoef(a[:, u][m], b[:, u][m])[0, 1] for u in range(3) for m in [np.isfinite(b[:, u])]]
+    np.testing.assert_allclose(correlation(a, b), expected, atol=1e-12)
+
+
+def test_correlation_is_unknown_without_variation_or_images():
+    a = np.array([[1.0, 1, 1], [1, 2, 2], [1, 3, np.nan]])
+    assert np.isnan(correlation(a, a)).tolist() == [True, False, True]
+
+
+def test_spearman_brown_by_hand():
+    np.testing.assert_allclose(spearman_brown([0.5, 1, 0, -0.2]), [2 / 3, 1, 0, -0.5])
+    assert np.isnan(spearman_brown(-1.0))
+
+
+@pytest.mark.parametrize("repeats", [2, 5, 8])
+def test_reliability_equals_its_analytic_value(repeats):
+    _, values, index = simulated(1.0, 2.0, 1, 0)
+    keep = np.tile(np.arange(R) < repeats, N)
+    expected = 1 / (1 + 4 / repeats)
+    found = split_half_reliability(values[keep], index[keep])
+    if repeats % 2 == 0:
+        np.testing.assert_allclose(found.mean(), expected, atol=0.02)
+    else:  # halves of 2 and 3 trials: Spearman-Brown is a little low for them
+        np.testing.assert_allclose(found.mean(), expected, atol=0.03)
+
+
+def test_reliability_of_two_trials_is_their_correlation():
+    rng = np.random.default_rng(3)
+    trials = rng.normal(size=(2, 50, 4)) + rng.normal(size=(50, 4))
+    values, index = trials.reshape(100, 4), np.tile(np.arange(50), 2)
+    half = [np.mean([np.corrcoef(swap(trials[0, :, u], trials[1, :, u], k))[0, 1] for k in range(300)]) for u in range(4)]
+    found = split_half_reliability(values, index, n_splits=300)
+    np.testing.assert_allclose(found, spearman_brown(half), atol=0.02)
+
+
+def swap(a, b, seed):
+    """Which trial is the first half is a coin toss, image by image."""
+    coin = np.random.default_rng(seed).random(len(a)) < 0.5
+    return np.where(coin, a, b), np.where(coin, b, a)
+
+
+def test_noiseless_and_shuffled_trials():
+    _, values, index = simulated(1, 0, 1, 0)
+    np.testing.assert_allclose(split_half_reliability(values, index, n_splits=5), 1)
+    _, values, index = simulated(1, 1, 1, 0)
+    shuffled = np.random.default_rng(0).permutation(values)
+    assert np.abs(split_half_reliability(shuffled, index)).max() < 0.12
+
+
+def test_scores_equal_their_analytic_values():
+    gain, error, noise = 0.8, 0.6, 1.5
+    predicted, values, index = simulated(1, noise, gain, error)
+    true_r = gain / np.hypot(gain, error)
+    np.testing.assert_allclose(noise_corrected_r(predicted, values, index).mean(), true_r, atol=0.01)
+    np.testing.assert_allclose(explainable_variance(values, index).mean(), 1 / (1 + noise**2), atol=0.01)
+    np.testing.assert_allclose(feve(predicted, values, index).mean(), 1 - ((1 - gain) ** 2 + error**2), atol=0.02)
+
+
+def test_ragged_trials_missing_differently_at_every_site():
+    predicted, values, index = simulated(1, 1.5, 0.8, 0.6)
+    values[np.random.default_rng(5).random(values.shape) < 0.3] = np.nan
+    np.testing.assert_allclose(noise_corrected_r(predicted, values, index).mean(), 0.8, atol=0.015)
+    np.testing.assert_allclose(explainable_variance(values, index).mean(), 1 / 3.25, atol=0.015)
+    np.testing.assert_allclose(feve(predicted, values, index).mean(), 0.6, atol=0.03)
+
+
+def test_padding_with_nan_changes_nothing():
+    predicted, values, index = simulated(1, 1, 1, 1)
+    padded = np.concatenate([values, np.full((N, U), np.nan)])
+    longer = np.concatenate([index, np.arange(N)])
+    np.testing.assert_allclose(feve(predicted, padded, longer), feve(predicted, values, index), atol=1e-12)
+    np.testing.assert_allclose(explainable_variance(padded, longer), explainable_variance(values, index), atol=1e-12)
+
+
+def test_feve_and_explainable_variance_by_hand():
+    values, index = np.array([[0.0], [2.0], [4.0], [6.0]]), np.array([0, 0, 1, 1])
+    # noise = 2; total = 20 / 3; squared error of the prediction (1, 4) = (1 + 1 + 0 + 4) / 4
+    np.testing.assert_allclose(explainable_variance(values, index), [(20 / 3 - 2) / (20 / 3)])
+    np.testing.assert_allclose(feve(np.array([[1.0], [4.0]]), values, index), [1 - (1.5 - 2) / (20 / 3 - 2)])
+
+
+def test_single_trials_have_no_reliability():
+    values, index = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30)
+    assert np.isnan(split_half_reliability(values, index)).all()
+    assert np.isnan(feve(values, values, index)).all()
+    assert np.isnan(noise_corrected_r(values, values, index)).all()
+
+
+def test_one_seed_one_answer():
+    _, values, index = simulated(1, 2, 1, 0)
+    a, b, c = (split_half_reliability(values, index, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).all()
+
+
+def test_hundred_splits_of_a_usual_recording_are_fast():
+    values, index = np.random.default_rng(0).normal(size=(4800, 14)), np.repeat(np.arange(600), 8)
+    start = time.process_time()
+    split_half_reliability(values, index)
+    assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize("function", [repeat_means, split_half_reliability, explainable_variance])
+def test_wrong_shapes_are_named(function):
+    with pytest.raises(ValueError, match=r"image_index \(3,\)"):
+        function(np.zeros((4, 2)), np.arange(3))
+    with pytest.raises(ValueError, match="integers"):
+        function(np.zeros((4, 2)), np.arange(4.0))
+
+
+def test_mismatched_predictions_are_named():
+    with pytest.raises(ValueError, match="same shape"):
+        correlation(np.zeros((4, 2)), np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="3 sites for trials of 2"):
+        feve(np.zeros((4, 3)), np.zeros((4, 2)), np.arange(4))

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from encoders.regression import group_folds, relative_alphas, ridge
+
+
+def problem(n: int, p: int, u: int = 4, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, p, generator=generator, dtype=torch.float64) + 2
+    y = x @ torch.randn(p, u, generator=generator, dtype=torch.float64) / p**0.5
+    y = y + torch.randn(n, u, generator=generator, dtype=torch.float64) * torch.tensor([0.1, 0.5, 1, 3.0])[:u] + 7
+    return x, y, group_folds(range(n), 5, seed=seed), torch.rand(n, generator=generator, dtype=torch.float64) + 0.5
+
+
+SHAPES = [(60, 12), (40, 90)]
+
+
+@pytest.mark.parametrize(("n", "p"), SHAPES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_coefficients_equal_scikit_learn(n, p, weighted):
+    x, y, folds, w = problem(n, p)
+    w = w / w.mean() if weighted else torch.ones(n, dtype=torch.float64)
+    fit = ridge(x, y, folds=folds, alphas=[3.0], weights=w)
+    reference = Ridge(alpha=3.0).fit(x.numpy(), y.numpy(), sample_weight=w.numpy())
+    np.testing.assert_allclose(fit.coef.T, reference.coef_, atol=1e-9)
+    np.testing.assert_allclose(fit.intercept, reference.intercept_, atol=1e-8)
+    np.testing.assert_allclose(fit.predict(x), reference.predict(x.numpy()), atol=1e-8)
+
+
+@pytest.mark.parametrize(("n", "p"), SHAPES)
+def test_every_site_solves_its_own_normal_equations(n, p):
+    x, y, folds, w = problem(n, p)
+    fit = ridge(x, y, folds=folds, weights=w)
+    w = w / w.mean()
+    for u in range(y.shape[1]):  # intercept as a last, unpenalised column
+        design = torch.cat([x, torch.ones(n, 1, dtype=torch.float64)], 1)
+        penalty = torch.diag(torch.cat([fit.alpha[u].expand(p), torch.zeros(1)]))
+        solution = torch.linalg.solve(design.T @ (w[:, None] * design) + penalty, design.T @ (w * y[:, u]))
+        torch.testing.assert_close(fit.coef[:, u], solution[:-1], atol=1e-8, rtol=1e-6)
+        torch.testing.assert_close(fit.intercept[u], solution[-1], atol=1e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "p"), SHAPES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_left_out_scores_equal_explicit_refits(n, p, weighted):
+    x, y, folds, w = problem(n, p)
+    w = w / w.mean() if weighted else torch.ones(n, dtype=torch.float64)
+    alphas = [0.01, 1.0, 100.0]
+    fit = ridge(x, y, folds=folds, alphas=alphas, weights=w)
+    total = (w[:, None] * (y - (w @ y) / w.sum()).square()).sum(0)
+    for a, alpha in enumerate(alphas):
+        error = torch.zeros(y.shape[1], dtype=torch.float64)
+        for k in range(5):
+            train, test = (folds != k).numpy(), folds == k
+            model = Ridge(alpha=alpha).fit(x[train], y[train], sample_weight=w[train].numpy())
+            error += (w[test, None] * (y[test] - torch.from_numpy(model.predict(x[test]))).square()).sum(0)
+        torch.testing.assert_close(fit.cv_r2[a], 1 - error / total, atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(fit.alpha, torch.tensor(alphas, dtype=torch.float64)[fit.cv_r2.argmax(0)])
+
+
+@pytest.mark.parametrize(("n", "p"), [(60, 12), (40, 90)])
+def test_himalaya_chooses_the_same_penalties(n, p):
+    from himalaya.ridge import RidgeCV
+    from sklearn.model_selection import PredefinedSplit
+
+    x, y, folds, _ = problem(n, p, seed=2)
+    alphas = np.logspace(-2, 4, 13)
+    split = PredefinedSplit(folds.numpy())
+    reference = RidgeCV(alphas=alphas, fit_intercept=True, cv=split, solver_params={"warn": False})
+    reference.fit(x.numpy(), y.numpy())
+    fit = ridge(x, y, folds=folds, alphas=torch.from_numpy(alphas))
+    np.testing.assert_allclose(fit.alpha, reference.best_alphas_, rtol=1e-5)
+    np.testing.assert_allclose(fit.coef, reference.coef_, atol=1e-5)
+
+
+def test_kernel_ridge_of_himalaya_chooses_the_same_penalties():
+    from himalaya.kernel_ridge import KernelRidgeCV
+    from sklearn.model_selection import PredefinedSplit
+
+    x, y, folds, _ = problem(40, 90, seed=4)
+    alphas = np.logspace(-2, 4, 13)
+    constant = torch.full((40, 1), 1e4, dtype=torch.float64)  # it has no intercept: a large constant column is one
+    reference = KernelRidgeCV(alphas=alphas, cv=PredefinedSplit(folds.numpy()))
+    reference.fit(torch.cat([x, constant], 1).numpy(), y.numpy())
+    fit = ridge(x, y, folds=folds, alphas=torch.from_numpy(alphas))
+    np.testing.assert_allclose(fit.alpha, reference.best_alphas_, rtol=1e-5)
+
+
+def test_scale_of_features_and_weights_does_not_matter():
+    x, y, folds, w = problem(40, 90)
+    one, other = ridge(x, y, folds=folds, weights=w), ridge(1000 * x + 5, y, folds=folds, weights=7 * w)
+    torch.testing.assert_close(other.predict(1000 * x + 5), one.predict(x), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(other.cv_r2, one.cv_r2, atol=1e-8, rtol=1e-6)
+
+
+def test_sites_with_missing_images_are_fitted_to_what_they_have():
+    x, y, folds, _ = problem(60, 12)
+    holed = y.clone()
+    holed[::7, 1] = torch.nan
+    fit = ridge(x, holed, folds=folds, alphas=[1.0, 10.0])
+    rows = torch.isfinite(holed[:, 1])
+    alone = ridge(x[rows], y[rows][:, 1:2], folds=folds[rows], alphas=[1.0, 10.0])
+    torch.testing.assert_close(fit.coef[:, 1], alone.coef[:, 0])
+    torch.testing.assert_close(fit.coef[:, 0], ridge(x, y, folds=folds, alphas=[1.0, 10.0]).coef[:, 0])
+
+
+def test_a_penalty_at_the_edge_of_the_grid_is_reported():
+    x, _, folds, _ = problem(200, 12)
+    noise = torch.randn(200, 1, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    y = torch.cat([noise, x[:, :1], x[:, :1] + noise], 1)
+    fit = ridge(x, y, folds=folds, alphas=[1e-6, 1e-3, 20.0, 1e5])
+    assert fit.alpha.tolist()[:2] == [1e5, 1e-6]  # pure noise: the largest; noiseless: the smallest
+    assert fit.at_edge.tolist() == [True, True, False]
+
+
+def test_relative_alphas_follow_the_mean_diagonal():
+    x = torch.tensor([[1.0, 0], [-1, 0], [0, 2], [0, -2]])
+    torch.testing.assert_close(relative_alphas(x, torch.ones(4), [1.0, 2.0]), torch.tensor([2.5, 5.0]).double())
+
+
+def test_float32_features_on_a_large_offset_keep_their_accuracy():
+    x, y, folds, _ = problem(60, 12)
+    offset = (x + 1000).float()
+    expected = Ridge(alpha=1.0).fit(offset.double().numpy(), y.numpy()).coef_
+    np.testing.assert_allclose(ridge(offset, y, folds=folds, alphas=[1.0]).coef.T, expected, atol=1e-8)
+
+
+def test_folds_keep_groups_together_and_are_balanced():
+    groups = [f"g{i // 3}" for i in range(90)] + ["large"] * 20
+    folds = group_folds(groups, 5, seed=1)
+    for group in set(groups):
+        assert len({int(folds[i]) for i, g in enumerate(groups) if g == group}) == 1
+    sizes = torch.bincount(folds)
+    assert sizes.max() - sizes.min() <= 3
+    assert torch.equal(folds, group_folds(groups, 5, seed=1))
+    assert not torch.equal(folds, group_folds(groups, 5, seed=2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"folds": torch.zeros(60, dtype=torch.int64)}, "one fold"),
+        ({"folds": torch.zeros(59, dtype=torch.int64)}, r"folds \(59,\)"),
+        ({"alphas": [0.0, 1.0]}, "all positive"),
+        ({"alphas": []}, "at least one"),
+        ({"weights": torch.zeros(60)}, "positive finite"),
+        ({"features": torch.full((60, 12), torch.nan)}, "NaN"),
+        ({"features": torch.ones(60, 12)}, "same features"),
+        ({"targets": torch.full((60, 2), torch.nan)}, "fewer than two"),
+    ],
+)
+def test_bad_input_is_named(changes, message):
+    x, y, folds, _ = problem(60, 12)
+    given = {"features": x, "targets": y, "folds": folds} | changes
+    with pytest.raises(ValueError, match=message):
+        ridge(given.pop("features"), given.pop("targets"), **given)
+
+
+def test_too_few_groups_for_the_folds():
+    with pytest.raises(ValueError, match="3 groups of images for 5 folds"):
+        group_folds([0, 1, 2, 2, 2, 2], 5)
