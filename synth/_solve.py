@@ -1,4 +1,4 @@
-"""The gain and offset that give an image its mean and contrast after clipping: Newton, with bisection to fall back on.
+"""The gain and offset that give an image its mean and contrast after clipping: Newton, with a search to fall back on.
 
 Luminance images are (B, C, P): P pixels of non-zero aperture. The equations are solved in float64, image by image: no
 image's solution depends on the others of the batch.
@@ -15,8 +15,9 @@ from torch import Tensor
 TOLERANCE = 1e-7  # an error at which the next Newton step, always taken, is the last
 NEWTON_STEPS = 25
 BISECTIONS = 60
+GRID, GRIDS = 16, 10  # points of a grid of gains; grids, each within one interval of the last
 SPARSE_PIXELS = 1500  # the first guess comes from about so many pixels
-LARGEST_GAIN = 1e6  # at which every pixel is black or white
+LARGEST_GAIN = 1e4  # at which every pixel is black or white
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,8 @@ def solve(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -> 
     evaluator = Evaluator(problem, values)
     gain, offset, at, done = _newton(evaluator, mean, rms, gain, offset)
     if not bool(done.all()):
-        failed = (~done).nonzero().flatten()
-        gain[failed], offset[failed] = _bisect(problem, values[failed], mean[failed], rms)
+        for i in (~done & torch.isfinite(values).flatten(1).all(1)).nonzero().flatten().tolist():
+            gain[i : i + 1], offset[i : i + 1] = _search(problem, values[i : i + 1], mean[i : i + 1], rms)
         at = evaluator(gain, offset)
     return Solution(gain, offset, at.reached, _invert(at.jacobian, rms))
 
@@ -252,33 +253,48 @@ def _hold_middle(problem: Problem, offset: Tensor, factor: Tensor) -> Tensor:
     return middle - factor * (middle - offset)
 
 
-def _bisect(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -> tuple[Tensor, Tensor]:
-    """Bisection in the gain, and for each gain in the offset: slow and certain. The mean rises with the offset."""
+def _search(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -> tuple[Tensor, Tensor]:
+    """Slow and certain, for one image (1, C, P): the smallest gain of sufficient contrast, by ever finer grids.
+
+    Where no gain suffices, the gain of the highest contrast. The offset that keeps the mean is found for every gain.
+    """
     lum = problem.luminance(values)
-    centre = lum.mean(1)
-    unit = values - _column(centre)
-    scale = lum.std(1, correction=0).clamp_min(1e-12)
-    evaluator = Evaluator(problem, unit)
-
-    def offset_for(gain: Tensor) -> Tensor:
-        reach = gain * unit.abs().flatten(1).amax(1)
-        low, high = problem.lowest - reach, problem.highest + reach
-        middle = 0.5 * (low + high)
-        for _ in range(BISECTIONS):
-            at = evaluator(gain, middle)
-            excess, slope = at.reached[:, 0] - mean, at.jacobian[:, 0, 1]
-            if bool((excess.abs() < 1e-12).all()):
+    unit = values - _column(lum.mean(1))
+    if rms is None:
+        gains = torch.ones_like(mean)
+    else:
+        scale = float(lum.std(correction=0).clamp_min(1e-12))
+        ends = torch.tensor([1e-3 * rms / scale, LARGEST_GAIN / scale], dtype=values.dtype, device=values.device).log()
+        for _ in range(GRIDS):
+            gains = torch.linspace(float(ends[0]), float(ends[1]), GRID, dtype=values.dtype, device=values.device).exp()
+            sd = Evaluator(problem, unit.expand(GRID, -1, -1))(gains, _offsets(problem, unit, gains, mean)).reached[
+                :, 1
+            ]
+            if not bool((sd >= rms).any()):
+                gains = gains[sd.argmax()][None]
                 break
-            low, high = torch.where(excess < 0, middle, low), torch.where(excess < 0, high, middle)
-            newton = middle - excess / slope
-            middle = torch.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
-        return middle
+            upper = int((sd >= rms).int().argmax())
+            ends = gains[[max(upper - 1, 0), upper]].log()
+        else:
+            gains = gains[upper][None]
+    return gains, _offsets(problem, unit, gains, mean) - gains * lum.mean(1)
 
-    gain = torch.ones_like(mean)
-    if rms is not None:
-        low, high = (1e-3 * rms / scale).log(), (LARGEST_GAIN / scale).log()
-        for _ in range(BISECTIONS):
-            gain = (0.5 * (low + high)).exp()
-            below = evaluator(gain, offset_for(gain)).reached[:, 1] < rms
-            low, high = torch.where(below, gain.log(), low), torch.where(below, high, gain.log())
-    return gain, offset_for(gain) - gain * centre
+
+def _offsets(problem: Problem, unit: Tensor, gains: Tensor, mean: Tensor) -> Tensor:
+    """Offsets (K,) that give the image `unit` (1, C, P) its mean at each of `gains` (K,): bracketed Newton.
+
+    The mean rises with the offset, in straight pieces.
+    """
+    evaluator = Evaluator(problem, unit.expand(len(gains), -1, -1))
+    reach = gains * unit.abs().max()
+    low, high = problem.lowest - reach, problem.highest + reach
+    middle = 0.5 * (low + high)
+    for _ in range(BISECTIONS):
+        at = evaluator(gains, middle)
+        excess = at.reached[:, 0] - mean
+        if bool((excess.abs() < 1e-10).all()):
+            break
+        low, high = torch.where(excess < 0, middle, low), torch.where(excess < 0, high, middle)
+        newton = middle - excess / at.jacobian[:, 0, 1]
+        middle = torch.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
+    return middle

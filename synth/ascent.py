@@ -130,21 +130,22 @@ def ascend(
     StimulusBatch of R x len(seeds) images
     """
     check_frozen(encoder)
+    seeds = [int(s) for s in seeds]
+    _check_numbers(len(objective), seeds, steps, learning_rate, check_every, patience, batch_size)
     if isinstance(encoder, nn.Module) and device is not None:
         encoder = encoder.to(device)
     known = attributes_of(encoder)
     run = _Run(
-        encoder, parameterisation, tuple(constraints), tuple(transforms), _at_least(1, "steps", steps), learning_rate,
-        _at_least(1, "check_every", check_every), patience, known.device if device is None else torch.device(device),
+        encoder, parameterisation, tuple(constraints), tuple(transforms), steps, learning_rate, check_every, patience,
+        known.device if device is None else torch.device(device),
     )  # fmt: skip
-    seeds = [int(s) for s in seeds]
     rows = objective.repeat(len(seeds))
     starts = _starts(start, len(objective), len(seeds))
     names_of_starts = _start_names(start_ids, len(objective), len(seeds))
     plan = _plan(len(rows), batch_size)
+    names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
     found: list[_Best] = []
     for number, (begin, end) in enumerate(plan):
-        names = [f"{name}, seed {seed}" for name, seed in zip(rows.row_names, seeds * len(objective), strict=True)]
         generators = [generator_for(rows.row_names[i], seeds[i % len(seeds)]) for i in range(begin, end)]
         tell = _reporter(progress, number, len(plan), steps)
         bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd)
@@ -228,7 +229,7 @@ def generator_for(row_name: str, seed: int) -> torch.Generator:
 
 
 def _plan(images: int, batch_size: int | None) -> list[tuple[int, int]]:
-    size = MICRO_BATCH if batch_size is None else _at_least(1, "batch_size", batch_size)
+    size = MICRO_BATCH if batch_size is None else batch_size
     return [(begin, min(begin + size, images)) for begin in range(0, images, size)]
 
 
@@ -238,10 +239,25 @@ def _reporter(progress: Progress | None, number: int, parts: int, steps: int) ->
     return lambda done: progress("ascend", number * steps + done, parts * steps)
 
 
-def _at_least(least: int, name: str, value: int) -> int:
-    if value < least:
-        raise ValueError(f"{name} is {value}; expected at least {least}")
-    return value
+def _check_numbers(
+    rows: int,
+    seeds: Sequence[int],
+    steps: int,
+    learning_rate: float,
+    check_every: int,
+    patience: int | None,
+    batch_size: int | None,
+) -> None:
+    counts = {"steps": steps, "check_every": check_every, "patience": patience, "batch_size": batch_size}
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}; expected at least 1")
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate is {learning_rate}; expected a number above 0")
+    if not seeds or not rows:
+        raise ValueError(
+            f"nothing to climb: {'no seeds' if rows else 'an objective without rows'}; expected at least one"
+        )
 
 
 def _starts(start: Tensor | None, rows: int, seeds: int) -> Tensor | None:
@@ -269,11 +285,16 @@ def _start_names(start_ids: Sequence[Sequence[str]] | None, rows: int, seeds: in
 
 
 def _check_scores(scores: Tensor, names: Sequence[str], step: int) -> None:
+    if not scores.requires_grad:
+        raise ValueError(
+            "the objective does not depend on the image: its gradient is cut. Likely cause: the encoder detaches its input, "
+            "leaves torch, or runs under no_grad"
+        )
     finite = torch.isfinite(scores.detach())
     if not bool(finite.all()):
         index = int((~finite).nonzero()[0])
         raise ValueError(
-            f"the objective of image {index} ({names[index]}) is {float(scores[index])} at step {step}; expected a finite "
+            f"the objective of image {index} ({names[index]}) is {scores[index].item()} at step {step}; expected a finite "
             "score. Likely cause: the encoder gives NaN or infinity for this image. Check it with natural images, and try "
             "a smaller learning rate"
         )
@@ -305,7 +326,7 @@ def _settings(
         "generator": "ascend",
         "objective": objective.describe(),
         "parameterisation": describe(run.parameterisation),
-        "constraints": [describe(c) for c in run.constraints] or "clip",
+        "constraints": [describe(c) for c in run.constraints] or [{"name": "clip"}],
         "transforms": [describe(t) for t in run.transforms],
         "seeds": list(seeds),
         "steps": run.steps,

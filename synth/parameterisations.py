@@ -2,8 +2,8 @@
 
 A factory (`pixels`, `fourier`) is called with one generator an image and gives an `nn.Module` whose ``forward()`` is
 the batch of images, not yet confined to [0, 1]: the constraints do that. Variables are scaled so that an SD of
-`NATURAL_SD` stands for the contrast of a natural image, from noise and from a start image alike; a learning rate then
-means the same everywhere (0.05 = a quarter of that SD a step with Adam).
+`NATURAL_SD` stands for the contrast of a natural image at a noise start and for the spectrum of the start image where
+there is one; a learning rate then means the same everywhere (with Adam, 0.05 = a quarter of that SD a step).
 """
 
 from __future__ import annotations
