@@ -40,7 +40,11 @@ def smooth_images(n: int, side: int, seed: int = 0) -> np.ndarray:
 def simulate(n: int = 160, sites: int = 5, repeats: int = 6, noise: float = 0.7, seed: int = 0) -> Simulated:
     rng = np.random.default_rng(seed)
     images = smooth_images(n, 32, seed)
-    rows = extract_features(backbone(TINY, ["blocks.1.0"], weights="random"), images, pool=2)["blocks.1.0"].double().numpy()
+    rows = (
+        extract_features(backbone(TINY, ["blocks.1.0"], weights="random"), images, pool=2)["blocks.1.0"]
+        .double()
+        .numpy()
+    )
     rows = (rows - rows.mean(0)) / rows.std()
     truth = rows @ rng.normal(size=(rows.shape[1], sites))
     truth = truth / truth.std(0) + 3

@@ -68,7 +68,9 @@ def test_reliability_of_two_trials_is_their_correlation():
     rng = np.random.default_rng(3)
     trials = rng.normal(size=(2, 50, 4)) + rng.normal(size=(50, 4))
     values, index = trials.reshape(100, 4), np.tile(np.arange(50), 2)
-    half = [np.mean([np.corrcoef(swap(trials[0, :, u], trials[1, :, u], k))[0, 1] for k in range(300)]) for u in range(4)]
+    half = [
+        np.mean([np.corrcoef(swap(trials[0, :, u], trials[1, :, u], k))[0, 1] for k in range(300)]) for u in range(4)
+    ]
     found = split_half_reliability(values, index, n_splits=300)
     np.testing.assert_allclose(found, spearman_brown(half), atol=0.02)
 
