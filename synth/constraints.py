@@ -140,11 +140,7 @@ class ExactStatistics:
         return {"mean": mean, "rms": rms}
 
     def violations(self, images: Tensor) -> list[str]:
-        """One sentence for each of the 8-bit images (B, H, W, C) that breaks the constraint; empty where all hold."""
-        return [f"image {i}: {broken}" for i, broken in enumerate(self._broken(images)) if broken]
-
-    def _broken(self, images: Tensor) -> list[str]:
-        """What each 8-bit image breaks, in words; empty text where it meets the constraint."""
+        """What each 8-bit image (B, H, W, C) breaks, in words; one text an image, empty where it meets the constraint."""
         if images.dtype != torch.uint8:
             raise ValueError(f"images of type {images.dtype}; expected uint8 of shape (B, H, W, C)")
         shown = images.permute(0, 3, 1, 2).double() / LEVELS
@@ -179,12 +175,12 @@ class ExactStatistics:
         """
         self._check_shape(images)
         rounded = _round(images)
-        wrong = [i for i, problem in enumerate(self._broken(rounded)) if problem]
+        wrong = [i for i, problem in enumerate(self.violations(rounded)) if problem]
         if wrong:
             exact = self(images[wrong])
             rounded[wrong] = _round(exact)
             for i, image in zip(wrong, exact, strict=True):
-                if self._broken(rounded[i : i + 1])[0]:
+                if self.violations(rounded[i : i + 1])[0]:
                     rounded[i] = self._repair(image, i)
         return rounded
 
@@ -202,7 +198,7 @@ class ExactStatistics:
             tolerance=self.tolerance,
         )
         pixels = levels.permute(1, 2, 0).to(torch.uint8).to(image.device)
-        if broken := self._broken(pixels[None])[0]:
+        if broken := self.violations(pixels[None])[0]:
             reached = float(self.statistics(levels[None].double() / LEVELS)["rms"])
             raise ConstraintError(
                 f"image {index} cannot meet mean {self.mean} and RMS contrast {self.rms} in 8 bits: {broken}. The nearest "

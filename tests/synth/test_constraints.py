@@ -240,7 +240,7 @@ def test_eight_bits_hold_everything(constraint, make_photo) -> None:
     pixels = constraint.quantise(constraint(make_photo((4, *constraint.shape))))
     assert pixels.dtype == torch.uint8
     assert tuple(pixels.shape) == (4, constraint.shape[1], constraint.shape[2], constraint.shape[0])
-    assert constraint.violations(pixels) == []
+    assert not any(constraint.violations(pixels))
     if constraint.aperture is not None:
         assert (pixels[:, constraint.aperture == 0] == 110).all()
 
@@ -251,9 +251,9 @@ def test_violations_are_told(make_photo) -> None:
     pixels[1, 10, 5:15] = 255
     pixels[2, 0, 0, 0] = 0
     found = constraint.violations(pixels)
-    assert len(found) == 2
-    assert found[0].startswith("image 1: mean")
-    assert "outside the aperture" in found[1]
+    assert found[0] == ""
+    assert "mean" in found[1]
+    assert "outside the aperture" in found[2]
 
 
 @st.composite
@@ -300,7 +300,7 @@ def test_quantised_images_always_meet_the_constraint_or_are_refused(case: tuple[
         assert refused.reachable < constraint.rms
         return
     holds(constraint, shown, 5e-6)
-    assert constraint.violations(constraint.quantise(shown)) == []
+    assert not any(constraint.violations(constraint.quantise(shown)))
 
 
 def test_repair_is_needed_deterministic_and_near() -> None:
@@ -312,10 +312,10 @@ def test_repair_is_needed_deterministic_and_near() -> None:
         shown = constraint(images)
         plain = (shown * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
         pixels = constraint.quantise(shown)
-        assert constraint.violations(pixels) == []
+        assert not any(constraint.violations(pixels))
         assert torch.equal(pixels, constraint.quantise(shown))
         assert (pixels.permute(0, 3, 1, 2) - 255 * shown).abs().max() <= 1 + 1e-4
-        repaired += constraint.violations(plain) != []
+        repaired += any(constraint.violations(plain))
     assert repaired > 3
 
 

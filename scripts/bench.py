@@ -1,0 +1,142 @@
+"""How much our own code adds to the work that must be done: interleaved medians in one run, ratios only.
+
+Seconds depend on the machine; the ratio of two things timed in turn hardly does. Each row is one function that gives two
+callables: ours, and the bare work it cannot avoid. Run: ``python scripts/bench.py [--rows ascend ridge] [--json FILE]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from encoders.backbones import backbone
+from encoders.regression import ridge as fit_ridge
+from synth import ascend, exact_statistics, fourier, stretch
+
+LAYER = "blocks.4.0"
+SHAPE = (3, 112, 112)
+BATCH = 8
+STEPS = 10
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two callables that do the same work, ours and the bare one."""
+
+    what: str
+    ours: Callable[[], object]
+    bare: Callable[[], object]
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """Median over repeats of ours / bare, timed in turn, and the spread of the single ratios."""
+
+    row: str
+    what: str
+    ratio: float
+    lowest: float
+    highest: float
+    limit: float | None
+    repeats: int
+
+
+class Pooled(nn.Module):
+    """The truncated network with the cheapest readout there is: means of feature maps as sites."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = backbone("offline:efficientnet_lite0", [LAYER], weights="random")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, U)."""
+        features: Tensor = self.network(images)[LAYER]
+        return features.mean((2, 3))
+
+
+def ascend_step() -> Pair:
+    """Steps of `ascend`, checks included, against forward + backward of the same network on the same batch."""
+    encoder = Pooled().eval()
+    sites = stretch(range(BATCH))
+    constraints = [exact_statistics(SHAPE, mean=0.43, rms=0.2)]
+    images = torch.rand(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def bare() -> None:
+        for _ in range(STEPS):
+            torch.autograd.grad(encoder(images).diagonal().sum(), images)
+
+    def ours() -> None:
+        ascend(encoder, sites, fourier(SHAPE), constraints=constraints, steps=STEPS, check_every=STEPS)
+
+    return Pair(f"{STEPS} ascend steps and 2 checks / {STEPS} bare forward + backward", ours, bare, 1.25)
+
+
+def ridge() -> Pair:
+    """Cross-validated ridge of all sites and penalties against the one matrix product that it cannot avoid."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(1000, 9216, generator=generator)
+    targets = torch.randn(1000, 200, generator=generator)
+    folds = torch.arange(1000) % 5
+    alphas = torch.logspace(-3, 7, 11).tolist()
+    return Pair(
+        "ridge, 1000 images x 9216 features x 200 sites, 5 folds, 11 alphas / one float64 Gram matrix",
+        lambda: fit_ridge(features, targets, folds=folds, alphas=alphas),
+        lambda: features.double() @ features.double().T,
+    )
+
+
+ROWS: dict[str, Callable[[], Pair]] = {"ascend": ascend_step, "ridge": ridge}
+
+
+def measure(row: str, pair: Pair, repeats: int) -> Result:
+    """Time both callables in turn, after one warm-up each."""
+    pair.bare(), pair.ours()
+    ratios, ours, bare = [], [], []
+    for _ in range(repeats):
+        bare.append(seconds(pair.bare))
+        ours.append(seconds(pair.ours))
+        ratios.append(ours[-1] / bare[-1])
+    ratio = statistics.median(ours) / statistics.median(bare)
+    return Result(row, pair.what, ratio, min(ratios), max(ratios), pair.limit, repeats)
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Wall-clock time of one call."""
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin
+
+
+def table(results: list[Result]) -> str:
+    """Fixed-width text, one line a row."""
+    lines = [f"{'row':<10}{'ratio':>7}{'range':>16}{'limit':>8}  what"]
+    for r in results:
+        limit = "-" if r.limit is None else f"{r.limit:.2f}"
+        lines.append(f"{r.row:<10}{r.ratio:>7.2f}{f'{r.lowest:.2f} - {r.highest:.2f}':>16}{limit:>8}  {r.what}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="rows to measure")
+    parser.add_argument("--repeats", type=int, default=7, help="times each pair is timed in turn")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    arguments = parser.parse_args()
+    results = [measure(row, ROWS[row](), arguments.repeats) for row in arguments.rows]
+    print(table(results))
+    if arguments.json is not None:
+        record = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": [asdict(r) for r in results]}
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
