@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .folding import fold_batch_norm
+
 DEFAULT_BACKBONE = "offline:efficientnet_lite0"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -183,6 +185,8 @@ class Backbone(nn.Module):
         if size is not None and tuple(images.shape[-2:]) != (size, size):
             images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
         normalised = (images.expand(-1, 3, -1, -1) - self.mean) / self.std
+        if self.uri.startswith("offline:"):
+            normalised = normalised.contiguous(memory_format=torch.channels_last)
         return _Capture({name: self.network.get_submodule(name) for name in self.layers}).run(self.network, normalised)
 
 
@@ -223,6 +227,12 @@ def backbone(
         if isinstance(getattr(module, "inplace", None), bool):
             module.inplace = False  # type: ignore[assignment]
     digest = hash_tensors(network.state_dict())
+    _check_layers(network, layers, uri)
+    if uri.startswith(
+        "offline:"
+    ):  # 1.9 x faster image gradients on a CPU; other networks may call their layers in another order
+        fold_batch_norm(network.eval(), layers)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     config = BackboneConfig(uri, layers, input_size, str(weights), seed if weights == "random" else 0, digest)
     return Backbone(network, config, mean=mean, std=std)
 
@@ -269,7 +279,7 @@ def _build(uri: str, weights: str, seed: int) -> tuple[nn.Module, Sequence[float
             f"backbone {uri!r}; expected offline:NAME, timm:NAME or torchvision:NAME, such as {DEFAULT_BACKBONE}"
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         network, mean, std = makers[family](name, weights == "pretrained")
     if weights not in ("pretrained", "random"):
         _load_file(network, Path(weights))

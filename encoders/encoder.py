@@ -328,5 +328,8 @@ def _readout(m: int, config: dict[str, Any], tensors: dict[str, Tensor]) -> Ridg
 
 
 def _fingerprint(description: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    text = json.dumps(description, sort_keys=True, allow_nan=False, ensure_ascii=True)
+    network = dict(description["backbone"])
+    if network["weights"] not in ("pretrained", "random"):
+        network["weights"] = "file"  # its content counts (weights_sha256), not where it lies
+    text = json.dumps(description | {"backbone": network}, sort_keys=True, allow_nan=False, ensure_ascii=True)
     return "enc_" + hashlib.sha256((text + hash_tensors(tensors)).encode()).hexdigest()[:8]

@@ -360,6 +360,7 @@ def _screen(
             site.reason = f"fitted, not a target: reliability {site.reliability:.2f} below {options.reliability_target}"
         sites.append(site)
     settings = asdict(options) | {"layers": list(options.layers), "validator_layers": list(options.validator_layers)}
+    settings["weights"] = Path(options.weights).name
     settings |= {"n_images": recording.n_images, "n_fitted_images": int((~held_out).sum())}
     return FitReport(sites, settings, np.flatnonzero(held_out).tolist())
 
