@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 # CI installs the tested pair of torch and torchvision; everyone else gets what fits the ranges in pyproject.toml.
 PIN := $(if $(CI),-c .ci/constraints.txt,)
 # One thread a process where processes share the cores; let the C library keep freed memory (2-3 x faster image gradients).
-TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg
+KEEP := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
+TEST_ENV := OMP_NUM_THREADS=1 $(KEEP) MPLBACKEND=Agg
 DEMO_ENV := MPLBACKEND=Agg
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -23,7 +24,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	$(DEMO_ENV) $(BIN)/python scripts/bench.py
+	$(KEEP) $(BIN)/python scripts/bench.py
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

