@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .make_subjects import make_lite2_subject, make_v4_subject
 from .progress import Progress, Reporter
 from .simulated_rig import answer, read_outbox, read_png, simulate_counts
-from .subjects import Noise, Subject, expected_responses, make_lite2_subject, make_v4_subject, saturate
+from .subjects import Noise, Subject, expected_responses, saturate
 
 __all__ = [
     "Noise",
@@ -106,7 +107,9 @@ def _run_lite2(options: argparse.Namespace, progress: Reporter) -> str:
 
 
 def _run_v4(options: argparse.Namespace, progress: Reporter) -> str:
-    make_v4_subject(options.subject, options.data, options.session, seed=options.seed, progress=progress)
+    make_v4_subject(
+        options.subject, options.data, options.session, count=options.sites, seed=options.seed, progress=progress
+    )
     return (
         f"simulated subject made: {len(Subject.load(options.subject).site_ids)} V4 sites of session {options.session}"
     )
@@ -144,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     lite2.add_argument("--background", type=int, default=128, help="pixel value of the blank")
     v4 = command("v4", _run_v4, "make a subject of recorded V4 sites' models", ("data",))
     v4.add_argument("--session", choices=("201025", "210225"), required=True)
+    v4.add_argument("--sites", type=int, help="number of sites, drawn; default: all whose model fits with r >= 0.5")
     for sub in (rig, lite2, v4):
         sub.add_argument("--seed", type=int, default=0)
     return parser

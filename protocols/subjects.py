@@ -7,9 +7,9 @@ toolkit sees recorded trials alone. Expected counts follow ``saturate(max(0, gai
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Subject:
 
     `image_shape` (H, W) is what the subject's front end takes: other sizes are resized to it, since the subject sees the screen and not the
     pixels (a display of another aspect is refused). Tensors: ``gain``, ``offset``, ``saturation`` (U,), ``natural_expected`` (N, U) =
-    noise-free responses to the natural images of the calibration, and the parameters of the drive.
+    noise-free responses to the natural images of the calibration, ``natural_sha256`` (N, 32), and the parameters of the drive.
     """
 
     kind: str
@@ -94,8 +94,19 @@ class Subject:
         return np.concatenate([drives, silent], 1)
 
     def expected(self, images: Pixels, *, progress: Reporter | None = None) -> Floats:
-        """Expected counts, uint8 (N, H, W, C) -> float64 (N, U)."""
-        return calibrated(self.drive(images, progress=progress), self.tensors)
+        """Expected counts, uint8 (N, H, W, C) -> float64 (N, U).
+
+        Images of the calibration are recognised by their hash and answered from ``natural_expected``.
+        """
+        seen = as_seen(images, self.image_shape)
+        known = {digest.tobytes(): i for i, digest in enumerate(self.tensors["natural_sha256"].numpy())}
+        natural = np.array([known.get(digest.tobytes(), -1) for digest in digests(seen)], dtype=np.int64)
+        out = np.empty((len(images), len(self.site_ids)))
+        out[natural >= 0] = self.natural_expected[natural[natural >= 0]]
+        new = natural < 0
+        if new.any():
+            out[new] = calibrated(self.drive(seen[new], progress=progress), self.tensors)
+        return out
 
     def save(self, folder: Path) -> Path:
         """Write the subject to a folder that must not exist yet, in one rename."""
@@ -162,6 +173,12 @@ def calibrated(drive: Floats, tensors: dict[str, Tensor]) -> Floats:
     return saturate(np.maximum(linear, 0.0), _floats(tensors["saturation"]))
 
 
+def digests(images: Pixels) -> Pixels:
+    """SHA-256 of every image's pixels, uint8 (N, 32)."""
+    each = [np.frombuffer(hashlib.sha256(image.tobytes()).digest(), np.uint8) for image in images]
+    return np.array(each, dtype=np.uint8).reshape(-1, 32)
+
+
 def as_seen(images: Pixels, shape: tuple[int, int]) -> Pixels:
     """Images as RGB at the subject's size: grey repeated to three channels, other sizes resized (bilinear, antialiased)."""
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3):
@@ -180,59 +197,6 @@ def as_seen(images: Pixels, shape: tuple[int, int]) -> Pixels:
     return seen
 
 
-def make_v4_subject(
-    folder: str | Path,
-    data: str | Path,
-    session: str,
-    *,
-    sites: Sequence[int] | None = None,
-    minimum_r: float = 0.5,
-    noise: Noise | None = None,
-    seed: int = 0,
-    progress: Reporter | None = None,
-) -> Path:
-    """A subject made of the compact models of recorded V4 sites, calibrated to the recorded counts.
-
-    Parameters
-    ----------
-    folder : Path
-        The subject folder to write; keep it outside the project. The models' parameters are copied into it.
-    data : Path
-        The folder ``v4_cowley2023``.
-    session : str
-        "201025" or "210225".
-    sites : sequence of int, optional
-        Rows of the recording to consider; default: all.
-    minimum_r : float
-        Sites whose model correlates less with the recorded averages are left out.
-    """
-    images, averages = v4_models.read_images(Path(data), session), v4_models.read_averages(Path(data), session)
-    states = v4_models.read_models(Path(data), session)
-    wanted = sorted(states) if sites is None else sorted(sites)
-    folded = [v4_models.fold(states[site]) for site in wanted]
-    drive = v4_models.model_responses(images, folded, progress=progress, label=f"calibrating session {session}")
-    recorded = averages[:, wanted]
-    gain, offset, r = regression(drive, recorded)
-    keep = np.flatnonzero(r >= minimum_r)
-    if not len(keep):
-        raise ValueError(f"no site of {session} with r >= {minimum_r}; the best has {r.max():.3f}")
-    tensors = _calibration(drive[:, keep], gain[keep], offset[keep])
-    tensors["model_r"] = torch.from_numpy(r[keep])
-    for position, k in enumerate(keep):
-        tensors |= {f"site{position:03d}.{name}": tensor for name, tensor in folded[k].items()}
-    subject = Subject(
-        kind="v4",
-        label=f"compact models of macaque V4 sites, session {session}",
-        site_ids=tuple(f"v4_{wanted[k]:03d}" for k in keep),
-        image_shape=(v4_models.SIDE_PX, v4_models.SIDE_PX),
-        noise=noise or Noise(),
-        seed=seed,
-        settings={"session": session, "minimum_r": minimum_r},
-        tensors=tensors,
-    )
-    return subject.save(Path(folder))
-
-
 def regression(drive: Floats, recorded: Floats) -> tuple[Floats, Floats, Floats]:
     """Least squares of recorded averages on model outputs, a site at a time, (N, U) each: gain, offset, Pearson r, each (U,)."""
     x, y = drive - drive.mean(0), recorded - recorded.mean(0)
@@ -241,73 +205,8 @@ def regression(drive: Floats, recorded: Floats) -> tuple[Floats, Floats, Floats]
     return gain, recorded.mean(0) - gain * drive.mean(0), r
 
 
-CANDIDATES_PER_SITE = 6
-LARGEST_SITE_CORRELATION = 0.75
-LARGEST_BLANK = 0.7  # of the natural mean
-
-
-def make_lite2_subject(
-    folder: str | Path,
-    images: Pixels,
-    *,
-    n_sites: int = 12,
-    n_noise_sites: int = 2,
-    background: int = 128,
-    noise: Noise | None = None,
-    seed: int = 0,
-    progress: Reporter | None = None,
-) -> Path:
-    """An "easy transfer" subject: sites that pool rectified mixtures of EfficientNet-Lite2 channels over a Gaussian receptive field.
-
-    ``drive = sum_xy g(x, y) max(0, sum_c w_c f_c(x, y) - threshold)``, f standardised features of one of two mid layers, w sparse. Of many
-    random candidates those are kept whose blank response is low and whose natural responses are not near-copies of each other; each is
-    scaled to a natural mean of 3-6 spikes in 100 ms and a natural SD of 1.5-3. Encoder and subject come from one network family.
-
-    Parameters
-    ----------
-    folder : Path
-        The subject folder to write; keep it outside the project.
-    images : uint8 array of shape (N, H, W, C)
-        Natural images to calibrate on; their size becomes the subject's.
-    n_sites, n_noise_sites : int
-        Driven sites, and sites that ignore the image.
-    background : int
-        Pixel value of the uniform background, the blank.
-    """
-    generator = np.random.default_rng([seed, 1])
-    seen = as_seen(images, images.shape[1:3])
-    tensors, drive = lite2_sites.candidates(seen, n_sites * CANDIDATES_PER_SITE, generator, progress=progress)
-    blank = np.full((1, *seen.shape[1:]), background, np.uint8)
-    at_blank = lite2_sites.drive_of(blank, lite2_sites.LAYERS, tensors)[0]
-    mean, sd = generator.uniform(3, 6, drive.shape[1]), generator.uniform(1.5, 3, drive.shape[1])
-    gain = sd / drive.std(0)
-    offset = mean - gain * drive.mean(0)
-    low = np.flatnonzero(gain * at_blank + offset <= LARGEST_BLANK * mean)
-    chosen = lite2_sites.choose_diverse(drive, low[generator.permutation(len(low))], n_sites, LARGEST_SITE_CORRELATION)
-    kept = {name: t[chosen] if name in lite2_sites.PER_SITE else t for name, t in tensors.items()}
-    flat = np.zeros((len(images), n_noise_sites))
-    rates = generator.uniform(3, 6, n_noise_sites)
-    kept |= _calibration(
-        np.concatenate([drive[:, chosen], flat], 1),
-        np.concatenate([gain[chosen], np.zeros(n_noise_sites)]),
-        np.concatenate([offset[chosen], rates]),
-    )
-    total = n_sites + n_noise_sites
-    subject = Subject(
-        kind="lite2",
-        label="easy transfer: EfficientNet-Lite2 features, the encoder's own network family",
-        site_ids=tuple(f"sim_{u:03d}" for u in range(total)),
-        image_shape=(images.shape[1], images.shape[2]),
-        noise=noise or Noise(),
-        seed=seed,
-        settings={"layers": list(lite2_sites.LAYERS), "background": background, "noise_sites": n_noise_sites},
-        tensors=kept,
-    )
-    return subject.save(Path(folder))
-
-
-def _calibration(drive: Floats, gain: Floats, offset: Floats) -> dict[str, Tensor]:
-    """Gain, offset, saturation at the natural 99.5th percentile, and the natural responses that follow."""
+def calibration(images: Pixels, drive: Floats, gain: Floats, offset: Floats) -> dict[str, Tensor]:
+    """Tensors of a calibration on natural images, drives (N, U): gain, offset, saturation M, natural responses and their images."""
     rectified = np.maximum(drive * gain + offset, 0.0)
     maximum = np.quantile(rectified, SATURATION_QUANTILE, axis=0)
     tensors = {
@@ -316,6 +215,7 @@ def _calibration(drive: Floats, gain: Floats, offset: Floats) -> dict[str, Tenso
         "saturation": torch.from_numpy(maximum),
     }
     tensors["natural_expected"] = torch.from_numpy(calibrated(drive, tensors))
+    tensors["natural_sha256"] = torch.from_numpy(digests(images))
     return tensors
 
 
