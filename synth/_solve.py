@@ -1,22 +1,25 @@
 """The gain and offset that give an image its mean and contrast after clipping: Newton, with a search to fall back on.
 
-Luminance images are (B, C, P): P pixels of non-zero aperture. The equations are solved in float64, image by image: no
-image's solution depends on the others of the batch.
+Luminance images are (B, C, P): P pixels of non-zero aperture. A first guess comes from few pixels in float64, the last
+steps from all pixels in the dtype of the images, the fall-back again in float64. No image's solution depends on the
+others of the batch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-TOLERANCE = 1e-7  # an error at which the next Newton step, always taken, is the last
+# An error at which one more Newton step, always taken, is the last: it squares the error.
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8}
 NEWTON_STEPS = 25
 BISECTIONS = 60
 GRID, GRIDS = 16, 10  # points of a grid of gains; grids, each within one interval of the last
-SPARSE_PIXELS = 1500  # the first guess comes from about so many pixels
+SPARSE_PIXELS = 1500  # the first guess comes from about so many pixels,
+SPARSE_TOLERANCE = 1e-4  # to a precision that so few pixels allow
 LARGEST_GAIN = 1e4  # at which every pixel is black or white
 
 
@@ -44,6 +47,11 @@ class Problem:
         return Problem(
             weights.to(like), flat[index].to(like), flat.to(like), index.to(like.device), background, lowest, highest
         )
+
+    def to(self, like: Tensor) -> Problem:
+        """The same in the dtype of `like`."""
+        aperture, whole = (None if x is None else x.to(like) for x in (self.aperture, self.whole_aperture))
+        return replace(self, weights=self.weights.to(like), aperture=aperture, whole_aperture=whole)
 
     def inside(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, P)."""
@@ -76,7 +84,7 @@ class Problem:
         stride += stride % 2 == 0  # an odd stride does not stay in one column of an even image
         aperture = None if self.aperture is None else self.aperture[::stride]
         chosen = Problem(self.weights, aperture, None, None, self.background, self.lowest, self.highest)
-        return chosen, values[:, :, ::stride].contiguous()
+        return chosen, values[:, :, ::stride].double().contiguous()
 
 
 @dataclass(frozen=True)
@@ -116,39 +124,47 @@ class Evaluator:
 
 @dataclass(frozen=True)
 class Solution:
-    """Gain and offset (B,), what they reach (B, 2), and the inverse Jacobian (B, 2, 2) there."""
+    """Gain and offset (B,), what they reach (B, 2), the inverse Jacobian (B, 2, 2) there, and whether it is the target."""
 
     gain: Tensor
     offset: Tensor
     reached: Tensor
     inverse: Tensor
+    found: Tensor
 
 
-def solve(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -> Solution:
+def solve(problem: Problem, values: Tensor, mean: Tensor, rms: float | None, tolerance: float) -> Solution:
     """Solve mean(shown) = `mean` and SD(shown) = `rms` for gain and offset, image by image.
 
     Parameters
     ----------
-    values : Tensor of shape (B, C, P), float64
+    values : Tensor of shape (B, C, P)
         Luminance, not clipped.
-    mean : Tensor of shape (B,)
+    mean : Tensor of shape (B,), float64
     rms : float, or None
         None: the gain stays 1 and only the mean is solved for.
+    tolerance : float
+        Error before the last Newton step.
 
     Returns
     -------
     Solution
-        `reached` differs from the targets where those cannot be reached; `inverse` is 0 where no pixel is free to move.
+        `found` is False where the targets cannot be reached; `inverse` is 0 where no pixel is free to move.
     """
-    sparse = Evaluator(*problem.sparse(values))
-    gain, offset, _, _ = _newton(sparse, mean, rms, *_first_guess(sparse, mean, rms))
+    wide = problem.to(mean)
+    sparse = Evaluator(*wide.sparse(values))
+    gain, offset, _, _ = _newton(sparse, mean, rms, *_first_guess(sparse, mean, rms), SPARSE_TOLERANCE)
     evaluator = Evaluator(problem, values)
-    gain, offset, at, done = _newton(evaluator, mean, rms, gain, offset)
-    if not bool(done.all()):
-        for i in (~done & torch.isfinite(values).flatten(1).all(1)).nonzero().flatten().tolist():
-            gain[i : i + 1], offset[i : i + 1] = _search(problem, values[i : i + 1], mean[i : i + 1], rms)
-        at = evaluator(gain, offset)
-    return Solution(gain, offset, at.reached, _invert(at.jacobian, rms))
+    gain, offset, at, found = _newton(evaluator, mean.to(values), rms, gain.to(values), offset.to(values), tolerance)
+    gain, offset, reached, inverse = gain.double(), offset.double(), at.reached.double(), _invert(at.jacobian, rms)
+    for i in (~found).nonzero().flatten().tolist():
+        image, some = values[i : i + 1].double(), slice(i, i + 1)
+        if bool(torch.isfinite(image).all()):
+            gain[some], offset[some] = _search(wide, image, mean[some], rms)
+            exact = Evaluator(wide, image)(gain[some], offset[some])
+            reached[some], inverse[some] = exact.reached, _invert(exact.jacobian, rms).to(values)
+            found[some] = _residual(exact.reached, mean[some], rms).abs().amax(1) <= 1e-6
+    return Solution(gain, offset, reached, inverse, found)
 
 
 class ImplicitSolution(torch.autograd.Function):
@@ -179,11 +195,11 @@ class ImplicitSolution(torch.autograd.Function):
         lum = problem.luminance(clipped)  # (B, P)
         if problem.aperture is not None:
             lum = problem.background + problem.aperture * (lum - problem.background)
-        mean = lum.mean(1, keepdim=True)
-        sd = solution.reached[:, 1:].to(values)
-        field = (by_mean[:, None] + by_sd[:, None] * (lum - mean) / sd) * (-gain[:, None] / lum.shape[1])  # (B, P)
+        slope = (by_sd / solution.reached[:, 1].to(values))[:, None]
+        field = torch.addcmul(by_mean[:, None] - slope * lum.mean(1, keepdim=True), slope, lum)  # (B, P)
+        field *= -gain[:, None] / lum.shape[1]
         if problem.aperture is not None:
-            field = field * problem.aperture
+            field *= problem.aperture
         free = torch.eq(scaled, clipped, out=scaled)
         return free.mul_(field[:, None]).mul_(problem.weights[:, None]), by_mean, None, None
 
@@ -227,7 +243,7 @@ def _first_guess(evaluator: Evaluator, mean: Tensor, rms: float | None) -> tuple
 
 
 def _newton(
-    evaluator: Evaluator, mean: Tensor, rms: float | None, gain: Tensor, offset: Tensor
+    evaluator: Evaluator, mean: Tensor, rms: float | None, gain: Tensor, offset: Tensor, tolerance: float
 ) -> tuple[Tensor, Tensor, Evaluation, Tensor]:
     """Newton's iteration with bounded steps; an image that has converged takes one last step and is left alone."""
     problem = evaluator.problem
@@ -241,7 +257,7 @@ def _newton(
         new_offset = torch.where(ratio == factor, offset - step[:, 1], _hold_middle(problem, offset, factor))
         gain = torch.where(done, gain, factor * gain)
         offset = torch.where(done, offset, new_offset)
-        done |= residual.abs().amax(1) <= TOLERANCE
+        done |= residual.abs().amax(1) <= tolerance
         if bool(done.all()):
             break
     return gain, offset, at, done

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ._quantise import repair
-from ._solve import ImplicitSolution, Problem, Solution, solve
+from ._solve import TOLERANCE, ImplicitSolution, Problem, Solution, solve
 
 __all__ = ["ConstraintError", "ExactStatistics", "exact_statistics"]
 
@@ -215,9 +215,10 @@ class ExactStatistics:
         else:
             goal = inside.new_full((len(inside),), self.mean)
         with torch.no_grad():
-            wide = inside.double()
-            solution = solve(self._problem(wide), wide, goal.double(), self.rms)
-            self._check_solution(solution, wide, goal)
+            wide = goal.double()
+            tolerance = TOLERANCE.get(inside.dtype, 2e-5)
+            solution = solve(problem, inside.contiguous(), wide, self.rms, tolerance)
+            self._check_solution(solution, inside, wide)
         gain, offset = ImplicitSolution.apply(inside, goal, solution, problem)
         return gain, offset
 
@@ -296,19 +297,19 @@ class ExactStatistics:
                 reachable=limit,
             )
 
-    def _check_solution(self, solution: Solution, wide: Tensor, goal: Tensor) -> None:
-        """Raise `ConstraintError` where an image of `wide` (B, C, P) does not reach its mean `goal` (B,) and contrast."""
-        off = ~((solution.reached[:, 0] - goal).abs() <= 1e-6)
+    def _check_solution(self, solution: Solution, inside: Tensor, goal: Tensor) -> None:
+        """Raise `ConstraintError` where an image of `inside` (B, C, P) does not reach its mean `goal` (B,) and contrast."""
+        off = ~solution.found
         if self.rms is not None:
-            off |= ~((solution.reached[:, 1] - self.rms).abs() <= 1e-6)
             off |= solution.gain * FLAT > self.rms  # contrast made of rounding errors
         if not bool(off.any()):
             return
         index = int(off.nonzero()[0])
         mean, rms = solution.reached[index].tolist()
-        spread = float(self._problem(wide).luminance(wide[index : index + 1]).std(correction=0))
+        image = inside[index : index + 1].double()
+        spread = float(self._problem(image).luminance(image).std(correction=0))
         reachable: float | None = rms
-        if not bool(torch.isfinite(wide[index]).all()):
+        if not bool(torch.isfinite(image).all()):
             reason, reachable = "it holds NaN or infinite pixels; expected finite values", None
         elif self.rms is not None and spread <= FLAT * (self.highest - self.lowest):
             reason, reachable = "it is constant within the aperture; start from noise or from a photograph", 0.0

@@ -129,7 +129,8 @@ class _Fourier(nn.Module):
         spectrum = torch.view_as_complex(self.coefficients * self.amplitude)
         planes: Tensor = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")  # (B, C, H, W)
         if planes.shape[1] > 1:
-            planes = torch.einsum("bchw,dc->bdhw", planes, self.colour)
+            colour = self.colour.expand(len(planes), -1, -1)
+            planes = torch.bmm(colour, planes.flatten(2)).unflatten(2, self.size)
         return self.offset + planes
 
 
