@@ -13,14 +13,14 @@ from ._packages import check_packages
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ControlReport": "evaluate",
+    "ControlReport": "control_report",
     "DataError": "errors",
     "Display": "display",
     "Project": "session",
     "Responses": "responses",
     "Round": "session",
     "State": "loop",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
     "read_key": "key",
     "read_responses": "readers.hdf5",
     "run": "loop",
@@ -33,8 +33,8 @@ check_packages()
 if TYPE_CHECKING:
     from .display import Display as Display
     from .errors import DataError as DataError
-    from .evaluate import ControlReport as ControlReport
-    from .evaluate import evaluate as evaluate
+    from .evaluation import ControlReport as ControlReport
+    from .evaluation import evaluate as evaluate
     from .key import read_key as read_key
     from .loop import State as State
     from .loop import run as run

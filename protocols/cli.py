@@ -264,7 +264,7 @@ def evaluate(
 ) -> None:
     """Say whether control succeeded: of a round, or of any responses and key given as files."""
     from . import loop
-    from .evaluate import evaluate as evaluate_files
+    from .evaluation import evaluate as evaluate_files
     from .key import read_key
     from .readers.hdf5 import read_responses
 

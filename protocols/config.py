@@ -128,11 +128,11 @@ class SynthesisConfig(Section):
     )
     mean_luminance: Fraction | None = Field(
         default=None,
-        description="[relative luminance, 0..1] Mean of every controller inside the aperture; left out: free.",
+        description="[relative luminance, 0..1] Mean of every controller inside the aperture; left out: the natural images' median.",
     )
     rms_contrast: Annotated[float, Field(gt=0, le=0.5)] | None = Field(
         default=None,
-        description="[relative luminance, 0..0.5] Standard deviation of every controller inside the aperture; left out: free.",
+        description="[relative luminance, 0..0.5] Standard deviation of every controller inside the aperture; left out: the natural images' median.",
     )
     kappa: float = Field(
         default=0.5,

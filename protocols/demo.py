@@ -13,7 +13,7 @@ from typing import Any
 from .config import Config, LoopConfig, ProjectConfig, SynthesisConfig, template
 from .display import Display
 from .errors import DataError
-from .evaluate import ControlReport
+from .evaluation import ControlReport
 from .loop import run
 from .photographs import NaturalImages, import_photographs
 from .progress import Reporter

@@ -20,7 +20,7 @@ from synth import StimulusBatch, ascend, cautious, fourier, jitter
 
 from .dataset import baseline, best_natural, gather
 from .errors import DataError
-from .evaluate import ControlReport, evaluate
+from .evaluation import ControlReport, evaluate
 from .export import Stimulus, export_round
 from .files import write_json
 from .ingest import ingest, poll_inbox

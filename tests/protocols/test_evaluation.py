@@ -13,7 +13,7 @@ from scipy import stats
 
 from protocols.control_report import ControlReport
 from protocols.errors import DataError
-from protocols.evaluate import evaluate
+from protocols.evaluation import evaluate
 from protocols.key import Key, KeyRow, write_key
 from protocols.readers.hdf5 import write_responses
 
