@@ -19,7 +19,7 @@ NEWTON_STEPS = 25
 BISECTIONS = 60
 GRID, GRIDS = 16, 10  # points of a grid of gains; grids, each within one interval of the last
 SPARSE_PIXELS = 1500  # the first guess comes from about so many pixels,
-SPARSE_TOLERANCE = 1e-4  # to a precision that so few pixels allow
+SPARSE_TOLERANCE = 1e-3  # to a precision that so few pixels allow
 LARGEST_GAIN = 1e4  # at which every pixel is black or white
 
 

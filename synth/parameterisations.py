@@ -130,7 +130,7 @@ class _Fourier(nn.Module):
         planes: Tensor = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")  # (B, C, H, W)
         if planes.shape[1] > 1:
             colour = self.colour.expand(len(planes), -1, -1)
-            planes = torch.bmm(colour, planes.flatten(2)).unflatten(2, self.size)
+            planes = torch.bmm(colour, planes.flatten(2)).reshape(planes.shape)
         return self.offset + planes
 
 
