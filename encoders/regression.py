@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-RELATIVE_ALPHAS = tuple(10.0 ** (k / 3) for k in range(-12, 10))  # times the mean diagonal of the kernel
+RELATIVE_ALPHAS = tuple(10.0 ** (k / 2) for k in range(-8, 7))  # times the mean diagonal of the kernel
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def ridge(
     folds : Tensor of shape (N,), int
         Fold of every image; images that belong together share one.
     alphas : sequence of A floats, optional
-        Penalties to choose from. Default: 22 values from 1e-4 to 1e3 times the mean diagonal of the weighted, centred kernel,
+        Penalties to choose from. Default: 15 values from 1e-4 to 1e3 times the mean diagonal of the weighted, centred kernel,
         which makes the choice independent of the scale and the number of features.
     weights : Tensor of shape (N,), optional
         Weight of every image, such as its number of repeats; only ratios matter.

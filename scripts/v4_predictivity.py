@@ -97,50 +97,63 @@ def layer_coordinates(
     return coordinates
 
 
-def left_out_predictions(
-    layers: Sequence[Tensor],
-    recording: Recording,
-    groups: Sequence[object],
-    *,
-    folds: int,
-    seed: int,
-    combine: str = "mean",
-) -> NDArray[np.float64]:
-    """Predictions (N, U) of every image by a fit without its fold; penalties, and the best layer, from inner folds."""
+@dataclass(frozen=True)
+class LeftOut:
+    """Of one layer and one assignment to folds: left-out predictions (N, U) and, of each fold's fit, its inner score."""
+
+    predicted: Tensor
+    outer: Tensor
+    inner_scores: list[float]
+
+
+def left_out(x: Tensor, recording: Recording, groups: Sequence[object], *, folds: int, seed: int) -> LeftOut:
+    """Predict every image by a ridge without its fold; penalties come from folds inside the other folds."""
     means, counts = repeat_means(recording.values, recording.index, len(recording.images))
     targets, weights = torch.from_numpy(means), torch.from_numpy(counts.mean(1))
     outer = group_folds(groups, folds, seed=seed)
-    predicted = torch.zeros_like(targets)
+    predicted, scores = torch.zeros_like(targets), []
     for fold in range(folds):
         train, test = outer != fold, outer == fold
         own = [group for group, keep in zip(groups, train.tolist(), strict=True) if keep]
-        inner = group_folds(own, min(folds, len(set(map(str, own)))), seed=seed + 1000)
-        fits = [ridge(x[train], targets[train], folds=inner, weights=weights[train]) for x in layers]
-        if combine == "best":
-            best = max(range(len(fits)), key=lambda k: float(fits[k].cv_r2.amax(0).mean()))
-            predicted[test] = fits[best].predict(layers[best][test])
-        else:
-            predicted[test] = torch.stack([fit.predict(x[test]) for fit, x in zip(fits, layers, strict=True)]).mean(0)
+        inner = group_folds(own, folds, seed=seed + 1000)
+        fit = ridge(x[train], targets[train], folds=inner, weights=weights[train])
+        predicted[test] = fit.predict(x[test])
+        scores.append(float(fit.cv_r2.amax(0).mean()))
+    return LeftOut(predicted, outer, scores)
+
+
+def combine(layers: Sequence[LeftOut], how: str) -> NDArray[np.float64]:
+    """Mean of the layers' predictions, or in every fold those of the layer with the best inner score; (N, U)."""
+    if how == "mean":
+        return torch.stack([layer.predicted for layer in layers]).mean(0).numpy()
+    predicted = torch.zeros_like(layers[0].predicted)
+    for fold in range(len(layers[0].inner_scores)):
+        best = max(layers, key=lambda layer: layer.inner_scores[fold])
+        predicted[best.outer == fold] = best.predicted[best.outer == fold]
     return predicted.numpy()
 
 
-def median_score(
-    layers: Sequence[Tensor],
+def median_scores(
+    layers: dict[str, Tensor],
     recording: Recording,
     groups: Sequence[object],
     reliability: NDArray[np.float64],
     *,
     folds: int,
     seeds: int,
-    combine: str = "mean",
-) -> float:
-    """Mean over fold seeds of the median over sites of the noise-corrected correlation."""
-    scores = []
+    how: str,
+) -> dict[str, float]:
+    """Mean over fold seeds of the median over sites of the noise-corrected correlation: each layer's, and combined (key "")."""
+    scores: dict[str, list[float]] = {name: [] for name in ("", *layers)}
     for seed in range(seeds):
-        predicted = left_out_predictions(layers, recording, groups, folds=folds, seed=seed, combine=combine)
-        r = noise_corrected_r(predicted, recording.values, recording.index, reliability=reliability)
-        scores.append(float(np.nanmedian(r)))
-    return float(np.mean(scores))
+        fits = {name: left_out(x, recording, groups, folds=folds, seed=seed) for name, x in layers.items()}
+        predictions = {name: fit.predicted.numpy() for name, fit in fits.items()} | {
+            "": combine(list(fits.values()), how)
+        }
+        for name, predicted in predictions.items():
+            r = noise_corrected_r(predicted, recording.values, recording.index, reliability=reliability)
+            scores[name].append(float(np.nanmedian(r)))
+    return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -160,23 +173,21 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "pool": options.pool,
         "device": options.device,
     }
-    cv = {"folds": options.folds, "seeds": options.seeds}
+    cv: dict[str, Any] = {"folds": options.folds, "seeds": options.seeds}
     trained = layer_coordinates(recording.images, options.layers, weights="pretrained", **network)
-    name = f"{options.combine} of {', '.join(options.layers)}"
     rows = []
     for split, groups in splits.items():
-        score = median_score(list(trained.values()), recording, groups, rho, combine=options.combine, **cv)
-        rows.append({"weights": "pretrained", "layers": name, "folds_by": split, "r_nc": score})
-    for layer, x in trained.items():
-        score = median_score([x], recording, splits["image"], rho, **cv)
-        rows.append({"weights": "pretrained", "layers": layer, "folds_by": "image", "r_nc": score})
+        scores = median_scores(trained, recording, groups, rho, how=options.combine, **cv)
+        label = f"{options.combine} of {', '.join(options.layers)}"
+        rows += [
+            {"weights": "pretrained", "layers": k or label, "folds_by": split, "r_nc": v} for k, v in scores.items()
+        ]
     if options.random:
         control = layer_coordinates(recording.images, CONTROL_LAYERS, weights="random", **network)
-        scores = {layer: median_score([x], recording, splits["image"], rho, **cv) for layer, x in control.items()}
+        scores = median_scores(control, recording, splits["image"], rho, how=options.combine, **cv)
         best = max(scores, key=scores.__getitem__)
-        rows.append(
-            {"weights": "random", "layers": f"best of {len(scores)}: {best}", "folds_by": "image", "r_nc": scores[best]}
-        )
+        label = f"best of {len(control)} layers and their {options.combine}: {best or options.combine}"
+        rows.append({"weights": "random", "layers": label, "folds_by": "image", "r_nc": scores[best]})
     return {
         "session": SESSION,
         "sites": recording.values.shape[1],
