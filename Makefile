@@ -16,7 +16,7 @@ demo: $(VENV)/.core
 	$(DEMO_ENV) $(BIN)/stimsynth demo --out demo
 
 test: $(VENV)/.dev
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -241,9 +241,36 @@ def test_progress_counts_all_micro_batches(encoder) -> None:
     ascend(
         encoder, stretch(encoder.site_ids[:3]), pixels(SHAPE), steps=4, batch_size=2, progress=lambda *x: told.append(x)
     )
-    assert told[0] == ("ascend", 1, 8)
-    assert told[-1] == ("ascend", 8, 8)
+    assert told[0] == ("ascend", 2, 12)
+    assert told[-1] == ("ascend", 12, 12)
     assert [t[1] for t in told] == sorted(t[1] for t in told)
+
+
+class Cramped(nn.Module):
+    """An encoder whose device holds at most `room` images at a time."""
+
+    def __init__(self, encoder: nn.Module, room: int) -> None:
+        super().__init__()
+        self.encoder, self.room = encoder.eval(), room
+        self.site_ids, self.fingerprint = encoder.site_ids, encoder.fingerprint
+        self.natural_mean, self.natural_sd = encoder.natural_mean, encoder.natural_sd
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("no room")
+        return self.encoder(images)
+
+
+def test_out_of_memory_runs_the_rest_in_halves_and_records_it(encoder) -> None:
+    objective = stretch(encoder.site_ids[:5])
+    settings = {"parameterisation": pixels(SHAPE), "steps": 3, "transforms": []}
+    roomy = ascend(encoder, objective, **settings)
+    cramped = ascend(Cramped(encoder, 2).eval(), objective, **settings)
+    assert roomy.settings["plan"] == [[0, 5]]
+    assert cramped.settings["plan"] == [[0, 2], [2, 4], [4, 5]]
+    np.testing.assert_allclose(cramped.scores, roomy.scores, rtol=1e-4)
+    with pytest.raises(torch.OutOfMemoryError):
+        ascend(Cramped(encoder, 0).eval(), objective, **settings)
 
 
 def test_record_is_json_and_complete(encoder) -> None:
