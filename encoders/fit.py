@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,11 +21,10 @@ from .metrics import correlation, feve, noise_corrected_r, repeat_means, split_h
 from .readouts import DEFAULT_POOL, RidgeReadout
 from .regression import RidgeFit, group_folds, ridge
 from .report import FitReport, NoReliableSites, SiteReport
+from .split import MINIMUM_FITTED_IMAGES, group_names, hold_out
 
 DEFAULT_LAYERS = ("blocks.2.0", "blocks.3.0", "blocks.4.0")
 DEFAULT_VALIDATOR_LAYERS = ("blocks.3.2",)
-MINIMUM_FITTED_IMAGES = 20
-MINIMUM_HELD_OUT = 3
 CHANCE = 0.01  # that any site of a recording with shuffled labels is fitted
 SCORES = (
     "reliability",
@@ -212,52 +210,25 @@ def fit_encoder(
         {score: [_known(getattr(site, score)) for site in report.fitted] for score in SCORES},
         report.settings,
     )
-    statistics = design.natural_statistics(natural)
-    readouts = [design.readout(layer, fits[layer], pool) for layer in options.layers]
-    encoder = Ensemble(network.select(options.layers), readouts, info, **statistics).to(device)
-    readout = design.readout(validator_layer, fits[validator_layer], pool)
-    validator = Encoder(network.select([validator_layer]), readout, info, **statistics).to(device)
+    readouts = {layer: design.readout(layer, fits[layer], pool) for layer in (*options.layers, validator_layer)}
+    encoder, validator = _assemble(
+        network, readouts, options.layers, validator_layer, info, design.natural_statistics(natural)
+    )
     report.encoder_fingerprint, report.validator_fingerprint = encoder.fingerprint, validator.fingerprint
-    return FittedPair(encoder, validator, report)
+    return FittedPair(encoder.to(device), validator.to(device), report)
 
 
-def group_names(images: NDArray[np.uint8], groups: Sequence[object] | None = None) -> list[str]:
-    """Name of every image's group; groups that share a pixel-identical image become one, under the first name by alphabet."""
-    pixels = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
-    if groups is None:
-        return pixels
-    if len(groups) != len(images):
-        raise ValueError(f"{len(groups)} groups for {len(images)} images; expected one an image")
-    parent = {str(group): str(group) for group in groups}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    first: dict[str, str] = {}
-    for digest, group in zip(pixels, groups, strict=True):
-        low, high = sorted((root(str(group)), root(first.setdefault(digest, str(group)))))
-        parent[high] = low
-    return [root(str(group)) for group in groups]
-
-
-def hold_out(names: Sequence[str], fraction: float, *, seed: int = 0) -> NDArray[np.bool_]:
-    """Images whose group is held out: SHA-256 of (seed, name) below `fraction`; shape (N,).
-
-    A group's side never changes when others are added, hence what is held out from the first fit stays so in every later one.
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"holdout_fraction {fraction}; expected between 0 and 1")
-    side = {name: int(hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()[:13], 16) / 16**13 for name in set(names)}
-    held_out = np.array([side[name] < fraction for name in names])
-    if held_out.sum() < MINIMUM_HELD_OUT or (~held_out).sum() < MINIMUM_FITTED_IMAGES:
-        raise ValueError(
-            f"{len(side)} groups of {len(names)} images leave {int(held_out.sum())} images held out and {int((~held_out).sum())} to "
-            f"fit; expected at least {MINIMUM_HELD_OUT} and {MINIMUM_FITTED_IMAGES}. Likely cause: few images, or one large "
-            "group. Fix: record more images, or change holdout_fraction or seed"
-        )
-    return held_out
+def _assemble(
+    network: Backbone,
+    readouts: dict[str, RidgeReadout],
+    layers: Sequence[str],
+    validator_layer: str,
+    info: EncoderInfo,
+    natural: dict[str, Tensor],
+) -> tuple[Ensemble, Encoder]:
+    """Encoder and validator; each runs the shared network only as far as it needs."""
+    encoder = Ensemble(network.select(layers), [readouts[layer] for layer in layers], info, **natural)
+    return encoder, Encoder(network.select([validator_layer]), readouts[validator_layer], info, **natural)
 
 
 @dataclass(frozen=True)

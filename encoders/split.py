@@ -1,0 +1,51 @@
+"""Which images are held out: whole groups, by name, for ever."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+MINIMUM_FITTED_IMAGES = 20
+MINIMUM_HELD_OUT = 3
+
+
+def group_names(images: NDArray[np.uint8], groups: Sequence[object] | None = None) -> list[str]:
+    """Name of every image's group; groups that share a pixel-identical image become one, under the first name by alphabet."""
+    pixels = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    if groups is None:
+        return pixels
+    if len(groups) != len(images):
+        raise ValueError(f"{len(groups)} groups for {len(images)} images; expected one an image")
+    parent = {str(group): str(group) for group in groups}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    first: dict[str, str] = {}
+    for digest, group in zip(pixels, groups, strict=True):
+        low, high = sorted((root(str(group)), root(first.setdefault(digest, str(group)))))
+        parent[high] = low
+    return [root(str(group)) for group in groups]
+
+
+def hold_out(names: Sequence[str], fraction: float, *, seed: int = 0) -> NDArray[np.bool_]:
+    """Images whose group is held out: SHA-256 of (seed, name) below `fraction`; shape (N,).
+
+    A group's side never changes when others are added, hence what is held out from the first fit stays so in every later one.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"holdout_fraction {fraction}; expected between 0 and 1")
+    side = {name: int(hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()[:13], 16) / 16**13 for name in set(names)}
+    held_out = np.array([side[name] < fraction for name in names])
+    if held_out.sum() < MINIMUM_HELD_OUT or (~held_out).sum() < MINIMUM_FITTED_IMAGES:
+        raise ValueError(
+            f"{len(side)} groups of {len(names)} images leave {int(held_out.sum())} images held out and {int((~held_out).sum())} to "
+            f"fit; expected at least {MINIMUM_HELD_OUT} and {MINIMUM_FITTED_IMAGES}. Likely cause: few images, or one large "
+            "group. Fix: record more images, or change holdout_fraction or seed"
+        )
+    return held_out
