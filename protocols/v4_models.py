@@ -95,7 +95,8 @@ def site_response(images: Tensor, site: Mapping[str, Tensor]) -> Tensor:
     for layer in range(1, 5):
         depth = site[f"depth{layer}"]
         if layer < 3:
-            x = F.conv2d(F.pad(x, (1, 3, 1, 3)), depth, stride=2, groups=depth.shape[0])
+            # Zero-padding by 1 before and 3 behind = by 3 on both sides, less the first output: no padded copy is made.
+            x = F.conv2d(x, depth, stride=2, padding=3, groups=depth.shape[0])[:, :, 1:, 1:]
         else:
             x = F.conv2d(x, depth, padding=2, groups=depth.shape[0])
         x = F.relu_(F.conv2d(x, site[f"mix{layer}.weight"], site[f"mix{layer}.bias"]))
