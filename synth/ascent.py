@@ -121,7 +121,8 @@ def ascend(
     patience : int, or None
         An image stops after so many checks without improvement.
     batch_size : int, or None
-        Images climbed together (None = at most 32); recorded, since rounding may depend on it.
+        Images climbed together (None = at most 32). Where memory runs out the rest is run in halves; what was run is
+        recorded, since rounding may depend on it.
     device : None follows the encoder. A given one also receives the encoder, if that is a module.
     progress : callable (label, done, total), or None
 
@@ -145,12 +146,21 @@ def ascend(
     plan = _plan(len(rows), batch_size)
     names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
     found: list[_Best] = []
-    for number, (begin, end) in enumerate(plan):
+    waiting, plan = plan, []  # `plan` becomes what was really run
+    while waiting:
+        begin, end = waiting.pop(0)
         generators = [generator_for(rows.row_names[i], seeds[i % len(seeds)]) for i in range(begin, end)]
-        tell = _reporter(progress, number, len(plan), steps)
+        tell = _reporter(progress, begin, end, len(rows), steps)
         bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd)
         part = None if starts is None else starts[begin:end].to(run.device)
-        found.append(_climb(run, bound, generators, part, names[begin:end], tell))
+        try:
+            found.append(_climb(run, bound, generators, part, names[begin:end], tell))
+        except torch.OutOfMemoryError:
+            if end - begin == 1:
+                raise
+            waiting = _halved([(begin, end), *waiting])
+            continue
+        plan.append((begin, end))
     settings = _settings(run, objective, seeds, plan, start)
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
     return _collect(found, rows, every_seed, names_of_starts, known, settings)
@@ -233,10 +243,17 @@ def _plan(images: int, batch_size: int | None) -> list[tuple[int, int]]:
     return [(begin, min(begin + size, images)) for begin in range(0, images, size)]
 
 
-def _reporter(progress: Progress | None, number: int, parts: int, steps: int) -> Callable[[int], None]:
+def _halved(plan: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The plan that is left after memory ran out: micro-batches of half the first one's size."""
+    size = (plan[0][1] - plan[0][0]) // 2
+    return [(b, min(b + size, end)) for begin, end in plan for b in range(begin, end, size)]
+
+
+def _reporter(progress: Progress | None, begin: int, end: int, images: int, steps: int) -> Callable[[int], None]:
+    """Progress in image-steps of the whole run."""
     if progress is None:
         return lambda done: None
-    return lambda done: progress("ascend", number * steps + done, parts * steps)
+    return lambda done: progress("ascend", begin * steps + done * (end - begin), images * steps)
 
 
 def _check_numbers(
