@@ -84,12 +84,13 @@ class State:
 
 def look(project: Project) -> State:
     """What can be done next, or what is waited for, from the files of the project alone."""
+    wanted = project.config.loop.rounds  # an invalid project.toml is told before anything else
     if not (project.data / "natural.csv").is_file():
         return State(project, "import", 0, "photographs")
     rounds = {r.number: r for r in project.rounds()}
     if baseline(project) is None:
         return _recording(project, rounds.get(0), 0) or State(project, "ingest", 0, None, rounds[0])
-    for number in range(1, project.config.loop.rounds + 1):
+    for number in range(1, wanted + 1):
         if project.fitted_for(number) is None:
             return State(project, "fit", number)
         round_ = rounds.get(number)
@@ -100,7 +101,7 @@ def look(project: Project) -> State:
         for stage, path in (("evaluate", round_.evaluation_path), ("report", round_.report_path)):
             if not path.is_file():
                 return State(project, stage, number, None, round_)
-    return State(project, "finished", project.config.loop.rounds)
+    return State(project, "finished", wanted)
 
 
 def _recording(project: Project, round_: Round | None, number: int) -> State | None:

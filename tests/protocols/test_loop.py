@@ -12,9 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
+
 from encoders import Encoder
 from protocols import DataError, Project, Round
-from protocols.config import Config, EncoderConfig, EvaluationConfig, LoopConfig, ProjectConfig, ProtocolConfig, SynthesisConfig, template
+from protocols.config import (
+    Config,
+    EncoderConfig,
+    EvaluationConfig,
+    LoopConfig,
+    ProjectConfig,
+    ProtocolConfig,
+    SynthesisConfig,
+    template,
+)
 from protocols.control_report import ControlReport
 from protocols.demo import answer, make_subject
 from protocols.display import Display
@@ -24,7 +35,6 @@ from protocols.loop import gather, generate, look, run, step
 from protocols.photographs import demo_photographs, import_photographs
 from protocols.readers.hdf5 import read_responses, write_responses
 from protocols.responses import Responses
-from scipy.stats import binom
 from synth import StimulusBatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
@@ -37,7 +47,9 @@ def settings() -> Config:
         display=Display(width_px=64, height_px=64, size_deg=4.0, background=128, colour="rgb"),
         encoder=EncoderConfig(folds=3),
         synthesis=SynthesisConfig(steps=12),
-        protocol=ProtocolConfig(repeats=16, blocks=4, natural_images=10, blanks_per_block=6, baseline_repeats=6, references=3),
+        protocol=ProtocolConfig(
+            repeats=16, blocks=4, natural_images=10, blanks_per_block=6, baseline_repeats=6, references=3
+        ),
         evaluation=EvaluationConfig(permutations=999),
         loop=LoopConfig(rounds=1),
     )
@@ -87,7 +99,9 @@ def copy(source: Path, target: Path) -> Path:
 
 def digest(folder: Path, *, without: tuple[str, ...] = ()) -> str:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in without)
-    return hashlib.sha256(b"".join(p.relative_to(folder).as_posix().encode() + p.read_bytes() for p in files)).hexdigest()
+    return hashlib.sha256(
+        b"".join(p.relative_to(folder).as_posix().encode() + p.read_bytes() for p in files)
+    ).hexdigest()
 
 
 def first_round(folder: Path) -> Round:
@@ -116,7 +130,7 @@ def test_the_encoder_learned_the_subject_and_left_out_the_sites_that_ignore_the_
     excluded = [s for s in sites.values() if not s["eligible_fit"]]
     assert len(excluded) == 2
     assert all(s["reason"] for s in excluded)
-    kept = [s["encoder"]["held_out_r_nc"] for s in sites.values() if s["eligible_fit"]]
+    kept = [s["held_out_r_nc"] for s in sites.values() if s["eligible_fit"]]
     assert np.median(kept) > 0.3
 
 
@@ -126,13 +140,21 @@ def test_stored_predictions_are_the_encoders_answer_to_the_png_on_disk(finished:
     project, round_ = Project.open(finished / "project"), first_round(finished)
     record = project.fitted_for(1)
     assert record is not None
-    encoder, validator = Encoder.load(project.fitted / record["encoder"]), Encoder.load(project.fitted / record["validator"])
+    encoder, validator = (
+        Encoder.load(project.fitted / record["encoder"]),
+        Encoder.load(project.fitted / record["validator"]),
+    )
     for row in [r for r in read_key(round_.key_path).rows if r.role != "blank"][:8]:
-        image = torch.from_numpy(read_png(round_.outbox / "images" / f"{row.image_id}.png")).permute(2, 0, 1)[None].float() / 255
+        image = (
+            torch.from_numpy(read_png(round_.outbox / "images" / f"{row.image_id}.png")).permute(2, 0, 1)[None].float()
+            / 255
+        )
         with torch.no_grad():
             mean, judged = encoder(image).mean(0)[0], validator(image).reshape(-1)
         np.testing.assert_allclose([row.predicted[s] for s in encoder.site_ids], mean.numpy(), rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose([row.validator_predicted[s] for s in validator.site_ids], judged.numpy(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            [row.validator_predicted[s] for s in validator.site_ids], judged.numpy(), rtol=1e-4, atol=1e-4
+        )
 
 
 def test_every_exported_controller_meets_the_display_exactly(finished: Path) -> None:
@@ -168,7 +190,11 @@ def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, fin
     shutil.rmtree(folder / "project" / "fitted")
     shutil.rmtree(first_round(folder).folder)
     project = Project.open(folder / "project")
-    kills = {"fit": "encoders.encoder:Encoder.save", "generate": "synth.batch:StimulusBatch.save", "export": "protocols.export:write_checksums"}
+    kills = {
+        "fit": "encoders.encoder:Encoder.save",
+        "generate": "synth.batch:StimulusBatch.save",
+        "export": "protocols.export:write_checksums",
+    }
     for stage, where in kills.items():
         assert look(project).stage == stage
         kill_within(project, where)
@@ -176,7 +202,10 @@ def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, fin
         step(project, look(project))
     assert look(project).waiting_for == "responses"
     answer(folder / "subject", project.round(1), seed=1)
-    for stage, where in {"ingest": "protocols.ingest:write_json", "evaluate": "protocols.control_report:write_json"}.items():
+    for stage, where in {
+        "ingest": "protocols.ingest:write_json",
+        "evaluate": "protocols.control_report:write_json",
+    }.items():
         assert look(project).stage == stage
         kill_within(project, where)
         step(project, look(project))
@@ -198,13 +227,19 @@ def kill_within(project: Project, where: str) -> None:
         "setattr(owner, last, lambda *a, **k: os._exit(9))\n"
         "project = Project.open(sys.argv[1])\nstep(project, look(project))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(project.folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(project.folder)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 9, done.stderr
 
 
-def test_row_order_layout_and_site_order_of_the_answer_do_not_matter(base: Path, finished: Path, tmp_path: Path) -> None:
+def test_row_order_layout_and_site_order_of_the_answer_do_not_matter(
+    base: Path, finished: Path, tmp_path: Path
+) -> None:
     expected = first_round(finished).evaluation_path.read_bytes()
-    for number, arguments in enumerate((["--layout", "python", "--no-shuffle", "--no-permute-sites"], ["--layout", "matlab"])):
+    for number, arguments in enumerate(
+        (["--layout", "python", "--no-shuffle", "--no-permute-sites"], ["--layout", "matlab"])
+    ):
         folder = copy(base, tmp_path / str(number))
         round_ = first_round(folder)
         places = ["--subject", str(folder / "subject"), "--outbox", str(round_.outbox), "--inbox", str(round_.inbox)]
@@ -226,7 +261,10 @@ def test_missing_trials_change_only_what_they_must(base: Path, finished: Path, t
     assert dropped.trials / whole.trials == pytest.approx(0.95, abs=0.02)
     kept = read_responses(first_round(finished).responses_path)
     full = read_responses(round_.responses_path)
-    where = {(int(b), int(r), str(i)): n for n, (b, r, i) in enumerate(zip(full.block, full.rep, full.image_ids, strict=True))}
+    where = {
+        (int(b), int(r), str(i)): n
+        for n, (b, r, i) in enumerate(zip(full.block, full.rep, full.image_ids, strict=True))
+    }
     rows = [where[int(b), int(r), str(i)] for b, r, i in zip(kept.block, kept.rep, kept.image_ids, strict=True)]
     np.testing.assert_array_equal(full.values[rows], kept.values)
 
@@ -298,7 +336,9 @@ def test_labels_permuted_before_fitting_leave_no_reliable_site(base: Path, tmp_p
 
 
 @pytest.mark.parametrize("fault", ["truncated", "foreign", "duplicated", "other round", "altered outbox"])
-def test_a_faulty_answer_is_refused_and_the_round_is_untouched(base: Path, finished: Path, tmp_path: Path, fault: str) -> None:
+def test_a_faulty_answer_is_refused_and_the_round_is_untouched(
+    base: Path, finished: Path, tmp_path: Path, fault: str
+) -> None:
     folder = copy(base, tmp_path / "faulty")
     round_ = first_round(folder)
     good = next(first_round(finished).inbox.glob("responses.h5"))
@@ -347,8 +387,82 @@ def test_a_refit_uses_the_controllers_and_keeps_the_held_out_photographs(finishe
     assert second["rounds"] == [0, 1]
     assert second["n_images"] > first["n_images"]
     assert second["n_trials"] > first["n_trials"]
-    assert first["report"]["held_out_groups"] == second["report"]["held_out_groups"]
+    assert set(first["report"]["held_out_images"]) <= set(second["report"]["held_out_images"])
     data = gather(project, [1])
     assert data.pixels.shape[0] > data.natural
     batch = generate(project, 2)
     assert len(batch) == len(StimulusBatch.load(first_round(finished).controllers_path))
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def test_the_readme_programs_run(finished: Path, tmp_path: Path) -> None:
+    scripts = Path(__file__).parents[2] / "scripts"
+    out = tmp_path / "tomorrow.h5"
+    done = command(scripts / "make_batch.py", finished / "project", out, "--steps", 3, "--seeds", 2)
+    assert done.returncode == 0, done.stderr
+    batch = StimulusBatch.load(out)
+    assert len(batch) == 4
+    assert batch.validator_scores is not None
+    done = command(scripts / "run_rounds.py", finished / "project")
+    assert done.returncode == 0, done.stderr
+    assert "finished" in done.stdout
+    round_ = first_round(finished)
+    done = command(
+        scripts / "evaluate_control.py", round_.responses_path, round_.key_path, "--csv", tmp_path / "control.csv"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "stretch" in done.stdout
+    assert (tmp_path / "control.csv").is_file()
+    assert all(
+        len((scripts / f"{n}.py").read_text().splitlines()) <= 40
+        for n in ("make_batch", "run_rounds", "evaluate_control")
+    )
+
+
+def test_the_commands_on_a_finished_project(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = finished / "project"
+    assert cli(capsys, "--json", "status", project)[0] == 0
+    code, out = cli(capsys, "--json", "status", project)
+    assert (code, json.loads(out)["stage"]) == (0, "finished")
+    code, out = cli(capsys, "--json", "check", project)
+    assert code == 0
+    assert {f["status"] for f in json.loads(out)["findings"]} == {"ok"}
+    code, out = cli(capsys, "-q", "run", project)
+    assert (code, "finished" in out) == (0, True)
+    code, out = cli(capsys, "-q", "evaluate", project)
+    assert (code, "stretch" in out) == (0, True)
+    code, out = cli(capsys, "-q", "report", project)
+    assert (code, "report.html" in out) == (0, True)
+    code, out = cli(capsys, "--json", "export", project, "--round", 1, "--dry-run")
+    plan = json.loads(out)
+    assert code == 0
+    assert plan["presentations"] >= ControlReport.from_json(first_round(finished).evaluation_path).trials
+    code, out = cli(capsys, "-q", "generate", project, "--round", 7)
+    assert code == 3
+    assert "D06" in out
+
+
+def test_run_says_with_exit_code_4_that_it_waits(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = cli(capsys, "--json", "run", base / "project")
+    assert code == 4
+    assert json.loads(out)["waiting_for"] == "responses"
+
+
+def cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit code and everything printed by ``stimsynth ARGUMENTS``."""
+    from protocols import cli as module
+
+    before = sys.argv
+    sys.argv = ["stimsynth", *map(str, arguments)]
+    try:
+        module.main()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        sys.argv = before
+    printed = capsys.readouterr()
+    return code, printed.out + printed.err

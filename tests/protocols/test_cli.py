@@ -1,0 +1,114 @@
+"""The command line: usage, exit codes, JSON, and that help is quick to come."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from protocols.cli import main
+
+
+def cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of ``stimsynth ARGUMENTS``."""
+    before = sys.argv
+    sys.argv = ["stimsynth", *map(str, arguments)]
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        sys.argv = before
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_a_new_project_says_what_it_waits_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "My Lab 2"
+    code, out, _ = cli(capsys, "init", folder, "--width", 64, "--degrees", 4, "--colour", "rgb")
+    assert code == 0
+    assert "export" in out
+    text = (folder / "project.toml").read_text()
+    assert 'name = "my_lab_2"' in text
+    assert "width_px = 64" in text
+    code, out, _ = cli(capsys, "--json", "status", folder)
+    assert (code, json.loads(out)["waiting_for"]) == (0, "photographs")
+    code, out, _ = cli(capsys, "--json", "check", folder)
+    assert code == 0
+    assert {f["what"]: f["status"] for f in json.loads(out)["findings"]}["photographs"] == "note"
+    assert cli(capsys, "run", folder)[0] == 4
+    code, _, err = cli(capsys, "init", folder)
+    assert code == 3
+    assert "S05" in err
+
+
+def test_wrong_usage_is_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(capsys, "no_such_command")[0] == 2
+    assert cli(capsys, "evaluate")[0] == 2
+    assert cli(capsys, "init", tmp_path / "a", "--colour", "purple")[0] == 2
+    cli(capsys, "init", tmp_path / "a")
+    assert cli(capsys, "fit", tmp_path / "a", "--images", tmp_path)[0] == 2
+
+
+def test_a_mistyped_key_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli(capsys, "init", tmp_path / "lab")
+    toml = tmp_path / "lab" / "project.toml"
+    toml.write_text(toml.read_text().replace("repeats = 24", "repeat = 24"))
+    code, _, err = cli(capsys, "status", tmp_path / "lab")
+    assert code == 3
+    assert "did you mean repeats" in err
+    code, out, _ = cli(capsys, "--json", "status", tmp_path / "lab")
+    assert (code, json.loads(out)["code"]) == (3, "C01")
+
+
+def test_not_a_project_is_exit_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = cli(capsys, "run", tmp_path)
+    assert code == 3
+    assert "stimsynth init" in err
+
+
+def test_the_baseline_of_a_folder_of_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for i in range(60):
+        picture = Image.effect_noise((40, 40), 30 + i).convert("RGB")
+        picture.save(photographs / f"IMG {i:04d}.png")
+    folder = tmp_path / "lab"
+    cli(capsys, "init", folder, "--width", 32, "--degrees", 4)
+    code, out, _ = cli(capsys, "--json", "export", folder, "--baseline", photographs)
+    assert code == 0
+    outbox = folder / json.loads(out)["outbox"]
+    assert (outbox / "_READY").is_file()
+    assert len(list((outbox / "images").glob("*.png"))) == 61
+    code, out, _ = cli(capsys, "--json", "export", folder, "--round", 0, "--dry-run")
+    assert json.loads(out)["presentations"] == 60 * 8 + 4 * 8
+    code, _, err = cli(capsys, "export", folder, "--baseline", photographs)
+    assert code == 3
+    assert "B01" in err
+    assert cli(capsys, "ingest", folder)[0] == 3
+
+
+def test_an_absent_device_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    cli(capsys, "init", tmp_path / "lab")
+    assert cli(capsys, "--device", "cuda", "check", tmp_path / "lab")[0] == 3
+
+
+def test_help_comes_without_torch() -> None:
+    code = "import sys\nfrom protocols.cli import app\nassert 'torch' not in sys.modules, 'torch was imported'\nassert 'diffusers' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, "-m", "protocols", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert all(
+        name in done.stdout
+        for name in ("demo", "init", "check", "fit", "generate", "export", "ingest", "evaluate", "refit", "run")
+    )
