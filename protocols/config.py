@@ -148,7 +148,10 @@ class SynthesisConfig(Section):
 class ProtocolConfig(Section):
     """Section ``[protocol]``: what is shown, how often, how long."""
 
-    repeats: Count = Field(default=16, description="[count] Presentations of each image in a round.")
+    repeats: Count = Field(
+        default=24,
+        description="[count] Presentations of each image in a round; half of those of a reference choose it, half test it.",
+    )
     blocks: Count = Field(
         default=4, description="[count] Blocks a round is cut into; each shows every image, in a new order."
     )

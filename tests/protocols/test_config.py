@@ -89,7 +89,7 @@ def test_to_dict_is_json_and_rebuilds_the_configuration():
 
 
 def test_only_the_display_is_required():
-    assert config_from_dict(tables()).protocol.repeats == 16
+    assert config_from_dict(tables()).protocol.repeats == 24
     refused("C02", "the section [display] is missing", raw={})
 
 
