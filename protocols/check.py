@@ -72,7 +72,7 @@ def _recordings(project: Project) -> Finding:
     from .loop import look
 
     rounds = project.rounds()
-    ingested = [str(r.number) for r in rounds if r.responses_path.is_file()]
+    ingested = [str(r.number) for r in rounds if r.ingested]
     status = "ok" if ingested or (project.data / "responses.h5").is_file() else "note"
     return Finding(status, "recordings", f"ingested rounds: {', '.join(ingested) or 'none'}; {look(project).summary()}")
 

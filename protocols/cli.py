@@ -278,7 +278,7 @@ def evaluate(
             report.to_csv(out)
     else:
         project = open_project(folder)
-        done = [r.number for r in project.rounds() if r.number > 0 and r.responses_path.is_file()]
+        done = [r.number for r in project.rounds() if r.number > 0 and r.ingested]
         number = number if number is not None else max(done, default=1)
         report = loop.evaluate_round(project, project.round(number))
     show(report.summary(), report.to_dict())

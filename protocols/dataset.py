@@ -53,7 +53,7 @@ def baseline(project: Project) -> tuple[Responses, dict[str, str]] | None:
     They stand in round 0, or, for a recording made elsewhere, in ``data/responses.h5`` with the photographs' source ids as image ids.
     """
     for round_ in project.rounds():
-        if round_.number == 0 and round_.responses_path.is_file():
+        if round_.number == 0 and round_.ingested:
             return recorded(round_)
     path = project.data / "responses.h5"
     if path.is_file():
@@ -85,7 +85,7 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
         parts.append(first)
     pixels, source_ids, groups = list(natural.pixels()), list(natural.source_ids), list(natural.groups)
     for round_ in project.rounds():
-        if round_.number in numbers and round_.number > 0 and round_.responses_path.is_file():
+        if round_.number in numbers and round_.number > 0 and round_.ingested:
             parts.append(recorded(round_))
             for source_id, image, group in controllers(
                 round_, dict(zip(natural.source_ids, natural.groups, strict=True))

@@ -96,7 +96,7 @@ def look(project: Project) -> State:
         round_ = rounds.get(number)
         if round_ is None or not round_.controllers_path.is_file():
             return State(project, "generate", number)
-        if not round_.responses_path.is_file():
+        if not round_.ingested:
             return _recording(project, round_, number) or State(project, "ingest", number, None, round_)
         for stage, path in (("evaluate", round_.evaluation_path), ("report", round_.report_path)):
             if not path.is_file():
@@ -228,7 +228,7 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
 
 def refit(project: Project, *, device: str = "cpu", progress: Reporter | None = None) -> dict[str, Any]:
     """Fit the next round's encoder in full on the baseline and every ingested round."""
-    number = max((r.number for r in project.rounds() if r.responses_path.is_file()), default=0) + 1
+    number = max((r.number for r in project.rounds() if r.ingested), default=0) + 1
     return fit(project, number, device=device, progress=progress)
 
 

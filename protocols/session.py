@@ -104,9 +104,14 @@ class Round:
         return self.folder / "log.jsonl"
 
     @property
+    def ingested(self) -> bool:
+        """Whether the checked trial table is there, and the record of the ingest, which is written last."""
+        return self.ingest_path.is_file() and self.responses_path.is_file()
+
+    @property
     def state(self) -> str:
         """``new``, ``exported``, ``ingested`` or ``evaluated``, by the files that exist."""
-        if self.ingest_path.is_file() and self.responses_path.is_file():
+        if self.ingested:
             return "evaluated" if self.evaluation_path.is_file() else "ingested"
         return "exported" if (self.outbox / "_READY").is_file() else "new"
 
