@@ -281,7 +281,7 @@ def suppression(setting: Setting, score: Score, site: str, image_id: str) -> dic
     lower = Score(-off, score.usable, lambda mean: float(mean[0]), mean_difference, equal_counts=False)
     if not naturals or not enough(pool := comparison_pool(setting, lower, [image_id], naturals, half=None)):
         return {**fields, "suppression": "not testable"}
-    result = setting.test(pool, secondary=True)
+    result = setting.test(pool)
     verdict = "suppression" if result.p <= setting.alpha else "no suppression"
     if result.smallest_p > setting.alpha:
         verdict = "not testable"
