@@ -114,7 +114,7 @@ def model_responses(
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
             batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])).permute(0, 3, 1, 2).float()
-            centred = (batch - mean).contiguous()
+            centred = (batch - mean).contiguous(memory_format=torch.channels_last)  # 2 to 3 x faster on a CPU
             for u, site in enumerate(sites):
                 out[start : start + len(batch), u] = site_response(centred, site).numpy()
             if progress is not None:
