@@ -9,6 +9,7 @@ Pixel values are taken as they are; an image of another size than the subject's 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +79,10 @@ def read_folder(folder: Path) -> Pixels:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of the simulation; returns the exit code (0 ok, 2 usage, 3 invalid data)."""
     options = _parser().parse_args(arguments)
-    torch.set_num_threads(THREADS)
+    if (
+        "OMP_NUM_THREADS" not in os.environ
+    ):  # where processes share the cores, threads that wait for each other cost five times
+        torch.set_num_threads(THREADS)
     progress = Progress(quiet=options.quiet)
     try:
         print(options.run(options, progress))
