@@ -34,8 +34,12 @@ class DemoResult:
     def summary(self) -> str:
         """Verdict counts a round, chance levels, and where the report lies."""
         lines = [f"round {number}\n{report.summary()}" for number, report in self.reports.items()]
+        config = self.project.config
+        synthesis, display = config.synthesis, config.display
         lines.append(
-            f"{len(self.reports)} rounds in {self.seconds:.0f} s, simulated subject (easy transfer: same network family)"
+            f"{len(self.reports)} rounds in {self.seconds:.0f} s: {' and '.join(synthesis.objectives)}, {synthesis.seeds} seed, "
+            f"{synthesis.steps} steps, {display.width_px} x {display.height_px} px {display.colour}, {config.protocol.repeats} repeats; "
+            "simulated subject, labelled easy transfer (a network of the encoder's family)"
         )
         lines.append(f"report: {self.page.as_posix()}")
         return "\n\n".join(lines)
