@@ -200,7 +200,8 @@ def _climb(
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = None if gradient is None else -gradient
         optimiser.step()
-        tell(step + 1)
+        if step + 1 < run.steps:
+            tell(step + 1)
     tell(run.steps)
     return best
 
