@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from .display import Display
 from .errors import DataError
 from .evaluation import ControlReport
 from .loop import run
-from .photographs import NaturalImages, import_photographs
+from .photographs import import_photographs
 from .progress import Reporter
 from .session import Project, Round
 
@@ -75,15 +77,25 @@ def run_demo(
     if not (project.data / "natural.csv").is_file():
         import_photographs(photographs, project.display, project.data, progress=progress)
     if not (out / "subject" / "subject.json").is_file():
-        make_subject(out / "subject", project, sites, seed)
+        announce(progress, "simulated subject", lambda: make_subject(out / "subject", project, sites, seed))
     while (state := run(project, device=device, progress=progress)).waiting_for:
         if state.round is None:
             raise RuntimeError(f"the demo waits for {state.waiting_for}")
-        answer(out / "subject", state.round, seed=seed + state.number)
+        rig = partial(answer, out / "subject", state.round, seed=seed + state.number)
+        announce(progress, f"simulated rig, round {state.number}", rig)
     done = {
         r.number: ControlReport.from_json(r.evaluation_path) for r in project.rounds() if r.evaluation_path.is_file()
     }
     return DemoResult(project, done, project.rounds()[-1].report_path, time.monotonic() - begun)
+
+
+def announce(progress: Reporter | None, label: str, act: Callable[[], None]) -> None:
+    """Do `act`, with a line of progress for it."""
+    if progress is not None:
+        progress(label, 0, 1)
+    act()
+    if progress is not None:
+        progress(label, 1, 1)
 
 
 def claim(out: Path, fresh: bool) -> None:
@@ -128,7 +140,6 @@ def make_subject(folder: Path, project: Project, sites: int, seed: int) -> None:
         str(project.data),
     ]
     call([*command, "--sites", str(sites), "--seed", str(seed)])
-    NaturalImages.load(project.data)
 
 
 def answer(subject: Path, round_: Round, *, seed: int, layout: str = "matlab") -> None:
