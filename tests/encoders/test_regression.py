@@ -62,6 +62,33 @@ def test_left_out_scores_equal_explicit_refits(n, p, weighted):
     torch.testing.assert_close(fit.alpha, torch.tensor(alphas, dtype=torch.float64)[fit.cv_r2.argmax(0)])
 
 
+@pytest.mark.parametrize(("n", "p"), [*SHAPES, (40, 39), (40, 40)])
+def test_left_out_predictions_equal_refits_without_the_fold(n, p):
+    x, y, folds, w = problem(n, p)
+    holed = y.clone()
+    holed[::7, 1] = torch.nan
+    fit = ridge(x, holed, folds=folds, weights=w)
+    for u in range(y.shape[1]):
+        recorded = torch.isfinite(holed[:, u])
+        scale = w[recorded].mean()  # only ratios of weights matter: penalties are on their mean over the site's images
+        for k in range(5):
+            train = (folds != k) & recorded
+            model = Ridge(alpha=float(fit.alpha[u])).fit(x[train], holed[train, u], sample_weight=w[train] / scale)
+            test = (folds == k) & recorded
+            np.testing.assert_allclose(fit.left_out[test, u], model.predict(x[test]), atol=1e-7)
+    assert torch.equal(torch.isnan(fit.left_out), torch.isnan(holed))
+
+
+def test_single_images_left_out_and_tiny_penalties_keep_their_accuracy():
+    x, y, _, _ = problem(30, 60)
+    fit = ridge(x, y, folds=torch.arange(30), alphas=[1e-9])
+    for k in range(30):  # without a penalty: the shortest coefficients that interpolate the other images
+        others = torch.arange(30) != k
+        mean, level = x[others].mean(0), y[others].mean(0)
+        coef = torch.linalg.lstsq(x[others] - mean, y[others] - level, driver="gelsd").solution
+        torch.testing.assert_close(fit.left_out[k], (x[k] - mean) @ coef + level, atol=1e-6, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("n", "p"), [(60, 12), (40, 90)])
 def test_himalaya_chooses_the_same_penalties(n, p):
     from himalaya.ridge import RidgeCV

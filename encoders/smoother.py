@@ -1,0 +1,188 @@
+"""What the closed-form regressions share: checked input, one centred copy of the features, half a Gram matrix, and one linear
+smoother whose left-out residuals come without refits.
+
+All arithmetic is float64. Where a symmetric matrix is needed, only its lower triangle is computed and read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ROWS = 128  # images centred at a time: a block stays in the processor's cache
+BATCH = 2**23  # numbers in the largest temporary array of the search over penalties
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Features less their weighted mean, times the root of the weights: `x` (N, P), `mean` (P,), `root` (N,), float64."""
+
+    x: Tensor
+    mean: Tensor
+    root: Tensor
+
+
+def centre(features: Tensor, weights: Tensor, rows: Tensor | None = None) -> Centred:
+    """Weighted, centred float64 copy of `features` (N, P), or of its `rows`; weights (N,) are divided by their mean."""
+    if rows is not None:
+        features, weights = features[rows], weights[rows]
+    w = weights.double() / weights.double().mean()
+    root, mean = w.sqrt(), weighted_mean(features, w)
+    x = torch.empty(features.shape, dtype=torch.float64, device=features.device)
+    for i in range(0, len(x), ROWS):
+        block = torch.sub(features[i : i + ROWS], mean, out=x[i : i + ROWS])
+        block.mul_(root[i : i + ROWS, None])
+    return Centred(x, mean, root)
+
+
+def weighted_mean(features: Tensor, weights: Tensor) -> Tensor:
+    """Mean of `features` (N, P) over images, float64, without a float64 copy of them; shape (P,)."""
+    total = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
+    for i in range(0, len(features), ROWS):
+        total += weights[i : i + ROWS] @ features[i : i + ROWS].double()
+    return total / weights.sum()
+
+
+def gram(x: Tensor) -> Tensor:
+    """Gram matrix of the rows of `x` (..., N, P), panel by panel: complete in its lower triangle only; shape (..., N, N)."""
+    n = x.shape[-2]
+    out = x.new_zeros(*x.shape[:-1], n)
+    step = -(-n // min(5, 1 + n // 128))
+    for i in range(0, n, step):
+        out[..., i : i + step, : i + step] = x[..., i : i + step, :] @ x[..., : i + step, :].mT
+    return out
+
+
+@dataclass(frozen=True)
+class Smoother:
+    """The fits at all penalties to one weighted, centred kernel K = U diag(s) U^T: y_hat = U diag(s / (s + alpha)) U^T y.
+
+    Attributes
+    ----------
+    left : Tensor of shape (N, K)
+        Eigenvectors U of the kernel; K = N, or the rank of the features where they are fewer than the images.
+    values : Tensor of shape (K,)
+    y : Tensor of shape (N, U)
+        Targets less their weighted mean, times the root of the weights.
+    root : Tensor of shape (N,)
+    """
+
+    left: Tensor
+    values: Tensor
+    y: Tensor
+    root: Tensor
+
+    @classmethod
+    def of_features(cls, x: Tensor, y: Tensor, root: Tensor) -> Smoother:
+        """Smoother of weighted, centred features `x` (N, P): in the primal where P <= N, else in the dual."""
+        if x.shape[1] > x.shape[0]:
+            return cls.of_kernel(gram(x), y, root)
+        values, right = torch.linalg.eigh(gram(x.T))
+        keep = values > values.max() * 1e-14
+        values = values[keep]
+        return cls(x @ right[:, keep] / values.sqrt(), values, y, root)
+
+    @classmethod
+    def of_kernel(cls, kernel: Tensor, y: Tensor, root: Tensor) -> Smoother:
+        """Smoother of a weighted, centred kernel (N, N), of which the lower triangle is read."""
+        values, left = torch.linalg.eigh(kernel)
+        return cls(left, values.clamp_min_(0), y, root)
+
+    def dual(self, alpha: Tensor) -> Tensor:
+        """Dual coefficients at the penalties `alpha` (U,), shape (N, U): the weights of linear features are x^T times these."""
+        return self.left @ ((self.left.T @ self.y) / (self.values[:, None] + alpha))
+
+    def search(self, alphas: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:
+        """Every penalty's variance explained on left-out folds (A, U), and the residuals (N, U) at each site's best penalty.
+
+        The residuals of fold k are (I - H)_kk^-1 ((I - H) y)_k. With q the unit vector along `root`, the intercept's direction, and
+        Z = (I - q q^T) U, I - H = (I - q q^T - U U^T) + Z diag(alpha / (s + alpha)) Z^T: a sum of positive semidefinite terms, so that
+        nothing cancels at small penalties. Images are sorted by fold, which makes each fold's rows a view.
+        """
+        order = torch.argsort(folds, stable=True)
+        ends = torch.bincount(torch.unique(folds, return_inverse=True)[1]).cumsum(0).tolist()
+        if len(ends) < 2:
+            raise ValueError("all images lie in one fold; expected at least two folds")
+        n, u = self.y.shape
+        held = [slice(i, j) for i, j in zip([0, *ends], ends, strict=False)]
+        y, left, q = self.y[order], self.left[order], self.root[order] / self.root.norm()
+        projected = left.T @ y
+        complete = left.shape[1] == n
+        rest = [(q.new_zeros(()),) * 2 if complete else _unreached(left[k], q[k], y[k], projected) for k in held]
+        basis = torch.cat([(left - q[:, None] * (q @ left)).T, projected], 1)  # (K, N + U)
+        total = y.square().sum(0).clamp_min(torch.finfo(torch.float64).tiny)
+        best, residual, scores = torch.full_like(y[0], -torch.inf), torch.empty_like(y), []
+        step = max(1, BATCH // max(1, basis.numel(), y.numel()))
+        for chunk in (alphas[i : i + step] for i in range(0, len(alphas), step)):
+            half = basis * (chunk[:, None] / (self.values + chunk[:, None])).sqrt()[:, :, None]  # (A, K, N + U)
+            left_out = y.new_empty(len(chunk), n, u)
+            for k, (matrix, right) in zip(held, rest, strict=True):
+                rows = half[:, :, k].mT
+                left_out[:, k] = solve_positive(gram(rows).add_(matrix), (rows @ half[:, :, n:]).add_(right))
+            scores.append(1 - left_out.square().sum(1) / total)
+            score, a = scores[-1].max(0)
+            residual = torch.where(score > best, left_out.gather(0, a.expand(1, n, u))[0], residual)
+            best = torch.maximum(best, score)
+        return torch.cat(scores), torch.empty_like(residual).index_copy_(0, order, residual)
+
+
+def _unreached(left: Tensor, q: Tensor, y: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:
+    """A fold's rows of what no penalised direction reaches: of I - q q^T - U U^T, (n, n), and of its product with y, (n, U)."""
+    identity = torch.eye(len(q), dtype=y.dtype, device=y.device) - torch.outer(q, q)
+    return identity - left @ left.T, y - left @ projected
+
+
+def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
+    """matrix^-1 right for positive definite matrices (..., n, n), lower triangles read; LU where rounding defeats Cholesky."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if not bool(failed.any()):
+        return torch.cholesky_solve(right, factor)
+    solved: Tensor = torch.linalg.solve(matrix.tril() + matrix.tril(-1).mT, right)
+    return solved
+
+
+def patterns(y: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Sites (columns) that share a pattern of missing images, and the images (rows) that they have; None = all of them."""
+    finite = torch.isfinite(y)
+    if bool(finite.all()):
+        yield torch.arange(y.shape[1], device=y.device), None
+        return
+    found, which = torch.unique(finite, dim=1, return_inverse=True)
+    for p in range(found.shape[1]):
+        yield torch.nonzero(which == p)[:, 0], torch.nonzero(found[:, p])[:, 0]
+
+
+def centre_targets(targets: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets (N, U) less their weighted mean, times `root` (N,); and that mean (U,)."""
+    mean = (root.square() @ targets) / root.square().sum()
+    return (targets - mean) * root[:, None], mean
+
+
+def check(
+    bands: Sequence[Tensor], targets: Tensor, folds: Tensor | None, weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Targets (N, U) and weights (N,) as float64, after refusing what cannot be fitted."""
+    n = len(targets)
+    if targets.ndim != 2 or any(x.ndim != 2 or len(x) != n for x in bands):
+        shapes = ", ".join(str(tuple(x.shape)) for x in bands)
+        raise ValueError(f"features {shapes}, targets {tuple(targets.shape)}; expected (N, P), (N, U)")
+    if folds is not None and tuple(folds.shape) != (n,):
+        raise ValueError(f"targets {tuple(targets.shape)}, folds {tuple(folds.shape)}; expected (N, U), (N,)")
+    w = torch.ones(n, dtype=torch.float64, device=targets.device) if weights is None else weights.double()
+    if tuple(w.shape) != (n,) or not bool((w > 0).all() and torch.isfinite(w).all()):
+        raise ValueError(
+            "weights: expected one positive finite number an image; leave out images that were not recorded"
+        )
+    if not all(map(all_finite, bands)):
+        raise ValueError("features hold NaN or infinity; check the images and the backbone")
+    if bool((torch.isfinite(targets).sum(0) < 2).any()):
+        raise ValueError("a site has fewer than two recorded images; leave it out")
+    return targets.double(), w
+
+
+def all_finite(x: Tensor) -> bool:
+    """No NaN and no infinity: a finite sum shows it in one cheap pass; only an overflowing sum needs the long way."""
+    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
