@@ -8,9 +8,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
-from .dissimilarity import MINIMUM_SITES, Method, Metric, rdm, rdm_similarity
+from .dissimilarity import MINIMUM_SITES, Method, Metric, average_ranks, rdm, rdm_similarity
 from .metrics import MINIMUM_IMAGES, Floats, Ints, repeat_means, spearman_brown
 
 Units = Literal["equal", "all", "matched"]
@@ -296,7 +295,11 @@ def layer_gradient(
     if order is None:
         x, contrasts, power = layers.astype(np.float64), membership / np.sqrt(counts)[:, None], 2
     else:
-        x, contrasts, power = rankdata(layers), _centred_unit(rankdata(membership.argmax(0)))[None], 1
+        x, contrasts, power = (
+            average_ranks(layers.astype(np.float64)),
+            _centred_unit(average_ranks(membership.argmax(0).astype(np.float64)))[None],
+            1,
+        )
     x = _centred_unit(x)
     generator = np.random.default_rng(seed)
     observed = float(((contrasts @ x) ** power).sum())

@@ -6,8 +6,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import pdist, squareform
-from scipy.stats import rankdata
 
 from .metrics import MINIMUM_IMAGES, Floats
 
@@ -49,6 +47,8 @@ def rdm(responses: ArrayLike, metric: Metric = "correlation") -> Floats:
     if metric == "correlation":
         result = _correlation_distances(rows)
     elif np.isfinite(rows).all():
+        from scipy.spatial.distance import pdist, squareform  # slow to import
+
         result = np.asarray(squareform(pdist(rows)))
     else:
         result = _masked_distances(rows)
@@ -83,7 +83,7 @@ def rdm_similarity(a: ArrayLike, b: ArrayLike, method: Method = "spearman") -> f
     x, y = first[upper], second[upper]
     finite = np.isfinite(x) & np.isfinite(y)
     x, y = x[finite], y[finite]
-    return _pearson(rankdata(x), rankdata(y)) if method == "spearman" else _pearson(x, y)
+    return _pearson(average_ranks(x), average_ranks(y)) if method == "spearman" else _pearson(x, y)
 
 
 def topological_rdm(dissimilarity: ArrayLike, lower: float, upper: float) -> Floats:
@@ -119,6 +119,12 @@ def topological_rdm(dissimilarity: ArrayLike, lower: float, upper: float) -> Flo
 def topological_similarity(a: ArrayLike, b: ArrayLike, lower: float, upper: float, method: Method = "pearson") -> float:
     """`rdm_similarity` of two RDMs after `topological_rdm` with the same quantiles; Pearson by default, as the ends are tied."""
     return rdm_similarity(topological_rdm(a, lower, upper), topological_rdm(b, lower, upper), method)
+
+
+def average_ranks(x: Floats) -> Floats:
+    """Ranks 1 ... n of the values of `x`, ties by their average."""
+    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place])
 
 
 def _correlation_distances(rows: Floats) -> Floats:

@@ -14,7 +14,7 @@ from encoders.analysis import (
     split_half_rdm_similarity,
 )
 from encoders.dissimilarity import rdm, rdm_similarity, topological_rdm, topological_similarity
-from encoders.kernel_analysis import kernel_analysis
+from encoders.kernels import kernel_analysis
 
 
 @pytest.fixture

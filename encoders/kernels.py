@@ -8,8 +8,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import eigh
-from scipy.spatial.distance import pdist, squareform
 
 from .metrics import MINIMUM_IMAGES, Floats
 
@@ -152,6 +150,8 @@ def _centred_eigen(x: Floats, quantile: float) -> tuple[Floats, Floats]:
     if np.isnan(quantile):
         k = (x - x.mean(0)) @ (x - x.mean(0)).T
     else:
+        from scipy.spatial.distance import pdist, squareform  # slow to import
+
         squared = pdist(x, "sqeuclidean")
         width = np.quantile(squared, quantile)
         if width <= 0:
@@ -161,7 +161,7 @@ def _centred_eigen(x: Floats, quantile: float) -> tuple[Floats, Floats]:
             )
         k = np.exp(-squareform(squared) / width)
         k = k - k.mean(0) - k.mean(1)[:, None] + k.mean()
-    values, vectors = eigh(k)
+    values, vectors = np.linalg.eigh(k)
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = values > 1e-10 * values[0]
     return values[kept] * len(x) / values[kept].sum(), vectors[:, kept]
