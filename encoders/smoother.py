@@ -91,9 +91,10 @@ class Smoother:
         values, left = torch.linalg.eigh(kernel)
         return cls(left, values.clamp_min_(0), y, root)
 
-    def dual(self, alpha: Tensor) -> Tensor:
-        """Dual coefficients at the penalties `alpha` (U,), shape (N, U): the weights of linear features are x^T times these."""
-        return self.left @ ((self.left.T @ self.y) / (self.values[:, None] + alpha))
+    def dual(self, alpha: Tensor, sites: Tensor | None = None) -> Tensor:
+        """Dual coefficients of all or some `sites` at the penalties `alpha` (U,), shape (N, U); linear weights are x^T times these."""
+        y = self.y if sites is None else self.y[:, sites]
+        return self.left @ ((self.left.T @ y) / (self.values[:, None] + alpha))
 
     def search(self, alphas: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:
         """Every penalty's variance explained on left-out folds (A, U), and the residuals (N, U) at each site's best penalty.
@@ -162,7 +163,7 @@ def centre_targets(targets: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check(
-    bands: Sequence[Tensor], targets: Tensor, folds: Tensor | None, weights: Tensor | None
+    bands: Sequence[Tensor], targets: Tensor, folds: Tensor | None, weights: Tensor | None, *, at_least: int = 2
 ) -> tuple[Tensor, Tensor]:
     """Targets (N, U) and weights (N,) as float64, after refusing what cannot be fitted."""
     n = len(targets)
@@ -178,8 +179,8 @@ def check(
         )
     if not all(map(all_finite, bands)):
         raise ValueError("features hold NaN or infinity; check the images and the backbone")
-    if bool((torch.isfinite(targets).sum(0) < 2).any()):
-        raise ValueError("a site has fewer than two recorded images; leave it out")
+    if bool((torch.isfinite(targets).sum(0) < at_least).any()):
+        raise ValueError(f"a site has fewer than {('one', 'two')[at_least - 1]} recorded images; leave it out")
     return targets.double(), w
 
 
