@@ -6,13 +6,14 @@ them follows from the full fit's smoother (leave-group-out identity), so no fold
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .smoother import ROWS, Smoother, centre, centre_targets, check, patterns, weighted_mean
+from .smoother import ROWS, Smoother, at_once, centre, centre_targets, check, patterns, weighted_mean
 
 RELATIVE_ALPHAS = tuple(10.0 ** (k / 2) for k in range(-8, 7))  # times the mean diagonal of the kernel
 
@@ -84,7 +85,7 @@ def ridge(
     """
     y, w = check([features], targets, folds, weights)
     grid = as_grid(relative_alphas(features, w) if alphas is None else alphas, features.device)
-    coef = torch.empty(features.shape[1], y.shape[1], dtype=torch.float64, device=y.device)
+    coef = y.new_empty(0 if bool(torch.isfinite(y).all()) else features.shape[1], y.shape[1])
     intercept, chosen, scores = y.new_empty(y.shape[1]), y.new_empty(y.shape[1]), y.new_empty(len(grid), y.shape[1])
     left_out = torch.full_like(y, torch.nan)
     for columns, rows in patterns(y):
@@ -95,10 +96,29 @@ def ridge(
         scores[:, columns], residual = smoother.search(grid, folds[recorded])
         chosen[columns] = grid[scores[:, columns].argmax(0)]
         weight = part.x.T @ smoother.dual(chosen[columns])
-        coef[:, columns], intercept[columns] = weight, mean - part.mean @ weight
+        intercept[columns] = mean - part.mean @ weight
+        if rows is None:
+            coef = weight  # all sites at once: no second copy
+        else:
+            coef[:, columns] = weight
         left_out[recorded[:, None], columns] = y[recorded][:, columns] - residual / part.root[:, None]
     edge = (chosen == grid.min()) | (chosen == grid.max())
     return RidgeFit(coef, intercept, chosen, scores, grid, edge & (len(grid) > 1), left_out)
+
+
+def ridge_memory(n_images: int, n_features: int, n_sites: int, *, n_alphas: int = 15, n_folds: int = 5) -> int:
+    """Bytes that `ridge` needs at its peak beside its arguments, where every site was recorded with every image.
+
+    One centred copy of the features (8 N P) stays throughout. On top of it comes the largest of three stages: the eigendecomposition,
+    in the smaller of N and P; the search over penalties; and the coefficients (8 P U). What the linear algebra library keeps for
+    itself, some tens of megabytes, is not counted.
+    """
+    n, p, u, k = n_images, n_features, n_sites, min(n_images, n_features)
+    vectors, basis, fold = n * k, k * (n + u), math.ceil(n / n_folds) ** 2
+    primal, unreached = (2 * p * p + n * p, n_folds * fold) if p <= n else (0, 0)
+    together = at_once(n_alphas, basis, n * u, fold)
+    search = 2 * vectors + basis + unreached + max(2 * vectors, together * (basis + n * u + max(n * u, 3 * fold)))
+    return 8 * (n * p + 7 * n * u + max(4 * k * k, primal, search, vectors + n * u + p * u))
 
 
 def as_grid(alphas: Sequence[float] | Tensor, device: torch.device) -> Tensor:

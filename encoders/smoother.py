@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 ROWS = 128  # images centred at a time: a block stays in the processor's cache
-BATCH = 2**23  # numbers in the largest temporary array of the search over penalties
+BATCH = 2**22  # numbers in the largest temporary array of the search over penalties
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Smoother:
         values, right = torch.linalg.eigh(gram(x.T))
         keep = values > values.max() * 1e-14
         values = values[keep]
-        return cls(x @ right[:, keep] / values.sqrt(), values, y, root)
+        return cls((x @ right[:, keep]).div_(values.sqrt()), values, y, root)
 
     @classmethod
     def of_kernel(cls, kernel: Tensor, y: Tensor, root: Tensor) -> Smoother:
@@ -116,18 +116,30 @@ class Smoother:
         basis = torch.cat([(left - q[:, None] * (q @ left)).T, projected], 1)  # (K, N + U)
         total = y.square().sum(0).clamp_min(torch.finfo(torch.float64).tiny)
         best, residual, scores = torch.full_like(y[0], -torch.inf), torch.empty_like(y), []
-        step = max(1, BATCH // max(1, basis.numel(), y.numel()))
+        step = at_once(len(alphas), basis.numel(), y.numel(), max(k.stop - k.start for k in held) ** 2)
         for chunk in (alphas[i : i + step] for i in range(0, len(alphas), step)):
-            half = basis * (chunk[:, None] / (self.values + chunk[:, None])).sqrt()[:, :, None]  # (A, K, N + U)
-            left_out = y.new_empty(len(chunk), n, u)
-            for k, (matrix, right) in zip(held, rest, strict=True):
-                rows = half[:, :, k].mT
-                left_out[:, k] = solve_positive(gram(rows).add_(matrix), (rows @ half[:, :, n:]).add_(right))
+            shrink = (chunk[:, None] / (self.values + chunk[:, None])).sqrt()  # (A, K)
+            left_out = _left_out(basis * shrink[:, :, None], held, rest)
             scores.append(1 - left_out.square().sum(1) / total)
             score, a = scores[-1].max(0)
             residual = torch.where(score > best, left_out.gather(0, a.expand(1, n, u))[0], residual)
             best = torch.maximum(best, score)
         return torch.cat(scores), torch.empty_like(residual).index_copy_(0, order, residual)
+
+
+def at_once(n_alphas: int, *sizes: int) -> int:
+    """Penalties searched together, so that arrays of `sizes` numbers a penalty stay within `BATCH` numbers where they can."""
+    return min(n_alphas, max(1, BATCH // max(1, *sizes)))
+
+
+def _left_out(half: Tensor, held: Sequence[slice], rest: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Left-out residuals (A, N, U) from the halves (A, K, N + U) of the penalised part of I - H and of its product with y."""
+    n = held[-1].stop
+    out = half.new_empty(len(half), n, half.shape[2] - n)
+    for k, (matrix, right) in zip(held, rest, strict=True):
+        rows = half[:, :, k].mT
+        out[:, k] = solve_positive(gram(rows).add_(matrix), (rows @ half[:, :, n:]).add_(right))
+    return out
 
 
 def _unreached(left: Tensor, q: Tensor, y: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:

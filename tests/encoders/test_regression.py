@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from encoders.regression import group_folds, relative_alphas, ridge
+from encoders.regression import group_folds, relative_alphas, ridge, ridge_memory
 
 
 def problem(n: int, p: int, u: int = 4, seed: int = 0):
@@ -190,3 +190,24 @@ def test_bad_input_is_named(changes, message):
 def test_too_few_groups_for_the_folds():
     with pytest.raises(ValueError, match="3 groups of images for 5 folds"):
         group_folds([0, 1, 2, 2, 2, 2], 5)
+
+
+def peak_bytes(call) -> int:
+    """The most that torch held at a time during `call`, workspaces of the linear algebra included."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        call()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    return max(np.cumsum([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]))
+
+
+@pytest.mark.parametrize("shape", [(600, 3000, 20), (300, 4000, 1200), (2000, 60, 5), (300, 300, 5), (100, 50, 3000)])
+def test_memory_is_estimated_within_a_factor_of_one_and_a_half(shape):
+    n, p, u = shape
+    x, y, folds = torch.randn(n, p), torch.randn(n, u, dtype=torch.float64), torch.arange(n) % 5
+    assert 1 / 1.5 < peak_bytes(lambda: ridge(x, y, folds=folds)) / ridge_memory(n, p, u) < 1.5
+
+
+def test_memory_grows_with_every_size_and_with_the_penalties_of_small_problems():
+    assert ridge_memory(1000, 9216, 200) > 8 * 1000 * 9216
+    assert ridge_memory(1000, 9216, 200) < ridge_memory(1100, 9216, 200) < ridge_memory(1100, 9300, 210)
+    assert ridge_memory(50, 20, 3, n_alphas=2) < ridge_memory(50, 20, 3, n_alphas=30)
