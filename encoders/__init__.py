@@ -13,6 +13,7 @@ from .analysis import (
     split_half_rdm_similarity,
 )
 from .backbones import DEFAULT_BACKBONE, Backbone, backbone, list_layers
+from .banded import BandedRidgeFit, banded_ridge
 from .check import check_encoder
 from .dissimilarity import rdm, rdm_similarity, topological_rdm, topological_similarity
 from .encoder import Encoder, EncoderInfo, Ensemble
@@ -27,6 +28,8 @@ from .metrics import (
     repeat_means,
     split_half_reliability,
 )
+from .partial_least_squares import PLSFit, pls
+from .posterior import RidgeStatistics, predictive_variance
 from .readouts import RidgeReadout
 from .receptive_fields import (
     LayerReceptiveField,
@@ -37,7 +40,7 @@ from .receptive_fields import (
     mask_map,
     overlap,
 )
-from .regression import RidgeFit, group_folds, ridge
+from .regression import RidgeFit, group_folds, ridge, ridge_memory
 from .report import FitReport, NoReliableSites, SiteReport
 
 __version__ = "0.1.0"
@@ -47,6 +50,7 @@ __all__ = [
     "DEFAULT_LAYERS",
     "DEFAULT_VALIDATOR_LAYERS",
     "Backbone",
+    "BandedRidgeFit",
     "Encoder",
     "EncoderInfo",
     "Ensemble",
@@ -56,14 +60,17 @@ __all__ = [
     "LayerGradient",
     "LayerReceptiveField",
     "NoReliableSites",
+    "PLSFit",
     "ReceptiveField",
     "RepresentationalSimilarity",
     "RidgeFit",
     "RidgeReadout",
+    "RidgeStatistics",
     "SiteReport",
     "SplitHalfSimilarity",
     "SubsampledSimilarity",
     "backbone",
+    "banded_ridge",
     "check_encoder",
     "correlation",
     "explainable_variance",
@@ -80,11 +87,14 @@ __all__ = [
     "mask_map",
     "noise_corrected_r",
     "overlap",
+    "pls",
+    "predictive_variance",
     "rdm",
     "rdm_similarity",
     "repeat_means",
     "representational_similarity",
     "ridge",
+    "ridge_memory",
     "robust_rdm_similarity",
     "split_half_rdm_similarity",
     "split_half_reliability",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.cross_decomposition import PLSRegression
 
-from encoders.pls import components, pls
+from encoders.partial_least_squares import components, pls
 from encoders.regression import group_folds
 
 
