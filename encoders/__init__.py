@@ -15,11 +15,14 @@ from .analysis import (
 from .backbones import DEFAULT_BACKBONE, Backbone, backbone, list_layers
 from .banded import BandedRidgeFit, banded_ridge
 from .check import check_encoder
+from .compare import Candidate, Comparison, compare
 from .dissimilarity import rdm, rdm_similarity, topological_rdm, topological_similarity
 from .encoder import Encoder, EncoderInfo, Ensemble
+from .feature_cache import FeatureCache
 from .features import extract_features, to_images
 from .fit import DEFAULT_LAYERS, DEFAULT_VALIDATOR_LAYERS, FittedPair, fit_encoder
 from .kernels import KernelAnalysis, kernel_analysis
+from .members import READOUTS, ReadoutSpec
 from .metrics import (
     correlation,
     explainable_variance,
@@ -30,7 +33,15 @@ from .metrics import (
 )
 from .partial_least_squares import PLSFit, pls
 from .posterior import RidgeStatistics, predictive_variance
-from .readouts import RidgeReadout
+from .readouts import (
+    AttentionReadout,
+    FactorisedReadout,
+    GaussianReadout,
+    RidgeReadout,
+    SemanticTransformerReadout,
+    SpatialFeatureReadout,
+    TopographicReadout,
+)
 from .receptive_fields import (
     LayerReceptiveField,
     ReceptiveField,
@@ -42,6 +53,8 @@ from .receptive_fields import (
 )
 from .regression import RidgeFit, group_folds, ridge, ridge_memory
 from .report import FitReport, NoReliableSites, SiteReport
+from .training import TrainedReadout, train
+from .uncertainty import Uncertainty, fit_uncertainty
 
 __version__ = "0.1.0"
 
@@ -49,35 +62,50 @@ __all__ = [
     "DEFAULT_BACKBONE",
     "DEFAULT_LAYERS",
     "DEFAULT_VALIDATOR_LAYERS",
+    "READOUTS",
+    "AttentionReadout",
     "Backbone",
     "BandedRidgeFit",
+    "Candidate",
+    "Comparison",
     "Encoder",
     "EncoderInfo",
     "Ensemble",
+    "FactorisedReadout",
+    "FeatureCache",
     "FitReport",
     "FittedPair",
+    "GaussianReadout",
     "KernelAnalysis",
     "LayerGradient",
     "LayerReceptiveField",
     "NoReliableSites",
     "PLSFit",
+    "ReadoutSpec",
     "ReceptiveField",
     "RepresentationalSimilarity",
     "RidgeFit",
     "RidgeReadout",
     "RidgeStatistics",
+    "SemanticTransformerReadout",
     "SiteReport",
+    "SpatialFeatureReadout",
     "SplitHalfSimilarity",
     "SubsampledSimilarity",
+    "TopographicReadout",
+    "TrainedReadout",
+    "Uncertainty",
     "backbone",
     "banded_ridge",
     "check_encoder",
+    "compare",
     "correlation",
     "explainable_variance",
     "extract_features",
     "feve",
     "fit_encoder",
     "fit_receptive_field",
+    "fit_uncertainty",
     "gradient_map",
     "group_folds",
     "kernel_analysis",
@@ -101,4 +129,5 @@ __all__ = [
     "to_images",
     "topological_rdm",
     "topological_similarity",
+    "train",
 ]

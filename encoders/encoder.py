@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from .backbones import Backbone, backbone_from_config, hash_tensors
-from .readouts import RidgeReadout
+from .readouts import Readout, build_readout
+from .uncertainty import LEVEL, Uncertainty
 
-SCHEMA = "encoder/1"
+SCHEMA = "encoder/2"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,28 @@ class EncoderInfo:
             )
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """Predictions and their trustworthiness; see `Encoder.judge`.
+
+    Attributes
+    ----------
+    mean, sd, lower, upper : Tensors of shape (B, U)
+        Mean over members, predictive SD and the limits of the interval.
+    distance : Tensor of shape (B,)
+        To the nearest fitted images, in medians of what natural images have.
+    outside : Tensor of shape (B,), bool
+        Farther than 99 % of the natural images: outside the training distribution.
+    """
+
+    mean: Tensor
+    sd: Tensor
+    lower: Tensor
+    upper: Tensor
+    distance: Tensor
+    outside: Tensor
+
+
 class _Predictor(nn.Module):
     """What `Encoder` and `Ensemble` share: one backbone pass, one or several readouts, the description."""
 
@@ -82,18 +105,19 @@ class _Predictor(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        readouts: Sequence[RidgeReadout],
+        readouts: Sequence[Readout],
         info: EncoderInfo,
         *,
         natural_mean: Tensor,
         natural_sd: Tensor,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         super().__init__()
         sites = len(info.site_ids)
         for readout in readouts:
-            if len(readout.intercept) != sites or readout.layer not in backbone.layers:
+            if readout.n_sites != sites or not set(readout.layers) <= set(backbone.layers):
                 raise ValueError(
-                    f"a readout of {len(readout.intercept)} sites and layer {readout.layer!r}; expected {sites} sites and one of "
+                    f"a readout of {readout.n_sites} sites and layer {', '.join(readout.layers)}; expected {sites} sites and some of "
                     f"the backbone's layers {', '.join(backbone.layers)}"
                 )
         if natural_mean.shape != (sites,) or natural_sd.shape != (sites,):
@@ -101,6 +125,7 @@ class _Predictor(nn.Module):
         self.backbone, self.readouts, self.info = backbone, nn.ModuleList(readouts), info
         self.register_buffer("natural_mean", natural_mean.detach().float())
         self.register_buffer("natural_sd", natural_sd.detach().float())
+        self.uncertainty = uncertainty
         self.requires_grad_(False)
         self.eval()
 
@@ -154,6 +179,38 @@ class _Predictor(nn.Module):
         super().train(False)
         return self
 
+    @torch.no_grad()
+    def judge(self, images: Tensor, *, level: float = LEVEL, repeats: float | None = None) -> Judgement:
+        """Predictions with what is known of their errors, in one pass of the network.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W), in [0, 1]
+        level : float
+            Of the interval.
+        repeats : float or None
+            The interval is for the mean of so many trials (1 = a single trial); None = for the expected response, without
+            trial noise.
+
+        Raises
+        ------
+        ValueError
+            If the encoder was made without `uncertainty`.
+        """
+        if self.uncertainty is None:
+            raise ValueError(
+                "this encoder carries no uncertainty. Likely cause: it was put together by hand. Fix: fit it with fit_encoder, "
+                "or pass uncertainty=fit_uncertainty(...)"
+            )
+        features = self.backbone(images)
+        answers = torch.stack([readout(features) for readout in self.readouts])  # (M, B, U)
+        mean = answers.mean(0)
+        spread = answers.var(0) if len(answers) > 1 else torch.zeros_like(mean)
+        half = self.uncertainty.half_width(mean, spread, level=level, repeats=repeats)
+        distance = self.uncertainty.distance(features)
+        sd = self.uncertainty.variance(mean, spread, repeats).sqrt()
+        return Judgement(mean, sd, mean - half, mean + half, distance, distance > self.uncertainty.limit)
+
     def save(self, folder: str | Path) -> Path:
         """Write ``folder/<fingerprint>/{encoder.safetensors, encoder.json}``, complete or not at all; gives that path.
 
@@ -196,6 +253,8 @@ class _Predictor(nn.Module):
         tensors = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
         for m, readout in enumerate(self.readouts):
             tensors |= {f"readouts.{m}.{name}": tensor for name, tensor in readout.state_dict().items()}
+        if self.uncertainty is not None:
+            tensors |= {f"uncertainty.{name}": tensor for name, tensor in self.uncertainty.state_dict().items()}
         return {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
 
 
@@ -205,23 +264,27 @@ class Encoder(_Predictor):
     Parameters
     ----------
     backbone : Backbone
-    readout : RidgeReadout
-        Of one of the backbone's layers.
+    readout : Readout
+        Of some of the backbone's layers.
     info : EncoderInfo
     natural_mean, natural_sd : Tensors of shape (U,)
         Over the natural images of the fit, of the mean response to each.
+    uncertainty : Uncertainty, optional
+        Without it there are no intervals and no distances.
     """
 
     def __init__(
         self,
         backbone: Backbone,
-        readout: RidgeReadout,
+        readout: Readout,
         info: EncoderInfo,
         *,
         natural_mean: Tensor,
         natural_sd: Tensor,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
-        super().__init__(backbone, [readout], info, natural_mean=natural_mean, natural_sd=natural_sd)
+        natural = {"natural_mean": natural_mean, "natural_sd": natural_sd}
+        super().__init__(backbone, [readout], info, **natural, uncertainty=uncertainty)
 
     @property
     def members(self) -> tuple[Encoder, ...]:
@@ -229,10 +292,10 @@ class Encoder(_Predictor):
         return (self,)
 
     @property
-    def readout(self) -> RidgeReadout:
+    def readout(self) -> Readout:
         """The one readout."""
         readout = self.readouts[0]
-        assert isinstance(readout, RidgeReadout)
+        assert isinstance(readout, Readout)
         return readout
 
     def forward(self, images: Tensor) -> Tensor:
@@ -247,9 +310,10 @@ class Ensemble(_Predictor):
     ----------
     backbone : Backbone
         Gives the layers of all members.
-    readouts : sequence of M RidgeReadout
+    readouts : sequence of M Readout
     info : EncoderInfo
     natural_mean, natural_sd : Tensors of shape (U,)
+    uncertainty : Uncertainty, optional
     """
 
     @property
@@ -317,14 +381,17 @@ def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | En
     readouts = [_readout(m, config, tensors) for m, config in enumerate(record["readouts"])]
     info = EncoderInfo(**record["info"])
     natural = {"natural_mean": tensors["natural_mean"], "natural_sd": tensors["natural_sd"]}
+    trust = {name.removeprefix("uncertainty."): t for name, t in tensors.items() if name.startswith("uncertainty.")}
+    uncertainty = Uncertainty(**trust) if trust else None
     if record["kind"] == "encoder":
-        return Encoder(network, readouts[0], info, **natural)
-    return Ensemble(network, readouts, info, **natural)
+        return Encoder(network, readouts[0], info, **natural, uncertainty=uncertainty)
+    return Ensemble(network, readouts, info, **natural, uncertainty=uncertainty)
 
 
-def _readout(m: int, config: dict[str, Any], tensors: dict[str, Tensor]) -> RidgeReadout:
-    own = {name.split(".", 2)[2]: tensor for name, tensor in tensors.items() if name.startswith(f"readouts.{m}.")}
-    return RidgeReadout(config["layer"], pool=config["pool"], **own)
+def _readout(m: int, config: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:
+    prefix = f"readouts.{m}."
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return build_readout(config, own)
 
 
 def _fingerprint(description: dict[str, Any], tensors: dict[str, Tensor]) -> str:

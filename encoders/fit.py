@@ -1,12 +1,12 @@
-"""Fit an encoder and its validator to recorded responses: frozen features, one ridge a layer, whole groups of images held out."""
+"""Fit an encoder and its validator to recorded responses: frozen features, an ensemble of readouts, whole groups of images held out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +16,20 @@ from torch import Tensor
 from .backbones import DEFAULT_BACKBONE, Backbone
 from .backbones import backbone as build_backbone
 from .encoder import Encoder, EncoderInfo, Ensemble
-from .features import Progress, extract_features
-from .metrics import correlation, feve, noise_corrected_r, repeat_means, split_half_reliability
-from .readouts import DEFAULT_POOL, RidgeReadout
-from .regression import RidgeFit, group_folds, ridge
-from .report import FitReport, NoReliableSites, SiteReport
-from .split import MINIMUM_FITTED_IMAGES, group_names, hold_out
+from .feature_cache import FeatureCache
+from .features import Progress, Reduction, check_memory, extract_features
+from .members import MemberFit, ReadoutSpec, fit_members, memory_needed
+from .metrics import correlation, feve, noise_corrected_r
+from .recording import Recording, Thresholds, read_recording, screen
+from .regression import group_folds
+from .report import FitReport, NoReliableSites
+from .split import check_split, group_names, hold_out
+from .uncertainty import Uncertainty, fit_uncertainty
 
 DEFAULT_LAYERS = ("blocks.2.0", "blocks.3.0", "blocks.4.0")
-DEFAULT_VALIDATOR_LAYERS = ("blocks.3.2",)
-CHANCE = 0.01  # that any site of a recording with shuffled labels is fitted
+DEFAULT_VALIDATOR_BACKBONE = "offline:efficientnet_lite2"
+DEFAULT_VALIDATOR_LAYERS = ("blocks.3.0",)  # of another network
+SAME_NETWORK_VALIDATOR_LAYERS = ("blocks.3.2",)
 SCORES = (
     "reliability",
     "held_out_reliability",
@@ -43,7 +47,7 @@ class FittedPair:
     """An encoder to synthesise with, a validator that took no part in it, and the report on both."""
 
     encoder: Ensemble
-    validator: Encoder
+    validator: Encoder | Ensemble
     report: FitReport
 
 
@@ -53,53 +57,17 @@ class FitOptions:
 
     backbone: str
     layers: tuple[str, ...]
+    validator_backbone: str
     validator_layers: tuple[str, ...]
     weights: str
     input_size: int | None
-    pool: int
+    readout: ReadoutSpec
     holdout_fraction: float
     folds: int
     seed: int
     reliability_fit: float
     reliability_target: float
     averages: bool
-
-
-@dataclass(frozen=True)
-class _Recording:
-    """Trials of the images at hand, each row one trial of one image."""
-
-    values: NDArray[np.float64]  # (T, U)
-    index: NDArray[np.int64]  # (T,)
-    repeats: NDArray[np.float64]  # (T,): trials behind each row
-    n_images: int
-
-    def part(self, rows: NDArray[np.bool_]) -> _Recording:
-        """The images `rows` (N,) only, renumbered."""
-        new = np.where(rows, np.cumsum(rows) - 1, -1)
-        index = new[self.index]
-        keep = index >= 0
-        return _Recording(self.values[keep], index[keep], self.repeats[keep], int(rows.sum()))
-
-    def sites(self, columns: Sequence[int]) -> _Recording:
-        return replace(self, values=self.values[:, list(columns)])
-
-    def means(self) -> NDArray[np.float64]:
-        """Mean response (N, U), rows weighted by the trials behind them."""
-        if np.all(self.repeats == 1):
-            return repeat_means(self.values, self.index, self.n_images)[0]
-        finite = np.isfinite(self.values)
-        sums, counts = np.zeros((2, self.n_images, self.values.shape[1]))
-        np.add.at(sums, self.index, np.where(finite, self.values, 0) * self.repeats[:, None])
-        np.add.at(counts, self.index, finite * self.repeats[:, None])
-        means: NDArray[np.float64] = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-        return means
-
-    def weights(self) -> NDArray[np.float64]:
-        """Repeats of every image, mean over sites, shape (N,)."""
-        counts = np.zeros(self.n_images)
-        np.add.at(counts, self.index, np.isfinite(self.values).mean(1) * self.repeats)
-        return counts
 
 
 def fit_encoder(
@@ -113,12 +81,15 @@ def fit_encoder(
     background: int,
     colour: str,
     groups: Sequence[object] | None = None,
+    held_out: NDArray[np.bool_] | None = None,
     backbone: str = DEFAULT_BACKBONE,
     layers: Sequence[str] = DEFAULT_LAYERS,
-    validator_layers: Sequence[str] = DEFAULT_VALIDATOR_LAYERS,
+    readout: str | ReadoutSpec = "factorised",
+    validator_backbone: str | None = None,
+    validator_layers: Sequence[str] | None = None,
     weights: str | Path = "pretrained",
     input_size: int | None = None,
-    pool: int = DEFAULT_POOL,
+    pool: int | None = None,
     holdout_fraction: float = 0.2,
     folds: int = 5,
     seed: int = 0,
@@ -129,9 +100,10 @@ def fit_encoder(
     natural: NDArray[np.bool_] | None = None,
     device: torch.device | str = "cpu",
     batch_size: int = 32,
+    cache: str | Path | None = None,
     progress: Progress | None = None,
 ) -> FittedPair:
-    """Fit one ridge readout a layer, and a validator on a layer of its own, to the mean responses of the reliable sites.
+    """Fit an ensemble of readouts, and a validator of its own, to the mean responses of the reliable sites.
 
     Parameters
     ----------
@@ -151,19 +123,25 @@ def fit_encoder(
     groups : sequence of N, optional
         Images of one group (crops of one photograph, one object) never lie on both sides of a split. Pixel-identical images
         are joined whatever their groups. Default: every image its own group, named by its pixels.
+    held_out : array of shape (N,), bool, optional
+        Images to hold out. Default: `holdout_fraction` of the groups. A group on both sides is an error.
     backbone, weights, input_size
         See `encoders.backbones.backbone`.
     layers : sequence of str
-        One ensemble member each.
-    validator_layers : sequence of str
+        One ensemble member each, or one each and fold for readouts that are trained; "a+b" are read together.
+    readout : str or ReadoutSpec
+        Name of the readout (`encoders.members.READOUTS`), or all about it.
+    validator_backbone : str, optional
+        Default: another network, EfficientNet-Lite2, where `backbone` is the default; else the same.
+    validator_layers : sequence of str, optional
         Candidates; the one that explains most variance in the left-out folds of the fitted images is used.
-    pool : int
-        Feature maps are average-pooled to at most ``pool x pool``.
+    pool : int, optional
+        Feature maps are average-pooled to at most ``pool x pool``. Default: the readout's own (`ReadoutSpec`).
     holdout_fraction : float
         Expected share of groups that no fit and no choice ever sees. A group's side depends on its name and `seed` alone, so it
         stays where it is when images are added for a later fit.
     folds : int
-        Of the cross-validation that chooses penalties.
+        Of the cross-validation that chooses penalties, and of the members of trained readouts.
     reliability_fit, reliability_target : float
         Sites below are left out of the encoder; not offered as targets.
     averages : bool
@@ -172,6 +150,8 @@ def fit_encoder(
         Trials behind every row of `values`, where rows are averages.
     natural : array of shape (N,), bool, optional
         Images that define ``natural_mean`` and ``natural_sd`` (fitted ones only). Default: all.
+    cache : path, optional
+        Folder that keeps features for the next fit (`FeatureCache`).
     progress : callable (label, done, total), optional
 
     Returns
@@ -180,25 +160,38 @@ def fit_encoder(
 
     Raises
     ------
+    MemoryError
+        If the features would not fit into memory; nothing was computed.
     NoReliableSites
         If no site reaches `reliability_fit`; carries the report.
     """
+    spec = readout if isinstance(readout, ReadoutSpec) else ReadoutSpec(readout, pool=pool)
+    other = validator_backbone or _other_backbone(backbone)
+    if validator_layers is None:
+        validator_layers = SAME_NETWORK_VALIDATOR_LAYERS if other == backbone else DEFAULT_VALIDATOR_LAYERS
     options = FitOptions(
-        backbone, tuple(layers), tuple(validator_layers), str(weights), input_size, pool, holdout_fraction, folds, seed,
-        reliability_fit, reliability_target, averages,
+        backbone, tuple(layers), other, tuple(validator_layers), str(weights), input_size, spec, holdout_fraction, folds, seed, reliability_fit, reliability_target, averages,
     )  # fmt: skip
-    recording = _recording(images, values, image_index, repeats, site_ids)
+    recording = read_recording(images, values, image_index, repeats, site_ids)
     names = group_names(images, groups)
-    held_out = hold_out(names, holdout_fraction, seed=seed)
-    report = _screen(recording, held_out, site_ids, options)
+    if held_out is None:
+        held_out = hold_out(names, holdout_fraction, seed=seed)
+    else:
+        held_out = check_split(names, held_out)
+    thresholds = Thresholds(reliability_fit, reliability_target, averages, seed)
+    report = FitReport(
+        screen(recording, held_out, site_ids, thresholds),
+        _settings(options, len(images), held_out),
+        np.flatnonzero(held_out).tolist(),
+    )
     columns = [u for u, site in enumerate(report.sites) if site.eligible_fit]
     if not columns:
         raise NoReliableSites(report)
-    network = _network(options)
-    features = extract_features(network, images, batch_size=batch_size, device=device, pool=pool, progress=progress)
-    design = _Design(features, recording.sites(columns), names, held_out)
-    fits, validator_layer = _fit_layers(design, options, report, progress)
-    _score(report, design, fits, options.layers, validator_layer, averages)
+    where = None if cache is None else Path(cache)
+    design = _Design(images, recording.sites(columns), names, held_out, options, device, batch_size, where, progress)
+    encoder, validator = _Half(design, report, "encoder"), _Half(design, report, "validator")
+    for half, prefix in ((encoder, "held_out"), (validator, "validator")):
+        half.score(report, prefix, averages)
     info = EncoderInfo(
         tuple(site.site_id for site in report.fitted),
         tuple(site.site_id for site in report.fitted if site.eligible_target),
@@ -210,65 +203,64 @@ def fit_encoder(
         {score: [_known(getattr(site, score)) for site in report.fitted] for score in SCORES},
         report.settings,
     )
-    readouts = {layer: design.readout(layer, fits[layer], pool) for layer in (*options.layers, validator_layer)}
-    encoder, validator = _assemble(
-        network, readouts, options.layers, validator_layer, info, design.natural_statistics(natural)
-    )
-    report.encoder_fingerprint, report.validator_fingerprint = encoder.fingerprint, validator.fingerprint
-    return FittedPair(encoder.to(device), validator.to(device), report)
+    statistics = design.natural_statistics(natural)
+    pair = FittedPair(encoder.ensemble(info, statistics), validator.predictor(info, statistics), report)
+    report.encoder_fingerprint, report.validator_fingerprint = pair.encoder.fingerprint, pair.validator.fingerprint
+    return FittedPair(pair.encoder.to(device), pair.validator.to(device), report)
 
 
-def _assemble(
-    network: Backbone,
-    readouts: dict[str, RidgeReadout],
-    layers: Sequence[str],
-    validator_layer: str,
-    info: EncoderInfo,
-    natural: dict[str, Tensor],
-) -> tuple[Ensemble, Encoder]:
-    """Encoder and validator; each runs the shared network only as far as it needs."""
-    encoder = Ensemble(network.select(layers), [readouts[layer] for layer in layers], info, **natural)
-    return encoder, Encoder(network.select([validator_layer]), readouts[validator_layer], info, **natural)
+def _other_backbone(uri: str) -> str:
+    """The validator's network where none is named: another one for the default, the same for all others."""
+    return DEFAULT_VALIDATOR_BACKBONE if uri == DEFAULT_BACKBONE else uri
+
+
+def _settings(options: FitOptions, n_images: int, held_out: NDArray[np.bool_]) -> dict[str, Any]:
+    settings = asdict(options) | {"layers": list(options.layers), "validator_layers": list(options.validator_layers)}
+    settings["readout"] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options.readout).items()}
+    settings["weights"] = Path(options.weights).name
+    return settings | {"n_images": n_images, "n_fitted_images": int((~held_out).sum())}
 
 
 @dataclass(frozen=True)
 class _Design:
-    """Features and responses of the fitted sites, with the frozen split."""
+    """Images and responses of the fitted sites, with the frozen split."""
 
-    features: dict[str, Tensor]  # (N, P) a layer
-    recording: _Recording
+    images: NDArray[np.uint8]
+    recording: Recording
     names: list[str]
     held_out: NDArray[np.bool_]
+    options: FitOptions
+    device: torch.device | str
+    batch_size: int
+    cache: Path | None
+    progress: Progress | None
 
     @property
     def fitted(self) -> NDArray[np.bool_]:
         """Images that are not held out and were recorded, (N,)."""
         return ~self.held_out & (self.recording.weights() > 0)
 
-    def standardised(self, layer: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (N, P) less their mean (P,) over fitted images, over one scale (), their RMS over fitted images."""
-        x = self.features[layer].double()
-        rows = x[torch.from_numpy(self.fitted)]
-        mean = rows.mean(0)
-        scale = (rows - mean).square().mean().sqrt()
-        if not float(scale) > 0:
-            raise ValueError(f"layer {layer!r} gives the same features to all images; name another layer")
-        return (x - mean) / scale, mean, scale
+    def folds(self, seed: int) -> Tensor:
+        """Fold of every fitted image."""
+        names = [name for name, row in zip(self.names, self.fitted, strict=True) if row]
+        return group_folds(names, self.options.folds, seed=seed)
 
-    def fit(self, layer: str, n_folds: int, seed: int) -> RidgeFit:
-        rows = self.fitted
-        folds = group_folds([name for name, row in zip(self.names, rows, strict=True) if row], n_folds, seed=seed)
-        x = self.standardised(layer)[0][torch.from_numpy(rows)]
-        weights = torch.from_numpy(self.recording.weights()[rows])
-        return ridge(x, torch.from_numpy(self.recording.means()[rows]), folds=folds, weights=weights)
-
-    def predict(self, layer: str, fit: RidgeFit) -> NDArray[np.float64]:
-        """Predictions of the held-out images, (H, U)."""
-        return fit.predict(self.standardised(layer)[0][torch.from_numpy(self.held_out)]).numpy()
-
-    def readout(self, layer: str, fit: RidgeFit, pool: int) -> RidgeReadout:
-        _, mean, scale = self.standardised(layer)
-        return RidgeReadout(layer, fit.coef.T, fit.intercept, mean=mean, scale=scale, alpha=fit.alpha, pool=pool)
+    def features(self, network: Backbone, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Features of all images, after a look at the memory that they and the fit will need."""
+        spec, options = self.options.readout, self.options
+        reduction = Reduction(spec.pooled_to, maps=spec.trained, summary=True)
+        with torch.no_grad():
+            probe = extract_features(network, self.images[:1], reduction=reduction, device=self.device)
+        sizes = {layer: probe[layer][0].numel() for layer in network.layers}
+        n_sites = self.recording.values.shape[1]
+        check_memory(
+            memory_needed(spec, sizes, layers, len(self.images), n_sites, options.folds),
+            f"the fit of {n_sites} sites to {len(self.images)} images and {sum(sizes.values())} features",
+        )
+        how: dict[str, Any] = {"batch_size": self.batch_size, "device": self.device, "progress": self.progress}
+        if self.cache is None:
+            return extract_features(network, self.images, reduction=reduction, **how)
+        return FeatureCache(self.cache).features(network, self.images, reduction, **how)
 
     def natural_statistics(self, natural: NDArray[np.bool_] | None) -> dict[str, Tensor]:
         """Mean and SD over fitted natural images of the mean responses."""
@@ -280,143 +272,107 @@ class _Design:
         return {"natural_mean": torch.from_numpy(mean), "natural_sd": torch.from_numpy(sd)}
 
 
-def _recording(
-    images: NDArray[np.uint8],
-    values: ArrayLike,
-    image_index: ArrayLike,
-    repeats: ArrayLike | None,
-    site_ids: Sequence[str],
-) -> _Recording:
-    """Checked trials of the images at hand."""
-    trials, index = np.asarray(values, np.float64), np.asarray(image_index)
-    behind = np.ones(len(trials)) if repeats is None else np.asarray(repeats, np.float64)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ValueError(f"images of shape {images.shape}, {images.dtype}; expected uint8 (N, H, W, C), C = 1 or 3")
-    if trials.ndim != 2 or index.shape != (len(trials),) or behind.shape != index.shape:
-        raise ValueError(
-            f"values {trials.shape}, image_index {index.shape}, repeats {behind.shape}; expected (T, U), (T,) and (T,)"
+class _Half:
+    """The encoder or the validator: its network, its fitted members and their predictions of the held-out images."""
+
+    def __init__(self, design: _Design, report: FitReport, which: str) -> None:
+        self.design, options = design, design.options
+        own = which == "encoder"
+        uri = options.backbone if own else options.validator_backbone
+        _check_layers(options)
+        groups = options.readout.groups(options.layers if own else options.validator_layers)
+        layers = [layer for group in groups for layer in group]
+        self.network = build_backbone(
+            uri, layers, input_size=options.input_size, weights=options.weights, seed=options.seed
         )
-    if trials.shape[1] != len(site_ids) or len(set(site_ids)) != len(site_ids):
-        raise ValueError(f"{len(site_ids)} site ids for {trials.shape[1]} sites; expected one each, all different")
-    if not np.issubdtype(index.dtype, np.integer) or index.max(initial=-1) >= len(images):
-        raise ValueError(f"image_index reaches {index.max(initial=-1)} for {len(images)} images; expected -1 ... N-1")
-    if np.isinf(trials).any() or not (behind > 0).all():
-        raise ValueError("values hold infinity, or repeats are not positive; missing trials are NaN")
-    keep = index >= 0
-    return _Recording(trials[keep], index[keep].astype(np.int64), behind[keep], len(images))
+        features = design.features(self.network, options.layers if own else options.validator_layers)
+        fits = self._fit(features, groups, first_seed=0 if own else len(options.layers))
+        if not own and len(fits) > 1:  # the candidate that explains most variance in its left-out folds
+            best = max(fits, key=lambda group: float(fits[group].cv_r2.mean()))
+            fits, layers = {best: fits[best]}, list(best)
+        if not own:
+            report.settings["validator_layer"] = "+".join(layers)
+        self.network = self.network.select(layers)
+        self.readouts = [readout for fit in fits.values() for readout in fit.readouts]
+        self.fits = fits
+        self.uncertainty = self._calibrate(torch.cat([features[f"summary/{layer}"] for layer in sorted(layers)], 1))
+        held = {layer: features[layer][torch.from_numpy(design.held_out)] for layer in layers}
+        with torch.no_grad():
+            self.predicted = torch.stack([readout(held) for readout in self.readouts]).mean(0).double().numpy()
+        self._describe(report, "" if uri == options.backbone else f"{uri.partition(':')[2]}/")
 
+    def _fit(
+        self, features: Mapping[str, Tensor], groups: Sequence[tuple[str, ...]], first_seed: int
+    ) -> dict[tuple[str, ...], MemberFit]:
+        design = self.design
+        rows = torch.from_numpy(design.fitted)
+        targets = torch.from_numpy(design.recording.means()[design.fitted])
+        weights = torch.from_numpy(design.recording.weights()[design.fitted])
+        fitted = {layer: part[rows] for layer, part in features.items()}
+        fits = {}
+        for m, group in enumerate(groups, start=first_seed):
+            seed = 1000 * design.options.seed + m
+            fits[group] = fit_members(
+                design.options.readout,
+                fitted,
+                group,
+                targets,
+                folds=design.folds(seed),
+                weights=weights,
+                seed=seed,
+                progress=design.progress,
+            )
+        return fits
 
-def _screen(
-    recording: _Recording, held_out: NDArray[np.bool_], site_ids: Sequence[str], options: FitOptions
-) -> FitReport:
-    """Which sites are reliable enough, judged on the images to be fitted."""
-    fitted, rest = recording.part(~held_out), recording.part(held_out)
-    unknown = np.full(len(site_ids), np.nan)
-    reliability, held_out_reliability = unknown, unknown
-    if not options.averages:
-        reliability, held_out_reliability = (
-            split_half_reliability(part.values, part.index, n_images=part.n_images, seed=options.seed)
-            for part in (fitted, rest)
-        )
-    means, counts = repeat_means(recording.values, recording.index, recording.n_images)
-    n_fitted = (counts[~held_out] > 0).sum(0)
-    sites = []
-    for u, name in enumerate(site_ids):
-        site = SiteReport(str(name), int(counts[:, u].sum()), int((counts[:, u] > 0).sum()))
-        site.reliability, site.held_out_reliability = float(reliability[u]), float(held_out_reliability[u])
-        constant = not np.nanstd(means[~held_out, u]) > 0 if n_fitted[u] else True
-        site.eligible_fit, site.reason = _verdict(site, int(n_fitted[u]), constant, len(site_ids), options)
-        site.eligible_target = site.eligible_fit and not site.reliability < options.reliability_target
-        if site.eligible_fit and not site.eligible_target:
-            site.reason = f"fitted, not a target: reliability {site.reliability:.2f} below {options.reliability_target}"
-        sites.append(site)
-    settings = asdict(options) | {"layers": list(options.layers), "validator_layers": list(options.validator_layers)}
-    settings["weights"] = Path(options.weights).name
-    settings |= {"n_images": recording.n_images, "n_fitted_images": int((~held_out).sum())}
-    return FitReport(sites, settings, np.flatnonzero(held_out).tolist())
+    def _calibrate(self, summaries: Tensor) -> Uncertainty:
+        design = self.design
+        fitted = design.fitted
+        recording = design.recording.part(fitted)
+        means, counts = recording.means(), recording.counts()
+        variance = recording.trial_variance()
+        names = [name for name, row in zip(design.names, fitted, strict=True) if row]
+        left_out = [fit.left_out for fit in self.fits.values()]
+        return fit_uncertainty(summaries[torch.from_numpy(fitted)], names, left_out, means, counts, variance)
 
+    def _describe(self, report: FitReport, prefix: str) -> None:
+        for group, fit in self.fits.items():
+            name = prefix + "+".join(group)
+            for u, site in enumerate(report.fitted):
+                site.alphas[name] = float(fit.strength[u])
+                site.cv_r2[name] = float(fit.cv_r2[u])
+                if fit.at_edge[u]:
+                    site.alpha_at_edge.append(name)
 
-def _verdict(site: SiteReport, n_fitted: int, constant: bool, n_sites: int, options: FitOptions) -> tuple[bool, str]:
-    """Whether a site is fitted, and why not."""
-    if site.n_trials == 0:
-        return False, "no response recorded"
-    if n_fitted < MINIMUM_FITTED_IMAGES:
-        return False, f"{n_fitted} images to fit, at least {MINIMUM_FITTED_IMAGES} needed"
-    if constant:
-        return False, "the response never varies"
-    if options.averages:
-        return True, "reliability unknown: averages without single trials"
-    if math.isnan(site.reliability):
-        return False, "reliability unknown: too few images with two trials (averages=True fits averages without it)"
-    if site.reliability < options.reliability_fit:
-        return False, f"reliability {site.reliability:.2f} below {options.reliability_fit}"
-    half = site.reliability / (2 - site.reliability)
-    least = NormalDist().inv_cdf(1 - CHANCE / n_sites) / math.sqrt(n_fitted - 1)
-    if half < least:
-        return False, f"split-half correlation {half:.2f} could be chance with {n_fitted} images (below {least:.2f})"
-    return True, ""
-
-
-def _network(options: FitOptions) -> Backbone:
-    shared = set(options.layers) & set(options.validator_layers)
-    if shared or not options.layers or not options.validator_layers:
-        raise ValueError(
-            f"layers {', '.join(options.layers)} and validator layers {', '.join(options.validator_layers)}; expected at least one "
-            "each, and none in both: a validator that shares the encoder's layer shares its mistakes"
-        )
-    return build_backbone(
-        options.backbone,
-        options.layers + options.validator_layers,
-        input_size=options.input_size,
-        weights=options.weights,
-        seed=options.seed,
-    )
-
-
-def _fit_layers(
-    design: _Design, options: FitOptions, report: FitReport, progress: Progress | None
-) -> tuple[dict[str, RidgeFit], str]:
-    """One ridge a layer, each with folds of its own; the validator's layer is chosen by its left-out folds."""
-    layers = options.layers + options.validator_layers
-    fits: dict[str, RidgeFit] = {}
-    for m, layer in enumerate(layers):
-        fits[layer] = design.fit(layer, options.folds, 1000 * options.seed + m)
-        if progress is not None:
-            progress("ridge", m + 1, len(layers))
-    explained = {layer: float(fits[layer].cv_r2.amax(0).mean()) for layer in options.validator_layers}
-    validator_layer = max(explained, key=explained.__getitem__)
-    report.settings["validator_layer"] = validator_layer
-    for layer in (*options.layers, validator_layer):
-        fit = fits[layer]
-        for u, site in enumerate(report.fitted):
-            site.alphas[layer] = float(fit.alpha[u])
-            site.cv_r2[layer] = float(fit.cv_r2[:, u].max())
-            if fit.at_edge[u]:
-                site.alpha_at_edge.append(layer)
-    return fits, validator_layer
-
-
-def _score(
-    report: FitReport,
-    design: _Design,
-    fits: dict[str, RidgeFit],
-    layers: Sequence[str],
-    validator_layer: str,
-    averages: bool,
-) -> None:
-    """Write the held-out scores of encoder (mean over members) and validator into the report."""
-    recording = design.recording.part(design.held_out)
-    reliability = np.array([site.held_out_reliability for site in report.fitted])
-    encoder = np.mean([design.predict(layer, fits[layer]) for layer in layers], axis=0)
-    validator = design.predict(validator_layer, fits[validator_layer])
-    for prefix, predicted in (("held_out", encoder), ("validator", validator)):
-        scores = {"r": correlation(predicted, recording.means())}
+    def score(self, report: FitReport, prefix: str, averages: bool) -> None:
+        """Write the held-out scores of the mean over members into the report."""
+        recording = self.design.recording.part(self.design.held_out)
+        reliability = np.array([site.held_out_reliability for site in report.fitted])
+        scores = {"r": correlation(self.predicted, recording.means())}
         if not averages:
-            trials = (predicted, recording.values, recording.index)
+            trials = (self.predicted, recording.values, recording.index)
             scores |= {"r_nc": noise_corrected_r(*trials, reliability=reliability), "feve": feve(*trials)}
         for name, value in scores.items():
             for u, site in enumerate(report.fitted):
                 setattr(site, f"{prefix}_{name}", float(value[u]))
+
+    def ensemble(self, info: EncoderInfo, statistics: dict[str, Tensor]) -> Ensemble:
+        return Ensemble(self.network, self.readouts, info, **statistics, uncertainty=self.uncertainty)
+
+    def predictor(self, info: EncoderInfo, statistics: dict[str, Tensor]) -> Encoder | Ensemble:
+        if len(self.readouts) > 1:
+            return self.ensemble(info, statistics)
+        return Encoder(self.network, self.readouts[0], info, **statistics, uncertainty=self.uncertainty)
+
+
+def _check_layers(options: FitOptions) -> None:
+    shared = set(options.layers) & set(options.validator_layers)
+    if options.validator_backbone != options.backbone:
+        shared = set()
+    if shared or not options.layers or not options.validator_layers:
+        raise ValueError(
+            f"layers {', '.join(options.layers)} and validator layers {', '.join(options.validator_layers)} of one network; expected "
+            "at least one each, and none in both: a validator that shares the encoder's layer shares its mistakes"
+        )
 
 
 def _known(value: float) -> float | None:

@@ -49,3 +49,27 @@ def hold_out(names: Sequence[str], fraction: float, *, seed: int = 0) -> NDArray
             "group. Fix: record more images, or change holdout_fraction or seed"
         )
     return held_out
+
+
+def check_split(names: Sequence[str], held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The images to hold out, refused where a group (an image, its copies, its crops) lies on both sides; shape (N,)."""
+    held = np.asarray(held_out, bool)
+    if held.shape != (len(names),):
+        raise ValueError(f"held_out of shape {held.shape} for {len(names)} images; expected one flag an image")
+    sides: dict[str, set[bool]] = {}
+    for name, side in zip(names, held.tolist(), strict=True):
+        sides.setdefault(name, set()).add(side)
+    leaks = [name for name, both in sides.items() if len(both) == 2]
+    if leaks:
+        images = [i for i, name in enumerate(names) if name == leaks[0]]
+        raise ValueError(
+            f"{len(leaks)} photographs lie on both sides of the split: images {', '.join(map(str, images[:6]))} are one photograph "
+            "(or one group), some held out, some fitted. Likely cause: copies or crops of a photograph under several names. "
+            "Fix: hold out whole groups, or leave held_out to the toolkit"
+        )
+    if held.sum() < MINIMUM_HELD_OUT or (~held).sum() < MINIMUM_FITTED_IMAGES:
+        raise ValueError(
+            f"{int(held.sum())} images held out and {int((~held).sum())} to fit; expected at least {MINIMUM_HELD_OUT} and "
+            f"{MINIMUM_FITTED_IMAGES}"
+        )
+    return held

@@ -64,7 +64,24 @@ class EncoderConfig(Section):
     layers: tuple[str, ...] = Field(
         default=(),
         strict=False,
-        description="[layer names] One encoder member a layer; empty: the standard layers of the backbone.",
+        description='[layer names] Members of the encoder; "a+b" are read together; empty: the standard layers of the backbone.',
+    )
+    readout: Literal[
+        "factorised",
+        "ridge",
+        "banded_ridge",
+        "pls",
+        "gaussian",
+        "spatial_feature",
+        "attention",
+        "semantic_transformer",
+    ] = Field(
+        default="factorised",
+        description="[name] How responses are read from features: one member a layer (ridge, banded_ridge, pls), or a layer and fold.",
+    )
+    validator_backbone: str = Field(
+        default="",
+        description="[uri] Network of the validator; empty: another one where the backbone is the default, else the same.",
     )
     validator_layers: tuple[str, ...] = Field(
         default=(),
@@ -77,7 +94,10 @@ class EncoderConfig(Section):
         description="[fraction of the images] Kept out of every fit; the scores in the report are measured on them.",
     )
     folds: int = Field(
-        default=5, ge=2, le=50, description="[count] Cross-validation folds that choose the ridge penalty."
+        default=5,
+        ge=2,
+        le=50,
+        description="[count] Cross-validation folds that choose penalties; trained readouts have one member each.",
     )
     reliability_fit: float = Field(
         default=0.3, ge=0, lt=1, description="[split-half correlation, Spearman-Brown] Sites below this are not fitted."

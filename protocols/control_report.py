@@ -22,6 +22,7 @@ VERDICTS = ("control", "no control", "not testable", "excluded", "exploratory")
 class ControlRow:
     """One controller. None = not available; responses in the recording's unit unless said otherwise.
 
+    `distance` from the fitted images, in medians of what natural images have; `outside`: farther than 99 % of them.
     `measured` and `reference` are mean responses of the target site over the `n` and `n_reference` trials that were tested; `score`
     and `reference_score` are the objective's scores of these means (stretch: the same means; one_hot: the softmax share S).
     `reference_both`: the natural reference's score averaged over both directions of choosing and testing. `difference`,
@@ -42,6 +43,8 @@ class ControlRow:
     predicted: float | None = None
     predicted_sd: float | None = None
     validator_predicted: float | None = None
+    distance: float | None = None
+    outside: bool | None = None
     measured: float | None = None
     n: int = 0
     score: float | None = None

@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .config import Config, LoopConfig, ProjectConfig, SynthesisConfig, template
+from encoders import DEFAULT_BACKBONE
+
+from .config import Config, EncoderConfig, LoopConfig, ProjectConfig, SynthesisConfig, template
 from .display import Display
 from .errors import DataError
 from .evaluation import ControlReport
@@ -116,11 +118,15 @@ def claim(out: Path, fresh: bool) -> None:
 
 
 def demo_settings(rounds: int, steps: int, seed: int) -> str:
-    """project.toml of the demo: 128 px colour images, the defaults of everything else."""
+    """project.toml of the demo: 128 px colour images, the defaults of everything else.
+
+    The validator is of the encoder's own network: the default, another network, is the one that the subject is made of.
+    """
     return template(
         config=Config(
             project=ProjectConfig(name="demo", species="simulated"),
             display=Display(width_px=128, height_px=128, size_deg=8.0, background=128, colour="rgb"),
+            encoder=EncoderConfig(validator_backbone=DEFAULT_BACKBONE),
             synthesis=SynthesisConfig(steps=steps),
             loop=LoopConfig(rounds=rounds),
         )

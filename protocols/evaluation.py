@@ -124,6 +124,8 @@ def _identity(row: KeyRow) -> dict[str, Any]:
         "predicted": row.predicted.get(row.target, math.nan),
         "predicted_sd": row.predicted_sd.get(row.target, math.nan),
         "validator_predicted": row.validator_predicted.get(row.target, math.nan),
+        "distance": row.distance,
+        "outside": row.outside,
     }
 
 

@@ -7,6 +7,7 @@ a shuffled order and carry no role; what they are stands in ``sealed/key.csv``. 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -67,6 +68,7 @@ ENTRIES = (
     "images",
 )
 PREDICTIONS = ("predicted", "predicted_sd", "validator_predicted")
+FAMILIARITY = ("distance", "outside")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -280,9 +282,11 @@ def _predictions(predict: Predict | None, pixels: Pixels, n_sites: int) -> dict[
         return {}
     answers = predict(pixels)
     for name, values in answers.items():
-        if name not in PREDICTIONS or np.shape(values) != (len(pixels), n_sites):
+        expected = (len(pixels),) if name in FAMILIARITY else (len(pixels), n_sites)
+        if name not in (*PREDICTIONS, *FAMILIARITY) or np.shape(values) != expected:
             raise ValueError(
-                f"predict gave {name!r} of shape {np.shape(values)}; expected {', '.join(PREDICTIONS)} of shape {(len(pixels), n_sites)}"
+                f"predict gave {name!r} of shape {np.shape(values)}; expected {', '.join(PREDICTIONS)} of shape "
+                f"{(len(pixels), n_sites)}, {' and '.join(FAMILIARITY)} of shape {(len(pixels),)}"
             )
     if "predicted" not in answers or not np.isfinite(answers["predicted"]).all():
         raise ValueError("predict must give finite values under 'predicted'")
@@ -298,7 +302,9 @@ def _seal(
         answers = {
             name: {site.site_id: float(v) for site, v in zip(sites, values[index], strict=True)}
             for name, values in predictions.items()
+            if name in PREDICTIONS
         }
+        distance, outside = (predictions[name][index] if name in predictions else None for name in FAMILIARITY)
         rows.append(
             KeyRow(
                 image_id=image_id,
@@ -313,6 +319,8 @@ def _seal(
                 started_from=s.started_from,
                 score=s.score,
                 validator_score=s.validator_score,
+                distance=math.nan if distance is None else float(distance),
+                outside=None if outside is None else bool(outside),
                 sha256=sha256_file(images / f"{image_id}.png"),
                 **answers,
             )

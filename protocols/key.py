@@ -28,6 +28,8 @@ COLUMNS = (
     "started_from",
     "score",
     "validator_score",
+    "distance",
+    "outside",
     "sha256",
 )
 SITE_COLUMNS = ("site_id", "natural_mean", "natural_sd", "reliability", "is_target")
@@ -41,7 +43,8 @@ class KeyRow:
     (random natural image), blank. `objective` ("stretch" | "one_hot") and `target` (a site id) belong to controllers.
     `reference_for` lists the (objective, site) pairs whose natural reference this image may become. `confirmatory` marks the one
     controller a site and objective that was chosen before unblinding; `started_from` is the source id of a controller's starting image. `predicted`, `predicted_sd`, `validator_predicted` map site
-    ids to responses in the encoder's unit (NaN where there is none); they belong to the PNG read back from disk.
+    ids to responses in the encoder's unit (NaN where there is none); they belong to the PNG read back from disk, as do `distance` from
+    the fitted images, in medians of what natural images have, and `outside`: farther than 99 % of them (None = unknown).
     """
 
     image_id: str
@@ -56,6 +59,8 @@ class KeyRow:
     started_from: str = ""
     score: float = math.nan
     validator_score: float = math.nan
+    distance: float = math.nan
+    outside: bool | None = None
     sha256: str = ""
     predicted: dict[str, float] = field(default_factory=dict)
     predicted_sd: dict[str, float] = field(default_factory=dict)
@@ -119,6 +124,8 @@ def write_key(path: Path, key: Key) -> None:
             row.started_from,
             _number(row.score),
             _number(row.validator_score),
+            _number(row.distance),
+            "" if row.outside is None else int(row.outside),
             row.sha256,
         ]
         table.writerow([*fixed, *(_number(getattr(row, a).get(s, math.nan)) for a in prefixes.values() for s in sites)])
@@ -212,6 +219,8 @@ def _row(r: dict[str, str], header: list[str]) -> KeyRow:
         started_from=r.get("started_from") or "",
         score=_float(r.get("score")),
         validator_score=_float(r.get("validator_score")),
+        distance=_float(r.get("distance")),
+        outside=None if not r.get("outside") else r["outside"] == "1",
         sha256=r.get("sha256") or "",
         predicted=by_prefix["pred"],
         predicted_sd=by_prefix["sd"],

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders import DEFAULT_LAYERS, DEFAULT_VALIDATOR_LAYERS, Encoder, Ensemble, NoReliableSites, fit_encoder
+from encoders import DEFAULT_LAYERS, Encoder, Ensemble, NoReliableSites, fit_encoder
 from synth import StimulusBatch, ascend, cautious, fourier, jitter
 
 from .dataset import baseline, best_natural, gather
@@ -190,7 +190,9 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
             colour=project.display.colour,
             backbone=settings.backbone,
             layers=settings.layers or DEFAULT_LAYERS,
-            validator_layers=settings.validator_layers or DEFAULT_VALIDATOR_LAYERS,
+            readout=settings.readout,
+            validator_backbone=settings.validator_backbone or None,
+            validator_layers=settings.validator_layers or None,
             holdout_fraction=settings.holdout_fraction,
             folds=settings.folds,
             seed=settings.seed,
@@ -200,6 +202,7 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
             repeats=data.averaged_over,
             natural=np.arange(len(data.pixels)) < data.natural,
             device=device,
+            cache=project.folder / "cache",
             progress=progress,
         )
     except NoReliableSites as error:

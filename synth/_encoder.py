@@ -81,6 +81,23 @@ def evaluating(encoder: EncoderLike, objective: BoundObjective, pixels: Tensor) 
     return Answers(*(_numpy(x) for x in (members.mean(0), sd, scores)))
 
 
+@torch.no_grad()
+def familiarity(
+    encoder: EncoderLike, pixels: NDArray[np.uint8], batch_size: int = 32
+) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
+    """Distance of 8-bit images (S, H, W, C) from the fitted ones, and whether that is outside; None where it is not known."""
+    judge = getattr(encoder, "judge", None)
+    if judge is None or getattr(encoder, "uncertainty", None) is None:
+        return None, None
+    device = attributes_of(encoder).device
+    found = [
+        judge(torch.from_numpy(pixels[i : i + batch_size]).to(device).permute(0, 3, 1, 2).float() / 255)
+        for i in range(0, len(pixels), batch_size)
+    ]
+    outside: NDArray[np.bool_] = torch.cat([f.outside for f in found]).cpu().numpy()
+    return _numpy(torch.cat([f.distance for f in found])), outside
+
+
 def _numpy(x: Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = x.detach().cpu().float().numpy()
     return array

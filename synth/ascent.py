@@ -23,6 +23,7 @@ from ._encoder import (
     default_site_ids,
     describe,
     evaluating,
+    familiarity,
 )
 from .batch import StimulusBatch
 from .constraints import ConstraintError
@@ -163,7 +164,7 @@ def ascend(
         plan.append((begin, end))
     settings = _settings(run, objective, seeds, plan, start)
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
-    return _collect(found, rows, every_seed, names_of_starts, known, settings)
+    return _collect(encoder, found, rows, every_seed, names_of_starts, known, settings)
 
 
 def _climb(
@@ -359,6 +360,7 @@ def _settings(
 
 
 def _collect(
+    encoder: EncoderLike,
     found: Sequence[_Best],
     rows: Objective,
     seeds: NDArray[np.int64],
@@ -367,8 +369,12 @@ def _collect(
     settings: dict[str, Any],
 ) -> StimulusBatch:
     predicted = np.concatenate([b.predicted for b in found])
+    images = np.concatenate([b.pixels for b in found])
+    distance, outside = familiarity(encoder, images)
     return StimulusBatch(
-        images=np.concatenate([b.pixels for b in found]),
+        images=images,
+        distance=distance,
+        outside=outside,
         predicted=predicted,
         predicted_sd=np.concatenate([b.sd for b in found]),
         scores=np.concatenate([b.scores for b in found]),

@@ -37,8 +37,10 @@ _PER_IMAGE = {
     "start_ids": ("str", "S"),
     "validator_predicted": ("float32", "SU"),
     "validator_scores": ("float32", "S"),
+    "distance": ("float32", "S"),
+    "outside": ("bool", "S"),
 }
-_OPTIONAL = ("validator_predicted", "validator_scores")
+_OPTIONAL = ("validator_predicted", "validator_scores", "distance", "outside")
 _RECORDS = ("encoder_fingerprint", "validator_fingerprint", "objective_description", "settings", "versions")
 
 
@@ -71,6 +73,10 @@ class StimulusBatch:
         All that is needed to repeat the run.
     validator_predicted, validator_scores, validator_fingerprint
         The same from a second encoder (`validate`), or None.
+    distance : array of shape (S,), float32, or None
+        Of `images` from the images that the encoder was fitted to, in medians of what those have; None where it does not know.
+    outside : array of shape (S,), bool, or None
+        Outside the training distribution: farther than 99 % of the natural images.
     """
 
     images: NDArray[np.uint8]
@@ -91,6 +97,8 @@ class StimulusBatch:
     validator_predicted: NDArray[np.float32] | None = None
     validator_scores: NDArray[np.float32] | None = None
     validator_fingerprint: str | None = None
+    distance: NDArray[np.float32] | None = None
+    outside: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {"U": len(self.site_ids)}

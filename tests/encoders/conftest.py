@@ -60,6 +60,7 @@ def simulate(n: int = 160, sites: int = 5, repeats: int = 6, noise: float = 0.7,
         "weights": "random",
         "layers": LAYERS,
         "validator_layers": VALIDATOR,
+        "readout": "ridge",
         "pool": 4,
     }
     return Simulated(images, values, index, truth, options)

@@ -151,7 +151,7 @@ def test_broken_and_missing_files_are_named(pair, tmp_path):
         Encoder.load(path)
     (path / "encoder.safetensors").write_bytes(data)
     alter_json(path, lambda r: r.update(schema="encoder/9"))
-    with pytest.raises(ValueError, match="schema 'encoder/9', expected 'encoder/1'"):
+    with pytest.raises(ValueError, match="schema 'encoder/9', expected 'encoder/2'"):
         Encoder.load(path)
 
 
@@ -214,7 +214,7 @@ def test_readouts_that_do_not_fit_are_named():
     natural = {"natural_mean": torch.zeros(2), "natural_sd": torch.ones(2)}
     other = RidgeReadout("blocks.1.0", torch.zeros(2, 4), torch.zeros(2), **tensors)
     with pytest.raises(
-        ValueError, match=r"layer 'blocks.1.0'; expected 2 sites and one of the backbone's layers blocks.0.0"
+        ValueError, match=r"layer blocks.1.0; expected 2 sites and some of the backbone's layers blocks.0.0"
     ):
         Encoder(network, other, EncoderInfo(**INFO), **natural)
     own = RidgeReadout("blocks.0.0", torch.zeros(2, 4), torch.zeros(2), **tensors)

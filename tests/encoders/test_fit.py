@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from encoders import NoReliableSites, extract_features, fit_encoder, to_images
+from encoders.members import ReadoutSpec
 from encoders.metrics import correlation, feve, noise_corrected_r, repeat_means, split_half_reliability
 from encoders.regression import ridge
 from encoders.split import group_names, hold_out
@@ -81,18 +82,18 @@ def test_held_out_pixels_change_no_weight(pair, recording):
 def test_each_member_is_the_ridge_on_its_layer(pair, recording):
     mask = held_out_mask(pair, len(recording.images))
     readout = pair.encoder.readouts[0]
-    rows = extract_features(pair.encoder.backbone, recording.images[~mask], pool=4)[readout.layer].double()
+    rows = extract_features(pair.encoder.backbone, recording.images[~mask], pool=4)[readout.layers[0]].double()
     rows = (rows - rows.mean(0)) / (rows - rows.mean(0)).square().mean().sqrt()
     means, _ = repeat_means(recording.values, recording.index, len(recording.images))
     for u in range(5):
-        alpha = [pair.report.sites[u].alphas[readout.layer]]
+        alpha = [pair.report.sites[u].alphas[readout.layers[0]]]
         folds = torch.arange(len(rows)) % 5
         fit = ridge(rows, torch.from_numpy(means[~mask][:, u : u + 1]), folds=folds, alphas=alpha)
         np.testing.assert_allclose(readout.coef[u], fit.coef[:, 0], atol=1e-4)
 
 
 def test_the_validator_takes_no_layer_and_no_folds_of_the_encoder(pair, recording):
-    assert pair.validator.readout.layer not in {r.layer for r in pair.encoder.readouts}
+    assert not set(pair.validator.readout.layers) & {layer for r in pair.encoder.readouts for layer in r.layers}
     assert pair.validator.backbone.layers == ("blocks.2.0",)
     assert pair.encoder.backbone.layers == ("blocks.0.0", "blocks.1.0")
     with pytest.raises(ValueError, match="shares the encoder's layer shares its mistakes"):
@@ -101,7 +102,7 @@ def test_the_validator_takes_no_layer_and_no_folds_of_the_encoder(pair, recordin
 
 def test_of_several_validator_layers_the_best_left_out_one_is_taken(recording):
     fitted = recording.fit(layers=["blocks.0.0"], validator_layers=["conv_stem", "blocks.1.0"])
-    assert fitted.validator.readout.layer == fitted.report.settings["validator_layer"] == "blocks.1.0"
+    assert fitted.validator.readout.layers == (fitted.report.settings["validator_layer"],) == ("blocks.1.0",)
 
 
 def test_shuffled_labels_end_without_a_site(recording):
@@ -153,6 +154,29 @@ def test_a_photograph_never_lies_on_both_sides(recording):
         assert len({bool(side[i]) for i, name in enumerate(names) if name == group}) == 1
     fitted = recording.fit(images=images, groups=groups)
     assert set(fitted.report.held_out_images) == set(np.flatnonzero(side))
+
+
+def test_a_split_that_leaks_is_refused(recording):
+    """The same photograph held out and fitted: a pixel copy under its own name, and a second crop of one group."""
+    images, held_out = recording.images.copy(), np.arange(len(recording.images)) % 5 == 0
+    assert set(recording.fit(held_out=held_out).report.held_out_images) == set(np.flatnonzero(held_out))
+    images[7] = images[100]
+    with pytest.raises(ValueError, match=r"both sides of the split: images 7, 100 are one photograph"):
+        recording.fit(images=images, held_out=held_out)
+    groups = [f"photo_{i // 2}" for i in range(len(images))]
+    with pytest.raises(ValueError, match="leave held_out to the toolkit"):
+        recording.fit(groups=groups, held_out=held_out)
+    with pytest.raises(ValueError, match="one flag an image"):
+        recording.fit(held_out=held_out[:10])
+
+
+def test_trained_readouts_give_one_member_a_layer_and_fold(recording):
+    fitted = recording.fit(readout=ReadoutSpec("factorised", epochs=12, pool=4), folds=3)
+    assert fitted.encoder(torch.rand(2, 3, 32, 32)).shape == (2 * 3, 2, 5)
+    assert fitted.validator(torch.rand(2, 3, 32, 32)).shape == (3, 2, 5)
+    assert fitted.report.median("held_out_r") > 0.6
+    assert fitted.report.settings["readout"]["kind"] == "factorised"
+    assert set(fitted.report.sites[0].cv_r2) == {"blocks.0.0", "blocks.1.0", "blocks.2.0"}
 
 
 def test_default_groups_are_the_pixels(recording):
@@ -259,7 +283,7 @@ def test_report_is_json_and_complete(pair):
 def test_progress_is_called(recording):
     calls = []
     recording.fit(progress=lambda *call: calls.append(call))
-    assert calls[-1] == ("ridge", 3, 3)
+    assert calls[-1] == ("ridge on blocks.2.0", 1, 1)
     assert ("features", 160, 160) in calls
 
 

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import convolve
 
 from encoders import RidgeReadout, backbone, extract_features, readouts
-from encoders.readouts import flatten_features
+from encoders.readouts import (
+    FactorisedReadout,
+    GaussianReadout,
+    GradientReadout,
+    build_readout,
+    feature_maps,
+    flatten_features,
+)
 
 TINY = "timm:test_efficientnet"
 
@@ -58,19 +68,152 @@ def test_tensors_that_do_not_fit_are_named():
         make(scale=torch.ones(8))
 
 
-@pytest.mark.parametrize("name", [n for n in dir(readouts) if n.endswith("Readout")])
+def example(name: str):
+    """A readout of the catalogue on layers a (4, 3, 3) and b (2, 3, 3), with weights that are not at their start."""
+    if name == "PopulationReadout":
+        own = {"mean": torch.rand(3), "scale": torch.rand(3) + 1, "alpha": torch.rand(3)}
+        return readouts.PopulationReadout(
+            example("FactorisedReadout"), example("RidgeReadout"), torch.randn(3, 3), **own
+        )
+    if name == "RidgeReadout":
+        p = 4 * 9 + 2 * 9
+        tensors = {
+            "coef": torch.randn(3, p),
+            "intercept": torch.randn(3),
+            "mean": torch.randn(p),
+            "scale": torch.rand(2) + 1,
+        }
+        coef, intercept = tensors.pop("coef"), tensors.pop("intercept")
+        return RidgeReadout(("a", "b"), coef, intercept, **tensors, alpha=torch.rand(3, 2), sizes=(36, 18))
+    readout = getattr(readouts, name)({"a": (4, 3, 3), "b": (2, 3, 3)}, 3, seed=1)
+    with torch.no_grad():
+        for parameter in readout.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape)
+    return readout
+
+
+@pytest.mark.parametrize("name", readouts.__all__)
 def test_every_readout_keeps_the_contract(name):
-    """Gradient to the features, linear in batch, tensors in the state dict, JSON-able configuration."""
-    assert name == "RidgeReadout"
-    readout = make()
-    maps = torch.rand(4, 2, 2, 2, requires_grad=True)
-    out = readout({"a": maps})
+    """Gradient to the features, each image on its own, scalar penalty, the same again from configuration and tensors."""
+    torch.manual_seed(0)
+    readout = example(name)
+    maps = {
+        "a": torch.rand(4, 4, 3, 3, requires_grad=True),
+        "b": torch.rand(4, 2, 3, 3),
+        "c": torch.full((4, 1), torch.nan),
+    }
+    out = readout(maps)
     assert out.shape == (4, 3)
-    (gradient,) = torch.autograd.grad(out.sum(), maps)
+    assert readout.n_sites == 3
+    assert readout.layers == ("a", "b")
+    (gradient,) = torch.autograd.grad(out.sum(), maps["a"])
     assert gradient.abs().sum() > 0
-    torch.testing.assert_close(readout({"a": maps[1:2]}), out[1:2])
-    assert set(readout.state_dict()) == {"coef", "intercept", "mean", "scale", "alpha"}
-    assert readout.config() == {"kind": "ridge", "layer": "a", "pool": 7}
+    torch.testing.assert_close(readout({k: v[1:2] for k, v in maps.items()}), out[1:2])
+    assert readout.penalty().shape == ()
+    again = build_readout(json.loads(json.dumps(readout.config())), readout.state_dict())
+    torch.testing.assert_close(again(maps), out, rtol=0, atol=0)
+    assert again.config() == readout.config()
+
+
+@pytest.mark.parametrize("name", readouts.__all__)
+def test_images_of_another_size_are_named_by_every_readout(name):
+    with pytest.raises(ValueError, match="use images of the encoder's image_shape"):
+        example(name)({"a": torch.rand(1, 4, 5, 5), "b": torch.rand(1, 2, 5, 5)})
+
+
+@pytest.mark.parametrize("name", [n for n in readouts.__all__ if issubclass(getattr(readouts, n), GradientReadout)])
+def test_sites_can_be_taken_apart_where_they_are_independent(name):
+    torch.manual_seed(0)
+    readout, maps = example(name), {"a": torch.rand(4, 4, 3, 3), "b": torch.rand(4, 2, 3, 3)}
+    if not readout.independent:
+        with pytest.raises(ValueError, match="share parameters"):
+            readout.select(torch.tensor([2, 0]))
+        return
+    torch.testing.assert_close(readout.select(torch.tensor([2, 0]))(maps), readout(maps)[:, [2, 0]])
+
+
+def test_unknown_kinds_are_named():
+    with pytest.raises(ValueError, match="readout kind 'magic'; expected one of attention"):
+        build_readout({"kind": "magic"}, {})
+
+
+def test_factorised_is_mask_times_features_by_hand():
+    torch.manual_seed(0)
+    readout = FactorisedReadout({"a": (4, 3, 5)}, 2, mask=0.1, weight=0.2, smoothness=0.4)
+    with torch.no_grad():
+        readout.masks[0].normal_(), readout.weights[0].normal_(), readout.bias.normal_()
+    maps = torch.randn(6, 4, 3, 5)
+    by_hand = torch.einsum("nchw,uhw,uc->nu", maps, readout.masks[0], readout.weights[0]) + readout.bias
+    torch.testing.assert_close(readout({"a": maps}), by_hand)
+    masks, weights = readout.gauge()
+    torch.testing.assert_close(torch.einsum("nchw,uhw,uc->nu", maps, masks[0], weights[0]) + readout.bias, by_hand)
+    assert torch.all(masks[0].sum((1, 2)) > 0)
+    torch.testing.assert_close(masks[0].flatten(1).norm(dim=1), torch.ones(2))
+    m = readout.masks[0].detach()
+    kernel = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
+    rough = torch.tensor([(convolve(one.numpy(), kernel, mode="constant") ** 2).sum() for one in m])
+    a = readout.weights[0].detach().square().sum(1)
+    expected = 0.1 * m.abs().sum((1, 2)) + 0.2 * a + 0.4 * rough
+    torch.testing.assert_close(readout.site_penalties(), expected)
+    released = FactorisedReadout({"a": (4, 3, 5)}, 2, regulariser="bashivan", mask=0.05, weight=0.1)
+    released.load_state_dict(readout.state_dict())
+    expected = 0.05 * (m.square().sum((1, 2)) + rough.sqrt()) + 0.1 * a
+    torch.testing.assert_close(released.site_penalties(), expected, rtol=1e-5, atol=1e-6)
+    klindt = FactorisedReadout({"a": (4, 3, 5)}, 2, regulariser="klindt", weight=0.3)
+    klindt.load_state_dict(readout.state_dict())
+    expected = 0.3 * m.abs().sum((1, 2)) * readout.weights[0].detach().abs().sum(1)
+    torch.testing.assert_close(klindt.site_penalties(), expected)
+
+
+def test_gaussian_reads_bilinearly_at_its_position():
+    readout = GaussianReadout({"a": (1, 3, 3)}, 2)
+    maps = torch.arange(9.0).view(1, 1, 3, 3)
+    with torch.no_grad():
+        readout.weights[0].fill_(1.0)
+        readout.position.copy_(torch.tensor([[1.0, -1.0], [0.0, 0.5]]))  # x right, y down
+    torch.testing.assert_close(readout({"a": maps}), torch.tensor([[2.0, 5.5]]))
+
+
+def test_semantic_transformer_starts_as_a_factorised_readout():
+    torch.manual_seed(0)
+    moved, plain = readouts.SemanticTransformerReadout({"a": (4, 5, 5)}, 2), FactorisedReadout({"a": (4, 5, 5)}, 2)
+    maps = {"a": torch.randn(3, 4, 5, 5)}
+    torch.testing.assert_close(moved(maps), plain(maps))
+
+
+def test_attention_without_queries_is_a_mean_and_with_a_large_one_a_choice():
+    readout = readouts.AttentionReadout({"a": (2, 2, 2)}, 1)
+    maps = torch.tensor([[[[5.0, 0], [0, 0]], [[0, 1], [2, 3]]]])
+    with torch.no_grad():
+        readout.weights[0].copy_(torch.tensor([[0.0, 1.0]]))
+    torch.testing.assert_close(readout({"a": maps}), torch.tensor([[1.5]]))
+    with torch.no_grad():
+        readout.queries[0].copy_(torch.tensor([[0.0, 50.0]]))
+    torch.testing.assert_close(readout({"a": maps}), torch.tensor([[3.0]]))
+
+
+@pytest.mark.parametrize(("output", "at_zero"), [("identity", 3.0), ("softplus", 3.0), ("elu1", 3.0)])
+def test_outputs_start_at_the_mean_response_and_rates_stay_positive(output, at_zero):
+    readout = FactorisedReadout({"a": (1, 1, 1)}, 1, output=output)
+    readout.calibrate_responses(torch.tensor([3.0]), torch.tensor([2.0]))
+    assert abs(float(readout.finish(readout.bias.detach()[None])) - at_zero) < 1e-5
+    low = float(readout.finish(torch.tensor([[-9.0]])))
+    assert low == -15 if output == "identity" else 0 <= low < 0.01
+
+
+def test_tokens_become_maps_without_the_class_token():
+    tokens = torch.arange(10.0).view(1, 5, 2)
+    torch.testing.assert_close(feature_maps(tokens, None)[0, 0], torch.tensor([[2.0, 4], [6, 8]]))
+    torch.testing.assert_close(feature_maps(tokens[:, 1:], None), feature_maps(tokens, None))
+    assert feature_maps(torch.rand(2, 7, 3), 2).shape == (2, 3, 1, 2)
+    assert feature_maps(torch.rand(2, 3), None).shape == (2, 3, 1, 1)
+    with pytest.raises(ValueError, match="expected"):
+        feature_maps(torch.rand(4), None)
+
+
+def test_coordinates_that_are_missing_are_named():
+    with pytest.raises(ValueError, match="a site without x_um"):
+        readouts.TopographicReadout({"a": (2, 3, 3)}, 2, coordinates=[[0.0, 1.0], [float("nan"), 0.0]])
 
 
 def test_extracted_features_equal_single_images_in_any_batch():

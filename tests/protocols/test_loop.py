@@ -46,7 +46,7 @@ def settings() -> Config:
     return Config(
         project=ProjectConfig(name="looptest", species="simulated"),
         display=Display(width_px=64, height_px=64, size_deg=4.0, background=128, colour="rgb"),
-        encoder=EncoderConfig(folds=3),
+        encoder=EncoderConfig(folds=3, validator_backbone="offline:efficientnet_lite0"),
         synthesis=SynthesisConfig(steps=12),
         protocol=ProtocolConfig(
             repeats=16, blocks=4, natural_images=10, blanks_per_block=6, baseline_repeats=6, references=3
@@ -151,7 +151,7 @@ def test_stored_predictions_are_the_encoders_answer_to_the_png_on_disk(finished:
             / 255
         )
         with torch.no_grad():
-            mean, judged = encoder(image).mean(0)[0], validator(image).reshape(-1)
+            mean, judged = encoder(image).mean(0)[0], validator(image).reshape(-1, len(validator.site_ids)).mean(0)
         np.testing.assert_allclose([row.predicted[s] for s in encoder.site_ids], mean.numpy(), rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(
             [row.validator_predicted[s] for s in validator.site_ids], judged.numpy(), rtol=1e-4, atol=1e-4

@@ -1,0 +1,246 @@
+"""From a readout's name to the fitted members of an ensemble: one closed form a layer, or one trained readout a layer and fold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .banded import banded_ridge
+from .features import Progress
+from .partial_least_squares import pls
+from .readouts import DEFAULT_POOL, KINDS, MAP_POOL, GradientReadout, Readout, RidgeReadout, feature_maps
+from .regression import ridge
+from .training import Loss, train
+
+CLOSED_FORM = ("ridge", "banded_ridge", "pls")
+TRAINED = tuple(kind for kind, readout in KINDS.items() if issubclass(readout, GradientReadout))
+READOUTS = (*CLOSED_FORM, *TRAINED)
+TOGETHER = ("topographic", "banded_ridge")  # readouts that weigh layers against each other: all layers in one member
+
+
+@dataclass(frozen=True)
+class ReadoutSpec:
+    """How responses are read from features.
+
+    Parameters
+    ----------
+    kind : str
+        One of `READOUTS`.
+    options : dict
+        Keyword arguments of the readout's class, for those that are trained.
+    loss : "gaussian", "poisson" or "frobenius"
+        Of those that are trained; see `encoders.training.train`.
+    strengths : tuple of floats
+        Factors of the penalty among which left-out folds choose, for those that are trained.
+    epochs : int, optional
+        Default: the readout's own.
+    pool : int, optional
+        Feature maps are average-pooled to at most ``pool x pool``. Default: 7 for closed forms, 14 for the trained ones.
+    """
+
+    kind: str = "factorised"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    loss: Loss = "gaussian"
+    strengths: tuple[float, ...] = (1.0,)
+    epochs: int | None = None
+    pool: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in READOUTS:
+            raise ValueError(f"readout {self.kind!r}; expected one of {', '.join(READOUTS)}")
+        if self.kind in CLOSED_FORM and (self.options or self.loss != "gaussian"):
+            raise ValueError(
+                f"readout {self.kind!r} is solved in closed form: it takes no options and the loss 'gaussian' only"
+            )
+
+    @property
+    def trained(self) -> bool:
+        """Fitted by gradient descent, hence once a fold and on maps."""
+        return self.kind in TRAINED
+
+    @property
+    def pooled_to(self) -> int:
+        """The `pool` in force."""
+        return self.pool or (MAP_POOL if self.trained else DEFAULT_POOL)
+
+    def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
+        """Layers that are read together, one member (or one a fold) a group; "a+b" names two layers of one group."""
+        named = [tuple(entry.split("+")) for entry in layers]
+        return [tuple(layer for group in named for layer in group)] if self.kind in TOGETHER else named
+
+
+@dataclass(frozen=True)
+class MemberFit:
+    """The members that one group of layers gives.
+
+    Attributes
+    ----------
+    readouts : tuple of Readout
+        One, or one a fold.
+    left_out : Tensor of shape (N, U)
+        Prediction of every fitted image without its fold; NaN where the site was not recorded.
+    cv_r2, strength : Tensors of shape (U,)
+        Variance explained in left-out folds; the penalty that it chose (alpha of a ridge, the smallest of a
+        banded one; number of components of PLS; factor of a trained readout's penalty).
+    at_edge : Tensor of shape (U,), bool
+        The penalty is the smallest or largest of several.
+    """
+
+    readouts: tuple[Readout, ...]
+    left_out: Tensor
+    cv_r2: Tensor
+    strength: Tensor
+    at_edge: Tensor
+
+
+def memory_needed(
+    spec: ReadoutSpec, sizes: Mapping[str, int], layers: Sequence[str], n_images: int, n_sites: int, folds: int
+) -> int:
+    """Bytes that a fit needs at its peak: features of all layers, working copies and weights of the group being fitted.
+
+    Parameters
+    ----------
+    spec : ReadoutSpec
+    sizes : dict of layer to int
+        Features an image of every layer, as kept.
+    layers : sequence of str
+        As in `fit_members`, "a+b" read together.
+    n_images, n_sites, folds : int
+    """
+    groups = [sum(sizes[layer] for layer in group) for group in spec.groups(layers)]
+    kept = 2 * 4 * n_images * sum(sizes.values())  # all images, and the fitted ones
+    largest = max(groups)
+    if not spec.trained:
+        return kept + 8 * n_images * (3 * largest + 2 * n_images) + 8 * largest * n_sites
+    columns = n_sites * folds * len(spec.strengths)
+    return kept + 4 * largest * (2 * n_images + 5 * columns)
+
+
+def fit_members(
+    spec: ReadoutSpec,
+    features: Mapping[str, Tensor],
+    layers: Sequence[str],
+    targets: Tensor,
+    *,
+    folds: Tensor,
+    weights: Tensor | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> MemberFit:
+    """Fit the members that read `layers` together.
+
+    Parameters
+    ----------
+    spec : ReadoutSpec
+    features : dict of layer to Tensor of shape (N, P) (closed forms) or (N, C, h, w)
+        Of the fitted images, as `extract_features` pools them.
+    layers : sequence of str
+    targets : Tensor of shape (N, U)
+        Mean responses, NaN = not recorded.
+    folds : Tensor of shape (N,), int
+    weights : Tensor of shape (N,), optional
+    seed : int
+    progress : callable (label, done, total), optional
+
+    Returns
+    -------
+    MemberFit
+    """
+    chosen = {layer: features[layer] for layer in layers}
+    if spec.trained:
+        return _fit_trained(spec, chosen, targets, folds, weights, seed, progress)
+    fit = _fit_closed_form(spec, chosen, targets, folds, weights, seed)
+    if progress is not None:
+        progress(f"{spec.kind} on {'+'.join(chosen)}", 1, 1)
+    return fit
+
+
+def _fit_trained(
+    spec: ReadoutSpec,
+    features: Mapping[str, Tensor],
+    targets: Tensor,
+    folds: Tensor,
+    weights: Tensor | None,
+    seed: int,
+    progress: Progress | None,
+) -> MemberFit:
+    shapes = {layer: tuple(feature_maps(part[:1], spec.pooled_to).shape[1:]) for layer, part in features.items()}
+    kind = KINDS[spec.kind]
+
+    def make(n_sites: int, seed: int) -> GradientReadout:
+        readout = kind(shapes, n_sites, pool=spec.pooled_to, seed=seed, **spec.options)
+        assert isinstance(readout, GradientReadout)
+        return readout
+
+    fit = train(
+        make,
+        features,
+        targets,
+        folds=folds,
+        weights=weights,
+        strengths=spec.strengths,
+        loss=spec.loss,
+        epochs=spec.epochs,
+        seed=seed,
+        progress=progress,
+        label=f"{spec.kind} on {'+'.join(features)}",
+    )
+    grid = torch.tensor(spec.strengths)
+    several = len(spec.strengths) > 1
+    edge = ((fit.strength == grid.min()) | (fit.strength == grid.max())) & several
+    return MemberFit(fit.members, fit.left_out, fit.cv_r2.amax(0), fit.strength, edge)
+
+
+def _fit_closed_form(
+    spec: ReadoutSpec,
+    features: Mapping[str, Tensor],
+    targets: Tensor,
+    folds: Tensor,
+    weights: Tensor | None,
+    seed: int,
+) -> MemberFit:
+    rows, means, scales = zip(*(standardise(layer, part) for layer, part in features.items()), strict=True)
+    if spec.kind == "banded_ridge":
+        banded = banded_ridge(rows, targets, folds=folds, weights=weights, seed=seed)
+        coef, intercept, left_out, edge = torch.cat(banded.coefs), banded.intercept, banded.left_out, banded.at_edge
+        cv_r2, strength = banded.cv_r2.amax((0, 1)), banded.alpha.amin(0)
+        alpha = torch.where(
+            torch.isinf(banded.alpha), 0.0, banded.alpha
+        ).T  # a band that is not used has no coefficients
+    elif spec.kind == "pls":
+        scale = torch.from_numpy(np.nanstd(targets.numpy(), 0)).clamp_min(1e-12)  # the sites' variances have no say
+        partial = pls(torch.cat(rows, 1), targets / scale, folds=folds, weights=weights)
+        coef, intercept, left_out = partial.coef * scale, partial.intercept * scale, partial.left_out * scale
+        cv_r2, strength, edge = partial.cv_r2.amax(0), partial.n_components.double(), partial.at_edge
+        alpha = torch.zeros_like(scale)
+    else:
+        fit = ridge(torch.cat(rows, 1), targets, folds=folds, weights=weights)
+        coef, intercept, left_out, edge = fit.coef, fit.intercept, fit.left_out, fit.at_edge
+        cv_r2, strength, alpha = fit.cv_r2.amax(0), fit.alpha, fit.alpha
+    readout = RidgeReadout(
+        tuple(features),
+        coef.T,
+        intercept,
+        mean=torch.cat(means),
+        scale=torch.stack(scales),
+        alpha=alpha,
+        pool=spec.pooled_to,
+        sizes=[len(mean) for mean in means],
+        solver=spec.kind,
+    )
+    return MemberFit((readout,), left_out, cv_r2, strength, edge)
+
+
+def standardise(layer: str, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (N, P) less their mean (P,), over one scale (), their RMS."""
+    x = features.flatten(1).double()
+    mean = x.mean(0)
+    scale = (x - mean).square().mean().sqrt()
+    if not float(scale) > 0:
+        raise ValueError(f"layer {layer!r} gives the same features to all images; name another layer")
+    return (x - mean) / scale, mean, scale

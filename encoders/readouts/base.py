@@ -1,0 +1,249 @@
+"""What all readouts share: the contract, and the parts of those that are fitted by gradient descent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DEFAULT_POOL = 7
+MAP_POOL = 14
+Output = Literal["identity", "softplus", "elu1"]
+Shapes = Mapping[str, Sequence[int]]
+
+
+def flatten_features(features: Tensor, pool: int | None) -> Tensor:
+    """One row an image.
+
+    Parameters
+    ----------
+    features : Tensor of shape (B, C, h, w), (B, T, C) or (B, C)
+    pool : int or None
+        Maps wider or higher than this are average-pooled to at most ``pool x pool``; None = never.
+
+    Returns
+    -------
+    Tensor of shape (B, P)
+    """
+    if features.ndim not in (2, 3, 4):
+        raise ValueError(f"features of shape {tuple(features.shape)}; expected (B, C, h, w), (B, T, C) or (B, C)")
+    return _pooled(features, pool).flatten(1)  # (B, P)
+
+
+def feature_maps(features: Tensor, pool: int | None) -> Tensor:
+    """Features as maps, whatever the network calls them.
+
+    Parameters
+    ----------
+    features : Tensor of shape (B, C, h, w), (B, T, C) or (B, C)
+        Tokens become a square map; where one token is left over (T = s * s + 1) it is the class token, the first, and is left
+        out. Any other number of tokens becomes one row of T positions, features without positions a map of one.
+    pool : int or None
+        Maps wider or higher than this are average-pooled to at most ``pool x pool``; None = never.
+
+    Returns
+    -------
+    Tensor of shape (B, C, h, w)
+    """
+    if features.ndim == 2:
+        return features[:, :, None, None]
+    if features.ndim == 3:
+        tokens = features.shape[1]
+        side = math.isqrt(tokens)
+        if side * side + 1 == tokens and tokens > 2:
+            features, tokens = features[:, 1:], tokens - 1
+        height, width = (side, side) if side * side == tokens else (1, tokens)
+        features = features.transpose(1, 2).reshape(len(features), -1, height, width)
+    if features.ndim != 4:
+        raise ValueError(f"features of shape {tuple(features.shape)}; expected (B, C, h, w), (B, T, C) or (B, C)")
+    return _pooled(features, pool)
+
+
+def _pooled(features: Tensor, pool: int | None) -> Tensor:
+    if features.ndim == 4 and pool is not None and max(features.shape[-2:]) > pool:
+        height, width = (min(pool, side) for side in features.shape[-2:])
+        features = F.adaptive_avg_pool2d(features, (height, width))
+    return features
+
+
+class Readout(nn.Module):
+    """Features of named layers -> predicted responses.
+
+    Attributes
+    ----------
+    layers : tuple of str
+        The layers that `forward` reads.
+    n_sites : int
+        U.
+    """
+
+    kind: ClassVar[str] = ""
+    layers: tuple[str, ...]
+    n_sites: int
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Responses of shape (B, U) to the features of a batch."""
+        raise NotImplementedError
+
+    def penalty(self) -> Tensor:
+        """What the fit added to its error, a scalar."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able description; with the state dict it makes the same readout again (`build_readout`)."""
+        raise NotImplementedError
+
+    @classmethod
+    def restore(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
+        """The readout that `config` described, with the tensors of its state dict."""
+        readout = cls(**{name: value for name, value in config.items() if name != "kind"})
+        readout.load_state_dict(dict(tensors), strict=True)
+        return readout
+
+
+class GradientReadout(Readout):
+    """A readout that is fitted by gradient descent, on standardised feature maps and in units of each site's SD.
+
+    Parameters
+    ----------
+    shapes : dict of layer to (C, h, w)
+        Of the maps that `feature_maps` gives.
+    n_sites : int
+    pool : int, optional
+        Passed to `feature_maps`.
+    output : "identity", "softplus" or "elu1"
+        What stands between the linear response u and the prediction: u in SDs about the mean response, or rates >= 0:
+        softplus(u), ELU(u) + 1 (Lurz et al. 2021), in units of the mean response.
+    seed : int
+        Of the initial weights.
+
+    Attributes
+    ----------
+    strength : Tensor of shape (U,)
+        Factor of every site's penalty.
+    generator : torch.Generator or None
+        While fitting: what is drawn at random is drawn from it.
+    decay : float
+        While fitting: 1 at first, 0 from the middle on, for penalties that fade.
+    """
+
+    independent: ClassVar[bool] = True  # every parameter leads with the site axis; no site's fit depends on another's
+    epochs: ClassVar[int] = 60
+    learning_rate: ClassVar[float] = 5e-3
+
+    strength: Tensor
+    response_mean: Tensor
+    response_scale: Tensor
+    bias: nn.Parameter
+
+    def __init__(
+        self, shapes: Shapes, n_sites: int, *, pool: int | None = MAP_POOL, output: Output = "identity", seed: int = 0
+    ) -> None:
+        super().__init__()
+        if not shapes or any(len(shape) != 3 for shape in shapes.values()) or n_sites < 1:
+            raise ValueError(f"shapes {dict(shapes)} for {n_sites} sites; expected (C, h, w) of at least one layer")
+        if output not in ("identity", "softplus", "elu1"):
+            raise ValueError(f"output {output!r}; expected identity, softplus or elu1")
+        self.shapes = {layer: tuple(int(n) for n in shape) for layer, shape in shapes.items()}
+        self.layers, self.n_sites, self.pool, self.output, self.seed = tuple(shapes), n_sites, pool, output, seed
+        for i, (channels, _, _) in enumerate(self.shapes.values()):
+            self.register_buffer(f"feature_mean_{i}", torch.zeros(channels))
+            self.register_buffer(f"feature_scale_{i}", torch.ones(channels))
+        self.register_buffer("strength", torch.ones(n_sites))
+        self.register_buffer("response_mean", torch.zeros(n_sites))
+        self.register_buffer("response_scale", torch.ones(n_sites))
+        self.bias = nn.Parameter(torch.zeros(n_sites))
+        self.generator: torch.Generator | None = None
+        self.decay = 1.0
+
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments of the class's own, for `config`."""
+        return {}
+
+    def respond(self, maps: Sequence[Tensor]) -> Tensor:
+        """Linear responses u (B, U) to standardised maps (B, C, h, w), one a layer."""
+        raise NotImplementedError
+
+    def site_penalties(self) -> Tensor:
+        """Penalty of every site before `strength`, (U,)."""
+        raise NotImplementedError
+
+    def penalty(self) -> Tensor:
+        """Sum over sites of strength times the site's penalty."""
+        return (self.strength * self.site_penalties()).sum()
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Responses of shape (B, U), in the unit of the fit."""
+        return self.finish(self.respond(self.standardised(features)))
+
+    def finish(self, linear: Tensor) -> Tensor:
+        """Predictions in the unit of the responses from linear responses (B, U)."""
+        if self.output == "softplus":
+            return self.response_scale * F.softplus(linear)
+        if self.output == "elu1":
+            return self.response_scale * (F.elu(linear) + 1)
+        return self.response_mean + self.response_scale * linear
+
+    def standardised(self, features: Mapping[str, Tensor]) -> list[Tensor]:
+        """Maps (B, C, h, w) less the mean of each channel, over its SD."""
+        maps = []
+        for i, (layer, shape) in enumerate(self.shapes.items()):
+            found = feature_maps(features[layer], self.pool)
+            if tuple(found.shape[1:]) != shape:
+                raise ValueError(
+                    f"layer {layer!r} gives maps of {tuple(found.shape[1:])}, this readout was fitted to {shape}. "
+                    "Likely cause: images of another size. Fix: use images of the encoder's image_shape"
+                )
+            mean, scale = getattr(self, f"feature_mean_{i}"), getattr(self, f"feature_scale_{i}")
+            maps.append((found - mean[:, None, None]) / scale[:, None, None])
+        return maps
+
+    @torch.no_grad()
+    def calibrate_features(self, features: Mapping[str, Tensor]) -> None:
+        """Take the mean and SD of every channel over images and positions from `features`."""
+        for i, layer in enumerate(self.layers):
+            maps = feature_maps(features[layer], self.pool)
+            sd = maps.std((0, 2, 3))
+            if not bool((sd > 0).any()):
+                raise ValueError(f"layer {layer!r} gives the same features to all images; name another layer")
+            getattr(self, f"feature_mean_{i}").copy_(maps.mean((0, 2, 3)))
+            getattr(self, f"feature_scale_{i}").copy_(sd + 1e-3 * sd.mean())  # a channel that never varies stays small
+
+    @torch.no_grad()
+    def calibrate_responses(self, mean: Tensor, sd: Tensor) -> None:
+        """Take the mean and SD (U,) of the responses to the fitted images; the bias starts at the mean response."""
+        self.response_mean.copy_(mean)
+        self.response_scale.copy_(sd if self.output == "identity" else mean.clamp_min(1e-3))
+        self.bias.fill_({"identity": 0.0, "softplus": math.log(math.e - 1), "elu1": 0.0}[self.output])
+
+    @torch.no_grad()
+    def select(self, columns: Tensor) -> Self:
+        """The readout of the sites `columns` alone, in that order."""
+        if not self.independent:
+            raise ValueError(f"{self.kind}: the sites share parameters; they cannot be taken apart")
+        config = self.config() | {"n_sites": len(columns)}
+        state = {
+            name: tensor if name.startswith("feature_") else tensor[columns]
+            for name, tensor in self.state_dict().items()
+        }
+        return type(self).restore(config, state)
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able description; the tensors are the state dict."""
+        shapes = {layer: list(shape) for layer, shape in self.shapes.items()}
+        own = {"n_sites": self.n_sites, "pool": self.pool, "output": self.output, "seed": self.seed}
+        return {"kind": self.kind, "shapes": shapes} | own | self.options()
+
+    def noise(self, *shape: int, scale: float) -> nn.Parameter:
+        """Initial weights from a normal distribution of this SD, the same for the same seed and shape."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return nn.Parameter(scale * torch.randn(*shape, generator=generator))
+
+
+def per_layer(parts: Sequence[Tensor]) -> nn.ParameterList:
+    """One parameter a layer."""
+    return nn.ParameterList([nn.Parameter(part) for part in parts])

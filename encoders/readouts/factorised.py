@@ -1,0 +1,163 @@
+"""Spatial mask x feature weights: the readout of Klindt et al. 2017 and of Bashivan, Kar & DiCarlo 2019."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .base import MAP_POOL, GradientReadout, Output, Shapes, per_layer
+
+Regulariser = Literal["smooth", "klindt", "bashivan"]
+
+
+def laplacian(masks: Tensor) -> Tensor:
+    """Discrete Laplacian of masks (U, h, w), zeros outside."""
+    padded = F.pad(masks, (1, 1, 1, 1))
+    vertical = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1]
+    return 4 * masks - vertical - padded[:, 1:-1, :-2] - padded[:, 1:-1, 2:]
+
+
+class FactorisedReadout(GradientReadout):
+    r"""One spatial mask and one vector of feature weights a site and layer.
+
+    :math:`u_k = \sum_l \sum_{hw} m_{kl}(hw) \sum_c a_{klc} \phi_{lc}(hw) + b_k` (Klindt et al. 2017). Scale and sign may move
+    between mask and weights: `gauge` fixes them.
+
+    Parameters
+    ----------
+    shapes, n_sites, pool, output, seed
+        See `GradientReadout`.
+    regulariser : "smooth", "klindt" or "bashivan"
+        Penalty of a site: "smooth": ``mask |m|_1 + weight |a|_2^2 + smoothness |Lap m|_2^2``, sparse smooth masks;
+        "klindt": ``weight |m|_1 |a|_1`` (Klindt et al. 2017); "bashivan": the released separable map,
+        ``mask (|m|_2^2 + |Lap m|_2) + weight |a|_2^2`` (Bashivan, Kar & DiCarlo 2019), to be fitted with the loss "frobenius".
+    mask, weight, smoothness : float
+        Factors of the above.
+    """
+
+    kind = "factorised"
+    epochs = 30
+    learning_rate = 1e-2
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        n_sites: int,
+        *,
+        pool: int | None = MAP_POOL,
+        output: Output = "identity",
+        seed: int = 0,
+        regulariser: Regulariser = "smooth",
+        mask: float = 0.03,
+        weight: float = 0.03,
+        smoothness: float = 0.3,
+    ) -> None:
+        super().__init__(shapes, n_sites, pool=pool, output=output, seed=seed)
+        if regulariser not in ("smooth", "klindt", "bashivan"):
+            raise ValueError(f"regulariser {regulariser!r}; expected smooth, klindt or bashivan")
+        self._own = {"regulariser": regulariser, "mask": mask, "weight": weight, "smoothness": smoothness}
+        spaces = [shape[1:] for shape in self.shapes.values()]
+        self.masks = per_layer([torch.full((n_sites, h, w), 1.0 / (h * w)) for h, w in spaces])
+        self.weights = per_layer([self.noise(n_sites, shape[0], scale=0.01) for shape in self.shapes.values()])
+
+    def options(self) -> dict[str, Any]:
+        """Regulariser and its factors."""
+        return dict(self._own)
+
+    def respond(self, maps: Sequence[Tensor]) -> Tensor:
+        """Linear responses (B, U): one matrix product a layer, with the outer products of masks and weights."""
+        responses: Tensor = self.bias
+        for mask, weights, features in zip(self.masks, self.weights, maps, strict=True):
+            full = weights[:, :, None] * mask.flatten(1)[:, None, :]  # (U, C, P)
+            responses = responses + F.linear(features.flatten(1), full.flatten(1))
+        return responses
+
+    def site_penalties(self) -> Tensor:
+        """Penalty of every site, (U,)."""
+        own = self._own
+        total = torch.zeros_like(self.bias)
+        for mask, weights in zip(self.masks, self.weights, strict=True):
+            rough = laplacian(mask).flatten(1).square().sum(1)
+            flat = mask.flatten(1)
+            if own["regulariser"] == "klindt":
+                total = total + own["weight"] * flat.abs().sum(1) * weights.abs().sum(1)
+            elif own["regulariser"] == "bashivan":
+                norms = flat.square().sum(1) + (rough + 1e-12).sqrt()
+                total = total + own["mask"] * norms + own["weight"] * weights.square().sum(1)
+            else:
+                total = total + own["mask"] * flat.abs().sum(1) + own["weight"] * weights.square().sum(1)
+                total = total + own["smoothness"] * rough
+        return total
+
+    @torch.no_grad()
+    def gauge(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Masks (U, h, w) of norm 1 and positive sum, and the weights (U, C) that take over their scale, one pair a layer."""
+        masks, weights = [], []
+        for mask, weight in zip(self.masks, self.weights, strict=True):
+            sign = torch.where(mask.sum((1, 2)) < 0, -1.0, 1.0)
+            norm = sign * mask.flatten(1).norm(dim=1).clamp_min(1e-12)
+            masks.append(mask / norm[:, None, None])
+            weights.append(weight * norm[:, None])
+        return masks, weights
+
+
+class SpatialFeatureReadout(GradientReadout):
+    r"""A softmax map over positions, then feature weights.
+
+    :math:`u_k = \sum_l \sum_c a_{klc} \sum_{hw} \mathrm{softmax}_{hw}(s_{kl}) \phi_{lc}(hw) + b_k`, the spatial-feature
+    readout of Adeli, Sun & Zelinsky 2025: positive masks that sum to one.
+
+    Parameters
+    ----------
+    shapes, n_sites, pool, output, seed
+        See `GradientReadout`.
+    weight, smoothness : float
+        Penalty of a site: ``weight |a|_2^2 + smoothness |Lap s|_2^2 / (h w)``.
+    """
+
+    kind = "spatial_feature"
+    learning_rate = 2e-2
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        n_sites: int,
+        *,
+        pool: int | None = MAP_POOL,
+        output: Output = "identity",
+        seed: int = 0,
+        weight: float = 0.01,
+        smoothness: float = 0.01,
+    ) -> None:
+        super().__init__(shapes, n_sites, pool=pool, output=output, seed=seed)
+        self._own = {"weight": weight, "smoothness": smoothness}
+        self.logits = per_layer([torch.zeros(n_sites, h, w) for _, h, w in self.shapes.values()])
+        self.weights = per_layer([self.noise(n_sites, c, scale=0.01) for c, _, _ in self.shapes.values()])
+
+    def options(self) -> dict[str, Any]:
+        """Factors of the penalty."""
+        return dict(self._own)
+
+    def masks(self) -> list[Tensor]:
+        """Masks (U, h, w) that sum to one, one a layer."""
+        return [logit.flatten(1).softmax(1).view_as(logit) for logit in self.logits]
+
+    def respond(self, maps: Sequence[Tensor]) -> Tensor:
+        """Linear responses (B, U)."""
+        responses: Tensor = self.bias
+        for mask, weights, features in zip(self.masks(), self.weights, maps, strict=True):
+            full = weights[:, :, None] * mask.flatten(1)[:, None, :]
+            responses = responses + F.linear(features.flatten(1), full.flatten(1))
+        return responses
+
+    def site_penalties(self) -> Tensor:
+        """Penalty of every site, (U,)."""
+        total = torch.zeros_like(self.bias)
+        for logit, weights in zip(self.logits, self.weights, strict=True):
+            rough = laplacian(logit - logit.mean((1, 2), keepdim=True)).flatten(1).square().mean(1)
+            total = total + self._own["weight"] * weights.square().sum(1) + self._own["smoothness"] * rough
+        return total

@@ -1,0 +1,210 @@
+"""How far a prediction can be trusted: intervals calibrated on left-out images, and the distance to the images that were fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from torch import Tensor, nn
+
+LEVEL = 0.9  # of the interval that left-out images calibrate
+NEIGHBOURS = 5
+LIMIT_QUANTILE = 0.99  # of the distances of natural images
+FLOOR = 0.01  # smallest model variance, as a share of a site's variance
+
+
+class Uncertainty(nn.Module):
+    r"""Predictive variance of every site, and how familiar an image is.
+
+    The error of a prediction f(x) of the mean of n trials has the variance
+
+    .. math:: v_u(x) = a_u + g\, s_u^2(x) + (b_u + c_u \max(f_u(x), 0)) / n
+
+    with s the SD over the members of the ensemble, a_u and g fitted to the squared errors of left-out images less their trial noise, and
+    b_u, c_u to the variance of single trials about their image's mean. An interval is f +- q w_u sqrt(v), with q from the normal
+    distribution and w_u such that 90 % intervals cover 90 % of the left-out images (split conformal: Papadopoulos et al. 2002).
+
+    Parameters
+    ----------
+    error_floor, noise_floor, noise_slope, width : Tensors of shape (U,)
+        a, b, c and w.
+    error_gain : Tensor of shape ()
+        g.
+    familiar : Tensor of shape (N, D)
+        Summaries of the fitted images (`summarise`), standardised.
+    familiar_mean, familiar_scale : Tensors of shape (D,)
+    unit_distance, limit : Tensors of shape ()
+        Median distance of a fitted image to the fitted images of other groups, and the 99th percentile over that median.
+    """
+
+    error_floor: Tensor
+    error_gain: Tensor
+    noise_floor: Tensor
+    noise_slope: Tensor
+    width: Tensor
+    familiar: Tensor
+    familiar_mean: Tensor
+    familiar_scale: Tensor
+    unit_distance: Tensor
+    limit: Tensor
+    NAMES = (
+        "error_floor",
+        "error_gain",
+        "noise_floor",
+        "noise_slope",
+        "width",
+        "familiar",
+        "familiar_mean",
+        "familiar_scale",
+        "unit_distance",
+        "limit",
+    )
+
+    def __init__(self, **tensors: Tensor) -> None:
+        super().__init__()
+        if set(tensors) != set(self.NAMES):
+            raise ValueError(f"tensors {', '.join(sorted(tensors))}; expected {', '.join(self.NAMES)}")
+        sites = tensors["error_floor"].shape
+        if any(tensors[name].shape != sites for name in ("noise_floor", "noise_slope", "width")):
+            raise ValueError(
+                "error_floor, noise_floor, noise_slope and width differ in shape; expected one number a site"
+            )
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor.detach().float().contiguous())
+
+    def variance(self, mean: Tensor, spread: Tensor, repeats: float | None) -> Tensor:
+        """Predictive variance (B, U) from the mean and the variance over members (B, U); `repeats` None = no trial noise."""
+        model = self.error_floor + self.error_gain * torch.nan_to_num(spread)
+        if repeats is None:
+            return model
+        if repeats < 1:
+            raise ValueError(f"repeats {repeats}; expected 1 or more, or None for the expected response")
+        return model + (self.noise_floor + self.noise_slope * mean.clamp_min(0)) / repeats
+
+    def half_width(self, mean: Tensor, spread: Tensor, *, level: float = LEVEL, repeats: float | None = 1) -> Tensor:
+        """Half the width of the interval that holds the mean of `repeats` trials with probability `level`, (B, U)."""
+        if not 0 < level < 1:
+            raise ValueError(f"level {level}; expected between 0 and 1")
+        quantile = NormalDist().inv_cdf((1 + level) / 2)
+        return quantile * self.width * self.variance(mean, spread, repeats).sqrt()
+
+    def distance(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Distance (B,) to the nearest fitted images, in medians of what natural images have."""
+        summaries = torch.cat([summarise(features[layer]) for layer in sorted(features)], 1)
+        rows = (summaries - self.familiar_mean) / self.familiar_scale
+        return nearest(rows, self.familiar) / self.unit_distance
+
+
+def summarise(features: Tensor) -> Tensor:
+    """Mean and SD over positions of every channel of a layer, (B, D); features (B, C, h, w), (B, T, C) or (B, C)."""
+    flat = features.transpose(1, 2) if features.ndim == 3 else features.flatten(2) if features.ndim == 4 else features
+    if flat.ndim == 2 or flat.shape[2] == 1:
+        return flat.flatten(1)
+    return torch.cat([flat.mean(2), flat.std(2)], 1)
+
+
+def nearest(rows: Tensor, among: Tensor, forbidden: Tensor | None = None) -> Tensor:
+    """Root of the mean squared distance per dimension to the nearest `among`, mean over five of them, (B,)."""
+    squared = torch.cdist(rows, among).square() / rows.shape[1]
+    if forbidden is not None:
+        squared = squared.masked_fill(forbidden, float("inf"))
+    k = min(NEIGHBOURS, among.shape[0] - 1 if forbidden is not None else among.shape[0])
+    found: Tensor = squared.topk(max(k, 1), dim=1, largest=False).values.sqrt().mean(1)
+    return found
+
+
+def fit_uncertainty(
+    summaries: Tensor,
+    groups: Sequence[str],
+    left_out: Sequence[Tensor],
+    means: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    trial_variance: NDArray[np.float64],
+) -> Uncertainty:
+    """Calibrate on the fitted images, each predicted by members that were fitted without it.
+
+    Parameters
+    ----------
+    summaries : Tensor of shape (N, D)
+        Of the fitted images, for the distance: `summarise` of every layer, in alphabetical order.
+    groups : sequence of N str
+        An image's distance is to images of other groups.
+    left_out : sequence of G Tensors of shape (N, U)
+        Left-out predictions, one a group of layers.
+    means, counts : arrays of shape (N, U)
+        Mean responses (NaN = none) and the trials behind them.
+    trial_variance : array of shape (N, U)
+        Variance of single trials about their image's mean (ddof 1), NaN where fewer than two.
+
+    Returns
+    -------
+    Uncertainty
+    """
+    predictions = torch.stack([part.double() for part in left_out]).numpy()  # (G, N, U)
+    predicted = predictions.mean(0)
+    spread = predictions.var(0, ddof=1) if len(predictions) > 1 else np.zeros_like(predicted)
+    floor, slope = _trial_noise(means, trial_variance, counts)
+    noise = (floor + slope * np.maximum(predicted, 0)) / np.maximum(counts, 1)
+    squared = (means - predicted) ** 2
+    site_variance = np.maximum(np.nanvar(means, 0), 1e-12)
+    gain, error_floor = _model_error(squared - noise, spread, site_variance)
+    deviation = np.sqrt(squared / (error_floor + gain * spread + noise))
+    width = np.nanquantile(deviation, LEVEL, axis=0) / NormalDist().inv_cdf((1 + LEVEL) / 2)
+    tensors = {
+        "error_floor": error_floor,
+        "error_gain": gain,
+        "noise_floor": floor,
+        "noise_slope": slope,
+        "width": width,
+    }
+    return Uncertainty(**{k: torch.as_tensor(v) for k, v in tensors.items()}, **_familiarity(summaries, groups))
+
+
+def _trial_noise(
+    means: NDArray[np.float64], variance: NDArray[np.float64], counts: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variance of a trial as floor + slope * mean, both >= 0, (U,); zero where no image has two trials."""
+    sites = means.shape[1]
+    floor, slope = np.zeros(sites), np.zeros(sites)
+    for u in range(sites):
+        rows = np.isfinite(variance[:, u]) & np.isfinite(means[:, u])
+        if rows.any():
+            weight = np.sqrt(np.maximum(counts[rows, u] - 1, 1))
+            design = np.stack([np.ones(int(rows.sum())), np.maximum(means[rows, u], 0)], 1)
+            (floor[u], slope[u]), _ = nnls(design * weight[:, None], variance[rows, u] * weight)
+    return floor, slope
+
+
+def _model_error(
+    excess: NDArray[np.float64], spread: NDArray[np.float64], site_variance: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Gain of the spread, one for all sites, and every site's floor, (U,), from squared errors less trial noise (N, U)."""
+    target, design = excess / site_variance, spread / site_variance
+    known = np.isfinite(target)
+    (_, gain), _ = nnls(np.stack([np.ones(int(known.sum())), design[known]], 1), target[known])
+    floor = np.nanmean(np.where(known, excess - gain * spread, np.nan), 0)
+    return float(gain), np.maximum(floor, FLOOR * site_variance)
+
+
+def _familiarity(summaries: Tensor, groups: Sequence[str]) -> dict[str, Tensor]:
+    rows = summaries.double()
+    mean, scale = rows.mean(0), rows.std(0)
+    scale = scale + 1e-3 * scale.mean() + 1e-12
+    rows = (rows - mean) / scale
+    _, label = np.unique(np.asarray(groups), return_inverse=True)
+    same = torch.from_numpy(label)[:, None] == torch.from_numpy(label)[None]
+    distances = nearest(rows, rows, same)
+    finite = distances[torch.isfinite(distances)]
+    unit = finite.median().clamp_min(1e-12) if len(finite) else torch.tensor(1.0, dtype=torch.float64)
+    limit = torch.quantile(finite, LIMIT_QUANTILE) / unit if len(finite) else torch.tensor(torch.inf)
+    return {
+        "familiar": rows,
+        "familiar_mean": mean,
+        "familiar_scale": scale,
+        "unit_distance": unit,
+        "limit": limit,
+    }
