@@ -14,8 +14,9 @@ from .analysis import (
 )
 from .backbones import DEFAULT_BACKBONE, Backbone, backbone, list_layers
 from .banded import BandedRidgeFit, banded_ridge
+from .candidates import Candidate
 from .check import check_encoder
-from .compare import Candidate, Comparison, compare
+from .compare import Comparison, compare
 from .dissimilarity import rdm, rdm_similarity, topological_rdm, topological_similarity
 from .encoder import Encoder, EncoderInfo, Ensemble
 from .feature_cache import FeatureCache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,60 +13,18 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from .backbones import DEFAULT_BACKBONE, Backbone
+from .backbones import Backbone
 from .backbones import backbone as build_backbone
+from .candidates import Candidate
 from .feature_cache import FeatureCache
-from .features import Progress, Reduction, check_memory, extract_features
-from .members import READOUTS, ReadoutSpec, fit_members, memory_needed
+from .features import Progress, check_memory, extract_features
+from .members import fit_members, memory_needed
 from .metrics import correlation, noise_corrected_r, split_half_reliability
 from .recording import Recording, read_recording
 from .regression import group_folds
 from .split import group_names
 
 Floats = NDArray[np.float64]
-COMBINE = ("mean", "best")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A readout on a backbone.
-
-    Parameters
-    ----------
-    name : str
-    readout : ReadoutSpec
-    layers : tuple of str
-        Members; "a+b" are read together.
-    backbone, weights, input_size
-        See `encoders.backbone`.
-    combine : "mean" or "best"
-        Mean of the members' predictions, or for each site those of the layer that predicts best in inner folds (layer search:
-        Guclu & van Gerven 2015).
-    """
-
-    name: str
-    readout: ReadoutSpec
-    layers: tuple[str, ...]
-    backbone: str = DEFAULT_BACKBONE
-    weights: str = "pretrained"
-    input_size: int | None = None
-    combine: str = "mean"
-
-    def __post_init__(self) -> None:
-        if self.combine not in COMBINE:
-            raise ValueError(f"candidate {self.name!r}: combine {self.combine!r}; expected mean or best")
-        if not self.layers:
-            raise ValueError(f"candidate {self.name!r} names no layer; list_layers(backbone) lists them")
-
-    @property
-    def groups(self) -> list[tuple[str, ...]]:
-        """Layers that are read together, one entry a member."""
-        return self.readout.groups(self.layers)
-
-    @property
-    def reduction(self) -> Reduction:
-        """What it reads of a layer."""
-        return Reduction(self.readout.pooled_to, maps=self.readout.trained)
 
 
 @dataclass(frozen=True)
@@ -236,11 +194,15 @@ def compare(
     reliability = np.full(len(site_ids), np.nan)
     if not averages:
         reliability = split_half_reliability(recording.values, recording.index, n_images=len(images), seed=seed)
-    bench = _Bench(images, recording, group_names(images, groups), outer, reliability, folds, seed)
+    bench = _Bench(recording, group_names(images, groups), outer, reliability, folds, seed)
     scores = []
+    done: dict[str, _Fits] = {}  # candidates that differ in how they combine share their fits
     for candidate in candidates:
-        features = _features(candidate, images, device, cache, progress, len(site_ids), folds)
-        scores.append(bench.score(candidate, features, progress))
+        key = repr(replace(candidate, name="", combine="mean"))
+        if key not in done:
+            features = _features(candidate, images, device, cache, progress, len(site_ids), folds)
+            done[key] = bench.fits(candidate, features, progress)
+        scores.append(bench.score(candidate, done[key]))
     chosen, chosen_names = bench.choose(scores)
     settings = {"folds": folds, "seed": seed, "images": len(images), "groups": len(set(bench.names))}
     return Comparison(tuple(scores), chosen, chosen_names, reliability, tuple(site_ids), settings)
@@ -269,8 +231,17 @@ def _features(
 
 
 @dataclass(frozen=True)
+class _Fits:
+    """One entry an outer fold: predictions of its images (M, n, U), and of the others by inner folds (M, N - n, U)."""
+
+    outputs: list[Tensor]
+    left_out: list[Tensor]
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True)
 class _Bench:
-    images: NDArray[np.uint8]
     recording: Recording
     names: list[str]
     outer: Tensor
@@ -278,46 +249,50 @@ class _Bench:
     folds: int
     seed: int
 
-    def score(self, candidate: Candidate, features: dict[str, Tensor], progress: Progress | None) -> CandidateScore:
+    def fits(self, candidate: Candidate, features: dict[str, Tensor], progress: Progress | None) -> _Fits:
+        """Every member's predictions of every outer fold, and of its training images by inner folds."""
         means, weights = torch.from_numpy(self.recording.means()), torch.from_numpy(self.recording.weights())
-        predicted = torch.full_like(means, float("nan"))
-        inner, best, begin = [], [], time.perf_counter()
+        outputs, left_out, begin = [], [], time.perf_counter()
         for fold in range(self.folds):
             test, train = self.outer == fold, (self.outer != fold) & (weights > 0)
             own = [name for name, keep in zip(self.names, train.tolist(), strict=True) if keep]
             there = {layer: part[train] for layer, part in features.items()}
             here = {layer: part[test] for layer, part in features.items()}
-            outputs, left_out = [], []
+            parts: list[tuple[Tensor, Tensor]] = []
             for m, group in enumerate(candidate.groups):
                 seed = 1000 * (self.seed + 1) + 100 * fold + m
+                inner = group_folds(own, self.folds, seed=seed)
                 fit = fit_members(
-                    candidate.readout,
-                    there,
-                    group,
-                    means[train],
-                    folds=group_folds(own, self.folds, seed=seed),
-                    weights=weights[train],
-                    seed=seed,
+                    candidate.readout, there, group, means[train], folds=inner, weights=weights[train], seed=seed
                 )
                 with torch.no_grad():
-                    outputs.append(torch.stack([readout(here) for readout in fit.readouts]).mean(0).double())
-                left_out.append(fit.left_out.double())
+                    mean = torch.stack([readout(here) for readout in fit.readouts]).mean(0)
+                parts.append((mean.double(), fit.left_out.double()))
+            outputs.append(torch.stack([part[0] for part in parts]))
+            left_out.append(torch.stack([part[1] for part in parts]))
+            if progress is not None:
+                progress(candidate.name, fold + 1, self.folds)
+        sizes = {layer: part[0].numel() for layer, part in features.items()}
+        memory = memory_needed(candidate.readout, sizes, candidate.layers, len(means), means.shape[1], self.folds)
+        return _Fits(outputs, left_out, (time.perf_counter() - begin) / self.folds, memory)
+
+    def score(self, candidate: Candidate, fits: _Fits) -> CandidateScore:
+        """Combine the members' predictions, and score them."""
+        means, weights = torch.from_numpy(self.recording.means()), torch.from_numpy(self.recording.weights())
+        predicted = torch.full_like(means, float("nan"))
+        inner, best = [], []
+        for fold, (outputs, left_out) in enumerate(zip(fits.outputs, fits.left_out, strict=True)):
+            test, train = self.outer == fold, (self.outer != fold) & (weights > 0)
             explained = torch.stack([explained_variance(part, means[train], weights[train]) for part in left_out])
             best.append(explained.argmax(0))
             if candidate.combine == "best":
-                pick = best[-1][None, None]
-                predicted[test] = torch.stack(outputs).gather(0, pick.expand(1, int(test.sum()), -1))[0]
+                predicted[test] = outputs.gather(0, best[-1][None, None].expand(1, int(test.sum()), -1))[0]
                 inner.append(explained.amax(0))
             else:
-                predicted[test] = torch.stack(outputs).mean(0)
-                inner.append(explained_variance(torch.stack(left_out).mean(0), means[train], weights[train]))
-            if progress is not None:
-                progress(candidate.name, fold + 1, self.folds)
-        seconds = (time.perf_counter() - begin) / self.folds
-        sizes = {layer: part[0].numel() for layer, part in features.items()}
-        memory = memory_needed(candidate.readout, sizes, candidate.layers, len(means), means.shape[1], self.folds)
+                predicted[test] = outputs.mean(0)
+                inner.append(explained_variance(left_out.mean(0), means[train], weights[train]))
         layers = torch.stack(best).numpy()
-        return self._scored(candidate, predicted.numpy(), torch.stack(inner).numpy(), layers, seconds, memory)
+        return self._scored(candidate, predicted.numpy(), torch.stack(inner).numpy(), layers, fits.seconds, fits.memory)
 
     def _scored(
         self,
@@ -391,46 +366,3 @@ def median(values: Floats) -> float | None:
 def known(value: float) -> float | None:
     """The number, or None for NaN."""
     return float(value) if np.isfinite(value) else None
-
-
-def read_candidates(table: Any, *, layers: Sequence[str]) -> list[Candidate]:
-    """Candidates from a parsed TOML file of ``[[candidate]]`` tables.
-
-    Parameters
-    ----------
-    table : dict
-        ``{"candidate": [{name, readout, layers, backbone, weights, input_size, combine, pool, loss, strengths, epochs, options}]}``; only `name` and `readout`
-        are needed.
-    layers : sequence of str
-        Where none are named.
-
-    Raises
-    ------
-    ValueError
-        Naming the candidate, the entry and what was expected.
-    """
-    import difflib
-
-    entries = table.get("candidate") if isinstance(table, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise ValueError("no [[candidate]] in this file; expected one or more, each with name and readout")
-    own = ("name", "layers", "backbone", "weights", "input_size", "combine")
-    of_readout = ("readout", "pool", "loss", "strengths", "epochs", "options")
-    candidates = []
-    for i, entry in enumerate(entries, start=1):
-        for key in entry:
-            if key not in own + of_readout:
-                near = difflib.get_close_matches(key, own + of_readout, n=1)
-                raise ValueError(
-                    f"candidate {i}: unknown entry {key!r}; "
-                    + (f"nearest: {near[0]}" if near else f"known: {', '.join(own + of_readout)}")
-                )
-        kind = entry.get("readout")
-        if kind not in READOUTS:
-            raise ValueError(f"candidate {i}: readout {kind!r}; expected one of {', '.join(READOUTS)}")
-        spec: dict[str, Any] = {k: tuple(v) if k == "strengths" else v for k, v in entry.items() if k in of_readout[1:]}
-        rest = {k: v for k, v in entry.items() if k in own}
-        rest["name"] = str(entry.get("name", kind))
-        rest["layers"] = tuple(entry.get("layers", layers))
-        candidates.append(Candidate(readout=ReadoutSpec(kind, **spec), **rest))
-    return candidates

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 MINIMUM_FITTED_IMAGES = 20
 MINIMUM_HELD_OUT = 3
+NEAR_DUPLICATE = 0.8  # correlation of pixels
 
 
 def group_names(images: NDArray[np.uint8], groups: Sequence[object] | None = None) -> list[str]:
@@ -31,6 +32,18 @@ def group_names(images: NDArray[np.uint8], groups: Sequence[object] | None = Non
         low, high = sorted((root(str(group)), root(first.setdefault(digest, str(group)))))
         parent[high] = low
     return [root(str(group)) for group in groups]
+
+
+def near_duplicates(images: NDArray[np.uint8], threshold: float = NEAR_DUPLICATE) -> list[int]:
+    """Group of every image: images whose grey pixels correlate above `threshold` are joined, and those joined to these; (N,)."""
+    pixels = images.mean(-1).reshape(len(images), -1)
+    pixels = pixels - pixels.mean(1, keepdims=True)
+    pixels = pixels / np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-12)
+    group = list(range(len(images)))
+    for i, j in np.argwhere(np.triu(pixels @ pixels.T > threshold, 1)):
+        if group[i] != group[j]:
+            group = [group[i] if g == group[j] else g for g in group]
+    return group
 
 
 def hold_out(names: Sequence[str], fraction: float, *, seed: int = 0) -> NDArray[np.bool_]:

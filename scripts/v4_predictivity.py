@@ -29,8 +29,9 @@ from torch import Tensor
 from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, extract_features, group_folds, ridge
 from encoders.metrics import noise_corrected_r, repeat_means, split_half_reliability
 from encoders.readouts import DEFAULT_POOL
+from encoders.split import near_duplicates
 
-SESSION, IMAGES_PER_OBJECT, NEAR_DUPLICATE = "210325", 80, 0.8
+SESSION, IMAGES_PER_OBJECT = "210325", 80
 CONTROL_LAYERS = (
     "blocks.0.0",
     "blocks.1.0",
@@ -64,17 +65,6 @@ def read_recording(data: Path, session: str = SESSION) -> Recording:
     values = raw.transpose(1, 2, 0).reshape(n_images * repeats, sites)
     images = read_images(data / f"images/images_{session}.zip")
     return Recording(images, values, np.repeat(np.arange(n_images), repeats))
-
-
-def near_duplicates(images: NDArray[np.uint8], threshold: float = NEAR_DUPLICATE) -> list[int]:
-    """Group of every image: images whose pixels correlate above `threshold` are joined."""
-    pixels = images.mean(-1).reshape(len(images), -1)
-    pixels = pixels - pixels.mean(1, keepdims=True)
-    pixels = pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
-    group = list(range(len(images)))
-    for i, j in np.argwhere(np.triu(pixels @ pixels.T > threshold, 1)):
-        group = [group[i] if g == group[j] else g for g in group]
-    return group
 
 
 def layer_coordinates(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.compare import Candidate, compare, explained_variance, paired_difference, read_candidates
+from encoders.candidates import Candidate, read_candidates
+from encoders.compare import compare, explained_variance, paired_difference
 from encoders.members import READOUTS, ReadoutSpec
 from encoders.metrics import correlation, repeat_means
 
