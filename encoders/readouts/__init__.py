@@ -20,12 +20,14 @@ from .base import flatten_features as flatten_features
 from .factorised import FactorisedReadout, SpatialFeatureReadout
 from .gaussian import GaussianReadout
 from .linear import RidgeReadout
+from .population import PopulationReadout
 from .topographic import TopographicReadout
 
 __all__ = [
     "AttentionReadout",
     "FactorisedReadout",
     "GaussianReadout",
+    "PopulationReadout",
     "RidgeReadout",
     "SemanticTransformerReadout",
     "SpatialFeatureReadout",
