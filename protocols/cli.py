@@ -158,8 +158,11 @@ def fit(
     responses: Annotated[
         Path | None, typer.Option(help="responses.h5 (schema responses/1) to these photographs")
     ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="readouts.toml: score its candidates side by side, fit nothing")
+    ] = None,
 ) -> None:
-    """Fit the encoder and its validator on the baseline recording."""
+    """Fit the encoder and its validator on the baseline recording; `--compare` scores readouts side by side instead."""
     from . import loop
     from .recordings import adopt_recording
 
@@ -168,6 +171,12 @@ def fit(
         raise typer.BadParameter("--images and --responses belong together")
     if images is not None and responses is not None:
         adopt_recording(project, images, responses, progress=progress())
+    if compare is not None:
+        from .comparison import compare_readouts
+
+        found = compare_readouts(project, compare, device=options["device"], progress=progress())
+        show(f"{found.table()}\nwritten: fitted/comparison.json, .csv and .png", found.to_dict())
+        return
     record = loop.fit(project, 1, device=options["device"], progress=progress())
     show(fit_text(record), record)
 

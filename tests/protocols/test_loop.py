@@ -469,6 +469,53 @@ def test_a_recording_made_elsewhere_is_fitted(base: Path, tmp_path: Path, capsys
     assert (look(project).stage, look(project).number) == ("generate", 1)
 
 
+def test_readouts_are_compared_on_the_projects_recording(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy(base, tmp_path / "compared") / "project"
+    file = tmp_path / "readouts.toml"
+    file.write_text(
+        """
+[[candidate]]
+name = "stem"
+readout = "ridge"
+layers = ["conv_stem"]
+[[candidate]]
+name = "search"
+readout = "ridge"
+combine = "best"
+""",
+        encoding="utf-8",
+    )
+    code, out = cli(capsys, "-q", "fit", folder, "--compare", file)
+    assert code == 0, out
+    assert "gain over stem" in out
+    record = json.loads((folder / "fitted" / "comparison.json").read_text(encoding="utf-8"))
+    stem, search, chosen = record["candidates"]
+    assert search["median_r"] > stem["median_r"]
+    assert chosen["name"] == "chosen"
+    fitted = Project.open(folder).fitted_for(1)
+    assert fitted is not None
+    assert record["settings"]["images"] == fitted["report"]["settings"]["n_fitted_images"]  # none of the held-out ones
+    lines = (folder / "fitted" / "comparison.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + 3 * len(record["sites"])
+    assert (folder / "fitted" / "comparison.png").read_bytes()[:4] == b"\x89PNG"
+    file.write_text('[[candidate]]\nreadout = "rigde"\n', encoding="utf-8")
+    code, out = cli(capsys, "-q", "fit", folder, "--compare", file)
+    assert (code, "F01" in out, "expected one of ridge" in out) == (3, True, True)
+
+
+def test_every_controller_says_whether_it_is_outside_the_training_distribution(finished: Path) -> None:
+    round_ = first_round(finished)
+    rows = read_key(round_.key_path).rows
+    shown = [r for r in rows if r.role != "blank"]
+    assert all(r.outside is not None and r.distance > 0 for r in shown if r.role == "controller")
+    natural = [r.distance for r in shown if r.role in ("reference", "natural")]
+    assert np.median([r.distance for r in shown if r.role == "controller"]) > np.median(natural)
+    report = ControlReport.from_json(round_.evaluation_path)
+    assert all(row.outside is not None for row in report.rows)
+
+
 def test_run_says_with_exit_code_4_that_it_waits(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out = cli(capsys, "--json", "run", base / "project")
     assert code == 4
