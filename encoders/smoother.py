@@ -113,13 +113,15 @@ class Smoother:
         projected = left.T @ y
         complete = left.shape[1] == n
         rest = [(q.new_zeros(()),) * 2 if complete else _unreached(left[k], q[k], y[k], projected) for k in held]
-        basis = torch.cat([(left - q[:, None] * (q @ left)).T, projected], 1)  # (K, N + U)
+        basis = (left - torch.outer(q, q @ left)).T  # (K, N)
         total = y.square().sum(0).clamp_min(torch.finfo(torch.float64).tiny)
         best, residual, scores = torch.full_like(y[0], -torch.inf), torch.empty_like(y), []
-        step = at_once(len(alphas), basis.numel(), y.numel(), max(k.stop - k.start for k in held) ** 2)
+        step = at_once(
+            len(alphas), basis.numel() + projected.numel(), y.numel(), max(k.stop - k.start for k in held) ** 2
+        )
         for chunk in (alphas[i : i + step] for i in range(0, len(alphas), step)):
-            shrink = (chunk[:, None] / (self.values + chunk[:, None])).sqrt()  # (A, K)
-            left_out = _left_out(basis * shrink[:, :, None], held, rest)
+            shrink = chunk[:, None] / (self.values + chunk[:, None])  # (A, K)
+            left_out = _left_out(basis, shrink, projected, held, rest)
             scores.append(1 - left_out.square().sum(1) / total)
             score, a = scores[-1].max(0)
             residual = torch.where(score > best, left_out.gather(0, a.expand(1, n, u))[0], residual)
@@ -132,13 +134,15 @@ def at_once(n_alphas: int, *sizes: int) -> int:
     return min(n_alphas, max(1, BATCH // max(1, *sizes)))
 
 
-def _left_out(half: Tensor, held: Sequence[slice], rest: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Left-out residuals (A, N, U) from the halves (A, K, N + U) of the penalised part of I - H and of its product with y."""
-    n = held[-1].stop
-    out = half.new_empty(len(half), n, half.shape[2] - n)
+def _left_out(
+    basis: Tensor, shrink: Tensor, projected: Tensor, held: Sequence[slice], rest: Sequence[tuple[Tensor, Tensor]]
+) -> Tensor:
+    """Left-out residuals (A, N, U) of A penalties that leave the shares `shrink` (A, K) of the directions `basis` (K, N)."""
+    scaled = (shrink.T[:, :, None] * projected[:, None, :]).flatten(1)  # (K, A U)
+    out = (basis.T @ scaled).view(-1, len(shrink), projected.shape[1]).transpose(0, 1)  # (A, N, U)
+    half = basis * shrink.sqrt()[:, :, None]  # (A, K, N)
     for k, (matrix, right) in zip(held, rest, strict=True):
-        rows = half[:, :, k].mT
-        out[:, k] = solve_positive(gram(rows).add_(matrix), (rows @ half[:, :, n:]).add_(right))
+        out[:, k] = solve_positive(gram(half[:, :, k].mT).add_(matrix), out[:, k] + right)
     return out
 
 
