@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,8 @@ from encoders.encoder import load
 from encoders.few_shot import few_shot_encoder
 from encoders.population import NOISE, PROPORTIONS, few_shot
 from encoders.readouts import PopulationReadout
+
+ROOT = Path(__file__).parents[2]
 
 
 def planted(n_new: int = 20, own: float = 0.5, noise: float = 0.7, seed: int = 0):
@@ -82,15 +88,14 @@ def by_hand(population, x, y, w, new_population, new_x):
 
 
 def test_the_fit_is_the_average_over_dense_gaussian_processes():
-    x, population, _, y = planted(n_new=2)
+    x, population, _, y = planted(n_new=1)
     n = 25
     w = torch.rand(n, generator=torch.Generator().manual_seed(2), dtype=torch.float64) + 0.5
     folds = torch.arange(n) % 4
     fit = few_shot(population[:n], x[:n], y[:n], folds=folds, weights=w)
     found = fit.predict(population[400:410], x[400:410])
-    for u in range(2):
-        expected = by_hand(population[:n], x[:n], y[:n, u], w, population[400:410], x[400:410])
-        torch.testing.assert_close(found[:, u], expected, rtol=1e-6, atol=1e-8)
+    expected = by_hand(population[:n], x[:n], y[:n, 0], w, population[400:410], x[400:410])
+    torch.testing.assert_close(found[:, 0], expected, rtol=1e-6, atol=1e-8)
     rest = folds != 1
     without = few_shot(population[:n][rest], x[:n][rest], y[:n][rest], weights=w[rest])
     expected = without.predict(population[:n][~rest], x[:n][~rest])
@@ -198,3 +203,46 @@ def test_sites_of_noise_are_no_targets(pair, few):
 def test_what_cannot_be_fitted_is_named(pair, few, changes, message):
     with pytest.raises(ValueError, match=message):
         fit(pair, few, **changes)
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("v4_few_shot", ROOT / "scripts/v4_few_shot.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["v4_few_shot"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_measurement_hides_left_out_images_and_new_sites(script):
+    x, _, _, y = planted(n_new=12)
+    maps = {"a": x[:80, :36].float().view(80, 4, 3, 3)}
+    train, known = torch.arange(80) % 4 != 0, torch.arange(12) % 4 != 0
+    test, new = torch.nonzero(~train)[:, 0], torch.nonzero(~known)[:, 0]
+    found = []
+    for hidden in (0.0, 50.0):
+        means = y[:80].clone()
+        means[~train] += hidden * torch.randn(means[~train].shape, generator=torch.Generator().manual_seed(0))
+        session = script.Session("made", maps, {"a": x[:80, :36]}, means, list(range(80)), None)
+        fitted = script.fit_known(session, train, known)
+        found.append(script.predict(session, fitted, torch.nonzero(train)[:40, 0], test, new))
+    assert fitted.predictions[0].shape == (80, 9)
+    assert found[0].keys() == set(script.METHODS)
+    for method in script.METHODS:
+        assert found[0][method].shape == (20, 3)
+        torch.testing.assert_close(found[0][method], found[1][method], rtol=0, atol=0)
+
+
+def test_the_interval_covers_the_mean_and_the_table_has_a_row_a_method(script):
+    y = planted(n_new=12)[3]
+    r = np.random.default_rng(0).normal(size=(3, 3, 12))
+    low, high = script.interval(r[0, 1] - r[0, 0])
+    assert low < (r[0, 1] - r[0, 0]).mean() < high
+    session = script.Session("made", {}, {}, y, [], None)
+    rows = script.rows(session, r)
+    assert [(row["images"], row["method"]) for row in rows[:4]] == [
+        (30, "ridge"), (30, "population"), (30, "few-shot"), (100, "ridge"),
+    ]  # fmt: skip
+    printed = script.table({"rows": rows, "draws": 1, "cpu_seconds": 1}).splitlines()
+    assert len(printed) == 11
+    assert printed[1].endswith(f"{np.median(r[0, 0]):.3f}")
