@@ -6,9 +6,9 @@ of pixel value / 255. timm and torchvision are imported inside the functions tha
 
 from __future__ import annotations
 
-import difflib
+import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .capture import Capture
 from .folding import fold_batch_norm
+from .tensors import copy_parameters, unknown_name
+from .tensors import hash_tensors as hash_tensors
 
 DEFAULT_BACKBONE = "offline:efficientnet_lite0"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -51,7 +54,11 @@ OFFLINE_MODELS = {
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """All that is needed to build a backbone again; `weights_sha256` is checked when that is done."""
+    """All that is needed to build a backbone again; `weights_sha256`, of the weights before any adaptation, is checked then.
+
+    `built_for` are the layers that it was first built for (they decide what `fold_batch_norm` folds; none = `layers`), `adapted`
+    the parameters that `Backbone.adapt` was given.
+    """
 
     uri: str
     layers: tuple[str, ...]
@@ -59,48 +66,8 @@ class BackboneConfig:
     weights: str
     seed: int
     weights_sha256: str
-
-
-class _Stop(Exception):
-    """Raised by the hook of the last layer asked for: the rest of the network is not run."""
-
-
-class _Capture:
-    """Forward hooks that keep the first output of every layer of `modules` and stop the pass when all are there."""
-
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
-        self.modules = modules
-        self.features: dict[str, Tensor] = {}
-
-    def run(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
-        handles = [module.register_forward_hook(self._hook(name)) for name, module in self.modules.items()]
-        try:
-            network(images)
-        except _Stop:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
-        missing = [name for name in self.modules if name not in self.features]
-        if missing:
-            raise ValueError(f"the network never called layer {missing[0]!r}; name a module that its forward pass uses")
-        return {name: self.features[name] for name in self.modules}
-
-    def _hook(self, name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if name in self.features:
-                return
-            if not isinstance(output, Tensor):
-                raise ValueError(
-                    f"layer {name!r} ({type(module).__name__}) gives a {type(output).__name__}, expected one tensor; "
-                    "name a layer inside or after it"
-                )
-            if len(self.features) + 1 == len(self.modules):
-                self.features[name] = output
-                raise _Stop
-            self.features[name] = output.clone()  # what follows in the network may work in place
-
-        return hook
+    built_for: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
 
 
 class Backbone(nn.Module):
@@ -146,15 +113,28 @@ class Backbone(nn.Module):
 
     @property
     def weights_sha256(self) -> str:
-        """Hash of all the network's tensors (`hash_tensors`)."""
-        return self._config.weights_sha256
+        """Hash of all the network's tensors as they were loaded (`hash_tensors`), joined with that of the adapted ones."""
+        base = self._config.weights_sha256
+        return (
+            base if not self._config.adapted else hashlib.sha256((base + self._adapted_sha256()).encode()).hexdigest()
+        )
+
+    @property
+    def adapted(self) -> dict[str, Tensor]:
+        """Copies of the parameters that `adapt` was given, by name in the network (of offline ones: after folding)."""
+        parameters = dict(self.network.named_parameters())
+        return {name: parameters[name].detach().clone() for name in self._config.adapted}
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; ``backbone_from_config`` builds the same backbone and checks its weights."""
-        return asdict(self._config) | {"layers": list(self.layers)}
+        described = asdict(self._config) | {"layers": list(self.layers)}
+        del described["built_for"], described["adapted"]
+        if self._config.adapted:
+            described |= {"built_for": list(self._config.built_for or self.layers), "adapted": self._adapted_sha256()}
+        return described
 
     def select(self, layers: Sequence[str]) -> Backbone:
-        """The same network (shared, not copied), cut after the last of `layers`, some of its own."""
+        """The same network (shared, not copied; adapted as it is), cut after the last of `layers`, some of its own."""
         strangers = [layer for layer in layers if layer not in self.layers]
         if strangers:
             raise ValueError(
@@ -164,6 +144,28 @@ class Backbone(nn.Module):
         return Backbone(self.network, config, mean=self.mean.flatten().tolist(), std=self.std.flatten().tolist()).to(
             self.mean.device
         )
+
+    def adapt(self, tensors: Mapping[str, Tensor]) -> Backbone:
+        """A copy with other parameters; this backbone and its network stay as they are.
+
+        Parameters
+        ----------
+        tensors : dict of str to Tensor
+            By name in ``network.named_parameters()``. Statistics of batch norms are none: they never change.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or a tensor of another shape or not finite.
+        """
+        network = copy.deepcopy(self.network)
+        copy_parameters(tensors, network, self.uri)
+        config = replace(self._config, adapted=tuple(sorted({*self._config.adapted, *tensors})))
+        mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
+        return Backbone(network, config, mean=mean, std=std).to(self.mean)
+
+    def _adapted_sha256(self) -> str:
+        return hash_tensors({name: tensor.float() for name, tensor in self.adapted.items()})
 
     def train(self, mode: bool = True) -> Backbone:
         """Stays in evaluation mode: a frozen network has no other."""
@@ -192,7 +194,7 @@ class Backbone(nn.Module):
         normalised = (images.expand(-1, 3, -1, -1) - self.mean) / self.std
         if self.uri.startswith("offline:"):
             normalised = normalised.contiguous(memory_format=torch.channels_last)
-        return _Capture({name: self.network.get_submodule(name) for name in self.layers}).run(self.network, normalised)
+        return Capture({name: self.network.get_submodule(name) for name in self.layers}).run(self.network, normalised)
 
 
 def backbone(
@@ -236,15 +238,17 @@ def backbone(
     if uri.startswith("offline:"):  # other networks may call their layers in another order
         fold_batch_norm(network.eval(), layers)  # 1.9 x faster image gradients on a CPU
         network.to(memory_format=torch.channels_last)
-    config = BackboneConfig(uri, layers, input_size, str(weights), seed if weights == "random" else 0, digest)
+    config = BackboneConfig(uri, layers, input_size, str(weights), seed if weights == "random" else 0, digest, layers)
     return Backbone(network, config, mean=mean, std=std)
 
 
-def backbone_from_config(config: dict[str, Any], *, weights: str | Path | None = None) -> Backbone:
-    """Build the backbone that ``Backbone.config()`` described; other weights than those described are an error."""
+def backbone_from_config(
+    config: dict[str, Any], *, weights: str | Path | None = None, adapted: Mapping[str, Tensor] | None = None
+) -> Backbone:
+    """Build the backbone that ``Backbone.config()`` described; other weights, or other `adapted` ones, are an error."""
     built = backbone(
         config["uri"],
-        config["layers"],
+        config.get("built_for", config["layers"]),
         input_size=config["input_size"],
         weights=config["weights"] if weights is None else weights,
         seed=config["seed"],
@@ -255,22 +259,19 @@ def backbone_from_config(config: dict[str, Any], *, weights: str | Path | None =
             "Likely cause: another version of the weights or of the library that makes them. Fix: install the version that "
             "was used, or pass weights=FILE with the original weights"
         )
-    return built
+    tensors = dict(adapted or {})
+    if (hash_tensors(tensors) if tensors else None) != config.get("adapted"):
+        raise ValueError(
+            f"backbone {config['uri']!r}: found {len(tensors)} adapted tensors, which are not those described. Likely cause: they were "
+            "altered, left out or belong to another encoder. Fix: pass Backbone.adapted of the backbone that was described"
+        )
+    selected = built.select(config["layers"])
+    return selected.adapt(tensors) if tensors else selected
 
 
 def list_layers(uri: str) -> list[str]:
     """All module paths of the network `uri`, in order of definition; no weights are fetched."""
     return [name for name, _ in _build(uri, "random", 0)[0].named_modules() if name]
-
-
-def hash_tensors(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 over the names, dtypes, shapes and bytes of `tensors`, in order of name."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return digest.hexdigest()
 
 
 def _build(uri: str, weights: str, seed: int) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
@@ -293,7 +294,7 @@ def _build_offline(name: str, pretrained: bool) -> tuple[nn.Module, Sequence[flo
     import timm
 
     if name not in OFFLINE_MODELS:
-        raise ValueError(_unknown("offline backbone", name, list(OFFLINE_MODELS)))
+        raise ValueError(unknown_name("offline backbone", name, list(OFFLINE_MODELS)))
     network = timm.create_model(OFFLINE_MODELS[name].timm_name, pretrained=False)
     if pretrained:
         _load_offline(network, OFFLINE_MODELS[name])
@@ -340,7 +341,7 @@ def _build_timm(name: str, pretrained: bool) -> tuple[nn.Module, Sequence[float]
     from timm.data import resolve_model_data_config  # type: ignore[attr-defined]
 
     if name.split(".")[0] not in timm.list_models():
-        raise ValueError(_unknown("timm model", name, timm.list_models()))
+        raise ValueError(unknown_name("timm model", name, timm.list_models()))
     network = timm.create_model(name, pretrained=pretrained)
     data = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     return network, data["mean"], data["std"]
@@ -350,7 +351,7 @@ def _build_torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Sequence
     from torchvision import models  # type: ignore[import-untyped]
 
     if name not in models.list_models():
-        raise ValueError(_unknown("torchvision model", name, models.list_models()))
+        raise ValueError(unknown_name("torchvision model", name, models.list_models()))
     options = {} if name not in ("inception_v3", "googlenet") or pretrained else {"init_weights": True}
     network = models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
     transforms = models.get_model_weights(name)["DEFAULT"].transforms()
@@ -391,10 +392,4 @@ def _check_layers(network: nn.Module, layers: Sequence[str], uri: str) -> None:
     names = [name for name, _ in network.named_modules() if name]
     for layer in layers:
         if layer not in names:
-            raise ValueError(_unknown(f"layer of {uri}", layer, names))
-
-
-def _unknown(what: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=4, cutoff=0.3)
-    hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known[:8])} ..."
-    return f"unknown {what}: {name!r}; {hint}"
+            raise ValueError(unknown_name(f"layer of {uri}", layer, names))

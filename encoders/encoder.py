@@ -214,7 +214,7 @@ class _Predictor(nn.Module):
     def save(self, folder: str | Path) -> Path:
         """Write ``folder/<fingerprint>/{encoder.safetensors, encoder.json}``, complete or not at all; gives that path.
 
-        The backbone's weights are not stored: its recipe and their hash are.
+        Of the backbone only what was adapted to the recording is stored; of the rest its recipe and the weights' hash.
         """
         from safetensors.torch import save_file
 
@@ -253,6 +253,7 @@ class _Predictor(nn.Module):
         tensors = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
         for m, readout in enumerate(self.readouts):
             tensors |= {f"readouts.{m}.{name}": tensor for name, tensor in readout.state_dict().items()}
+        tensors |= {f"backbone.{name}": tensor for name, tensor in self.backbone.adapted.items()}
         if self.uncertainty is not None:
             tensors |= {f"uncertainty.{name}": tensor for name, tensor in self.uncertainty.state_dict().items()}
         return {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
@@ -377,7 +378,8 @@ def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | En
             f"{path}: the content has fingerprint {found}, the file says {record['fingerprint']}. Likely cause: the weights or "
             "encoder.json were altered after saving. Fix: restore both files, or fit the encoder again"
         )
-    network = backbone_from_config(record["backbone"], weights=weights)
+    adapted = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
+    network = backbone_from_config(record["backbone"], weights=weights, adapted=adapted)
     readouts = [_readout(m, config, tensors) for m, config in enumerate(record["readouts"])]
     info = EncoderInfo(**record["info"])
     natural = {"natural_mean": tensors["natural_mean"], "natural_sd": tensors["natural_sd"]}

@@ -164,6 +164,20 @@ def fit_uncertainty(
     return Uncertainty(**{k: torch.as_tensor(v) for k, v in tensors.items()}, **_familiarity(summaries, groups))
 
 
+def with_familiar(uncertainty: Uncertainty, summaries: Tensor, groups: Sequence[str]) -> Uncertainty:
+    """The same intervals with distances to other images, or to other features of the same ones.
+
+    Parameters
+    ----------
+    uncertainty : Uncertainty
+    summaries : Tensor of shape (N, D)
+    groups : sequence of N str
+        As in `fit_uncertainty`.
+    """
+    kept = {name: tensor.cpu() for name, tensor in uncertainty.state_dict().items()}
+    return Uncertainty(**kept | _familiarity(summaries.cpu(), groups))
+
+
 def _trial_noise(
     means: NDArray[np.float64], variance: NDArray[np.float64], counts: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
