@@ -24,6 +24,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
+	$(PIP) install --quiet $(PIN) -e '.[dev,bench]'
 	$(KEEP) $(BIN)/python scripts/bench.py
 
 clean:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoders.backbones import backbone
+from encoders.readouts import FactorisedReadout
 from encoders.regression import RidgeFit
 from encoders.regression import ridge as fit_ridge
 from synth import ascend, exact_statistics, fourier, stretch
@@ -144,7 +145,55 @@ def check_same(fit: RidgeFit, alphas: NDArray[np.float64], predicted: NDArray[np
     np.testing.assert_allclose(predicted[:, same], fit.predict(features)[:, same], atol=1e-3)
 
 
-ROWS: dict[str, Callable[[], Pair]] = {"ascend": ascend_step, "ridge": ridge, "himalaya": ridge_peer}
+def factorised_peer() -> Pair:
+    """One pass over the images, forward and backward, by the factorised readout of neuralpredictors; the losses must agree first."""
+    from neuralpredictors.layers.readouts.factorized import FullFactorized2d
+
+    shape, images, sites, batch = (80, 14, 14), 1000, 200, 100
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(images, *shape, generator=generator)
+    targets = torch.randn(images, sites, generator=generator)
+    ours = FactorisedReadout({"a": shape}, sites, regulariser="klindt", weight=1.0)
+    theirs = FullFactorized2d(shape, sites, bias=True)
+    with torch.no_grad():
+        theirs.initialize(mean_activity=torch.ones(sites))
+        theirs.bias.zero_()
+        ours.masks[0].copy_(theirs.normalized_spatial)
+        ours.weights[0].copy_(theirs.features)
+
+    def passes(loss: Callable[[Tensor, Tensor], Tensor], parameters: list[nn.Parameter]) -> Tensor:
+        total = torch.zeros(())
+        for begin in range(0, images, batch):
+            value = loss(maps[begin : begin + batch], targets[begin : begin + batch])
+            torch.autograd.grad(value, parameters)
+            total = total + value.detach()
+        return total
+
+    def our_loss(x: Tensor, y: Tensor) -> Tensor:
+        return (ours.respond([x]) - y).square().mean(0).sum() + ours.penalty()
+
+    def their_loss(x: Tensor, y: Tensor) -> Tensor:
+        # its own regularizer() multiplies every site's mask with every other site's weights
+        penalty = theirs.normalized_spatial.abs().sum((1, 2)) * theirs.features.abs().sum(1)
+        value: Tensor = (theirs(x) - y).square().mean(0).sum() + penalty.sum()
+        return value
+
+    own, peer = [p for p in ours.parameters() if p.requires_grad], list(theirs.parameters())
+    torch.testing.assert_close(passes(our_loss, own), passes(their_loss, peer), rtol=1e-4, atol=0)
+    return Pair(
+        f"factorised readout, one pass of {images} images x {shape[0]} x 14 x 14 features x {sites} sites / neuralpredictors",
+        lambda: passes(our_loss, own),
+        lambda: passes(their_loss, peer),
+        0.7,
+    )
+
+
+ROWS: dict[str, Callable[[], Pair]] = {
+    "ascend": ascend_step,
+    "ridge": ridge,
+    "himalaya": ridge_peer,
+    "factorised": factorised_peer,
+}
 
 
 def measure(row: str, pair: Pair, repeats: int) -> Result:

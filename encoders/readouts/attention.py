@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import MAP_POOL, GradientReadout, Output, Shapes, per_layer
-from .factorised import laplacian
+from .factorised import laplacian, read_masked
 
 
 class AttentionReadout(GradientReadout):
@@ -148,8 +148,7 @@ class SemanticTransformerReadout(GradientReadout):
         ):
             grid = F.affine_grid(transform, list(features.shape), align_corners=False)
             moved = F.grid_sample(features, grid, align_corners=False, padding_mode="border")
-            full = weights[:, :, None] * mask.flatten(1)[:, None, :]
-            responses = responses + F.linear(moved.flatten(1), full.flatten(1))
+            responses = responses + read_masked(moved, mask, weights)
         return responses
 
     def site_penalties(self) -> Tensor:

@@ -21,6 +21,19 @@ def laplacian(masks: Tensor) -> Tensor:
     return 4 * masks - vertical - padded[:, 1:-1, :-2] - padded[:, 1:-1, 2:]
 
 
+def read_masked(features: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
+    """sum_hw m(hw) sum_c a_c phi_c(hw) of maps (B, C, h, w) for masks (U, h, w) and weights (U, C): (B, U).
+
+    Both orders cost one matrix product; the smaller intermediate wins: masked features of every image, or the outer product of mask and
+    weights of every site.
+    """
+    flat, masks = features.flatten(2), masks.flatten(1)
+    if len(flat) < flat.shape[2]:
+        masked = (flat.flatten(0, 1) @ masks.T).view(*flat.shape[:2], -1)  # (B, C, U)
+        return (masked * weights.T).sum(1)
+    return F.linear(flat.flatten(1), (weights[:, :, None] * masks[:, None, :]).flatten(1))
+
+
 class FactorisedReadout(GradientReadout):
     r"""One spatial mask and one vector of feature weights a site and layer.
 
@@ -69,11 +82,10 @@ class FactorisedReadout(GradientReadout):
         return dict(self._own)
 
     def respond(self, maps: Sequence[Tensor]) -> Tensor:
-        """Linear responses (B, U): one matrix product a layer, with the outer products of masks and weights."""
+        """Linear responses (B, U)."""
         responses: Tensor = self.bias
         for mask, weights, features in zip(self.masks, self.weights, maps, strict=True):
-            full = weights[:, :, None] * mask.flatten(1)[:, None, :]  # (U, C, P)
-            responses = responses + F.linear(features.flatten(1), full.flatten(1))
+            responses = responses + read_masked(features, mask, weights)
         return responses
 
     def site_penalties(self) -> Tensor:
@@ -150,8 +162,7 @@ class SpatialFeatureReadout(GradientReadout):
         """Linear responses (B, U)."""
         responses: Tensor = self.bias
         for mask, weights, features in zip(self.masks(), self.weights, maps, strict=True):
-            full = weights[:, :, None] * mask.flatten(1)[:, None, :]
-            responses = responses + F.linear(features.flatten(1), full.flatten(1))
+            responses = responses + read_masked(features, mask, weights)
         return responses
 
     def site_penalties(self) -> Tensor:

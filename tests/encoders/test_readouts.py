@@ -230,3 +230,19 @@ def test_extracted_features_equal_single_images_in_any_batch():
         assert not maps.requires_grad
     with pytest.raises(ValueError, match="no images"):
         extract_features(network, pixels[:0])
+
+
+@pytest.mark.parametrize("images", [2, 20])
+def test_both_orders_of_the_factorised_product_agree(images):
+    """Fewer images than positions, and more: the same numbers and gradients."""
+    generator = torch.Generator().manual_seed(0)
+    maps, masks, weights = (torch.randn(s, generator=generator) for s in ((images, 3, 2, 4), (5, 2, 4), (5, 3)))
+    maps.requires_grad_(), masks.requires_grad_(), weights.requires_grad_()
+    expected = torch.einsum("nchw,uhw,uc->nu", maps, masks, weights)
+    found = read_masked(maps, masks, weights)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    pull = torch.randn(images, 5, generator=generator)
+    ours = torch.autograd.grad((found * pull).sum(), [maps, masks, weights])
+    theirs = torch.autograd.grad((expected * pull).sum(), [maps, masks, weights])
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
