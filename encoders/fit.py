@@ -23,6 +23,7 @@ from .metrics import correlation, feve, noise_corrected_r
 from .recording import Recording, Thresholds, read_recording, screen
 from .regression import group_folds
 from .report import FitReport, NoReliableSites
+from .site_fields import site_fields
 from .split import check_split, group_names, hold_out
 from .uncertainty import Uncertainty, fit_uncertainty
 
@@ -192,6 +193,9 @@ def fit_encoder(
     encoder, validator = _Half(design, report, "encoder"), _Half(design, report, "validator")
     for half, prefix in ((encoder, "held_out"), (validator, "validator")):
         half.score(report, prefix, averages)
+    for site, layer in zip(report.fitted, encoder.best_layers(), strict=True):
+        site.best_layer = layer
+        site.ceiling = math.sqrt(site.held_out_reliability) if site.held_out_reliability > 0 else math.nan
     info = EncoderInfo(
         tuple(site.site_id for site in report.fitted),
         tuple(site.site_id for site in report.fitted if site.eligible_target),
@@ -205,8 +209,16 @@ def fit_encoder(
     )
     statistics = design.natural_statistics(natural)
     pair = FittedPair(encoder.ensemble(info, statistics), validator.predictor(info, statistics), report)
+    _describe_fields(report, pair.encoder, images[design.fitted])
     report.encoder_fingerprint, report.validator_fingerprint = pair.encoder.fingerprint, pair.validator.fingerprint
     return FittedPair(pair.encoder.to(device), pair.validator.to(device), report)
+
+
+def _describe_fields(report: FitReport, encoder: Ensemble, images: NDArray[np.uint8]) -> None:
+    """Write every site's model receptive field into the report."""
+    for site, found in zip(report.fitted, site_fields(encoder, images), strict=True):
+        site.rf_x_deg, site.rf_y_deg, site.rf_reason = found.x_deg, found.y_deg, found.reason
+        site.rf_sd_deg = math.sqrt(found.sd_major_deg * found.sd_minor_deg)
 
 
 def _other_backbone(uri: str) -> str:
@@ -333,6 +345,12 @@ class _Half:
         names = [name for name, row in zip(design.names, fitted, strict=True) if row]
         left_out = [fit.left_out for fit in self.fits.values()]
         return fit_uncertainty(summaries[torch.from_numpy(fitted)], names, left_out, means, counts, variance)
+
+    def best_layers(self) -> list[str]:
+        """The layer that explains most in left-out folds, of every site."""
+        names = ["+".join(group) for group in self.fits]
+        explained = torch.stack([fit.cv_r2 for fit in self.fits.values()])  # (G, U)
+        return [names[g] for g in explained.argmax(0).tolist()]
 
     def _describe(self, report: FitReport, prefix: str) -> None:
         for group, fit in self.fits.items():

@@ -26,6 +26,13 @@ class SiteReport:
         sqrt(held_out_reliability), from these very images and trials (less spread, and no more bias, than with the
         reliability of all images: simulated); fraction of explainable variance explained.
     validator_r, validator_r_nc, validator_feve : float
+    ceiling : float
+        The correlation with the held-out mean responses that a perfect prediction would reach: sqrt(held_out_reliability).
+    best_layer : str
+        Of the encoder's, the one that explains most in left-out folds.
+    rf_x_deg, rf_y_deg, rf_sd_deg : float
+        Centre of the model receptive field, rightwards and upwards from the image's centre, and its mean SD; `rf_reason`: why there
+        is none.
     alphas : dict of layer to float
         Penalty of every ensemble member and of the validator.
     alpha_at_edge : list of str
@@ -47,6 +54,12 @@ class SiteReport:
     validator_r: float = NAN
     validator_r_nc: float = NAN
     validator_feve: float = NAN
+    ceiling: float = NAN
+    best_layer: str = ""
+    rf_x_deg: float = NAN
+    rf_y_deg: float = NAN
+    rf_sd_deg: float = NAN
+    rf_reason: str = ""
     alphas: dict[str, float] = field(default_factory=dict)
     alpha_at_edge: list[str] = field(default_factory=list)
     cv_r2: dict[str, float] = field(default_factory=dict)

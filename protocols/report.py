@@ -184,7 +184,19 @@ def rounds_so_far(project: Project, last: int) -> list[dict[str, Any]]:
 
 def fit_lines(record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and one line a site of the fit report."""
-    header = ["site", "trials", "reliability", "held-out r", "noise-corrected r", "FEVE", "validator r", "use"]
+    header = [
+        "site",
+        "trials",
+        "reliability",
+        "held-out r",
+        "ceiling",
+        "noise-corrected r",
+        "FEVE",
+        "validator r",
+        "best layer",
+        "field x, y, SD (deg)",
+        "use",
+    ]
     lines = []
     for site in record.get("report", {}).get("sites", []):
         lines.append(
@@ -193,13 +205,22 @@ def fit_lines(record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
                 str(site.get("n_trials", "-")),
                 number(site.get("reliability")),
                 number(site["held_out_r"]),
+                number(site.get("ceiling")),
                 number(site["held_out_r_nc"]),
                 number(site["held_out_feve"]),
                 number(site["validator_r"]),
+                site.get("best_layer") or "-",
+                field_text(site),
                 "target" if site.get("eligible_target") else site.get("reason") or "in the model",
             ]
         )
     return header, lines
+
+
+def field_text(site: dict[str, Any]) -> str:
+    """Centre and SD of the model receptive field, "-" where it has none."""
+    x, y, sd = (site.get(f"rf_{name}_deg") for name in ("x", "y", "sd"))
+    return "-" if x is None or y is None or sd is None else f"{x:+.1f}, {y:+.1f}, {sd:.1f}"
 
 
 def fit_sentence(record: dict[str, Any]) -> str:
@@ -225,7 +246,7 @@ def fit_table(record: dict[str, Any]) -> str:
     widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
     rows = [
         "  ".join(
-            cell.ljust(w) if i in (0, 7) else cell.rjust(w)
+            cell.ljust(w) if i in (0, len(line) - 1) else cell.rjust(w)
             for i, (cell, w) in enumerate(zip(line, widths, strict=True))
         )
         for line in [header, *lines]

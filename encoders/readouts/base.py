@@ -93,6 +93,10 @@ class Readout(nn.Module):
         """What the fit added to its error, a scalar."""
         raise NotImplementedError
 
+    def spatial_masks(self) -> dict[str, Tensor] | None:
+        """How much of every position each site reads, (U, h, w) >= 0 a layer; None where the readout has no masks."""
+        return None
+
     def config(self) -> dict[str, Any]:
         """JSON-able description; with the state dict it makes the same readout again (`build_readout`)."""
         raise NotImplementedError

@@ -105,6 +105,11 @@ class FactorisedReadout(GradientReadout):
                 total = total + own["smoothness"] * rough
         return total
 
+    def spatial_masks(self) -> dict[str, Tensor] | None:
+        """Magnitude of mask times norm of weights."""
+        pairs = zip(self.layers, self.masks, self.weights, strict=True)
+        return {layer: mask.abs() * weights.norm(dim=1)[:, None, None] for layer, mask, weights in pairs}
+
     @torch.no_grad()
     def gauge(self) -> tuple[list[Tensor], list[Tensor]]:
         """Masks (U, h, w) of norm 1 and positive sum, and the weights (U, C) that take over their scale, one pair a layer."""
@@ -153,6 +158,11 @@ class SpatialFeatureReadout(GradientReadout):
     def options(self) -> dict[str, Any]:
         """Factors of the penalty."""
         return dict(self._own)
+
+    def spatial_masks(self) -> dict[str, Tensor] | None:
+        """Mask times norm of weights."""
+        pairs = zip(self.layers, self.masks(), self.weights, strict=True)
+        return {layer: mask * weights.norm(dim=1)[:, None, None] for layer, mask, weights in pairs}
 
     def masks(self) -> list[Tensor]:
         """Masks (U, h, w) that sum to one, one a layer."""

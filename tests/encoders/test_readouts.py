@@ -16,6 +16,7 @@ from encoders.readouts import (
     feature_maps,
     flatten_features,
 )
+from encoders.readouts.factorised import read_masked
 
 TINY = "timm:test_efficientnet"
 
