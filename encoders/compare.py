@@ -13,8 +13,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from .backbones import Backbone
-from .backbones import backbone as build_backbone
 from .candidates import Candidate
 from .feature_cache import FeatureCache
 from .features import Progress, check_memory, extract_features
@@ -22,6 +20,7 @@ from .members import fit_members, memory_needed
 from .metrics import correlation, noise_corrected_r, split_half_reliability
 from .recording import Recording, read_recording
 from .regression import group_folds
+from .several import open_backbone
 from .split import group_names
 
 Floats = NDArray[np.float64]
@@ -218,9 +217,7 @@ def _features(
     folds: int,
 ) -> dict[str, Tensor]:
     layers = [layer for group in candidate.groups for layer in group]
-    network: Backbone = build_backbone(
-        candidate.backbone, layers, input_size=candidate.input_size, weights=candidate.weights
-    )
+    network = open_backbone(candidate.backbone, layers, input_size=candidate.input_size, weights=candidate.weights)
     probe = extract_features(network, images[:1], reduction=candidate.reduction, device=device)
     sizes = {layer: probe[layer][0].numel() for layer in network.layers}
     needed = memory_needed(candidate.readout, sizes, candidate.layers, len(images), n_sites, folds)

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .backbones import Backbone, backbone_from_config, hash_tensors
+from .backbones import Backbone, hash_tensors
 from .readouts import Readout, build_readout
+from .several import Backbones, open_config
 from .uncertainty import LEVEL, Uncertainty
 
 SCHEMA = "encoder/2"
@@ -104,7 +105,7 @@ class _Predictor(nn.Module):
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Backbone | Backbones,
         readouts: Sequence[Readout],
         info: EncoderInfo,
         *,
@@ -264,7 +265,7 @@ class Encoder(_Predictor):
 
     Parameters
     ----------
-    backbone : Backbone
+    backbone : Backbone or Backbones
     readout : Readout
         Of some of the backbone's layers.
     info : EncoderInfo
@@ -276,7 +277,7 @@ class Encoder(_Predictor):
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Backbone | Backbones,
         readout: Readout,
         info: EncoderInfo,
         *,
@@ -309,7 +310,7 @@ class Ensemble(_Predictor):
 
     Parameters
     ----------
-    backbone : Backbone
+    backbone : Backbone or Backbones
         Gives the layers of all members.
     readouts : sequence of M Readout
     info : EncoderInfo
@@ -379,7 +380,7 @@ def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | En
             "encoder.json were altered after saving. Fix: restore both files, or fit the encoder again"
         )
     adapted = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
-    network = backbone_from_config(record["backbone"], weights=weights, adapted=adapted)
+    network = open_config(record["backbone"], weights=weights, adapted=adapted)
     readouts = [_readout(m, config, tensors) for m, config in enumerate(record["readouts"])]
     info = EncoderInfo(**record["info"])
     natural = {"natural_mean": tensors["natural_mean"], "natural_sd": tensors["natural_sd"]}
@@ -397,8 +398,15 @@ def _readout(m: int, config: dict[str, Any], tensors: dict[str, Tensor]) -> Read
 
 
 def _fingerprint(description: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    network = dict(description["backbone"])
-    if network["weights"] not in ("pretrained", "random"):
-        network["weights"] = "file"  # its content counts (weights_sha256), not where it lies
+    network = description["backbone"]
+    if "networks" in network:
+        network = {"networks": {name: _without_place(part) for name, part in network["networks"].items()}}
+    else:
+        network = _without_place(network)
     text = json.dumps(description | {"backbone": network}, sort_keys=True, allow_nan=False, ensure_ascii=True)
     return "enc_" + hashlib.sha256((text + hash_tensors(tensors)).encode()).hexdigest()[:8]
+
+
+def _without_place(network: dict[str, Any]) -> dict[str, Any]:
+    """Of a weights file its content counts (weights_sha256), not where it lies."""
+    return network if network["weights"] in ("pretrained", "random") else network | {"weights": "file"}

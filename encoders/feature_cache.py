@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from .backbones import Backbone
 from .features import Progress, Reduction, extract_features
+from .several import Backbones
 
 VERSION = 1
 
@@ -35,7 +37,7 @@ class FeatureCache:
 
     def features(
         self,
-        backbone: Backbone,
+        backbone: Backbone | Backbones,
         images: NDArray[np.uint8],
         reduction: Reduction,
         *,
@@ -44,6 +46,9 @@ class FeatureCache:
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
         """As `extract_features`, computing only what is not there yet."""
+        how: dict[str, Any] = {"batch_size": batch_size, "device": device, "progress": progress}
+        if isinstance(backbone, Backbones):
+            return self._of_several(backbone, images, reduction, how)
         digests = [image_digest(image) for image in images]
         names = reduction.names(backbone.layers)
         found = {name: self._read(self._place(backbone, name, reduction), set(digests)) for name in names}
@@ -51,13 +56,22 @@ class FeatureCache:
         first = {digests[i]: i for i in reversed(missing)}  # each image once
         if first:
             order = sorted(first.values())
-            fresh = extract_features(
-                backbone, images[order], reduction=reduction, batch_size=batch_size, device=device, progress=progress
-            )
+            fresh = extract_features(backbone, images[order], reduction=reduction, **how)
             for name, rows in fresh.items():
                 self._write(self._place(backbone, name, reduction), [digests[i] for i in order], rows)
                 found[name] |= {digests[i]: row for i, row in zip(order, rows, strict=True)}
         return {name: torch.stack([rows[digest] for digest in digests]) for name, rows in found.items()}
+
+    def _of_several(
+        self, backbone: Backbones, images: NDArray[np.uint8], reduction: Reduction, how: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """Each network's features under its name, the summaries under "summary/NETWORK/LAYER"."""
+        found = {}
+        for name, part in backbone.networks.items():
+            for entry, rows in self.features(part, images, reduction, **how).items():
+                summary, layer = ("summary/", entry[8:]) if entry.startswith("summary/") else ("", entry)
+                found[f"{summary}{name}/{layer}" if name else entry] = rows
+        return found
 
     def _place(self, backbone: Backbone, name: str, reduction: Reduction) -> Path:
         key = {

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .backbones import Backbone
 from .readouts import feature_maps, flatten_features
+from .several import Backbones
 from .uncertainty import summarise
 
 Progress = Callable[[str, int, int], None]
@@ -62,7 +63,7 @@ def to_images(pixels: NDArray[np.uint8], device: torch.device | str = "cpu") -> 
 
 
 def extract_features(
-    backbone: Backbone,
+    backbone: Backbone | Backbones,
     images: NDArray[np.uint8],
     *,
     reduction: Reduction | None = None,
@@ -75,7 +76,7 @@ def extract_features(
 
     Parameters
     ----------
-    backbone : Backbone
+    backbone : Backbone or Backbones
         Moved to `device`.
     images : array of shape (N, H, W, C), uint8
     reduction : Reduction, optional

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .backbones import DEFAULT_BACKBONE, Backbone
-from .backbones import backbone as build_backbone
 from .encoder import Encoder, EncoderInfo, Ensemble
 from .feature_cache import FeatureCache
 from .features import Progress, Reduction, check_memory, extract_features
@@ -23,11 +22,22 @@ from .metrics import correlation, feve, noise_corrected_r
 from .recording import Recording, Thresholds, read_recording, screen
 from .regression import group_folds
 from .report import FitReport, NoReliableSites
+from .several import Backbones, open_backbone, split_layer
 from .site_fields import site_fields
 from .split import check_split, group_names, hold_out
 from .uncertainty import Uncertainty, fit_uncertainty
 
 DEFAULT_LAYERS = ("blocks.2.0", "blocks.3.0", "blocks.4.0")
+PRESETS = {
+    "diverse": DEFAULT_LAYERS,  # three depths of one network, a member a fold: what transferred best to hidden V4 sites
+    "diverse_networks": (
+        *DEFAULT_LAYERS,
+        "offline:efficientnet_lite2/blocks.2.0",
+        "offline:efficientnet_lite2/blocks.3.0",
+        "offline:efficientnet_lite0@160/blocks.3.0",
+    ),
+    "single": ("blocks.3.0",),
+}
 DEFAULT_VALIDATOR_BACKBONE = "offline:efficientnet_lite2"
 DEFAULT_VALIDATOR_LAYERS = ("blocks.3.0",)  # of another network
 SAME_NETWORK_VALIDATOR_LAYERS = ("blocks.3.2",)
@@ -84,7 +94,7 @@ def fit_encoder(
     groups: Sequence[object] | None = None,
     held_out: NDArray[np.bool_] | None = None,
     backbone: str = DEFAULT_BACKBONE,
-    layers: Sequence[str] = DEFAULT_LAYERS,
+    layers: str | Sequence[str] = "diverse",
     readout: str | ReadoutSpec = "factorised",
     validator_backbone: str | None = None,
     validator_layers: Sequence[str] | None = None,
@@ -128,8 +138,9 @@ def fit_encoder(
         Images to hold out. Default: `holdout_fraction` of the groups. A group on both sides is an error.
     backbone, weights, input_size
         See `encoders.backbones.backbone`.
-    layers : sequence of str
-        One ensemble member each, or one each and fold for readouts that are trained; "a+b" are read together.
+    layers : str or sequence of str
+        Name of a preset (`PRESETS`), or layers: one ensemble member each, or one each and fold for readouts that are trained; "a+b" are
+        read together. "NETWORK@160/LAYER" is a layer of another network, at another resolution (`open_backbone`).
     readout : str or ReadoutSpec
         Name of the readout (`encoders.members.READOUTS`), or all about it.
     validator_backbone : str, optional
@@ -168,8 +179,10 @@ def fit_encoder(
     """
     spec = readout if isinstance(readout, ReadoutSpec) else ReadoutSpec(readout, pool=pool)
     other = validator_backbone or _other_backbone(backbone)
+    layers = _preset(layers) if isinstance(layers, str) else layers
     if validator_layers is None:
-        validator_layers = SAME_NETWORK_VALIDATOR_LAYERS if other == backbone else DEFAULT_VALIDATOR_LAYERS
+        shared = other in {_place(backbone, entry)[0] for entry in layers}
+        validator_layers = SAME_NETWORK_VALIDATOR_LAYERS if shared else DEFAULT_VALIDATOR_LAYERS
     options = FitOptions(
         backbone, tuple(layers), other, tuple(validator_layers), str(weights), input_size, spec, holdout_fraction, folds, seed, reliability_fit, reliability_target, averages,
     )  # fmt: skip
@@ -212,6 +225,12 @@ def fit_encoder(
     _describe_fields(report, pair.encoder, images[design.fitted])
     report.encoder_fingerprint, report.validator_fingerprint = pair.encoder.fingerprint, pair.validator.fingerprint
     return FittedPair(pair.encoder.to(device), pair.validator.to(device), report)
+
+
+def _preset(name: str) -> tuple[str, ...]:
+    if name not in PRESETS:
+        raise ValueError(f"layers {name!r}; expected a sequence of layers, or one of the presets {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 def _describe_fields(report: FitReport, encoder: Ensemble, images: NDArray[np.uint8]) -> None:
@@ -257,7 +276,7 @@ class _Design:
         names = [name for name, row in zip(self.names, self.fitted, strict=True) if row]
         return group_folds(names, self.options.folds, seed=seed)
 
-    def features(self, network: Backbone, layers: Sequence[str]) -> dict[str, Tensor]:
+    def features(self, network: Backbone | Backbones, layers: Sequence[str]) -> dict[str, Tensor]:
         """Features of all images, after a look at the memory that they and the fit will need."""
         spec, options = self.options.readout, self.options
         reduction = Reduction(spec.pooled_to, maps=spec.trained, summary=True)
@@ -294,7 +313,7 @@ class _Half:
         _check_layers(options)
         groups = options.readout.groups(options.layers if own else options.validator_layers)
         layers = [layer for group in groups for layer in group]
-        self.network = build_backbone(
+        self.network = open_backbone(
             uri, layers, input_size=options.input_size, weights=options.weights, seed=options.seed
         )
         features = design.features(self.network, options.layers if own else options.validator_layers)
@@ -383,14 +402,23 @@ class _Half:
 
 
 def _check_layers(options: FitOptions) -> None:
-    shared = set(options.layers) & set(options.validator_layers)
-    if options.validator_backbone != options.backbone:
-        shared = set()
-    if shared or not options.layers or not options.validator_layers:
+    own, judge = ({_place(uri, e) for entry in entries for e in entry.split("+")} for uri, entries in _sides(options))
+    if own & judge or not own or not judge:
         raise ValueError(
-            f"layers {', '.join(options.layers)} and validator layers {', '.join(options.validator_layers)} of one network; expected "
-            "at least one each, and none in both: a validator that shares the encoder's layer shares its mistakes"
+            f"layers {', '.join(options.layers)} of {options.backbone} and validator layers {', '.join(options.validator_layers)} of "
+            f"{options.validator_backbone}; expected at least one each, and none in both: a validator that shares the encoder's layer "
+            "shares its mistakes"
         )
+
+
+def _sides(options: FitOptions) -> tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]:
+    return (options.backbone, options.layers), (options.validator_backbone, options.validator_layers)
+
+
+def _place(uri: str, entry: str) -> tuple[str, str]:
+    """Network and layer of an entry, whatever the resolution."""
+    name, layer = split_layer(entry)
+    return name.partition("@")[0] or uri, layer
 
 
 def _known(value: float) -> float | None:

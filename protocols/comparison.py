@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encoders import DEFAULT_LAYERS
 from encoders.candidates import Candidate, read_candidates
 from encoders.compare import CandidateScore, Comparison, compare
+from encoders.fit import PRESETS
 from encoders.metrics import split_half_reliability
 from encoders.split import group_names, hold_out
 
@@ -58,7 +58,7 @@ def compare_readouts(
     The held-out photographs take no part: what is chosen here can still be scored on them. Sites below reliability_fit are left out.
     """
     settings = project.config.encoder
-    candidates = read_comparison(path, settings.layers or DEFAULT_LAYERS)
+    candidates = read_comparison(path, settings.layers or PRESETS[settings.preset])
     data = gather(project, [])
     names = group_names(data.pixels, data.groups)
     keep = ~hold_out(names, settings.holdout_fraction, seed=settings.seed)

@@ -64,7 +64,12 @@ class EncoderConfig(Section):
     layers: tuple[str, ...] = Field(
         default=(),
         strict=False,
-        description='[layer names] Members of the encoder; "a+b" are read together; empty: the standard layers of the backbone.',
+        description='[layer names] Members of the encoder; "a+b" are read together; empty: those of the preset.',
+    )
+    preset: Literal["diverse", "diverse_networks", "single"] = Field(
+        default="diverse",
+        description='[name] Members where layers is empty: "diverse" three depths of EfficientNet-Lite0; "diverse_networks" also Lite2 and a '
+        'second resolution, twice the time; "single" one layer.',
     )
     readout: Literal[
         "factorised",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders import DEFAULT_LAYERS, Encoder, Ensemble, NoReliableSites, fit_encoder
+from encoders import Encoder, Ensemble, NoReliableSites, fit_encoder
 from synth import StimulusBatch, ascend, cautious, fourier, jitter
 
 from .dataset import baseline, best_natural, gather
@@ -189,7 +189,7 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
             background=project.display.background,
             colour=project.display.colour,
             backbone=settings.backbone,
-            layers=settings.layers or DEFAULT_LAYERS,
+            layers=settings.layers or settings.preset,
             readout=settings.readout,
             validator_backbone=settings.validator_backbone or None,
             validator_layers=settings.validator_layers or None,
