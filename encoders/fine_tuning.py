@@ -22,7 +22,7 @@ from .features import Progress, Reduction, extract_features, to_images
 from .forgetting import FeatureChange, LayerMap, feature_change, layer_map
 from .readouts import DEFAULT_POOL
 from .split import MINIMUM_FITTED_IMAGES, MINIMUM_HELD_OUT, group_names
-from .tunable import Tunable, free_parameters
+from .tunable import Tunable, free_parameters, single_backbone
 from .uncertainty import with_familiar
 
 RISE, FIRST = 0.2, 1 / 25  # of the learning rate: share of the steps in which it rises, and where it starts
@@ -310,9 +310,10 @@ def _rebuilt(
     names: Sequence[str],
 ) -> Encoder | Ensemble:
     """`encoder` with the tuned tensors, distances to the fitted images in the tuned features, and a note."""
-    original = dict(encoder.backbone.network.named_parameters())
+    base = single_backbone(encoder)
+    original = dict(base.network.named_parameters())
     changed = {n: p.detach() for n, p in tuned.network.items() if not torch.equal(p.detach(), original[n].to(p.device))}
-    backbone = encoder.backbone.adapt(changed)
+    backbone = base.adapt(changed)
     uncertainty = encoder.uncertainty
     if uncertainty is not None:
         reduction, device = Reduction(1, summary=True), tuned.backbone.mean.device

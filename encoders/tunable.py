@@ -29,7 +29,7 @@ class Tunable:
     """
 
     def __init__(self, encoder: Encoder | Ensemble, device: torch.device | str) -> None:
-        self.backbone = encoder.backbone.adapt({}).to(device)
+        self.backbone = single_backbone(encoder).adapt({}).to(device)
         self.readouts: list[Readout] = [copy.deepcopy(readout).to(device) for readout in encoder.readouts]  # type: ignore[misc]
         self.network: dict[str, Tensor] = {}  # those that are tuned
         self.tensors = [_free_tensors(readout) for readout in self.readouts]
@@ -81,6 +81,22 @@ class Tunable:
             state = readout.state_dict() | {name: tensor.detach() for name, tensor in tensors.items()}
             found.append(build_readout(readout.config(), {name: tensor.cpu() for name, tensor in state.items()}))
         return found
+
+
+def single_backbone(encoder: Encoder | Ensemble) -> Backbone:
+    """The one network of an encoder.
+
+    Raises
+    ------
+    ValueError
+        If its members read several networks.
+    """
+    if not isinstance(encoder.backbone, Backbone):
+        raise ValueError(
+            f"the encoder reads {encoder.backbone.uri}; expected one network. Likely cause: layers of several networks in one encoder. "
+            "Fix: fit an encoder on one network and tune that"
+        )
+    return encoder.backbone
 
 
 def _free_tensors(readout: Readout) -> dict[str, Tensor]:
