@@ -80,8 +80,9 @@ def read_session(data: Path, name: str) -> Session:
     )
 
 
-def fit_known(session: Session, train: Tensor, known: Tensor) -> Known:
-    """Fit the default encoder's members to the sites `known` (U,) and the images `train` (N,) alone."""
+def fit_known(session: Session, train: Tensor, known: Tensor, show: Session | None = None) -> Known:
+    """Fit the default encoder's members to the sites `known` (U,) and the images `train` (N,) alone; show them `show`'s images."""
+    shown = session if show is None else show
     targets = session.means[train][:, known]
     own = [group for group, keep in zip(session.groups, train.tolist(), strict=True) if keep]
     predictions, layers = [], []
@@ -89,7 +90,7 @@ def fit_known(session: Session, train: Tensor, known: Tensor) -> Known:
         folds = group_folds(own, INNER_FOLDS, seed=seed)
         fit = fit_members(ReadoutSpec(), {layer: maps[train]}, [layer], targets, folds=folds, seed=seed)
         with torch.no_grad():
-            predictions += [readout({layer: maps}).double() / targets.std(0) for readout in fit.readouts]
+            predictions += [readout({layer: shown.maps[layer]}).double() / targets.std(0) for readout in fit.readouts]
         layers += [layer] * len(fit.readouts)
     return Known(predictions, layers)
 
@@ -108,8 +109,10 @@ def predict(session: Session, known: Known, shots: Tensor, test: Tensor, new: Te
     return {"ridge": torch.stack(plain).mean(0), "population": alone, "few-shot": torch.stack(members).mean(0)}
 
 
-def scores(session: Session, draws: int) -> NDArray[np.float64]:
+def scores(session: Session, draws: int, known_from: Session | None = None) -> NDArray[np.float64]:
     """Correlation with the mean responses to left-out images, mean over draws, over the root of the reliability where it is known.
+
+    With `known_from`, all sites of `session` are new, and the known ones are all of that other session, fitted to all its images.
 
     Returns
     -------
@@ -118,10 +121,14 @@ def scores(session: Session, draws: int) -> NDArray[np.float64]:
     n_sites = session.means.shape[1]
     r = np.zeros((len(SIZES), len(METHODS), n_sites))
     image_fold = group_folds(session.groups, FOLDS)
+    other = None
+    if known_from is not None:
+        n_images, n_known = known_from.means.shape
+        other = fit_known(known_from, torch.ones(n_images) > 0, torch.ones(n_known) > 0, session)
     site_fold = torch.randperm(n_sites, generator=torch.Generator().manual_seed(0)) % FOLDS
     for fold in range(FOLDS):
         train, known = image_fold != fold, site_fold != fold
-        fitted = fit_known(session, train, known)
+        fitted = other or fit_known(session, train, known)
         pool, test, new = torch.nonzero(train)[:, 0], torch.nonzero(~train)[:, 0], torch.nonzero(~known)[:, 0]
         observed = session.means[test][:, new].numpy()
         for draw in range(draws):
@@ -169,14 +176,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """All rows of the table."""
     start = time.process_time()
     found = []
+    source = read_session(options.data, options.known_from) if options.known_from else None
     for name in options.sessions:
         session = read_session(options.data, name)
-        found += rows(session, scores(session, options.draws))
+        found += rows(session, scores(session, options.draws, source))
     return {
         "backbone": DEFAULT_BACKBONE,
         "layers": list(DEFAULT_LAYERS),
         "folds": FOLDS,
         "draws": options.draws,
+        "known_from": options.known_from,
         "rows": found,
         "cpu_seconds": round(time.process_time() - start),
     }
@@ -202,13 +211,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder v4_cowley2023")
     parser.add_argument("--sessions", nargs="+", default=list(SESSIONS))
     parser.add_argument("--draws", type=int, default=2, help="draws of the n images, averaged")
+    parser.add_argument(
+        "--known-from", help="the known sites are those of this other session; all sites of --sessions are new"
+    )
     parser.add_argument("--json", type=Path, help="write the result here")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
-    for name in options.sessions:
+    for name in [*options.sessions, *([options.known_from] if options.known_from else [])]:
         if not (options.data / f"responses_repeat_averaged/responses_{name}.npy").is_file():
             print(f"{options.data}: no recording {name} here; pass the folder v4_cowley2023", file=sys.stderr)
             return 3
