@@ -21,7 +21,9 @@ from .dissimilarity import rdm, rdm_similarity, topological_rdm, topological_sim
 from .encoder import Encoder, EncoderInfo, Ensemble
 from .feature_cache import FeatureCache
 from .features import extract_features, to_images
+from .fine_tuning import FineTuned, TuningReport, fine_tune
 from .fit import DEFAULT_LAYERS, DEFAULT_VALIDATOR_LAYERS, FittedPair, fit_encoder
+from .forgetting import FeatureChange, LayerMap, linear_cka
 from .kernels import KernelAnalysis, kernel_analysis
 from .members import READOUTS, ReadoutSpec
 from .metrics import (
@@ -74,11 +76,14 @@ __all__ = [
     "Ensemble",
     "FactorisedReadout",
     "FeatureCache",
+    "FeatureChange",
+    "FineTuned",
     "FitReport",
     "FittedPair",
     "GaussianReadout",
     "KernelAnalysis",
     "LayerGradient",
+    "LayerMap",
     "LayerReceptiveField",
     "NoReliableSites",
     "PLSFit",
@@ -95,6 +100,7 @@ __all__ = [
     "SubsampledSimilarity",
     "TopographicReadout",
     "TrainedReadout",
+    "TuningReport",
     "Uncertainty",
     "backbone",
     "banded_ridge",
@@ -104,6 +110,7 @@ __all__ = [
     "explainable_variance",
     "extract_features",
     "feve",
+    "fine_tune",
     "fit_encoder",
     "fit_receptive_field",
     "fit_uncertainty",
@@ -112,6 +119,7 @@ __all__ = [
     "kernel_analysis",
     "layer_gradient",
     "layer_receptive_field",
+    "linear_cka",
     "list_layers",
     "mask_map",
     "noise_corrected_r",
