@@ -21,6 +21,7 @@ from .dissimilarity import rdm, rdm_similarity, topological_rdm, topological_sim
 from .encoder import Encoder, EncoderInfo, Ensemble
 from .feature_cache import FeatureCache
 from .features import extract_features, to_images
+from .few_shot import few_shot_encoder
 from .fine_tuning import FineTuned, TuningReport, fine_tune
 from .fit import DEFAULT_LAYERS, DEFAULT_VALIDATOR_LAYERS, FittedPair, fit_encoder
 from .forgetting import FeatureChange, LayerMap, linear_cka
@@ -110,6 +111,7 @@ __all__ = [
     "explainable_variance",
     "extract_features",
     "feve",
+    "few_shot_encoder",
     "fine_tune",
     "fit_encoder",
     "fit_receptive_field",

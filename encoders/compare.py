@@ -18,6 +18,7 @@ from .feature_cache import FeatureCache
 from .features import Progress, check_memory, extract_features
 from .members import fit_members, memory_needed
 from .metrics import correlation, noise_corrected_r, split_half_reliability
+from .readouts import TopographicReadout
 from .recording import Recording, read_recording
 from .regression import group_folds
 from .several import open_backbone
@@ -40,6 +41,8 @@ class CandidateScore:
         Variance explained in the inner folds of every outer fold's training images, by the combined members.
     best_layer : array of shape (K, U), int
         Of the members, the one that explains most in inner folds.
+    layer_weights : array of shape (U, L), or None
+        Of a readout that weighs layers itself (topographic), mean over all fits.
     seconds : float
         Of all fits of one outer fold, mean over folds; without features.
     memory : int
@@ -52,6 +55,7 @@ class CandidateScore:
     r_nc: Floats
     inner_r2: Floats
     best_layer: NDArray[np.int64]
+    layer_weights: Floats | None
     seconds: float
     memory: int
 
@@ -157,6 +161,7 @@ def compare(
     *,
     site_ids: Sequence[str],
     groups: Sequence[object] | None = None,
+    coordinates: ArrayLike | None = None,
     folds: int = 5,
     seed: int = 0,
     averages: bool = False,
@@ -174,7 +179,7 @@ def compare(
     ----------
     candidates : sequence of Candidate
         The first is what the others are compared with.
-    images, values, image_index, site_ids, groups, averages, repeats, device, cache
+    images, values, image_index, site_ids, groups, coordinates, averages, repeats, device, cache
         See `fit_encoder`. All sites are scored, reliable or not.
     folds : int
         Outer and inner folds.
@@ -195,8 +200,10 @@ def compare(
         reliability = split_half_reliability(recording.values, recording.index, n_images=len(images), seed=seed)
     bench = _Bench(recording, group_names(images, groups), outer, reliability, folds, seed)
     scores = []
+    places = None if coordinates is None else np.asarray(coordinates, np.float64)
     done: dict[str, _Fits] = {}  # candidates that differ in how they combine share their fits
-    for candidate in candidates:
+    for given in candidates:
+        candidate = replace(given, readout=given.readout.at(places))
         key = repr(replace(candidate, name="", combine="mean"))
         if key not in done:
             features = _features(candidate, images, device, cache, progress, len(site_ids), folds)
@@ -233,6 +240,7 @@ class _Fits:
 
     outputs: list[Tensor]
     left_out: list[Tensor]
+    layer_weights: Floats | None
     seconds: float
     memory: int
 
@@ -250,6 +258,7 @@ class _Bench:
         """Every member's predictions of every outer fold, and of its training images by inner folds."""
         means, weights = torch.from_numpy(self.recording.means()), torch.from_numpy(self.recording.weights())
         outputs, left_out, begin = [], [], time.perf_counter()
+        weighed: list[Tensor] = []
         for fold in range(self.folds):
             test, train = self.outer == fold, (self.outer != fold) & (weights > 0)
             own = [name for name, keep in zip(self.names, train.tolist(), strict=True) if keep]
@@ -264,6 +273,7 @@ class _Bench:
                 )
                 with torch.no_grad():
                     mean = torch.stack([readout(here) for readout in fit.readouts]).mean(0)
+                    weighed += [r.selection()[1] for r in fit.readouts if isinstance(r, TopographicReadout)]
                 parts.append((mean.double(), fit.left_out.double()))
             outputs.append(torch.stack([part[0] for part in parts]))
             left_out.append(torch.stack([part[1] for part in parts]))
@@ -271,7 +281,8 @@ class _Bench:
                 progress(candidate.name, fold + 1, self.folds)
         sizes = {layer: part[0].numel() for layer, part in features.items()}
         memory = memory_needed(candidate.readout, sizes, candidate.layers, len(means), means.shape[1], self.folds)
-        return _Fits(outputs, left_out, (time.perf_counter() - begin) / self.folds, memory)
+        shares = torch.stack(weighed).mean(0).double().numpy() if weighed else None
+        return _Fits(outputs, left_out, shares, (time.perf_counter() - begin) / self.folds, memory)
 
     def score(self, candidate: Candidate, fits: _Fits) -> CandidateScore:
         """Combine the members' predictions, and score them."""
@@ -289,7 +300,7 @@ class _Bench:
                 predicted[test] = outputs.mean(0)
                 inner.append(explained_variance(left_out.mean(0), means[train], weights[train]))
         layers = torch.stack(best).numpy()
-        return self._scored(candidate, predicted.numpy(), torch.stack(inner).numpy(), layers, fits.seconds, fits.memory)
+        return self._scored(candidate, predicted.numpy(), torch.stack(inner).numpy(), layers, fits)
 
     def _scored(
         self,
@@ -297,15 +308,14 @@ class _Bench:
         predicted: Floats,
         inner: Floats,
         best: NDArray[np.int64],
-        seconds: float,
-        memory: int,
+        fits: _Fits,
     ) -> CandidateScore:
         r = correlation(predicted, self.recording.means())
         r_nc = np.full_like(r, np.nan)
         if np.isfinite(self.reliability).any():
             trials = (self.recording.values, self.recording.index)
             r_nc = noise_corrected_r(predicted, *trials, reliability=self.reliability)
-        return CandidateScore(candidate, predicted, r, r_nc, inner, best, seconds, memory)
+        return CandidateScore(candidate, predicted, r, r_nc, inner, best, fits.layer_weights, fits.seconds, fits.memory)
 
     def choose(self, scores: Sequence[CandidateScore]) -> tuple[CandidateScore, tuple[str, ...]]:
         """In every outer fold the candidate whose inner folds explain most, mean over sites."""
@@ -323,7 +333,7 @@ class _Bench:
         total = sum(score.seconds for score in scores)
         memory = max(score.memory for score in scores)
         names = tuple(score.candidate.name for score in chosen)
-        return self._scored(own, predicted, inner, layers, total, memory), names
+        return self._scored(own, predicted, inner, layers, _Fits([], [], None, total, memory)), names
 
 
 def explained_variance(predicted: Tensor, means: Tensor, weights: Tensor) -> Tensor:

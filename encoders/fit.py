@@ -92,6 +92,7 @@ def fit_encoder(
     background: int,
     colour: str,
     groups: Sequence[object] | None = None,
+    coordinates: ArrayLike | None = None,
     held_out: NDArray[np.bool_] | None = None,
     backbone: str = DEFAULT_BACKBONE,
     layers: str | Sequence[str] = "diverse",
@@ -134,6 +135,8 @@ def fit_encoder(
     groups : sequence of N, optional
         Images of one group (crops of one photograph, one object) never lie on both sides of a split. Pixel-identical images
         are joined whatever their groups. Default: every image its own group, named by its pixels.
+    coordinates : array of shape (U, d), optional
+        Place of every site in the brain, for the readout "topographic".
     held_out : array of shape (N,), bool, optional
         Images to hold out. Default: `holdout_fraction` of the groups. A group on both sides is an error.
     backbone, weights, input_size
@@ -202,7 +205,11 @@ def fit_encoder(
     if not columns:
         raise NoReliableSites(report)
     where = None if cache is None else Path(cache)
-    design = _Design(images, recording.sites(columns), names, held_out, options, device, batch_size, where, progress)
+    places = None if coordinates is None else np.asarray(coordinates, np.float64)[columns]
+    spec = spec.at(places)
+    design = _Design(
+        images, recording.sites(columns), names, held_out, options, spec, device, batch_size, where, progress
+    )
     encoder, validator = _Half(design, report, "encoder"), _Half(design, report, "validator")
     for half, prefix in ((encoder, "held_out"), (validator, "validator")):
         half.score(report, prefix, averages)
@@ -261,6 +268,7 @@ class _Design:
     names: list[str]
     held_out: NDArray[np.bool_]
     options: FitOptions
+    spec: ReadoutSpec
     device: torch.device | str
     batch_size: int
     cache: Path | None
@@ -344,7 +352,7 @@ class _Half:
         for m, group in enumerate(groups, start=first_seed):
             seed = 1000 * design.options.seed + m
             fits[group] = fit_members(
-                design.options.readout,
+                design.spec,
                 fitted,
                 group,
                 targets,

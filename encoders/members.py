@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .banded import banded_ridge
@@ -57,6 +58,23 @@ class ReadoutSpec:
             raise ValueError(
                 f"readout {self.kind!r} is solved in closed form: it takes no options and the loss 'gaussian' only"
             )
+
+    def at(self, coordinates: NDArray[np.float64] | None) -> ReadoutSpec:
+        """The same with the sites' coordinates (U, d), for the readout that reads them.
+
+        Raises
+        ------
+        ValueError
+            If it needs them and there are none, or not for every site.
+        """
+        if self.kind != "topographic" or "coordinates" in self.options:
+            return self
+        if coordinates is None or not np.isfinite(coordinates).all():
+            raise ValueError(
+                "readout 'topographic' needs the place of every site; found none, or not of all. Likely cause: no site/x_um and site/y_um "
+                "in the responses file. Fix: write them, or use another readout"
+            )
+        return replace(self, options={**self.options, "coordinates": np.asarray(coordinates).tolist()})
 
     @property
     def trained(self) -> bool:

@@ -80,9 +80,10 @@ class EncoderConfig(Section):
         "spatial_feature",
         "attention",
         "semantic_transformer",
+        "topographic",
     ] = Field(
         default="factorised",
-        description="[name] How responses are read from features: one member a layer (ridge, banded_ridge, pls), or a layer and fold.",
+        description="[name] How responses are read from features: one member a layer (ridge, pls), a layer and fold, or a fold (topographic, which needs site/x_um and y_um) or one (banded_ridge).",
     )
     validator_backbone: str = Field(
         default="",

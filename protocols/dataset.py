@@ -34,6 +34,12 @@ class Dataset:
     values : float64 array of shape (T, U); image_index : int array of shape (T,), -1 where the trial showed a blank
     natural : int
         The first `natural` images are natural.
+    averaged_over : int array of shape (T,), or None
+        Trials behind every row, where rows are averages.
+    areas : tuple of U str
+        Cortical area of every site, "" = unknown (``site/area`` of the responses).
+    coordinates : float64 array of shape (U, d), or None
+        Place of every site in micrometres (``site/x_um``, ``y_um`` and, where all have it, ``z_um``); None where one is not known.
     """
 
     pixels: Pixels
@@ -45,6 +51,8 @@ class Dataset:
     unit: str
     natural: int
     averaged_over: Ints | None = None
+    areas: tuple[str, ...] = ()
+    coordinates: Floats | None = None
 
 
 def baseline(project: Project) -> tuple[Responses, dict[str, str]] | None:
@@ -169,7 +177,23 @@ def _join(
         units.pop(),
         n_natural,
         np.concatenate(averaged) if is_average else None,
+        *_places(parts, site_ids),
     )
+
+
+def _places(
+    parts: list[tuple[Responses, dict[str, str]]], site_ids: tuple[str, ...]
+) -> tuple[tuple[str, ...], Floats | None]:
+    """Area and coordinates of every site, as the latest recording has them."""
+    table: dict[str, dict[str, object]] = {site: {} for site in site_ids}
+    for responses, _ in parts:
+        for site, row in responses.attributes.get("sites", {}).items():
+            table.setdefault(site, {}).update({k: v for k, v in row.items() if v is not None})
+    areas = tuple(str(table[site].get("area", "")) for site in site_ids)
+    axes = [axis for axis in ("x_um", "y_um", "z_um") if all(axis in table[site] for site in site_ids)]
+    if axes[:2] != ["x_um", "y_um"]:
+        return areas, None
+    return areas, np.array([[float(str(table[site][axis])) for axis in axes] for site in site_ids])
 
 
 def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:

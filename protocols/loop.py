@@ -185,6 +185,7 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
             site_ids=data.site_ids,
             unit=data.unit,
             groups=data.groups,
+            coordinates=data.coordinates,
             field_of_view_deg=project.display.size_deg,
             background=project.display.background,
             colour=project.display.colour,

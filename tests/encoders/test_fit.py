@@ -312,3 +312,17 @@ def test_bad_input_is_named(recording, changes, message):
 def test_fit_encoder_names_its_keywords():
     with pytest.raises(TypeError, match="site_ids"):
         fit_encoder(np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 2)), np.arange(4))
+
+
+def test_sites_with_places_can_be_fitted_topographically(recording):
+    spec = ReadoutSpec("topographic", epochs=3, pool=4)
+    values = recording.values.copy()
+    values[:, 1] = 2.0  # left out: the places of the others stay theirs
+    places = np.stack([np.arange(5.0), np.zeros(5)], 1)
+    fitted = recording.fit(values=values, readout=spec, coordinates=places, folds=2)
+    assert fitted.encoder(torch.rand(2, 3, 32, 32)).shape == (2, 2, 4)
+    ours = fitted.encoder.readouts[0].coordinates[:, 0]
+    expected = torch.tensor([0.0, 2, 3, 4]) - 2.25
+    torch.testing.assert_close(ours / ours[0], expected / expected[0])
+    with pytest.raises(ValueError, match="needs the place of every site"):
+        recording.fit(readout=spec)
