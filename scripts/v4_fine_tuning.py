@@ -2,7 +2,7 @@
 
     python scripts/v4_fine_tuning.py --data ../shared/data/v4_cowley2023
 
-A fifth of the images (whole groups of near-duplicates) is held out. Of the rest, an eighth of the groups stops the tuning. Four
+A fifth of the images (whole groups of near-duplicates) is held out. Of the rest, an eighth stops the tuning. Four
 encoders are scored on the held-out images: the default encoder fitted to all the rest; the same fitted without the stopping images;
 and that one tuned, its late layers only or all layers. Scores are correlations with the mean responses, over the root of the
 reliability where there are single trials (210325). Differences are from the encoder fitted to all the rest, which has seen as many images
@@ -144,7 +144,9 @@ def run_session(session: Session, options: argparse.Namespace) -> dict[str, Any]
     """All rows of one recording."""
     start = time.process_time()
     held_out = group_folds(session.groups, FOLDS, seed=options.seed).numpy() == 0
-    stopping = ~held_out & (group_folds(session.groups, STOPPING_FOLDS, seed=options.seed + 1).numpy() == 0)
+    rest = [group for group, held in zip(session.groups, held_out.tolist(), strict=True) if not held]
+    stopping = np.zeros_like(held_out)
+    stopping[~held_out] = group_folds(rest, STOPPING_FOLDS, seed=options.seed).numpy() == 0
     whole, start_from = session.fit(held_out), session.fit(held_out | stopping)
     frozen = {"frozen, all": whole, "frozen, less": start_from}
     scores = {name: held_out_r(encoder, session, held_out) for name, encoder in frozen.items()}
