@@ -198,7 +198,7 @@ def compare(
     reliability = np.full(len(site_ids), np.nan)
     if not averages:
         reliability = split_half_reliability(recording.values, recording.index, n_images=len(images), seed=seed)
-    bench = _Bench(recording, group_names(images, groups), outer, reliability, folds, seed)
+    bench = _Bench(recording, group_names(images, groups), outer, reliability, folds, seed, device)
     scores = []
     places = None if coordinates is None else np.asarray(coordinates, np.float64)
     done: dict[str, _Fits] = {}  # candidates that differ in how they combine share their fits
@@ -253,6 +253,7 @@ class _Bench:
     reliability: Floats
     folds: int
     seed: int
+    device: torch.device | str
 
     def fits(self, candidate: Candidate, features: dict[str, Tensor], progress: Progress | None) -> _Fits:
         """Every member's predictions of every outer fold, and of its training images by inner folds."""
@@ -269,7 +270,14 @@ class _Bench:
                 seed = 1000 * (self.seed + 1) + 100 * fold + m
                 inner = group_folds(own, self.folds, seed=seed)
                 fit = fit_members(
-                    candidate.readout, there, group, means[train], folds=inner, weights=weights[train], seed=seed
+                    candidate.readout,
+                    there,
+                    group,
+                    means[train],
+                    folds=inner,
+                    weights=weights[train],
+                    seed=seed,
+                    device=self.device,
                 )
                 with torch.no_grad():
                     mean = torch.stack([readout(here) for readout in fit.readouts]).mean(0)

@@ -359,6 +359,7 @@ class _Half:
                 folds=design.folds(seed),
                 weights=weights,
                 seed=seed,
+                device=design.device,
                 progress=design.progress,
             )
         return fits

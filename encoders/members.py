@@ -148,6 +148,7 @@ def fit_members(
     folds: Tensor,
     weights: Tensor | None = None,
     seed: int = 0,
+    device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> MemberFit:
     """Fit the members that read `layers` together.
@@ -163,6 +164,8 @@ def fit_members(
     folds : Tensor of shape (N,), int
     weights : Tensor of shape (N,), optional
     seed : int
+    device : device
+        Of trained readouts; closed forms run on the CPU.
     progress : callable (label, done, total), optional
 
     Returns
@@ -171,7 +174,7 @@ def fit_members(
     """
     chosen = {layer: features[layer] for layer in layers}
     if spec.trained:
-        return _fit_trained(spec, chosen, targets, folds, weights, seed, progress)
+        return _fit_trained(spec, chosen, targets, folds, weights, seed, device, progress)
     fit = _fit_closed_form(spec, chosen, targets, folds, weights, seed)
     if progress is not None:
         progress(f"{spec.kind} on {'+'.join(chosen)}", 1, 1)
@@ -185,6 +188,7 @@ def _fit_trained(
     folds: Tensor,
     weights: Tensor | None,
     seed: int,
+    device: torch.device | str,
     progress: Progress | None,
 ) -> MemberFit:
     shapes = {layer: tuple(feature_maps(part[:1], spec.pooled_to).shape[1:]) for layer, part in features.items()}
@@ -205,6 +209,7 @@ def _fit_trained(
         loss=spec.loss,
         epochs=spec.epochs,
         seed=seed,
+        device=device,
         progress=progress,
         label=f"{spec.kind} on {'+'.join(features)}",
     )

@@ -61,6 +61,7 @@ def train(
     learning_rate: float | None = None,
     batch_size: int = 100,
     seed: int = 0,
+    device: torch.device | str = "cpu",
     progress: Progress | None = None,
     label: str = "readout",
 ) -> TrainedReadout:
@@ -85,17 +86,20 @@ def train(
     epochs, learning_rate
         Default: the readout's own.
     batch_size, seed : int
+    device : device
+        Where the fit runs; the result comes back to the CPU.
     progress : callable (label, done, total), optional
 
     Returns
     -------
     TrainedReadout
     """
-    y = targets.float()
+    y, folds = targets.float().to(device), folds.to(device)
+    features = {layer: part.to(device) for layer, part in features.items()}
     known = torch.isfinite(y)
     _check(y, known, folds, strengths, loss)
     w = torch.ones(len(y)) if weights is None else weights.float()
-    w = torch.where(known, w.to(y.device)[:, None], 0.0)
+    w = torch.where(known, w.to(device)[:, None], 0.0)
     fold_ids = torch.unique(folds).tolist()
     runs = _Runs(make, features, torch.where(known, y, 0.0), w, folds, fold_ids, list(strengths), loss, seed)
     total = epochs or runs.trainers[0].readout.epochs
@@ -173,19 +177,19 @@ class _Runs:
     ) -> None:
         self.y, self.w, self.folds, self.fold_ids = y, w, folds, fold_ids
         self.strengths, self.sites = strengths, y.shape[1]
-        first = make(self.sites, seed)
+        first = make(self.sites, seed).to(y.device)
         self.independent = first.independent
         first.calibrate_features(features)
         self.maps = [part.contiguous() for part in first.standardised(features)]
         self.scales = {k: v for k, v in first.state_dict().items() if k.startswith("feature_")}
-        in_fold = torch.stack([folds != k for k in fold_ids]).to(y.device)  # (F, N)
+        in_fold = torch.stack([folds != k for k in fold_ids])  # (F, N)
         runs = [(s, f) for s in range(len(strengths)) for f in range(len(fold_ids))]
         groups = [runs] if self.independent else [[run] for run in runs]
         self.trainers = [self._trainer(make, group, in_fold, loss, seed + i) for i, group in enumerate(groups)]
         shape = (len(strengths), self.sites)
-        self.best = torch.full(shape, float("inf"))
-        self.stop = torch.zeros(shape, dtype=torch.int64)
-        self.kept = torch.zeros(len(strengths), len(fold_ids), len(y), self.sites)
+        self.best = torch.full(shape, float("inf"), device=y.device)
+        self.stop = torch.zeros(shape, dtype=torch.int64, device=y.device)
+        self.kept = torch.zeros(len(strengths), len(fold_ids), len(y), self.sites, device=y.device)
         self.states = [copy.deepcopy(trainer.readout.state_dict()) for trainer in self.trainers]
 
     def _trainer(self, make: Make, group: list[tuple[int, int]], in_fold: Tensor, loss: Loss, seed: int) -> _Trainer:
@@ -219,7 +223,7 @@ class _Runs:
 
     def _left_out_error(self, predicted: Tensor) -> Tensor:
         """Weighted squared error of left-out images, summed over folds, (S, U)."""
-        error = torch.zeros(len(self.strengths), self.sites)
+        error = torch.zeros_like(self.best)
         for f, k in enumerate(self.fold_ids):
             rows = self.folds == k
             error += (self.w[rows] * (predicted[:, f, rows] - self.y[rows]).square()).sum(1)
@@ -243,7 +247,7 @@ class _Runs:
         folds = len(self.fold_ids)
         score = self.best if self.independent else self.best.sum(1, keepdim=True).expand_as(self.best)
         chosen = score.argmin(0)  # (U,)
-        sites = torch.arange(self.sites)
+        sites = torch.arange(self.sites, device=chosen.device)
         for trainer, state in zip(self.trainers, self.states, strict=True):
             trainer.readout.load_state_dict(state)
             trainer.readout.requires_grad_(False)
@@ -259,10 +263,9 @@ class _Runs:
             left_out[rows] = self.kept[:, f, rows].gather(0, chosen[None, None].expand(1, int(rows.sum()), -1))[0]
         total = self.w.sum(0).clamp_min(1e-12)
         variance = (self.w * (self.y - (self.w * self.y).sum(0) / total).square()).sum(0).clamp_min(1e-12)
-        strength = torch.tensor(self.strengths)[chosen]
-        return TrainedReadout(
-            tuple(members), left_out, 1 - self.best / variance, strength, self.stop.gather(0, chosen[None])[0]
-        )
+        strength = torch.tensor(self.strengths)[chosen.cpu()]
+        stop, cv_r2 = self.stop.gather(0, chosen[None])[0], 1 - self.best / variance
+        return TrainedReadout(tuple(m.cpu() for m in members), left_out.cpu(), cv_r2.cpu(), strength, stop.cpu())
 
 
 def _check(y: Tensor, known: Tensor, folds: Tensor, strengths: Sequence[float], loss: str) -> None:

@@ -45,3 +45,10 @@ def test_protocols_evaluate_is_the_function_however_it_is_reached() -> None:
     assert callable(protocols.evaluate)
     assert callable(protocols.run)
     assert protocols.loop.evaluate is protocols.evaluate
+
+
+def test_the_module_that_one_brings_runs_as_printed() -> None:
+    block = next(b for b in BLOCKS if "check_encoder" in b)
+    names: dict[str, object] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert len(names["batch"]) == 1  # type: ignore[arg-type]

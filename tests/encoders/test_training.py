@@ -205,3 +205,12 @@ def test_bad_input_is_named(changes, message):
     given = {"targets": torch.randn(40, 2), "folds": torch.arange(40) % 2} | changes
     with pytest.raises(ValueError, match=message):
         train(lambda n, seed: FactorisedReadout({"a": (C, SIDE, SIDE)}, n), features, given.pop("targets"), **given)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_the_fit_runs_on_a_gpu_and_comes_back(planted):
+    features, _, _, _, targets = planted
+    here, there = (fit(FactorisedReadout, features, targets, epochs=12, device=d) for d in ("cpu", "cuda"))
+    assert there.left_out.device.type == there.members[0].bias.device.type == "cpu"
+    torch.testing.assert_close(here.cv_r2, there.cv_r2, atol=0.02, rtol=0)
