@@ -87,7 +87,7 @@ def fine_tune(
     fitted: NDArray[np.bool_],
     stopping: NDArray[np.bool_],
     groups: Sequence[object] | None = None,
-    layers: Sequence[str] | Literal["late", "all"] = "late",
+    layers: Sequence[str] | Literal["late", "all"] = "all",
     epochs: int = 4,
     learning_rate: float = 3e-4,
     readout_learning_rate: float = 2e-5,
@@ -115,7 +115,8 @@ def fine_tune(
     groups : sequence of N, optional
         Images of one group, and pixel-identical images, must lie on one side: fitted, stopping or neither.
     layers : sequence of str, "late" or "all"
-        Modules of the network to tune. "late": from the stage on that holds the last layer read; "all": all up to that layer.
+        Modules of the network to tune. "all": all up to the last layer read, which helped on recorded V4 sites; "late": from the stage
+        on that holds that layer, which hardly did (docs/fine_tuning.md).
     epochs : int
         Passes over the fitted images.
     learning_rate, readout_learning_rate : float

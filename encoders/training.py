@@ -179,6 +179,7 @@ class _Runs:
         self.strengths, self.sites = strengths, y.shape[1]
         first = make(self.sites, seed).to(y.device)
         self.independent = first.independent
+        _check_output(first.output, loss, bool((y[w > 0] < 0).any()))
         first.calibrate_features(features)
         self.maps = [part.contiguous() for part in first.standardised(features)]
         self.scales = {k: v for k, v in first.state_dict().items() if k.startswith("feature_")}
@@ -266,6 +267,16 @@ class _Runs:
         strength = torch.tensor(self.strengths)[chosen.cpu()]
         stop, cv_r2 = self.stop.gather(0, chosen[None])[0], 1 - self.best / variance
         return TrainedReadout(tuple(m.cpu() for m in members), left_out.cpu(), cv_r2.cpu(), strength, stop.cpu())
+
+
+def _check_output(output: str, loss: str, negative: bool) -> None:
+    if loss == "poisson" and output == "identity":
+        raise ValueError("loss 'poisson' with output 'identity', which may be negative; use output softplus or elu1")
+    if output != "identity" and negative:
+        raise ValueError(
+            f"output {output!r}, which is never negative, for negative responses. Likely cause: z-scored or baseline-corrected responses. "
+            "Fix: use the output 'identity', or give counts or rates"
+        )
 
 
 def _check(y: Tensor, known: Tensor, folds: Tensor, strengths: Sequence[float], loss: str) -> None:

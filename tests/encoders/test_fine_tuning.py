@@ -35,7 +35,7 @@ from encoders.tunable import stage
 from .conftest import LAYERS, TINY, smooth_images
 
 SITES, LAST = 6, "blocks.1.0"
-FAST: dict[str, Any] = {"epochs": 3, "learning_rate": 1e-3, "readout_learning_rate": 1e-3}
+FAST: dict[str, Any] = {"layers": "late", "epochs": 3, "learning_rate": 1e-3, "readout_learning_rate": 1e-3}
 
 
 @dataclass

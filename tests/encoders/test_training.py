@@ -207,6 +207,19 @@ def test_bad_input_is_named(changes, message):
         train(lambda n, seed: FactorisedReadout({"a": (C, SIDE, SIDE)}, n), features, given.pop("targets"), **given)
 
 
+def test_outputs_that_cannot_fit_are_refused():
+    features = {"a": maps(40)}
+    given = {"folds": torch.arange(40) % 2}
+
+    def make(output):
+        return lambda n, seed: FactorisedReadout({"a": (C, SIDE, SIDE)}, n, output=output)
+
+    with pytest.raises(ValueError, match="use output softplus or elu1"):
+        train(make("identity"), features, torch.ones(40, 2), loss="poisson", **given)
+    with pytest.raises(ValueError, match="never negative, for negative responses"):
+        train(make("elu1"), features, torch.randn(40, 2), **given)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_the_fit_runs_on_a_gpu_and_comes_back(planted):
