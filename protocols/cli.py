@@ -206,7 +206,10 @@ def generate(folder: ProjectFolder, number: RoundNumber = None) -> None:
     number = number if number is not None else loop.look(project).number
     batch = loop.generate(project, number, device=options["device"], progress=progress())
     path = project.round(number).controllers_path.relative_to(project.folder).as_posix()
-    show(f"{len(batch)} controllers of round {number} in {path}", {"round": number, "images": len(batch), "file": path})
+    outside = None if batch.outside is None else int(batch.outside.sum())
+    told = "" if outside is None else f"; {outside} of them outside the distribution of the fitted images"
+    record = {"round": number, "images": len(batch), "outside": outside, "file": path}
+    show(f"{len(batch)} controllers of round {number} in {path}{told}", record)
 
 
 @app.command()
