@@ -195,15 +195,22 @@ class GradientReadout(Readout):
     def standardised(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """Maps (B, C, h, w) less the mean of each channel, over its SD."""
         maps = []
-        for i, (layer, shape) in enumerate(self.shapes.items()):
+        for i, found in enumerate(self.maps(features)):
+            mean, scale = getattr(self, f"feature_mean_{i}"), getattr(self, f"feature_scale_{i}")
+            maps.append((found - mean[:, None, None]) / scale[:, None, None])
+        return maps
+
+    def maps(self, features: Mapping[str, Tensor]) -> list[Tensor]:
+        """Maps (B, C, h, w) of every layer as they are, pooled, of the shapes that were fitted."""
+        maps = []
+        for layer, shape in self.shapes.items():
             found = feature_maps(features[layer], self.pool)
             if tuple(found.shape[1:]) != shape:
                 raise ValueError(
                     f"layer {layer!r} gives maps of {tuple(found.shape[1:])}, this readout was fitted to {shape}. "
                     "Likely cause: images of another size. Fix: use images of the encoder's image_shape"
                 )
-            mean, scale = getattr(self, f"feature_mean_{i}"), getattr(self, f"feature_scale_{i}")
-            maps.append((found - mean[:, None, None]) / scale[:, None, None])
+            maps.append(found)
         return maps
 
     @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -32,6 +32,18 @@ def read_masked(features: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
         masked = (flat.flatten(0, 1) @ masks.T).view(*flat.shape[:2], -1)  # (B, C, U)
         return (masked * weights.T).sum(1)
     return F.linear(flat.flatten(1), (weights[:, :, None] * masks[:, None, :]).flatten(1))
+
+
+def read_standardised(
+    readout: GradientReadout, maps: Sequence[Tensor], masks: Sequence[Tensor], weights: Sequence[Tensor]
+) -> Tensor:
+    """What masks and weights read of standardised maps, (B, U), without making these: their mean and SD go into the weights."""
+    total: Tensor = readout.bias
+    for i, (features, mask, weight) in enumerate(zip(maps, masks, weights, strict=True)):
+        mean, scale = getattr(readout, f"feature_mean_{i}"), getattr(readout, f"feature_scale_{i}")
+        scaled = weight / scale
+        total = total + read_masked(features, mask, scaled) - mask.flatten(1).sum(1) * (scaled @ mean)
+    return total
 
 
 class FactorisedReadout(GradientReadout):
@@ -80,6 +92,10 @@ class FactorisedReadout(GradientReadout):
     def options(self) -> dict[str, Any]:
         """Regulariser and its factors."""
         return dict(self._own)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Responses of shape (B, U), in the unit of the fit."""
+        return self.finish(read_standardised(self, self.maps(features), list(self.masks), list(self.weights)))
 
     def respond(self, maps: Sequence[Tensor]) -> Tensor:
         """Linear responses (B, U)."""
@@ -167,6 +183,10 @@ class SpatialFeatureReadout(GradientReadout):
     def masks(self) -> list[Tensor]:
         """Masks (U, h, w) that sum to one, one a layer."""
         return [logit.flatten(1).softmax(1).view_as(logit) for logit in self.logits]
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Responses of shape (B, U), in the unit of the fit."""
+        return self.finish(read_standardised(self, self.maps(features), self.masks(), list(self.weights)))
 
     def respond(self, maps: Sequence[Tensor]) -> Tensor:
         """Linear responses (B, U)."""

@@ -247,3 +247,17 @@ def test_both_orders_of_the_factorised_product_agree(images):
     theirs = torch.autograd.grad((expected * pull).sum(), [maps, masks, weights])
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [n for n in readouts.__all__ if n not in ("RidgeReadout", "PopulationReadout")])
+def test_prediction_is_the_linear_response_to_standardised_maps(name):
+    torch.manual_seed(0)
+    readout = example(name)
+    maps = {"a": 3 + 2 * torch.rand(5, 4, 3, 3), "b": torch.rand(5, 2, 3, 3)}
+    readout.calibrate_features(maps)
+    readout.calibrate_responses(torch.tensor([1.0, 2, 3]), torch.tensor([0.5, 1, 2]))
+    by_hand = [(m - m.mean((0, 2, 3), keepdim=True)) / m.std((0, 2, 3), keepdim=True) for m in maps.values()]
+    for found, expected in zip(readout.standardised(maps), by_hand, strict=True):
+        torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
+    expected = readout.finish(readout.respond(readout.standardised(maps)))
+    torch.testing.assert_close(readout(maps), expected, atol=1e-4, rtol=1e-4)
