@@ -228,10 +228,12 @@ def fit_encoder(
         report.settings,
     )
     statistics = design.natural_statistics(natural)
-    pair = FittedPair(encoder.ensemble(info, statistics), validator.predictor(info, statistics), report)
+    pair = FittedPair(
+        encoder.ensemble(info, statistics).to(device), validator.predictor(info, statistics).to(device), report
+    )
     _describe_fields(report, pair.encoder, images[design.fitted])
     report.encoder_fingerprint, report.validator_fingerprint = pair.encoder.fingerprint, pair.validator.fingerprint
-    return FittedPair(pair.encoder.to(device), pair.validator.to(device), report)
+    return pair
 
 
 def _preset(name: str) -> tuple[str, ...]:

@@ -41,10 +41,13 @@ def site_maps(encoder: Encoder | Ensemble, images: NDArray[np.uint8]) -> NDArray
     """Map of every site in pixels, (U, H, W): masks blurred by what a unit of their layer sees, members and layers averaged."""
     masks = readout_masks(list(encoder.readouts))  # type: ignore[arg-type]
     shape = encoder.image_shape
-    if masks is None or any(min(mask.shape[1:]) < 2 for mask in masks.values()):
+    device = encoder.natural_mean.device
+    with torch.no_grad():
+        probe = encoder.backbone(torch.zeros(1, *shape, device=device))
+    tokens = any(features.ndim != 4 for features in probe.values())  # a token sees the whole image
+    if masks is None or tokens or any(min(mask.shape[1:]) < 2 for mask in masks.values()):
         few = images[np.linspace(0, len(images) - 1, min(GRADIENT_IMAGES, len(images))).astype(int)]
-        device = encoder.natural_mean.device
-        return np.asarray(gradient_map(encoder, to_images(few, device)), np.float64)
+        return gradient_map(encoder, to_images(few, device)).cpu().double().numpy()
     total = np.zeros((len(encoder.site_ids), *shape[1:]))
     for layer, mask in masks.items():
         unit = layer_receptive_field(encoder.backbone, layer, shape, n_images=NOISE_IMAGES)

@@ -93,6 +93,11 @@ def train(
     Returns
     -------
     TrainedReadout
+
+    Raises
+    ------
+    ValueError
+        Bad input, named; or a fit that diverged.
     """
     y, folds = targets.float().to(device), folds.to(device)
     features = {layer: part.to(device) for layer, part in features.items()}
@@ -245,6 +250,12 @@ class _Runs:
                     self.states[i] = copy.deepcopy(self.trainers[i].readout.state_dict())
 
     def result(self) -> TrainedReadout:
+        if not bool(torch.isfinite(self.best).all()):
+            diverged = torch.nonzero(~torch.isfinite(self.best).all(0))[:, 0].tolist()
+            raise ValueError(
+                f"the fit diverged at sites {', '.join(map(str, diverged[:6]))} (by position). Likely cause: too large a learning rate, or responses "
+                "of enormous size. Fix: lower learning_rate, or look at these sites' responses"
+            )
         folds = len(self.fold_ids)
         score = self.best if self.independent else self.best.sum(1, keepdim=True).expand_as(self.best)
         chosen = score.argmin(0)  # (U,)

@@ -326,3 +326,12 @@ def test_sites_with_places_can_be_fitted_topographically(recording):
     torch.testing.assert_close(ours / ours[0], expected / expected[0])
     with pytest.raises(ValueError, match="needs the place of every site"):
         recording.fit(readout=spec)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("readout", ["ridge", "factorised"])
+def test_a_fit_on_a_gpu_is_described_and_judges(recording, readout):
+    fitted = recording.fit(device="cuda", readout=readout)
+    assert fitted.encoder.natural_mean.device.type == "cuda"
+    assert fitted.encoder.judge(torch.rand(2, 3, 32, 32, device="cuda")).outside.shape == (2,)

@@ -82,3 +82,11 @@ def test_a_fit_reports_where_its_sites_look(pair):
         assert site.best_layer in ("blocks.0.0", "blocks.1.0")
         assert site.ceiling == pytest.approx(math.sqrt(site.held_out_reliability))
         assert site.rf_reason or (abs(site.rf_x_deg) < 4 and site.rf_sd_deg > 0)
+
+
+@pytest.mark.parametrize("readout", ["ridge", "factorised"])
+def test_sites_that_read_tokens_are_described_by_gradients(recording, readout):
+    changes = {"backbone": "timm:test_vit", "layers": ("blocks.0",), "validator_layers": ("blocks.1",)}
+    fitted = recording.fit(readout=readout, folds=2, input_size=160, **changes)
+    assert all(site.rf_reason or site.rf_sd_deg > 0 for site in fitted.report.fitted)
+    assert fitted.encoder.judge(torch.rand(1, 3, 32, 32)).mean.shape == (1, 5)

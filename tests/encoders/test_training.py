@@ -220,6 +220,14 @@ def test_outputs_that_cannot_fit_are_refused():
         train(make("elu1"), features, torch.randn(40, 2), **given)
 
 
+def test_a_fit_that_diverges_is_an_error():
+    given = {"folds": torch.arange(40) % 2, "epochs": 3, "learning_rate": 1e30}
+    with pytest.raises(ValueError, match=r"diverged at sites 0, 1 .* lower learning_rate"):
+        train(
+            lambda n, seed: FactorisedReadout({"a": (C, SIDE, SIDE)}, n), {"a": maps(40)}, torch.randn(40, 2), **given
+        )
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_the_fit_runs_on_a_gpu_and_comes_back(planted):
