@@ -55,6 +55,13 @@ def read_averages(data: Path, session: str) -> Floats:
     return averages
 
 
+def read_trials(data: Path, session: str) -> tuple[Floats, NDArray[np.int64]]:
+    """Single trials (T, sites), NaN = missing, and the image of every trial (T,); recorded for session 210325 only."""
+    raw = np.load(_existing(data / f"responses_raw/responses_{session}.npy", data, session), allow_pickle=False)
+    sites, n_images, repeats = raw.shape
+    return raw.transpose(1, 2, 0).reshape(n_images * repeats, sites), np.repeat(np.arange(n_images), repeats)
+
+
 def fold(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A site's state dict with batch norm folded into the convolutions: names ``mix{l}.weight``, ``mix{l}.bias``, ``depth{l}``, ``beta``.
 

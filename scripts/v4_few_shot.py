@@ -31,7 +31,7 @@ from encoders.members import ReadoutSpec, fit_members, standardise
 from encoders.population import few_shot
 from encoders.readouts import DEFAULT_POOL, MAP_POOL, feature_maps, flatten_features
 from encoders.split import near_duplicates
-from protocols.v4_models import read_averages, read_images
+from protocols.v4_models import read_averages, read_images, read_trials
 
 SESSIONS = ("210325", "210225", "201025")
 SIZES = (30, 100, 300)
@@ -66,10 +66,7 @@ def read_session(data: Path, name: str) -> Session:
     features = extract_features(backbone(DEFAULT_BACKBONE, DEFAULT_LAYERS), images)
     trials, reliability = data / f"responses_raw/responses_{name}.npy", None
     if trials.is_file():
-        raw = np.load(trials, allow_pickle=False)  # (U, N, R)
-        sites, n_images, repeats = raw.shape
-        values = raw.transpose(1, 2, 0).reshape(n_images * repeats, sites)
-        reliability = reliability_of(values, np.repeat(np.arange(n_images), repeats))
+        reliability = reliability_of(*read_trials(data, name))
     return Session(
         name,
         {layer: feature_maps(part, MAP_POOL) for layer, part in features.items()},

@@ -23,8 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from v4_predictivity import near_duplicates, read_images  # type: ignore[import-not-found]
-from v4_predictivity import read_recording as read_trials
 
 from encoders import (
     Encoder,
@@ -37,6 +35,8 @@ from encoders import (
     to_images,
 )
 from encoders.fine_tuning import FineTuned, fine_tune
+from encoders.split import near_duplicates
+from protocols.v4_models import read_averages, read_images, read_trials
 
 SESSIONS = ("210325", "210225")
 FOLDS, STOPPING_FOLDS = 5, 8
@@ -75,14 +75,12 @@ class Session:
 
 def read_session(data: Path, name: str) -> Session:
     """Single trials where the recording has them, else averages."""
+    images = read_images(data, name)
+    groups = near_duplicates(images)
     if (data / f"responses_raw/responses_{name}.npy").is_file():
-        recording = read_trials(data, name)
-        rho = split_half_reliability(recording.values, recording.index)
-        groups = near_duplicates(recording.images)
-        return Session(name, recording.images, recording.values, recording.index, groups, rho)
-    images = read_images(data / f"images/images_{name}.zip")
-    values = np.load(data / f"responses_repeat_averaged/responses_{name}.npy", allow_pickle=False).T.astype(np.float64)
-    return Session(name, images, values, np.arange(len(images)), near_duplicates(images), None)
+        values, index = read_trials(data, name)
+        return Session(name, images, values, index, groups, split_half_reliability(values, index))
+    return Session(name, images, read_averages(data, name), np.arange(len(images)), groups, None)
 
 
 def held_out_r(encoder: Encoder | Ensemble, session: Session, rows: NDArray[np.bool_]) -> Floats:

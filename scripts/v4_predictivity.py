@@ -10,11 +10,9 @@ reliability rho allows. Penalties (and the layer, with --combine best) are chose
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 import time
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, extract_features, group_folds, ridge
 from encoders.metrics import noise_corrected_r, repeat_means, split_half_reliability
 from encoders.readouts import DEFAULT_POOL
 from encoders.split import near_duplicates
+from protocols.v4_models import read_images, read_trials
 
 SESSION, IMAGES_PER_OBJECT = "210325", 80
 CONTROL_LAYERS = (
@@ -53,18 +51,8 @@ class Recording:
     index: NDArray[np.int64]
 
 
-def read_images(path: Path) -> NDArray[np.uint8]:
-    with zipfile.ZipFile(path) as archive:
-        names = sorted(name for name in archive.namelist() if name.lower().endswith(".jpg"))
-        return np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names])
-
-
 def read_recording(data: Path, session: str = SESSION) -> Recording:
-    raw = np.load(data / f"responses_raw/responses_{session}.npy", allow_pickle=False)  # (U, N, R)
-    sites, n_images, repeats = raw.shape
-    values = raw.transpose(1, 2, 0).reshape(n_images * repeats, sites)
-    images = read_images(data / f"images/images_{session}.zip")
-    return Recording(images, values, np.repeat(np.arange(n_images), repeats))
+    return Recording(read_images(data, session), *read_trials(data, session))
 
 
 def layer_coordinates(

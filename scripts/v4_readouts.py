@@ -25,7 +25,7 @@ from encoders.candidates import read_candidates
 from encoders.compare import Comparison
 from encoders.split import near_duplicates
 from protocols.progress import Progress
-from protocols.v4_models import fold, model_responses, read_averages, read_images, read_models
+from protocols.v4_models import fold, model_responses, read_averages, read_images, read_models, read_trials
 
 SESSIONS = ("210325", "201025", "210225")
 
@@ -36,9 +36,8 @@ def recording(data: Path, session: str) -> dict[str, Any]:
     if session != "210325":
         means = read_averages(data, session)
         return {"images": images, "values": means, "image_index": np.arange(len(images)), "averages": True}
-    raw = np.load(data / f"responses_raw/responses_{session}.npy", allow_pickle=False)  # (U, N, R)
-    trials = raw.transpose(1, 2, 0).reshape(-1, len(raw))
-    return {"images": images, "values": trials, "image_index": np.repeat(np.arange(len(images)), raw.shape[2])}
+    trials, index = read_trials(data, session)
+    return {"images": images, "values": trials, "image_index": index}
 
 
 def beside_compact(data: Path, session: str, found: Comparison, given: dict[str, Any], n: int) -> dict[str, float]:

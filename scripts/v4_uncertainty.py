@@ -24,7 +24,7 @@ from encoders import Ensemble, fit_encoder, repeat_means, to_images
 from encoders.encoder import Judgement
 from encoders.split import near_duplicates
 from protocols.progress import Progress
-from protocols.v4_models import read_images
+from protocols.v4_models import read_images, read_trials
 from synth import ascend, cautious, exact_statistics, fourier, jitter, one_hot, stretch
 
 SESSION, LEVEL = "210325", 0.9
@@ -102,14 +102,13 @@ def optimised(encoder: Ensemble, natural: Judgement, n_targets: int, steps: int)
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     images = read_images(options.data, SESSION)
-    raw = np.load(options.data / f"responses_raw/responses_{SESSION}.npy", allow_pickle=False)  # (U, N, R)
-    trials = raw.transpose(1, 2, 0)  # (N, R, U)
-    values, index = trials.reshape(-1, len(raw)), np.repeat(np.arange(len(images)), raw.shape[2])
+    values, index = read_trials(options.data, SESSION)
+    trials = values.reshape(len(images), -1, values.shape[1])  # (N, R, U)
     pair = fit_encoder(
         images,
         values,
         index,
-        site_ids=[f"s{u:03d}" for u in range(len(raw))],
+        site_ids=[f"s{u:03d}" for u in range(values.shape[1])],
         unit="spikes",
         field_of_view_deg=8.0,
         background=128,
