@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
 
+SYNTHESISED = ("controller", "arm", "graded")
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -28,9 +30,10 @@ class Dataset:
     ----------
     pixels : uint8 array of shape (N, H, W, C)
     source_ids : tuple of N str
-        Natural images first, then the controllers of the rounds.
+        Natural images first, then the synthesised images of the rounds (controllers, graded images, control arms).
     groups : tuple of N str
-        Images of one group (source photograph; a controller belongs to the photograph that it started from) stay on one side of every split.
+        Images of one group (source photograph; a synthesised image belongs to the photograph that it started from) stay on one side of
+        every split.
     values : float64 array of shape (T, U); image_index : int array of shape (T,), -1 where the trial showed a blank
     natural : int
         The first `natural` images are natural.
@@ -95,7 +98,7 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
     for round_ in project.rounds():
         if round_.number in numbers and round_.number > 0 and round_.ingested:
             parts.append(recorded(round_))
-            for source_id, image, group in controllers(
+            for source_id, image, group in synthesised(
                 round_, dict(zip(natural.source_ids, natural.groups, strict=True))
             ):
                 source_ids.append(source_id)
@@ -113,13 +116,17 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
     return _join(project, parts, pixels, source_ids, groups, len(natural.source_ids))
 
 
-def controllers(round_: Round, group_of: dict[str, str]) -> list[tuple[str, Pixels, str]]:
-    """Source id, pixels and group of every controller of an exported round."""
+def synthesised(round_: Round, group_of: dict[str, str]) -> list[tuple[str, Pixels, str]]:
+    """Source id, pixels and group of every image of an exported round that is not one of the project's photographs.
+
+    An arm or graded image of a controller that started from noise is grouped with that controller.
+    """
     found = []
-    for row in read_key(round_.key_path).of_role("controller"):
-        image = read_png(round_.outbox / "images" / f"{row.image_id}.png")
-        start = row.started_from
-        found.append((row.source_id, image, group_of.get(start, start or row.source_id)))
+    for row in read_key(round_.key_path).rows:
+        if row.role in SYNTHESISED and row.source_id not in group_of:  # an arm may be a photograph as it is
+            image = read_png(round_.outbox / "images" / f"{row.image_id}.png")
+            start = row.started_from or (row.parents or (row.source_id,))[0]
+            found.append((row.source_id, image, group_of.get(start, start)))
     return found
 
 

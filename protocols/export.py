@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +86,15 @@ class Stimulus:
     confirmatory: bool = False
     reference_for: tuple[tuple[str, str], ...] = ()
     started_from: str = ""
+    arm: str = ""
+    parent: str = ""
     score: float = float("nan")
     validator_score: float = float("nan")
+    contrast: dict[str, float] = field(default_factory=dict)
+
+
+SHARED = tuple(f.name for f in fields(Stimulus) if f.name != "pixels")
+"""What a stimulus and its row of the sealed key have in common."""
 
 
 def export_round(
@@ -109,7 +116,7 @@ def export_round(
     round_ : Round
     display : Display
     stimuli : sequence of Stimulus
-        Controllers, references and natural images; the blank is added here where ``config.blanks_per_block`` > 0.
+        Controllers, graded images, arms, references and natural images; the blank is added here where ``config.blanks_per_block`` > 0.
     sites : sequence of SiteRow
         The site set frozen with this export; empty in a baseline round.
     config : ProtocolConfig
@@ -122,8 +129,8 @@ def export_round(
         JSON-able entries for ``manifest.json`` (``encoder``, ``validator``, ``config`` ...). With `predict`, ``encoder`` must hold
         ``fingerprint`` and ``field_of_view_deg``.
     check : callable, optional
-        The display's exact constraint: uint8 controllers (S, H, W, C), read back, in the order of `stimuli` -> the problems found, one
-        sentence each.
+        The display's exact constraint: uint8 controllers and graded images (S, H, W, C), read back, in the order of `stimuli` -> the
+        problems found, one sentence each.
 
     Raises
     ------
@@ -186,7 +193,10 @@ def _check_stimuli(stimuli: Sequence[Stimulus], display: Display, sites: Sequenc
         raise ValueError("a site has no finite natural_mean and natural_sd; leave it out of the frozen site set")
     for stimulus in stimuli:
         if stimulus.role not in ROLES or stimulus.role == "blank":
-            raise ValueError(f"{stimulus.source_id}: role {stimulus.role!r}; expected controller, reference or natural")
+            shown = ", ".join(r for r in ROLES if r != "blank")
+            raise ValueError(f"{stimulus.source_id}: role {stimulus.role!r}; expected one of {shown}")
+        if stimulus.role in ("arm", "graded") and not stimulus.parent:
+            raise ValueError(f"{stimulus.source_id}: role {stimulus.role} without a parent; expected a controller's id")
         if stimulus.target and stimulus.target not in known:
             raise ValueError(f"{stimulus.source_id}: target {stimulus.target!r} is not among the {len(known)} sites")
         if stimulus.pixels.shape != (height, width, channels) or stimulus.pixels.dtype != np.uint8:
@@ -263,7 +273,7 @@ def _check_constraint(
     stimuli: Sequence[Stimulus], named: dict[str, Stimulus], pixels: Pixels, check: Check | None
 ) -> None:
     place = {id(s): i for i, s in enumerate(named.values())}
-    chosen = [place[id(s)] for s in stimuli if s.role == "controller"]
+    chosen = [place[id(s)] for s in stimuli if s.role in ("controller", "graded")]
     problems = check(pixels[chosen]) if check is not None and chosen else []
     if problems:
         raise DataError(
@@ -299,7 +309,7 @@ def _seal(
     """Write the key, which must stand before the outbox appears."""
     rows = []
     for index, (image_id, s) in enumerate(named.items()):
-        answers = {
+        answers: dict[str, Any] = {
             name: {site.site_id: float(v) for site, v in zip(sites, values[index], strict=True)}
             for name, values in predictions.items()
             if name in PREDICTIONS
@@ -308,17 +318,7 @@ def _seal(
         rows.append(
             KeyRow(
                 image_id=image_id,
-                source_id=s.source_id,
-                role=s.role,
-                objective=s.objective,
-                target=s.target,
-                generator=s.generator,
-                seed=s.seed,
-                confirmatory=s.confirmatory,
-                reference_for=tuple(s.reference_for),
-                started_from=s.started_from,
-                score=s.score,
-                validator_score=s.validator_score,
+                **{name: getattr(s, name) for name in SHARED},
                 distance=math.nan if distance is None else float(distance),
                 outside=None if outside is None else bool(outside),
                 sha256=sha256_file(images / f"{image_id}.png"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .errors import DataError
 from .files import is_id, write_text
 
-ROLES = ("controller", "reference", "natural", "blank")
+ROLES = ("controller", "reference", "natural", "blank", "arm", "graded")
 COLUMNS = (
     "image_id",
     "source_id",
@@ -26,6 +26,8 @@ COLUMNS = (
     "confirmatory",
     "reference_for",
     "started_from",
+    "arm",
+    "parent",
     "score",
     "validator_score",
     "distance",
@@ -40,11 +42,15 @@ class KeyRow:
     """One image of a round.
 
     `role` is one of `ROLES`: controller (synthesised), reference (one of the K best natural images of a site, re-shown), natural
-    (random natural image), blank. `objective` ("stretch" | "one_hot") and `target` (a site id) belong to controllers.
+    (random natural image), blank, arm (a control image shown beside a controller), graded (an earlier iterate of a controller's own
+    ascent). `objective` ("stretch" | "one_hot") and `target` (a site id) belong to controllers, arms and graded images. `arm` is the
+    kind of control arm that the image serves as, and `parent` the source id of the controller that an arm or graded image belongs to
+    (several, separated by spaces, where it serves several); a photograph shown in another role may serve as an arm too.
     `reference_for` lists the (objective, site) pairs whose natural reference this image may become. `confirmatory` marks the one
     controller a site and objective that was chosen before unblinding; `started_from` is the source id of a controller's starting image. `predicted`, `predicted_sd`, `validator_predicted` map site
     ids to responses in the encoder's unit (NaN where there is none); they belong to the PNG read back from disk, as do `distance` from
-    the fitted images, in medians of what natural images have, and `outside`: farther than 99 % of them (None = unknown).
+    the fitted images, in medians of what natural images have, and `outside`: farther than 99 % of them (None = unknown). `contrast`
+    maps the names of `protocols.contrast` to the image's contrasts and to their natural 95th percentiles; empty = not measured.
     """
 
     image_id: str
@@ -57,6 +63,8 @@ class KeyRow:
     confirmatory: bool = False
     reference_for: tuple[tuple[str, str], ...] = ()
     started_from: str = ""
+    arm: str = ""
+    parent: str = ""
     score: float = math.nan
     validator_score: float = math.nan
     distance: float = math.nan
@@ -65,6 +73,12 @@ class KeyRow:
     predicted: dict[str, float] = field(default_factory=dict)
     predicted_sd: dict[str, float] = field(default_factory=dict)
     validator_predicted: dict[str, float] = field(default_factory=dict)
+    contrast: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Source ids of the controllers that the image belongs to."""
+        return tuple(self.parent.split())
 
 
 @dataclass(frozen=True)
@@ -106,10 +120,10 @@ def _number(value: float) -> str:
 def write_key(path: Path, key: Key) -> None:
     """Write `key` as ``key.csv`` and, beside it, ``sites.csv`` (each atomically)."""
     prefixes = {"pred": "predicted", "sd": "predicted_sd", "val": "validator_predicted"}
-    sites = key.site_ids
+    sites, contrasts = key.site_ids, sorted({name for row in key.rows for name in row.contrast})
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
-    table.writerow([*COLUMNS, *(f"{p}_{s}" for p in prefixes for s in sites)])
+    table.writerow([*COLUMNS, *(f"contrast_{c}" for c in contrasts), *(f"{p}_{s}" for p in prefixes for s in sites)])
     for row in key.rows:
         fixed = [
             row.image_id,
@@ -122,11 +136,14 @@ def write_key(path: Path, key: Key) -> None:
             int(row.confirmatory),
             " ".join(f"{o}:{s}" for o, s in row.reference_for),
             row.started_from,
+            row.arm,
+            row.parent,
             _number(row.score),
             _number(row.validator_score),
             _number(row.distance),
             "" if row.outside is None else int(row.outside),
             row.sha256,
+            *(_number(row.contrast.get(name, math.nan)) for name in contrasts),
         ]
         table.writerow([*fixed, *(_number(getattr(row, a).get(s, math.nan)) for a in prefixes.values() for s in sites)])
     buffer_sites = io.StringIO()
@@ -204,7 +221,7 @@ def _row(r: dict[str, str], header: list[str]) -> KeyRow:
     pairs = [p.partition(":") for p in (r.get("reference_for") or "").split()]
     by_prefix = {
         p: {h[len(p) + 1 :]: _float(r[h]) for h in header if h.startswith(f"{p}_") and r[h]}
-        for p in ("pred", "sd", "val")
+        for p in ("pred", "sd", "val", "contrast")
     }
     return KeyRow(
         image_id=r["image_id"],
@@ -217,6 +234,8 @@ def _row(r: dict[str, str], header: list[str]) -> KeyRow:
         confirmatory=(r.get("confirmatory") or "0") == "1",
         reference_for=tuple((o, s) for o, _, s in pairs),
         started_from=r.get("started_from") or "",
+        arm=r.get("arm") or "",
+        parent=r.get("parent") or "",
         score=_float(r.get("score")),
         validator_score=_float(r.get("validator_score")),
         distance=_float(r.get("distance")),
@@ -225,6 +244,7 @@ def _row(r: dict[str, str], header: list[str]) -> KeyRow:
         predicted=by_prefix["pred"],
         predicted_sd=by_prefix["sd"],
         validator_predicted=by_prefix["val"],
+        contrast=by_prefix["contrast"],
     )
 
 

@@ -10,6 +10,7 @@ import shutil
 import stat
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -81,7 +82,7 @@ def test_tables_manifest_and_key_agree(exported, lab):
     assert {t.image_id for t in order} == set(ids)
     assert all((exported.outbox / t.filename).is_file() and t.on_ms == t.off_ms == 100 for t in order)
     assert manifest["counts"] == {
-        "images": 9, "trials": 36, "controller": 2, "reference": 2, "natural": 4, "blank": 1,
+        "images": 9, "trials": 36, "controller": 2, "reference": 2, "natural": 4, "blank": 1, "arm": 0, "graded": 0,
     }  # fmt: skip
     assert manifest["sealed_key_sha256"] == sha256_file(exported.key_path)
     assert manifest["encoder"] == lab.encoder["encoder"]
@@ -97,6 +98,30 @@ def test_pixels_arrive_as_they_were(exported, lab):
         np.testing.assert_array_equal(images[row.image_id], expected)
         with Image.open(exported.outbox / "images" / f"{row.image_id}.png") as image:
             assert (image.mode, image.size, image.info) == ("L", (24, 20), {})
+
+
+def test_arms_and_graded_images_are_shown_and_counted_as_such(round_, lab):
+    controller, *others = lab.stimuli(8)
+    arm = replace(others[0], role="arm", arm="phase_scrambled", parent=controller.source_id, reference_for=())
+    graded = replace(controller, role="graded", source_id="src_step", parent=controller.source_id, confirmatory=False)
+    checked = []
+    lab.export(
+        round_, stimuli=[controller, arm, graded, *others[1:]], check=lambda pixels: checked.append(pixels) or []
+    )
+    counts = read_manifest(round_.outbox)["counts"]
+    assert (counts["arm"], counts["graded"], counts["images"]) == (1, 1, 10)
+    key = read_key(round_.key_path)
+    assert [(r.arm, r.parents) for r in key.of_role("arm")] == [("phase_scrambled", ("src_000",))]
+    assert [(r.arm, r.parents) for r in key.of_role("graded")] == [("", ("src_000",))]
+    np.testing.assert_array_equal(checked[0], [controller.pixels, graded.pixels, others[3].pixels])
+
+
+@pytest.mark.parametrize("role", ["arm", "graded"])
+def test_an_arm_without_its_controller_is_refused(round_, lab, role):
+    first, *others = lab.stimuli(4)
+    with pytest.raises(ValueError, match=f"role {role} without a parent"):
+        lab.export(round_, stimuli=[replace(first, role=role), *others])
+    assert not round_.outbox.exists()
 
 
 def test_predictions_are_those_of_the_pixels_on_disk(round_, lab):

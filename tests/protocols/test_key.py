@@ -29,6 +29,9 @@ rows = st.builds(
         tuple
     ),
     started_from=st.sampled_from(["", "img_003"]),
+    arm=st.sampled_from(["", "phase_scrambled"]),
+    parent=st.sampled_from(["", "ctl_a", "ctl_a ctl_b"]),
+    contrast=st.dictionaries(st.sampled_from(["luminance", "luminance_natural", "local"]), finite, max_size=3),
     score=finite | st.just(math.nan),
     validator_score=finite | st.just(math.nan),
     sha256=st.sampled_from(["", "0" * 64]),
@@ -73,6 +76,11 @@ def test_a_key_of_strangers_needs_two_columns(tmp_path):
     assert read.sites == ()
     assert read.rows[0].predicted == {"v4_001": 2.5}
     assert read.rows[1].predicted == {}
+    assert (read.rows[0].arm, read.rows[0].parents, read.rows[0].contrast) == ("", (), {})
+
+
+def test_an_image_may_be_the_arm_of_several_controllers():
+    assert KeyRow("a", "x", "arm", arm="natural_raised", parent="ctl_a ctl_b").parents == ("ctl_a", "ctl_b")
 
 
 @pytest.mark.parametrize(
