@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from ._encoder import (
     evaluating,
     familiarity,
 )
+from ._graded import Snapshots, graded_batch
 from .batch import StimulusBatch
 from .constraints import ConstraintError
 from .objectives import BoundObjective, Objective
@@ -53,6 +54,7 @@ class _Run:
     learning_rate: float
     check_every: int
     patience: int | None
+    snapshots: tuple[int, ...]
     device: torch.device
 
     @property
@@ -88,6 +90,7 @@ def ascend(
     start_ids: Sequence[Sequence[str]] | None = None,
     check_every: int = 10,
     patience: int | None = None,
+    snapshots: Sequence[int] = (),
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
@@ -121,6 +124,9 @@ def ascend(
         Steps between checks. A check scores the 8-bit image itself; the best check of each image is returned.
     patience : int, or None
         An image stops after so many checks without improvement.
+    snapshots : sequence of int, 0 to `steps`
+        Steps whose iterates are also returned, as ``batch.graded``: 8-bit images with their own predictions, graded between the start
+        and the result. They change neither the draws nor the result.
     batch_size : int, or None
         Images climbed together (None = at most 32). Where memory runs out the rest is run in halves; what was run is
         recorded, since rounding may depend on it.
@@ -134,19 +140,20 @@ def ascend(
     check_frozen(encoder)
     seeds = [int(s) for s in seeds]
     _check_numbers(len(objective), seeds, steps, learning_rate, check_every, patience, batch_size)
+    _check_snapshots(snapshots, steps)
     if isinstance(encoder, nn.Module) and device is not None:
         encoder = encoder.to(device)
     known = attributes_of(encoder)
     run = _Run(
         encoder, parameterisation, tuple(constraints), tuple(transforms), steps, learning_rate, check_every, patience,
-        known.device if device is None else torch.device(device),
+        tuple(sorted(set(snapshots))), known.device if device is None else torch.device(device),
     )  # fmt: skip
     rows = objective.repeat(len(seeds))
     starts = _starts(start, len(objective), len(seeds))
     names_of_starts = _start_names(start_ids, len(objective), len(seeds))
     plan = _plan(len(rows), batch_size)
     names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
-    found: list[_Best] = []
+    found: list[tuple[_Best, Snapshots]] = []
     waiting, plan = plan, []  # `plan` becomes what was really run
     while waiting:
         begin, end = waiting.pop(0)
@@ -164,7 +171,8 @@ def ascend(
         plan.append((begin, end))
     settings = _settings(run, objective, seeds, plan, start)
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
-    return _collect(encoder, found, rows, every_seed, names_of_starts, known, settings)
+    batch = _collect(encoder, [best for best, _ in found], rows, every_seed, names_of_starts, known, settings)
+    return replace(batch, graded=graded_batch(encoder, batch, [graded for _, graded in found]))
 
 
 def _climb(
@@ -174,18 +182,22 @@ def _climb(
     start: Tensor | None,
     names: Sequence[str],
     tell: Callable[[int], None],
-) -> _Best:
+) -> tuple[_Best, Snapshots]:
     """Climb one micro-batch of images together: Adam on the sum of their scores, the best 8-bit iterate kept."""
     variables = run.parameterisation(generators, start, run.device)
     parameters = list(variables.parameters())
     optimiser = torch.optim.Adam(parameters, lr=run.learning_rate)
-    best = _Best(len(names), len(run.check_steps), run.patience)
+    best, graded = _Best(len(names), len(run.check_steps), run.patience), Snapshots(run.snapshots)
+    checks = {*run.check_steps}
     for step in range(run.steps + 1):
         try:
             shown = run.project(variables())  # (B, C, H, W)
-            if step in run.check_steps:
+            if step in checks | graded.wanted:
                 pixels = run.quantise(shown)  # (B, H, W, C)
-                best.update(pixels, evaluating(run.encoder, objective, pixels))
+                answers = evaluating(run.encoder, objective, pixels)
+                graded.keep(step, pixels, answers, best.stopped)
+                if step in checks:
+                    best.update(pixels, answers)
         except ConstraintError as error:
             raise _named(error, names, step) from error
         if step == run.steps or best.stopped.all():
@@ -204,7 +216,7 @@ def _climb(
         if step + 1 < run.steps:
             tell(step + 1)
     tell(run.steps)
-    return best
+    return best, graded
 
 
 class _Best:
@@ -277,6 +289,12 @@ def _check_numbers(
         raise ValueError(
             f"nothing to climb: {'no seeds' if rows else 'an objective without rows'}; expected at least one"
         )
+
+
+def _check_snapshots(snapshots: Sequence[int], steps: int) -> None:
+    wrong = [s for s in snapshots if not 0 <= s <= steps]
+    if wrong:
+        raise ValueError(f"snapshots at the steps {wrong}; expected steps from 0 to {steps}, the last")
 
 
 def _starts(start: Tensor | None, rows: int, seeds: int) -> Tensor | None:
@@ -352,6 +370,7 @@ def _settings(
         "learning_rate": run.learning_rate,
         "check_steps": run.check_steps,
         "patience": run.patience,
+        "snapshots": list(run.snapshots),
         "plan": [list(p) for p in plan],
         "start": "noise" if digest is None else {"sha256": digest},
         "device": run.device.type,

@@ -39,8 +39,10 @@ _PER_IMAGE = {
     "validator_scores": ("float32", "S"),
     "distance": ("float32", "S"),
     "outside": ("bool", "S"),
+    "steps": ("int64", "S"),
+    "parents": ("int64", "S"),
 }
-_OPTIONAL = ("validator_predicted", "validator_scores", "distance", "outside")
+_OPTIONAL = ("validator_predicted", "validator_scores", "distance", "outside", "steps", "parents")
 _RECORDS = ("encoder_fingerprint", "validator_fingerprint", "objective_description", "settings", "versions")
 
 
@@ -77,6 +79,11 @@ class StimulusBatch:
         Of `images` from the images that the encoder was fitted to, in medians of what those have; None where it does not know.
     outside : array of shape (S,), bool, or None
         Outside the training distribution: farther than 99 % of the natural images.
+    graded : StimulusBatch, or None
+        Earlier iterates of these ascents (``ascend(snapshots=...)``), each with its own predictions and score; it goes through
+        `take`, `validate` and `save` with the batch.
+    steps, parents : arrays of shape (S,), int64, or None
+        Of graded images alone: the step of the ascent, and the position in the batch of the image that the ascent ended in.
     """
 
     images: NDArray[np.uint8]
@@ -99,6 +106,9 @@ class StimulusBatch:
     validator_fingerprint: str | None = None
     distance: NDArray[np.float32] | None = None
     outside: NDArray[np.bool_] | None = None
+    steps: NDArray[np.int64] | None = None
+    parents: NDArray[np.int64] | None = None
+    graded: StimulusBatch | None = None
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {"U": len(self.site_ids)}
@@ -119,6 +129,13 @@ class StimulusBatch:
             raise ValueError(
                 f"objective of {len(self.objective_description['rows'])} rows for {len(self)} images; expected one a row"
             )
+        if self.graded is not None:
+            of = self.graded.parents
+            if of is None or self.graded.steps is None or not ((of >= 0) & (of < len(self))).all():
+                raise ValueError(
+                    f"graded images of the parents {None if of is None else of.tolist()}; expected a step and a position "
+                    f"from 0 to {len(self) - 1} each"
+                )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -141,6 +158,10 @@ class StimulusBatch:
             value = getattr(self, name)
             if value is not None:
                 changes[name] = tuple(value[i] for i in chosen) if isinstance(value, tuple) else value[chosen]
+        if self.graded is not None and self.graded.parents is not None:
+            pairs = [(g, new) for new, old in enumerate(chosen) for g in np.flatnonzero(self.graded.parents == old)]
+            part = self.graded.take(int(g) for g, _ in pairs)
+            changes["graded"] = replace(part, parents=np.array([new for _, new in pairs], dtype=np.int64))
         rows = [self.objective_description["rows"][i] for i in chosen]
         return replace(self, **changes, objective_description={**self.objective_description, "rows": rows})
 
@@ -169,6 +190,7 @@ class StimulusBatch:
             validator_predicted=predicted,
             validator_scores=np.concatenate([a.scores for a in answers]),
             validator_fingerprint=own.fingerprint,
+            graded=None if self.graded is None else self.graded.validate(encoder),
         )
 
     def _answers_of(self, encoder: EncoderLike, begin: int, end: int) -> Answers:
@@ -223,6 +245,8 @@ class StimulusBatch:
         file.attrs["schema"] = SCHEMA
         for name in _RECORDS:  # datasets: an attribute holds 64 kB at most
             file.create_dataset(f"records/{name}", data=json.dumps(getattr(self, name)), dtype=text)
+        if self.graded is not None:
+            self.graded._write(file.create_group("graded"))
 
     @staticmethod
     def load(path: str | Path) -> StimulusBatch:
@@ -251,5 +275,7 @@ def _read(file: Any) -> dict[str, Any]:
             raise ValueError(f"the dataset {name!r} is missing")
         data = file[name]
         values[name] = tuple(data.asstr()[()].tolist()) if kind == "str" else np.asarray(data[()], dtype=kind)
+    if "graded" in file:
+        values["graded"] = StimulusBatch(**_read(file["graded"]))
     known = {f.name for f in fields(StimulusBatch)}
     return {k: v for k, v in values.items() if k in known}

@@ -27,6 +27,8 @@ def same(a: StimulusBatch, b: StimulusBatch) -> None:
         if isinstance(x, np.ndarray):
             np.testing.assert_array_equal(x, y, err_msg=f.name)
             assert x.dtype == y.dtype, f.name
+        elif isinstance(x, StimulusBatch) and isinstance(y, StimulusBatch):
+            same(x, y)
         else:
             assert x == y, f.name
 
