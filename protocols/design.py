@@ -1,4 +1,4 @@
-"""Trial lists: which image is shown when."""
+"""Trial lists: which image is shown when, and after which other."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+PATIENCE = 6  # steps of the search without gain, for each image of a permutation, after which it ends
+TRIED = 64  # rearrangements of either kind compared in one step
+FORBIDDEN = 1 << 20  # more than any number of repeats
 
 
 @dataclass(frozen=True)
@@ -32,9 +39,11 @@ def trial_list(
     """Block-randomised order of presentations.
 
     Every block shows every image ``repeats / blocks`` times (the remainder goes to the first blocks) as a chain of fresh random
-    permutations, so that an image returns only after all others; no image follows itself, within a block or across a border. Each
-    block is cut into as many stretches as it has blanks, and one blank stands at a random place of each, so that blanks are spread
-    over the block and never follow each other.
+    permutations, so that an image returns only after all others; no image follows itself, within a block or across a border. In
+    rapid sequences a response carries a trace of the previous image: images change places within each permutation until none
+    follows one that it followed before (or as rarely as a bounded search finds). Each block is cut into as many stretches as it has
+    blanks, and one blank stands in each, at a random place before an image that followed a blank least often, so that blanks are
+    spread over the block and never follow each other.
 
     Parameters
     ----------
@@ -62,32 +71,103 @@ def trial_list(
     generator = np.random.default_rng(seed)
     trials: list[Trial] = []
     shown: Counter[str] = Counter()
-    last = ""
+    followed = np.zeros(
+        (len(images) + 1, len(images)), dtype=np.int64
+    )  # (previous image, image); last row: nothing before
+    after_blank = np.zeros(len(images), dtype=np.int64)
+    last = len(images)
     for block in range(blocks):
-        order: list[str] = []
+        chain: list[Ints] = []
         for _ in range(repeats // blocks + (block < repeats % blocks)):
-            order += _permutation(images, order[-1] if order else last, generator)
-        last = order[-1]
-        for image in _with_blanks(order, blank_id or "", blanks_per_block, generator):
-            trials.append(Trial(len(trials), block, shown[image], image))
-            shown[image] += 1
+            chain.append(_permutation(followed, last, generator))
+            last = int(chain[-1][-1])
+        order = np.concatenate(chain)
+        blanks = _blank_places(order, blanks_per_block, after_blank, generator)
+        for place, image in enumerate(order):
+            for image_id in ([blank_id or ""] if place in blanks else []) + [images[image]]:
+                trials.append(Trial(len(trials), block, shown[image_id], image_id))
+                shown[image_id] += 1
     return trials
 
 
-def _permutation(images: list[str], last: str, generator: np.random.Generator) -> list[str]:
-    """A random order of `images` that does not begin with `last`."""
-    order = [images[i] for i in generator.permutation(len(images))]
-    if order[0] == last:
-        other = int(generator.integers(1, len(order)))
-        order[0], order[other] = order[other], order[0]
-    return order
+def _permutation(followed: Ints, last: int, generator: np.random.Generator) -> Ints:
+    """A random order of all images that begins after `last` and repeats few of the pairs counted in `followed`, which it updates.
+
+    Min-conflicts search (Minton et al. 1992): around one image that repeats a pair the order is rearranged as lowers the summed count
+    of pairs most, until no pair is above the rarest or patience ends.
+    """
+    size = followed.shape[1]
+    cost = followed.copy()
+    cost[np.arange(size), np.arange(size)] = FORBIDDEN
+    floor = int(cost[:size].min()) if size > 1 else 0
+    order = generator.permutation(size)
+    if order[0] == last and size > 1:
+        order = np.roll(order, 1)
+    best, least, patience = order, np.iinfo(np.int64).max, 1
+    while patience > 0:
+        pairs = cost[np.concatenate([[last], order[:-1]]), order]
+        patience -= 1
+        if pairs.sum() < least:
+            best, least, patience = order, int(pairs.sum()), PATIENCE * size
+        repeated = np.flatnonzero(pairs > floor)
+        if size == 1 or len(repeated) == 0:
+            break
+        order = _rearranged(cost, last, order, int(generator.choice(repeated)), generator)
+    followed[np.concatenate([[last], best[:-1]]), best] += 1
+    return best
 
 
-def _with_blanks(order: list[str], blank: str, count: int, generator: np.random.Generator) -> list[str]:
-    """`order` with `count` blanks, each before a random image of its own stretch."""
-    edges = [round(i * len(order) / count) for i in range(count + 1)] if count else []
-    before = {int(generator.integers(start, stop)) for start, stop in pairwise(edges)}
-    return [x for i, image in enumerate(order) for x in ((blank, image) if i in before else (image,))]
+def _rearranged(cost: Ints, last: int, order: Ints, place: int, generator: np.random.Generator) -> Ints:
+    """The best of many random rearrangements of `order` that give the image at `place` another one before it.
+
+    Half exchange it for another image, half exchange two successive stretches of the order, one border of which is at `place`.
+    """
+    size, rows = len(order), np.arange(TRIED)
+    partners = generator.integers(size, size=TRIED)
+    swapped = np.tile(np.arange(size), (TRIED, 1))
+    swapped[rows, place], swapped[rows, partners] = partners, place
+    cuts = np.sort(np.stack([np.full(TRIED, place), *generator.integers(size + 1, size=(2, TRIED))]), axis=0)
+    start, middle, stop = (c[:, None] for c in cuts)
+    at = np.arange(size)
+    moved = np.where(at < start + stop - middle, at + middle - start, at - stop + middle)
+    moved = np.where((at < start) | (at >= stop), at, moved)
+    tried = order[np.concatenate([swapped, moved])]
+    before = np.concatenate([np.full((len(tried), 1), last), tried[:, :-1]], axis=1)
+    least = cost[before, tried].sum(1)
+    least[(tried == order).all(1)] = np.iinfo(np.int64).max
+    return np.asarray(tried[least.argmin()])
+
+
+def _blank_places(order: Ints, count: int, after_blank: Ints, generator: np.random.Generator) -> set[int]:
+    """Places of `order` before which a blank stands, one a stretch; counts the images that follow in `after_blank`."""
+    places = set()
+    for start, stop in pairwise([round(i * len(order) / count) for i in range(count + 1)] if count else []):
+        counts = after_blank[order[start:stop]]
+        place = start + int(generator.choice(np.flatnonzero(counts == counts.min())))
+        after_blank[order[place]] += 1
+        places.add(place)
+    return places
+
+
+def pair_balance(trials: Sequence[Trial]) -> dict[str, Any]:
+    """How evenly the ordered pairs (previous image, image) of successive trials occur, blanks being images too.
+
+    Returns
+    -------
+    dict
+        ``pairs`` successive trials; ``possible`` ordered pairs of two different images; ``largest`` and ``mean`` count of one of them;
+        ``repeated`` pairs that had occurred before.
+    """
+    counts = Counter(pairwise([t.image_id for t in trials]))
+    images = len({t.image_id for t in trials})
+    possible, shown = images * (images - 1), sum(counts.values())
+    return {
+        "pairs": shown,
+        "possible": possible,
+        "largest": max(counts.values(), default=0),
+        "mean": round(shown / possible, 6) if possible else 0.0,
+        "repeated": shown - len(counts),
+    }
 
 
 def _check(images: list[str], repeats: int, blocks: int, blank_id: str | None, blanks: int) -> None:

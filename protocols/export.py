@@ -32,7 +32,7 @@ from ._outbox import (
     verify_outbox,
     write_csv,
 )
-from .design import Trial, trial_list
+from .design import Trial, pair_balance, trial_list
 from .errors import DataError
 from .files import flush_folder, portable, sha256_file, write_checksums, write_json, write_text
 from .key import ROLES, Key, KeyRow, SiteRow, read_key, write_key
@@ -349,6 +349,7 @@ def _manifest(
             "blocks": 1 + max(t.block for t in trials),
             "blanks_per_block": config.blanks_per_block,
             "seed": config.seed,
+            "previous_image": pair_balance(trials),
         },
         {"images": len(named), "trials": len(trials), **{r: roles[r] for r in ROLES}},
         sha256_file(round_.key_path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.design import trial_list
+from protocols.design import Trial, pair_balance, trial_list
 
 designs = st.builds(
     lambda images, blocks, more, blanks, seed: {
@@ -112,3 +113,73 @@ def test_impossible_orders(images, options, words):
 
 def test_one_image_once():
     assert [t.image_id for t in trial_list(["a"], repeats=1, blocks=1, seed=0)] == ["a"]
+
+
+# --- previous images ---------------------------------------------------------------------------------------------------
+
+
+def followers(trials):
+    """Times that each image directly followed each other one, blanks left out."""
+    return Counter(itertools.pairwise([t.image_id for t in trials if t.image_id != "blank"]))
+
+
+def plain_random(generator, images, repeats):
+    """A chain of random permutations without immediate repeats, nothing balanced."""
+    order = []
+    for _ in range(repeats):
+        fresh = generator.permutation(images)
+        while order and fresh[0] == order[-1]:
+            fresh = generator.permutation(images)
+        order += list(fresh)
+    return order
+
+
+@settings(max_examples=60, deadline=None)
+@given(d=designs)
+def test_pairs_are_more_even_than_in_plain_random_orders(d):
+    pairs = followers(make(d))
+    generator = np.random.default_rng(d["seed"])
+    plain = [Counter(itertools.pairwise(plain_random(generator, d["images"], d["repeats"]))) for _ in range(5)]
+    assert sum(n**2 for n in pairs.values()) <= min(sum(n**2 for n in p.values()) for p in plain)
+    assert max(pairs.values(), default=0) <= min(max(p.values(), default=0) for p in plain)
+
+
+@pytest.mark.parametrize("images", [4, 5, 6, 8, 11, 16, 25, 40])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_image_follows_another_twice_while_there_are_more_images_than_repeats(images, seed):
+    for repeats in {2, images // 2, images - 3} - {0, 1}:
+        trials = trial_list([f"i{n}" for n in range(images)], repeats=repeats, blocks=min(2, repeats), seed=seed)
+        assert max(followers(trials).values()) == 1
+        assert pair_balance(trials)["repeated"] == 0
+
+
+@pytest.mark.parametrize(("images", "repeats"), [(5, 20), (10, 30), (3, 12)])
+def test_pairs_stay_even_where_repeats_outnumber_images(images, repeats):
+    pairs = followers(trial_list([f"i{n}" for n in range(images)], repeats=repeats, blocks=1, seed=1))
+    possible = images * (images - 1)
+    assert max(pairs.values()) <= (images * repeats - 1) // possible + 2
+    assert len(pairs) == possible
+
+
+def test_a_long_round_is_balanced_within_two_seconds():
+    begun = time.process_time()
+    trials = trial_list(
+        [f"i{n}" for n in range(300)], repeats=24, blocks=4, blank_id="blank", blanks_per_block=8, seed=5
+    )
+    assert time.process_time() - begun < 2
+    assert max(followers(trials).values()) == 1
+    after_blank = Counter(b.image_id for a, b in itertools.pairwise(trials) if a.image_id == "blank")
+    assert set(after_blank.values()) == {1}
+
+
+def test_blanks_stand_before_other_images_each_time():
+    trials = trial_list([f"i{n}" for n in range(12)], repeats=8, blocks=4, blank_id="b", blanks_per_block=6, seed=2)
+    after = Counter(b.image_id for a, b in itertools.pairwise(trials) if a.image_id == "b")
+    assert sum(after.values()) == 24
+    assert max(after.values()) <= 3
+
+
+def test_balance_by_hand():
+    trials = [Trial(n, 0, 0, image) for n, image in enumerate("abcababx")]
+    assert pair_balance(trials) == {"pairs": 7, "possible": 12, "largest": 3, "mean": 0.583333, "repeated": 2}
+    assert pair_balance([]) == {"pairs": 0, "possible": 0, "largest": 0, "mean": 0.0, "repeated": 0}

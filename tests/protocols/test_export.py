@@ -238,7 +238,11 @@ def test_an_rgb_round_without_blanks_or_encoder(project, lab):
         round_, stimuli=photographs, display=display, sites=[], predict=None, manifest={}, config=config, repeats=2
     )
     assert {i.shape for i in read_images(round_.outbox).values()} == {(20, 24, 3)}
-    assert read_manifest(round_.outbox)["design"] == {"repeats": 2, "blocks": 2, "blanks_per_block": 0, "seed": 0}
+    design = read_manifest(round_.outbox)["design"]
+    balance = design.pop("previous_image")
+    assert design == {"repeats": 2, "blocks": 2, "blanks_per_block": 0, "seed": 0}
+    assert balance["largest"] == 1
+    assert balance["pairs"] == 2 * len(photographs) - 1
     assert read_key(round_.key_path).sites == ()
 
 
