@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -51,6 +51,22 @@ def check_inputs(responses: Responses, key: Key, unit: str | None) -> None:
     _check_controllers(key)
 
 
+def check_excluded(responses: Responses, key: Key, excluded: Mapping[str, str]) -> None:
+    """Refuse to exclude a site that is neither recorded nor in the key (E09), or without a reason."""
+    known = {*responses.site_ids, *key.site_ids, *(r.target for r in key.of_role("controller"))}
+    unknown = sorted(set(excluded) - known)
+    if unknown:
+        raise _error(
+            "E09",
+            f"the sites {', '.join(unknown[:3])} to exclude",
+            f"some of {', '.join(sorted(known)[:3])} ...",
+            "exclusions of another round or subject, or a misspelt id",
+            "give the ids as they stand in the responses",
+        )
+    if not all(excluded.values()):
+        raise ValueError("an excluded site needs a reason")
+
+
 def _check_controllers(key: Key) -> None:
     controllers = key.of_role("controller")
     if not controllers:
@@ -90,9 +106,10 @@ def check_reachable(alpha: float, rows: Sequence[ControlRow]) -> None:
         )
 
 
-def input_notes(responses: Responses, key: Key) -> list[str]:
-    """One sentence for every kind of trial that is left out or only described."""
-    keyed, notes = {r.image_id for r in key.rows}, []
+def input_notes(responses: Responses, key: Key, excluded: Mapping[str, str]) -> list[str]:
+    """One sentence for every kind of trial or site that is left out or only described."""
+    keyed = {r.image_id for r in key.rows}
+    notes = [f"site {site} is excluded from every count: {reason}" for site, reason in excluded.items()]
     unknown = sorted({str(i) for i in responses.image_ids} - keyed)
     if unknown:
         trials = int(np.isin(responses.image_ids, unknown).sum())
@@ -115,14 +132,17 @@ def one_row_an_image(responses: Responses, key: Key) -> Responses:
     return Responses(responses.mean(images), np.array(images), responses.site_ids, responses.unit, responses.window_ms)
 
 
-def natural_scale(table: TrialTable, key: Key) -> tuple[NaturalScale, list[str]]:
-    """Site set, natural mean and SD: frozen in the key; without ``sites.csv`` from this round's natural images."""
+def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> tuple[NaturalScale, list[str]]:
+    """Site set, natural mean and SD: frozen in the key; without ``sites.csv`` from this round's natural images.
+
+    Excluded sites, sites that were hardly recorded and sites without a natural SD leave the set, each with a note.
+    """
     naturals = sorted(r.image_id for r in key.of_role("natural"))
     means = image_means(table, naturals)
     notes = []
     if key.sites:
         frozen = {s.site_id: (s.natural_mean, s.natural_sd) for s in key.sites}
-        notes += _check_scale(table, frozen, means)
+        notes += _check_scale(table, {s: v for s, v in frozen.items() if s not in excluded}, means)
     else:
         recorded = np.isfinite(means).sum(0) >= 3
         frozen = {
@@ -140,6 +160,7 @@ def natural_scale(table: TrialTable, key: Key) -> tuple[NaturalScale, list[str]]
         for s in sorted(frozen)
         if s not in table.site_ids or share[table.site_ids.index(s)] < 0.5
     }
+    lost |= {s: "excluded" for s in frozen if s in excluded}
     lost |= {s: "no natural SD" for s, (m, sd) in frozen.items() if not (math.isfinite(m) and sd > 0)}
     notes += [f"one_hot leaves out site {s}: {why}" for s, why in sorted(lost.items())]
     kept = tuple(s for s in table.site_ids if s in frozen and s not in lost)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -52,6 +52,7 @@ class Setting:
     permutations: int
     seed: int
     temperature: float
+    excluded: Mapping[str, str] = field(default_factory=dict)
 
     def test(self, pool: Pool, *, secondary: bool = False) -> PermutationResult:
         """The test on `pool`; a secondary one stops at 20 / alpha permutations."""

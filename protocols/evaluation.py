@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from .control_checks import check_inputs, check_reachable, input_notes, natural_scale, one_row_an_image
+from .control_checks import (
+    check_excluded,
+    check_inputs,
+    check_reachable,
+    input_notes,
+    natural_scale,
+    one_row_an_image,
+)
 from .control_report import ControlReport, ControlRow, finite_or_none
 from .control_summary import consistency, summarise
 from .control_tests import (
@@ -46,6 +54,7 @@ def evaluate(
     seed: int = 0,
     temperature: float = 1.0,
     unit: str | None = None,
+    excluded: Mapping[str, str] | None = None,
 ) -> ControlReport:
     """Test every controller of `key` on `responses` against the natural reference of its site and objective.
 
@@ -63,24 +72,29 @@ def evaluate(
         Of the one_hot softmax.
     unit : str, optional
         Unit of the key's predictions, where the caller knows it; refused where the responses are in another.
+    excluded : mapping of site id to reason, optional
+        Sites that are not to be judged (lost or another unit today): verdict "excluded" with the reason, out of the one_hot site set,
+        the consistency and every test.
 
     Raises
     ------
     DataError
         E01 no common image, E02 no controllers, E03 / E04 another unit or scale, E05 not one confirmatory controller a site and
-        objective, E06 alpha out of reach of these repeats, E07 no common site.
+        objective, E06 alpha out of reach of these repeats, E07 no common site, E09 an excluded site that nobody knows.
     """
     if not 0 < alpha < 1 or permutations < 1 or temperature <= 0:
         raise ValueError(
             f"alpha {alpha}, permutations {permutations}, temperature {temperature}; expected 0 < alpha < 1, others above 0"
         )
+    excluded = dict(sorted((excluded or {}).items()))
     check_inputs(responses, key, unit)
-    notes = input_notes(responses, key)
+    check_excluded(responses, key, excluded)
+    notes = input_notes(responses, key, excluded)
     averaged = responses.averaged_over is not None
     used = one_row_an_image(responses, key) if averaged else responses
     table = trial_table(used, [r.image_id for r in key.rows], seed=seed)
-    scale, scale_notes = natural_scale(table, key)
-    setting = Setting(table, key, scale, responses.unit, alpha, permutations, seed, temperature)
+    scale, scale_notes = natural_scale(table, key, excluded)
+    setting = Setting(table, key, scale, responses.unit, alpha, permutations, seed, temperature, excluded)
     controllers = sorted(key.of_role("controller"), key=_order)
     evaluated = [_evaluate_one(setting, row, averaged=averaged) for row in controllers]
     if not averaged:
@@ -97,7 +111,7 @@ def evaluate(
         scale.site_ids,
         tuple(rows),
         tuple(summaries),
-        tuple(consistency(table, key)),
+        tuple(c for c in consistency(table, key) if c.site not in excluded),
         (*notes, *([] if averaged else table.notes), *scale_notes),
     )
 
@@ -149,6 +163,8 @@ def _evaluate_one(setting: Setting, row: KeyRow, *, averaged: bool) -> tuple[Con
 
 
 def _score(setting: Setting, row: KeyRow) -> Score:
+    if row.target in setting.excluded:
+        raise Exclusion(setting.excluded[row.target])
     if row.objective not in SCORES:
         raise Exclusion(f"objective {row.objective!r} has no control score; known: {', '.join(SCORES)}")
     if row.target not in setting.table.site_ids:

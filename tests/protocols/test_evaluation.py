@@ -524,3 +524,58 @@ def test_the_script_evaluates_files(tmp_path):
     refused = call(tmp_path / "responses.h5", tmp_path / "key.csv", "--alpha", "0.001")
     assert refused.returncode == 3
     assert "error[E06]" in refused.stderr
+
+
+# --- excluded sites ----------------------------------------------------------------------------------------------------
+
+
+def test_an_excluded_site_is_in_no_count_and_not_in_the_one_hot_set(strong):
+    truth, responses, plain = strong
+    gone = truth.key.site_ids[1]
+    report = evaluate(responses, truth.key, permutations=999, excluded={gone: "its tuning is lost today"})
+    for objective in OBJECTIVES:
+        (row,) = rows_of(report, objective, gone)
+        assert (row.verdict, row.reason, row.p, row.gain) == ("excluded", "its tuning is lost today", None, None)
+        summary = next(s for s in report.objectives if s.objective == objective)
+        before = next(s for s in plain.objectives if s.objective == objective)
+        assert (summary.tested, summary.excluded) == (before.tested - 1, before.excluded + 1)
+    assert gone in plain.one_hot_sites
+    assert report.one_hot_sites == tuple(s for s in plain.one_hot_sites if s != gone)
+    assert gone not in {c.site for c in report.consistency}
+    assert f"site {gone} is excluded from every count: its tuning is lost today" in report.notes
+    assert f"one_hot leaves out site {gone}: excluded" in report.notes
+    for site in set(truth.key.site_ids) - {
+        gone
+    }:  # nothing else changes in a test of one site (its place in the list may)
+        (ours,), (theirs,) = rows_of(report, "stretch", site), rows_of(plain, "stretch", site)
+        assert replace(ours, bh=None) == replace(theirs, bh=None)
+
+
+def test_excluding_a_site_equals_evaluating_without_it(strong):
+    truth, responses, _ = strong
+    gone = truth.key.site_ids[0]
+    rest = tuple(s for s in truth.key.site_ids if s != gone)
+    smaller = replace(truth.key, sites=tuple(s for s in truth.key.sites if s.site_id != gone))
+    excluded = evaluate(responses, truth.key, permutations=199, excluded={gone: "lost"})
+    without = evaluate(responses.sites(rest), smaller, permutations=199)
+    assert [replace(r, reason="") for r in excluded.rows] == [replace(r, reason="") for r in without.rows]
+    assert {r.reason for r in excluded.rows if r.site == gone} == {"lost"}
+    assert {r.reason for r in without.rows if r.site == gone} == {"the site was not recorded"}
+    assert excluded.objectives == without.objectives
+    assert excluded.one_hot_sites == without.one_hot_sites
+
+
+def test_all_sites_excluded_leaves_a_report_without_tests(strong):
+    truth, responses, _ = strong
+    report = evaluate(responses, truth.key, excluded=dict.fromkeys(truth.key.site_ids, "another day's electrodes"))
+    assert {r.verdict for r in report.rows} == {"excluded"}
+    assert all(s.tested == 0 and s.group_p is None for s in report.objectives)
+    assert "excluded" in report.summary()
+
+
+def test_an_unknown_or_unexplained_exclusion_is_refused(strong):
+    truth, responses, _ = strong
+    with pytest.raises(DataError, match="E09"):
+        evaluate(responses, truth.key, excluded={"v4_999": "lost"})
+    with pytest.raises(ValueError, match="reason"):
+        evaluate(responses, truth.key, excluded={truth.key.site_ids[0]: ""})
