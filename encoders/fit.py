@@ -110,6 +110,7 @@ def fit_encoder(
     averages: bool = False,
     repeats: ArrayLike | None = None,
     natural: NDArray[np.bool_] | None = None,
+    importance: ArrayLike | None = None,
     device: torch.device | str = "cpu",
     batch_size: int = 32,
     cache: str | Path | None = None,
@@ -165,6 +166,8 @@ def fit_encoder(
         Trials behind every row of `values`, where rows are averages.
     natural : array of shape (N,), bool, optional
         Images that define ``natural_mean`` and ``natural_sd`` (fitted ones only). Default: all.
+    importance : array of shape (N,), optional
+        Factor of every image's weight in the fit, beside its number of repeats; > 0. Default: 1.
     cache : path, optional
         Folder that keeps features for the next fit (`FeatureCache`).
     progress : callable (label, done, total), optional
@@ -207,8 +210,9 @@ def fit_encoder(
     where = None if cache is None else Path(cache)
     places = None if coordinates is None else np.asarray(coordinates, np.float64)[columns]
     spec = spec.at(places)
+    factors = _factors(importance, len(images))
     design = _Design(
-        images, recording.sites(columns), names, held_out, options, spec, device, batch_size, where, progress
+        images, recording.sites(columns), names, held_out, factors, options, spec, device, batch_size, where, progress
     )
     encoder, validator = _Half(design, report, "encoder"), _Half(design, report, "validator")
     for half, prefix in ((encoder, "held_out"), (validator, "validator")):
@@ -234,6 +238,13 @@ def fit_encoder(
     _describe_fields(report, pair.encoder, images[design.fitted])
     report.encoder_fingerprint, report.validator_fingerprint = pair.encoder.fingerprint, pair.validator.fingerprint
     return pair
+
+
+def _factors(importance: ArrayLike | None, n_images: int) -> NDArray[np.float64]:
+    factors = np.ones(n_images) if importance is None else np.asarray(importance, np.float64)
+    if factors.shape != (n_images,) or not (np.isfinite(factors) & (factors > 0)).all():
+        raise ValueError(f"importance of shape {factors.shape}; expected {n_images} positive numbers, one an image")
+    return factors
 
 
 def _preset(name: str) -> tuple[str, ...]:
@@ -269,6 +280,7 @@ class _Design:
     recording: Recording
     names: list[str]
     held_out: NDArray[np.bool_]
+    importance: NDArray[np.float64]
     options: FitOptions
     spec: ReadoutSpec
     device: torch.device | str
@@ -348,7 +360,7 @@ class _Half:
         design = self.design
         rows = torch.from_numpy(design.fitted)
         targets = torch.from_numpy(design.recording.means()[design.fitted])
-        weights = torch.from_numpy(design.recording.weights()[design.fitted])
+        weights = torch.from_numpy((design.recording.weights() * design.importance)[design.fitted])
         fitted = {layer: part[rows] for layer, part in features.items()}
         fits = {}
         for m, group in enumerate(groups, start=first_seed):

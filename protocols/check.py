@@ -78,7 +78,7 @@ def _recordings(project: Project) -> Finding:
 
 
 def _encoder(project: Project) -> Finding:
-    from .loop import load_pair
+    from .refit import load_pair
 
     numbers = [int(p.stem[-2:]) for p in project.fitted.glob("for_round_*.json")]
     if not numbers:

@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -189,12 +189,21 @@ def fit_text(record: dict[str, Any]) -> str:
 
 
 @app.command()
-def refit(folder: ProjectFolder) -> None:
-    """Fit the next round's encoder in full on the baseline and all ingested rounds."""
-    from . import loop
+def refit(
+    folder: ProjectFolder,
+    mode: Annotated[str, typer.Option(help="full or reuse; default: that of project.toml")] = "",
+    force: Annotated[str, typer.Option(help="reason to accept a refit that is worse; it is recorded")] = "",
+) -> None:
+    """Refit the encoder for the next round; one that predicts held-out photographs worse is refused."""
+    from .config import RefitConfig
+    from .refit import refit as refit_round
+    from .refit import refit_text
 
-    record = loop.refit(open_project(folder), device=options["device"], progress=progress())
-    show(fit_text(record), record)
+    modes = get_args(RefitConfig.model_fields["mode"].annotation)
+    if mode and mode not in modes:
+        raise typer.BadParameter(f"mode {mode!r}; expected {' or '.join(modes)}")
+    record = refit_round(open_project(folder), mode=mode, force=force, device=options["device"], progress=progress())
+    show(f"{fit_text(record)}\n\n{refit_text(record)}", record)
 
 
 @app.command()

@@ -219,6 +219,34 @@ class EvaluationConfig(Section):
     )
 
 
+class RefitConfig(Section):
+    """Section ``[refit]``: what becomes of the encoder between two rounds."""
+
+    mode: Literal["full", "reuse"] = Field(
+        default="full",
+        description='[name] "full": fit anew on all rounds; "reuse": the encoder of the round before serves again.',
+    )
+    recency: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0,
+        description="[factor] A trial's weight is this to the power of its age in rounds, the newest having 1; 1: nothing is forgotten.",
+    )
+    natural_floor: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="[factor] Natural images never weigh less than this, however old."
+    )
+    natural_share: Fraction = Field(
+        default=0.25,
+        description="[fraction of the weight] Least share of the natural images in a refit, without which the encoder forgets them.",
+    )
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.02,
+        description="[correlation] A refit is refused where the median over sites of the correlation with held-out natural images "
+        "falls by more than this.",
+    )
+    accept_worse: str = Field(
+        default="", description='[text] Reason to accept a refit that is refused; it is recorded; "": none is accepted.'
+    )
+
+
 class LoopConfig(Section):
     """Section ``[loop]``: how far `stimsynth run` goes."""
 
@@ -236,6 +264,7 @@ class Config(Section):
     synthesis: SynthesisConfig = SynthesisConfig()
     protocol: ProtocolConfig = ProtocolConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    refit: RefitConfig = RefitConfig()
     loop: LoopConfig = LoopConfig()
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

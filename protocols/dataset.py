@@ -39,6 +39,8 @@ class Dataset:
         The first `natural` images are natural.
     averaged_over : int array of shape (T,), or None
         Trials behind every row, where rows are averages.
+    trial_rounds : int array of shape (T,)
+        Round that every trial was recorded in; 0 = the baseline.
     areas : tuple of U str
         Cortical area of every site, "" = unknown (``site/area`` of the responses).
     coordinates : float64 array of shape (U, d), or None
@@ -53,6 +55,7 @@ class Dataset:
     site_ids: tuple[str, ...]
     unit: str
     natural: int
+    trial_rounds: Ints
     averaged_over: Ints | None = None
     areas: tuple[str, ...] = ()
     coordinates: Floats | None = None
@@ -91,16 +94,19 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
     """
     natural = NaturalImages.load(project.data)
     parts: list[tuple[Responses, dict[str, str]]] = []
+    rounds_of: list[int] = []
     first = baseline(project)
     if first is not None:
         parts.append(first)
+        rounds_of.append(0)
     pixels, source_ids, groups = list(natural.pixels()), list(natural.source_ids), list(natural.groups)
+    group_of = dict(zip(natural.source_ids, natural.groups, strict=True))
     for round_ in project.rounds():
         if round_.number in numbers and round_.number > 0 and round_.ingested:
             parts.append(recorded(round_))
-            for source_id, image, group in synthesised(
-                round_, dict(zip(natural.source_ids, natural.groups, strict=True))
-            ):
+            rounds_of.append(round_.number)
+            for source_id, image, group in synthesised(round_, group_of):
+                group_of[source_id] = group  # a later image that starts from this one is of the same photograph
                 source_ids.append(source_id)
                 pixels.append(image)
                 groups.append(group)
@@ -113,7 +119,7 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
             fix="run `stimsynth export --baseline IMAGES`, record, and put responses.h5 into the round's inbox",
             code="D01",
         )
-    return _join(project, parts, pixels, source_ids, groups, len(natural.source_ids))
+    return _join(project, parts, rounds_of, pixels, source_ids, groups, len(natural.source_ids))
 
 
 def synthesised(round_: Round, group_of: dict[str, str]) -> list[tuple[str, Pixels, str]]:
@@ -133,6 +139,7 @@ def synthesised(round_: Round, group_of: dict[str, str]) -> list[tuple[str, Pixe
 def _join(
     project: Project,
     parts: list[tuple[Responses, dict[str, str]]],
+    rounds_of: list[int],
     pixels: list[Pixels],
     source_ids: list[str],
     groups: list[str],
@@ -173,6 +180,7 @@ def _join(
         averaged.append(
             usable.averaged_over if usable.averaged_over is not None else np.ones(len(shown), dtype=np.int64)
         )
+    trial_rounds = np.repeat(np.array(rounds_of, dtype=np.int64), [len(part) for part in index])
     is_average = any(responses.averaged_over is not None for responses, _ in parts)
     return Dataset(
         np.stack(pixels),
@@ -183,6 +191,7 @@ def _join(
         site_ids,
         units.pop(),
         n_natural,
+        trial_rounds,
         np.concatenate(averaged) if is_average else None,
         *_places(parts, site_ids),
     )

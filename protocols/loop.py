@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders import Encoder, Ensemble, NoReliableSites, fit_encoder
+from encoders import Encoder, Ensemble
 from synth import StimulusBatch, ascend, cautious, fourier, jitter
 
 from .dataset import baseline, best_natural, gather
 from .errors import DataError
 from .evaluation import ControlReport, evaluate
 from .export import Stimulus, export_round
-from .files import write_json
 from .ingest import ingest, poll_inbox
 from .key import Key, SiteRow, read_key
 from .photographs import NaturalImages
 from .progress import Reporter
 from .readers.hdf5 import read_responses
+from .refit import load_pair, provide
 from .session import Project, Round
 from .stimuli import (
     batch_statistics,
@@ -164,91 +164,8 @@ def open_round(project: Project, number: int) -> Round:
 
 
 def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> dict[str, Any]:
-    """Fit the encoder and the validator that make round `number`, on the baseline and all earlier rounds; returns the record it writes.
-
-    Writes ``fitted/enc_*`` twice and then ``fitted/for_round_NN.json``, which names them. The held-out photographs are the same in every
-    refit; a controller stays on the side of the photograph that it started from.
-
-    Raises
-    ------
-    DataError
-        D05: no site is reliable enough; the reasons stand in ``fitted/excluded_sites.json``.
-    """
-    settings = project.config.encoder
-    earlier = [r.number for r in project.rounds() if 0 < r.number < number]
-    data = gather(project, earlier)
-    try:
-        pair = fit_encoder(
-            data.pixels,
-            data.values,
-            data.image_index,
-            site_ids=data.site_ids,
-            unit=data.unit,
-            groups=data.groups,
-            coordinates=data.coordinates,
-            field_of_view_deg=project.display.size_deg,
-            background=project.display.background,
-            colour=project.display.colour,
-            backbone=settings.backbone,
-            layers=settings.layers or settings.preset,
-            readout=settings.readout,
-            validator_backbone=settings.validator_backbone or None,
-            validator_layers=settings.validator_layers or None,
-            holdout_fraction=settings.holdout_fraction,
-            folds=settings.folds,
-            seed=settings.seed,
-            reliability_fit=settings.reliability_fit,
-            reliability_target=settings.reliability_target,
-            averages=data.averaged_over is not None,
-            repeats=data.averaged_over,
-            natural=np.arange(len(data.pixels)) < data.natural,
-            device=device,
-            cache=project.folder / "cache",
-            progress=progress,
-        )
-    except NoReliableSites as error:
-        write_json(project.fitted / "excluded_sites.json", error.report.to_dict())
-        raise DataError(
-            str(project.folder),
-            found=f"no site with a reliability of at least {settings.reliability_fit}",
-            expected="some sites that answer alike to repeats of one image",
-            cause="image ids and responses were joined wrongly, the response window misses the response, or there are too few repeats",
-            fix="look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
-            code="D05",
-        ) from error
-    record = {
-        "schema": "fitted/1",
-        "round": number,
-        "encoder": pair.encoder.save(project.fitted).name,
-        "validator": pair.validator.save(project.fitted).name,
-        "rounds": [0, *earlier],
-        "n_images": len(data.pixels),
-        "n_trials": int((data.image_index >= 0).sum()),
-        "report": pair.report.to_dict(),
-    }
-    write_json(project.fitted / f"for_round_{number:02d}.json", record)
-    return record
-
-
-def refit(project: Project, *, device: str = "cpu", progress: Reporter | None = None) -> dict[str, Any]:
-    """Fit the next round's encoder in full on the baseline and every ingested round."""
-    number = max((r.number for r in project.rounds() if r.ingested), default=0) + 1
-    return fit(project, number, device=device, progress=progress)
-
-
-def load_pair(project: Project, number: int) -> tuple[Encoder | Ensemble, Encoder | Ensemble]:
-    """The encoder and the validator of round `number`."""
-    record = project.fitted_for(number)
-    if record is None:
-        raise DataError(
-            str(project.fitted),
-            found=f"no encoder for round {number}",
-            expected=f"fitted/for_round_{number:02d}.json",
-            cause="the encoder has not been fitted yet",
-            fix="run `stimsynth fit` (or `stimsynth refit` after a round)",
-            code="D06",
-        )
-    return Encoder.load(project.fitted / record["encoder"]), Encoder.load(project.fitted / record["validator"])
+    """The encoder and the validator that make round `number`: fitted, or as ``[refit]`` has it; returns ``fitted/for_round_NN.json``."""
+    return provide(project, number, device=device, progress=progress)
 
 
 def site_rows(encoder: Encoder | Ensemble) -> list[SiteRow]:

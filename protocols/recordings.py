@@ -87,7 +87,8 @@ def presentations(project: Project, number: int) -> dict[str, Any]:
         images = {"natural": len(NaturalImages.load(project.data).source_ids)}
         shown = images["natural"] * protocol.baseline_repeats + blanks
     else:
-        from .loop import chosen_targets, load_pair
+        from .loop import chosen_targets
+        from .refit import load_pair
 
         targets = len(chosen_targets(project, load_pair(project, number)[0]))
         rows = targets * len(synthesis.objectives)

@@ -27,9 +27,10 @@ from protocols.control_report import ControlReport, ControlRow
 from protocols.display import Display
 from protocols.files import write_json, write_text
 from protocols.key import Key, read_key
-from protocols.loop import load_pair, look, step
+from protocols.loop import look, step
 from protocols.photographs import import_photographs
 from protocols.progress import Progress
+from protocols.refit import load_pair
 from protocols.session import Project, Round
 from protocols.statistics import wilson_interval
 

@@ -192,7 +192,7 @@ def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, fin
     shutil.rmtree(first_round(folder).folder)
     project = Project.open(folder / "project")
     kills = {
-        "fit": "protocols.loop:write_json",
+        "fit": "protocols.refit:write_json",
         "generate": "synth.batch:StimulusBatch.save",
         "export": "protocols.export:write_checksums",
     }

@@ -1,0 +1,260 @@
+"""Between two rounds: the encoder that makes the next images is reused or fitted anew, and a worse one is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import Encoder, Ensemble, FittedPair
+from encoders.stored import predict_stored
+
+from .dataset import Dataset, gather
+from .errors import DataError
+from .files import write_json
+from .fitting import fit_on, held_out_of, image_weights
+from .progress import Reporter
+from .regression_check import MINIMUM_IMAGES, Change, near_duplicates_of, paired_change
+from .session import Project
+
+Bools = NDArray[np.bool_]
+Predictor = Encoder | Ensemble
+Record = dict[str, Any]
+
+
+def provide(
+    project: Project,
+    number: int,
+    *,
+    mode: str = "",
+    force: str = "",
+    device: str = "cpu",
+    progress: Reporter | None = None,
+) -> Record:
+    """The encoder and the validator that make round `number`; writes ``fitted/for_round_NN.json``, which names them, and returns it.
+
+    Round 1, or whatever has no encoder before it, is fitted. Later ones follow `mode` (default: ``[refit] mode``). A refit that predicts
+    the frozen held-out photographs worse by more than the tolerance is refused: the old pair serves on, and the record says so; `force`
+    (default: ``[refit] accept_worse``) is the reason to accept it nevertheless.
+
+    Raises
+    ------
+    DataError
+        D05: no site is reliable enough; T01: the held-out photographs are not those of the last fit.
+    """
+    settings = project.config.refit
+    mode, before = mode or settings.mode, serving(project, number)
+    if before is None:
+        mode, record = "first", _fitted(project, number, device, progress)[1]
+    elif mode == "reuse":
+        record = before | {"round": number}
+    else:
+        record = _refitted(project, number, before, force or settings.accept_worse, device, progress)
+    record["refit"] = {"mode": mode} | record.get("refit", {}) if mode not in ("first", "reuse") else {"mode": mode}
+    write_json(project.fitted / f"for_round_{number:02d}.json", record)
+    return record
+
+
+def refit(
+    project: Project, *, mode: str = "", force: str = "", device: str = "cpu", progress: Reporter | None = None
+) -> Record:
+    """The encoder of the round after the last ingested one; see `provide`.
+
+    Raises
+    ------
+    DataError
+        T02: that round's controllers were made already, by the encoder that would be replaced.
+    """
+    number = max((r.number for r in project.rounds() if r.ingested), default=0) + 1
+    made = [r for r in project.rounds() if r.number == number and r.controllers_path.is_file()]
+    if made:
+        raise DataError(
+            str(made[0].controllers_path.relative_to(project.folder)),
+            found=f"controllers of round {number}",
+            expected="a round that is not generated yet",
+            cause="`stimsynth run` has gone on with the encoder at hand",
+            fix="go on with it, or delete the round's folder (only if it was not shown) and refit again",
+            code="T02",
+        )
+    return provide(project, number, mode=mode, force=force, device=device, progress=progress)
+
+
+def serving(project: Project, number: int) -> Record | None:
+    """The record of the encoder that served last before round `number`; None before the first fit."""
+    found = (project.fitted_for(n) for n in range(number - 1, 0, -1))
+    return next((record for record in found if record is not None), None)
+
+
+def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
+    """The encoder and the validator of round `number`."""
+    record = project.fitted_for(number)
+    if record is None:
+        raise DataError(
+            str(project.fitted),
+            found=f"no encoder for round {number}",
+            expected=f"fitted/for_round_{number:02d}.json",
+            cause="the encoder has not been fitted yet",
+            fix="run `stimsynth fit` (or `stimsynth refit` after a round)",
+            code="D06",
+        )
+    return Encoder.load(project.fitted / record["encoder"]), Encoder.load(project.fitted / record["validator"])
+
+
+def _fitted(
+    project: Project, number: int, device: str, progress: Reporter | None
+) -> tuple[FittedPair, Record, Dataset, Bools]:
+    """A fit on the baseline and all earlier rounds, saved, and its record."""
+    earlier, settings = [r.number for r in project.rounds() if 0 < r.number < number], project.config.refit
+    data = gather(project, earlier)
+    held_out = held_out_of(project, data)
+    weights = image_weights(
+        data,
+        ~held_out,
+        newest=max(earlier, default=0),
+        recency=settings.recency,
+        floor=settings.natural_floor,
+        share=settings.natural_share,
+    )
+    pair = fit_on(project, data, weights, device=device, progress=progress)
+    record = {
+        "schema": "fitted/1",
+        "round": number,
+        "encoder": pair.encoder.save(project.fitted).name,
+        "validator": pair.validator.save(project.fitted).name,
+        "rounds": [0, *earlier],
+        "n_images": len(data.pixels),
+        "n_trials": int((data.image_index >= 0).sum()),
+        "held_out": [data.source_ids[i] for i in np.flatnonzero(held_out[: data.natural])],
+        "refit": {"weights": weights.to_dict()},
+        "report": pair.report.to_dict(),
+    }
+    return pair, record, data, held_out
+
+
+def _refitted(
+    project: Project, number: int, before: Record, force: str, device: str, progress: Reporter | None
+) -> Record:
+    """The record of a refit that was judged: its own, or, where it is refused, the old one's."""
+    pair, record, data, held_out = _fitted(project, number, device, progress)
+    check = regression_check(project, before, (pair.encoder, pair.validator), data, held_out, device=device)
+    if check["verdict"] == "refused" and force:
+        check |= {"verdict": "forced", "reason": force}
+    told = record.pop("refit") | {"regression_check": check}
+    if check["verdict"] != "refused":
+        return record | {"refit": told}
+    refused = {name: record[name] for name in ("encoder", "validator", "rounds", "n_images", "n_trials")}
+    return before | {"round": number, "refit": told | {"refused": refused}}
+
+
+def regression_check(
+    project: Project,
+    before: Record,
+    after: tuple[Predictor, Predictor],
+    data: Dataset,
+    held_out: Bools,
+    *,
+    device: str = "cpu",
+) -> Record:
+    """Old and new encoder and validator on the frozen held-out photographs and their baseline trials; JSON-able, see docs/refit.md.
+
+    Parameters
+    ----------
+    before : dict
+        Record of the pair that serves.
+    after : tuple of two encoders
+        The new encoder and the new validator.
+    data, held_out : Dataset, bool array of shape (N,)
+        Of the new fit.
+    """
+    tolerance = project.config.refit.tolerance
+    chosen, duplicates = yardstick(project, before, data, held_out)
+    told = {"tolerance": tolerance, "images": len(chosen), "near_duplicates_left_out": duplicates}
+    if len(chosen) < MINIMUM_IMAGES:
+        reason = f"{len(chosen)} held-out photographs with baseline trials; expected at least {MINIMUM_IMAGES}"
+        return {"verdict": "unchecked", "reason": reason} | told
+    changes = {
+        name: changed(project, Encoder.load(project.fitted / before[name]), new, data, chosen, device)
+        for name, new in zip(("encoder", "validator"), after, strict=True)
+    }
+    worse = [change.sentence(name) for name, change in changes.items() if change.worse(tolerance)]
+    verdict = {"verdict": "refused" if worse else "accepted", "reason": "; ".join(worse)}
+    return verdict | told | {name: change.to_dict() for name, change in changes.items()}
+
+
+def yardstick(project: Project, before: Record, data: Dataset, held_out: Bools) -> tuple[list[int], int]:
+    """Held-out photographs with baseline trials that neither pair was fitted to, and how many more resemble a fitted image.
+
+    Raises
+    ------
+    DataError
+        T01: a photograph that the old pair held out is fitted now.
+    """
+    frozen = before.get("held_out")
+    if frozen is None:  # written before records named them
+        frozen = [data.source_ids[i] for i in before["report"]["held_out_images"] if i < data.natural]
+    position = {source: i for i, source in enumerate(data.source_ids[: data.natural])}
+    now_fitted = [source for source in frozen if source not in position or not held_out[position[source]]]
+    if now_fitted:
+        raise DataError(
+            str(project.folder / "project.toml"),
+            found=f"{len(now_fitted)} photographs that the last fit held out and this one would not ({', '.join(now_fitted[:5])})",
+            expected="the same held-out photographs in every refit",
+            cause="[encoder] holdout_fraction or seed was changed between rounds, or photographs or their groups were",
+            fix="put them back as they were",
+            code="T01",
+        )
+    recorded = np.zeros(len(data.pixels), dtype=bool)
+    recorded[data.image_index[(data.image_index >= 0) & (data.trial_rounds == 0)]] = True
+    held = [position[source] for source in frozen if recorded[position[source]]]
+    similar = near_duplicates_of(data.pixels[held], data.pixels[~held_out])
+    return [i for i, twin in zip(held, similar, strict=True) if not twin], int(similar.sum())
+
+
+def changed(project: Project, old: Predictor, new: Predictor, data: Dataset, chosen: list[int], device: str) -> Change:
+    """Paired change from `old` to `new` on the photographs `chosen`, sites of both, baseline trials."""
+    sites = tuple(s for s in old.site_ids if s in new.site_ids)
+    images = data.pixels[chosen]
+
+    def predicted(encoder: Predictor) -> NDArray[np.float64]:
+        answers = predict_stored(encoder, images, project.cache, device=device).mean(0).double().numpy()
+        return np.asarray(answers[:, [encoder.site_ids.index(s) for s in sites]])
+
+    number = np.full(len(data.pixels), -1)
+    number[chosen] = np.arange(len(chosen))
+    rows = (data.trial_rounds == 0) & (data.image_index >= 0)
+    values = data.values[rows][:, [data.site_ids.index(s) for s in sites]]
+    averages = data.averaged_over is not None
+    index = number[data.image_index[rows]]
+    return paired_change(predicted(old), predicted(new), values, index, site_ids=sites, averages=averages)
+
+
+def refit_text(record: Record) -> str:
+    """What became of the encoder, in a few lines for a terminal."""
+    refit = record.get("refit", {})
+    check = refit.get("regression_check")
+    lines = {
+        "first": ["first fit: nothing to compare it with"],
+        "reuse": [f"reused: {record['encoder']} serves again"],
+    }.get(refit.get("mode", "first"), [])
+    if check is None:
+        return "\n".join(lines)
+    outcome = {
+        "accepted": f"refit accepted: {record['encoder']} serves",
+        "refused": f"REFIT REFUSED: {record['encoder']} serves on",
+        "forced": f"refit accepted although worse: {check['reason']}",
+        "unchecked": f"refit accepted unchecked: {check['reason']}",
+    }[check["verdict"]]
+    for name in ("encoder", "validator"):
+        if name in check:
+            c = check[name]
+            lines.append(
+                f"  {name}: median {c['score']} over {c['sites']} sites on {c['images']} held-out photographs "
+                f"{_number(c['median_before'])} -> {_number(c['median_after'])}, paired change {_number(c['median_change'], '+')} "
+                f"[{_number(c['low'], '+')}, {_number(c['high'], '+')}]; refused below {-check['tolerance']:+.3f}"
+            )
+    return "\n".join([outcome, *lines])
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.3f}"

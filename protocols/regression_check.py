@@ -1,0 +1,147 @@
+"""Is a new encoder worse than the old one? Both predict the same frozen held-out photographs; paired changes of the correlation a site."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.metrics import correlation, noise_corrected_r, repeat_means, split_half_reliability
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Pixels = NDArray[np.uint8]
+
+MINIMUM_IMAGES = 8  # fewer judge no encoder
+NEAR_DUPLICATE = 0.8  # correlation of grey pixels
+SIDE = 64  # pixels that are compared
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Change:
+    """Paired change of the correlation with held-out images.
+
+    Attributes
+    ----------
+    score : "noise-corrected r" or "r"
+    site_ids : tuple of U str
+    before, after : float64 arrays of shape (U,)
+        NaN where the site cannot be scored.
+    median, low, high : float
+        Of after - before over sites, with its percentile bootstrap 95 % interval (sites drawn with replacement).
+    images : int
+    """
+
+    score: str
+    site_ids: tuple[str, ...]
+    before: Floats
+    after: Floats
+    median: float
+    low: float
+    high: float
+    images: int
+
+    def worse(self, tolerance: float) -> bool:
+        """Whether the median falls by more than `tolerance`; a change that cannot be measured is no reason to refuse."""
+        return math.isfinite(self.median) and self.median < -tolerance
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; None = not known."""
+        rows = zip(self.site_ids, self.before.tolist(), self.after.tolist(), strict=True)
+        return {
+            "score": self.score,
+            "images": self.images,
+            "sites": int(np.isfinite(self.after - self.before).sum()),
+            "median_before": _median(self.before),
+            "median_after": _median(self.after),
+            "median_change": _known(self.median),
+            "low": _known(self.low),
+            "high": _known(self.high),
+            "per_site": {site: [_known(before), _known(after)] for site, before, after in rows},
+        }
+
+    def sentence(self, name: str) -> str:
+        """One line for a person."""
+        return (
+            f"{name}: median {self.score} on {self.images} held-out photographs {_median(self.before) or math.nan:.3f} -> "
+            f"{_median(self.after) or math.nan:.3f}, change {self.median:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        )
+
+
+def paired_change(
+    before: Floats,
+    after: Floats,
+    values: Floats,
+    image_index: Ints,
+    *,
+    site_ids: tuple[str, ...],
+    averages: bool = False,
+    seed: int = 0,
+) -> Change:
+    """Change from the predictions `before` to `after` of the same images.
+
+    Parameters
+    ----------
+    before, after : float64 arrays of shape (N, U)
+    values : float64 array of shape (T, U); image_index : int array of shape (T,)
+        Trials on these images. Both predictions are held against the same trials, and divided by the same reliability.
+    averages : bool
+        The rows are averages: correlations stay uncorrected.
+
+    A prediction that does not vary over the images explains nothing: its correlation counts as 0.
+    """
+    if averages:
+        means = repeat_means(values, image_index, len(before))[0]
+        scored = [correlation(p, means) for p in (before, after)]
+    else:
+        rho = split_half_reliability(values, image_index, n_images=len(before), seed=seed)
+        scored = [noise_corrected_r(p, values, image_index, reliability=rho) for p in (before, after)]
+    old, new = (np.where(np.ptp(p, axis=0) == 0, 0.0, r) for p, r in zip((before, after), scored, strict=True))
+    change = new - old
+    low, high = median_interval(change, seed=seed)
+    median = float(np.nanmedian(change)) if np.isfinite(change).any() else math.nan
+    return Change("r" if averages else "noise-corrected r", site_ids, old, new, median, low, high, len(before))
+
+
+def median_interval(values: Floats, *, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the median of the finite `values`; NaN below two."""
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return math.nan, math.nan
+    drawn = np.random.default_rng(seed).integers(len(known), size=(DRAWS, len(known)))
+    low, high = np.quantile(np.median(known[drawn], 1), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def near_duplicates_of(images: Pixels, others: Pixels, threshold: float = NEAR_DUPLICATE) -> NDArray[np.bool_]:
+    """Which of `images` (N, H, W, C) resemble one of `others` (M, H, W, C): grey pixels, averaged to about 64 x 64, correlate above
+    `threshold`; (N,).
+    """
+    if not len(images) or not len(others):
+        return np.zeros(len(images), dtype=bool)
+    alike = _standardised(images) @ _standardised(others).T > threshold
+    return np.asarray(alike.any(axis=1), dtype=bool)
+
+
+def _standardised(images: Pixels) -> NDArray[np.float32]:
+    height, width = images.shape[1:3]
+    step = max(1, min(height, width) // SIDE)
+    rows, columns = height // step, width // step
+    grey = np.stack([image.mean(-1, dtype=np.float32) for image in images])[:, : rows * step, : columns * step]
+    pixels = grey.reshape(len(images), rows, step, columns, step).mean((2, 4)).reshape(len(images), -1)
+    pixels = pixels - pixels.mean(1, keepdims=True)
+    scaled: NDArray[np.float32] = pixels / np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-6)
+    return scaled
+
+
+def _median(values: Floats) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else None
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,371 @@
+"""Between two rounds: reuse, refit, the check that refuses a worse encoder, weights, and what goes through the network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from encoders import backbone, extract_features
+from protocols import DataError, Project
+from protocols.cli import app
+from protocols.config import Config, EncoderConfig, LoopConfig, ProjectConfig, ProtocolConfig, SynthesisConfig, template
+from protocols.dataset import Dataset, gather
+from protocols.display import Display
+from protocols.export import read_order
+from protocols.files import sha256_file, write_text
+from protocols.fitting import held_out_of, image_weights
+from protocols.ingest import ingest
+from protocols.loop import evaluate_round, fit, look, run
+from protocols.photographs import NaturalImages, demo_photographs, import_photographs, read_png
+from protocols.readers.hdf5 import write_responses
+from protocols.refit import provide, refit, regression_check, yardstick
+from protocols.regression_check import median_interval, near_duplicates_of, paired_change
+from protocols.responses import Responses
+from protocols.session import Round
+
+pytestmark = pytest.mark.xdist_group("refit")
+SITES = tuple(f"v4_{u:03d}" for u in range(5))
+NETWORK = "offline:efficientnet_lite0"
+
+
+def settings() -> Config:
+    """Two rounds of 48 px images on 160 photographs, everything small; no validator of another network."""
+    return Config(
+        project=ProjectConfig(name="refittest", species="simulated"),
+        display=Display(width_px=48, height_px=48, size_deg=4.0, background=128, colour="rgb"),
+        encoder=EncoderConfig(
+            folds=3,
+            layers=("blocks.2.0",),
+            readout="ridge",
+            validator_backbone=NETWORK,
+            validator_layers=("blocks.3.0",),
+            holdout_fraction=0.25,
+        ),
+        synthesis=SynthesisConfig(steps=2, objectives=("stretch",)),
+        protocol=ProtocolConfig(repeats=8, blocks=2, natural_images=20, blanks_per_block=4, references=3),
+        loop=LoopConfig(rounds=2),
+    )
+
+
+class Subject:
+    """Sites that are linear in the features of an intermediate layer, in spikes, plus trial noise."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.network = backbone(NETWORK, ["blocks.2.1"])
+        rows = self.rows(pixels)
+        self.mean, self.weights = rows.mean(0), np.random.default_rng(0).normal(size=(rows.shape[1], len(SITES)))
+        self.scale = ((rows - self.mean) @ self.weights).std(0)
+
+    def rows(self, pixels: np.ndarray) -> np.ndarray:
+        return extract_features(self.network, pixels, pool=2)["blocks.2.1"].double().numpy()
+
+    def answer(self, pixels: np.ndarray) -> np.ndarray:
+        return 8 + 2 * ((self.rows(pixels) - self.mean) @ self.weights) / self.scale
+
+
+def noisy(means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return means + rng.normal(scale=1.0, size=means.shape)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Subject]:
+    """A project with a recorded baseline whose round 1 waits for the rig."""
+    folder = tmp_path_factory.mktemp("refit")
+    (folder / "photographs").mkdir()
+    for photograph in demo_photographs()[::4][:160]:
+        (folder / "photographs" / photograph.filename).write_bytes(photograph.data)
+    project = Project.create(folder / "project", template(settings()))
+    import_photographs(folder / "photographs", project.display, project.data)
+    natural = NaturalImages.load(project.data)
+    subject = Subject(natural.pixels())
+    index, rng = np.repeat(np.arange(len(natural.source_ids)), 4), np.random.default_rng(1)
+    values = noisy(subject.answer(natural.pixels())[index], rng)
+    ids = np.array(natural.source_ids)[index]
+    write_responses(project.data / "responses.h5", Responses(values, ids, SITES, "au", (70.0, 170.0)))
+    assert run(project).waiting_for == "responses"
+    return folder, subject
+
+
+def copied(base: tuple[Path, Subject], place: Path, **refit: object) -> tuple[Project, Subject]:
+    """A copy of the project with other settings in [refit]."""
+    shutil.copytree(base[0] / "project", place)
+    project = Project.open(place)
+    change(project, **refit)
+    return project, base[1]
+
+
+def change(project: Project, section: str = "refit", **values: object) -> None:
+    config = project.config
+    update = {section: getattr(config, section).model_copy(update=values)}
+    write_text(project.folder / "project.toml", template(config.model_copy(update=update)))
+
+
+def answer(round_: Round, subject: Subject, *, garbage: bool = False, seed: int = 0) -> None:
+    """Show the round to the subject; garbage: what was recorded belongs to other images, and there is much of it."""
+    order, rng = read_order(round_.outbox), np.random.default_rng(seed)
+    images = sorted({t.image_id for t in order})
+    pixels = np.stack([read_png(round_.outbox / "images" / f"{i}.png") for i in images])
+    means = dict(zip(images, subject.answer(pixels), strict=True))
+    if garbage:
+        means = {i: 8 + 12 * rng.normal(size=len(SITES)) for i in images}
+    ids = np.array([t.image_id for t in order])
+    about = {
+        "manifest_sha256": sha256_file(round_.outbox / "manifest.json"),
+        "session_id": round_.session_id,
+        "round": round_.number,
+    }
+    responses = Responses(
+        noisy(np.stack([means[i] for i in ids]), rng),
+        ids,
+        SITES,
+        "au",
+        (70.0, 170.0),
+        block=np.array([t.block for t in order]),
+        rep=np.array([t.rep for t in order]),
+        attributes=about,
+    )
+    round_.inbox.mkdir(exist_ok=True)
+    write_responses(round_.inbox / "responses.h5", responses)
+    ingest(round_, round_.inbox / "responses.h5", encoder_sites=SITES)
+    evaluate_round(Project.open(round_.folder.parents[2]), round_)
+    (round_.folder / "report.html").write_text("")
+
+
+@pytest.fixture(scope="module")
+def good(base: tuple[Path, Subject], tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict]:
+    """The project with an honest round 1, refitted in full."""
+    project, subject = copied(base, tmp_path_factory.mktemp("good") / "project")
+    answer(project.round(1), subject)
+    assert (look(project).stage, look(project).number) == ("fit", 2)
+    return project, fit(project, 2)
+
+
+def test_an_honest_round_is_accepted_with_its_numbers(good: tuple[Project, dict]) -> None:
+    project, record = good
+    check = record["refit"]["regression_check"]
+    assert record == project.fitted_for(2)
+    assert check["verdict"] == "accepted"
+    assert record["encoder"] != project.fitted_for(1)["encoder"]
+    assert check["images"] >= 20
+    for name in ("encoder", "validator"):
+        found = check[name]
+        assert found["score"] == "noise-corrected r"
+        assert found["sites"] == len(SITES)
+        assert found["low"] <= found["median_change"] <= found["high"]
+        assert found["median_after"] > 0.5
+        change = [after - before for before, after in found["per_site"].values()]
+        assert found["median_change"] == pytest.approx(np.median(change))
+
+
+def test_the_check_sees_the_scores_that_the_fit_reported(good: tuple[Project, dict]) -> None:
+    """Predictions from cached features, against the held-out scores of the first fit: the same images, where all trials are the baseline's."""
+    project, record = good
+    check = record["refit"]["regression_check"]
+    if check["near_duplicates_left_out"]:
+        pytest.skip("fewer images than the fit held out")
+    first = {s["site_id"]: s["held_out_r_nc"] for s in project.fitted_for(1)["report"]["sites"]}
+    for site, (before, _) in check["encoder"]["per_site"].items():
+        assert before == pytest.approx(first[site], abs=1e-4)
+
+
+def test_garbage_responses_are_refused_and_the_old_encoder_serves(base: tuple[Path, Subject], tmp_path: Path) -> None:
+    project, subject = copied(base, tmp_path / "project")
+    answer(project.round(1), subject, garbage=True)
+    before = project.fitted_for(1)
+    result = CliRunner().invoke(app, ["-q", "refit", str(project.folder)])
+    assert result.exit_code == 0, result.output
+    assert "REFIT REFUSED" in result.output
+    record = project.fitted_for(2)
+    check = record["refit"]["regression_check"]
+    assert check["verdict"] == "refused"
+    assert check["encoder"]["median_change"] < -project.config.refit.tolerance
+    assert (record["encoder"], record["validator"]) == (before["encoder"], before["validator"])
+    assert record["report"] == before["report"]
+    refused = record["refit"]["refused"]
+    assert refused["encoder"] != before["encoder"]
+    assert (project.fitted / refused["encoder"] / "encoder.json").is_file()
+    forced = CliRunner().invoke(app, ["-q", "refit", str(project.folder), "--force", "a new array"])
+    assert "although worse: a new array" in forced.output
+    record = project.fitted_for(2)
+    assert record["encoder"] == refused["encoder"]
+    assert record["refit"]["regression_check"]["verdict"] == "forced"
+    change(project, accept_worse="written in the file")
+    assert fit(project, 2)["refit"]["regression_check"]["reason"] == "written in the file"
+    assert look(project).stage == "generate"  # the loop goes on
+
+
+def test_reuse_serves_the_same_pair_and_fits_nothing(
+    base: tuple[Path, Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, subject = copied(base, tmp_path / "project", mode="reuse")
+    answer(project.round(1), subject)
+    folders = sorted(p.name for p in project.fitted.iterdir())
+    record, first = provide(project, 2), project.fitted_for(1)
+    assert record["refit"] == {"mode": "reuse"}
+    assert {k: v for k, v in record.items() if k not in ("refit", "round")} == {
+        k: v for k, v in first.items() if k not in ("refit", "round")
+    }
+    assert sorted(p.name for p in project.fitted.iterdir()) == sorted([*folders, "for_round_02.json"])
+    assert run(project).waiting_for == "responses"
+    assert project.round(2).controllers_path.is_file()
+    with pytest.raises(DataError, match="T02"):
+        refit(project)
+
+
+def test_a_refit_puts_only_new_images_through_the_networks(
+    base: tuple[Path, Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoder's and validator's features of the old images come from the cache, also in the regression check."""
+    import encoders.feature_cache
+    import encoders.stored
+
+    project, subject = copied(base, tmp_path / "project")
+    answer(project.round(1), subject)
+    seen = []
+    whole = encoders.feature_cache.extract_features
+
+    def counted(network, images, **how):
+        seen.append((network.layers, len(images)))
+        return whole(network, images, **how)
+
+    monkeypatch.setattr(encoders.feature_cache, "extract_features", counted)
+    monkeypatch.setattr(encoders.stored, "extract_features", counted)
+    record = fit(project, 2)
+    new = record["n_images"] - project.fitted_for(1)["n_images"]
+    assert new == len(SITES)
+    assert seen == [(("blocks.2.0",), new), (("blocks.3.0",), new)]
+
+
+def test_the_yardstick_is_frozen_and_neither_fit_saw_it(good: tuple[Project, dict], tmp_path: Path) -> None:
+    project, record = good
+    data, first = gather(project, [1]), project.fitted_for(1)
+    held_out = held_out_of(project, data)
+    chosen, _ = yardstick(project, first, data, held_out)
+    assert [data.source_ids[i] for i in chosen] == [
+        s for s in first["held_out"] if s in {data.source_ids[i] for i in chosen}
+    ]
+    assert record["held_out"] == first["held_out"]
+    for fitted_to in (first, record):
+        assert set(chosen) <= set(fitted_to["report"]["held_out_images"])
+    groups = {data.groups[i] for i in chosen}
+    assert not groups & {g for g, out in zip(data.groups, held_out, strict=True) if not out}
+    assert not near_duplicates_of(data.pixels[chosen], data.pixels[~held_out]).any()
+    twin = data.pixels.copy()
+    twin[np.flatnonzero(~held_out)[0]] = np.clip(twin[chosen[0]].astype(int) + 3, 0, 255)
+    fewer, left_out = yardstick(project, first, replace(data, pixels=twin), held_out)
+    assert set(chosen) - set(fewer) == {chosen[0]}
+    assert left_out >= 1
+    with pytest.raises(DataError, match="T01"):
+        yardstick(project, first, data, np.roll(held_out, 1))
+
+
+def test_too_few_photographs_judge_nothing(good: tuple[Project, dict]) -> None:
+    from protocols.refit import load_pair
+
+    project, _ = good
+    data, first = gather(project, [1]), project.fitted_for(1)
+    held_out = held_out_of(project, data)
+    check = regression_check(
+        project, first | {"held_out": first["held_out"][:5]}, load_pair(project, 2), data, held_out
+    )
+    assert check["verdict"] == "unchecked"
+    assert "5 held-out photographs" in check["reason"]
+
+
+def test_another_seed_of_the_split_is_refused(good: tuple[Project, dict], tmp_path: Path) -> None:
+    shutil.copytree(good[0].folder, tmp_path / "project")
+    project = Project.open(tmp_path / "project")
+    change(project, "encoder", seed=1)
+    with pytest.raises(DataError, match="T01"):
+        fit(project, 2)
+
+
+def trials(natural: int, controllers: int, rounds: list[list[int]]) -> Dataset:
+    """Images with one trial for every entry of `rounds`, a list of the rounds in which each was shown."""
+    n = natural + controllers
+    index = np.repeat(np.arange(n), [len(r) for r in rounds])
+    ids = tuple(f"i{k}" for k in range(n))
+    pixels, values = np.zeros((n, 2, 2, 1), np.uint8), np.ones((len(index), 1))
+    return Dataset(
+        pixels, ids, ids, values, index, ("v4_000",), "au", natural, np.array([r for each in rounds for r in each])
+    )
+
+
+def test_weights_fade_with_age_down_to_the_floor_of_natural_images() -> None:
+    data = trials(2, 2, [[0, 0], [0, 2], [1], [2]])
+    fitted = np.ones(4, dtype=bool)
+    weights = image_weights(data, fitted, newest=2, recency=0.5, floor=0.4, share=0.01)
+    assert weights.factors is not None
+    np.testing.assert_allclose(weights.factors, [0.4, (0.25 + 1) / 2, 0.5, 1.0])
+    assert weights.natural_before == pytest.approx(4 / 6)
+    assert weights.natural_share == pytest.approx((0.8 + 1.25) / (0.8 + 1.25 + 1.5))
+
+
+def test_without_forgetting_and_with_enough_natural_images_all_factors_are_one() -> None:
+    data = trials(3, 1, [[0], [0], [0], [1]])
+    assert image_weights(data, np.ones(4, dtype=bool), newest=1, recency=1.0, floor=0.5, share=0.3).factors is None
+
+
+def test_the_natural_share_is_reached_by_the_fitted_images() -> None:
+    data = trials(3, 2, [[0], [0], [0], [1] * 10, [1] * 10])
+    fitted = np.array([True, True, False, True, True])
+    weights = image_weights(data, fitted, newest=1, recency=1.0, floor=0.5, share=0.3)
+    assert weights.factors is not None
+    counts = np.array([1, 1, 1, 10, 10])
+    total = counts * weights.factors * fitted
+    assert total[:3].sum() / total.sum() == pytest.approx(0.3)
+    assert weights.natural_share == pytest.approx(0.3)
+    assert weights.natural_before == pytest.approx(2 / 22)
+
+
+def test_the_weights_reach_the_fit(base: tuple[Path, Subject], tmp_path: Path, good: tuple[Project, dict]) -> None:
+    project, subject = copied(base, tmp_path / "project", natural_share=0.9)
+    answer(project.round(1), subject)
+    record = fit(project, 2)
+    assert record["refit"]["weights"]["natural_share"] >= 0.9 - 1e-9
+    assert good[1]["refit"]["weights"]["natural_share"] < 0.95
+    if good[1]["refit"]["weights"]["natural_share"] < 0.9:
+        assert record["encoder"] != good[1]["encoder"]
+
+
+def test_paired_change_against_hand_made_correlations() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(40, 30))
+    index = np.repeat(np.arange(40), 4)
+    values = truth[index] + 0.5 * rng.normal(size=(160, 30))
+    poor = truth + 1.0 * rng.normal(size=truth.shape)
+    sites = tuple(f"v4_{u:03d}" for u in range(30))
+    change = paired_change(truth, poor, values, index, site_ids=sites)
+    means = values.reshape(40, 4, 30).mean(1)
+    raw = [np.array([np.corrcoef(p[:, u], means[:, u])[0, 1] for u in range(30)]) for p in (truth, poor)]
+    averaged = paired_change(truth, poor, values, index, site_ids=sites, averages=True)
+    np.testing.assert_allclose(averaged.after - averaged.before, raw[1] - raw[0], atol=1e-12)
+    assert change.median == pytest.approx(1 / np.sqrt(2) - 1, abs=0.06)
+    assert change.high < 0
+    assert change.worse(0.02)
+    assert not paired_change(poor, truth, values, index, site_ids=sites).worse(0.02)
+    assert not paired_change(truth, truth, values, index, site_ids=sites).worse(0.0)
+    json.dumps(change.to_dict(), allow_nan=False)
+
+
+def test_a_prediction_that_never_varies_counts_as_no_correlation() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(40, 3))
+    index = np.repeat(np.arange(40), 4)
+    values = truth[index] + 0.1 * rng.normal(size=(160, 3))
+    change = paired_change(truth, np.ones_like(truth), values, index, site_ids=("a", "b", "c"))
+    assert change.after.tolist() == [0, 0, 0]
+    assert change.median < -0.9
+
+
+def test_the_interval_of_a_median_covers_it() -> None:
+    rng = np.random.default_rng(0)
+    covered = [low <= 0.1 <= high for low, high in (median_interval(0.1 + rng.normal(size=25)) for _ in range(300))]
+    assert 0.9 <= np.mean(covered) <= 0.99
+    assert all(np.isnan(median_interval(np.array([0.1, np.nan]))))
