@@ -5,7 +5,22 @@ __version__ = "0.1.0"
 from .ascent import DEFAULT_TRANSFORMS, ascend
 from .batch import StimulusBatch
 from .constraints import ConstraintError, exact_statistics
-from .objectives import Objective, cautious, one_hot, stretch
+from .objectives import (
+    Objective,
+    against,
+    cautious,
+    discriminate,
+    diverse,
+    fractions,
+    level,
+    margin,
+    one_hot,
+    pattern,
+    rate_softmax,
+    stretch,
+    suppress,
+    within,
+)
 from .parameterisations import fourier, pixels
 from .transforms import affine, jitter
 
@@ -15,12 +30,22 @@ __all__ = [
     "Objective",
     "StimulusBatch",
     "affine",
+    "against",
     "ascend",
     "cautious",
+    "discriminate",
+    "diverse",
     "exact_statistics",
     "fourier",
+    "fractions",
     "jitter",
+    "level",
+    "margin",
     "one_hot",
+    "pattern",
     "pixels",
+    "rate_softmax",
     "stretch",
+    "suppress",
+    "within",
 ]

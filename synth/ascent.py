@@ -151,7 +151,8 @@ def ascend(
     rows = objective.repeat(len(seeds))
     starts = _starts(start, len(objective), len(seeds))
     names_of_starts = _start_names(start_ids, len(objective), len(seeds))
-    plan = _plan(len(rows), batch_size)
+    spans = rows.spans
+    plan = _plan(spans, MICRO_BATCH if batch_size is None else batch_size)
     names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
     found: list[tuple[_Best, Snapshots]] = []
     waiting, plan = plan, []  # `plan` becomes what was really run
@@ -164,9 +165,9 @@ def ascend(
         try:
             found.append(_climb(run, bound, generators, part, names[begin:end], tell))
         except torch.OutOfMemoryError:
-            if end - begin == 1:
+            waiting = _plan([s for s in spans if s[0] >= begin], (end - begin) // 2)
+            if waiting[0] == (begin, end):  # one image, or one set of images that are made together
                 raise
-            waiting = _halved([(begin, end), *waiting])
             continue
         plan.append((begin, end))
     settings = _settings(run, objective, seeds, plan, start)
@@ -205,7 +206,9 @@ def _climb(
         seen = shown
         for transform in run.transforms:
             seen = transform(seen, generators)
-        scores = objective(seen, run.encoder(seen))  # (B,)
+        scores = objective(
+            shown, run.encoder(seen)
+        )  # (B,); what an objective asks of an image is asked of the one shown
         _check_scores(scores, names, step)
         gradients = torch.autograd.grad(scores.sum(), parameters, allow_unused=True)
         if step == 0:
@@ -252,15 +255,15 @@ def generator_for(row_name: str, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def _plan(images: int, batch_size: int | None) -> list[tuple[int, int]]:
-    size = MICRO_BATCH if batch_size is None else batch_size
-    return [(begin, min(begin + size, images)) for begin in range(0, images, size)]
-
-
-def _halved(plan: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The plan that is left after memory ran out: micro-batches of half the first one's size."""
-    size = (plan[0][1] - plan[0][0]) // 2
-    return [(b, min(b + size, end)) for begin, end in plan for b in range(begin, end, size)]
+def _plan(spans: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """Micro-batches of at most `size` images, or of one span (`Objective.spans`) where that is larger."""
+    plan, begin, end = [], spans[0][0], spans[0][0]
+    for first, last in spans:
+        if last - begin > size and end > begin:
+            plan.append((begin, end))
+            begin = first
+        end = last
+    return [*plan, (begin, end)]
 
 
 def _reporter(progress: Progress | None, begin: int, end: int, images: int, steps: int) -> Callable[[int], None]:

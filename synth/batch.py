@@ -199,7 +199,10 @@ class StimulusBatch:
         return evaluating(encoder, bound, torch.from_numpy(self.images[begin:end]).to(own.device))
 
     def best_per_target(self) -> StimulusBatch:
-        """One image for each (kind, target): the best by the validator's score where there is one, else by its own."""
+        """One image a row of the objective, of all its seeds the best by the validator's score where there is one, else by its own.
+
+        Of images that were made as a set (`synth.diverse`), the set of the seed with the best mean score.
+        """
         return self.take(self.best_indices())
 
     def best_indices(self) -> list[int]:
@@ -210,11 +213,15 @@ class StimulusBatch:
             raise ValueError(
                 f"the score of image {index} ({self.row_names[index]}) is NaN; expected numbers to compare"
             )
-        best: dict[tuple[str, str], int] = {}
-        for i, key in enumerate(zip(self.kinds, self.targets, strict=True)):
-            if key not in best or scores[i] > scores[best[key]]:
-                best[key] = i
-        return list(best.values())
+        sets: dict[str, list[int]] = {}
+        for i, row in enumerate(self.objective.rows):
+            sets.setdefault(row.group or f"\n{i}", []).append(i)
+        best: dict[tuple[str, ...], list[int]] = {}
+        for members in sets.values():
+            key = tuple(self.row_names[i] for i in members)
+            if key not in best or scores[members].mean() > scores[best[key]].mean():
+                best[key] = members
+        return [i for members in best.values() for i in members]
 
     def save(self, path: str | Path) -> Path:
         """Write an HDF5 file, whole or not at all: temporary name, flush to disk, rename."""

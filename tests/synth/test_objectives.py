@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from synth import Objective, cautious, one_hot, stretch
+from synth import Objective, against, cautious, one_hot, stretch
 from synth.objectives import CATALOGUE, term
 
 SITES = tuple(f"v4_{i:03d}" for i in range(31))
@@ -15,6 +15,15 @@ SITES = tuple(f"v4_{i:03d}" for i in range(31))
 def score(objective: Objective, responses: torch.Tensor, **standardisation: torch.Tensor) -> torch.Tensor:
     bound = objective.bind(SITES[: responses.shape[-1]], **standardisation)
     return bound(torch.zeros(len(objective), 1, 2, 2), responses)
+
+
+def every(kind: str, n: int) -> Objective:
+    """An objective of the catalogue on `n` sites, everything else by default."""
+    return CATALOGUE[kind](list(SITES[:n]))
+
+
+def images_for(objective: Objective) -> torch.Tensor:
+    return torch.rand(len(objective), 1, 2, 2, generator=torch.Generator().manual_seed(9))
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(0.5, 0.13), (1.0, 0.40), (2.0, 0.93)])
@@ -98,18 +107,43 @@ def test_one_member_is_not_charged() -> None:
 
 @pytest.mark.parametrize("kind", CATALOGUE)
 def test_description_survives_json(kind: str) -> None:
-    objective = cautious(0.25 * CATALOGUE[kind](list(SITES[:3])) - one_hot([1, 2, 3], temperature=3.0), 0.5)
+    objective = cautious(0.25 * every(kind, 3) | one_hot([1, 2, 3], temperature=3.0), 0.5) | against(every(kind, 2))
     again = Objective.from_description(json.loads(json.dumps(objective.describe())))
     assert again == objective
-    responses = torch.randn(2, 3, 9, generator=torch.Generator().manual_seed(4))
-    assert torch.equal(score(again, responses), score(objective, responses))
+    responses = torch.randn(2, len(objective), 9, generator=torch.Generator().manual_seed(4))
+    standard = {"mean": torch.linspace(-1, 1, 9), "sd": torch.linspace(0.5, 2, 9)}
+    bound = [o.bind(SITES[:9], **standard) for o in (objective, again)]
+    scores = [b(images_for(objective), responses) for b in bound]
+    assert torch.equal(*scores)
+    assert torch.isfinite(scores[0]).all()
 
 
 @pytest.mark.parametrize("kind", CATALOGUE)
 def test_gradients_of_the_catalogue(kind: str) -> None:
-    bound = CATALOGUE[kind](SITES[:2]).bind(SITES[:4])
-    responses = torch.randn(2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).requires_grad_()
-    assert torch.autograd.gradcheck(lambda r: bound(torch.zeros(2, 1, 1, 1), r), responses)
+    objective = every(kind, 2)
+    bound = objective.bind(SITES[:4])
+    draw = torch.Generator().manual_seed(5)
+    responses = torch.randn(len(objective), 4, dtype=torch.float64, generator=draw).requires_grad_()
+    images = images_for(objective).double()
+    assert torch.autograd.gradcheck(lambda r: bound(images, r), responses)
+
+
+@pytest.mark.parametrize("kind", CATALOGUE)
+def test_every_span_scores_as_in_the_whole(kind: str) -> None:
+    objective = stretch(SITES[4]) | every(kind, 3).repeat(2) | one_hot(SITES[1])
+    responses = torch.randn(len(objective), 6, generator=torch.Generator().manual_seed(6))
+    images = images_for(objective)
+    whole = objective.bind(SITES[:6])(images, responses)
+    assert [i for span in objective.spans for i in range(*span)] == list(range(len(objective)))
+    for begin, end in objective.spans:
+        part = objective[begin:end].bind(SITES[:6])(images[begin:end], responses[begin:end])
+        assert torch.allclose(part, whole[begin:end], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", CATALOGUE)
+def test_row_names_tell_the_rows_apart(kind: str) -> None:
+    names = every(kind, 3).row_names
+    assert len(set(names)) == len(names)
 
 
 def test_integer_columns_need_no_names() -> None:
@@ -149,7 +183,7 @@ def test_wrong_numbers_are_named() -> None:
         bound(torch.zeros(2, 1, 1, 1), torch.zeros(2, 1))
     with pytest.raises(ValueError, match="cannot add objectives of 2 and 1 rows"):
         stretch(SITES[:2]) + stretch(SITES[0])
-    with pytest.raises(ValueError, match="apply cautious"):
+    with pytest.raises(ValueError, match=r"apply cautious\(\)"):
         cautious(stretch(SITES[0]), 1.0) + stretch(SITES[1])
     with pytest.raises(ValueError, match="at least one site"):
         stretch([])

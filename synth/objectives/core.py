@@ -1,4 +1,4 @@
-"""What an image should make the sites do: objectives declared by site name, one row an image, higher is better.
+"""Rows, terms and the grammar that composes them; binding to the columns of an encoder.
 
 An `Objective` is a list of rows; row *i* scores image *i*. Rows are weighted sums of terms, so that ``+``, ``-`` and
 scalar ``*`` compose them and a JSON description holds all of it. Nothing is known about an encoder until `bind`.
@@ -7,18 +7,19 @@ scalar ``*`` compose them and a JSON description holds all of it. Nothing is kno
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["CATALOGUE", "BoundObjective", "Objective", "Row", "Term", "cautious", "one_hot", "stretch", "term"]
+from .terms import KINDS, TermFunction
+
+__all__ = ["BoundObjective", "Objective", "Row", "Site", "Term", "against", "cautious", "nearest", "site_name"]
 
 Site = str | int
-TermFunction = Callable[[Tensor, Tensor, Tensor, Mapping[str, float]], Tensor]
-"""(images (n, C, H, W), z (..., n, U), columns (n,), settings) -> (..., n)."""
 
 SCHEMA = "objective/1"
 
@@ -30,27 +31,41 @@ def site_name(site: Site) -> str:
 
 @dataclass(frozen=True)
 class Term:
-    """One weighted term of a row: what is asked (`kind`) of which `site`."""
+    """One weighted term of a row: what is asked (`kind`) of which `site`.
+
+    `among`: other sites that it names (empty = all), with one number each in `values`; `label` tells rows of one kind and site apart.
+    `raw`: the function reads responses in the encoder's unit.
+    """
 
     kind: str
     site: Site
     weight: float = 1.0
     settings: tuple[tuple[str, float], ...] = ()
+    among: tuple[Site, ...] = ()
+    values: tuple[float, ...] = ()
+    label: str = ""
     function: TermFunction = field(default=lambda *_: torch.empty(0), compare=False, repr=False)
+    raw: bool = field(default=False, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         """``stretch:v4_012``, with its weight in front where that is not 1."""
-        bare = f"{self.kind}:{site_name(self.site)}"
+        bare = f"{self.kind}:{site_name(self.site)}{self.label}"
         return bare if self.weight == 1.0 else f"{self.weight:g}*{bare}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one image is optimised for; `kappa` weighs the disagreement of an ensemble against it."""
+    """What one image is optimised for.
+
+    `kappa` weighs the disagreement of an ensemble against it; `versus`: the first member's score less the second's counts, instead of
+    the mean over members; rows of one `group` ("" = none) are optimised together and never separated.
+    """
 
     terms: tuple[Term, ...]
     kappa: float = 0.0
+    versus: bool = False
+    group: str = ""
 
     @property
     def name(self) -> str:
@@ -103,15 +118,44 @@ class Objective:
         return Objective(self.rows + other.rows)
 
     def __getitem__(self, index: int | slice) -> Objective:
-        return Objective(self.rows[index] if isinstance(index, slice) else (self.rows[index],))
+        return self._whole(self.rows[index] if isinstance(index, slice) else (self.rows[index],))
 
     def take(self, indices: Iterable[int]) -> Objective:
         """The rows `indices`, in that order."""
-        return Objective(tuple(self.rows[int(i)] for i in indices))
+        return self._whole(tuple(self.rows[int(i)] for i in indices))
+
+    def _whole(self, rows: tuple[Row, ...]) -> Objective:
+        """`rows`, refused where they hold a part of a group."""
+        sizes = Counter(row.group for row in self.rows)
+        parts = [g for g, n in Counter(row.group for row in rows).items() if g and n % sizes[g]]
+        if parts:
+            raise ValueError(
+                f"{len(rows)} rows with a part of the group {parts[0]!r}, which has {sizes[parts[0]]} rows; the images of a group "
+                "are made together: take all of its rows"
+            )
+        return Objective(rows)
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """The smallest runs of rows that can be optimised apart: one row each, or all from a group's first row to its last."""
+        last = {row.group: i for i, row in enumerate(self.rows) if row.group}
+        spans, begin, end = [], 0, 0
+        for i, row in enumerate(self.rows):
+            end = max(end, last.get(row.group, i) + 1)
+            if i + 1 == end:
+                spans.append((begin, end))
+                begin = end
+        return tuple(spans)
 
     def repeat(self, count: int) -> Objective:
-        """Every row `count` times, copies of a row side by side."""
-        return Objective(tuple(row for row in self.rows for _ in range(count)))
+        """Every row `count` times, copies of a row side by side; a group becomes `count` groups."""
+        return Objective(
+            tuple(
+                replace(row, group=f"{row.group}/{copy}") if row.group and count > 1 else row
+                for row in self.rows
+                for copy in range(count)
+            )
+        )
 
     @property
     def row_names(self) -> tuple[str, ...]:
@@ -153,13 +197,16 @@ class Objective:
         """
         columns = [[_column(t.site, site_ids) for t in row.terms] for row in self.rows]
         _check_standardisation(mean, sd, site_ids)
-        groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[tuple[int, int, Term]]] = {}
+        groups: dict[tuple[object, ...], list[tuple[int, int, Term]]] = {}
         for i, row in enumerate(self.rows):
             for t, column in zip(row.terms, columns[i], strict=True):
-                groups.setdefault((t.kind, t.settings), []).append((i, column, t))
+                groups.setdefault((t.kind, t.settings, t.among, t.values), []).append((i, column, t))
+        known = {group: i for i, group in enumerate(dict.fromkeys(row.group for row in self.rows if row.group))}
+        sets = [known.get(row.group, len(known) + i) for i, row in enumerate(self.rows)]
         return BoundObjective(
-            groups=tuple(_group(members) for members in groups.values()),
+            groups=tuple(_group(members, sets, site_ids) for members in groups.values()),
             kappa=torch.tensor([row.kappa for row in self.rows]),
+            versus=torch.tensor([row.versus for row in self.rows]),
             mean=None if mean is None else mean.detach(),
             sd=None if sd is None else sd.detach(),
         )
@@ -170,10 +217,17 @@ class _Group:
     """Terms of one kind and one setting, evaluated together."""
 
     function: TermFunction
-    settings: dict[str, float]
+    raw: bool
+    settings: dict[str, Any]  # numbers, and the tensors among (k,), values (k,), sets (n,)
     rows: Tensor  # (n,)
     columns: Tensor  # (n,)
     weights: Tensor  # (n,)
+
+    def to(self, device: torch.device | str) -> _Group:
+        """The same with its tensors on `device`."""
+        settings = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.settings.items()}
+        rows, columns, weights = (x.to(device) for x in (self.rows, self.columns, self.weights))
+        return _Group(self.function, self.raw, settings, rows, columns, weights)
 
 
 @dataclass(frozen=True)
@@ -182,6 +236,7 @@ class BoundObjective:
 
     groups: tuple[_Group, ...]
     kappa: Tensor
+    versus: Tensor
     mean: Tensor | None = None
     sd: Tensor | None = None
 
@@ -190,12 +245,9 @@ class BoundObjective:
 
     def to(self, device: torch.device | str) -> BoundObjective:
         """The same objective with its tensors on `device`."""
-        groups = tuple(
-            replace(g, rows=g.rows.to(device), columns=g.columns.to(device), weights=g.weights.to(device))
-            for g in self.groups
-        )
         mean, sd = (None if x is None else x.to(device) for x in (self.mean, self.sd))
-        return BoundObjective(groups, self.kappa.to(device), mean, sd)
+        groups = tuple(g.to(device) for g in self.groups)
+        return BoundObjective(groups, self.kappa.to(device), self.versus.to(device), mean, sd)
 
     def __call__(self, images: Tensor, responses: Tensor) -> Tensor:
         """One score an image.
@@ -208,18 +260,25 @@ class BoundObjective:
         Returns
         -------
         Tensor of shape (B,)
-            Higher is better. Of an ensemble: mean - kappa SD of the members' scores (`cautious`).
+            Higher is better. Of an ensemble: mean - kappa SD of the members' scores (`cautious`), or the first member's less
+            the second's (`against`).
         """
         if responses.device != self.kappa.device:
             return self.to(responses.device)(images, responses)
         self._check(images, responses)
         scores = self.per_member(images, responses)
+        if bool(self.versus.any()) and (scores.dim() == 1 or len(scores) != 2):
+            raise ValueError(
+                f"responses of shape {tuple(responses.shape)} for an objective made by against(); expected two members, (2, images, "
+                "sites), the encoders to be told apart"
+            )
         if scores.dim() == 1:
             return scores
-        if scores.shape[0] == 1 or not bool(self.kappa.any()):
-            return scores.mean(0)
-        # an SD of exactly zero has no gradient: its floor keeps the derivative finite
-        return scores.mean(0) - self.kappa.to(scores) * scores.var(0).clamp_min(1e-12).sqrt()
+        reduced = scores.mean(0)
+        if scores.shape[0] > 1 and bool(self.kappa.any()):
+            # an SD of exactly zero has no gradient: its floor keeps the derivative finite
+            reduced = reduced - self.kappa.to(scores) * scores.var(0).clamp_min(1e-12).sqrt()
+        return torch.where(self.versus, scores[0] - scores[-1], reduced) if bool(self.versus.any()) else reduced
 
     def per_member(self, images: Tensor, responses: Tensor) -> Tensor:
         """Scores before the members are reduced: (B, U) -> (B,), (M, B, U) -> (M, B)."""
@@ -230,8 +289,9 @@ class BoundObjective:
             z = z / self.sd.to(z)
         total = z.new_zeros(z.shape[:-1])
         for group in self.groups:
+            seen = responses if group.raw else z
             whole = len(group.rows) == len(self) and bool((group.rows.cpu() == torch.arange(len(self))).all())
-            picked = (images, z) if whole else (images[group.rows], z.index_select(-2, group.rows))
+            picked = (images, seen) if whole else (images[group.rows], seen.index_select(-2, group.rows))
             values = group.function(*picked, group.columns, group.settings)  # (..., n)
             total = total.index_add(-1, group.rows, group.weights.to(values) * values)
         return total
@@ -255,38 +315,6 @@ class BoundObjective:
             )
 
 
-def term(kind: str, sites: Iterable[Site] | Site, function: TermFunction, **settings: float) -> Objective:
-    """An objective of one row a site that scores ``function(images, z, columns, settings)``; factories end here."""
-    listed = [sites] if isinstance(sites, (str, int)) else list(sites)
-    if not listed:
-        raise ValueError(f"{kind} of no sites; expected at least one site name")
-    frozen = tuple(sorted((k, float(v)) for k, v in settings.items()))
-    return Objective(tuple(Row((Term(kind, site, 1.0, frozen, function),)) for site in listed))
-
-
-def stretch(sites: Iterable[Site] | Site) -> Objective:
-    """Drive a site as high as possible: its response in natural SDs above the natural mean.
-
-    Bashivan, Kar & DiCarlo (2019), "stretch" control, in z units so that sites compare.
-    """
-    return term("stretch", sites, _stretch)
-
-
-def one_hot(sites: Iterable[Site] | Site, temperature: float = 1.0) -> Objective:
-    """Drive a site while all others stay low: log-softmax over ALL sites of z / temperature, at the target.
-
-    Bashivan, Kar & DiCarlo (2019), "one-hot population" control. Softmax depends on the unit: here it is always the
-    natural SD. The logarithm keeps a gradient where the target starts low.
-    """
-    if not temperature > 0:
-        raise ValueError(f"temperature {temperature}; expected a number above 0 (1 = natural SDs as they are)")
-    return term("one_hot", sites, _one_hot, temperature=temperature)
-
-
-CATALOGUE: dict[str, Callable[..., Objective]] = {"stretch": stretch, "one_hot": one_hot}
-"""The factories that a description can name."""
-
-
 def cautious(objective: Objective, kappa: float) -> Objective:
     """Charge each row `kappa` SDs of disagreement between the members of an ensemble: mean - kappa SD.
 
@@ -297,6 +325,15 @@ def cautious(objective: Objective, kappa: float) -> Objective:
     return Objective(tuple(replace(row, kappa=float(kappa)) for row in objective.rows))
 
 
+def against(objective: Objective) -> Objective:
+    """Tell two encoders apart: the score that the first gives less the score that the second gives (after Golan et al. 2020).
+
+    For an encoder whose responses hold exactly two members, such as ``lambda x: torch.stack([first(x), second(x)])``. Use
+    ``against(o) | against(-o)`` for both directions and add `within` for images that neither takes for unnatural.
+    """
+    return Objective(tuple(replace(row, versus=True) for row in objective.rows))
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The phrase that names the nearest known name, for error messages."""
     listed = list(known)
@@ -304,35 +341,47 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else "there are none"
 
 
-def _stretch(images: Tensor, z: Tensor, columns: Tensor, settings: Mapping[str, float]) -> Tensor:
-    return z.gather(-1, columns.expand(z.shape[:-1]).unsqueeze(-1)).squeeze(-1)
-
-
-def _one_hot(images: Tensor, z: Tensor, columns: Tensor, settings: Mapping[str, float]) -> Tensor:
-    return _stretch(images, torch.log_softmax(z / settings["temperature"], -1), columns, settings)
-
-
 def _add_rows(a: Row, b: Row) -> Row:
-    if a.kappa != b.kappa:
+    if (a.kappa, a.versus) != (b.kappa, b.versus):
         raise ValueError(
-            f"cannot add rows of kappa {a.kappa:g} and {b.kappa:g} ({a.name} and {b.name}): apply cautious() to the sum"
+            f"cannot add rows of kappa {a.kappa:g} and {b.kappa:g}, of against() {a.versus} and {b.versus} ({a.name} and {b.name}): "
+            "apply cautious() and against() to the sum"
         )
-    return Row(a.terms + b.terms, a.kappa)
+    if a.group and b.group and a.group != b.group:
+        raise ValueError(f"cannot add rows of the groups {a.group!r} and {b.group!r}: a row belongs to one group")
+    return Row(a.terms + b.terms, a.kappa, a.versus, a.group or b.group)
 
 
 def _describe_row(row: Row) -> dict[str, Any]:
-    terms = [{"kind": t.kind, "site": t.site, "weight": t.weight, "settings": dict(t.settings)} for t in row.terms]
-    return {"terms": terms, "kappa": row.kappa}
+    terms = []
+    for t in row.terms:
+        described = {"kind": t.kind, "site": t.site, "weight": t.weight, "settings": dict(t.settings)}
+        more = {"among": list(t.among), "values": list(t.values), "label": t.label}
+        terms.append(described | {k: v for k, v in more.items() if v})
+    more_of_row = {"versus": row.versus, "group": row.group}
+    return {"terms": terms, "kappa": row.kappa} | {k: v for k, v in more_of_row.items() if v}
 
 
 def _read_row(row: Mapping[str, Any]) -> Row:
     terms: list[Term] = []
     for t in row["terms"]:
-        if t["kind"] not in CATALOGUE:
-            raise ValueError(f"unknown objective {t['kind']!r}; {nearest(t['kind'], CATALOGUE)}")
-        made = CATALOGUE[t["kind"]]([t["site"]], **t["settings"])
-        terms.append(replace(made.rows[0].terms[0], weight=float(t["weight"])))
-    return Row(tuple(terms), float(row["kappa"]))
+        if t["kind"] not in KINDS:
+            raise ValueError(f"unknown objective {t['kind']!r}; {nearest(t['kind'], KINDS)}")
+        settings = tuple(sorted((str(k), float(v)) for k, v in t["settings"].items()))
+        among, values = tuple(t.get("among", ())), tuple(float(v) for v in t.get("values", ()))
+        terms.append(
+            Term(
+                t["kind"],
+                t["site"],
+                float(t["weight"]),
+                settings,
+                among,
+                values,
+                str(t.get("label", "")),
+                *KINDS[t["kind"]],
+            )
+        )
+    return Row(tuple(terms), float(row["kappa"]), bool(row.get("versus", False)), str(row.get("group", "")))
 
 
 def _column(site: Site, site_ids: Sequence[str] | None) -> int:
@@ -369,12 +418,13 @@ def _check_standardisation(mean: Tensor | None, sd: Tensor | None, site_ids: Seq
             )
 
 
-def _group(members: list[tuple[int, int, Term]]) -> _Group:
+def _group(members: list[tuple[int, int, Term]], sets: list[int], site_ids: Sequence[str] | None) -> _Group:
     rows, columns, terms = zip(*members, strict=True)
-    return _Group(
-        function=terms[0].function,
-        settings=dict(terms[0].settings),
-        rows=torch.tensor(rows),
-        columns=torch.tensor(columns),
-        weights=torch.tensor([t.weight for t in terms]),
-    )
+    first: Term = terms[0]
+    settings: dict[str, Any] = {**dict(first.settings), "sets": torch.tensor([sets[i] for i in rows])}
+    if first.among:
+        settings["among"] = torch.tensor([_column(site, site_ids) for site in first.among])
+    if first.values:
+        settings["values"] = torch.tensor(first.values)
+    weights = torch.tensor([t.weight for t in terms])
+    return _Group(first.function, first.raw, settings, torch.tensor(rows), torch.tensor(columns), weights)
