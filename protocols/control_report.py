@@ -29,7 +29,12 @@ class ControlRow:
     `difference_both`: score differences (stretch) or differences of log S (one_hot). `gain` in `gain_unit`: "fraction" (of the
     evoked response to the named reference image, minus 1), "natural SD" or "log S", with a 95 % interval. `p_each`: p against each
     re-shown reference image on all trials; where there is control; `strict`: all of them at alpha (an intersection test, no choice).
-    Off-target values are mean standardised responses of the other sites.
+    Off-target values are mean standardised responses of the other sites. None of the following counts in the verdict: `contrast` and
+    `contrast_exceeded` (names of those above the photographs' 95th percentile, "" = none; `protocols.contrast`); `arm_*` by kind of
+    control arm: its image, its score, the controller's score less it (one_hot: log S), p of the same test on all trials;
+    `other_site_*`: the controllers of other sites at this site, `other_site_share` of which score lower than its own;
+    `monotonic_*`: Spearman correlation of measured with predicted score over references, graded images and controller, with
+    one-sided p.
     """
 
     objective: str
@@ -82,11 +87,28 @@ class ControlRow:
     incomplete_trials: int = 0
     pseudo_image: str = ""
     pseudo_p: float | None = None
+    contrast: dict[str, float] = field(default_factory=dict)
+    contrast_exceeded: str | None = None
+    arm_images: dict[str, str] = field(default_factory=dict)
+    arm_scores: dict[str, float] = field(default_factory=dict)
+    arm_differences: dict[str, float] = field(default_factory=dict)
+    arm_p: dict[str, float] = field(default_factory=dict)
+    other_site_images: int = 0
+    other_site_share: float | None = None
+    other_site_score: float | None = None
+    monotonic_images: int = 0
+    monotonic_rho: float | None = None
+    monotonic_p: float | None = None
 
 
 @dataclass(frozen=True)
 class ObjectiveSummary:
-    """Counts over the confirmatory controllers of one objective; Wilson 95 % intervals are descriptive (sites share noise)."""
+    """Counts over the confirmatory controllers of one objective; Wilson 95 % intervals are descriptive (sites share noise).
+
+    `arms`: by kind, controllers tested against that arm and those above it at alpha; `exceeded`: by contrast, controllers above the
+    photographs' 95th percentile, of `contrast_measured`; `monotonic` of `monotonic_tested` sites rise with prediction (p 0.05), the
+    others are to be left out of claims about how far a response can be driven; `other_site_share`: median over sites.
+    """
 
     objective: str
     tested: int
@@ -106,6 +128,12 @@ class ObjectiveSummary:
     suppression_tested: int
     not_testable: int
     excluded: int
+    arms: dict[str, tuple[int, int]] = field(default_factory=dict)
+    contrast_measured: int = 0
+    exceeded: dict[str, int] = field(default_factory=dict)
+    monotonic: int = 0
+    monotonic_tested: int = 0
+    other_site_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +198,10 @@ class ControlReport:
                 code="E08",
             )
         data["rows"] = tuple(ControlRow(**r) for r in data["rows"])
-        data["objectives"] = tuple(ObjectiveSummary(**s) for s in data["objectives"])
+        data["objectives"] = tuple(
+            ObjectiveSummary(**{**s, "arms": {k: (n, above) for k, (n, above) in s.get("arms", {}).items()}})
+            for s in data["objectives"]
+        )
         data["consistency"] = tuple(SiteConsistency(**s) for s in data["consistency"])
         data["one_hot_sites"], data["notes"] = tuple(data["one_hot_sites"]), tuple(data["notes"])
         return ControlReport(**data)
@@ -225,6 +256,7 @@ def _objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[st
             f"  empirical chance (natural images chosen by prediction, same test): {s.empirical_successes} of "
             f"{s.empirical_tested} ({s.empirical_low:.0%}-{s.empirical_high:.0%})"
         )
+    lines += [f"  {sentence}" for sentence in beside_verdicts(s)]
     for unit in sorted({r.gain_unit for r in rows if r.gain is not None}):
         gains = [r.gain for r in rows if r.gain is not None and r.gain_unit == unit]
         middle = f"{median(gains):+.0%}" if unit == "fraction" else f"{median(gains):+.2f} {unit}"
@@ -235,6 +267,29 @@ def _objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[st
     return [*lines, *(_row_line(r) for r in rows)]
 
 
+def beside_verdicts(s: ObjectiveSummary) -> list[str]:
+    """Sentences on control arms, specificity, contrast and monotonicity, for what was shown and measured."""
+    lines = [
+        f"against the arm {kind.replace('_', ' ')}: {above} of {n} controllers above it"
+        for kind, (n, above) in s.arms.items()
+    ]
+    if s.other_site_share is not None:
+        lines.append(
+            f"controllers of other sites that drive a site less than its own: {s.other_site_share:.0%} (median over sites)"
+        )
+    if s.contrast_measured:
+        above = ", ".join(f"{name} {n}" for name, n in s.exceeded.items())
+        lines.append(
+            f"above the photographs' 95th percentile of contrast: {above} of {s.contrast_measured} controllers"
+        )
+    if s.monotonic_tested:
+        left_out = 1 - s.monotonic / s.monotonic_tested
+        lines.append(
+            f"response rises with prediction over graded images: {s.monotonic} of {s.monotonic_tested} sites ({left_out:.0%} left out)"
+        )
+    return lines
+
+
 def _row_line(r: ControlRow) -> str:
     line = (
         f"  {r.site:<14}{r.verdict:<14}{_show(r.p):>9} {_show(r.predicted):>10}{_show(r.measured):>10}{r.n:>4} "
@@ -242,6 +297,7 @@ def _row_line(r: ControlRow) -> str:
     )
     extra = [r.reason, f"S {_show(r.score)} against {_show(r.reference_score)}" if r.margin is not None else ""]
     extra += [r.suppression, r.gain_note]
+    extra += [f"contrast above natural: {r.contrast_exceeded}" if r.contrast_exceeded else ""]
     return "  ".join([line, *(e for e in extra if e)]).rstrip()
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from .contrast import NAMES
+from .control_arms import MONOTONIC_ALPHA
 from .control_report import ControlRow, ObjectiveSummary, SiteConsistency, finite_or_none
 from .control_tests import Setting
 from .key import Key
@@ -61,7 +64,31 @@ def _count(setting: Setting, objective: str, rows: Sequence[ControlRow], group_p
         suppression_tested=len(suppressed),
         not_testable=sum(r.verdict == "not testable" for r in rows),
         excluded=sum(r.verdict == "excluded" for r in rows),
+        **_beside(setting, [r for r in rows if r.verdict != "excluded"]),
     )
+
+
+def _beside(setting: Setting, rows: Sequence[ControlRow]) -> dict[str, Any]:
+    """What is counted beside the verdicts: control arms, contrast, monotonicity, specificity."""
+    kinds = sorted({kind for r in rows for kind in r.arm_p})
+    measured = [r for r in rows if r.contrast_exceeded is not None]
+    names = [name for name in NAMES if any(name in r.contrast for r in measured)]
+    rising = [
+        r.monotonic_rho is not None and r.monotonic_rho > 0 and r.monotonic_p <= MONOTONIC_ALPHA
+        for r in rows
+        if r.monotonic_p is not None
+    ]
+    shares = [r.other_site_share for r in rows if r.other_site_share is not None]
+    return {
+        "arms": {
+            k: (len(p := [r.arm_p[k] for r in rows if k in r.arm_p]), sum(x <= setting.alpha for x in p)) for k in kinds
+        },
+        "contrast_measured": len(measured),
+        "exceeded": {name: sum(name in (r.contrast_exceeded or "").split() for r in measured) for name in names},
+        "monotonic": sum(rising),
+        "monotonic_tested": len(rising),
+        "other_site_share": float(np.median(shares)) if shares else None,
+    }
 
 
 def consistency(table: TrialTable, key: Key) -> list[SiteConsistency]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .control_arms import arm_comparisons, contrast_flags, monotonicity, pseudo_controller, specificity
 from .control_checks import (
     check_excluded,
     check_inputs,
@@ -140,6 +141,7 @@ def _identity(row: KeyRow) -> dict[str, Any]:
         "validator_predicted": row.validator_predicted.get(row.target, math.nan),
         "distance": row.distance,
         "outside": row.outside,
+        **contrast_flags(row),
     }
 
 
@@ -238,31 +240,18 @@ def _verdict(setting: Setting, row: KeyRow, score: Score, values: dict[str, Any]
 def _confirmatory_extras(
     setting: Setting, score: Score, row: KeyRow, reference: Reference, *, controlled: bool
 ) -> dict[str, Any]:
-    """Strict comparison with every candidate (where there is control), the pseudo-controller's test, suppression."""
-    values: dict[str, Any] = {}
+    """Strict comparison with every candidate (where there is control), the pseudo-controller's test, arms, suppression."""
+    values = arm_comparisons(setting, score, row) | specificity(setting, score, row) | monotonicity(setting, score, row)
     if reference.kind == "re-shown":
         each = beats_each(setting, score, row.image_id, reference.candidates) if controlled else {}
         values |= {"p_each": each, "strict": bool(each) and max(each.values()) <= setting.alpha}
         if pseudo := pseudo_controller(setting, score, row):
             pool = comparison_pool(setting, score, [pseudo], [reference.image_id], half=1)
             if enough(pool):
-                values |= {"pseudo_image": pseudo, "pseudo_p": setting.test(pool, secondary=True).p}
+                values |= {"pseudo_image": pseudo, "pseudo_p": setting.test(pool).p}
     if row.objective == "one_hot":
         values |= suppression(setting, score, row.target, row.image_id)
     return values
-
-
-def pseudo_controller(setting: Setting, score: Score, row: KeyRow) -> str | None:
-    """The random natural image with the highest predicted score: a controller chosen by prediction, without synthesis."""
-    sites = setting.scale.site_ids if row.objective == "one_hot" else (row.target,)
-    levels = {}
-    for natural in setting.key.of_role("natural"):
-        predicted = np.array([natural.predicted.get(s, math.nan) for s in sites])
-        if row.objective == "one_hot":
-            predicted = (predicted - setting.scale.mean) / setting.scale.sd
-        if np.isfinite(predicted).all() and len(setting.table.rows(natural.image_id, score.usable)):
-            levels[natural.image_id] = score.level(predicted)
-    return max(sorted(levels), key=lambda image: levels[image]) if levels else None
 
 
 def _described(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
@@ -275,7 +264,12 @@ def _described(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     best, mine = max(levels, key=lambda c: levels[c]), table.rows(row.image_id, score.usable)
     column, blank = table.column(row.target), blank_trials(setting, row.target)
     share = math.exp if row.objective == "one_hot" else float
+    beside = {}
+    if row.confirmatory:
+        beside = arm_comparisons(setting, score, row, tested=False) | specificity(setting, score, row)
+        beside |= monotonicity(setting, score, row)
     return {
+        **beside,
         "verdict": "not testable",
         "reason": "averages only",
         "measured": float(column[mine].mean()),
