@@ -71,6 +71,7 @@ def cross_check(config: Config, where: str) -> None:
             "raise permutations",
         )
     _check_frames(config, where)
+    _check_safety(config, where)
 
 
 def _check_power(config: Config, where: str) -> None:
@@ -102,6 +103,24 @@ def _check_frames(config: Config, where: str) -> None:
                 "a whole number of frames",
                 f"use {shorter:.2f} or {longer:.2f} ms",
             )
+
+
+def _check_safety(config: Config, where: str) -> None:
+    low, high = config.safety.stripe_frequencies
+    if not 0 < low < high:
+        raise _contradiction(
+            f"{where} [safety]",
+            f"stripe_frequencies = [{low:g}, {high:g}]",
+            "two frequencies above 0, the lower one first",
+            "give [lowest, highest] in cycles/degree",
+        )
+    if config.safety.max_mean_luminance_cd_m2 is not None and config.display.max_luminance_cd_m2 is None:
+        raise _contradiction(
+            f"{where} [safety]",
+            "max_mean_luminance_cd_m2 without the luminance of the screen",
+            "[display] max_luminance_cd_m2",
+            "measure the luminance of pixel value 255 and add it to [display]",
+        )
 
 
 def _contradiction(where: str, found: str, expected: str, fix: str) -> DataError:

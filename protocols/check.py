@@ -11,6 +11,7 @@ from .errors import DataError
 from .session import Project
 
 ENOUGH_DISK_GB = 2.0
+SOME_IMAGES = 60
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,14 @@ class Finding:
 
 
 def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
-    """Findings on configuration, photographs, recordings, encoder, display, disk and device, in that order."""
+    """Findings on configuration, photographs, recordings, encoder, display, safety, disk and device, in that order."""
     looks: dict[str, Callable[[Project], Finding]] = {
         "configuration": _configuration,
         "photographs": _photographs,
         "recordings": _recordings,
         "encoder": _encoder,
         "display": _display,
+        "safety": _safety,
         "disk": _disk,
     }
     findings = []
@@ -105,6 +107,32 @@ def _display(project: Project) -> Finding:
         f"{display.width_px} x {display.height_px} px, {display.size_deg} deg wide ({display.px_per_deg:.1f} px/deg), {display.colour}, "
         f"{display.encoding}, background {display.background}",
     )
+
+
+def _safety(project: Project) -> Finding:
+    """The sequence of the newest exported round; before any, the first photographs one after the other."""
+    from .export import read_images, read_order
+    from .photographs import NaturalImages
+    from .safety import check_sequence
+
+    config = project.config
+    exported = [r for r in project.rounds() if (r.outbox / "_READY").is_file()]
+    if exported:
+        what, images = f"round {exported[-1].number}", read_images(exported[-1].outbox)
+        order = [t.image_id for t in read_order(exported[-1].outbox)]
+    elif (project.data / "natural.csv").is_file():
+        natural = NaturalImages.load(project.data)
+        what, images = "photographs", dict(list(zip(natural.source_ids, natural.pixels(), strict=True))[:SOME_IMAGES])
+        order = list(images)
+    else:
+        return Finding("note", "safety", "no image yet to look at")
+    times = config.protocol
+    report = check_sequence(config.display, images, order, on_ms=times.on_ms, off_ms=times.off_ms, limits=config.safety)
+    text = f"{what}, {config.project.species}: {'; '.join(report.summary().splitlines())}"
+    if not report.findings:
+        return Finding("ok", "safety", text)
+    stops = config.project.species == "human" and not config.safety.acknowledge.strip()
+    return Finding("fail" if stops else "note", "safety", text)
 
 
 def _disk(project: Project) -> Finding:

@@ -61,7 +61,8 @@ class Display:
     bit_depth : int
         8; other depths are refused.
     viewing_distance_cm, refresh_hz, max_luminance_cd_m2 : float or None
-        Recorded in manifests; `refresh_hz` is also used to check that durations are whole frames.
+        Recorded in manifests; `refresh_hz` is also used to check that durations are whole frames, `max_luminance_cd_m2` by the limits
+        of ``[safety]``.
 
     Raises
     ------
@@ -107,7 +108,8 @@ class Display:
         StrictFloat | None, Field(description="[Hz] Screen refresh rate; durations must then be whole frames.")
     ] = None
     max_luminance_cd_m2: Annotated[
-        StrictFloat | None, Field(description="[cd/m2] Luminance of pixel value 255; recorded only.")
+        StrictFloat | None,
+        Field(description="[cd/m2] Luminance of pixel value 255; recorded, and used by the limits of [safety]."),
     ] = None
 
     def __post_init__(self) -> None:

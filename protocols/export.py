@@ -49,6 +49,7 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Predict = Callable[[Pixels], dict[str, Floats]]
 Check = Callable[[Pixels], list[str]]
+Safety = Callable[[dict[str, Pixels], list[str]], dict[str, Any]]
 
 SCHEMA = "manifest/1"
 ENTRIES = (
@@ -108,6 +109,7 @@ def export_round(
     predict: Predict | None,
     manifest: dict[str, Any],
     check: Check | None = None,
+    safety: Safety | None = None,
 ) -> Path:
     """Write the round's outbox and sealed key; returns the outbox.
 
@@ -131,9 +133,13 @@ def export_round(
     check : callable, optional
         The display's exact constraint: uint8 controllers and graded images (S, H, W, C), read back, in the order of `stimuli` -> the
         problems found, one sentence each.
+    safety : callable, optional
+        Images by id and the ids in the order of the trials -> the entry ``safety`` of the manifest; raises `SafetyStop` (see `guard`).
 
     Raises
     ------
+    SafetyStop
+        From `safety`. Nothing appears in the round.
     DataError
         X01: the round was exported before; X02: the encoder's field of view is not the display's; X03: an image of another size;
         X04: a controller breaks the display's constraint; X05: a written image reads back differently. Nothing appears in the round.
@@ -159,6 +165,8 @@ def export_round(
     try:
         pixels = _write_images(folder / "images", named)
         _check_constraint(stimuli, named, pixels, check)
+        if safety is not None:
+            extra["safety"] = safety(dict(zip(named, pixels, strict=True)), [t.image_id for t in trials])
         _seal(round_, folder / "images", named, sites, _predictions(predict, pixels, len(sites)))
         entries = _manifest(round_, display, config, named, trials)
         _write_tables(folder, trials, config, entries | extra, pixels)
@@ -168,7 +176,9 @@ def export_round(
         if folder.exists():
             _remove(folder)
     digest = sha256_file(round_.outbox / "manifest.json")
-    round_.log("export", images=len(named), trials=len(trials), manifest_sha256=digest)
+    judged = extra.get("safety", {})
+    told = {"safety": judged["verdict"], "acknowledged": judged["acknowledged"]} if judged else {}
+    round_.log("export", images=len(named), trials=len(trials), manifest_sha256=digest, **told)
     return round_.outbox
 
 

@@ -28,6 +28,7 @@ from .photographs import NaturalImages
 from .progress import Reporter
 from .readers.hdf5 import read_responses
 from .refit import load_pair, provide
+from .safety import guard
 from .session import Project, Round
 from .stimuli import (
     batch_statistics,
@@ -254,6 +255,7 @@ def export_baseline(project: Project) -> Path:
         repeats=config.baseline_repeats,
         predict=None,
         manifest={"config": project.config.to_dict()},
+        safety=guard(project.config),
     )
 
 
@@ -304,6 +306,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
             "validator": {"fingerprint": validator.fingerprint},
         },
         check=check,
+        safety=guard(config, progress),
     )
 
 
