@@ -39,7 +39,8 @@ def cells(values: NDArray[np.float64], side: int) -> Floats:
     rows, columns = np.arange(0, height, side), np.arange(0, width, side)
     sums = np.add.reduceat(np.add.reduceat(values, rows, axis=-2), columns, axis=-1)
     sizes = np.diff([*rows, height])[:, None] * np.diff([*columns, width])[None, :]
-    return (sums / sizes).astype(np.float32)
+    means: Floats = (sums / sizes).astype(np.float32)
+    return means
 
 
 class Transitions:
@@ -86,7 +87,7 @@ class Transitions:
 
 def largest_area(places: Flags, cell_deg: float) -> float:
     """Largest solid angle [sr] of the marked cells in any field of 10 x 10 degrees (small-angle approximation)."""
-    total = np.count_nonzero(places)
+    total = int(np.count_nonzero(places))
     side = max(1, math.ceil(FIELD_DEG / cell_deg - TOLERANCE))
     if total and (side < places.shape[0] or side < places.shape[1]):
         sums = np.pad(np.cumsum(np.cumsum(places, axis=0, dtype=np.int32), axis=1), ((1, 0), (1, 0)))

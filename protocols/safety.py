@@ -227,7 +227,9 @@ def _flash_findings(
     cell_deg = step / display.px_per_deg
     if light.shape[1] == 3:
         values, saturated = redness(states, limits.red_saturation)
-        if largest_area(saturated.any(axis=0), cell_deg) > limits.flash_area_sr:  # else no transition can be as large
+        if (
+            largest_area(np.logical_or.reduce(saturated, axis=0), cell_deg) > limits.flash_area_sr
+        ):  # else no transition can be as large
             kinds["red flash"] = (values, saturated, limits.red_change + 1e-4)
     place = {image: i for i, image in enumerate(ids)}
     findings = []

@@ -446,7 +446,7 @@ def test_check_reports_the_sequence_before_and_after_an_export(tmp_path, lab):
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     for i in range(50):
-        Image.fromarray(np.full((20, 24), 255 * (i % 2), dtype=np.uint8)).save(photographs / f"p{i}.png")
+        Image.fromarray(np.full((20, 24), 255 - i, dtype=np.uint8)).save(photographs / f"p{i}.png")
     for species, acknowledge, status in (("human", "", "fail"), ("human", "covered", "note"), ("macaque", "", "note")):
         config = human(lab, species=species, acknowledge=acknowledge)
         project = Project.create(tmp_path / f"{species}{len(acknowledge)}", template(config))
