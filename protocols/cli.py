@@ -321,11 +321,11 @@ def run(
 
 @app.command()
 def status(folder: ProjectFolder) -> None:
-    """Say where a project stands, from its files alone."""
-    from . import loop
+    """Say where a project stands, one line a round, from its files alone."""
+    from .status import status_lines, status_of
 
-    state = loop.look(open_project(folder))
-    show(state.summary(), state.to_dict())
+    record = status_of(open_project(folder))
+    show(status_lines(record), record)
 
 
 @app.command()
@@ -338,6 +338,25 @@ def report(folder: ProjectFolder, number: RoundNumber = None) -> None:
     path = write_report(project, project.round(number if number is not None else max(done, default=1)))
     place = path.relative_to(project.folder).as_posix()
     show(f"report: {place}", {"report": place})
+
+
+@app.command()
+def reproduce(
+    manifest: Annotated[Path, typer.Argument(help="outbox/manifest.json of a round, in its project")],
+    verify: Annotated[bool, typer.Option("--verify", help="leave with exit code 3 if anything differs")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="new folder for the images; default: reproduced/round_NN in the project")
+    ] = None,
+) -> None:
+    """Make a round's controllers again from what was recorded and compare them with the round, pixel by pixel."""
+    from .reproduce import reproduce as replay_round
+
+    found = replay_round(
+        manifest, out, device=options["device"] if options["device"] != "cpu" else "", progress=progress()
+    )
+    show(found.summary(), found.to_dict())
+    if verify and not found.verified:
+        raise typer.Exit(3)
 
 
 def keep_memory() -> None:

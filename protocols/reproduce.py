@@ -1,0 +1,328 @@
+"""Replay of an exported round: its controllers made again from what was recorded, and held against what was shown.
+
+The recorded settings are replayed, not those of today's project.toml: encoder by fingerprint, objective, constraint, transforms, seeds,
+starting images, micro-batches and the number of steps that were really run. On the same type of device with the same package versions the
+pixels are identical; elsewhere rounding differs, and the scores are compared.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders import Encoder, Ensemble
+from synth import Objective, StimulusBatch, ascend, fourier, jitter
+
+from ._outbox import package_versions
+from .dataset import gather
+from .display import Display
+from .errors import DataError
+from .files import inside, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
+from .key import read_key
+from .photographs import NaturalImages
+from .png import read_png, write_png
+from .progress import Reporter
+from .session import Project, Round
+
+__all__ = ["Reproduction", "reproduce"]
+
+Pixels = NDArray[np.uint8]
+SCORE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What a replay found.
+
+    Parameters
+    ----------
+    round : int
+    images : int
+        Controllers replayed; `identical` of them have the pixels that were shown.
+    pixels_differ : int
+        Pixel values that differ in the others, of `pixels` in all, by `largest_difference` at most.
+    score_difference : float
+        Largest relative difference between the recorded and the replayed score of an image.
+    not_replayed : int
+        Images of the round that no ascent made (photographs, control arms, blanks): only their checksums were verified.
+    same_environment : bool
+        Device type, Python and package versions are those of the record; `environment` names what is not.
+    problems : tuple of str
+        What differs from the record although it should not; empty: verified.
+    """
+
+    round: int
+    images: int
+    identical: int
+    pixels: int
+    pixels_differ: int
+    largest_difference: int
+    score_difference: float
+    steps: int
+    not_replayed: int
+    same_environment: bool
+    environment: tuple[str, ...]
+    problems: tuple[str, ...]
+    folder: str
+
+    @property
+    def verified(self) -> bool:
+        """Whether nothing differs that should be the same."""
+        return not self.problems
+
+    def summary(self) -> str:
+        """What was compared, and every problem, one a line."""
+        lines = [
+            f"round {self.round}: {self.identical} of {self.images} controllers identical after {self.steps} steps; "
+            f"{self.pixels_differ} of {self.pixels} pixel values differ (at most by {self.largest_difference}); "
+            f"scores within {self.score_difference:.2g} (relative); {self.not_replayed} other images by checksum",
+            *(f"other environment: {text}" for text in self.environment),
+            *(f"differs: {text}" for text in self.problems),
+        ]
+        return "\n".join([*lines, "verified" if self.verified else "NOT verified"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record for scripts."""
+        return asdict(self) | {"verified": self.verified}
+
+
+def reproduce(
+    manifest: str | Path, out: str | Path | None = None, *, device: str = "", progress: Reporter | None = None
+) -> Reproduction:
+    """Make a round's controllers again and compare them with the round; writes images and ``reproduction.json`` into `out`.
+
+    Parameters
+    ----------
+    manifest : path
+        ``outbox/manifest.json`` of a round, in its project.
+    out : path, optional
+        New folder; default ``reproduced/round_NN`` in the project.
+    device : str
+        Default: the type of device that was recorded.
+
+    Raises
+    ------
+    DataError
+        U01: no manifest of a round in its project; U02: `out` is not empty; U03: the encoder or the controllers of the record are gone; U04: a
+        starting image is gone; U05: a record of a generator that cannot be replayed.
+    """
+    round_, project, recorded = _placed(Path(manifest))
+    out = Path(out) if out is not None else project.folder / "reproduced" / round_.folder.name
+    if out.exists() and any(out.iterdir()):
+        raise _gone(
+            str(out),
+            "a folder with files",
+            "a new or empty folder",
+            "U02",
+            "give another folder with --out, or delete it",
+        )
+    if not round_.controllers_path.is_file():
+        raise _gone(f"{round_.folder.name}/sealed/controllers.h5", "no such file", "the controllers' record", "U03")
+    shown = StimulusBatch.load(round_.controllers_path)
+    problems = [*verify_checksums(round_.outbox), *_sealed(round_, recorded), *_fingerprints(shown, recorded)]
+    again = replay(project, round_, shown, Display(**_display_of(recorded)), device=device, progress=progress)
+    environment = _environment(recorded, shown, again)
+    problems += [
+        f"the {name} is {before}, the replay used {after}"
+        for name, before, after in (
+            ("encoder", shown.encoder_fingerprint, again.encoder_fingerprint),
+            ("validator", shown.validator_fingerprint, again.validator_fingerprint),
+        )
+        if before != after
+    ]
+    found = _compare(round_, shown, again, not environment, problems)
+    for i in range(len(again)):
+        write_png(out / "images" / f"{_source_id(round_, again, i)}.png", again.images[i])
+    report = Reproduction(**found, environment=environment, folder=out.as_posix())
+    write_json(out / "reproduction.json", report.to_dict() | {"folder": out.name})
+    return report
+
+
+def replay(
+    project: Project,
+    round_: Round,
+    shown: StimulusBatch,
+    display: Display,
+    *,
+    device: str = "",
+    progress: Reporter | None = None,
+) -> StimulusBatch:
+    """The controllers of a batch, made again by what its ``settings`` record."""
+    settings = shown.settings
+    if settings.get("generator") != "ascend" or settings["parameterisation"].get("name") != "fourier":
+        raise _gone(
+            f"{round_.folder.name}/sealed/controllers.h5",
+            f"images of the generator {settings.get('generator')!r}",
+            "gradient ascent from Fourier coefficients",
+            "U05",
+            "reproduce them with the script that made them",
+        )
+    encoder, validator = (_encoder(project, f) for f in (shown.encoder_fingerprint, shown.validator_fingerprint or ""))
+    constraint = next((c for c in settings["constraints"] if c["name"] == "exact_statistics"), None)
+    start, names = _starts(project, round_, shown)
+    checks = settings["check_steps"]
+    batch = ascend(
+        encoder,
+        Objective.from_description(settings["objective"]),
+        fourier(
+            display.shape,
+            **{k: v for k, v in settings["parameterisation"].items() if k in ("decay", "noise", "decorrelate")},
+        ),
+        constraints=[] if constraint is None else display.constraints(mean=constraint["mean"], rms=constraint["rms"]),
+        transforms=[
+            jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]
+        ],
+        seeds=settings["seeds"],
+        steps=settings["steps"],
+        learning_rate=settings["learning_rate"],
+        start=start,
+        start_ids=names,
+        check_every=checks[1] - checks[0],
+        patience=settings["patience"],
+        batch_size=settings["plan"][0][1] - settings["plan"][0][0],
+        device=device or settings["device"],
+        progress=progress,
+    )
+    return batch.validate(validator.to(device or settings["device"]))
+
+
+def _placed(manifest: Path) -> tuple[Round, Project, dict[str, Any]]:
+    """The round and the project that a manifest stands in, and what it says."""
+    folder = manifest.resolve().parent.parent
+    project = Project(folder.parent.parent.parent)
+    if not manifest.is_file() or manifest.parent.name != "outbox" or not (project.folder / "project.toml").is_file():
+        raise _gone(
+            str(manifest), "no manifest of a round in its project", "PROJECT/sessions/DAY/round_NN/outbox/manifest.json", "U01",
+            "give the manifest in the project folder, not a copy at the rig",
+        )  # fmt: skip
+    return Round.at(folder), project, read_json(manifest)
+
+
+def _display_of(recorded: dict[str, Any]) -> dict[str, Any]:
+    """The display's own settings, without what follows from them."""
+    return {k: v for k, v in recorded["display"].items() if k in Display.__dataclass_fields__}
+
+
+def _encoder(project: Project, fingerprint: str) -> Encoder | Ensemble:
+    folder = inside(project.fitted, fingerprint)
+    if not fingerprint or not folder.is_dir():
+        raise _gone(
+            f"fitted/{fingerprint or '?'}", "no such encoder", "the encoder that made the round", "U03",
+            "restore the folder fitted/ from a backup",
+        )  # fmt: skip
+    return Encoder.load(folder)
+
+
+def _starts(
+    project: Project, round_: Round, shown: StimulusBatch
+) -> tuple[torch.Tensor | None, list[list[str]] | None]:
+    """The starting images (rows, seeds, C, H, W) and their names, from the photographs and the rounds before this one."""
+    if shown.settings["start"] == "noise":
+        return None, None
+    numbers = [r.number for r in project.rounds() if 0 < r.number < round_.number]
+    natural = NaturalImages.load(project.data)
+    pixels: dict[str, Pixels] = dict(zip(natural.source_ids, natural.pixels(), strict=True))
+    if not set(shown.start_ids) <= set(pixels):
+        data = gather(project, numbers)
+        pixels = dict(zip(data.source_ids, data.pixels, strict=True))
+    lost = [s for s in shown.start_ids if s not in pixels]
+    if lost:
+        raise _gone(str(project.data), f"no image {lost[0]!r}", "every image that an ascent started from", "U04")
+    seeds = len(shown.settings["seeds"])
+    stack = np.stack([pixels[s] for s in shown.start_ids])
+    start = torch.from_numpy(stack.reshape(-1, seeds, *stack.shape[1:])).movedim(-1, -3).float() / 255
+    names = [list(shown.start_ids[i : i + seeds]) for i in range(0, len(shown), seeds)]
+    return start, names
+
+
+def _sealed(round_: Round, recorded: dict[str, Any]) -> list[str]:
+    """Whether the sealed key and sites are those of the manifest."""
+    files = {"key.csv": "sealed_key_sha256", "sites.csv": "sealed_sites_sha256"}
+    return [
+        f"sealed/{name} is not the file of the export (SHA-256 differs)"
+        for name, entry in files.items()
+        if not (round_.sealed / name).is_file() or sha256_file(round_.sealed / name) != recorded.get(entry)
+    ]
+
+
+def _fingerprints(shown: StimulusBatch, recorded: dict[str, Any]) -> list[str]:
+    """Whether manifest and controllers name the same encoders."""
+    used = {"encoder": shown.encoder_fingerprint, "validator": shown.validator_fingerprint}
+    named = {name: (recorded.get(name) or {}).get("fingerprint") for name in used}
+    return [
+        f"the {name} of the manifest is {named[name]}, that of the controllers {used[name]}"
+        for name in used
+        if named[name] != used[name]
+    ]
+
+
+def _environment(recorded: dict[str, Any], shown: StimulusBatch, again: StimulusBatch) -> tuple[str, ...]:
+    """What is not as it was: Python, packages, device, threads."""
+    then, now = recorded["environment"], json.loads(json.dumps(package_versions()[1]))
+    pairs = {"python": (then["python"], now["python"]), "platform": (then["platform"], now["platform"])}
+    pairs |= {n: (then["packages"].get(n), now["packages"].get(n)) for n in then["packages"]}
+    pairs |= {n: (shown.settings[n], again.settings[n]) for n in ("device", "threads")}
+    return tuple(f"{name} {before} then, {after} now" for name, (before, after) in pairs.items() if before != after)
+
+
+def _source_id(round_: Round, batch: StimulusBatch, i: int) -> str:
+    """The name under which a controller stands in the sealed key."""
+    return f"ctl_r{round_.number:02d}_{batch.kinds[i]}_{batch.targets[i]}_s{batch.seeds[i]}"
+
+
+def _compare(
+    round_: Round, shown: StimulusBatch, again: StimulusBatch, same_environment: bool, problems: list[str]
+) -> dict[str, Any]:
+    """Pixels of the PNGs that were shown and scores of the record against the replay."""
+    rows = read_key(round_.key_path).rows
+    row_of = {r.source_id: r for r in rows if r.role == "controller"}
+    others, differing, largest, identical, relative = [], 0, 0, 0, 0.0
+    for i in range(len(again)):
+        source = _source_id(round_, again, i)
+        row = row_of.get(source)
+        path = round_.outbox / "images" / f"{row.image_id}.png" if row is not None else None
+        if row is None or path is None or not path.is_file():
+            others.append(f"{source} is not among the images that were shown")
+            continue
+        if row.sha256 != sha256_bytes(path.read_bytes()):
+            others.append(f"{path.name} is not the file in sealed/key.csv (SHA-256 differs)")
+        gap = np.abs(read_png(path).astype(np.int16) - again.images[i])
+        differing, largest = differing + int((gap > 0).sum()), max(largest, int(gap.max()))
+        identical += not gap.any()
+        if gap.any() and same_environment:
+            others.append(f"{source}: {int((gap > 0).sum())} pixel values differ in the same environment")
+        apart = max(_relative(row.score, again.scores[i]), _relative(shown.scores[i], again.scores[i]))
+        relative = max(relative, apart)
+        if apart > SCORE_TOLERANCE:
+            others.append(f"{source}: score {row.score:.6g} in the key, {again.scores[i]:.6g} now")
+    return {
+        "round": round_.number,
+        "images": len(again),
+        "identical": identical,
+        "pixels": int(again.images.size),
+        "pixels_differ": differing,
+        "largest_difference": largest,
+        "score_difference": relative,
+        "steps": int(again.settings["steps"]),
+        "not_replayed": len(rows) - len(row_of),
+        "same_environment": same_environment,
+        "problems": (*problems, *others),
+    }
+
+
+def _relative(first: float, second: float) -> float:
+    """|a - b| / max(|a|, |b|), 1 where one of them is no number."""
+    apart = abs(float(first) - float(second)) / max(abs(float(first)), abs(float(second)), 1e-6)
+    return apart if np.isfinite(apart) else 1.0
+
+
+def _gone(where: str, found: str, expected: str, code: str, fix: str = "restore it from a backup") -> DataError:
+    return DataError(
+        where, found=found, expected=expected, cause="files were moved or deleted since the export", fix=fix, code=code
+    )

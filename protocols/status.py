@@ -1,0 +1,75 @@
+"""Where a project stands: one line a round, from its files alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .files import read_json
+from .loop import look
+from .session import Project, Round
+
+
+def status_of(project: Project) -> dict[str, Any]:
+    """What comes next (`State.to_dict`) and, under ``rounds``, one record a round."""
+    state = look(project)
+    rounds = [_round(project, r) for r in project.rounds()]
+    return {**state.to_dict(), "summary": state.summary(), "rounds": rounds}
+
+
+def _round(project: Project, round_: Round) -> dict[str, Any]:
+    manifest_path = round_.outbox / "manifest.json"
+    manifest = read_json(manifest_path) if manifest_path.is_file() else {}
+    counts = dict(manifest.get("counts", {}))
+    trials, total = counts.pop("trials", None), counts.pop("images", None)
+    fitted = project.fitted_for(round_.number) or {}
+    refit = fitted.get("refit") or {}
+    check = refit.get("regression_check") or {}
+    state = "generated" if round_.state == "new" and round_.controllers_path.is_file() else round_.state
+    return {
+        "round": round_.number,
+        "session": round_.session_id,
+        "state": state,
+        "waiting_for": "responses" if state == "exported" else None,
+        "images": counts,
+        "images_total": total,
+        "trials": trials,
+        "safety": (manifest.get("safety") or {}).get("verdict"),
+        "encoder": fitted.get("encoder"),
+        "refit": refit.get("mode"),
+        "refit_verdict": check.get("verdict"),
+        "verdicts": _verdicts(round_),
+    }
+
+
+def _verdicts(round_: Round) -> dict[str, int]:
+    """How many confirmatory controllers have each verdict; empty before the evaluation."""
+    if not round_.evaluation_path.is_file():
+        return {}
+    found: dict[str, int] = {}
+    for row in read_json(round_.evaluation_path).get("rows", []):
+        if row.get("confirmatory", True):
+            found[row["verdict"]] = found.get(row["verdict"], 0) + 1
+    return found
+
+
+def status_lines(record: dict[str, Any]) -> str:
+    """The record for people: one line a round, then what comes next."""
+    return "\n".join([*(_line(r) for r in record["rounds"]), record["summary"]])
+
+
+def _line(r: dict[str, Any]) -> str:
+    parts = [f"round {r['round']} ({r['session']}): {r['state']}"]
+    shown = [f"{n} {role}{'' if n == 1 or role == 'natural' else 's'}" for role, n in r["images"].items() if n]
+    if shown:
+        parts.append(f"{', '.join(shown)} in {r['trials']} trials")
+    if r["refit_verdict"] == "refused":
+        parts.append(f"refit refused, {r['encoder']} serves on")
+    elif r["refit"] not in (None, "first"):
+        parts.append(f"encoder by {r['refit']} refit" if r["refit"] != "reuse" else "encoder reused")
+    if r["safety"] not in (None, "within limits"):
+        parts.append(f"safety limits exceeded ({r['safety']})")
+    if r["verdicts"]:
+        parts.append(", ".join(f"{n} {verdict}" for verdict, n in r["verdicts"].items()))
+    if r["waiting_for"]:
+        parts.append(f"waiting for {r['waiting_for']}")
+    return "; ".join(parts)
