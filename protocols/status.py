@@ -46,8 +46,8 @@ def _verdicts(round_: Round) -> dict[str, int]:
     if not round_.evaluation_path.is_file():
         return {}
     found: dict[str, int] = {}
-    for row in read_json(round_.evaluation_path).get("rows", []):
-        if row.get("confirmatory", True):
+    for row in read_json(round_.evaluation_path)["rows"]:
+        if row["confirmatory"]:
             found[row["verdict"]] = found.get(row["verdict"], 0) + 1
     return found
 
