@@ -75,6 +75,10 @@ def parse() -> argparse.Namespace:
         "--repeats", type=int, default=ProtocolConfig().repeats, help="presentations of each image a round"
     )
     parser.add_argument("--images", type=int, help="use only the first so many photographs")
+    parser.add_argument(
+        "--baseline-repeats", type=int, default=ProtocolConfig().baseline_repeats, help="presentations of a photograph"
+    )
+    parser.add_argument("--targets-from", type=Path, help="another --out folder of this script: control the same sites")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true")
@@ -83,7 +87,7 @@ def parse() -> argparse.Namespace:
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """The options that determine the result (no paths)."""
-    return {k: v for k, v in vars(options).items() if k not in ("data", "out", "json")}
+    return {k: v for k, v in vars(options).items() if k not in ("data", "out", "targets_from", "json")}
 
 
 # ---- the loop, which sees no truth ---------------------------------------------------------------------------------------------
@@ -108,7 +112,7 @@ def run_session(session: str, options: argparse.Namespace) -> dict[str, Any]:
             raise RuntimeError(state.summary())
         else:
             if state.stage == "generate" and state.number == 1:
-                draw_targets(project, options.sites, options.seed)
+                draw_targets(project, options)
             step(project, state, device=options.device, progress=progress)
     return score_session(project, subject, hidden)
 
@@ -121,7 +125,9 @@ def prepare(session: str, options: argparse.Namespace) -> Project:
             project=ProjectConfig(name=f"v4_{session}", species="simulated"),
             display=Display(width_px=SIDE_PX, height_px=SIDE_PX, size_deg=NOMINAL_DEG, background=128, colour="rgb"),
             synthesis=SynthesisConfig(steps=options.steps, seeds=options.seeds),
-            protocol=ProtocolConfig(repeats=options.repeats, seed=options.seed),
+            protocol=ProtocolConfig(
+                repeats=options.repeats, baseline_repeats=options.baseline_repeats, seed=options.seed
+            ),
             loop=LoopConfig(rounds=options.rounds),
         )
         Project.create(folder, template(config))
@@ -137,14 +143,18 @@ def prepare(session: str, options: argparse.Namespace) -> Project:
     return project
 
 
-def draw_targets(project: Project, count: int, seed: int) -> None:
-    """Name `count` targets in project.toml, a seeded draw among those that the encoder declares eligible."""
+def draw_targets(project: Project, options: argparse.Namespace) -> None:
+    """Name the targets in project.toml: those of another run, or a seeded draw among those that the encoder declares eligible."""
     config = project.config
     if config.synthesis.targets != "all":
         return  # drawn before this process was killed
     eligible = load_pair(project, 1)[0].target_ids
-    drawn = np.random.default_rng(seed).permutation(len(eligible))[:count]
-    targets = tuple(eligible[i] for i in sorted(drawn))
+    if options.targets_from is not None:
+        named = Project.open(options.targets_from / project.folder.name).config.synthesis.targets
+        targets = tuple(t for t in named if t in eligible)
+    else:
+        drawn = np.random.default_rng(options.seed).permutation(len(eligible))[: options.sites]
+        targets = tuple(eligible[i] for i in sorted(drawn))
     synthesis = config.synthesis.model_copy(update={"targets": targets})
     write_text(project.folder / "project.toml", template(config.model_copy(update={"synthesis": synthesis})))
 
