@@ -6,27 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from .errors import DataError
+from .permutation import reachable_p, repeats_needed
 
 if TYPE_CHECKING:
     from .config import Config
-
-
-def repeats_a_block(repeats: int, blocks: int) -> list[int]:
-    """Presentations of one image in each block: `repeats` spread evenly, the remainder over the first blocks."""
-    return [repeats // blocks + (block < repeats % blocks) for block in range(blocks)]
-
-
-def smallest_reachable_p(objective: str, repeats: int, blocks: int) -> float:
-    """The smallest p that the permutation test within blocks can give, were the effect as large as one likes.
-
-    Half of a block's trials of the references pick the reference and the other half test it (methods: natural reference). With r
-    presentations a block a stretch test shuffles r controller and r // 2 reference trials, a one-hot test r // 2 and r // 2.
-    """
-    arrangements = 1
-    for r in repeats_a_block(repeats, blocks):
-        controller = r if objective == "stretch" else r // 2
-        arrangements *= math.comb(controller + r // 2, r // 2)
-    return 1 / arrangements
 
 
 def cross_check(config: Config, where: str) -> None:
@@ -77,16 +60,16 @@ def cross_check(config: Config, where: str) -> None:
 def _check_power(config: Config, where: str) -> None:
     protocol, alpha = config.protocol, config.evaluation.alpha
     for objective in config.synthesis.objectives:
-        smallest = smallest_reachable_p(objective, protocol.repeats, protocol.blocks)
+        equal = objective == "one_hot"
+        smallest = reachable_p(protocol.repeats, protocol.blocks, equal=equal)
         if smallest > alpha:
-            tried = range(protocol.repeats + 1, protocol.blocks * 64)
-            enough = next((r for r in tried if smallest_reachable_p(objective, r, protocol.blocks) <= alpha), None)
+            enough = repeats_needed(alpha, protocol.blocks, equal=equal)
             raise _contradiction(
                 f"{where} [protocol] repeats",
                 f"repeats = {protocol.repeats} in blocks = {protocol.blocks}, "
                 f"where a {objective} test cannot go below p = {smallest:.3g}",
                 f"a test that can reach alpha = {alpha}",
-                f"set repeats to {enough} or more, or use fewer blocks" if enough else "use a larger alpha",
+                f"set repeats to {enough} or more, or use fewer blocks",
             )
 
 

@@ -229,11 +229,16 @@ def export(
     demo_photographs: Annotated[
         bool, typer.Option("--demo-photographs", help="round 0 from the built-in photographs")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print presentations and minutes, write nothing")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print presentations, hours and power, write nothing")
+    ] = False,
+    gain: Annotated[float, typer.Option(min=0, help="gain to plan for (with --dry-run)")] = 0.3,
+    power: Annotated[float, typer.Option(min=0.05, max=0.99, help="wanted power (with --dry-run)")] = 0.8,
 ) -> None:
     """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
     from . import loop
-    from .recordings import import_baseline, presentations
+    from .recordings import import_baseline
+    from .session_plan import plan_round
 
     project = open_project(folder)
     if baseline is not None or demo_photographs:
@@ -241,10 +246,8 @@ def export(
         number = 0
     number = number if number is not None else loop.look(project).number
     if dry_run:
-        plan = presentations(project, number)
-        show(
-            f"round {number}: {plan['presentations']} presentations, {plan['minutes']:.1f} minutes without pauses", plan
-        )
+        plan = plan_round(project, number, gain=gain, wanted=power, progress=progress())
+        show(plan.text(), plan.to_dict())
         return
     outbox = loop.export(project, number, device=options["device"], progress=progress())
     place = outbox.relative_to(project.folder).as_posix()
@@ -252,6 +255,29 @@ def export(
         f"round {number} is in {place}: copy it to the rig; README.txt there says how to answer",
         {"round": number, "outbox": place},
     )
+
+
+@app.command()
+def plan(
+    reference: Annotated[float, typer.Option(help="expected response to the best natural image")],
+    blank: Annotated[float, typer.Option(help="expected response to the blank")] = 0.0,
+    fano: Annotated[float, typer.Option(min=0, help="variance of single trials over their mean")] = 1.3,
+    references: Annotated[int, typer.Option(min=1, help="natural images shown again")] = 5,
+    spread: Annotated[float, typer.Option(min=0, max=1, help="evoked response lost from each to the next")] = 0.05,
+    repeats: Annotated[int, typer.Option(min=2)] = 24,
+    blocks: Annotated[int, typer.Option(min=1)] = 4,
+    alpha: Annotated[float, typer.Option(min=1e-6, max=0.5)] = 0.01,
+    loss: Annotated[float, typer.Option(min=0, max=0.9, help="share of trials lost")] = 0.0,
+    gain: Annotated[float, typer.Option(min=0, help="gain to plan for, of the evoked response")] = 0.3,
+    power: Annotated[float, typer.Option(min=0.05, max=0.99, help="wanted power")] = 0.8,
+) -> None:
+    """Say without a project how many repeats a gain takes at one site, and which gain is within reach (stretch)."""
+    from .planning import ExpectedSite, Trials, plan_site
+
+    levels = [blank + (reference - blank) * max(0.0, 1 - spread * i) for i in range(references)]
+    site = ExpectedSite(levels, blank=blank, fano=fano)
+    found = plan_site(site, Trials(repeats=repeats, blocks=blocks, alpha=alpha, lost=loss), gain, wanted=power)
+    show(found.text(), found.to_dict())
 
 
 @app.command()

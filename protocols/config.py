@@ -192,6 +192,16 @@ class ProtocolConfig(Section):
         default=8, description="[count] Presentations of each photograph in the baseline round (round 0)."
     )
     seed: Seed = Field(default=0, description="[integer] Order of the trials, names of the images.")
+    expected_loss: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="[fraction] Presentations without a usable trial (broken fixation), for planning only."
+    )
+    overhead: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=0.0,
+        description="[fraction of on_ms + off_ms] Time around a presentation (fixation, reward), for planning only.",
+    )
+    pause_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=0.0, description="[s] Pause between two blocks, for planning only."
+    )
 
 
 class EvaluationConfig(Section):

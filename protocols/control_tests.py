@@ -223,14 +223,15 @@ def stretch_gain(setting: Setting, pool: Pool, site: str, blank: Floats) -> dict
     """Gain over the named reference image: a fraction of its evoked response, else the difference in natural SDs."""
     column = setting.table.column(site)
     treated, other = (column[rows] for rows in sides(pool))
-    few = f"fewer than 10 repeats ({min(len(treated), len(other))})" if min(len(treated), len(other)) < 10 else ""
+    few = _few(pool)
     if setting.unit in NO_PERCENT:
-        return {**_difference_in_sd(setting, pool, site), "gain_note": f"no percentage for unit {setting.unit}"}
+        note = _joined(f"no percentage for unit {setting.unit}", few)
+        return {**_difference_in_sd(setting, pool, site), "gain_note": note}
     if len(blank) < 2 or welch_p(other, blank) >= 0.05:
         why = "no blanks" if len(blank) < 2 else "blank not significantly below the reference"
-        return {**_difference_in_sd(setting, pool, site), "gain_note": f"no percentage: {why}"}
+        return {**_difference_in_sd(setting, pool, site), "gain_note": _joined(f"no percentage: {why}", few)}
     ratio = fieller_interval(treated, other, blank)
-    note = ", ".join(filter(None, [few, "" if ratio.bounded else "interval unbounded"]))
+    note = _joined(few, "" if ratio.bounded else "interval unbounded")
     return {
         "gain": ratio.ratio - 1,
         "gain_low": ratio.low - 1,
@@ -252,7 +253,17 @@ def _difference_in_sd(setting: Setting, pool: Pool, site: str) -> dict[str, Any]
 def one_hot_gain(pool: Pool, difference: float) -> dict[str, Any]:
     """Difference of log S with its delta-method interval."""
     low, high = difference_interval(pool.values, pool.strata, statistic=pool.statistic)
-    return {"gain": difference, "gain_low": low, "gain_high": high, "gain_unit": "log S"}
+    return {"gain": difference, "gain_low": low, "gain_high": high, "gain_unit": "log S", "gain_note": _few(pool)}
+
+
+def _few(pool: Pool) -> str:
+    """The note of a gain whose interval is not calibrated: fewer than ten trials on one side."""
+    least = min(len(rows) for rows in sides(pool))
+    return f"fewer than 10 repeats ({least})" if least < 10 else ""
+
+
+def _joined(*notes: str) -> str:
+    return ", ".join(filter(None, notes))
 
 
 # --- suppression -------------------------------------------------------------------------------------------------------

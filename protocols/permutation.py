@@ -70,16 +70,40 @@ def smallest_p(strata: Sequence[tuple[int, int]], permutations: int) -> float:
     return 1 / distinct if distinct <= permutations else 1 / (1 + permutations)
 
 
-def repeats_needed(alpha: float, blocks: int, *, equal: bool = False, limit: int = 512) -> int:
-    """Fewest repeats of every image, spread over `blocks`, with which p can reach `alpha`.
+def repeats_a_block(repeats: int, blocks: int) -> list[int]:
+    """Presentations of one image in each block: `repeats` spread evenly, the remainder over the first blocks."""
+    return [repeats // blocks + (block < repeats % blocks) for block in range(blocks)]
 
-    A reference is tested on half of its trials, a controller on all or, where counts must be `equal`, on as many.
+
+def half_counts(counts: Sequence[int], odd: int) -> tuple[list[int], list[int]]:
+    """Trials of one image a block in either half: the odd trials of successive blocks go to half 0 (`odd` = 1) or 1, in turn."""
+    halves: tuple[list[int], list[int]] = [], []
+    for count in counts:
+        first = (int(count) + odd) // 2
+        odd ^= int(count) % 2
+        halves[0].append(first)
+        halves[1].append(int(count) - first)
+    return halves
+
+
+def reachable_p(repeats: int, blocks: int, *, equal: bool = False) -> float:
+    """The smallest p that a test within blocks can always reach with `repeats` of every image, were the effect as large as one likes.
+
+    Half of a reference's trials pick it, the other half test it against all trials of the controller or, where counts must be `equal`,
+    against as many. Chance decides which half an odd trial joins; the worse case counts.
     """
-    for repeats in range(2, limit):
-        per_block = [repeats // blocks + (b < repeats % blocks) for b in range(blocks)]
-        if 1 / distinct_assignments([(n // 2, n // 2 if equal else n) for n in per_block]) <= alpha:
-            return repeats
-    return limit
+    shown = repeats_a_block(repeats, blocks)
+    distinct = [
+        distinct_assignments([(n, min(n, all_) if equal else all_) for n, all_ in zip(half, shown, strict=True)])
+        for half in (half_counts(shown, odd)[1] for odd in (0, 1))
+    ]
+    return 1 / min(distinct)
+
+
+def repeats_needed(alpha: float, blocks: int, *, equal: bool = False, limit: int = 512) -> int:
+    """Fewest repeats of every image, at least one a block, with which p can always reach `alpha` (`reachable_p`)."""
+    tried = range(max(2, blocks), limit)
+    return next((n for n in tried if reachable_p(n, blocks, equal=equal) <= alpha), limit)
 
 
 @lru_cache(maxsize=8)

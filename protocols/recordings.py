@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -77,26 +76,3 @@ def adopt_recording(project: Project, images: Path, responses: Path, *, progress
 def _source_id(image_id: str, known: set[str]) -> str:
     stem = image_id.rsplit(".", 1)[0] if "." in image_id else image_id
     return image_id if image_id in known else make_id(stem, "img")
-
-
-def presentations(project: Project, number: int) -> dict[str, Any]:
-    """How many presentations round `number` takes and how long: an upper bound where references may coincide."""
-    protocol, synthesis = project.config.protocol, project.config.synthesis
-    blanks = protocol.blanks_per_block * protocol.blocks
-    if number == 0:
-        images = {"natural": len(NaturalImages.load(project.data).source_ids)}
-        shown = images["natural"] * protocol.baseline_repeats + blanks
-    else:
-        from .loop import chosen_targets
-        from .refit import load_pair
-
-        targets = len(chosen_targets(project, load_pair(project, number)[0]))
-        rows = targets * len(synthesis.objectives)
-        images = {
-            "controllers": rows * synthesis.seeds,
-            "references at most": rows * protocol.references,
-            "natural": protocol.natural_images,
-        }
-        shown = sum(images.values()) * protocol.repeats + blanks
-    minutes = shown * (protocol.on_ms + protocol.off_ms) / 60_000
-    return {"round": number, "images": images, "presentations": shown, "minutes": minutes}

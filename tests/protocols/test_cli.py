@@ -86,7 +86,10 @@ def test_the_baseline_of_a_folder_of_photographs(tmp_path: Path, capsys: pytest.
     assert (outbox / "_READY").is_file()
     assert len(list((outbox / "images").glob("*.png"))) == 61
     code, out, _ = cli(capsys, "--json", "export", folder, "--round", 0, "--dry-run")
-    assert json.loads(out)["presentations"] == 60 * 8 + 4 * 8
+    plan = json.loads(out)
+    assert plan["presentations"] == 60 * 8 + 4 * 8
+    assert plan["by_role"] == {"natural": 480, "blank": 32}
+    assert plan["hours"] == pytest.approx(512 * 0.2 / 3600)
     code, _, err = cli(capsys, "export", folder, "--baseline", photographs)
     assert code == 3
     assert "B01" in err

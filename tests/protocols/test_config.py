@@ -7,10 +7,10 @@ import tomllib
 
 import pytest
 
-from protocols._config_checks import repeats_a_block, smallest_reachable_p
 from protocols.config import Config, ProjectConfig, SynthesisConfig, config_from_dict, load_config, template
 from protocols.display import Display
 from protocols.errors import DataError
+from protocols.permutation import reachable_p, repeats_a_block
 
 DISPLAY = Display(width_px=224, height_px=224, size_deg=8.0)
 SECTIONS = list(Config.model_fields)
@@ -219,11 +219,16 @@ def test_repeats_are_spread_over_the_blocks():
 
 def test_smallest_reachable_p_by_hand():
     # One block of 8: the references lose 4 trials to the choice, 8 controller and 4 reference trials are shuffled: C(12, 4).
-    assert smallest_reachable_p("stretch", 8, 1) == 1 / 495
+    assert reachable_p(8, 1) == 1 / 495
     # 4 against 4: the 1 / 70 of the methods.
-    assert smallest_reachable_p("one_hot", 8, 1) == pytest.approx(1 / 70)
-    assert smallest_reachable_p("stretch", 16, 4) == 1 / math.comb(6, 2) ** 4
-    assert smallest_reachable_p("one_hot", 10, 4) == 1 / math.comb(2, 1) ** 4
+    assert reachable_p(8, 1, equal=True) == pytest.approx(1 / 70)
+    assert reachable_p(16, 4) == 1 / math.comb(6, 2) ** 4
+    # 3, 3, 2, 2 a block: a reference is tested on 2, 1, 1, 1 or on 1, 2, 1, 1 of them; C(4, 2) C(2, 1)^3 either way.
+    assert reachable_p(10, 4, equal=True) == pytest.approx(1 / 48)
+    # One block of 9: 4 or 5 trials are left; the worse case counts.
+    assert reachable_p(9, 1, equal=True) == 1 / math.comb(8, 4)
+    # One repeat a block: the reference is tested in every other block, 1 against 1.
+    assert reachable_p(16, 16) == reachable_p(16, 16, equal=True) == 1 / 2**8
 
 
 @pytest.mark.parametrize(

@@ -442,7 +442,13 @@ def test_the_commands_on_a_finished_project(finished: Path, tmp_path: Path, caps
     code, out = cli(capsys, "--json", "export", project, "--round", 1, "--dry-run")
     plan = json.loads(out)
     assert code == 0
-    assert plan["presentations"] >= ControlReport.from_json(first_round(finished).evaluation_path).trials
+    key = read_key(first_round(finished).key_path)
+    assert plan["images"] == {role: len(key.of_role(role)) for role in ("controller", "reference", "natural", "blank")}
+    assert plan["presentations"] == ControlReport.from_json(first_round(finished).evaluation_path).trials
+    assert {(s["objective"], s["site"]) for s in plan["sites"]} == {
+        (r.objective, r.target) for r in key.of_role("controller")
+    }
+    assert all(0 <= s["power"] <= 1 for s in plan["sites"])
     code, out = cli(capsys, "-q", "generate", project, "--round", 7)
     assert code == 3
     assert "D06" in out

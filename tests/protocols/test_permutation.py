@@ -12,6 +12,7 @@ from protocols.permutation import (
     difference_interval,
     distinct_assignments,
     enumerated_labels,
+    half_counts,
     influence,
     joint_permutation_p,
     log_softmax_difference,
@@ -19,10 +20,14 @@ from protocols.permutation import (
     observed_labels,
     permutation_test,
     random_labels,
+    reachable_p,
+    repeats_a_block,
     repeats_needed,
     smallest_p,
     standard_error,
 )
+from protocols.responses import Responses
+from protocols.trial_table import trial_table
 
 
 def test_four_against_four_trials_cannot_go_below_one_in_seventy():
@@ -31,14 +36,39 @@ def test_four_against_four_trials_cannot_go_below_one_in_seventy():
     assert smallest_p([(2, 2)] * 2, 9999) == pytest.approx(1 / 36)
 
 
-@pytest.mark.parametrize(("blocks", "equal"), [(1, False), (4, False), (4, True), (2, True)])
+@pytest.mark.parametrize(("blocks", "equal"), [(1, False), (4, False), (4, True), (2, True), (20, True)])
 def test_repeats_needed_reach_alpha_and_one_fewer_do_not(blocks, equal):
-    def reachable(repeats):
-        counts = [repeats // blocks + (b < repeats % blocks) for b in range(blocks)]
-        return 1 / distinct_assignments([(n // 2, n // 2 if equal else n) for n in counts])
-
     needed = repeats_needed(0.01, blocks, equal=equal)
-    assert reachable(needed) <= 0.01 < reachable(needed - 1)
+    assert reachable_p(needed, blocks, equal=equal) <= 0.01
+    assert needed == blocks or reachable_p(needed - 1, blocks, equal=equal) > 0.01
+
+
+@pytest.mark.parametrize(("repeats", "blocks"), [(8, 1), (9, 1), (10, 4), (13, 3), (7, 7), (24, 4), (5, 2)])
+def test_halves_and_reachable_p_are_those_of_the_trial_table(repeats, blocks):
+    """Every image's halves in a real trial table; the worst of many images has the reachable p."""
+    images = [f"i{n}" for n in range(40)]
+    block = np.concatenate([np.repeat(b, n) for b, n in enumerate(repeats_a_block(repeats, blocks))])
+    responses = Responses(
+        np.random.default_rng(0).random((40 * repeats, 1)),
+        np.repeat(images, repeats),
+        ("a",),
+        "spikes",
+        (0.0, 1.0),
+        block=np.tile(block, 40),
+    )
+    table = trial_table(responses, images)
+    expected = {tuple(map(tuple, half_counts(repeats_a_block(repeats, blocks), odd))) for odd in (0, 1)}
+    found, smallest = set(), {False: 0.0, True: 0.0}
+    for image in images:
+        halves = [np.bincount(table.blocks[table.rows(image, half=h)], minlength=blocks).tolist() for h in (0, 1)]
+        found.add(tuple(map(tuple, halves)))
+        shown = repeats_a_block(repeats, blocks)
+        for equal in (False, True):
+            strata = [(n, min(n, m) if equal else m) for n, m in zip(halves[1], shown, strict=True)]
+            smallest[equal] = max(smallest[equal], 1 / distinct_assignments(strata))
+    assert found == expected
+    for equal in (False, True):
+        assert reachable_p(repeats, blocks, equal=equal) == pytest.approx(smallest[equal])
 
 
 def test_enumerated_labels_are_all_distinct_assignments():
