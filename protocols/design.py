@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -34,6 +34,7 @@ def trial_list(
     blocks: int,
     blank_id: str | None = None,
     blanks_per_block: int = 0,
+    fewer: Mapping[str, int] | None = None,
     seed: int | Sequence[int],
 ) -> list[Trial]:
     """Block-randomised order of presentations.
@@ -53,6 +54,9 @@ def trial_list(
         Presentations of every image over the round; number of blocks (at most `repeats`).
     blank_id : str, optional
         The blank image, shown `blanks_per_block` times a block.
+    fewer : mapping of image id to int, optional
+        Images shown less often than `repeats` (control arms, graded images): each takes part in so many of the permutations, spread
+        evenly, so that its counts in any two blocks of equal length differ by at most one.
     seed : int or sequence of int
         Entropy of a generator of its own (`numpy.random.default_rng`).
 
@@ -67,8 +71,10 @@ def trial_list(
         Where no such order exists.
     """
     images = list(image_ids)
-    _check(images, repeats, blocks, blank_id, blanks_per_block)
+    fewer = fewer or {}
+    _check(images, repeats, blocks, blank_id, blanks_per_block, fewer)
     generator = np.random.default_rng(seed)
+    due = iter(_due(images, repeats, fewer, generator))
     trials: list[Trial] = []
     shown: Counter[str] = Counter()
     followed = np.zeros(
@@ -79,7 +85,7 @@ def trial_list(
     for block in range(blocks):
         chain: list[Ints] = []
         for _ in range(repeats // blocks + (block < repeats % blocks)):
-            chain.append(_permutation(followed, last, generator))
+            chain.append(_permutation(followed, np.flatnonzero(next(due)), last, generator))
             last = int(chain[-1][-1])
         order = np.concatenate(chain)
         blanks = _blank_places(order, blanks_per_block, after_blank, generator)
@@ -90,17 +96,27 @@ def trial_list(
     return trials
 
 
-def _permutation(followed: Ints, last: int, generator: np.random.Generator) -> Ints:
-    """A random order of all images that begins after `last` and repeats few of the pairs counted in `followed`, which it updates.
+def _due(
+    images: list[str], repeats: int, fewer: Mapping[str, int], generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Which images take part in which permutation, (repeats, images): all, but those with `fewer` presentations in so many only."""
+    due = np.ones((repeats, len(images)), dtype=np.bool_)
+    for i, image in enumerate(images):
+        if (count := fewer.get(image, repeats)) < repeats:
+            due[:, i] = np.diff((np.arange(repeats + 1) * count + generator.integers(repeats)) // repeats) > 0
+    return due
+
+
+def _permutation(followed: Ints, here: Ints, last: int, generator: np.random.Generator) -> Ints:
+    """A random order of the images `here` that begins after `last` and repeats few of the pairs counted in `followed`, which it updates.
 
     Min-conflicts search (Minton et al. 1992): around one image that repeats a pair the order is rearranged as lowers the summed count
     of pairs most, until no pair is above the rarest or patience ends.
     """
-    size = followed.shape[1]
-    cost = followed.copy()
-    cost[np.arange(size), np.arange(size)] = FORBIDDEN
-    floor = int(cost[:size].min()) if size > 1 else 0
-    order = generator.permutation(size)
+    size, cost = len(here), followed.copy()
+    cost[here, here] = FORBIDDEN
+    floor = int(cost[np.ix_(here, here)].min()) if size > 1 else 0
+    order = here[generator.permutation(size)]
     if order[0] == last and size > 1:
         order = np.roll(order, 1)
     best, least, patience = order, np.iinfo(np.int64).max, 1
@@ -170,19 +186,27 @@ def pair_balance(trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def _check(images: list[str], repeats: int, blocks: int, blank_id: str | None, blanks: int) -> None:
+def _check(
+    images: list[str], repeats: int, blocks: int, blank_id: str | None, blanks: int, fewer: Mapping[str, int]
+) -> None:
     twice = [i for i, n in Counter(images).items() if n > 1]
     if not images or twice:
         raise ValueError(f"{len(images)} images, listed more than once: {twice[:5]}; expected at least one, each once")
     if repeats < 1 or not 1 <= blocks <= repeats:
         raise ValueError(f"{repeats} repeats in {blocks} blocks; expected 1 <= blocks <= repeats")
-    if len(images) == 1 and repeats > 1:
-        raise ValueError(f"1 image with {repeats} repeats would follow itself; add a second image, or show it once")
+    wrong = {i: n for i, n in fewer.items() if i not in images or not 1 <= n <= repeats}
+    if wrong:
+        raise ValueError(f"fewer repeats {wrong}; expected images of the list, each shown 1 to {repeats} times")
+    always = sum(fewer.get(i, repeats) == repeats for i in images)
+    if always < 2 and repeats > 1:
+        raise ValueError(
+            f"{always} image with {repeats} repeats would follow itself; add a second image, or show it once"
+        )
     if blanks < 0 or (blanks > 0) != (blank_id is not None):
         raise ValueError(f"{blanks} blanks a block with blank_id={blank_id!r}; give both or neither")
     if blank_id in images:
         raise ValueError(f"the blank {blank_id!r} is listed among the images; list it only as blank_id")
-    smallest = len(images) * (repeats // blocks)
+    smallest = always * (repeats // blocks)
     if blanks > smallest:
         raise ValueError(
             f"{blanks} blanks in a block of {smallest} images would follow each other; ask for at most {smallest}"

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -108,6 +108,7 @@ def export_round(
     repeats: int,
     predict: Predict | None,
     manifest: dict[str, Any],
+    fewer: Mapping[str, int] | None = None,
     check: Check | None = None,
     safety: Safety | None = None,
 ) -> Path:
@@ -130,6 +131,8 @@ def export_round(
     manifest : dict
         JSON-able entries for ``manifest.json`` (``encoder``, ``validator``, ``config`` ...). With `predict`, ``encoder`` must hold
         ``fingerprint`` and ``field_of_view_deg``.
+    fewer : mapping of role to int, optional
+        Presentations of the images of a role that is shown less often than `repeats`.
     check : callable, optional
         The display's exact constraint: uint8 controllers and graded images (S, H, W, C), read back, in the order of `stimuli` -> the
         problems found, one sentence each.
@@ -157,6 +160,7 @@ def export_round(
         blocks=min(config.blocks, repeats),
         blank_id=next((i for i, s in named.items() if s.role == "blank"), None),
         blanks_per_block=config.blanks_per_block,
+        fewer={i: min(n, repeats) for i, s in named.items() if (n := (fewer or {}).get(s.role)) is not None},
         seed=[config.seed, round_.number, 1],
     )
     for stale in round_.folder.glob("outbox.tmp-*"):

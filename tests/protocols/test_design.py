@@ -57,6 +57,42 @@ def test_counts_repeats_and_neighbours(d):
         assert [t.rep for t in trials if t.image_id == image] == list(range(d["repeats"]))
 
 
+@settings(max_examples=60, deadline=None)
+@given(d=designs, share=st.floats(0.05, 0.95), some=st.integers(1, 28))
+def test_images_with_fewer_repeats_are_spread_evenly_over_the_blocks(d, share, some):
+    rare = d["images"][2 : 2 + some]
+    count = max(1, round(share * d["repeats"]))
+    blank = {"blank_id": "blank", "blanks_per_block": min(2, d["blanks"])} if d["blanks"] else {}
+    options = {"repeats": d["repeats"], "blocks": d["blocks"], "seed": d["seed"], **blank}
+    trials = trial_list(d["images"], fewer=dict.fromkeys(rare, count), **options)
+    shown = Counter(t.image_id for t in trials if t.image_id != "blank")
+    assert shown == {i: count if i in rare else d["repeats"] for i in d["images"]}
+    without = [t.image_id for t in trials if t.image_id != "blank"]
+    assert all(a != b for a, b in itertools.pairwise(without))
+    per_block = Counter((t.block, t.image_id) for t in trials)
+    for image in rare:
+        for block in range(d["blocks"]):
+            passes = d["repeats"] // d["blocks"] + (block < d["repeats"] % d["blocks"])
+            assert abs(per_block[block, image] - passes * count / d["repeats"]) < 1
+        assert [t.rep for t in trials if t.image_id == image] == list(range(count))
+    all_alike = trial_list(d["images"], fewer=dict.fromkeys(rare, d["repeats"]), **options)
+    assert all_alike == trial_list(d["images"], **options)
+
+
+@pytest.mark.parametrize(
+    ("fewer", "words"),
+    [
+        ({"x": 1}, "expected images of the list"),
+        ({"a": 0}, "1 to 4 times"),
+        ({"a": 5}, "1 to 4 times"),
+        ({"a": 1, "b": 2}, "1 image with 4 repeats"),
+    ],
+)
+def test_impossible_fewer_repeats_are_refused(fewer, words):
+    with pytest.raises(ValueError, match=words):
+        trial_list(["a", "b", "c"], repeats=4, blocks=2, fewer=fewer, seed=0)
+
+
 @settings(max_examples=30, deadline=None)
 @given(d=designs)
 def test_the_seed_decides_alone(d):

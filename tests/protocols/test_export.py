@@ -10,6 +10,7 @@ import shutil
 import stat
 import time
 import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,13 +107,19 @@ def test_arms_and_graded_images_are_shown_and_counted_as_such(round_, lab):
     graded = replace(controller, role="graded", source_id="src_step", parent=controller.source_id, confirmatory=False)
     checked = []
     lab.export(
-        round_, stimuli=[controller, arm, graded, *others[1:]], check=lambda pixels: checked.append(pixels) or []
+        round_,
+        stimuli=[controller, arm, graded, *others[1:]],
+        check=lambda pixels: checked.append(pixels) or [],
+        fewer={"arm": 2, "graded": 99},
     )
     counts = read_manifest(round_.outbox)["counts"]
     assert (counts["arm"], counts["graded"], counts["images"]) == (1, 1, 10)
     key = read_key(round_.key_path)
     assert [(r.arm, r.parents) for r in key.of_role("arm")] == [("phase_scrambled", ("src_000",))]
     assert [(r.arm, r.parents) for r in key.of_role("graded")] == [("", ("src_000",))]
+    shown = Counter(t.image_id for t in read_order(round_.outbox))
+    repeats = {r.role: shown[r.image_id] for r in key.rows}
+    assert repeats == {"controller": 4, "reference": 4, "natural": 4, "blank": 4, "arm": 2, "graded": 4}
     np.testing.assert_array_equal(checked[0], [controller.pixels, graded.pixels, others[3].pixels])
 
 
