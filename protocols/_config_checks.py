@@ -38,6 +38,22 @@ def cross_check(config: Config, where: str) -> None:
             "targets to be chosen among the fitted sites",
             "set reliability_target to reliability_fit or more",
         )
+    late = [step for step in synthesis.graded_steps or () if step >= synthesis.steps]
+    if late:
+        raise _contradiction(
+            f"{where} [synthesis]",
+            f"graded_steps = {list(synthesis.graded_steps or ())} with steps = {synthesis.steps}",
+            "graded images from before the last step",
+            f"leave out {', '.join(map(str, late))}, or raise steps",
+        )
+    twice = sorted({kind for kind in config.arms.kinds if config.arms.kinds.count(kind) > 1})
+    if twice:
+        raise _contradiction(
+            f"{where} [arms]",
+            f"kinds that name {', '.join(twice)} twice",
+            "each kind of arm once",
+            "name it once",
+        )
     mean, rms = synthesis.mean_luminance, synthesis.rms_contrast
     if mean is not None and rms is not None and rms**2 > mean * (1 - mean):
         raise _contradiction(

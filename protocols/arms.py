@@ -143,8 +143,8 @@ class Material:
         All photographs of the project.
     local : array of shape (N, U)
         Their local contrasts.
-    predicted : array of shape (N, U)
-        The encoder's answers to them.
+    predicted : array of shape (N, U), or None
+        The encoder's answers to them; needed for the arm ``predicted_natural`` alone.
     mean, sd : arrays of shape (U,); temperature : float
         Scale of the one_hot score.
     best : dict
@@ -157,7 +157,7 @@ class Material:
     pixels: Pixels
     source_ids: tuple[str, ...]
     local: Floats
-    predicted: Floats
+    predicted: Floats | None
     mean: Floats
     sd: Floats
     temperature: float
@@ -201,6 +201,8 @@ def _natural_raised(material: Material, controller: Stimulus) -> Stimulus:
 
 def _predicted_natural(material: Material, controller: Stimulus) -> Stimulus:
     """The photograph with the highest predicted score of all, as it is: what search among photographs would show."""
+    if material.predicted is None:
+        raise Unreachable("nothing is predicted for the photographs")
     scores = material.predicted
     if controller.objective == "one_hot":
         scores = one_hot_scores(scores, material.mean, material.sd, material.temperature)

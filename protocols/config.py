@@ -158,6 +158,14 @@ class SynthesisConfig(Section):
     temperature: float = Field(
         default=1.0, gt=0, le=100, description="[natural standard deviations] Of the one_hot softmax."
     )
+    graded_steps: Annotated[tuple[Count, ...], Field(strict=False)] | None = Field(
+        default=None,
+        description="[gradient steps] Earlier iterates of each confirmatory controller that are shown too, to test whether responses rise with "
+        "prediction; left out: 7, 17 and 37 % of steps; [] shows none.",
+    )
+    graded_repeats: Count = Field(
+        default=8, description="[count] Presentations of each graded image, at most those of a controller."
+    )
 
 
 class ProtocolConfig(Section):
@@ -201,6 +209,23 @@ class ProtocolConfig(Section):
     )
     pause_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=0.0, description="[s] Pause between two blocks, for planning only."
+    )
+
+
+class ArmsConfig(Section):
+    """Section ``[arms]``: control images shown beside the confirmatory controllers."""
+
+    kinds: tuple[Literal["contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"], ...] = Field(
+        default=("contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"),
+        strict=False,
+        description="[names] Control arms, the most important first: the controller at natural local contrast, the best natural image at the "
+        "controller's local contrast, the best natural image by prediction, the controller with random phases. [] shows none.",
+    )
+    repeats: Count = Field(default=8, description="[count] Presentations of each arm, at most those of a controller.")
+    budget: int = Field(
+        default=1000,
+        ge=0,
+        description="[presentations] Of all arms of a round; what does not fit is cut from the end of kinds and told in the log.",
     )
 
 
@@ -262,6 +287,7 @@ class Config(Section):
     encoder: EncoderConfig = EncoderConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     protocol: ProtocolConfig = ProtocolConfig()
+    arms: ArmsConfig = ArmsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     refit: RefitConfig = RefitConfig()
     safety: SafetyConfig = SafetyConfig()

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from encoders import Encoder, Ensemble
 from synth import StimulusBatch, ascend, cautious, fourier, jitter
 
-from .dataset import baseline, best_natural, gather
+from .assemble import assemble
+from .dataset import baseline
 from .errors import DataError
 from .evaluation import ControlReport, evaluate
 from .export import Stimulus, export_round
@@ -32,10 +33,9 @@ from .safety import guard
 from .session import Project, Round
 from .stimuli import (
     batch_statistics,
-    controller_stimuli,
     declare,
+    graded_steps,
     natural_luminance,
-    natural_stimuli,
     predictor,
     starting_images,
 )
@@ -224,6 +224,7 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
         seeds=range(settings.seeds),
         steps=settings.steps,
         learning_rate=settings.learning_rate,
+        snapshots=graded_steps(settings),
         start=None if starts is None else torch.from_numpy(starts[0]).movedim(-1, -3).float() / 255,
         start_ids=None if starts is None else starts[1],
         device=device,
@@ -260,7 +261,7 @@ def export_baseline(project: Project) -> Path:
 
 
 def export(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> Path:
-    """Export a round's outbox: controllers, re-shown references, random natural images and blanks, with the sealed key."""
+    """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural images, blanks."""
     if number == 0:
         return export_baseline(project)
     config = project.config
@@ -268,27 +269,15 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     batch = StimulusBatch.load(round_.controllers_path)
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     sites = site_rows(encoder)
-    data = gather(project, [])
-    targets = list(dict.fromkeys(batch.targets))
-    best = best_natural(
-        data,
-        Key((), tuple(sites)),
-        targets,
-        config.synthesis.objectives,
-        config.protocol.references,
-        config.synthesis.temperature,
-    )
-    stimuli = [
-        *controller_stimuli(batch, number),
-        *natural_stimuli(data, best, config.protocol.natural_images, config.protocol.seed + number),
-    ]
+    stimuli, arms = assemble(project, number, batch, encoder, sites, device=device)
     constraint = project.display.constraints(**batch_statistics(batch))[-1]
 
     def check(pixels: Pixels) -> list[str]:
         found = constraint.violations(torch.from_numpy(pixels))
-        return [f"{row}: {problem}" for row, problem in zip(batch.row_names, found, strict=True) if problem]
+        names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]
+        return [f"{name}: {problem}" for name, problem in zip(names, found, strict=True) if problem]
 
-    return export_round(
+    outbox = export_round(
         round_,
         project.display,
         stimuli,
@@ -304,10 +293,14 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
                 "unit": encoder.response_unit,
             },
             "validator": {"fingerprint": validator.fingerprint},
+            "arms": arms.counts(),
         },
+        fewer={"arm": config.arms.repeats, "graded": config.synthesis.graded_repeats},
         check=check,
         safety=guard(config, progress),
     )
+    round_.log("arms", **arms.counts(), reasons=[list(s) for s in arms.skipped])
+    return outbox
 
 
 def ingest_round(project: Project, round_: Round) -> dict[str, Any]:

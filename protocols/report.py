@@ -26,6 +26,7 @@ from .files import write_text
 from .key import Key, read_key
 from .photographs import read_png
 from .readers.hdf5 import read_responses
+from .report_beside import arms_sentences, beside
 from .session import Project, Round
 
 LIMIT_BYTES = 5_000_000
@@ -113,6 +114,7 @@ def content(project: Project, round_: Round) -> dict[str, Any]:
         "report": report,
         "notes": report.notes,
         "tables": tables,
+        "beside": {s.objective: beside(s, tables[s.objective]) for s in report.objectives},
         "explain": EXPLAIN,
         "thumbs": {i: thumbnail(pixels) for i, pixels in images.items()},
         "figures": figures(report, key, round_, history),
@@ -268,5 +270,5 @@ def methods_paragraph(project: Project, report: ControlReport) -> str:
         f"{protocol.references} best natural images of the baseline recording were shown again; one was picked on a random half of its trials and "
         f"compared, on its other half, with the controller by a one-sided studentised permutation test within blocks ({report.permutations} permutations, "
         f"level {report.alpha:g}). One controller a site and objective was declared confirmatory before the responses were read, by the prediction of a "
-        f"second encoder on which it had not been optimised. Software: stimsynth {__version__}."
+        f"second encoder on which it had not been optimised. {arms_sentences(config, report)}Software: stimsynth {__version__}."
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +19,9 @@ from .display import Display
 from .export import Stimulus
 from .key import Key, read_key
 from .session import Project
+
+if TYPE_CHECKING:
+    from .config import SynthesisConfig
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -125,6 +130,40 @@ def controller_stimuli(batch: StimulusBatch, number: int) -> list[Stimulus]:
         )
         for i in range(len(batch))
     ]
+
+
+def graded_steps(settings: SynthesisConfig) -> tuple[int, ...]:
+    """Steps of the ascent whose iterates are shown as graded images: those of the configuration, else 4, 10 and 22 of 60, to scale."""
+    if settings.graded_steps is not None:
+        return settings.graded_steps
+    scaled = {round(step * settings.steps / 60) for step in (4, 10, 22)}
+    return tuple(sorted(step for step in scaled if 0 < step < settings.steps))
+
+
+def graded_stimuli(batch: StimulusBatch, number: int) -> list[Stimulus]:
+    """The graded images of the confirmatory controllers; one that is the controller itself is left out."""
+    graded, controllers = batch.graded, controller_stimuli(batch, number)
+    if graded is None or graded.parents is None or graded.steps is None:
+        return []
+    found = []
+    for i, (parent, step) in enumerate(zip(graded.parents.tolist(), graded.steps.tolist(), strict=True)):
+        controller = controllers[parent]
+        if controller.confirmatory and not np.array_equal(graded.images[i], controller.pixels):
+            found.append(
+                replace(
+                    controller,
+                    pixels=graded.images[i],
+                    role="graded",
+                    source_id=f"{controller.source_id}_step{step:03d}",
+                    parent=controller.source_id,
+                    confirmatory=False,
+                    score=float(graded.scores[i]),
+                    validator_score=float("nan")
+                    if graded.validator_scores is None
+                    else float(graded.validator_scores[i]),
+                )
+            )
+    return found
 
 
 def natural_stimuli(data: Dataset, best: dict[tuple[str, str], list[int]], n_random: int, seed: int) -> list[Stimulus]:

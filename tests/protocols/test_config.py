@@ -271,3 +271,11 @@ def test_hundred_ms_are_whole_frames(refresh):
 
 def test_the_template_is_what_a_plain_reader_of_toml_sees():
     assert list(tomllib.loads(template())) == SECTIONS
+
+
+def test_graded_steps_lie_before_the_last_step_and_arms_are_named_once():
+    refused("C04", "graded_steps = [4, 60]", "leave out 60", synthesis={"graded_steps": [4, 60], "steps": 60})
+    refused("C04", "phase_scrambled twice", arms={"kinds": ["phase_scrambled", "natural_raised", "phase_scrambled"]})
+    refused("C02", "kinds", arms={"kinds": ["gratings"]})
+    none = config_from_dict(tables(synthesis={"graded_steps": []}, arms={"kinds": []}))
+    assert (none.synthesis.graded_steps, none.arms.kinds) == ((), ())

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,13 @@ from protocols.config import (
     template,
 )
 from protocols.control_report import ControlReport
+from protocols.dataset import gather
 from protocols.demo import answer, make_subject
 from protocols.display import Display
 from protocols.evaluation import evaluate
-from protocols.key import Key, read_key, write_key
-from protocols.loop import gather, generate, look, run, step
+from protocols.export import read_order
+from protocols.key import Key, KeyRow, read_key, write_key
+from protocols.loop import generate, look, run, step
 from protocols.photographs import demo_photographs, import_photographs
 from protocols.readers.hdf5 import read_responses, write_responses
 from protocols.responses import Responses
@@ -173,6 +176,44 @@ def test_every_exported_controller_meets_the_display_exactly(finished: Path) -> 
     assert wanted["rms"] is not None
     assert float((statistics["mean"] - wanted["mean"]).abs().max()) <= 0.5 / 255
     assert float((statistics["rms"] - wanted["rms"]).abs().max()) <= 0.5 / 255
+
+
+def test_arms_and_graded_images_are_shown_beside_the_confirmatory_controllers(finished: Path) -> None:
+    project, round_ = Project.open(finished / "project"), first_round(finished)
+    key, config = read_key(round_.key_path), project.config
+    controllers = {r.source_id: r for r in key.of_role("controller") if r.confirmatory}
+    graded, arms = key.of_role("graded"), key.of_role("arm")
+    assert {p for r in graded for p in r.parents} == set(controllers)
+    assert len(graded) >= 2 * len(controllers)
+    assert {r.arm for r in arms} | {r.arm for r in key.of_role("reference")} >= {"phase_scrambled", "predicted_natural"}
+    counts = {s: np.sum([s in r.parents for r in key.rows if r.arm == "phase_scrambled"]) for s in controllers}
+    assert set(counts.values()) == {1}
+    shown = Counter(t.image_id for t in read_order(round_.outbox))
+    assert {shown[r.image_id] for r in [*arms, *graded]} == {config.arms.repeats} == {config.synthesis.graded_repeats}
+    assert {shown[i.image_id] for i in controllers.values()} == {config.protocol.repeats}
+    assert sum(shown[r.image_id] for r in arms) <= config.arms.budget
+    for row in [*graded, *arms]:
+        assert set(row.predicted) == set(key.site_ids)  # predictions are stored as for any image
+        for parent in row.parents if row.target else ():
+            assert (row.objective, row.target) == (controllers[parent].objective, controllers[parent].target)
+            if row.arm != "natural_raised":
+                assert row.started_from == controllers[parent].started_from
+    assert all({"luminance", "luminance_natural", "chroma"} <= set(r.contrast) for r in controllers.values())
+    report = ControlReport.from_json(round_.evaluation_path)
+    for row in (r for r in report.confirmatory() if r.p is not None):
+        assert set(row.arm_p) >= {"phase_scrambled", "predicted_natural"}
+        assert row.monotonic_p is not None
+        assert row.contrast == key_row(key, row.image_id).contrast
+    event = next(e for e in round_.events() if e["event"] == "arms")
+    assert event["shown"]["phase_scrambled"] == len(controllers)
+    data = gather(project, [1])
+    made = data.source_ids[data.natural :]
+    assert {r.source_id for r in [*graded, *arms]} <= {*made, *data.source_ids[: data.natural]}
+    assert len(set(data.source_ids)) == len(data.source_ids)
+
+
+def key_row(key: Key, image_id: str) -> KeyRow:
+    return next(r for r in key.rows if r.image_id == image_id)
 
 
 def test_deleting_the_truth_changes_no_byte_of_the_results(base: Path, finished: Path, tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""The images of a round, put together: controllers with their graded images and control arms, references, natural images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encoders import Encoder, Ensemble
+from synth import StimulusBatch
+
+from .arms import Arms, Material, choose_arms, with_arms
+from .contrast import Contrast, measure, of_site, site_masks, usual
+from .dataset import best_natural, gather
+from .display import Display
+from .export import Stimulus
+from .key import Key, SiteRow
+from .session import Project
+from .stimuli import controller_stimuli, graded_stimuli, natural_stimuli
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+
+
+def assemble(
+    project: Project,
+    number: int,
+    batch: StimulusBatch,
+    encoder: Encoder | Ensemble,
+    sites: Sequence[SiteRow],
+    *,
+    device: str = "cpu",
+) -> tuple[list[Stimulus], Arms]:
+    """All images of round `number` but the blank, with their contrasts; and what became of the control arms."""
+    config, display = project.config, project.display
+    key, site_ids = Key((), tuple(sites)), tuple(s.site_id for s in sites)
+    data = gather(project, [])
+    best = best_natural(
+        data,
+        key,
+        list(dict.fromkeys(batch.targets)),
+        config.synthesis.objectives,
+        config.protocol.references,
+        config.synthesis.temperature,
+    )
+    controllers = controller_stimuli(batch, number)
+    shown = [
+        *controllers,
+        *graded_stimuli(batch, number),
+        *natural_stimuli(data, best, config.protocol.natural_images, config.protocol.seed + number),
+    ]
+    photographs, source_ids = data.pixels[: data.natural], data.source_ids[: data.natural]
+    masks = site_masks(display, project.fitted_for(number), site_ids)
+    natural = measure(display, photographs, masks)
+    material = Material(
+        display=display,
+        site_ids=site_ids,
+        masks=masks,
+        pixels=photographs,
+        source_ids=source_ids,
+        local=natural.local,
+        predicted=predictions(encoder, photographs, device) if "predicted_natural" in config.arms.kinds else None,
+        mean=key.natural_statistics()[0],
+        sd=key.natural_statistics()[1],
+        temperature=config.synthesis.temperature,
+        best={pair: images[0] for pair, images in best.items()},
+    )
+    arms = choose_arms(
+        material,
+        controllers,
+        config.arms.kinds,
+        budget=config.arms.budget,
+        repeats=min(config.arms.repeats, config.protocol.repeats),
+        shown=[s.source_id for s in shown],
+    )
+    return with_contrast(display, with_arms(shown, arms), site_ids, masks, natural), arms
+
+
+def with_contrast(
+    display: Display, stimuli: Sequence[Stimulus], site_ids: Sequence[str], masks: Tensor, natural: Contrast
+) -> list[Stimulus]:
+    """`stimuli`, those made for a site with their contrasts there and the 95th percentiles of the photographs' (`natural`)."""
+    limits = usual(natural)
+    made = [i for i, s in enumerate(stimuli) if s.target]
+    found = list(stimuli)
+    contrast = measure(display, np.stack([stimuli[i].pixels for i in made]), masks) if made else natural
+    for place, i in enumerate(made):
+        site = site_ids.index(stimuli[i].target)
+        values = of_site(contrast, limits, place, site, colour=display.colour == "rgb")
+        found[i] = replace(stimuli[i], contrast=values)
+    return found
+
+
+@torch.no_grad()
+def predictions(encoder: Encoder | Ensemble, pixels: Pixels, device: str) -> Floats:
+    """The encoder's answers (mean over members) to 8-bit images (N, H, W, C), shape (N, U)."""
+    parts = []
+    for first in range(0, len(pixels), 32):
+        answers = encoder((torch.from_numpy(pixels[first : first + 32]).movedim(-1, 1).float() / 255).to(device))
+        parts.append(answers.mean(0) if answers.ndim == 3 else answers)
+    values: Floats = torch.cat(parts).double().cpu().numpy()
+    return values

@@ -1,0 +1,62 @@
+"""The table beside the verdicts: only what was shown has a column, and what exceeds is named."""
+
+from __future__ import annotations
+
+from protocols.config import Config
+from protocols.control_report import ControlReport, ControlRow, ObjectiveSummary
+from protocols.display import Display
+from protocols.report_beside import arms_sentences, beside
+
+CONTRAST = {"luminance": 0.25, "luminance_natural": 0.3, "local": 0.4, "local_natural": 0.31}
+
+
+def summary(**changed) -> ObjectiveSummary:
+    counts = dict.fromkeys(
+        ("tested", "successes", "low", "high", "chance", "empirical_tested", "empirical_successes", "empirical_low",
+         "empirical_high", "group_p", "listed", "strict", "strict_tested", "suppressed", "suppression_tested", "not_testable", "excluded"), 0
+    )  # fmt: skip
+    return ObjectiveSummary("stretch", **{**counts, **changed})
+
+
+def report(*summaries: ObjectiveSummary) -> ControlReport:
+    return ControlReport("spikes", 0.01, 999, 0, 1.0, 10, 10, (), (), summaries, ())
+
+
+def test_only_what_was_shown_has_a_column() -> None:
+    bare = beside(summary(), [ControlRow("stretch", "v4_001", "a", True)])
+    assert bare == {"sentence": "", "header": [], "lines": []}
+    rows = [
+        ControlRow(
+            "stretch", "v4_001", "a", True, contrast=CONTRAST, contrast_exceeded="local",
+            arm_differences={"phase_scrambled": 2.5}, arm_p={"phase_scrambled": 0.004}, other_site_images=4, other_site_share=0.75,
+            monotonic_images=9, monotonic_rho=0.9, monotonic_p=0.001,
+        ),
+        ControlRow("stretch", "v4_002", "b", True, arm_differences={"phase_scrambled": -1.0}),
+    ]  # fmt: skip
+    made = beside(
+        summary(arms={"phase_scrambled": (1, 1)}, contrast_measured=1, exceeded={"luminance": 0, "local": 1}, monotonic=1, monotonic_tested=1, other_site_share=0.75), rows
+    )  # fmt: skip
+    assert made["header"] == [
+        "less phase scrambled (p)",
+        "luminance contrast (natural 95 %)",
+        "local contrast (natural 95 %)",
+        "other sites' controllers below it",
+        "rises with prediction: rho (p)",
+    ]
+    assert made["lines"] == [
+        ["v4_001", "+2.50 (0.004)", "0.250 (0.300)", "0.400 (0.310), above", "75% of 4", "0.90 (0.001)"],
+        ["v4_002", "-1.00", "-", "-", "-", "-"],
+    ]
+    assert made["sentence"].startswith("Against the arm phase scrambled: 1 of 1 controllers above it. ")
+    assert "local 1 of 1 controllers" in made["sentence"]
+
+
+def test_the_methods_paragraph_names_what_was_shown_and_nothing_else() -> None:
+    config = Config(display=Display(width_px=64, height_px=64, size_deg=4.0))
+    assert arms_sentences(config, report(summary())) == ""
+    text = arms_sentences(config, report(summary(arms={"natural_raised": (3, 2)}, monotonic_tested=3)))
+    assert "scaled to the controller's contrast there" in text
+    assert "random phases" not in text
+    assert "Spearman" in text
+    assert "chroma" not in text
+    assert "8 presentations each" in text
