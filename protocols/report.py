@@ -26,7 +26,7 @@ from .files import write_text
 from .key import Key, read_key
 from .photographs import read_png
 from .readers.hdf5 import read_responses
-from .report_beside import arms_sentences, beside
+from .report_beside import arms_notes, arms_sentences, beside
 from .session import Project, Round
 
 LIMIT_BYTES = 5_000_000
@@ -112,7 +112,7 @@ def content(project: Project, round_: Round) -> dict[str, Any]:
         "encoder": record.get("encoder", "-"),
         "validator": record.get("validator", "-"),
         "report": report,
-        "notes": report.notes,
+        "notes": (*report.notes, *arms_notes(round_.events())),
         "tables": tables,
         "beside": {s.objective: beside(s, tables[s.objective]) for s in report.objectives},
         "explain": EXPLAIN,

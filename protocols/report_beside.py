@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .config import Config
@@ -42,6 +43,30 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
     ]
     sentences = [s[0].upper() + s[1:] + "." for s in beside_verdicts(summary)]
     return {"sentence": " ".join(sentences), "header": header, "lines": lines if header else []}
+
+
+def arms_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the round's log says of arms that were not shown: cut by the budget, or skipped and why."""
+    last = next((e for e in reversed(events) if e.get("event") == "arms"), None)
+    if last is None:
+        return []
+    notes = (
+        [f"control arms cut by the budget: {', '.join(f'{k} {n}' for k, n in last['cut'].items())}"]
+        if last["cut"]
+        else []
+    )
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for kind, objective, site, reason in last["reasons"]:
+        reasons.setdefault((kind, _unnumbered(reason)), []).append(f"{site} ({objective})")
+    return notes + [
+        f"control arm {kind.replace('_', ' ')} not shown for {', '.join(sites[:6])}{' ...' if len(sites) > 6 else ''}: {reason}"
+        for (kind, reason), sites in reasons.items()
+    ]
+
+
+def _unnumbered(reason: str) -> str:
+    """A reason without its numbers, so that sites with the same reason stand together."""
+    return re.sub(r" ?\b\d+\.\d+", "", reason)
 
 
 def _arm(row: ControlRow, kind: str) -> str:

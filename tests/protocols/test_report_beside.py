@@ -5,7 +5,7 @@ from __future__ import annotations
 from protocols.config import Config
 from protocols.control_report import ControlReport, ControlRow, ObjectiveSummary
 from protocols.display import Display
-from protocols.report_beside import arms_sentences, beside
+from protocols.report_beside import arms_notes, arms_sentences, beside
 
 CONTRAST = {"luminance": 0.25, "luminance_natural": 0.3, "local": 0.4, "local_natural": 0.31}
 
@@ -60,3 +60,29 @@ def test_the_methods_paragraph_names_what_was_shown_and_nothing_else() -> None:
     assert "Spearman" in text
     assert "chroma" not in text
     assert "8 presentations each" in text
+
+
+def test_what_was_cut_or_skipped_is_told_once_a_reason() -> None:
+    assert arms_notes([{"event": "export"}]) == []
+    skipped = [
+        [
+            "contrast_matched",
+            "stretch",
+            "v4_001",
+            "the controller's local contrast 0.123 is not above the photographs' median 0.200",
+        ],
+        [
+            "contrast_matched",
+            "one_hot",
+            "v4_002",
+            "the controller's local contrast 0.100 is not above the photographs' median 0.210",
+        ],
+    ]
+    old = {"event": "arms", "cut": {}, "reasons": []}
+    told = arms_notes([old, {"event": "arms", "cut": {"phase_scrambled": 3}, "reasons": skipped}])
+    assert told == [
+        "control arms cut by the budget: phase_scrambled 3",
+        "control arm contrast matched not shown for v4_001 (stretch), v4_002 (one_hot): the controller's local contrast is not above "
+        "the photographs' median",
+    ]
+    assert arms_notes([{"event": "arms", "cut": {}, "reasons": []}]) == []
