@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 
 from ._config_checks import cross_check
 from ._config_section import Count, Fraction, Milliseconds, Name, Section, Seed
+from .arms_config import ArmsConfig
 from .display import Display
 from .errors import DataError
 from .files import is_id
@@ -209,23 +210,6 @@ class ProtocolConfig(Section):
     )
     pause_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=0.0, description="[s] Pause between two blocks, for planning only."
-    )
-
-
-class ArmsConfig(Section):
-    """Section ``[arms]``: control images shown beside the confirmatory controllers."""
-
-    kinds: tuple[Literal["contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"], ...] = Field(
-        default=("contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"),
-        strict=False,
-        description="[names] Control arms, the most important first: the controller at natural local contrast, the best natural image at the "
-        "controller's local contrast, the best natural image by prediction, the controller with random phases. [] shows none.",
-    )
-    repeats: Count = Field(default=8, description="[count] Presentations of each arm, at most those of a controller.")
-    budget: int = Field(
-        default=1000,
-        ge=0,
-        description="[presentations] Of all arms of a round; what does not fit is cut from the end of kinds and told in the log.",
     )
 
 
