@@ -346,12 +346,22 @@ def run(
 
 
 @app.command()
-def status(folder: ProjectFolder) -> None:
+def status(
+    folder: ProjectFolder,
+    learning: Annotated[bool, typer.Option("--learning", help="how the encoder learned, round by round")] = False,
+) -> None:
     """Say where a project stands, one line a round, from its files alone."""
     from .status import status_lines, status_of
 
-    record = status_of(open_project(folder))
-    show(status_lines(record), record)
+    project = open_project(folder)
+    record = status_of(project)
+    text = status_lines(record)
+    if learning:
+        from .history import curve_text, learning_curve
+
+        curve = learning_curve(project, device=options["device"])
+        text, record = "\n".join([text, curve_text(curve)]), record | {"learning_curve": curve}
+    show(text, record)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from .errors import DataError
 from .files import write_json
 from .fitting import fit_on, held_out_of, image_weights
 from .progress import Reporter
-from .regression_check import MINIMUM_IMAGES, Change, near_duplicates_of, paired_change
+from .regression_check import MINIMUM_IMAGES, Change, near_duplicates_of, paired_change, score_name, site_scores
 from .session import Project
 
 Bools = NDArray[np.bool_]
@@ -182,14 +182,17 @@ def regression_check(
     return verdict | told | {name: change.to_dict() for name, change in changes.items()}
 
 
-def yardstick(project: Project, before: Record, data: Dataset, held_out: Bools) -> tuple[list[int], int]:
+def yardstick(project: Project, before: Record, data: Dataset, held_out: Bools | None = None) -> tuple[list[int], int]:
     """Held-out photographs with baseline trials that neither pair was fitted to, and how many more resemble a fitted image.
+
+    `held_out` (N,): what the new fit holds out; default: by project.toml.
 
     Raises
     ------
     DataError
         T01: a photograph that the old pair held out is fitted now.
     """
+    held_out = held_out_of(project, data) if held_out is None else held_out
     frozen = before.get("held_out")
     if frozen is None:  # written before records named them
         frozen = [data.source_ids[i] for i in before["report"]["held_out_images"] if i < data.natural]
@@ -214,19 +217,36 @@ def yardstick(project: Project, before: Record, data: Dataset, held_out: Bools) 
 def changed(project: Project, old: Predictor, new: Predictor, data: Dataset, chosen: list[int], device: str) -> Change:
     """Paired change from `old` to `new` on the photographs `chosen`, sites of both, baseline trials."""
     sites = tuple(s for s in old.site_ids if s in new.site_ids)
-    images = data.pixels[chosen]
+    before, after = (_predicted(project, encoder, data, chosen, sites, device) for encoder in (old, new))
+    averages = data.averaged_over is not None
+    return paired_change(before, after, *_baseline(data, chosen, sites), site_ids=sites, averages=averages)
 
-    def predicted(encoder: Predictor) -> NDArray[np.float64]:
-        answers = predict_stored(encoder, images, project.cache, device=device).mean(0).double().numpy()
-        return np.asarray(answers[:, [encoder.site_ids.index(s) for s in sites]])
 
+def natural_scores(
+    project: Project, encoder: Predictor, data: Dataset, chosen: list[int], device: str
+) -> tuple[str, NDArray[np.float64]]:
+    """Name of the score, and every site's, on the photographs `chosen` and their baseline trials."""
+    predicted = _predicted(project, encoder, data, chosen, encoder.site_ids, device)
+    averages = data.averaged_over is not None
+    (found,) = site_scores([predicted], *_baseline(data, chosen, encoder.site_ids), averages=averages)
+    return score_name(averages), found
+
+
+def _predicted(
+    project: Project, encoder: Predictor, data: Dataset, chosen: list[int], sites: tuple[str, ...], device: str
+) -> NDArray[np.float64]:
+    answers = predict_stored(encoder, data.pixels[chosen], project.cache, device=device).mean(0).double().numpy()
+    return np.asarray(answers[:, [encoder.site_ids.index(s) for s in sites]])
+
+
+def _baseline(
+    data: Dataset, chosen: list[int], sites: tuple[str, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Baseline trials (T, U) of `sites`, and the place in `chosen` of the image of each, -1 = none, (T,)."""
     number = np.full(len(data.pixels), -1)
     number[chosen] = np.arange(len(chosen))
     rows = (data.trial_rounds == 0) & (data.image_index >= 0)
-    values = data.values[rows][:, [data.site_ids.index(s) for s in sites]]
-    averages = data.averaged_over is not None
-    index = number[data.image_index[rows]]
-    return paired_change(predicted(old), predicted(new), values, index, site_ids=sites, averages=averages)
+    return data.values[rows][:, [data.site_ids.index(s) for s in sites]], number[data.image_index[rows]]
 
 
 def refit_text(record: Record) -> str:

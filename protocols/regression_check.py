@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,17 +95,30 @@ def paired_change(
 
     A prediction that does not vary over the images explains nothing: its correlation counts as 0.
     """
-    if averages:
-        means = repeat_means(values, image_index, len(before))[0]
-        scored = [correlation(p, means) for p in (before, after)]
-    else:
-        rho = split_half_reliability(values, image_index, n_images=len(before), seed=seed)
-        scored = [noise_corrected_r(p, values, image_index, reliability=rho) for p in (before, after)]
-    old, new = (np.where(np.ptp(p, axis=0) == 0, 0.0, r) for p, r in zip((before, after), scored, strict=True))
+    old, new = site_scores([before, after], values, image_index, averages=averages, seed=seed)
     change = new - old
     low, high = median_interval(change, seed=seed)
     median = float(np.nanmedian(change)) if np.isfinite(change).any() else math.nan
-    return Change("r" if averages else "noise-corrected r", site_ids, old, new, median, low, high, len(before))
+    return Change(score_name(averages), site_ids, old, new, median, low, high, len(before))
+
+
+def score_name(averages: bool) -> str:
+    """What `site_scores` gives."""
+    return "r" if averages else "noise-corrected r"
+
+
+def site_scores(
+    predictions: Sequence[Floats], values: Floats, image_index: Ints, *, averages: bool = False, seed: int = 0
+) -> list[Floats]:
+    """(Noise-corrected) correlation of each of `predictions` (N, U) with the same trials, (U,); see `paired_change`."""
+    n = len(predictions[0])
+    if averages:
+        means = repeat_means(values, image_index, n)[0]
+        scored = [correlation(p, means) for p in predictions]
+    else:
+        rho = split_half_reliability(values, image_index, n_images=n, seed=seed)
+        scored = [noise_corrected_r(p, values, image_index, reliability=rho) for p in predictions]
+    return [np.where(np.ptp(p, axis=0) == 0, 0.0, r) for p, r in zip(predictions, scored, strict=True)]
 
 
 def median_interval(values: Floats, *, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:

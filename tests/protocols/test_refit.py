@@ -15,16 +15,20 @@ from encoders import backbone, extract_features
 from protocols import DataError, Project
 from protocols.cli import app
 from protocols.config import Config, EncoderConfig, LoopConfig, ProjectConfig, ProtocolConfig, SynthesisConfig, template
+from protocols.control_report import ControlReport
 from protocols.dataset import Dataset, gather
 from protocols.display import Display
+from protocols.evaluation import evaluate
 from protocols.export import read_order
 from protocols.files import sha256_file, write_text
 from protocols.fitting import held_out_of, image_weights
+from protocols.history import learning_curve, predicted_by
 from protocols.ingest import ingest
+from protocols.key import read_key
 from protocols.loop import evaluate_round, fit, look, run
 from protocols.photographs import NaturalImages, demo_photographs, import_photographs, read_png
-from protocols.readers.hdf5 import write_responses
-from protocols.refit import provide, refit, regression_check, yardstick
+from protocols.readers.hdf5 import read_responses, write_responses
+from protocols.refit import load_pair, provide, refit, regression_check, yardstick
 from protocols.regression_check import median_interval, near_duplicates_of, paired_change
 from protocols.responses import Responses
 from protocols.session import Round
@@ -266,8 +270,6 @@ def test_the_yardstick_is_frozen_and_neither_fit_saw_it(good: tuple[Project, dic
 
 
 def test_too_few_photographs_judge_nothing(good: tuple[Project, dict]) -> None:
-    from protocols.refit import load_pair
-
     project, _ = good
     data, first = gather(project, [1]), project.fitted_for(1)
     held_out = held_out_of(project, data)
@@ -369,3 +371,36 @@ def test_the_interval_of_a_median_covers_it() -> None:
     covered = [low <= 0.1 <= high for low, high in (median_interval(0.1 + rng.normal(size=25)) for _ in range(300))]
     assert 0.9 <= np.mean(covered) <= 0.99
     assert all(np.isnan(median_interval(np.array([0.1, np.nan]))))
+
+
+def test_the_learning_curve_has_consistency_before_and_after_the_refit(good: tuple[Project, dict]) -> None:
+    project, record = good
+    (entry,) = learning_curve(project)[:1]
+    report = ControlReport.from_json(project.round(1).evaluation_path)
+    assert (entry["round"], entry["mode"], entry["check"]) == (1, "first", None)
+    squares = [c.controllers_r2 for c in report.consistency if c.controllers_r2 is not None]
+    assert entry["prequential_r2"] == pytest.approx(np.median(squares))
+    before = record["refit"]["regression_check"]["encoder"]
+    assert entry["natural_r"] == pytest.approx(before["median_before"], abs=1e-9)
+    assert entry["natural_images"] == before["images"]
+    assert entry["after_encoder"] == record["encoder"]
+    key = read_key(project.round(1).key_path)
+    old, new = (load_pair(project, n)[0] for n in (1, 2))
+    same = predicted_by(old, project, project.round(1), key)  # the sealed predictions, from the cache or from the PNG
+    for ours, sealed in zip(same.of_role("controller"), key.of_role("controller"), strict=True):
+        assert ours.predicted == pytest.approx(sealed.predicted, abs=1e-3)
+    responses = read_responses(project.round(1).responses_path)
+    after = evaluate(responses, predicted_by(new, project, project.round(1), key), permutations=999).consistency
+    squares = [c.controllers_r2 for c in after if c.controllers_r2 is not None]
+    assert entry["after_r2"] == pytest.approx(np.median(squares))
+    assert entry["tested_stretch"] == report.objectives[0].tested
+    json.dumps(entry, allow_nan=False)
+    printed = CliRunner().invoke(app, ["status", str(project.folder), "--learning"]).output
+    assert (
+        f"round 1 ({entry['session']}): {entry['encoder']} (first); held-out photographs r {entry['natural_r']:.3f}"
+        in printed
+    )
+
+
+def test_a_project_without_an_encoder_has_no_curve(tmp_path: Path) -> None:
+    assert learning_curve(Project.create(tmp_path / "new", template(settings()))) == []
