@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +102,8 @@ class _Predictor(nn.Module):
 
     natural_mean: Tensor
     natural_sd: Tensor
+    output_gain: Tensor
+    output_offset: Tensor
 
     def __init__(
         self,
@@ -112,6 +114,7 @@ class _Predictor(nn.Module):
         natural_mean: Tensor,
         natural_sd: Tensor,
         uncertainty: Uncertainty | None = None,
+        adjusted: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__()
         sites = len(info.site_ids)
@@ -126,6 +129,11 @@ class _Predictor(nn.Module):
         self.backbone, self.readouts, self.info = backbone, nn.ModuleList(readouts), info
         self.register_buffer("natural_mean", natural_mean.detach().float())
         self.register_buffer("natural_sd", natural_sd.detach().float())
+        gain, offset = adjusted or (torch.ones(sites), torch.zeros(sites))
+        if gain.shape != (sites,) or offset.shape != (sites,) or not bool((gain >= 0).all()):
+            raise ValueError(f"adjusted: expected a gain >= 0 and an offset of shape ({sites},) each")
+        self.register_buffer("output_gain", gain.detach().to(self.natural_mean))
+        self.register_buffer("output_offset", offset.detach().to(self.natural_mean))
         self.uncertainty = uncertainty
         self.requires_grad_(False)
         self.eval()
@@ -204,13 +212,37 @@ class _Predictor(nn.Module):
                 "or pass uncertainty=fit_uncertainty(...)"
             )
         features = self.backbone(images)
-        answers = torch.stack([readout(features) for readout in self.readouts])  # (M, B, U)
+        answers = torch.stack([readout(features) for readout in self.readouts])  # (M, B, U), as they were calibrated
         mean = answers.mean(0)
         spread = answers.var(0) if len(answers) > 1 else torch.zeros_like(mean)
         half = self.uncertainty.half_width(mean, spread, level=level, repeats=repeats)
         distance = self.uncertainty.distance(features)
-        sd = self.uncertainty.variance(mean, spread, repeats).sqrt()
+        wider = self.output_gain.clamp_min(1.0)  # never narrower than left-out images showed
+        sd, half = wider * self.uncertainty.variance(mean, spread, repeats).sqrt(), wider * half
+        mean = self.adjust(mean)
         return Judgement(mean, sd, mean - half, mean + half, distance, distance > self.uncertainty.limit)
+
+    def adjust(self, responses: Tensor) -> Tensor:
+        """Readouts' responses (..., U) as the encoder gives them: output_gain * response + output_offset, a site."""
+        return self.output_gain * responses + self.output_offset
+
+    def adjusted(self, gain: Tensor, offset: Tensor) -> Self:
+        """The same encoder whose every member gives gain * response + offset (U,), gain >= 0: what `forward` gives now, corrected.
+
+        `natural_mean` and `natural_sd` stay: they are what was measured.
+        """
+        gain, offset = gain.to(self.output_gain), offset.to(self.output_offset)
+        both = (gain * self.output_gain, gain * self.output_offset + offset)
+        natural = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
+        return self._with(natural, both)
+
+    def unadjusted(self) -> Self:
+        """The same encoder with the responses of its readouts as they are."""
+        natural = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
+        return self._with(natural, (torch.ones_like(self.output_gain), torch.zeros_like(self.output_offset)))
+
+    def _with(self, natural: dict[str, Tensor], adjusted: tuple[Tensor, Tensor]) -> Self:
+        raise NotImplementedError
 
     def save(self, folder: str | Path) -> Path:
         """Write ``folder/<fingerprint>/{encoder.safetensors, encoder.json}``, complete or not at all; gives that path.
@@ -252,6 +284,8 @@ class _Predictor(nn.Module):
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
+        if bool((self.output_gain != 1).any()) or bool((self.output_offset != 0).any()):
+            tensors |= {"output_gain": self.output_gain, "output_offset": self.output_offset}
         for m, readout in enumerate(self.readouts):
             tensors |= {f"readouts.{m}.{name}": tensor for name, tensor in readout.state_dict().items()}
         tensors |= {f"backbone.{name}": tensor for name, tensor in self.backbone.adapted.items()}
@@ -273,6 +307,8 @@ class Encoder(_Predictor):
         Over the natural images of the fit, of the mean response to each.
     uncertainty : Uncertainty, optional
         Without it there are no intervals and no distances.
+    adjusted : (gain, offset), Tensors of shape (U,), optional
+        What `forward` makes of the readout's responses; see `adjusted`. Default: nothing.
     """
 
     def __init__(
@@ -284,9 +320,20 @@ class Encoder(_Predictor):
         natural_mean: Tensor,
         natural_sd: Tensor,
         uncertainty: Uncertainty | None = None,
+        adjusted: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         natural = {"natural_mean": natural_mean, "natural_sd": natural_sd}
-        super().__init__(backbone, [readout], info, **natural, uncertainty=uncertainty)
+        super().__init__(backbone, [readout], info, **natural, uncertainty=uncertainty, adjusted=adjusted)
+
+    def _with(self, natural: dict[str, Tensor], adjusted: tuple[Tensor, Tensor]) -> Self:
+        return type(self)(
+            self.backbone,  # type: ignore[arg-type]
+            self.readout,
+            self.info,
+            **natural,
+            uncertainty=self.uncertainty,
+            adjusted=adjusted,
+        )
 
     @property
     def members(self) -> tuple[Encoder, ...]:
@@ -302,7 +349,7 @@ class Encoder(_Predictor):
 
     def forward(self, images: Tensor) -> Tensor:
         """Predicted responses, shape (B, U)."""
-        return self.readout(self.backbone(images))  # type: ignore[no-any-return]
+        return self.adjust(self.readout(self.backbone(images)))
 
 
 class Ensemble(_Predictor):
@@ -316,20 +363,33 @@ class Ensemble(_Predictor):
     info : EncoderInfo
     natural_mean, natural_sd : Tensors of shape (U,)
     uncertainty : Uncertainty, optional
+    adjusted : (gain, offset), Tensors of shape (U,), optional
     """
 
     @property
     def members(self) -> tuple[Encoder, ...]:
         """The members as encoders of their own; they share the backbone."""
+        natural = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
+        both = (self.output_gain, self.output_offset)
         return tuple(
-            Encoder(self.backbone, readout, self.info, natural_mean=self.natural_mean, natural_sd=self.natural_sd)  # type: ignore[arg-type]
+            Encoder(self.backbone, readout, self.info, **natural, adjusted=both)  # type: ignore[arg-type]
             for readout in self.readouts
+        )
+
+    def _with(self, natural: dict[str, Tensor], adjusted: tuple[Tensor, Tensor]) -> Self:
+        return type(self)(
+            self.backbone,  # type: ignore[arg-type]
+            list(self.readouts),  # type: ignore[arg-type]
+            self.info,
+            **natural,
+            uncertainty=self.uncertainty,
+            adjusted=adjusted,
         )
 
     def forward(self, images: Tensor) -> Tensor:
         """Predicted responses of every member, shape (M, B, U)."""
         features = self.backbone(images)
-        return torch.stack([readout(features) for readout in self.readouts])
+        return self.adjust(torch.stack([readout(features) for readout in self.readouts]))
 
     def mean(self, images: Tensor) -> Tensor:
         """Mean over members, shape (B, U)."""
@@ -386,9 +446,10 @@ def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | En
     natural = {"natural_mean": tensors["natural_mean"], "natural_sd": tensors["natural_sd"]}
     trust = {name.removeprefix("uncertainty."): t for name, t in tensors.items() if name.startswith("uncertainty.")}
     uncertainty = Uncertainty(**trust) if trust else None
+    both = (tensors["output_gain"], tensors["output_offset"]) if "output_gain" in tensors else None
     if record["kind"] == "encoder":
-        return Encoder(network, readouts[0], info, **natural, uncertainty=uncertainty)
-    return Ensemble(network, readouts, info, **natural, uncertainty=uncertainty)
+        return Encoder(network, readouts[0], info, **natural, uncertainty=uncertainty, adjusted=both)
+    return Ensemble(network, readouts, info, **natural, uncertainty=uncertainty, adjusted=both)
 
 
 def _readout(m: int, config: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:

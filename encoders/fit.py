@@ -416,12 +416,18 @@ class _Half:
                 setattr(site, f"{prefix}_{name}", float(value[u]))
 
     def ensemble(self, info: EncoderInfo, statistics: dict[str, Tensor]) -> Ensemble:
-        return Ensemble(self.network, self.readouts, info, **statistics, uncertainty=self.uncertainty)
+        mean, sd = statistics["natural_mean"], statistics["natural_sd"]
+        return Ensemble(
+            self.network, self.readouts, info, natural_mean=mean, natural_sd=sd, uncertainty=self.uncertainty
+        )
 
     def predictor(self, info: EncoderInfo, statistics: dict[str, Tensor]) -> Encoder | Ensemble:
         if len(self.readouts) > 1:
             return self.ensemble(info, statistics)
-        return Encoder(self.network, self.readouts[0], info, **statistics, uncertainty=self.uncertainty)
+        mean, sd = statistics["natural_mean"], statistics["natural_sd"]
+        return Encoder(
+            self.network, self.readouts[0], info, natural_mean=mean, natural_sd=sd, uncertainty=self.uncertainty
+        )
 
 
 def _check_layers(options: FitOptions) -> None:

@@ -59,4 +59,4 @@ def predict_stored(
         features = extract_features(encoder.backbone, images, reduction=reduction, device=device)
     else:
         features = FeatureCache(cache).features(encoder.backbone, images, reduction, device=device)
-    return torch.stack([readout(features) for readout in encoder.readouts])
+    return encoder.adjust(torch.stack([readout(features) for readout in encoder.readouts]))

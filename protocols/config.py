@@ -230,9 +230,10 @@ class EvaluationConfig(Section):
 class RefitConfig(Section):
     """Section ``[refit]``: what becomes of the encoder between two rounds."""
 
-    mode: Literal["full", "reuse"] = Field(
+    mode: Literal["full", "gain", "reuse"] = Field(
         default="full",
-        description='[name] "full": fit anew on all rounds; "reuse": the encoder of the round before serves again.',
+        description='[name] "full": fit anew on all rounds; "gain": only gain and offset of every site, from the rounds since the last fit; '
+        '"reuse": the encoder of the round before serves again.',
     )
     recency: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0,

@@ -91,9 +91,9 @@ def _controllers(project: Project, round_: Round, device: str) -> dict[str, Any]
     later = project.fitted_for(round_.number + 1)
     squares: list[float | None] = []
     if later is not None:
-        after = predicted_by(load_pair(project, round_.number + 1)[0], project, round_, key, device)
+        renewed = predicted_by(load_pair(project, round_.number + 1)[0], project, round_, key, device)
         table = trial_table(read_responses(round_.responses_path), [r.image_id for r in key.rows], seed=report.seed)
-        squares = [c.controllers_r2 for c in consistency(table, after) if c.site in sites]
+        squares = [c.controllers_r2 for c in consistency(table, renewed) if c.site in sites]
     found |= _summary("after", _squares(squares)) | {"after_encoder": None if later is None else later["encoder"]}
     for s in report.objectives:
         found |= {f"success_{s.objective}": s.successes, f"tested_{s.objective}": s.tested}

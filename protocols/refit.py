@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from encoders import Encoder, Ensemble, FittedPair
+from encoders import Encoder, Ensemble
+from encoders.adjustment import fit_adjustment
 from encoders.stored import predict_stored
 
 from .dataset import Dataset, gather
 from .errors import DataError
 from .files import write_json
-from .fitting import fit_on, held_out_of, image_weights
+from .fitting import Weights, fit_on, held_out_of, image_weights
 from .progress import Reporter
 from .regression_check import MINIMUM_IMAGES, Change, near_duplicates_of, paired_change, score_name, site_scores
 from .session import Project
@@ -46,11 +49,14 @@ def provide(
     settings = project.config.refit
     mode, before = mode or settings.mode, serving(project, number)
     if before is None:
-        mode, record = "first", _fitted(project, number, device, progress)[1]
+        mode, record = "first", _fitted(project, number, None, device, progress).record
     elif mode == "reuse":
         record = before | {"round": number}
     else:
-        record = _refitted(project, number, before, force or settings.accept_worse, device, progress)
+        make = {"full": _fitted, "gain": _adjusted}[mode]
+        record = _refitted(
+            project, make(project, number, before, device, progress), before, force or settings.accept_worse, device
+        )
     record["refit"] = {"mode": mode} | record.get("refit", {}) if mode not in ("first", "reuse") else {"mode": mode}
     write_json(project.fitted / f"for_round_{number:02d}.json", record)
     return record
@@ -101,21 +107,33 @@ def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
     return Encoder.load(project.fitted / record["encoder"]), Encoder.load(project.fitted / record["validator"])
 
 
-def _fitted(
-    project: Project, number: int, device: str, progress: Reporter | None
-) -> tuple[FittedPair, Record, Dataset, Bools]:
-    """A fit on the baseline and all earlier rounds, saved, and its record."""
-    earlier, settings = [r.number for r in project.rounds() if 0 < r.number < number], project.config.refit
+@dataclass(frozen=True)
+class _Made:
+    """A new pair, saved, with its record and the data that it was made of."""
+
+    encoder: Predictor
+    validator: Predictor
+    record: Record
+    data: Dataset
+    held_out: Bools
+
+
+def _earlier(project: Project, number: int) -> list[int]:
+    return [r.number for r in project.rounds() if 0 < r.number < number]
+
+
+def _weights(project: Project, data: Dataset, fitted: Bools, newest: int) -> Weights:
+    settings = project.config.refit
+    of = {"recency": settings.recency, "floor": settings.natural_floor, "share": settings.natural_share}
+    return image_weights(data, fitted, newest=newest, **of)
+
+
+def _fitted(project: Project, number: int, before: Record | None, device: str, progress: Reporter | None) -> _Made:
+    """A fit on the baseline and all earlier rounds."""
+    earlier = _earlier(project, number)
     data = gather(project, earlier)
     held_out = held_out_of(project, data)
-    weights = image_weights(
-        data,
-        ~held_out,
-        newest=max(earlier, default=0),
-        recency=settings.recency,
-        floor=settings.natural_floor,
-        share=settings.natural_share,
-    )
+    weights = _weights(project, data, ~held_out, max(earlier, default=0))
     pair = fit_on(project, data, weights, device=device, progress=progress)
     record = {
         "schema": "fitted/1",
@@ -129,22 +147,70 @@ def _fitted(
         "refit": {"weights": weights.to_dict()},
         "report": pair.report.to_dict(),
     }
-    return pair, record, data, held_out
+    return _Made(pair.encoder, pair.validator, record, data, held_out)
 
 
-def _refitted(
-    project: Project, number: int, before: Record, force: str, device: str, progress: Reporter | None
-) -> Record:
+def _adjusted(project: Project, number: int, before: Record, device: str, progress: Reporter | None) -> _Made:
+    """The readouts of the pair that serves, with gain and offset of every site from the rounds since these were fitted."""
+    fitted_rounds = before.get("fitted_rounds", before["rounds"])
+    new = [n for n in _earlier(project, number) if n not in fitted_rounds]
+    data = gather(project, _earlier(project, number))
+    held_out = held_out_of(project, data)
+    since = replace(data, image_index=np.where(np.isin(data.trial_rounds, new), data.image_index, -1))
+    weights = _weights(project, since, ~held_out, max(new, default=0))
+    shown = np.unique(since.image_index[since.image_index >= 0])
+    shown = shown[~held_out[shown]]
+    record = before | {"round": number, "rounds": [*fitted_rounds, *new], "fitted_rounds": fitted_rounds}
+    record |= {"n_images": len(data.pixels), "n_trials": int((data.image_index >= 0).sum())}
+    told, pair = {}, []
+    for name in ("encoder", "validator"):
+        old = Encoder.load(project.fitted / before[name]).unadjusted()
+        columns = [data.site_ids.index(s) for s in old.site_ids]
+        trials = np.ones(len(data.values)) if data.averaged_over is None else data.averaged_over.astype(np.float64)
+        means, behind = _means(since.values[:, columns], since.image_index, trials, shown)
+        factors = np.ones(len(shown)) if weights.factors is None else weights.factors[shown]
+        predicted = predict_stored(old, data.pixels[shown], project.cache, device=device).mean(0).double().numpy()
+        found = fit_adjustment(
+            predicted,
+            means,
+            natural_mean=old.natural_mean.double().numpy(),
+            natural_sd=old.natural_sd.double().numpy(),
+            weights=behind * factors,
+        )
+        made = old.adjusted(torch.from_numpy(found.gain), torch.from_numpy(found.offset))
+        record[name], told[name] = made.save(project.fitted).name, {"sites": list(old.site_ids)} | found.to_dict()
+        pair.append(made)
+    record["refit"] = {"weights": weights.to_dict(), "adjustment": told}
+    return _Made(pair[0], pair[1], record, data, held_out)
+
+
+def _means(
+    values: NDArray[np.float64], index: NDArray[np.int64], trials: NDArray[np.float64], shown: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean responses (N, U) to the images `shown`, NaN = none, and the trials behind them (N,), mean over sites."""
+    place = np.full(max(int(index.max(initial=-1)), int(shown.max(initial=-1))) + 2, -1)
+    place[shown] = np.arange(len(shown))
+    rows = place[index] >= 0
+    finite = np.isfinite(values[rows])
+    sums, counts = np.zeros((2, len(shown), values.shape[1]))
+    np.add.at(sums, place[index[rows]], np.where(finite, values[rows], 0) * trials[rows, None])
+    np.add.at(counts, place[index[rows]], finite * trials[rows, None])
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return means, counts.mean(1)
+
+
+def _refitted(project: Project, made: _Made, before: Record, force: str, device: str) -> Record:
     """The record of a refit that was judged: its own, or, where it is refused, the old one's."""
-    pair, record, data, held_out = _fitted(project, number, device, progress)
-    check = regression_check(project, before, (pair.encoder, pair.validator), data, held_out, device=device)
+    record = dict(made.record)
+    pair = (made.encoder, made.validator)
+    check = regression_check(project, before, pair, made.data, made.held_out, device=device)
     if check["verdict"] == "refused" and force:
         check |= {"verdict": "forced", "reason": force}
     told = record.pop("refit") | {"regression_check": check}
     if check["verdict"] != "refused":
         return record | {"refit": told}
     refused = {name: record[name] for name in ("encoder", "validator", "rounds", "n_images", "n_trials")}
-    return before | {"round": number, "refit": told | {"refused": refused}}
+    return before | {"round": record["round"], "refit": told | {"refused": refused}}
 
 
 def regression_check(

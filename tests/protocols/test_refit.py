@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from encoders import backbone, extract_features
@@ -110,12 +111,12 @@ def change(project: Project, section: str = "refit", **values: object) -> None:
     write_text(project.folder / "project.toml", template(config.model_copy(update=update)))
 
 
-def answer(round_: Round, subject: Subject, *, garbage: bool = False, seed: int = 0) -> None:
+def answer(round_: Round, subject: Subject, *, garbage: bool = False, gain: float = 1.0, seed: int = 0) -> None:
     """Show the round to the subject; garbage: what was recorded belongs to other images, and there is much of it."""
     order, rng = read_order(round_.outbox), np.random.default_rng(seed)
     images = sorted({t.image_id for t in order})
     pixels = np.stack([read_png(round_.outbox / "images" / f"{i}.png") for i in images])
-    means = dict(zip(images, subject.answer(pixels), strict=True))
+    means = dict(zip(images, 8 + gain * (subject.answer(pixels) - 8), strict=True))
     if garbage:
         means = {i: 8 + 12 * rng.normal(size=len(SITES)) for i in images}
     ids = np.array([t.image_id for t in order])
@@ -404,3 +405,30 @@ def test_the_learning_curve_has_consistency_before_and_after_the_refit(good: tup
 
 def test_a_project_without_an_encoder_has_no_curve(tmp_path: Path) -> None:
     assert learning_curve(Project.create(tmp_path / "new", template(settings()))) == []
+
+
+def test_gain_corrects_what_the_new_round_shows_and_leaves_the_readouts(
+    base: tuple[Path, Subject], tmp_path: Path
+) -> None:
+    """A subject whose answers shrank to half about their mean: the gains say so, the correlations stay."""
+    project, subject = copied(base, tmp_path / "project", mode="gain")
+    answer(project.round(1), subject, gain=0.5)
+    old = load_pair(project, 1)
+    record = fit(project, 2)
+    new = load_pair(project, 2)
+    told = record["refit"]["adjustment"]["encoder"]
+    assert 0.3 < np.median(told["gain"]) < 0.75
+    data = gather(project, [1])
+    held_out = held_out_of(project, data)
+    shown = {i for i in data.image_index[data.trial_rounds == 1] if i >= 0}
+    assert max(told["images"]) == len([i for i in shown if not held_out[i]])
+    pixels = torch.from_numpy(data.pixels[:4]).movedim(-1, 1).float() / 255
+    for before, after, name in zip(old, new, ("encoder", "validator"), strict=True):
+        found = record["refit"]["adjustment"][name]
+        gain, offset = (torch.tensor(found[k], dtype=torch.float32) for k in ("gain", "offset"))
+        torch.testing.assert_close(after(pixels), gain * before(pixels) + offset)
+    check = record["refit"]["regression_check"]
+    assert check["verdict"] == "accepted"
+    assert check["encoder"]["median_change"] == pytest.approx(0, abs=1e-5)
+    assert record["fitted_rounds"] == [0]
+    assert record["rounds"] == [0, 1]
