@@ -327,7 +327,7 @@ class Encoder(_Predictor):
 
     def _with(self, natural: dict[str, Tensor], adjusted: tuple[Tensor, Tensor]) -> Self:
         return type(self)(
-            self.backbone,  # type: ignore[arg-type]
+            self.backbone,
             self.readout,
             self.info,
             **natural,
@@ -378,7 +378,7 @@ class Ensemble(_Predictor):
 
     def _with(self, natural: dict[str, Tensor], adjusted: tuple[Tensor, Tensor]) -> Self:
         return type(self)(
-            self.backbone,  # type: ignore[arg-type]
+            self.backbone,
             list(self.readouts),  # type: ignore[arg-type]
             self.info,
             **natural,

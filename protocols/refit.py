@@ -152,7 +152,7 @@ def _fitted(project: Project, number: int, before: Record | None, device: str, p
 
 def _adjusted(project: Project, number: int, before: Record, device: str, progress: Reporter | None) -> _Made:
     """The readouts of the pair that serves, with gain and offset of every site from the rounds since these were fitted."""
-    fitted_rounds = before.get("fitted_rounds", before["rounds"])
+    fitted_rounds: list[int] = list(before["fitted_rounds"] if "fitted_rounds" in before else before["rounds"])
     new = [n for n in _earlier(project, number) if n not in fitted_rounds]
     data = gather(project, _earlier(project, number))
     held_out = held_out_of(project, data)

@@ -1,0 +1,136 @@
+"""Which images to show next: where members disagree, where features are not covered yet, and both together. Pure functions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+RANDOM_SHARE = 0.2
+
+
+def ensemble_disagreement(predictions: ArrayLike, noise_variance: ArrayLike) -> Floats:
+    """Variance over members (ddof 1) over the trial noise, mean over sites, (N,).
+
+    Parameters
+    ----------
+    predictions : array of shape (M, N, U)
+        Two members or more.
+    noise_variance : array of shape (U,)
+        Variance of a trial about its image's mean, > 0.
+    """
+    found: Floats = _relative_variance(predictions, noise_variance).mean(1)
+    return found
+
+
+def expected_information(predictions: ArrayLike, noise_variance: ArrayLike) -> Floats:
+    """1/2 log(1 + variance over members / trial noise) in nats, mean over sites, (N,).
+
+    Mutual information of one trial and the member for normal predictions (BALD: Houlsby, Huszar, Ghahramani & Lengyel 2011).
+    Arguments as in `ensemble_disagreement`.
+    """
+    found: Floats = 0.5 * np.log1p(_relative_variance(predictions, noise_variance)).mean(1)
+    return found
+
+
+def core_set(features: ArrayLike, count: int, *, covered: ArrayLike | None = None) -> list[int]:
+    """Greedy k-centre: always the image farthest from all covered ones (Gonzalez 1985; Sener & Savarese 2018).
+
+    Its largest distance of an image to the covered ones is at most twice that of the best choice of `count` images.
+
+    Parameters
+    ----------
+    features : array of shape (N, D)
+    count : int
+        At most N.
+    covered : array of shape (K, D), optional
+        Features of images that were shown already. Without it the first choice is the image farthest from the mean.
+
+    Returns
+    -------
+    list of `count` int
+        In the order chosen; of equally far images the first.
+    """
+    x = _rows(features, count)
+    distance = np.linalg.norm(x - x.mean(0), axis=1)
+    if covered is not None and len(known := np.asarray(covered, np.float64)):
+        distance = _distances(x, known).min(1)
+    chosen: list[int] = []
+    for step in range(count):
+        image = int(np.argmax(distance))
+        chosen.append(image)
+        to_new = np.linalg.norm(x - x[image], axis=1)
+        distance = to_new if step == 0 and covered is None else np.minimum(distance, to_new)
+        distance[chosen] = -np.inf
+    return chosen
+
+
+def greedy_batch(scores: ArrayLike, features: ArrayLike, count: int, *, redundancy: float = 1.0) -> list[int]:
+    """The best images by score less `redundancy` times their likeness to those chosen already.
+
+    Scores enter as ranks over N - 1, 0 ... 1, hence in any unit; the likeness to the nearest chosen image is the correlation of their
+    features over dimensions (each standardised over the N images), not below 0.
+
+    Parameters
+    ----------
+    scores : array of shape (N,)
+    features : array of shape (N, D)
+    count : int
+    redundancy : float
+        0: the best scores alone.
+
+    Returns
+    -------
+    list of `count` int
+        In the order chosen.
+    """
+    x, values = _rows(features, count), np.asarray(scores, np.float64)
+    if values.shape != (len(x),) or not np.isfinite(values).all() or redundancy < 0:
+        raise ValueError(
+            f"scores of shape {values.shape} for {len(x)} images, redundancy {redundancy}; expected one finite score an image"
+        )
+    ranks = np.searchsorted(np.sort(values), values) / max(1, len(values) - 1)  # equal scores share a rank
+    x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-12)
+    x = x - x.mean(1, keepdims=True)
+    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    alike, free, chosen = np.zeros(len(x)), np.ones(len(x), dtype=bool), list[int]()
+    for _ in range(count):
+        image = int(np.argmax(np.where(free, ranks - redundancy * alike, -np.inf)))
+        chosen.append(image)
+        free[image] = False
+        alike = np.maximum(alike, x @ x[image])
+    return chosen
+
+
+def split_random(n_images: int, count: int, *, share: float = RANDOM_SHARE, seed: int = 0) -> tuple[list[int], int]:
+    """The random images of a choice of `count` among `n_images`, sorted, and how many are left to choose; at least ``share * count``."""
+    if not 0 <= share <= 1 or not 0 <= count <= n_images:
+        raise ValueError(
+            f"{count} of {n_images} images, a random share of {share}; expected 0 ... {n_images} and 0 ... 1"
+        )
+    n_random = int(np.ceil(share * count - 1e-9))
+    drawn = np.random.default_rng(seed).permutation(n_images)[:n_random]
+    return sorted(int(i) for i in drawn), count - n_random
+
+
+def _relative_variance(predictions: ArrayLike, noise_variance: ArrayLike) -> Floats:
+    members, noise = np.asarray(predictions, np.float64), np.asarray(noise_variance, np.float64)
+    if members.ndim != 3 or len(members) < 2 or noise.shape != members.shape[2:] or not (noise > 0).all():
+        raise ValueError(
+            f"predictions {members.shape}, noise variance {noise.shape}; expected (M, N, U) of two members or more and (U,), all positive"
+        )
+    found: Floats = members.var(0, ddof=1) / noise
+    return found
+
+
+def _rows(features: ArrayLike, count: int) -> Floats:
+    x = np.asarray(features, np.float64)
+    if x.ndim != 2 or not 0 <= count <= len(x):
+        raise ValueError(f"{count} images of features {x.shape}; expected (N, D) and at most N")
+    return x
+
+
+def _distances(a: Floats, b: Floats) -> Floats:
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    found: Floats = np.sqrt(np.maximum(squared, 0))
+    return found
