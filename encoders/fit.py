@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from .backbones import DEFAULT_BACKBONE, Backbone
 from .encoder import Encoder, EncoderInfo, Ensemble
 from .feature_cache import FeatureCache
 from .features import Progress, Reduction, check_memory, extract_features
-from .members import MemberFit, ReadoutSpec, fit_members, memory_needed
+from .fit_options import FitOptions, settings_of, warm_options
+from .members import MemberFit, ReadoutSpec, Warm, fit_members, memory_needed
 from .metrics import correlation, feve, noise_corrected_r
+from .readouts import GradientReadout
 from .recording import Recording, Thresholds, read_recording, screen
-from .regression import group_folds
+from .regression import extended_folds
 from .report import FitReport, NoReliableSites
 from .several import Backbones, open_backbone, split_layer
 from .site_fields import site_fields
@@ -62,25 +64,6 @@ class FittedPair:
     report: FitReport
 
 
-@dataclass(frozen=True)
-class FitOptions:
-    """Choices of a fit that are written into its report; see `fit_encoder`."""
-
-    backbone: str
-    layers: tuple[str, ...]
-    validator_backbone: str
-    validator_layers: tuple[str, ...]
-    weights: str
-    input_size: int | None
-    readout: ReadoutSpec
-    holdout_fraction: float
-    folds: int
-    seed: int
-    reliability_fit: float
-    reliability_target: float
-    averages: bool
-
-
 def fit_encoder(
     images: NDArray[np.uint8],
     values: ArrayLike,
@@ -111,6 +94,8 @@ def fit_encoder(
     repeats: ArrayLike | None = None,
     natural: NDArray[np.bool_] | None = None,
     importance: ArrayLike | None = None,
+    initial: tuple[Encoder | Ensemble, Encoder | Ensemble] | None = None,
+    added: ArrayLike | None = None,
     device: torch.device | str = "cpu",
     batch_size: int = 32,
     cache: str | Path | None = None,
@@ -168,6 +153,11 @@ def fit_encoder(
         Images that define ``natural_mean`` and ``natural_sd`` (fitted ones only). Default: all.
     importance : array of shape (N,), optional
         Factor of every image's weight in the fit, beside its number of repeats; > 0. Default: 1.
+    initial : (encoder, validator), optional
+        Of an earlier fit with the same choices and trained readouts: the fit goes on from their readouts (warm start).
+    added : array of shape (N,), int, optional
+        With `initial`: 0 for the images of the last fit from scratch, else the number of the refit that an image was added for; those
+        of the highest number decide where the fit stops.
     cache : path, optional
         Folder that keeps features for the next fit (`FeatureCache`).
     progress : callable (label, done, total), optional
@@ -182,6 +172,8 @@ def fit_encoder(
         If the features would not fit into memory; nothing was computed.
     NoReliableSites
         If no site reaches `reliability_fit`; carries the report.
+    NoWarmStart
+        If the fit cannot go on from `initial`; says why.
     """
     spec = readout if isinstance(readout, ReadoutSpec) else ReadoutSpec(readout, pool=pool)
     other = validator_backbone or _other_backbone(backbone)
@@ -201,7 +193,7 @@ def fit_encoder(
     thresholds = Thresholds(reliability_fit, reliability_target, averages, seed)
     report = FitReport(
         screen(recording, held_out, site_ids, thresholds),
-        _settings(options, len(images), held_out),
+        settings_of(options, len(images), held_out),
         np.flatnonzero(held_out).tolist(),
     )
     columns = [u for u, site in enumerate(report.sites) if site.eligible_fit]
@@ -211,9 +203,13 @@ def fit_encoder(
     places = None if coordinates is None else np.asarray(coordinates, np.float64)[columns]
     spec = spec.at(places)
     factors = _factors(importance, len(images))
+    age = np.zeros(len(images), np.int64) if added is None else np.asarray(added, np.int64)
+    if initial is not None:
+        options = warm_options(options, initial, tuple(site.site_id for site in report.fitted))
+        report.settings["warm_start"] = [encoder.fingerprint for encoder in initial]
     design = _Design(
-        images, recording.sites(columns), names, held_out, factors, options, spec, device, batch_size, where, progress
-    )
+        images, recording.sites(columns), names, held_out, factors, age, initial, options, spec, device, batch_size, where, progress,
+    )  # fmt: skip
     encoder, validator = _Half(design, report, "encoder"), _Half(design, report, "validator")
     for half, prefix in ((encoder, "held_out"), (validator, "validator")):
         half.score(report, prefix, averages)
@@ -265,13 +261,6 @@ def _other_backbone(uri: str) -> str:
     return DEFAULT_VALIDATOR_BACKBONE if uri == DEFAULT_BACKBONE else uri
 
 
-def _settings(options: FitOptions, n_images: int, held_out: NDArray[np.bool_]) -> dict[str, Any]:
-    settings = asdict(options) | {"layers": list(options.layers), "validator_layers": list(options.validator_layers)}
-    settings["readout"] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options.readout).items()}
-    settings["weights"] = Path(options.weights).name
-    return settings | {"n_images": n_images, "n_fitted_images": int((~held_out).sum())}
-
-
 @dataclass(frozen=True)
 class _Design:
     """Images and responses of the fitted sites, with the frozen split."""
@@ -281,6 +270,8 @@ class _Design:
     names: list[str]
     held_out: NDArray[np.bool_]
     importance: NDArray[np.float64]
+    added: NDArray[np.int64]
+    initial: tuple[Encoder | Ensemble, Encoder | Ensemble] | None
     options: FitOptions
     spec: ReadoutSpec
     device: torch.device | str
@@ -296,7 +287,16 @@ class _Design:
     def folds(self, seed: int) -> Tensor:
         """Fold of every fitted image."""
         names = [name for name, row in zip(self.names, self.fitted, strict=True) if row]
-        return group_folds(names, self.options.folds, seed=seed)
+        return extended_folds(names, self.added[self.fitted].tolist(), self.options.folds, seed=seed)
+
+    def warm(self, own: bool, place: int) -> Warm | None:
+        """The readouts that group number `place` of the encoder (`own`) or the validator goes on from."""
+        if self.initial is None:
+            return None
+        n, age = self.options.folds, self.added[self.fitted]
+        readouts = list(self.initial[0 if own else 1].readouts)[place * n : (place + 1) * n]
+        newest = age == age.max()
+        return Warm([r for r in readouts if isinstance(r, GradientReadout)], torch.from_numpy(newest))
 
     def features(self, network: Backbone | Backbones, layers: Sequence[str]) -> dict[str, Tensor]:
         """Features of all images, after a look at the memory that they and the fit will need."""
@@ -339,7 +339,7 @@ class _Half:
             uri, layers, input_size=options.input_size, weights=options.weights, seed=options.seed
         )
         features = design.features(self.network, options.layers if own else options.validator_layers)
-        fits = self._fit(features, groups, first_seed=0 if own else len(options.layers))
+        fits = self._fit(features, groups, own)
         if not own and len(fits) > 1:  # the candidate that explains most variance in its left-out folds
             best = max(fits, key=lambda group: float(fits[group].cv_r2.mean()))
             fits, layers = {best: fits[best]}, list(best)
@@ -355,16 +355,17 @@ class _Half:
         self._describe(report, "" if uri == options.backbone else f"{uri.partition(':')[2]}/")
 
     def _fit(
-        self, features: Mapping[str, Tensor], groups: Sequence[tuple[str, ...]], first_seed: int
+        self, features: Mapping[str, Tensor], groups: Sequence[tuple[str, ...]], own: bool
     ) -> dict[tuple[str, ...], MemberFit]:
         design = self.design
+        first_seed = 0 if own else len(design.options.layers)
         rows = torch.from_numpy(design.fitted)
         targets = torch.from_numpy(design.recording.means()[design.fitted])
         weights = torch.from_numpy((design.recording.weights() * design.importance)[design.fitted])
         fitted = {layer: part[rows] for layer, part in features.items()}
         fits = {}
-        for m, group in enumerate(groups, start=first_seed):
-            seed = 1000 * design.options.seed + m
+        for place, group in enumerate(groups):
+            seed = 1000 * design.options.seed + first_seed + place
             fits[group] = fit_members(
                 design.spec,
                 fitted,
@@ -373,6 +374,7 @@ class _Half:
                 folds=design.folds(seed),
                 weights=weights,
                 seed=seed,
+                warm=design.warm(own, place),
                 device=design.device,
                 progress=design.progress,
             )

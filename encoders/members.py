@@ -21,6 +21,7 @@ from .training import Loss, train
 CLOSED_FORM = ("ridge", "banded_ridge", "pls")
 TRAINED = tuple(kind for kind, readout in KINDS.items() if issubclass(readout, GradientReadout))
 READOUTS = (*CLOSED_FORM, *TRAINED)
+WARM_RATE = 0.1  # of a readout's learning rate, in a warm start
 TOGETHER = ("topographic", "banded_ridge")  # readouts that weigh layers against each other: all layers in one member
 
 
@@ -116,6 +117,14 @@ class MemberFit:
     at_edge: Tensor
 
 
+@dataclass(frozen=True)
+class Warm:
+    """Members to go on from, one a fold, and the images (N,) whose left-out error decides where to stop."""
+
+    members: Sequence[GradientReadout]
+    deciding: Tensor
+
+
 def memory_needed(
     spec: ReadoutSpec, sizes: Mapping[str, int], layers: Sequence[str], n_images: int, n_sites: int, folds: int
 ) -> int:
@@ -148,6 +157,7 @@ def fit_members(
     folds: Tensor,
     weights: Tensor | None = None,
     seed: int = 0,
+    warm: Warm | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> MemberFit:
@@ -164,6 +174,8 @@ def fit_members(
     folds : Tensor of shape (N,), int
     weights : Tensor of shape (N,), optional
     seed : int
+    warm : Warm, optional
+        Go on from these members; trained readouts only.
     device : device
         Of trained readouts; closed forms run on the CPU.
     progress : callable (label, done, total), optional
@@ -174,7 +186,9 @@ def fit_members(
     """
     chosen = {layer: features[layer] for layer in layers}
     if spec.trained:
-        return _fit_trained(spec, chosen, targets, folds, weights, seed, device, progress)
+        return _fit_trained(spec, chosen, targets, folds, weights, seed, warm, device, progress)
+    if warm is not None:
+        raise ValueError(f"readout {spec.kind!r} is solved in closed form: it has no warm start")
     fit = _fit_closed_form(spec, chosen, targets, folds, weights, seed)
     if progress is not None:
         progress(f"{spec.kind} on {'+'.join(chosen)}", 1, 1)
@@ -188,11 +202,13 @@ def _fit_trained(
     folds: Tensor,
     weights: Tensor | None,
     seed: int,
+    warm: Warm | None,
     device: torch.device | str,
     progress: Progress | None,
 ) -> MemberFit:
     shapes = {layer: tuple(feature_maps(part[:1], spec.pooled_to).shape[1:]) for layer, part in features.items()}
     kind = KINDS[spec.kind]
+    assert issubclass(kind, GradientReadout)
 
     def make(n_sites: int, seed: int) -> GradientReadout:
         readout = kind(shapes, n_sites, pool=spec.pooled_to, seed=seed, **spec.options)
@@ -205,10 +221,13 @@ def _fit_trained(
         targets,
         folds=folds,
         weights=weights,
-        strengths=spec.strengths,
+        strengths=spec.strengths if warm is None else (1.0,),
         loss=spec.loss,
         epochs=spec.epochs,
+        learning_rate=None if warm is None else WARM_RATE * kind.learning_rate,
         seed=seed,
+        initial=None if warm is None else warm.members,
+        deciding=None if warm is None else warm.deciding,
         device=device,
         progress=progress,
         label=f"{spec.kind} on {'+'.join(features)}",

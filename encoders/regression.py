@@ -163,3 +163,21 @@ def group_folds(groups: Sequence[object], n_folds: int, *, seed: int = 0) -> Ten
         sizes[fold] += len(members[names[k]])
         folds[members[names[k]]] = fold
     return folds
+
+
+def extended_folds(groups: Sequence[object], added: Sequence[int], n_folds: int, *, seed: int = 0) -> Tensor:
+    """`group_folds` of the images with `added` = 0, and the others dealt out to these folds; shape (N,), int64.
+
+    An image of a known group goes where its group is, a new group to the fold that is smallest so far, in the order of `added`: a later
+    call with more images keeps every fold.
+    """
+    old = [i for i, age in enumerate(added) if age == 0]
+    folds = torch.zeros(len(groups), dtype=torch.int64)
+    folds[old] = group_folds([groups[i] for i in old], n_folds, seed=seed)
+    place = {str(groups[i]): int(folds[i]) for i in old}
+    sizes = torch.bincount(folds[old], minlength=n_folds).tolist()
+    for i in sorted((i for i, age in enumerate(added) if age), key=lambda i: (added[i], i)):
+        fold = place.setdefault(str(groups[i]), sizes.index(min(sizes)))
+        folds[i] = fold
+        sizes[fold] += 1
+    return folds

@@ -61,6 +61,8 @@ def train(
     learning_rate: float | None = None,
     batch_size: int = 100,
     seed: int = 0,
+    initial: Sequence[GradientReadout] | None = None,
+    deciding: Tensor | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     label: str = "readout",
@@ -86,6 +88,11 @@ def train(
     epochs, learning_rate
         Default: the readout's own.
     batch_size, seed : int
+    initial : sequence of F GradientReadout, optional
+        Members of an earlier fit, one a fold, of the same sites: the fit goes on from them (warm start) and keeps their strengths and
+        standardisations; they count as the first stop, hence an error of left-out images that only grows changes nothing.
+    deciding : bool Tensor of shape (N,), optional
+        Images whose left-out error decides on strength and stop. Default: all.
     device : device
         Where the fit runs; the result comes back to the CPU.
     progress : callable (label, done, total), optional
@@ -106,11 +113,15 @@ def train(
     w = torch.ones(len(y)) if weights is None else weights.float()
     w = torch.where(known, w.to(device)[:, None], 0.0)
     fold_ids = torch.unique(folds).tolist()
-    runs = _Runs(make, features, torch.where(known, y, 0.0), w, folds, fold_ids, list(strengths), loss, seed)
+    runs = _Runs(
+        make, features, torch.where(known, y, 0.0), w, folds, fold_ids, list(strengths), loss, seed, initial, deciding
+    )
     total = epochs or runs.trainers[0].readout.epochs
     rate = learning_rate or runs.trainers[0].readout.learning_rate
     generator = torch.Generator().manual_seed(seed)
     every = max(1, total // CHECKS)
+    if initial is not None:
+        runs.check(0)
     for epoch in range(1, total + 1):
         runs.epoch(epoch, total, rate, batch_size, generator)
         if epoch % every == 0 or epoch == total:
@@ -123,13 +134,14 @@ def train(
 class _Trainer:
     """One readout in training; its columns are sites, or strengths x folds x sites."""
 
-    def __init__(self, readout: GradientReadout, y: Tensor, w: Tensor, loss: Loss) -> None:
+    def __init__(self, readout: GradientReadout, y: Tensor, w: Tensor, loss: Loss, calibrate: bool = True) -> None:
         self.readout, self.y, self.loss = readout, y, loss
         total = w.sum(0).clamp_min(1e-12)
         self.w = w * (len(w) / total)  # every column's weights sum to N
         mean = (w * y).sum(0) / total
         variance = (w * (y - mean).square()).sum(0) / total
-        readout.calibrate_responses(mean, variance.sqrt().clamp_min(1e-6))
+        if calibrate:
+            readout.calibrate_responses(mean, variance.sqrt().clamp_min(1e-6))
         self.sd = variance.sqrt().clamp_min(1e-6)
         self.dispersion = (variance / mean.abs().clamp_min(1e-6)).clamp_min(1e-6)
         self.optimiser = torch.optim.Adam(readout.parameters(), lr=1e-3)
@@ -179,13 +191,21 @@ class _Runs:
         strengths: list[float],
         loss: Loss,
         seed: int,
+        initial: Sequence[GradientReadout] | None = None,
+        deciding: Tensor | None = None,
     ) -> None:
-        self.y, self.w, self.folds, self.fold_ids = y, w, folds, fold_ids
+        self.y, self.w, self.folds, self.fold_ids, self.initial = y, w, folds, fold_ids, initial
+        _check_initial(initial, fold_ids, strengths, y.shape[1])
+        decide = torch.ones(len(y), dtype=torch.bool) if deciding is None else deciding.bool()
+        self.deciding = torch.where(decide.to(y.device)[:, None], w, 0.0)  # weights of what decides
         self.strengths, self.sites = strengths, y.shape[1]
         first = make(self.sites, seed).to(y.device)
         self.independent = first.independent
         _check_output(first.output, loss, bool((y[w > 0] < 0).any()))
-        first.calibrate_features(features)
+        if initial is None:
+            first.calibrate_features(features)
+        else:
+            first.load_state_dict(first.state_dict() | _scales(initial[0], y.device))
         self.maps = [part.contiguous() for part in first.standardised(features)]
         self.scales = {k: v for k, v in first.state_dict().items() if k.startswith("feature_")}
         in_fold = torch.stack([folds != k for k in fold_ids])  # (F, N)
@@ -202,9 +222,11 @@ class _Runs:
         readout = make(self.sites * len(group), seed).to(self.y.device)
         readout.load_state_dict(readout.state_dict() | self.scales)
         readout.strength.copy_(torch.cat([torch.full((self.sites,), float(self.strengths[s])) for s, _ in group]))
+        if self.initial is not None:
+            readout.load_state_dict(_joined([self.initial[f] for _, f in group], self.y.device))
         readout.generator = torch.Generator().manual_seed(seed)
         weights = torch.cat([self.w * in_fold[f][:, None] for _, f in group], dim=1)
-        return _Trainer(readout, self.y.repeat(1, len(group)), weights, loss)
+        return _Trainer(readout, self.y.repeat(1, len(group)), weights, loss, calibrate=self.initial is None)
 
     def epoch(self, epoch: int, total: int, rate: float, batch_size: int, generator: torch.Generator) -> None:
         order = torch.randperm(len(self.y), generator=generator).to(self.y.device)
@@ -212,7 +234,7 @@ class _Runs:
         for trainer in self.trainers:
             for group in trainer.optimiser.param_groups:
                 group["lr"] = rate * (1.0 if epoch <= DECAY_FROM * total else DECAY_TO)
-            trainer.readout.decay = max(0.0, 1 - 2 * (epoch - 1) / total)
+            trainer.readout.decay = max(0.0, 1 - 2 * (epoch - 1) / total) if self.initial is None else 0.0
             trainer.epoch(maps, order, batch_size)
 
     def check(self, epoch: int) -> None:
@@ -232,7 +254,7 @@ class _Runs:
         error = torch.zeros_like(self.best)
         for f, k in enumerate(self.fold_ids):
             rows = self.folds == k
-            error += (self.w[rows] * (predicted[:, f, rows] - self.y[rows]).square()).sum(1)
+            error += (self.deciding[rows] * (predicted[:, f, rows] - self.y[rows]).square()).sum(1)
         return error
 
     def _keep(self, better: Tensor) -> None:
@@ -273,11 +295,39 @@ class _Runs:
         for f, k in enumerate(self.fold_ids):
             rows = self.folds == k
             left_out[rows] = self.kept[:, f, rows].gather(0, chosen[None, None].expand(1, int(rows.sum()), -1))[0]
-        total = self.w.sum(0).clamp_min(1e-12)
-        variance = (self.w * (self.y - (self.w * self.y).sum(0) / total).square()).sum(0).clamp_min(1e-12)
-        strength = torch.tensor(self.strengths)[chosen.cpu()]
+        w = self.deciding
+        total = w.sum(0).clamp_min(1e-12)
+        variance = (w * (self.y - (w * self.y).sum(0) / total).square()).sum(0).clamp_min(1e-12)
+        strength = torch.tensor(self.strengths)[chosen.cpu()] if self.initial is None else self.initial[0].strength
         stop, cv_r2 = self.stop.gather(0, chosen[None])[0], 1 - self.best / variance
         return TrainedReadout(tuple(m.cpu() for m in members), left_out.cpu(), cv_r2.cpu(), strength, stop.cpu())
+
+
+def _scales(readout: GradientReadout, device: torch.device) -> dict[str, Tensor]:
+    return {k: v.to(device) for k, v in readout.state_dict().items() if k.startswith("feature_")}
+
+
+def _joined(members: Sequence[GradientReadout], device: torch.device) -> dict[str, Tensor]:
+    """State of one readout whose columns are those of `members`, one after the other."""
+    states = [member.state_dict() for member in members]
+    return {
+        name: (tensor if len(states) == 1 or name.startswith("feature_") else torch.cat([s[name] for s in states])).to(
+            device
+        )
+        for name, tensor in states[0].items()
+    }
+
+
+def _check_initial(
+    initial: Sequence[GradientReadout] | None, fold_ids: Sequence[int], strengths: Sequence[float], n_sites: int
+) -> None:
+    if initial is None:
+        return
+    if len(initial) != len(fold_ids) or len(strengths) != 1 or any(member.n_sites != n_sites for member in initial):
+        raise ValueError(
+            f"{len(initial)} initial readouts of {initial[0].n_sites if initial else 0} sites, {len(strengths)} strengths; expected one a fold "
+            f"({len(fold_ids)}) of {n_sites} sites and one strength"
+        )
 
 
 def _check_output(output: str, loss: str, negative: bool) -> None:

@@ -191,7 +191,7 @@ def fit_text(record: dict[str, Any]) -> str:
 @app.command()
 def refit(
     folder: ProjectFolder,
-    mode: Annotated[str, typer.Option(help="full, gain or reuse; default: that of project.toml")] = "",
+    mode: Annotated[str, typer.Option(help="full, warm, gain or reuse; default: that of project.toml")] = "",
     force: Annotated[str, typer.Option(help="reason to accept a refit that is worse; it is recorded")] = "",
 ) -> None:
     """Refit the encoder for the next round; one that predicts held-out photographs worse is refused."""

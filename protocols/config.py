@@ -230,9 +230,9 @@ class EvaluationConfig(Section):
 class RefitConfig(Section):
     """Section ``[refit]``: what becomes of the encoder between two rounds."""
 
-    mode: Literal["full", "gain", "reuse"] = Field(
+    mode: Literal["full", "warm", "gain", "reuse"] = Field(
         default="full",
-        description='[name] "full": fit anew on all rounds; "gain": only gain and offset of every site, from the rounds since the last fit; '
+        description='[name] "full": fit anew on all rounds; "warm": go on from the weights at hand, readouts without gradient fit anew; "gain": only gain and offset of every site, from the rounds since the last fit; '
         '"reuse": the encoder of the round before serves again.',
     )
     recency: Annotated[float, Field(gt=0, le=1)] = Field(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import FittedPair, NoReliableSites, fit_encoder
+from encoders import Encoder, Ensemble, FittedPair, NoReliableSites, fit_encoder
 from encoders.split import group_names, hold_out
 
 from .dataset import Dataset
@@ -49,12 +49,14 @@ def fit_on(
     data: Dataset,
     weights: Weights | None = None,
     *,
+    initial: tuple[Encoder | Ensemble, Encoder | Ensemble] | None = None,
+    added: NDArray[np.int64] | None = None,
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> FittedPair:
     """Encoder and validator fitted to `data` as project.toml has it.
 
-    The held-out photographs are the same in every refit; a controller stays on the side of the photograph that it started from.
+    `initial` and `added` make it a warm start; see `fit_encoder`. The held-out photographs are the same in every refit; a controller stays on the side of the photograph that it started from.
     """
     settings = project.config.encoder
     try:
@@ -83,6 +85,8 @@ def fit_on(
             repeats=data.averaged_over,
             natural=np.arange(len(data.pixels)) < data.natural,
             importance=None if weights is None else weights.factors,
+            initial=initial,
+            added=added,
             device=device,
             cache=project.cache,
             progress=progress,

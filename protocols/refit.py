@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
 from encoders.adjustment import fit_adjustment
+from encoders.fit_options import NoWarmStart
 from encoders.stored import predict_stored
 
 from .dataset import Dataset, gather
@@ -53,7 +55,7 @@ def provide(
     elif mode == "reuse":
         record = before | {"round": number}
     else:
-        make = {"full": _fitted, "gain": _adjusted}[mode]
+        make = {"full": _fitted, "warm": _warm, "gain": _adjusted}[mode]
         record = _refitted(
             project, make(project, number, before, device, progress), before, force or settings.accept_worse, device
         )
@@ -128,13 +130,23 @@ def _weights(project: Project, data: Dataset, fitted: Bools, newest: int) -> Wei
     return image_weights(data, fitted, newest=newest, **of)
 
 
-def _fitted(project: Project, number: int, before: Record | None, device: str, progress: Reporter | None) -> _Made:
-    """A fit on the baseline and all earlier rounds."""
+def _fitted(
+    project: Project,
+    number: int,
+    before: Record | None,
+    device: str,
+    progress: Reporter | None,
+    initial: tuple[Predictor, Predictor] | None = None,
+    base: Sequence[int] = (),
+) -> _Made:
+    """A fit on the baseline and all earlier rounds, going on from `initial`, which was fitted from scratch on the rounds `base`."""
     earlier = _earlier(project, number)
     data = gather(project, earlier)
     held_out = held_out_of(project, data)
     weights = _weights(project, data, ~held_out, max(earlier, default=0))
-    pair = fit_on(project, data, weights, device=device, progress=progress)
+    first = first_shown(data)
+    added = None if initial is None else np.where(np.isin(first, base), 0, np.maximum(first, 0))
+    pair = fit_on(project, data, weights, initial=initial, added=added, device=device, progress=progress)
     record = {
         "schema": "fitted/1",
         "round": number,
@@ -148,6 +160,28 @@ def _fitted(project: Project, number: int, before: Record | None, device: str, p
         "report": pair.report.to_dict(),
     }
     return _Made(pair.encoder, pair.validator, record, data, held_out)
+
+
+def _warm(project: Project, number: int, before: Record, device: str, progress: Reporter | None) -> _Made:
+    """A fit that goes on from the pair that serves; one from scratch, which says why, where it cannot."""
+    base: list[int] = list(before["fitted_rounds"] if "fitted_rounds" in before else before["rounds"])
+    pair = (Encoder.load(project.fitted / before["encoder"]), Encoder.load(project.fitted / before["validator"]))
+    try:
+        made = _fitted(project, number, before, device, progress, pair, base)
+    except NoWarmStart as reason:
+        made = _fitted(project, number, before, device, progress)
+        made.record["refit"]["fitted_from_scratch"] = str(reason)
+        return made
+    made.record["fitted_rounds"] = base
+    return made
+
+
+def first_shown(data: Dataset) -> NDArray[np.int64]:
+    """Round in which every image was shown first, (N,); -1 = never."""
+    shown = data.image_index >= 0
+    first = np.full(len(data.pixels), np.iinfo(np.int64).max)
+    np.minimum.at(first, data.image_index[shown], data.trial_rounds[shown])
+    return np.where(first == np.iinfo(np.int64).max, -1, first)
 
 
 def _adjusted(project: Project, number: int, before: Record, device: str, progress: Reporter | None) -> _Made:
@@ -339,6 +373,8 @@ def refit_text(record: Record) -> str:
                 f"{_number(c['median_before'])} -> {_number(c['median_after'])}, paired change {_number(c['median_change'], '+')} "
                 f"[{_number(c['low'], '+')}, {_number(c['high'], '+')}]; refused below {-check['tolerance']:+.3f}"
             )
+    if "fitted_from_scratch" in refit:
+        lines.append(f"  no warm start: {refit['fitted_from_scratch']}; fitted from scratch")
     return "\n".join([outcome, *lines])
 
 

@@ -29,7 +29,7 @@ from protocols.key import read_key
 from protocols.loop import evaluate_round, fit, look, run
 from protocols.photographs import NaturalImages, demo_photographs, import_photographs, read_png
 from protocols.readers.hdf5 import read_responses, write_responses
-from protocols.refit import load_pair, provide, refit, regression_check, yardstick
+from protocols.refit import first_shown, load_pair, provide, refit, refit_text, regression_check, yardstick
 from protocols.regression_check import median_interval, near_duplicates_of, paired_change
 from protocols.responses import Responses
 from protocols.session import Round
@@ -432,3 +432,36 @@ def test_gain_corrects_what_the_new_round_shows_and_leaves_the_readouts(
     assert check["encoder"]["median_change"] == pytest.approx(0, abs=1e-5)
     assert record["fitted_rounds"] == [0]
     assert record["rounds"] == [0, 1]
+
+
+def test_a_warm_start_goes_on_from_the_encoder_that_serves(base: tuple[Path, Subject], tmp_path: Path) -> None:
+    project, subject = copied(base, tmp_path / "project", mode="warm")
+    change(project, "encoder", readout="factorised")
+    for path in (project.fitted / "for_round_01.json", project.round(1).controllers_path):
+        path.unlink()
+    assert refit(project)["refit"]["mode"] == "first"
+    answer(project.round(1), subject)
+    record, first = fit(project, 2), project.fitted_for(1)
+    assert record["report"]["settings"]["warm_start"] == [first["encoder"], first["validator"]]
+    assert record["fitted_rounds"] == [0]
+    assert record["rounds"] == [0, 1]
+    assert "fitted_from_scratch" not in record["refit"]
+    assert record["refit"]["regression_check"]["verdict"] == "accepted"
+    assert record["encoder"] != first["encoder"]
+
+
+def test_a_ridge_has_no_warm_start_and_says_so(
+    base: tuple[Path, Subject], good: tuple[Project, dict], tmp_path: Path
+) -> None:
+    shutil.copytree(good[0].folder, tmp_path / "project")
+    record = provide(Project.open(tmp_path / "project"), 2, mode="warm")
+    assert "closed form" in record["refit"]["fitted_from_scratch"]
+    assert record["encoder"] == good[1]["encoder"]  # what a full refit gives
+    assert "closed form" in refit_text(record)
+
+
+def test_the_round_of_every_image(good: tuple[Project, dict]) -> None:
+    data = gather(good[0], [1])
+    first = first_shown(data)
+    assert (first[: data.natural] == 0).all()
+    assert (first[data.natural :] == 1).all()

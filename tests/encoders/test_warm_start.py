@@ -1,0 +1,103 @@
+"""A fit that goes on from an earlier one: nothing lost, stable folds, and reasons where it cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from encoders.fit_options import NoWarmStart
+from encoders.members import ReadoutSpec
+from encoders.regression import extended_folds, group_folds
+from encoders.training import train
+
+READOUT = ReadoutSpec("factorised", epochs=6, pool=4)
+
+
+@pytest.fixture(scope="module")
+def older(recording):
+    """A fit on the first 120 of 160 images."""
+    rows = recording.index < 120
+    return recording.fit(
+        images=recording.images[:120],
+        values=recording.values[rows],
+        image_index=recording.index[rows],
+        readout=READOUT,
+        folds=3,
+    )
+
+
+def warm(recording, older, **changes):
+    added = np.where(np.arange(160) < 120, 0, 1)
+    how = {"readout": READOUT, "folds": 3, "initial": (older.encoder, older.validator), "added": added}
+    return recording.fit(**how | changes)
+
+
+def test_it_goes_on_from_the_old_weights_and_scores_no_worse(recording, older):
+    new = warm(recording, older)
+    cold = recording.fit(readout=READOUT, folds=3)
+    assert new.report.settings["warm_start"] == [older.encoder.fingerprint, older.validator.fingerprint]
+
+    def distance(a, b):
+        pairs = [(x, y) for x, y in zip(a.encoder.readouts, b.encoder.readouts, strict=True)]
+        return sum(float((x.weights[0] - y.weights[0]).norm()) for x, y in pairs)
+
+    assert 0 < distance(new, older) < 0.5 * distance(cold, older)
+    assert new.report.median("held_out_r") > older.report.median("held_out_r") - 0.03
+    assert len(new.encoder.readouts) == len(older.encoder.readouts)
+    assert new.encoder.fingerprint != older.encoder.fingerprint
+
+
+def test_the_start_is_kept_where_every_pass_is_worse(recording, older):
+    """Weights of 0 for all but misleading images: the left-out error grows, hence the members are the old ones, bit for bit."""
+    readouts = list(older.encoder.readouts)[:3]
+    maps = {
+        "blocks.0.0": torch.randn(60, *readouts[0].shapes["blocks.0.0"], generator=torch.Generator().manual_seed(0))
+    }
+    with torch.no_grad():
+        targets = torch.stack([r(maps) for r in readouts]).mean(0)  # what the members say already
+    folds = torch.arange(60) % 3
+    kind = type(readouts[0])
+
+    def make(n_sites, seed):
+        return kind(readouts[0].shapes, n_sites, pool=4, seed=seed)
+
+    deciding = folds >= 0
+    fit = train(make, maps, targets, folds=folds, initial=readouts, deciding=deciding, learning_rate=3.0, epochs=3)
+    assert (fit.epochs == 0).any()
+    for site in torch.nonzero(fit.epochs == 0)[:, 0].tolist():
+        for old, new in zip(readouts, fit.members, strict=True):
+            assert torch.equal(old.weights[0][site], new.weights[0][site])
+            assert torch.equal(old.response_scale[site], new.response_scale[site])
+
+
+def test_what_forbids_a_warm_start_is_said(recording, older):
+    with pytest.raises(NoWarmStart, match="folds changed"):
+        warm(recording, older, folds=4)
+    with pytest.raises(NoWarmStart, match="closed form"):
+        warm(recording, older, readout="ridge")
+    with pytest.raises(NoWarmStart, match="several strengths"):
+        warm(recording, older, readout=ReadoutSpec("factorised", epochs=6, pool=4, strengths=(1.0, 3.0)))
+    values = recording.values.copy()
+    values[:, 0] = np.nan
+    with pytest.raises(NoWarmStart, match="sites"):
+        warm(recording, older, values=values)
+
+
+def test_folds_stay_when_images_are_added():
+    rng = np.random.default_rng(0)
+    groups = [f"g{k}" for k in rng.integers(0, 40, 100)] + [f"h{k}" for k in rng.integers(0, 12, 30)] + groups_of(20)
+    first = group_folds(groups[:100], 5, seed=3)
+    second = extended_folds(groups[:130], [0] * 100 + [1] * 30, 5, seed=3)
+    third = extended_folds(groups, [0] * 100 + [1] * 30 + [2] * 20, 5, seed=3)
+    assert torch.equal(second[:100], first)
+    assert torch.equal(third[:130], second)
+    assert torch.equal(extended_folds(groups, [0] * 150, 5, seed=3), group_folds(groups, 5, seed=3))
+    folds = {}
+    for group, fold in zip(groups, third.tolist(), strict=True):
+        assert folds.setdefault(group, fold) == fold
+    assert np.ptp(np.bincount(third.numpy())) <= 12
+
+
+def groups_of(n):
+    return [f"g{k}" for k in range(n)]
