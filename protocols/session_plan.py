@@ -17,7 +17,7 @@ from .planning import ExpectedSite, SitePlan, Trials, plan_site
 from .progress import Reporter
 from .session import Project
 from .statistics import Floats
-from .stimuli import natural_stimuli
+from .stimuli import graded_steps, natural_stimuli
 
 if TYPE_CHECKING:
     from encoders import Encoder, Ensemble
@@ -164,7 +164,8 @@ def _plan(
     notes: list[str],
 ) -> SessionPlan:
     config = project.config.protocol
-    shown = {role: n * repeats for role, n in images.items()}
+    fewer = {"graded": project.config.synthesis.graded_repeats, "arm": project.config.arms.repeats}
+    shown = {role: n * min(repeats, fewer.get(role, repeats)) for role, n in images.items()}
     if blanks := config.blanks_per_block * min(config.blocks, repeats):
         images, shown = {**images, "blank": 1}, {**shown, "blank": blanks}
     seconds = sum(shown.values()) * (config.on_ms + config.off_ms) / 1000 * (1 + config.overhead)
@@ -182,16 +183,22 @@ def _plan(
 def _images(
     project: Project, number: int, data: Dataset, encoder: Encoder | Ensemble, targets: list[str]
 ) -> tuple[dict[tuple[str, str], list[int]], dict[str, int]]:
-    """The references of every objective and target, and the number of images by role."""
+    """The references of every objective and target, and the number of images by role: of graded images and arms at most so many.
+
+    Arms that cannot be made and photographs that are shown anyway are known only at export.
+    """
     from .loop import site_rows
 
     config, synthesis = project.config.protocol, project.config.synthesis
     key = Key((), tuple(site_rows(encoder)))
     best = best_natural(data, key, targets, synthesis.objectives, config.references, synthesis.temperature)
     roles = [s.role for s in natural_stimuli(data, best, config.natural_images, config.seed + number)]
-    controllers = len(targets) * len(synthesis.objectives) * synthesis.seeds
+    pairs, arms = len(targets) * len(synthesis.objectives), project.config.arms
+    affordable = arms.budget // min(arms.repeats, config.repeats)
     return best, {
-        "controller": controllers,
+        "controller": pairs * synthesis.seeds,
+        "graded": pairs * len(graded_steps(synthesis)),
+        "arm": min(pairs * len(arms.kinds), affordable),
         "reference": roles.count("reference"),
         "natural": roles.count("natural"),
     }
