@@ -256,6 +256,15 @@ class RefitConfig(Section):
     )
 
 
+class DriftConfig(Section):
+    """Section ``[drift]``: what is done about sites that change between the recording days."""
+
+    align: bool = Field(
+        default=True,
+        description="[true or false] Bring each round's responses to the baseline's scale, by gains and shifts from re-shown images, before they are pooled in a fit.",
+    )
+
+
 class LoopConfig(Section):
     """Section ``[loop]``: how far `stimsynth run` goes."""
 
@@ -276,6 +285,7 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     refit: RefitConfig = RefitConfig()
     safety: SafetyConfig = SafetyConfig()
+    drift: DriftConfig = DriftConfig()
     loop: LoopConfig = LoopConfig()
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
@@ -478,6 +488,8 @@ def _toml(value: Any) -> str:
         return "none"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
     return repr(value)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .files import sha256_file
 from .key import Key, read_key
 from .photographs import NaturalImages, read_png
 from .readers.hdf5 import read_responses
 from .responses import Responses
+from .round_drift import RoundDrift, measure_drift
 from .session import Project, Round
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
+WITHOUT_NEGATIVES = ("spikes", "spikes/s", "deconvolved")
 
 SYNTHESISED = ("controller", "arm", "graded")
 
@@ -45,6 +48,9 @@ class Dataset:
         Cortical area of every site, "" = unknown (``site/area`` of the responses).
     coordinates : float64 array of shape (U, d), or None
         Place of every site in micrometres (``site/x_um``, ``y_um`` and, where all have it, ``z_um``); None where one is not known.
+    aligned : dict
+        Round -> site -> gain, shift and centre by which the round's responses were brought to the baseline's scale, and, under
+        "clipped", how many values of a unit without negative numbers were set to 0 by it.
     """
 
     pixels: Pixels
@@ -59,6 +65,7 @@ class Dataset:
     averaged_over: Ints | None = None
     areas: tuple[str, ...] = ()
     coordinates: Floats | None = None
+    aligned: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
 def baseline(project: Project) -> tuple[Responses, dict[str, str]] | None:
@@ -84,8 +91,26 @@ def recorded(round_: Round) -> tuple[Responses, dict[str, str]]:
     }
 
 
+def drift_of(project: Project, round_: Round) -> RoundDrift | None:
+    """Drift of an ingested round against the baseline: ``drift.json`` where it belongs to these files, else measured; None for round 0."""
+    first = baseline(project)
+    if first is None or round_.number == 0:
+        return None
+    source = next((r.responses_path for r in project.rounds() if r.number == 0 and r.ingested), None)
+    inputs = {
+        "baseline": sha256_file(source or project.data / "responses.h5"),
+        "responses": sha256_file(round_.responses_path),
+        "key": sha256_file(round_.key_path),
+    }
+    known = RoundDrift.from_json(round_.drift_path)
+    if known is not None and known.inputs == inputs:
+        return known
+    found = measure_drift(*first, read_responses(round_.responses_path), read_key(round_.key_path))
+    return replace(found, inputs=inputs)
+
+
 def gather(project: Project, numbers: Sequence[int]) -> Dataset:
-    """Everything recorded in the baseline and in the rounds `numbers`.
+    """Everything recorded in the baseline and in the rounds `numbers`, these on the baseline's scale where ``[drift] align`` is true.
 
     Raises
     ------
@@ -95,6 +120,7 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
     natural = NaturalImages.load(project.data)
     parts: list[tuple[Responses, dict[str, str]]] = []
     rounds_of: list[int] = []
+    aligned: dict[str, dict[str, object]] = {}
     first = baseline(project)
     if first is not None:
         parts.append(first)
@@ -103,7 +129,12 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
     group_of = dict(zip(natural.source_ids, natural.groups, strict=True))
     for round_ in project.rounds():
         if round_.number in numbers and round_.number > 0 and round_.ingested:
-            parts.append(recorded(round_))
+            responses, source_of = recorded(round_)
+            drift = drift_of(project, round_) if project.config.drift.align else None
+            if drift is not None:
+                responses, clipped = on_baseline_scale(responses, drift)
+                aligned[f"round_{round_.number:02d}"] = {**drift.applied(), "clipped": clipped}
+            parts.append((responses, source_of))
             rounds_of.append(round_.number)
             for source_id, image, group in synthesised(round_, group_of):
                 group_of[source_id] = group  # a later image that starts from this one is of the same photograph
@@ -119,7 +150,15 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
             fix="run `stimsynth export --baseline IMAGES`, record, and put responses.h5 into the round's inbox",
             code="D01",
         )
-    return _join(project, parts, rounds_of, pixels, source_ids, groups, len(natural.source_ids))
+    joined = _join(project, parts, rounds_of, pixels, source_ids, groups, len(natural.source_ids))
+    return replace(joined, aligned=aligned)
+
+
+def on_baseline_scale(responses: Responses, drift: RoundDrift) -> tuple[Responses, int]:
+    """A round's responses aligned, and how many values of counts or rates were set from below 0 to 0 (readouts refuse negative ones)."""
+    values = drift.align(responses.values, responses.site_ids)
+    below = (values < 0) & (responses.values >= 0) if responses.unit in WITHOUT_NEGATIVES else np.zeros(1, dtype=bool)
+    return replace(responses, values=np.where(below, 0.0, values)), int(below.sum())
 
 
 def synthesised(round_: Round, group_of: dict[str, str]) -> list[tuple[str, Pixels, str]]:

@@ -19,7 +19,7 @@ from encoders import Encoder, Ensemble
 from synth import StimulusBatch, ascend, cautious, fourier, jitter
 
 from .assemble import assemble
-from .dataset import baseline
+from .dataset import baseline, drift_of
 from .errors import DataError
 from .evaluation import ControlReport, evaluate
 from .export import Stimulus, export_round
@@ -312,6 +312,9 @@ def ingest_round(project: Project, round_: Round) -> dict[str, Any]:
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
     """Say with honest statistics whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
     settings = project.config.evaluation
+    drift = drift_of(project, round_)
+    if drift is not None:
+        drift.to_json(round_.drift_path)
     report = evaluate(
         read_responses(round_.responses_path),
         read_key(round_.key_path),

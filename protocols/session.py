@@ -94,6 +94,11 @@ class Round:
         return self.folder / "evaluation.json"
 
     @property
+    def drift_path(self) -> Path:
+        """Gain, offset and identity of every site against the baseline."""
+        return self.folder / "drift.json"
+
+    @property
     def report_path(self) -> Path:
         """The page with the figures."""
         return self.folder / "report.html"

@@ -28,7 +28,7 @@ from protocols.config import (
     template,
 )
 from protocols.control_report import ControlReport
-from protocols.dataset import gather
+from protocols.dataset import drift_of, gather, on_baseline_scale
 from protocols.demo import answer, make_subject
 from protocols.display import Display
 from protocols.evaluation import evaluate
@@ -38,6 +38,7 @@ from protocols.loop import generate, look, run, step
 from protocols.photographs import demo_photographs, import_photographs
 from protocols.readers.hdf5 import read_responses, write_responses
 from protocols.responses import Responses
+from protocols.round_drift import RoundDrift
 from protocols.trial_table import remove_block_means
 from synth import StimulusBatch
 
@@ -434,6 +435,22 @@ def test_a_refit_uses_the_controllers_and_keeps_the_held_out_photographs(finishe
     assert set(first["report"]["held_out_images"]) <= set(second["report"]["held_out_images"])
     data = gather(project, [1])
     assert data.pixels.shape[0] > data.natural
+    drift = RoundDrift.from_json(first_round(finished).drift_path)
+    assert drift is not None
+    assert drift == drift_of(project, project.round(1))
+    assert {s.method for s in drift.sites} == {"regression"}
+    applied = second["drift"]["round_01"]
+    assert applied.pop("clipped") >= 0
+    assert applied == drift.applied()
+    toml = (project.folder / "project.toml").read_text().replace("align = true", "align = false")
+    (project.folder / "project.toml").write_text(toml)
+    raw = gather(project, [1])
+    assert raw.aligned == {}
+    changed = ~np.isclose(raw.values, data.values, equal_nan=True).all(0)
+    assert set(np.array(data.site_ids)[changed]) <= set(applied)
+    now = read_responses(project.round(1).responses_path).usable()
+    expected = on_baseline_scale(now, drift)[0].sites(data.site_ids).values
+    assert np.array_equal(data.values[-len(expected) :], expected, equal_nan=True)
     batch = generate(project, 2)
     assert len(batch) == len(StimulusBatch.load(first_round(finished).controllers_path))
 
