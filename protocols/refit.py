@@ -157,6 +157,7 @@ def _fitted(
         "n_trials": int((data.image_index >= 0).sum()),
         "held_out": [data.source_ids[i] for i in np.flatnonzero(held_out[: data.natural])],
         "refit": {"weights": weights.to_dict()},
+        "drift": data.aligned,
         "report": pair.report.to_dict(),
     }
     return _Made(pair.encoder, pair.validator, record, data, held_out)
