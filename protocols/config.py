@@ -263,6 +263,10 @@ class DriftConfig(Section):
         default=True,
         description="[true or false] Bring each round's responses to the baseline's scale, by gains and shifts from re-shown images, before they are pooled in a fit.",
     )
+    exclude: bool = Field(
+        default=True,
+        description="[true or false] Leave sites out of a round's verdicts and of later fits where their tuning or signal is lost, or another site's, on evidence.",
+    )
 
 
 class LoopConfig(Section):

@@ -49,8 +49,8 @@ class Dataset:
     coordinates : float64 array of shape (U, d), or None
         Place of every site in micrometres (``site/x_um``, ``y_um`` and, where all have it, ``z_um``); None where one is not known.
     aligned : dict
-        Round -> site -> gain, shift and centre by which the round's responses were brought to the baseline's scale, and, under
-        "clipped", how many values of a unit without negative numbers were set to 0 by it.
+        What was done to a round's responses: under "sites" the gain, shift and centre by which each was brought to the baseline's scale,
+        under "clipped" how many values of a unit without negative numbers were set to 0 by it, under "excluded" the sites left out.
     """
 
     pixels: Pixels
@@ -130,10 +130,9 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
     for round_ in project.rounds():
         if round_.number in numbers and round_.number > 0 and round_.ingested:
             responses, source_of = recorded(round_)
-            drift = drift_of(project, round_) if project.config.drift.align else None
-            if drift is not None:
-                responses, clipped = on_baseline_scale(responses, drift)
-                aligned[f"round_{round_.number:02d}"] = {**drift.applied(), "clipped": clipped}
+            responses, done = corrected(project, round_, responses)
+            if done:
+                aligned[f"round_{round_.number:02d}"] = done
             parts.append((responses, source_of))
             rounds_of.append(round_.number)
             for source_id, image, group in synthesised(round_, group_of):
@@ -152,6 +151,23 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
         )
     joined = _join(project, parts, rounds_of, pixels, source_ids, groups, len(natural.source_ids))
     return replace(joined, aligned=aligned)
+
+
+def corrected(project: Project, round_: Round, responses: Responses) -> tuple[Responses, dict[str, object]]:
+    """A round's responses without lost sites and on the baseline's scale, as ``[drift]`` has it, and what was done (empty: nothing)."""
+    settings = project.config.drift
+    drift = drift_of(project, round_) if settings.align or settings.exclude else None
+    if drift is None:
+        return responses, {}
+    done: dict[str, object] = {}
+    if settings.exclude and drift.excluded:
+        gone = np.isin(responses.site_ids, list(drift.excluded))
+        responses = replace(responses, values=np.where(gone, np.nan, responses.values))
+        done["excluded"] = drift.excluded
+    if settings.align:
+        responses, clipped = on_baseline_scale(responses, drift)
+        done |= {"sites": drift.applied(), "clipped": clipped}
+    return responses, done
 
 
 def on_baseline_scale(responses: Responses, drift: RoundDrift) -> tuple[Responses, int]:

@@ -321,6 +321,7 @@ def evaluate_round(project: Project, round_: Round) -> ControlReport:
         alpha=settings.alpha,
         permutations=settings.permutations,
         seed=settings.seed,
+        excluded=drift.excluded if drift is not None and project.config.drift.exclude else None,
     )
     report.to_csv(round_.folder / "control.csv")
     report.to_json(round_.evaluation_path)

@@ -20,11 +20,13 @@ from .files import read_json, write_json
 from .key import Key
 from .permutation import Ints
 from .responses import Responses
+from .site_map import Identity, Means, identify
 from .statistics import Bools, Floats, benjamini_hochberg
 from .trial_table import remove_block_means
 
 SCHEMA = "drift/1"
 BLANK = ""  # source id of a blank
+EXCLUDED = ("lost", "moved", "split")  # outcomes on evidence; "no evidence" excludes nobody
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class SiteDrift:
     references; `told`: the gain's limits are finite and within a factor of 4. `aligned_gain`, `aligned_shift`: the shrunken values used
     in pooling, ``aligned = centre + (response - centre - aligned_shift) / aligned_gain`` (centre None: left as it is). `within_change`:
     linear drift over this recording in % of the mean response (or in natural SDs, see `RoundDrift.percent`), `within_p` its two-sided p,
-    `within_listed`: on the Benjamini-Hochberg list over sites (q 0.05).
+    `within_listed`: on the Benjamini-Hochberg list over sites (q 0.05). `outcome` ... `p_partner`: see `Identity`.
     """
 
     site: str
@@ -99,6 +101,16 @@ class SiteDrift:
     within_change: float | None = None
     within_p: float | None = None
     within_listed: bool = False
+    outcome: str = "no evidence"
+    reason: str = ""
+    r: float | None = None
+    r_nc: float | None = None
+    p_below: float | None = None
+    p_shuffled: float | None = None
+    p_other: float | None = None
+    partner: str = ""
+    partner_r_nc: float | None = None
+    p_partner: float | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,11 @@ class RoundDrift:
     def site_ids(self) -> tuple[str, ...]:
         """The sites, in the order of `sites`."""
         return tuple(s.site for s in self.sites)
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Sites that are lost, or another site today, with the reason."""
+        return {s.site: f"{s.outcome}: {s.reason}" for s in self.sites if s.outcome in EXCLUDED}
 
     def align(self, values: Floats, site_ids: Sequence[str]) -> Floats:
         """Responses (T, U) of this round on the baseline's scale; sites that are not known here are left as they are."""
@@ -177,10 +194,13 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
     here = {r.image_id: source for source, r in rows.items()}
     before, after = tuning(first, source_of, images, sites), tuning(now, here, images, sites)
     own = np.array([[s in {t for _, t in rows[i].reference_for} for s in sites] for i in images], dtype=np.bool_)
-    fits = [
-        site_gain(before, after, u, own.reshape(len(images), len(sites))[:, u], now.unit) for u in range(len(sites))
-    ]
-    alignment = shrink(fits, np.ones(len(sites), dtype=np.bool_))
+    own = own.reshape(len(images), len(sites))
+    columns = range(len(sites))
+    fits = [site_gain(before, after, u, own[:, u], now.unit) for u in columns]
+    surely = [site_gain(before, after, u, own[:, u], now.unit, confidence=0.98) for u in columns]
+    highest = np.array([f.high if f.method == "regression" else math.inf for f in surely])
+    identities = site_identities(before, after, own, highest)
+    alignment = shrink(fits, np.array([i.outcome not in EXCLUDED for i in identities], dtype=np.bool_))
     day = within_round(now.sites(sites), key)
     listed = benjamini_hochberg(day.p)
     made = []
@@ -205,6 +225,7 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
             aligned_gain=float(alignment.gain[u]),
             aligned_shift=float(alignment.shift[u]),
             within_listed=bool(listed[u]),
+            **{k: v for k, v in finite_or_none(asdict(identities[u])).items() if k != "site"},
         )
         made.append(row)
     residual = tuple(tuple(float(v) if math.isfinite(v) else None for v in row) for row in day.block_residual)
@@ -212,7 +233,19 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
     return RoundDrift(now.unit, day.percent, tuple(made), alignment.gain_sd, alignment.shift_sd, residual, notes)
 
 
-def site_gain(before: Tuning, after: Tuning, u: int, own: Bools, unit: str) -> GainFit:
+def site_identities(before: Tuning, after: Tuning, own: Bools, highest_gain: Floats) -> list[Identity]:
+    """`identify` on the common natural and reference images; a baseline without trials borrows this round's trial variance."""
+    picture = np.array([image != BLANK for image in before.images], dtype=np.bool_)
+    borrowed = np.where(np.isfinite(before.variance), before.variance, after.variance)
+    means = []
+    for table, pooled in ((before, borrowed), (after, after.variance)):
+        each = np.where(np.isfinite(table.each), table.each, pooled)
+        error = np.divide(each, table.repeats, out=np.full_like(each, np.nan), where=table.repeats > 0)
+        means.append(Means(table.site_ids, table.means[picture], error[picture]))
+    return identify(means[0], means[1], own[picture], highest_gain)
+
+
+def site_gain(before: Tuning, after: Tuning, u: int, own: Bools, unit: str, *, confidence: float = 0.95) -> GainFit:
     """Gain and offset of site `u` from the images that were not chosen for its own noisy baseline (`own`, (N,)).
 
     Too few of them: the gain alone, through the blank or, where the unit has a zero, through zero. A baseline without trials borrows
@@ -231,7 +264,7 @@ def site_gain(before: Tuning, after: Tuning, u: int, own: Bools, unit: str) -> G
     picture = ~blank[use]
     n = int(picture.sum())
     if n >= FEWEST_IMAGES:
-        fit = fit_gain(x, y, x_trial / nx, y_trial / ny, each=(each_x / nx, each_y / ny))
+        fit = fit_gain(x, y, x_trial / nx, y_trial / ny, each=(each_x / nx, each_y / ny), confidence=confidence)
         return replace(fit, images=n)
     plain = None
     if not picture.all():
@@ -270,6 +303,13 @@ def notes_on(sites: Sequence[SiteDrift], before: Tuning, after: Tuning) -> list[
         named = [s.site for s in sites if s.method == method]
         if named:
             notes.append(f"{len(named)} sites: {text} ({', '.join(named[:3])}{', ...' if len(named) > 3 else ''})")
+    outcomes = [s.outcome for s in sites]
+    if sites:
+        counts = ", ".join(f"{outcomes.count(o)} {o}" for o in ("same", *EXCLUDED, "no evidence") if o in outcomes)
+        few = "; without evidence a site counts as itself" if "no evidence" in outcomes else ""
+        notes.append(
+            f"identity of {len(sites)} sites on up to {max(s.images for s in sites)} common images: {counts}{few}"
+        )
     untold = [s.site for s in sites if s.method and not s.told]
     if untold:
         some = f"{', '.join(untold[:3])}{', ...' if len(untold) > 3 else ''}"

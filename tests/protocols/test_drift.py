@@ -11,7 +11,7 @@ from scipy import optimize, stats
 from protocols.dataset import on_baseline_scale
 from protocols.drift import GainFit, between_variance, drift_within, fit_gain, ratio_gain, shrink
 from protocols.key import Key
-from protocols.round_drift import RoundDrift, measure_drift, tuning
+from protocols.round_drift import RoundDrift, measure_drift, tuning, within_round
 from protocols.statistics import fieller_interval
 
 from .simulated_days import two_days
@@ -309,14 +309,11 @@ def test_the_slope_is_that_of_a_regression_with_one_intercept_an_image():
 
 def test_without_drift_p_is_uniform_and_a_planted_drift_is_sized():
     p, change = [], []
-    for e in range(25):
-        days = two_days(np.random.default_rng([52, e]), sites=8)
-        found = measure_drift(days.first, days.source_of, days.now, days.key)
-        p.append([s.within_p for s in found.sites])
-        drifting = two_days(np.random.default_rng([53, e]), sites=8, slope=0.25)
-        change += [
-            s.within_change for s in measure_drift(drifting.first, drifting.source_of, drifting.now, drifting.key).sites
-        ]
+    for e in range(40):
+        days = two_days(np.random.default_rng([52, e]), sites=2, images=60, naturals=15)
+        p.append(within_round(days.now, days.key).p)
+        drifting = two_days(np.random.default_rng([53, e]), sites=2, images=60, naturals=15, slope=0.25)
+        change += list(within_round(drifting.now, drifting.key).change)
     share = np.array(p)[:, 0]  # sites share noise; one site an experiment
     assert stats.kstest(share, "uniform").pvalue > 0.01
     assert np.mean(change) == pytest.approx(25, abs=3)
