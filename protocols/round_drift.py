@@ -165,14 +165,17 @@ class RoundDrift:
 
     @staticmethod
     def from_json(path: Path) -> RoundDrift | None:
-        """The record at `path`; None where there is none, or one of another schema (it is then measured anew)."""
+        """The record at `path`; None where there is none, or one of another version (it is then measured anew)."""
         data = read_json(path) if path.is_file() else None
         if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
             return None
-        data["sites"] = tuple(SiteDrift(**s) for s in data["sites"])
-        data["block_residual"] = tuple(tuple(row) for row in data["block_residual"])
-        data["notes"] = tuple(data["notes"])
-        return RoundDrift(**data)
+        try:
+            data["sites"] = tuple(SiteDrift(**s) for s in data["sites"])
+            data["block_residual"] = tuple(tuple(row) for row in data["block_residual"])
+            data["notes"] = tuple(data["notes"])
+            return RoundDrift(**data)
+        except (KeyError, TypeError):
+            return None
 
 
 def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses, key: Key) -> RoundDrift:

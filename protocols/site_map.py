@@ -19,6 +19,7 @@ SAME = 0.6  # least noise-corrected correlation of a site with itself (methods E
 LEAST_GAIN = 0.3  # a site whose gain is surely below has lost its signal
 LEVEL = 0.01
 FEWEST = 10  # common images below which nothing is said
+RELIABLE = 0.3  # reliability over the common images below which a site has no tuning to lose or to take for another's
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,16 @@ def match_sites(first: Means, second: Means, *, permutations: int = 999, seed: i
     r = correlations(first.values, second.values)
     r_nc = corrected(r, first, second)
     judged = np.where(np.isfinite(r_nc), r_nc, -1.0)
-    others = np.concatenate([best_other(first), best_other(second)])
+    both = bool(np.isfinite(first.error).any() and np.isfinite(second.error).any())
+    alike = judged if both else r  # what is corrected on one side only has no null within a recording
+    others = np.concatenate([best_other(m, correct=both) for m in (first, second)])
     shuffled = shuffled_best(first.values, second.values, permutations, seed)
     best_of_second, best_of_first = judged.argmax(0), judged.argmax(1)
     known = bool(np.isfinite(first.error).any() or np.isfinite(second.error).any())
     found = []
     for v, site in enumerate(second.site_ids):
         u = int(best_of_second[v])
-        p_other = (1 + float((others >= judged[u, v]).sum())) / (1 + len(others))
+        p_other = likeness_p(float(alike[u, v]), others)
         p_shuffled = (1 + float((shuffled[:, v] >= r[u, v]).sum())) / (1 + permutations)
         mutual = int(best_of_first[u]) == v
         matched = mutual and judged[u, v] > SAME and max(p_other, p_shuffled) < LEVEL
@@ -130,11 +133,25 @@ def match_sites(first: Means, second: Means, *, permutations: int = 999, seed: i
     return found
 
 
-def best_other(recording: Means) -> Floats:
-    """For every site the (noise-corrected) correlation with the other site of the same recording that resembles it most, shape (U,)."""
-    within = corrected(correlations(recording.values, recording.values), recording, recording)
+def best_other(recording: Means, *, correct: bool) -> Floats:
+    """For every site the correlation with the other site of the same recording that resembles it most, shape (U,)."""
+    within = correlations(recording.values, recording.values)
+    within = corrected(within, recording, recording) if correct else within
     np.fill_diagonal(within, -np.inf)
     return np.asarray(np.where(np.isfinite(within), within, -1.0).max(1))
+
+
+def likeness_p(r: float, others: Floats) -> float:
+    """Share of the best partners of different sites that would reach `r`: Gumbel's law of maxima, by moments of their Fisher z.
+
+    Two sites that are each other's best count once. The ranks alone could not go below 1 / (1 + sites).
+    """
+    z = np.unique(np.arctanh(np.clip(others, -0.999, 0.999)))
+    if len(z) < 4:
+        return (1 + float((others >= r).sum())) / (1 + len(others))
+    scale = max(float(z.std(ddof=1)), 1e-6) * math.sqrt(6) / math.pi
+    place = float(z.mean()) - np.euler_gamma * scale
+    return -math.expm1(-math.exp(min(50.0, -(math.atanh(min(max(r, -0.999), 0.999)) - place) / scale)))
 
 
 def shuffled_best(first: Floats, second: Floats, permutations: int, seed: int) -> Floats:
@@ -179,6 +196,7 @@ def identify(
     A site is taken for another one only on evidence: another baseline site's tuning fits significantly better than its own, with r_nc
     above 0.6 ("moved", or "split" where that site still has it); its own r_nc is significantly below 0.6, or its gain is surely below
     0.3 ("lost").
+    A site whose baseline is not reliable over these images (0.3) has no identity to lose.
     "same" needs r_nc above 0.6, shuffled images beaten at 0.01 and no more than 1 % (with fewer than 51 sites: none) of the pairs with
     other sites as high.
 
@@ -198,7 +216,8 @@ def identify(
     for u, site in enumerate(first.site_ids):
         use = ~own[:, u] & np.isfinite(first.values[:, u]) & np.isfinite(second.values[:, u])
         columns = [m[use, u] for m in (first.values, second.values, first.error, second.error)]
-        if use.sum() < FEWEST or not np.isfinite(np.concatenate(columns[2:])).all():
+        known = np.isfinite(np.concatenate(columns[2:])).all()
+        if use.sum() < FEWEST or not known or not first.take(use).reliability[u] > RELIABLE:
             made.append(Identity(site))
             continue
         own_r, own_nc, p_below = below(*columns)
@@ -216,7 +235,10 @@ def identify(
             )
         elif own_nc > SAME and p_shuffled < LEVEL and p_other <= max(LEVEL, 1 / (1 + len(rivals))):
             outcome = "same"
-        values = (p_below, p_shuffled, p_other, *rival(first, second, own, r_nc, u))
+        partner = rival(first, second, own, r_nc, u)
+        if partner[0] and not (shuffled[:, u] >= r[first.site_ids.index(partner[0]), u]).mean() < LEVEL:
+            partner = (*partner[:2], math.nan)  # no better than shuffled images
+        values = (p_below, p_shuffled, p_other, *partner)
         made.append(Identity(site, outcome, reason, own_r, own_nc, *values))
     return [explained(i, made) for i in made]
 
@@ -225,7 +247,7 @@ def rival(first: Means, second: Means, own: Bools, r_nc: Floats, u: int) -> tupl
     """The other baseline site that site `u` resembles most today, its noise-corrected correlation, and `p_partner`."""
     if len(first.site_ids) < 2:
         return "", math.nan, math.nan
-    judged = np.where(np.isfinite(r_nc[:, u]), r_nc[:, u], -1.0)
+    judged = np.where(np.isfinite(r_nc[:, u]) & (first.reliability > RELIABLE), r_nc[:, u], -1.0)
     judged[u] = -np.inf
     partner = int(judged.argmax())
     use = (
@@ -235,7 +257,7 @@ def rival(first: Means, second: Means, own: Bools, r_nc: Floats, u: int) -> tupl
         & np.isfinite(second.values[:, u])
     )
     n, y = int(use.sum()), second.values[use, u]
-    if n < FEWEST:
+    if n < FEWEST or judged[partner] <= -1 or not second.reliability[u] > RELIABLE:
         return first.site_ids[partner], float(r_nc[partner, u]), math.nan
     keep = ~np.eye(n + 1, n, dtype=bool)  # the last row leaves nothing out
     keep[n] = True

@@ -348,8 +348,14 @@ def test_the_record_is_read_back_as_written(tmp_path):
     assert RoundDrift.from_json(path) == found
     assert json.loads(path.read_text())["schema"] == "drift/1"
     assert RoundDrift.from_json(tmp_path / "none.json") is None
-    path.write_text('{"schema": "drift/0"}')
-    assert RoundDrift.from_json(path) is None
+    for other in (
+        '{"schema": "drift/0"}',
+        '{"schema": "drift/1"}',
+        '{"schema": "drift/1", "sites": [{"colour": "red"}]}',
+        "[]",
+    ):
+        path.write_text(other)
+        assert RoundDrift.from_json(path) is None
 
 
 def test_the_order_of_trials_and_sites_changes_nothing():
