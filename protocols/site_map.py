@@ -47,7 +47,7 @@ class Means:
     def reliability(self) -> Floats:
         """Share of the variance of the means that is signal, shape (U,)."""
         total = self.variance
-        return np.divide(self.signal, total, out=np.full(len(total), np.nan), where=total > 0)
+        return np.asarray(np.divide(self.signal, total, out=np.full(len(total), np.nan), where=total > 0))
 
     def take(self, images: Bools) -> Means:
         """The same sites on some of the images."""

@@ -435,25 +435,33 @@ def test_a_refit_uses_the_controllers_and_keeps_the_held_out_photographs(finishe
     assert set(first["report"]["held_out_images"]) <= set(second["report"]["held_out_images"])
     data = gather(project, [1])
     assert data.pixels.shape[0] > data.natural
+    batch = generate(project, 2)
+    assert len(batch) == len(StimulusBatch.load(first_round(finished).controllers_path))
+
+
+def test_a_rounds_responses_are_pooled_on_the_baselines_scale(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "project", tmp_path / "next")
+    project = Project.open(tmp_path / "next")
+    data = gather(project, [1])
     drift = RoundDrift.from_json(first_round(finished).drift_path)
     assert drift is not None
     assert drift == drift_of(project, project.round(1))
     assert {s.method for s in drift.sites} == {"regression"}
-    applied = second["drift"]["round_01"]
-    assert set(applied) == {"sites", "clipped"}
+    applied = data.aligned["round_01"]
     assert applied["sites"] == drift.applied()
+    assert applied.get("excluded", {}) == drift.excluded
     toml = (project.folder / "project.toml").read_text().replace("align = true", "align = false")
-    toml = toml.replace("exclude = true", "exclude = false")
-    (project.folder / "project.toml").write_text(toml)
+    (project.folder / "project.toml").write_text(toml.replace("exclude = true", "exclude = false"))
     raw = gather(project, [1])
     assert raw.aligned == {}
-    changed = ~np.isclose(raw.values, data.values, equal_nan=True).all(0)
-    assert set(np.array(data.site_ids)[changed]) <= set(applied["sites"])
-    now = read_responses(project.round(1).responses_path).usable()
-    expected = on_baseline_scale(now, drift)[0].sites(data.site_ids).values
-    assert np.array_equal(data.values[-len(expected) :], expected, equal_nan=True)
-    batch = generate(project, 2)
-    assert len(batch) == len(StimulusBatch.load(first_round(finished).controllers_path))
+    now = read_responses(project.round(1).responses_path).usable().sites(data.site_ids)
+    last = slice(-len(now.values), None)
+    assert np.array_equal(raw.values[last], now.values, equal_nan=True)
+    expected = on_baseline_scale(now, drift)[0].values
+    expected[:, [s in drift.excluded for s in data.site_ids]] = np.nan
+    assert np.array_equal(data.values[last], expected, equal_nan=True)
+    report = ControlReport.from_json(first_round(finished).evaluation_path)
+    assert {r.site for r in report.rows if r.reason.startswith(("lost", "moved", "split"))} <= set(drift.excluded)
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:

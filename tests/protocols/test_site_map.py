@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib.util
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,10 @@ from protocols.site_map import (
 )
 
 from .simulated_days import two_days
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "scripts" / "v4_two_days.py"
+DATA = ROOT.parent / "shared/data/v4_cowley2023"
 
 
 def recordings(rng, *, images=200, sites=60, order=None, fresh=0, noise=0.5, similarity=0.4):
@@ -236,3 +242,29 @@ def test_lost_sites_are_carried_into_the_verdicts():
     report = evaluate(record(rng, truth), truth.key, permutations=199, excluded=drift.excluded)
     verdicts = {r.site: r.verdict for r in report.confirmatory("stretch")}
     assert [s for s, v in verdicts.items() if v == "excluded"] == list(drift.excluded) == ["v4_003"]
+
+
+# --- two recorded days -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.shared_data
+def test_sites_of_two_recorded_days_match_beyond_the_likeness_of_different_sites():
+    """Averages of 210322 and trials of 210325, 600 common images: matched on one half, again on the other."""
+    if not (DATA / "README.md").is_file():
+        pytest.skip(f"the V4 recordings are not at hand: expected {DATA}")
+    spec = importlib.util.spec_from_file_location("v4_two_days", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    before, after = script.read_days(DATA)
+    first, second = script.means(before), script.means(after)
+    assert (len(before.images), len(first.site_ids), len(second.site_ids)) == (600, 59, 50)
+    assert np.isnan(first.error).all()  # averages are accepted and known as such
+    assert np.isfinite(second.error).all()
+    assert 0.6 < np.median(second.reliability) < 0.9
+    found = script.compare(first, second, seed=0, permutations=199)
+    assert found["images"] == [300, 300]
+    assert found["median_r_held_out"] > found["median_r_all_pairs"] + 0.3
+    assert found["matched"] >= 5
+    assert found["order"][0] > 0.9  # the matched pairs keep the order of the rows, which no step has seen
+    shuffled = Means(second.site_ids, np.random.default_rng(0).permutation(second.values), second.error)
+    assert script.compare(first, shuffled, seed=0, permutations=199)["matched"] == 0
