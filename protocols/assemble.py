@@ -18,6 +18,7 @@ from .contrast import Contrast, measure, of_site, site_masks, usual
 from .dataset import best_natural, gather
 from .display import Display
 from .export import Stimulus
+from .image_choice import chosen_stimuli
 from .key import Key, SiteRow
 from .session import Project
 from .stimuli import controller_stimuli, graded_stimuli, natural_stimuli
@@ -53,6 +54,7 @@ def assemble(
         *graded_stimuli(batch, number),
         *natural_stimuli(data, best, config.protocol.natural_images, config.protocol.seed + number),
     ]
+    shown += chosen_stimuli(project, data, encoder, {s.source_id for s in shown}, device=device)
     photographs, source_ids = data.pixels[: data.natural], data.source_ids[: data.natural]
     masks = site_masks(display, project.fitted_for(number), site_ids)
     natural = measure(display, photographs, masks)

@@ -186,6 +186,13 @@ class ProtocolConfig(Section):
     natural_images: int = Field(
         default=20, ge=0, description="[count] Random natural images a round, to follow drift and to refit."
     )
+    chosen_images: int = Field(
+        default=0, ge=0, description="[count] Natural images a round chosen to teach the refit, beside the random ones."
+    )
+    choice: Literal["disagreement", "core_set"] = Field(
+        default="disagreement",
+        description='[name] How they are chosen: "disagreement" of the members of the encoder, or "core_set": farthest from what was shown.',
+    )
     blanks_per_block: int = Field(
         default=8, ge=0, description="[count] Presentations of the plain background in each block."
     )

@@ -41,8 +41,8 @@ SITE_COLUMNS = ("site_id", "natural_mean", "natural_sd", "reliability", "is_targ
 class KeyRow:
     """One image of a round.
 
-    `role` is one of `ROLES`: controller (synthesised), reference (one of the K best natural images of a site, re-shown), natural
-    (random natural image), blank, arm (a control image shown beside a controller), graded (an earlier iterate of a controller's own
+    `role` is one of `ROLES`: controller (synthesised), reference (one of the K best natural images of a site, re-shown; without
+    `reference_for`: a photograph chosen to teach the refit), natural (random natural image), blank, arm (a control image shown beside a controller), graded (an earlier iterate of a controller's own
     ascent). `objective` ("stretch" | "one_hot") and `target` (a site id) belong to controllers, arms and graded images. `arm` is the
     kind of control arm that the image serves as, and `parent` the source id of the controller that an arm or graded image belongs to
     (several, separated by spaces, where it serves several); a photograph shown in another role may serve as an arm too.

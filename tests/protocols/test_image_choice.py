@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from protocols.image_choice import choose_images, trial_noise
+
+
+def members(n: int = 12, sites: int = 3, spread: dict[int, float] | None = None) -> np.ndarray:
+    """Two members that agree but at the images of `spread`."""
+    mean = np.random.default_rng(0).normal(size=(n, sites))
+    gap = np.zeros((n, 1))
+    for image, size in (spread or {}).items():
+        gap[image] = size
+    return np.stack([mean - gap, mean + gap])
+
+
+def test_disagreement_takes_the_images_on_which_members_differ() -> None:
+    free = np.ones(12, dtype=bool)
+    found = choose_images(members(spread={3: 2.0, 8: 1.5}), np.ones(3), ~free, free, 2, "disagreement")
+    assert sorted(found) == [3, 8]
+
+
+def test_images_that_are_taken_are_never_chosen_and_unrecorded_ones_come_first() -> None:
+    free = np.ones(12, dtype=bool)
+    free[3] = False
+    recorded = np.ones(12, dtype=bool)
+    recorded[[3, 5, 6, 7]] = False
+    for method in ("disagreement", "core_set"):
+        assert sorted(choose_images(members(spread={3: 9.0, 1: 5.0}), np.ones(3), recorded, free, 3, method)) == [5, 6, 7]  # fmt: skip
+        many = choose_images(members(), np.ones(3), recorded, free, 6, method)  # fewer new ones than wanted: from all
+        assert len(set(many)) == 6
+        assert 3 not in many
+
+
+def test_coverage_takes_the_farthest_from_what_is_recorded() -> None:
+    line = np.linspace(0, 1, 11)[None, :, None].repeat(2, 0)
+    recorded = np.zeros(11, dtype=bool)
+    recorded[0] = True
+    found = choose_images(line, np.ones(1), recorded, ~recorded, 2, "core_set")
+    assert found == [10, 5]
+
+
+def test_one_member_cannot_disagree() -> None:
+    one = members()[:1]
+    free = np.ones(12, dtype=bool)
+    arguments = (one, np.ones(3), ~free, free, 4)
+    assert choose_images(*arguments, "disagreement") == choose_images(*arguments, "core_set")
+
+
+def test_trial_noise_is_the_pooled_variance_within_images() -> None:
+    rng = np.random.default_rng(1)
+    index = np.repeat(np.arange(200), 5)
+    values = rng.normal(size=(200, 2))[index] * 10 + rng.normal(size=(1000, 2)) * [1.0, 3.0]
+    values[rng.random(values.shape) < 0.1] = np.nan
+    values = np.concatenate([values, np.full((7, 2), 99.0)])  # blanks do not count
+    index = np.concatenate([index, np.full(7, -1)])
+    assert trial_noise(values, index) == pytest.approx([1.0, 9.0], rel=0.12)
+
+
+def test_trial_noise_without_repeats_or_trials() -> None:
+    values = np.array([[1.0, np.nan], [3.0, np.nan]])
+    assert trial_noise(values, np.array([0, 1])).tolist() == [1.0, 1.0]
