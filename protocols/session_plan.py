@@ -199,7 +199,7 @@ def _images(
         "controller": pairs * synthesis.seeds,
         "graded": pairs * len(graded_steps(synthesis)),
         "arm": min(pairs * len(arms.kinds), affordable),
-        "reference": roles.count("reference"),
+        "reference": roles.count("reference") + min(config.chosen_images, data.natural - len(roles)),
         "natural": roles.count("natural"),
     }
 
