@@ -33,7 +33,8 @@ class Change:
     before, after : float64 arrays of shape (U,)
         NaN where the site cannot be scored.
     median, low, high : float
-        Of after - before over sites, with its percentile bootstrap 95 % interval (sites drawn with replacement).
+        Of after - before over sites, with its percentile bootstrap 95 % interval: images drawn with replacement, the same for all
+        sites and both encoders, since sites share the images and their noise.
     images : int
     """
 
@@ -47,8 +48,11 @@ class Change:
     images: int
 
     def worse(self, tolerance: float) -> bool:
-        """Whether the median falls by more than `tolerance`; a change that cannot be measured is no reason to refuse."""
-        return math.isfinite(self.median) and self.median < -tolerance
+        """Whether the median falls by more than `tolerance` and its interval lies below 0: few photographs must not refuse by chance.
+
+        A change that cannot be measured is no reason to refuse.
+        """
+        return math.isfinite(self.median) and self.median < -tolerance and self.high < 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; None = not known."""
@@ -97,7 +101,9 @@ def paired_change(
     """
     old, new = site_scores([before, after], values, image_index, averages=averages, seed=seed)
     change = new - old
-    low, high = median_interval(change, seed=seed)
+    means = repeat_means(values, image_index, len(before))[0]
+    scale = np.divide(old, correlation(before, means), out=np.ones_like(old), where=np.isfinite(old) & (old != 0))
+    low, high = image_interval(before, after, means, scale, seed=seed)
     median = float(np.nanmedian(change)) if np.isfinite(change).any() else math.nan
     return Change(score_name(averages), site_ids, old, new, median, low, high, len(before))
 
@@ -119,6 +125,44 @@ def site_scores(
         rho = split_half_reliability(values, image_index, n_images=n, seed=seed)
         scored = [noise_corrected_r(p, values, image_index, reliability=rho) for p in predictions]
     return [np.where(np.ptp(p, axis=0) == 0, 0.0, r) for p, r in zip(predictions, scored, strict=True)]
+
+
+def image_interval(
+    before: Floats, after: Floats, means: Floats, scale: Floats, *, seed: int = 0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval over images of the median change of ``scale * correlation`` over sites.
+
+    Parameters
+    ----------
+    before, after, means : float64 arrays of shape (N, U)
+        Predictions and measured means; NaN = not recorded.
+    scale : float64 array of shape (U,)
+        1 / square root of the reliability, or 1.
+    """
+    n = len(means)
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)  # (D, N)
+    change = scale * (_weighted_correlation(after, means, counts) - _weighted_correlation(before, means, counts))
+    known = change[:, np.isfinite(change).all(0)]
+    if not known.shape[1]:
+        return math.nan, math.nan
+    low, high = np.quantile(np.median(known, 1), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _weighted_correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Pearson correlation of the columns of x and y (N, U) under D sets of weights (D, N): (D, U); 0 where x does not vary."""
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = (
+        np.where(known, v - np.nanmean(np.where(known, v, np.nan), 0), 0.0) for v in (x, y)
+    )  # centred: less rounding
+    total = weights @ known
+    sums = {name: weights @ v / total for name, v in {"x": x, "y": y, "xx": x * x, "yy": y * y, "xy": x * y}.items()}
+    spread = (sums["xx"] - sums["x"] ** 2) * (sums["yy"] - sums["y"] ** 2)
+    covariance = sums["xy"] - sums["x"] * sums["y"]
+    found: Floats = np.divide(
+        covariance, np.sqrt(np.maximum(spread, 0)), out=np.zeros_like(covariance), where=spread > 1e-24
+    )
+    return found
 
 
 def median_interval(values: Floats, *, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:

@@ -465,3 +465,30 @@ def test_the_round_of_every_image(good: tuple[Project, dict]) -> None:
     first = first_shown(data)
     assert (first[: data.natural] == 0).all()
     assert (first[data.natural :] == 1).all()
+
+
+def two_encoders(rng: np.random.Generator, *, loss: float, images: int = 30, sites: int = 12) -> tuple[np.ndarray, ...]:
+    """Predictions of two encoders whose errors are independent, the second worse by `loss`, and trials that share noise over sites."""
+    truth = rng.normal(size=(images, sites))
+    shared = rng.normal(size=(images, 1, 1))
+    before, after = (truth + e * (rng.normal(size=truth.shape) + 0.7 * shared[:, 0]) for e in (0.6, 0.6 + loss))
+    index = np.repeat(np.arange(images), 4)
+    return before, after, truth[index] + rng.normal(size=(4 * images, sites)), index
+
+
+def test_an_encoder_as_good_is_seldom_refused_by_chance_and_a_worse_one_is() -> None:
+    """Thirty held-out photographs, sites that share their errors: the median change alone would refuse one in five."""
+    rng = np.random.default_rng(0)
+    sites = tuple(f"v4_{u:03d}" for u in range(12))
+    alike = [paired_change(*two_encoders(rng, loss=0.0), site_ids=sites) for _ in range(150)]
+    assert np.mean([c.median < -0.02 for c in alike]) > 0.1
+    assert np.mean([c.worse(0.02) for c in alike]) <= 0.05
+    worse = [paired_change(*two_encoders(rng, loss=1.0), site_ids=sites) for _ in range(40)]
+    assert np.mean([c.worse(0.02) for c in worse]) > 0.9
+
+
+def test_the_interval_over_images_covers_no_change() -> None:
+    rng = np.random.default_rng(1)
+    sites = tuple(f"v4_{u:03d}" for u in range(12))
+    found = [paired_change(*two_encoders(rng, loss=0.0, images=60), site_ids=sites) for _ in range(150)]
+    assert 0.88 <= np.mean([c.low <= 0 <= c.high for c in found]) <= 1.0
