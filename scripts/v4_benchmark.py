@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.arms_config import ArmsConfig
 from protocols.config import Config, LoopConfig, ProjectConfig, ProtocolConfig, SynthesisConfig, template
 from protocols.control_report import ControlReport, ControlRow
 from protocols.display import Display
@@ -78,6 +79,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--baseline-repeats", type=int, default=ProtocolConfig().baseline_repeats, help="presentations of a photograph"
     )
+    parser.add_argument("--no-arms", action="store_true", help="show no control arms, which take presentations but decide nothing")  # fmt: skip
     parser.add_argument("--targets-from", type=Path, help="another --out folder of this script: control the same sites")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
@@ -128,6 +130,7 @@ def prepare(session: str, options: argparse.Namespace) -> Project:
             protocol=ProtocolConfig(
                 repeats=options.repeats, baseline_repeats=options.baseline_repeats, seed=options.seed
             ),
+            arms=ArmsConfig(kinds=()) if options.no_arms else ArmsConfig(),
             loop=LoopConfig(rounds=options.rounds),
         )
         Project.create(folder, template(config))

@@ -39,7 +39,6 @@ from protocols.statistics import wilson_interval
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 
-SESSIONS = ("201025", "210225")
 ROUNDS, DRAWS = 3, 4000
 MEASURES = {
     "stretch": ("relative_to_m", "above_m", "above_natural_maximum"),
@@ -68,8 +67,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder v4_cowley2023")
     parser.add_argument("--out", type=Path, required=True, help="folder to work in")
+    parser.add_argument("--sessions", default="201025", help="recordings, such as 201025,210225")
     parser.add_argument("--seeds", default="0,1,2", help="seeds of the subject")
-    parser.add_argument("--sites", type=int, default=24, help="target sites a recording and seed")
+    parser.add_argument("--sites", type=int, default=40, help="target sites a recording and seed")
     parser.add_argument("--images", type=int, default=800, help="photographs of the baseline")
     parser.add_argument("--more", type=int, default=1200, help="photographs of the run `natural`")
     parser.add_argument("--steps", type=int, help="gradient steps an image; default: the toolkit's")
@@ -87,12 +87,12 @@ def run_seed(seed: int, options: argparse.Namespace) -> list[Row]:
     refit, no_refit, natural = (folder / name for name in ("refit", "no_refit", "natural"))
     rows = benchmark(refit, seed, options, "--rounds", ROUNDS, "--images", options.images)
     for other in (no_refit, natural):
-        share_subject(refit, other)
-    for session in SESSIONS:
+        share_subject(refit, other, options)
+    for session in sessions_of(options):
         if not (no_refit / f"project_{session}").is_dir():
             keep_first_round(refit / f"project_{session}", no_refit / f"project_{session}")
     rows += benchmark(no_refit, seed, options, "--rounds", ROUNDS, "--images", options.images)
-    repeats = round(trials_before_last(refit) / (len(SESSIONS) * options.more))
+    repeats = round(trials_before_last(refit, options) / (len(sessions_of(options)) * options.more))
     more = ("--rounds", 1, "--images", options.more, "--baseline-repeats", repeats, "--targets-from", refit)
     return rows + benchmark(natural, seed, options, *more)
 
@@ -102,7 +102,8 @@ def benchmark(out: Path, seed: int, options: argparse.Namespace, *arguments: obj
     result = out / "v4_benchmark.json"
     if not result.is_file():
         script = Path(__file__).with_name("v4_benchmark.py")
-        command = [script, "--data", options.data, "--out", out, "--seed", seed, "--sites", options.sites, *arguments]
+        command = [script, "--data", options.data, "--out", out, "--seed", seed, "--sites", options.sites, "--no-arms"]
+        command += ["--sessions", options.sessions, *arguments]
         command += [] if options.steps is None else ["--steps", options.steps]
         log = out.with_suffix(".log")
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -114,9 +115,13 @@ def benchmark(out: Path, seed: int, options: argparse.Namespace, *arguments: obj
     return [{**marks, "session": name, **row} for name, found in sessions.items() for row in found["rows"]]
 
 
-def share_subject(source: Path, out: Path) -> None:
+def sessions_of(options: argparse.Namespace) -> list[str]:
+    return str(options.sessions).split(",")
+
+
+def share_subject(source: Path, out: Path, options: argparse.Namespace) -> None:
     """The same hidden subjects for another run, without the truth files of the first."""
-    for session in SESSIONS:
+    for session in sessions_of(options):
         place = out / f"hidden_{session}" / "subject"
         if not place.is_dir():
             shutil.copytree(source / f"hidden_{session}" / "subject", place)
@@ -134,9 +139,9 @@ def keep_first_round(source: Path, project: Path) -> None:
     temporary.rename(project)
 
 
-def trials_before_last(out: Path) -> int:
+def trials_before_last(out: Path, options: argparse.Namespace) -> int:
     """Trials shown in the baseline and in all rounds but the last, over the recordings."""
-    rounds = [r for s in SESSIONS for r in Project.open(out / f"project_{s}").rounds() if r.number < ROUNDS]
+    rounds = [r for s in sessions_of(options) for r in Project.open(out / f"project_{s}").rounds() if r.number < ROUNDS]
     return sum(int(read_json(r.outbox / "manifest.json")["counts"]["trials"]) for r in rounds)
 
 
@@ -144,7 +149,7 @@ def consistency_of(seed: int, options: argparse.Namespace) -> list[dict[str, Any
     """Consistency on the controllers of every round of the run `refit`, before and after the refit."""
     folder = options.out / f"seed_{seed}" / "refit"
     found = []
-    for session in SESSIONS:
+    for session in sessions_of(options):
         for entry in learning_curve(Project.open(folder / f"project_{session}")):
             found.append({"seed": seed, "session": session, **entry})
     return found
