@@ -23,12 +23,14 @@ from ._outbox import package_versions
 from .dataset import gather
 from .display import Display
 from .errors import DataError
+from .export import Stimulus
 from .files import inside, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
 from .key import read_key
 from .photographs import NaturalImages
 from .png import read_png, write_png
 from .progress import Reporter
 from .session import Project, Round
+from .stimuli import controller_stimuli, graded_stimuli
 
 __all__ = ["Reproduction", "reproduce"]
 
@@ -44,7 +46,7 @@ class Reproduction:
     ----------
     round : int
     images : int
-        Controllers replayed; `identical` of them have the pixels that were shown.
+        Controllers and graded images replayed; `identical` of them have the pixels that were shown.
     pixels_differ : int
         Pixel values that differ in the others, of `pixels` in all, by `largest_difference` at most.
     score_difference : float
@@ -79,7 +81,7 @@ class Reproduction:
     def summary(self) -> str:
         """What was compared, and every problem, one a line."""
         lines = [
-            f"round {self.round}: {self.identical} of {self.images} controllers identical after {self.steps} steps; "
+            f"round {self.round}: {self.identical} of {self.images} controllers and graded images identical after {self.steps} steps; "
             f"{self.pixels_differ} of {self.pixels} pixel values differ (at most by {self.largest_difference}); "
             f"scores within {self.score_difference:.2g} (relative); {self.not_replayed} other images by checksum",
             *(f"other environment: {text}" for text in self.environment),
@@ -137,8 +139,8 @@ def reproduce(
         if before != after
     ]
     found = _compare(round_, shown, again, not environment, problems)
-    for i in range(len(again)):
-        write_png(out / "images" / f"{_source_id(round_, again, i)}.png", again.images[i])
+    for made in _made(again, round_.number):
+        write_png(out / "images" / f"{made.source_id}.png", made.pixels)
     report = Reproduction(**found, environment=environment, folder=out.as_posix())
     write_json(out / "reproduction.json", report.to_dict() | {"folder": out.name})
     return report
@@ -185,6 +187,7 @@ def replay(
         start_ids=names,
         check_every=checks[1] - checks[0],
         patience=settings["patience"],
+        snapshots=settings.get("snapshots", ()),
         batch_size=settings["plan"][0][1] - settings["plan"][0][0],
         device=device or settings["device"],
         progress=progress,
@@ -271,9 +274,9 @@ def _environment(recorded: dict[str, Any], shown: StimulusBatch, again: Stimulus
     return tuple(f"{name} {before} then, {after} now" for name, (before, after) in pairs.items() if before != after)
 
 
-def _source_id(round_: Round, batch: StimulusBatch, i: int) -> str:
-    """The name under which a controller stands in the sealed key."""
-    return f"ctl_r{round_.number:02d}_{batch.kinds[i]}_{batch.targets[i]}_s{batch.seeds[i]}"
+def _made(batch: StimulusBatch, number: int) -> list[Stimulus]:
+    """Controllers and graded images of a batch under their names in the sealed key."""
+    return [*controller_stimuli(batch, number), *graded_stimuli(batch, number)]
 
 
 def _compare(
@@ -281,31 +284,35 @@ def _compare(
 ) -> dict[str, Any]:
     """Pixels of the PNGs that were shown and scores of the record against the replay."""
     rows = read_key(round_.key_path).rows
-    row_of = {r.source_id: r for r in rows if r.role == "controller"}
+    row_of = {r.source_id: r for r in rows if r.role in ("controller", "graded")}
+    recorded = {s.source_id: s.score for s in _made(shown, round_.number)}
+    replayed = _made(again, round_.number)
     others, differing, largest, identical, relative = [], 0, 0, 0, 0.0
-    for i in range(len(again)):
-        source = _source_id(round_, again, i)
-        row = row_of.get(source)
+    for made in replayed:
+        source, row = made.source_id, row_of.get(made.source_id)
         path = round_.outbox / "images" / f"{row.image_id}.png" if row is not None else None
-        if row is None or path is None or not path.is_file():
+        if row is None or path is None or not path.is_file() or source not in recorded:
             others.append(f"{source} is not among the images that were shown")
             continue
         if row.sha256 != sha256_bytes(path.read_bytes()):
             others.append(f"{path.name} is not the file in sealed/key.csv (SHA-256 differs)")
-        gap = np.abs(read_png(path).astype(np.int16) - again.images[i])
+        gap = np.abs(read_png(path).astype(np.int16) - made.pixels)
         differing, largest = differing + int((gap > 0).sum()), max(largest, int(gap.max()))
         identical += not gap.any()
         if gap.any() and same_environment:
             others.append(f"{source}: {int((gap > 0).sum())} pixel values differ in the same environment")
-        apart = max(_relative(row.score, again.scores[i]), _relative(shown.scores[i], again.scores[i]))
+        apart = max(_relative(row.score, made.score), _relative(recorded[source], made.score))
         relative = max(relative, apart)
         if apart > SCORE_TOLERANCE:
-            others.append(f"{source}: score {row.score:.6g} in the key, {again.scores[i]:.6g} now")
+            others.append(f"{source}: score {row.score:.6g} in the key, {made.score:.6g} now")
+    others += [
+        f"{source} was shown but not made again" for source in sorted(set(row_of) - {m.source_id for m in replayed})
+    ]
     return {
         "round": round_.number,
-        "images": len(again),
+        "images": len(replayed),
         "identical": identical,
-        "pixels": int(again.images.size),
+        "pixels": sum(made.pixels.size for made in replayed),
         "pixels_differ": differing,
         "largest_difference": largest,
         "score_difference": relative,
