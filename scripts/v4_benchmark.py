@@ -198,17 +198,18 @@ def read_truth(round_: Round, subject: Path, path: Path) -> Truth:
 
 
 def judge(row: ControlRow, key: Key, truth: Truth, report: ControlReport) -> dict[str, Any]:
-    """Truth of one controller. One-hot figures are over the frozen site set; z are in noise-free natural SDs."""
+    """Truth of one controller. One-hot figures are over the evaluated site set (a site that left it: over the set frozen at export)."""
     sites, images = list(truth["site_ids"]), list(truth["image_ids"])
     u, i = sites.index(row.site), images.index(row.image_id)
     expected, natural = truth["expected"], truth["natural_expected"]
-    frozen = [sites.index(s) for s in report.one_hot_sites or key.site_ids]
+    evaluated = report.one_hot_sites if row.site in report.one_hot_sites else key.site_ids
+    frozen = [sites.index(s) for s in evaluated]
     z = (expected[i, frozen] - natural.mean(0)[frozen]) / natural.std(0)[frozen]
     natural_z = (natural[:, frozen] - natural.mean(0)[frozen]) / natural.std(0)[frozen]
     t = frozen.index(u)
     best_natural_margin = float(margins(natural_z)[:, t].max())
     beats: bool | None = None
-    if row.reference_image in images:
+    if row.reference_image in images and row.verdict != "excluded":
         reference = expected[images.index(row.reference_image)]
         beats = bool(
             verdict_score(row, expected[i], sites, key, report) > verdict_score(row, reference, sites, key, report)

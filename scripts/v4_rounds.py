@@ -131,7 +131,7 @@ def keep_first_round(source: Path, project: Path) -> None:
     """A copy of a finished project as it stood after round one, set to keep its encoder."""
     temporary = project.with_name(f"{project.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    later = [f"*_{number:02d}*" for number in range(2, ROUNDS + 1)]
+    later = [name for n in range(2, ROUNDS + 1) for name in (f"round_{n:02d}", f"for_round_{n:02d}.json")]
     shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(*later))
     config = Project.open(temporary).config
     kept = config.model_copy(update={"refit": config.refit.model_copy(update={"mode": "reuse"})})

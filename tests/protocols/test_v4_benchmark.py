@@ -63,6 +63,10 @@ def test_truth_of_a_controller_by_hand(bench, truth) -> None:
     assert found["beats_reference"] is False  # log share of c: -1 against 3, and 0 against 1 for the reference
     none = ControlRow("one_hot", "c", "ctrl", True, verdict="excluded")
     assert bench.judge(none, key, truth, Report)["beats_reference"] is None
+    left = ControlRow(
+        "one_hot", "b", "ctrl", True, verdict="excluded"
+    )  # not among the evaluated sites: the set of the export
+    assert bench.judge(left, key, truth, Report)["margin"] == 7 - 3
 
 
 def test_table_counts_verdicts_against_truth(bench) -> None:
