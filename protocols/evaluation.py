@@ -41,6 +41,7 @@ from .control_tests import (
 from .key import Key, KeyRow
 from .permutation import Pool, repeats_needed
 from .responses import Responses
+from .simultaneity import simultaneity_notes
 from .trial_table import trial_table
 
 __all__ = ["ControlReport", "evaluate"]
@@ -95,6 +96,8 @@ def evaluate(
     used = one_row_an_image(responses, key) if averaged else responses
     table = trial_table(used, [r.image_id for r in key.rows], seed=seed)
     scale, scale_notes = natural_scale(table, key, excluded)
+    judged = [s for s in key.site_ids or responses.site_ids if s not in excluded]
+    scale_notes += simultaneity_notes(responses, judged, scale.site_ids)
     setting = Setting(table, key, scale, responses.unit, alpha, permutations, seed, temperature, excluded)
     controllers = sorted(key.of_role("controller"), key=_order)
     evaluated = [_evaluate_one(setting, row, averaged=averaged) for row in controllers]
