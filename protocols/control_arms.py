@@ -13,7 +13,16 @@ import numpy as np
 from scipy.stats import rankdata
 
 from .contrast import exceeded
-from .control_tests import Score, Setting, candidates_of, comparison_pool, enough, sides
+from .control_tests import (
+    Exclusion,
+    Score,
+    Setting,
+    candidates_of,
+    choose_reference,
+    comparison_pool,
+    enough,
+    sides,
+)
 from .key import KeyRow
 from .permutation import permutation_p
 from .statistics import Floats
@@ -26,7 +35,8 @@ MOST_LISTED = 7  # levels of which all orders are listed
 def arm_comparisons(setting: Setting, score: Score, row: KeyRow, *, tested: bool = True) -> dict[str, Any]:
     """The controller against each of its control arms by the same test on all trials; without `tested` differences alone.
 
-    `arm_images`, `arm_scores` (mean response; one_hot: share S), `arm_differences` (one_hot: of log S), `arm_p`: by kind of arm.
+    `arm_images`, `arm_scores` (mean response; one_hot: share S), `arm_differences` (one_hot: of log S), `arm_p`: by kind of arm; no p
+    where these trials could not have reached the level.
     """
     found: dict[str, dict[str, Any]] = {name: {} for name in ("arm_images", "arm_scores", "arm_differences", "arm_p")}
     arms = [r for r in setting.key.rows if r.arm and row.source_id in r.parents]
@@ -47,7 +57,9 @@ def arm_comparisons(setting: Setting, score: Score, row: KeyRow, *, tested: bool
             continue
         result = setting.test(pool, secondary=True)
         found["arm_scores"][arm.arm] = share(score.of(sides(pool)[1]))
-        found["arm_differences"][arm.arm], found["arm_p"][arm.arm] = result.difference, result.p
+        found["arm_differences"][arm.arm] = result.difference
+        if result.smallest_p <= setting.alpha:
+            found["arm_p"][arm.arm] = result.p
     return found
 
 
@@ -132,18 +144,40 @@ def predicted_score(
 
 
 def pseudo_controller(setting: Setting, score: Score, row: KeyRow) -> str | None:
-    """The random natural image that would have been the controller: chosen by prediction as controllers are, without synthesis.
+    """The photograph of this round that would have been the controller: chosen by prediction as controllers are, without synthesis.
 
     Controllers are chosen among seeds by the validator, so the pseudo-controller is too; by the encoder where the key holds no
-    validator's predictions.
+    validator's predictions. All photographs that were shown compete, the best natural images of this and of every other site among
+    them: random photographs alone would hardly ever beat the best one.
     """
-    naturals = [r for r in setting.key.of_role("natural") if len(setting.table.rows(r.image_id, score.usable))]
+    photographs = [
+        r
+        for role in ("natural", "reference")
+        for r in setting.key.of_role(role)
+        if len(setting.table.rows(r.image_id, score.usable))
+    ]
     for validator in (True, False):
         levels = {
             r.image_id: level
-            for r in naturals
+            for r in photographs
             if (level := predicted_score(setting, score, row, r, validator=validator)) is not None
         }
         if levels:
             return max(sorted(levels), key=lambda image: levels[image])
     return None
+
+
+def empirical_chance(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
+    """The pseudo-controller through the identical test; where it is one of the natural references, another one takes that part."""
+    pseudo = pseudo_controller(setting, score, row)
+    if pseudo is None:
+        return {}
+    try:
+        reference = choose_reference(setting, score, row, without=pseudo)
+    except Exclusion:
+        return {}
+    pool = comparison_pool(setting, score, [pseudo], [reference.image_id], half=1)
+    if not enough(pool):
+        return {}
+    result = setting.test(pool)
+    return {"pseudo_image": pseudo, "pseudo_p": result.p} if result.smallest_p <= setting.alpha else {}

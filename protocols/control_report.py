@@ -253,7 +253,7 @@ def _objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[st
         lines.append(f"  suppression of the other sites: {s.suppressed} of {s.suppression_tested}")
     if s.empirical_tested:
         lines.append(
-            f"  empirical chance (natural images chosen by prediction, same test): {s.empirical_successes} of "
+            f"  empirical chance (of all photographs shown, the one predicted best; same test): {s.empirical_successes} of "
             f"{s.empirical_tested} ({s.empirical_low:.0%}-{s.empirical_high:.0%})"
         )
     lines += [f"  {sentence}" for sentence in beside_verdicts(s)]

@@ -133,9 +133,13 @@ def candidates_of(setting: Setting, row: KeyRow) -> tuple[tuple[str, ...], str]:
     return tuple(sorted(r.image_id for r in setting.key.of_role("natural"))), "split halves of the same recording"
 
 
-def choose_reference(setting: Setting, score: Score, row: KeyRow) -> Reference:
-    """Choose the best candidate on one half of its trials, to be measured on the other (both directions for the estimate)."""
-    candidates, kind = candidates_of(setting, row)
+def choose_reference(setting: Setting, score: Score, row: KeyRow, *, without: str = "") -> Reference:
+    """Choose the best candidate on one half of its trials, to be measured on the other (both directions for the estimate).
+
+    `without`: an image that is no candidate here, because it takes the controller's part.
+    """
+    listed, kind = candidates_of(setting, row)
+    candidates = tuple(c for c in listed if c != without)
     table = setting.table
     halves = {c: [table.rows(c, score.usable, half) for half in (0, 1)] for c in candidates}
     ready = [c for c in candidates if len(halves[c][0]) >= 1 and len(halves[c][1]) >= 2]
@@ -201,9 +205,10 @@ def enough(pool: Pool) -> bool:
 
 
 def beats_each(setting: Setting, score: Score, image_id: str, candidates: Sequence[str]) -> dict[str, float]:
-    """One p a candidate: the controller against every candidate, on all their trials."""
+    """One p a candidate whose trials can reach the level: the controller against it, on all its trials."""
     pools = {c: comparison_pool(setting, score, [image_id], [c], half=None) for c in candidates}
-    return {c: setting.test(pool, secondary=True).p for c, pool in pools.items() if enough(pool)}
+    results = {c: setting.test(pool, secondary=True) for c, pool in pools.items() if enough(pool)}
+    return {c: result.p for c, result in results.items() if result.smallest_p <= setting.alpha}
 
 
 # --- gain --------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .control_arms import arm_comparisons, contrast_flags, monotonicity, pseudo_controller, specificity
+from .control_arms import arm_comparisons, contrast_flags, empirical_chance, monotonicity, specificity
 from .control_checks import (
     check_excluded,
     check_inputs,
@@ -246,15 +246,25 @@ def _confirmatory_extras(
     """Strict comparison with every candidate (where there is control), the pseudo-controller's test, arms, suppression."""
     values = arm_comparisons(setting, score, row) | specificity(setting, score, row) | monotonicity(setting, score, row)
     if reference.kind == "re-shown":
-        each = beats_each(setting, score, row.image_id, reference.candidates) if controlled else {}
-        values |= {"p_each": each, "strict": bool(each) and max(each.values()) <= setting.alpha}
-        if pseudo := pseudo_controller(setting, score, row):
-            pool = comparison_pool(setting, score, [pseudo], [reference.image_id], half=1)
-            if enough(pool):
-                values |= {"pseudo_image": pseudo, "pseudo_p": setting.test(pool).p}
+        values |= _strict(setting, score, row) if controlled else {"strict": False}
+        values |= empirical_chance(setting, score, row)
     if row.objective == "one_hot":
         values |= suppression(setting, score, row.target, row.image_id)
     return values
+
+
+def _strict(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
+    """Whether the controller beats every natural reference that was listed; not told where one of them lacks trials."""
+    listed, _ = candidates_of(setting, row)
+    each = beats_each(setting, score, row.image_id, listed)
+    if len(each) < len(listed):
+        lacking = len(listed) - len(each)
+        return {
+            "p_each": each,
+            "strict": None,
+            "reason": f"strict not told: {lacking} of {len(listed)} references lack trials",
+        }
+    return {"p_each": each, "strict": max(each.values()) <= setting.alpha}
 
 
 def _described(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from .assemble import assemble
 from .dataset import baseline, drift_of
 from .errors import DataError
 from .evaluation import ControlReport, evaluate
-from .export import Stimulus, export_round
+from .export import Stimulus, export_round, read_manifest
 from .ingest import ingest, poll_inbox
 from .key import Key, SiteRow, read_key
 from .photographs import NaturalImages
@@ -315,12 +315,16 @@ def evaluate_round(project: Project, round_: Round) -> ControlReport:
     drift = drift_of(project, round_)
     if drift is not None:
         drift.to_json(round_.drift_path)
+    exported = read_manifest(round_.outbox)["config"][
+        "synthesis"
+    ]  # the score that was optimised, whatever project.toml says now
     report = evaluate(
         read_responses(round_.responses_path),
         read_key(round_.key_path),
         alpha=settings.alpha,
         permutations=settings.permutations,
         seed=settings.seed,
+        temperature=float(exported["temperature"]),
         excluded=drift.excluded if drift is not None and project.config.drift.exclude else None,
     )
     report.to_csv(round_.folder / "control.csv")

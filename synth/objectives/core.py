@@ -200,7 +200,7 @@ class Objective:
         groups: dict[tuple[object, ...], list[tuple[int, int, Term]]] = {}
         for i, row in enumerate(self.rows):
             for t, column in zip(row.terms, columns[i], strict=True):
-                groups.setdefault((t.kind, t.settings, t.among, t.values), []).append((i, column, t))
+                groups.setdefault((t.kind, t.settings, t.among, t.values, t.function), []).append((i, column, t))
         known = {group: i for i, group in enumerate(dict.fromkeys(row.group for row in self.rows if row.group))}
         sets = [known.get(row.group, len(known) + i) for i, row in enumerate(self.rows)]
         return BoundObjective(

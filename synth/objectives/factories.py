@@ -27,6 +27,8 @@ __all__ = [
 
 def term(kind: str, sites: Iterable[Site] | Site, function: TermFunction, **settings: float) -> Objective:
     """An objective of your own: one row a site that scores ``function(images, z, columns, settings)`` (see `synth.objectives.terms`)."""
+    if kind in KINDS:
+        raise ValueError(f"{kind!r} is the name of an objective of the catalogue; give a term of your own another name")
     return _rows(kind, sites, settings, function=function)
 
 

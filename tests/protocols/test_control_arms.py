@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols.control_arms import pseudo_controller, spearman_test
+from protocols.control_arms import empirical_chance, pseudo_controller, spearman_test
 from protocols.control_checks import natural_scale
 from protocols.control_report import ControlReport
-from protocols.control_tests import SCORES, Setting
+from protocols.control_tests import SCORES, Setting, choose_reference
 from protocols.evaluation import evaluate
 from protocols.key import Key, KeyRow
 from protocols.responses import Responses
@@ -249,9 +249,47 @@ def test_the_pseudo_controller_is_the_validators_choice_and_the_encoders_without
     chosen = pseudo_controller(setting, SCORES[objective](setting, site), row)
     assert chosen == naturals[3].image_id
     other = pseudo_controller(by_encoder, SCORES[objective](by_encoder, site), row)
-    z = np.array([[(r.predicted[s] - 4.5) / 2.0 for s in truth.key.site_ids] for r in naturals])
+    photographs = sorted([*naturals, *truth.key.of_role("reference")], key=lambda r: r.image_id)
+    z = np.array([[(r.predicted[s] - 4.5) / 2.0 for s in truth.key.site_ids] for r in photographs])
     scores = z[:, 0] if objective == "stretch" else z[:, 0] - np.logaddexp.reduce(z, axis=1)
-    assert other == naturals[int(scores.argmax())].image_id
+    assert other == photographs[int(scores.argmax())].image_id
+
+
+def test_a_reference_that_takes_the_controllers_part_is_not_compared_with_itself() -> None:
+    truth, responses = planted()
+    site = truth.key.site_ids[0]
+    row = next(r for r in truth.key.of_role("controller") if (r.objective, r.target) == ("stretch", site))
+    own = sorted(r.image_id for r in truth.key.of_role("reference") if ("stretch", site) in r.reference_for)
+
+    def predicted(r: KeyRow) -> KeyRow:
+        return replace(r, validator_predicted=dict.fromkeys(truth.key.site_ids, 50.0 if r.image_id == own[2] else 1.0))
+
+    favoured = replace(truth, key=Key(tuple(map(predicted, truth.key.rows)), truth.key.sites))
+    setting = setting_of(favoured, responses)
+    score = SCORES["stretch"](setting, site)
+    assert pseudo_controller(setting, score, row) == own[2]
+    assert choose_reference(setting, score, row, without=own[2]).candidates == tuple(i for i in own if i != own[2])
+    found = empirical_chance(setting, score, row)
+    assert found["pseudo_image"] == own[2]
+    assert 0 < found["pseudo_p"] <= 1
+
+
+def test_a_pseudo_controller_that_equals_the_best_image_succeeds_as_often_as_the_level_says() -> None:
+    rng, hits = np.random.default_rng(8), []
+    for _ in range(30):
+        truth = make_truth(rng, sites=6, natural=2, objectives=("stretch",))
+        low = replace(
+            truth, means=np.where([[r.role == "natural"] for r in truth.key.rows], 1.0, np.minimum(truth.means, 9))
+        )
+        rows = [
+            replace(r, predicted=dict(zip(r.predicted, m, strict=True)))
+            for r, m in zip(truth.key.rows, low.means, strict=True)
+        ]
+        key = Key(tuple(rows), truth.key.sites)
+        report = evaluate(record(rng, replace(low, key=key), repeats=12), key, permutations=199, alpha=0.1)
+        hits += [r.pseudo_p <= 0.1 for r in report.rows if r.pseudo_p is not None]
+    assert len(hits) == 180
+    assert stats.binomtest(sum(hits), len(hits), 0.1).pvalue > 0.01
 
 
 def test_the_pseudo_controllers_test_has_as_many_permutations_as_the_verdict() -> None:
@@ -259,8 +297,45 @@ def test_the_pseudo_controllers_test_has_as_many_permutations_as_the_verdict() -
     rng = np.random.default_rng(6)
     truth = make_truth(rng, sites=3, natural=1, objectives=("stretch",)).scaled("natural", 1.0, site=0)
     means = np.where([[r.role == "natural"] for r in truth.key.rows], 40.0, truth.means)
-    report = evaluate(record(rng, replace(truth, means=means)), truth.key, permutations=4999, alpha=0.05)
+    rows = [
+        replace(r, predicted=dict.fromkeys(r.predicted, 40.0)) if r.role == "natural" else r for r in truth.key.rows
+    ]
+    key = Key(tuple(rows), truth.key.sites)
+    report = evaluate(record(rng, replace(truth, means=means)), key, permutations=4999, alpha=0.05)
     assert max(r.pseudo_p for r in report.rows) < 1 / 1000
+
+
+def test_beating_some_references_is_not_called_beating_all() -> None:
+    rng = np.random.default_rng(9)
+    truth = make_truth(rng, sites=3, objectives=("stretch",)).scaled("controller", 3.0)
+    responses = record(rng, truth, missing=0.0)
+    site = truth.key.site_ids[0]
+    own = sorted(r.image_id for r in truth.key.of_role("reference") if ("stretch", site) in r.reference_for)
+    whole = next(r for r in evaluate(responses, truth.key, permutations=999).rows if r.site == site)
+    assert (whole.verdict, whole.strict, len(whole.p_each), whole.reason) == ("control", True, 5, "")
+    fewer = responses.select(~np.isin(responses.image_ids, own[:3]))
+    row = next(r for r in evaluate(fewer, truth.key, permutations=999).rows if r.site == site)
+    assert (row.verdict, row.strict, len(row.p_each)) == ("control", None, 2)
+    assert row.reason == "strict not told: 3 of 5 references lack trials"
+
+
+def test_an_arm_with_too_few_trials_has_a_difference_and_no_p() -> None:
+    truth, responses = planted()
+    arms = {r.image_id for r in truth.key.rows if r.arm}
+    assert arms
+    shown = dict.fromkeys(arms, 0)
+    keep = np.ones(len(responses.values), dtype=bool)
+    for i, image in enumerate(responses.image_ids):
+        if image in arms:
+            shown[image] += 1
+            keep[i] = shown[image] <= 2
+    report = evaluate(responses.select(keep), truth.key, permutations=999, alpha=0.0011)
+    rows = [r for r in report.rows if r.arm_differences]
+    assert rows
+    assert all(not r.arm_p or min(r.arm_p.values()) <= 1 for r in rows)
+    few = [r for r in rows if len(r.arm_p) < len(r.arm_differences)]
+    assert few
+    assert all(n <= len(rows) for s in report.objectives for n, _ in s.arms.values())
 
 
 # --- what is written ---------------------------------------------------------------------------------------------------

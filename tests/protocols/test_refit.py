@@ -52,7 +52,7 @@ def settings() -> Config:
             validator_layers=("blocks.3.0",),
             holdout_fraction=0.25,
         ),
-        synthesis=SynthesisConfig(steps=2, objectives=("stretch",)),
+        synthesis=SynthesisConfig(steps=2, objectives=("stretch",), temperature=2.0),
         protocol=ProtocolConfig(repeats=8, blocks=2, natural_images=20, blanks_per_block=4, references=3),
         loop=LoopConfig(rounds=2),
     )
@@ -177,6 +177,14 @@ def test_the_check_sees_the_scores_that_the_fit_reported(good: tuple[Project, di
     first = {s["site_id"]: s["held_out_r_nc"] for s in project.fitted_for(1)["report"]["sites"]}
     for site, (before, _) in check["encoder"]["per_site"].items():
         assert before == pytest.approx(first[site], abs=1e-4)
+
+
+def test_the_verdict_is_about_the_score_that_was_optimised(good: tuple[Project, dict], tmp_path: Path) -> None:
+    shutil.copytree(good[0].folder, tmp_path / "p")
+    project = Project.open(tmp_path / "p")
+    assert ControlReport.from_json(project.round(1).evaluation_path).temperature == 2.0
+    change(project, "synthesis", temperature=5.0)
+    assert evaluate_round(project, project.round(1)).temperature == 2.0
 
 
 def test_garbage_responses_are_refused_and_the_old_encoder_serves(base: tuple[Path, Subject], tmp_path: Path) -> None:

@@ -164,6 +164,16 @@ def test_own_terms_join_the_grammar() -> None:
     assert torch.allclose(bound(images, torch.ones(4, 2, 3)), torch.tensor([0.5, 0.0]))
 
 
+def test_own_terms_of_one_name_keep_their_own_functions() -> None:
+    def times(factor: float):
+        return lambda images, z, columns, settings: factor * z.gather(-1, columns[:, None])[..., 0]
+
+    both = term("mine", [0], times(10.0)) | term("mine", [1], times(20.0))
+    assert both.bind()(torch.zeros(2, 1, 1, 1), torch.ones(2, 2)).tolist() == [10.0, 20.0]
+    with pytest.raises(ValueError, match="'stretch' is the name of an objective of the catalogue"):
+        term("stretch", [0], times(1.0))
+
+
 def test_unknown_site_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="unknown site 'v4_01'; did you mean 'v4_0"):
         stretch("v4_01").bind(SITES)
