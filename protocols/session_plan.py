@@ -227,6 +227,8 @@ def expected_sites(
     counted = data.unit not in NO_PERCENT and bool((level > 0).all())
     blanks, notes = values[index < 0], []
     blank = np.nanmean(blanks, axis=0) if len(blanks) else np.zeros(len(columns))
+    if data.unit not in NO_PERCENT and not counted:
+        notes.append("a site's mean response is not above 0: gains are in natural SDs, not fractions")
     if counted and not len(blanks):
         notes.append("no blanks in the baseline: gains are fractions of the whole response")
     noise: dict[str, Any] = {"fano": variance / np.where(level > 0, level, 1.0)} if counted else {"variance": variance}
