@@ -314,9 +314,12 @@ def evaluate(
     from .evaluation import evaluate as evaluate_files
     from .key import read_key
     from .readers.hdf5 import read_responses
+    from .report_drift import drift_text
+    from .round_drift import RoundDrift
 
     if folder is None and (responses is None or key is None):
         raise typer.BadParameter("give a project folder, or --responses and --key")
+    told, beside = "", {}
     if folder is None:
         assert responses is not None
         assert key is not None
@@ -328,7 +331,10 @@ def evaluate(
         done = [r.number for r in project.rounds() if r.number > 0 and r.ingested]
         number = number if number is not None else max(done, default=1)
         report = loop.evaluate_round(project, project.round(number))
-    show(report.summary(), report.to_dict())
+        drift, settings = RoundDrift.from_json(project.round(number).drift_path), project.config.drift
+        told = drift_text(drift, align=settings.align, exclude=settings.exclude)
+        beside = {"drift": None if drift is None else drift.to_dict()}
+    show(report.summary() + told, report.to_dict() | beside)
 
 
 @app.command()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +47,23 @@ def as_data_uri(figure: Figure, dpi: int = 110) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def thumbnail(pixels: Pixels) -> str:
-    """An image (H, W, C) as a small WebP in a data URI; the exact pixels stay in the outbox."""
+def thumbnail(pixels: Pixels, size: int = THUMBNAIL_PX) -> str:
+    """An image (H, W, C) as a WebP of at most `size` pixels in a data URI; the exact pixels stay in the outbox."""
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
-    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    picture.thumbnail((size, size))
     buffer = io.BytesIO()
     picture.save(buffer, format="WEBP", quality=82)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def thumbnails(images: Mapping[str, Pixels], limit: int) -> dict[str, str]:
+    """Thumbnails of all `images`, as large as fits into `limit` characters together (or the smallest)."""
+    made: dict[str, str] = {}
+    for size in (THUMBNAIL_PX, 112, 80, 56):
+        made = {name: thumbnail(pixels, size) for name, pixels in images.items()}
+        if sum(map(len, made.values())) <= limit:
+            break
+    return made
 
 
 def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
@@ -103,25 +113,6 @@ def response_matrix(matrix: Floats, targets: Sequence[str], sites: Sequence[str]
     axes.set_xlabel("recorded site")
     axes.set_ylabel("one-hot controller for")
     figure.colorbar(image, label="response (natural SD)", shrink=0.8)
-    return figure
-
-
-def success_over_rounds(history: Sequence[dict[str, Any]]) -> Figure:
-    """Share of controlled sites a round, with descriptive Wilson intervals."""
-    figure = new_figure(4.6, 3.2)
-    axes = figure.add_subplot()
-    for shift, objective in enumerate(dict.fromkeys(h["objective"] for h in history)):
-        points = [h for h in history if h["objective"] == objective and h["tested"]]
-        x = [h["round"] + 0.06 * shift for h in points]
-        share = [h["successes"] / h["tested"] for h in points]
-        low, high = ([h[k] for h in points] for k in ("low", "high"))
-        errors = [np.maximum(np.subtract(share, low), 0), np.maximum(np.subtract(high, share), 0)]
-        axes.errorbar(x, share, errors, fmt="o-", label=objective.replace("_", "-"), capsize=3)
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_xlabel("round")
-    axes.set_xticks(sorted({h["round"] for h in history}))
-    axes.set_ylabel("share of sites controlled")
-    axes.legend(fontsize=8, frameon=False)
     return figure
 
 

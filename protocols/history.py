@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import Encoder
 from encoders.stored import predict_stored
 
 from .control_report import ControlReport
@@ -16,7 +19,7 @@ from .dataset import Dataset, gather
 from .key import Key, read_key
 from .photographs import read_png
 from .readers.hdf5 import read_responses
-from .refit import Predictor, load_pair, natural_scores, yardstick
+from .refit import Predictor, natural_scores, yardstick
 from .regression_check import median_interval
 from .session import Project, Round
 from .trial_table import trial_table
@@ -49,11 +52,12 @@ def learning_curve(project: Project, *, device: str = "cpu") -> list[dict[str, A
     data = gather(project, [r.number for r in project.rounds() if r.number > 0])
     chosen, _ = yardstick(project, first, data)
     known: dict[str, dict[str, Any]] = {}
+    load = cache(lambda name: Encoder.load(project.fitted / name))
     entries = []
     for number in numbers:
         round_, record = project.round(number), project.fitted_for(number) or {}
         if record["encoder"] not in known:
-            known[record["encoder"]] = _natural(project, load_pair(project, number)[0], data, chosen, device)
+            known[record["encoder"]] = _natural(project, load(record["encoder"]), data, chosen, device)
         refit = record.get("refit", {})
         entry = {
             "round": number,
@@ -62,7 +66,7 @@ def learning_curve(project: Project, *, device: str = "cpu") -> list[dict[str, A
             "mode": refit.get("mode", "first"),
             "check": refit.get("regression_check", {}).get("verdict"),
             **known[record["encoder"]],
-            **_controllers(project, round_, device),
+            **_controllers(project, round_, load, device),
         }
         entries.append(entry)
     return entries
@@ -76,7 +80,7 @@ def _natural(project: Project, encoder: Predictor, data: Dataset, chosen: list[i
     return {"natural_score": name, **_summary("natural_r", scores), "natural_images": len(chosen)}
 
 
-def _controllers(project: Project, round_: Round, device: str) -> dict[str, Any]:
+def _controllers(project: Project, round_: Round, load: Callable[[str], Predictor], device: str) -> dict[str, Any]:
     """Consistency on the round's controllers before and after the refit, and what was controlled."""
     if not round_.evaluation_path.is_file():
         empty = np.array([])
@@ -91,7 +95,7 @@ def _controllers(project: Project, round_: Round, device: str) -> dict[str, Any]
     later = project.fitted_for(round_.number + 1)
     squares: list[float | None] = []
     if later is not None:
-        renewed = predicted_by(load_pair(project, round_.number + 1)[0], project, round_, key, device)
+        renewed = predicted_by(load(later["encoder"]), project, round_, key, device)
         table = trial_table(read_responses(round_.responses_path), [r.image_id for r in key.rows], seed=report.seed)
         squares = [c.controllers_r2 for c in consistency(table, renewed) if c.site in sites]
     found |= _summary("after", _squares(squares)) | {"after_encoder": None if later is None else later["encoder"]}

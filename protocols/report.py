@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +19,25 @@ from .figures import (
     controller_sheet,
     predicted_against_measured,
     response_matrix,
-    success_over_rounds,
-    thumbnail,
+    thumbnails,
 )
+from .figures_rounds import drift_figure, learning_figure, success_over_rounds
+from .figures_sites import gain_histogram, tuning_bars
 from .files import write_text
 from .key import Key, read_key
 from .photographs import read_png
 from .readers.hdf5 import read_responses
 from .report_beside import arms_notes, arms_sentences, beside
+from .report_drift import drift_sentences
+from .report_rounds import drift_so_far, learning_lines, learning_so_far, rounds_so_far
+from .report_sites import MOST_TUNINGS, grids, tunings
 from .session import Project, Round
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 LIMIT_BYTES = 5_000_000
+IMAGE_BYTES = 2_500_000  # of the page, for thumbnails
 EXPLAIN = {
     "stretch": "Each controller against the site's best natural image, both shown in this round. Of the re-shown candidates one is picked on half "
     "of the trials and tested on the other half; the gain is of the evoked response over that named image.",
@@ -99,26 +107,40 @@ def content(project: Project, round_: Round) -> dict[str, Any]:
     report = ControlReport.from_json(round_.evaluation_path)
     key = read_key(round_.key_path)
     record = project.fitted_for(round_.number) or {}
+    config, display = project.config, project.display
     tables = {s.objective: sorted(report.confirmatory(s.objective), key=lambda r: r.site) for s in report.objectives}
-    shown = {i for rows in tables.values() for r in rows for i in (r.image_id, r.reference_image) if i}
+    shown = {i for r in report.rows for i in (r.image_id, r.reference_image) if i}
     images = {i: read_png(round_.outbox / "images" / f"{i}.png") for i in sorted(shown)}
     header, lines = fit_lines(record)
     controller_sheet(report.confirmatory(), images).savefig(round_.folder / "controllers.png", dpi=120)
     history = rounds_so_far(project, round_.number)
+    learning, no_learning = learning_so_far(project, round_.number)
+    learning_header, learning_rows = learning_lines(learning)
+    drifts = drift_so_far(project, round_.number)
+    drift = dict(drifts).get(round_.number)
     return {
-        "project": project.config.project.name,
+        "project": config.project.name,
         "number": round_.number,
         "session": round_.session_id,
         "encoder": record.get("encoder", "-"),
         "validator": record.get("validator", "-"),
         "report": report,
-        "notes": (*report.notes, *arms_notes(round_.events())),
+        "notes": (*report.notes, *arms_notes(round_.events()), *([no_learning] if no_learning else [])),
         "tables": tables,
         "beside": {s.objective: beside(s, tables[s.objective]) for s in report.objectives},
         "explain": EXPLAIN,
-        "thumbs": {i: thumbnail(pixels) for i, pixels in images.items()},
-        "figures": figures(report, key, round_, history),
+        "thumbs": thumbnails(images, IMAGE_BYTES),
+        "width": display.width_px,
+        "height": display.height_px,
+        "grids": grids(report, record, display),
+        "figures": figures(report, key, round_),
+        "tuning": tuning_figure(report, key, round_),
+        "drift": drift_sentences(drift, align=config.drift.align, exclude=config.drift.exclude),
+        "drift_figure": drawn("drift against the baseline", drift_figure(drifts)) if drift is not None else None,
         "history": history,
+        "success_figure": over_rounds(learning, history),
+        "learning_header": learning_header,
+        "learning_lines": learning_rows,
         "fit_sentence": fit_sentence(record),
         "fit_header": header,
         "fit_lines": lines,
@@ -127,29 +149,47 @@ def content(project: Project, round_: Round) -> dict[str, Any]:
     }
 
 
-def figures(report: ControlReport, key: Key, round_: Round, history: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The page's figures as data URIs with a text each."""
+def drawn(alt: str, figure: Figure) -> dict[str, str]:
+    """A figure as a data URI, with its text."""
+    return {"alt": alt, "uri": as_data_uri(figure)}
+
+
+def figures(report: ControlReport, key: Key, round_: Round) -> list[dict[str, str]]:
+    """The page's figures of the round as a whole."""
     labels = {"stretch": f"recorded response ({report.unit})", "one_hot": "softmax share S"}
-    made = [("predicted against recorded response", predicted_against_measured(report, report.unit))]
-    made += [
-        (
-            f"{s.objective}: controller and reference, paired",
-            against_reference(report, s.objective, labels[s.objective]),
-        )
-        for s in report.objectives
-    ]
+    made = [drawn("predicted against recorded response", predicted_against_measured(report, report.unit))]
+    for s in report.objectives:
+        paired = against_reference(report, s.objective, labels[s.objective])
+        made.append(drawn(f"{s.objective}: controller and reference, paired", paired))
+    for s in report.objectives:
+        histogram = gain_histogram(report.confirmatory(s.objective))
+        if histogram is not None:
+            made.append(drawn(f"{s.objective}: histogram of the gain", histogram))
     one_hot = sorted(report.confirmatory("one_hot"), key=lambda r: r.site)
     if one_hot and key.sites:
         sites, matrix = one_hot_matrix(key, round_, one_hot)
-        made.append(
-            (
-                "responses of all sites to the one-hot controllers",
-                response_matrix(matrix, [r.site for r in one_hot], sites),
-            )
-        )
+        responses = response_matrix(matrix, [r.site for r in one_hot], sites)
+        made.append(drawn("responses of all sites to the one-hot controllers", responses))
+    return made
+
+
+def tuning_figure(report: ControlReport, key: Key, round_: Round) -> dict[str, Any] | None:
+    """Sorted tuning of the stretch targets, with what the page says of it; None without any."""
+    made = tunings(report, key, read_responses(round_.responses_path))
+    if not made:
+        return None
+    targets = len(report.confirmatory("stretch"))
+    of = f"The first {len(made)} of {targets} sites. " if targets > len(made) == MOST_TUNINGS else ""
+    return {**drawn("sorted tuning of each site", tuning_bars(made, report.unit)), "sentence": of}
+
+
+def over_rounds(learning: list[dict[str, Any]], history: list[dict[str, Any]]) -> dict[str, str] | None:
+    """The learning curve where it is known, else the success counts; None in a first round."""
+    if learning:
+        return drawn("learning curve over the rounds", learning_figure(learning, history))
     if len({h["round"] for h in history}) > 1:
-        made.append(("share of sites controlled over the rounds", success_over_rounds(history)))
-    return [{"alt": alt, "uri": as_data_uri(figure)} for alt, figure in made]
+        return drawn("share of sites controlled over the rounds", success_over_rounds(history))
+    return None
 
 
 def one_hot_matrix(key: Key, round_: Round, rows: list[ControlRow]) -> tuple[list[str], NDArray[np.float64]]:
@@ -162,26 +202,6 @@ def one_hot_matrix(key: Key, round_: Round, rows: list[ControlRow]) -> tuple[lis
     columns = [key.site_ids.index(s) for s in order]
     means = responses.sites(tuple(order)).mean([r.image_id for r in rows])
     return order, (means - mean[columns]) / sd[columns]
-
-
-def rounds_so_far(project: Project, last: int) -> list[dict[str, Any]]:
-    """Counts of every evaluated round up to `last`, one entry a round and objective."""
-    history = []
-    for round_ in project.rounds():
-        if 0 < round_.number <= last and round_.evaluation_path.is_file():
-            for s in ControlReport.from_json(round_.evaluation_path).objectives:
-                history.append(
-                    {
-                        "round": round_.number,
-                        "objective": s.objective,
-                        "successes": s.successes,
-                        "tested": s.tested,
-                        "low": s.low,
-                        "high": s.high,
-                        "group_p": s.group_p,
-                    }
-                )
-    return history
 
 
 def fit_lines(record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
