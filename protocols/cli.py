@@ -28,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-options: dict[str, Any] = {"json": False, "quiet": False, "device": "cpu"}
+options: dict[str, Any] = {"json": False, "quiet": False, "device": None}
 
 
 class Colour(StrEnum):
@@ -56,7 +56,10 @@ def settings(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress, results only")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show the traceback of an error")] = False,
-    device: Annotated[str, typer.Option(help="torch device: cpu, cuda, cuda:1")] = "cpu",
+    device: Annotated[
+        str | None,
+        typer.Option(help="torch device: cpu, cuda, cuda:1; default: cpu, for reproduce the type that was recorded"),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")
     ] = False,
@@ -68,6 +71,11 @@ def settings(
 def progress() -> Progress:
     """The progress reporter that the options ask for."""
     return Progress(quiet=options["quiet"])
+
+
+def chosen_device() -> str:
+    """The device to compute on: the one asked for, else the CPU (`reproduce` alone falls back on the recorded one)."""
+    return options["device"] or "cpu"
 
 
 def show(text: str, value: dict[str, Any]) -> None:
@@ -107,7 +115,7 @@ def demo(
         photographs=photographs,
         seed=seed,
         fresh=fresh,
-        device=options["device"],
+        device=chosen_device(),
         progress=progress(),
     )
     show(result.summary(), result.to_dict())
@@ -143,7 +151,7 @@ def check(folder: ProjectFolder) -> None:
     """Check the configuration, photographs, recordings, encoder, display and disk of a project."""
     from .check import check_project
 
-    findings = check_project(open_project(folder), device=options["device"])
+    findings = check_project(open_project(folder), device=chosen_device())
     show(
         "\n".join(f"{f.status:<5} {f.what}: {f.text}" for f in findings), {"findings": [f.to_dict() for f in findings]}
     )
@@ -174,10 +182,10 @@ def fit(
     if compare is not None:
         from .comparison import compare_readouts
 
-        found = compare_readouts(project, compare, device=options["device"], progress=progress())
+        found = compare_readouts(project, compare, device=chosen_device(), progress=progress())
         show(f"{found.table()}\nwritten: fitted/comparison.json, .csv and .png", found.to_dict())
         return
-    record = loop.fit(project, 1, device=options["device"], progress=progress())
+    record = loop.fit(project, 1, device=chosen_device(), progress=progress())
     show(fit_text(record), record)
 
 
@@ -202,7 +210,7 @@ def refit(
     modes = get_args(RefitConfig.model_fields["mode"].annotation)
     if mode and mode not in modes:
         raise typer.BadParameter(f"mode {mode!r}; expected {' or '.join(modes)}")
-    record = refit_round(open_project(folder), mode=mode, force=force, device=options["device"], progress=progress())
+    record = refit_round(open_project(folder), mode=mode, force=force, device=chosen_device(), progress=progress())
     show(f"{fit_text(record)}\n\n{refit_text(record)}", record)
 
 
@@ -213,7 +221,7 @@ def generate(folder: ProjectFolder, number: RoundNumber = None) -> None:
 
     project = open_project(folder)
     number = number if number is not None else loop.look(project).number
-    batch = loop.generate(project, number, device=options["device"], progress=progress())
+    batch = loop.generate(project, number, device=chosen_device(), progress=progress())
     path = project.round(number).controllers_path.relative_to(project.folder).as_posix()
     outside = None if batch.outside is None else int(batch.outside.sum())
     told = "" if outside is None else f"; {outside} of them outside the distribution of the fitted images"
@@ -249,7 +257,7 @@ def export(
         plan = plan_round(project, number, gain=gain, wanted=power, progress=progress())
         show(plan.text(), plan.to_dict())
         return
-    outbox = loop.export(project, number, device=options["device"], progress=progress())
+    outbox = loop.export(project, number, device=chosen_device(), progress=progress())
     place = outbox.relative_to(project.folder).as_posix()
     show(
         f"round {number} is in {place}: copy it to the rig; README.txt there says how to answer",
@@ -345,7 +353,7 @@ def run(
     """Do every stage that can be done now, then say what is waited for; safe to kill and repeat."""
     from . import loop
 
-    state = loop.run(open_project(folder), timeout_s=timeout, device=options["device"], progress=progress())
+    state = loop.run(open_project(folder), timeout_s=timeout, device=chosen_device(), progress=progress())
     show(state.summary(), state.to_dict())
     if state.waiting_for:
         raise typer.Exit(4)
@@ -365,7 +373,7 @@ def status(
     if learning:
         from .history import curve_text, learning_curve
 
-        curve = learning_curve(project, device=options["device"])
+        curve = learning_curve(project, device=chosen_device())
         text, record = "\n".join([text, curve_text(curve)]), record | {"learning_curve": curve}
     show(text, record)
 
@@ -393,9 +401,7 @@ def reproduce(
     """Make a round's controllers again from what was recorded and compare them with the round, pixel by pixel."""
     from .reproduce import reproduce as replay_round
 
-    found = replay_round(
-        manifest, out, device=options["device"] if options["device"] != "cpu" else "", progress=progress()
-    )
+    found = replay_round(manifest, out, device=options["device"] or "", progress=progress())
     show(found.summary(), found.to_dict())
     if verify and not found.verified:
         raise typer.Exit(3)

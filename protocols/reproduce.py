@@ -106,13 +106,13 @@ def reproduce(
     out : path, optional
         New folder; default ``reproduced/round_NN`` in the project.
     device : str
-        Default: the type of device that was recorded.
+        Such as "cpu" or "cuda"; default: the type that was recorded.
 
     Raises
     ------
     DataError
         U01: no manifest of a round in its project; U02: `out` is not empty; U03: the encoder or the controllers of the record are gone; U04: a
-        starting image is gone; U05: a record of a generator that cannot be replayed.
+        starting image is gone; U05: a record of a generator that cannot be replayed; U06: the device is not available here.
     """
     round_, project, recorded = _placed(Path(manifest))
     out = Path(out) if out is not None else project.folder / "reproduced" / round_.folder.name
@@ -157,6 +157,7 @@ def replay(
 ) -> StimulusBatch:
     """The controllers of a batch, made again by what its ``settings`` record."""
     settings = shown.settings
+    device = _available(device, str(settings["device"]))
     if settings.get("generator") != "ascend" or settings["parameterisation"].get("name") != "fourier":
         raise _gone(
             f"{round_.folder.name}/sealed/controllers.h5",
@@ -189,10 +190,27 @@ def replay(
         patience=settings["patience"],
         snapshots=settings.get("snapshots", ()),
         batch_size=settings["plan"][0][1] - settings["plan"][0][0],
-        device=device or settings["device"],
+        device=device,
         progress=progress,
     )
-    return batch.validate(validator.to(device or settings["device"]))
+    return batch.validate(validator.to(device))
+
+
+def _available(asked: str, recorded: str) -> str:
+    """The device asked for, else the recorded one, if torch can compute on it here."""
+    device = asked or recorded
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch built without that kind of device
+        raise DataError(
+            "--device",
+            found=f"the device {device!r} {'that was asked for' if asked else 'that made the round'}, not available to torch {torch.__version__} here",
+            expected=f"the recorded type of device ({recorded}), or another one that this machine has",
+            cause="the round was made on another machine, or a driver or the right build of torch is missing",
+            fix="put `--device cpu` before `reproduce`: pixels are then counted, and scores compared",
+            code="U06",
+        ) from error
+    return device
 
 
 def _placed(manifest: Path) -> tuple[Round, Project, dict[str, Any]]:

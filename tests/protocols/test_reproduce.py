@@ -193,6 +193,40 @@ def test_the_command_leaves_with_3_only_where_verify_is_asked(copy, tmp_path, mo
     assert json.loads(asked.output)["verified"] is False
 
 
+def recorded_on(project: Project, device: str) -> str:
+    """The manifest of a round whose record names another device."""
+    batch = StimulusBatch.load(project.round(1).controllers_path)
+    batch.settings["device"] = device
+    batch.save(project.round(1).controllers_path)
+    return str(manifest_of(project))
+
+
+def test_a_round_made_elsewhere_is_replayed_on_the_device_that_is_named(copy, tmp_path, monkeypatch):
+    """The recorded device is one that no machine has; scores are compared, and the other device is told."""
+    for name in ("json", "device", "quiet"):
+        monkeypatch.setitem(options, name, options[name])
+    path, runner = recorded_on(copy, "cuda:97"), CliRunner()
+    silent = runner.invoke(app, ["--quiet", "reproduce", path, "--out", str(tmp_path / "a")])
+    assert isinstance(silent.exception, DataError)
+    assert silent.exception.code == "U06"
+    for told in ("'cuda:97'", "that made the round", "--device cpu"):
+        assert told in str(silent.exception)
+    assert not (tmp_path / "a").exists()
+    named = runner.invoke(
+        app, ["--json", "--device", "cpu", "reproduce", path, "--verify", "--out", str(tmp_path / "b")]
+    )
+    assert named.exit_code == 0, named.output
+    found = json.loads(named.output)
+    assert found["environment"] == ["device cuda:97 then, cpu now"]
+    assert (found["verified"], found["same_environment"]) == (True, False)
+    assert found["score_difference"] < 1e-3
+
+
+def test_a_device_that_is_asked_for_and_absent_is_named(copy, tmp_path):
+    with pytest.raises(DataError, match=r"\[U06\].*'cuda:97' that was asked for.*recorded type of device \(cpu\)"):
+        reproduce(manifest_of(copy), tmp_path / "again", device="cuda:97")
+
+
 def test_status_says_one_line_a_round(copy, exported_project):
     record = status_of(copy)
     assert [r["round"] for r in record["rounds"]] == [1]
