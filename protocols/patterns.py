@@ -22,6 +22,12 @@ Floats = NDArray[np.float64]
 
 BANDWIDTH = 0.4
 """Standard deviation of a band in ln(frequency): half an octave apart, a grating between two bands keeps 91 % of its contrast."""
+MEAN_WIDTH = 0.5
+"""Standard deviation [periods] of the Gaussian that gives the mean luminance under a pattern: 0.7 % of a grating's modulation is left in it."""
+DARKEST_MEAN = 0.01
+"""Smallest mean luminance that an amplitude is divided by, as a share of the screen's maximum, not the image's, so that no pixel of the
+image moves it. It keeps noise in black from counting as contrast; a full grating of that mean changes the luminance by 0.02, a fifth of what
+WCAG calls a flash."""
 OCTAVES_BELOW, OCTAVES_ABOVE = 2.0, 1.0
 PAD_DEG = 1.0
 
@@ -49,43 +55,49 @@ def regular_pattern(
 
     The image is split into bands half an octave apart. The local amplitude of a band is that of the monogenic signal (Felsberg &
     Sommer 2001, IEEE Trans. Signal Processing 49:3136), which for a grating of any orientation is its amplitude everywhere. A pixel belongs to
-    the pattern of a band in `frequencies` where this amplitude, divided by the image's mean luminance (or
-    the middle of its range, where that is larger), is at least `contrast` and no
-    other band, from two octaves below to one above, has a larger one.
+    the pattern of a band in `frequencies` where this amplitude, divided by the mean luminance of its neighbourhood (`_Bands.mean`), is at
+    least `contrast` and no other band, from two octaves below to one above, has a larger one. What lies elsewhere in the image, such as a
+    few white pixels, has no say in it.
 
     Parameters
     ----------
     luminance : array (H, W)
-        Relative luminance.
+        Relative luminance, 1 = the brightest that the screen can show.
     surround : float
         Luminance outside the image.
     area_sr : float
         Patterns up to this solid angle, in any 10-degree field, are passed over.
     """
-    mean = max(float(luminance.mean()), float(luminance.max() + luminance.min()) / 2)
     needed = area_sr / SR_PER_DEG2 * px_per_deg**2  # pixels
-    if mean <= 0 or luminance.size <= needed or frequencies[0] >= px_per_deg / 2:
+    if luminance.size <= needed or frequencies[0] >= px_per_deg / 2:
         return None
     bands = _Bands(luminance, px_per_deg, surround, frequencies)
-    wanted = [
-        i
-        for i in bands.inside
-        if bands.energy(i) >= needed * (contrast * mean) ** 2
-        and largest_area(bands.amplitude(i) >= contrast * mean, 1 / px_per_deg) > area_sr
-    ]
+    wanted = {}
+    for i in bands.inside:
+        faintest = contrast * bands.mean(i)  # (H, W)
+        if bands.energy(i) >= _least_energy(faintest, int(needed)):
+            marked = bands.amplitude(i) >= faintest
+            if largest_area(marked, 1 / px_per_deg) > area_sr:
+                wanted[i] = marked
     if not wanted:
         return None
-    amplitudes = np.stack([bands.amplitude(i) for i in range(len(bands.centres))]) / mean  # (bands, H, W)
+    amplitudes = np.stack([bands.amplitude(i) for i in range(len(bands.centres))])  # (bands, H, W)
     strongest = amplitudes.argmax(axis=0)
     found = []
-    for i in wanted:
-        places = (strongest == i) & (amplitudes[i] >= contrast)
-        area = largest_area(places, 1 / px_per_deg)
+    for i, marked in wanted.items():
+        marked &= strongest == i
+        area = largest_area(marked, 1 / px_per_deg)
         if area > area_sr:
-            across = bands.extent(i, places) / px_per_deg
-            typical = min(1.0, float(np.median(amplitudes[i][places])))
+            across = bands.extent(i, marked) / px_per_deg
+            typical = min(1.0, float(np.median(amplitudes[i][marked] / bands.mean(i)[marked])))
             found.append(Pattern(bands.centres[i], typical, area, bands.centres[i] * across))
     return max(found, key=lambda p: p.area_sr, default=None)
+
+
+def _least_energy(amplitude: Floats, count: int) -> float:
+    """Energy of a pattern that has this amplitude in the `count` pixels where it is smallest: no pattern of that size has less."""
+    smallest = np.partition(amplitude, count, axis=None)[:count]
+    return float(np.vdot(smallest, smallest))
 
 
 class _Filters(NamedTuple):
@@ -93,6 +105,7 @@ class _Filters(NamedTuple):
     gains: Floats  # (bands, h, w // 2 + 1)
     down: NDArray[np.complex128]  # the Riesz kernels
     across: NDArray[np.complex128]
+    means: Floats  # (bands, h, w // 2 + 1): Gaussians
     twice: Floats  # every column but the first (and the last of an even width) stands for two
 
 
@@ -113,7 +126,9 @@ def _filters(size: tuple[int, int], px_per_deg: float, frequencies: tuple[float,
         twice[0, -1] = 1.0
     gains = np.stack([np.exp(-(np.log(frequency / f) ** 2) / (2 * BANDWIDTH**2)) for f in centres])
     gains[:, 0, 0] = 0.0
-    return _Filters(centres, gains, -1j * fy / frequency, -1j * fx / frequency, twice)
+    squared = fy**2 + fx**2
+    means = np.stack([np.exp(-2 * (math.pi * MEAN_WIDTH / f) ** 2 * squared) for f in centres])
+    return _Filters(centres, gains, -1j * fy / frequency, -1j * fx / frequency, means, twice)
 
 
 class _Bands:
@@ -130,6 +145,7 @@ class _Bands:
         canvas = np.zeros(self.size)
         canvas[self.window] = luminance - surround
         self.spectrum = fft.rfft2(canvas)
+        self.surround = surround
         self.power = np.abs(self.spectrum) ** 2 * self.filters.twice
 
     def energy(self, index: int) -> float:
@@ -147,6 +163,11 @@ class _Bands:
         """Local amplitude of a band, (H, W)."""
         even, down, across = self.parts(index)
         return np.sqrt(even**2 + down**2 + across**2)
+
+    def mean(self, index: int) -> Floats:
+        """Mean luminance under a pattern of the band, (H, W): Gaussian of `MEAN_WIDTH` periods, at least `DARKEST_MEAN`."""
+        smooth = fft.irfft2(self.spectrum * self.filters.means[index], s=self.size)[self.window]
+        return np.maximum(smooth + self.surround, DARKEST_MEAN)
 
     def extent(self, index: int, places: NDArray[np.bool_]) -> float:
         """How far the marked pixels reach across the stripes, in pixels."""
