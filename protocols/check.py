@@ -113,7 +113,7 @@ def _safety(project: Project) -> Finding:
     """The sequence of the newest exported round; before any, the first photographs one after the other."""
     from .export import read_images, read_order
     from .photographs import NaturalImages
-    from .safety import check_sequence
+    from .safety import acknowledged, check_sequence
 
     config = project.config
     exported = [r for r in project.rounds() if (r.outbox / "_READY").is_file()]
@@ -131,7 +131,7 @@ def _safety(project: Project) -> Finding:
     text = f"{what}, {config.project.species}: {'; '.join(report.summary().splitlines())}"
     if not report.findings:
         return Finding("ok", "safety", text)
-    stops = config.project.species == "human" and not config.safety.acknowledge.strip()
+    stops = config.project.species == "human" and len(acknowledged(report, config.safety)) < len(report.findings)
     return Finding("fail" if stops else "note", "safety", text)
 
 

@@ -1,7 +1,7 @@
 """Safety of what a round shows: luminance, contrast, flashes, red flashes and stripes, measured on the ordered sequence of frames.
 
 A person may be photosensitive without knowing it. With ``species = "human"`` an export whose sequence exceeds a limit of the section
-``[safety]`` stops before anything appears in the outbox, unless a reason is acknowledged there; elsewhere the findings are recorded
+``[safety]`` stops before anything appears in the outbox, unless a reason is given there for every kind of finding; elsewhere the findings are recorded
 alone. docs/safety.md says where each limit comes from. Passing is no medical clearance.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .config import Config, SafetyConfig
     from .progress import Reporter
 
-__all__ = ["SafetyFinding", "SafetyReport", "check_sequence", "guard", "linear_light"]
+__all__ = ["SafetyFinding", "SafetyReport", "acknowledged", "check_sequence", "guard", "linear_light"]
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -260,13 +260,19 @@ def redness(light: NDArray[np.float32], saturation: float) -> tuple[NDArray[np.f
     return np.maximum(red - green - blue, 0) * 320, (red >= saturation * total) & (total > 0)
 
 
+def acknowledged(report: SafetyReport, limits: SafetyConfig) -> dict[str, str]:
+    """Reasons by kind of finding, of the kinds that were found and have one."""
+    reasons = {str(kind): reason.strip() for kind, reason in limits.acknowledge.items()}
+    return {f.what: reasons[f.what] for f in report.findings if reasons.get(f.what)}
+
+
 def guard(config: Config, progress: Reporter | None = None) -> Callable[[Images, Sequence[str]], dict[str, Any]]:
     """What an export calls with its images and its order before anything appears; returns the entry ``safety`` of the manifest.
 
     Raises
     ------
     SafetyStop
-        The species is human, a limit is exceeded, and [safety] acknowledge is empty.
+        The species is human, and [safety] acknowledge gives no reason for a kind of finding.
     """
 
     def look(images: Images, order: Sequence[str]) -> dict[str, Any]:
@@ -280,25 +286,27 @@ def guard(config: Config, progress: Reporter | None = None) -> Callable[[Images,
             limits=config.safety,
             progress=progress,
         )
-        stop = bool(report.findings) and config.project.species == "human"
-        reason = config.safety.acknowledge.strip()
-        if stop and not reason:
-            raise _stop(report)
-        verdict = "within limits" if not report.findings else "acknowledged" if stop else "reported"
+        human = config.project.species == "human"
+        reasons = acknowledged(report, config.safety) if human else {}
+        left = [f for f in report.findings if f.what not in reasons]
+        if human and left:
+            raise _stop(left)
+        verdict = "within limits" if not report.findings else "acknowledged" if human else "reported"
         return {
             "verdict": verdict,
             "species": config.project.species,
-            "acknowledged": reason if stop else "",
+            "acknowledged": reasons,
             **report.to_dict(),
         }
 
     return look
 
 
-def _stop(report: SafetyReport) -> SafetyStop:
-    found = "; ".join(f.summary() for f in report.findings)
+def _stop(findings: Sequence[SafetyFinding]) -> SafetyStop:
+    found = "; ".join(f.summary() for f in findings)
+    table = ", ".join(f'"{f.what}" = "the reason"' for f in findings)
     return SafetyStop(
         f"error[Z01] safety stop: the sequence exceeds what [safety] allows for a human subject: {found}. Nothing was exported. "
-        f"Way out: {WAY_OUT}; or, where an ethics protocol covers it, write the reason into [safety] acknowledge, which the "
-        "manifest then records."
+        f"Way out: {WAY_OUT}; or, where an ethics protocol covers it, give the reason by kind of finding in [safety], "
+        f"acknowledge = {{ {table} }}, which the manifest then records."
     )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ._config_section import Fraction, Section
 
+Kind = Literal["mean luminance", "RMS contrast", "Michelson contrast", "stripes", "general flash", "red flash"]
+"""What a finding may be called."""
+
 
 class SafetyConfig(Section):
     """Section ``[safety]``: limits on what is shown; with species = "human" an export that exceeds one stops. See docs/safety.md."""
 
-    acknowledge: str = Field(
-        default="",
-        description="[text] Reason why a human subject is shown more than the limits allow, such as the ethics protocol that covers it; "
-        "recorded in the manifest. Empty: such an export stops.",
+    acknowledge: dict[Kind, str] = Field(
+        default={},
+        description='[kind of finding = "reason"] Why a human subject is shown more than a limit allows, such as the ethics protocol that covers '
+        'it: { "general flash" = "..." }; also "red flash", "stripes", "mean luminance", "RMS contrast", "Michelson contrast". Recorded in the '
+        "manifest. An export with a finding of a kind that is not named stops.",
     )
     max_mean_luminance_cd_m2: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
