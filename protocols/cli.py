@@ -203,9 +203,9 @@ def refit(
     force: Annotated[str, typer.Option(help="reason to accept a refit that is worse; it is recorded")] = "",
 ) -> None:
     """Refit the encoder for the next round; one that predicts held-out photographs worse is refused."""
-    from .config import RefitConfig
     from .refit import refit as refit_round
     from .refit import refit_text
+    from .rounds_config import RefitConfig
 
     modes = get_args(RefitConfig.model_fields["mode"].annotation)
     if mode and mode not in modes:

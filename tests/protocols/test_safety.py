@@ -518,7 +518,7 @@ def test_trials_are_judged_in_milliseconds():
 def test_check_reports_the_sequence_before_and_after_an_export(tmp_path, lab):
     photographs = tmp_path / "photographs"
     photographs.mkdir()
-    for i in range(8):
+    for i in range(50):
         Image.fromarray(np.full((20, 24), 255 - i, dtype=np.uint8)).save(photographs / f"p{i}.png")
     covered = {"general flash": "covered"}
     for species, acknowledge, status in (("human", {}, "fail"), ("human", covered, "note"), ("macaque", {}, "note")):
