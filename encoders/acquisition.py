@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-RANDOM_SHARE = 0.2
 
 
-def ensemble_disagreement(predictions: ArrayLike, noise_variance: ArrayLike) -> Floats:
-    """Variance over members (ddof 1) over the trial noise, mean over sites, (N,).
+def expected_information(predictions: ArrayLike, noise_variance: ArrayLike) -> Floats:
+    """1/2 log(1 + variance over members (ddof 1) / trial noise) in nats, mean over sites, (N,).
+
+    Mutual information of one trial and the member for normal predictions (BALD: Houlsby, Huszar, Ghahramani & Lengyel 2011).
 
     Parameters
     ----------
@@ -19,17 +20,12 @@ def ensemble_disagreement(predictions: ArrayLike, noise_variance: ArrayLike) -> 
     noise_variance : array of shape (U,)
         Variance of a trial about its image's mean, > 0.
     """
-    found: Floats = _relative_variance(predictions, noise_variance).mean(1)
-    return found
-
-
-def expected_information(predictions: ArrayLike, noise_variance: ArrayLike) -> Floats:
-    """1/2 log(1 + variance over members / trial noise) in nats, mean over sites, (N,).
-
-    Mutual information of one trial and the member for normal predictions (BALD: Houlsby, Huszar, Ghahramani & Lengyel 2011).
-    Arguments as in `ensemble_disagreement`.
-    """
-    found: Floats = 0.5 * np.log1p(_relative_variance(predictions, noise_variance)).mean(1)
+    members, noise = np.asarray(predictions, np.float64), np.asarray(noise_variance, np.float64)
+    if members.ndim != 3 or len(members) < 2 or noise.shape != members.shape[2:] or not (noise > 0).all():
+        raise ValueError(
+            f"predictions {members.shape}, noise variance {noise.shape}; expected (M, N, U) of two members or more and (U,), all positive"
+        )
+    found: Floats = 0.5 * np.log1p(members.var(0, ddof=1) / noise).mean(1)
     return found
 
 
@@ -100,27 +96,6 @@ def greedy_batch(scores: ArrayLike, features: ArrayLike, count: int, *, redundan
         free[image] = False
         alike = np.maximum(alike, x @ x[image])
     return chosen
-
-
-def split_random(n_images: int, count: int, *, share: float = RANDOM_SHARE, seed: int = 0) -> tuple[list[int], int]:
-    """The random images of a choice of `count` among `n_images`, sorted, and how many are left to choose; at least ``share * count``."""
-    if not 0 <= share <= 1 or not 0 <= count <= n_images:
-        raise ValueError(
-            f"{count} of {n_images} images, a random share of {share}; expected 0 ... {n_images} and 0 ... 1"
-        )
-    n_random = int(np.ceil(share * count - 1e-9))
-    drawn = np.random.default_rng(seed).permutation(n_images)[:n_random]
-    return sorted(int(i) for i in drawn), count - n_random
-
-
-def _relative_variance(predictions: ArrayLike, noise_variance: ArrayLike) -> Floats:
-    members, noise = np.asarray(predictions, np.float64), np.asarray(noise_variance, np.float64)
-    if members.ndim != 3 or len(members) < 2 or noise.shape != members.shape[2:] or not (noise > 0).all():
-        raise ValueError(
-            f"predictions {members.shape}, noise variance {noise.shape}; expected (M, N, U) of two members or more and (U,), all positive"
-        )
-    found: Floats = members.var(0, ddof=1) / noise
-    return found
 
 
 def _rows(features: ArrayLike, count: int) -> Floats:

@@ -236,6 +236,11 @@ class _Predictor(nn.Module):
         natural = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
         return self._with(natural, both)
 
+    @property
+    def is_adjusted(self) -> bool:
+        """Whether any site's gain is not 1 or its offset not 0; see `adjusted`."""
+        return bool((self.output_gain != 1).any()) or bool((self.output_offset != 0).any())
+
     def unadjusted(self) -> Self:
         """The same encoder with the responses of its readouts as they are."""
         natural = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
@@ -284,7 +289,7 @@ class _Predictor(nn.Module):
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
-        if bool((self.output_gain != 1).any()) or bool((self.output_offset != 0).any()):
+        if self.is_adjusted:
             tensors |= {"output_gain": self.output_gain, "output_offset": self.output_offset}
         for m, readout in enumerate(self.readouts):
             tensors |= {f"readouts.{m}.{name}": tensor for name, tensor in readout.state_dict().items()}

@@ -24,6 +24,7 @@ from .readouts import DEFAULT_POOL, PopulationReadout, Readout, RidgeReadout, fl
 from .recording import Recording, read_recording
 from .regression import group_folds
 from .split import MINIMUM_FITTED_IMAGES, check_split, group_names
+from .tunable import check_unadjusted
 from .uncertainty import Uncertainty, fit_uncertainty, summarise
 
 BATCH = 64
@@ -87,8 +88,10 @@ def few_shot_encoder(
     Raises
     ------
     ValueError
-        If there are no images, too few for a site (20), images of another size, or site ids that do not fit.
+        If there are no images, too few for a site (20), images of another size, or site ids that do not fit; or if the encoder is
+        adjusted.
     """
+    check_unadjusted(encoder)
     recording = read_recording(images, values, image_index, repeats, site_ids)
     names = group_names(images, groups)
     held = np.zeros(len(images), bool) if held_out is None else check_split(names, held_out)

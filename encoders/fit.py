@@ -341,7 +341,7 @@ class _Half:
         features = design.features(self.network, options.layers if own else options.validator_layers)
         fits = self._fit(features, groups, own)
         if not own and len(fits) > 1:  # the candidate that explains most variance in its left-out folds
-            best = max(fits, key=lambda group: float(fits[group].cv_r2.mean()))
+            best = max(fits, key=lambda group: float(fits[group].cv_r2.nanmean()))
             fits, layers = {best: fits[best]}, list(best)
         if not own:
             report.settings["validator_layer"] = "+".join(layers)
@@ -391,10 +391,11 @@ class _Half:
         return fit_uncertainty(summaries[torch.from_numpy(fitted)], names, left_out, means, counts, variance)
 
     def best_layers(self) -> list[str]:
-        """The layer that explains most in left-out folds, of every site."""
+        """The layer that explains most in left-out folds, of every site; "" where that is not known."""
         names = ["+".join(group) for group in self.fits]
         explained = torch.stack([fit.cv_r2 for fit in self.fits.values()])  # (G, U)
-        return [names[g] for g in explained.argmax(0).tolist()]
+        best = explained.argmax(0).tolist()
+        return [names[g] if known else "" for g, known in zip(best, explained.isfinite().all(0).tolist(), strict=True)]
 
     def _describe(self, report: FitReport, prefix: str) -> None:
         for group, fit in self.fits.items():

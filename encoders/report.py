@@ -29,7 +29,7 @@ class SiteReport:
     ceiling : float
         The correlation with the held-out mean responses that a perfect prediction would reach: sqrt(held_out_reliability).
     best_layer : str
-        Of the encoder's, the one that explains most in left-out folds.
+        Of the encoder's, the one that explains most in left-out folds; "" = not known.
     rf_x_deg, rf_y_deg, rf_sd_deg : float
         Centre of the model receptive field, rightwards and upwards from the image's centre, and its mean SD; `rf_reason`: why there
         is none.
@@ -38,7 +38,8 @@ class SiteReport:
     alpha_at_edge : list of str
         Layers whose penalty is the smallest or largest of the grid.
     cv_r2 : dict of layer to float
-        Variance of the mean responses explained in left-out folds of the fitted images.
+        Variance of the mean responses explained in left-out folds of the fitted images; NaN where a warm start had no newest image
+        of the site to decide by.
     reason : str
         Why the site is not fitted or not a target; "" = it is both.
     """

@@ -34,7 +34,7 @@ class TrainedReadout:
     left_out : Tensor of shape (N, U)
         Prediction of every image by the member that was fitted without it; its strength and stop were chosen on these very images.
     cv_r2 : Tensor of shape (S, U)
-        Variance explained in left-out folds at every strength, at its best stop.
+        Variance explained in left-out folds at every strength, at its best stop; NaN where no image that decides was recorded.
     strength : Tensor of shape (U,)
         The chosen one.
     epochs : Tensor of shape (U,), int64
@@ -296,8 +296,10 @@ class _Runs:
             rows = self.folds == k
             left_out[rows] = self.kept[:, f, rows].gather(0, chosen[None, None].expand(1, int(rows.sum()), -1))[0]
         w = self.deciding
-        total = w.sum(0).clamp_min(1e-12)
-        variance = (w * (self.y - (w * self.y).sum(0) / total).square()).sum(0).clamp_min(1e-12)
+        total = w.sum(0)
+        mean = (w * self.y).sum(0) / total.clamp_min(1e-12)
+        variance = (w * (self.y - mean).square()).sum(0).clamp_min(1e-12)
+        variance = torch.where(total > 0, variance, float("nan"))  # nothing decided: nothing is explained
         strength = torch.tensor(self.strengths)[chosen.cpu()] if self.initial is None else self.initial[0].strength
         stop, cv_r2 = self.stop.gather(0, chosen[None])[0], 1 - self.best / variance
         return TrainedReadout(tuple(m.cpu() for m in members), left_out.cpu(), cv_r2.cpu(), strength, stop.cpu())

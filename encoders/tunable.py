@@ -26,9 +26,15 @@ class Tunable:
     encoder : Encoder or Ensemble
         It stays as it is.
     device : device
+
+    Raises
+    ------
+    ValueError
+        If the encoder is adjusted, or its members read several networks.
     """
 
     def __init__(self, encoder: Encoder | Ensemble, device: torch.device | str) -> None:
+        check_unadjusted(encoder)
         self.backbone = single_backbone(encoder).adapt({}).to(device)
         self.readouts: list[Readout] = [copy.deepcopy(readout).to(device) for readout in encoder.readouts]  # type: ignore[misc]
         self.network: dict[str, Tensor] = {}  # those that are tuned
@@ -97,6 +103,21 @@ def single_backbone(encoder: Encoder | Ensemble) -> Backbone:
             "Fix: fit an encoder on one network and tune that"
         )
     return encoder.backbone
+
+
+def check_unadjusted(encoder: Encoder | Ensemble) -> None:
+    """Refuse an encoder with a gain and offset of its own, which readouts fitted anew to raw responses would lose.
+
+    Raises
+    ------
+    ValueError
+        If the encoder is adjusted.
+    """
+    if encoder.is_adjusted:
+        raise ValueError(
+            "the encoder carries gain and offset of its sites; expected an encoder without. Likely cause: a refit with the mode "
+            "'gain' made it. Fix: pass encoder.unadjusted(), and estimate gain and offset anew afterwards"
+        )
 
 
 def _free_tensors(readout: Readout) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ class Weights:
     factors : float64 array of shape (N,), or None
         Beside the number of trials of an image; None: all are 1.
     natural_share : float
-        Share of the natural images in the weight of the fitted images, after the factors.
+        Share of the natural images in the weight of the fitted images, after the factors; 0 where no fitted image was shown.
     natural_before : float
         The same by trials alone.
     """
@@ -139,7 +139,8 @@ def image_weights(data: Dataset, fitted: Bools, *, newest: int, recency: float, 
     factors[natural] = np.maximum(factors[natural], floor)
 
     def natural_share(weights: Floats) -> float:
-        return float(weights[natural & fitted].sum() / weights[fitted].sum())
+        total = weights[fitted].sum()
+        return float(weights[natural & fitted].sum() / total) if total > 0 else 0.0
 
     before, reached = natural_share(count), natural_share(count * factors)
     if 0 < reached < share:

@@ -1,4 +1,4 @@
-"""Choice of images: hand-made values, the guarantee of the greedy core-set, redundancy, the random share."""
+"""Choice of images: hand-made values, the guarantee of the greedy core-set, redundancy."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from encoders.acquisition import core_set, ensemble_disagreement, expected_information, greedy_batch, split_random
+from encoders.acquisition import core_set, expected_information, greedy_batch
 
 
-def test_disagreement_and_information_by_hand():
+def test_information_by_hand():
     predictions = np.zeros((2, 3, 2))
     predictions[1, 1] = [2, 0]  # variances 2 and 0
     predictions[1, 2] = [2, 4]  # 2 and 8
     noise = np.array([1.0, 4.0])
-    np.testing.assert_allclose(ensemble_disagreement(predictions, noise), [0, 1, 2])
     np.testing.assert_allclose(expected_information(predictions, noise), [0, np.log(3) / 4, np.log(3) / 2])
 
 
@@ -30,7 +29,7 @@ def test_information_is_that_of_a_normal_channel():
 
 def test_one_member_or_no_noise_is_refused():
     with pytest.raises(ValueError, match="two members"):
-        ensemble_disagreement(np.zeros((1, 3, 2)), np.ones(2))
+        expected_information(np.zeros((1, 3, 2)), np.ones(2))
     with pytest.raises(ValueError, match="all positive"):
         expected_information(np.zeros((2, 3, 2)), np.array([1.0, 0.0]))
 
@@ -74,16 +73,3 @@ def test_the_unit_of_the_scores_does_not_matter():
     assert greedy_batch(scores, x, 10) == greedy_batch(np.exp(9 * scores), x, 10)
     with pytest.raises(ValueError, match="finite score"):
         greedy_batch([np.nan, *scores[1:]], x, 10)
-
-
-def test_the_random_share_is_kept_and_follows_the_seed():
-    drawn, left = split_random(50, 21, share=0.2, seed=3)
-    assert (len(drawn), left) == (5, 16)  # not below the share
-    assert (drawn, left) == split_random(50, 21, share=0.2, seed=3)
-    assert drawn != split_random(50, 21, share=0.2, seed=4)[0]
-    assert split_random(5, 5, share=0.2)[1] == 4
-    assert len(split_random(10, 10, share=1.0)[0]) == 10
-    counts = np.bincount(np.concatenate([split_random(20, 10, share=0.5, seed=s)[0] for s in range(800)]), minlength=20)
-    assert (np.abs(counts / 800 - 0.25) < 0.06).all()
-    with pytest.raises(ValueError, match="random share"):
-        split_random(5, 6)

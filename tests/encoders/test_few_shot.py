@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,15 @@ def test_sites_of_noise_are_no_targets(pair, few):
 def test_what_cannot_be_fitted_is_named(pair, few, changes, message):
     with pytest.raises(ValueError, match=message):
         fit(pair, few, **changes)
+
+
+def test_an_adjusted_encoder_is_not_stripped_in_silence(pair, few):
+    values = few["values"]
+    adjusted = replace(pair, encoder=pair.encoder.adjusted(torch.full((5,), 2.0), torch.ones(5)))
+    with pytest.raises(ValueError, match=r"gain and offset .*unadjusted"):
+        fit(adjusted, few, values=values)
+    plain = replace(pair, encoder=adjusted.encoder.unadjusted())
+    assert fit(plain, few).fingerprint == fit(pair, few).fingerprint
 
 
 @pytest.fixture(scope="module")

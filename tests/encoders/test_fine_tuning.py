@@ -297,6 +297,14 @@ def test_several_networks_are_not_tuned_together(planted):
         planted.tune(encoder=several)
 
 
+def test_an_adjusted_encoder_is_not_stripped_in_silence(planted):
+    sites = len(planted.encoder.site_ids)
+    for gain, offset in ((2.0, 0.0), (1.0, 0.5)):
+        adjusted = planted.encoder.adjusted(torch.full((sites,), gain), torch.full((sites,), offset))
+        with pytest.raises(ValueError, match=r"gain and offset .*unadjusted"):
+            planted.tune(encoder=adjusted)
+
+
 def test_missing_responses_and_weights(planted):
     """Images of weight 0, and sites that were not recorded, change nothing by what their responses say."""
     targets, weights = planted.targets.copy(), np.ones(len(planted.images))

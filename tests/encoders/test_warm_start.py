@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,21 @@ def test_the_start_is_kept_where_every_pass_is_worse(recording, older):
         for old, new in zip(readouts, fit.members, strict=True):
             assert torch.equal(old.weights[0][site], new.weights[0][site])
             assert torch.equal(old.response_scale[site], new.response_scale[site])
+
+
+def test_a_site_that_the_newest_images_do_not_show_has_no_score_and_keeps_its_readout(recording, older):
+    values = recording.values.copy()
+    values[recording.index >= 120, 2] = np.nan  # recorded before, lost since
+    new = warm(recording, older, values=values)
+    lost, others = new.report.sites[2], [site for site in new.report.sites if site.site_id != "v4_002"]
+    assert lost.eligible_fit
+    assert np.isnan(list(lost.cv_r2.values())).all()
+    assert lost.best_layer == ""
+    assert all(np.isfinite(list(site.cv_r2.values())).all() and site.best_layer for site in others)
+    assert all(value < 1 for site in others for value in site.cv_r2.values())
+    json.dumps(new.report.to_dict(), allow_nan=False)
+    for old, now in zip(older.encoder.readouts, new.encoder.readouts, strict=True):
+        assert torch.equal(old.weights[0][2], now.weights[0][2])
 
 
 def test_what_forbids_a_warm_start_is_said(recording, older):

@@ -323,6 +323,21 @@ def test_without_forgetting_and_with_enough_natural_images_all_factors_are_one()
     assert image_weights(data, np.ones(4, dtype=bool), newest=1, recency=1.0, floor=0.5, share=0.3).factors is None
 
 
+def test_where_no_fitted_image_was_shown_the_natural_share_is_zero_and_nothing_is_weighed() -> None:
+    data = trials(2, 1, [[0], [0], [1]])
+    for fitted in (np.zeros(3, dtype=bool), np.array([False, True, False])):
+        weights = image_weights(
+            replace(data, image_index=np.where(data.image_index == 1, -1, data.image_index)),
+            fitted,
+            newest=1,
+            recency=1.0,
+            floor=0.5,
+            share=0.3,
+        )
+        assert (weights.natural_share, weights.natural_before) == (0.0, 0.0)
+        assert weights.factors is None
+
+
 def test_the_natural_share_is_reached_by_the_fitted_images() -> None:
     data = trials(3, 2, [[0], [0], [0], [1] * 10, [1] * 10])
     fitted = np.array([True, True, False, True, True])
