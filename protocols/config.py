@@ -188,7 +188,9 @@ class ProtocolConfig(Section):
         default=20, ge=0, description="[count] Random natural images a round, to follow drift and to refit."
     )
     chosen_images: int = Field(
-        default=0, ge=0, description="[count] Natural images a round chosen to teach the refit, beside the random ones."
+        default=0,
+        ge=0,
+        description="[count] Natural images a round, none held out, chosen to teach the refit, beside the random ones.",
     )
     choice: Literal["disagreement", "core_set"] = Field(
         default="disagreement",

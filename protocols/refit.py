@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from encoders import Encoder, Ensemble
 from encoders.adjustment import fit_adjustment
 from encoders.fit_options import NoWarmStart
+from encoders.recording import Recording
 from encoders.stored import predict_stored
 
 from .dataset import Dataset, gather
@@ -20,7 +21,15 @@ from .errors import DataError
 from .files import write_json
 from .fitting import Weights, fit_on, held_out_of, image_weights
 from .progress import Reporter
-from .regression_check import MINIMUM_IMAGES, Change, near_duplicates_of, paired_change, score_name, site_scores
+from .regression_check import (
+    MINIMUM_IMAGES,
+    Change,
+    near_duplicates_of,
+    paired_change,
+    paired_error_change,
+    score_name,
+    site_scores,
+)
 from .session import Project
 
 Bools = NDArray[np.bool_]
@@ -186,31 +195,30 @@ def first_shown(data: Dataset) -> NDArray[np.int64]:
 
 
 def _adjusted(project: Project, number: int, before: Record, device: str, progress: Reporter | None) -> _Made:
-    """The readouts of the pair that serves, with gain and offset of every site from the rounds since these were fitted."""
-    fitted_rounds: list[int] = list(before["fitted_rounds"] if "fitted_rounds" in before else before["rounds"])
-    new = [n for n in _earlier(project, number) if n not in fitted_rounds]
+    """The readouts of the pair that serves, with gain and offset of every site from the rounds that these were not fitted to."""
+    seen: list[int] = list(before["readout_rounds"] if "readout_rounds" in before else before["rounds"])
+    new = [n for n in _earlier(project, number) if n not in seen]
     data = gather(project, _earlier(project, number))
     held_out = held_out_of(project, data)
     since = replace(data, image_index=np.where(np.isin(data.trial_rounds, new), data.image_index, -1))
     weights = _weights(project, since, ~held_out, max(new, default=0))
-    shown = np.unique(since.image_index[since.image_index >= 0])
-    shown = shown[~held_out[shown]]
-    record = before | {"round": number, "rounds": [*fitted_rounds, *new], "fitted_rounds": fitted_rounds}
+    shown = ~held_out & np.isin(np.arange(len(data.pixels)), since.image_index)
+    record = before | {"round": number, "rounds": [*seen, *new], "readout_rounds": seen, "drift": data.aligned}
+    record |= {"fitted_rounds": list(before.get("fitted_rounds", seen))}
     record |= {"n_images": len(data.pixels), "n_trials": int((data.image_index >= 0).sum())}
     told, pair = {}, []
     for name in ("encoder", "validator"):
         old = Encoder.load(project.fitted / before[name]).unadjusted()
-        columns = [data.site_ids.index(s) for s in old.site_ids]
-        trials = np.ones(len(data.values)) if data.averaged_over is None else data.averaged_over.astype(np.float64)
-        means, behind = _means(since.values[:, columns], since.image_index, trials, shown)
-        factors = np.ones(len(shown)) if weights.factors is None else weights.factors[shown]
-        predicted = predict_stored(old, data.pixels[shown], project.cache, device=device).mean(0).double().numpy()
+        recording = _recording(since, shown, [data.site_ids.index(s) for s in old.site_ids])
+        predicted = np.zeros((0, len(old.site_ids)))
+        if shown.any():
+            predicted = predict_stored(old, data.pixels[shown], project.cache, device=device).mean(0).double().numpy()
         found = fit_adjustment(
             predicted,
-            means,
+            recording.means(),
             natural_mean=old.natural_mean.double().numpy(),
             natural_sd=old.natural_sd.double().numpy(),
-            weights=behind * factors,
+            weights=recording.counts().mean(1) * (1.0 if weights.factors is None else weights.factors[shown]),
         )
         made = old.adjusted(torch.from_numpy(found.gain), torch.from_numpy(found.offset))
         record[name], told[name] = made.save(project.fitted).name, {"sites": list(old.site_ids)} | found.to_dict()
@@ -219,26 +227,20 @@ def _adjusted(project: Project, number: int, before: Record, device: str, progre
     return _Made(pair[0], pair[1], record, data, held_out)
 
 
-def _means(
-    values: NDArray[np.float64], index: NDArray[np.int64], trials: NDArray[np.float64], shown: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean responses (N, U) to the images `shown`, NaN = none, and the trials behind them (N,), mean over sites."""
-    place = np.full(max(int(index.max(initial=-1)), int(shown.max(initial=-1))) + 2, -1)
-    place[shown] = np.arange(len(shown))
-    rows = place[index] >= 0
-    finite = np.isfinite(values[rows])
-    sums, counts = np.zeros((2, len(shown), values.shape[1]))
-    np.add.at(sums, place[index[rows]], np.where(finite, values[rows], 0) * trials[rows, None])
-    np.add.at(counts, place[index[rows]], finite * trials[rows, None])
-    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    return means, counts.mean(1)
+def _recording(data: Dataset, images: Bools, columns: Sequence[int]) -> Recording:
+    """Trials of `images` (N,) and of the sites `columns`, weighted by what is behind them where they are averages."""
+    rows = data.image_index >= 0
+    trials = np.ones(len(rows)) if data.averaged_over is None else data.averaged_over.astype(np.float64)
+    whole = Recording(data.values[rows], data.image_index[rows], trials[rows], len(data.pixels))
+    return whole.part(images).sites(columns)
 
 
 def _refitted(project: Project, made: _Made, before: Record, force: str, device: str) -> Record:
     """The record of a refit that was judged: its own, or, where it is refused, the old one's."""
     record = dict(made.record)
     pair = (made.encoder, made.validator)
-    check = regression_check(project, before, pair, made.data, made.held_out, device=device)
+    judge = paired_error_change if "adjustment" in record["refit"] else paired_change
+    check = regression_check(project, before, pair, made.data, made.held_out, judge=judge, device=device)
     if check["verdict"] == "refused" and force:
         check |= {"verdict": "forced", "reason": force}
     told = record.pop("refit") | {"regression_check": check}
@@ -255,6 +257,7 @@ def regression_check(
     data: Dataset,
     held_out: Bools,
     *,
+    judge: Callable[..., Change] = paired_change,
     device: str = "cpu",
 ) -> Record:
     """Old and new encoder and validator on the frozen held-out photographs and their baseline trials; JSON-able, see docs/refit.md.
@@ -267,6 +270,8 @@ def regression_check(
         The new encoder and the new validator.
     data, held_out : Dataset, bool array of shape (N,)
         Of the new fit.
+    judge : callable
+        `paired_change`, or `paired_error_change`, which sees gain and offset.
     """
     tolerance = project.config.refit.tolerance
     chosen, duplicates = yardstick(project, before, data, held_out)
@@ -274,13 +279,19 @@ def regression_check(
     if len(chosen) < MINIMUM_IMAGES:
         reason = f"{len(chosen)} held-out photographs with baseline trials; expected at least {MINIMUM_IMAGES}"
         return {"verdict": "unchecked", "reason": reason} | told
-    changes = {
-        name: changed(project, Encoder.load(project.fitted / before[name]), new, data, chosen, device)
-        for name, new in zip(("encoder", "validator"), after, strict=True)
-    }
+    changes, unknown = {}, []
+    for name, new in zip(("encoder", "validator"), after, strict=True):
+        old = Encoder.load(project.fitted / before[name])
+        if not set(old.site_ids) & set(new.site_ids):
+            unknown.append(f"{name}: none of the {len(new.site_ids)} sites is one of the old {name}'s")
+            continue
+        changes[name] = changed(project, old, new, data, chosen, device, judge)
+        if not changes[name].measured:
+            unknown.append(f"{name}: the baseline trials tell the change of {changes[name].score} of no site")
     worse = [change.sentence(name) for name, change in changes.items() if change.worse(tolerance)]
-    verdict = {"verdict": "refused" if worse else "accepted", "reason": "; ".join(worse)}
-    return verdict | told | {name: change.to_dict() for name, change in changes.items()}
+    verdict = "refused" if worse else "unchecked" if unknown else "accepted"
+    scores = {name: change.to_dict() for name, change in changes.items()}
+    return {"verdict": verdict, "reason": "; ".join(worse or unknown)} | told | scores
 
 
 def yardstick(project: Project, before: Record, data: Dataset, held_out: Bools | None = None) -> tuple[list[int], int]:
@@ -315,12 +326,20 @@ def yardstick(project: Project, before: Record, data: Dataset, held_out: Bools |
     return [i for i, twin in zip(held, similar, strict=True) if not twin], int(similar.sum())
 
 
-def changed(project: Project, old: Predictor, new: Predictor, data: Dataset, chosen: list[int], device: str) -> Change:
-    """Paired change from `old` to `new` on the photographs `chosen`, sites of both, baseline trials."""
+def changed(
+    project: Project,
+    old: Predictor,
+    new: Predictor,
+    data: Dataset,
+    chosen: list[int],
+    device: str,
+    judge: Callable[..., Change],
+) -> Change:
+    """Paired change from `old` to `new` on the photographs `chosen`, sites of both (one at least), baseline trials."""
     sites = tuple(s for s in old.site_ids if s in new.site_ids)
     before, after = (_predicted(project, encoder, data, chosen, sites, device) for encoder in (old, new))
     averages = data.averaged_over is not None
-    return paired_change(before, after, *_baseline(data, chosen, sites), site_ids=sites, averages=averages)
+    return judge(before, after, *_baseline(data, chosen, sites), site_ids=sites, averages=averages)
 
 
 def natural_scores(

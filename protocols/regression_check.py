@@ -1,4 +1,4 @@
-"""Is a new encoder worse than the old one? Both predict the same frozen held-out photographs; paired changes of the correlation a site."""
+"""Is a new encoder worse than the old one? Both predict the same frozen held-out photographs; paired changes of a score a site."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.metrics import correlation, noise_corrected_r, repeat_means, split_half_reliability
+from encoders.metrics import (
+    correlation,
+    explainable_variance,
+    feve,
+    noise_corrected_r,
+    repeat_means,
+    split_half_reliability,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,11 +31,11 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class Change:
-    """Paired change of the correlation with held-out images.
+    """Paired change of a score on held-out images.
 
     Attributes
     ----------
-    score : "noise-corrected r" or "r"
+    score : "noise-corrected r", "r", "FEVE" or "R2"
     site_ids : tuple of U str
     before, after : float64 arrays of shape (U,)
         NaN where the site cannot be scored.
@@ -46,6 +53,11 @@ class Change:
     low: float
     high: float
     images: int
+
+    @property
+    def measured(self) -> bool:
+        """Whether any site tells the change and its interval."""
+        return all(map(math.isfinite, (self.median, self.low, self.high)))
 
     def worse(self, tolerance: float) -> bool:
         """Whether the median falls by more than `tolerance` and its interval lies below 0: few photographs must not refuse by chance.
@@ -102,10 +114,61 @@ def paired_change(
     old, new = site_scores([before, after], values, image_index, averages=averages, seed=seed)
     change = new - old
     means = repeat_means(values, image_index, len(before))[0]
-    scale = np.divide(old, correlation(before, means), out=np.ones_like(old), where=np.isfinite(old) & (old != 0))
+    scale = np.where(np.isfinite(change), 1.0, np.nan)  # sites that the median leaves out stay out of its interval too
+    for score, predicted in ((new, after), (old, before)):
+        np.divide(score, correlation(predicted, means), out=scale, where=np.isfinite(change) & (score != 0))
     low, high = image_interval(before, after, means, scale, seed=seed)
     median = float(np.nanmedian(change)) if np.isfinite(change).any() else math.nan
     return Change(score_name(averages), site_ids, old, new, median, low, high, len(before))
+
+
+def paired_error_change(
+    before: Floats,
+    after: Floats,
+    values: Floats,
+    image_index: Ints,
+    *,
+    site_ids: tuple[str, ...],
+    averages: bool = False,
+    seed: int = 0,
+) -> Change:
+    """Change of the squared error over the variance, which sees a gain and an offset, to which every correlation is blind.
+
+    Arguments as in `paired_change`. The score is FEVE (`encoders.metrics.feve`); of averages, whose noise is unknown, R2, one less
+    the mean squared error over the variance. The interval draws images with all their trials; the variance stays that of all images.
+    """
+    shown = image_index >= 0
+    values, index = values[shown], image_index[shown]
+    sums = {}
+    for name, predicted in (("before", before), ("after", after)):
+        squared = (values - predicted[index]) ** 2
+        sums[name] = np.zeros(before.shape)
+        np.add.at(sums[name], index, np.where(np.isfinite(squared), squared, 0.0))
+    trials = repeat_means(values, index, len(before))[1]
+    explainable = _variance(values) * (1.0 if averages else explainable_variance(values, index, n_images=len(before)))
+    scale = np.divide(1.0, explainable, out=np.full_like(explainable, np.nan), where=explainable > 0)
+    if averages:
+        total = np.maximum(trials.sum(0), 1)
+        old, new = (1 - scale * sums[name].sum(0) / total for name in ("before", "after"))
+    else:
+        old, new = (feve(predicted, values, index) for predicted in (before, after))
+    counts = _draws(len(before), seed)
+    weight = counts @ trials
+    gained = counts @ (sums["before"] - sums["after"])
+    drawn = scale * np.divide(gained, weight, out=np.full_like(gained, np.nan), where=weight > 0)
+    change = new - old
+    median = float(np.nanmedian(change)) if np.isfinite(change).any() else math.nan
+    name = "R2" if averages else "FEVE"
+    return Change(name, site_ids, old, new, median, *_median_limits(drawn), len(before))
+
+
+def _variance(values: Floats) -> Floats:
+    """Variance (ddof 1) of the finite trials (T, U), (U,); NaN below two."""
+    finite = np.isfinite(values)
+    count = finite.sum(0)
+    mean = np.where(finite, values, 0.0).sum(0) / np.maximum(count, 1)
+    squares = np.where(finite, values - mean, 0.0) ** 2
+    return np.divide(squares.sum(0), count - 1, out=np.full(len(count), np.nan), where=count > 1)
 
 
 def score_name(averages: bool) -> str:
@@ -137,11 +200,20 @@ def image_interval(
     before, after, means : float64 arrays of shape (N, U)
         Predictions and measured means; NaN = not recorded.
     scale : float64 array of shape (U,)
-        1 / square root of the reliability, or 1.
+        1 / square root of the reliability, or 1; NaN = the site is left out.
     """
-    n = len(means)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)  # (D, N)
+    counts = _draws(len(means), seed)
     change = scale * (_weighted_correlation(after, means, counts) - _weighted_correlation(before, means, counts))
+    return _median_limits(change, confidence)
+
+
+def _draws(n: int, seed: int) -> Floats:
+    """How often each of n images is drawn in each bootstrap sample, (D, N)."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
+
+
+def _median_limits(change: Floats, confidence: float = 0.95) -> tuple[float, float]:
+    """Percentile limits of the median over the sites that every draw (D, U) tells."""
     known = change[:, np.isfinite(change).all(0)]
     if not known.shape[1]:
         return math.nan, math.nan

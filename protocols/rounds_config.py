@@ -14,7 +14,7 @@ class RefitConfig(Section):
 
     mode: Literal["full", "warm", "gain", "reuse"] = Field(
         default="full",
-        description='[name] "full": fit anew on all rounds; "warm": go on from the weights at hand, readouts without gradient fit anew; "gain": only gain and offset of every site, from the rounds since the last fit; '
+        description='[name] "full": fit anew on all rounds; "warm": go on from the weights at hand, readouts without gradient fit anew; "gain": only gain and offset of every site, from the rounds that the readouts were not fitted to; '
         '"reuse": the encoder of the round before serves again.',
     )
     recency: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -30,8 +30,8 @@ class RefitConfig(Section):
     )
     tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.02,
-        description="[correlation] A refit is refused where the median over sites of the correlation with held-out natural images "
-        "falls by more than this.",
+        description="[correlation, or FEVE of a gain refit] A refit is refused where the median over sites of the score on held-out natural "
+        "images falls by more than this.",
     )
     accept_worse: str = Field(
         default="", description='[text] Reason to accept a refit that is refused; it is recorded; "": none is accepted.'

@@ -30,7 +30,7 @@ from protocols.loop import evaluate_round, fit, look, run
 from protocols.photographs import NaturalImages, demo_photographs, import_photographs, read_png
 from protocols.readers.hdf5 import read_responses, write_responses
 from protocols.refit import first_shown, load_pair, provide, refit, refit_text, regression_check, yardstick
-from protocols.regression_check import median_interval, near_duplicates_of, paired_change
+from protocols.regression_check import median_interval, near_duplicates_of, paired_change, paired_error_change
 from protocols.responses import Responses
 from protocols.session import Round
 
@@ -433,11 +433,22 @@ def test_a_project_without_an_encoder_has_no_curve(tmp_path: Path) -> None:
 def test_gain_corrects_what_the_new_round_shows_and_leaves_the_readouts(
     base: tuple[Path, Subject], tmp_path: Path
 ) -> None:
-    """A subject whose answers shrank to half about their mean: the gains say so, the correlations stay."""
+    """A subject whose answers shrank to half about their mean, on a scale that is left as it was: the gains say so.
+
+    On the baseline's trials these gains are wrong, which no correlation shows; the error does.
+    """
     project, subject = copied(base, tmp_path / "project", mode="gain")
+    change(project, "drift", align=False)
     answer(project.round(1), subject, gain=0.5)
     old = load_pair(project, 1)
-    record = fit(project, 2)
+    refused = fit(project, 2)
+    check = refused["refit"]["regression_check"]
+    assert check["verdict"] == "refused"
+    assert check["encoder"]["score"] == "FEVE"
+    assert check["encoder"]["high"] < 0
+    assert "median FEVE" in check["reason"]
+    assert refused["encoder"] == project.fitted_for(1)["encoder"]
+    record = provide(project, 2, force="the subject changed")
     new = load_pair(project, 2)
     told = record["refit"]["adjustment"]["encoder"]
     assert 0.3 < np.median(told["gain"]) < 0.75
@@ -451,10 +462,80 @@ def test_gain_corrects_what_the_new_round_shows_and_leaves_the_readouts(
         gain, offset = (torch.tensor(found[k], dtype=torch.float32) for k in ("gain", "offset"))
         torch.testing.assert_close(after(pixels), gain * before(pixels) + offset)
     check = record["refit"]["regression_check"]
-    assert check["verdict"] == "accepted"
-    assert check["encoder"]["median_change"] == pytest.approx(0, abs=1e-5)
-    assert record["fitted_rounds"] == [0]
+    assert check["verdict"] == "forced"
+    assert record["fitted_rounds"] == record["readout_rounds"] == [0]
     assert record["rounds"] == [0, 1]
+
+
+def test_gain_on_the_baselines_scale_is_accepted(base: tuple[Path, Subject], tmp_path: Path) -> None:
+    """The same subject, its round brought to the baseline's scale: hardly anything is left to correct, and the record says how."""
+    project, subject = copied(base, tmp_path / "project", mode="gain")
+    answer(project.round(1), subject, gain=0.5)
+    record = fit(project, 2)
+    check = record["refit"]["regression_check"]
+    assert (check["verdict"], check["reason"]) == ("accepted", "")
+    assert check["encoder"]["score"] == "FEVE"
+    assert 0.75 < np.median(record["refit"]["adjustment"]["encoder"]["gain"]) < 1.25
+    assert project.fitted_for(1)["drift"] == {}
+    assert record["drift"]["round_01"]["sites"]["v4_000"]["gain"] == pytest.approx(0.5, abs=0.15)
+
+
+def test_the_error_tells_a_wrong_gain_from_its_correction(good: tuple[Project, dict]) -> None:
+    project, _ = good
+    data, first = gather(project, [1]), project.fitted_for(1)
+    held_out = held_out_of(project, data)
+    right = load_pair(project, 1)
+    wrong = tuple(e.adjusted(torch.full((5,), 0.3), torch.full((5,), 8.0)) for e in right)
+    assert regression_check(project, first, wrong, data, held_out)["verdict"] == "accepted"  # blind
+    spoilt = regression_check(project, first, wrong, data, held_out, judge=paired_error_change)
+    assert spoilt["verdict"] == "refused"
+    served = first | {
+        name: e.save(project.fitted).name for name, e in zip(("encoder", "validator"), wrong, strict=True)
+    }
+    mended = regression_check(project, served, right, data, held_out, judge=paired_error_change)
+    assert mended["verdict"] == "accepted"
+    assert mended["encoder"]["low"] > 0
+
+
+def test_what_cannot_be_measured_is_unchecked(good: tuple[Project, dict]) -> None:
+    project, _ = good
+    data, first = gather(project, [1]), project.fitted_for(1)
+    held_out = held_out_of(project, data)
+    unknown = replace(data, values=np.full_like(data.values, np.nan))
+    for judge, score in ((paired_change, "noise-corrected r"), (paired_error_change, "FEVE")):
+        check = regression_check(project, first, load_pair(project, 2), unknown, held_out, judge=judge)
+        assert check["verdict"] == "unchecked"
+        assert f"encoder: the baseline trials tell the change of {score} of no site" in check["reason"]
+        json.dumps(check, allow_nan=False)
+    pair = load_pair(project, 2)
+    for encoder in pair:
+        encoder.info = replace(encoder.info, site_ids=tuple(f"v1_{u:03d}" for u in range(5)), target_ids=())
+    check = regression_check(project, first, pair, data, held_out)
+    assert check["verdict"] == "unchecked"
+    assert "validator: none of the 5 sites is one of the old validator's" in check["reason"]
+    record = project.fitted_for(2) | {"refit": {"mode": "full", "regression_check": check}}
+    assert "accepted unchecked: encoder: none" in refit_text(record)
+
+
+def test_gain_reads_only_rounds_that_the_readouts_were_not_fitted_to(
+    base: tuple[Path, Subject], tmp_path: Path
+) -> None:
+    """After a warm refit on round 1 nothing is new for a gain; after a gain on it, it is estimated again with what came since."""
+    project, subject = copied(base, tmp_path / "project")
+    answer(project.round(1), subject)
+    path = project.fitted / "for_round_01.json"
+    first = project.fitted_for(1)
+    path.write_text(json.dumps(first | {"rounds": [0, 1], "fitted_rounds": [0]}))  # as a warm refit leaves it
+    record = provide(project, 2, mode="gain")
+    assert set(record["refit"]["adjustment"]["encoder"]["images"]) == {0}
+    assert set(record["refit"]["adjustment"]["encoder"]["gain"]) == {1.0}
+    assert (record["readout_rounds"], record["fitted_rounds"]) == ([0, 1], [0])
+    assert record["encoder"] == first["encoder"]
+    path.write_text(
+        json.dumps(first | {"rounds": [0, 1], "fitted_rounds": [0], "readout_rounds": [0]})
+    )  # as a gain does
+    record = provide(project, 2, mode="gain")
+    assert min(record["refit"]["adjustment"]["encoder"]["images"]) > 20
 
 
 def test_a_warm_start_goes_on_from_the_encoder_that_serves(base: tuple[Path, Subject], tmp_path: Path) -> None:
