@@ -54,7 +54,9 @@ def assemble(
         *graded_stimuli(batch, number),
         *natural_stimuli(data, best, config.protocol.natural_images, config.protocol.seed + number),
     ]
-    shown += chosen_stimuli(project, data, encoder, {s.source_id for s in shown}, device=device)
+    if config.protocol.chosen_images:
+        known = gather(project, range(1, number))  # references and controls see the baseline alone
+        shown += chosen_stimuli(project, known, encoder, {s.source_id for s in shown}, device=device)
     photographs, source_ids = data.pixels[: data.natural], data.source_ids[: data.natural]
     masks = site_masks(display, project.fitted_for(number), site_ids)
     natural = measure(display, photographs, masks)

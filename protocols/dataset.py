@@ -16,6 +16,7 @@ from .readers.hdf5 import read_responses
 from .responses import Responses
 from .round_drift import RoundDrift, measure_drift
 from .session import Project, Round
+from .statistics import trial_variance
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -277,16 +278,12 @@ def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
     values, image_index = values[shown], image_index[shown]
     finite = np.isfinite(values)
     filled = np.where(finite, values, 0.0)
-    sums, counts, squares = np.zeros((3, n_images, values.shape[1]))
+    sums, counts = np.zeros((2, n_images, values.shape[1]))
     np.add.at(sums, image_index, filled)
     np.add.at(counts, image_index, finite)
-    np.add.at(squares, image_index, filled**2)
     has = counts > 0
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=has)
-    freedom = np.maximum(counts - 1, 0).sum(0)
-    within = np.divide(
-        (squares - counts * means**2).sum(0), freedom, out=np.full(values.shape[1], np.nan), where=freedom > 0
-    )
+    within = trial_variance(values, image_index)[0]
     n_shown = np.maximum(has.sum(0), 1)
     centre = np.where(has, means, 0.0).sum(0) / n_shown
     spread = np.where(has, (means - centre) ** 2, 0.0).sum(0) / np.maximum(n_shown - 1, 1)

@@ -19,25 +19,38 @@ from encoders.stored import predict_stored
 
 from .dataset import Dataset
 from .export import Stimulus
+from .fitting import held_out_of
 from .session import Project
+from .statistics import trial_variance
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 Choice = Literal["disagreement", "core_set"]
 
 
 def chosen_stimuli(
     project: Project, data: Dataset, encoder: Encoder | Ensemble, taken: Collection[str], *, device: str = "cpu"
 ) -> list[Stimulus]:
-    """The ``[protocol] chosen_images`` photographs of a round, none of them among the source ids `taken`."""
+    """The ``[protocol] chosen_images`` photographs of a round, from those that are fitted and not among the source ids `taken`.
+
+    Parameters
+    ----------
+    data : Dataset
+        Baseline and all earlier rounds: what they showed already comes last.
+    encoder : Encoder or Ensemble
+        Of this round.
+    """
     protocol = project.config.protocol
-    free = np.array([s not in taken for s in data.source_ids[: data.natural]])
+    free = ~held_out_of(project, data)[: data.natural]  # the others no fit would learn from
+    free &= [s not in taken for s in data.source_ids[: data.natural]]
     count = min(protocol.chosen_images, int(free.sum()))
     if not count:
         return []
     predictions = predict_stored(encoder, data.pixels[: data.natural], project.cache, device=device)
-    recorded = np.zeros(data.natural, dtype=np.bool_)
-    recorded[np.unique(data.image_index[(data.image_index >= 0) & (data.image_index < data.natural)])] = True
+    photograph = (data.image_index >= 0) & (data.image_index < data.natural)
+    recorded = np.zeros(data.natural, dtype=np.int64)
+    np.maximum.at(recorded, data.image_index[photograph], np.where(data.trial_rounds[photograph] > 0, 2, 1))
     columns = [data.site_ids.index(s) for s in encoder.site_ids]
     places = choose_images(
         predictions.double().cpu().numpy(),
@@ -54,9 +67,9 @@ def chosen_stimuli(
 
 
 def choose_images(
-    predictions: Floats, noise: Floats, recorded: Bools, free: Bools, count: int, method: Choice
+    predictions: Floats, noise: Floats, recorded: Ints, free: Bools, count: int, method: Choice
 ) -> list[int]:
-    """Positions of `count` images, from those that are `free` and, as long as there are enough, not `recorded` yet.
+    """Positions of `count` images, from those that are `free`; as long as there are enough, from the least `recorded` alone.
 
     Parameters
     ----------
@@ -64,13 +77,15 @@ def choose_images(
         Of every member of the encoder.
     noise : array of shape (U,)
         Variance of a trial about its image's mean.
-    recorded, free : bool arrays of shape (N,)
+    recorded : int array of shape (N,)
+        0 = not yet, 1 = in the baseline alone, 2 = in a later round.
+    free : bool array of shape (N,)
     method : "disagreement" or "core_set"
         Expected information of a trial (`encoders.acquisition.expected_information`) less redundancy; or coverage: always the image
         farthest, in standardised predicted responses, from all that are recorded or chosen. With one member: coverage.
     """
-    new = free & ~recorded
-    pool = np.flatnonzero(new if new.sum() >= count else free)
+    enough = (level for level in np.unique(recorded) if (free & (recorded <= level)).sum() >= count)
+    pool = np.flatnonzero(free & (recorded <= next(enough, recorded.max())))
     mean = predictions.mean(0)
     z = (mean - mean.mean(0)) / np.maximum(mean.std(0), 1e-12)
     if method == "disagreement" and len(predictions) > 1:
@@ -82,17 +97,11 @@ def choose_images(
     return [int(pool[i]) for i in found]
 
 
-def trial_noise(values: Floats, image_index: NDArray[np.int64]) -> Floats:
-    """Pooled variance of a trial about its image's mean, (U,); where no image has two trials, the variance over all trials."""
-    shown = image_index >= 0
-    values, index = values[shown], image_index[shown]
-    noise = np.ones(values.shape[1])
-    for u in range(values.shape[1]):
-        known = np.isfinite(values[:, u])
-        x, image = values[known, u], index[known]
-        count = np.bincount(image)
-        means = np.divide(np.bincount(image, weights=x), count, out=np.zeros(len(count)), where=count > 0)
-        freedom = len(x) - int((count > 0).sum())
-        pooled = float(((x - means[image]) ** 2).sum()) / freedom if freedom > 0 else float(x.var()) if len(x) else 0.0
-        noise[u] = pooled if pooled > 0 else 1.0
-    return noise
+def trial_noise(values: Floats, image_index: Ints) -> Floats:
+    """Pooled variance of a trial about its image's mean, (U,); where no image has two trials, the variance over all trials; never 0."""
+    noise = trial_variance(values, image_index)[0]
+    shown = values[image_index >= 0]
+    for u in np.flatnonzero(~np.isfinite(noise)):
+        x = shown[np.isfinite(shown[:, u]), u]
+        noise[u] = x.var() if len(x) else 0.0
+    return np.where(noise > 0, noise, 1.0)

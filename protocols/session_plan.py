@@ -10,13 +10,14 @@ import numpy as np
 
 from .control_tests import NO_PERCENT
 from .dataset import Dataset, best_natural, gather, shrunken_means
+from .fitting import held_out_of
 from .key import Key
 from .permutation import reachable_p
 from .photographs import NaturalImages
 from .planning import ExpectedSite, SitePlan, Trials, plan_site
 from .progress import Reporter
 from .session import Project
-from .statistics import Floats
+from .statistics import trial_variance
 from .stimuli import graded_steps, natural_stimuli
 
 if TYPE_CHECKING:
@@ -192,14 +193,16 @@ def _images(
     config, synthesis = project.config.protocol, project.config.synthesis
     key = Key((), tuple(site_rows(encoder)))
     best = best_natural(data, key, targets, synthesis.objectives, config.references, synthesis.temperature)
-    roles = [s.role for s in natural_stimuli(data, best, config.natural_images, config.seed + number)]
+    photographs = natural_stimuli(data, best, config.natural_images, config.seed + number)
+    roles, shown = [s.role for s in photographs], {s.source_id for s in photographs}
+    fitted = np.array(data.source_ids[: data.natural])[~held_out_of(project, data)[: data.natural]]
     pairs, arms = len(targets) * len(synthesis.objectives), project.config.arms
     affordable = arms.budget // min(arms.repeats, config.repeats)
     return best, {
         "controller": pairs * synthesis.seeds,
         "graded": pairs * len(graded_steps(synthesis)),
         "arm": min(pairs * len(arms.kinds), affordable),
-        "reference": roles.count("reference") + min(config.chosen_images, data.natural - len(roles)),
+        "reference": roles.count("reference") + min(config.chosen_images, len(set(fitted.tolist()) - shown)),
         "natural": roles.count("natural"),
     }
 
@@ -223,7 +226,7 @@ def expected_sites(
     shown = data.image_index < data.natural
     values, index = data.values[shown][:, columns], data.image_index[shown]
     means = shrunken_means(values, index, data.natural)
-    variance, level = trial_variance(values, index, data.natural)
+    variance, level = (np.nan_to_num(v) for v in trial_variance(values, index))
     counted = data.unit not in NO_PERCENT and bool((level > 0).all())
     blanks, notes = values[index < 0], []
     blank = np.nanmean(blanks, axis=0) if len(blanks) else np.zeros(len(columns))
@@ -245,18 +248,3 @@ def expected_sites(
             **noise,
         )
     return found, "fraction" if counted else "natural SD", notes
-
-
-def trial_variance(values: Floats, image_index: np.ndarray, n_images: int) -> tuple[Floats, Floats]:
-    """Variance of single trials within images and the mean response, both weighted by the images' degrees of freedom, shape (U,)."""
-    shown = image_index >= 0
-    values, image_index = values[shown], image_index[shown]
-    finite = np.isfinite(values)
-    sums, counts = np.zeros((2, n_images, values.shape[1]))
-    np.add.at(sums, image_index, np.where(finite, values, 0.0))
-    np.add.at(counts, image_index, finite)
-    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-    squares = np.where(finite, (values - means[image_index]) ** 2, 0.0).sum(0)
-    freedom = np.maximum(counts - 1, 0)
-    total = np.maximum(freedom.sum(0), 1)
-    return squares / total, (freedom * means).sum(0) / total

@@ -93,6 +93,33 @@ def fieller_interval(treated: Floats, other: Floats, blank: Floats, confidence: 
     return Fieller(ratio, (-linear - math.sqrt(root)) / (2 * square), (-linear + math.sqrt(root)) / (2 * square), True)
 
 
+# --- trials ------------------------------------------------------------------------------------------------------------
+
+
+def trial_variance(values: Floats, image_index: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Variance of single trials about their image's mean, pooled over images, and the mean response, both (U,).
+
+    Images count by their degrees of freedom; NaN where no image has two trials.
+
+    Parameters
+    ----------
+    values : array of shape (T, U), NaN = missing
+    image_index : int array of shape (T,), -1 = no image
+    """
+    shown = image_index >= 0
+    values, image_index = values[shown], image_index[shown]
+    finite = np.isfinite(values)
+    sums, counts = np.zeros((2, int(image_index.max(initial=-1)) + 1, values.shape[1]))
+    np.add.at(sums, image_index, np.where(finite, values, 0.0))
+    np.add.at(counts, image_index, finite)
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    squares = np.where(finite, (values - means[image_index]) ** 2, 0.0).sum(0)
+    freedom = np.maximum(counts - 1, 0)
+    total = freedom.sum(0)
+    total = np.where(total > 0, total, np.nan)
+    return squares / total, (freedom * means).sum(0) / total
+
+
 # --- reliability -------------------------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,8 @@ from protocols.planning import (
     power,
     repeats_for,
 )
-from protocols.session_plan import SessionPlan, expected_sites, trial_variance
+from protocols.session_plan import SessionPlan, expected_sites
+from protocols.statistics import trial_variance
 
 SITE = ExpectedSite([9.0, 8.5, 8.0, 7.5, 7.0], blank=0.5, fano=1.3)
 PAIR = ExpectedSite(np.array([[9.0, 5.0, 4.0]] * 5), blank=0.5, fano=1.3, natural_mean=4.0, natural_sd=2.0)
@@ -192,7 +193,7 @@ def test_trial_variance_by_image():
     index = rng.integers(-1, 6, 60)
     values = rng.normal(index[:, None], 1.0, (60, 2))
     values[rng.random((60, 2)) < 0.2] = np.nan
-    variance, level = trial_variance(values, index, 6)
+    variance, level = trial_variance(values, index)
     for site in range(2):
         groups = [values[(index == i) & np.isfinite(values[:, site]), site] for i in range(6)]
         freedom = np.array([len(g) - 1 for g in groups])

@@ -538,6 +538,26 @@ def test_gain_reads_only_rounds_that_the_readouts_were_not_fitted_to(
     assert min(record["refit"]["adjustment"]["encoder"]["images"]) > 20
 
 
+def test_photographs_chosen_once_are_not_chosen_again_and_none_is_held_out(
+    base: tuple[Path, Subject], tmp_path: Path
+) -> None:
+    project, subject = copied(base, tmp_path / "project", mode="reuse")
+    change(project, "protocol", chosen_images=12)
+    shutil.rmtree(project.round(1).folder)
+    chosen = []
+    for number in (1, 2):
+        assert run(project).waiting_for == "responses"
+        rows = read_key(project.round(number).key_path).of_role("reference")
+        chosen.append({r.source_id for r in rows if not r.reference_for})
+        if number == 1:
+            answer(project.round(1), subject)
+    data = gather(project, [])
+    held_out = {s for s, out in zip(data.source_ids, held_out_of(project, data), strict=True) if out}
+    assert [len(c) for c in chosen] == [12, 12]
+    assert not chosen[0] & chosen[1]
+    assert not (chosen[0] | chosen[1]) & held_out
+
+
 def test_a_warm_start_goes_on_from_the_encoder_that_serves(base: tuple[Path, Subject], tmp_path: Path) -> None:
     project, subject = copied(base, tmp_path / "project", mode="warm")
     change(project, "encoder", readout="factorised")
