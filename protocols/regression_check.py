@@ -203,8 +203,10 @@ def image_interval(
         1 / square root of the reliability, or 1; NaN = the site is left out.
     """
     counts = _draws(len(means), seed)
-    change = scale * (_weighted_correlation(after, means, counts) - _weighted_correlation(before, means, counts))
-    return _median_limits(change, confidence)
+    told = np.isfinite(scale)
+    before, after, means = before[:, told], after[:, told], means[:, told]
+    change = _weighted_correlation(after, means, counts) - _weighted_correlation(before, means, counts)
+    return _median_limits(scale[told] * change, confidence)
 
 
 def _draws(n: int, seed: int) -> Floats:
