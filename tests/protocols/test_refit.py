@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from encoders import backbone, extract_features
 from protocols import DataError, Project
+from protocols.arms_config import ArmsConfig
 from protocols.cli import app
 from protocols.config import Config, EncoderConfig, LoopConfig, ProjectConfig, ProtocolConfig, SynthesisConfig, template
 from protocols.control_report import ControlReport
@@ -52,7 +53,8 @@ def settings() -> Config:
             validator_layers=("blocks.3.0",),
             holdout_fraction=0.25,
         ),
-        synthesis=SynthesisConfig(steps=2, objectives=("stretch",), temperature=2.0),
+        synthesis=SynthesisConfig(steps=2, objectives=("stretch",), temperature=2.0, graded_steps=()),
+        arms=ArmsConfig(kinds=()),
         protocol=ProtocolConfig(repeats=8, blocks=2, natural_images=20, blanks_per_block=4, references=3),
         loop=LoopConfig(rounds=2),
     )
@@ -189,6 +191,9 @@ def test_the_verdict_is_about_the_score_that_was_optimised(good: tuple[Project, 
 
 def test_garbage_responses_are_refused_and_the_old_encoder_serves(base: tuple[Path, Subject], tmp_path: Path) -> None:
     project, subject = copied(base, tmp_path / "project")
+    change(
+        project, "drift", align=False, exclude=False
+    )  # which would leave these responses out of the fit by themselves
     answer(project.round(1), subject, garbage=True)
     before = project.fitted_for(1)
     result = CliRunner().invoke(app, ["-q", "refit", str(project.folder)])
