@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 MINIMUM_IMAGES = 3  # a correlation over fewer says nothing
+BLOCK = 20_000_000  # elements of a table x splits that are worked on at a time
 
 
 def repeat_means(values: ArrayLike, image_index: ArrayLike, n_images: int | None = None) -> tuple[Floats, Ints]:
@@ -184,7 +185,7 @@ def _mean_split(table: Floats, available: NDArray[np.bool_], n_splits: int, gene
     total = filled.sum(1)  # (N, U)
     counts = available.sum(1)
     sums = np.zeros(table.shape[2])
-    block = max(1, min(n_splits, 20_000_000 // max(1, filled.size)))
+    block = max(1, min(n_splits, BLOCK // max(1, filled.size)))
     for start in range(0, n_splits, block):
         splits = min(block, n_splits - start)
         keys = np.where(available, generator.random((splits, *available.shape)), 2.0)
