@@ -19,6 +19,7 @@ import argparse
 import dataclasses
 import difflib
 import importlib
+import importlib.abc
 import json
 import math
 import os
@@ -142,17 +143,27 @@ def _statements(wrapper: MetadataWrapper) -> Iterator[tuple[cst.CSTNode, str, cs
                 yield from walk(node, owner, node, (at[node].start.line, at[node].end.line))
 
 
+class _Source(importlib.abc.InspectLoader):
+    """Loads a module from its text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def get_source(self, fullname: str) -> str:
+        return self.text
+
+
 def apply(mutant: Mutant) -> None:
     """Give the function its faulty code, in place: every name that refers to it sees the fault."""
     module = importlib.import_module(mutant.module)
-    space, source = dict(vars(module)), mutant.source()
+    source, name = mutant.source(), mutant.function.name.value
     if mutant.owner:
         source = f"class {mutant.owner}:\n" + "".join(f"    {line}\n" for line in source.splitlines())
-    exec(compile("from __future__ import annotations\n" + source, mutant.module, "exec"), space)  # noqa: S102
-    holder, made = (
-        (vars(module), space) if not mutant.owner else (vars(vars(module)[mutant.owner]), vars(space[mutant.owner]))
-    )
-    target, faulty = _function(holder[mutant.function.name.value]), _function(made[mutant.function.name.value])
+    made = types.ModuleType(mutant.module)
+    vars(made).update(vars(module))
+    _Source("from __future__ import annotations\n" + source).exec_module(made)
+    holder, faulted = (vars(x) if not mutant.owner else vars(getattr(x, mutant.owner)) for x in (module, made))
+    target, faulty = _function(holder[name]), _function(faulted[name])
     target.__code__, target.__defaults__ = faulty.__code__, faulty.__defaults__
     target.__kwdefaults__ = faulty.__kwdefaults__
 

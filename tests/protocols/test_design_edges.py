@@ -64,7 +64,7 @@ def test_both_kinds_of_rearrangement_are_reached_to_every_place(monkeypatch):
 
 def test_an_order_is_drawn_evenly_where_nothing_repeats():
     counts = Counter(
-        tuple(design._permutation(np.zeros((4, 3), dtype=np.int64), 3, np.random.default_rng(s)).tolist())
+        tuple(design._permutation(np.zeros((4, 3), dtype=np.int64), np.arange(3), 3, np.random.default_rng(s)).tolist())
         for s in range(600)
     )
     assert set(counts) == set(itertools.permutations(range(3)))
@@ -75,7 +75,7 @@ def test_pairs_are_counted_from_the_last_image_on():
     followed = np.zeros((5, 4), dtype=np.int64)
     generator, last, expected = np.random.default_rng(1), 4, Counter()
     for _ in range(12):
-        order = design._permutation(followed, last, generator)
+        order = design._permutation(followed, np.arange(4), last, generator)
         assert sorted(order.tolist()) == [0, 1, 2, 3]
         assert order[0] != last
         expected.update(pairs_of(last, order))
@@ -91,7 +91,7 @@ def test_the_search_finds_the_rarest_pairs_of_a_short_list(size):
     behind = 0
     for _ in range(2 * size):
         before = followed.copy()
-        order = design._permutation(followed, last, generator)
+        order = design._permutation(followed, np.arange(size), last, generator)
         least = min(cost_of(before, last, o) for o in itertools.permutations(range(size)) if o[0] != last)
         behind += cost_of(before, last, order) - least
         last = int(order[-1])
@@ -114,15 +114,54 @@ def test_a_long_search_ends_and_keeps_the_best(monkeypatch):
     followed = np.random.default_rng(3).integers(1, 9, (7, 6))
     followed[0, 1] = 0  # below all others: it alone can never make up an order
     before = followed.copy()
-    order = design._permutation(followed, 6, np.random.default_rng(0))
+    order = design._permutation(followed, np.arange(6), 6, np.random.default_rng(0))
     assert cost_of(before, 6, order) == min(met)
     assert design.PATIENCE * 6 <= len(met) <= 40 * design.PATIENCE * 6
     assert len(met) - 1 - int(np.argmin(met)) <= design.PATIENCE * 6
 
 
+def test_some_of_the_images_in_an_order_of_their_own():
+    """Pairs and costs of the images at hand alone: the rest neither stand in the order nor lower what counts as rare."""
+    for seed in range(20):
+        followed = np.full((6, 5), 3)
+        followed[4, 2] = 0  # never met, but 4 is not in this order
+        followed[1, 2] = 4
+        here, before = np.array([1, 2, 3]), followed.copy()
+        order = design._permutation(followed, here, 0, np.random.default_rng(seed))
+        assert sorted(order.tolist()) == [1, 2, 3]
+        assert cost_of(before, 0, order) == 9  # 1 is not followed by 2 once more
+        changed = {(int(a), int(b)): int(followed[a, b] - before[a, b]) for a, b in np.argwhere(followed != before)}
+        assert changed == Counter(pairs_of(0, order))
+
+
+def test_images_shown_less_often_take_part_evenly():
+    """Counts over any stretch of permutations are those of a straight line, rounded up or down; its start is drawn."""
+    starts = Counter()
+    for seed in range(60):
+        due = design._due(list("abcd"), 7, {"b": 3, "d": 7, "a": 1}, np.random.default_rng(seed))
+        assert due.shape == (7, 4)
+        assert due.sum(0).tolist() == [1, 3, 7, 7]
+        for start, stop in itertools.combinations(range(8), 2):
+            exact = 3 * (stop - start) / 7
+            assert int(np.floor(exact)) <= due[start:stop, 1].sum() <= int(np.ceil(exact))
+        starts[int(np.argmax(due[:, 0]))] += 1
+    assert set(starts) == set(range(7))
+
+
+def test_fewer_presentations_are_numbered_and_spread_over_blocks():
+    trials = trial_list(list("abcdef"), repeats=6, blocks=3, fewer={"c": 3, "e": 2}, seed=1)
+    shown = Counter(t.image_id for t in trials)
+    assert shown == {"a": 6, "b": 6, "c": 3, "d": 6, "e": 2, "f": 6}
+    for image, least in (("a", 2), ("c", 1), ("e", 0)):
+        counts = Counter(t.block for t in trials if t.image_id == image)
+        assert all(least <= counts[b] <= least + 1 for b in range(3))
+    assert [t.rep for t in trials if t.image_id == "c"] == [0, 1, 2]
+    assert all(a.image_id != b.image_id for a, b in itertools.pairwise(trials))
+
+
 def test_one_image_and_two():
     followed = np.zeros((2, 1), dtype=np.int64)
-    assert design._permutation(followed, 1, np.random.default_rng(0)).tolist() == [0]
+    assert design._permutation(followed, np.arange(1), 1, np.random.default_rng(0)).tolist() == [0]
     assert followed.tolist() == [[0], [1]]
     trials = trial_list(["a", "b"], repeats=50, blocks=1, seed=0)
     assert [t.image_id for t in trials[1:]] == [{"a": "b", "b": "a"}[t.image_id] for t in trials[:-1]]
@@ -195,6 +234,26 @@ def test_previous_images_are_balanced_across_blocks():
         (["a", "b"], {"blocks": 0}, "2 repeats in 0 blocks; expected 1 <= blocks <= repeats"),
         (["a", "b"], {"blocks": 3}, "2 repeats in 3 blocks; expected 1 <= blocks <= repeats"),
         (["a"], {}, "1 image with 2 repeats would follow itself; add a second image, or show it once"),
+        (
+            ["a", "b"],
+            {"fewer": {"b": 1}},
+            "1 image with 2 repeats would follow itself; add a second image, or show it once",
+        ),
+        (
+            ["a", "b", "c"],
+            {"fewer": {"b": 0, "c": 1, "x": 1}},
+            "fewer repeats {'b': 0, 'x': 1}; expected images of the list, each shown 1 to 2 times",
+        ),
+        (
+            ["a", "b", "c"],
+            {"fewer": {"b": 3}},
+            "fewer repeats {'b': 3}; expected images of the list, each shown 1 to 2 times",
+        ),
+        (
+            ["a", "b", "c"],
+            {"fewer": {"b": 1}, "blank_id": "x", "blanks_per_block": 5},
+            "5 blanks in a block of 4 images would follow each other; ask for at most 4",
+        ),
         (["a", "b"], {"blanks_per_block": -1}, "-1 blanks a block with blank_id=None; give both or neither"),
         (["a", "b"], {"blanks_per_block": 1}, "1 blanks a block with blank_id=None; give both or neither"),
         (["a", "b"], {"blank_id": "x"}, "0 blanks a block with blank_id='x'; give both or neither"),
@@ -222,6 +281,8 @@ def test_refusals_in_full(images, options, text):
 
 
 def test_orders_that_are_just_possible():
+    assert len(trial_list(["a", "b", "c"], repeats=2, blocks=1, fewer={"a": 1}, seed=0)) == 5
+    assert len(trial_list(["a", "b"], repeats=2, blocks=1, fewer={"a": 2}, seed=0)) == 4
     assert len(trial_list(["a", "b"], repeats=2, blocks=2, blank_id="x", blanks_per_block=2, seed=0)) == 8
     assert len(trial_list(["a", "b"], repeats=1, blocks=1, blank_id="x", blanks_per_block=1, seed=0)) == 3
     assert len(trial_list(["a"], repeats=1, blocks=1, blank_id="x", blanks_per_block=1, seed=0)) == 2

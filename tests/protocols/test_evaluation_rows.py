@@ -155,7 +155,9 @@ def self_check_one_hot(by, row, treated):
     assert row.margin == pytest.approx(mean[by.site] - others[-1])
     kept = np.exp(np.array([*others[:-1], mean[by.site]]) / TEMPERATURE)
     assert row.score_without_worst == pytest.approx(kept[-1] / kept.sum())
-    assert (row.gain, row.gain_unit, row.gain_note) == (pytest.approx(row.difference), "log S", "")
+    few = min(map(len, by.sides))
+    note = f"fewer than 10 repeats ({few})" if few < 10 else ""
+    assert (row.gain, row.gain_unit, row.gain_note) == (pytest.approx(row.difference), "log S", note)
     sides = []
     for rows in by.sides:
         shares = np.exp(by.values[rows].mean(0) / TEMPERATURE)
@@ -497,6 +499,8 @@ def test_no_percentage_for_units_without_a_zero(unit):
     assert found["gain"] == pytest.approx(5 / 2.5)
     assert (found["gain_low"], found["gain_high"]) == pytest.approx(((5 - half) / 2.5, (5 + half) / 2.5))
     assert (found["gain_unit"], found["gain_note"]) == ("natural SD", f"no percentage for unit {unit}")
+    few = gains(TREATED, OTHER[:9], BLANK, unit=unit, scale=scale)["gain_note"]
+    assert few == f"no percentage for unit {unit}, fewer than 10 repeats (9)"
 
 
 def parts_df(a, b):
@@ -506,6 +510,7 @@ def parts_df(a, b):
 
 def test_no_percentage_without_usable_blanks():
     assert gains(TREATED, OTHER, [1.0])["gain_note"] == "no percentage: no blanks"
+    assert gains(TREATED[:9], OTHER, [1.0])["gain_note"] == "no percentage: no blanks, fewer than 10 repeats (9)"
     assert gains(TREATED, OTHER, [])["gain_unit"] == "natural SD"
     assert (
         gains(TREATED, OTHER, [6.5, 7.0, 7.5])["gain_note"]
