@@ -168,7 +168,8 @@ def _variance(values: Floats) -> Floats:
     count = finite.sum(0)
     mean = np.where(finite, values, 0.0).sum(0) / np.maximum(count, 1)
     squares = np.where(finite, values - mean, 0.0) ** 2
-    return np.divide(squares.sum(0), count - 1, out=np.full(len(count), np.nan), where=count > 1)
+    found: Floats = np.divide(squares.sum(0), count - 1, out=np.full(len(count), np.nan), where=count > 1)
+    return found
 
 
 def score_name(averages: bool) -> str:
