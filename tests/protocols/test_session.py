@@ -99,6 +99,7 @@ def test_paths_of_a_round(round_):
         if name.endswith("_path") or name in ("outbox", "inbox", "sealed")
     } == {
         "controllers_path": "sealed/controllers.h5",
+        "drift_path": "drift.json",
         "evaluation_path": "evaluation.json",
         "inbox": "inbox",
         "ingest_path": "ingest.json",
