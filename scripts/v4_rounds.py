@@ -120,11 +120,13 @@ def sessions_of(options: argparse.Namespace) -> list[str]:
 
 
 def share_subject(source: Path, out: Path, options: argparse.Namespace) -> None:
-    """The same hidden subjects for another run, without the truth files of the first."""
+    """The same hidden subjects for another run; the truth of the first round too where that round is shared."""
     for session in sessions_of(options):
         place = out / f"hidden_{session}" / "subject"
         if not place.is_dir():
             shutil.copytree(source / f"hidden_{session}" / "subject", place)
+        if out.name == "no_refit":
+            shutil.copy2(source / f"hidden_{session}" / "truth_01.npz", place.parent)
 
 
 def keep_first_round(source: Path, project: Path) -> None:
@@ -214,7 +216,7 @@ PAIRS = {
 
 
 def changes(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Paired changes at the same seed, recording and site: mean and median of the differences."""
+    """Paired changes at the same seed, recording and site: mean of the differences."""
     lines = []
     for objective, measures in MEASURES.items():
         known = {(r["seed"], site(r), r["run"], r["round"]): r for r in rows if r["objective"] == objective}
@@ -225,7 +227,14 @@ def changes(rows: Sequence[Row]) -> list[dict[str, Any]]:
                     for (seed, place, *which), row in known.items()
                     if tuple(which) == last and (before := known.get((seed, place, *first)))
                 ]
-                line = {"objective": objective, "comparison": label, "measure": name, "pairs": len(pairs)}
+                if not pairs:
+                    continue
+                line: dict[str, Any] = {
+                    "objective": objective,
+                    "comparison": label,
+                    "measure": name,
+                    "pairs": len(pairs),
+                }
                 line |= interval(pairs, lambda some: float(np.mean([r["change"] for r in some])))
                 lines.append(line | {"better": sum(r["change"] > 0 for r in pairs)})
     return lines
