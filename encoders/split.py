@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 MINIMUM_FITTED_IMAGES = 20
 MINIMUM_HELD_OUT = 3
-NEAR_DUPLICATE = 0.8  # correlation of pixels
+NEAR_DUPLICATE = 0.8  # correlation of grey pixels
+SIDE = 64  # pixels that are compared, at least
 
 
 def group_names(images: NDArray[np.uint8], groups: Sequence[object] | None = None) -> list[str]:
@@ -35,15 +36,34 @@ def group_names(images: NDArray[np.uint8], groups: Sequence[object] | None = Non
 
 
 def near_duplicates(images: NDArray[np.uint8], threshold: float = NEAR_DUPLICATE) -> list[int]:
-    """Group of every image: images whose grey pixels correlate above `threshold` are joined, and those joined to these; (N,)."""
-    pixels = images.mean(-1).reshape(len(images), -1)
-    pixels = pixels - pixels.mean(1, keepdims=True)
-    pixels = pixels / np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-12)
+    """Group of every image (N, H, W, C): images whose grey pixels correlate above `threshold` are joined, and those joined to these; (N,)."""
+    pixels = _standardised(images)
     group = list(range(len(images)))
     for i, j in np.argwhere(np.triu(pixels @ pixels.T > threshold, 1)):
         if group[i] != group[j]:
             group = [group[i] if g == group[j] else g for g in group]
     return group
+
+
+def resembling(
+    images: NDArray[np.uint8], others: NDArray[np.uint8], threshold: float = NEAR_DUPLICATE
+) -> NDArray[np.bool_]:
+    """Which of `images` (N, H, W, C) are near duplicates of one of `others` (M, H, W, C): grey pixels correlate above `threshold`; (N,)."""
+    if not len(images) or not len(others):
+        return np.zeros(len(images), dtype=bool)
+    return np.asarray((_standardised(images) @ _standardised(others).T > threshold).any(axis=1))
+
+
+def _standardised(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Grey pixels of mean 0 and norm 1, shape (N, P); images of 128 pixels or more averaged over squares, to 64 to 127 a side."""
+    height, width = images.shape[1:3]
+    step = max(1, min(height, width) // SIDE)
+    rows, columns = height // step, width // step
+    grey = np.stack([image.mean(-1, dtype=np.float32) for image in images])[:, : rows * step, : columns * step]
+    pixels = grey.reshape(len(images), rows, step, columns, step).mean((2, 4)).reshape(len(images), -1)
+    pixels = pixels - pixels.mean(1, keepdims=True)
+    scaled: NDArray[np.float32] = pixels / np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-6)
+    return scaled
 
 
 def hold_out(names: Sequence[str], fraction: float, *, seed: int = 0) -> NDArray[np.bool_]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders import Encoder, Ensemble
+from encoders.stored import predict_stored
 from synth import StimulusBatch
 
 from .arms import Arms, Material, choose_arms, with_arms
@@ -22,9 +21,6 @@ from .image_choice import chosen_stimuli
 from .key import Key, SiteRow
 from .session import Project
 from .stimuli import controller_stimuli, graded_stimuli, natural_stimuli
-
-Floats = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
 
 
 def assemble(
@@ -60,6 +56,9 @@ def assemble(
     photographs, source_ids = data.pixels[: data.natural], data.source_ids[: data.natural]
     masks = site_masks(display, project.fitted_for(number), site_ids)
     natural = measure(display, photographs, masks)
+    predicted = None
+    if "predicted_natural" in config.arms.kinds:
+        predicted = predict_stored(encoder, photographs, project.cache, device=device).mean(0).double().cpu().numpy()
     material = Material(
         display=display,
         site_ids=site_ids,
@@ -67,7 +66,7 @@ def assemble(
         pixels=photographs,
         source_ids=source_ids,
         local=natural.local,
-        predicted=predictions(encoder, photographs, device) if "predicted_natural" in config.arms.kinds else None,
+        predicted=predicted,
         mean=key.natural_statistics()[0],
         sd=key.natural_statistics()[1],
         temperature=config.synthesis.temperature,
@@ -97,14 +96,3 @@ def with_contrast(
         values = of_site(contrast, limits, place, site, colour=display.colour == "rgb")
         found[i] = replace(stimuli[i], contrast=values)
     return found
-
-
-@torch.no_grad()
-def predictions(encoder: Encoder | Ensemble, pixels: Pixels, device: str) -> Floats:
-    """The encoder's answers (mean over members) to 8-bit images (N, H, W, C), shape (N, U)."""
-    parts = []
-    for first in range(0, len(pixels), 32):
-        answers = encoder((torch.from_numpy(pixels[first : first + 32]).movedim(-1, 1).float() / 255).to(device))
-        parts.append(answers.mean(0) if answers.ndim == 3 else answers)
-    values: Floats = torch.cat(parts).double().cpu().numpy()
-    return values

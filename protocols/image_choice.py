@@ -1,8 +1,7 @@
 """Photographs shown beside the random ones because they should teach the refit most: where members disagree, or what is not covered.
 
-They take the role ``reference`` without any ``reference_for``: no controller is compared with them, and neither the empirical chance nor
-the suppression verdict, which need random natural images, ever reads them. The random images of the round are the share that is
-never chosen.
+They take the role ``reference`` without any ``reference_for``: no controller is compared with them, and the suppression verdict, which
+needs random natural images, never reads them. The random images of the round are the share that is never chosen.
 """
 
 from __future__ import annotations

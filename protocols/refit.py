@@ -14,6 +14,7 @@ from encoders import Encoder, Ensemble
 from encoders.adjustment import fit_adjustment
 from encoders.fit_options import NoWarmStart
 from encoders.recording import Recording
+from encoders.split import resembling
 from encoders.stored import predict_stored
 
 from .dataset import Dataset, gather
@@ -24,7 +25,6 @@ from .progress import Reporter
 from .regression_check import (
     MINIMUM_IMAGES,
     Change,
-    near_duplicates_of,
     paired_change,
     paired_error_change,
     score_name,
@@ -322,7 +322,7 @@ def yardstick(project: Project, before: Record, data: Dataset, held_out: Bools |
     recorded = np.zeros(len(data.pixels), dtype=bool)
     recorded[data.image_index[(data.image_index >= 0) & (data.trial_rounds == 0)]] = True
     held = [position[source] for source in frozen if recorded[position[source]]]
-    similar = near_duplicates_of(data.pixels[held], data.pixels[~held_out])
+    similar = resembling(data.pixels[held], data.pixels[~held_out])
     return [i for i, twin in zip(held, similar, strict=True) if not twin], int(similar.sum())
 
 

@@ -21,11 +21,8 @@ from encoders.metrics import (
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Pixels = NDArray[np.uint8]
 
 MINIMUM_IMAGES = 8  # fewer judge no encoder
-NEAR_DUPLICATE = 0.8  # correlation of grey pixels
-SIDE = 64  # pixels that are compared
 DRAWS = 2000
 
 
@@ -230,7 +227,7 @@ def _weighted_correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
     x, y = (
         np.where(known, v - np.nanmean(np.where(known, v, np.nan), 0), 0.0) for v in (x, y)
     )  # centred: less rounding
-    total = weights @ known
+    total = np.maximum(weights @ known, 1e-12)  # a draw without any image of the site: no correlation
     sums = {name: weights @ v / total for name, v in {"x": x, "y": y, "xx": x * x, "yy": y * y, "xy": x * y}.items()}
     spread = (sums["xx"] - sums["x"] ** 2) * (sums["yy"] - sums["y"] ** 2)
     covariance = sums["xy"] - sums["x"] * sums["y"]
@@ -248,27 +245,6 @@ def median_interval(values: Floats, *, seed: int = 0, confidence: float = 0.95) 
     drawn = np.random.default_rng(seed).integers(len(known), size=(DRAWS, len(known)))
     low, high = np.quantile(np.median(known[drawn], 1), [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
-
-
-def near_duplicates_of(images: Pixels, others: Pixels, threshold: float = NEAR_DUPLICATE) -> NDArray[np.bool_]:
-    """Which of `images` (N, H, W, C) resemble one of `others` (M, H, W, C): grey pixels, averaged to about 64 x 64, correlate above
-    `threshold`; (N,).
-    """
-    if not len(images) or not len(others):
-        return np.zeros(len(images), dtype=bool)
-    alike = _standardised(images) @ _standardised(others).T > threshold
-    return np.asarray(alike.any(axis=1), dtype=bool)
-
-
-def _standardised(images: Pixels) -> NDArray[np.float32]:
-    height, width = images.shape[1:3]
-    step = max(1, min(height, width) // SIDE)
-    rows, columns = height // step, width // step
-    grey = np.stack([image.mean(-1, dtype=np.float32) for image in images])[:, : rows * step, : columns * step]
-    pixels = grey.reshape(len(images), rows, step, columns, step).mean((2, 4)).reshape(len(images), -1)
-    pixels = pixels - pixels.mean(1, keepdims=True)
-    scaled: NDArray[np.float32] = pixels / np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-6)
-    return scaled
 
 
 def _median(values: Floats) -> float | None:

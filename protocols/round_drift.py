@@ -18,11 +18,10 @@ from .control_tests import NO_PERCENT
 from .drift import FEWEST_IMAGES, Alignment, DayDrift, GainFit, drift_within, fit_gain, ratio_gain, shrink
 from .files import read_json, write_json
 from .key import Key
-from .permutation import Ints
 from .responses import Responses
 from .site_map import Identity, Means, identify
 from .statistics import Bools, Floats, benjamini_hochberg
-from .trial_table import remove_block_means
+from .trial_table import block_codes, remove_block_means
 
 SCHEMA = "drift/1"
 BLANK = ""  # source id of a blank
@@ -64,13 +63,6 @@ def tuning(responses: Responses, source_of: Mapping[str, str], images: Sequence[
     total = freedom.sum(0)
     pooled = np.divide((squares * (freedom > 0)).sum(0), total, out=np.full(len(total), np.nan), where=total > 0)
     return Tuning(tuple(images), tuple(sites), means, repeats, each, pooled)
-
-
-def block_codes(responses: Responses) -> Ints:
-    """Blocks as codes 0.. (unknown ones together), all 0 where there is no block column; shape (T,)."""
-    if responses.block is None:
-        return np.zeros(len(responses.values), dtype=np.int64)
-    return np.unique(np.maximum(responses.block, -1), return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -85,13 +85,18 @@ def _canonical_order(responses: Responses) -> Ints:
     return np.lexsort([*responses.values.T[::-1], *named])
 
 
-def _blocks(responses: Responses) -> tuple[Ints, tuple[str, ...]]:
+def block_codes(responses: Responses) -> Ints:
+    """Blocks as codes 0.. (unknown ones together), all 0 where there is no block column; shape (T,)."""
     if responses.block is None:
-        return np.zeros(len(responses.values), dtype=np.int64), (
-            "no block column: labels are permuted over the whole round, slow drift is not removed",
-        )
+        return np.zeros(len(responses.values), dtype=np.int64)
+    return np.unique(np.maximum(responses.block, -1), return_inverse=True)[1].astype(np.int64)
+
+
+def _blocks(responses: Responses) -> tuple[Ints, tuple[str, ...]]:
+    codes = block_codes(responses)
+    if responses.block is None:
+        return codes, ("no block column: labels are permuted over the whole round, slow drift is not removed",)
     unknown = int((responses.block < 0).sum())
-    codes = np.unique(np.maximum(responses.block, -1), return_inverse=True)[1].astype(np.int64)
     note = f"{unknown} trials without a block number form a stratum of their own"
     return codes, (note,) if unknown else ()
 

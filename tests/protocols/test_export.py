@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import stat
-import time
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -395,14 +394,12 @@ def test_checksums_cannot_point_outside(exported, tmp_path):
         verify_outbox(copy)
 
 
-def test_a_round_of_130_images_takes_seconds(project, lab):
+def test_a_round_of_130_images(project, lab):
     display = Display(width_px=128, height_px=128, size_deg=8.0, colour="rgb")
     round_ = project.new_round(1, "ses_20261121")
     encoder = {"encoder": {"fingerprint": "enc_0", "field_of_view_deg": 8.0}}
     config = ProtocolConfig(repeats=16, blocks=4, blanks_per_block=8)
-    begun = time.process_time()
     lab.export(
         round_, stimuli=lab.stimuli(130, display=display), display=display, config=config, repeats=16, manifest=encoder
     )
-    assert time.process_time() - begun < 5
     assert len(read_order(round_.outbox)) == 130 * 16 + 32

@@ -13,6 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from encoders import backbone, extract_features
+from encoders.split import resembling
 from protocols import DataError, Project
 from protocols.arms_config import ArmsConfig
 from protocols.cli import app
@@ -31,7 +32,7 @@ from protocols.loop import evaluate_round, fit, look, run
 from protocols.photographs import NaturalImages, demo_photographs, import_photographs, read_png
 from protocols.readers.hdf5 import read_responses, write_responses
 from protocols.refit import first_shown, load_pair, provide, refit, refit_text, regression_check, yardstick
-from protocols.regression_check import median_interval, near_duplicates_of, paired_change, paired_error_change
+from protocols.regression_check import paired_change, paired_error_change
 from protocols.responses import Responses
 from protocols.session import Round
 
@@ -273,7 +274,7 @@ def test_the_yardstick_is_frozen_and_neither_fit_saw_it(good: tuple[Project, dic
         assert set(chosen) <= set(fitted_to["report"]["held_out_images"])
     groups = {data.groups[i] for i in chosen}
     assert not groups & {g for g, out in zip(data.groups, held_out, strict=True) if not out}
-    assert not near_duplicates_of(data.pixels[chosen], data.pixels[~held_out]).any()
+    assert not resembling(data.pixels[chosen], data.pixels[~held_out]).any()
     twin = data.pixels.copy()
     twin[np.flatnonzero(~held_out)[0]] = np.clip(twin[chosen[0]].astype(int) + 3, 0, 255)
     fewer, left_out = yardstick(project, first, replace(data, pixels=twin), held_out)
@@ -363,43 +364,6 @@ def test_the_weights_reach_the_fit(base: tuple[Path, Subject], tmp_path: Path, g
     assert good[1]["refit"]["weights"]["natural_share"] < 0.95
     if good[1]["refit"]["weights"]["natural_share"] < 0.9:
         assert record["encoder"] != good[1]["encoder"]
-
-
-def test_paired_change_against_hand_made_correlations() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=(40, 30))
-    index = np.repeat(np.arange(40), 4)
-    values = truth[index] + 0.5 * rng.normal(size=(160, 30))
-    poor = truth + 1.0 * rng.normal(size=truth.shape)
-    sites = tuple(f"v4_{u:03d}" for u in range(30))
-    change = paired_change(truth, poor, values, index, site_ids=sites)
-    means = values.reshape(40, 4, 30).mean(1)
-    raw = [np.array([np.corrcoef(p[:, u], means[:, u])[0, 1] for u in range(30)]) for p in (truth, poor)]
-    averaged = paired_change(truth, poor, values, index, site_ids=sites, averages=True)
-    np.testing.assert_allclose(averaged.after - averaged.before, raw[1] - raw[0], atol=1e-12)
-    assert change.median == pytest.approx(1 / np.sqrt(2) - 1, abs=0.06)
-    assert change.high < 0
-    assert change.worse(0.02)
-    assert not paired_change(poor, truth, values, index, site_ids=sites).worse(0.02)
-    assert not paired_change(truth, truth, values, index, site_ids=sites).worse(0.0)
-    json.dumps(change.to_dict(), allow_nan=False)
-
-
-def test_a_prediction_that_never_varies_counts_as_no_correlation() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=(40, 3))
-    index = np.repeat(np.arange(40), 4)
-    values = truth[index] + 0.1 * rng.normal(size=(160, 3))
-    change = paired_change(truth, np.ones_like(truth), values, index, site_ids=("a", "b", "c"))
-    assert change.after.tolist() == [0, 0, 0]
-    assert change.median < -0.9
-
-
-def test_the_interval_of_a_median_covers_it() -> None:
-    rng = np.random.default_rng(0)
-    covered = [low <= 0.1 <= high for low, high in (median_interval(0.1 + rng.normal(size=25)) for _ in range(300))]
-    assert 0.9 <= np.mean(covered) <= 0.99
-    assert all(np.isnan(median_interval(np.array([0.1, np.nan]))))
 
 
 def test_the_learning_curve_has_consistency_before_and_after_the_refit(good: tuple[Project, dict]) -> None:
@@ -594,30 +558,3 @@ def test_the_round_of_every_image(good: tuple[Project, dict]) -> None:
     first = first_shown(data)
     assert (first[: data.natural] == 0).all()
     assert (first[data.natural :] == 1).all()
-
-
-def two_encoders(rng: np.random.Generator, *, loss: float, images: int = 30, sites: int = 12) -> tuple[np.ndarray, ...]:
-    """Predictions of two encoders whose errors are independent, the second worse by `loss`, and trials that share noise over sites."""
-    truth = rng.normal(size=(images, sites))
-    shared = rng.normal(size=(images, 1, 1))
-    before, after = (truth + e * (rng.normal(size=truth.shape) + 0.7 * shared[:, 0]) for e in (0.6, 0.6 + loss))
-    index = np.repeat(np.arange(images), 4)
-    return before, after, truth[index] + rng.normal(size=(4 * images, sites)), index
-
-
-def test_an_encoder_as_good_is_seldom_refused_by_chance_and_a_worse_one_is() -> None:
-    """Thirty held-out photographs, sites that share their errors: the median change alone would refuse one in five."""
-    rng = np.random.default_rng(0)
-    sites = tuple(f"v4_{u:03d}" for u in range(12))
-    alike = [paired_change(*two_encoders(rng, loss=0.0), site_ids=sites) for _ in range(150)]
-    assert np.mean([c.median < -0.02 for c in alike]) > 0.1
-    assert np.mean([c.worse(0.02) for c in alike]) <= 0.05
-    worse = [paired_change(*two_encoders(rng, loss=1.0), site_ids=sites) for _ in range(40)]
-    assert np.mean([c.worse(0.02) for c in worse]) > 0.9
-
-
-def test_the_interval_over_images_covers_no_change() -> None:
-    rng = np.random.default_rng(1)
-    sites = tuple(f"v4_{u:03d}" for u in range(12))
-    found = [paired_change(*two_encoders(rng, loss=0.0, images=60), site_ids=sites) for _ in range(150)]
-    assert 0.88 <= np.mean([c.low <= 0 <= c.high for c in found]) <= 1.0
