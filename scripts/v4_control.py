@@ -1,0 +1,435 @@
+"""What makes a controller strong: true control of V4-model sites in round one, arm by arm at the same sites, display and baseline.
+
+Works on the folders that `python scripts/v4_benchmark.py --data ../shared/data/v4_cowley2023 --out V4` leaves: the baseline recording of
+each subject, the encoder fitted to it, and the hidden subject. Every arm makes images for the same target sites (drawn among the
+eligible ones) from the same trials, at the natural images' median luminance and contrast, in 8 bits; only when all arms are made
+is the truth asked, once for all of them. Nothing is tuned on these sites here.
+
+Arms differ from `default` (the project's own recipe, one seed) in what their names say; `strong` is the sum. Printed: truth
+by arm, paired differences from `default` with 95 % intervals (bootstrap over sites), RMS contrast of colour and of luminance at the
+site's receptive field, and the truth once more with all images brought to the same colour contrast.
+
+Run: python scripts/v4_control.py --benchmark V4 --out DIR [--sessions 210225,201025] [--sites 40] [--arms default,strong]
+Killed runs go on where they stood. About an hour a recording on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encoders import Encoder, Ensemble, FittedPair, fine_tune, fit_encoder
+from encoders.split import group_names, hold_out
+from protocols.contrast import measure, site_masks
+from protocols.dataset import best_natural, gather
+from protocols.display import LUMINANCE_WEIGHTS
+from protocols.files import write_json
+from protocols.key import Key
+from protocols.loop import site_rows
+from protocols.photographs import NaturalImages
+from protocols.progress import Progress
+from protocols.refit import load_pair
+from protocols.session import Project
+from protocols.statistics import wilson_interval
+from protocols.stimuli import natural_luminance
+from protocols.subjects import Subject
+from synth import StimulusBatch, ascend, cautious, fourier, jitter, one_hot, pixels, stretch
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+AnyEncoder = Encoder | Ensemble
+
+OBJECTIVES = {"stretch": stretch, "one_hot": one_hot}
+LITE2_LAYERS = ("blocks.2.0", "blocks.3.0", "blocks.4.0")
+DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How the images of one arm are made; the defaults are the project's."""
+
+    encoder: str = "default"
+    start: str = "natural"
+    seeds: int = 1
+    steps: int = 60
+    decay: float = 1.75
+    jitter: float = 0.07
+    kappa: float = 0.5
+    chosen_by: str = "validator"
+    variables: str = "fourier"
+    learning_rate: float = 0.05
+    about: str = field(default="", compare=False)
+
+
+ARMS = {
+    "photographs": Arm(steps=0, about="the best measured photograph itself, at the controllers' luminance and contrast"),
+    "default": Arm(about="the project's recipe: three readouts on three depths, start at the best measured photograph"),
+    "noise start": Arm(start="noise", about="from noise"),
+    "decay 1": Arm(decay=1.0, about="Fourier amplitudes 1/f"),
+    "no jitter": Arm(jitter=0.0, about="no random shifts"),
+    "one readout": Arm(encoder="single", kappa=0.0, about="one readout, on the middle depth"),
+    "1/f baseline": Arm(encoder="single", start="noise", decay=1.0, kappa=0.0, about="one readout, noise start, 1/f Fourier: the customary recipe"),
+    "pixels": Arm(encoder="single", start="noise", kappa=0.0, variables="pixels", about="one readout, noise start, pixels"),
+    "120 steps": Arm(steps=120, about="twice the steps"),
+    "5 seeds": Arm(seeds=5, about="the validator's choice of five starts"),
+    "more data": Arm(encoder="more", about="10 % of photographs held out, ten folds (81 % of them in each member, not 64 %)"),
+    "tuned": Arm(encoder="tuned", about="more data, and the network tuned end to end"),
+    "two tuned": Arm(encoder="two", about="tuned EfficientNet-Lite0 and tuned EfficientNet-Lite2, six members"),
+    "strong": Arm(encoder="two", seeds=5, chosen_by="encoder", about="two tuned networks, the encoder's own choice of five starts"),
+}  # fmt: skip
+
+
+def main() -> None:
+    options = parse()
+    arms = options.arms.split(",") if options.arms else list(ARMS)
+    if unknown := [a for a in arms if a not in ARMS]:
+        raise SystemExit(f"no arm {', '.join(unknown)}; there are {', '.join(ARMS)}")
+    arms = ["default", *(a for a in arms if a != "default")]
+    made = [World(session, options) for session in options.sessions.split(",")]
+    for world in made:
+        for name in arms:
+            for objective in OBJECTIVES:
+                world.make(name, objective)
+    results = {world.session: world.score(arms) for world in made}
+    write_json(options.out / "v4_control.json", {"arms": {a: ARMS[a].about for a in arms}, "sessions": results})
+    if options.json:
+        print(json.dumps(results, indent=1, allow_nan=False))
+        return
+    for session, result in results.items():
+        print(f"\nrecording {session}: {result['targets']} sites of {result['population']}, r {result['r']}")
+        print(table(result["rows"]))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--benchmark", type=Path, required=True, help="the --out folder of scripts/v4_benchmark.py")
+    parser.add_argument("--out", type=Path, required=True, help="folder to work in")
+    parser.add_argument("--sessions", default="210225,201025")
+    parser.add_argument("--sites", type=int, default=40, help="target sites a recording, drawn among the eligible ones")
+    parser.add_argument("--arms", help="comma-separated; default: all")
+    parser.add_argument("--steps", type=int, help="gradient steps an image in every arm, for a first look")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+class Joint:
+    """Several encoders of the same sites as one ensemble."""
+
+    def __init__(self, encoders: Sequence[AnyEncoder]) -> None:
+        self.encoders = tuple(encoders)
+        self.site_ids, self.fingerprint = encoders[0].site_ids, "+".join(e.fingerprint for e in encoders)
+        self.natural_mean, self.natural_sd = encoders[0].natural_mean, encoders[0].natural_sd
+        if any(e.site_ids != self.site_ids for e in encoders):
+            raise ValueError("the encoders have different sites; expected the same ones in the same order")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (M, B, U)."""
+        answers = [e(images) for e in self.encoders]
+        return torch.cat([a if a.dim() == 3 else a[None] for a in answers])
+
+
+class World:
+    """One recording: its baseline, its encoders and the images of its arms. The truth is read in `score` alone."""
+
+    def __init__(self, session: str, options: argparse.Namespace) -> None:
+        self.session, self.options, self.out = session, options, options.out / session
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.project = Project.open(options.benchmark / f"project_{session}")
+        self.data = gather(self.project, [])
+        self.natural = NaturalImages.load(self.project.data).pixels()
+        self.light = natural_luminance(self.project.display, self.natural)
+        self.default, self.validator = load_pair(self.project, 1)
+        eligible = list(self.default.target_ids)
+        drawn = np.random.default_rng(options.seed).permutation(len(eligible))[: options.sites]
+        self.targets = [eligible[i] for i in sorted(drawn)]
+        self.progress = Progress()
+
+    # ---- encoders
+
+    def encoder(self, name: str) -> Any:
+        """One of the encoders that the arms name, fitted where it is not yet on disk."""
+        if name == "default":
+            return self.default
+        if name == "single":
+            return self.default.members[len(self.default.members) // 2]
+        if name == "two":
+            return Joint([self.encoder("tuned"), self.encoder("tuned2")])
+        folder = self.out / name
+        if not folder.is_dir():
+            makers: dict[str, Callable[[], AnyEncoder]] = {
+                "more": lambda: self.fit("offline:efficientnet_lite0", "diverse").encoder,
+                "more2": lambda: self.fit("offline:efficientnet_lite2", LITE2_LAYERS).encoder,
+                "tuned": lambda: self.tune(self.encoder("more"), 4),
+                "tuned2": lambda: self.tune(self.encoder("more2"), 3),
+            }
+            begun = time.monotonic()
+            makers[name]().save(folder)
+            print(f"{self.session} {name}: {time.monotonic() - begun:.0f} s", flush=True)
+        return Ensemble.load(folder)
+
+    def held(self) -> NDArray[np.bool_]:
+        """Photographs that neither fit nor tuning is made on; they choose the pass of the tuning."""
+        return hold_out(group_names(self.data.pixels, self.data.groups), 0.1, seed=self.project.config.encoder.seed)
+
+    def fit(self, backbone: str, layers: str | tuple[str, ...]) -> FittedPair:
+        """An encoder of the project's kind on more of the photographs."""
+        data, display = self.data, self.project.display
+        return fit_encoder(
+            data.pixels, data.values, data.image_index, site_ids=data.site_ids, unit=data.unit, groups=data.groups,
+            field_of_view_deg=display.size_deg, background=display.background, colour=display.colour, backbone=backbone, layers=layers,
+            held_out=self.held(), folds=10, averages=data.averaged_over is not None, repeats=data.averaged_over, cache=self.project.cache,
+            progress=self.progress,
+        )  # fmt: skip
+
+    def tune(self, encoder: AnyEncoder, epochs: int) -> AnyEncoder:
+        """The encoder with its network tuned on the photographs that are not held out."""
+        columns = [self.data.site_ids.index(s) for s in encoder.site_ids]
+        means = np.full((len(self.data.pixels), len(columns)), np.nan)
+        for i in np.unique(self.data.image_index[self.data.image_index >= 0]):
+            means[i] = np.nanmean(self.data.values[self.data.image_index == i][:, columns], 0)
+        shown = np.isfinite(means).any(1)
+        tuned = fine_tune(
+            encoder, self.data.pixels, means, fitted=shown & ~self.held(), stopping=shown & self.held(),
+            groups=self.data.groups, epochs=epochs, progress=self.progress,
+        )  # fmt: skip
+        print(f"{self.session}: errors on the held-out photographs {tuned.report.stopping_errors}", flush=True)
+        return tuned.encoder
+
+    # ---- images
+
+    def make(self, name: str, objective: str) -> None:
+        """The images of one arm, saved; the choice among seeds is made here, without the truth."""
+        path = self.path(name, objective)
+        if path.is_file():
+            return
+        arm, begun = ARMS[name], time.monotonic()
+        encoder, shape = self.encoder(arm.encoder), self.project.display.shape
+        declared = OBJECTIVES[objective](self.targets)
+        start, ids = self.starts(objective, arm) if arm.start == "natural" else (None, None)
+        steps = min(arm.steps, self.options.steps or arm.steps)
+        batch = ascend(
+            encoder,
+            cautious(declared, arm.kappa) if arm.kappa else declared,
+            pixels(shape) if arm.variables == "pixels" else fourier(shape, decay=arm.decay),
+            constraints=self.project.display.constraints(**self.light),
+            transforms=[jitter(arm.jitter)] if arm.jitter else [],
+            seeds=range(arm.seeds),
+            steps=max(steps, 1),
+            snapshots=() if steps else (0,),
+            learning_rate=arm.learning_rate,
+            start=start,
+            start_ids=ids,
+            progress=self.progress,
+        )
+        if not steps and batch.graded is not None:
+            batch = batch.graded
+        if arm.chosen_by == "validator":
+            batch = batch.validate(self.validator)
+        batch.best_per_target().save(path)
+        print(f"{self.session} {name}, {objective}: {time.monotonic() - begun:.0f} s", flush=True)
+
+    def starts(self, objective: str, arm: Arm) -> tuple[Tensor, list[list[str]]]:
+        """The best measured photographs of every target, as a round takes them."""
+        sites = Key((), tuple(site_rows(self.default)))
+        best = best_natural(self.data, sites, self.targets, (objective,), arm.seeds, 1.0)
+        rows = [best[objective, t] for t in self.targets]
+        images = torch.from_numpy(np.stack([self.data.pixels[r] for r in rows])).movedim(-1, -3).float() / 255
+        return images, [[self.data.source_ids[i] for i in r] for r in rows]
+
+    def path(self, name: str, objective: str) -> Path:
+        """The file of one arm's images."""
+        file: Path = self.out / f"{name.replace(' ', '_').replace('/', '')}_{objective}.h5"
+        return file
+
+    # ---- truth
+
+    def score(self, arms: Sequence[str]) -> dict[str, Any]:
+        """True responses of every arm, as made and at equal chroma and local contrast."""
+        subject = Subject.load(self.options.benchmark / f"hidden_{self.session}" / "subject")
+        truth = Truth(subject, self.default.site_ids, self.targets)
+        equal = Equaliser(self.project, self.default.site_ids, self.targets, self.light, self.natural)
+        rows = []
+        for objective in OBJECTIVES:
+            base = truth.of(StimulusBatch.load(self.path("default", objective)).images, objective)
+            for name in arms:
+                images = StimulusBatch.load(self.path(name, objective)).images
+                values, held = truth.of(images, objective), truth.of(equal(images), objective)
+                rows.append(row(name, objective, values, held, base, truth.bar(objective), equal.measured(images)))
+        r = np.nanmedian([v for v in self.default.scores["held_out_r"] if v is not None])
+        return {
+            "targets": len(self.targets),
+            "population": len(self.default.site_ids),
+            "r": round(float(r), 3),
+            "rows": rows,
+        }
+
+
+class Truth:
+    """Noise-free answers of the subject at the target sites, one image a site."""
+
+    def __init__(self, subject: Subject, site_ids: Sequence[str], targets: Sequence[str]) -> None:
+        self.subject = subject
+        self.columns = [subject.site_ids.index(s) for s in site_ids]
+        self.at = np.array([list(site_ids).index(t) for t in targets])
+        natural = subject.natural_expected[:, self.columns]
+        self.mean, self.sd = natural.mean(0), natural.std(0)
+        self.maximum, self.m = natural.max(0)[self.at], subject.saturation[self.columns][self.at]
+        self.margin = margins((natural - self.mean) / self.sd)[:, self.at].max(0)
+
+    def of(self, images: Pixels, objective: str) -> Floats:
+        """Stretch: response / M of each image's own site; one-hot: margin in natural SDs."""
+        expected = self.subject.expected(images)[:, self.columns]
+        own = np.arange(len(images))
+        if objective == "stretch":
+            found: Floats = expected[own, self.at] / self.m
+        else:
+            found = margins((expected - self.mean) / self.sd)[own, self.at]
+        return found
+
+    def bar(self, objective: str) -> dict[str, Floats]:
+        """What counts as success, a site."""
+        return (
+            {"M": np.ones(len(self.at)), "natural maximum": self.maximum / self.m}
+            if objective == "stretch"
+            else {"best natural margin": self.margin}
+        )
+
+
+class Equaliser:
+    """Brings images to the photographs' median chroma and local contrast at the target's receptive field, at the same mean and RMS."""
+
+    def __init__(
+        self,
+        project: Project,
+        site_ids: Sequence[str],
+        targets: Sequence[str],
+        light: dict[str, float],
+        natural: Pixels,
+    ) -> None:
+        self.display = project.display
+        record = json.loads((project.fitted / "for_round_01.json").read_text(encoding="utf-8"))
+        self.masks = site_masks(self.display, record, targets)
+        self.constraints = self.display.constraints(**light)
+        found = measure(self.display, natural, self.masks)
+        self.chroma, self.local = float(np.median(found.chroma)), np.median(found.local, 0)
+
+    def measured(self, images: Pixels) -> dict[str, float]:
+        """Medians of chroma and of local contrast, each in units of the photographs' median."""
+        found = measure(self.display, images, self.masks)
+        own = np.arange(len(images))
+        local = (found.local[own, own] / self.local)[np.isfinite(self.local)]
+        return {"chroma": float(np.median(found.chroma) / self.chroma), "local": float(np.median(local))}
+
+    def __call__(self, images: Pixels) -> Pixels:
+        """uint8 (S, H, W, C), image i for target i -> the same, equalised."""
+        own = np.arange(len(images))
+        colour, gain = np.ones(len(images)), np.ones(len(images))
+        shown = images
+        for _ in range(8):
+            found = measure(self.display, shown, self.masks)
+            colour *= np.clip(self.chroma / np.maximum(found.chroma, 1e-3), 0.5, 2)
+            local = np.where(np.isfinite(self.local), self.local / np.maximum(found.local[own, own], 1e-3), 1.0)
+            gain *= np.clip(local, 0.5, 2)
+            shown = self.show(images, np.clip(colour, 0, 20), np.clip(gain, 0.05, 20))
+        return shown
+
+    def show(self, images: Pixels, colour: Floats, gain: Floats) -> Pixels:
+        """Colour scaled by one factor an image, luminance contrast in the receptive field by another, then projected."""
+        x = torch.from_numpy(images).movedim(-1, 1).double() / 255
+        weights = torch.tensor(LUMINANCE_WEIGHTS, dtype=torch.float64)[:, None, None]
+        luminance = (x * weights).sum(1, keepdim=True)
+        tint = (x - luminance) * torch.from_numpy(colour)[:, None, None, None]
+        bump = torch.nan_to_num(self.masks / self.masks.flatten(1).amax(1)[:, None, None])[:, None]
+        centre = (luminance * bump).sum((2, 3), keepdim=True) / bump.sum((2, 3), keepdim=True).clamp_min(1e-9)
+        scaled = centre + (luminance - centre) * (1 + (torch.from_numpy(gain)[:, None, None, None] - 1) * bump)
+        made = (scaled + tint).float()
+        for constraint in self.constraints:
+            made = constraint(made)
+        pixels: Pixels = self.constraints[-1].quantise(made).numpy()
+        return pixels
+
+
+def margins(z: Floats) -> Floats:
+    """Z of each site less the largest z of the others, (N, U) -> (N, U)."""
+    order = np.sort(z, 1)
+    margin: Floats = z - np.where(z == order[:, -1:], order[:, -2:-1], order[:, -1:])
+    return margin
+
+
+def row(
+    name: str,
+    objective: str,
+    values: Floats,
+    equal: Floats,
+    base: Floats,
+    bars: dict[str, Floats],
+    contrast: dict[str, float],
+) -> dict[str, Any]:
+    """One line of the table: medians, shares above the bars, paired difference from `default`."""
+    above = {bar: share(values > limit) for bar, limit in bars.items()}
+    return {
+        "arm": name,
+        "objective": objective,
+        "median": interval(values, np.median),
+        "above": above,
+        "above_equal": {bar: share(equal > limit) for bar, limit in bars.items()},
+        "median_equal": interval(equal, np.median),
+        "change": interval(values - base, np.mean),
+        **contrast,
+        "values": values.round(4).tolist(),
+    }
+
+
+def share(hits: NDArray[np.bool_]) -> dict[str, Any]:
+    """A proportion of sites with its Wilson interval."""
+    low, high = wilson_interval(int(hits.sum()), len(hits))
+    return {"successes": int(hits.sum()), "of": len(hits), "low": low, "high": high}
+
+
+def interval(values: Floats, statistic: Callable[..., Any]) -> tuple[float, float, float]:
+    """A statistic over sites with its 95 % percentile interval, sites drawn with replacement."""
+    draws = np.random.default_rng(0).integers(0, len(values), (DRAWS, len(values)))
+    low, high = np.quantile(statistic(values[draws], axis=1), (0.025, 0.975))
+    return float(statistic(values)), float(low), float(high)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Fixed-width text."""
+    lines = []
+    for objective in OBJECTIVES:
+        chosen = [r for r in rows if r["objective"] == objective]
+        bars = list(chosen[0]["above"])
+        heads = "".join(f"{'> ' + bar:>24}" for bar in bars)
+        lines.append(
+            f"{objective:<14}{'median':>22}{'change from default':>26}{heads}{'chroma':>8}{'local':>7}{'equalised':>11}"
+        )
+        for r in chosen:
+            shares = "".join(
+                f"{a['successes'] / a['of']:>10.0%} [{a['low']:.0%}, {a['high']:.0%}]".rjust(24)
+                for a in r["above"].values()
+            )
+            lines.append(
+                f"{r['arm']:<14}{triple(r['median']):>22}{triple(r['change'], '+'):>26}{shares}{r['chroma']:>8.2f}{r['local']:>7.2f}"
+                f"{r['median_equal'][0]:>11.2f}"
+            )
+    return "\n".join(lines)
+
+
+def triple(values: Sequence[float], sign: str = "") -> str:
+    """Value [low, high]."""
+    return f"{values[0]:{sign}.2f} [{values[1]:{sign}.2f}, {values[2]:{sign}.2f}]"
+
+
+if __name__ == "__main__":
+    main()
