@@ -29,6 +29,7 @@ from ._graded import Snapshots, graded_batch
 from .batch import StimulusBatch
 from .constraints import ConstraintError
 from .objectives import BoundObjective, Objective
+from .rules import Rule
 from .transforms import jitter
 
 __all__ = ["DEFAULT_TRANSFORMS", "ascend", "generator_for"]
@@ -50,6 +51,7 @@ class _Run:
     parameterisation: Factory
     constraints: tuple[Images, ...]
     transforms: tuple[Transform, ...]
+    rule: Rule
     steps: int
     learning_rate: float
     check_every: int
@@ -83,6 +85,7 @@ def ascend(
     *,
     constraints: Sequence[Images] = (),
     transforms: Sequence[Transform] = DEFAULT_TRANSFORMS,
+    rule: Rule | None = None,
     seeds: Sequence[int] = (0,),
     steps: int = 200,
     learning_rate: float = 0.05,
@@ -112,9 +115,10 @@ def ascend(
         are clipped to [0, 1].
     transforms : sequence of callables (images, generators) -> images
         Random changes before the encoder sees the image in a step; never in a check.
+    rule : Rule, or None
+        How a gradient becomes a step (`synth.rules`); None = Adam at a constant learning rate.
     seeds : sequence of int
     steps : int
-        Adam steps.
     learning_rate : float
     start : Tensor of shape (R, C, H, W) or (R, len(seeds), C, H, W), in [0, 1], or None
         One start image a row, or a row and seed, such as the best measured natural image; None starts from noise.
@@ -145,8 +149,8 @@ def ascend(
         encoder = encoder.to(device)
     known = attributes_of(encoder)
     run = _Run(
-        encoder, parameterisation, tuple(constraints), tuple(transforms), steps, learning_rate, check_every, patience,
-        tuple(sorted(set(snapshots))), known.device if device is None else torch.device(device),
+        encoder, parameterisation, tuple(constraints), tuple(transforms), rule or Rule(), steps, learning_rate,
+        check_every, patience, tuple(sorted(set(snapshots))), known.device if device is None else torch.device(device),
     )  # fmt: skip
     rows = objective.repeat(len(seeds))
     starts = _starts(start, len(objective), len(seeds))
@@ -184,15 +188,15 @@ def _climb(
     names: Sequence[str],
     tell: Callable[[int], None],
 ) -> tuple[_Best, Snapshots]:
-    """Climb one micro-batch of images together: Adam on the sum of their scores, the best 8-bit iterate kept."""
+    """Climb one micro-batch of images together on the sum of their scores; the best 8-bit iterate is kept."""
     variables = run.parameterisation(generators, start, run.device)
-    parameters = list(variables.parameters())
-    optimiser = torch.optim.Adam(parameters, lr=run.learning_rate)
+    stepper = run.rule.start(variables, run.learning_rate, run.steps)
     best, graded = _Best(len(names), len(run.check_steps), run.patience), Snapshots(run.snapshots)
     checks = {*run.check_steps}
     for step in range(run.steps + 1):
         try:
-            shown = run.project(variables())  # (B, C, H, W)
+            images = variables()  # (B, C, H, W)
+            shown = run.project(images)
             if step in checks | graded.wanted:
                 pixels = run.quantise(shown)  # (B, H, W, C)
                 answers = evaluating(run.encoder, objective, pixels)
@@ -210,12 +214,10 @@ def _climb(
             shown, run.encoder(seen)
         )  # (B,); what an objective asks of an image is asked of the one shown
         _check_scores(scores, names, step)
-        gradients = torch.autograd.grad(scores.sum(), parameters, allow_unused=True)
+        gradients = stepper.gradients(scores, images)
         if step == 0:
             _check_gradients(gradients, names)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = None if gradient is None else -gradient
-        optimiser.step()
+        stepper.step(gradients)
         if step + 1 < run.steps:
             tell(step + 1)
     tell(run.steps)
@@ -368,6 +370,7 @@ def _settings(
         "parameterisation": describe(run.parameterisation),
         "constraints": [describe(c) for c in run.constraints] or [{"name": "clip"}],
         "transforms": [describe(t) for t in run.transforms],
+        "rule": run.rule.describe(),
         "seeds": list(seeds),
         "steps": run.steps,
         "learning_rate": run.learning_rate,
