@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from . import __version__
-from ._encoder import (
-    Answers,
-    Attributes,
-    EncoderLike,
-    attributes_of,
-    check_frozen,
-    default_site_ids,
-    describe,
-    evaluating,
-    familiarity,
-)
+from ._encoder import EncoderLike, attributes_of, check_frozen, describe, evaluating
 from ._graded import Snapshots, graded_batch
+from ._micro_batches import (
+    Best,
+    check_scores,
+    collect,
+    generator_for,
+    in_micro_batches,
+    named,
+    project,
+    quantise,
+)
 from .batch import StimulusBatch
 from .constraints import ConstraintError
 from .objectives import BoundObjective, Objective
@@ -40,7 +37,6 @@ Factory = Callable[[Sequence[torch.Generator], Tensor | None, torch.device], nn.
 Progress = Callable[[str, int, int], None]
 
 DEFAULT_TRANSFORMS: tuple[Transform, ...] = (jitter(0.07),)
-MICRO_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -66,16 +62,11 @@ class _Run:
 
     def project(self, images: Tensor) -> Tensor:
         """Images as they may be shown, (B, C, H, W) in [0, 1]."""
-        for constraint in self.constraints:
-            images = constraint(images)
-        return images if self.constraints else images.clamp(0, 1)
+        return project(images, self.constraints)
 
     def quantise(self, images: Tensor) -> Tensor:
         """8-bit pixels (B, H, W, C) by the last constraint that can make them, else by rounding."""
-        for constraint in reversed(self.constraints):
-            if hasattr(constraint, "quantise"):
-                return constraint.quantise(images)  # type: ignore[no-any-return]
-        return (images.detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return quantise(images, self.constraints)
 
 
 def ascend(
@@ -155,28 +146,19 @@ def ascend(
     rows = objective.repeat(len(seeds))
     starts = _starts(start, len(objective), len(seeds))
     names_of_starts = _start_names(start_ids, len(objective), len(seeds))
-    spans = rows.spans
-    plan = _plan(spans, MICRO_BATCH if batch_size is None else batch_size)
     names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
-    found: list[tuple[_Best, Snapshots]] = []
-    waiting, plan = plan, []  # `plan` becomes what was really run
-    while waiting:
-        begin, end = waiting.pop(0)
+
+    def climb(begin: int, end: int) -> tuple[Best, Snapshots]:
         generators = [generator_for(rows.row_names[i], seeds[i % len(seeds)]) for i in range(begin, end)]
         tell = _reporter(progress, begin, end, len(rows), steps)
         bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd)
         part = None if starts is None else starts[begin:end].to(run.device)
-        try:
-            found.append(_climb(run, bound, generators, part, names[begin:end], tell))
-        except torch.OutOfMemoryError:
-            waiting = _plan([s for s in spans if s[0] >= begin], (end - begin) // 2)
-            if waiting[0] == (begin, end):  # one image, or one set of images that are made together
-                raise
-            continue
-        plan.append((begin, end))
+        return _climb(run, bound, generators, part, names[begin:end], tell)
+
+    found, plan = in_micro_batches(rows.spans, batch_size, climb)
     settings = _settings(run, objective, seeds, plan, start)
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
-    batch = _collect(encoder, [best for best, _ in found], rows, every_seed, names_of_starts, known, settings)
+    batch = collect(encoder, [best for best, _ in found], rows, every_seed, names_of_starts, known, settings)
     return replace(batch, graded=graded_batch(encoder, batch, [graded for _, graded in found]))
 
 
@@ -187,11 +169,11 @@ def _climb(
     start: Tensor | None,
     names: Sequence[str],
     tell: Callable[[int], None],
-) -> tuple[_Best, Snapshots]:
+) -> tuple[Best, Snapshots]:
     """Climb one micro-batch of images together on the sum of their scores; the best 8-bit iterate is kept."""
     variables = run.parameterisation(generators, start, run.device)
     stepper = run.rule.start(variables, run.learning_rate, run.steps)
-    best, graded = _Best(len(names), len(run.check_steps), run.patience), Snapshots(run.snapshots)
+    best, graded = Best(len(names), len(run.check_steps), run.patience), Snapshots(run.snapshots)
     checks = {*run.check_steps}
     for step in range(run.steps + 1):
         try:
@@ -204,7 +186,7 @@ def _climb(
                 if step in checks:
                     best.update(pixels, answers)
         except ConstraintError as error:
-            raise _named(error, names, step) from error
+            raise named(error, names, step) from error
         if step == run.steps or best.stopped.all():
             break
         seen = shown
@@ -213,7 +195,7 @@ def _climb(
         scores = objective(
             shown, run.encoder(seen)
         )  # (B,); what an objective asks of an image is asked of the one shown
-        _check_scores(scores, names, step)
+        check_scores(scores, names, step)
         gradients = stepper.gradients(scores, images)
         if step == 0:
             _check_gradients(gradients, names)
@@ -222,50 +204,6 @@ def _climb(
             tell(step + 1)
     tell(run.steps)
     return best, graded
-
-
-class _Best:
-    """The best 8-bit iterate of each image with its own score and predictions."""
-
-    def __init__(self, images: int, checks: int, patience: int | None) -> None:
-        self.patience = patience
-        self.trace = np.full((images, checks), np.nan, dtype=np.float32)
-        self.scores = np.full(images, -np.inf, dtype=np.float32)
-        self.since = np.zeros(images, dtype=np.int64)
-        self.stopped = np.zeros(images, dtype=np.bool_)
-        self.check = 0
-
-    def update(self, pixels: Tensor, answers: Answers) -> None:
-        """Take over the images that have improved; an image that has stopped is left as it is."""
-        if self.check == 0:
-            self.pixels = np.zeros(tuple(pixels.shape), dtype=np.uint8)
-            self.predicted, self.sd = np.zeros_like(answers.mean), np.zeros_like(answers.sd)
-        self.trace[~self.stopped, self.check] = answers.scores[~self.stopped]
-        better = (answers.scores > self.scores) & ~self.stopped
-        self.scores[better] = answers.scores[better]
-        self.pixels[better] = pixels.cpu().numpy()[better]
-        self.predicted[better], self.sd[better] = answers.mean[better], answers.sd[better]
-        self.since = np.where(better, 0, self.since + 1)
-        if self.patience is not None:
-            self.stopped |= self.since >= self.patience
-        self.check += 1
-
-
-def generator_for(row_name: str, seed: int) -> torch.Generator:
-    """The CPU generator of one image: seeded by the first 63 bits of SHA-256 of its row name and seed."""
-    digest = hashlib.sha256(f"{row_name}\n{seed}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def _plan(spans: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
-    """Micro-batches of at most `size` images, or of one span (`Objective.spans`) where that is larger."""
-    plan, begin, end = [], spans[0][0], spans[0][0]
-    for first, last in spans:
-        if last - begin > size and end > begin:
-            plan.append((begin, end))
-            begin = first
-        end = last
-    return [*plan, (begin, end)]
 
 
 def _reporter(progress: Progress | None, begin: int, end: int, images: int, steps: int) -> Callable[[int], None]:
@@ -326,22 +264,6 @@ def _start_names(start_ids: Sequence[Sequence[str]] | None, rows: int, seeds: in
     return tuple(str(name) for names in start_ids for name in names)
 
 
-def _check_scores(scores: Tensor, names: Sequence[str], step: int) -> None:
-    if not scores.requires_grad:
-        raise ValueError(
-            "the objective does not depend on the image: its gradient is cut. Likely cause: the encoder detaches its input, "
-            "leaves torch, or runs under no_grad"
-        )
-    finite = torch.isfinite(scores.detach())
-    if not bool(finite.all()):
-        index = int((~finite).nonzero()[0])
-        raise ValueError(
-            f"the objective of image {index} ({names[index]}) is {scores[index].item()} at step {step}; expected a finite "
-            "score. Likely cause: the encoder gives NaN or infinity for this image. Check it with natural images, and try "
-            "a smaller learning rate"
-        )
-
-
 def _check_gradients(gradients: Sequence[Tensor | None], names: Sequence[str]) -> None:
     present = [g for g in gradients if g is not None]
     for index, name in enumerate(names):
@@ -353,11 +275,6 @@ def _check_gradients(gradients: Sequence[Tensor | None], names: Sequence[str]) -
                 f"the gradient that reaches image {index} ({name}) is {sum(sums)}; expected a number above 0. Likely cause: "
                 "the encoder detaches its input, does not depend on this image, or saturates (a dead site, a clipped image)"
             )
-
-
-def _named(error: ConstraintError, names: Sequence[str], step: int) -> ConstraintError:
-    where = f"{names[error.index]}: " if 0 <= error.index < len(names) else ""
-    return ConstraintError(f"step {step}, {where}{error}", reachable=error.reachable, index=error.index)
 
 
 def _settings(
@@ -382,41 +299,3 @@ def _settings(
         "device": run.device.type,
         "threads": torch.get_num_threads(),
     }
-
-
-def _collect(
-    encoder: EncoderLike,
-    found: Sequence[_Best],
-    rows: Objective,
-    seeds: NDArray[np.int64],
-    start_ids: tuple[str, ...],
-    known: Attributes,
-    settings: dict[str, Any],
-) -> StimulusBatch:
-    predicted = np.concatenate([b.predicted for b in found])
-    images = np.concatenate([b.pixels for b in found])
-    distance, outside = familiarity(encoder, images)
-    return StimulusBatch(
-        images=images,
-        distance=distance,
-        outside=outside,
-        predicted=predicted,
-        predicted_sd=np.concatenate([b.sd for b in found]),
-        scores=np.concatenate([b.scores for b in found]),
-        row_names=rows.row_names,
-        kinds=rows.kinds,
-        targets=rows.targets,
-        seeds=seeds,
-        start_ids=start_ids,
-        trace=np.concatenate([b.trace for b in found]),
-        site_ids=default_site_ids(known, predicted.shape[1]),
-        encoder_fingerprint=known.fingerprint,
-        objective_description=rows.describe(),
-        settings=settings,
-        versions={
-            "synth": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-    )
