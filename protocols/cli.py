@@ -31,6 +31,13 @@ app = typer.Typer(
 options: dict[str, Any] = {"json": False, "quiet": False, "device": None}
 
 
+class Start(StrEnum):
+    """Where an ascent starts."""
+
+    NATURAL = "natural"
+    NOISE = "noise"
+
+
 class Colour(StrEnum):
     """Colour of the images."""
 
@@ -215,8 +222,46 @@ def refit(
 
 
 @app.command()
-def generate(folder: ProjectFolder, number: RoundNumber = None) -> None:
-    """Synthesise the controllers of a round."""
+def generate(
+    folder: Annotated[Path | None, typer.Argument(help="project folder (the one with project.toml)")] = None,
+    number: RoundNumber = None,
+    wanted: Annotated[
+        Path | None, typer.Option(help="TOML file of objectives: a batch of its own, outside the rounds")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="new folder for the batch (with --wanted)")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="images a row (with --wanted)")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="gradient steps an image (with --wanted)")] = None,
+    start: Annotated[Start | None, typer.Option(help="where the ascent starts (with --wanted)")] = None,
+    list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
+) -> None:
+    """Synthesise the controllers of a round, or, with --wanted, images for any objectives."""
+    if list_kinds:
+        from .wanted import kinds
+
+        show("\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in kinds().items()), dict(kinds()))
+        return
+    if folder is None:
+        raise typer.BadParameter("expected the project folder")
+    if wanted is not None:
+        if out is None or number is not None:
+            raise typer.BadParameter("--wanted needs --out and takes no --round: such a batch belongs to no round")
+        from .batches import check_new, free_batch, summary, write_batch
+
+        check_new(out)
+        begin = None if start is None else start.value
+        made = free_batch(
+            open_project(folder),
+            wanted,
+            seeds=seeds,
+            steps=steps,
+            start=begin,
+            device=chosen_device(),
+            progress=progress(),
+        )
+        show(*summary(made, write_batch(made, out)))
+        return
+    if any(option is not None for option in (out, seeds, steps, start)):
+        raise typer.BadParameter("--out, --seeds, --steps and --start go with --wanted; a round takes project.toml's")
     from . import loop
 
     project = open_project(folder)

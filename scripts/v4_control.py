@@ -80,12 +80,11 @@ ARMS = {
     "one readout": Arm(encoder="single", kappa=0.0, about="one readout, on the middle depth"),
     "1/f baseline": Arm(encoder="single", start="noise", decay=1.0, kappa=0.0, about="one readout, noise start, 1/f Fourier: the customary recipe"),
     "pixels": Arm(encoder="single", start="noise", kappa=0.0, variables="pixels", about="one readout, noise start, pixels"),
-    "120 steps": Arm(steps=120, about="twice the steps"),
     "5 seeds": Arm(seeds=5, about="the validator's choice of five starts"),
     "more data": Arm(encoder="more", about="10 % of photographs held out, ten folds (81 % of them in each member, not 64 %)"),
     "tuned": Arm(encoder="tuned", about="more data, and the network tuned end to end"),
     "two tuned": Arm(encoder="two", about="tuned EfficientNet-Lite0 and tuned EfficientNet-Lite2, six members"),
-    "strong": Arm(encoder="two", seeds=5, chosen_by="encoder", about="two tuned networks, the encoder's own choice of five starts"),
+    "strong": Arm(encoder="two", seeds=3, chosen_by="encoder", about="two tuned networks, the encoder's own choice of three starts"),
 }  # fmt: skip
 
 
@@ -166,7 +165,7 @@ class World:
         if name == "two":
             return Joint([self.encoder("tuned"), self.encoder("tuned2")])
         folder = self.out / name
-        if not folder.is_dir():
+        if not any(folder.glob("enc_*")):
             makers: dict[str, Callable[[], AnyEncoder]] = {
                 "more": lambda: self.fit("offline:efficientnet_lite0", "diverse").encoder,
                 "more2": lambda: self.fit("offline:efficientnet_lite2", LITE2_LAYERS).encoder,
@@ -176,7 +175,7 @@ class World:
             begun = time.monotonic()
             makers[name]().save(folder)
             print(f"{self.session} {name}: {time.monotonic() - begun:.0f} s", flush=True)
-        return Ensemble.load(folder)
+        return Encoder.load(next(folder.glob("enc_*")))
 
     def held(self) -> NDArray[np.bool_]:
         """Photographs that neither fit nor tuning is made on; they choose the pass of the tuning."""

@@ -188,3 +188,11 @@ def exported(round_: Round) -> Round:
     """Round 1, exported."""
     export_small(round_)
     return round_
+
+
+@pytest.fixture(scope="session")
+def looped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See `looped_project.make`; made once, so tests that want it carry ``xdist_group("loop")`` and change only copies of it."""
+    from .looped_project import make
+
+    return make(tmp_path_factory.mktemp("loop"))

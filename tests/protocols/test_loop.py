@@ -18,73 +18,30 @@ from scipy.stats import binom
 from encoders import Encoder
 from protocols import DataError, Project, Round
 from protocols.config import (
-    Config,
-    EncoderConfig,
-    EvaluationConfig,
-    LoopConfig,
-    ProjectConfig,
-    ProtocolConfig,
-    SynthesisConfig,
     template,
 )
 from protocols.control_report import ControlReport
 from protocols.dataset import drift_of, gather, on_baseline_scale
-from protocols.demo import answer, make_subject
-from protocols.display import Display
+from protocols.demo import answer
 from protocols.evaluation import evaluate
 from protocols.export import read_order
 from protocols.key import Key, KeyRow, read_key, write_key
 from protocols.loop import generate, look, run, step
-from protocols.photographs import demo_photographs, import_photographs
 from protocols.readers.hdf5 import read_responses, write_responses
 from protocols.responses import Responses
 from protocols.round_drift import RoundDrift
 from protocols.trial_table import remove_block_means
 from synth import StimulusBatch
 
+from .looped_project import copy, settings
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 
 
-def settings() -> Config:
-    """Small but real: 64 px, 200 photographs, 6 sites, one round."""
-    return Config(
-        project=ProjectConfig(name="looptest", species="simulated"),
-        display=Display(width_px=64, height_px=64, size_deg=4.0, background=128, colour="rgb"),
-        encoder=EncoderConfig(folds=3, validator_backbone="offline:efficientnet_lite0"),
-        synthesis=SynthesisConfig(steps=12),
-        protocol=ProtocolConfig(
-            repeats=16, blocks=4, natural_images=10, blanks_per_block=6, baseline_repeats=6, references=3
-        ),
-        evaluation=EvaluationConfig(permutations=999),
-        loop=LoopConfig(rounds=1),
-    )
-
-
-def some_photographs(folder: Path) -> Path:
-    """Every third built-in photograph, with its source photograph as group."""
-    folder.mkdir()
-    lines = ["filename,group"]
-    for photograph in demo_photographs()[::3]:
-        (folder / photograph.filename).write_bytes(photograph.data)
-        lines.append(f"{photograph.filename},{photograph.group}")
-    (folder / "groups.csv").write_text("\n".join(lines) + "\n")
-    return folder
-
-
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a subject and a project whose round 0 is answered and whose round 1 waits for the rig."""
-    folder = tmp_path_factory.mktemp("loop")
-    project = Project.create(folder / "project", template(settings()))
-    import_photographs(some_photographs(folder / "photographs"), project.display, project.data)
-    make_subject(folder / "subject", project, 6, 0)
-    state = run(project)
-    assert (state.waiting_for, state.number) == ("responses", 0)
-    assert state.round is not None
-    answer(folder / "subject", state.round, seed=0)
-    state = run(project)
-    assert (state.waiting_for, state.number) == ("responses", 1)
-    return folder
+def base(looped: Path) -> Path:
+    """A folder with a subject and a project whose round 0 is answered and whose round 1 waits for the rig; not to be changed."""
+    return looped
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +52,6 @@ def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     answer(folder / "subject", project.round(1), seed=1)
     assert run(project).stage == "finished"
     return folder
-
-
-def copy(source: Path, target: Path) -> Path:
-    shutil.copytree(source, target)
-    return target
 
 
 def digest(folder: Path) -> str:

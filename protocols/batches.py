@@ -1,0 +1,202 @@
+"""A batch of images for any objective, outside the rounds: made, validated, written as PNG files with a table and a contact sheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders import Encoder, Ensemble
+from synth import Objective, StimulusBatch, ascend, fourier, jitter
+
+from ._outbox import contact_sheet
+from .dataset import gather, shrunken_means
+from .errors import DataError
+from .files import flush_folder, write_text
+from .photographs import NaturalImages
+from .png import read_png, write_png
+from .progress import Reporter
+from .refit import load_pair
+from .session import Project
+from .stimuli import natural_luminance
+from .wanted import Range, read_wanted
+
+__all__ = ["free_batch", "natural_ranges", "write_batch"]
+
+Floats = NDArray[np.float64]
+PERCENTILES = (1.0, 99.0)
+COLUMNS = (
+    "image", "objective", "kind", "target", "seed", "best", "started_from", "score", "validator_score",
+    "predicted", "validator_predicted", "distance", "outside",
+)  # fmt: skip
+
+
+def free_batch(
+    project: Project,
+    wanted: Path,
+    *,
+    seeds: int | None = None,
+    steps: int | None = None,
+    start: str | None = None,
+    device: str = "cpu",
+    progress: Reporter | None = None,
+) -> StimulusBatch:
+    """Images for the objectives of the file `wanted`, by the newest encoder of the project, judged by its validator.
+
+    Display, spectrum, jitter, mean and contrast are those of project.toml; so are `seeds`, `steps` and `start` where they are None.
+    """
+    settings = project.config.synthesis
+    encoder, validator = (e.to(device) for e in load_pair(project, newest_fit(project)))
+    measured = measured_z(project, encoder)
+    objective = read_wanted(wanted, tuple(encoder.site_ids), natural_ranges(encoder.site_ids, measured))
+    count = settings.seeds if seeds is None else seeds
+    natural = NaturalImages.load(project.data)
+    typical = natural_luminance(project.display, natural.pixels())
+    begins = None
+    if (settings.start if start is None else start) == "natural":
+        begins = starts_for(objective, encoder.site_ids, measured, count)
+    return ascend(
+        encoder,
+        objective,
+        fourier(project.display.shape, decay=settings.decay),
+        constraints=project.display.constraints(
+            mean=typical["mean"] if settings.mean_luminance is None else settings.mean_luminance,
+            rms=typical["rms"] if settings.rms_contrast is None else settings.rms_contrast,
+        ),
+        transforms=[jitter(settings.jitter_fraction)] if settings.jitter_fraction else [],
+        seeds=range(count),
+        steps=settings.steps if steps is None else steps,
+        learning_rate=settings.learning_rate,
+        start=None if begins is None else torch.from_numpy(natural.pixels()[begins]).movedim(-1, -3).float() / 255,
+        start_ids=None if begins is None else [[natural.source_ids[i] for i in row] for row in begins],
+        device=device,
+        progress=progress,
+    ).validate(validator)
+
+
+def newest_fit(project: Project) -> int:
+    """The number of the newest round that has an encoder."""
+    numbers = [int(p.stem.rsplit("_", 1)[1]) for p in project.fitted.glob("for_round_*.json")]
+    return max(numbers, default=1)
+
+
+def measured_z(project: Project, encoder: Encoder | Ensemble) -> Floats:
+    """Shrunken mean responses to the photographs in natural SDs, (N, U) in the encoder's order of sites."""
+    data = gather(project, [])
+    columns = [data.site_ids.index(s) for s in encoder.site_ids]
+    shown = data.image_index < data.natural
+    means = shrunken_means(data.values[shown][:, columns], data.image_index[shown], data.natural)
+    mean, sd = (getattr(encoder, f"natural_{name}").double().cpu().numpy() for name in ("mean", "sd"))
+    z: Floats = (means - mean) / sd
+    return z
+
+
+def natural_ranges(site_ids: Sequence[str], z: Floats) -> Range:
+    """1st and 99th percentile over photographs of every site's z (N, U)."""
+    low, high = np.percentile(z, PERCENTILES, axis=0)
+    return {s: (float(a), float(b)) for s, a, b in zip(site_ids, low, high, strict=True)}
+
+
+def starts_for(objective: Objective, site_ids: Sequence[str], z: Floats, seeds: int) -> list[list[int]]:
+    """For every row the `seeds` photographs with the best measured score, best first: (R, seeds) indices.
+
+    The images of one set (`synth.diverse`) start from different photographs, best for the site of the set.
+    """
+    answers = torch.from_numpy(z).float()
+    blank = torch.zeros(len(answers), 1, 1, 1)
+    found, taken = [], dict[str, int]()
+    for row in objective.rows:
+        if row.group:
+            column = list(site_ids).index(str(row.terms[0].site))
+            scores = z[:, column]
+        else:
+            alone = Objective((row,)).repeat(len(answers)).bind(tuple(site_ids))
+            scores = alone(blank, answers).numpy()
+        order = np.argsort(-scores, kind="stable")
+        first = taken.get(row.group, 0) if row.group else 0
+        taken[row.group] = first + seeds
+        found.append([int(order[(first + i) % len(order)]) for i in range(seeds)])
+    return found
+
+
+def check_new(out: Path) -> None:
+    """Refuse a folder that is there already, best before anything is made for it.
+
+    Raises
+    ------
+    DataError
+        W05
+    """
+    if out.exists():
+        raise DataError(
+            str(out),
+            found="a file or folder of that name",
+            expected="a new folder",
+            cause="an earlier batch was written there",
+            fix="name another folder with --out, or move the old one away",
+            code="W05",
+        )
+
+
+def write_batch(batch: StimulusBatch, out: Path) -> Path:
+    """Write ``batch.h5``, ``images.csv``, ``images/*.png`` and ``contact_sheet.png`` into a new folder (`check_new`), whole or not at all."""
+    check_new(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    try:
+        temporary.mkdir()
+        names = [f"img_{i + 1:04d}" for i in range(len(batch))]
+        for name, image in zip(names, batch.images, strict=True):
+            write_png(temporary / "images" / f"{name}.png", image)
+            if not np.array_equal(read_png(temporary / "images" / f"{name}.png"), image):
+                raise RuntimeError(f"{name}.png reads back otherwise than it was written")
+        batch.save(temporary / "batch.h5")
+        write_text(temporary / "images.csv", table(batch, names))
+        contact_sheet(temporary / "contact_sheet.png", names, batch.images)
+        flush_folder(temporary)
+        os.rename(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return out
+
+
+def table(batch: StimulusBatch, names: Sequence[str]) -> str:
+    """The batch as CSV, one line an image, with what is predicted of its (first) target in the encoder's unit; all sites are in ``batch.h5``."""
+    chosen = set(batch.best_indices())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for i, name in enumerate(names):
+        judged = "" if batch.validator_scores is None else f"{batch.validator_scores[i]:.4f}"
+        target = batch.site_ids.index(batch.targets[i].split("+")[0])
+        answers = [f"{batch.predicted[i, target]:.4f}"]
+        answers.append("" if batch.validator_predicted is None else f"{batch.validator_predicted[i, target]:.4f}")
+        far = "" if batch.distance is None else f"{batch.distance[i]:.3f}"
+        outside = "" if batch.outside is None else str(bool(batch.outside[i])).lower()
+        start = batch.start_ids[i] if batch.start_ids else ""
+        seed, best = int(batch.seeds[i]), str(i in chosen).lower()
+        about = [batch.row_names[i], batch.kinds[i], batch.targets[i], seed, best, start]
+        writer.writerow([name, *about, f"{batch.scores[i]:.4f}", judged, *answers, far, outside])
+    return text.getvalue()
+
+
+def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
+    """What was made, for people and for scripts: the best image of every row."""
+    best = batch.take(batch.best_indices())
+    judged = best.validator_scores
+    lines = [f"{len(batch)} images in {out.name}: batch.h5, images.csv, images/, contact_sheet.png"]
+    rows = []
+    for i in range(len(best)):
+        validator = None if judged is None else float(judged[i])
+        rows.append({"objective": best.row_names[i], "seed": int(best.seeds[i]), "score": float(best.scores[i]), "validator_score": validator})  # fmt: skip
+        told = "" if validator is None else f", by the validator {validator:.2f}"
+        lines.append(f"  {best.row_names[i]:<40} score {best.scores[i]:.2f}{told}")
+    return "\n".join(lines), {"images": len(batch), "folder": out.name, "rows": rows}

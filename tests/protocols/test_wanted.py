@@ -1,0 +1,138 @@
+"""Objectives from a file: what they become, and what a wrong file is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from protocols.errors import DataError
+from protocols.wanted import kinds, read_wanted
+from synth import cautious, level, one_hot, pattern, stretch, within
+from synth.objectives import CATALOGUE
+
+SITES = ("v4_000", "v4_001", "v4_002")
+RANGES = {"v4_000": (-1.0, 3.0), "v4_001": (0.0, 2.0), "v4_002": (-2.0, 2.0)}
+
+
+def read(folder: Path, text: str):
+    path = folder / "wanted.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_wanted(path, SITES, RANGES)
+
+
+def test_entries_become_rows_in_their_order(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        """
+        kappa = 0
+        [[objective]]
+        kind = "stretch"
+        sites = ["v4_002", "v4_000"]
+        [[objective]]
+        kind = "one_hot"
+        sites = ["v4_001"]
+        temperature = 3.0
+        among = ["v4_001", "v4_002"]
+        [[objective]]
+        kind = "pattern"
+        wanted = { v4_000 = 2.0, v4_001 = -1 }
+        """,
+    )
+    expected = stretch(["v4_002", "v4_000"]) | one_hot(["v4_001"], 3.0, ["v4_001", "v4_002"])
+    assert found.describe() == (expected | pattern({"v4_000": 2.0, "v4_001": -1.0})).describe()
+
+
+def test_caution_is_half_a_standard_deviation_unless_said_otherwise(tmp_path: Path) -> None:
+    entry = '[[objective]]\nkind = "stretch"\nsites = ["v4_000"]\n'
+    assert read(tmp_path, entry).describe() == cautious(stretch(["v4_000"]), 0.5).describe()
+    assert read(tmp_path, "kappa = 2\n" + entry).describe() == cautious(stretch(["v4_000"]), 2.0).describe()
+
+
+def test_fractions_are_of_the_natural_range(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        """
+        kappa = 0
+        [[objective]]
+        kind = "pattern"
+        fractions = { v4_000 = 0.5, v4_001 = 1.5 }
+        [[objective]]
+        kind = "level"
+        sites = ["v4_002"]
+        fractions = [0.0, 0.25]
+        """,
+    )
+    expected = pattern({"v4_000": 1.0, "v4_001": 3.0}) | level(["v4_002"], [-2.0, -1.0])
+    assert found.describe() == expected.describe()
+
+
+def test_what_is_added_is_added_to_every_row_with_its_weight(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        """
+        kappa = 0
+        [[objective]]
+        kind = "stretch"
+        sites = ["v4_000", "v4_001"]
+        weight = 0.5
+        plus = [{ kind = "within", sites = ["v4_002"], low = -1.0, high = 1.0, weight = 2.0 }]
+        """,
+    )
+    bound = within(["v4_002"], -1.0, 1.0)
+    assert found.describe() == (0.5 * stretch(["v4_000", "v4_001"]) + 2.0 * (bound | bound)).describe()
+
+
+def test_every_kind_of_the_catalogue_can_be_written(tmp_path: Path) -> None:
+    arguments = {
+        "pattern": "wanted = { v4_000 = 1.0 }",
+        "discriminate": 'clusters = [["v4_000", "v4_001"], ["v4_002"]]',
+    }
+    for kind, keys in kinds().items():
+        text = (
+            f'[[objective]]\nkind = "{kind}"\n{arguments.get(kind, "sites = [" + chr(34) + "v4_001" + chr(34) + "]")}\n'
+        )
+        assert len(read(tmp_path, text)) >= 1
+        assert keys
+    assert set(kinds()) == set(CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [
+        ("objective = 3", "W01", "[[objective]]"),
+        ("[[objective]", "W01", "TOML"),
+        ("", "W01", "at least one"),
+        ('[[objectives]]\nkind = "stretch"', "W02", "nearest: objective"),
+        ('[[objective]]\nkind = "strech"\nsites = ["v4_000"]', "W02", "nearest: stretch"),
+        ('[[objective]]\nsites = ["v4_000"]', "W02", "stretch"),
+        ('[[objective]]\nkind = "one_hot"\nsites = ["v4_000"]\ntemprature = 2', "W02", "nearest: temperature"),
+        ('[[objective]]\nkind = "stretch"\nsites = ["v4_00"]', "W03", "nearest: v4_00"),
+        ('[[objective]]\nkind = "pattern"\nwanted = { v5_000 = 1 }', "W03", "v5_000"),
+        ('[[objective]]\nkind = "stretch"\nsites = ["v4_000"]\nplus = [{ kind = "within", sites = ["x"] }]', "W03", "plus 1"),
+        ('[[objective]]\nkind = "stretch"\nsites = []', "W04", "no sites"),
+        ('[[objective]]\nkind = "stretch"', "W04", "sites"),
+        ('[[objective]]\nkind = "one_hot"\nsites = ["v4_000"]\ntemperature = -1', "W04", "above 0"),
+        ('[[objective]]\nkind = "one_hot"\nsites = ["v4_000"]\ntemperature = "hot"', "W04", "temperature"),
+        ('[[objective]]\nkind = "stretch"\nsites = ["v4_000"]\nweight = "much"', "W04", "much"),
+        ('[[objective]]\nkind = "stretch"\nsites = ["v4_000"]\nfractions = { v4_000 = 1.0 }', "W04", "pattern or a level"),
+        ('kappa = -1\n[[objective]]\nkind = "stretch"\nsites = ["v4_000"]', "W04", "kappa"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_told_what_is_wrong(tmp_path: Path, text: str, code: str, told: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, text)
+    assert caught.value.code == code
+    assert told in str(caught.value)
+
+
+def test_a_missing_file_is_an_error_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="W01"):
+        read_wanted(tmp_path / "none.toml", SITES)
+
+
+def test_fractions_without_a_range_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wanted.toml"
+    path.write_text('[[objective]]\nkind = "pattern"\nfractions = { v4_000 = 1.0 }\n')
+    with pytest.raises(DataError, match="natural range"):
+        read_wanted(path, SITES)
