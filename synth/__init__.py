@@ -21,7 +21,7 @@ from .objectives import (
     suppress,
     within,
 )
-from .parameterisations import fourier, pixels
+from .parameterisations import fourier, latent, masked, phase, pixels
 from .transforms import affine, jitter
 
 __all__ = [
@@ -39,10 +39,13 @@ __all__ = [
     "fourier",
     "fractions",
     "jitter",
+    "latent",
     "level",
     "margin",
+    "masked",
     "one_hot",
     "pattern",
+    "phase",
     "pixels",
     "rate_softmax",
     "stretch",

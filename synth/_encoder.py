@@ -52,16 +52,16 @@ def attributes_of(encoder: EncoderLike) -> Attributes:
     )
 
 
-def check_frozen(encoder: EncoderLike) -> None:
-    """Refuse an encoder whose answer to an image depends on chance or on the other images of the batch."""
+def check_frozen(encoder: EncoderLike, what: str = "encoder") -> None:
+    """Refuse an encoder (or another network, called `what`) whose answer depends on chance or on the rest of the batch."""
     if not isinstance(encoder, nn.Module):
         return
     unsteady = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
     for name, module in encoder.named_modules():
         if module.training and isinstance(module, unsteady):
             raise ValueError(
-                f"the encoder's {type(module).__name__} {name!r} is in training mode, so that an image's response depends "
-                "on chance or on the other images; call encoder.eval() first"
+                f"the {what}'s {type(module).__name__} {name!r} is in training mode, so that an image's response depends "
+                f"on chance or on the other images; call {what.split()[0]}.eval() first"
             )
 
 

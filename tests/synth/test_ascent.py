@@ -26,7 +26,7 @@ from synth.objectives import CATALOGUE
 
 SHAPE = (3, 28, 28)
 DISPLAY = exact_statistics(SHAPE, mean=0.45, rms=0.15)
-FACTORIES = {name: getattr(parameterisations, name)(SHAPE) for name in parameterisations.__all__}
+FACTORIES = {name: make(SHAPE) for name, make in parameterisations.CATALOGUE.items()}
 
 
 def to_float(images: np.ndarray) -> Tensor:
@@ -137,7 +137,7 @@ class Linear(nn.Module):
         return images.flatten(1) @ self.weights.flatten(1).T
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", [name for name, factory in FACTORIES.items() if factory.exact_start])
 def test_optimum_of_a_linear_encoder_is_its_weights(name: str) -> None:
     """Under fixed mean and contrast, with range to spare, the best image is the centred weight image itself."""
     shape = (1, 24, 24)
@@ -146,7 +146,7 @@ def test_optimum_of_a_linear_encoder_is_its_weights(name: str) -> None:
     )
     weights = weights - weights.mean((2, 3), keepdim=True)
     display = exact_statistics(shape, mean=0.5, rms=0.08)
-    batch = ascend(Linear(weights), stretch([0, 1]), getattr(parameterisations, name)(shape), constraints=[display], transforms=(), steps=300)  # fmt: skip
+    batch = ascend(Linear(weights), stretch([0, 1]), parameterisations.CATALOGUE[name](shape), constraints=[display], transforms=(), steps=300)  # fmt: skip
     found = to_float(batch.images).flatten(1)
     cosine = torch.nn.functional.cosine_similarity(found - found.mean(1, keepdim=True), weights.flatten(1))
     assert (cosine > 0.99).all(), cosine

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -7,27 +8,51 @@ import torch
 from torch import Tensor
 
 from synth import parameterisations
+from synth.parameterisations import CATALOGUE
 
 SHAPES = [(1, 24, 24), (3, 24, 24), (3, 21, 32), (1, 25, 17)]
 
 
-@pytest.fixture(params=parameterisations.__all__)
-def factory(request: pytest.FixtureRequest) -> Callable[..., parameterisations.Parameterisation]:
-    return getattr(parameterisations, request.param)
+EXACT = [name for name, make in CATALOGUE.items() if make((1, 8, 8)).exact_start]
+Make = Callable[..., parameterisations.Parameterisation]
+
+
+@pytest.fixture(params=CATALOGUE)
+def factory(request: pytest.FixtureRequest) -> Make:
+    return CATALOGUE[request.param]
+
+
+@pytest.fixture(params=EXACT)
+def exact(request: pytest.FixtureRequest) -> Make:
+    return CATALOGUE[request.param]
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson's r over the pixels and channels of each image: (B,)."""
+    a, b = (x.detach().flatten(1) - x.detach().flatten(1).mean(1, keepdim=True) for x in (a, b))
+    return torch.nn.functional.cosine_similarity(a, b)
+
+
+def test_the_catalogue_is_complete() -> None:
+    assert sorted(CATALOGUE) == sorted(parameterisations.__all__)
+    assert set(EXACT) >= {"pixels", "fourier"}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_starts_exactly_at_a_photograph(factory, shape, make_generators, make_photo) -> None:
+def test_starts_exactly_at_a_photograph(exact, shape, make_generators, make_photo) -> None:
     start = make_photo((2, *shape))
-    images = factory(shape)(make_generators(2), start)()
+    images = exact(shape)(make_generators(2), start)()
     assert (images - start).abs().max() < 1e-4
     assert images.dtype == start.dtype
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_can_fit_a_photograph_from_noise(factory, shape, make_generators, make_photo) -> None:
+    """To r > 0.97 where it holds every image; else nearly to what the photograph gives as a start, and r > 0.75."""
     target = make_photo((2, *shape), seed=1)
-    module = factory(shape)(make_generators(2))
+    made = factory(shape)
+    nearest = correlation(made(make_generators(2), target)(), target)
+    module = made(make_generators(2, seed=5))
     optimiser = torch.optim.Adam(module.parameters(), lr=0.05)
     error = lambda: (module() - target).square().flatten(1).mean(1)  # noqa: E731
     before = error().detach()
@@ -35,40 +60,37 @@ def test_can_fit_a_photograph_from_noise(factory, shape, make_generators, make_p
         optimiser.zero_grad()
         error().sum().backward()
         optimiser.step()
-    assert (error() < 0.05 * before).all(), (before, error())
-
-
-def test_variables_at_a_photograph_have_natural_sd(make_generators, make_photo) -> None:
-    """Adam's step of one learning rate is then the same share of a photograph's spectrum, whatever its contrast."""
-    start = make_photo((3, 3, 32, 32)) * torch.tensor([0.2, 0.5, 1.0])[:, None, None, None]
-    (variables,) = parameterisations.fourier((3, 32, 32))(make_generators(3), start).parameters()
-    assert torch.allclose(variables.flatten(1).std(1), torch.full((3,), parameterisations.NATURAL_SD), rtol=1e-4)
+    reached = correlation(module(), target)
+    assert (reached > torch.clamp(nearest - 0.1, 0.97 if made.exact_start else 0.75)).all(), (nearest, reached)
+    assert not made.exact_start or (error() < 0.05 * before).all(), (before, error())
 
 
 def test_noise_belongs_to_the_image(factory, make_generators) -> None:
     together = factory((3, 16, 16))(make_generators(4))()
     for i in range(4):
-        assert torch.equal(factory((3, 16, 16))(make_generators(4)[i : i + 1])(), together[i : i + 1])
-    assert not torch.equal(together[0], together[1])
+        alone = factory((3, 16, 16))(make_generators(4)[i : i + 1])()
+        assert torch.allclose(alone, together[i : i + 1], atol=1e-6)
+    assert not torch.allclose(together[0], together[1], atol=1e-3)
 
 
-def test_scale_of_a_start_belongs_to_the_image(factory, make_generators, make_photo) -> None:
+def test_a_start_belongs_to_the_image(factory, make_generators, make_photo) -> None:
     start = make_photo((3, 3, 16, 16)) * torch.tensor([0.2, 0.5, 1.0])[:, None, None, None]
-    (together,) = factory((3, 16, 16))(make_generators(3), start).parameters()
-    (alone,) = factory((3, 16, 16))(make_generators(3)[2:], start[2:]).parameters()
-    assert torch.allclose(together[2:], alone, atol=1e-6)
+    together = factory((3, 16, 16))(make_generators(3), start)
+    alone = factory((3, 16, 16))(make_generators(3)[2:], start[2:])
+    assert torch.allclose(together()[2:], alone(), atol=1e-5)
+    for of_all, own in zip(together.parameters(), alone.parameters(), strict=True):
+        assert torch.allclose(of_all[2:], own, atol=1e-4)
 
 
-def test_dtype_follows_the_start(factory, make_generators, make_photo) -> None:
+def test_dtype_follows_the_start(exact, factory, make_generators, make_photo) -> None:
     start = make_photo((1, 1, 16, 16)).double()
-    images = factory((1, 16, 16))(make_generators(1), start)()
-    assert images.dtype == torch.float64
-    assert (images - start).abs().max() < 1e-12
+    assert factory((1, 16, 16))(make_generators(1), start)().dtype == torch.float64
+    assert (exact((1, 16, 16))(make_generators(1), start)() - start).abs().max() < 1e-12
 
 
-def test_constant_start_is_kept(factory, make_generators) -> None:
+def test_constant_start_is_kept(exact, make_generators) -> None:
     start = torch.full((1, 3, 16, 16), 0.3)
-    assert torch.allclose(factory((3, 16, 16))(make_generators(1), start)(), start, atol=1e-6)
+    assert torch.allclose(exact((3, 16, 16))(make_generators(1), start)(), start, atol=1e-6)
 
 
 def test_wrong_shapes_are_refused(factory, make_generators, make_photo: Callable[..., Tensor]) -> None:
@@ -79,9 +101,31 @@ def test_wrong_shapes_are_refused(factory, make_generators, make_photo: Callable
 
 
 def test_description_is_plain(factory) -> None:
-    described = factory((1, 16, 12)).describe()
+    described = json.loads(json.dumps(factory((1, 16, 12)).describe()))
     assert described["shape"] == [1, 16, 12]
     assert described["name"] in parameterisations.__all__
+
+
+def test_taking_images_of_one_that_is_the_same_for_all(factory) -> None:
+    made = factory((1, 16, 12))
+    assert made.take([1, 0]).describe() == made.describe()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_device_follows_the_request(factory, make_generators, make_photo) -> None:
+    start = make_photo((2, 3, 16, 16))
+    for begin in (None, start):
+        images = factory((3, 16, 16))(make_generators(2), begin, "cuda")()
+        assert images.device.type == "cuda"
+        assert torch.allclose(images.cpu(), factory((3, 16, 16))(make_generators(2), begin)(), atol=1e-3)
+
+
+def test_variables_at_a_photograph_have_natural_sd(make_generators, make_photo) -> None:
+    """Adam's step of one learning rate is then the same share of a photograph's spectrum, whatever its contrast."""
+    start = make_photo((3, 3, 32, 32)) * torch.tensor([0.2, 0.5, 1.0])[:, None, None, None]
+    (variables,) = parameterisations.fourier((3, 32, 32))(make_generators(3), start).parameters()
+    assert torch.allclose(variables.flatten(1).std(1), torch.full((3,), parameterisations.NATURAL_SD), rtol=1e-4)
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, 1.75])

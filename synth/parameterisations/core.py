@@ -1,0 +1,96 @@
+"""What every parameterisation is, and the simplest of them: the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["NATURAL_SD", "Build", "Parameterisation", "check_shape", "draw", "pixels"]
+
+NATURAL_SD = 0.2
+
+Build = Callable[[Sequence[torch.Generator], Tensor | None, torch.device], nn.Module]
+
+
+@dataclass(frozen=True)
+class Parameterisation:
+    """A factory of free variables with a name and settings for the record.
+
+    `exact_start`: it holds every image, so that the start is reproduced to rounding. Otherwise the start is the nearest that it can
+    show, in the sense that its factory states. `part`: of a parameterisation that differs from image to image, see `take`.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    settings: dict[str, Any]
+    build: Build
+    exact_start: bool = True
+    part: Callable[[Sequence[int]], Parameterisation] | None = None
+
+    def __call__(
+        self, generators: Sequence[torch.Generator], start: Tensor | None = None, device: torch.device | str = "cpu"
+    ) -> nn.Module:
+        """Free variables of one batch.
+
+        Parameters
+        ----------
+        generators : one CPU generator an image (B of them)
+        start : Tensor of shape (B, C, H, W), in [0, 1], or None
+            ``forward()`` starts there, exactly where `exact_start` says so; None starts from noise.
+        device : where the variables live
+
+        Returns
+        -------
+        nn.Module whose ``forward()`` gives images (B, C, H, W)
+        """
+        if start is not None and tuple(start.shape) != (len(generators), *self.shape):
+            raise ValueError(f"start of shape {tuple(start.shape)}; expected {(len(generators), *self.shape)}")
+        return self.build(generators, start, torch.device(device))
+
+    def take(self, indices: Sequence[int]) -> Parameterisation:
+        """The parameterisation of the images `indices`, in that order; the same one unless images differ in it (`masked`)."""
+        return self if self.part is None else self.part(indices)
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able name, shape and settings."""
+        return {"name": self.name, "shape": list(self.shape), **self.settings}
+
+
+def pixels(shape: Sequence[int], *, noise: float = 0.01) -> Parameterisation:
+    """One free variable a pixel and channel; `noise` is the SD of the noise start, in pixel values."""
+    size = check_shape(shape)
+
+    def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:
+        if start is None:
+            start = 0.5 + noise * draw(generators, size)
+        return _Pixels(start.detach().clone().to(device))
+
+    return Parameterisation("pixels", size, {"noise": noise}, build)
+
+
+class _Pixels(nn.Module):
+    """The images are the variables."""
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.values = nn.Parameter(values)  # (B, C, H, W)
+
+    def forward(self) -> Tensor:
+        return self.values
+
+
+def draw(generators: Sequence[torch.Generator], size: Sequence[int]) -> Tensor:
+    """Standard normal noise, one generator an image: (B, *size)."""
+    return torch.stack([torch.randn(tuple(size), generator=g) for g in generators])
+
+
+def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """`shape` as (C, H, W), refused where it is not that of grey or RGB images."""
+    size = tuple(int(n) for n in shape)
+    if len(size) != 3 or size[0] not in (1, 3) or min(size) < 1:
+        raise ValueError(f"shape {tuple(shape)}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
+    return size[0], size[1], size[2]
