@@ -206,7 +206,8 @@ def _magnitude_of(natural: Tensor, colour: Tensor, shape: tuple[int, int, int]) 
     own = _contrast(magnitude, shape)
     if not float(contrast.max()) > 1e-5:
         raise ValueError("the natural images are constant; expected photographs, floating point in [0, 1]")
-    return (magnitude * (contrast / own.clamp_min(1e-12))[:, None, None]).float()
+    scaled: Tensor = magnitude * (contrast / own.clamp_min(1e-12))[:, None, None]
+    return scaled.float()
 
 
 def _contrast(magnitude: Tensor, shape: tuple[int, int, int]) -> Tensor:
