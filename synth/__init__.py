@@ -22,12 +22,14 @@ from .objectives import (
     within,
 )
 from .parameterisations import fourier, latent, masked, phase, pixels
+from .rules import Rule
 from .transforms import affine, jitter
 
 __all__ = [
     "DEFAULT_TRANSFORMS",
     "ConstraintError",
     "Objective",
+    "Rule",
     "StimulusBatch",
     "affine",
     "against",

@@ -17,7 +17,7 @@ from torch import Tensor
 from ._quantise import repair
 from ._solve import TOLERANCE, ImplicitSolution, Problem, Solution, solve
 
-__all__ = ["ConstraintError", "ExactStatistics", "exact_statistics"]
+__all__ = ["ConstraintError", "ExactStatistics", "exact_statistics", "pixel_range"]
 
 LUMINANCE_WEIGHTS = {1: (1.0,), 3: (0.2126, 0.7152, 0.0722)}
 LEVELS = 255
@@ -39,6 +39,11 @@ class ConstraintError(ValueError):
     def __init__(self, message: str, *, reachable: float | None = None, index: int = -1) -> None:
         super().__init__(message)
         self.reachable, self.index = reachable, index
+
+
+def pixel_range(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) clipped to [0, 1], with a gradient that passes as if they were not: no pixel sticks to the border."""
+    return images + (images.clamp(0, 1) - images).detach()
 
 
 def exact_statistics(

@@ -7,42 +7,173 @@ schedule is ``progress -> number``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ._encoder import describe
 
-__all__ = ["Rule", "adam"]
+__all__ = [
+    "Rule",
+    "adam",
+    "adamw",
+    "blur",
+    "clip",
+    "cosine",
+    "fix_norm",
+    "linear",
+    "nadam",
+    "normalise",
+    "sgd",
+    "spectral",
+]
 
 Change = Callable[[Tensor, float], Tensor]
 Schedule = Callable[[float], float]
 MakeOptimiser = Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer]
+Border = Literal["reflect", "symmetric", "edge", "wrap"]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Optimiser:
-    """One of `torch.optim` by name, with its settings; all of them treat every variable by itself."""
+class Named(Generic[P, T]):
+    """A function with a name and settings for the record."""
 
     name: str
-    make: Callable[..., torch.optim.Optimizer]
+    function: Callable[P, T]
     settings: dict[str, Any]
 
-    def __call__(self, parameters: Sequence[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-        """The optimiser of one micro-batch."""
-        return self.make(parameters, lr=learning_rate, **self.settings)
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the function gives."""
+        return self.function(*args, **kwargs)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able name and settings."""
         return {"name": self.name, **self.settings}
 
 
-def adam(**settings: Any) -> Optimiser:
-    """Adam (Kingma & Ba 2015); settings as of `torch.optim.Adam`."""
-    return Optimiser("adam", torch.optim.Adam, settings)
+def adam(**settings: Any) -> MakeOptimiser:
+    """Adam (Kingma & Ba 2015); settings as of `torch.optim.Adam`, as for the other optimisers."""
+    return Named("adam", lambda parameters, rate: torch.optim.Adam(parameters, lr=rate, **settings), settings)
+
+
+def adamw(**settings: Any) -> MakeOptimiser:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): the variables decay towards 0, black for `pixels`."""
+    return Named("adamw", lambda parameters, rate: torch.optim.AdamW(parameters, lr=rate, **settings), settings)
+
+
+def nadam(**settings: Any) -> MakeOptimiser:
+    """Adam with Nesterov momentum (Dozat 2016)."""
+    return Named("nadam", lambda parameters, rate: torch.optim.NAdam(parameters, lr=rate, **settings), settings)
+
+
+def sgd(**settings: Any) -> MakeOptimiser:
+    """Plain gradient ascent, or with ``momentum=``. A step is the learning rate times the gradient: `normalise` that."""
+    return Named("sgd", lambda parameters, rate: torch.optim.SGD(parameters, lr=rate, **settings), settings)
+
+
+def linear(begin: float = 1.0, end: float = 0.0) -> Schedule:
+    """In a straight line from `begin` at the first step towards `end`, which would be reached one step after the last."""
+    return Named("linear", lambda progress: begin + (end - begin) * progress, {"begin": begin, "end": end})
+
+
+def cosine(begin: float = 1.0, end: float = 0.0) -> Schedule:
+    """Half a cosine from `begin` towards `end` (Loshchilov & Hutter 2017, one period)."""
+
+    def at(progress: float) -> float:
+        return end + (begin - end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return Named("cosine", at, {"begin": begin, "end": end})
+
+
+def blur(sigma: float | Schedule = 1.0, *, border: Border = "reflect", truncate: float = 4.0) -> Change:
+    """Gaussian blur of the gradient or of the image.
+
+    Parameters
+    ----------
+    sigma : float or schedule, pixels
+        Below ``0.5 / truncate`` nothing is changed.
+    border : {"reflect", "symmetric", "edge", "wrap"}
+        What lies outside, in the words of `numpy.pad`: mirrored without or with the border pixel, the border pixel itself, or
+        the other side.
+    truncate : float
+        Radius of the kernel in units of sigma.
+    """
+    if border not in get_args(Border):
+        raise ValueError(f"border {border!r}; expected one of {', '.join(get_args(Border))}")
+    if not truncate > 0 or (not callable(sigma) and not sigma >= 0):
+        raise ValueError(f"blur of sigma {sigma} and truncate {truncate}; expected sigma >= 0 and truncate > 0")
+
+    def change(images: Tensor, progress: float) -> Tensor:
+        from kornia.filters import filter2d_separable, get_gaussian_kernel1d
+
+        width = sigma(progress) if callable(sigma) else sigma
+        radius = int(truncate * width + 0.5)
+        if radius < 1:
+            return images
+        rows, columns = (_padding(n, radius, border).to(images.device) for n in images.shape[-2:])
+        padded = images.index_select(-2, rows).index_select(-1, columns)
+        kernel = get_gaussian_kernel1d(2 * radius + 1, width, device=images.device, dtype=images.dtype)
+        return filter2d_separable(padded, kernel, kernel, padding="valid")
+
+    described = describe(sigma) if callable(sigma) else sigma
+    return Named("blur", change, {"sigma": described, "border": border, "truncate": truncate})
+
+
+def spectral(power: float = 1.0) -> Change:
+    """Fourier preconditioning: amplitudes divided by max(1, f)^`power`, f in cycles an image, with weights of mean 1."""
+
+    def change(images: Tensor, progress: float) -> Tensor:
+        height, width = images.shape[-2:]
+        fy, fx = (torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in (height, width))  # cycles an image
+        full = torch.hypot(fy[:, None], fx[None]).clamp_min(1) ** -power
+        weights = (full / full.mean())[:, : width // 2 + 1].to(images)
+        filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * weights, s=(height, width))
+        return filtered
+
+    return Named("spectral", change, {"power": power})
+
+
+def normalise(by: str = "rms", *, eps: float = 1e-12) -> Change:
+    """Divide each gradient by its own size + `eps`: "rms", "sd" (population; the mean stays) or "mean_abs"."""
+    sizes: dict[str, Callable[[Tensor], Tensor]] = {
+        "rms": lambda flat: flat.square().mean(1).sqrt(),
+        "sd": lambda flat: flat.std(1, correction=0),
+        "mean_abs": lambda flat: flat.abs().mean(1),
+    }
+    if by not in sizes:
+        raise ValueError(f"normalise by {by!r}; expected one of {', '.join(sizes)}")
+
+    def change(images: Tensor, progress: float) -> Tensor:
+        return images / (sizes[by](images.flatten(1)) + eps)[:, None, None, None]
+
+    return Named("normalise", change, {"by": by, "eps": eps})
+
+
+def clip(low: float = 0.0, high: float = 1.0) -> Change:
+    """Keep pixel values in [`low`, `high`]."""
+    if not low < high:
+        raise ValueError(f"clip from {low} to {high}; expected low < high")
+    return Named("clip", lambda images, progress: images.clamp(low, high), {"low": low, "high": high})
+
+
+def fix_norm(norm: float = 10.0, *, centre: float = 0.5) -> Change:
+    """Scale each image about the value `centre` to L2 norm `norm` over all pixels and channels; a blank image stays."""
+    if not norm > 0:
+        raise ValueError(f"norm {norm}; expected a number above 0")
+
+    def change(images: Tensor, progress: float) -> Tensor:
+        deviation = images - centre
+        size = deviation.flatten(1).norm(dim=1)[:, None, None, None]
+        return torch.where(size > 0, centre + deviation * (norm / size), images)
+
+    return Named("fix_norm", change, {"norm": norm, "centre": centre})
 
 
 @dataclass(frozen=True)
@@ -134,3 +265,8 @@ class Stepper:
                 "variables of this parameterisation are not the image; expected `pixels`. Put the changes in `precondition`, "
                 "or among the constraints, or use `pixels`"
             )
+
+
+def _padding(size: int, radius: int, border: Border) -> Tensor:
+    """Which of `size` pixels stand in a line that is longer by `radius` at both ends."""
+    return torch.from_numpy(np.pad(np.arange(size), radius, mode=border))

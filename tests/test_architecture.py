@@ -232,7 +232,17 @@ for module in {modules!r}:
     importlib.import_module(module)
 print(*sorted({heavy!r} & set(sys.modules)))
 """
-HEAVY = {"diffusers", "matplotlib", "timm", "torchvision", "sklearn", "skimage", "transformers", "huggingface_hub"}
+HEAVY = {
+    "diffusers",
+    "kornia",
+    "matplotlib",
+    "timm",
+    "torchvision",
+    "sklearn",
+    "skimage",
+    "transformers",
+    "huggingface_hub",
+}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
