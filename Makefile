@@ -43,4 +43,5 @@ $(VENV)/.core: pyproject.toml .ci/constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml .ci/constraints.txt | $(BIN)/python
 	@echo "Installing stimsynth and its test tools into $(VENV) (about 5 minutes and 6 GB where torch comes with CUDA) ..."
 	$(PIP) install --quiet $(PIN) -e '.[dev]'
+	$(PIP) install --quiet --no-deps torch-lucent==0.1.8
 	@touch $(VENV)/.core $@
