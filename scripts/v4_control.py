@@ -44,6 +44,7 @@ from protocols.statistics import wilson_interval
 from protocols.stimuli import natural_luminance
 from protocols.subjects import Subject
 from synth import StimulusBatch, ascend, cautious, fourier, jitter, one_hot, pixels, stretch
+from synth.presets import bashivan_2019
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -81,6 +82,7 @@ ARMS = {
     "1/f baseline": Arm(encoder="single", start="noise", decay=1.0, kappa=0.0, about="one readout, noise start, 1/f Fourier: the customary recipe"),
     "pixels": Arm(encoder="single", start="noise", kappa=0.0, variables="pixels", about="one readout, noise start, pixels"),
     "5 seeds": Arm(seeds=5, about="the validator's choice of five starts"),
+    "Bashivan 2019": Arm(encoder="single", start="noise", kappa=0.0, variables="bashivan", steps=200, about="one readout, and that paper's own recipe (synth.presets.bashivan_2019), jitter to scale"),
     "more data": Arm(encoder="more", about="10 % of photographs held out, ten folds (81 % of them in each member, not 64 %)"),
     "tuned": Arm(encoder="tuned", about="more data, and the network tuned end to end"),
     "two tuned": Arm(encoder="two", about="tuned EfficientNet-Lite0 and tuned EfficientNet-Lite2, six members"),
@@ -120,6 +122,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
+
+
+def recipe(arm: Arm, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Variables, transforms and rule of an arm, as `ascend` takes them."""
+    if arm.variables == "bashivan":
+        published = bashivan_2019(shape, jitter_px=round(19 * shape[2] / 299))
+        return {name: published[name] for name in ("parameterisation", "rule", "learning_rate", "transforms")}
+    variables = pixels(shape) if arm.variables == "pixels" else fourier(shape, decay=arm.decay)
+    moves = [jitter(arm.jitter)] if arm.jitter else []
+    return {"parameterisation": variables, "transforms": moves, "learning_rate": arm.learning_rate}
 
 
 class Joint:
@@ -220,20 +232,18 @@ class World:
         batch = ascend(
             encoder,
             cautious(declared, arm.kappa) if arm.kappa else declared,
-            pixels(shape) if arm.variables == "pixels" else fourier(shape, decay=arm.decay),
-            constraints=self.project.display.constraints(**self.light),
-            transforms=[jitter(arm.jitter)] if arm.jitter else [],
             seeds=range(arm.seeds),
             steps=max(steps, 1),
             snapshots=() if steps else (0,),
-            learning_rate=arm.learning_rate,
+            constraints=self.project.display.constraints(**self.light),
+            **recipe(arm, shape),
             start=start,
             start_ids=ids,
             progress=self.progress,
         )
         if not steps and batch.graded is not None:
             batch = batch.graded
-        if arm.chosen_by == "validator":
+        if arm.seeds > 1 and arm.chosen_by == "validator":
             batch = batch.validate(self.validator)
         batch.best_per_target().save(path)
         print(f"{self.session} {name}, {objective}: {time.monotonic() - begun:.0f} s", flush=True)
