@@ -23,7 +23,7 @@ from .objectives import (
 )
 from .parameterisations import fourier, latent, masked, phase, pixels
 from .rules import Rule
-from .transforms import affine, jitter
+from .transforms import affine, blur, colour, elastic, erase, jitter, noise
 
 __all__ = [
     "DEFAULT_TRANSFORMS",
@@ -34,9 +34,13 @@ __all__ = [
     "affine",
     "against",
     "ascend",
+    "blur",
     "cautious",
+    "colour",
     "discriminate",
     "diverse",
+    "elastic",
+    "erase",
     "exact_statistics",
     "fourier",
     "fractions",
@@ -45,6 +49,7 @@ __all__ = [
     "level",
     "margin",
     "masked",
+    "noise",
     "one_hot",
     "pattern",
     "phase",

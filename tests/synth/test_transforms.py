@@ -1,18 +1,25 @@
 from __future__ import annotations
 
 import inspect
+import json
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+from torch import Tensor
 
-from synth import affine, jitter, transforms
+from synth import affine, ascend, blur, colour, elastic, erase, fourier, jitter, noise, stretch, transforms
+from synth.transforms import CATALOGUE
 
 CASES = {
-    "jitter": jitter(0.1),
+    **CATALOGUE,
     "jitter_px": jitter(max_px=3),
     "jitter_background": jitter(max_px=3, background=0.5),
-    "affine": affine(scale=0.1, rotation_deg=10, translation=0.05),
+    "affine_unsheared": affine(scale=0.1, rotation_deg=10, translation=0.05),
     "affine_background": affine(scale=0.1, rotation_deg=10, translation=0.05, background=0.5),
+    "elastic_background": elastic(background=0.5),
+    "erase_background": erase(background=0.5),
 }
 
 
@@ -96,4 +103,142 @@ def test_refused_ranges(make_generators) -> None:
 
 
 def test_descriptions_are_plain() -> None:
-    assert {t.describe()["name"] for t in CASES.values()} == set(transforms.__all__)
+    assert sorted(CATALOGUE) == sorted(transforms.__all__)
+    for name, transform in CATALOGUE.items():
+        described = json.loads(json.dumps(transform.describe()))
+        assert described.pop("name") == name
+        assert getattr(transforms, name)(**described) == transform
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_objective_rises_under_each(name: str, channels: int, make_encoder) -> None:
+    encoder = make_encoder(channels=channels)
+    batch = ascend(
+        encoder, stretch(encoder.site_ids[:2]), fourier((channels, 24, 24)), transforms=[CATALOGUE[name]], steps=8
+    )
+    assert (batch.trace[:, -1] > batch.trace[:, 0]).all(), batch.trace
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_draws_on_another_device(name: str, make_generators, make_photo) -> None:
+    images = make_photo((3, 3, 24, 24))
+    there = CASES[name](images.cuda(), make_generators(3))
+    assert there.device.type == "cuda"
+    assert torch.allclose(there.cpu(), CASES[name](images, make_generators(3)), atol=1e-4)
+
+
+def test_shear_moves_rows_by_their_distance_from_the_centre(make_generators) -> None:
+    """Of a vertical line the slope is the tangent of the drawn angle, in an image that is not square too."""
+    images = torch.zeros(40, 1, 31, 61)
+    images[:, :, :, 30] = 1
+    images = ndimage.gaussian_filter1d(images.numpy(), 1.5, axis=3)
+    sheared = affine(shear_deg=30, background=0.0)(torch.from_numpy(images), make_generators(40)).squeeze(1)
+    places = (sheared * torch.arange(61)).sum(2) / sheared.sum(2)  # (B, H)
+    rows = torch.arange(31.0) - 15
+    slopes = ((places - 30) * rows).sum(1) / rows.square().sum()
+    assert (places - 30 - slopes[:, None] * rows).abs().max() < 0.05
+    drawn = torch.stack([torch.rand(5, generator=g) for g in make_generators(40)])[:, 4]
+    assert torch.allclose(slopes, -torch.tan((2 * drawn - 1) * torch.pi / 6), atol=0.01)
+
+
+def test_noise_has_the_sd_asked_for(make_generators, make_photo) -> None:
+    images = make_photo((3, 3, 40, 40))
+    added = noise(0.1)(images, make_generators(3)) - images
+    assert added.std().item() == pytest.approx(0.1, rel=0.03)
+    assert added.mean().abs() < 0.005
+
+
+def test_blur_is_scipys(make_generators, make_photo) -> None:
+    images = make_photo((4, 3, 24, 30))
+    blurred = blur(2.0)(images, make_generators(4)).numpy()
+    for image, got, generator in zip(images.numpy(), blurred, make_generators(4), strict=True):
+        sd = 2.0 * float(torch.rand(1, generator=generator))
+        wanted = ndimage.gaussian_filter(image, (0, sd, sd), mode="mirror", radius=(0, 6, 6))
+        assert np.abs(got - wanted).max() < 1e-5
+
+
+def deviations(images: Tensor) -> Tensor:
+    return images - images.mean((1, 2, 3), keepdim=True)
+
+
+def test_brightness_and_contrast_are_shift_and_scale(make_generators, make_photo) -> None:
+    images = make_photo((30, 1, 12, 12))
+    changed = colour(0.2, 0.5, 0.9)(images, make_generators(30))
+    shifts = (changed - images).mean((1, 2, 3))
+    scales = deviations(changed).flatten(1).norm(dim=1) / deviations(images).flatten(1).norm(dim=1)
+    assert torch.allclose(deviations(changed), scales[:, None, None, None] * deviations(images), atol=1e-5)
+    assert 0.15 < shifts.abs().max() <= 0.2
+    assert 0.5 <= scales.min() < 0.65
+    assert 1.35 < scales.max() <= 1.5
+
+
+def test_saturation_keeps_luminance_and_hue_keeps_grey(make_generators, make_photo) -> None:
+    images = make_photo((20, 3, 12, 12))
+    luminance = lambda x: torch.einsum("c,bchw->bhw", torch.tensor([0.2126, 0.7152, 0.0722]), x)  # noqa: E731
+    changed = colour(0, 0, 0.8)(images, make_generators(20))
+    assert torch.allclose(luminance(changed), luminance(images), atol=1e-5)
+    spread = lambda x: (x - luminance(x)[:, None]).flatten(1).norm(dim=1)  # noqa: E731
+    ratio = spread(changed) / spread(images)
+    assert 0.2 <= ratio.min() < 0.5
+    assert 1.5 < ratio.max() <= 1.8
+    turned = colour(0, 0, 0, hue_deg=120)(images, make_generators(20))
+    assert torch.allclose(turned.mean(1), images.mean(1), atol=1e-5)
+    assert torch.allclose(turned.norm(dim=1), images.norm(dim=1), atol=1e-4)
+    grey = images.mean(1, keepdim=True).repeat(1, 3, 1, 1)
+    assert torch.allclose(colour(0, 0, 0.5, hue_deg=90)(grey, make_generators(20)), grey, atol=1e-5)
+
+
+def test_hue_of_a_third_turn_swaps_the_primaries() -> None:
+    turned = transforms._hue_rotation(torch.tensor([[2 * torch.pi / 3]]))[0] @ torch.eye(3)
+    assert torch.allclose(turned, torch.eye(3).roll(1, 0), atol=1e-6)
+
+
+def test_erased_area_and_its_colour(make_generators, make_photo) -> None:
+    images = make_photo((300, 3, 40, 50))
+    changed = erase(0.2, background=0.0)(images + 0.01, make_generators(300))
+    share = (changed == 0).all(1).float().mean((1, 2))
+    assert share.max() <= 0.21
+    assert share.mean().item() == pytest.approx(0.1, abs=0.015)
+    middle = (changed == 0).all(1).float().mean(0)
+    assert middle[15:25, 20:30].min() > 0.03
+    mean = erase(0.5)(images, make_generators(300))
+    different = (mean != images).all(1)
+    assert torch.allclose(
+        mean.transpose(0, 1)[:, different].T, images.mean((2, 3)).repeat_interleave(different.sum((1, 2)), 0)
+    )
+
+
+def test_elastic_field_has_the_sd_asked_for(make_generators) -> None:
+    """Ramps of slope one a pixel read the displacement off; away from the border, in both directions."""
+    y, x = torch.meshgrid(torch.arange(60.0), torch.arange(90.0), indexing="ij")
+    ramps = torch.stack([x, y, x]).expand(60, 3, 60, 90)
+    moved = (elastic(0.02, 0.05)(ramps, make_generators(60)) - ramps)[:, :, 18:-18, 18:-18]
+    assert moved[:, 0].std().item() == pytest.approx(0.02 * 90, rel=0.1)
+    assert moved[:, 1].std().item() == pytest.approx(0.02 * 90, rel=0.1)
+    neighbours = torch.corrcoef(torch.stack([moved[:, 0, :, 1:].flatten(), moved[:, 0, :, :-1].flatten()]))[0, 1]
+    assert neighbours > 0.95
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: affine(shear_deg=90), "shear below 90"),
+        (lambda: noise(-0.1), "noise sd"),
+        (lambda: blur(-1), "blur sd_px"),
+        (lambda: colour(contrast=-1), "colour contrast"),
+        (lambda: erase(1.0), "share of the image"),
+        (lambda: elastic(0.1, 0.0), "0 < smoothness < 1"),
+        (lambda: elastic(-0.1), "not below 0"),
+    ],
+)
+def test_ranges_that_make_no_sense_are_refused(make: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()  # type: ignore[operator]
+
+
+def test_a_blur_wider_than_the_image_is_refused(make_generators) -> None:
+    with pytest.raises(ValueError, match="a third of their size"):
+        blur(6)(torch.zeros(1, 1, 16, 16), make_generators(1))
