@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+from .accentuation import accentuating
 from .ascent import DEFAULT_TRANSFORMS, ascend
 from .batch import StimulusBatch
 from .constraints import ConstraintError, exact_statistics
@@ -23,6 +24,7 @@ from .objectives import (
 )
 from .parameterisations import fourier, latent, masked, phase, pixels
 from .rules import Rule
+from .starts import blend, noise_within
 from .transforms import affine, blur, colour, elastic, erase, jitter, noise
 
 __all__ = [
@@ -31,9 +33,11 @@ __all__ = [
     "Objective",
     "Rule",
     "StimulusBatch",
+    "accentuating",
     "affine",
     "against",
     "ascend",
+    "blend",
     "blur",
     "cautious",
     "colour",
@@ -50,6 +54,7 @@ __all__ = [
     "margin",
     "masked",
     "noise",
+    "noise_within",
     "one_hot",
     "pattern",
     "phase",

@@ -1,0 +1,117 @@
+"""Feature accentuation: what a site likes about a given photograph, by ascent from the photograph that must remain itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._encoder import EncoderLike, attributes_of, default_site_ids
+
+__all__ = ["Accentuating", "accentuating"]
+
+Features = Callable[[Tensor], Tensor]
+
+
+def accentuating(
+    encoder: EncoderLike, photographs: Tensor, names: Sequence[str] | None = None, *, features: Features | None = None
+) -> Accentuating:
+    """The encoder with one more column a photograph: minus the distance of the image from it (Hamblin et al. 2024).
+
+    The distance is the root mean squared difference of features, in SDs over the entries of the photograph's own: 0 = the
+    photograph, 1 = as far from it as a uniform image of its mean is in pixels. Being a site, it composes with every objective, is
+    stored with the batch, and its limits are a term like any other::
+
+        seen = accentuating(encoder, photographs)                    # sites like_000, like_001, ...
+        objective = stretch(["v4_012", "v4_047"]) + 2.0 * stretch(["like_000", "like_001"])
+        batch = ascend(seen, objective, fourier(shape), start=photographs)
+        batch.validate(accentuating(validator, photographs))
+
+    ``100 * within("like_000", low=-0.3, high=1)`` holds the distance below 0.3 instead of weighing it. Objectives over all sites, such
+    as `one_hot`, must name theirs (``among=``).
+
+    Parameters
+    ----------
+    encoder : callable, (B, C, H, W) in [0, 1] -> (B, U) or (M, B, U)
+    photographs : Tensor of shape (K, C, H, W), in [0, 1]
+    names : sequence of K site ids, or None (``like_000``, ...)
+    features : callable, images (B, C, H, W) -> (B, ...), such as an early or middle layer; None = the pixels
+    """
+    return Accentuating(encoder, photographs, names, features)
+
+
+class Accentuating(nn.Module):
+    """See `accentuating`."""
+
+    references: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, encoder: EncoderLike, photographs: Tensor, names: Sequence[str] | None, features: Features | None
+    ) -> None:
+        super().__init__()
+        _check_photographs(photographs)
+        self.encoder, self.features = encoder, features
+        known = attributes_of(encoder)
+        with torch.no_grad():
+            shown = photographs.to(known.device)
+            columns = encoder(shown[:1]).shape[-1]
+            references = self._features(shown)
+        scale = references.std(1, correction=0)  # (K,)
+        if not bool((scale > 1e-6).all()):
+            index = int((~(scale > 1e-6)).nonzero()[0])
+            raise ValueError(
+                f"the features of photograph {index} have the SD {float(scale[index]):g}; expected a number above 0. Likely cause: a "
+                "uniform image, or features that leave nothing of it"
+            )
+        self.register_buffer("references", references)  # (K, D)
+        self.register_buffer("scale", scale)
+        own = default_site_ids(known, columns)
+        self.names = tuple(f"like_{i:03d}" for i in range(len(photographs))) if names is None else tuple(names)
+        twice = [n for n in self.names if n in own or self.names.count(n) > 1]
+        if len(self.names) != len(photographs) or twice:
+            raise ValueError(
+                f"{len(self.names)} names for {len(photographs)} photographs, not their own: {', '.join(twice) or 'none'}; expected "
+                "one each that no site has"
+            )
+        self.site_ids = (*own, *self.names)
+        more = len(self.names)
+        self.natural_mean = None if known.mean is None else torch.cat([known.mean, known.mean.new_zeros(more)])
+        self.natural_sd = None if known.sd is None else torch.cat([known.sd, known.sd.new_ones(more)])
+        digest = hashlib.sha256(photographs.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:8]
+        self.fingerprint = f"{known.fingerprint}+like_{digest}" if known.fingerprint else ""
+
+    @property
+    def uncertainty(self) -> Any:
+        """The encoder's, where it has one."""
+        return getattr(self.encoder, "uncertainty", None)
+
+    def judge(self, images: Tensor) -> Any:
+        """The encoder's judgement of how familiar images are."""
+        return self.encoder.judge(images)  # type: ignore[attr-defined]
+
+    def _features(self, images: Tensor) -> Tensor:
+        found = images if self.features is None else self.features(images)
+        return found.flatten(1)  # (B, D)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Responses (B, U + K) or (M, B, U + K): the encoder's, then minus the distance from each photograph."""
+        responses = self.encoder(images)
+        found = self._features(images)
+        squared = (found[:, None] - self.references.to(found)).square().mean(-1)  # (B, K)
+        # a floor under the root keeps the gradient at the photograph itself finite
+        like = -squared.clamp_min(1e-12).sqrt() / self.scale.to(found)
+        return torch.cat([responses, like.to(responses).expand(*responses.shape[:-1], -1)], -1)
+
+
+def _check_photographs(photographs: Tensor) -> None:
+    fits = photographs.dim() == 4 and len(photographs) > 0 and photographs.is_floating_point()
+    low, high = (float(photographs.min()), float(photographs.max())) if fits else (0.0, 0.0)
+    if not fits or not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"photographs of shape {tuple(photographs.shape)} and type {photographs.dtype}, from {low:g} to {high:g}; expected "
+            "(K, C, H, W), floating point in [0, 1]: divide 8-bit pixels by 255"
+        )
