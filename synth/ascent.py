@@ -153,13 +153,20 @@ def ascend(
         tell = _reporter(progress, begin, end, len(rows), steps)
         bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd)
         part = None if starts is None else starts[begin:end].to(run.device)
-        return _climb(run, bound, generators, part, names[begin:end], tell)
+        own = _of_rows(run, [i // len(seeds) for i in range(begin, end)])
+        return _climb(own, bound, generators, part, names[begin:end], tell)
 
     found, plan = in_micro_batches(rows.spans, batch_size, climb)
     settings = _settings(run, objective, seeds, plan, start)
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
     batch = collect(encoder, [best for best, _ in found], rows, every_seed, names_of_starts, known, settings)
     return replace(batch, graded=graded_batch(encoder, batch, [graded for _, graded in found]))
+
+
+def _of_rows(run: _Run, rows: Sequence[int]) -> _Run:
+    """The run with the parameterisation of these rows of the objective, where it differs from row to row (`masked`)."""
+    take = getattr(run.parameterisation, "take", None)
+    return run if take is None else replace(run, parameterisation=take(rows))
 
 
 def _climb(

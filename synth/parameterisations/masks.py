@@ -24,8 +24,9 @@ def masked(inner: Parameterisation, mask: Tensor, background: float | Tensor = 0
     Parameters
     ----------
     inner : Parameterisation
-    mask : Tensor of shape (H, W), or (N, H, W) for one an image, in [0, 1]
-        N masks serve batches of exactly N images; ``take(indices)`` gives the parameterisation of other images.
+    mask : Tensor of shape (H, W), or (N, H, W), in [0, 1]
+        N masks: one a row of the objective in `ascend`, such as the receptive field of each row's site; called directly, one an
+        image, and ``take(indices)`` gives the parameterisation of other images.
     background : float, or Tensor of shape (C, H, W) or (N, C, H, W), in [0, 1]
     """
     check_masks(mask, inner.shape)
@@ -39,13 +40,19 @@ def masked(inner: Parameterisation, mask: Tensor, background: float | Tensor = 0
     def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:
         if counts and counts != {len(generators)}:
             raise ValueError(
-                f"{counts.pop()} masks or backgrounds for {len(generators)} images; expected one an image, or one for all. Fix: "
+                f"{min(counts)} masks or backgrounds for {len(generators)} images; expected one an image, or one for all. Fix: "
                 "choose those of this batch with .take(indices), or synthesise the images of each mask in a run of their own"
             )
         return _Masked(inner(generators, start, device), mask, ground).to(device)
 
     def part(indices: Sequence[int]) -> Parameterisation:
         chosen = torch.tensor([int(i) for i in indices])
+        beyond = [n for n in counts if n <= int(chosen.max())]
+        if beyond:
+            raise ValueError(
+                f"{beyond[0]} masks or backgrounds for an image {int(chosen.max())}, counted from 0; expected one a row of the "
+                "objective, or one for all"
+            )
         return masked(
             inner.take(indices),
             mask[chosen] if mask.dim() == 3 else mask,

@@ -237,6 +237,23 @@ def test_one_mask_an_image(make_generators, make_photo) -> None:
         made(make_generators(2))
 
 
+def test_one_mask_a_row_of_the_objective(encoder) -> None:
+    """Whatever the seeds and micro-batches: every image stays within its own row's field."""
+    masks = torch.stack([window(28, 28, c) for c in (-0.5, 0.0, 0.5)])
+    made = masked(fourier((3, 28, 28), noise=0.1), masks, 64 / 255)
+    run = lambda **more: ascend(encoder, stretch(encoder.site_ids[:3]), made, seeds=(0, 1), steps=2, **more)  # noqa: E731
+    together, shards = run(), run(batch_size=4)
+    assert shards.settings["plan"] == [[0, 4], [4, 6]]
+    for batch in (together, shards):
+        for i, image in enumerate(batch.images):
+            outside = masks[i // 2].numpy() == 0
+            assert (image[outside] == 64).all()
+            assert (image[~outside] != 64).any()
+    assert np.abs(together.trace - shards.trace).max() < 1e-3
+    with pytest.raises(ValueError, match="3 masks or backgrounds for an image 3"):
+        ascend(encoder, stretch(encoder.site_ids[:4]), made, steps=1)
+
+
 def test_a_mask_reaches_the_inner_parameterisation(make_generators, make_photo) -> None:
     """Masks nest, and the record holds all of it."""
     start = make_photo((1, 1, 16, 16))
