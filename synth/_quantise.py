@@ -29,8 +29,8 @@ def repair(
     Parameters
     ----------
     exact : Tensor of shape (C, H, W), float64
-        Levels before rounding, 0..255.
-    table : Tensor of shape (256,)
+        Levels before rounding, 0 to L - 1.
+    table : Tensor of shape (L,)
         Luminance of each level.
     weights : Tensor of shape (C,)
         Luminance of the channels.
@@ -78,8 +78,8 @@ def _best_moves(
     """One round of `repair`: new levels (C, P), or None where no move helps."""
     pixels = luminance.numel()
     moves = torch.stack([levels - 1, levels + 1])  # (2, C, P)
-    allowed = (moves >= 0) & (moves <= 255) & ((moves - wanted).abs() <= 1 + 1e-9)
-    change = weights[:, None] * (table[moves.clamp(0, 255).long()] - table[levels.long()])  # (2, C, P)
+    allowed = (moves >= 0) & (moves <= len(table) - 1) & ((moves - wanted).abs() <= 1 + 1e-9)
+    change = weights[:, None] * (table[moves.clamp(0, len(table) - 1).long()] - table[levels.long()])  # (2, C, P)
     square_change = 2 * luminance * change + change.square()
     now_mean, now_square = luminance.mean(), luminance.square().mean()
     now = _error(now_mean, now_square, mean, rms, tolerance)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+LUMINANCE_WEIGHTS = {1: (1.0,), 3: (0.2126, 0.7152, 0.0722)}  # of linear red, green and blue (ITU-R BT.709)
 # An error at which one more Newton step, always taken, is the last: it squares the error.
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8}
 NEWTON_STEPS = 25

@@ -14,12 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._limits import alternate, gamut, spectrum_envelope
 from ._quantise import repair
-from ._solve import TOLERANCE, ImplicitSolution, Problem, Solution, solve
+from ._solve import LUMINANCE_WEIGHTS, TOLERANCE, ImplicitSolution, Problem, Solution, solve
 
-__all__ = ["ConstraintError", "ExactStatistics", "exact_statistics", "pixel_range"]
+__all__ = [
+    "ConstraintError",
+    "ExactStatistics",
+    "alternate",
+    "exact_statistics",
+    "gamut",
+    "pixel_range",
+    "spectrum_envelope",
+]
 
-LUMINANCE_WEIGHTS = {1: (1.0,), 3: (0.2126, 0.7152, 0.0722)}
 LEVELS = 255
 FLAT = 1e-6  # luminance SD below which an image counts as constant
 Transfer = Callable[[Tensor], Tensor]
@@ -51,10 +59,12 @@ def exact_statistics(
     *,
     mean: float | None = None,
     rms: float | None = None,
+    norm: float | None = None,
     aperture: Tensor | None = None,
     background: float = 128 / 255,
     to_luminance: Transfer | None = None,
     to_pixel: Transfer | None = None,
+    levels: int = LEVELS + 1,
 ) -> ExactStatistics:
     """A projection onto images of exact range, mean luminance and RMS contrast within an aperture.
 
@@ -65,14 +75,24 @@ def exact_statistics(
         Mean luminance of the shown image over the pixels of non-zero aperture; None = each image's own.
     rms : float, or None
         SD of luminance over the same pixels, in units of luminance; None = each image's own.
+    norm : float, or None
+        The same as an L2 norm: of luminance minus its mean, over the same P pixels; ``norm = rms * sqrt(P)``. Not both.
     aperture : Tensor of shape (H, W), in [0, 1], or None
         How much of the image shows; where it is 0 the pixel is exactly `background`.
     background : float
         Pixel value in [0, 1]; one of 256 levels where an aperture shows it.
     to_luminance, to_pixel : callables, or None
         The display's transfer function and its inverse, elementwise and increasing on [0, 1]; None = linear.
+    levels : int, 2 to 256
+        How many of the 256 pixel values the screen tells apart, evenly spaced (64 = a panel of 6 bits). The 8-bit images use
+        these alone; mean and contrast are held as closely as with 256.
     """
-    return ExactStatistics(shape, mean, rms, aperture, background, to_luminance, to_pixel)
+    if norm is not None:
+        if rms is not None:
+            raise ValueError(f"both rms {rms} and norm {norm} are given; expected one: they fix the same thing")
+        pixels = math.prod(shape[1:]) if aperture is None else int((aperture > 0).sum())
+        rms = norm / math.sqrt(max(pixels, 1))
+    return ExactStatistics(shape, mean, rms, aperture, background, to_luminance, to_pixel, levels)
 
 
 class ExactStatistics:
@@ -87,6 +107,7 @@ class ExactStatistics:
         background: float,
         to_luminance: Transfer | None,
         to_pixel: Transfer | None,
+        levels: int = LEVELS + 1,
     ) -> None:
         self.shape = tuple(int(n) for n in shape)
         if len(self.shape) != 3 or self.shape[0] not in LUMINANCE_WEIGHTS:
@@ -97,8 +118,11 @@ class ExactStatistics:
         self.linear = to_luminance is None
         self.to_luminance: Transfer = to_luminance or (lambda x: x)
         self.to_pixel: Transfer = to_pixel or (lambda x: x)
-        table = self.to_luminance(torch.linspace(0, 1, LEVELS + 1, dtype=torch.float64))
-        self.lowest, self.highest = float(table[0]), float(table[-1])
+        if not 2 <= levels <= LEVELS + 1:
+            raise ValueError(f"levels {levels}; expected 2 to {LEVELS + 1}: images are exported in 8 bits")
+        self.values = torch.linspace(0, LEVELS, levels, dtype=torch.float64).round()  # the 8-bit values in use
+        self._table = self.to_luminance(self.values / LEVELS)
+        self.lowest, self.highest = float(self._table[0]), float(self._table[-1])
         self.aperture = self._check_aperture(aperture)
         self._background_luminance = float(self.to_luminance(torch.tensor([self.background], dtype=torch.float64))[0])
         self._cache: dict[tuple[torch.device, torch.dtype], Problem] = {}
@@ -113,7 +137,8 @@ class ExactStatistics:
         """JSON-able settings for the record."""
         described = {"name": "exact_statistics", "shape": list(self.shape), "mean": self.mean, "rms": self.rms}
         aperture = None if self.aperture is None else {"mean": float(self.aperture.mean())}
-        return {**described, "background": self.background, "aperture": aperture, "linear": self.linear}
+        levels = {} if len(self.values) == LEVELS + 1 else {"levels": len(self.values)}
+        return {**described, "background": self.background, "aperture": aperture, "linear": self.linear, **levels}
 
     def __call__(self, images: Tensor) -> Tensor:
         """Project images onto the constraint, differentiably.
@@ -161,6 +186,10 @@ class ExactStatistics:
             outside = images[:, (self.aperture == 0).to(images.device)] != round(LEVELS * self.background)
             for i in outside.flatten(1).any(1).nonzero().flatten().tolist():
                 problems[i].append("the pixels outside the aperture are not the background")
+        if len(self.values) <= LEVELS:
+            between = ~torch.isin(images, self.values.to(images))
+            for i in between.flatten(1).any(1).nonzero().flatten().tolist():
+                problems[i].append(f"{int(between[i].sum())} pixel values are not among the {len(self.values)} levels")
         return ["; ".join(p) for p in problems]
 
     @torch.no_grad()
@@ -179,35 +208,40 @@ class ExactStatistics:
         Tensor of shape (B, H, W, C), uint8
         """
         self._check_shape(images)
-        rounded = _round(images)
+        rounded = self._round(images)
         wrong = [i for i, problem in enumerate(self.violations(rounded)) if problem]
         if wrong:
             exact = self(images[wrong])
-            rounded[wrong] = _round(exact)
+            rounded[wrong] = self._round(exact)
             for i, image in zip(wrong, exact, strict=True):
                 if self.violations(rounded[i : i + 1])[0]:
                     rounded[i] = self._repair(image, i)
         return rounded
 
+    def _round(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> uint8 (B, H, W, C), nearest level."""
+        steps = len(self.values) - 1
+        nearest = (images.detach() * steps).round().clamp(0, steps).permute(0, 2, 3, 1).contiguous()
+        return nearest.to(torch.uint8) if steps == LEVELS else self.values.to(nearest)[nearest.long()].to(torch.uint8)
+
     def _repair(self, image: Tensor, index: int) -> Tensor:
         """Dither one image (C, H, W): uint8 (H, W, C)."""
-        table = self.to_luminance(torch.linspace(0, 1, LEVELS + 1, dtype=torch.float64))
         target = self.statistics(image[None])
         levels = repair(
-            (image.double() * LEVELS).cpu(),
-            table,
+            (image.double() * (len(self.values) - 1)).cpu(),
+            self._table,
             torch.tensor(LUMINANCE_WEIGHTS[self.shape[0]], dtype=torch.float64),
             None if self.aperture is None else self.aperture > 0,
             mean=float(target["mean"]) if self.mean is None else self.mean,
             rms=float(target["rms"]) if self.rms is None else self.rms,
             tolerance=self.tolerance,
         )
-        pixels = levels.permute(1, 2, 0).to(torch.uint8).to(image.device)
+        pixels = self.values[levels.long()].permute(1, 2, 0).to(torch.uint8).to(image.device)
         if broken := self.violations(pixels[None])[0]:
-            reached = float(self.statistics(levels[None].double() / LEVELS)["rms"])
+            reached = float(self.statistics(pixels.permute(2, 0, 1)[None].double() / LEVELS)["rms"])
             raise ConstraintError(
                 f"image {index} cannot meet mean {self.mean} and RMS contrast {self.rms} in 8 bits: {broken}. The nearest "
-                f"RMS found is {reached:.5f}; 256 levels are too coarse there: raise the contrast or move the mean",
+                f"RMS found is {reached:.5f}; {len(self.values)} levels are too coarse there: raise the contrast or move the mean",
                 reachable=reached,
                 index=index,
             )
@@ -273,10 +307,11 @@ class ExactStatistics:
             )
         if not bool((aperture > 0).any()):
             raise ValueError("the aperture is 0 everywhere; expected some pixels that show the image")
-        if abs(LEVELS * self.background - round(LEVELS * self.background)) > 1e-3:
+        nearest = int(self.values[round(self.background * (len(self.values) - 1))])
+        if abs(LEVELS * self.background - nearest) > 1e-3:
             raise ValueError(
-                f"background {self.background} is not one of 256 levels, so that 8-bit images cannot hold it exactly; "
-                f"use {round(LEVELS * self.background)} / 255"
+                f"background {self.background} is not one of {len(self.values)} levels, so that 8-bit images cannot hold it "
+                f"exactly; use {nearest} / 255"
             )
         return aperture.detach().double().cpu()
 
@@ -325,8 +360,3 @@ class ExactStatistics:
             reachable=reachable,
             index=index,
         )
-
-
-def _round(images: Tensor) -> Tensor:
-    """(B, C, H, W) in [0, 1] -> uint8 (B, H, W, C), nearest level."""
-    return (images.detach() * LEVELS).round().clamp(0, LEVELS).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
