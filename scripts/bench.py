@@ -1,7 +1,7 @@
 """How much our own code adds to the work that must be done: interleaved medians in one run, ratios only.
 
 Seconds depend on the machine; the ratio of two things timed in turn hardly does. Each row is one function that gives two
-callables: ours, and the bare work it cannot avoid. Run: ``python scripts/bench.py [--rows ascend ridge] [--json FILE]``.
+callables: ours, and the bare work it cannot avoid. Run: ``python scripts/bench.py [--rows loop ridge] [--json FILE]``.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from encoders.backbones import backbone
 from encoders.readouts import FactorisedReadout
 from encoders.regression import RidgeFit
 from encoders.regression import ridge as fit_ridge
-from synth import ascend, exact_statistics, fourier, stretch
+from synth import affine, ascend, exact_statistics, fourier, pixels, stretch
 
-LAYER = "blocks.4.0"
-SHAPE = (3, 112, 112)
+LITE0, LAYER, ALEXNET = "offline:efficientnet_lite0", "blocks.4.0", "features.10"
 BATCH = 8
 STEPS, CHECK_EVERY = 20, 10
 
@@ -57,33 +56,114 @@ class Result:
 
 
 class Pooled(nn.Module):
-    """The truncated network with the cheapest readout there is: means of feature maps as sites."""
+    """A truncated network with the cheapest readout there is: means of feature maps as sites."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: nn.Module, layer: str | None = None) -> None:
         super().__init__()
-        self.network = backbone("offline:efficientnet_lite0", [LAYER], weights="random")
+        self.network, self.layer = network.eval().requires_grad_(False), layer
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, U)."""
-        features: Tensor = self.network(images)[LAYER]
-        return features.mean((2, 3))
+        features: Any = self.network(images)
+        maps: Tensor = features if self.layer is None else features[self.layer]
+        return maps.mean((2, 3))
 
 
-def ascend_step() -> Pair:
-    """Steps of `ascend`, checks included, against forward + backward of the same network on the same batch."""
-    encoder = Pooled().eval()
-    sites = stretch(range(BATCH))
-    constraints = [exact_statistics(SHAPE, mean=0.43, rms=0.2)]
-    images = torch.rand(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0)).requires_grad_()
+def ours_of(uri: str, layer: str) -> Pooled:
+    """The network as `encoders` runs it."""
+    return Pooled(backbone(uri, [layer], weights="random"), layer)
 
-    def bare() -> None:
+
+def as_loaded(name: str) -> Pooled:
+    """The same network cut at the same layer as its own library gives it: batch norm unfolded, default memory format."""
+    import timm
+    from torchvision import models  # type: ignore[import-untyped]
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        if name == "alexnet":
+            network = models.alexnet(weights=None).features[: int(ALEXNET.rpartition(".")[2]) + 1]
+            for module in network:
+                module.inplace = False  # the first layer's output would else be overwritten before its gradient
+        elif name == "resnet18":
+            whole = models.resnet18(weights=None)
+            network = nn.Sequential(
+                whole.conv1, whole.bn1, whole.relu, whole.maxpool, whole.layer1, whole.layer2, whole.layer3
+            )
+        else:
+            whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+            network = nn.Sequential(whole.conv_stem, whole.bn1, *whole.blocks[:4], whole.blocks[4][0])
+    return Pooled(network)
+
+
+def step_of(
+    what: str,
+    encoder: Pooled,
+    bare: Pooled,
+    size: int,
+    limit: float,
+    parts: Callable[[tuple[int, int, int]], dict[str, Any]],
+) -> Pair:
+    """Steps of `ascend`, checks included, against forward + backward of `bare` on a batch of the same size."""
+    shape = (3, size, size)
+    images = torch.rand(BATCH, *shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    settings = {"steps": STEPS, "check_every": CHECK_EVERY, **parts(shape)}
+
+    def forward_backward() -> None:
         for _ in range(STEPS):
-            torch.autograd.grad(encoder(images).diagonal().sum(), images)
+            torch.autograd.grad(bare(images).diagonal().sum(), images)
 
-    def ours() -> None:
-        ascend(encoder, sites, fourier(SHAPE), constraints=constraints, steps=STEPS, check_every=CHECK_EVERY)
+    def climb() -> None:
+        ascend(encoder, stretch(range(BATCH)), **settings)
 
-    return Pair(f"{STEPS} steps of ascend with 3 checks / {STEPS} bare forward + backward", ours, bare, 1.25)
+    title = f"{what}, {BATCH} x {size} px: {STEPS} steps of ascend with {STEPS // CHECK_EVERY + 1} checks / {STEPS} bare steps"
+    return Pair(title, climb, forward_backward, limit)
+
+
+def plain(shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Pixels, nothing else."""
+    return {"parameterisation": pixels(shape), "transforms": ()}
+
+
+def full(shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Fourier variables, random affine changes, exact projection of mean and contrast."""
+    exact = exact_statistics(shape, mean=0.43, rms=0.2)
+    return {"parameterisation": fourier(shape), "transforms": [affine(0.1, 10, 0.05)], "constraints": [exact]}
+
+
+def default(shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Fourier variables, jitter, exact projection of mean and contrast: as in the examples."""
+    return {"parameterisation": fourier(shape), "constraints": [exact_statistics(shape, mean=0.43, rms=0.2)]}
+
+
+def loop() -> Pair:
+    """What the loop adds to the forward + backward of the very network that it runs."""
+    encoder = ours_of(LITE0, LAYER)
+    return step_of("loop alone, Lite0", encoder, encoder, 112, 1.25, default)
+
+
+def alexnet_pixels() -> Pair:
+    """AlexNet, pixels."""
+    return step_of(
+        "AlexNet conv5, pixels", ours_of("torchvision:alexnet", ALEXNET), as_loaded("alexnet"), 224, 1.15, plain
+    )
+
+
+def alexnet_fourier() -> Pair:
+    """AlexNet, Fourier + affine + exact projection."""
+    encoder = ours_of("torchvision:alexnet", ALEXNET)
+    return step_of("AlexNet conv5, Fourier + affine + exact", encoder, as_loaded("alexnet"), 224, 1.30, full)
+
+
+def lite0_fourier() -> Pair:
+    """EfficientNet-Lite0, Fourier + affine + exact projection."""
+    return step_of("Lite0, Fourier + affine + exact", ours_of(LITE0, LAYER), as_loaded("lite0"), 112, 0.75, full)
+
+
+def resnet18_fourier() -> Pair:
+    """ResNet18, Fourier + affine + exact projection."""
+    encoder = ours_of("torchvision:resnet18", "layer3")
+    return step_of("ResNet18 layer3, Fourier + affine + exact", encoder, as_loaded("resnet18"), 224, 0.75, full)
 
 
 def ridge() -> Pair:
@@ -189,7 +269,11 @@ def factorised_peer() -> Pair:
 
 
 ROWS: dict[str, Callable[[], Pair]] = {
-    "ascend": ascend_step,
+    "loop": loop,
+    "alex_px": alexnet_pixels,
+    "alex_full": alexnet_fourier,
+    "lite0": lite0_fourier,
+    "resnet18": resnet18_fourier,
     "ridge": ridge,
     "himalaya": ridge_peer,
     "factorised": factorised_peer,

@@ -68,6 +68,10 @@ class Problem:
         mask = self.whole_aperture if whole else self.aperture
         return clipped if mask is None else self.background + mask * (clipped - self.background)
 
+    def pixels(self, values: Tensor) -> int:
+        """How many pixels count, of values (B, C, H * W)."""
+        return values.shape[2] if self.index is None else len(self.index)
+
     def luminance(self, images: Tensor) -> Tensor:
         """(B, C, P) -> (B, P)."""
         weights = self.weights.expand(len(images), 1, len(self.weights))  # bmm reads it in place; matmul would copy
@@ -168,41 +172,51 @@ def solve(problem: Problem, values: Tensor, mean: Tensor, rms: float | None, tol
     return Solution(gain, offset, reached, inverse, found)
 
 
-class ImplicitSolution(torch.autograd.Function):
-    """Gain and offset as differentiable functions of the image, by the implicit function theorem.
+class Project(torch.autograd.Function):
+    """Images shown at their gain and offset, which answer to the image by the implicit function theorem.
 
     With statistics s(v, g, o) = target: d(g, o) = J^-1 (d target - ds/dv dv), where J = ds/d(g, o) is held constant: one
-    Newton step.
+    Newton step. The gradients of showing and of solving are taken together, which spares half of the passes over the pixels.
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, mean: Tensor, solution: Solution, problem: Problem) -> tuple[Tensor, Tensor]:
-        """`values` (B, C, P) and target `mean` (B,), at their `solution` -> gain, offset (B,) in the dtype of values."""
+    def forward(ctx: Any, values: Tensor, mean: Tensor, solution: Solution, problem: Problem) -> Tensor:
+        """Luminance `values` (B, C, H * W) with target `mean` (B,), at their `solution` -> shown luminance (B, C, H * W)."""
         ctx.save_for_backward(values)
         ctx.solution, ctx.problem = solution, problem
-        return solution.gain.to(values), solution.offset.to(values)
+        return problem.shown(values, solution.gain.to(values), solution.offset.to(values), whole=True)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, by_gain: Tensor, by_offset: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        """Pull (B,), (B,) back to values (B, C, P) and mean (B,)."""
+    def backward(ctx: Any, by_shown: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Pull (B, C, H * W) back to values (B, C, H * W) and mean (B,)."""
         (values,) = ctx.saved_tensors
-        solution, problem = ctx.solution, ctx.problem
+        solution, problem, mask = ctx.solution, ctx.problem, ctx.problem.whole_aperture
         gain, offset = solution.gain.to(values), solution.offset.to(values)
-        outer = torch.stack([by_gain, by_offset], 1)[:, None]  # (B, 1, 2)
-        by_mean, by_sd = (outer @ solution.inverse.to(values)).squeeze(1).unbind(1)  # (B,), (B,)
         scaled = torch.addcmul(_column(offset), values, _column(gain))
         clipped = scaled.clamp(problem.lowest, problem.highest)
-        lum = problem.luminance(clipped)  # (B, P)
-        if problem.aperture is not None:
-            lum = problem.background + problem.aperture * (lum - problem.background)
+        lum = problem.luminance(clipped)  # (B, H * W)
+        if mask is not None:
+            lum, by_shown = problem.background + mask * (lum - problem.background), by_shown * mask
+        free = torch.eq(scaled, clipped, out=scaled)  # clamp passes gradient where it changes nothing
+        moved = torch.mul(by_shown, free, out=clipped)
+        by_gain_offset = torch.stack([_dot(moved, values), moved.sum((1, 2))], 1)[:, None]  # (B, 1, 2)
+        by_mean, by_sd = (by_gain_offset @ solution.inverse.to(values)).squeeze(1).unbind(1)  # (B,), (B,)
         slope = (by_sd / solution.reached[:, 1].to(values))[:, None]
-        field = torch.addcmul(by_mean[:, None] - slope * lum.mean(1, keepdim=True), slope, lum)  # (B, P)
-        field *= -gain[:, None] / lum.shape[1]
-        if problem.aperture is not None:
-            field *= problem.aperture
-        free = torch.eq(scaled, clipped, out=scaled)
-        return free.mul_(field[:, None]).mul_(problem.weights[:, None]), by_mean, None, None
+        middle = solution.reached[:, :1].to(values)
+        field = torch.addcmul(by_mean[:, None] - slope * middle, slope, lum)  # (B, H * W)
+        field *= -1 / problem.pixels(values)
+        if mask is not None:
+            field *= mask
+        # free * gain * (by_shown + weights x field)
+        spread = free.mul_(_column(gain))
+        weights = problem.weights[None, :, None].expand(len(values), -1, -1)
+        return torch.baddbmm(by_shown, weights, field[:, None]).mul_(spread), by_mean, None, None
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of the products over (C, P): (B,)."""
+    return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
 
 
 def _column(x: Tensor) -> Tensor:

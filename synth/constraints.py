@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ._limits import alternate, gamut, spectrum_envelope
 from ._quantise import repair
-from ._solve import LUMINANCE_WEIGHTS, TOLERANCE, ImplicitSolution, Problem, Solution, solve
+from ._solve import LUMINANCE_WEIGHTS, TOLERANCE, Problem, Project, Solution, solve
 
 __all__ = [
     "ConstraintError",
@@ -155,11 +155,12 @@ class ExactStatistics:
         self._check_shape(images)
         problem = self._problem(images)
         luminance = self._decode(images)
-        gain, offset = None, None
-        if self.mean is not None or self.rms is not None:
-            gain, offset = self._gain_offset(problem, problem.inside(luminance))
-        shown = problem.shown(luminance.flatten(2), gain, offset, whole=True).reshape(images.shape)
-        return self._encode(shown, images)
+        if self.mean is None and self.rms is None:
+            shown = problem.shown(luminance.flatten(2), whole=True)
+        else:
+            goal, solution = self._solution(problem, problem.inside(luminance))
+            shown = Project.apply(luminance.flatten(2), goal, solution, problem)
+        return self._encode(shown.reshape(images.shape), images)
 
     def statistics(self, images: Tensor) -> dict[str, Tensor]:
         """Mean luminance and RMS contrast over the aperture of shown images (B, C, H, W): float64 tensors (B,)."""
@@ -247,19 +248,17 @@ class ExactStatistics:
             )
         return pixels
 
-    def _gain_offset(self, problem: Problem, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Gain and offset (B,) of luminance, differentiable in `inside` (B, C, P)."""
+    def _solution(self, problem: Problem, inside: Tensor) -> tuple[Tensor, Solution]:
+        """Target mean (B,), differentiable where it is each image's own, and the gain and offset for it; `inside` (B, C, P)."""
         if self.mean is None:
             goal = problem.statistics(problem.shown(inside))[0]
         else:
             goal = inside.new_full((len(inside),), self.mean)
         with torch.no_grad():
             wide = goal.double()
-            tolerance = TOLERANCE.get(inside.dtype, 2e-5)
-            solution = solve(problem, inside.contiguous(), wide, self.rms, tolerance)
+            solution = solve(problem, inside.contiguous(), wide, self.rms, TOLERANCE.get(inside.dtype, 2e-5))
             self._check_solution(solution, inside, wide)
-        gain, offset = ImplicitSolution.apply(inside, goal, solution, problem)
-        return gain, offset
+        return goal, solution
 
     def _problem(self, like: Tensor) -> Problem:
         key = (like.device, like.dtype)

@@ -1,0 +1,103 @@
+"""The image gradient of a network's first, strided convolution in a fraction of the time: forward as ever, backward by whole strides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["StridedConv2d", "quicken_first_convolution"]
+
+SMALLEST_KERNEL = 7  # where it was measured to win (docs/speed.md): 7 x 7 and 11 x 11, not 3 x 3
+MOST_CHANNELS = 4  # of the image; with more of them the ordinary backward pass is fast
+
+
+class StridedConv2d(nn.Conv2d):
+    """A convolution of stride s > 1 over few channels whose gradient with respect to the image is cheap on a CPU.
+
+    A kernel of k x k that moves by s pixels is one of k/s x k/s (rounded up) that moves by 1 over the s x s pixels of each cell taken as
+    channels (the sub-pixel arrangement of Shi et al. 2016). The forward pass is the ordinary one, bit for bit; only the backward pass to
+    the image is done in that arrangement, where the library's kernels have enough channels to be fast. With weights that are tuned, or
+    on another device, everything is ordinary.
+    """
+
+    @staticmethod
+    def suits(module: nn.Module) -> bool:
+        """Whether `module` is a convolution for which this is faster."""
+        if type(module) is not nn.Conv2d or isinstance(module.padding, str) or module.padding_mode != "zeros":
+            return False
+        (k, k2), (s, s2), (p, p2) = module.kernel_size, module.stride, module.padding
+        square = k == k2 and s == s2 and p == p2 and module.dilation == (1, 1) and module.groups == 1
+        return square and 1 < s <= k and k >= SMALLEST_KERNEL and module.in_channels <= MOST_CHANNELS
+
+    @staticmethod
+    def of(convolution: nn.Conv2d) -> StridedConv2d:
+        """The same convolution, with the same parameters (not copies)."""
+        made = StridedConv2d(
+            convolution.in_channels,
+            convolution.out_channels,
+            convolution.kernel_size,  # type: ignore[arg-type]
+            stride=convolution.stride,  # type: ignore[arg-type]
+            padding=convolution.padding,  # type: ignore[arg-type]
+            bias=convolution.bias is not None,
+            device="meta",
+        )
+        made.weight, made.bias = convolution.weight, convolution.bias
+        return made.train(convolution.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', h, w)."""
+        tuned = self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
+        if tuned or not input.requires_grad or input.device.type != "cpu":
+            return super().forward(input)
+        result: Tensor = _Convolve.apply(input, self.weight, self.bias, self.stride[0], int(self.padding[0]))
+        return result
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.stride, ctx.padding, ctx.size = stride, padding, images.shape[-2:]
+        return F.conv2d(images, weight, bias, stride=stride, padding=padding)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        cells = F.conv_transpose2d(gradient, _by_cells(weight, ctx.stride))  # (B, C s s, h + k/s - 1, w + k/s - 1)
+        spread = F.pixel_shuffle(cells, ctx.stride)  # the padded image, from its first row and column
+        missing = [full + ctx.padding - found for full, found in zip(ctx.size, spread.shape[-2:], strict=True)]
+        cut = (
+            -ctx.padding,
+            missing[1],
+            -ctx.padding,
+            missing[0],
+        )  # rows and columns that no kernel reached have gradient 0
+        return F.pad(spread, cut), None, None, None, None
+
+
+def _by_cells(weight: Tensor, stride: int) -> Tensor:
+    """Kernels (O, C, k, k) as (O, C s s, k', k'), k' = ceil(k / s): cells of s x s pixels as channels."""
+    out, channels, k, _ = weight.shape
+    cells = -(-k // stride)
+    padded = F.pad(weight, (0, cells * stride - k, 0, cells * stride - k))
+    split = padded.reshape(out, channels, cells, stride, cells, stride).permute(0, 1, 3, 5, 2, 4)
+    return split.reshape(out, channels * stride**2, cells, cells)
+
+
+def quicken_first_convolution(network: nn.Module) -> bool:
+    """Replace the first convolution of `network`, in the order of definition, by a `StridedConv2d` where that is faster; in place.
+
+    Its path and parameters keep their names. Gives whether it was replaced.
+    """
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            if not path or not StridedConv2d.suits(module):
+                return False
+            parent, _, name = path.rpartition(".")
+            setattr(network.get_submodule(parent), name, StridedConv2d.of(module))
+            return True
+    return False
