@@ -28,8 +28,8 @@ from encoders.regression import ridge as fit_ridge
 from synth import affine, ascend, exact_statistics, fourier, pixels, stretch
 
 LITE0, LAYER, ALEXNET = "offline:efficientnet_lite0", "blocks.4.0", "features.10"
-BATCH = 8
-STEPS, CHECK_EVERY = 20, 10
+BATCH = 16
+STEPS, CHECK_EVERY = 30, 10
 
 
 @dataclass(frozen=True)
@@ -155,15 +155,26 @@ def alexnet_fourier() -> Pair:
     return step_of("AlexNet conv5, Fourier + affine + exact", encoder, as_loaded("alexnet"), 224, 1.30, full)
 
 
+def lite0_pixels() -> Pair:
+    """EfficientNet-Lite0, pixels."""
+    return step_of("Lite0, pixels", ours_of(LITE0, LAYER), as_loaded("lite0"), 112, 0.75, plain)
+
+
 def lite0_fourier() -> Pair:
     """EfficientNet-Lite0, Fourier + affine + exact projection."""
     return step_of("Lite0, Fourier + affine + exact", ours_of(LITE0, LAYER), as_loaded("lite0"), 112, 0.75, full)
 
 
+def resnet18_pixels() -> Pair:
+    """ResNet18, pixels."""
+    encoder = ours_of("torchvision:resnet18", "layer3")
+    return step_of("ResNet18 layer3, pixels", encoder, as_loaded("resnet18"), 112, 0.75, plain)
+
+
 def resnet18_fourier() -> Pair:
     """ResNet18, Fourier + affine + exact projection."""
     encoder = ours_of("torchvision:resnet18", "layer3")
-    return step_of("ResNet18 layer3, Fourier + affine + exact", encoder, as_loaded("resnet18"), 224, 0.75, full)
+    return step_of("ResNet18 layer3, Fourier + affine + exact", encoder, as_loaded("resnet18"), 112, 0.75, full)
 
 
 def ridge() -> Pair:
@@ -272,8 +283,10 @@ ROWS: dict[str, Callable[[], Pair]] = {
     "loop": loop,
     "alex_px": alexnet_pixels,
     "alex_full": alexnet_fourier,
-    "lite0": lite0_fourier,
-    "resnet18": resnet18_fourier,
+    "lite0_px": lite0_pixels,
+    "lite0_full": lite0_fourier,
+    "res18_px": resnet18_pixels,
+    "res18_full": resnet18_fourier,
     "ridge": ridge,
     "himalaya": ridge_peer,
     "factorised": factorised_peer,

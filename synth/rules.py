@@ -60,7 +60,8 @@ class Named(Generic[P, T]):
 
 def adam(**settings: Any) -> MakeOptimiser:
     """Adam (Kingma & Ba 2015); settings as of `torch.optim.Adam`, as for the other optimisers."""
-    return Named("adam", lambda parameters, rate: torch.optim.Adam(parameters, lr=rate, **settings), settings)
+    fused = {"fused": True} | settings  # one pass over the variables instead of ten
+    return Named("adam", lambda parameters, rate: torch.optim.Adam(parameters, lr=rate, **fused), settings)
 
 
 def adamw(**settings: Any) -> MakeOptimiser:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from encoders.folding import fold_batch_norm
+from encoders.folding import fold_batch_norm, fold_if_unchanged
 
 
 def random_network() -> nn.Sequential:
@@ -63,3 +63,34 @@ def test_the_offline_backbone_equals_timms_network() -> None:
         for block in (*network.blocks[0], *network.blocks[1], network.blocks[2][0]):
             x = block(x)
         torch.testing.assert_close(built(images)["blocks.2.0"], x, rtol=1e-4, atol=1e-5)
+
+
+class Reordered(nn.Module):
+    """Calls the normalisation before the convolution that is defined before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = random_network()
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.norm.running_var.fill_(0.3)
+        self.norm.running_mean.fill_(0.7)
+        self.last = nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.last(self.conv(self.norm(self.stem(images))))
+
+
+def test_a_network_that_folding_would_change_is_left_as_it_is() -> None:
+    network = Reordered().eval()
+    assert fold_if_unchanged(network, ["last"], 32) is network
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == 3
+
+
+def test_a_network_that_folding_leaves_unchanged_comes_back_folded() -> None:
+    network = random_network()
+    folded = fold_if_unchanged(network, ["4"], 32)
+    assert folded is not network
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == 2
+    plain = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()).eval()
+    assert fold_if_unchanged(plain, ["1"]) is plain

@@ -28,7 +28,7 @@ def test_the_default_rule_is_adam_bit_for_bit(factory, encoder) -> None:
     objective = stretch(encoder.site_ids[:2])
     bound = objective.bind(encoder.site_ids, encoder.natural_mean, encoder.natural_sd)
     variables = factory(SHAPE)([generator_for(name, 0) for name in objective.row_names], None, "cpu")
-    optimiser = torch.optim.Adam(variables.parameters(), lr=0.05)
+    optimiser = torch.optim.Adam(variables.parameters(), lr=0.05, fused=True)
     shown = [DISPLAY(variables())]
     for _ in range(6):
         optimiser.zero_grad()
