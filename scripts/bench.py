@@ -86,13 +86,13 @@ def as_loaded(name: str) -> Pooled:
             for module in network:
                 module.inplace = False  # the first layer's output would else be overwritten before its gradient
         elif name == "resnet18":
-            whole = models.resnet18(weights=None)
+            resnet = models.resnet18(weights=None)
             network = nn.Sequential(
-                whole.conv1, whole.bn1, whole.relu, whole.maxpool, whole.layer1, whole.layer2, whole.layer3
+                resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool, resnet.layer1, resnet.layer2, resnet.layer3
             )
         else:
-            whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-            network = nn.Sequential(whole.conv_stem, whole.bn1, *whole.blocks[:4], whole.blocks[4][0])
+            lite: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+            network = nn.Sequential(lite.conv_stem, lite.bn1, *lite.blocks[:4], lite.blocks[4][0])
     return Pooled(network)
 
 

@@ -73,6 +73,10 @@ class Best:
         self.stopped = np.zeros(images, dtype=np.bool_)
         self.check = 0
 
+    def end(self) -> None:
+        """No more checks: the trace ends with the last one."""
+        self.trace = self.trace[:, : self.check]
+
     def update(self, pixels: Tensor, answers: Answers) -> None:
         """Take over the images that have improved; an image that has stopped is left as it is."""
         if self.check == 0:

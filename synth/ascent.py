@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,6 +56,10 @@ class _Run:
     snapshots: tuple[int, ...]
     device: torch.device
 
+    def cut(self, steps: int) -> _Run:
+        """The same run, of fewer steps."""
+        return replace(self, steps=steps, snapshots=tuple(s for s in self.snapshots if s <= steps))
+
     @property
     def check_steps(self) -> list[int]:
         """Steps at which the 8-bit images are scored: 0, every `check_every`, and the last."""
@@ -79,6 +84,7 @@ def ascend(
     rule: Rule | None = None,
     seeds: Sequence[int] = (0,),
     steps: int = 200,
+    budget_s: float | None = None,
     learning_rate: float = 0.05,
     start: Tensor | None = None,
     start_ids: Sequence[Sequence[str]] | None = None,
@@ -110,6 +116,12 @@ def ascend(
         How a gradient becomes a step (`synth.rules`); None = Adam at a constant learning rate.
     seeds : sequence of int
     steps : int
+        With a budget: the most that are made.
+    budget_s : float, or None
+        Seconds of wall-clock time for the whole run. The first micro-batch climbs until its share of them would be exceeded before
+        the next check (one interval between checks it always makes); all others make as many steps as it did, so that a slower machine
+        later on takes longer. ``settings["steps"]`` is the number of steps really made: ``steps=`` that number, without a budget, gives
+        the same images bit for bit.
     learning_rate : float
     start : Tensor of shape (R, C, H, W) or (R, len(seeds), C, H, W), in [0, 1], or None
         One start image a row, or a row and seed, such as the best measured natural image; None starts from noise.
@@ -136,6 +148,7 @@ def ascend(
     seeds = [int(s) for s in seeds]
     _check_numbers(len(objective), seeds, steps, learning_rate, check_every, patience, batch_size)
     _check_snapshots(snapshots, steps)
+    _check_budget(budget_s, rule, patience)
     if isinstance(encoder, nn.Module) and device is not None:
         encoder = encoder.to(device)
     known = attributes_of(encoder)
@@ -148,16 +161,23 @@ def ascend(
     names_of_starts = _start_names(start_ids, len(objective), len(seeds))
     names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
 
+    runs = [run]  # the last is the one that holds: of the steps that the budget allowed
+
     def climb(begin: int, end: int) -> tuple[Best, Snapshots]:
+        share = None if budget_s is None or len(runs) > 1 else budget_s * (end - begin) / len(rows)
+        deadline = None if share is None else time.monotonic() + share
         generators = [generator_for(rows.row_names[i], seeds[i % len(seeds)]) for i in range(begin, end)]
-        tell = _reporter(progress, begin, end, len(rows), steps)
+        tell = _reporter(progress, begin, end, len(rows), runs[-1].steps)
         bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd)
         part = None if starts is None else starts[begin:end].to(run.device)
-        own = _of_rows(run, [i // len(seeds) for i in range(begin, end)])
-        return _climb(own, bound, generators, part, names[begin:end], tell)
+        own = _of_rows(runs[-1], [i // len(seeds) for i in range(begin, end)])
+        best, graded, made = _climb(own, bound, generators, part, names[begin:end], tell, deadline)
+        if deadline is not None:
+            runs.append(run.cut(made))
+        return best, graded
 
     found, plan = in_micro_batches(rows.spans, batch_size, climb)
-    settings = _settings(run, objective, seeds, plan, start)
+    settings = _settings(runs[-1], objective, seeds, plan, start, budget_s)
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
     batch = collect(encoder, [best for best, _ in found], rows, every_seed, names_of_starts, known, settings)
     return replace(batch, graded=graded_batch(encoder, batch, [graded for _, graded in found]))
@@ -176,12 +196,17 @@ def _climb(
     start: Tensor | None,
     names: Sequence[str],
     tell: Callable[[int], None],
-) -> tuple[Best, Snapshots]:
-    """Climb one micro-batch of images together on the sum of their scores; the best 8-bit iterate is kept."""
+    deadline: float | None,
+) -> tuple[Best, Snapshots, int]:
+    """Climb one micro-batch of images together on the sum of their scores; the best 8-bit iterate is kept. Also the steps made.
+
+    With a `deadline` it ends at the last check before it.
+    """
     variables = run.parameterisation(generators, start, run.device)
     stepper = run.rule.start(variables, run.learning_rate, run.steps)
     best, graded = Best(len(names), len(run.check_steps), run.patience), Snapshots(run.snapshots)
     checks = {*run.check_steps}
+    last = time.monotonic()
     for step in range(run.steps + 1):
         try:
             images = variables()  # (B, C, H, W)
@@ -196,6 +221,11 @@ def _climb(
             raise named(error, names, step) from error
         if step == run.steps or best.stopped.all():
             break
+        if deadline is not None and step in checks:
+            last, before = time.monotonic(), last
+            if step > 0 and last + (last - before) > deadline:
+                best.end()
+                break
         seen = shown
         for transform in run.transforms:
             seen = transform(seen, generators)
@@ -210,7 +240,7 @@ def _climb(
         if step + 1 < run.steps:
             tell(step + 1)
     tell(run.steps)
-    return best, graded
+    return best, graded, step
 
 
 def _reporter(progress: Progress | None, begin: int, end: int, images: int, steps: int) -> Callable[[int], None]:
@@ -238,6 +268,22 @@ def _check_numbers(
     if not seeds or not rows:
         raise ValueError(
             f"nothing to climb: {'no seeds' if rows else 'an objective without rows'}; expected at least one"
+        )
+
+
+def _check_budget(budget_s: float | None, rule: Rule | None, patience: int | None) -> None:
+    if budget_s is None:
+        return
+    if not 0 < budget_s < float("inf"):
+        raise ValueError(f"budget_s is {budget_s}; expected a number of seconds above 0")
+    if patience is not None:
+        raise ValueError(
+            f"budget_s {budget_s:g} with patience {patience}; expected one of them: a budget's steps are counted in images that all climb"
+        )
+    if rule is not None and (rule.schedule or rule.precondition or rule.after):
+        raise ValueError(
+            f"budget_s {budget_s:g} with a rule that follows the progress of the run, whose end a budget leaves open; expected a plain "
+            "optimiser, as the default, or steps= instead of a budget"
         )
 
 
@@ -285,7 +331,12 @@ def _check_gradients(gradients: Sequence[Tensor | None], names: Sequence[str]) -
 
 
 def _settings(
-    run: _Run, objective: Objective, seeds: Sequence[int], plan: list[tuple[int, int]], start: Tensor | None
+    run: _Run,
+    objective: Objective,
+    seeds: Sequence[int],
+    plan: list[tuple[int, int]],
+    start: Tensor | None,
+    budget_s: float | None,
 ) -> dict[str, Any]:
     digest = None if start is None else hashlib.sha256(start.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
     return {
@@ -297,6 +348,7 @@ def _settings(
         "rule": run.rule.describe(),
         "seeds": list(seeds),
         "steps": run.steps,
+        "budget_s": budget_s,
         "learning_rate": run.learning_rate,
         "check_steps": run.check_steps,
         "patience": run.patience,
