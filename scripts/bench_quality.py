@@ -153,7 +153,8 @@ def lucent_defaults(pair: FittedPair, rows: Objective, display: ExactStatistics,
     bound = rows.bind(pair.encoder.site_ids, pair.encoder.natural_mean, pair.encoder.natural_sd)
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002  lucent draws from the global generators
-    clock, last = Clock(display), {"step": -1}
+    clock = Clock(display)
+    last: dict[str, Any] = {"step": -1}
 
     def image() -> tuple[list[Tensor], Callable[[], Tensor]]:
         variables, make = param.image(SIZE, SIZE, batch=SITES)

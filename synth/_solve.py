@@ -216,7 +216,8 @@ class Project(torch.autograd.Function):
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Sum of the products over (C, P): (B,)."""
-    return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
+    sums: Tensor = torch.linalg.vecdot(a.flatten(1), b.flatten(1))
+    return sums
 
 
 def _column(x: Tensor) -> Tensor:
