@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from synth import parameterisations
+from synth import ascend, parameterisations, stretch
 from synth.parameterisations import CATALOGUE
 
 SHAPES = [(1, 24, 24), (3, 24, 24), (3, 21, 32), (1, 25, 17)]
@@ -86,6 +86,19 @@ def test_dtype_follows_the_start(exact, factory, make_generators, make_photo) ->
     start = make_photo((1, 1, 16, 16)).double()
     assert factory((1, 16, 16))(make_generators(1), start)().dtype == torch.float64
     assert (exact((1, 16, 16))(make_generators(1), start)() - start).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("begin", ["noise", "photo"])
+def test_an_ascent_does_not_depend_on_its_batch(name: str, begin: str, encoder, make_photo) -> None:
+    """Noise, start, draws of the transforms: scores of an image alone and among others agree after a step."""
+    made, objective = CATALOGUE[name]((3, 24, 24)), stretch(encoder.site_ids[:3])
+    start = make_photo((3, 3, 24, 24)) if begin == "photo" else None
+    run = lambda rows, images: ascend(encoder, rows, made, start=images, steps=1, check_every=1)  # noqa: E731
+    together = run(objective, start).trace
+    for i in range(3):
+        alone = run(objective[i], None if start is None else start[i : i + 1]).trace
+        assert abs(alone - together[i : i + 1]).max() < 1e-5 * abs(together).max()
 
 
 def test_constant_start_is_kept(exact, make_generators) -> None:
