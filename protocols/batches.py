@@ -35,7 +35,8 @@ Floats = NDArray[np.float64]
 PERCENTILES = (1.0, 99.0)
 COLUMNS = (
     "image", "objective", "kind", "target", "seed", "best", "started_from", "score", "validator_score",
-    "predicted", "validator_predicted", "distance", "outside",
+    "predicted", "validator_predicted", "unrounded_predicted",
+    "distance", "outside",
 )  # fmt: skip
 
 
@@ -46,12 +47,14 @@ def free_batch(
     seeds: int | None = None,
     steps: int | None = None,
     start: str | None = None,
+    seconds: float | None = None,
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> StimulusBatch:
     """Images for the objectives of the file `wanted`, by the newest encoder of the project, judged by its validator.
 
     Display, spectrum, jitter, mean and contrast are those of project.toml; so are `seeds`, `steps` and `start` where they are None.
+    `seconds` of climbing at most, then the best so far; the steps really made are in ``settings["steps"]``.
     """
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, newest_fit(project)))
@@ -75,6 +78,7 @@ def free_batch(
         seeds=range(count),
         steps=settings.steps if steps is None else steps,
         learning_rate=settings.learning_rate,
+        budget_s=seconds,
         start=None if begins is None else torch.from_numpy(natural.pixels()[begins]).movedim(-1, -3).float() / 255,
         start_ids=None if begins is None else [[natural.source_ids[i] for i in row] for row in begins],
         device=device,
@@ -179,6 +183,8 @@ def table(batch: StimulusBatch, names: Sequence[str]) -> str:
         target = batch.site_ids.index(batch.targets[i].split("+")[0])
         answers = [f"{batch.predicted[i, target]:.4f}"]
         answers.append("" if batch.validator_predicted is None else f"{batch.validator_predicted[i, target]:.4f}")
+        exact = batch.unrounded_predicted
+        answers.append("" if exact is None else f"{exact[i, target]:.4f}")
         far = "" if batch.distance is None else f"{batch.distance[i]:.3f}"
         outside = "" if batch.outside is None else str(bool(batch.outside[i])).lower()
         start = batch.start_ids[i] if batch.start_ids else ""
@@ -192,11 +198,14 @@ def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
     """What was made, for people and for scripts: the best image of every row."""
     best = batch.take(batch.best_indices())
     judged = best.validator_scores
-    lines = [f"{len(batch)} images in {out.name}: batch.h5, images.csv, images/, contact_sheet.png"]
+    steps = batch.settings.get("steps")
+    lines = [
+        f"{len(batch)} images, {steps} steps each, in {out.name}: batch.h5, images.csv, images/, contact_sheet.png"
+    ]
     rows = []
     for i in range(len(best)):
         validator = None if judged is None else float(judged[i])
         rows.append({"objective": best.row_names[i], "seed": int(best.seeds[i]), "score": float(best.scores[i]), "validator_score": validator})  # fmt: skip
         told = "" if validator is None else f", by the validator {validator:.2f}"
         lines.append(f"  {best.row_names[i]:<40} score {best.scores[i]:.2f}{told}")
-    return "\n".join(lines), {"images": len(batch), "folder": out.name, "rows": rows}
+    return "\n".join(lines), {"images": len(batch), "steps": steps, "folder": out.name, "rows": rows}

@@ -231,6 +231,7 @@ def generate(
     out: Annotated[Path | None, typer.Option(help="new folder for the batch (with --wanted)")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="images a row (with --wanted)")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="gradient steps an image (with --wanted)")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="so long, then the best so far (with --wanted)")] = None,
     start: Annotated[Start | None, typer.Option(help="where the ascent starts (with --wanted)")] = None,
     list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
 ) -> None:
@@ -260,8 +261,10 @@ def generate(
         )
         show(*summary(made, write_batch(made, out)))
         return
-    if any(option is not None for option in (out, seeds, steps, start)):
-        raise typer.BadParameter("--out, --seeds, --steps and --start go with --wanted; a round takes project.toml's")
+    if any(option is not None for option in (out, seeds, steps, seconds, start)):
+        raise typer.BadParameter(
+            "--out, --seeds, --steps, --seconds and --start go with --wanted; a round takes project.toml's"
+        )
     from . import loop
 
     project = open_project(folder)

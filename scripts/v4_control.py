@@ -33,7 +33,7 @@ from encoders.split import group_names, hold_out
 from protocols.contrast import measure, site_masks
 from protocols.dataset import best_natural, gather
 from protocols.display import LUMINANCE_WEIGHTS
-from protocols.files import write_json
+from protocols.files import sha256_bytes, write_json
 from protocols.key import Key
 from protocols.loop import site_rows
 from protocols.photographs import NaturalImages
@@ -266,7 +266,7 @@ class World:
     def score(self, arms: Sequence[str]) -> dict[str, Any]:
         """True responses of every arm, as made and at equal chroma and local contrast."""
         subject = Subject.load(self.options.benchmark / f"hidden_{self.session}" / "subject")
-        truth = Truth(subject, self.default.site_ids, self.targets)
+        truth = Truth(subject, self.default.site_ids, self.targets, self.out / "truth")
         equal = Equaliser(self.project, self.default.site_ids, self.targets, self.light, self.natural)
         rows = []
         for objective in OBJECTIVES:
@@ -287,8 +287,8 @@ class World:
 class Truth:
     """Noise-free answers of the subject at the target sites, one image a site."""
 
-    def __init__(self, subject: Subject, site_ids: Sequence[str], targets: Sequence[str]) -> None:
-        self.subject = subject
+    def __init__(self, subject: Subject, site_ids: Sequence[str], targets: Sequence[str], kept: Path) -> None:
+        self.subject, self.kept = subject, kept
         self.columns = [subject.site_ids.index(s) for s in site_ids]
         self.at = np.array([list(site_ids).index(t) for t in targets])
         natural = subject.natural_expected[:, self.columns]
@@ -298,13 +298,24 @@ class Truth:
 
     def of(self, images: Pixels, objective: str) -> Floats:
         """Stretch: response / M of each image's own site; one-hot: margin in natural SDs."""
-        expected = self.subject.expected(images)[:, self.columns]
+        expected = self.expected(images)[:, self.columns]
         own = np.arange(len(images))
         if objective == "stretch":
             found: Floats = expected[own, self.at] / self.m
         else:
             found = margins((expected - self.mean) / self.sd)[own, self.at]
         return found
+
+    def expected(self, images: Pixels) -> Floats:
+        """Noise-free responses of all sites, kept on disk: asking takes longer than making the images."""
+        path = self.kept / f"{sha256_bytes(images.tobytes())[:16]}.npy"
+        if not path.is_file():
+            path.parent.mkdir(exist_ok=True)
+            found = self.subject.expected(images)
+            with open(path, "wb") as file:
+                np.save(file, found, allow_pickle=False)
+        kept: Floats = np.load(path, allow_pickle=False)
+        return kept
 
     def bar(self, objective: str) -> dict[str, Floats]:
         """What counts as success, a site."""

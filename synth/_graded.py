@@ -56,6 +56,7 @@ def graded_batch(encoder: EncoderLike, batch: StimulusBatch, found: Sequence[Sna
         batch.take(parents[order]),
         images=pixels,
         predicted=stacked("predicted"),
+        unrounded_predicted=None,
         predicted_sd=stacked("sd"),
         scores=stacked("scores"),
         trace=np.empty((len(order), 0), dtype=np.float32),

@@ -77,15 +77,19 @@ class Best:
         """No more checks: the trace ends with the last one."""
         self.trace = self.trace[:, : self.check]
 
-    def update(self, pixels: Tensor, answers: Answers) -> None:
-        """Take over the images that have improved; an image that has stopped is left as it is."""
+    def update(self, pixels: Tensor, answers: Answers, shown: Tensor | None = None) -> None:
+        """Take over the images that have improved; an image that has stopped is left as it is. `shown`: the same, not yet rounded."""
         if self.check == 0:
             self.pixels = np.zeros(tuple(pixels.shape), dtype=np.uint8)
+            self.shown = None if shown is None else torch.zeros_like(shown, requires_grad=False)
             self.predicted, self.sd = np.zeros_like(answers.mean), np.zeros_like(answers.sd)
         self.trace[~self.stopped, self.check] = answers.scores[~self.stopped]
         better = (answers.scores > self.scores) & ~self.stopped
         self.scores[better] = answers.scores[better]
         self.pixels[better] = pixels.cpu().numpy()[better]
+        if self.shown is not None and shown is not None:
+            mask = torch.from_numpy(better).to(shown.device)
+            self.shown[mask] = shown.detach()[mask]
         self.predicted[better], self.sd[better] = answers.mean[better], answers.sd[better]
         self.since = np.where(better, 0, self.since + 1)
         if self.patience is not None:
@@ -143,11 +147,13 @@ def collect(
     predicted = np.concatenate([b.predicted for b in found])
     images = np.concatenate([b.pixels for b in found])
     distance, outside = familiarity(encoder, images)
+    exact = [_predicted(encoder, b.shown) for b in found if b.shown is not None]
     return StimulusBatch(
         images=images,
         distance=distance,
         outside=outside,
         predicted=predicted,
+        unrounded_predicted=np.concatenate(exact) if len(exact) == len(found) else None,
         predicted_sd=np.concatenate([b.sd for b in found]),
         scores=np.concatenate([b.scores for b in found]),
         row_names=rows.row_names,
@@ -167,3 +173,11 @@ def collect(
             "python": platform.python_version(),
         },
     )
+
+
+@torch.no_grad()
+def _predicted(encoder: EncoderLike, images: Tensor) -> NDArray[np.float32]:
+    """Mean over members of the responses to images (B, C, H, W): (B, U)."""
+    responses = encoder(images.contiguous())
+    mean: NDArray[np.float32] = (responses if responses.dim() == 2 else responses.mean(0)).cpu().float().numpy()
+    return mean

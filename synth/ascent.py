@@ -216,7 +216,7 @@ def _climb(
                 answers = evaluating(run.encoder, objective, pixels)
                 graded.keep(step, pixels, answers, best.stopped)
                 if step in checks:
-                    best.update(pixels, answers)
+                    best.update(pixels, answers, shown)
         except ConstraintError as error:
             raise named(error, names, step) from error
         if step == run.steps or best.stopped.all():

@@ -35,6 +35,7 @@ _PER_IMAGE = {
     "kinds": ("str", "S"),
     "targets": ("str", "S"),
     "start_ids": ("str", "S"),
+    "unrounded_predicted": ("float32", "SU"),
     "validator_predicted": ("float32", "SU"),
     "validator_scores": ("float32", "S"),
     "distance": ("float32", "S"),
@@ -42,7 +43,15 @@ _PER_IMAGE = {
     "steps": ("int64", "S"),
     "parents": ("int64", "S"),
 }
-_OPTIONAL = ("validator_predicted", "validator_scores", "distance", "outside", "steps", "parents")
+_OPTIONAL = (
+    "unrounded_predicted",
+    "validator_predicted",
+    "validator_scores",
+    "distance",
+    "outside",
+    "steps",
+    "parents",
+)
 _RECORDS = ("encoder_fingerprint", "validator_fingerprint", "objective_description", "settings", "versions")
 
 
@@ -73,6 +82,8 @@ class StimulusBatch:
         `Objective.describe`, one row an image.
     settings, versions : dict
         All that is needed to repeat the run.
+    unrounded_predicted : array of shape (S, U), float32, or None
+        The encoder's answer to the images as they were before they were rounded to 8 bits: what the rounding costs.
     validator_predicted, validator_scores, validator_fingerprint
         The same from a second encoder (`validate`), or None.
     distance : array of shape (S,), float32, or None
@@ -101,6 +112,7 @@ class StimulusBatch:
     objective_description: dict[str, Any]
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    unrounded_predicted: NDArray[np.float32] | None = None
     validator_predicted: NDArray[np.float32] | None = None
     validator_scores: NDArray[np.float32] | None = None
     validator_fingerprint: str | None = None

@@ -85,6 +85,7 @@ def test_the_command_writes_files_that_agree_with_each_other_and_the_encoder(
     for i, row in enumerate(rows):
         column = batch.site_ids.index(row["target"].split("+")[0])
         assert float(row["predicted"]) == pytest.approx(answers[i, column], abs=2e-3)
+        assert float(row["unrounded_predicted"]) == pytest.approx(batch.unrounded_predicted[i, column], abs=1e-3)
         assert float(row["validator_predicted"]) == pytest.approx(
             (judged if judged.ndim == 2 else judged.mean(0))[i, column], abs=2e-3
         )
@@ -148,6 +149,8 @@ def test_noise_starts_and_their_own_steps(looped: Path, wanted: Path, tmp_path: 
     assert set(batch.start_ids) == {""}
     natural = free_batch(project, wanted, seeds=1, steps=2)
     assert set(natural.start_ids) <= set(NaturalImages.load(project.data).source_ids)
+    short = free_batch(project, wanted, seeds=1, steps=4000, seconds=1.0)
+    assert 0 < short.settings["steps"] < 4000
     out = write_batch(batch, tmp_path / "deep" / "folder")
     assert (out / "contact_sheet.png").is_file()
     with pytest.raises(DataError, match="W05"):

@@ -39,6 +39,31 @@ def rescore(batch: StimulusBatch, encoder: nn.Module) -> np.ndarray:
     return bound(images, encoder(images)).numpy()
 
 
+@pytest.mark.parametrize("members", [1, 3])
+def test_the_prediction_before_rounding_is_that_of_the_projected_image(members: int, make_encoder, tmp_path) -> None:
+    encoder = make_encoder(members=members)
+    seen: list[Tensor] = []
+
+    def watched(images: Tensor) -> Tensor:
+        seen.append(DISPLAY(images))
+        return seen[-1]
+
+    objective = stretch(encoder.site_ids[:3])
+    batch = ascend(encoder, objective, fourier(SHAPE), constraints=[watched], steps=12, check_every=12, snapshots=(4,))
+    assert (
+        batch.trace[:, 1] > batch.trace[:, 0]
+    ).all()  # so the last iterate, the last that was projected, is the one kept
+    with torch.no_grad():
+        exact = encoder(seen[-1]).reshape(members, 3, -1).mean(0).numpy()
+    np.testing.assert_allclose(batch.unrounded_predicted, exact, atol=1e-6)
+    cost = np.abs(batch.predicted - batch.unrounded_predicted)
+    assert 0 < cost.max() < 0.1 * np.abs(batch.predicted).max()  # rounding costs something, and little
+    loaded = StimulusBatch.load(batch.save(tmp_path / "batch.h5"))
+    np.testing.assert_array_equal(loaded.unrounded_predicted, batch.unrounded_predicted)
+    assert batch.graded is not None
+    assert batch.graded.unrounded_predicted is None
+
+
 @pytest.mark.parametrize("kind", CATALOGUE)
 @pytest.mark.parametrize("name", FACTORIES)
 @pytest.mark.parametrize("begin", ["noise", "photo"])
