@@ -32,7 +32,7 @@ from protocols import lite2_sites
 from protocols.photographs import demo_photographs
 from synth import Objective, ascend, exact_statistics, fourier, pixels, stretch
 from synth.constraints import ExactStatistics
-from synth.rules import Rule, blur
+from synth.rules import Rule, adamw, blur
 
 SIZE, SITES, SHARE, RMS = 112, 16, 0.95, 0.2
 Kept = tuple[list[int], list[float], list[NDArray[np.uint8]]]  # steps, CPU seconds, 8-bit images
@@ -196,23 +196,19 @@ def variants() -> dict[str, dict[str, Any]]:
     shape = (3, SIZE, SIZE)
     return {
         "ours": {},
+        "ours, rate 0.02": {"learning_rate": 0.02, "steps": 50},
         "ours, rate 0.2": {"learning_rate": 0.2, "steps": 100},
-        "ours, rate 0.5": {"learning_rate": 0.5, "steps": 100},
-        "ours, rate 1": {"learning_rate": 1.0, "steps": 64},
-        "ours, rate 1, noise of SD 0.2": {
-            "learning_rate": 1.0,
-            "parameterisation": fourier(shape, noise=0.2),
-            "steps": 64,
-        },
-        "ours, rate 1, no jitter": {"learning_rate": 1.0, "transforms": (), "steps": 64},
-        "ours, pixels blurred": {
+        "ours, forgets 5 %": {"rule": Rule(adamw(weight_decay=1.0)), "steps": 50},
+        "ours, forgets 10 %": {"rule": Rule(adamw(weight_decay=2.0)), "steps": 50},
+        "ours, forgets 25 %": {"rule": Rule(adamw(weight_decay=5.0)), "steps": 50},
+        "ours, noise of SD 0.2": {"parameterisation": fourier(shape, noise=0.2), "steps": 50},
+        "ours, pixels, blurred": {
             "learning_rate": 40 * RMS,
             "parameterisation": pixels(shape),
             "steps": 64,
             "rule": Rule(precondition=(blur(1.0),)),
         },
         "ours, best photograph": {"start": True, "steps": 100},
-        "ours, best photograph, rate 0.5": {"start": True, "learning_rate": 0.5, "steps": 64},
     }
 
 
@@ -220,7 +216,7 @@ def best_photographs(pair: FittedPair, images: NDArray[np.uint8]) -> Tensor:
     """For each site the photograph of the highest prediction, (SITES, 3, SIZE, SIZE)."""
     floats = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
-        answers = torch.cat([pair.encoder(part).mean(0) for part in floats.split(32)])
+        answers = torch.cat([pair.encoder(part).mean(0) for part in torch.split(floats, 32)])
     return floats[answers.argmax(0)]
 
 

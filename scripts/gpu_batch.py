@@ -47,7 +47,8 @@ class Mixtures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, U)."""
-        return self.network(images)["blocks.3.0"].mean((2, 3)) @ self.mixing
+        pooled: Tensor = self.network(images)["blocks.3.0"].mean((2, 3))
+        return pooled @ self.mixing
 
 
 class Autocast(nn.Module):
@@ -81,7 +82,7 @@ def tensor_float(wanted: bool) -> AbstractContextManager[None]:
             torch.set_float32_matmul_precision(self.before[0])
             torch.backends.cudnn.allow_tf32 = self.before[1]
 
-    return Within()  # type: ignore[return-value]
+    return Within()
 
 
 def peak_memory(device: torch.device) -> int:
