@@ -197,10 +197,14 @@ def variants() -> dict[str, dict[str, Any]]:
     return {
         "ours": {},
         "ours, rate 0.02": {"learning_rate": 0.02, "steps": 50},
+        "ours, rate 0.01": {"learning_rate": 0.01, "steps": 50},
+        "ours, rate 0.005": {"learning_rate": 0.005, "steps": 50},
         "ours, rate 0.2": {"learning_rate": 0.2, "steps": 100},
         "ours, forgets 5 %": {"rule": Rule(adamw(weight_decay=1.0)), "steps": 50},
         "ours, forgets 10 %": {"rule": Rule(adamw(weight_decay=2.0)), "steps": 50},
         "ours, forgets 25 %": {"rule": Rule(adamw(weight_decay=5.0)), "steps": 50},
+        "ours, rate 0.02, forgets 25 %": {"learning_rate": 0.02, "rule": Rule(adamw(weight_decay=12.5)), "steps": 50},
+        "ours, rate 0.02, forgets 40 %": {"learning_rate": 0.02, "rule": Rule(adamw(weight_decay=20.0)), "steps": 50},
         "ours, noise of SD 0.2": {"parameterisation": fourier(shape, noise=0.2), "steps": 50},
         "ours, pixels, blurred": {
             "learning_rate": 40 * RMS,
