@@ -6,6 +6,7 @@ from .accentuation import accentuating
 from .ascent import DEFAULT_TRANSFORMS, ascend
 from .batch import StimulusBatch
 from .constraints import ConstraintError, exact_statistics
+from .diffusion import guide
 from .objectives import (
     Objective,
     against,
@@ -48,6 +49,7 @@ __all__ = [
     "exact_statistics",
     "fourier",
     "fractions",
+    "guide",
     "jitter",
     "latent",
     "level",

@@ -1,0 +1,243 @@
+"""Diffusion guidance: from an encoder, an objective and a prior to a batch of 8-bit images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from synth._encoder import EncoderLike, attributes_of, check_frozen, describe, evaluating
+from synth._micro_batches import Best, check_scores, collect, in_micro_batches, named
+from synth.batch import StimulusBatch
+from synth.constraints import ConstraintError
+from synth.objectives import BoundObjective, Objective
+from synth.priors.prior import Prior
+from synth.transforms import jitter
+
+from . import methods
+from .initial_noise import optimise
+from .methods import Edit, Method, Step
+from .run import Run, Transform, check_moved, streams
+from .sampling import Travel
+from .solvers import Solver, ddim, draw
+
+__all__ = ["STRENGTHS", "guide"]
+
+Images = Callable[[Tensor], Tensor]
+Progress = Callable[[str, int, int], None]
+
+DEFAULT_TRANSFORMS: tuple[Transform, ...] = (jitter(0.07),)
+# In posterior standard deviations, for `guided` and `guided_fast`.
+STRENGTHS = {"natural": 0.1, "default": 0.2, "strong": 0.3, "optimum": 1.0}
+
+
+def guide(
+    encoder: EncoderLike,
+    objective: Objective,
+    prior: Prior,
+    *,
+    method: str | Method = "guided",
+    strength: float | str | None = None,
+    solver: Solver | None = None,
+    steps: int | None = None,
+    repeats: int = 1,
+    window: tuple[float, float] = (0.2, 5.0),
+    constraints: Sequence[Images] = (),
+    transforms: Sequence[Transform] = DEFAULT_TRANSFORMS,
+    seeds: Sequence[int] = (0,),
+    shape: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> StimulusBatch:
+    """Sample a prior, guided by the objective: controllers that look like what the prior knows.
+
+    Every row is sampled from every seed, in the order row 0 seed 0, row 0 seed 1, ... An image depends on its own row and seed only: it
+    comes out the same alone, in any batch and in any shard (to floating-point rounding). The objective sees in every step what the
+    display will show: the clean estimate, decoded, brought to `shape`, constrained.
+
+    Parameters
+    ----------
+    encoder : callable
+        (B, C, H, W) in [0, 1] -> responses (B, U) or (M, B, U), as for `ascend`.
+    objective : Objective of R rows
+    prior : Prior
+        From `synth.priors`, or any like it.
+    method : name in `synth.diffusion.methods`, or a Method made there
+    strength : float, a name in `STRENGTHS`, or None
+        In the method's own unit; for `guided` and `guided_fast`, posterior standard deviations. None = the method's default. 0 is the
+        unguided sample, bit for bit.
+    solver : Solver, or None
+        `ddim()`, `coarse_to_fine()`, `scheduler("dpm")`, ...; None = `ddim()`.
+    steps : int, or None
+        Noise levels from noise to image; None = the method's default.
+    repeats, window : int, (float, float)
+        Time travel: guided steps at noise levels within `window` are taken `repeats` times, with fresh noise in between (Lugmayr et al.
+        2022); at strength 0 there is none.
+    constraints, transforms, seeds, batch_size, device, progress : as for `ascend`
+        A given device also receives the prior.
+    shape : (C, H, W), or None
+        Of the images; None = that of the constraints, else that of the decoded prior.
+
+    Returns
+    -------
+    StimulusBatch of R x len(seeds) images
+        ``trace`` holds the score of the 8-bit image at the end; for `noise` one of every iteration.
+    """
+    check_frozen(encoder)
+    seeds = [int(s) for s in seeds]
+    chosen = _method(method)
+    if isinstance(encoder, nn.Module) and device is not None:
+        encoder = encoder.to(device)
+    known = attributes_of(encoder)
+    place = known.device if device is None else torch.device(device)
+    prior = prior.to(place)
+    run = Run(
+        encoder, prior, ddim() if solver is None else solver, chosen, _strength(strength, chosen),
+        chosen.steps if steps is None else steps, Travel(repeats, window), tuple(constraints), tuple(transforms),
+        _shape(shape, constraints, prior, place), place,
+    )  # fmt: skip
+    _check(run, len(objective), seeds, batch_size)
+    rows = objective.repeat(len(seeds))
+    names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
+
+    def make(begin: int, end: int) -> Best:
+        origins = [(rows.row_names[i], seeds[i % len(seeds)]) for i in range(begin, end)]
+        bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd)
+        tell = _reporter(progress, begin, end, len(rows), run.steps)
+        by_rule = _sample if chosen.rule is not None else optimise
+        return by_rule(run, bound, origins, names[begin:end], tell)
+
+    found, plan = in_micro_batches(rows.spans, batch_size, make)
+    every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
+    nameless = ("",) * len(rows)
+    return collect(encoder, found, rows, every_seed, nameless, known, _settings(run, objective, seeds, plan))
+
+
+def _sample(
+    run: Run,
+    objective: BoundObjective,
+    origins: Sequence[tuple[str, int]],
+    names: Sequence[str],
+    tell: Callable[[int], None],
+) -> Best:
+    """One micro-batch: a guided sample an image, its 8-bit pixels and what is predicted for them."""
+    noises, draws, travellers = (streams(origins, use) for use in ("", "transforms", "time travel"))
+    moved = torch.zeros(len(names), dtype=torch.bool)
+    at = 0
+
+    def score(clean: Tensor) -> Tensor:
+        scores = run.scores(run.prior.decode(clean), objective, draws)
+        check_scores(scores, names, at)
+        return scores
+
+    def told(done: int, step: Step) -> None:
+        nonlocal at
+        at = done
+        moved.logical_or_(step.moved.cpu())
+        tell(done)
+
+    def rule(step: Step) -> Edit:
+        assert run.method.rule is not None
+        return run.method.rule(step, run.strength)
+
+    guidance = {"score": score, "rule": rule, "travellers": travellers} if run.strength else {}
+    try:
+        with torch.no_grad():
+            clean = run.sampled(draw(noises, run.prior.shape, run.device), noises, tell=told, **guidance)
+            pixels = run.pixels(run.prior.decode(clean))
+    except ConstraintError as error:
+        raise named(error, names, at) from error
+    if guidance:
+        check_moved(moved, names)
+    best = Best(len(names), 1, None)
+    best.update(pixels, evaluating(run.encoder, objective, pixels))
+    return best
+
+
+def _method(method: str | Method) -> Method:
+    if isinstance(method, Method):
+        return method
+    if method not in methods.__all__:
+        raise ValueError(f"method {method!r}; expected one of {', '.join(methods.__all__)}")
+    made: Method = getattr(methods, method)()
+    return made
+
+
+def _strength(strength: float | str | None, method: Method) -> float:
+    if strength is None:
+        return method.strength
+    if isinstance(strength, str):
+        if strength not in STRENGTHS or method.name not in ("guided", "guided_fast"):
+            raise ValueError(
+                f"strength {strength!r} with {method.name}; expected a number, or, with guided and guided_fast, one of {', '.join(STRENGTHS)}"
+            )
+        return STRENGTHS[strength]
+    if not (strength >= 0 and math.isfinite(strength)):
+        raise ValueError(f"strength is {strength}; expected a number from 0")
+    return float(strength)
+
+
+def _shape(
+    shape: Sequence[int] | None, constraints: Sequence[Images], prior: Prior, device: torch.device
+) -> tuple[int, int, int]:
+    wanted = shape
+    for constraint in constraints:
+        own = getattr(constraint, "shape", None)
+        if own is not None and wanted is not None and tuple(own) != tuple(wanted):
+            raise ValueError(
+                f"a constraint for images of {tuple(own)}, but {tuple(wanted)} elsewhere; expected one shape"
+            )
+        wanted = own if wanted is None else wanted
+    if wanted is None:
+        with torch.no_grad():
+            wanted = prior.decode(torch.zeros(1, *prior.shape, device=device)).shape[1:]
+    size = tuple(int(n) for n in wanted)
+    if len(size) != 3 or size[0] not in (1, 3) or min(size) < 1:
+        raise ValueError(f"shape {size}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
+    return size[0], size[1], size[2]
+
+
+def _check(run: Run, rows: int, seeds: Sequence[int], batch_size: int | None) -> None:
+    for name, value in {"steps": run.steps, "repeats": run.travel.repeats, "batch_size": batch_size}.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}; expected at least 1")
+    if not run.travel.window[0] < run.travel.window[1]:
+        raise ValueError(f"window {run.travel.window}; expected (lowest, highest) noise level")
+    if not seeds or not rows:
+        raise ValueError(
+            f"nothing to make: {'no seeds' if rows else 'an objective without rows'}; expected at least one"
+        )
+
+
+def _reporter(progress: Progress | None, begin: int, end: int, images: int, steps: int) -> Callable[[int], None]:
+    """Progress in image-steps of the whole run."""
+    if progress is None:
+        return lambda done: None
+    return lambda done: progress("guide", begin * steps + done * (end - begin), images * steps)
+
+
+def _settings(run: Run, objective: Objective, seeds: Sequence[int], plan: list[tuple[int, int]]) -> dict[str, Any]:
+    return {
+        "generator": "guide",
+        "objective": objective.describe(),
+        "prior": run.prior.describe(),
+        "method": run.method.describe(),
+        "strength": run.strength,
+        "solver": run.solver.describe(),
+        "steps": run.steps,
+        "repeats": run.travel.repeats,
+        "window": list(run.travel.window),
+        "shape": list(run.shape),
+        "constraints": [describe(c) for c in run.constraints] or [{"name": "clip"}],
+        "transforms": [describe(t) for t in run.transforms],
+        "seeds": list(seeds),
+        "check_steps": list(range(run.method.settings["iterations"] + 1)) if run.method.rule is None else [run.steps],
+        "plan": [list(p) for p in plan],
+        "device": run.device.type,
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,92 @@
+"""What all micro-batches of a guided run share, and what they all do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from synth._encoder import EncoderLike
+from synth._micro_batches import generator_for, project, quantise
+from synth._solve import LUMINANCE_WEIGHTS
+from synth.objectives import BoundObjective
+from synth.priors.prior import Prior
+
+from .methods import Method
+from .sampling import Travel, sample
+from .solvers import Solver
+
+__all__ = ["Run", "Transform", "check_moved", "fitted", "streams"]
+
+Images = Callable[[Tensor], Tensor]
+Transform = Callable[[Tensor, Sequence[torch.Generator]], Tensor]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all micro-batches of one run share."""
+
+    encoder: EncoderLike
+    prior: Prior
+    solver: Solver
+    method: Method
+    strength: float
+    steps: int
+    travel: Travel
+    constraints: tuple[Images, ...]
+    transforms: tuple[Transform, ...]
+    shape: tuple[int, int, int]
+    device: torch.device
+
+    def shown(self, images: Tensor) -> Tensor:
+        """Decoded images as the display will show them, (B, *shape) in [0, 1]."""
+        return project(fitted(images, self.shape), self.constraints)
+
+    def scores(self, images: Tensor, objective: BoundObjective, generators: Sequence[torch.Generator]) -> Tensor:
+        """J (B,) of decoded images, as shown and randomly transformed."""
+        shown = self.shown(images)
+        seen = shown
+        for transform in self.transforms:
+            seen = transform(seen, generators)
+        scores: Tensor = objective(shown, self.encoder(seen))
+        return scores
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """8-bit pixels (B, H, W, C) of decoded images."""
+        return quantise(self.shown(images), self.constraints)
+
+    def sampled(self, noise: Tensor, generators: Sequence[torch.Generator], **more: Any) -> Tensor:
+        """Clean values (B, *prior.shape) of standard normal noise, by a fresh trajectory."""
+        travels = self.travel.repeats > 1 and "rule" in more
+        trajectory = self.solver.begin(self.prior, self.steps, self.device, travels)
+        return sample(self.prior, trajectory, noise, generators, travel=self.travel, **more)
+
+
+def streams(origins: Sequence[tuple[str, int]], use: str) -> list[torch.Generator]:
+    """One CPU generator an image, of its own for each use, so that no use shifts the draws of another."""
+    return [generator_for(f"{row}\n{use}" if use else row, seed) for row, seed in origins]
+
+
+def fitted(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Images brought to (C, H, W): luminance of colour or grey in every channel, then bicubic, smoothed first where smaller."""
+    if images.shape[1] == 3 and shape[0] == 1:
+        images = torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMINANCE_WEIGHTS[3]))[:, None]
+    elif images.shape[1] == 1 and shape[0] == 3:
+        images = images.expand(-1, 3, -1, -1)
+    if tuple(images.shape[-2:]) == shape[1:]:
+        return images
+    return functional.interpolate(images, shape[1:], mode="bicubic", align_corners=False, antialias=True)
+
+
+def check_moved(moved: Tensor, names: Sequence[str]) -> None:
+    """Refuse to return images that no gradient has reached; `moved` (B,), bool."""
+    if not bool(moved.all()):
+        index = int((~moved).nonzero()[0])
+        raise ValueError(
+            f"the gradient that reaches image {index} ({names[index]}) is 0 or NaN; expected one that guides. Likely cause: the "
+            "encoder detaches its input, does not depend on this image, or saturates (a dead site, a clipped image)"
+        )

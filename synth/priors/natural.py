@@ -1,0 +1,165 @@
+"""A small trained prior: what a Wiener filter cannot know of images (edges, occlusion), learned on top of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .prior import PixelPrior, check_shape
+from .spectral import Spectral, spectral
+
+__all__ = ["natural"]
+
+GROUPS = 8
+FREQUENCIES = 16
+KNOWS = "second-order statistics and local edges, no objects; results are no evidence about object selectivity"
+
+
+def natural(source: str | Path | Mapping[str, Any], shape: Sequence[int] = (3, 64, 64), *, seed: int = 0) -> Natural:
+    """A U-Net preconditioned by the Wiener estimate, of weights made by ``scripts/train_prior.py``.
+
+    Parameters
+    ----------
+    source : path of a ``.safetensors`` file with its configuration in the metadata, or a configuration for untrained weights
+        Configuration: `widths` (channels of each level) and the settings of `spectral`. Untrained, it is the spectral prior exactly.
+    shape : (C, H, W), H and W divisible by 2^(number of levels)
+    seed : int
+        Of untrained weights.
+    """
+    size = check_shape(tuple(int(n) for n in shape))
+    if isinstance(source, Mapping):
+        return Natural(size, dict(source), "untrained", seed)
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a prior written by scripts/train_prior.py")
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        found = json.loads((file.metadata() or {}).get("prior", "null"))
+        if found is None:
+            raise ValueError(
+                f"{path} holds no configuration of a prior; expected a file written by scripts/train_prior.py"
+            )
+        state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    made = Natural(size, found["config"], path.name)
+    expected = made.learned.state_dict()
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in expected.items()}:
+        odd = sorted(set(state) ^ set(expected)) or [k for k in state if state[k].shape != expected[k].shape]
+        raise ValueError(
+            f"{path} does not fit its own configuration, such as {odd[:3]}; it was changed or cut: copy it again"
+        )
+    made.learned.load_state_dict(state)
+    made.trained = {k: v for k, v in found.items() if k != "config"}
+    return made
+
+
+class Natural(PixelPrior):
+    """See `natural`. D(x, sigma) = W + e F([x / sqrt(sigma^2 + sd^2), W / sd], ln(sigma) / 4).
+
+    W is the Wiener estimate and e its root mean squared error; F is the network. Preconditioning as in Karras et al. (2022), with W in the
+    place of the scaled input.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], config: dict[str, Any], source: str, seed: int = 0) -> None:
+        spectrum = {k: v for k, v in config.items() if k != "widths"}
+        wiener = spectral(shape, **spectrum)
+        super().__init__(shape, wiener.sigmas)
+        self.wiener: Spectral = wiener
+        widths = [int(w) for w in config["widths"]]
+        step = 2 ** len(widths)
+        if shape[1] % step or shape[2] % step:
+            raise ValueError(
+                f"shape {shape}; expected height and width divisible by {step}, which {len(widths)} levels halve"
+            )
+        self.config, self.source, self.trained = config, source, dict[str, Any]()
+        with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
+            torch.default_generator.manual_seed(seed)
+            self.learned = UNet(shape[0], widths)
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Clean estimate of `x`."""
+        level = sigma.view(-1, 1, 1, 1)
+        linear = self.wiener(x, sigma)
+        inputs = torch.cat([x / (level**2 + self.sd**2).sqrt(), linear / self.sd], 1)
+        learned: Tensor = self.learned(inputs, sigma.log() / 4)
+        clean: Tensor = linear + self.wiener.error_sd(sigma).view(-1, 1, 1, 1) * learned
+        return clean
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able name and settings."""
+        return {"name": "natural", "shape": list(self.shape), "sigmas": list(self.sigmas), "source": self.source, "config": self.config, "trained": self.trained, "knows": KNOWS}  # fmt: skip
+
+
+class UNet(nn.Module):
+    """Convolutional, at half resolution and below, without attention: any size. Its last layer starts at 0."""
+
+    frequencies: Tensor
+
+    def __init__(self, channels: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        top, embedded = widths[0], 4 * widths[0]
+        self.register_buffer("frequencies", torch.exp(torch.linspace(0, math.log(100), FREQUENCIES)), persistent=False)
+        self.embed = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, embedded), nn.SiLU(), nn.Linear(embedded, embedded), nn.SiLU()
+        )
+        self.first = nn.Conv2d(8 * channels, top, 3, padding=1)  # x and W, 2 x 2 pixels a place
+        outer = [top, *widths[:-1]]
+        self.down = nn.ModuleList(Block(a, b, embedded) for a, b in zip(outer, widths, strict=True))
+        self.halve = nn.ModuleList(nn.Conv2d(w, w, 3, stride=2, padding=1) for w in widths[:-1])
+        self.middle = Block(widths[-1], widths[-1], embedded)
+        self.up = nn.ModuleList(Block(2 * b, a, embedded) for a, b in zip(outer, widths, strict=True))
+        self.norm = nn.GroupNorm(GROUPS, top)
+        self.spread = nn.Conv2d(top, 4 * 2 * channels, 3, padding=1)
+        self.last = nn.Conv2d(4 * channels, channels, 3, padding=1)  # at full resolution: no pattern of 2 x 2 pixels
+        nn.init.zeros_(self.last.weight)
+        assert self.last.bias is not None
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, inputs: Tensor, noise: Tensor) -> Tensor:
+        """(B, 2C, H, W) and a number for the noise level (B,) -> (B, C, H, W)."""
+        angles = noise[:, None] * self.frequencies
+        embedding = self.embed(torch.cat([angles.sin(), angles.cos()], 1))
+        hidden = self.first(functional.pixel_unshuffle(inputs, 2))
+        kept = []
+        for i, block in enumerate(self.down):
+            hidden = block(hidden, embedding)
+            kept.append(hidden)
+            if i < len(self.halve):
+                hidden = self.halve[i](hidden)
+        hidden = self.middle(hidden, embedding)
+        for i in reversed(range(len(self.up))):
+            hidden = self.up[i](torch.cat([hidden, kept[i]], 1), embedding)
+            if i:
+                hidden = functional.interpolate(hidden, scale_factor=2, mode="nearest")
+        full = functional.pixel_shuffle(self.spread(functional.silu(self.norm(hidden))), 2)  # (B, 2C, H, W)
+        answer: Tensor = self.last(torch.cat([full, inputs], 1))
+        return answer
+
+
+class Block(nn.Module):
+    """Two convolutions with a skip; the noise level scales and shifts in between."""
+
+    def __init__(self, channels: int, width: int, embedded: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([nn.GroupNorm(GROUPS, channels), nn.GroupNorm(GROUPS, width)])
+        self.convolutions = nn.ModuleList(
+            [nn.Conv2d(channels, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)]
+        )
+        self.film = nn.Linear(embedded, 2 * width)
+        self.skip = nn.Conv2d(channels, width, 1) if channels != width else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(B, channels, h, w) -> (B, width, h, w)."""
+        hidden = self.convolutions[0](functional.silu(self.norms[0](x)))
+        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, 1)
+        hidden = self.convolutions[1](functional.silu(self.norms[1](hidden) * (1 + scale) + shift))
+        summed: Tensor = self.skip(x) + hidden
+        return summed
