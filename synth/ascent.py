@@ -48,6 +48,7 @@ class _Run:
     parameterisation: Factory
     constraints: tuple[Images, ...]
     transforms: tuple[Transform, ...]
+    draws: int
     rule: Rule
     steps: int
     learning_rate: float
@@ -81,6 +82,7 @@ def ascend(
     *,
     constraints: Sequence[Images] = (),
     transforms: Sequence[Transform] = DEFAULT_TRANSFORMS,
+    draws: int = 1,
     rule: Rule | None = None,
     seeds: Sequence[int] = (0,),
     steps: int = 200,
@@ -112,6 +114,8 @@ def ascend(
         are clipped to [0, 1].
     transforms : sequence of callables (images, generators) -> images
         Random changes before the encoder sees the image in a step; never in a check.
+    draws : int
+        Draws of the transforms in a step, whose scores are averaged (expectation over transformations); each costs an encoder call.
     rule : Rule, or None
         How a gradient becomes a step (`synth.rules`); None = Adam at a constant learning rate.
     seeds : sequence of int
@@ -146,14 +150,14 @@ def ascend(
     """
     check_frozen(encoder)
     seeds = [int(s) for s in seeds]
-    _check_numbers(len(objective), seeds, steps, learning_rate, check_every, patience, batch_size)
+    _check_numbers(len(objective), seeds, steps, learning_rate, check_every, patience, batch_size, draws)
     _check_snapshots(snapshots, steps)
     _check_budget(budget_s, rule, patience)
     if isinstance(encoder, nn.Module) and device is not None:
         encoder = encoder.to(device)
     known = attributes_of(encoder)
     run = _Run(
-        encoder, parameterisation, tuple(constraints), tuple(transforms), rule or Rule(), steps, learning_rate,
+        encoder, parameterisation, tuple(constraints), tuple(transforms), draws, rule or Rule(), steps, learning_rate,
         check_every, patience, tuple(sorted(set(snapshots))), known.device if device is None else torch.device(device),
     )  # fmt: skip
     rows = objective.repeat(len(seeds))
@@ -226,12 +230,7 @@ def _climb(
             if step > 0 and last + (last - before) > deadline:
                 best.end()
                 break
-        seen = shown
-        for transform in run.transforms:
-            seen = transform(seen, generators)
-        scores = objective(
-            shown, run.encoder(seen)
-        )  # (B,); what an objective asks of an image is asked of the one shown
+        scores = _expected(run, objective, shown, generators)  # (B,)
         check_scores(scores, names, step)
         gradients = stepper.gradients(scores, images)
         if step == 0:
@@ -241,6 +240,17 @@ def _climb(
             tell(step + 1)
     tell(run.steps)
     return best, graded, step
+
+
+def _expected(run: _Run, objective: BoundObjective, shown: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Scores (B,) of images, the mean over draws of the transforms; what an objective asks of an image is asked of the one shown."""
+    scores = []
+    for _ in range(run.draws):
+        seen = shown
+        for transform in run.transforms:
+            seen = transform(seen, generators)
+        scores.append(objective(shown, run.encoder(seen)))
+    return scores[0] if len(scores) == 1 else torch.stack(scores).mean(0)
 
 
 def _reporter(progress: Progress | None, begin: int, end: int, images: int, steps: int) -> Callable[[int], None]:
@@ -258,8 +268,15 @@ def _check_numbers(
     check_every: int,
     patience: int | None,
     batch_size: int | None,
+    draws: int,
 ) -> None:
-    counts = {"steps": steps, "check_every": check_every, "patience": patience, "batch_size": batch_size}
+    counts = {
+        "steps": steps,
+        "draws": draws,
+        "check_every": check_every,
+        "patience": patience,
+        "batch_size": batch_size,
+    }
     for name, value in counts.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; expected at least 1")
@@ -345,6 +362,7 @@ def _settings(
         "parameterisation": describe(run.parameterisation),
         "constraints": [describe(c) for c in run.constraints] or [{"name": "clip"}],
         "transforms": [describe(t) for t in run.transforms],
+        "draws": run.draws,
         "rule": run.rule.describe(),
         "seeds": list(seeds),
         "steps": run.steps,

@@ -23,6 +23,7 @@ from synth import (  # fmt: skip
 )
 from synth.ascent import generator_for
 from synth.objectives import CATALOGUE
+from synth.rules import Rule, sgd
 
 SHAPE = (3, 28, 28)
 DISPLAY = exact_statistics(SHAPE, mean=0.45, rms=0.15)
@@ -37,6 +38,42 @@ def rescore(batch: StimulusBatch, encoder: nn.Module) -> np.ndarray:
     bound = batch.objective.bind(encoder.site_ids, encoder.natural_mean, encoder.natural_sd)
     images = to_float(batch.images)
     return bound(images, encoder(images)).numpy()
+
+
+def test_a_step_climbs_the_mean_over_draws(encoder, make_photo) -> None:
+    """One step of plain gradient ascent on pixels is the rate times the mean of the gradients of both draws."""
+    shifts: list[int] = []
+
+    def rolled(images: Tensor, generators) -> Tensor:
+        shifts.append(int(torch.randint(1, 9, (), generator=generators[0])))
+        return images.roll(shifts[-1], 3)
+
+    start = 0.1 + 0.8 * make_photo((1, *SHAPE))
+    rule = Rule(optimiser=sgd())
+    batch = ascend(encoder, stretch(encoder.site_ids[:1]), pixels(SHAPE), transforms=[rolled], draws=3, rule=rule, steps=1,
+                   learning_rate=0.3, check_every=1, start=start)  # fmt: skip
+    assert len(shifts) == 3
+    gradients = []
+    for shift in shifts:
+        image = start.clone().requires_grad_()
+        z = (encoder(image.roll(shift, 3))[:, 0] - encoder.natural_mean[0]) / encoder.natural_sd[0]
+        gradients.append(torch.autograd.grad(z.sum(), image)[0])
+    moved = (start + 0.3 * torch.stack(gradients).mean(0)).clamp(0, 1)
+    with torch.no_grad():
+        expected = encoder(moved)[0].numpy()
+    assert batch.trace[0, 1] > batch.trace[0, 0]
+    np.testing.assert_allclose(batch.unrounded_predicted[0], expected, atol=1e-5)
+    assert batch.settings["draws"] == 3
+
+
+def test_draws_do_not_mix_images_and_are_at_least_one(encoder) -> None:
+    settings = {"constraints": [DISPLAY], "transforms": [jitter(0.1)], "draws": 2, "steps": 4, "check_every": 4}
+    objective = stretch(encoder.site_ids[:3])
+    together = ascend(encoder, objective, fourier(SHAPE), **settings)
+    alone = ascend(encoder, objective[1:2], fourier(SHAPE), **settings)
+    np.testing.assert_allclose(alone.scores, together.scores[1:2], atol=1e-4)
+    with pytest.raises(ValueError, match="draws is 0"):
+        ascend(encoder, objective, fourier(SHAPE), **{**settings, "draws": 0})
 
 
 @pytest.mark.parametrize("members", [1, 3])
