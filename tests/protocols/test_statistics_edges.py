@@ -14,6 +14,7 @@ from protocols.statistics import (
     fieller_interval,
     reliability,
     satterthwaite,
+    trial_variance,
     welch_p,
     welch_t,
     wilson_interval,
@@ -119,3 +120,27 @@ def test_correlation_at_its_edges():
     assert math.isnan(correlation(x[:3], y[:3]))
     assert math.isnan(correlation(np.ones(4), y[:4]))
     assert math.isnan(correlation(y[:4], np.ones(4)))
+
+
+def test_the_variance_of_trials_pools_images_by_their_degrees_of_freedom() -> None:
+    missing = np.nan
+    values = np.array([
+        [1.0, 1.0, 2.0],
+        [3.0, missing, 4.0],
+        [10.0, 4.0, missing],
+        [10.0, 8.0, missing],
+        [13.0, missing, missing],
+        [50.0, 50.0, 50.0],  # of no image
+        [7.0, 9.0, 9.0],  # an image with one trial says nothing of the variance
+    ])  # fmt: skip
+    index = np.array([0, 0, 1, 1, 1, -1, 2])
+    variance, level = trial_variance(values, index)
+    # site 0: squares 2 and 6 over 1 + 2; site 1: 8 over 1 (one degree of freedom in all); site 2: 2 over 1
+    assert variance == pytest.approx([8 / 3, 8.0, 2.0])
+    assert level == pytest.approx([(1 * 2 + 2 * 11) / 3, 6.0, 3.0])
+
+
+def test_the_variance_of_single_trials_is_not_known() -> None:
+    variance, level = trial_variance(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 1]))
+    assert np.isnan(variance).all()
+    assert np.isnan(level).all()
