@@ -70,6 +70,7 @@ class BackboneConfig:
     weights_sha256: str
     built_for: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
+    folded: bool = False
 
 
 class Backbone(nn.Module):
@@ -122,6 +123,11 @@ class Backbone(nn.Module):
         )
 
     @property
+    def folded(self) -> bool:
+        """Whether batch normalisation was folded into the convolutions; adapted weights belong to one of the two."""
+        return self._config.folded
+
+    @property
     def adapted(self) -> dict[str, Tensor]:
         """Copies of the parameters that `adapt` was given, by name in the network after folding."""
         parameters = dict(self.network.named_parameters())
@@ -130,9 +136,13 @@ class Backbone(nn.Module):
     def config(self) -> dict[str, Any]:
         """JSON-able description; ``backbone_from_config`` builds the same backbone and checks its weights."""
         described = asdict(self._config) | {"layers": list(self.layers)}
-        del described["built_for"], described["adapted"]
+        del described["built_for"], described["adapted"], described["folded"]
         if self._config.adapted:
-            described |= {"built_for": list(self._config.built_for or self.layers), "adapted": self._adapted_sha256()}
+            described |= {
+                "built_for": list(self._config.built_for or self.layers),
+                "adapted": self._adapted_sha256(),
+                "folded": self._config.folded,
+            }
         return described
 
     def select(self, layers: Sequence[str]) -> Backbone:
@@ -237,11 +247,21 @@ def backbone(
             module.inplace = False  # type: ignore[assignment]
     digest = hash_tensors(network.state_dict())
     _check_layers(network, layers, uri)
-    network = fold_if_unchanged(network.eval(), layers, input_size)  # 1.9 x faster image gradients on a CPU
+    plain = network.eval()
+    network = fold_if_unchanged(plain, layers, input_size)  # 1.9 x faster image gradients on a CPU
     quicken_first_convolution(network)
     if uri.startswith(CHANNELS_LAST):
         network.to(memory_format=torch.channels_last)
-    config = BackboneConfig(uri, layers, input_size, str(weights), seed if weights == "random" else 0, digest, layers)
+    config = BackboneConfig(
+        uri,
+        layers,
+        input_size,
+        str(weights),
+        seed if weights == "random" else 0,
+        digest,
+        layers,
+        folded=network is not plain,
+    )
     return Backbone(network, config, mean=mean, std=std)
 
 
@@ -267,6 +287,12 @@ def backbone_from_config(
         raise ValueError(
             f"backbone {config['uri']!r}: found {len(tensors)} adapted tensors, which are not those described. Likely cause: they were "
             "altered, left out or belong to another encoder. Fix: pass Backbone.adapted of the backbone that was described"
+        )
+    if tensors and built.folded != (expected := config.get("folded", config["uri"].startswith("offline:"))):
+        raise ValueError(
+            f"backbone {config['uri']!r}: adapted weights of a network whose batch normalisation was {'' if expected else 'not '}folded into its "
+            f"convolutions, for one where it is {'' if built.folded else 'not '}folded. Likely cause: another version of stimsynth or of torch. Fix: "
+            "adapt the encoder again from its recording"
         )
     selected = built.select(config["layers"])
     return selected.adapt(tensors) if tensors else selected

@@ -50,7 +50,7 @@ class StridedConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', h, w)."""
         tuned = self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
-        if tuned or not input.requires_grad or input.device.type != "cpu":
+        if tuned or not input.requires_grad or input.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return super().forward(input)
         result: Tensor = _Convolve.apply(input, self.weight, self.bias, self.stride[0], int(self.padding[0]))
         return result

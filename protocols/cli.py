@@ -256,6 +256,7 @@ def generate(
             seeds=seeds,
             steps=steps,
             start=begin,
+            seconds=seconds,
             device=chosen_device(),
             progress=progress(),
         )

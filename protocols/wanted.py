@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import reduce
@@ -98,7 +99,11 @@ def _made(path: Path, entry: dict[str, Any], where: str, sites: tuple[str, ...],
     _check_sites(path, entry, where, sites)
     arguments = {k: v for k, v in entry.items() if k not in OWN}
     try:
+        if not math.isfinite(float(entry.get("weight", 1.0))):
+            raise ValueError(f"weight {entry['weight']}; expected a finite number")
         if "fractions" in entry:
+            if clash := [k for k in ("wanted", "values", "levels") if k in entry]:
+                raise ValueError(f"fractions together with {clash[0]}; give one of them")
             arguments |= _from_fractions(kind, entry, ranges)
         objective = factory(**arguments)
         if (weight := entry.get("weight", 1.0)) != 1.0:
@@ -149,23 +154,21 @@ def _check_keys(path: Path, table: Mapping[str, Any], known: tuple[str, ...], wh
 
 
 def _check_sites(path: Path, entry: dict[str, Any], where: str, known: tuple[str, ...]) -> None:
-    for site in (s for key in SITE_KEYS for s in _names(entry.get(key))):
-        if site not in known:
+    for site in (s for key in SITE_KEYS for s in _names(entry.get(key), numbers=key == "fractions")):
+        if not isinstance(site, str) or site not in known:
             near = difflib.get_close_matches(str(site), known, n=1)
             expected = f"sites of the encoder ({len(known)} of them)" + (f"; nearest: {near[0]}" if near else "")
             cause = "a slip of the pen, or the site was left out of the fit because it is not reliable"
             raise _error(path, f"the site {site!r} in {where}", expected, cause, "W03")
 
 
-def _names(value: Any) -> list[Any]:
-    """The site names in a list, a list of lists or the keys of a table; numbers (fractions of a level) are none."""
+def _names(value: Any, *, numbers: bool = False) -> list[Any]:
+    """The site names in a list, a list of lists or the keys of a table; `numbers`: a list holds numbers (fractions of a level), not names."""
     if isinstance(value, dict):
         return list(value)
     if isinstance(value, list):
-        return [
-            name for item in value for name in (item if isinstance(item, list) else [item]) if isinstance(name, str)
-        ]
-    return [value] if isinstance(value, str) else []
+        return [] if numbers else [name for item in value for name in (item if isinstance(item, list) else [item])]
+    return [] if value is None else [value]
 
 
 def _error(path: Path, found: str, expected: str, cause: str, code: str) -> DataError:

@@ -130,6 +130,17 @@ def check_scores(scores: Tensor, names: Sequence[str], step: int) -> None:
         )
 
 
+def check_finite(values: Tensor, names: Sequence[str], what: str = "the image") -> None:
+    """Refuse images or scores (B, ...) that hold NaN or infinity: in 8 bits they would be black without a word."""
+    finite = torch.isfinite(values).flatten(1).all(1) if values.dim() > 1 else torch.isfinite(values)
+    if not bool(finite.all()):
+        index = int((~finite).nonzero()[0])
+        raise ValueError(
+            f"{what} of {names[index]} is not finite. Likely cause: the prior or the encoder overflows: in float16, try bfloat16 or float32; "
+            "else check both on a photograph"
+        )
+
+
 def named(error: ConstraintError, names: Sequence[str], step: int) -> ConstraintError:
     where = f"{names[error.index]}: " if 0 <= error.index < len(names) else ""
     return ConstraintError(f"step {step}, {where}{error}", reachable=error.reachable, index=error.index)

@@ -246,11 +246,20 @@ def _expected(run: _Run, objective: BoundObjective, shown: Tensor, generators: S
     """Scores (B,) of images, the mean over draws of the transforms; what an objective asks of an image is asked of the one shown."""
     scores = []
     for _ in range(run.draws):
-        seen = shown
+        drawn = shown
+        if (
+            run.draws > 1
+        ):  # the mean is taken of what comes back to the image, penalties that transforms add to the gradient included
+            drawn = shown.view_as(shown)
+            drawn.register_hook(lambda gradient: gradient / run.draws)  # type: ignore[no-untyped-call]
+        seen = drawn
         for transform in run.transforms:
             seen = transform(seen, generators)
-        scores.append(objective(shown, run.encoder(seen)))
-    return scores[0] if len(scores) == 1 else torch.stack(scores).mean(0)
+        scores.append(objective(drawn, run.encoder(seen)))
+    if len(scores) == 1:
+        return scores[0]
+    total = torch.stack(scores).sum(0)
+    return total - (total - total / run.draws).detach()  # the value of the mean, the gradient of the sum
 
 
 def _reporter(progress: Progress | None, begin: int, end: int, images: int, steps: int) -> Callable[[int], None]:

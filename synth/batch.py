@@ -225,12 +225,17 @@ class StimulusBatch:
             raise ValueError(
                 f"the score of image {index} ({self.row_names[index]}) is NaN; expected numbers to compare"
             )
+        # rows are told apart by all that they ask for; a name does not hold every setting
+        declared = [
+            json.dumps({k: v for k, v in row.items() if k != "group"}, sort_keys=True)
+            for row in self.objective_description["rows"]
+        ]
         sets: dict[str, list[int]] = {}
         for i, row in enumerate(self.objective.rows):
             sets.setdefault(row.group or f"\n{i}", []).append(i)
         best: dict[tuple[str, ...], list[int]] = {}
         for members in sets.values():
-            key = tuple(self.row_names[i] for i in members)
+            key = tuple(declared[i] for i in members)
             if key not in best or scores[members].mean() > scores[best[key]].mean():
                 best[key] = members
         return [i for members in best.values() for i in members]

@@ -66,9 +66,18 @@ def _seeded(param_f: ParamF, generator: torch.Generator) -> tuple[list[Tensor], 
     """The variables and the image function of one image, drawn from its own generator."""
     seed = int(torch.randint(0, 2**62, (), generator=generator))
     with torch.random.fork_rng():
-        torch.default_generator.manual_seed(seed)
+        for generator in _global_generators():
+            generator.manual_seed(seed)
         variables, image_f = param_f()
         return list(variables), image_f
+
+
+def _global_generators() -> list[torch.Generator]:
+    """Those of all devices: lucent draws on the device that it picks. To be seeded within a fork alone, which puts them back."""
+    if not torch.cuda.is_available():
+        return [torch.default_generator]
+    torch.cuda.init()  # type: ignore[no-untyped-call]
+    return [torch.default_generator, *torch.cuda.default_generators]
 
 
 class _Rendered(nn.Module):
@@ -136,7 +145,9 @@ class _Activations(nn.Module):
 
         def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-                kept[name] = output
+                kept[name] = (
+                    output.clone() if isinstance(output, Tensor) else output
+                )  # a following in-place activation would change it
 
             return hook
 
@@ -258,7 +269,8 @@ def render(
         parameter.requires_grad_(False)  # render_vis would leave gradients on them
     try:
         with torch.random.fork_rng():
-            torch.default_generator.manual_seed(seed)
+            for generator in _global_generators():
+                generator.manual_seed(seed)
             # lucent's transforms draw from numpy's global generator
             np.random.set_state(np.random.RandomState(seed).get_state())  # noqa: NPY002
             made = param_f()

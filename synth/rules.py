@@ -60,8 +60,9 @@ class Named(Generic[P, T]):
 
 def adam(**settings: Any) -> MakeOptimiser:
     """Adam (Kingma & Ba 2015); settings as of `torch.optim.Adam`, as for the other optimisers."""
-    fused = {"fused": True} | settings  # one pass over the variables instead of ten
-    return Named("adam", lambda parameters, rate: torch.optim.Adam(parameters, lr=rate, **fused), settings)
+    if not {"fused", "foreach", "differentiable"} & settings.keys():
+        settings = {"fused": True, **settings}  # one pass over the variables instead of ten
+    return Named("adam", lambda parameters, rate: torch.optim.Adam(parameters, lr=rate, **settings), settings)
 
 
 def adamw(**settings: Any) -> MakeOptimiser:

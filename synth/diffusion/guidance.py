@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from synth._encoder import EncoderLike, attributes_of, check_frozen, describe, evaluating
-from synth._micro_batches import Best, check_scores, collect, in_micro_batches, named
+from synth._micro_batches import Best, check_finite, check_scores, collect, in_micro_batches, named
 from synth.batch import StimulusBatch
 from synth.constraints import ConstraintError
 from synth.objectives import BoundObjective, Objective
@@ -89,6 +89,7 @@ def guide(
         ``trace`` holds the score of the 8-bit image at the end; for `noise` one of every iteration.
     """
     check_frozen(encoder)
+    check_frozen(prior, "prior")  # type: ignore[arg-type]  # one that is a network; another is left alone
     seeds = [int(s) for s in seeds]
     chosen = _method(method)
     if isinstance(encoder, nn.Module) and device is not None:
@@ -139,7 +140,7 @@ def _sample(
         nonlocal at
         at = done
         moved.logical_or_(step.moved.cpu())
-        tell(done)
+        tell(min(done, run.steps))  # a solver of second order asks twice a step
 
     def rule(step: Step) -> Edit:
         assert run.method.rule is not None
@@ -149,13 +150,17 @@ def _sample(
     try:
         with torch.no_grad():
             clean = run.sampled(draw(noises, run.prior.shape, run.device), noises, tell=told, **guidance)
-            pixels = run.pixels(run.prior.decode(clean))
+            images = run.prior.decode(clean)
+            check_finite(images, names)
+            pixels = run.pixels(images)
     except ConstraintError as error:
         raise named(error, names, at) from error
     if guidance:
         check_moved(moved, names)
     best = Best(len(names), 1, None)
-    best.update(pixels, evaluating(run.encoder, objective, pixels))
+    answers = evaluating(run.encoder, objective, pixels)
+    check_finite(torch.from_numpy(answers.scores), names, "the score")
+    best.update(pixels, answers)
     return best
 
 

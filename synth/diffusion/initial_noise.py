@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from synth._encoder import evaluating
-from synth._micro_batches import Best, check_scores, named
+from synth._micro_batches import Best, check_finite, check_scores, named
 from synth.constraints import ConstraintError
 from synth.objectives import BoundObjective
 from synth.priors.prior import Prior
@@ -48,9 +48,12 @@ def optimise(
         try:
             with torch.enable_grad() if iteration < iterations else torch.no_grad():
                 images = run.prior.decode(lean.sampled(_on_shell(z, first), noises))
+            check_finite(images.detach(), names)
             with torch.no_grad():
                 pixels = run.pixels(images)
-            best.update(pixels, evaluating(run.encoder, objective, pixels))
+            answers = evaluating(run.encoder, objective, pixels)
+            check_finite(torch.from_numpy(answers.scores), names, "the score")
+            best.update(pixels, answers)
             if iteration < iterations:
                 z.grad = -_uphill(run, objective, images, z, draws, names, iteration)
                 optimiser.step()

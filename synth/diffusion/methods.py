@@ -94,7 +94,7 @@ class Step:
     def estimate(self) -> Tensor:
         """D(x), with a graph where gradients are wanted."""
         clean = self.prior(self.x, self.sigma)
-        self._measure(clean.detach())
+        self._measure(clean)
         return clean
 
     def denoise(self) -> Tensor:

@@ -58,7 +58,7 @@ def sample(
     score : callable of clean values (B, *prior.shape) -> (B,), or None
     rule : callable (Step) -> Edit, or None = not guided
     travel, travellers : time travel, and its own generators
-        The noise of the solver's steps is the same with and without it.
+        Steps that are repeated draw the noise of a stochastic solver anew, so that later steps have other noise than without it.
     tell : callable (steps done, the step)
 
     Returns

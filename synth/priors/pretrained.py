@@ -285,12 +285,12 @@ def _component(
 ) -> Any:
     """One network, by the class that the index names; nothing but the known classes is ever loaded."""
     alone = "" in index
-    _, class_name = index[""] if alone else index.get(name, (None, None))
+    _, class_name = index[""] if alone else (index.get(name) or (None, None))
     if class_name not in known:
         raise ValueError(f"{name} of {source!r} is of class {class_name}; expected one of {', '.join(known)}")
     place = {} if alone else {"subfolder": name}
     try:
-        return getattr(_diffusers(), class_name).from_pretrained(source, **place, **options)
+        return getattr(_diffusers(), str(class_name)).from_pretrained(source, **place, **options)
     except (OSError, ValueError) as error:
         if Path(source).is_dir():
             raise ValueError(f"{name} of {source!r} cannot be loaded: {str(error).splitlines()[0]}") from error
@@ -310,9 +310,10 @@ def _noise_levels(
             "{'beta_schedule': 'linear', 'prediction_type': 'epsilon'}"
         )
     _, class_name = index["scheduler"]
-    scheduler = getattr(diffusers, str(class_name), None)
-    if scheduler is None or not issubclass(scheduler, diffusers.SchedulerMixin):
+    found = getattr(diffusers, str(class_name), None)
+    if not (isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin)):
         raise ValueError(f"the scheduler of {source!r} is of class {class_name}, which diffusers does not have")
+    scheduler: Any = found
     loaded = scheduler.from_pretrained(source, subfolder="scheduler", **options)
     if not hasattr(loaded, "alphas_cumprod"):
         raise ValueError(

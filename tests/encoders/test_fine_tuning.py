@@ -378,6 +378,30 @@ def test_an_adapted_backbone_is_a_copy_that_survives_selection(tmp_path):
     assert not torch.equal(*rows)
 
 
+@pytest.mark.parametrize(
+    ("uri", "layer"), [("torchvision:resnet18", "layer1"), ("offline:efficientnet_lite0", "blocks.1.0")]
+)
+def test_adapted_weights_of_a_network_folded_otherwise_are_refused(uri: str, layer: str) -> None:
+    """A folded convolution holds the scale of its batch norm: raw weights in it would give wrong features without a word."""
+    built = backbone(uri, [layer], weights="random")
+    name = next(n for n, p in built.network.named_parameters() if p.dim() == 4)
+    adapted = built.adapt({name: built.network.get_parameter(name) * 1.1})
+    config = adapted.config()
+    assert config["folded"] is True
+    assert "folded" not in built.config()  # which stays what it was where nothing is adapted
+    assert backbone_from_config(config, adapted=adapted.adapted).config() == config
+    with pytest.raises(ValueError, match="not folded"):
+        backbone_from_config({**config, "folded": False}, adapted=adapted.adapted)
+    older = {
+        k: v for k, v in config.items() if k != "folded"
+    }  # written before it was recorded: only offline networks were folded
+    if uri.startswith("offline:"):
+        assert backbone_from_config(older, adapted=adapted.adapted).adapted.keys() == {name}
+    else:
+        with pytest.raises(ValueError, match="not folded"):
+            backbone_from_config(older, adapted=adapted.adapted)
+
+
 def test_adapting_refuses_strangers():
     network = backbone(TINY, LAYERS, weights="random")
     with pytest.raises(

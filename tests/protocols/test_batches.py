@@ -64,12 +64,28 @@ def test_the_command_writes_files_that_agree_with_each_other_and_the_encoder(
     folder = copy(looped, tmp_path / "lab") / "project"
     before = sorted(p.relative_to(folder) for p in (folder / "sessions").rglob("*"))
     out = tmp_path / "tomorrow"
-    words = ["stimsynth", "--json", "generate", folder, "--wanted", wanted, "--out", out, "--seeds", 2, "--steps", 6]
+    words = [
+        "stimsynth",
+        "--json",
+        "generate",
+        folder,
+        "--wanted",
+        wanted,
+        "--out",
+        out,
+        "--seeds",
+        2,
+        "--steps",
+        6,
+        "--seconds",
+        500,
+    ]
     code, printed, _ = cli(monkeypatch, capsys, words)
     assert code == 0
     told = json.loads(printed)
     assert sorted(p.relative_to(folder) for p in (folder / "sessions").rglob("*")) == before  # it belongs to no round
     batch = StimulusBatch.load(out / "batch.h5")
+    assert batch.settings["budget_s"] == 500
     assert (told["images"], len(told["rows"])) == (len(batch), 4) == (8, 4)
     with open(out / "images.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

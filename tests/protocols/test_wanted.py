@@ -116,6 +116,9 @@ def test_every_kind_of_the_catalogue_can_be_written(tmp_path: Path) -> None:
         ('[[objective]]\nkind = "one_hot"\nsites = ["v4_000"]\ntemperature = "hot"', "W04", "temperature"),
         ('[[objective]]\nkind = "stretch"\nsites = ["v4_000"]\nweight = "much"', "W04", "much"),
         ('[[objective]]\nkind = "stretch"\nsites = ["v4_000"]\nfractions = { v4_000 = 1.0 }', "W04", "pattern or a level"),
+        ('[[objective]]\nkind = "stretch"\nsites = [1]', "W03", "1"),
+        ('[[objective]]\nkind = "stretch"\nsites = ["v4_000"]\nweight = nan', "W04", "finite"),
+        ('[[objective]]\nkind = "pattern"\nwanted = { v4_001 = 1 }\nfractions = { v4_002 = 0.5 }', "W04", "together"),
         ('kappa = -1\n[[objective]]\nkind = "stretch"\nsites = ["v4_000"]', "W04", "kappa"),
     ],
 )  # fmt: skip

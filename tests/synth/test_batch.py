@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from synth import StimulusBatch, ascend, cautious, fourier, one_hot, stretch
+from synth import StimulusBatch, ascend, cautious, fourier, one_hot, stretch, within
 
 SHAPE = (3, 28, 28)
 
@@ -117,6 +117,15 @@ def test_best_per_target_is_the_validators_choice(batch) -> None:
     broken[3] = np.nan
     with pytest.raises(ValueError, match=r"image 3 .* is NaN"):
         replace(batch, scores=broken).best_per_target()
+
+
+def test_rows_that_differ_in_a_setting_alone_keep_a_best_image_each(encoder) -> None:
+    site = encoder.site_ids[0]
+    objective = within([site], -1.0, 0.0) | within([site], 2.0, 3.0)
+    assert len(set(objective.row_names)) == 1
+    made = ascend(encoder, objective, fourier((3, 28, 28)), seeds=(0, 1), steps=2)
+    best = made.best_indices()
+    assert [i // 2 for i in best] == [0, 1]
 
 
 def test_disagreeing_parts_are_refused(batch) -> None:

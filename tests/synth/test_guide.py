@@ -304,3 +304,41 @@ def test_guided_sampling_on_a_gpu_agrees_with_the_cpu(encoder) -> None:
     for solver in (ddim(1.0), scheduler("dpm")):
         cpu, gpu = (guide(encoder, stretch(encoder.site_ids[:2]), PRIOR, constraints=[DISPLAY], steps=4, solver=solver, device=d).scores for d in ("cpu", "cuda"))  # fmt: skip
         np.testing.assert_allclose(gpu, cpu, atol=1e-2)
+
+
+class _Broken(nn.Module):
+    """A denoiser or encoder that overflows from its `good`-th call on."""
+
+    def __init__(self, inner, good: int) -> None:
+        super().__init__()
+        self.inner, self.good = inner, good
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.good -= 1
+        return self.inner(x) if self.good >= 0 else self.inner(x) * torch.nan
+
+
+def test_what_is_not_finite_is_refused_and_not_shown_black(encoder) -> None:
+    objective = stretch(encoder.site_ids[0])
+    broken = _Broken(encoder, 0)
+    broken.site_ids, broken.natural_mean, broken.natural_sd = encoder.site_ids, encoder.natural_mean, encoder.natural_sd
+    with pytest.raises(ValueError, match="not finite"):
+        guide(broken, objective, PRIOR, strength=0, steps=3)
+    overflowing = blind(_Broken(nn.Identity(), 2), (3, 16, 16))
+    with pytest.raises(ValueError, match="not finite"):
+        guide(encoder, objective, overflowing, strength=0, steps=3)
+
+
+def test_a_prior_in_training_mode_is_refused(encoder) -> None:
+    with torch.random.fork_rng():
+        denoiser = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)).train()
+    prior = blind(denoiser, (3, 16, 16))
+    prior.train()
+    with pytest.raises(ValueError, match="prior's BatchNorm2d"):
+        guide(encoder, stretch(encoder.site_ids[0]), prior, strength=0, steps=2)
+
+
+def test_progress_ends_at_its_total(encoder) -> None:
+    told: list[tuple[int, int]] = []
+    guide(encoder, stretch(encoder.site_ids[0]), PRIOR, solver=scheduler("heun"), steps=4, progress=lambda _, done, total: told.append((done, total)))  # fmt: skip
+    assert max(done for done, _ in told) == told[-1][0] == told[-1][1]

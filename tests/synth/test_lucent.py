@@ -148,6 +148,18 @@ def test_their_objectives_give_minus_the_loss_of_each_image_alone(losses, make_p
     assert (responses[:, 5] > 0).all()
 
 
+def test_an_activation_in_place_does_not_change_what_is_read(make_photo) -> None:
+    with torch.random.fork_rng():
+        convolution = nn.Conv2d(3, 4, 3)
+    images = make_photo((2, 3, 28, 28))
+    read = {"low": lambda layer: layer("0")[:, 1].mean()}
+    answers = [
+        activations(nn.Sequential(convolution, nn.ReLU(inplace=each)).eval(), read)(images) for each in (True, False)
+    ]
+    torch.testing.assert_close(answers[0], answers[1])
+    torch.testing.assert_close(answers[0][:, 0], -convolution(images)[:, 1].mean((1, 2)))
+
+
 def test_their_objective_rises_in_our_loop(losses) -> None:
     network = Network()
     sites = activations(network, {"edges": losses.channel("features_2", 5), "spots": "features_2:1"})

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from synth import ascend, exact_statistics, presets, stretch
+from synth import ascend, exact_statistics, pixels, presets, stretch
 from synth.ascent import generator_for
+from synth.rules import Rule, sgd
 
 SHAPE = (1, 13, 18)
 STEPS = 7
@@ -243,3 +244,25 @@ def test_a_spread_in_levels_is_refused(name: str) -> None:
         getattr(presets, name)(SHAPE, **{**RECIPES[name], "pixel_sd": 51.0})
     with pytest.raises(ValueError, match="expected at least 1"):
         presets.bashivan_2019(SHAPE, jitter_px=0)
+
+
+def test_a_penalty_weighs_the_same_whatever_the_draws() -> None:
+    """The total variation that a transform adds to the gradient is averaged over draws, as the score is."""
+    start = 0.1 + 0.8 * torch.rand((1, *SHAPE), generator=torch.Generator().manual_seed(3))
+    penalty, found = presets.QuadraticVariation(5.0), []
+    for draws in (1, 4):
+        rule = Rule(sgd(), precondition=(lambda gradient, progress: found.append(gradient.clone()) or gradient,))
+        ascend(
+            Sines(SHAPE),
+            stretch([0]),
+            pixels(SHAPE),
+            transforms=[penalty],
+            draws=draws,
+            rule=rule,
+            steps=1,
+            start=start,
+        )
+    leaf = start.clone().requires_grad_()
+    (by_hand,) = torch.autograd.grad((Sines(SHAPE)(leaf) - 5.0 * penalty.of(leaf)).sum(), leaf)
+    torch.testing.assert_close(found[0], by_hand)
+    torch.testing.assert_close(found[1], by_hand)

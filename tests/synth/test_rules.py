@@ -42,7 +42,12 @@ def test_the_default_rule_is_adam_bit_for_bit(factory, encoder) -> None:
     batch = climb(encoder, factory(SHAPE))
     best = np.nanargmax(batch.trace, axis=1)
     assert np.array_equal(batch.images, expected[best, np.arange(2)])
-    assert spied.settings["rule"] == {"optimiser": {"name": "adam"}, "schedule": None, "precondition": [], "after": []}
+    assert spied.settings["rule"] == {
+        "optimiser": {"name": "adam", "fused": True},
+        "schedule": None,
+        "precondition": [],
+        "after": [],
+    }
 
 
 def test_preconditioning_by_the_identity_changes_nothing(encoder) -> None:
