@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
-from synth import Objective, StimulusBatch, ascend, fourier, jitter
+from synth import Objective, StimulusBatch, ascend
 
 from ._outbox import contact_sheet
-from .dataset import gather, shrunken_means
+from .dataset import gather, natural_means
 from .errors import DataError
 from .files import flush_folder, write_text
 from .photographs import NaturalImages
@@ -26,7 +26,7 @@ from .png import read_png, write_png
 from .progress import Reporter
 from .refit import load_pair
 from .session import Project
-from .stimuli import natural_luminance
+from .stimuli import recipe
 from .wanted import Range, read_wanted
 
 __all__ = ["free_batch", "natural_ranges", "write_batch"]
@@ -57,27 +57,20 @@ def free_batch(
     `seconds` of climbing at most, then the best so far; the steps really made are in ``settings["steps"]``.
     """
     settings = project.config.synthesis
-    encoder, validator = (e.to(device) for e in load_pair(project, newest_fit(project)))
+    encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))
     measured = measured_z(project, encoder)
     objective = read_wanted(wanted, tuple(encoder.site_ids), natural_ranges(encoder.site_ids, measured))
     count = settings.seeds if seeds is None else seeds
     natural = NaturalImages.load(project.data)
-    typical = natural_luminance(project.display, natural.pixels())
     begins = None
     if (settings.start if start is None else start) == "natural":
         begins = starts_for(objective, encoder.site_ids, measured, count)
     return ascend(
         encoder,
         objective,
-        fourier(project.display.shape, decay=settings.decay),
-        constraints=project.display.constraints(
-            mean=typical["mean"] if settings.mean_luminance is None else settings.mean_luminance,
-            rms=typical["rms"] if settings.rms_contrast is None else settings.rms_contrast,
-        ),
-        transforms=[jitter(settings.jitter_fraction)] if settings.jitter_fraction else [],
+        **recipe(project, natural.pixels()),
         seeds=range(count),
         steps=settings.steps if steps is None else steps,
-        learning_rate=settings.learning_rate,
         budget_s=seconds,
         start=None if begins is None else torch.from_numpy(natural.pixels()[begins]).movedim(-1, -3).float() / 255,
         start_ids=None if begins is None else [[natural.source_ids[i] for i in row] for row in begins],
@@ -86,18 +79,9 @@ def free_batch(
     ).validate(validator)
 
 
-def newest_fit(project: Project) -> int:
-    """The number of the newest round that has an encoder."""
-    numbers = [int(p.stem.rsplit("_", 1)[1]) for p in project.fitted.glob("for_round_*.json")]
-    return max(numbers, default=1)
-
-
 def measured_z(project: Project, encoder: Encoder | Ensemble) -> Floats:
     """Shrunken mean responses to the photographs in natural SDs, (N, U) in the encoder's order of sites."""
-    data = gather(project, [])
-    columns = [data.site_ids.index(s) for s in encoder.site_ids]
-    shown = data.image_index < data.natural
-    means = shrunken_means(data.values[shown][:, columns], data.image_index[shown], data.natural)
+    means = natural_means(gather(project, []), encoder.site_ids)
     mean, sd = (getattr(encoder, f"natural_{name}").double().cpu().numpy() for name in ("mean", "sd"))
     z: Floats = (means - mean) / sd
     return z

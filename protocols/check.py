@@ -82,10 +82,10 @@ def _recordings(project: Project) -> Finding:
 def _encoder(project: Project) -> Finding:
     from .refit import load_pair
 
-    numbers = [int(p.stem[-2:]) for p in project.fitted.glob("for_round_*.json")]
-    if not numbers:
+    newest = project.newest_fit()
+    if newest is None:
         return Finding("note", "encoder", "none yet: `stimsynth fit` makes it")
-    encoder, validator = load_pair(project, max(numbers))
+    encoder, validator = load_pair(project, newest)
     if encoder.field_of_view_deg != project.display.size_deg:
         return Finding(
             "fail",

@@ -304,17 +304,24 @@ def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, temperature: flo
     return scores
 
 
+def natural_means(dataset: Dataset, site_ids: Sequence[str]) -> Floats:
+    """`shrunken_means` of the natural images at the sites named, (N, U) in the recording's unit."""
+    columns = [dataset.site_ids.index(s) for s in site_ids]
+    shown = dataset.image_index < dataset.natural
+    return shrunken_means(dataset.values[shown][:, columns], dataset.image_index[shown], dataset.natural)
+
+
 def best_natural(
     dataset: Dataset, key_sites: Key, targets: Sequence[str], objectives: Sequence[str], count: int, temperature: float
 ) -> dict[tuple[str, str], list[int]]:
     """For every (objective, target): indices of the `count` natural images with the highest shrunken baseline score, best first."""
-    columns = [dataset.site_ids.index(s) for s in key_sites.site_ids]
-    shown = dataset.image_index < dataset.natural
-    means = shrunken_means(dataset.values[shown][:, columns], dataset.image_index[shown], dataset.natural)
+    means = natural_means(dataset, key_sites.site_ids)
     mean, sd = key_sites.natural_statistics()
     scores = {"stretch": means, "one_hot": one_hot_scores(means, mean, sd, temperature)}
     recorded = np.zeros(dataset.natural, dtype=bool)
-    recorded[np.unique(dataset.image_index[shown & (dataset.image_index >= 0)])] = True
+    recorded[np.unique(dataset.image_index[(dataset.image_index >= 0) & (dataset.image_index < dataset.natural)])] = (
+        True
+    )
     best = {}
     for objective in objectives:
         for target in targets:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
-from synth import StimulusBatch, ascend, cautious, fourier, jitter
+from synth import StimulusBatch, ascend, cautious
 
 from .assemble import assemble
 from .dataset import baseline, drift_of
@@ -35,8 +35,8 @@ from .stimuli import (
     batch_statistics,
     declare,
     graded_steps,
-    natural_luminance,
     predictor,
+    recipe,
     starting_images,
 )
 
@@ -209,21 +209,15 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     targets = chosen_targets(project, encoder)
-    natural = NaturalImages.load(project.data).pixels()
-    typical = natural_luminance(project.display, natural)
-    mean = settings.mean_luminance if settings.mean_luminance is not None else typical["mean"]
-    rms = settings.rms_contrast if settings.rms_contrast is not None else typical["rms"]
+    made = recipe(project, NaturalImages.load(project.data).pixels())
     objective = reduce(or_, [declare(name, targets, settings.temperature) for name in settings.objectives])
     starts = starting_images(project, number, Key((), tuple(site_rows(encoder))), targets)
     batch = ascend(
         encoder,
         cautious(objective, settings.kappa) if settings.kappa else objective,
-        fourier(project.display.shape, decay=settings.decay),
-        constraints=project.display.constraints(mean=mean, rms=rms),
-        transforms=[jitter(settings.jitter_fraction)] if settings.jitter_fraction else [],
+        **made,
         seeds=range(settings.seeds),
         steps=settings.steps,
-        learning_rate=settings.learning_rate,
         snapshots=graded_steps(settings),
         start=None if starts is None else torch.from_numpy(starts[0]).movedim(-1, -3).float() / 255,
         start_ids=None if starts is None else starts[1],
@@ -232,9 +226,9 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     ).validate(validator)
     round_ = open_round(project, number)
     batch.save(round_.controllers_path)
-    round_.log(
-        "generate", images=len(batch), steps=settings.steps, mean_luminance=mean, rms_contrast=rms, device=device
-    )
+    held = batch_statistics(batch)
+    about = {"mean_luminance": held["mean"], "rms_contrast": held["rms"], "device": device}
+    round_.log("generate", images=len(batch), steps=settings.steps, **about)
     return batch
 
 

@@ -283,6 +283,10 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
         return Round(folder, number, session_id)
 
+    def newest_fit(self) -> int | None:
+        """The number of the newest round that an encoder was fitted for, or None."""
+        return max((int(p.stem.rsplit("_", 1)[1]) for p in self.fitted.glob("for_round_*.json")), default=None)
+
     def fitted_for(self, number: int) -> dict[str, Any] | None:
         """What was fitted for round `number` (``fitted/for_round_NN.json``), or None."""
         path = self.fitted / f"for_round_{number:02d}.json"

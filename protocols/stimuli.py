@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
-from synth import Objective, StimulusBatch, one_hot, stretch
+from synth import Objective, StimulusBatch, fourier, jitter, one_hot, stretch
 
 from .control_report import ControlReport
 from .dataset import Dataset, best_natural, gather
@@ -31,6 +31,22 @@ def natural_luminance(display: Display, natural: Pixels) -> dict[str, float]:
     """Medians over natural images of mean luminance and RMS contrast (SD of luminance) inside the aperture."""
     statistics = display.constraints()[-1].statistics(torch.from_numpy(natural).permute(0, 3, 1, 2).float() / 255)
     return {name: float(statistics[name].median()) for name in ("mean", "rms")}
+
+
+def recipe(project: Project, natural: Pixels) -> dict[str, Any]:
+    """How project.toml has images made, as arguments of `synth.ascend`: variables, constraints, transforms, learning rate.
+
+    Mean luminance and contrast that it leaves out are the medians of the photographs `natural`, uint8 (N, H, W, C).
+    """
+    settings, typical = project.config.synthesis, natural_luminance(project.display, natural)
+    mean = typical["mean"] if settings.mean_luminance is None else settings.mean_luminance
+    rms = typical["rms"] if settings.rms_contrast is None else settings.rms_contrast
+    return {
+        "parameterisation": fourier(project.display.shape, decay=settings.decay),
+        "constraints": project.display.constraints(mean=mean, rms=rms),
+        "transforms": [jitter(settings.jitter_fraction)] if settings.jitter_fraction else [],
+        "learning_rate": settings.learning_rate,
+    }
 
 
 def declare(name: str, targets: list[str], temperature: float) -> Objective:

@@ -241,31 +241,22 @@ def main() -> None:
         if arguments.peers:
             for who, run in (("lucent", lucent_defaults), ("mei's loop, rewritten", mei_loop)):
                 curves.append(curve(who, seed, run(pair, rows, display, seed), pair, rows))
-                print(
-                    curves[-1].who,
-                    seed,
-                    [round(s, 2) for s in curves[-1].scores],
-                    round(curves[-1].seconds[-1]),
-                    "s",
-                    flush=True,
-                )
+                tell(curves[-1])
         for who, settings in variants().items():
             if arguments.only is None or who in arguments.only:
                 if settings.get("start"):
                     settings["start"] = best_photographs(pair, images)
                 curves.append(curve(who, seed, ours(pair, rows, display, seed, **settings), pair, rows))
-                print(
-                    curves[-1].who,
-                    seed,
-                    [round(s, 2) for s in curves[-1].scores],
-                    round(curves[-1].seconds[-1]),
-                    "s",
-                    flush=True,
-                )
+                tell(curves[-1])
     print(table(curves))
     if arguments.json is not None:
         record = {"torch": torch.__version__, "threads": torch.get_num_threads(), "curves": [asdict(c) for c in curves]}
         arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def tell(curve: Curve) -> None:
+    """One line a finished curve: a run takes minutes."""
+    print(curve.who, curve.seed, [round(s, 2) for s in curve.scores], round(curve.seconds[-1]), "s", flush=True)
 
 
 def table(curves: Sequence[Curve]) -> str:

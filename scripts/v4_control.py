@@ -356,12 +356,12 @@ class Equaliser:
         own = np.arange(len(images))
         colour, gain = np.ones(len(images)), np.ones(len(images))
         shown = images
-        for _ in range(8):
+        for _ in range(14):
             found = measure(self.display, shown, self.masks)
             colour *= np.clip(self.chroma / np.maximum(found.chroma, 1e-3), 0.5, 2)
             local = np.where(np.isfinite(self.local), self.local / np.maximum(found.local[own, own], 1e-3), 1.0)
-            gain *= np.clip(local, 0.5, 2)
-            shown = self.show(images, np.clip(colour, 0, 20), np.clip(gain, 0.05, 20))
+            gain *= np.clip(local**3, 0.2, 5)  # the projection takes back most of a change
+            shown = self.show(images, np.clip(colour, 0, 20), np.clip(gain, 0, 20))
         return shown
 
     def show(self, images: Pixels, colour: Floats, gain: Floats) -> Pixels:
