@@ -7,6 +7,9 @@ import io
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +18,23 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
-from synth import Objective, StimulusBatch, ascend
+from synth import Objective, StimulusBatch, cautious
 
 from ._outbox import contact_sheet
 from .dataset import gather, natural_means
+from .diffusion_config import DiffusionConfig
 from .errors import DataError
 from .files import flush_folder, write_text
+from .generators import Request, make
 from .photographs import NaturalImages
 from .png import read_png, write_png
 from .progress import Reporter
 from .refit import load_pair
 from .session import Project
-from .stimuli import recipe
+from .stimuli import chosen_targets, declare, recipe
 from .wanted import Range, read_wanted
 
-__all__ = ["free_batch", "natural_ranges", "write_batch"]
+__all__ = ["Plan", "free_batch", "natural_ranges", "plan_batch", "write_batch"]
 
 Floats = NDArray[np.float64]
 PERCENTILES = (1.0, 99.0)
@@ -40,43 +45,75 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def free_batch(
+@dataclass(frozen=True)
+class Plan:
+    """All that a batch outside the rounds is made of: encoder, validator, objective, and what is asked of the generators."""
+
+    encoder: Encoder | Ensemble
+    validator: Encoder | Ensemble
+    objective: Objective
+    request: Request
+
+
+def plan_batch(
     project: Project,
-    wanted: Path,
+    wanted: Path | None = None,
     *,
     seeds: int | None = None,
     steps: int | None = None,
     start: str | None = None,
     seconds: float | None = None,
+    diffusion: DiffusionConfig | None = None,
     device: str = "cpu",
-    progress: Reporter | None = None,
-) -> StimulusBatch:
-    """Images for the objectives of the file `wanted`, by the newest encoder of the project, judged by its validator.
+) -> Plan:
+    """What project.toml and the newest encoder of the project have to say of a batch.
 
-    Display, spectrum, jitter, mean and contrast are those of project.toml; so are `seeds`, `steps` and `start` where they are None.
-    `seconds` of climbing at most, then the best so far; the steps really made are in ``settings["steps"]``.
+    Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives, `seeds`, `steps`, `start` and
+    `diffusion` where they are None. `wanted` is a file of objectives.
     """
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))
     measured = measured_z(project, encoder)
-    objective = read_wanted(wanted, tuple(encoder.site_ids), natural_ranges(encoder.site_ids, measured))
+    if wanted is not None:
+        objective = read_wanted(wanted, tuple(encoder.site_ids), natural_ranges(encoder.site_ids, measured))
+    else:
+        targets = chosen_targets(project, encoder)
+        objective = reduce(or_, [declare(name, targets, settings.temperature) for name in settings.objectives])
+        objective = cautious(objective, settings.kappa) if settings.kappa else objective
     count = settings.seeds if seeds is None else seeds
     natural = NaturalImages.load(project.data)
     begins = None
     if (settings.start if start is None else start) == "natural":
         begins = starts_for(objective, encoder.site_ids, measured, count)
-    return ascend(
-        encoder,
-        objective,
-        **recipe(project, natural.pixels()),
-        seeds=range(count),
+    request = Request(
+        recipe(project, natural.pixels()),
+        seeds=count,
         steps=settings.steps if steps is None else steps,
+        diffusion=project.config.diffusion if diffusion is None else diffusion,
         budget_s=seconds,
         start=None if begins is None else torch.from_numpy(natural.pixels()[begins]).movedim(-1, -3).float() / 255,
         start_ids=None if begins is None else [[natural.source_ids[i] for i in row] for row in begins],
-        device=device,
-        progress=progress,
-    ).validate(validator)
+    )
+    return Plan(encoder, validator, objective, request)
+
+
+def free_batch(
+    project: Project,
+    wanted: Path | None = None,
+    *,
+    generator: str = "gradient",
+    device: str = "cpu",
+    progress: Reporter | None = None,
+    **asked: Any,
+) -> StimulusBatch:
+    """Images for the objectives of the file `wanted`, by the newest encoder of the project, judged by its validator.
+
+    `asked` is as for `plan_batch`. `seconds` of climbing at most, then the best so far; the steps really made are in
+    ``settings["steps"]``.
+    """
+    plan = plan_batch(project, wanted, device=device, **asked)
+    made = make(generator, project, plan.encoder, plan.objective, plan.request, device=device, progress=progress)
+    return made.validate(plan.validator)
 
 
 def measured_z(project: Project, encoder: Encoder | Ensemble) -> Floats:

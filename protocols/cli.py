@@ -5,10 +5,8 @@ Exit codes: 0 ok, 2 usage, 3 invalid data, 4 waiting or timed out, 5 safety stop
 
 from __future__ import annotations
 
-import ctypes
 import json
 import sys
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -16,10 +14,9 @@ from typing import Annotated, Any, get_args
 import typer
 
 from . import __version__
+from ._memory import keep_memory
 from .errors import DataError, SafetyStop
 from .progress import Progress
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # parameters of mallopt(3)
 
 app = typer.Typer(
     help="Closed-loop visual stimulus synthesis: fit an encoder, make controller images, export, ingest, evaluate, refit.",
@@ -228,14 +225,33 @@ def generate(
     wanted: Annotated[
         Path | None, typer.Option(help="TOML file of objectives: a batch of its own, outside the rounds")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="new folder for the batch (with --wanted)")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="images a row (with --wanted)")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="gradient steps an image (with --wanted)")] = None,
-    seconds: Annotated[float | None, typer.Option(min=1, help="so long, then the best so far (with --wanted)")] = None,
-    start: Annotated[Start | None, typer.Option(help="where the ascent starts (with --wanted)")] = None,
+    out: Annotated[Path | None, typer.Option(help="new folder: a batch of its own, outside the rounds")] = None,
+    generator: Annotated[
+        str, typer.Option(help="gradient, diffusion, or both with a comma between: compared (with --out)")
+    ] = "gradient",
+    match: Annotated[
+        str, typer.Option(help="what both generators share: contrast, or drive,contrast (with two generators)")
+    ] = "contrast",
+    prior: Annotated[
+        str | None, typer.Option(help="natural64, spectral, a file, a folder or a hub id (with --out and diffusion)")
+    ] = None,
+    strength: Annotated[
+        str | None, typer.Option(help="weak, natural, strong, optimum or a number (with --out and diffusion)")
+    ] = None,
+    prior_steps: Annotated[int | None, typer.Option(min=1, help="noise levels (with --out and diffusion)")] = None,
+    noise_schedule: Annotated[
+        str | None,
+        typer.Option(help="of a network saved without its scheduler: linear, scaled_linear, squaredcos_cap_v2"),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="images a row (with --out)")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="gradient steps an image (with --out)")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="so long, then the best so far (gradient, with --out)")
+    ] = None,
+    start: Annotated[Start | None, typer.Option(help="where the ascent starts (with --out)")] = None,
     list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
 ) -> None:
-    """Synthesise the controllers of a round, or, with --wanted, images for any objectives."""
+    """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or those of --wanted."""
     if list_kinds:
         from .wanted import kinds
 
@@ -243,29 +259,24 @@ def generate(
         return
     if folder is None:
         raise typer.BadParameter("expected the project folder")
-    if wanted is not None:
-        if out is None or number is not None:
-            raise typer.BadParameter("--wanted needs --out and takes no --round: such a batch belongs to no round")
-        from .batches import check_new, free_batch, summary, write_batch
-
-        check_new(out)
-        begin = None if start is None else start.value
-        made = free_batch(
-            open_project(folder),
-            wanted,
-            seeds=seeds,
-            steps=steps,
-            start=begin,
-            seconds=seconds,
-            device=chosen_device(),
-            progress=progress(),
-        )
-        show(*summary(made, write_batch(made, out)))
-        return
-    if any(option is not None for option in (out, seeds, steps, seconds, start)):
+    given = (wanted, prior, strength, prior_steps, noise_schedule, seeds, steps, seconds, start)
+    if out is None and (any(option is not None for option in given) or generator != "gradient" or match != "contrast"):
         raise typer.BadParameter(
-            "--out, --seeds, --steps, --seconds and --start go with --wanted; a round takes project.toml's"
+            "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what project.toml says"
         )
+    if out is not None:
+        if number is not None:
+            raise typer.BadParameter("--out takes no --round: such a batch belongs to no round")
+        from .batch_command import make_batch
+
+        project = open_project(folder)
+        asked = {"seeds": seeds, "steps": steps, "seconds": seconds, "start": None if start is None else start.value}
+        sampled = {"prior": prior, "strength": strength, "steps": prior_steps, "noise_schedule": noise_schedule}
+        told = make_batch(
+            project, out, wanted, generator, match, sampled, device=chosen_device(), progress=progress(), **asked
+        )
+        show(*told)
+        return
     from . import loop
 
     project = open_project(folder)
@@ -273,9 +284,9 @@ def generate(
     batch = loop.generate(project, number, device=chosen_device(), progress=progress())
     path = project.round(number).controllers_path.relative_to(project.folder).as_posix()
     outside = None if batch.outside is None else int(batch.outside.sum())
-    told = "" if outside is None else f"; {outside} of them outside the distribution of the fitted images"
+    beside = "" if outside is None else f"; {outside} of them outside the distribution of the fitted images"
     record = {"round": number, "images": len(batch), "outside": outside, "file": path}
-    show(f"{len(batch)} controllers of round {number} in {path}{told}", record)
+    show(f"{len(batch)} controllers of round {number} in {path}{beside}", record)
 
 
 @app.command()
@@ -454,14 +465,6 @@ def reproduce(
     show(found.summary(), found.to_dict())
     if verify and not found.verified:
         raise typer.Exit(3)
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed memory: image gradients take and give back the same blocks each step (2 x faster; other C libraries ignore it)."""
-    with suppress(OSError, AttributeError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def main() -> None:

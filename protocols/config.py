@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 from ._config_checks import cross_check
 from ._config_section import Count, Fraction, Milliseconds, Name, Section, Seed
 from .arms_config import ArmsConfig
+from .diffusion_config import DiffusionConfig
 from .display import Display
 from .errors import DataError
 from .files import is_id
@@ -119,6 +120,11 @@ class SynthesisConfig(Section):
     )
     targets: Literal["all"] | Annotated[tuple[Name, ...], Field(strict=False, min_length=1)] = Field(
         default="all", description='[site ids] Sites to control, or "all": every site above reliability_target.'
+    )
+    generator: Literal["gradient", "diffusion"] = Field(
+        default="gradient",
+        description='[name] "gradient": ascent from photographs or noise; "diffusion": guided samples of the prior of [diffusion], which look like '
+        "what it knows; steps, learning_rate, decay, start and the graded images are the ascent's.",
     )
     seeds: Count = Field(
         default=1, description="[count] Images made for each target and objective, from different starts."
@@ -252,6 +258,7 @@ class Config(Section):
     display: Display
     encoder: EncoderConfig = EncoderConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
     protocol: ProtocolConfig = ProtocolConfig()
     arms: ArmsConfig = ArmsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
-from synth import StimulusBatch, ascend, cautious
+from synth import StimulusBatch, cautious
 
 from .assemble import assemble
 from .dataset import baseline, drift_of
-from .errors import DataError
 from .evaluation import ControlReport, evaluate
 from .export import Stimulus, export_round, read_manifest
+from .generators import Request, make
 from .ingest import ingest, poll_inbox
 from .key import Key, SiteRow, read_key
 from .photographs import NaturalImages
@@ -33,6 +33,7 @@ from .safety import guard
 from .session import Project, Round
 from .stimuli import (
     batch_statistics,
+    chosen_targets,
     declare,
     graded_steps,
     predictor,
@@ -181,54 +182,30 @@ def site_rows(encoder: Encoder | Ensemble) -> list[SiteRow]:
     ]
 
 
-def chosen_targets(project: Project, encoder: Encoder | Ensemble) -> list[str]:
-    """The sites to control: all eligible ones, or those that the configuration names.
-
-    Raises
-    ------
-    DataError
-        D07: a named site is not eligible, or none is.
-    """
-    wanted = project.config.synthesis.targets
-    targets = list(encoder.target_ids) if wanted == "all" else list(wanted)
-    refused = [t for t in targets if t not in encoder.target_ids]
-    if refused or not targets:
-        raise DataError(
-            str(project.folder / "project.toml"),
-            found=f"targets that cannot be controlled: {', '.join(refused) or 'no eligible site'}",
-            expected=f"sites among {', '.join(encoder.target_ids) or '(none)'}",
-            cause="their reliability is below reliability_target, or the name is not one of the recorded sites",
-            fix="set [synthesis] targets to eligible sites, or record more repeats",
-            code="D07",
-        )
-    return targets
-
-
 def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:
     """Synthesise the controllers of round `number` and write ``sealed/controllers.h5``."""
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     targets = chosen_targets(project, encoder)
-    made = recipe(project, NaturalImages.load(project.data).pixels())
     objective = reduce(or_, [declare(name, targets, settings.temperature) for name in settings.objectives])
     starts = starting_images(project, number, Key((), tuple(site_rows(encoder))), targets)
-    batch = ascend(
-        encoder,
-        cautious(objective, settings.kappa) if settings.kappa else objective,
-        **made,
-        seeds=range(settings.seeds),
+    request = Request(
+        recipe(project, NaturalImages.load(project.data).pixels()),
+        seeds=settings.seeds,
         steps=settings.steps,
+        diffusion=project.config.diffusion,
         snapshots=graded_steps(settings),
         start=None if starts is None else torch.from_numpy(starts[0]).movedim(-1, -3).float() / 255,
         start_ids=None if starts is None else starts[1],
-        device=device,
-        progress=progress,
-    ).validate(validator)
+    )
+    charged = cautious(objective, settings.kappa) if settings.kappa else objective
+    made = make(settings.generator, project, encoder, charged, request, device=device, progress=progress)
+    batch = made.validate(validator)
     round_ = open_round(project, number)
     batch.save(round_.controllers_path)
     held = batch_statistics(batch)
     about = {"mean_luminance": held["mean"], "rms_contrast": held["rms"], "device": device}
-    round_.log("generate", images=len(batch), steps=settings.steps, **about)
+    round_.log("generate", images=len(batch), generator=settings.generator, steps=batch.settings["steps"], **about)
     return batch
 
 

@@ -21,10 +21,12 @@ from synth import Objective, StimulusBatch, ascend, fourier, jitter
 
 from ._outbox import package_versions
 from .dataset import gather
+from .diffusion_config import DiffusionConfig
 from .display import Display
 from .errors import DataError
-from .export import Stimulus
+from .export import Stimulus, read_manifest
 from .files import inside, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
+from .generators import Request, make
 from .key import read_key
 from .photographs import NaturalImages
 from .png import read_png, write_png
@@ -158,16 +160,31 @@ def replay(
     """The controllers of a batch, made again by what its ``settings`` record."""
     settings = shown.settings
     device = _available(device, str(settings["device"]))
-    if settings.get("generator") != "ascend" or settings["parameterisation"].get("name") != "fourier":
+    sampled = settings.get("generator") == "guide"
+    if not sampled and (settings.get("generator") != "ascend" or settings["parameterisation"].get("name") != "fourier"):
         raise _gone(
             f"{round_.folder.name}/sealed/controllers.h5",
             f"images of the generator {settings.get('generator')!r}",
-            "gradient ascent from Fourier coefficients",
+            "gradient ascent from Fourier coefficients, or guided samples of a prior",
             "U05",
             "reproduce them with the script that made them",
         )
     encoder, validator = (_encoder(project, f) for f in (shown.encoder_fingerprint, shown.validator_fingerprint or ""))
     constraint = next((c for c in settings["constraints"] if c["name"] == "exact_statistics"), None)
+    held = [] if constraint is None else display.constraints(mean=constraint["mean"], rms=constraint["rms"])
+    moved = [jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]]
+    together = settings["plan"][0][1] - settings["plan"][0][0]
+    if sampled:
+        request = Request(
+            {"constraints": held, "transforms": moved},
+            seeds=len(settings["seeds"]),
+            steps=settings["steps"],
+            diffusion=DiffusionConfig.model_validate(read_manifest(round_.outbox)["config"]["diffusion"]),
+            batch_size=together,
+        )
+        objective = Objective.from_description(settings["objective"])
+        again = make("diffusion", project, encoder, objective, request, device=device, progress=progress)
+        return again.validate(validator.to(device))
     start, names = _starts(project, round_, shown)
     checks = settings["check_steps"]
     batch = ascend(
@@ -177,10 +194,8 @@ def replay(
             display.shape,
             **{k: v for k, v in settings["parameterisation"].items() if k in ("decay", "noise", "decorrelate")},
         ),
-        constraints=[] if constraint is None else display.constraints(mean=constraint["mean"], rms=constraint["rms"]),
-        transforms=[
-            jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]
-        ],
+        constraints=held,
+        transforms=moved,
         seeds=settings["seeds"],
         steps=settings["steps"],
         learning_rate=settings["learning_rate"],
@@ -189,7 +204,7 @@ def replay(
         check_every=checks[1] - checks[0],
         patience=settings["patience"],
         snapshots=settings.get("snapshots", ()),
-        batch_size=settings["plan"][0][1] - settings["plan"][0][0],
+        batch_size=together,
         device=device,
         progress=progress,
     )

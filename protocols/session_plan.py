@@ -125,8 +125,8 @@ def plan_round(
     if number == 0:
         images = {"natural": len(NaturalImages.load(project.data).source_ids)}
         return _plan(project, 0, images, config.baseline_repeats, gain, wanted, "", [], [])
-    from .loop import chosen_targets
     from .refit import load_pair
+    from .stimuli import chosen_targets
 
     encoder = load_pair(project, number)[0]
     targets, data = chosen_targets(project, encoder), gather(project, [])

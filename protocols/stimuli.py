@@ -16,6 +16,7 @@ from synth import Objective, StimulusBatch, fourier, jitter, one_hot, stretch
 from .control_report import ControlReport
 from .dataset import Dataset, best_natural, gather
 from .display import Display
+from .errors import DataError
 from .export import Stimulus
 from .key import Key, read_key
 from .session import Project
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
+MADE_BY = {"ascend": "gradient", "guide": "diffusion"}
 
 
 def natural_luminance(display: Display, natural: Pixels) -> dict[str, float]:
@@ -47,6 +49,29 @@ def recipe(project: Project, natural: Pixels) -> dict[str, Any]:
         "transforms": [jitter(settings.jitter_fraction)] if settings.jitter_fraction else [],
         "learning_rate": settings.learning_rate,
     }
+
+
+def chosen_targets(project: Project, encoder: Encoder | Ensemble) -> list[str]:
+    """The sites to control: all eligible ones, or those that the configuration names.
+
+    Raises
+    ------
+    DataError
+        D07: a named site is not eligible, or none is.
+    """
+    wanted = project.config.synthesis.targets
+    targets = list(encoder.target_ids) if wanted == "all" else list(wanted)
+    refused = [t for t in targets if t not in encoder.target_ids]
+    if refused or not targets:
+        raise DataError(
+            str(project.folder / "project.toml"),
+            found=f"targets that cannot be controlled: {', '.join(refused) or 'no eligible site'}",
+            expected=f"sites among {', '.join(encoder.target_ids) or '(none)'}",
+            cause="their reliability is below reliability_target, or the name is not one of the recorded sites",
+            fix="set [synthesis] targets to eligible sites, or record more repeats",
+            code="D07",
+        )
+    return targets
 
 
 def declare(name: str, targets: list[str], temperature: float) -> Objective:
@@ -137,7 +162,7 @@ def controller_stimuli(batch: StimulusBatch, number: int) -> list[Stimulus]:
             source_id=f"ctl_r{number:02d}_{batch.kinds[i]}_{batch.targets[i]}_s{batch.seeds[i]}",
             objective=batch.kinds[i],
             target=batch.targets[i],
-            generator="gradient",
+            generator=MADE_BY[batch.settings["generator"]],
             seed=int(batch.seeds[i]),
             confirmatory=(batch.row_names[i], batch.seeds[i]) in chosen,
             started_from=batch.start_ids[i] if batch.start_ids else "",

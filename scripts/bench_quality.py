@@ -62,15 +62,16 @@ def photographs(count: int) -> NDArray[np.uint8]:
     return np.stack([np.asarray(image) for image in opened])
 
 
-def fitted(images: NDArray[np.uint8]) -> FittedPair:
-    """Encoder (Lite0) and validator (Lite2) of simulated sites."""
-    _, drive = lite2_sites.candidates(images, SITES, np.random.default_rng(0))
+def fitted(images: NDArray[np.uint8], sites: int) -> tuple[FittedPair, NDArray[np.float64]]:
+    """Encoder (Lite0) and validator (Lite2) of simulated sites, drawn by the seed `sites`; and what was measured, (N, SITES)."""
+    _, drive = lite2_sites.candidates(images, SITES, np.random.default_rng(sites))
     values = (drive - drive.mean(0)) / drive.std(0)
     names = [f"sim_{i:03d}" for i in range(SITES)]
-    return fit_encoder(
+    pair = fit_encoder(
         images, values, np.arange(len(images)), site_ids=names, unit="zscore", field_of_view_deg=8.0, background=128,
         colour="rgb", averages=True, readout="ridge",
     )  # fmt: skip
+    return pair, values[:, [names.index(s) for s in pair.encoder.site_ids]]
 
 
 class Clock:
@@ -212,28 +213,28 @@ def variants() -> dict[str, dict[str, Any]]:
             "steps": 64,
             "rule": Rule(precondition=(blur(1.0),)),
         },
-        "ours, best photograph": {"start": True, "steps": 100},
+        "ours, best photograph": {"start": True, "steps": 50},
+        "ours, best photograph, rate 0.02": {"start": True, "learning_rate": 0.02, "steps": 50},
+        "ours, best photograph, rate 0.01": {"start": True, "learning_rate": 0.01, "steps": 50},
     }
 
 
-def best_photographs(pair: FittedPair, images: NDArray[np.uint8]) -> Tensor:
-    """For each site the photograph of the highest prediction, (SITES, 3, SIZE, SIZE)."""
-    floats = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    with torch.no_grad():
-        answers = torch.cat([pair.encoder(part).mean(0) for part in torch.split(floats, 32)])
-    return floats[answers.argmax(0)]
+def best_photographs(measured: NDArray[np.float64], images: NDArray[np.uint8]) -> Tensor:
+    """For each site the photograph with the highest measured response, as a round starts from it, (SITES, 3, SIZE, SIZE)."""
+    return torch.from_numpy(images[measured.argmax(0)]).permute(0, 3, 1, 2).float() / 255
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", action="store_true", help="also run lucent and mei's loop")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--sites", type=int, default=0, help="seed of the simulated sites")
     parser.add_argument("--photographs", type=int, default=400)
     parser.add_argument("--only", nargs="+", help="names of variants; default: all")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     images = photographs(arguments.photographs)
-    pair = fitted(images)
+    pair, measured = fitted(images, arguments.sites)
     display = exact_statistics((3, SIZE, SIZE), mean=0.43, rms=RMS)
     rows = stretch(pair.encoder.site_ids)
     curves: list[Curve] = []
@@ -245,7 +246,7 @@ def main() -> None:
         for who, settings in variants().items():
             if arguments.only is None or who in arguments.only:
                 if settings.get("start"):
-                    settings["start"] = best_photographs(pair, images)
+                    settings["start"] = best_photographs(measured, images)
                 curves.append(curve(who, seed, ours(pair, rows, display, seed, **settings), pair, rows))
                 tell(curves[-1])
     print(table(curves))

@@ -1,21 +1,22 @@
 """Train the network of the prior `natural` on dead leaves and photographs: reproducible, and resumed where it stopped.
 
 ``python scripts/train_prior.py --out natural64.safetensors --steps 20000`` writes the prior, and beside it ``.run.safetensors``, from which
-the same command goes on. Photographs: those of the package (protocols/data, licences in its CSV), or a folder of one's own with
-``--photographs``; their share of the crops is ``--share``.
+the same command goes on, and ``.leaves.npy``, the dead leaves. Photographs: those of the package (protocols/data, licences in its CSV), or a
+folder of one's own with ``--photographs``; their share of the crops is ``--share``. Every sixth picture is set apart for the errors told at the
+end. Set OMP_NUM_THREADS to the cores that the training may use.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import io
 import json
+import os
 import shlex
-import sys
 import time
-import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,54 +25,77 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from synth.priors.dead_leaves import dead_leaves
+from protocols.photographs import demo_photographs
 from synth.priors.training import Plan, Training, clean_errors
+from synth.priors.training_images import TrainingImages, leaf, set_apart
 
-PACKAGED = Path(__file__).parents[1] / "protocols" / "data"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-FLAT = 0.09  # SD in [-1, 1] below which a crop shows nothing
+LEAVES = 1500
+
+Pictures = list[list[NDArray[np.uint8]]]
 
 
-def packaged() -> tuple[list[NDArray[np.uint8]], dict[str, Any]]:
-    """The package's photographs (H, W, 3), and what is to be said of them."""
-    with open(PACKAGED / "photographs.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    images = []
-    with zipfile.ZipFile(PACKAGED / "photographs.zip") as archive:
-        for row in rows:
-            images.append(np.asarray(Image.open(io.BytesIO(archive.read(row["filename"]))).convert("RGB")))
-    licences = {r["original_file"]: f"{r['title']}, {r['author']}: {r['licence']}" for r in rows}
-    return images, {"photographs": len(images), "pictures": licences, "sha256": digest(images)}
+def packaged() -> tuple[Pictures, dict[str, Any]]:
+    """The package's photographs (H, W, 3), one list a picture that they were cut from, and what is to be said of them."""
+    pictures: dict[str, list[NDArray[np.uint8]]] = {}
+    for photograph in demo_photographs():
+        image = np.asarray(Image.open(io.BytesIO(photograph.data)).convert("RGB"))
+        pictures.setdefault(photograph.group, []).append(image)
+    table = resources.files("protocols").joinpath("data/photographs.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(table)))
+    licences = {r["group"]: f"{r['title']}, {r['author']}: {r['licence']}" for r in rows}
+    return list(pictures.values()), {"photographs": len(rows), "pictures": licences}
 
 
-def folder(path: Path) -> tuple[list[NDArray[np.uint8]], dict[str, Any]]:
+def folder(path: Path) -> tuple[Pictures, dict[str, Any]]:
     """The photographs of a folder, by name; a file that cannot be read is an error."""
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
         raise SystemExit(f"{path} holds no photographs ({', '.join(sorted(SUFFIXES))})")
-    images = [np.asarray(Image.open(p).convert("RGB")) for p in files]
-    return images, {"photographs": len(images), "folder": path.name, "sha256": digest(images)}
+    images = [[np.asarray(Image.open(p).convert("RGB"))] for p in files]
+    return images, {"photographs": len(images), "folder": path.name}
 
 
-def digest(images: list[NDArray[np.uint8]]) -> str:
-    """SHA-256 of all pixels, in order."""
-    total = hashlib.sha256()
-    for image in images:
-        total.update(image.tobytes())
-    return total.hexdigest()
+def bank(
+    path: Path, seed: int, count: int, size: int, photographs: list[NDArray[np.uint8]], jobs: int
+) -> NDArray[np.uint8]:
+    """`count` images of dead leaves (count, size, size, 3) in the colours of the photographs, drawn once and kept."""
+    if path.is_file():
+        found: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+        if found.shape != (count, size, size, 3) or found.dtype != np.uint8:
+            raise SystemExit(
+                f"{path} holds {found.dtype} {found.shape}; expected uint8 {(count, size, size, 3)}: it is of other settings, remove it"
+            )
+        return found
+    with ProcessPoolExecutor(jobs, initializer=_give, initargs=(photographs,)) as pool:
+        images = np.stack(list(pool.map(_leaf, [seed] * count, range(count), [size] * count, chunksize=16)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp.npy")
+    np.save(temporary, images)
+    temporary.replace(path)
+    return images
 
 
-def crop(generator: np.random.Generator, images: list[NDArray[np.uint8]], size: int) -> NDArray[np.float32]:
-    """A square of a photograph, at a scale drawn uniformly in log size and never enlarged, perhaps mirrored: (size, size, 3) in [-1, 1]."""
-    while True:
-        image = images[int(generator.integers(len(images)))]
-        short = min(image.shape[:2])
-        width = round(size * (max(short, size) / size) ** generator.uniform())
-        top, left = (int(generator.integers(n - width + 1)) for n in image.shape[:2])
-        square = Image.fromarray(image[top : top + width, left : left + width])
-        found = np.asarray(square.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 127.5 - 1
-        if found.std() >= FLAT:
-            return found[:, ::-1].copy() if generator.uniform() < 0.5 else found
+_PHOTOGRAPHS: list[NDArray[np.uint8]] = []  # of a worker process
+
+
+def _give(photographs: list[NDArray[np.uint8]]) -> None:
+    _PHOTOGRAPHS[:] = photographs
+
+
+def _leaf(seed: int, i: int, size: int) -> NDArray[np.uint8]:
+    return leaf(seed, i, size, _PHOTOGRAPHS)
+
+
+def command(given: argparse.Namespace) -> str:
+    """The call that makes the same weights, without the folders of this machine."""
+    words = ["python", "scripts/train_prior.py"]
+    for name in ("out", "steps", "batch", "crop", "widths", "seed", "photographs", "share", "leaves"):
+        value = getattr(given, name)
+        if value is not None:
+            values = value if isinstance(value, list) else [value.name if isinstance(value, Path) else value]
+            words += [f"--{name}", *map(str, values)]
+    return shlex.join(words)
 
 
 def main() -> None:
@@ -88,21 +112,26 @@ def main() -> None:
     parser.add_argument(
         "--share", type=float, default=0.15, help="of photographs among the crops; the rest are dead leaves"
     )
+    parser.add_argument(
+        "--leaves", type=int, default=LEAVES, help="images of dead leaves, of 1.5 times the crop's size"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes that draw the dead leaves")
     parser.add_argument("--stop-after", type=int, help="stop, resumably, after so many steps of this call")
     parser.add_argument("--save-every", type=int, default=500)
     given = parser.parse_args()
-    images, origin = packaged() if given.photographs is None else folder(given.photographs)
-    small = [i for i in images if min(i.shape[:2]) < given.crop]
+    pictures, origin = packaged() if given.photographs is None else folder(given.photographs)
+    images, held_out = set_apart(pictures)
+    small = [i for i in (*images, *held_out) if min(i.shape[:2]) < given.crop]
     if small:
         raise SystemExit(f"{len(small)} photographs are smaller than the crop of {given.crop} pixels; lower --crop")
-
-    def draw(generator: np.random.Generator) -> NDArray[np.float32]:
-        if generator.uniform() < given.share:
-            return crop(generator, images, given.crop)
-        return dead_leaves(generator, given.crop)
-
-    plan = Plan(given.steps, given.batch, given.crop, seed=given.seed, config={"widths": given.widths, "exponent": 1.3})
-    training = Training(plan, draw)
+    if not held_out:
+        raise SystemExit(f"{len(pictures)} photographs; expected at least 6, so that some can be set apart")
+    place = given.out.with_suffix(".leaves.npy")
+    leaves = bank(place, given.seed, given.leaves, given.crop + given.crop // 2, images, given.jobs)
+    data = TrainingImages(images, held_out, leaves, given.crop, given.share)
+    config = {"widths": given.widths, "exponent": 1.3}
+    plan = Plan(given.steps, given.batch, given.crop, seed=given.seed, config=config, data=data.describe())
+    training = Training(plan, data.draw)
     state = given.out.with_suffix(".run.safetensors")
     if state.is_file():
         training.resume(state)
@@ -117,16 +146,13 @@ def main() -> None:
             training.save(state)
             each = (time.process_time() - begin) / (training.done - first)
             print(f"step {training.done}: loss {mean:.4f} (Wiener = 1), {each:.2f} CPU-s a step", flush=True)
-    held_out = torch.from_numpy(np.stack([draw(np.random.default_rng([2**31, i])) for i in range(64)])).permute(
-        0, 3, 1, 2
-    )
-    errors = clean_errors(training.averaged(), held_out)
+    clean = np.stack([data.unseen(np.random.default_rng([2**31, i])) for i in range(256)])
+    errors = clean_errors(training.averaged(), torch.from_numpy(clean).permute(0, 3, 1, 2))
     print(json.dumps(errors, indent=1))
     record = {
         **origin,
-        "share": given.share,
-        "errors": errors,
-        "command": shlex.join(sys.argv),
+        "errors_of_held_out_images": errors,
+        "command": command(given),
         "torch": torch.__version__,
     }
     training.export(given.out, record)

@@ -77,6 +77,8 @@ ARMS = {
     "default": Arm(about="the project's recipe: three readouts on three depths, start at the best measured photograph"),
     "noise start": Arm(start="noise", about="from noise"),
     "decay 1": Arm(decay=1.0, about="Fourier amplitudes 1/f"),
+    "rate 0.02": Arm(learning_rate=0.02, about="smaller steps"),
+    "rate 0.01": Arm(learning_rate=0.01, about="much smaller steps"),
     "no jitter": Arm(jitter=0.0, about="no random shifts"),
     "one readout": Arm(encoder="single", kappa=0.0, about="one readout, on the middle depth"),
     "1/f baseline": Arm(encoder="single", start="noise", decay=1.0, kappa=0.0, about="one readout, noise start, 1/f Fourier: the customary recipe"),

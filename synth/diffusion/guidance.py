@@ -31,8 +31,8 @@ Images = Callable[[Tensor], Tensor]
 Progress = Callable[[str, int, int], None]
 
 DEFAULT_TRANSFORMS: tuple[Transform, ...] = (jitter(0.07),)
-# In posterior standard deviations, for `guided` and `guided_fast`.
-STRENGTHS = {"natural": 0.1, "default": 0.2, "strong": 0.3, "optimum": 1.0}
+# In posterior standard deviations, for `guided` and `guided_fast`; "natural" keeps the prior's spectrum (scripts/v4_generators.py).
+STRENGTHS = {"weak": 0.1, "natural": 0.3, "strong": 0.6, "optimum": 1.0}
 
 
 def guide(

@@ -28,14 +28,16 @@ def blind(denoiser: str | Path | Callable[[Tensor], Tensor], shape: Sequence[int
     denoiser : path of weights, or callable
         A bias-free DnCNN (Mohan et al. 2020) as a state dict in ``.safetensors`` or ``.pt`` (read without running any code), or any
         callable of pixel values (B, C, H, W) in [0, 1] plus noise -> clean pixel values.
-    shape : (C, H, W), any size that the network takes
+    shape : (C, H, W), any size that the network takes; (H, W): with the channels of the weights
     """
-    size = check_shape(tuple(int(n) for n in shape))
+    wanted = tuple(int(n) for n in shape)
     if not isinstance(denoiser, str | Path):
+        size = check_shape(wanted)
         return Blind(denoiser, size, {"name": getattr(denoiser, "__name__", type(denoiser).__name__)})
     path = Path(denoiser)
     state = _read(path)
     network = BiasFree(state, path)
+    size = check_shape((network.channels, *wanted) if len(wanted) == 2 else wanted)
     if network.channels != size[0]:
         raise ValueError(
             f"{path.name} denoises images of {network.channels} channel(s); shape {size} has {size[0]}. Give shape "
@@ -44,7 +46,7 @@ def blind(denoiser: str | Path | Callable[[Tensor], Tensor], shape: Sequence[int
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode())
-        digest.update(state[name].detach().contiguous().numpy().tobytes())
+        digest.update(state[name].detach().float().contiguous().numpy().tobytes())
     return Blind(network, size, {"name": path.name, "sha256_of_tensors": digest.hexdigest()})
 
 
@@ -77,8 +79,9 @@ class BiasFree(nn.Module):
         expected = {"first_layer.weight", "last_layer.weight"}
         for i in range(depth):
             expected |= {f"hidden_layer_list.{i}.weight", f"bn_layer_list.{i}.weight", f"bn_layer_list.{i}.running_var"}
-        if depth == 0 or set(state) != expected:
-            odd = sorted(set(state) ^ expected)
+        unused = {f"bn_layer_list.{i}.{name}" for i in range(depth) for name in ("running_mean", "num_batches_tracked")}
+        if depth == 0 or set(state) - unused != expected:
+            odd = sorted((set(state) - unused) ^ expected)
             raise ValueError(
                 f"{path.name} is not a bias-free DnCNN: {len(odd)} tensors differ from what one holds, such as {odd[:3]}. "
                 "Expected first_layer.weight, hidden_layer_list.N.weight, bn_layer_list.N.weight and .running_var, "

@@ -7,11 +7,16 @@ from numpy.typing import NDArray
 
 __all__ = ["dead_leaves"]
 
-SMALLEST = 4.0  # radius in drawn pixels, two a pixel
 EXPONENTS = (1.0, 2.0, 6.0)  # diamonds, ellipses, rounded boxes
 
 
-def dead_leaves(generator: np.random.Generator, size: int, shapes: int = 2000) -> NDArray[np.float32]:
+def dead_leaves(
+    generator: np.random.Generator,
+    size: int,
+    shapes: int = 2000,
+    palette: NDArray[np.float32] | None = None,
+    smallest: float = 2.0,
+) -> NDArray[np.float32]:
     """One colour image of occluding, shaded, textured shapes whose radii r have the density r^-3 (Lee, Mumford & Huang 2001).
 
     Parameters
@@ -21,6 +26,10 @@ def dead_leaves(generator: np.random.Generator, size: int, shapes: int = 2000) -
         Height and width.
     shapes : int
         At most so many; drawn from front to back until nothing is free.
+    palette : array of shape (N, 3) in [-1, 1], or None
+        Colours to choose from, such as the pixels of a photograph (as in Gousseau & Roueff 2007); None: random ones about a random ground.
+    smallest : float
+        Least radius, in pixels.
 
     Returns
     -------
@@ -33,13 +42,16 @@ def dead_leaves(generator: np.random.Generator, size: int, shapes: int = 2000) -
     ground = generator.uniform(-0.5, 0.5, 3)
     spread = generator.uniform(0.15, 0.6)
     for _ in range(shapes):
-        radius = _radius(generator.uniform(), SMALLEST, 0.6 * n)
+        radius = _radius(generator.uniform(), 2 * smallest, 0.6 * n)
         centre = generator.uniform(-radius, n + radius, 2)
         low = np.clip(np.floor(centre - radius), 0, n).astype(int)
         high = np.clip(np.ceil(centre + radius) + 1, 0, n).astype(int)
         window = (slice(low[0], high[0]), slice(low[1], high[1]))
         angle, flatness, power = generator.uniform(0, np.pi), generator.uniform(0.3, 1), generator.choice(EXPONENTS)
-        colour = ground + spread * (generator.standard_normal() + 0.25 * generator.standard_normal(3))
+        if palette is None:
+            colour = ground + spread * (generator.standard_normal() + 0.25 * generator.standard_normal(3))
+        else:
+            colour = palette[int(generator.integers(len(palette)))].astype(np.float64)
         shade, grain, shift = generator.uniform(-0.5, 0.5), generator.uniform(0, 0.25), generator.integers(n)
         if not free[window].any():
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,18 +18,22 @@ from .spectral import Spectral, spectral
 
 __all__ = ["natural"]
 
+EMBEDDED = {"natural64": Path(__file__).with_name("natural64.safetensors")}
 GROUPS = 8
 FREQUENCIES = 16
 KNOWS = "second-order statistics and local edges, no objects; results are no evidence about object selectivity"
 
 
-def natural(source: str | Path | Mapping[str, Any], shape: Sequence[int] = (3, 64, 64), *, seed: int = 0) -> Natural:
+def natural(
+    source: str | Path | Mapping[str, Any] = "natural64", shape: Sequence[int] = (3, 64, 64), *, seed: int = 0
+) -> Natural:
     """A U-Net preconditioned by the Wiener estimate, of weights made by ``scripts/train_prior.py``.
 
     Parameters
     ----------
-    source : path of a ``.safetensors`` file with its configuration in the metadata, or a configuration for untrained weights
-        Configuration: `widths` (channels of each level) and the settings of `spectral`. Untrained, it is the spectral prior exactly.
+    source : "natural64", path of a ``.safetensors`` file with its configuration in the metadata, or a configuration for untrained weights
+        "natural64" comes with the package (model card: docs/natural64.md). Configuration: `widths` (channels of each level) and the
+        settings of `spectral`. Untrained, it is the spectral prior exactly.
     shape : (C, H, W), H and W divisible by 2^(number of levels)
     seed : int
         Of untrained weights.
@@ -36,7 +41,7 @@ def natural(source: str | Path | Mapping[str, Any], shape: Sequence[int] = (3, 6
     size = check_shape(tuple(int(n) for n in shape))
     if isinstance(source, Mapping):
         return Natural(size, dict(source), "untrained", seed)
-    path = Path(source)
+    path = EMBEDDED.get(str(source), Path(source))
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a prior written by scripts/train_prior.py")
     from safetensors import safe_open
@@ -48,6 +53,12 @@ def natural(source: str | Path | Mapping[str, Any], shape: Sequence[int] = (3, 6
                 f"{path} holds no configuration of a prior; expected a file written by scripts/train_prior.py"
             )
         state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    last = state.get("last.weight")
+    if last is not None and len(last) != size[0]:
+        raise ValueError(
+            f"shape {size}; {path.name} was trained on images of {len(last)} channel(s). Give it as many: `synth.guide` makes grey or colour of "
+            "them as the display needs"
+        )
     made = Natural(size, found["config"], path.name)
     expected = made.learned.state_dict()
     if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in expected.items()}:
@@ -56,7 +67,10 @@ def natural(source: str | Path | Mapping[str, Any], shape: Sequence[int] = (3, 6
             f"{path} does not fit its own configuration, such as {odd[:3]}; it was changed or cut: copy it again"
         )
     made.learned.load_state_dict(state)
-    made.trained = {k: v for k, v in found.items() if k != "config"}
+    made.trained = {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        **{k: v for k, v in found.items() if k != "config"},
+    }
     return made
 
 

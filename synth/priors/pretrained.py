@@ -65,7 +65,8 @@ def pretrained(
     if dtype not in TYPES:
         raise ValueError(f"dtype {dtype!r}; expected one of {', '.join(TYPES)}")
     source = str(source)
-    options = {"local_files_only": local_files_only, "revision": revision}
+    near = local_files_only or not (Path(source).is_dir() or _hub_answers())
+    options = {"local_files_only": near, "revision": revision}  # without a network, what was downloaded earlier, at once
     with warnings.catch_warnings():  # of the hub's library, about what diffusers asks of it
         warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument")
         index = _index(source, options)
@@ -270,6 +271,17 @@ def _index(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
         return {"": ["diffusers", diffusers.UNet2DModel.load_config(source, **options).get("_class_name")]}
     except (OSError, ValueError) as error:
         raise _unreachable(source, error) from error
+
+
+def _hub_answers() -> bool:
+    """Whether the model hub can be reached: asked once, since its library would try again for a minute."""
+    _diffusers()  # says what to install, where it is missing
+    utils, constants = (importlib.import_module(f"huggingface_hub.{name}") for name in ("utils", "constants"))
+    try:
+        utils.get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception:  # of whichever library it uses for HTTP; offline mode too
+        return False
+    return True
 
 
 def _unreachable(source: str, error: Exception) -> ValueError:

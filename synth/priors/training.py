@@ -27,7 +27,7 @@ LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides the weights, apart from the images."""
+    """All that decides the weights; `data` tells the images apart (their digests), so that a run goes on with the same ones only."""
 
     steps: int = 20_000
     batch: int = 16
@@ -35,6 +35,7 @@ class Plan:
     learning_rate: float = 1.5e-3
     seed: int = 0
     config: dict[str, Any] = field(default_factory=lambda: {"widths": [32, 64, 128, 128], "exponent": 1.3})
+    data: dict[str, Any] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able record."""

@@ -284,7 +284,7 @@ def test_training_mode_is_refused() -> None:
         ({"seeds": ()}, "no seeds"),
         ({"strength": -0.1}, "strength is -0.1"),
         ({"strength": float("nan")}, "strength is nan"),
-        ({"strength": "huge"}, "one of natural, default, strong, optimum"),
+        ({"strength": "huge"}, "one of weak, natural, strong, optimum"),
         ({"strength": "strong", "method": "egg"}, "strength 'strong' with egg"),
         ({"method": "magic"}, "expected one of braindive, classifier_guidance"),
         ({"window": (5.0, 0.2)}, "expected \\(lowest, highest\\)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(trained: Training, tmp_path: Pat
         assert torch.equal(value, second.average[name]), name
     with pytest.raises(ValueError, match="is of another plan"):
         Training(Plan(steps=7, batch=4, crop=16, config=SMALL), leaves).resume(tmp_path / "run.safetensors")
+    with pytest.raises(ValueError, match="is of another plan"):  # the same settings, other images
+        Training(replace(PLAN, data={"share": 0.5}), leaves).resume(tmp_path / "run.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
 
 

@@ -247,6 +247,23 @@ def test_a_hub_id_without_network_tells_the_truth() -> None:
         pretrained("someone/a-model", local_files_only=True)
 
 
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    asked = []
+    original = diffusers.DiffusionPipeline.load_config
+
+    def load_config(source: str, **options: Any) -> Any:
+        asked.append(options["local_files_only"])
+        return original(source, **options)
+
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "load_config", load_config)
+    with pytest.raises(ValueError, match="no network"):
+        pretrained("someone/a-model")
+    assert asked == [True]  # what lies on the disk, and no second try over the network
+
+
 @pytest.mark.parametrize(
     ("missing", "message"), [("diffusers", "pip install 'stimsynth"), ("transformers", "pip install transformers")]
 )

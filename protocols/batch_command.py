@@ -1,0 +1,114 @@
+"""`stimsynth generate --out`: words of the command line become a plan, the plan a batch or a comparison of generators."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from .batches import check_new, free_batch, plan_batch, summary, write_batch
+from .diffusion_config import DiffusionConfig
+from .errors import DataError
+from .generator_comparison import compare, write_comparison
+from .generators import GENERATORS
+from .progress import Reporter
+from .session import Project
+
+__all__ = ["make_batch"]
+
+MATCHES = ({"contrast"}, {"drive", "contrast"})
+
+
+def make_batch(
+    project: Project,
+    out: Path,
+    wanted: Path | None,
+    generator: str,
+    match: str,
+    sampled: dict[str, Any],
+    *,
+    device: str = "cpu",
+    progress: Reporter | None = None,
+    **asked: Any,
+) -> tuple[str, dict[str, Any]]:
+    """Make a batch, or compare two generators, and write it to `out`; what is to be told of it, for people and for scripts.
+
+    Parameters
+    ----------
+    generator : str
+        One of `GENERATORS`, or both with a comma between.
+    match : str
+        "contrast" or "drive,contrast".
+    sampled : dict
+        Keys of ``[diffusion]``, None where project.toml holds; a prior that is a path is relative to the working folder.
+    asked : as for `plan_batch`
+
+    Raises
+    ------
+    DataError
+        W05: `out` is there; W06: a word of the command line that is not known, or that goes with another one.
+    """
+    check_new(out)
+    names = [word.strip() for word in generator.split(",")]
+    if not set(names) <= set(GENERATORS) or len(set(names)) < len(names):
+        raise _unknown("--generator", generator, "gradient, diffusion, or gradient,diffusion")
+    shared = {word.strip() for word in match.split(",")}
+    if shared not in MATCHES:
+        raise _unknown(
+            "--match", match, "contrast, or drive,contrast: images of both generators always have the same contrast"
+        )
+    if "drive" in shared and len(names) < 2:
+        raise _unknown("--match", match, "two generators, --generator gradient,diffusion, whose drive can be matched")
+    if "diffusion" not in names and any(v is not None for v in sampled.values()):
+        given = ", ".join(f"--{k.replace('_', '-')}" for k, v in sampled.items() if v is not None)
+        raise _unknown("--generator", generator, f"diffusion, which {given} goes with")
+    diffusion = diffusion_settings(project, sampled)
+    if len(names) == 1:
+        batch = free_batch(
+            project, wanted, generator=names[0], device=device, progress=progress, diffusion=diffusion, **asked
+        )
+        return summary(batch, write_batch(batch, out))
+    plan = plan_batch(project, wanted, device=device, diffusion=diffusion, **asked)
+    found = compare(
+        project,
+        (plan.encoder, plan.validator),
+        plan.objective,
+        plan.request,
+        match_drive="drive" in shared,
+        device=device,
+        progress=progress,
+    )
+    write_comparison(found, out)
+    text = f"{found.text()}\nin {out.name}: a folder a generator, comparison.csv, comparison.json, comparison.png"
+    return text, found.to_dict() | {"folder": out.name}
+
+
+def diffusion_settings(project: Project, sampled: dict[str, Any]) -> DiffusionConfig:
+    """``[diffusion]`` of project.toml with the words of the command line above it."""
+    changes = {key: value for key, value in sampled.items() if value is not None}
+    if "strength" in changes:
+        with suppress(ValueError):  # a name
+            changes["strength"] = float(changes["strength"])
+    if "prior" in changes and Path(changes["prior"]).exists():
+        changes["prior"] = str(
+            Path(changes["prior"]).resolve()
+        )  # named from the working folder, not from the project's
+    try:
+        return DiffusionConfig.model_validate({**project.config.diffusion.model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise _unknown(f"--{key.replace('_', '-')}", str(changes.get(key)), first["msg"]) from error
+
+
+def _unknown(option: str, found: str, expected: str) -> DataError:
+    return DataError(
+        option,
+        found=found,
+        expected=expected,
+        cause="a slip of the pen, or options that do not go together",
+        fix="correct the command; `stimsynth generate --help` lists its options",
+        code="W06",
+    )

@@ -1,0 +1,329 @@
+"""Two generators on the same targets, display and seeds: paired images, what is predicted of them, and how natural they are.
+
+Gradient ascent reaches higher predictions than a guided prior, and a comparison at unequal drive tells little of the images themselves.
+Matched in drive, each gradient image is the iterate whose predicted score is nearest to that of the prior's image of its row and seed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders import Encoder, Ensemble
+from encoders.stored import predict_stored
+from synth import Objective, StimulusBatch
+from synth.image_statistics import WAVELENGTHS, image_statistics
+
+from .batches import check_new, write_batch
+from .display import Display
+from .files import flush_folder, write_json, write_text
+from .generators import Request, make
+from .photographs import NaturalImages
+from .progress import Reporter
+from .session import Project
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Arm", "Comparison", "compare", "write_comparison"]
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+TOLERANCE = 0.25  # natural SDs of score; a pair farther apart is told as unmatched
+PHOTOGRAPHS = 600  # of which statistics are told beside those of the images
+SMALLEST = 32  # pixels a side of which statistics can be taken
+TABLE = {
+    "score": "score", "validator_score": "validator", "above_natural": "above natural", "slope": "slope",
+    **{f"kurtosis_{w}": f"kurtosis {w} px" for w in WAVELENGTHS}, "distance": "distance", "seconds": "s an image",
+}  # fmt: skip
+COLUMNS = (
+    "generator", "objective", "target", "seed", "image", "score", "validator_score", "best_natural", "best_natural_by_validator", "drive_matched",
+    "slope", *(f"kurtosis_{w}" for w in WAVELENGTHS), "distance", "outside", "seconds",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The images of one generator.
+
+    Parameters
+    ----------
+    name : str
+        "gradient", "gradient_matched", "diffusion" or "unguided" (samples of the prior, by the same export).
+    batch : StimulusBatch of S images, validated; rows and seeds in the same order in all arms
+    seconds : float
+        Wall-clock seconds an image.
+    matched : array of shape (S,), bool, or None
+        Whether the score is within `TOLERANCE` of the guided image's.
+    """
+
+    name: str
+    batch: StimulusBatch
+    seconds: float
+    matched: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Parameters
+    ----------
+    arms : tuple of Arm
+    natural : dict of statistic to {"value", "low", "high"}
+        Of the project's photographs.
+    best_natural, best_natural_by_validator : arrays of shape (S,)
+        Highest score of a photograph for each image's row, as the encoder and as the validator predict; NaN for rows of a set.
+    rows : list of dict
+        One an arm and image, keys `COLUMNS`.
+    summary : dict of arm name to numbers
+    """
+
+    arms: tuple[Arm, ...]
+    natural: dict[str, Any]
+    best_natural: Floats
+    best_natural_by_validator: Floats
+    rows: list[dict[str, Any]]
+    summary: dict[str, dict[str, Any]]
+
+    def text(self) -> str:
+        """The table for people."""
+        lines = [f"{'':<18}" + "".join(f"{head:>15}" for head in TABLE.values())]
+        for name, found in [*self.summary.items(), ("photographs", self.natural)]:
+            share = found.get("above_natural")
+            shown = {**found, "above_natural": None if share is None else f"{100 * share:.0f} %"}
+            lines.append(f"{name:<18}" + "".join(f"{_short(shown.get(n)):>15}" for n in TABLE))
+        lines.append(
+            "score, validator: medians over images; above natural: rows whose chosen image is above every photograph by the validator's prediction;\n"
+            "distance: from the images that were fitted, medians of theirs; time: all iterates of a matched ascent included; intervals: comparison.json"
+        )
+        matched = next((a for a in self.arms if a.matched is not None), None)
+        if matched is not None and matched.matched is not None:
+            lines.append(
+                f"{int(matched.matched.sum())} of {len(matched.matched)} pairs are within {TOLERANCE} of each other in score"
+            )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record for scripts."""
+        return {
+            "schema": "generator_comparison/1",
+            "tolerance": TOLERANCE,
+            "summary": self.summary,
+            "natural": self.natural,
+            "images": self.rows,
+        }
+
+
+def compare(
+    project: Project,
+    pair: tuple[Encoder | Ensemble, Encoder | Ensemble],
+    objective: Objective,
+    request: Request,
+    *,
+    match_drive: bool = False,
+    device: str = "cpu",
+    progress: Reporter | None = None,
+) -> Comparison:
+    """Make the same images by gradient ascent and by guided sampling, and samples of the prior without guidance; measure all.
+
+    All meet the same mean, contrast and background (`request.recipe`).
+    """
+    encoder, validator = pair
+
+    def made(name: str, generator: str, asked: Request) -> Arm:
+        told: Reporter | None = None
+        if progress is not None:
+            told = lambda _label, done, total: progress(name, done, total)  # noqa: E731
+        begin = time.perf_counter()
+        batch = make(generator, project, encoder, objective, asked, device=device, progress=told)
+        seconds = (time.perf_counter() - begin) / len(batch)
+        return Arm(name, batch.validate(validator), seconds)
+
+    guided = made("diffusion", "diffusion", request)
+    free = made(
+        "unguided", "diffusion", replace(request, diffusion=request.diffusion.model_copy(update={"strength": 0.0}))
+    )
+    snapshots = iterates(request.steps) if match_drive else ()
+    climbed = made("gradient", "gradient", replace(request, snapshots=snapshots))
+    arms = [replace(climbed, batch=replace(climbed.batch, graded=None))]
+    if match_drive:
+        arms.append(nearest(climbed, guided))
+    arms += [guided, free]
+    photographs = NaturalImages.load(project.data).pixels()
+    best = [best_of(objective.repeat(request.seeds), e, photographs, project, device) for e in pair]
+    natural = summarise(photographs[:: -(-len(photographs) // PHOTOGRAPHS)], project.display)[0]
+    rows, summary = [], {}
+    for arm in arms:
+        pooled, each = summarise(arm.batch.images, project.display)
+        rows += [_row(arm, i, best, each) for i in range(len(arm.batch))]
+        summary[arm.name] = _summary(arm, best[1], pooled)
+    return Comparison(tuple(arms), natural, best[0], best[1], rows, summary)
+
+
+def iterates(steps: int) -> tuple[int, ...]:
+    """Steps of an ascent that are kept to match another generator's drive: dense where the score rises fast."""
+    return tuple(sorted({0, steps, *(round(steps * (k / 24) ** 1.7) for k in range(1, 24))}))
+
+
+def nearest(climbed: Arm, guided: Arm) -> Arm:
+    """Of every ascent the iterate (or the result) whose score is nearest to the guided image of its row and seed."""
+    graded, batch = climbed.batch.graded, climbed.batch
+    if graded is None or graded.parents is None:
+        raise ValueError("the ascent has no iterates; expected snapshots")
+    chosen: dict[int, int] = {}
+    for i, wanted in enumerate(guided.batch.scores):
+        places = np.flatnonzero(graded.parents == i)
+        best = places[np.abs(graded.scores[places] - wanted).argmin()] if len(places) else None
+        if best is not None and abs(graded.scores[best] - wanted) < abs(batch.scores[i] - wanted):
+            chosen[i] = int(best)
+    taken = replace(batch, graded=None)
+    for name in (
+        "images",
+        "predicted",
+        "predicted_sd",
+        "scores",
+        "validator_predicted",
+        "validator_scores",
+        "distance",
+        "outside",
+    ):
+        ours, theirs = getattr(batch, name), getattr(graded, name)
+        if ours is None or theirs is None:
+            continue
+        values = ours.copy()
+        for i, place in chosen.items():
+            values[i] = theirs[place]
+        taken = replace(taken, **{name: values})
+    taken = replace(taken, unrounded_predicted=None, settings={**batch.settings, "matched_to": guided.batch.settings})
+    matched = np.abs(taken.scores - guided.batch.scores) <= TOLERANCE
+    return Arm("gradient_matched", taken, climbed.seconds, matched)
+
+
+@torch.no_grad()
+def best_of(
+    objective: Objective, encoder: Encoder | Ensemble, photographs: Pixels, project: Project, device: str
+) -> Floats:
+    """Highest score that the encoder predicts for a photograph, for every row of `objective`; NaN for rows of a set."""
+    answers = (
+        torch.from_numpy(np.asarray(predict_stored(encoder, photographs, project.cache, device=device))).float().cpu()
+    )
+    count = answers.shape[-2]
+    blank = torch.zeros(count, 1, 1, 1)
+    mean, sd = encoder.natural_mean.cpu(), encoder.natural_sd.cpu()
+    known: dict[int, float] = {}  # a row that is climbed from several seeds is one object
+    for row in objective.rows:
+        if row.group:
+            known[id(row)] = math.nan
+        elif id(row) not in known:
+            bound = Objective((row,)).repeat(count).bind(tuple(encoder.site_ids), mean, sd)
+            known[id(row)] = float(bound(blank, answers).max())
+    return np.array([known[id(row)] for row in objective.rows])
+
+
+def summarise(pixels: Pixels, display: Display) -> tuple[dict[str, Any], list[dict[str, float | None]]]:
+    """Statistics of all images together with intervals, and of each; inside the square that the aperture holds; nothing where it is too small."""
+    side = min(pixels.shape[1:3])
+    if display.aperture == "circle":
+        side = int(side * (1 - display.aperture_edge) / math.sqrt(2))
+        top, left = ((n - side) // 2 for n in pixels.shape[1:3])
+        pixels = pixels[:, top : top + side, left : left + side]
+    names = ("slope", *(f"kurtosis_{w}" for w in WAVELENGTHS))
+    if side < SMALLEST:
+        return dict.fromkeys(names), [dict.fromkeys(names) for _ in pixels]
+    found = image_statistics(np.ascontiguousarray(pixels))
+    each: list[dict[str, float | None]] = []
+    for i in range(len(found)):
+        values = {"slope": found.slope([i]), **{f"kurtosis_{w}": found.kurtosis(w, [i]) for w in WAVELENGTHS}}
+        each.append({k: v if math.isfinite(v) else None for k, v in values.items()})
+    return dict(found.summary()), each
+
+
+def write_comparison(comparison: Comparison, out: Path) -> Path:
+    """Write a folder an arm (as `write_batch`), ``comparison.json``, ``.csv`` and ``.png`` into a new folder, whole or not at all."""
+    check_new(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    try:
+        temporary.mkdir()
+        for arm in comparison.arms:
+            write_batch(arm.batch, temporary / arm.name)
+        write_json(temporary / "comparison.json", comparison.to_dict())
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in comparison.rows)
+        write_text(temporary / "comparison.csv", text.getvalue())
+        figure(comparison).savefig(temporary / "comparison.png", dpi=110)
+        flush_folder(temporary)
+        os.rename(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return out
+
+
+def figure(comparison: Comparison) -> Figure:
+    """Pairs of images above; predicted drive, naturalness and time below."""
+    from .figures_generators import comparison_figure
+
+    return comparison_figure(comparison)
+
+
+def _row(arm: Arm, i: int, best: Sequence[Floats], each: Sequence[dict[str, float | None]]) -> dict[str, Any]:
+    batch = arm.batch
+    judged = batch.validator_scores
+    return {
+        "generator": arm.name,
+        "objective": batch.kinds[i],
+        "target": batch.targets[i],
+        "seed": int(batch.seeds[i]),
+        "image": f"img_{i + 1:04d}",
+        "score": round(float(batch.scores[i]), 4),
+        "validator_score": None if judged is None else round(float(judged[i]), 4),
+        "best_natural": _number(best[0][i]),
+        "best_natural_by_validator": _number(best[1][i]),
+        "drive_matched": None if arm.matched is None else bool(arm.matched[i]),
+        **each[i],
+        "distance": None if batch.distance is None else round(float(batch.distance[i]), 4),
+        "outside": None if batch.outside is None else bool(batch.outside[i]),
+        "seconds": round(arm.seconds, 4),
+    }
+
+
+def _summary(arm: Arm, best_natural: Floats, pooled: dict[str, Any]) -> dict[str, Any]:
+    batch, judged = arm.batch, arm.batch.validator_scores
+    chosen = batch.best_indices()
+    known = [i for i in chosen if judged is not None and math.isfinite(best_natural[i])]
+    above = None if not known or judged is None else float(np.mean([judged[i] > best_natural[i] for i in known]))
+    return {
+        "images": len(batch),
+        "score": float(np.median(batch.scores)),
+        "validator_score": None if judged is None else float(np.median(judged)),
+        "above_natural": above,
+        **pooled,
+        "distance": None if batch.distance is None else float(np.median(batch.distance)),
+        "seconds": arm.seconds,
+        "drive_matched": None if arm.matched is None else float(arm.matched.mean()),
+    }
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 4) if math.isfinite(value) else None
+
+
+def _short(value: Any) -> str:
+    """A number, or the value of one with an interval, or a text."""
+    level = value.get("value") if isinstance(value, dict) else value
+    return "-" if level is None else level if isinstance(level, str) else f"{level:.2f}"

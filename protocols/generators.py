@@ -1,0 +1,175 @@
+"""How images are made for an objective: by gradient ascent, or sampled from a prior; the same display, targets and seeds either way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from encoders import Encoder, Ensemble
+from synth import Objective, StimulusBatch, ascend, guide
+from synth.diffusion import coarse_to_fine, ddim, scheduler
+from synth.priors import Prior, blind, natural, pretrained, spectral
+
+from .diffusion_config import DiffusionConfig
+from .errors import DataError
+from .progress import Reporter
+from .session import Project
+
+__all__ = ["GENERATORS", "Request", "make", "open_prior"]
+
+GENERATORS = ("gradient", "diffusion")
+LARGEST = 128  # pixels a side of what the trained prior samples: its receptive field knows no more
+MULTIPLE = 16  # what its levels halve
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a generator.
+
+    Parameters
+    ----------
+    recipe : dict
+        Of `protocols.stimuli.recipe`: constraints, transforms, and for the ascent variables and learning rate.
+    seeds : int
+        Images a row.
+    steps : int
+        Gradient steps; a prior takes those of `diffusion`.
+    start : Tensor of shape (R, seeds, C, H, W), or None
+        Starting images of the ascent, with their names `start_ids`; a prior starts from noise.
+    budget_s, snapshots, batch_size : as for `synth.ascend`
+    diffusion : DiffusionConfig
+    """
+
+    recipe: dict[str, Any]
+    seeds: int
+    steps: int
+    diffusion: DiffusionConfig
+    start: Tensor | None = None
+    start_ids: Sequence[Sequence[str]] | None = None
+    budget_s: float | None = None
+    snapshots: Sequence[int] = ()
+    batch_size: int | None = None
+
+
+def make(
+    generator: str,
+    project: Project,
+    encoder: Encoder | Ensemble,
+    objective: Objective,
+    request: Request,
+    *,
+    device: str = "cpu",
+    progress: Reporter | None = None,
+) -> StimulusBatch:
+    """Images of the generator `generator`, one of `GENERATORS`."""
+    asked: dict[str, Any] = {
+        "seeds": range(request.seeds),
+        "batch_size": request.batch_size,
+        "device": device,
+        "progress": progress,
+    }
+    if generator == "gradient":
+        return ascend(
+            encoder,
+            objective,
+            **request.recipe,
+            **asked,
+            steps=request.steps,
+            budget_s=request.budget_s,
+            snapshots=request.snapshots,
+            start=request.start,
+            start_ids=request.start_ids,
+        )
+    if generator != "diffusion":
+        raise ValueError(f"generator {generator!r}; expected one of {', '.join(GENERATORS)}")
+    settings = request.diffusion
+    prior = open_prior(settings, project.display.shape, project.folder)
+    return guide(
+        encoder,
+        objective,
+        prior,
+        method=settings.method,
+        strength=settings.strength,
+        solver=solver(settings.solver, prior),
+        steps=settings.steps,
+        constraints=request.recipe["constraints"],
+        transforms=request.recipe["transforms"],
+        **asked,
+    )
+
+
+def open_prior(settings: DiffusionConfig, shape: tuple[int, int, int], folder: Path) -> Prior:
+    """The prior that `settings` name, for images of `shape` (C, H, W); paths are relative to `folder`.
+
+    Raises
+    ------
+    DataError
+        G01: no such prior, or a file or folder that is none.
+    """
+    name, (channels, height, width) = settings.prior, shape
+    try:
+        if name == "spectral":
+            return spectral((channels, *scaled(height, width, settings.size_px)))
+        if name == "natural64":
+            return natural(shape=(3, *trained_size(height, width, settings.size_px)))
+        path = folder / name
+        if path.is_file():
+            if path.suffix == ".safetensors" and _is_natural(path):
+                return natural(path, (3, *trained_size(height, width, settings.size_px)))
+            return blind(path, scaled(height, width, settings.size_px))
+        if path.is_dir() or "/" in name:
+            schedule = {"beta_schedule": settings.noise_schedule} if settings.noise_schedule else None
+            source = path if path.is_dir() else name
+            return pretrained(source, noise_schedule=schedule, size=settings.size_px)
+    except (ValueError, OSError, ImportError) as error:
+        raise _no_prior(name, str(error)) from error
+    raise _no_prior(name, "no such name, file or folder")
+
+
+def solver(name: str, prior: Prior) -> Any:
+    """The solver `name`; "" = what suits the prior."""
+    if not name:
+        name = "coarse_to_fine" if getattr(prior, "blind", False) else "ancestral"
+    if name == "coarse_to_fine":
+        return coarse_to_fine()
+    return ddim(1.0 if name == "ancestral" else 0.0) if name in ("ddim", "ancestral") else scheduler(name)
+
+
+def scaled(height: int, width: int, size_px: int | None, multiple: int = 1) -> tuple[int, int]:
+    """Height and width with the shorter side brought to `size_px` (None = as they are), both multiples of `multiple`."""
+    factor = 1.0 if size_px is None else size_px / min(height, width)
+    return tuple(max(multiple, multiple * math.ceil(round(factor * n) / multiple)) for n in (height, width))  # type: ignore[return-value]
+
+
+def trained_size(height: int, width: int, size_px: int | None) -> tuple[int, int]:
+    """What the trained prior samples for a display: as many pixels, but not more than it has learned to fill."""
+    return scaled(height, width, min(height, width, LARGEST) if size_px is None else size_px, MULTIPLE)
+
+
+def _is_natural(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return "prior" in (file.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is not a safetensors file ({error})") from error
+
+
+def _no_prior(name: str, found: str) -> DataError:
+    fix = "name the embedded prior natural64, or copy the model's folder here and name that"
+    if "noise_schedule" in found:
+        fix = "say it with --noise-schedule linear, or noise_schedule in [diffusion]; or copy the folder of the whole pipeline"
+    return DataError(
+        f"prior {name!r}",
+        found=found,
+        expected="natural64, spectral, a file of weights (.safetensors, .pt), a folder of a diffusers model, or a hub id such as owner/name",
+        cause="a slip of the pen, a path relative to another folder, a missing package, or no network for a hub id",
+        fix=fix,
+        code="G01",
+    )
