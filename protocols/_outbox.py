@@ -20,7 +20,7 @@ from .files import inside, read_json, sha256_bytes, verify_checksums, write_atom
 from .png import read_png
 
 Pixels = NDArray[np.uint8]
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "h5py", "pillow", "safetensors")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "h5py", "pillow", "safetensors", "diffusers")
 THUMBNAIL_PX, LABEL_PX, COLUMNS = 96, 14, 12
 
 README = """\

@@ -19,14 +19,15 @@ from .session import Project
 __all__ = ["make_batch"]
 
 MATCHES = ({"contrast"}, {"drive", "contrast"})
+OPTIONS = {"prior": "--prior", "strength": "--strength", "steps": "--prior-steps", "noise_schedule": "--noise-schedule"}
 
 
 def make_batch(
     project: Project,
     out: Path,
     wanted: Path | None,
-    generator: str,
-    match: str,
+    generator: str | None,
+    match: str | None,
     sampled: dict[str, Any],
     *,
     device: str = "cpu",
@@ -37,10 +38,10 @@ def make_batch(
 
     Parameters
     ----------
-    generator : str
-        One of `GENERATORS`, or both with a comma between.
-    match : str
-        "contrast" or "drive,contrast".
+    generator : str, or None
+        One of `GENERATORS`, or both with a comma between; None = that of project.toml.
+    match : str, or None
+        "contrast" or "drive,contrast", of two generators.
     sampled : dict
         Keys of ``[diffusion]``, None where project.toml holds; a prior that is a path is relative to the working folder.
     asked : as for `plan_batch`
@@ -51,18 +52,24 @@ def make_batch(
         W05: `out` is there; W06: a word of the command line that is not known, or that goes with another one.
     """
     check_new(out)
+    generator = project.config.synthesis.generator if generator is None else generator
     names = [word.strip() for word in generator.split(",")]
     if not set(names) <= set(GENERATORS) or len(set(names)) < len(names):
         raise _unknown("--generator", generator, "gradient, diffusion, or gradient,diffusion")
-    shared = {word.strip() for word in match.split(",")}
-    if shared not in MATCHES:
+    shared = {"contrast"} if match is None else {word.strip() for word in match.split(",")}
+    if match is not None and shared not in MATCHES:
         raise _unknown(
             "--match", match, "contrast, or drive,contrast: images of both generators always have the same contrast"
         )
-    if "drive" in shared and len(names) < 2:
-        raise _unknown("--match", match, "two generators, --generator gradient,diffusion, whose drive can be matched")
+    if match is not None and len(names) < 2:
+        raise _unknown("--match", match, "two generators, --generator gradient,diffusion, that can be matched")
+    climbing = [f"--{key}" for key in ("steps", "seconds", "start") if asked.get(key) is not None]
+    if "gradient" not in names and climbing:
+        raise _unknown(
+            "--generator", generator, f"gradient, which {', '.join(climbing)} goes with; a prior takes --prior-steps"
+        )
     if "diffusion" not in names and any(v is not None for v in sampled.values()):
-        given = ", ".join(f"--{k.replace('_', '-')}" for k, v in sampled.items() if v is not None)
+        given = ", ".join(OPTIONS[k] for k, v in sampled.items() if v is not None)
         raise _unknown("--generator", generator, f"diffusion, which {given} goes with")
     diffusion = diffusion_settings(project, sampled)
     if len(names) == 1:
@@ -100,7 +107,7 @@ def diffusion_settings(project: Project, sampled: dict[str, Any]) -> DiffusionCo
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
-        raise _unknown(f"--{key.replace('_', '-')}", str(changes.get(key)), first["msg"]) from error
+        raise _unknown(OPTIONS.get(key, key), str(changes.get(key)), first["msg"]) from error
 
 
 def _unknown(option: str, found: str, expected: str) -> DataError:

@@ -87,7 +87,8 @@ def plan_batch(
         begins = starts_for(objective, encoder.site_ids, measured, count)
     request = Request(
         recipe(project, natural.pixels()),
-        seeds=count,
+        shape=project.display.shape,
+        seeds=range(count),
         steps=settings.steps if steps is None else steps,
         diffusion=project.config.diffusion if diffusion is None else diffusion,
         budget_s=seconds,

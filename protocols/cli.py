@@ -227,11 +227,11 @@ def generate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="new folder: a batch of its own, outside the rounds")] = None,
     generator: Annotated[
-        str, typer.Option(help="gradient, diffusion, or both with a comma between: compared (with --out)")
-    ] = "gradient",
+        str | None, typer.Option(help="gradient, diffusion, or both with a comma between: compared (with --out)")
+    ] = None,
     match: Annotated[
-        str, typer.Option(help="what both generators share: contrast, or drive,contrast (with two generators)")
-    ] = "contrast",
+        str | None, typer.Option(help="what both generators share: contrast, or drive,contrast (with two generators)")
+    ] = None,
     prior: Annotated[
         str | None, typer.Option(help="natural64, spectral, a file, a folder or a hub id (with --out and diffusion)")
     ] = None,
@@ -259,8 +259,8 @@ def generate(
         return
     if folder is None:
         raise typer.BadParameter("expected the project folder")
-    given = (wanted, prior, strength, prior_steps, noise_schedule, seeds, steps, seconds, start)
-    if out is None and (any(option is not None for option in given) or generator != "gradient" or match != "contrast"):
+    given = (wanted, generator, match, prior, strength, prior_steps, noise_schedule, seeds, steps, seconds, start)
+    if out is None and any(option is not None for option in given):
         raise typer.BadParameter(
             "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what project.toml says"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from synth.image_statistics import WAVELENGTHS
 
 from .figures import new_figure
@@ -55,15 +57,21 @@ def comparison_figure(comparison: Comparison) -> Figure:
 
 
 def _drive(axes: Any, comparison: Comparison) -> None:
-    """Score by the encoder that was climbed against score by the validator, every image; grey: the best photographs."""
-    best = (comparison.best_natural, comparison.best_natural_by_validator)
-    axes.plot(*best, "+", color="#4d4d4d", label="best photograph", zorder=3)
-    for arm in comparison.arms:
-        judged = arm.batch.validator_scores
-        if judged is not None:
-            axes.plot(
-                arm.batch.scores, judged, ".", color=COLOURS[arm.name], alpha=0.6, label=arm.name.replace("_", " ")
-            )
+    """Score by the encoder that was climbed against score by the validator, every image in its generator's colour."""
+    kinds = comparison.arms[0].batch.kinds
+    for kind, shape in zip(
+        dict.fromkeys(kinds), "os^vDP*X", strict=False
+    ):  # scores of different kinds have different units
+        own = np.array([k == kind for k in kinds])
+        axes.plot(
+            comparison.best_natural[own], comparison.best_natural_by_validator[own], "+", color="#4d4d4d", zorder=3
+        )
+        for arm in comparison.arms:
+            judged = arm.batch.validator_scores
+            if judged is not None:
+                axes.plot(arm.batch.scores[own], judged[own], shape, color=COLOURS[arm.name], alpha=0.6, markersize=3)
+        axes.plot([], [], shape, color="#4d4d4d", markersize=4, label=kind)
+    axes.plot([], [], "+", color="#4d4d4d", label="best photograph")
     low, high = min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])
     axes.plot([low, high], [low, high], "-", color="#cccccc", zorder=0)
     axes.set_xlabel("predicted drive (score)")

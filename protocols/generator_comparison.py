@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,13 +41,18 @@ __all__ = ["Arm", "Comparison", "compare", "write_comparison"]
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
-TOLERANCE = 0.25  # natural SDs of score; a pair farther apart is told as unmatched
+TOLERANCE = 0.05  # of the span of scores of an ascent; a pair farther apart is told as unmatched
 PHOTOGRAPHS = 600  # of which statistics are told beside those of the images
 SMALLEST = 32  # pixels a side of which statistics can be taken
-TABLE = {
-    "score": "score", "validator_score": "validator", "above_natural": "above natural", "slope": "slope",
-    **{f"kurtosis_{w}": f"kurtosis {w} px" for w in WAVELENGTHS}, "distance": "distance", "seconds": "s an image",
+LOOKS = {
+    "slope": "slope", **{f"kurtosis_{w}": f"kurtosis {w} px" for w in WAVELENGTHS}, "distance": "distance", "seconds": "s an image",
 }  # fmt: skip
+DRIVE = {
+    "score": "score",
+    "validator_score": "validator",
+    "above_natural": "above natural",
+    "drive_matched": "drive matched",
+}
 COLUMNS = (
     "generator", "objective", "target", "seed", "image", "score", "validator_score", "best_natural", "best_natural_by_validator", "drive_matched",
     "slope", *(f"kurtosis_{w}" for w in WAVELENGTHS), "distance", "outside", "seconds",
@@ -66,7 +71,7 @@ class Arm:
     seconds : float
         Wall-clock seconds an image.
     matched : array of shape (S,), bool, or None
-        Whether the score is within `TOLERANCE` of the guided image's.
+        Whether the score is that of the guided image, to `TOLERANCE` of the span of scores along its ascent.
     """
 
     name: str
@@ -89,6 +94,7 @@ class Comparison:
     rows : list of dict
         One an arm and image, keys `COLUMNS`.
     summary : dict of arm name to numbers
+        What images look like over all rows; under ``drive``, by kind of objective (their scores have different units), medians over images.
     """
 
     arms: tuple[Arm, ...]
@@ -100,20 +106,21 @@ class Comparison:
 
     def text(self) -> str:
         """The table for people."""
-        lines = [f"{'':<18}" + "".join(f"{head:>15}" for head in TABLE.values())]
+        lines = [_line("", LOOKS.values())]
         for name, found in [*self.summary.items(), ("photographs", self.natural)]:
-            share = found.get("above_natural")
-            shown = {**found, "above_natural": None if share is None else f"{100 * share:.0f} %"}
-            lines.append(f"{name:<18}" + "".join(f"{_short(shown.get(n)):>15}" for n in TABLE))
+            lines.append(_line(name, (_short(found.get(n)) for n in LOOKS)))
+        for kind in dict.fromkeys(row["objective"] for row in self.rows):
+            lines += ["", _line(kind, DRIVE.values())]
+            for name, found in self.summary.items():
+                of = found["drive"][kind]
+                lines.append(
+                    _line(name, (_short(of[n], percent=n in ("above_natural", "drive_matched")) for n in DRIVE))
+                )
         lines.append(
-            "score, validator: medians over images; above natural: rows whose chosen image is above every photograph by the validator's prediction;\n"
-            "distance: from the images that were fitted, medians of theirs; time: all iterates of a matched ascent included; intervals: comparison.json"
+            "\nscore, validator: medians over images; above natural: rows whose chosen image is above every photograph by the validator's prediction;\n"
+            f"drive matched: within {TOLERANCE:.0%} of the span of scores along the ascent; distance: from the images that were fitted, medians of\n"
+            "theirs; time: all iterates of a matched ascent included; intervals: comparison.json"
         )
-        matched = next((a for a in self.arms if a.matched is not None), None)
-        if matched is not None and matched.matched is not None:
-            lines.append(
-                f"{int(matched.matched.sum())} of {len(matched.matched)} pairs are within {TOLERANCE} of each other in score"
-            )
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -163,7 +170,7 @@ def compare(
         arms.append(nearest(climbed, guided))
     arms += [guided, free]
     photographs = NaturalImages.load(project.data).pixels()
-    best = [best_of(objective.repeat(request.seeds), e, photographs, project, device) for e in pair]
+    best = [best_of(objective.repeat(len(request.seeds)), e, photographs, project, device) for e in pair]
     natural = summarise(photographs[:: -(-len(photographs) // PHOTOGRAPHS)], project.display)[0]
     rows, summary = [], {}
     for arm in arms:
@@ -181,14 +188,19 @@ def iterates(steps: int) -> tuple[int, ...]:
 def nearest(climbed: Arm, guided: Arm) -> Arm:
     """Of every ascent the iterate (or the result) whose score is nearest to the guided image of its row and seed."""
     graded, batch = climbed.batch.graded, climbed.batch
-    if graded is None or graded.parents is None:
+    if graded is None or graded.parents is None or graded.steps is None:
         raise ValueError("the ascent has no iterates; expected snapshots")
-    chosen: dict[int, int] = {}
-    for i, wanted in enumerate(guided.batch.scores):
-        places = np.flatnonzero(graded.parents == i)
-        best = places[np.abs(graded.scores[places] - wanted).argmin()] if len(places) else None
-        if best is not None and abs(graded.scores[best] - wanted) < abs(batch.scores[i] - wanted):
-            chosen[i] = int(best)
+    wanted, chosen = guided.batch.scores, dict[int, int]()
+    for members in sets_of(batch):  # images of a set are judged together, so they are taken at one step
+        own = {i: np.flatnonzero(graded.parents == i) for i in members}
+        shared = set.intersection(*({int(s) for s in graded.steps[places]} for places in own.values()))
+        least = sum(abs(float(batch.scores[i] - wanted[i])) for i in members)
+        for step in sorted(shared):
+            at = {i: int(places[graded.steps[places] == step][0]) for i, places in own.items()}
+            gap = sum(abs(float(graded.scores[at[i]] - wanted[i])) for i in members)
+            if gap < least:
+                least, found = gap, at
+                chosen.update(found)
     taken = replace(batch, graded=None)
     for name in (
         "images",
@@ -208,8 +220,18 @@ def nearest(climbed: Arm, guided: Arm) -> Arm:
             values[i] = theirs[place]
         taken = replace(taken, **{name: values})
     taken = replace(taken, unrounded_predicted=None, settings={**batch.settings, "matched_to": guided.batch.settings})
-    matched = np.abs(taken.scores - guided.batch.scores) <= TOLERANCE
+    every = [np.append(graded.scores[graded.parents == i], batch.scores[i]) for i in range(len(batch))]
+    spans = np.array([scores.max() - scores.min() for scores in every])
+    matched = np.abs(taken.scores - wanted) <= TOLERANCE * spans
     return Arm("gradient_matched", taken, climbed.seconds, matched)
+
+
+def sets_of(batch: StimulusBatch) -> list[list[int]]:
+    """Positions of the images of every set; one that belongs to none is a set of its own."""
+    found: dict[str, list[int]] = {}
+    for i, row in enumerate(batch.objective.rows):
+        found.setdefault(row.group or f"\n{i}", []).append(i)
+    return list(found.values())
 
 
 @torch.no_grad()
@@ -303,19 +325,28 @@ def _row(arm: Arm, i: int, best: Sequence[Floats], each: Sequence[dict[str, floa
 
 
 def _summary(arm: Arm, best_natural: Floats, pooled: dict[str, Any]) -> dict[str, Any]:
-    batch, judged = arm.batch, arm.batch.validator_scores
-    chosen = batch.best_indices()
-    known = [i for i in chosen if judged is not None and math.isfinite(best_natural[i])]
-    above = None if not known or judged is None else float(np.mean([judged[i] > best_natural[i] for i in known]))
+    batch = arm.batch
     return {
         "images": len(batch),
-        "score": float(np.median(batch.scores)),
-        "validator_score": None if judged is None else float(np.median(judged)),
-        "above_natural": above,
         **pooled,
         "distance": None if batch.distance is None else float(np.median(batch.distance)),
         "seconds": arm.seconds,
-        "drive_matched": None if arm.matched is None else float(arm.matched.mean()),
+        "drive": {kind: _drive(arm, kind, best_natural) for kind in dict.fromkeys(batch.kinds)},
+    }
+
+
+def _drive(arm: Arm, kind: str, best_natural: Floats) -> dict[str, Any]:
+    """What is predicted of the images of one kind of objective."""
+    batch, judged = arm.batch, arm.batch.validator_scores
+    own = np.array([k == kind for k in batch.kinds])
+    known = [i for i in batch.best_indices() if own[i] and judged is not None and math.isfinite(best_natural[i])]
+    above = None if not known or judged is None else float(np.mean([judged[i] > best_natural[i] for i in known]))
+    return {
+        "images": int(own.sum()),
+        "score": float(np.median(batch.scores[own])),
+        "validator_score": None if judged is None else float(np.median(judged[own])),
+        "above_natural": above,
+        "drive_matched": None if arm.matched is None else float(arm.matched[own].mean()),
     }
 
 
@@ -323,7 +354,11 @@ def _number(value: float) -> float | None:
     return round(float(value), 4) if math.isfinite(value) else None
 
 
-def _short(value: Any) -> str:
-    """A number, or the value of one with an interval, or a text."""
+def _line(name: str, cells: Iterable[str]) -> str:
+    return f"{name:<18}" + "".join(f"{cell:>16}" for cell in cells)
+
+
+def _short(value: Any, percent: bool = False) -> str:
+    """A number, or the value of one with an interval."""
     level = value.get("value") if isinstance(value, dict) else value
-    return "-" if level is None else level if isinstance(level, str) else f"{level:.2f}"
+    return "-" if level is None else f"{100 * level:.0f} %" if percent else f"{level:.2f}"

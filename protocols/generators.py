@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from encoders import Encoder, Ensemble
@@ -25,6 +26,7 @@ __all__ = ["GENERATORS", "Request", "make", "open_prior"]
 GENERATORS = ("gradient", "diffusion")
 LARGEST = 128  # pixels a side of what the trained prior samples: its receptive field knows no more
 MULTIPLE = 16  # what its levels halve
+LATENT_MULTIPLE = 8  # what those of most diffusers models do
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,20 @@ class Request:
     ----------
     recipe : dict
         Of `protocols.stimuli.recipe`: constraints, transforms, and for the ascent variables and learning rate.
-    seeds : int
-        Images a row.
+    shape : (C, H, W) of the display
+    seeds : sequence of int
+        One image a row and seed.
     steps : int
         Gradient steps; a prior takes those of `diffusion`.
-    start : Tensor of shape (R, seeds, C, H, W), or None
+    start : Tensor of shape (R, len(seeds), C, H, W), or None
         Starting images of the ascent, with their names `start_ids`; a prior starts from noise.
     budget_s, snapshots, batch_size : as for `synth.ascend`
     diffusion : DiffusionConfig
     """
 
     recipe: dict[str, Any]
-    seeds: int
+    shape: tuple[int, int, int]
+    seeds: Sequence[int]
     steps: int
     diffusion: DiffusionConfig
     start: Tensor | None = None
@@ -68,7 +72,7 @@ def make(
 ) -> StimulusBatch:
     """Images of the generator `generator`, one of `GENERATORS`."""
     asked: dict[str, Any] = {
-        "seeds": range(request.seeds),
+        "seeds": request.seeds,
         "batch_size": request.batch_size,
         "device": device,
         "progress": progress,
@@ -88,8 +92,8 @@ def make(
     if generator != "diffusion":
         raise ValueError(f"generator {generator!r}; expected one of {', '.join(GENERATORS)}")
     settings = request.diffusion
-    prior = open_prior(settings, project.display.shape, project.folder)
-    return guide(
+    prior = open_prior(settings, request.shape, project.folder)
+    made = guide(
         encoder,
         objective,
         prior,
@@ -101,6 +105,7 @@ def make(
         transforms=request.recipe["transforms"],
         **asked,
     )
+    return replace(made, settings={**made.settings, "diffusion": settings.model_dump(mode="json")})
 
 
 def open_prior(settings: DiffusionConfig, shape: tuple[int, int, int], folder: Path) -> Prior:
@@ -112,23 +117,41 @@ def open_prior(settings: DiffusionConfig, shape: tuple[int, int, int], folder: P
         G01: no such prior, or a file or folder that is none.
     """
     name, (channels, height, width) = settings.prior, shape
+    path = folder / name
+    model = path.is_dir() or (not path.is_file() and "/" in name)
+    if settings.noise_schedule and not model:
+        raise _no_prior(name, f"noise_schedule {settings.noise_schedule!r}, which only a diffusers model takes")
     try:
         if name == "spectral":
             return spectral((channels, *scaled(height, width, settings.size_px)))
         if name == "natural64":
             return natural(shape=(3, *trained_size(height, width, settings.size_px)))
-        path = folder / name
         if path.is_file():
             if path.suffix == ".safetensors" and _is_natural(path):
                 return natural(path, (3, *trained_size(height, width, settings.size_px)))
             return blind(path, scaled(height, width, settings.size_px))
-        if path.is_dir() or "/" in name:
-            schedule = {"beta_schedule": settings.noise_schedule} if settings.noise_schedule else None
-            source = path if path.is_dir() else name
-            return pretrained(source, noise_schedule=schedule, size=settings.size_px)
-    except (ValueError, OSError, ImportError) as error:
-        raise _no_prior(name, str(error)) from error
+        if model:
+            return _diffusers_model(settings, (height, width), path if path.is_dir() else None)
+    except (ValueError, OSError, ImportError, KeyError, TypeError, RuntimeError) as error:
+        raise _no_prior(name, str(error) if str(error) else type(error).__name__) from error
     raise _no_prior(name, "no such name, file or folder")
+
+
+def _diffusers_model(settings: DiffusionConfig, display: tuple[int, int], folder: Path | None) -> Prior:
+    """A model of a folder or the hub, at its own size, or at one of the display's proportions; tried once where the size is not its own."""
+    schedule = {"beta_schedule": settings.noise_schedule} if settings.noise_schedule else None
+    source = settings.prior if folder is None else folder
+    made = pretrained(source, noise_schedule=schedule)
+    if settings.size_px is not None or display[0] != display[1]:
+        short = min(made.shape[1:]) if settings.size_px is None else settings.size_px
+        made = pretrained(source, noise_schedule=schedule, size=scaled(*display, short, LATENT_MULTIPLE))
+        with torch.no_grad():
+            made(torch.zeros(1, *made.shape), torch.full((1,), made.sigmas[0]))
+    if folder is not None:
+        made.source = Path(
+            settings.prior
+        ).name  # which folder it lay in is of no use elsewhere; `weights` tells what it is
+    return made
 
 
 def solver(name: str, prior: Prior) -> Any:
@@ -163,7 +186,11 @@ def _is_natural(path: Path) -> bool:
 
 def _no_prior(name: str, found: str) -> DataError:
     fix = "name the embedded prior natural64, or copy the model's folder here and name that"
-    if "noise_schedule" in found:
+    if name == "natural64":
+        fix = "install stimsynth again: its weights are part of the package; or use --prior spectral, which needs none"
+    elif "noise_schedule" in found and "takes" in found:
+        fix = "leave out noise_schedule (--noise-schedule)"
+    elif "noise_schedule" in found:
         fix = "say it with --noise-schedule linear, or noise_schedule in [diffusion]; or copy the folder of the whole pipeline"
     return DataError(
         f"prior {name!r}",

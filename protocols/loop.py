@@ -191,7 +191,8 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     starts = starting_images(project, number, Key((), tuple(site_rows(encoder))), targets)
     request = Request(
         recipe(project, NaturalImages.load(project.data).pixels()),
-        seeds=settings.seeds,
+        shape=project.display.shape,
+        seeds=range(settings.seeds),
         steps=settings.steps,
         diffusion=project.config.diffusion,
         snapshots=graded_steps(settings),

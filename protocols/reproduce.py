@@ -24,7 +24,7 @@ from .dataset import gather
 from .diffusion_config import DiffusionConfig
 from .display import Display
 from .errors import DataError
-from .export import Stimulus, read_manifest
+from .export import Stimulus
 from .files import inside, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
 from .generators import Request, make
 from .key import read_key
@@ -132,6 +132,7 @@ def reproduce(
     problems = [*verify_checksums(round_.outbox), *_sealed(round_, recorded), *_fingerprints(shown, recorded)]
     again = replay(project, round_, shown, Display(**_display_of(recorded)), device=device, progress=progress)
     environment = _environment(recorded, shown, again)
+    problems += _other_prior(shown, again)
     problems += [
         f"the {name} is {before}, the replay used {after}"
         for name, before, after in (
@@ -160,7 +161,7 @@ def replay(
     """The controllers of a batch, made again by what its ``settings`` record."""
     settings = shown.settings
     device = _available(device, str(settings["device"]))
-    sampled = settings.get("generator") == "guide"
+    sampled = settings.get("generator") == "guide" and "diffusion" in settings
     if not sampled and (settings.get("generator") != "ascend" or settings["parameterisation"].get("name") != "fourier"):
         raise _gone(
             f"{round_.folder.name}/sealed/controllers.h5",
@@ -177,9 +178,10 @@ def replay(
     if sampled:
         request = Request(
             {"constraints": held, "transforms": moved},
-            seeds=len(settings["seeds"]),
+            shape=display.shape,
+            seeds=settings["seeds"],
             steps=settings["steps"],
-            diffusion=DiffusionConfig.model_validate(read_manifest(round_.outbox)["config"]["diffusion"]),
+            diffusion=DiffusionConfig.model_validate(settings["diffusion"]),
             batch_size=together,
         )
         objective = Objective.from_description(settings["objective"])
@@ -296,6 +298,14 @@ def _fingerprints(shown: StimulusBatch, recorded: dict[str, Any]) -> list[str]:
         for name in used
         if named[name] != used[name]
     ]
+
+
+def _other_prior(shown: StimulusBatch, again: StimulusBatch) -> list[str]:
+    """Whether guided samples came from the prior that is here now: its weights and settings."""
+    before, after = (json.loads(json.dumps(b.settings.get("prior"))) for b in (shown, again))
+    if before == after:
+        return []
+    return [f"the prior is {before}, the replay used {after}"]
 
 
 def _environment(recorded: dict[str, Any], shown: StimulusBatch, again: StimulusBatch) -> tuple[str, ...]:

@@ -200,7 +200,7 @@ def _images(
     affordable = arms.budget // min(arms.repeats, config.repeats)
     return best, {
         "controller": pairs * synthesis.seeds,
-        "graded": pairs * len(graded_steps(synthesis)),
+        "graded": pairs * len(graded_steps(synthesis)) if synthesis.generator == "gradient" else 0,
         "arm": min(pairs * len(arms.kinds), affordable),
         "reference": roles.count("reference") + min(config.chosen_images, len(set(fitted.tolist()) - shown)),
         "natural": roles.count("natural"),

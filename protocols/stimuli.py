@@ -162,7 +162,7 @@ def controller_stimuli(batch: StimulusBatch, number: int) -> list[Stimulus]:
             source_id=f"ctl_r{number:02d}_{batch.kinds[i]}_{batch.targets[i]}_s{batch.seeds[i]}",
             objective=batch.kinds[i],
             target=batch.targets[i],
-            generator=MADE_BY[batch.settings["generator"]],
+            generator=MADE_BY.get(batch.settings.get("generator", "ascend"), str(batch.settings.get("generator"))),
             seed=int(batch.seeds[i]),
             confirmatory=(batch.row_names[i], batch.seeds[i]) in chosen,
             started_from=batch.start_ids[i] if batch.start_ids else "",

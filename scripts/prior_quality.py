@@ -7,24 +7,23 @@ on ``--samples`` samples and as many training images, and writes ``quality.json`
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from protocols.photographs import demo_photographs
+from protocols.prior_photographs import photographs
 from synth.diffusion.sampling import sample
 from synth.diffusion.solvers import ddim, draw
 from synth.image_statistics import image_statistics
 from synth.priors import natural
 from synth.priors.training import clean_errors
-from synth.priors.training_images import TrainingImages, leaf, set_apart
+from synth.priors.training_images import TrainingImages, digest, leaf, set_apart
 
 NAMES = ("slope", "kurtosis_4", "kurtosis_8")
 MICRO_BATCH = 32
@@ -43,15 +42,16 @@ def samples(prior: object, count: int, steps: int, eta: float, seed: int = 0) ->
     return torch.cat(parts)
 
 
-def training_images(count: int, share: float, leaves: int, size: int, seed: int = 1) -> tuple[Tensor, Tensor]:
-    """Images that it was trained on and images of the same kind that it was not, (count, 3, size, size) in [0, 1]."""
-    pictures: dict[str, list[NDArray[np.uint8]]] = {}
-    for photograph in demo_photographs():
-        image = np.asarray(Image.open(io.BytesIO(photograph.data)).convert("RGB"))
-        pictures.setdefault(photograph.group, []).append(image)
-    images, held_out = set_apart(list(pictures.values()))
-    drawn = np.stack([leaf(0, i, size + size // 2, images) for i in range(min(leaves, count))])
-    data = TrainingImages(images, held_out, drawn, size, share)
+def training_images(count: int, plan: dict[str, Any], folder: Path | None, seed: int = 1) -> tuple[Tensor, Tensor]:
+    """Images that it was trained on and images of the same kind that it was not, (count, 3, crop, crop) in [0, 1]."""
+    images, held_out = set_apart(photographs(folder)[0])
+    told, size = plan["data"], plan["crop"]
+    if (digest(images), digest(held_out)) != (told["photographs_sha256"], told["held_out_sha256"]):
+        raise SystemExit(
+            "the photographs are not those of the training; give the folder that train_prior.py was given, with --photographs"
+        )
+    drawn = np.stack([leaf(plan["seed"], i, size + size // 2, images) for i in range(min(told["leaves"], count))])
+    data = TrainingImages(images, held_out, drawn, size, told["share"])
     found = []
     for draw_one in (data.draw, data.unseen):
         stack = np.stack([draw_one(np.random.default_rng([seed, i])) for i in range(count)])
@@ -71,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--prior", default="natural64", help="natural64, or a file of train_prior.py")
+    parser.add_argument("--photographs", type=Path, help="the folder that it was trained on; default: the package's")
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--eta", type=float, default=1.0, help="fresh noise in every step: 0 none, 1 ancestral")
@@ -78,11 +79,15 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     prior = natural(given.prior, (3, given.size, given.size))
-    plan = prior.trained["plan"]
+    plan = prior.trained.get("plan", {})
+    if "data" not in plan:
+        raise SystemExit(
+            f"{given.prior} does not tell what it was trained on; expected a file of scripts/train_prior.py"
+        )
     begin = time.process_time()
     made = samples(prior, given.samples, given.steps, given.eta)
     seconds = (time.process_time() - begin) / given.samples
-    trained, held_out = training_images(given.samples, plan["data"]["share"], plan["data"]["leaves"], plan["crop"])
+    trained, held_out = training_images(given.samples, plan, given.photographs)
     measured = {
         "samples": image_statistics(made).summary(),
         "training images": image_statistics(trained).summary(),

@@ -1,7 +1,7 @@
 """Train the network of the prior `natural` on dead leaves and photographs: reproducible, and resumed where it stopped.
 
 ``python scripts/train_prior.py --out natural64.safetensors --steps 20000`` writes the prior, and beside it ``.run.safetensors``, from which
-the same command goes on, and ``.leaves.npy``, the dead leaves. Photographs: those of the package (protocols/data, licences in its CSV), or a
+the same command goes on, and ``.leaves.npz``, the dead leaves. Photographs: those of the package (protocols/data, licences in its CSV), or a
 folder of one's own with ``--photographs``; their share of the crops is ``--share``. Every sixth picture is set apart for the errors told at the
 end. Set OMP_NUM_THREADS to the cores that the training may use.
 """
@@ -9,69 +9,40 @@ end. Set OMP_NUM_THREADS to the cores that the training may use.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import os
 import shlex
 import time
 from concurrent.futures import ProcessPoolExecutor
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from protocols.photographs import demo_photographs
+from protocols.prior_photographs import photographs
 from synth.priors.training import Plan, Training, clean_errors
-from synth.priors.training_images import TrainingImages, leaf, set_apart
+from synth.priors.training_images import TrainingImages, digest, leaf, set_apart
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 LEAVES = 1500
 
-Pictures = list[list[NDArray[np.uint8]]]
 
-
-def packaged() -> tuple[Pictures, dict[str, Any]]:
-    """The package's photographs (H, W, 3), one list a picture that they were cut from, and what is to be said of them."""
-    pictures: dict[str, list[NDArray[np.uint8]]] = {}
-    for photograph in demo_photographs():
-        image = np.asarray(Image.open(io.BytesIO(photograph.data)).convert("RGB"))
-        pictures.setdefault(photograph.group, []).append(image)
-    table = resources.files("protocols").joinpath("data/photographs.csv").read_text(encoding="utf-8")
-    rows = list(csv.DictReader(io.StringIO(table)))
-    licences = {r["group"]: f"{r['title']}, {r['author']}: {r['licence']}" for r in rows}
-    return list(pictures.values()), {"photographs": len(rows), "pictures": licences}
-
-
-def folder(path: Path) -> tuple[Pictures, dict[str, Any]]:
-    """The photographs of a folder, by name; a file that cannot be read is an error."""
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not files:
-        raise SystemExit(f"{path} holds no photographs ({', '.join(sorted(SUFFIXES))})")
-    images = [[np.asarray(Image.open(p).convert("RGB"))] for p in files]
-    return images, {"photographs": len(images), "folder": path.name}
-
-
-def bank(
-    path: Path, seed: int, count: int, size: int, photographs: list[NDArray[np.uint8]], jobs: int
-) -> NDArray[np.uint8]:
+def bank(path: Path, seed: int, count: int, size: int, seen: list[NDArray[np.uint8]], jobs: int) -> NDArray[np.uint8]:
     """`count` images of dead leaves (count, size, size, 3) in the colours of the photographs, drawn once and kept."""
+    told = json.dumps({"seed": seed, "count": count, "size": size, "photographs": digest(seen)})
     if path.is_file():
-        found: NDArray[np.uint8] = np.load(path, allow_pickle=False)
-        if found.shape != (count, size, size, 3) or found.dtype != np.uint8:
-            raise SystemExit(
-                f"{path} holds {found.dtype} {found.shape}; expected uint8 {(count, size, size, 3)}: it is of other settings, remove it"
-            )
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["told"]) != told:
+                raise SystemExit(
+                    f"{path} holds leaves of other settings or photographs: remove it, and they are drawn again"
+                )
+            found: NDArray[np.uint8] = file["leaves"]
         return found
-    with ProcessPoolExecutor(jobs, initializer=_give, initargs=(photographs,)) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_give, initargs=(seen,)) as pool:
         images = np.stack(list(pool.map(_leaf, [seed] * count, range(count), [size] * count, chunksize=16)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp.npy")
-    np.save(temporary, images)
+    temporary = path.with_name(f".{path.name}.tmp.npz")
+    np.savez(temporary, leaves=images, told=told)
     temporary.replace(path)
     return images
 
@@ -79,8 +50,8 @@ def bank(
 _PHOTOGRAPHS: list[NDArray[np.uint8]] = []  # of a worker process
 
 
-def _give(photographs: list[NDArray[np.uint8]]) -> None:
-    _PHOTOGRAPHS[:] = photographs
+def _give(seen: list[NDArray[np.uint8]]) -> None:
+    _PHOTOGRAPHS[:] = seen
 
 
 def _leaf(seed: int, i: int, size: int) -> NDArray[np.uint8]:
@@ -119,14 +90,14 @@ def main() -> None:
     parser.add_argument("--stop-after", type=int, help="stop, resumably, after so many steps of this call")
     parser.add_argument("--save-every", type=int, default=500)
     given = parser.parse_args()
-    pictures, origin = packaged() if given.photographs is None else folder(given.photographs)
+    pictures, origin = photographs(given.photographs)
     images, held_out = set_apart(pictures)
     small = [i for i in (*images, *held_out) if min(i.shape[:2]) < given.crop]
     if small:
         raise SystemExit(f"{len(small)} photographs are smaller than the crop of {given.crop} pixels; lower --crop")
     if not held_out:
         raise SystemExit(f"{len(pictures)} photographs; expected at least 6, so that some can be set apart")
-    place = given.out.with_suffix(".leaves.npy")
+    place = given.out.with_suffix(".leaves.npz")
     leaves = bank(place, given.seed, given.leaves, given.crop + given.crop // 2, images, given.jobs)
     data = TrainingImages(images, held_out, leaves, given.crop, given.share)
     config = {"widths": given.widths, "exponent": 1.3}

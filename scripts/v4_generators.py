@@ -30,9 +30,9 @@ from protocols._memory import keep_memory
 from protocols.batches import plan_batch
 from protocols.contrast import measure, site_masks
 from protocols.diffusion_config import DiffusionConfig
-from protocols.files import write_json
+from protocols.files import sha256_bytes, write_json
 from protocols.generator_comparison import Arm, iterates, nearest
-from protocols.generators import make
+from protocols.generators import make, open_prior
 from protocols.progress import Progress
 from protocols.session import Project
 from protocols.statistics import wilson_interval
@@ -98,6 +98,28 @@ class Study:
         self.arms = options.arms.split(",")
         self.objectives = options.objectives.split(",")
 
+        told = {
+            "targets": self.targets,
+            "seeds": options.seeds,
+            "prior": self.prior_digest(),
+            "photographs": options.photographs.name,
+        }
+        kept = self.out / "settings.json"
+        if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != told:
+            raise SystemExit(f"{self.out} holds images of other settings than {told}: give another --out")
+        write_json(kept, told)
+
+    def prior_digest(self) -> str:
+        """The weights of the guided arms."""
+        known = open_prior(self.guided("natural"), self.project.display.shape, self.project.folder).describe()
+        return str(known.get("trained", {}).get("sha256", known.get("weights", known["name"])))
+
+    def guided(self, name: str) -> DiffusionConfig:
+        """The settings of one guided arm."""
+        given = self.options.prior
+        place = str(Path(given).resolve()) if Path(given).exists() else given
+        return GUIDED[name] if name == "spectral" else GUIDED[name].model_copy(update={"prior": place})
+
     def run(self) -> dict[str, Any]:
         """All images, then the truth; prints a table."""
         for objective in self.objectives:
@@ -138,10 +160,7 @@ class Study:
             if name == "gradient":
                 asked = replace(asked, snapshots=iterates(asked.steps))
             else:
-                given = self.options.prior
-                place = str(Path(given).resolve()) if Path(given).exists() else given
-                own = {} if name == "spectral" else {"prior": place}
-                asked = replace(asked, diffusion=GUIDED[name].model_copy(update=own))
+                asked = replace(asked, diffusion=self.guided(name))
             rows = self.declared(objective)
             batch = make(generator, self.project, self.encoder, rows, asked, progress=Progress()).validate(
                 self.validator
@@ -199,7 +218,7 @@ class Study:
         predicted = score(judged, objective)[own, self.at]
         subject = Subject.load(self.options.benchmark / f"hidden_{self.session}" / "subject")
         columns = [subject.site_ids.index(s) for s in self.encoder.site_ids]
-        truth = self.out / f"truth_{name.replace(' ', '_')}_{objective}.npy"
+        truth = self.out / f"truth_{sha256_bytes(images.tobytes())[:16]}.npy"
         if not truth.is_file():
             np.save(truth, subject.expected(images)[:, columns])
         expected = np.load(truth, allow_pickle=False)

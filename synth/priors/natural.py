@@ -48,7 +48,7 @@ def natural(
 
     with safe_open(path, "pt") as file:
         found = json.loads((file.metadata() or {}).get("prior", "null"))
-        if found is None:
+        if not isinstance(found, dict) or not isinstance(found.get("config"), dict) or "widths" not in found["config"]:
             raise ValueError(
                 f"{path} holds no configuration of a prior; expected a file written by scripts/train_prior.py"
             )

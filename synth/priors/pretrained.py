@@ -66,7 +66,10 @@ def pretrained(
         raise ValueError(f"dtype {dtype!r}; expected one of {', '.join(TYPES)}")
     source = str(source)
     near = local_files_only or not (Path(source).is_dir() or _hub_answers())
-    options = {"local_files_only": near, "revision": revision}  # without a network, what was downloaded earlier, at once
+    options = {
+        "local_files_only": near,
+        "revision": revision,
+    }  # without a network, what was downloaded earlier, at once
     with warnings.catch_warnings():  # of the hub's library, about what diffusers asks of it
         warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument")
         index = _index(source, options)

@@ -7,26 +7,31 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from protocols import Project
 from protocols.batches import plan_batch
 from protocols.cli import main
+from protocols.dataset import gather
 from protocols.diffusion_config import DiffusionConfig
 from protocols.errors import DataError
-from protocols.generator_comparison import TOLERANCE, best_of, compare, iterates, summarise
-from protocols.generators import open_prior, scaled, solver, trained_size
+from protocols.generator_comparison import TOLERANCE, Arm, best_of, compare, iterates, nearest, summarise
+from protocols.generators import make, open_prior, scaled, solver, trained_size
 from protocols.key import read_key
 from protocols.loop import export, generate
 from protocols.photographs import NaturalImages
 from protocols.refit import load_pair
+from protocols.report import synthesis_sentence
 from protocols.reproduce import reproduce
-from synth import StimulusBatch, stretch
+from protocols.session_plan import _images
+from synth import StimulusBatch, diverse, one_hot, stretch
 from synth.image_statistics import image_statistics
 
 from .looped_project import copy
@@ -111,7 +116,11 @@ def test_both_generators_by_one_command(
     with open(out / "comparison.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 16
-    assert [r["drive_matched"] == "True" for r in rows[4:8]] == (apart <= TOLERANCE).tolist()
+    matched = [r["drive_matched"] == "True" for r in rows[4:8]]
+    told = record["summary"]["gradient_matched"]["drive"]["stretch"]
+    assert told["drive_matched"] == np.mean(matched)
+    assert told["score"] == pytest.approx(float(np.median(scores["gradient_matched"])))
+    assert (apart[matched] < TOLERANCE * 10).all()  # of spans of a few natural SDs
     encoder, validator = load_pair(project, 1)
     with torch.no_grad():  # what the table says of an image is what the encoders say of its pixels
         for row in rows:
@@ -156,6 +165,8 @@ def test_a_model_saved_by_somebody_else_is_guided_by_the_command_alone(
     guided, unguided = (StimulusBatch.load(f / "batch.h5") for f in (out, free))
     assert guided.images.shape == (2, 64, 64, 3)
     assert guided.settings["prior"]["network"] == "UNet2DModel"
+    assert guided.settings["prior"]["source"] == name  # and no folder of this machine
+    assert str(saved) not in json.dumps(guided.settings["prior"])
     assert (guided.scores > unguided.scores).all()
     with open(out / "images.csv", newline="", encoding="utf-8") as file:
         assert [float(r["score"]) for r in csv.DictReader(file)] == pytest.approx(guided.scores.tolist(), abs=1e-3)
@@ -169,6 +180,15 @@ def test_a_model_saved_by_somebody_else_is_guided_by_the_command_alone(
         (["--match", "drive", "--generator", "gradient,diffusion", "--out", "x"], 3, "always have the same contrast"),
         (["--match", "drive,contrast", "--out", "x"], 3, "two generators"),
         (["--prior", "spectral", "--out", "x"], 3, "diffusion"),
+        (["--generator", "diffusion", "--steps", "9", "--out", "x"], 3, "--prior-steps"),
+        (["--generator", "diffusion", "--start", "noise", "--out", "x"], 3, "--start"),
+        (
+            ["--generator", "diffusion", "--noise-schedule", "linear", "--prior", "spectral", "--out", "x"],
+            3,
+            "leave out",
+        ),
+        (["--generator", "gradient"], 2, ""),
+        (["--match", "contrast"], 2, ""),
         (["--generator", "diffusion", "--prior", "natural65", "--out", "x"], 3, "natural64"),
         (["--generator", "diffusion", "--strength", "mild", "--out", "x"], 3, "--strength"),
         (["--generator", "diffusion", "--strength", "-1", "--out", "x"], 3, "--strength"),
@@ -192,9 +212,20 @@ def test_files_that_are_no_prior_are_told(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"not tensors")
     (tmp_path / "empty").mkdir()
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
-    for name in ("broken.safetensors", "empty", "other.pt", "missing.pt"):
+    save_file({"a": torch.zeros(1)}, tmp_path / "nothing.safetensors", {"prior": "{}"})
+    save_file(
+        {"a": torch.zeros(1)}, tmp_path / "odd.safetensors", {"prior": '{"config": {"widths": [8], "colour": 1}}'}
+    )
+    for name in ("broken.safetensors", "empty", "other.pt", "missing.pt", "nothing.safetensors", "odd.safetensors"):
         with pytest.raises(DataError, match="G01"):
             open_prior(DiffusionConfig(prior=name), (3, 64, 64), tmp_path)
+
+
+def test_models_sample_the_proportions_of_the_display(saved: Path) -> None:
+    prior = open_prior(DiffusionConfig(prior="pipeline"), (3, 32, 48), saved)
+    assert prior.shape == (3, 16, 24)
+    assert open_prior(DiffusionConfig(prior="pipeline"), (3, 48, 48), saved).shape == (3, 16, 16)
+    assert open_prior(DiffusionConfig(prior="pipeline", size_px=20), (3, 48, 48), saved).shape == (3, 24, 24)
 
 
 def test_sizes_and_solvers_suit_the_prior(tmp_path: Path) -> None:
@@ -224,8 +255,6 @@ def test_iterates_are_steps_of_the_ascent() -> None:
 
 
 def test_the_best_photograph_of_rows_and_of_sets(looped: Path) -> None:
-    from synth import diverse
-
     project = Project.open(looped / "project")
     encoder, _ = load_pair(project, 1)
     a = encoder.target_ids[0]
@@ -259,6 +288,7 @@ def test_the_ascent_is_matched_from_below_and_above(looped: Path, wanted: Path) 
     project = Project.open(looped / "project")
     weak = DiffusionConfig(prior="spectral", strength=0.05, steps=6)
     plan = plan_batch(project, wanted, seeds=1, steps=8, start="noise", diffusion=weak)
+    assert list(plan.request.seeds) == [0]
     found = compare(project, (plan.encoder, plan.validator), plan.objective, plan.request, match_drive=True)
     arms = {a.name: a for a in found.arms}
     matched, full = arms["gradient_matched"], arms["gradient"]
@@ -269,6 +299,52 @@ def test_the_ascent_is_matched_from_below_and_above(looped: Path, wanted: Path) 
     assert matched.batch.settings["matched_to"]["generator"] == "guide"
     assert full.batch.graded is None
     assert "photographs" in found.text()
+
+
+def test_images_of_a_set_are_matched_at_one_step(looped: Path) -> None:
+    project = Project.open(looped / "project")
+    encoder, _ = load_pair(project, 1)
+    weak = DiffusionConfig(prior="spectral", strength=0.05, steps=4)
+    plan = plan_batch(project, seeds=1, steps=6, start="noise", diffusion=weak)
+    rows = diverse([encoder.target_ids[0]], count=2) | stretch([encoder.target_ids[1]])
+    guided = make("diffusion", project, encoder, rows, plan.request)
+    climbed = make(
+        "gradient", project, encoder, rows, replace(plan.request, start=None, start_ids=None, snapshots=iterates(6))
+    )
+    found = nearest(Arm("gradient", climbed, 0.0), Arm("diffusion", guided, 0.0)).batch
+    with torch.no_grad():
+        shown = torch.from_numpy(found.images).movedim(-1, 1).float() / 255
+        bound = rows.bind(tuple(encoder.site_ids), encoder.natural_mean, encoder.natural_sd)
+        np.testing.assert_allclose(
+            bound(shown, encoder(shown)).numpy(), found.scores, atol=5e-3
+        )  # judged together, as they stand
+    assert climbed.graded is not None
+    sums = {
+        int(s): climbed.graded.scores[(climbed.graded.steps == s) & (climbed.graded.parents < 2)]
+        for s in climbed.graded.steps
+    }
+    gaps = [np.abs(scores - guided.scores[:2]).sum() for scores in [*sums.values(), climbed.scores[:2]]]
+    assert np.abs(found.scores[:2] - guided.scores[:2]).sum() == pytest.approx(min(gaps), abs=1e-5)
+
+
+def test_kinds_of_objective_are_summed_up_apart(looped: Path) -> None:
+    """Medians over z of stretch and log shares of one-hot together would say nothing."""
+    project = Project.open(looped / "project")
+    plan = plan_batch(project, seeds=1, steps=3, start="noise", diffusion=DiffusionConfig(prior="spectral", steps=3))
+    a = plan.encoder.target_ids[0]
+    found = compare(
+        project,
+        (plan.encoder, plan.validator),
+        stretch([a]) | one_hot([a]),
+        replace(plan.request, start=None, start_ids=None),
+    )
+    for arm in found.arms:
+        drive = found.summary[arm.name]["drive"]
+        assert {k: v["score"] for k, v in drive.items()} == dict(
+            zip(("stretch", "one_hot"), arm.batch.scores.tolist(), strict=True)
+        )
+        assert [v["images"] for v in drive.values()] == [1, 1]
+    assert found.text().count("validator") >= 2
 
 
 def test_a_round_of_guided_samples_is_exported_and_replayed(looped: Path, tmp_path: Path) -> None:
@@ -295,6 +371,21 @@ def test_a_round_of_guided_samples_is_exported_and_replayed(looped: Path, tmp_pa
     key = read_key(project.round(1).key_path)
     assert {r.generator for r in key.of_role("controller")} == {"diffusion"}
     assert not key.of_role("graded")
+    (folder / "project.toml").write_text(
+        text.replace('strength = "natural"', "strength = 0.9")
+    )  # the record holds, not this
     found = reproduce(outbox / "manifest.json")
     assert found.verified, found.problems
     assert found.identical == len(batch)
+    assert "sampled from the diffusion prior spectral in 6 noise levels" in synthesis_sentence(project.config)
+    _, images = _images(
+        project, 1, gather(project, []), *(load_pair(project, 1)[0],), list(load_pair(project, 1)[0].target_ids)
+    )
+    assert images["graded"] == 0
+    other = replace(batch, settings={**batch.settings, "prior": {"name": "another"}})
+    other.save(project.round(1).controllers_path)
+    assert any("the prior is" in p for p in reproduce(outbox / "manifest.json", tmp_path / "again").problems)
+    nameless = replace(batch, settings={k: v for k, v in batch.settings.items() if k != "diffusion"})
+    nameless.save(project.round(1).controllers_path)
+    with pytest.raises(DataError, match="U05"):
+        reproduce(outbox / "manifest.json", tmp_path / "third")
