@@ -335,4 +335,5 @@ def test_the_wheel_holds_exactly_the_three_packages(tmp_path):
     expected = {name(p) for p in MODULES} | {f"{package}/py.typed" for package in PACKAGES}
     for folder in ("data", "templates"):
         expected |= {name(p) for p in (ROOT / "protocols" / folder).glob("*") if p.is_file()}
+    expected |= {name(p) for p in (ROOT / "synth" / "priors").glob("*.safetensors")}
     assert expected <= inside, f"missing in the wheel: {sorted(expected - inside)}"

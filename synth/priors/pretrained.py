@@ -74,7 +74,7 @@ def pretrained(
         warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument")
         index = _index(source, options)
         network = _component(source, index, "unet", NETWORKS, options)
-        decoder_name = next((name for name in ("vae", "vqvae") if name in index), None)
+        decoder_name = next((name for name in ("vae", "vqvae") if (index.get(name) or [None])[0]), None)
         decoder = None if decoder_name is None else _component(source, index, decoder_name, DECODERS, options)
         schedule = _noise_levels(source, index, noise_schedule, options)
     attends = type(network).__name__ == "UNet2DConditionModel"

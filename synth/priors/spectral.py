@@ -46,6 +46,8 @@ def spectral(
     for name, value in {"sd": sd, "mean_sd": mean_sd, "corner": corner}.items():
         if not value > 0:
             raise ValueError(f"{name} is {value}; expected a number above 0")
+    if not 0 < sigmas[0] < sigmas[1]:
+        raise ValueError(f"sigmas {tuple(sigmas)}; expected the smallest and the largest noise level, both above 0")
     return Spectral(size, float(exponent), float(sd), float(mean_sd), float(corner), sigmas)
 
 

@@ -211,6 +211,10 @@ def changed(saved: Path, tmp_path: Path, name: str, **index: Any) -> Path:
     return tmp_path / "changed"
 
 
+def test_a_pipeline_without_its_vae_says_so_by_null(saved: Path, tmp_path: Path) -> None:
+    assert pretrained(changed(saved, tmp_path, "epsilon", vae=[None, None])).decoder is None
+
+
 def test_only_known_classes_are_loaded(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"unet of .* is of class FluxTransformer2DModel; expected one of UNet2DModel"):
         pretrained(changed(saved, tmp_path, "epsilon", unet=["diffusers", "FluxTransformer2DModel"]))

@@ -78,6 +78,9 @@ def test_spectral_names_wrong_settings() -> None:
         spectral((2, 8, 8))
     with pytest.raises(ValueError, match="corner is 0"):
         spectral((1, 8, 8), corner=0.0)
+    for sigmas in ((0.0, 40.0), (2.0, 1.0)):
+        with pytest.raises(ValueError, match="smallest and the largest noise level"):
+            spectral((1, 8, 8), sigmas=sigmas)
 
 
 def state(depth: int = 3, channels: int = 1, width: int = 6, kernel: int = 3) -> dict[str, Tensor]:
@@ -129,6 +132,21 @@ def test_a_file_with_objects_in_it_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="could run any code"):
         blind(tmp_path / "evil.pt", (1, 8, 8))
     assert not (tmp_path / "ran").exists()
+
+
+def test_unused_statistics_of_batch_norm_are_passed_over_and_any_number_format_is_read(tmp_path: Path) -> None:
+    plain = state()
+    more = plain | {f"bn_layer_list.{i}.running_mean": torch.zeros(6) for i in range(3)}
+    more |= {f"bn_layer_list.{i}.num_batches_tracked": torch.tensor(7) for i in range(3)}
+    save_file(plain, tmp_path / "plain.safetensors")
+    save_file(more, tmp_path / "more.safetensors")
+    save_file({k: v.bfloat16() for k, v in plain.items()}, tmp_path / "half.safetensors")
+    first, second, half = (blind(tmp_path / f"{name}.safetensors", (12, 12)) for name in ("plain", "more", "half"))
+    assert first.shape == (1, 12, 12)
+    x, sigma = torch.rand(1, 1, 12, 12, generator=torch.Generator().manual_seed(0)), torch.ones(1)
+    assert torch.equal(first(x, sigma), second(x, sigma))
+    torch.testing.assert_close(first(x, sigma), half(x, sigma), atol=0.1, rtol=0.1)
+    assert half.describe()["source"]["sha256_of_tensors"] != first.describe()["source"]["sha256_of_tensors"]
 
 
 def test_other_networks_are_told_from_a_dncnn(tmp_path: Path) -> None:
