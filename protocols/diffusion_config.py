@@ -53,3 +53,13 @@ class DiffusionConfig(Section):
         default="",
         description="[name] Noise levels of a network saved without its scheduler, 1000 of them, epsilon prediction.",
     )
+    prompt: str = Field(
+        default="", description="[text] For a diffusers model that attends to text; needs the transformers package."
+    )
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        default="float32", description="[number format] Of a diffusers model's network; the others are float32."
+    )
+    save_memory: bool = Field(
+        default=False,
+        description="[true or false] Gradient checkpointing and VAE slicing of a diffusers model: less memory, more time.",
+    )

@@ -141,12 +141,17 @@ def _diffusers_model(settings: DiffusionConfig, display: tuple[int, int], folder
     """A model of a folder or the hub, at its own size, or at one of the display's proportions; tried once where the size is not its own."""
     schedule = {"beta_schedule": settings.noise_schedule} if settings.noise_schedule else None
     source = settings.prior if folder is None else folder
-    made = pretrained(source, noise_schedule=schedule)
+    options: dict[str, Any] = {"noise_schedule": schedule, "prompt": settings.prompt or None, "dtype": settings.dtype}
+    made = pretrained(source, **options)
     if settings.size_px is not None or display[0] != display[1]:
         short = min(made.shape[1:]) if settings.size_px is None else settings.size_px
-        made = pretrained(source, noise_schedule=schedule, size=scaled(*display, short, LATENT_MULTIPLE))
+        made = pretrained(source, **options, size=scaled(*display, short, LATENT_MULTIPLE))
         with torch.no_grad():
             made(torch.zeros(1, *made.shape), torch.full((1,), made.sigmas[0]))
+    if settings.save_memory:
+        made.network.enable_gradient_checkpointing()
+        if made.decoder is not None:
+            made.decoder.enable_slicing()
     if folder is not None:
         made.source = Path(
             settings.prior

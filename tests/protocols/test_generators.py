@@ -228,6 +228,14 @@ def test_models_sample_the_proportions_of_the_display(saved: Path) -> None:
     assert open_prior(DiffusionConfig(prior="pipeline", size_px=20), (3, 48, 48), saved).shape == (3, 24, 24)
 
 
+def test_memory_is_saved_and_a_prompt_refused_where_there_is_no_text(saved: Path) -> None:
+    prior = open_prior(DiffusionConfig(prior="pipeline", dtype="bfloat16", save_memory=True), (3, 48, 48), saved)
+    assert prior.describe()["dtype"] == "bfloat16"
+    assert prior.network.is_gradient_checkpointing
+    with pytest.raises(DataError, match="takes no text"):
+        open_prior(DiffusionConfig(prior="pipeline", prompt="a cat"), (3, 48, 48), saved)
+
+
 def test_sizes_and_solvers_suit_the_prior(tmp_path: Path) -> None:
     assert scaled(112, 150, None) == (112, 150)
     assert scaled(256, 512, 64) == (64, 128)
