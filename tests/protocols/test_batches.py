@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +12,13 @@ import torch
 
 from protocols import Project
 from protocols.batches import free_batch, measured_z, natural_ranges, starts_for, write_batch
-from protocols.cli import main
 from protocols.errors import DataError
 from protocols.photographs import NaturalImages
 from protocols.png import read_png
 from protocols.refit import load_pair
 from synth import StimulusBatch, diverse, one_hot, pattern, stretch
 
+from .commands import cli
 from .looped_project import copy
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
@@ -45,17 +43,6 @@ def wanted(looped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("wanted") / "wanted.toml"
     path.write_text(TEXT.format(a=encoder.target_ids[0], b=encoder.target_ids[1]))
     return path
-
-
-def cli(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: Sequence[object]
-) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    monkeypatch.setattr(sys, "argv", list(map(str, words)))
-    with pytest.raises(SystemExit) as stop:
-        main()
-    printed = capsys.readouterr()
-    return int(stop.value.code or 0), printed.out, printed.err
 
 
 def test_the_command_writes_files_that_agree_with_each_other_and_the_encoder(

@@ -6,7 +6,6 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from safetensors.torch import save_file
 
 from protocols import Project
 from protocols.batches import plan_batch
-from protocols.cli import main
 from protocols.dataset import gather
 from protocols.diffusion_config import DiffusionConfig
 from protocols.errors import DataError
@@ -34,6 +32,7 @@ from protocols.session_plan import _images
 from synth import StimulusBatch, diverse, one_hot, stretch
 from synth.image_statistics import image_statistics
 
+from .commands import cli
 from .looped_project import copy
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
@@ -64,17 +63,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
     subprocess.run([sys.executable, "-c", SAVE, str(folder)], check=True, capture_output=True, text=True)
     return folder
-
-
-def cli(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: Sequence[object]
-) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    monkeypatch.setattr(sys, "argv", list(map(str, words)))
-    with pytest.raises(SystemExit) as stop:
-        main()
-    printed = capsys.readouterr()
-    return int(stop.value.code or 0), printed.out, printed.err
 
 
 def test_both_generators_by_one_command(
