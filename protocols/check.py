@@ -38,6 +38,8 @@ def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
         "safety": _safety,
         "disk": _disk,
     }
+    if project.folder.joinpath("project.toml").is_file() and _samples(project):
+        looks["prior"] = _prior
     findings = []
     for what, look in looks.items():
         try:
@@ -133,6 +135,25 @@ def _safety(project: Project) -> Finding:
         return Finding("ok", "safety", text)
     stops = config.project.species == "human" and len(acknowledged(report, config.safety)) < len(report.findings)
     return Finding("fail" if stops else "note", "safety", text)
+
+
+def _samples(project: Project) -> bool:
+    """Whether rounds are sampled from a prior."""
+    try:
+        return project.config.synthesis.generator == "diffusion"
+    except DataError:
+        return False  # told under "configuration"
+
+
+def _prior(project: Project) -> Finding:
+    from .generators import open_prior
+
+    prior = open_prior(project.config.diffusion, project.display.shape, project.folder)
+    about = prior.describe()
+    size = " x ".join(str(n) for n in prior.shape[1:])
+    return Finding(
+        "ok", "prior", f"{about['name']} at {size}; knows {about.get('knows', 'what its training images show')}"
+    )
 
 
 def _disk(project: Project) -> Finding:

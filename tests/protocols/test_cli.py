@@ -105,6 +105,25 @@ def test_an_absent_device_fails_the_check(tmp_path: Path, capsys: pytest.Capture
     assert cli(capsys, "--device", "cuda", "check", tmp_path / "lab")[0] == 3
 
 
+def test_the_check_opens_the_prior_of_rounds_that_sample_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "lab"
+    assert cli(capsys, "init", folder, "--width", 64)[0] == 0
+    told = cli(capsys, "--json", "check", folder)[1]
+    assert "prior" not in {f["what"] for f in json.loads(told)["findings"]}
+    text = (folder / "project.toml").read_text().replace('generator = "gradient"', 'generator = "diffusion"')
+    (folder / "project.toml").write_text(text)
+    told = cli(capsys, "--json", "check", folder)[1]
+    finding = next(f for f in json.loads(told)["findings"] if f["what"] == "prior")
+    assert finding["status"] == "ok"
+    assert "natural at 64 x 64" in finding["text"]
+    (folder / "project.toml").write_text(text.replace('prior = "natural64"', 'prior = "natural65"'))
+    code, told, _ = cli(capsys, "--json", "check", folder)
+    finding = next(f for f in json.loads(told)["findings"] if f["what"] == "prior")
+    assert (code, finding["status"], "G01" in finding["text"]) == (3, "fail", True)
+
+
 def test_help_comes_without_torch() -> None:
     code = "import sys\nfrom protocols.cli import app\nassert 'torch' not in sys.modules, 'torch was imported'\nassert 'diffusers' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
