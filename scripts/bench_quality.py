@@ -32,7 +32,7 @@ from protocols import lite2_sites
 from protocols.photographs import demo_photographs
 from synth import Objective, ascend, exact_statistics, fourier, pixels, stretch
 from synth.constraints import ExactStatistics
-from synth.rules import Rule, adamw, blur
+from synth.rules import Rule, adamw, blur, normalise, sgd, spectral
 
 SIZE, SITES, SHARE, RMS = 112, 16, 0.95, 0.2
 Kept = tuple[list[int], list[float], list[NDArray[np.uint8]]]  # steps, CPU seconds, 8-bit images
@@ -214,6 +214,13 @@ def variants() -> dict[str, dict[str, Any]]:
             "rule": Rule(precondition=(blur(1.0),)),
         },
         "ours, best photograph": {"start": True, "steps": 50},
+        "ours, best photograph, normalised": {
+            "start": True,
+            "learning_rate": 0.1,
+            "parameterisation": pixels(shape),
+            "steps": 26,
+            "rule": Rule(sgd(), precondition=(spectral(1.75), normalise())),
+        },
         "ours, best photograph, rate 0.02": {"start": True, "learning_rate": 0.02, "steps": 50},
         "ours, best photograph, rate 0.01": {"start": True, "learning_rate": 0.01, "steps": 50},
     }
