@@ -6,10 +6,9 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
-from synth import Objective, StimulusBatch, cautious
+from synth import Objective, StimulusBatch
 
 from ._outbox import contact_sheet
 from .dataset import gather, natural_means
@@ -31,7 +30,7 @@ from .png import read_png, write_png
 from .progress import Reporter
 from .refit import load_pair
 from .session import Project
-from .stimuli import chosen_targets, declare, recipe
+from .stimuli import chosen_targets, declared, recipe
 from .wanted import Range, read_wanted
 
 __all__ = ["Plan", "free_batch", "natural_ranges", "plan_batch", "write_batch"]
@@ -77,9 +76,7 @@ def plan_batch(
     if wanted is not None:
         objective = read_wanted(wanted, tuple(encoder.site_ids), natural_ranges(encoder.site_ids, measured))
     else:
-        targets = chosen_targets(project, encoder)
-        objective = reduce(or_, [declare(name, targets, settings.temperature) for name in settings.objectives])
-        objective = cautious(objective, settings.kappa) if settings.kappa else objective
+        objective = declared(project, chosen_targets(project, encoder))
     count = settings.seeds if seeds is None else seeds
     natural = NaturalImages.load(project.data)
     begins = None
@@ -172,13 +169,30 @@ def check_new(out: Path) -> None:
         )
 
 
-def write_batch(batch: StimulusBatch, out: Path) -> Path:
-    """Write ``batch.h5``, ``images.csv``, ``images/*.png`` and ``contact_sheet.png`` into a new folder (`check_new`), whole or not at all."""
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `out` when all is written; it vanishes where something fails.
+
+    Raises
+    ------
+    DataError
+        W05: `out` is there already.
+    """
     check_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
     try:
         temporary.mkdir()
+        yield temporary
+        flush_folder(temporary)
+        os.rename(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_batch(batch: StimulusBatch, out: Path) -> Path:
+    """Write ``batch.h5``, ``images.csv``, ``images/*.png`` and ``contact_sheet.png`` into a new folder (`new_folder`)."""
+    with new_folder(out) as temporary:
         names = [f"img_{i + 1:04d}" for i in range(len(batch))]
         for name, image in zip(names, batch.images, strict=True):
             write_png(temporary / "images" / f"{name}.png", image)
@@ -187,10 +201,6 @@ def write_batch(batch: StimulusBatch, out: Path) -> Path:
         batch.save(temporary / "batch.h5")
         write_text(temporary / "images.csv", table(batch, names))
         contact_sheet(temporary / "contact_sheet.png", names, batch.images)
-        flush_folder(temporary)
-        os.rename(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out
 
 

@@ -38,7 +38,7 @@ def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
         "safety": _safety,
         "disk": _disk,
     }
-    if project.folder.joinpath("project.toml").is_file() and _samples(project):
+    if _samples(project):
         looks["prior"] = _prior
     findings = []
     for what, look in looks.items():

@@ -9,13 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
-import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,16 +24,14 @@ from encoders.stored import predict_stored
 from synth import Objective, StimulusBatch
 from synth.image_statistics import WAVELENGTHS, image_statistics
 
-from .batches import check_new, write_batch
+from .batches import new_folder, write_batch
 from .display import Display
-from .files import flush_folder, write_json, write_text
+from .figures_generators import comparison_figure
+from .files import write_json, write_text
 from .generators import Request, make
 from .photographs import NaturalImages
 from .progress import Reporter
 from .session import Project
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["Arm", "Comparison", "compare", "write_comparison"]
 
@@ -274,12 +270,8 @@ def summarise(pixels: Pixels, display: Display) -> tuple[dict[str, Any], list[di
 
 
 def write_comparison(comparison: Comparison, out: Path) -> Path:
-    """Write a folder an arm (as `write_batch`), ``comparison.json``, ``.csv`` and ``.png`` into a new folder, whole or not at all."""
-    check_new(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
-    try:
-        temporary.mkdir()
+    """Write a folder an arm (as `write_batch`), ``comparison.json``, ``.csv`` and ``.png`` into a new folder (`new_folder`)."""
+    with new_folder(out) as temporary:
         for arm in comparison.arms:
             write_batch(arm.batch, temporary / arm.name)
         write_json(temporary / "comparison.json", comparison.to_dict())
@@ -288,19 +280,8 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
         writer.writeheader()
         writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in comparison.rows)
         write_text(temporary / "comparison.csv", text.getvalue())
-        figure(comparison).savefig(temporary / "comparison.png", dpi=110)
-        flush_folder(temporary)
-        os.rename(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        comparison_figure(comparison).savefig(temporary / "comparison.png", dpi=110)
     return out
-
-
-def figure(comparison: Comparison) -> Figure:
-    """Pairs of images above; predicted drive, naturalness and time below."""
-    from .figures_generators import comparison_figure
-
-    return comparison_figure(comparison)
 
 
 def _row(arm: Arm, i: int, best: Sequence[Floats], each: Sequence[dict[str, float | None]]) -> dict[str, Any]:

@@ -105,7 +105,8 @@ def make(
         transforms=request.recipe["transforms"],
         **asked,
     )
-    return replace(made, settings={**made.settings, "diffusion": settings.model_dump(mode="json")})
+    told = settings.model_copy(update={"prior": portable(settings.prior)}).model_dump(mode="json")
+    return replace(made, settings={**made.settings, "diffusion": told})
 
 
 def open_prior(settings: DiffusionConfig, shape: tuple[int, int, int], folder: Path) -> Prior:
@@ -153,10 +154,13 @@ def _diffusers_model(settings: DiffusionConfig, display: tuple[int, int], folder
         if made.decoder is not None:
             made.decoder.enable_slicing()
     if folder is not None:
-        made.source = Path(
-            settings.prior
-        ).name  # which folder it lay in is of no use elsewhere; `weights` tells what it is
+        made.source = portable(settings.prior)
     return made
+
+
+def portable(prior: str) -> str:
+    """The name of a prior without the folders of this machine; the digest of its weights tells what it is."""
+    return Path(prior).name if Path(prior).is_absolute() else prior
 
 
 def solver(name: str, prior: Prior) -> Any:

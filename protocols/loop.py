@@ -6,8 +6,6 @@ import datetime
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
-from synth import StimulusBatch, cautious
+from synth import StimulusBatch
 
 from .assemble import assemble
 from .dataset import baseline, drift_of
@@ -34,7 +32,7 @@ from .session import Project, Round
 from .stimuli import (
     batch_statistics,
     chosen_targets,
-    declare,
+    declared,
     graded_steps,
     predictor,
     recipe,
@@ -187,7 +185,6 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     targets = chosen_targets(project, encoder)
-    objective = reduce(or_, [declare(name, targets, settings.temperature) for name in settings.objectives])
     starts = starting_images(project, number, Key((), tuple(site_rows(encoder))), targets)
     request = Request(
         recipe(project, NaturalImages.load(project.data).pixels()),
@@ -199,8 +196,8 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
         start=None if starts is None else torch.from_numpy(starts[0]).movedim(-1, -3).float() / 255,
         start_ids=None if starts is None else starts[1],
     )
-    charged = cautious(objective, settings.kappa) if settings.kappa else objective
-    made = make(settings.generator, project, encoder, charged, request, device=device, progress=progress)
+    objective = declared(project, targets)
+    made = make(settings.generator, project, encoder, objective, request, device=device, progress=progress)
     batch = made.validate(validator)
     round_ = open_round(project, number)
     batch.save(round_.controllers_path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
-from synth import Objective, StimulusBatch, fourier, jitter, one_hot, stretch
+from synth import Objective, StimulusBatch, cautious, fourier, jitter, one_hot, stretch
 
 from .control_report import ControlReport
 from .dataset import Dataset, best_natural, gather
@@ -74,9 +76,12 @@ def chosen_targets(project: Project, encoder: Encoder | Ensemble) -> list[str]:
     return targets
 
 
-def declare(name: str, targets: list[str], temperature: float) -> Objective:
-    """The objective `name` with one row a target."""
-    return one_hot(targets, temperature=temperature) if name == "one_hot" else stretch(targets)
+def declared(project: Project, targets: list[str]) -> Objective:
+    """The objectives of project.toml, one row a kind and target, charged for the disagreement of the encoder's members."""
+    settings = project.config.synthesis
+    made = {"stretch": stretch(targets), "one_hot": one_hot(targets, temperature=settings.temperature)}
+    objective = reduce(or_, [made[name] for name in settings.objectives])
+    return cautious(objective, settings.kappa) if settings.kappa else objective
 
 
 def starting_images(

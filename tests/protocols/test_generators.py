@@ -154,7 +154,8 @@ def test_a_model_saved_by_somebody_else_is_guided_by_the_command_alone(
     assert guided.images.shape == (2, 64, 64, 3)
     assert guided.settings["prior"]["network"] == "UNet2DModel"
     assert guided.settings["prior"]["source"] == name  # and no folder of this machine
-    assert str(saved) not in json.dumps(guided.settings["prior"])
+    assert str(saved) not in json.dumps(guided.settings)
+    assert guided.settings["diffusion"]["prior"] == name
     assert (guided.scores > unguided.scores).all()
     with open(out / "images.csv", newline="", encoding="utf-8") as file:
         assert [float(r["score"]) for r in csv.DictReader(file)] == pytest.approx(guided.scores.tolist(), abs=1e-3)
