@@ -67,8 +67,12 @@ class _Convolve(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (weight,) = ctx.saved_tensors
-        cells = F.conv_transpose2d(gradient, _by_cells(weight, ctx.stride))  # (B, C s s, h + k/s - 1, w + k/s - 1)
-        spread = F.pixel_shuffle(cells, ctx.stride)  # the padded image, from its first row and column
+        s = ctx.stride
+        cells = F.conv_transpose2d(gradient, _by_cells(weight, s))  # (B, s s C, h + k/s - 1, w + k/s - 1)
+        batch, channels, rows, columns = cells.shape
+        split = cells.permute(0, 2, 3, 1).reshape(batch, rows, columns, s, -1)
+        spread = split.transpose(2, 3).reshape(batch, rows * s, columns * s, channels // s**2).permute(0, 3, 1, 2)
+        # `spread` is the padded image, from its first row and column
         missing = [full + ctx.padding - found for full, found in zip(ctx.size, spread.shape[-2:], strict=True)]
         cut = (
             -ctx.padding,
@@ -80,12 +84,12 @@ class _Convolve(torch.autograd.Function):
 
 
 def _by_cells(weight: Tensor, stride: int) -> Tensor:
-    """Kernels (O, C, k, k) as (O, C s s, k', k'), k' = ceil(k / s): cells of s x s pixels as channels."""
+    """Kernels (O, C, k, k) as (O, s s C, k', k'), k' = ceil(k / s): cells of s x s pixels as channels, a pixel's colours side by side."""
     out, channels, k, _ = weight.shape
     cells = -(-k // stride)
     padded = F.pad(weight, (0, cells * stride - k, 0, cells * stride - k))
-    split = padded.reshape(out, channels, cells, stride, cells, stride).permute(0, 1, 3, 5, 2, 4)
-    return split.reshape(out, channels * stride**2, cells, cells)
+    split = padded.reshape(out, channels, cells, stride, cells, stride).permute(0, 3, 5, 1, 2, 4)
+    return split.reshape(out, stride**2 * channels, cells, cells)
 
 
 def quicken_first_convolution(network: nn.Module) -> bool:

@@ -63,8 +63,10 @@ class Problem:
         self, values: Tensor, gain: Tensor | None = None, offset: Tensor | None = None, *, whole: bool = False
     ) -> Tensor:
         """``background + aperture * (clip(gain * values + offset) - background)``; `whole`: values are (B, C, H * W)."""
-        scaled = values if gain is None or offset is None else torch.addcmul(_column(offset), values, _column(gain))
-        clipped = scaled.clamp(self.lowest, self.highest)
+        if gain is None or offset is None:
+            clipped = values.clamp(self.lowest, self.highest)
+        else:
+            clipped = _scaled(values, gain, offset).clamp_(self.lowest, self.highest)
         mask = self.whole_aperture if whole else self.aperture
         return clipped if mask is None else self.background + mask * (clipped - self.background)
 
@@ -107,10 +109,21 @@ class Evaluator:
         self.problem, self.values = problem, values
         self._scaled, self._clipped = torch.empty_like(values), torch.empty_like(values)
 
+    def reached(self, gain: Tensor, offset: Tensor) -> Tensor:
+        """Mean and SD (B, 2) alone at `gain` and `offset`, each (B,)."""
+        p = self.problem
+        shown = _scaled(self.values, gain, offset, self._scaled).clamp_(p.lowest, p.highest)
+        lum = p.luminance(shown)
+        if p.aperture is not None:
+            lum = p.background + p.aperture * (lum - p.background)
+        mean = lum.mean(1)
+        lum -= mean[:, None]
+        return torch.stack([mean, _sd(lum)], 1)
+
     def __call__(self, gain: Tensor, offset: Tensor) -> Evaluation:
         """Statistics and Jacobian at `gain` and `offset`, each (B,)."""
         p, scaled, clipped = self.problem, self._scaled, self._clipped
-        torch.addcmul(_column(offset), self.values, _column(gain), out=scaled)
+        _scaled(self.values, gain, offset, scaled)
         torch.clamp(scaled, p.lowest, p.highest, out=clipped)
         lum = p.luminance(clipped)  # (B, P)
         free = torch.eq(scaled, clipped, out=clipped)  # clamp passes gradient where it changes nothing
@@ -121,7 +134,7 @@ class Evaluator:
             by_offset, by_gain = p.aperture * by_offset, p.aperture * by_gain
         mean = lum.mean(1)
         lum -= mean[:, None]
-        sd = (torch.linalg.vecdot(lum, lum) / lum.shape[1]).clamp_min(1e-30).sqrt()
+        sd = _sd(lum)
         slopes = [torch.linalg.vecdot(lum, by) / (lum.shape[1] * sd) for by in (by_gain, by_offset)]
         rows = [torch.stack([by_gain.mean(1), by_offset.mean(1)], 1), torch.stack(slopes, 1)]
         return Evaluation(torch.stack([mean, sd], 1), torch.stack(rows, 1))
@@ -193,7 +206,7 @@ class Project(torch.autograd.Function):
         (values,) = ctx.saved_tensors
         solution, problem, mask = ctx.solution, ctx.problem, ctx.problem.whole_aperture
         gain, offset = solution.gain.to(values), solution.offset.to(values)
-        scaled = torch.addcmul(_column(offset), values, _column(gain))
+        scaled = _scaled(values, gain, offset)
         clipped = scaled.clamp(problem.lowest, problem.highest)
         lum = problem.luminance(clipped)  # (B, H * W)
         if mask is not None:
@@ -218,6 +231,17 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Sum of the products over (C, P): (B,)."""
     sums: Tensor = torch.linalg.vecdot(a.flatten(1), b.flatten(1))
     return sums
+
+
+def _scaled(values: Tensor, gain: Tensor, offset: Tensor, out: Tensor | None = None) -> Tensor:
+    """``gain * values + offset`` of (B, C, P); two plain passes take half the time of one `addcmul` of columns."""
+    return torch.mul(values, _column(gain), out=out).add_(_column(offset))
+
+
+def _sd(deviations: Tensor) -> Tensor:
+    """SD (B,) of deviations from the mean (B, P)."""
+    sd: Tensor = (torch.linalg.vecdot(deviations, deviations) / deviations.shape[1]).clamp_min(1e-30).sqrt()
+    return sd
 
 
 def _column(x: Tensor) -> Tensor:
@@ -253,8 +277,8 @@ def _first_guess(evaluator: Evaluator, mean: Tensor, rms: float | None) -> tuple
     one, zero = torch.ones_like(mean), torch.zeros_like(mean)
     gain = one if rms is None else rms / weight / lum.std(1, correction=0).clamp_min(1e-12)
     offset = problem.background + (mean - problem.background) / weight - gain * lum.mean(1)
-    as_is = _residual(evaluator(one, zero).reached, mean, rms).abs().amax(1)
-    guessed = _residual(evaluator(gain, offset).reached, mean, rms).abs().amax(1)
+    as_is = _residual(evaluator.reached(one, zero), mean, rms).abs().amax(1)
+    guessed = _residual(evaluator.reached(gain, offset), mean, rms).abs().amax(1)
     return torch.where(as_is <= guessed, one, gain), torch.where(as_is <= guessed, zero, offset)
 
 

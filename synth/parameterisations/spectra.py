@@ -94,7 +94,8 @@ class _Fourier(nn.Module):
     ) -> None:
         super().__init__()
         self.coefficients = nn.Parameter(coefficients.contiguous())  # (B, C, H, W // 2 + 1, 2)
-        self.register_buffer("amplitude", amplitude[..., None])  # ([B, 1,] H, W // 2 + 1, 1)
+        pairs = amplitude[..., None].expand(*amplitude.shape, 2).contiguous()  # a stretched last axis would be slow
+        self.register_buffer("amplitude", pairs)  # ([B, 1,] H, W // 2 + 1, 2)
         self.register_buffer("offset", offset)  # (B, C, 1, 1)
         self.register_buffer("colour", colour)  # (C, C)
         self.size = shape[1:]

@@ -1,4 +1,4 @@
-"""Folding batch normalisation does not change what a network computes."""
+"""Folding batch normalisation and pooling before rectifying do not change what a network computes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from encoders.folding import fold_batch_norm, fold_if_unchanged
+from encoders.folding import fold_batch_norm, pool_before_relu, rewritten
 
 
 def random_network() -> nn.Sequential:
@@ -82,15 +82,99 @@ class Reordered(nn.Module):
 
 def test_a_network_that_folding_would_change_is_left_as_it_is() -> None:
     network = Reordered().eval()
-    assert fold_if_unchanged(network, ["last"], 32) is network
+    assert rewritten(network, fold_batch_norm, ["last"], 32) is network
     assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == 3
 
 
 def test_a_network_that_folding_leaves_unchanged_comes_back_folded() -> None:
     network = random_network()
-    folded = fold_if_unchanged(network, ["4"], 32)
+    folded = rewritten(network, fold_batch_norm, ["4"], 32)
     assert folded is not network
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
     assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == 2
     plain = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()).eval()
-    assert fold_if_unchanged(plain, ["1"]) is plain
+    assert rewritten(plain, fold_batch_norm, ["1"]) is plain
+
+
+def pooled_network(*middle: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    return (
+        nn.Sequential(nn.Conv2d(3, 6, 3), *middle, nn.MaxPool2d(3, 2, 1), nn.Conv2d(6, 4, 3))
+        .requires_grad_(False)
+        .eval()
+    )
+
+
+@pytest.mark.parametrize("size", [9, 12])
+def test_pooling_first_gives_the_same_values_and_gradients_bit_for_bit(size: int) -> None:
+    plain = pooled_network(nn.ReLU())
+    quick = copy.deepcopy(plain)
+    assert pool_before_relu(quick) == 1
+    assert [type(m) for m in quick] == [nn.Conv2d, nn.MaxPool2d, nn.ReLU, nn.Conv2d]
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    gradients = [torch.autograd.grad(network(images).square().sum(), images)[0] for network in (plain, quick)]
+    assert torch.equal(quick(images), plain(images))
+    assert torch.equal(gradients[1], gradients[0])
+    assert float(gradients[0].abs().sum()) > 0
+
+
+@pytest.mark.parametrize(
+    ("network", "asked"),
+    [
+        (pooled_network(nn.ReLU()), ("1",)),  # the rectifier's own output is asked for
+        (pooled_network(nn.LeakyReLU()), ()),
+        (pooled_network(nn.ReLU(), nn.Dropout()), ()),
+        (nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, return_indices=True)), ()),
+        (nn.Sequential(nn.ReLU(), nn.AvgPool2d(2)), ()),
+    ],
+)
+def test_where_pooling_first_does_not_apply_nothing_moves(network: nn.Sequential, asked: tuple[str, ...]) -> None:
+    before = [type(m) for m in network]
+    assert pool_before_relu(network, asked) == 0
+    assert [type(m) for m in network] == before
+
+
+class Twice(nn.Module):
+    """Rectifies at two places by one module, of which the pooling follows only one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu, self.pool, self.last = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.last(
+            self.pool(self.relu(self.conv(images))) - self.relu(0.5 - images[:, :1, ::2, ::2])[..., 1:, 1:]
+        )
+
+
+def test_a_network_that_pooling_first_would_break_is_left_as_it_is() -> None:
+    network = Twice().eval()
+    assert rewritten(network, pool_before_relu, ["last"], 34) is network
+    assert type(network.relu) is nn.ReLU
+
+
+@pytest.mark.parametrize(
+    ("uri", "layers"),
+    [("torchvision:resnet18", ["maxpool", "layer1"]), ("torchvision:alexnet", ["features.2", "features.8"])],
+)
+def test_torchvisions_networks_pool_first_and_give_what_they_gave(uri: str, layers: list[str]) -> None:
+    from torchvision import models
+
+    from encoders import backbone
+
+    built = backbone(uri, layers, weights="random", seed=3)
+    order = [type(m) for m in built.network.modules() if isinstance(m, nn.MaxPool2d) or type(m) is nn.ReLU]
+    assert order[0] is nn.MaxPool2d
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(3)
+        network = getattr(models, uri.partition(":")[2])(weights=None).eval()
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        x = (images - built.mean) / built.std
+        if "resnet" in uri:
+            first = network.maxpool(network.relu(network.bn1(network.conv1(x))))
+            expected = [first, network.layer1(first)]
+        else:
+            expected = [network.features[:3](x), network.features[:9](x)]
+        for layer, values in zip(layers, expected, strict=True):
+            torch.testing.assert_close(built(images)[layer], values, rtol=1e-4, atol=1e-5)
