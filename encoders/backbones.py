@@ -176,6 +176,10 @@ class Backbone(nn.Module):
         mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
         return Backbone(network, config, mean=mean, std=std).to(self.mean)
 
+    def tunable(self) -> dict[str, nn.Parameter]:
+        """Parameters of the network under the names that `adapt` takes."""
+        return dict(self.network.named_parameters())
+
     def _adapted_sha256(self) -> str:
         return hash_tensors({name: tensor.float() for name, tensor in self.adapted.items()})
 

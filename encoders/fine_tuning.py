@@ -1,6 +1,6 @@
 """Tune a fitted encoder's late layers, or all of them, on the recording: images held apart decide when to stop.
 
-The network, its batch-norm statistics apart, and all members' readouts descend one squared error together (the trunk "tuned end to
+The network (or networks, each with the members that read it), its batch-norm statistics apart, and all members' readouts descend one squared error together (the trunk "tuned end to
 end" of Cadena et al. 2019 and of Cowley et al. 2023), for a few passes from the fitted readouts, with a small learning rate.
 """
 
@@ -22,7 +22,7 @@ from .features import Progress, Reduction, extract_features, to_images
 from .forgetting import FeatureChange, LayerMap, feature_change, layer_map
 from .readouts import DEFAULT_POOL
 from .split import MINIMUM_FITTED_IMAGES, MINIMUM_HELD_OUT, group_names
-from .tunable import Tunable, free_parameters, single_backbone
+from .tunable import Tunable, free_parameters
 from .uncertainty import with_familiar
 
 RISE, FIRST = 0.2, 1 / 25  # of the learning rate: share of the steps in which it rises, and where it starts
@@ -115,7 +115,7 @@ def fine_tune(
     groups : sequence of N, optional
         Images of one group, and pixel-identical images, must lie on one side: fitted, stopping or neither.
     layers : sequence of str, "late" or "all"
-        Modules of the network to tune. "all": all up to the last layer read, which helped on recorded V4 sites; "late": from the stage
+        Modules of the network to tune, of several networks as "NETWORK/MODULE". "all": all up to the last layer read, which helped on recorded V4 sites; "late": from the stage
         on that holds that layer, which hardly did (docs/fine_tuning.md).
     epochs : int
         Passes over the fitted images.
@@ -311,14 +311,14 @@ def _rebuilt(
     names: Sequence[str],
 ) -> Encoder | Ensemble:
     """`encoder` with the tuned tensors, distances to the fitted images in the tuned features, and a note."""
-    base = single_backbone(encoder)
-    original = dict(base.network.named_parameters())
+    base = encoder.backbone
+    original = base.tunable()
     changed = {n: p.detach() for n, p in tuned.network.items() if not torch.equal(p.detach(), original[n].to(p.device))}
     backbone = base.adapt(changed)
     uncertainty = encoder.uncertainty
     if uncertainty is not None:
-        reduction, device = Reduction(1, summary=True), tuned.backbone.mean.device
-        parts = extract_features(tuned.backbone, fitted, reduction=reduction, device=device)
+        device = next(iter(tuned.backbone.tunable().values())).device
+        parts = extract_features(tuned.backbone, fitted, reduction=Reduction(1, summary=True), device=device)
         summaries = torch.cat([parts[f"summary/{layer}"] for layer in sorted(backbone.layers)], 1)
         uncertainty = with_familiar(uncertainty, summaries, names)
     how = how | {"intervals": "calibrated before tuning", "scores": "of the encoder before tuning"}

@@ -17,14 +17,15 @@ from .backbones import DEFAULT_BACKBONE, Backbone
 from .encoder import Encoder, EncoderInfo, Ensemble
 from .feature_cache import FeatureCache
 from .features import Progress, Reduction, check_memory, extract_features
-from .fit_options import FitOptions, settings_of, warm_options
+from .fine_tuning import fine_tune as tune
+from .fit_options import FitOptions, check_layers, layer_place, settings_of, warm_options
 from .members import MemberFit, ReadoutSpec, Warm, fit_members, memory_needed
 from .metrics import correlation, feve, noise_corrected_r
-from .readouts import GradientReadout
+from .readouts import GradientReadout, Readout
 from .recording import Recording, Thresholds, read_recording, screen
 from .regression import extended_folds
 from .report import FitReport, NoReliableSites
-from .several import Backbones, open_backbone, split_layer
+from .several import Backbones, open_backbone
 from .site_fields import site_fields
 from .split import check_split, group_names, hold_out
 from .uncertainty import Uncertainty, fit_uncertainty
@@ -38,8 +39,13 @@ PRESETS = {
         "offline:efficientnet_lite2/blocks.3.0",
         "offline:efficientnet_lite0@160/blocks.3.0",
     ),
+    "two_networks": (
+        *DEFAULT_LAYERS,
+        *(f"offline:efficientnet_lite2/{layer}" for layer in DEFAULT_LAYERS),
+    ),
     "single": ("blocks.3.0",),
 }
+STOPPING = 0.1  # share of the groups not held out that decide which pass of the tuning is kept
 DEFAULT_VALIDATOR_BACKBONE = "offline:efficientnet_lite2"
 DEFAULT_VALIDATOR_LAYERS = ("blocks.3.0",)  # of another network
 SAME_NETWORK_VALIDATOR_LAYERS = ("blocks.3.2",)
@@ -87,6 +93,7 @@ def fit_encoder(
     pool: int | None = None,
     holdout_fraction: float = 0.2,
     folds: int = 5,
+    fine_tune: int = 0,
     seed: int = 0,
     reliability_fit: float = 0.3,
     reliability_target: float = 0.5,
@@ -143,6 +150,10 @@ def fit_encoder(
         stays where it is when images are added for a later fit.
     folds : int
         Of the cross-validation that chooses penalties, and of the members of trained readouts.
+    fine_tune : int
+        Passes over the fitted images in which the encoder's network (or networks) and readouts are tuned together (`fine_tune`); 0 = frozen. A
+        tenth of the groups that are not held out decides which pass is kept, and stays out of the encoder's fit. Scores are those of the tuned
+        encoder; ``cv_r2``, best layers and intervals those of before. The validator stays frozen.
     reliability_fit, reliability_target : float
         Sites below are left out of the encoder; not offered as targets.
     averages : bool
@@ -179,10 +190,10 @@ def fit_encoder(
     other = validator_backbone or _other_backbone(backbone)
     layers = _preset(layers) if isinstance(layers, str) else layers
     if validator_layers is None:
-        shared = other in {_place(backbone, entry)[0] for entry in layers}
+        shared = other in {layer_place(backbone, entry)[0] for entry in layers}
         validator_layers = SAME_NETWORK_VALIDATOR_LAYERS if shared else DEFAULT_VALIDATOR_LAYERS
     options = FitOptions(
-        backbone, tuple(layers), other, tuple(validator_layers), str(weights), input_size, spec, holdout_fraction, folds, seed, reliability_fit, reliability_target, averages,
+        backbone, tuple(layers), other, tuple(validator_layers), str(weights), input_size, spec, holdout_fraction, folds, seed, reliability_fit, reliability_target, averages, fine_tune,
     )  # fmt: skip
     recording = read_recording(images, values, image_index, repeats, site_ids)
     names = group_names(images, groups)
@@ -284,10 +295,17 @@ class _Design:
         """Images that are not held out and were recorded, (N,)."""
         return ~self.held_out & (self.recording.weights() > 0)
 
-    def folds(self, seed: int) -> Tensor:
-        """Fold of every fitted image."""
-        names = [name for name, row in zip(self.names, self.fitted, strict=True) if row]
-        return extended_folds(names, self.added[self.fitted].tolist(), self.options.folds, seed=seed)
+    @property
+    def stopping(self) -> NDArray[np.bool_]:
+        """Those of them that decide which pass of a tuning is kept, (N,)."""
+        if not self.options.fine_tune:
+            return np.zeros(len(self.names), dtype=bool)
+        return hold_out(self.names, STOPPING, seed=self.options.seed + 1) & self.fitted
+
+    def folds(self, rows: NDArray[np.bool_], seed: int) -> Tensor:
+        """Fold of every image of `rows` (N,)."""
+        names = [name for name, row in zip(self.names, rows, strict=True) if row]
+        return extended_folds(names, self.added[rows].tolist(), self.options.folds, seed=seed)
 
     def warm(self, own: bool, place: int) -> Warm | None:
         """The readouts that group number `place` of the encoder (`own`) or the validator goes on from."""
@@ -298,10 +316,14 @@ class _Design:
         newest = age == age.max()
         return Warm([r for r in readouts if isinstance(r, GradientReadout)], torch.from_numpy(newest))
 
+    @property
+    def reduction(self) -> Reduction:
+        """What is kept of the features."""
+        return Reduction(self.options.readout.pooled_to, maps=self.options.readout.trained, summary=True)
+
     def features(self, network: Backbone | Backbones, layers: Sequence[str]) -> dict[str, Tensor]:
         """Features of all images, after a look at the memory that they and the fit will need."""
-        spec, options = self.options.readout, self.options
-        reduction = Reduction(spec.pooled_to, maps=spec.trained, summary=True)
+        spec, options, reduction = self.options.readout, self.options, self.reduction
         with torch.no_grad():
             probe = extract_features(network, self.images[:1], reduction=reduction, device=self.device)
         sizes = {layer: probe[layer][0].numel() for layer in network.layers}
@@ -331,8 +353,9 @@ class _Half:
     def __init__(self, design: _Design, report: FitReport, which: str) -> None:
         self.design, options = design, design.options
         own = which == "encoder"
+        self.seen = design.fitted & ~design.stopping if own else design.fitted  # images of the readouts' fit, (N,)
         uri = options.backbone if own else options.validator_backbone
-        _check_layers(options)
+        check_layers(options)
         groups = options.readout.groups(options.layers if own else options.validator_layers)
         layers = [layer for group in groups for layer in group]
         self.network = open_backbone(
@@ -350,6 +373,11 @@ class _Half:
         self.fits = fits
         self.uncertainty = self._calibrate(torch.cat([features[f"summary/{layer}"] for layer in sorted(layers)], 1))
         held = {layer: features[layer][torch.from_numpy(design.held_out)] for layer in layers}
+        if own and options.fine_tune:
+            report.settings["fine_tuning"] = self._tune(report)
+            held = extract_features(
+                self.network, design.images[design.held_out], reduction=design.reduction, device=design.device
+            )
         with torch.no_grad():
             self.predicted = torch.stack([readout(held) for readout in self.readouts]).mean(0).double().numpy()
         self._describe(report, "" if uri == options.backbone else f"{uri.partition(':')[2]}/")
@@ -357,11 +385,11 @@ class _Half:
     def _fit(
         self, features: Mapping[str, Tensor], groups: Sequence[tuple[str, ...]], own: bool
     ) -> dict[tuple[str, ...], MemberFit]:
-        design = self.design
+        design, seen = self.design, self.seen
         first_seed = 0 if own else len(design.options.layers)
-        rows = torch.from_numpy(design.fitted)
-        targets = torch.from_numpy(design.recording.means()[design.fitted])
-        weights = torch.from_numpy((design.recording.weights() * design.importance)[design.fitted])
+        rows = torch.from_numpy(seen)
+        targets = torch.from_numpy(design.recording.means()[seen])
+        weights = torch.from_numpy((design.recording.weights() * design.importance)[seen])
         fitted = {layer: part[rows] for layer, part in features.items()}
         fits = {}
         for place, group in enumerate(groups):
@@ -371,7 +399,7 @@ class _Half:
                 fitted,
                 group,
                 targets,
-                folds=design.folds(seed),
+                folds=design.folds(seen, seed),
                 weights=weights,
                 seed=seed,
                 warm=design.warm(own, place),
@@ -380,9 +408,39 @@ class _Half:
             )
         return fits
 
-    def _calibrate(self, summaries: Tensor) -> Uncertainty:
+    def _tune(self, report: FitReport) -> dict[str, Any]:
+        """Tune network and readouts together, in place of the frozen ones; JSON-able, how it went."""
         design = self.design
-        fitted = design.fitted
+        sites = tuple(site.site_id for site in report.fitted)
+        height, width, channels = design.images.shape[1:]
+        colour = "grey" if channels == 1 else "rgb"
+        info = EncoderInfo(sites, (), "", (channels, height, width), 1.0, 0, colour)  # what it is called comes later
+        statistics = design.natural_statistics(None)
+        found = tune(
+            self.ensemble(info, statistics),
+            design.images,
+            design.recording.means(),
+            fitted=self.seen,
+            stopping=design.stopping,
+            groups=design.names,
+            epochs=design.options.fine_tune,
+            weights=design.recording.weights() * design.importance,
+            seed=design.options.seed,
+            progress=design.progress,
+            device=design.device,
+        )
+        tuned = found.encoder.to("cpu")
+        self.network = tuned.backbone
+        self.readouts = [readout for readout in tuned.readouts if isinstance(readout, Readout)]
+        assert tuned.uncertainty is not None
+        self.uncertainty = tuned.uncertainty
+        how: dict[str, Any] = dict(tuned.info.settings.get("fine_tuning", {}))
+        told = {"epoch": found.report.epoch, "stopping_errors": list(found.report.stopping_errors)}
+        told |= {"n_parameters": found.report.n_parameters, "n_stopping_images": int(design.stopping.sum())}
+        return how | told | {"intervals": "calibrated before tuning", "scores": "of the tuned encoder"}
+
+    def _calibrate(self, summaries: Tensor) -> Uncertainty:
+        design, fitted = self.design, self.seen
         recording = design.recording.part(fitted)
         means, counts = recording.means(), recording.counts()
         variance = recording.trial_variance()
@@ -431,26 +489,6 @@ class _Half:
         return Encoder(
             self.network, self.readouts[0], info, natural_mean=mean, natural_sd=sd, uncertainty=self.uncertainty
         )
-
-
-def _check_layers(options: FitOptions) -> None:
-    own, judge = ({_place(uri, e) for entry in entries for e in entry.split("+")} for uri, entries in _sides(options))
-    if own & judge or not own or not judge:
-        raise ValueError(
-            f"layers {', '.join(options.layers)} of {options.backbone} and validator layers {', '.join(options.validator_layers)} of "
-            f"{options.validator_backbone}; expected at least one each, and none in both: a validator that shares the encoder's layer "
-            "shares its mistakes"
-        )
-
-
-def _sides(options: FitOptions) -> tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]:
-    return (options.backbone, options.layers), (options.validator_backbone, options.validator_layers)
-
-
-def _place(uri: str, entry: str) -> tuple[str, str]:
-    """Network and layer of an entry, whatever the resolution."""
-    name, layer = split_layer(entry)
-    return name.partition("@")[0] or uri, layer
 
 
 def _known(value: float) -> float | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .encoder import Encoder, Ensemble
 from .members import ReadoutSpec
+from .several import split_layer
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class FitOptions:
     reliability_fit: float
     reliability_target: float
     averages: bool
+    fine_tune: int = 0
 
 
 def settings_of(options: FitOptions, n_images: int, held_out: NDArray[np.bool_]) -> dict[str, Any]:
@@ -51,6 +53,8 @@ def warm_options(
     """The options of a warm start: the validator's layer is the one that was chosen."""
     known = initial[0].info.settings
     chosen = replace(options, validator_layers=(known.get("validator_layer", ""),))
+    if options.fine_tune:
+        raise NoWarmStart("the network is tuned from its trained weights in every fit")
     if not options.readout.trained:
         raise NoWarmStart(f"readout {options.readout.kind!r} is solved in closed form")
     if len(options.readout.strengths) != 1:
@@ -68,3 +72,32 @@ def warm_options(
 
 def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
+
+
+def check_layers(options: FitOptions) -> None:
+    """Refuse a validator that reads a layer of the encoder's.
+
+    Raises
+    ------
+    ValueError
+        If there is such a layer, or none at all for one of them.
+    """
+    own, judge = (
+        {layer_place(uri, e) for entry in entries for e in entry.split("+")} for uri, entries in _sides(options)
+    )
+    if own & judge or not own or not judge:
+        raise ValueError(
+            f"layers {', '.join(options.layers)} of {options.backbone} and validator layers {', '.join(options.validator_layers)} of "
+            f"{options.validator_backbone}; expected at least one each, and none in both: a validator that shares the encoder's layer "
+            "shares its mistakes"
+        )
+
+
+def _sides(options: FitOptions) -> tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]:
+    return (options.backbone, options.layers), (options.validator_backbone, options.validator_layers)
+
+
+def layer_place(uri: str, entry: str) -> tuple[str, str]:
+    """Network and layer of an entry, whatever the resolution."""
+    name, layer = split_layer(entry)
+    return name.partition("@")[0] or uri, layer

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .backbones import Backbone, backbone, backbone_from_config
+from .tensors import unknown_name
 
 
 class Backbones(nn.Module):
@@ -48,21 +49,23 @@ class Backbones(nn.Module):
 
     @property
     def adapted(self) -> dict[str, Tensor]:
-        """Nothing: several networks cannot be fine-tuned together."""
-        return {}
+        """What was tuned of every network, by "NETWORK/TENSOR"."""
+        return {_join(name, key): t for name, part in self.networks.items() for key, t in part.adapted.items()}
 
     def adapt(self, tensors: Mapping[str, Tensor]) -> Backbones:
-        """Not possible.
+        """A copy with other parameters; see `Backbone.adapt`.
 
-        Raises
-        ------
-        ValueError
-            Always: name the layers of one network to fine-tune it.
+        Parameters
+        ----------
+        tensors : dict of str to Tensor
+            By "NETWORK/NAME", as in `adapted`.
         """
-        raise ValueError(
-            f"{len(self.parts)} networks cannot be fine-tuned together. Likely cause: layers of several networks in one encoder. "
-            "Fix: fit an encoder on one network and tune that"
-        )
+        own = _by_network(tensors, self.names)
+        return Backbones({name: part.adapt(own[name]) for name, part in self.networks.items()})
+
+    def tunable(self) -> dict[str, nn.Parameter]:
+        """Parameters of all networks under the names that `adapt` takes."""
+        return {_join(name, key): p for name, part in self.networks.items() for key, p in part.tunable().items()}
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; `open_config` builds the same again."""
@@ -126,13 +129,32 @@ def open_config(
     """The backbone or backbones that ``config()`` described; other weights than those described are an error."""
     if "networks" not in config:
         return backbone_from_config(dict(config), weights=weights, adapted=dict(adapted or {}))
-    return Backbones({name: backbone_from_config(part, weights=weights) for name, part in config["networks"].items()})
+    parts: Mapping[str, Any] = config["networks"]
+    own = _by_network(adapted or {}, tuple(parts))
+    return Backbones({n: backbone_from_config(p, weights=weights, adapted=own[n]) for n, p in parts.items()})
 
 
 def split_layer(entry: str) -> tuple[str, str]:
     """Network ("" = the encoder's own) and layer of "NETWORK/LAYER"."""
     name, _, layer = entry.rpartition("/")
     return name, layer
+
+
+def _by_network(tensors: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """Tensors by "NETWORK/NAME" as those of each network.
+
+    Raises
+    ------
+    ValueError
+        If a network is unknown.
+    """
+    found: dict[str, dict[str, Tensor]] = {name: {} for name in names}
+    for entry, tensor in tensors.items():
+        name, key = split_layer(entry)
+        if name not in found:
+            raise ValueError(unknown_name("network", name, list(names)))
+        found[name][key] = tensor
+    return found
 
 
 def _join(name: str, layer: str) -> str:

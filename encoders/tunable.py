@@ -13,13 +13,14 @@ from torch.func import functional_call
 from .backbones import Backbone
 from .encoder import Encoder, Ensemble
 from .readouts import Readout, build_readout
+from .several import Backbones
 from .tensors import unknown_name
 
 SOLVED = ("coef", "intercept")  # what is tuned of a readout that was solved, not trained
 
 
 class Tunable:
-    """A copy of an encoder: its network, and of every readout the tensors that may be tuned.
+    """A copy of an encoder: its network or networks, and of every readout the tensors that may be tuned.
 
     Parameters
     ----------
@@ -30,12 +31,12 @@ class Tunable:
     Raises
     ------
     ValueError
-        If the encoder is adjusted, or its members read several networks.
+        If the encoder is adjusted.
     """
 
     def __init__(self, encoder: Encoder | Ensemble, device: torch.device | str) -> None:
         check_unadjusted(encoder)
-        self.backbone = single_backbone(encoder).adapt({}).to(device)
+        self.backbone: Backbone | Backbones = encoder.backbone.adapt({}).to(device)
         self.readouts: list[Readout] = [copy.deepcopy(readout).to(device) for readout in encoder.readouts]  # type: ignore[misc]
         self.network: dict[str, Tensor] = {}  # those that are tuned
         self.tensors = [_free_tensors(readout) for readout in self.readouts]
@@ -89,22 +90,6 @@ class Tunable:
         return found
 
 
-def single_backbone(encoder: Encoder | Ensemble) -> Backbone:
-    """The one network of an encoder.
-
-    Raises
-    ------
-    ValueError
-        If its members read several networks.
-    """
-    if not isinstance(encoder.backbone, Backbone):
-        raise ValueError(
-            f"the encoder reads {encoder.backbone.uri}; expected one network. Likely cause: layers of several networks in one encoder. "
-            "Fix: fit an encoder on one network and tune that"
-        )
-    return encoder.backbone
-
-
 def check_unadjusted(encoder: Encoder | Ensemble) -> None:
     """Refuse an encoder with a gain and offset of its own, which readouts fitted anew to raw responses would lose.
 
@@ -130,14 +115,16 @@ def _free_tensors(readout: Readout) -> dict[str, Tensor]:
     }
 
 
-def free_parameters(backbone: Backbone, layers: Sequence[str] | str, probe: Tensor) -> dict[str, nn.Parameter]:
+def free_parameters(
+    backbone: Backbone | Backbones, layers: Sequence[str] | str, probe: Tensor
+) -> dict[str, nn.Parameter]:
     """The parameters of the modules named that the features depend on.
 
     Parameters
     ----------
-    backbone : Backbone
+    backbone : Backbone or Backbones
     layers : sequence of str, "late" or "all"
-        Modules; "late": the stage (`stage`) of the layer that is called last.
+        Modules, of several networks as "NETWORK/MODULE"; "late": the stage (`stage`) of the layer that each network calls last.
     probe : Tensor of shape (1, C, H, W), in [0, 1]
 
     Raises
@@ -145,12 +132,15 @@ def free_parameters(backbone: Backbone, layers: Sequence[str] | str, probe: Tens
     ValueError
         If a module is unknown, or none holds a parameter that counts.
     """
-    parameters = dict(backbone.network.named_parameters())
-    if layers == "late":
-        layers = [stage(_last_layer(backbone, probe))]
-    elif isinstance(layers, str) and layers != "all":
+    if isinstance(layers, str) and layers not in ("all", "late"):
         raise ValueError(f"layers {layers!r}; expected 'late', 'all' or a list of modules, such as ['blocks.4']")
-    known = [name for name, _ in backbone.network.named_modules() if name]
+    networks = backbone.networks if isinstance(backbone, Backbones) else {"": backbone}
+    parameters, known = backbone.tunable(), []
+    for name, part in networks.items():
+        known += [f"{name}/{module}" if name else module for module, _ in part.network.named_modules() if module]
+    if layers == "late":
+        last = {name: stage(_last_layer(part, probe)) for name, part in networks.items()}
+        layers = [f"{name}/{module}" if name else module for name, module in last.items()]
     for layer in layers if layers != "all" else []:
         if layer not in known:
             raise ValueError(unknown_name(f"module of {backbone.uri}", layer, known))

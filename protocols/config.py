@@ -58,10 +58,17 @@ class EncoderConfig(Section):
         strict=False,
         description='[layer names] Members of the encoder; "a+b" are read together; empty: those of the preset.',
     )
-    preset: Literal["diverse", "diverse_networks", "single"] = Field(
+    preset: Literal["diverse", "diverse_networks", "two_networks", "single"] = Field(
         default="diverse",
         description='[name] Members where layers is empty: "diverse" three depths of EfficientNet-Lite0; "diverse_networks" also Lite2 and a '
-        'second resolution, twice the time; "single" one layer.',
+        'second resolution, twice the time; "two_networks" three depths of Lite0 and of Lite2; "single" one layer.',
+    )
+    fine_tune: int = Field(
+        default=0,
+        ge=0,
+        le=50,
+        description="[passes] Over the fitted photographs, in which the encoder's networks are tuned with the readouts; 0: they stay frozen. "
+        'Strongest controllers: 4, with preset = "two_networks" (minutes more a fit; docs/fine_tuning.md).',
     )
     readout: Literal[
         "factorised",

@@ -78,6 +78,7 @@ def fit_on(
             validator_layers=settings.validator_layers or None,
             holdout_fraction=settings.holdout_fraction,
             folds=settings.folds,
+            fine_tune=settings.fine_tune,
             seed=settings.seed,
             reliability_fit=settings.reliability_fit,
             reliability_target=settings.reliability_target,

@@ -260,7 +260,19 @@ def fit_sentence(record: dict[str, Any]) -> str:
     return (
         f"{record['encoder']} (validator {record['validator']}), fitted on {record['n_images']} images and {record['n_trials']} trials of rounds "
         f"{rounds}: {sum(bool(s.get('eligible_fit')) for s in sites)} of {len(sites)} sites in the model, "
-        f"{sum(bool(s.get('eligible_target')) for s in sites)} reliable enough to control{middle}."
+        f"{sum(bool(s.get('eligible_target')) for s in sites)} reliable enough to control{middle}.{tuning_sentence(record)}"
+    )
+
+
+def tuning_sentence(record: dict[str, Any]) -> str:
+    """What the tuning of the encoder's network came to, in a sentence with a space before it; "" where it is frozen."""
+    how = record["report"]["settings"].get("fine_tuning")
+    if not how:
+        return ""
+    errors, kept = how["stopping_errors"], how["epoch"]
+    return (
+        f" Its network was tuned on the photographs: pass {kept} of {len(errors) - 1} kept, error on {how['n_stopping_images']} photographs beside them "
+        f"{errors[0]:.3f} -> {errors[kept]:.3f} of a site's variance."
     )
 
 

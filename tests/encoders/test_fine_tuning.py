@@ -29,7 +29,7 @@ from encoders.features import Reduction
 from encoders.fine_tuning import fine_tune, one_cycle, shifted
 from encoders.forgetting import feature_change, layer_map, linear_cka
 from encoders.members import ReadoutSpec, fit_members
-from encoders.several import Backbones
+from encoders.several import Backbones, open_backbone, open_config
 from encoders.tunable import stage
 
 from .conftest import LAYERS, TINY, smooth_images
@@ -287,14 +287,55 @@ def test_wrong_arguments_are_named(planted):
         planted.tune(targets=constant)
 
 
-def test_several_networks_are_not_tuned_together(planted):
-    networks = Backbones({"": planted.encoder.backbone, "other": backbone(TINY, [LAST], weights="random", seed=1)})
-    natural = {"natural_mean": planted.encoder.natural_mean, "natural_sd": planted.encoder.natural_sd}
-    several = Ensemble(networks, list(planted.encoder.readouts), planted.encoder.info, **natural)
-    with pytest.raises(
-        ValueError, match=r"reads timm:test_efficientnet . timm:test_efficientnet; expected one network"
-    ):
-        planted.tune(encoder=several)
+OTHER = "timm:test_resnet"
+
+
+@pytest.fixture(scope="module")
+def two_networks(planted) -> Ensemble:
+    """Members of two networks, and each network's alone."""
+    networks = open_backbone(TINY, [LAST, f"{OTHER}/layer2"], weights="random")
+    return frozen_fit(networks, planted.images[planted.fitted], planted.targets[planted.fitted])
+
+
+def test_networks_of_one_encoder_are_tuned_each_with_the_members_that_read_it(planted, two_networks):
+    """Together or alone comes to the same: no member's error reaches the other network (Adam knows no scale)."""
+    how: dict[str, Any] = {"layers": "all", "epochs": 2, "learning_rate": 3e-4, "readout_learning_rate": 3e-4}
+    both = planted.tune(encoder=two_networks, **how).encoder
+    parts, given = both.backbone.networks, two_networks.backbone.networks
+    assert set(parts) == {"", OTHER}
+    for name, part in parts.items():
+        readouts = [r for r in two_networks.readouts if r.layers[0].rpartition("/")[0] == name]
+        backbone_ = given[""] if not name else Backbones({name: given[name]})
+        natural = {"natural_mean": two_networks.natural_mean, "natural_sd": two_networks.natural_sd}
+        alone = planted.tune(encoder=Ensemble(backbone_, readouts, two_networks.info, **natural), **how).encoder
+        own = alone.backbone.networks[name] if name else alone.backbone
+        assert part.adapted.keys() == own.adapted.keys() != set()
+        start = given[name].tunable()
+        moves = [torch.cat([(of.adapted[k] - start[k]).flatten() for k in own.adapted]) for of in (part, own)]
+        assert float(moves[1].abs().max()) > 1e-4
+        assert float(torch.nn.functional.cosine_similarity(*moves, dim=0)) > 0.999
+        assert float((moves[0] - moves[1]).abs().median()) < 1e-3 * float(moves[1].abs().median())
+
+
+def test_tuned_networks_are_saved_and_loaded_and_others_refused(planted, two_networks, tmp_path):
+    tuned = planted.tune(encoder=two_networks, layers=[f"{OTHER}/layer2"]).encoder
+    assert {name.partition("/")[0] for name in tuned.backbone.adapted} == {OTHER}
+    again = Encoder.load(tuned.save(tmp_path))
+    images = torch.rand(3, 3, 32, 32)
+    assert torch.equal(again(images), tuned(images))
+    assert again.fingerprint == tuned.fingerprint != two_networks.fingerprint
+    config, adapted = tuned.backbone.config(), tuned.backbone.adapted
+    with pytest.raises(ValueError, match="found 0 adapted tensors"):
+        open_config(config)
+    with pytest.raises(ValueError, match="unknown network: 'timm:test_resnett'"):
+        open_config(config, adapted={name.replace(OTHER, "timm:test_resnett"): t for name, t in adapted.items()})
+    with pytest.raises(ValueError, match="unknown module of"):
+        planted.tune(encoder=two_networks, layers=["layer2"])  # of which network?
+
+
+def test_late_means_the_last_stage_of_each_network(planted, two_networks):
+    found = planted.tune(encoder=two_networks, layers="late", epochs=1).report
+    assert {module.split(".")[0] for module in found.modules} == {"blocks", f"{OTHER}/layer2"}
 
 
 def test_an_adjusted_encoder_is_not_stripped_in_silence(planted):

@@ -335,3 +335,65 @@ def test_a_fit_on_a_gpu_is_described_and_judges(recording, readout):
     fitted = recording.fit(device="cuda", readout=readout)
     assert fitted.encoder.natural_mean.device.type == "cuda"
     assert fitted.encoder.judge(torch.rand(2, 3, 32, 32, device="cuda")).outside.shape == (2,)
+
+
+READOUT = ReadoutSpec("factorised", epochs=6, pool=4)
+
+
+@pytest.fixture(scope="module")
+def tuned(recording):
+    return recording.fit(readout=READOUT, folds=2, fine_tune=2)
+
+
+def test_a_tuned_fit_scores_what_it_gives_on_images_that_took_no_part(tuned, recording):
+    """Scores of the tuned encoder; stopping images beside the fitted and the held-out ones; the validator stays frozen."""
+    how = tuned.report.settings["fine_tuning"]
+    assert how["epoch"] > 0
+    assert how["stopping_errors"][how["epoch"]] < how["stopping_errors"][0]
+    assert tuned.encoder.backbone.adapted
+    assert not tuned.validator.backbone.adapted
+    mask = held_out_mask(tuned, len(recording.images))
+    names = group_names(recording.images)
+    stopping = hold_out(names, 0.1, seed=1) & ~mask
+    assert how["n_stopping_images"] == stopping.sum() > 5
+    assert how["n_fitted_images"] == (~mask & ~stopping).sum()
+    number = np.where(mask, np.cumsum(mask) - 1, -1)[recording.index]
+    predicted = tuned.encoder.mean(to_images(recording.images[mask])).numpy()
+    means, _ = repeat_means(recording.values, number, int(mask.sum()))
+    np.testing.assert_allclose([s.held_out_r for s in tuned.report.sites], correlation(predicted, means), atol=1e-4)
+    assert tuned.encoder.scores["held_out_r"] == [s.held_out_r for s in tuned.report.sites]
+    assert tuned.encoder.info.settings["fine_tuning"] == how
+
+
+def test_neither_held_out_nor_stopping_trials_touch_the_readouts_that_are_tuned(tuned, recording):
+    """Held-out trials change nothing at all; stopping trials only the pass that is kept, here the same one."""
+    mask = held_out_mask(tuned, len(recording.images))
+    values = recording.values.copy()
+    values[mask[recording.index]] += 5 * np.random.default_rng(0).normal(size=(int(mask[recording.index].sum()), 5))
+    other = recording.fit(readout=READOUT, folds=2, fine_tune=2, values=values)
+    for (name, ours), theirs in zip(
+        tuned.encoder.state_dict().items(), other.encoder.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+    stopping = hold_out(group_names(recording.images), 0.1, seed=1) & ~mask
+    values = recording.values.copy()
+    values[stopping[recording.index]] += 0.3
+    moved = recording.fit(readout=READOUT, folds=2, fine_tune=2, values=values)
+    assert moved.report.settings["fine_tuning"]["epoch"] == tuned.report.settings["fine_tuning"]["epoch"]
+    for key, tensor in tuned.encoder.backbone.adapted.items():
+        assert torch.equal(moved.encoder.backbone.adapted[key], tensor), key
+
+
+def test_too_few_images_to_tune_by_are_told(recording):
+    few = recording.index < 30
+    with pytest.raises(ValueError, match=r"expected at least|holdout_fraction"):
+        recording.fit(
+            images=recording.images[:30], values=recording.values[few], image_index=recording.index[few], fine_tune=1
+        )
+
+
+def test_a_tuned_fit_has_no_warm_start(tuned, recording):
+    from encoders.fit_options import NoWarmStart
+
+    with pytest.raises(NoWarmStart, match="tuned from its trained weights"):
+        recording.fit(readout=READOUT, folds=2, fine_tune=2, initial=(tuned.encoder, tuned.validator))

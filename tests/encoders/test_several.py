@@ -79,8 +79,8 @@ def test_a_validator_on_a_layer_of_the_second_network_is_refused(recording):
 def test_faults_are_named(networks, recording):
     with pytest.raises(ValueError, match="expected a size in pixels after @"):
         open_backbone(TINY, [f"{TINY}@big/blocks.0.0"])
-    with pytest.raises(ValueError, match="cannot be fine-tuned together"):
-        networks.adapt({})
-    with pytest.raises(ValueError, match="one of the presets diverse, diverse_networks, single"):
+    with pytest.raises(ValueError, match="unknown network: 'timm:other'"):
+        networks.adapt({"timm:other/conv.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match="one of the presets diverse, diverse_networks, two_networks, single"):
         recording.fit(layers="divers")
     assert set(PRESETS["diverse"]) < set(PRESETS["diverse_networks"])

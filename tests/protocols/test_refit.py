@@ -12,8 +12,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from encoders import backbone, extract_features
+from encoders import backbone, extract_features, to_images
 from encoders.split import resembling
+from encoders.stored import predict_stored
 from protocols import DataError, Project
 from protocols.arms_config import ArmsConfig
 from protocols.cli import app
@@ -33,6 +34,7 @@ from protocols.photographs import NaturalImages, demo_photographs, import_photog
 from protocols.readers.hdf5 import read_responses, write_responses
 from protocols.refit import first_shown, load_pair, provide, refit, refit_text, regression_check, yardstick
 from protocols.regression_check import paired_change, paired_error_change
+from protocols.report import fit_sentence
 from protocols.responses import Responses
 from protocols.session import Round
 
@@ -558,3 +560,22 @@ def test_the_round_of_every_image(good: tuple[Project, dict]) -> None:
     first = first_shown(data)
     assert (first[: data.natural] == 0).all()
     assert (first[data.natural :] == 1).all()
+
+
+def test_a_tuned_encoder_serves_and_is_refitted_from_scratch(base: tuple[Path, Subject], tmp_path: Path) -> None:
+    """[encoder] fine_tune: told in the record and the sentence; the check predicts with the tuned network; a warm refit says why it is none."""
+    project, subject = copied(base, tmp_path / "project", mode="warm")
+    answer(project.round(1), subject)
+    change(project, "encoder", fine_tune=1)
+    record = fit(project, 2)
+    how = record["report"]["settings"]["fine_tuning"]
+    assert "the network is tuned" in record["refit"]["fitted_from_scratch"]
+    assert f"pass {how['epoch']} of 1 kept" in fit_sentence(record)
+    encoder, validator = load_pair(project, 2)
+    assert bool(encoder.backbone.adapted) == (how["epoch"] == 1)
+    assert not validator.backbone.adapted
+    pixels = NaturalImages.load(project.data).pixels()[:6]
+    with torch.no_grad():
+        direct = encoder(to_images(pixels))
+    torch.testing.assert_close(predict_stored(encoder, pixels, project.cache), direct, rtol=1e-3, atol=1e-3)
+    assert record["refit"]["regression_check"]["verdict"] in ("accepted", "refused")
