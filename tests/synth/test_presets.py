@@ -23,6 +23,7 @@ RECIPES = {
     "bashivan_2019": {"smoothness": 0.1, "jitter_px": 2},
     "walker_2019": {"pixel_sd": 0.2},
     "v4_gradient_ascent": {"pixel_mean": 0.45, "pixel_sd": 0.2, "norm": 2.0},
+    "quick": {},
 }
 
 
@@ -164,6 +165,27 @@ def test_v4_gradient_ascent_step_by_step() -> None:
         z = z * 5.0 / np.sqrt((z**2).sum())
         assert np.allclose(seen[step], mean + sd * z, atol=2e-5), step
     assert recipe["learning_rate"] == 10
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_quick_steps(momentum: float) -> None:
+    """v moves by 0.1 (1 - m) of the running sum of gradients, each smoothed by f^-1.5 and of RMS 1, that decays by m."""
+    encoder, (_, height, width) = Sines(SHAPE), SHAPE
+    recipe = {**presets.quick(SHAPE, steps=STEPS, momentum=momentum), "constraints": (presets.pixel_range,)}
+    seen, _ = iterates(recipe, encoder)
+    fy, fx = np.fft.fftfreq(height) * height, np.fft.fftfreq(width) * width
+    weights = np.maximum(np.hypot(fy[:, None], fx[None]), 1) ** -1.5
+    weights /= weights.mean()
+    v, velocity = seen[0], np.zeros(SHAPE)
+    for step in range(1, STEPS + 1):
+        gradient = np.fft.ifft2(np.fft.fft2(encoder.gradient(np.clip(v, 0, 1))) * weights).real
+        velocity = momentum * velocity + gradient / np.sqrt((gradient**2).mean())
+        v = v + 0.1 * (1 - momentum) * velocity
+        assert np.allclose(seen[step], v, atol=2e-5), step
+    assert recipe["check_every"] == recipe["steps"] == STEPS
+    for wrong in (-0.1, 1.0):
+        with pytest.raises(ValueError, match="at least 0 and below 1"):
+            presets.quick(SHAPE, momentum=wrong)
 
 
 @pytest.mark.parametrize("name", presets.__all__)
