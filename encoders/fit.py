@@ -27,7 +27,7 @@ from .regression import extended_folds
 from .report import FitReport, NoReliableSites
 from .several import Backbones, open_backbone
 from .site_fields import site_fields
-from .split import check_split, group_names, hold_out
+from .split import check_split, group_names, hold_out, stopping_images
 from .uncertainty import Uncertainty, fit_uncertainty
 
 DEFAULT_LAYERS = ("blocks.2.0", "blocks.3.0", "blocks.4.0")
@@ -45,7 +45,6 @@ PRESETS = {
     ),
     "single": ("blocks.3.0",),
 }
-STOPPING = 0.1  # share of the groups not held out that decide which pass of the tuning is kept
 DEFAULT_VALIDATOR_BACKBONE = "offline:efficientnet_lite2"
 DEFAULT_VALIDATOR_LAYERS = ("blocks.3.0",)  # of another network
 SAME_NETWORK_VALIDATOR_LAYERS = ("blocks.3.2",)
@@ -152,8 +151,8 @@ def fit_encoder(
         Of the cross-validation that chooses penalties, and of the members of trained readouts.
     fine_tune : int
         Passes over the fitted images in which the encoder's network (or networks) and readouts are tuned together (`fine_tune`); 0 = frozen. A
-        tenth of the groups that are not held out decides which pass is kept, and stays out of the encoder's fit. Scores are those of the tuned
-        encoder; ``cv_r2``, best layers and intervals those of before. The validator stays frozen.
+        tenth of the groups to fit decides which pass is kept, and stays out of the encoder's fit. ``cv_r2``, best layers and intervals are those
+        from before the tuning, scores those after it. The validator stays frozen.
     reliability_fit, reliability_target : float
         Sites below are left out of the encoder; not offered as targets.
     averages : bool
@@ -186,6 +185,8 @@ def fit_encoder(
     NoWarmStart
         If the fit cannot go on from `initial`; says why.
     """
+    if fine_tune != int(fine_tune) or fine_tune < 0:
+        raise ValueError(f"fine_tune is {fine_tune}; expected a whole number of passes, 0 for none")
     spec = readout if isinstance(readout, ReadoutSpec) else ReadoutSpec(readout, pool=pool)
     other = validator_backbone or _other_backbone(backbone)
     layers = _preset(layers) if isinstance(layers, str) else layers
@@ -221,6 +222,7 @@ def fit_encoder(
     design = _Design(
         images, recording.sites(columns), names, held_out, factors, age, initial, options, spec, device, batch_size, where, progress,
     )  # fmt: skip
+    report.settings["n_stopping_images"] = int(design.stopping.sum())
     encoder, validator = _Half(design, report, "encoder"), _Half(design, report, "validator")
     for half, prefix in ((encoder, "held_out"), (validator, "validator")):
         half.score(report, prefix, averages)
@@ -298,14 +300,18 @@ class _Design:
     @property
     def stopping(self) -> NDArray[np.bool_]:
         """Those of them that decide which pass of a tuning is kept, (N,)."""
-        if not self.options.fine_tune:
-            return np.zeros(len(self.names), dtype=bool)
-        return hold_out(self.names, STOPPING, seed=self.options.seed + 1) & self.fitted
+        found = np.zeros(len(self.names), dtype=bool)
+        if self.options.fine_tune:
+            found[self.fitted] = stopping_images(self.part(self.names, self.fitted), self.options.seed)
+        return found
+
+    @staticmethod
+    def part(names: Sequence[str], rows: NDArray[np.bool_]) -> list[str]:
+        return [name for name, row in zip(names, rows, strict=True) if row]
 
     def folds(self, rows: NDArray[np.bool_], seed: int) -> Tensor:
         """Fold of every image of `rows` (N,)."""
-        names = [name for name, row in zip(self.names, rows, strict=True) if row]
-        return extended_folds(names, self.added[rows].tolist(), self.options.folds, seed=seed)
+        return extended_folds(self.part(self.names, rows), self.added[rows].tolist(), self.options.folds, seed=seed)
 
     def warm(self, own: bool, place: int) -> Warm | None:
         """The readouts that group number `place` of the encoder (`own`) or the validator goes on from."""
@@ -357,7 +363,7 @@ class _Half:
         uri = options.backbone if own else options.validator_backbone
         check_layers(options)
         groups = options.readout.groups(options.layers if own else options.validator_layers)
-        layers = [layer for group in groups for layer in group]
+        layers = list(dict.fromkeys(layer for group in groups for layer in group))
         self.network = open_backbone(
             uri, layers, input_size=options.input_size, weights=options.weights, seed=options.seed
         )
@@ -410,21 +416,20 @@ class _Half:
 
     def _tune(self, report: FitReport) -> dict[str, Any]:
         """Tune network and readouts together, in place of the frozen ones; JSON-able, how it went."""
-        design = self.design
+        design, rows = self.design, self.design.fitted
         sites = tuple(site.site_id for site in report.fitted)
         height, width, channels = design.images.shape[1:]
         colour = "grey" if channels == 1 else "rgb"
         info = EncoderInfo(sites, (), "", (channels, height, width), 1.0, 0, colour)  # what it is called comes later
-        statistics = design.natural_statistics(None)
         found = tune(
-            self.ensemble(info, statistics),
-            design.images,
-            design.recording.means(),
-            fitted=self.seen,
-            stopping=design.stopping,
-            groups=design.names,
+            self.ensemble(info, design.natural_statistics(None)),
+            design.images[rows],
+            design.recording.means()[rows],
+            fitted=self.seen[rows],
+            stopping=design.stopping[rows],
+            groups=design.part(design.names, rows),
             epochs=design.options.fine_tune,
-            weights=design.recording.weights() * design.importance,
+            weights=(design.recording.weights() * design.importance)[rows],
             seed=design.options.seed,
             progress=design.progress,
             device=design.device,
@@ -436,7 +441,7 @@ class _Half:
         self.uncertainty = tuned.uncertainty
         how: dict[str, Any] = dict(tuned.info.settings.get("fine_tuning", {}))
         told = {"epoch": found.report.epoch, "stopping_errors": list(found.report.stopping_errors)}
-        told |= {"n_parameters": found.report.n_parameters, "n_stopping_images": int(design.stopping.sum())}
+        told |= {"n_fitted_images": int(self.seen.sum()), "n_stopping_images": int(design.stopping.sum())}
         return how | told | {"intervals": "calibrated before tuning", "scores": "of the tuned encoder"}
 
     def _calibrate(self, summaries: Tensor) -> Uncertainty:
@@ -444,7 +449,7 @@ class _Half:
         recording = design.recording.part(fitted)
         means, counts = recording.means(), recording.counts()
         variance = recording.trial_variance()
-        names = [name for name, row in zip(design.names, fitted, strict=True) if row]
+        names = design.part(design.names, fitted)
         left_out = [fit.left_out for fit in self.fits.values()]
         return fit_uncertainty(summaries[torch.from_numpy(fitted)], names, left_out, means, counts, variance)
 

@@ -53,8 +53,8 @@ def warm_options(
     """The options of a warm start: the validator's layer is the one that was chosen."""
     known = initial[0].info.settings
     chosen = replace(options, validator_layers=(known.get("validator_layer", ""),))
-    if options.fine_tune:
-        raise NoWarmStart("the network is tuned from its trained weights in every fit")
+    if options.fine_tune or any(encoder.backbone.adapted for encoder in initial):
+        raise NoWarmStart("the network is tuned, or was: that begins with its trained weights in every fit")
     if not options.readout.trained:
         raise NoWarmStart(f"readout {options.readout.kind!r} is solved in closed form")
     if len(options.readout.strengths) != 1:

@@ -110,9 +110,11 @@ class FitReport:
     def summary(self) -> str:
         """One paragraph for a person."""
         targets = sum(site.eligible_target for site in self.sites)
+        stopping = self.settings.get("n_stopping_images")
+        beside = f" ({stopping} of them to decide when the tuning stops)" if stopping else ""
         lines = [
             f"{len(self.fitted)} of {len(self.sites)} sites fitted, {targets} reliable enough as targets; "
-            f"{self.settings['n_fitted_images']} images fitted, {len(self.held_out_images)} held out.",
+            f"{self.settings['n_fitted_images']} images fitted{beside}, {len(self.held_out_images)} held out.",
             f"Held out, median over fitted sites: r {self.median('held_out_r'):.3f}, noise-corrected "
             f"{self.median('held_out_r_nc'):.3f}, FEVE {self.median('held_out_feve'):.3f}; validator r "
             f"{self.median('validator_r'):.3f}, noise-corrected {self.median('validator_r_nc'):.3f}.",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 MINIMUM_FITTED_IMAGES = 20
 MINIMUM_HELD_OUT = 3
+STOPPING = 0.1  # share of the groups to fit that decide which pass of a tuning is kept
 NEAR_DUPLICATE = 0.8  # correlation of grey pixels
 SIDE = 64  # pixels that are compared, at least
 
@@ -82,6 +83,26 @@ def hold_out(names: Sequence[str], fraction: float, *, seed: int = 0) -> NDArray
             "group. Fix: record more images, or change holdout_fraction or seed"
         )
     return held_out
+
+
+def stopping_images(names: Sequence[str], seed: int = 0) -> NDArray[np.bool_]:
+    """Those of the images to fit, of groups `names`, that decide which pass of a tuning is kept; shape (N,).
+
+    A tenth of the groups, drawn apart from those that `hold_out` holds out with the same seed.
+
+    Raises
+    ------
+    ValueError
+        If too few are left for either side.
+    """
+    try:
+        return hold_out(names, STOPPING, seed=seed + 1)
+    except ValueError as error:
+        raise ValueError(
+            f"{len(names)} images of {len(set(names))} groups to fit and to tune on; fine_tune sets a tenth of the groups aside to decide when to "
+            f"stop, and expects at least {MINIMUM_HELD_OUT} images there and {MINIMUM_FITTED_IMAGES} beside them. Likely cause: few images, or "
+            "large groups. Fix: record more images, or set fine_tune = 0"
+        ) from error
 
 
 def check_split(names: Sequence[str], held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:

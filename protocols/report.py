@@ -270,8 +270,11 @@ def tuning_sentence(record: dict[str, Any]) -> str:
     if not how:
         return ""
     errors, kept = how["stopping_errors"], how["epoch"]
+    judged = f"error on {how['n_stopping_images']} photographs beside them"
+    if not kept:
+        return f" Tuning on the photographs did not help ({judged} {errors[0]:.3f} before, {min(errors[1:]):.3f} at best after): nothing was tuned."
     return (
-        f" Its network was tuned on the photographs: pass {kept} of {len(errors) - 1} kept, error on {how['n_stopping_images']} photographs beside them "
+        f" Networks and readouts were tuned on {how['n_fitted_images']} photographs: pass {kept} of {len(errors) - 1} kept, {judged} "
         f"{errors[0]:.3f} -> {errors[kept]:.3f} of a site's variance."
     )
 

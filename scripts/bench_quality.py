@@ -251,6 +251,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of variants; default: all")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if unknown := [name for name in arguments.only or [] if name not in variants()]:
+        parser.error(f"no variant {', '.join(unknown)}; there are {', '.join(variants())}")
     images = photographs(arguments.photographs)
     pair, measured = fitted(images, arguments.sites)
     display = exact_statistics((3, SIZE, SIZE), mean=0.43, rms=RMS)
@@ -273,6 +275,11 @@ def main() -> None:
         arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def ratio(seconds: float, theirs: float) -> float:
+    """NaN where they never get there."""
+    return seconds / theirs if theirs < float("inf") else float("nan")
+
+
 def tell(curve: Curve) -> None:
     """One line a finished curve: a run takes minutes."""
     print(curve.who, curve.seed, [round(s, 2) for s in curve.scores], round(curve.seconds[-1]), "s", flush=True)
@@ -292,19 +299,19 @@ def table(curves: Sequence[Curve]) -> str:
         seconds = [c.seconds_to(g) for c, g in zip(mine, goals, strict=True)]
         whole = [t / of[c.seed].seconds[-1] for c, t in zip(mine, seconds, strict=True)] if of else [float("nan")]
         first = (
-            [t / of[c.seed].seconds_to(g) for c, t, g in zip(mine, seconds, goals, strict=True)]
+            [ratio(t, of[c.seed].seconds_to(g)) for c, t, g in zip(mine, seconds, goals, strict=True)]
             if of
             else [float("nan")]
         )
         third = (
-            [t / mei[c.seed].seconds_to(g) for c, t, g in zip(mine, seconds, goals, strict=True)]
+            [ratio(t, mei[c.seed].seconds_to(g)) for c, t, g in zip(mine, seconds, goals, strict=True)]
             if mei
             else [float("nan")]
         )
         last = statistics.median(c.scores[-1] for c in mine)
         lines.append(
             f"{who:<30}{last:>11.2f}{statistics.median(seconds):>12.1f}{statistics.median(whole):>14.3f}{statistics.median(first):>15.3f}"
-            f"{statistics.median(third):>13.3f}"
+            f"{statistics.median(third):>13.3f}"  # nan: it did not get there itself
         )
     return "\n".join(lines)
 

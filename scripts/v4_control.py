@@ -93,7 +93,7 @@ ARMS = {
     "tuned": Arm(encoder="tuned", about="more data, and the network tuned end to end"),
     "two tuned": Arm(encoder="two", about="tuned EfficientNet-Lite0 and tuned EfficientNet-Lite2, six members"),
     "two tuned T 0.3": Arm(encoder="two", temperature=0.3, about="the same; one-hot softmax of a lower temperature, closer to the margin"),
-    "two tuned by a project": Arm(encoder="own", about='preset = "two_networks", fine_tune = 4: 64 % of the photographs in each member, 72 % in the tuning'),
+    "two tuned by a project": Arm(encoder="own", about='preset = "two_networks", fine_tune = 4: 58 % of the photographs in each member, 72 % in the tuning'),
     "four tuned": Arm(encoder="four", about="two of each, fitted and tuned on other draws of photographs"),
     "strong": Arm(encoder="two", seeds=3, chosen_by="encoder", about="two tuned networks, the encoder's own choice of three starts"),
 }  # fmt: skip

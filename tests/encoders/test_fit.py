@@ -384,16 +384,40 @@ def test_neither_held_out_nor_stopping_trials_touch_the_readouts_that_are_tuned(
         assert torch.equal(moved.encoder.backbone.adapted[key], tensor), key
 
 
-def test_too_few_images_to_tune_by_are_told(recording):
+def test_too_few_images_to_tune_by_and_no_number_of_passes_are_told(recording):
     few = recording.index < 30
-    with pytest.raises(ValueError, match=r"expected at least|holdout_fraction"):
-        recording.fit(
-            images=recording.images[:30], values=recording.values[few], image_index=recording.index[few], fine_tune=1
-        )
+    some = {"images": recording.images[:30], "values": recording.values[few], "image_index": recording.index[few]}
+    recording.fit(**some)
+    with pytest.raises(ValueError, match=r"fine_tune sets a tenth of the groups aside .* set fine_tune = 0"):
+        recording.fit(**some, fine_tune=1)
+    for wrong in (-1, 1.5):
+        with pytest.raises(ValueError, match="expected a whole number of passes"):
+            recording.fit(fine_tune=wrong)
+
+
+def test_images_without_trials_take_no_part_in_the_tuning(recording):
+    """Pairs of crops in one group, some shown once only: an unshown image is on no side."""
+    rng = np.random.default_rng(0)
+    unshown = rng.choice(np.arange(1, 160, 2), 20, replace=False)
+    kept = ~np.isin(recording.index, unshown)
+    groups = [f"photograph {i // 2}" for i in range(160)]
+    how = {"readout": READOUT, "folds": 2, "fine_tune": 1, "groups": groups}
+    found = recording.fit(values=recording.values[kept], image_index=recording.index[kept], **how)
+    mask = held_out_mask(found, 160)
+    told = found.report.settings["fine_tuning"]
+    assert told["n_fitted_images"] + told["n_stopping_images"] == (~mask & ~np.isin(np.arange(160), unshown)).sum()
+    assert f"({told['n_stopping_images']} of them to decide when the tuning stops)" in found.report.summary()
+
+
+def test_a_layer_that_two_members_read_counts_once(recording):
+    fitted = recording.fit(layers=("blocks.0.0", "blocks.0.0+blocks.1.0"))
+    assert len(fitted.encoder.readouts) == 2
+    assert fitted.encoder.judge(torch.rand(2, 3, 32, 32)).distance.shape == (2,)
 
 
 def test_a_tuned_fit_has_no_warm_start(tuned, recording):
     from encoders.fit_options import NoWarmStart
 
-    with pytest.raises(NoWarmStart, match="tuned from its trained weights"):
-        recording.fit(readout=READOUT, folds=2, fine_tune=2, initial=(tuned.encoder, tuned.validator))
+    for passes in (2, 0):  # tuned again, or tuning switched off since
+        with pytest.raises(NoWarmStart, match="the network is tuned, or was"):
+            recording.fit(readout=READOUT, folds=2, fine_tune=passes, initial=(tuned.encoder, tuned.validator))

@@ -153,6 +153,22 @@ def test_a_network_that_pooling_first_would_break_is_left_as_it_is() -> None:
     assert type(network.relu) is nn.ReLU
 
 
+class Inquisitive(nn.Module):
+    """Asks its pooling for its kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu, self.pool, self.last = nn.ReLU(), nn.MaxPool2d(2), nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.nn.functional.max_pool2d(self.relu(images), self.pool.kernel_size))
+
+
+def test_a_network_that_asks_its_modules_for_what_they_were_is_left_as_it_is() -> None:
+    network = Inquisitive().eval()
+    assert rewritten(network, pool_before_relu, ["last"], 32) is network
+
+
 @pytest.mark.parametrize(
     ("uri", "layers"),
     [("torchvision:resnet18", ["maxpool", "layer1"]), ("torchvision:alexnet", ["features.2", "features.8"])],
