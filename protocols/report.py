@@ -266,7 +266,7 @@ def fit_sentence(record: dict[str, Any]) -> str:
 
 def tuning_sentence(record: dict[str, Any]) -> str:
     """What the tuning of the encoder's network came to, in a sentence with a space before it; "" where it is frozen."""
-    how = record["report"]["settings"].get("fine_tuning")
+    how = record["report"].get("settings", {}).get("fine_tuning")
     if not how:
         return ""
     errors, kept = how["stopping_errors"], how["epoch"]
