@@ -40,7 +40,7 @@ class Backbones(nn.Module):
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that `forward` gives."""
-        return tuple(_join(name, layer) for name, part in self.networks.items() for layer in part.layers)
+        return tuple(join_layer(name, layer) for name, part in self.networks.items() for layer in part.layers)
 
     @property
     def weights_sha256(self) -> str:
@@ -50,7 +50,7 @@ class Backbones(nn.Module):
     @property
     def adapted(self) -> dict[str, Tensor]:
         """What was tuned of every network, by "NETWORK/TENSOR"."""
-        return {_join(name, key): t for name, part in self.networks.items() for key, t in part.adapted.items()}
+        return {join_layer(name, key): t for name, part in self.networks.items() for key, t in part.adapted.items()}
 
     def adapt(self, tensors: Mapping[str, Tensor]) -> Backbones:
         """A copy with other parameters; see `Backbone.adapt`.
@@ -65,7 +65,7 @@ class Backbones(nn.Module):
 
     def tunable(self) -> dict[str, nn.Parameter]:
         """Parameters of all networks under the names that `adapt` takes."""
-        return {_join(name, key): p for name, part in self.networks.items() for key, p in part.tunable().items()}
+        return {join_layer(name, key): p for name, part in self.networks.items() for key, p in part.tunable().items()}
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; `open_config` builds the same again."""
@@ -85,7 +85,7 @@ class Backbones(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Features of all layers, as `Backbone.forward`."""
         return {
-            _join(name, layer): features
+            join_layer(name, layer): features
             for name, part in self.networks.items()
             for layer, features in part(images).items()
         }
@@ -157,5 +157,6 @@ def _by_network(tensors: Mapping[str, Tensor], names: Sequence[str]) -> dict[str
     return found
 
 
-def _join(name: str, layer: str) -> str:
+def join_layer(name: str, layer: str) -> str:
+    """The inverse of `split_layer`."""
     return f"{name}/{layer}" if name else layer

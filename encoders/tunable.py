@@ -13,7 +13,7 @@ from torch.func import functional_call
 from .backbones import Backbone
 from .encoder import Encoder, Ensemble
 from .readouts import Readout, build_readout
-from .several import Backbones
+from .several import Backbones, join_layer
 from .tensors import unknown_name
 
 SOLVED = ("coef", "intercept")  # what is tuned of a readout that was solved, not trained
@@ -137,10 +137,10 @@ def free_parameters(
     networks = backbone.networks if isinstance(backbone, Backbones) else {"": backbone}
     parameters, known = backbone.tunable(), []
     for name, part in networks.items():
-        known += [f"{name}/{module}" if name else module for module, _ in part.network.named_modules() if module]
+        known += [join_layer(name, module) for module, _ in part.network.named_modules() if module]
     if layers == "late":
         last = {name: stage(_last_layer(part, probe)) for name, part in networks.items()}
-        layers = [f"{name}/{module}" if name else module for name, module in last.items()]
+        layers = [join_layer(name, module) for name, module in last.items()]
     for layer in layers if layers != "all" else []:
         if layer not in known:
             raise ValueError(unknown_name(f"module of {backbone.uri}", layer, known))

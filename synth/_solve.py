@@ -111,14 +111,7 @@ class Evaluator:
 
     def reached(self, gain: Tensor, offset: Tensor) -> Tensor:
         """Mean and SD (B, 2) alone at `gain` and `offset`, each (B,)."""
-        p = self.problem
-        shown = _scaled(self.values, gain, offset, self._scaled).clamp_(p.lowest, p.highest)
-        lum = p.luminance(shown)
-        if p.aperture is not None:
-            lum = p.background + p.aperture * (lum - p.background)
-        mean = lum.mean(1)
-        lum -= mean[:, None]
-        return torch.stack([mean, _sd(lum)], 1)
+        return torch.stack(self.problem.statistics(self.problem.shown(self.values, gain, offset)), 1)
 
     def __call__(self, gain: Tensor, offset: Tensor) -> Evaluation:
         """Statistics and Jacobian at `gain` and `offset`, each (B,)."""
@@ -134,7 +127,7 @@ class Evaluator:
             by_offset, by_gain = p.aperture * by_offset, p.aperture * by_gain
         mean = lum.mean(1)
         lum -= mean[:, None]
-        sd = _sd(lum)
+        sd = (torch.linalg.vecdot(lum, lum) / lum.shape[1]).clamp_min(1e-30).sqrt()
         slopes = [torch.linalg.vecdot(lum, by) / (lum.shape[1] * sd) for by in (by_gain, by_offset)]
         rows = [torch.stack([by_gain.mean(1), by_offset.mean(1)], 1), torch.stack(slopes, 1)]
         return Evaluation(torch.stack([mean, sd], 1), torch.stack(rows, 1))
@@ -236,12 +229,6 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 def _scaled(values: Tensor, gain: Tensor, offset: Tensor, out: Tensor | None = None) -> Tensor:
     """``gain * values + offset`` of (B, C, P); two plain passes take half the time of one `addcmul` of columns."""
     return torch.mul(values, _column(gain), out=out).add_(_column(offset))
-
-
-def _sd(deviations: Tensor) -> Tensor:
-    """SD (B,) of deviations from the mean (B, P)."""
-    sd: Tensor = (torch.linalg.vecdot(deviations, deviations) / deviations.shape[1]).clamp_min(1e-30).sqrt()
-    return sd
 
 
 def _column(x: Tensor) -> Tensor:

@@ -23,16 +23,21 @@ from .rules import Rule, adamw, blur, clip, fix_norm, linear, normalise, sgd, sp
 __all__ = ["bashivan_2019", "quick", "v4_gradient_ascent", "walker_2019"]
 
 
-class Recipe(TypedDict):
-    """Arguments of `ascend`."""
+class QuickRecipe(TypedDict):
+    """Arguments of `ascend`; start and constraints are the caller's."""
 
     parameterisation: Callable[[Sequence[torch.Generator], Tensor | None, torch.device], nn.Module]
     rule: Rule
     learning_rate: float
     transforms: Sequence[Callable[[Tensor, Sequence[torch.Generator]], Tensor]]
-    constraints: Sequence[Callable[[Tensor], Tensor]]
     steps: int
     check_every: int
+
+
+class Recipe(QuickRecipe):
+    """Arguments of `ascend`, the constraints of the publication among them."""
+
+    constraints: Sequence[Callable[[Tensor], Tensor]]
 
 
 def bashivan_2019(
@@ -163,23 +168,12 @@ def v4_gradient_ascent(
     }
 
 
-class QuickRecipe(TypedDict):
-    """Arguments of `ascend`; start and constraints are the caller's."""
-
-    parameterisation: Callable[[Sequence[torch.Generator], Tensor | None, torch.device], nn.Module]
-    rule: Rule
-    learning_rate: float
-    transforms: Sequence[Callable[[Tensor, Sequence[torch.Generator]], Tensor]]
-    steps: int
-    check_every: int
-
-
 def quick(shape: Sequence[int], *, steps: int = 10, momentum: float = 0.5) -> QuickRecipe:
     """Few large steps for when seconds count; give it ``start=`` the best measured photographs (docs/speed.md).
 
-    The gradient is divided by f^1.5 (natural amplitudes fall about as steeply) and by its root mean square, so that every step is of one
-    size whatever the encoder's units; momentum carries it along; nothing is shifted. On the benchmark of time to quality it
-    reaches in 8 steps what the defaults reach in 40. With more steps it climbs on, but shifts (``transforms``) are what makes images transfer.
+    The gradient is divided by f^1.5 and by its root mean square, so that every step is of one size whatever the encoder's units; momentum
+    carries it along; nothing is shifted. On the benchmark of time to quality it needs 7 to 8 steps. With more of them it climbs on, but
+    shifts (``transforms``) are what makes images transfer.
 
     Parameters
     ----------
