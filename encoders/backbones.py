@@ -398,18 +398,23 @@ def _load_file(network: nn.Module, path: Path) -> None:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        state: dict[str, Any] = load_file(path)
+        state: Any = load_file(path)
     else:
         state = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("state_dict", "model"):
-        if isinstance(state.get(key), dict):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
+    if not isinstance(state, dict):
+        raise ValueError(f"{path.name} holds a {type(state).__name__}; expected a state dict: tensors by name")
+    expected = network.state_dict()
+    missing, unknown = ([name for name in a if name not in b] for a, b in ((expected, state), (state, expected)))
+    other = [n for n in expected if n in state and getattr(state[n], "shape", None) != expected[n].shape]
+    if wrong := [f"{len(n)} {what} (the first: {n[0]})" for what, n in (("missing", missing), ("unknown", unknown), ("of another shape", other)) if n]:  # fmt: skip
         raise ValueError(
-            f"{path.name} does not fit {type(network).__name__}: {str(error).splitlines()[1].strip()}"
-        ) from error
+            f"{path.name} does not fit {type(network).__name__}: of {len(expected)} tensors expected {', '.join(wrong)}. Likely cause: the weights "
+            "of another network, or of another version of it. Fix: name the network that they belong to"
+        )
+    network.load_state_dict(state, strict=True)
 
 
 def _check_size(network: nn.Module, uri: str, input_size: int | None) -> None:

@@ -25,7 +25,7 @@ from .readouts import GradientReadout, Readout
 from .recording import Recording, Thresholds, read_recording, screen
 from .regression import extended_folds
 from .report import FitReport, NoReliableSites
-from .several import Backbones, open_backbone
+from .several import Backbones, open_backbone, weights_elsewhere
 from .site_fields import site_fields
 from .split import check_split, group_names, hold_out, stopping_images
 from .uncertainty import Uncertainty, fit_uncertainty
@@ -132,7 +132,7 @@ def fit_encoder(
     held_out : array of shape (N,), bool, optional
         Images to hold out. Default: `holdout_fraction` of the groups. A group on both sides is an error.
     backbone, weights, input_size
-        See `encoders.backbones.backbone`.
+        See `encoders.backbones.backbone`. A file of weights is for this network; a validator of another network has its own.
     layers : str or sequence of str
         Name of a preset (`PRESETS`), or layers: one ensemble member each, or one each and fold for readouts that are trained; "a+b" are
         read together. "NETWORK@160/LAYER" is a layer of another network, at another resolution (`open_backbone`).
@@ -364,9 +364,8 @@ class _Half:
         check_layers(options)
         groups = options.readout.groups(options.layers if own else options.validator_layers)
         layers = list(dict.fromkeys(layer for group in groups for layer in group))
-        self.network = open_backbone(
-            uri, layers, input_size=options.input_size, weights=options.weights, seed=options.seed
-        )
+        weights = options.weights if uri == options.backbone else weights_elsewhere(options.weights)
+        self.network = open_backbone(uri, layers, input_size=options.input_size, weights=weights, seed=options.seed)
         features = design.features(self.network, options.layers if own else options.validator_layers)
         fits = self._fit(features, groups, own)
         if not own and len(fits) > 1:  # the candidate that explains most variance in its left-out folds

@@ -104,7 +104,8 @@ def open_backbone(
     Parameters
     ----------
     uri, input_size, weights, seed
-        See `encoders.backbone`; of the layers that name no network.
+        See `encoders.backbone`; of the layers that name no network. A file of weights is also for layers that name the same network at
+        another size; networks of other names have their own trained weights, or random ones where `weights` is "random".
     layers : sequence of str
         "LAYER" of `uri`, or "NETWORK/LAYER" with NETWORK a uri such as ``offline:efficientnet_lite2``, followed by ``@160`` where the
         images are to be resized to 160 pixels for it.
@@ -119,8 +120,14 @@ def open_backbone(
         if size and not size.isdigit():
             raise ValueError(f"network {name!r}; expected a size in pixels after @, such as {network}@160")
         side = int(size) if size else input_size if not name else None
-        built[name] = backbone(network or uri, own, input_size=side, weights=weights, seed=seed)
+        own_weights = weights if not name or network == uri else weights_elsewhere(weights)
+        built[name] = backbone(network or uri, own, input_size=side, weights=own_weights, seed=seed)
     return built[""] if list(built) == [""] else Backbones(built)
+
+
+def weights_elsewhere(weights: str | Path) -> str:
+    """The weights of another network than the one whose file of weights is named: its own trained ones."""
+    return "random" if str(weights) == "random" else "pretrained"
 
 
 def open_config(
@@ -131,7 +138,12 @@ def open_config(
         return backbone_from_config(dict(config), weights=weights, adapted=dict(adapted or {}))
     parts: Mapping[str, Any] = config["networks"]
     own = _by_network(adapted or {}, tuple(parts))
-    return Backbones({n: backbone_from_config(p, weights=weights, adapted=own[n]) for n, p in parts.items()})
+    moved = {name: weights if _from_file(part) else None for name, part in parts.items()}
+    return Backbones({n: backbone_from_config(p, weights=moved[n], adapted=own[n]) for n, p in parts.items()})
+
+
+def _from_file(config: Mapping[str, Any]) -> bool:
+    return config["weights"] not in ("pretrained", "random")
 
 
 def split_layer(entry: str) -> tuple[str, str]:

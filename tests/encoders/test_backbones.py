@@ -284,8 +284,23 @@ def test_bad_weights_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="no weights file"):
         backbone(TINY, STAGES, weights=tmp_path / "missing.pt")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match=r"other.pt does not fit EfficientNet"):
+    with pytest.raises(
+        ValueError,
+        match=r"other.pt does not fit EfficientNet: of \d+ tensors expected \d+ missing .*, 1 unknown \(the first: a\)",
+    ):
         backbone(TINY, STAGES, weights=tmp_path / "other.pt")
+    torch.save([torch.zeros(1)], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match=r"list.pt holds a list; expected a state dict"):
+        backbone(TINY, STAGES, weights=tmp_path / "list.pt")
+
+
+def test_another_network_s_weights_are_refused_in_few_words(tmp_path):
+    torch.save(_build("offline:efficientnet_lite2", "random", 0)[0].state_dict(), tmp_path / "lite2.pt")
+    with pytest.raises(
+        ValueError, match=r"\d+ of another shape .* Likely cause: the weights of another network"
+    ) as caught:
+        backbone("offline:efficientnet_lite0", ["blocks.1.0"], weights=tmp_path / "lite2.pt")
+    assert len(str(caught.value)) < 500
 
 
 def test_config_rebuilds_and_verifies():

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from encoders import Encoder, EncoderInfo, Ensemble, RidgeReadout, backbone, to_images
 from encoders.backbones import _build
+from encoders.tensors import hash_tensors
 
 TINY = "timm:test_efficientnet"
 INFO = {
@@ -166,6 +167,24 @@ def test_moved_backbone_weights_can_be_pointed_at(recording, tmp_path):
     with pytest.raises(ValueError, match="no weights file"):
         Encoder.load(path)
     assert Encoder.load(path, weights=after).fingerprint == encoder.fingerprint
+
+
+def test_a_file_of_weights_is_for_the_network_that_it_is_named_with(recording, tmp_path):
+    state = _build(TINY, "random", 9)[0].state_dict()
+    save_file(state, tmp_path / "before.safetensors")
+    other = "offline:efficientnet_lite0"
+    pair = recording.fit(
+        layers=["blocks.1.0", f"{TINY}@40/blocks.1.0", f"{other}/blocks.1.0"],
+        weights=tmp_path / "before.safetensors",
+        validator_backbone=other,
+        validator_layers=["blocks.2.0"],
+    )
+    own, resized, stranger = (pair.encoder.backbone.networks[n] for n in ("", f"{TINY}@40", other))
+    assert own.weights_sha256 == resized.weights_sha256 == hash_tensors(state)
+    assert stranger.weights_sha256 == pair.validator.backbone.weights_sha256 != own.weights_sha256
+    path = pair.encoder.save(tmp_path / "fitted")
+    (tmp_path / "before.safetensors").rename(tmp_path / "after.safetensors")
+    assert Encoder.load(path, weights=tmp_path / "after.safetensors").fingerprint == pair.encoder.fingerprint
 
 
 def test_fingerprint_follows_content_not_precision_or_place(pair, tmp_path):
