@@ -306,10 +306,10 @@ def _check_budget(budget_s: float | None, rule: Rule | None, patience: int | Non
         raise ValueError(
             f"budget_s {budget_s:g} with patience {patience}; expected one of them: a budget's steps are counted in images that all climb"
         )
-    if rule is not None and (rule.schedule or rule.precondition or rule.after):
+    if rule is not None and not rule.steady:
         raise ValueError(
-            f"budget_s {budget_s:g} with a rule that follows the progress of the run, whose end a budget leaves open; expected a plain "
-            "optimiser, as the default, or steps= instead of a budget"
+            f"budget_s {budget_s:g} with a rule that follows the progress of the run, or may do so, whose end a budget leaves open; expected "
+            "no schedule, and only changes of synth.rules of fixed settings, or steps= instead of a budget"
         )
 
 

@@ -43,11 +43,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Named(Generic[P, T]):
-    """A function with a name and settings for the record."""
+    """A function with a name and settings for the record; `steady`: as a change it takes no notice of the progress."""
 
     name: str
     function: Callable[P, T]
     settings: dict[str, Any]
+    steady: bool = False
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function gives."""
@@ -125,7 +126,7 @@ def blur(sigma: float | Schedule = 1.0, *, border: Border = "reflect", truncate:
         return filter2d_separable(padded, kernel, kernel, padding="valid")
 
     described = describe(sigma) if callable(sigma) else sigma
-    return Named("blur", change, {"sigma": described, "border": border, "truncate": truncate})
+    return Named("blur", change, {"sigma": described, "border": border, "truncate": truncate}, not callable(sigma))
 
 
 def spectral(power: float = 1.0) -> Change:
@@ -139,7 +140,7 @@ def spectral(power: float = 1.0) -> Change:
         filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * weights, s=(height, width))
         return filtered
 
-    return Named("spectral", change, {"power": power})
+    return Named("spectral", change, {"power": power}, steady=True)
 
 
 def normalise(by: str = "rms", *, eps: float = 1e-12) -> Change:
@@ -155,14 +156,14 @@ def normalise(by: str = "rms", *, eps: float = 1e-12) -> Change:
     def change(images: Tensor, progress: float) -> Tensor:
         return images / (sizes[by](images.flatten(1)) + eps)[:, None, None, None]
 
-    return Named("normalise", change, {"by": by, "eps": eps})
+    return Named("normalise", change, {"by": by, "eps": eps}, steady=True)
 
 
 def clip(low: float = 0.0, high: float = 1.0) -> Change:
     """Keep pixel values in [`low`, `high`]."""
     if not low < high:
         raise ValueError(f"clip from {low} to {high}; expected low < high")
-    return Named("clip", lambda images, progress: images.clamp(low, high), {"low": low, "high": high})
+    return Named("clip", lambda images, progress: images.clamp(low, high), {"low": low, "high": high}, steady=True)
 
 
 def fix_norm(norm: float = 10.0, *, centre: float = 0.5) -> Change:
@@ -175,7 +176,7 @@ def fix_norm(norm: float = 10.0, *, centre: float = 0.5) -> Change:
         size = deviation.flatten(1).norm(dim=1)[:, None, None, None]
         return torch.where(size > 0, centre + deviation * (norm / size), images)
 
-    return Named("fix_norm", change, {"norm": norm, "centre": centre})
+    return Named("fix_norm", change, {"norm": norm, "centre": centre}, steady=True)
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,11 @@ class Rule:
     def start(self, variables: nn.Module, learning_rate: float, steps: int) -> Stepper:
         """The state of the rule for one micro-batch of `steps` steps."""
         return Stepper(self, variables, learning_rate, steps)
+
+    @property
+    def steady(self) -> bool:
+        """Whether its steps are the same however many are to follow; of changes that are not of this module that is not known."""
+        return self.schedule is None and all(getattr(c, "steady", False) for c in (*self.precondition, *self.after))
 
     def describe(self) -> dict[str, Any]:
         """JSON-able settings for the record."""

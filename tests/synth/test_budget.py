@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from synth import StimulusBatch, ascend, exact_statistics, fourier, pixels, stretch
+from synth import StimulusBatch, ascend, exact_statistics, fourier, pixels, rules, stretch
 from synth import ascent as climbing
-from synth.rules import Rule, blur, linear
+from synth.presets import quick
+from synth.rules import Rule, blur, clip, fix_norm, linear, normalise, spectral
 
 SHAPE = (3, 28, 28)
 DISPLAY = exact_statistics(SHAPE, mean=0.45, rms=0.15)
@@ -76,7 +78,42 @@ def test_two_ends_are_one_too_many(encoder) -> None:
         climb(encoder, budget_s=1.0, patience=2)
 
 
-@pytest.mark.parametrize("rule", [Rule(schedule=linear()), Rule(precondition=(blur(1.0),)), Rule(after=(blur(1.0),))])
-def test_a_rule_that_needs_the_end_is_refused(rule: Rule, encoder) -> None:
-    with pytest.raises(ValueError, match="follows the progress"):
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(schedule=linear()),
+        Rule(precondition=(blur(linear(2.0, 0.1)),)),
+        Rule(after=(normalise(), blur(linear()))),
+        Rule(precondition=(lambda gradient, progress: gradient * progress,)),
+    ],
+)
+def test_a_rule_that_may_need_the_end_is_refused(rule: Rule, encoder) -> None:
+    with pytest.raises(ValueError, match="follows the progress of the run, or may do so"):
         ascend(encoder, stretch(encoder.site_ids[0]), pixels(SHAPE), rule=rule, budget_s=1.0)
+
+
+def test_the_quick_recipe_takes_a_budget(encoder, monkeypatch) -> None:
+    recipe = {**quick(SHAPE), "steps": 90, "check_every": 4}
+    monkeypatch.setattr(climbing, "time", Clock())
+    cut = ascend(encoder, stretch(encoder.site_ids[:2]), constraints=[DISPLAY], budget_s=8.0, **recipe)
+    made = cut.settings["steps"]
+    assert 4 <= made < 90
+    monkeypatch.undo()
+    again = ascend(encoder, stretch(encoder.site_ids[:2]), constraints=[DISPLAY], **{**recipe, "steps": made})
+    assert np.array_equal(cut.images, again.images)
+
+
+STEADY = [blur(1.0), spectral(1.5), normalise(), clip(), fix_norm()]
+
+
+def test_every_change_of_fixed_settings_is_tried() -> None:
+    made = {c.name for c in STEADY}
+    others = {"Rule", "adam", "adamw", "nadam", "sgd", "cosine", "linear"}
+    assert made == set(rules.__all__) - others
+
+
+@pytest.mark.parametrize("change", STEADY, ids=lambda c: c.name)
+def test_a_steady_change_takes_no_notice_of_the_progress(change) -> None:
+    images = torch.rand(2, 3, 12, 14, generator=torch.Generator().manual_seed(1))
+    assert Rule(precondition=(change,)).steady
+    assert torch.equal(change(images, 0.0), change(images, 0.9))
