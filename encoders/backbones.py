@@ -123,6 +123,11 @@ class Backbone(nn.Module):
         )
 
     @property
+    def untuned_sha256(self) -> str:
+        """Hash of the network's tensors as they were loaded, whatever was adapted since."""
+        return self._config.weights_sha256
+
+    @property
     def folded(self) -> bool:
         """Whether batch normalisation was folded into the convolutions; adapted weights belong to one of the two."""
         return self._config.folded

@@ -179,8 +179,10 @@ def _report(
     of = data.stopping.to(data.y.device)
     maps = [layer_map(reads, data.predict(one), data.y[of], data.w[of]) for one in (given, tuned)]
     forgetting = {layer: feature_change(before[layer], after[layer]) for layer in encoder.backbone.layers}
-    seen = _seen(encoder, before)
-    return TuningReport(tuned.modules, tuned.n_parameters, tuple(losses), tuple(errors), epoch, seen, forgetting, *maps)
+    known = seen(encoder, before)
+    return TuningReport(
+        tuned.modules, tuned.n_parameters, tuple(losses), tuple(errors), epoch, known, forgetting, *maps
+    )
 
 
 @dataclass(frozen=True)
@@ -330,8 +332,8 @@ def _rebuilt(
     return Ensemble(backbone, tuned.rebuilt_readouts(), info, **rest)
 
 
-def _seen(encoder: Encoder | Ensemble, features: Mapping[str, Tensor]) -> int:
-    """Images whose summaries are those of an image that the encoder was fitted to."""
+def seen(encoder: Encoder | Ensemble, features: Mapping[str, Tensor]) -> int:
+    """How many images have the summaries of one that the encoder was fitted to; `features` are those of its own backbone, reduced with them."""
     trust = encoder.uncertainty
     if trust is None:
         return 0

@@ -19,10 +19,11 @@ from .feature_cache import FeatureCache
 from .features import Progress, Reduction, check_memory, extract_features
 from .fine_tuning import fine_tune as tune
 from .fit_options import FitOptions, check_layers, layer_place, settings_of, warm_options
+from .inherited import count_seen, inherit
 from .members import MemberFit, ReadoutSpec, Warm, fit_members, memory_needed
 from .metrics import correlation, feve, noise_corrected_r
 from .readouts import GradientReadout, Readout
-from .recording import Recording, Thresholds, read_recording, screen
+from .recording import Recording, Thresholds, image_factors, read_recording, screen
 from .regression import extended_folds
 from .report import FitReport, NoReliableSites
 from .several import Backbones, open_backbone, weights_elsewhere
@@ -93,6 +94,7 @@ def fit_encoder(
     holdout_fraction: float = 0.2,
     folds: int = 5,
     fine_tune: int = 0,
+    networks_from: Encoder | Ensemble | None = None,
     seed: int = 0,
     reliability_fit: float = 0.3,
     reliability_target: float = 0.5,
@@ -153,6 +155,8 @@ def fit_encoder(
         Passes over the fitted images in which the encoder's network (or networks) and readouts are tuned together (`fine_tune`); 0 = frozen. A
         tenth of the groups to fit decides which pass is kept, and stays out of the encoder's fit. ``cv_r2``, best layers and intervals are those
         from before the tuning, scores those after it. The validator stays frozen.
+    networks_from : Encoder or Ensemble, optional
+        Of an earlier recording, tuned on it: the networks that both have begin as it tuned them. The validator keeps the trained ones.
     reliability_fit, reliability_target : float
         Sites below are left out of the encoder; not offered as targets.
     averages : bool
@@ -194,7 +198,7 @@ def fit_encoder(
         shared = other in {layer_place(backbone, entry)[0] for entry in layers}
         validator_layers = SAME_NETWORK_VALIDATOR_LAYERS if shared else DEFAULT_VALIDATOR_LAYERS
     options = FitOptions(
-        backbone, tuple(layers), other, tuple(validator_layers), str(weights), input_size, spec, holdout_fraction, folds, seed, reliability_fit, reliability_target, averages, fine_tune,
+        backbone, tuple(layers), other, tuple(validator_layers), str(weights), input_size, spec, holdout_fraction, folds, seed, reliability_fit, reliability_target, averages, fine_tune, "" if networks_from is None else networks_from.fingerprint,
     )  # fmt: skip
     recording = read_recording(images, values, image_index, repeats, site_ids)
     names = group_names(images, groups)
@@ -211,16 +215,15 @@ def fit_encoder(
     columns = [u for u, site in enumerate(report.sites) if site.eligible_fit]
     if not columns:
         raise NoReliableSites(report)
-    where = None if cache is None else Path(cache)
     places = None if coordinates is None else np.asarray(coordinates, np.float64)[columns]
     spec = spec.at(places)
-    factors = _factors(importance, len(images))
+    factors = image_factors(importance, len(images))
     age = np.zeros(len(images), np.int64) if added is None else np.asarray(added, np.int64)
     if initial is not None:
         options = warm_options(options, initial, tuple(site.site_id for site in report.fitted))
         report.settings["warm_start"] = [encoder.fingerprint for encoder in initial]
     design = _Design(
-        images, recording.sites(columns), names, held_out, factors, age, initial, options, spec, device, batch_size, where, progress,
+        images, recording.sites(columns), names, held_out, factors, age, initial, networks_from, options, spec, device, batch_size, None if cache is None else Path(cache), progress,
     )  # fmt: skip
     report.settings["n_stopping_images"] = int(design.stopping.sum())
     encoder, validator = _Half(design, report, "encoder"), _Half(design, report, "validator")
@@ -247,13 +250,6 @@ def fit_encoder(
     _describe_fields(report, pair.encoder, images[design.fitted])
     report.encoder_fingerprint, report.validator_fingerprint = pair.encoder.fingerprint, pair.validator.fingerprint
     return pair
-
-
-def _factors(importance: ArrayLike | None, n_images: int) -> NDArray[np.float64]:
-    factors = np.ones(n_images) if importance is None else np.asarray(importance, np.float64)
-    if factors.shape != (n_images,) or not (np.isfinite(factors) & (factors > 0)).all():
-        raise ValueError(f"importance of shape {factors.shape}; expected {n_images} positive numbers, one an image")
-    return factors
 
 
 def _preset(name: str) -> tuple[str, ...]:
@@ -285,6 +281,7 @@ class _Design:
     importance: NDArray[np.float64]
     added: NDArray[np.int64]
     initial: tuple[Encoder | Ensemble, Encoder | Ensemble] | None
+    networks_from: Encoder | Ensemble | None
     options: FitOptions
     spec: ReadoutSpec
     device: torch.device | str
@@ -366,6 +363,10 @@ class _Half:
         layers = list(dict.fromkeys(layer for group in groups for layer in group))
         weights = options.weights if uri == options.backbone else weights_elsewhere(options.weights)
         self.network = open_backbone(uri, layers, input_size=options.input_size, weights=weights, seed=options.seed)
+        if own and design.networks_from is not None:
+            self.network = inherit(self.network, design.networks_from)
+            known = count_seen(design.networks_from, design.images[design.held_out], design.device)
+            report.settings["held_out_known_to_networks"] = known
         features = design.features(self.network, options.layers if own else options.validator_layers)
         fits = self._fit(features, groups, own)
         if not own and len(fits) > 1:  # the candidate that explains most variance in its left-out folds

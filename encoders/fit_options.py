@@ -33,6 +33,7 @@ class FitOptions:
     reliability_target: float
     averages: bool
     fine_tune: int = 0
+    networks_from: str = ""  # fingerprint of the encoder that tuned them
 
 
 def settings_of(options: FitOptions, n_images: int, held_out: NDArray[np.bool_]) -> dict[str, Any]:
@@ -40,6 +41,8 @@ def settings_of(options: FitOptions, n_images: int, held_out: NDArray[np.bool_])
     settings = asdict(options) | {"layers": list(options.layers), "validator_layers": list(options.validator_layers)}
     settings["readout"] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options.readout).items()}
     settings["weights"] = Path(options.weights).name
+    if not options.networks_from:
+        del settings["networks_from"]
     return settings | {"n_images": n_images, "n_fitted_images": int((~held_out).sum())}
 
 
@@ -53,7 +56,7 @@ def warm_options(
     """The options of a warm start: the validator's layer is the one that was chosen."""
     known = initial[0].info.settings
     chosen = replace(options, validator_layers=(known.get("validator_layer", ""),))
-    if options.fine_tune or any(encoder.backbone.adapted for encoder in initial):
+    if options.fine_tune or any(_tuned(encoder) for encoder in initial):
         raise NoWarmStart("the network is tuned, or was: that begins with its trained weights in every fit")
     if not options.readout.trained:
         raise NoWarmStart(f"readout {options.readout.kind!r} is solved in closed form")
@@ -62,12 +65,30 @@ def warm_options(
     for encoder in initial:
         if encoder.site_ids != site_ids:
             raise NoWarmStart(f"{len(encoder.site_ids)} sites were fitted, {len(site_ids)} other ones are reliable now")
-    now = settings_of(chosen, 0, np.zeros(0, bool))
-    names = ("backbone", "layers", "validator_backbone", "input_size", "readout", "folds", "seed", "holdout_fraction")
+    now = {"networks_from": ""} | settings_of(chosen, 0, np.zeros(0, bool))
+    known = {"networks_from": ""} | known
+    names = (
+        "backbone",
+        "layers",
+        "validator_backbone",
+        "input_size",
+        "readout",
+        "folds",
+        "seed",
+        "holdout_fraction",
+        "networks_from",
+    )
     other = [name for name in names if _plain(now[name]) != _plain(known.get(name))]
     if other:
         raise NoWarmStart(f"{', '.join(other)} changed since the last fit")
     return chosen
+
+
+def _tuned(encoder: Encoder | Ensemble) -> bool:
+    """Whether its networks are other than those that it began with."""
+    settings = encoder.info.settings
+    inherited = "networks_from" in settings and not settings.get("fine_tuning", {}).get("epoch", 0)
+    return bool(encoder.backbone.adapted) and not inherited
 
 
 def _plain(value: Any) -> Any:

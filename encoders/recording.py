@@ -154,3 +154,11 @@ def _verdict(site: SiteReport, n_fitted: int, constant: bool, n_sites: int, thre
     if half < least:
         return False, f"split-half correlation {half:.2f} could be chance with {n_fitted} images (below {least:.2f})"
     return True, ""
+
+
+def image_factors(importance: ArrayLike | None, n_images: int) -> NDArray[np.float64]:
+    """Factors (N,) of the images' weights, checked; None: all are 1."""
+    factors = np.ones(n_images) if importance is None else np.asarray(importance, np.float64)
+    if factors.shape != (n_images,) or not (np.isfinite(factors) & (factors > 0)).all():
+        raise ValueError(f"importance of shape {factors.shape}; expected {n_images} positive numbers, one an image")
+    return factors

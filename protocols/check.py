@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .config import Config
 from .errors import DataError
 from .session import Project
 
@@ -28,7 +29,7 @@ class Finding:
 
 
 def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
-    """Findings on configuration, photographs, recordings, encoder, display, safety, disk and device, in that order."""
+    """Findings on configuration, photographs, recordings, encoder, display, safety, disk, prior and earlier networks where named, and device."""
     looks: dict[str, Callable[[Project], Finding]] = {
         "configuration": _configuration,
         "photographs": _photographs,
@@ -38,8 +39,10 @@ def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
         "safety": _safety,
         "disk": _disk,
     }
-    if _samples(project):
+    if _told(project, lambda config: config.synthesis.generator == "diffusion"):
         looks["prior"] = _prior
+    if _told(project, lambda config: bool(config.encoder.networks_from)):
+        looks["networks"] = _networks
     findings = []
     for what, look in looks.items():
         try:
@@ -137,12 +140,22 @@ def _safety(project: Project) -> Finding:
     return Finding("fail" if stops else "note", "safety", text)
 
 
-def _samples(project: Project) -> bool:
-    """Whether rounds are sampled from a prior."""
+def _told(project: Project, what: Callable[[Config], bool]) -> bool:
+    """Whether project.toml asks for `what`."""
     try:
-        return project.config.synthesis.generator == "diffusion"
+        return what(project.config)
     except DataError:
         return False  # told under "configuration"
+
+
+def _networks(project: Project) -> Finding:
+    from .fitting import networks_from
+
+    earlier = networks_from(project)
+    assert earlier is not None
+    tuned = len(earlier.backbone.adapted)
+    text = f"of {earlier.fingerprint}, {earlier.backbone.uri}, {tuned} tensors tuned on {len(earlier.site_ids)} sites"
+    return Finding("ok" if tuned else "fail", "networks", text if tuned else f"{text}: fit it with fine_tune first")
 
 
 def _prior(project: Project) -> Finding:

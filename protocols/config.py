@@ -70,6 +70,11 @@ class EncoderConfig(Section):
         description="[passes] Over the fitted photographs, in which the encoder's networks are tuned with the readouts; 0: they stay frozen. "
         'Strongest controllers: 4, with preset = "two_networks" (minutes more a fit; docs/fine_tuning.md).',
     )
+    networks_from: str = Field(
+        default="",
+        description="[path] Encoder of an earlier recording of the area (its folder fitted/enc_..., copied into this project), tuned with fine_tune: the fit "
+        "begins with its networks (docs/fine_tuning.md); empty: with the trained ones.",
+    )
     readout: Literal[
         "factorised",
         "ridge",

@@ -79,6 +79,7 @@ def fit_on(
             holdout_fraction=settings.holdout_fraction,
             folds=settings.folds,
             fine_tune=settings.fine_tune,
+            networks_from=networks_from(project),
             seed=settings.seed,
             reliability_fit=settings.reliability_fit,
             reliability_target=settings.reliability_target,
@@ -101,6 +102,30 @@ def fit_on(
             cause="image ids and responses were joined wrongly, the response window misses the response, or there are too few repeats",
             fix="look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
             code="D05",
+        ) from error
+
+
+def networks_from(project: Project) -> Encoder | Ensemble | None:
+    """The encoder that ``[encoder] networks_from`` names; None where nothing is named.
+
+    Raises
+    ------
+    DataError
+        D08: there is none.
+    """
+    named = project.config.encoder.networks_from
+    if not named:
+        return None
+    try:
+        return Encoder.load(project.folder / named)
+    except (ValueError, KeyError, OSError) as error:
+        raise DataError(
+            "project.toml",
+            found=f"[encoder] networks_from = {named!r}, which cannot be opened ({error})",
+            expected="the folder enc_... of an encoder of an earlier recording, copied into this project",
+            cause="it was not copied, or copied under another name",
+            fix='copy it from fitted/ of the earlier project, or set networks_from to "" to begin with the trained networks',
+            code="D08",
         ) from error
 
 

@@ -260,8 +260,22 @@ def fit_sentence(record: dict[str, Any]) -> str:
     return (
         f"{record['encoder']} (validator {record['validator']}), fitted on {record['n_images']} images and {record['n_trials']} trials of rounds "
         f"{rounds}: {sum(bool(s.get('eligible_fit')) for s in sites)} of {len(sites)} sites in the model, "
-        f"{sum(bool(s.get('eligible_target')) for s in sites)} reliable enough to control{middle}.{tuning_sentence(record)}"
+        f"{sum(bool(s.get('eligible_target')) for s in sites)} reliable enough to control{middle}.{inherited_sentence(record)}{tuning_sentence(record)}"
     )
+
+
+def inherited_sentence(record: dict[str, Any]) -> str:
+    """Which earlier encoder's networks the fit began with, with a space before it; "" where none's."""
+    settings = record["report"].get("settings", {})
+    if "networks_from" not in settings:
+        return ""
+    known = settings.get("held_out_known_to_networks", 0)
+    doubt = (
+        f"; {known} of the photographs held out here were shown there and tuned on, which flatters the scores: give both projects one seed"
+        if known
+        else ""
+    )
+    return f" It began with the networks of {settings['networks_from']}, tuned on an earlier recording{doubt}."
 
 
 def tuning_sentence(record: dict[str, Any]) -> str:

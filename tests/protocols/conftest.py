@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -16,6 +17,9 @@ from protocols.export import Stimulus, export_round, read_order
 from protocols.files import sha256_file
 from protocols.key import SiteRow
 from protocols.session import Project, Round
+
+if TYPE_CHECKING:
+    from .refit_project import Subject
 
 SITES = tuple(f"v4_{i:03d}" for i in (7, 3, 12, 1, 9))
 PROTOCOL = ProtocolConfig(repeats=4, blocks=2, blanks_per_block=2, seed=5)
@@ -169,6 +173,14 @@ def lab() -> SimpleNamespace:
         record=record,
         export=export_small,
     )
+
+
+@pytest.fixture(scope="session")
+def waiting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Subject]:
+    """See `refit_project.make`; made once, so tests that want it carry ``xdist_group("refit")`` and change only copies of it."""
+    from .refit_project import make
+
+    return make(tmp_path_factory.mktemp("refit"))
 
 
 @pytest.fixture

@@ -12,145 +12,30 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from encoders import backbone, extract_features, to_images
 from encoders.split import resembling
-from encoders.stored import predict_stored
 from protocols import DataError, Project
-from protocols.arms_config import ArmsConfig
 from protocols.cli import app
-from protocols.config import Config, EncoderConfig, LoopConfig, ProjectConfig, ProtocolConfig, SynthesisConfig, template
+from protocols.config import template
 from protocols.control_report import ControlReport
 from protocols.dataset import gather
-from protocols.display import Display
 from protocols.evaluation import evaluate
-from protocols.export import read_order
-from protocols.files import sha256_file, write_text
 from protocols.fitting import held_out_of
 from protocols.history import learning_curve, predicted_by
-from protocols.ingest import ingest
 from protocols.key import read_key
 from protocols.loop import evaluate_round, fit, look, run
-from protocols.photographs import NaturalImages, demo_photographs, import_photographs, read_png
-from protocols.readers.hdf5 import read_responses, write_responses
+from protocols.readers.hdf5 import read_responses
 from protocols.refit import first_shown, load_pair, provide, refit, refit_text, regression_check, yardstick
 from protocols.regression_check import paired_change, paired_error_change
-from protocols.report import fit_sentence
-from protocols.responses import Responses
-from protocols.session import Round
+
+from .refit_project import SITES, Subject, answer, change, copied, settings
 
 pytestmark = pytest.mark.xdist_group("refit")
-SITES = tuple(f"v4_{u:03d}" for u in range(5))
-NETWORK = "offline:efficientnet_lite0"
-
-
-def settings() -> Config:
-    """Two rounds of 48 px images on 160 photographs, everything small; no validator of another network."""
-    return Config(
-        project=ProjectConfig(name="refittest", species="simulated"),
-        display=Display(width_px=48, height_px=48, size_deg=4.0, background=128, colour="rgb"),
-        encoder=EncoderConfig(
-            folds=3,
-            layers=("blocks.2.0",),
-            readout="ridge",
-            validator_backbone=NETWORK,
-            validator_layers=("blocks.3.0",),
-            holdout_fraction=0.25,
-        ),
-        synthesis=SynthesisConfig(steps=2, objectives=("stretch",), temperature=2.0, graded_steps=()),
-        arms=ArmsConfig(kinds=()),
-        protocol=ProtocolConfig(repeats=8, blocks=2, natural_images=20, blanks_per_block=4, references=3),
-        loop=LoopConfig(rounds=2),
-    )
-
-
-class Subject:
-    """Sites that are linear in the features of an intermediate layer, in spikes, plus trial noise."""
-
-    def __init__(self, pixels: np.ndarray) -> None:
-        self.network = backbone(NETWORK, ["blocks.2.1"])
-        rows = self.rows(pixels)
-        self.mean, self.weights = rows.mean(0), np.random.default_rng(0).normal(size=(rows.shape[1], len(SITES)))
-        self.scale = ((rows - self.mean) @ self.weights).std(0)
-
-    def rows(self, pixels: np.ndarray) -> np.ndarray:
-        return extract_features(self.network, pixels, pool=2)["blocks.2.1"].double().numpy()
-
-    def answer(self, pixels: np.ndarray) -> np.ndarray:
-        return 8 + 2 * ((self.rows(pixels) - self.mean) @ self.weights) / self.scale
-
-
-def noisy(means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return means + rng.normal(scale=1.0, size=means.shape)
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Subject]:
-    """A project with a recorded baseline whose round 1 waits for the rig."""
-    folder = tmp_path_factory.mktemp("refit")
-    (folder / "photographs").mkdir()
-    for photograph in demo_photographs()[::4][:160]:
-        (folder / "photographs" / photograph.filename).write_bytes(photograph.data)
-    project = Project.create(folder / "project", template(settings()))
-    import_photographs(folder / "photographs", project.display, project.data)
-    natural = NaturalImages.load(project.data)
-    subject = Subject(natural.pixels())
-    index, rng = np.repeat(np.arange(len(natural.source_ids)), 4), np.random.default_rng(1)
-    values = noisy(subject.answer(natural.pixels())[index], rng)
-    ids = np.array(natural.source_ids)[index]
-    write_responses(project.data / "responses.h5", Responses(values, ids, SITES, "au", (70.0, 170.0)))
-    assert run(project).waiting_for == "responses"
-    return folder, subject
-
-
-def copied(base: tuple[Path, Subject], place: Path, **refit: object) -> tuple[Project, Subject]:
-    """A copy of the project with other settings in [refit]."""
-    shutil.copytree(base[0] / "project", place)
-    project = Project.open(place)
-    change(project, **refit)
-    return project, base[1]
-
-
-def change(project: Project, section: str = "refit", **values: object) -> None:
-    config = project.config
-    update = {section: getattr(config, section).model_copy(update=values)}
-    write_text(project.folder / "project.toml", template(config.model_copy(update=update)))
-
-
-def answer(round_: Round, subject: Subject, *, garbage: bool = False, gain: float = 1.0, seed: int = 0) -> None:
-    """Show the round to the subject; garbage: what was recorded belongs to other images, and there is much of it."""
-    order, rng = read_order(round_.outbox), np.random.default_rng(seed)
-    images = sorted({t.image_id for t in order})
-    pixels = np.stack([read_png(round_.outbox / "images" / f"{i}.png") for i in images])
-    means = dict(zip(images, 8 + gain * (subject.answer(pixels) - 8), strict=True))
-    if garbage:
-        means = {i: 8 + 12 * rng.normal(size=len(SITES)) for i in images}
-    ids = np.array([t.image_id for t in order])
-    about = {
-        "manifest_sha256": sha256_file(round_.outbox / "manifest.json"),
-        "session_id": round_.session_id,
-        "round": round_.number,
-    }
-    responses = Responses(
-        noisy(np.stack([means[i] for i in ids]), rng),
-        ids,
-        SITES,
-        "au",
-        (70.0, 170.0),
-        block=np.array([t.block for t in order]),
-        rep=np.array([t.rep for t in order]),
-        attributes=about,
-    )
-    round_.inbox.mkdir(exist_ok=True)
-    write_responses(round_.inbox / "responses.h5", responses)
-    ingest(round_, round_.inbox / "responses.h5", encoder_sites=SITES)
-    evaluate_round(Project.open(round_.folder.parents[2]), round_)
-    (round_.folder / "report.html").write_text("")
-
-
-@pytest.fixture(scope="module")
-def good(base: tuple[Path, Subject], tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict]:
+def good(waiting: tuple[Path, Subject], tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict]:
     """The project with an honest round 1, refitted in full."""
-    project, subject = copied(base, tmp_path_factory.mktemp("good") / "project")
+    project, subject = copied(waiting, tmp_path_factory.mktemp("good") / "project")
     answer(project.round(1), subject)
     assert (look(project).stage, look(project).number) == ("fit", 2)
     return project, fit(project, 2)
@@ -192,8 +77,10 @@ def test_the_verdict_is_about_the_score_that_was_optimised(good: tuple[Project, 
     assert evaluate_round(project, project.round(1)).temperature == 2.0
 
 
-def test_garbage_responses_are_refused_and_the_old_encoder_serves(base: tuple[Path, Subject], tmp_path: Path) -> None:
-    project, subject = copied(base, tmp_path / "project")
+def test_garbage_responses_are_refused_and_the_old_encoder_serves(
+    waiting: tuple[Path, Subject], tmp_path: Path
+) -> None:
+    project, subject = copied(waiting, tmp_path / "project")
     change(
         project, "drift", align=False, exclude=False
     )  # which would leave these responses out of the fit by themselves
@@ -222,9 +109,9 @@ def test_garbage_responses_are_refused_and_the_old_encoder_serves(base: tuple[Pa
 
 
 def test_reuse_serves_the_same_pair_and_fits_nothing(
-    base: tuple[Path, Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    waiting: tuple[Path, Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project, subject = copied(base, tmp_path / "project", mode="reuse")
+    project, subject = copied(waiting, tmp_path / "project", mode="reuse")
     answer(project.round(1), subject)
     folders = sorted(p.name for p in project.fitted.iterdir())
     record, first = provide(project, 2), project.fitted_for(1)
@@ -240,13 +127,13 @@ def test_reuse_serves_the_same_pair_and_fits_nothing(
 
 
 def test_a_refit_puts_only_new_images_through_the_networks(
-    base: tuple[Path, Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    waiting: tuple[Path, Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Encoder's and validator's features of the old images come from the cache, also in the regression check."""
     import encoders.feature_cache
     import encoders.stored
 
-    project, subject = copied(base, tmp_path / "project")
+    project, subject = copied(waiting, tmp_path / "project")
     answer(project.round(1), subject)
     seen = []
     whole = encoders.feature_cache.extract_features
@@ -305,8 +192,8 @@ def test_another_seed_of_the_split_is_refused(good: tuple[Project, dict], tmp_pa
         fit(project, 2)
 
 
-def test_the_weights_reach_the_fit(base: tuple[Path, Subject], tmp_path: Path, good: tuple[Project, dict]) -> None:
-    project, subject = copied(base, tmp_path / "project", natural_share=0.9)
+def test_the_weights_reach_the_fit(waiting: tuple[Path, Subject], tmp_path: Path, good: tuple[Project, dict]) -> None:
+    project, subject = copied(waiting, tmp_path / "project", natural_share=0.9)
     answer(project.round(1), subject)
     record = fit(project, 2)
     assert record["refit"]["weights"]["natural_share"] >= 0.9 - 1e-9
@@ -349,13 +236,13 @@ def test_a_project_without_an_encoder_has_no_curve(tmp_path: Path) -> None:
 
 
 def test_gain_corrects_what_the_new_round_shows_and_leaves_the_readouts(
-    base: tuple[Path, Subject], tmp_path: Path
+    waiting: tuple[Path, Subject], tmp_path: Path
 ) -> None:
     """A subject whose answers shrank to half about their mean, on a scale that is left as it was: the gains say so.
 
     On the baseline's trials these gains are wrong, which no correlation shows; the error does.
     """
-    project, subject = copied(base, tmp_path / "project", mode="gain")
+    project, subject = copied(waiting, tmp_path / "project", mode="gain")
     change(project, "drift", align=False)
     answer(project.round(1), subject, gain=0.5)
     old = load_pair(project, 1)
@@ -385,9 +272,9 @@ def test_gain_corrects_what_the_new_round_shows_and_leaves_the_readouts(
     assert record["rounds"] == [0, 1]
 
 
-def test_gain_on_the_baselines_scale_is_accepted(base: tuple[Path, Subject], tmp_path: Path) -> None:
+def test_gain_on_the_baselines_scale_is_accepted(waiting: tuple[Path, Subject], tmp_path: Path) -> None:
     """The same subject, its round brought to the baseline's scale: hardly anything is left to correct, and the record says how."""
-    project, subject = copied(base, tmp_path / "project", mode="gain")
+    project, subject = copied(waiting, tmp_path / "project", mode="gain")
     answer(project.round(1), subject, gain=0.5)
     record = fit(project, 2)
     check = record["refit"]["regression_check"]
@@ -436,10 +323,10 @@ def test_what_cannot_be_measured_is_unchecked(good: tuple[Project, dict]) -> Non
 
 
 def test_gain_reads_only_rounds_that_the_readouts_were_not_fitted_to(
-    base: tuple[Path, Subject], tmp_path: Path
+    waiting: tuple[Path, Subject], tmp_path: Path
 ) -> None:
     """After a warm refit on round 1 nothing is new for a gain; after a gain on it, it is estimated again with what came since."""
-    project, subject = copied(base, tmp_path / "project")
+    project, subject = copied(waiting, tmp_path / "project")
     answer(project.round(1), subject)
     path = project.fitted / "for_round_01.json"
     first = project.fitted_for(1)
@@ -457,9 +344,9 @@ def test_gain_reads_only_rounds_that_the_readouts_were_not_fitted_to(
 
 
 def test_photographs_chosen_once_are_not_chosen_again_and_none_is_held_out(
-    base: tuple[Path, Subject], tmp_path: Path
+    waiting: tuple[Path, Subject], tmp_path: Path
 ) -> None:
-    project, subject = copied(base, tmp_path / "project", mode="reuse")
+    project, subject = copied(waiting, tmp_path / "project", mode="reuse")
     change(project, "protocol", chosen_images=12)
     shutil.rmtree(project.round(1).folder)
     chosen = []
@@ -476,32 +363,6 @@ def test_photographs_chosen_once_are_not_chosen_again_and_none_is_held_out(
     assert not (chosen[0] | chosen[1]) & held_out
 
 
-def test_a_warm_start_goes_on_from_the_encoder_that_serves(base: tuple[Path, Subject], tmp_path: Path) -> None:
-    project, subject = copied(base, tmp_path / "project", mode="warm")
-    change(project, "encoder", readout="factorised")
-    for path in (project.fitted / "for_round_01.json", project.round(1).controllers_path):
-        path.unlink()
-    assert refit(project)["refit"]["mode"] == "first"
-    answer(project.round(1), subject)
-    record, first = fit(project, 2), project.fitted_for(1)
-    assert record["report"]["settings"]["warm_start"] == [first["encoder"], first["validator"]]
-    assert record["fitted_rounds"] == [0]
-    assert record["rounds"] == [0, 1]
-    assert "fitted_from_scratch" not in record["refit"]
-    assert record["refit"]["regression_check"]["verdict"] == "accepted"
-    assert record["encoder"] != first["encoder"]
-
-
-def test_a_ridge_has_no_warm_start_and_says_so(
-    base: tuple[Path, Subject], good: tuple[Project, dict], tmp_path: Path
-) -> None:
-    shutil.copytree(good[0].folder, tmp_path / "project")
-    record = provide(Project.open(tmp_path / "project"), 2, mode="warm")
-    assert "closed form" in record["refit"]["fitted_from_scratch"]
-    assert record["encoder"] == good[1]["encoder"]  # what a full refit gives
-    assert "closed form" in refit_text(record)
-
-
 def test_the_round_of_every_image(good: tuple[Project, dict]) -> None:
     data = gather(good[0], [1])
     first = first_shown(data)
@@ -509,21 +370,11 @@ def test_the_round_of_every_image(good: tuple[Project, dict]) -> None:
     assert (first[data.natural :] == 1).all()
 
 
-def test_a_tuned_encoder_serves_and_is_refitted_from_scratch(base: tuple[Path, Subject], tmp_path: Path) -> None:
-    """[encoder] fine_tune: told in the record and the sentence; the check predicts with the tuned network; a warm refit says why it is none."""
-    project, subject = copied(base, tmp_path / "project", mode="warm")
-    answer(project.round(1), subject)
-    change(project, "encoder", fine_tune=1)
-    record = fit(project, 2)
-    how = record["report"]["settings"]["fine_tuning"]
-    assert "the network is tuned" in record["refit"]["fitted_from_scratch"]
-    told = f"pass {how['epoch']} of 1 kept" if how["epoch"] else "did not help"
-    assert told in fit_sentence(record)
-    encoder, validator = load_pair(project, 2)
-    assert bool(encoder.backbone.adapted) == (how["epoch"] == 1)
-    assert not validator.backbone.adapted
-    pixels = NaturalImages.load(project.data).pixels()[:6]
-    with torch.no_grad():
-        direct = encoder(to_images(pixels))
-    torch.testing.assert_close(predict_stored(encoder, pixels, project.cache), direct, rtol=1e-3, atol=1e-3)
-    assert record["refit"]["regression_check"]["verdict"] in ("accepted", "refused")
+def test_a_ridge_has_no_warm_start_and_says_so(
+    waiting: tuple[Path, Subject], good: tuple[Project, dict], tmp_path: Path
+) -> None:
+    shutil.copytree(good[0].folder, tmp_path / "project")
+    record = provide(Project.open(tmp_path / "project"), 2, mode="warm")
+    assert "closed form" in record["refit"]["fitted_from_scratch"]
+    assert record["encoder"] == good[1]["encoder"]  # what a full refit gives
+    assert "closed form" in refit_text(record)
