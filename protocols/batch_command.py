@@ -63,7 +63,8 @@ def make_batch(
         )
     if match is not None and len(names) < 2:
         raise _unknown("--match", match, "two generators, --generator gradient,diffusion, that can be matched")
-    climbing = [f"--{key}" for key in ("steps", "seconds", "start") if asked.get(key) is not None]
+    own = [key for key in ("keep_seeds", "steps", "seconds", "start") if asked.get(key) is not None]
+    climbing = [f"--{key.replace('_', '-')}" for key in own]
     if "gradient" not in names and climbing:
         raise _unknown(
             "--generator", generator, f"gradient, which {', '.join(climbing)} goes with; a prior takes --prior-steps"
@@ -71,6 +72,8 @@ def make_batch(
     if "diffusion" not in names and any(v is not None for v in sampled.values()):
         given = ", ".join(OPTIONS[k] for k, v in sampled.items() if v is not None)
         raise _unknown("--generator", generator, f"diffusion, which {given} goes with")
+    if len(names) > 1 and "keep_seeds" in own:
+        raise _unknown("--generator", generator, "gradient alone with --keep-seeds: generators are compared seed by seed")
     diffusion = diffusion_settings(project, sampled)
     if len(names) == 1:
         batch = free_batch(

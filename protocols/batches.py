@@ -59,6 +59,7 @@ def plan_batch(
     wanted: Path | None = None,
     *,
     seeds: int | None = None,
+    keep_seeds: int | None = None,
     steps: int | None = None,
     start: str | None = None,
     seconds: float | None = None,
@@ -68,7 +69,7 @@ def plan_batch(
     """What project.toml and the newest encoder of the project have to say of a batch.
 
     Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives, `seeds`, `steps`, `start` and
-    `diffusion` where they are None. `wanted` is a file of objectives.
+    `diffusion` where they are None; `keep_seeds` is as for `synth.ascend`. `wanted` is a file of objectives.
     """
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))
@@ -86,6 +87,7 @@ def plan_batch(
         recipe(project, natural.pixels()),
         shape=project.display.shape,
         seeds=range(count),
+        keep_seeds=keep_seeds,
         steps=settings.steps if steps is None else steps,
         diffusion=project.config.diffusion if diffusion is None else diffusion,
         budget_s=seconds,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -15,6 +14,7 @@ import typer
 
 from . import __version__
 from ._memory import keep_memory
+from .cli_arguments import Colour, ProjectFolder, RoundNumber, Start
 from .errors import DataError, SafetyStop
 from .progress import Progress
 
@@ -26,26 +26,6 @@ app = typer.Typer(
     add_completion=False,
 )
 options: dict[str, Any] = {"json": False, "quiet": False, "device": None}
-
-
-class Start(StrEnum):
-    """Where an ascent starts."""
-
-    NATURAL = "natural"
-    NOISE = "noise"
-
-
-class Colour(StrEnum):
-    """Colour of the images."""
-
-    GREY = "grey"
-    RGB = "rgb"
-
-
-ProjectFolder = Annotated[Path, typer.Argument(help="project folder (the one with project.toml)")]
-RoundNumber = Annotated[
-    int | None, typer.Option("--round", "-r", help="round number; default: the one that comes next")
-]
 
 
 def version(value: bool) -> None:
@@ -244,6 +224,9 @@ def generate(
         typer.Option(help="of a network saved without its scheduler: linear, scaled_linear, squaredcos_cap_v2"),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="images a row (with --out)")] = None,
+    keep_seeds: Annotated[
+        int | None, typer.Option(min=1, help="only the best so many after 10 steps climb on (gradient, with --out)")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="gradient steps an image (with --out)")] = None,
     seconds: Annotated[
         float | None, typer.Option(min=1, help="so long, then the best so far (gradient, with --out)")
@@ -259,7 +242,15 @@ def generate(
         return
     if folder is None:
         raise typer.BadParameter("expected the project folder")
-    given = (wanted, generator, match, prior, strength, prior_steps, noise_schedule, seeds, steps, seconds, start)
+    asked = {
+        "seeds": seeds,
+        "keep_seeds": keep_seeds,
+        "steps": steps,
+        "seconds": seconds,
+        "start": start and start.value,
+    }
+    sampled = {"prior": prior, "strength": strength, "steps": prior_steps, "noise_schedule": noise_schedule}
+    given = (wanted, generator, match, *asked.values(), *sampled.values())
     if out is None and any(option is not None for option in given):
         raise typer.BadParameter(
             "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what project.toml says"
@@ -270,8 +261,6 @@ def generate(
         from .batch_command import make_batch
 
         project = open_project(folder)
-        asked = {"seeds": seeds, "steps": steps, "seconds": seconds, "start": None if start is None else start.value}
-        sampled = {"prior": prior, "strength": strength, "steps": prior_steps, "noise_schedule": noise_schedule}
         told = make_batch(
             project, out, wanted, generator, match, sampled, device=chosen_device(), progress=progress(), **asked
         )

@@ -44,7 +44,7 @@ class Request:
         Gradient steps; a prior takes those of `diffusion`.
     start : Tensor of shape (R, len(seeds), C, H, W), or None
         Starting images of the ascent, with their names `start_ids`; a prior starts from noise.
-    budget_s, snapshots, batch_size : as for `synth.ascend`
+    keep_seeds, budget_s, snapshots, batch_size : as for `synth.ascend`
     diffusion : DiffusionConfig
     """
 
@@ -55,6 +55,7 @@ class Request:
     diffusion: DiffusionConfig
     start: Tensor | None = None
     start_ids: Sequence[Sequence[str]] | None = None
+    keep_seeds: int | None = None
     budget_s: float | None = None
     snapshots: Sequence[int] = ()
     batch_size: int | None = None
@@ -84,6 +85,7 @@ def make(
             **request.recipe,
             **asked,
             steps=request.steps,
+            keep_seeds=request.keep_seeds,
             budget_s=request.budget_s,
             snapshots=request.snapshots,
             start=request.start,

@@ -170,6 +170,9 @@ def test_a_model_saved_by_somebody_else_is_guided_by_the_command_alone(
         (["--match", "drive,contrast", "--out", "x"], 3, "two generators"),
         (["--prior", "spectral", "--out", "x"], 3, "diffusion"),
         (["--generator", "diffusion", "--steps", "9", "--out", "x"], 3, "--prior-steps"),
+        (["--generator", "diffusion", "--keep-seeds", "1", "--out", "x"], 3, "--keep-seeds goes with"),
+        (["--generator", "gradient,diffusion", "--seeds", "3", "--keep-seeds", "1", "--out", "x"], 3, "seed by seed"),
+        (["--keep-seeds", "1"], 2, "go with --out"),
         (["--generator", "diffusion", "--start", "noise", "--out", "x"], 3, "--start"),
         (
             ["--generator", "diffusion", "--noise-schedule", "linear", "--prior", "spectral", "--out", "x"],
