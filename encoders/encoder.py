@@ -309,7 +309,7 @@ class Encoder(_Predictor):
         Of some of the backbone's layers.
     info : EncoderInfo
     natural_mean, natural_sd : Tensors of shape (U,)
-        Over the natural images of the fit, of the mean response to each.
+        Over the natural images of the fit, of the expected response to each (`encoders.metrics.signal_sd`).
     uncertainty : Uncertainty, optional
         Without it there are no intervals and no distances.
     adjusted : (gain, offset), Tensors of shape (U,), optional

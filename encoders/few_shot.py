@@ -108,7 +108,7 @@ def few_shot_encoder(
         left_out.append(predicted)
         if progress is not None:
             progress("few-shot readouts", m, len(encoder.readouts))
-    means = part.means()
+    means, (natural_mean, natural_sd) = part.means(), part.natural_statistics()
     summaries = torch.cat([summarise(features[layer]) for layer in sorted(features)], 1)
     trust = fit_uncertainty(summaries, own, left_out, means, part.counts(), part.trial_variance())
     reliability = _reliability(part, averages, seed)
@@ -122,8 +122,8 @@ def few_shot_encoder(
         encoder.backbone,
         members,
         _describe(encoder, site_ids, scores, part, settings),
-        natural_mean=torch.from_numpy(np.nanmean(means, 0)),
-        natural_sd=torch.from_numpy(np.nanstd(means, 0, ddof=1)),
+        natural_mean=torch.from_numpy(natural_mean),
+        natural_sd=torch.from_numpy(natural_sd),
         uncertainty=_familiar(trust, encoder.uncertainty),
     ).to(encoder.natural_mean.device)
 

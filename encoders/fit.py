@@ -341,12 +341,11 @@ class _Design:
         return FeatureCache(self.cache).features(network, self.images, reduction, **how)
 
     def natural_statistics(self, natural: NDArray[np.bool_] | None) -> dict[str, Tensor]:
-        """Mean and SD over fitted natural images of the mean responses."""
+        """Mean and SD over fitted natural images of the expected responses."""
         rows = self.fitted if natural is None else self.fitted & np.asarray(natural, bool)
         if rows.sum() < 2:
             raise ValueError(f"{int(rows.sum())} natural images among the fitted ones; expected at least two")
-        means = self.recording.means()[rows]
-        mean, sd = np.nanmean(means, 0), np.nanstd(means, 0, ddof=1)
+        mean, sd = self.recording.part(rows).natural_statistics()
         return {"natural_mean": torch.from_numpy(mean), "natural_sd": torch.from_numpy(sd)}
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 MINIMUM_IMAGES = 3  # a correlation over fewer says nothing
+LEAST_SIGNAL = 0.25  # share of the variance of the means that is taken for signal at least
 BLOCK = 20_000_000  # elements of a table x splits that are worked on at a time
 
 
@@ -78,6 +79,39 @@ def split_half_reliability(
         if repeated.sum() >= MINIMUM_IMAGES:
             halves[sites] = _mean_split(table[repeated][:, :, sites], mask[repeated], n_splits, generator)
     return spearman_brown(halves)
+
+
+def signal_sd(values: ArrayLike, image_index: ArrayLike, n_images: int | None = None) -> Floats:
+    """SD over images of the expected response: of the repeat means, less the trial noise that is left in them.
+
+    The variance of the means over images less the mean over images of s_i^2 / n_i, with s_i^2 the variance of the n_i trials of an image (their
+    pooled one where an image has a single trial): the unbiased estimate of one-way random effects (Searle, Casella & McCulloch 1992). At least a
+    quarter of the variance of the means. Without it the same response counts for fewer SDs at a noisy site than at a quiet one.
+
+    Parameters
+    ----------
+    values : array of shape (T, U)
+    image_index : array of shape (T,), int
+
+    Returns
+    -------
+    array of shape (U,)
+        Where no image has two trials, the SD of the means; NaN where fewer than two images were recorded.
+    """
+    trials, index, n = _trials(values, image_index, n_images)
+    means, counts = repeat_means(trials, index, n)
+    squares = np.zeros_like(means)
+    np.add.at(squares, index, np.where(np.isfinite(trials), (trials - means[index]) ** 2, 0.0))
+    degrees = np.maximum(counts - 1, 0).sum(0)
+    pooled = np.divide(squares.sum(0), degrees, out=np.zeros(means.shape[1]), where=degrees > 0)
+    own = np.where(counts > 1, squares / np.maximum(counts - 1, 1), pooled)
+    shown = counts > 0
+    left = np.divide(own, counts, out=np.zeros_like(means), where=shown).sum(0) / np.maximum(shown.sum(0), 1)
+    many = shown.sum(0) > 1
+    total = np.full(means.shape[1], np.nan)
+    total[many] = np.nanvar(means[:, many], 0, ddof=1)
+    sd: Floats = np.sqrt(np.maximum(total - left, LEAST_SIGNAL * total))
+    return sd
 
 
 def spearman_brown(half: ArrayLike) -> Floats:

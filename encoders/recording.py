@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .metrics import repeat_means, split_half_reliability
+from .metrics import repeat_means, signal_sd, split_half_reliability
 from .report import SiteReport
 from .split import MINIMUM_FITTED_IMAGES
 
@@ -39,7 +39,7 @@ class Recording:
 
     def means(self) -> NDArray[np.float64]:
         """Mean response (N, U), rows weighted by the trials behind them."""
-        if np.all(self.repeats == 1):
+        if self.single:
             return repeat_means(self.values, self.index, self.n_images)[0]
         finite = np.isfinite(self.values)
         sums, counts = np.zeros((2, self.n_images, self.values.shape[1]))
@@ -54,14 +54,24 @@ class Recording:
         np.add.at(counts, self.index, np.isfinite(self.values) * self.repeats[:, None])
         return counts
 
+    def natural_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and SD over images of the expected response, each (U,): `signal_sd`, or the SD of the means where rows are averages."""
+        means = self.means()
+        sd = signal_sd(self.values, self.index, self.n_images) if self.single else np.nanstd(means, 0, ddof=1)
+        return np.nanmean(means, 0), sd
+
+    @property
+    def single(self) -> bool:
+        """Whether every row is one trial."""
+        return bool(np.all(self.repeats == 1))
+
     def trial_variance(self) -> NDArray[np.float64]:
         """Variance of single trials about their image's mean (ddof 1), (N, U); NaN where fewer than two are at hand."""
         means, counts = repeat_means(self.values, self.index, self.n_images)
         squares = np.zeros_like(means)
         finite = np.isfinite(self.values)
         np.add.at(squares, self.index, np.where(finite, (self.values - means[self.index]) ** 2, 0.0))
-        single = np.all(self.repeats == 1)  # an average is no trial
-        return np.where((counts > 1) & single, squares / np.maximum(counts - 1, 1), np.nan)
+        return np.where((counts > 1) & self.single, squares / np.maximum(counts - 1, 1), np.nan)
 
     def weights(self) -> NDArray[np.float64]:
         """Repeats of every image, mean over sites, shape (N,)."""

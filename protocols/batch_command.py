@@ -73,7 +73,9 @@ def make_batch(
         given = ", ".join(OPTIONS[k] for k, v in sampled.items() if v is not None)
         raise _unknown("--generator", generator, f"diffusion, which {given} goes with")
     if len(names) > 1 and "keep_seeds" in own:
-        raise _unknown("--generator", generator, "gradient alone with --keep-seeds: generators are compared seed by seed")
+        raise _unknown(
+            "--generator", generator, "gradient alone with --keep-seeds: generators are compared seed by seed"
+        )
     diffusion = diffusion_settings(project, sampled)
     if len(names) == 1:
         batch = free_batch(

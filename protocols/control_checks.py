@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from encoders.metrics import signal_sd
+
 from .control_report import ControlRow
 from .control_tests import NaturalScale
 from .errors import DataError
@@ -145,10 +147,11 @@ def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> t
         notes += _check_scale(table, {s: v for s, v in frozen.items() if s not in excluded}, means)
     else:
         recorded = np.isfinite(means).sum(0) >= 3
+        rows = [table.rows(image) for image in naturals]
+        trials = table.values[np.concatenate([np.zeros(0, np.int64), *rows])]
+        spread = signal_sd(trials, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), len(rows))
         frozen = {
-            s: (float(np.nanmean(means[:, i])), float(np.nanstd(means[:, i], ddof=1)))
-            if recorded[i]
-            else (math.nan, 0.0)
+            s: (float(np.nanmean(means[:, i])), float(spread[i])) if recorded[i] else (math.nan, 0.0)
             for i, s in enumerate(table.site_ids)
         }
         notes.append(

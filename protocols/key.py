@@ -83,7 +83,7 @@ class KeyRow:
 
 @dataclass(frozen=True)
 class SiteRow:
-    """A site of the frozen site set: natural mean and SD (over images, of repeat means) in the encoder's unit."""
+    """A site of the frozen site set: natural mean and SD (over images, of the expected response) in the encoder's unit."""
 
     site_id: str
     natural_mean: float

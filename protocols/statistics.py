@@ -147,3 +147,10 @@ def correlation(predicted: Floats, measured: Floats) -> float:
     if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(np.corrcoef(x, y)[0, 1])
+
+
+def margins(z: Floats) -> Floats:
+    """Response of each site less the largest of all others, both in natural SDs: (N, U) -> (N, U)."""
+    order = np.sort(z, 1)
+    margin: Floats = z - np.where(z == order[:, -1:], order[:, -2:-1], order[:, -1:])
+    return margin

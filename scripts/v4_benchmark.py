@@ -33,7 +33,7 @@ from protocols.photographs import import_photographs
 from protocols.progress import Progress
 from protocols.refit import load_pair
 from protocols.session import Project, Round
-from protocols.statistics import wilson_interval
+from protocols.statistics import margins, wilson_interval
 
 Floats = NDArray[np.float64]
 Truth = dict[str, NDArray[Any]]
@@ -230,14 +230,6 @@ def judge(row: ControlRow, key: Key, truth: Truth, report: ControlReport) -> dic
         "share": float(np.exp(z[t] - np.logaddexp.reduce(z))),
         "beats_reference": beats,
     }
-
-
-def margins(z: Floats) -> Floats:
-    """Z of each site less the largest z of the others, (N, U) -> (N, U)."""
-    order = np.sort(z, 1)
-    largest_other = np.where(z == order[:, -1:], order[:, -2:-1], order[:, -1:])
-    margin: Floats = z - largest_other
-    return margin
 
 
 def verdict_score(row: ControlRow, responses: Floats, sites: list[str], key: Key, report: ControlReport) -> float:

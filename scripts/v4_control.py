@@ -16,6 +16,7 @@ Killed runs go on where they stood. About an hour a recording on one core.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders import Encoder, Ensemble, FittedPair, fine_tune, fit_encoder
+from encoders.metrics import repeat_means
 from encoders.split import group_names, hold_out
 from protocols.contrast import measure, site_masks
 from protocols.dataset import best_natural, gather
@@ -40,10 +42,10 @@ from protocols.photographs import NaturalImages
 from protocols.progress import Progress
 from protocols.refit import load_pair
 from protocols.session import Project
-from protocols.statistics import wilson_interval
+from protocols.statistics import margins, wilson_interval
 from protocols.stimuli import natural_luminance
 from protocols.subjects import Subject
-from synth import StimulusBatch, ascend, cautious, fourier, jitter, one_hot, pixels, stretch
+from synth import StimulusBatch, ascend, cautious, fourier, jitter, one_hot, stretch
 from synth.presets import bashivan_2019, quick
 
 Floats = NDArray[np.float64]
@@ -51,8 +53,10 @@ Pixels = NDArray[np.uint8]
 AnyEncoder = Encoder | Ensemble
 
 OBJECTIVES = {"stretch": stretch, "one_hot": one_hot}
+LITE0 = "offline:efficientnet_lite0"
 LITE2_LAYERS = ("blocks.2.0", "blocks.3.0", "blocks.4.0")
 DRAWS = 4000
+PROJECT = {"folds": 5, "fine_tune": 4}
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Arm:
     variables: str = "fourier"
     learning_rate: float = 0.05
     temperature: float = 1.0
+    unit: str = "signal"
     about: str = field(default="", compare=False)
 
 
@@ -78,16 +83,15 @@ ARMS = {
     "default": Arm(about="the project's recipe: three readouts on three depths, start at the best measured photograph"),
     "noise start": Arm(start="noise", about="from noise"),
     "decay 1": Arm(decay=1.0, about="Fourier amplitudes 1/f"),
+    "SD of means": Arm(unit="means", about="z in SDs of the measured means over photographs, trial noise included"),
     "rate 0.02": Arm(learning_rate=0.02, about="smaller steps"),
     "rate 0.01": Arm(learning_rate=0.01, about="much smaller steps"),
     "no jitter": Arm(jitter=0.0, about="no random shifts"),
     "one readout": Arm(encoder="single", kappa=0.0, about="one readout, on the middle depth"),
     "1/f baseline": Arm(encoder="single", start="noise", decay=1.0, kappa=0.0, about="one readout, noise start, 1/f Fourier: the customary recipe"),
-    "pixels": Arm(encoder="single", start="noise", kappa=0.0, variables="pixels", about="one readout, noise start, pixels"),
     "quick": Arm(variables="quick", steps=10, jitter=0.0, about="ten large steps (synth.presets.quick)"),
     "quick 30": Arm(variables="quick", steps=30, jitter=0.0, about="thirty of them"),
     "quick 60 shifted": Arm(variables="quick", steps=60, about="sixty of them, with the default shifts"),
-    "5 seeds": Arm(seeds=5, about="the validator's choice of five starts"),
     "Bashivan 2019": Arm(encoder="single", start="noise", kappa=0.0, variables="bashivan", steps=200, about="one readout, and that paper's own recipe (synth.presets.bashivan_2019), jitter to scale"),
     "more data": Arm(encoder="more", about="10 % of photographs held out, ten folds (81 % of them in each member, not 64 %)"),
     "tuned": Arm(encoder="tuned", about="more data, and the network tuned end to end"),
@@ -96,6 +100,7 @@ ARMS = {
     "two tuned T 2": Arm(encoder="two", temperature=2.0, about="the same; of a higher temperature"),
     "two tuned kappa 1.5": Arm(encoder="two", kappa=1.5, about="the same; three times the caution about members that disagree"),
     "two tuned by a project": Arm(encoder="own", about='preset = "two_networks", fine_tune = 4: 58 % of the photographs in each member, 72 % in the tuning'),
+    "two tuned other days": Arm(encoder="own_other", about="the same, beginning with networks that other recordings of the animal tuned (--networks)"),
     "four tuned": Arm(encoder="four", about="two of each, fitted and tuned on other draws of photographs"),
     "strong": Arm(encoder="two", seeds=3, chosen_by="encoder", about="two tuned networks, the encoder's own choice of three starts"),
 }  # fmt: skip
@@ -126,6 +131,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark", type=Path, required=True, help="the --out folder of scripts/v4_benchmark.py")
     parser.add_argument("--out", type=Path, required=True, help="folder to work in")
+    parser.add_argument("--networks", type=Path, help="folders SESSION of v4_fine_tuning.py --save")
     parser.add_argument("--sessions", default="210225,201025")
     parser.add_argument("--sites", type=int, default=40, help="target sites a recording, drawn among the eligible ones")
     parser.add_argument("--arms", help="comma-separated; default: all")
@@ -144,9 +150,12 @@ def recipe(arm: Arm, shape: tuple[int, int, int]) -> dict[str, Any]:
         chosen = quick(shape)
         moves = [jitter(arm.jitter)] if arm.jitter else []
         return {name: chosen[name] for name in ("parameterisation", "rule", "learning_rate")} | {"transforms": moves}
-    variables = pixels(shape) if arm.variables == "pixels" else fourier(shape, decay=arm.decay)
     moves = [jitter(arm.jitter)] if arm.jitter else []
-    return {"parameterisation": variables, "transforms": moves, "learning_rate": arm.learning_rate}
+    return {
+        "parameterisation": fourier(shape, decay=arm.decay),
+        "transforms": moves,
+        "learning_rate": arm.learning_rate,
+    }
 
 
 class Joint:
@@ -193,13 +202,17 @@ class World:
             return Joint([self.encoder("tuned"), self.encoder("tuned2")])
         if name == "four":
             return Joint([self.encoder(n) for n in ("tuned", "tuned2", "tuned_b", "tuned2_b")])
-        folder = self.out / name
+        folder, given = self.out / name, self.options.networks or self.out
+        networks = next(given.glob(f"{self.session}/enc_*"), "--networks")
         if not any(folder.glob("enc_*")):
             makers: dict[str, Callable[[], AnyEncoder]] = {
-                "own": lambda: self.fit("offline:efficientnet_lite0", "two_networks", folds=5, fine_tune=4).encoder,
-                "more": lambda: self.fit("offline:efficientnet_lite0", "diverse").encoder,
+                "own": lambda: self.fit(LITE0, "two_networks", **PROJECT).encoder,
+                "own_other": lambda: (
+                    self.fit(LITE0, "two_networks", **PROJECT, networks_from=Encoder.load(networks)).encoder
+                ),
+                "more": lambda: self.fit(LITE0, "diverse").encoder,
                 "more2": lambda: self.fit("offline:efficientnet_lite2", LITE2_LAYERS).encoder,
-                "more_b": lambda: self.fit("offline:efficientnet_lite0", "diverse", 1).encoder,
+                "more_b": lambda: self.fit(LITE0, "diverse", 1).encoder,
                 "more2_b": lambda: self.fit("offline:efficientnet_lite2", LITE2_LAYERS, 1).encoder,
                 "tuned": lambda: self.tune(self.encoder("more"), 4),
                 "tuned2": lambda: self.tune(self.encoder("more2"), 3),
@@ -234,9 +247,7 @@ class World:
     def tune(self, encoder: AnyEncoder, epochs: int, seed: int = 0) -> AnyEncoder:
         """The encoder with its network tuned on the photographs that are not held out."""
         columns = [self.data.site_ids.index(s) for s in encoder.site_ids]
-        means = np.full((len(self.data.pixels), len(columns)), np.nan)
-        for i in np.unique(self.data.image_index[self.data.image_index >= 0]):
-            means[i] = np.nanmean(self.data.values[self.data.image_index == i][:, columns], 0)
+        means, _ = repeat_means(self.data.values[:, columns], self.data.image_index, len(self.data.pixels))
         shown = np.isfinite(means).any(1)
         tuned = fine_tune(
             encoder, self.data.pixels, means, fitted=shown & ~self.held(seed), stopping=shown & self.held(seed),
@@ -244,6 +255,12 @@ class World:
         )  # fmt: skip
         print(f"{self.session}: errors on the held-out photographs {tuned.report.stopping_errors}", flush=True)
         return tuned.encoder
+
+    def sd_of_means(self, sites: Sequence[str]) -> Tensor:
+        """SD over photographs of what was measured, (U,)."""
+        columns = [self.data.site_ids.index(s) for s in sites]
+        means, _ = repeat_means(self.data.values[:, columns], self.data.image_index, len(self.data.pixels))
+        return torch.from_numpy(np.nanstd(means, 0, ddof=1))
 
     # ---- images
 
@@ -254,6 +271,9 @@ class World:
             return
         arm, begun = ARMS[name], time.monotonic()
         encoder, shape = self.encoder(arm.encoder), self.project.display.shape
+        if arm.unit == "means":
+            encoder = copy.deepcopy(encoder)
+            encoder.natural_sd.copy_(self.sd_of_means(encoder.site_ids))
         declared = (
             one_hot(self.targets, temperature=arm.temperature) if objective == "one_hot" else stretch(self.targets)
         )
@@ -408,13 +428,6 @@ class Equaliser:
             made = constraint(made)
         pixels: Pixels = self.constraints[-1].quantise(made).numpy()
         return pixels
-
-
-def margins(z: Floats) -> Floats:
-    """Z of each site less the largest z of the others, (N, U) -> (N, U)."""
-    order = np.sort(z, 1)
-    margin: Floats = z - np.where(z == order[:, -1:], order[:, -2:-1], order[:, -1:])
-    return margin
 
 
 def row(

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from encoders import (
     Encoder,
     Ensemble,
+    FittedPair,
     correlation,
     fit_encoder,
     group_folds,
@@ -55,9 +56,9 @@ class Session:
     groups: list[int]
     reliability: Floats | None
 
-    def fit(self, held_out: NDArray[np.bool_]) -> Ensemble:
-        """The default encoder without the images `held_out`."""
-        pair = fit_encoder(
+    def fit(self, held_out: NDArray[np.bool_] | None = None, **how: Any) -> FittedPair:
+        """The default encoder without the images `held_out`, or one as `how` says."""
+        return fit_encoder(
             self.images,
             self.values,
             self.index,
@@ -69,8 +70,8 @@ class Session:
             groups=self.groups,
             held_out=held_out,
             averages=self.reliability is None,
+            **how,
         )
-        return pair.encoder
 
 
 def read_session(data: Path, name: str) -> Session:
@@ -125,6 +126,17 @@ def tune(session: Session, encoder: Ensemble, fitted: Any, stopping: Any, layers
     )
 
 
+def tuned_in_turn(sessions: Sequence[Session]) -> Encoder | Ensemble:
+    """An encoder of two networks, tuned on one recording after the other; the last one's sites."""
+    earlier: Encoder | Ensemble | None = None
+    for session in sessions:
+        pair = session.fit(layers="two_networks", folds=3, fine_tune=4, holdout_fraction=0.1, networks_from=earlier)
+        earlier = pair.encoder
+        print(f"{session.name}: errors {pair.report.settings['fine_tuning']['stopping_errors']}", file=sys.stderr)
+    assert earlier is not None
+    return earlier
+
+
 def row(name: str, r: Floats, scores: dict[str, Floats], session: Session) -> dict[str, Any]:
     """Medians over sites, and median differences from the two frozen encoders."""
     found: dict[str, Any] = {"encoder": name, "r": float(np.nanmedian(r)), "r_nc": None}
@@ -145,7 +157,7 @@ def run_session(session: Session, options: argparse.Namespace) -> dict[str, Any]
     rest = [group for group, held in zip(session.groups, held_out.tolist(), strict=True) if not held]
     stopping = np.zeros_like(held_out)
     stopping[~held_out] = group_folds(rest, STOPPING_FOLDS, seed=options.seed).numpy() == 0
-    whole, start_from = session.fit(held_out), session.fit(held_out | stopping)
+    whole, start_from = (session.fit(images).encoder for images in (held_out, held_out | stopping))
     frozen = {"frozen, all": whole, "frozen, less": start_from}
     scores = {name: held_out_r(encoder, session, held_out) for name, encoder in frozen.items()}
     rows = [row(name, r, {}, session) for name, r in scores.items()]
@@ -202,6 +214,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--readout-learning-rate", type=float, default=2e-5)
     parser.add_argument("--seed", type=int, default=0, help="of the split and the tuning")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        help="compare nothing: tune two networks on the recordings in turn and save them here, for others to begin with",
+    )
     parser.add_argument("--json", type=Path, help="write the result here")
     return parser.parse_args(arguments)
 
@@ -212,6 +229,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing:
         print(f"{options.data}: no recording {missing[0]} here; pass the folder v4_cowley2023", file=sys.stderr)
         return 3
+    if options.save is not None:
+        print(tuned_in_turn([read_session(options.data, name) for name in options.sessions]).save(options.save))
+        return 0
     results = []
     for name in options.sessions:
         results.append(run_session(read_session(options.data, name), options))

@@ -35,7 +35,7 @@ from protocols.generator_comparison import Arm, iterates, nearest
 from protocols.generators import make, open_prior
 from protocols.progress import Progress
 from protocols.session import Project
-from protocols.statistics import wilson_interval
+from protocols.statistics import margins, wilson_interval
 from protocols.subjects import Subject
 from synth import ConstraintError, Objective, StimulusBatch, cautious, one_hot, stretch
 from synth.image_statistics import image_statistics
@@ -281,13 +281,6 @@ def score(z: Floats, objective: str) -> Floats:
         if objective == "stretch"
         else z - np.log(np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True)) - z.max(1, keepdims=True)
     )
-
-
-def margins(z: Floats) -> Floats:
-    """Z of each site less the largest z of the others, (N, U)."""
-    order = np.sort(z, 1)
-    margin: Floats = z - np.where(z == order[:, -1:], order[:, -2:-1], order[:, -1:])
-    return margin
 
 
 def share(hits: NDArray[np.bool_]) -> dict[str, Any]:

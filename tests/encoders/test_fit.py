@@ -254,7 +254,19 @@ def test_natural_statistics_of_the_named_images(recording):
     rows = natural & ~held_out_mask(fitted, len(natural))
     means, _ = repeat_means(recording.values, recording.index, len(natural))
     np.testing.assert_allclose(fitted.encoder.natural_mean, means[rows].mean(0), rtol=1e-5)
-    np.testing.assert_allclose(fitted.encoder.natural_sd, means[rows].std(0, ddof=1), rtol=1e-5)
+    trials = recording.values.reshape(len(natural), 6, 5)[rows]
+    expected = means[rows].var(0, ddof=1) - trials.var(1, ddof=1).mean(0) / 6
+    np.testing.assert_allclose(fitted.encoder.natural_sd, np.sqrt(expected), rtol=1e-5)
+    averages = recording.fit(
+        natural=natural,
+        values=means,
+        image_index=np.arange(len(natural)),
+        repeats=np.full(len(natural), 6),
+        averages=True,
+    )
+    np.testing.assert_allclose(
+        averages.encoder.natural_sd, means[natural & ~held_out_mask(averages, len(natural))].std(0, ddof=1), rtol=1e-5
+    )
 
 
 def test_grey_images(recording):

@@ -9,6 +9,7 @@ from encoders.metrics import (
     feve,
     noise_corrected_r,
     repeat_means,
+    signal_sd,
     spearman_brown,
     split_half_reliability,
 )
@@ -146,3 +147,39 @@ def test_mismatched_predictions_are_named():
         correlation(np.zeros((4, 2)), np.zeros((4, 3)))
     with pytest.raises(ValueError, match="3 sites for trials of 2"):
         feve(np.zeros((4, 3)), np.zeros((4, 2)), np.arange(4))
+
+
+def test_the_signal_sd_of_a_table_by_hand():
+    """Two trials of two images, one trial of a third, whose noise is the pooled one."""
+    values = np.array([[1.0], [3.0], [7.0], [9.0], [20.0]])
+    index = np.array([0, 0, 1, 1, 2])
+    means, noise = np.array([2.0, 8.0, 20.0]), (2 / 2 + 2 / 2 + 2 / 1) / 3
+    np.testing.assert_allclose(signal_sd(values, index), [np.sqrt(means.var(ddof=1) - noise)])
+
+
+@pytest.mark.parametrize("repeats", [2, 4, 20])
+@pytest.mark.parametrize("noise", [0.3, 1.0, 1.5])  # above, the least share of signal would begin to tell
+def test_the_signal_sd_is_that_of_the_expected_response_whatever_the_noise_and_the_repeats(repeats, noise):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(400, 30))
+    index = np.repeat(np.arange(400), repeats)
+    values = truth[index] + noise * rng.normal(size=(len(index), 30))
+    values[rng.random(values.shape) < 0.1] = np.nan
+    found = signal_sd(values, index)
+    assert np.mean(found / truth.std(0, ddof=1)) == pytest.approx(1.0, abs=0.03)
+    naive = np.nanstd(repeat_means(values, index)[0], 0, ddof=1)
+    assert (found < naive).all()
+
+
+def test_the_signal_sd_without_a_second_trial_or_without_signal():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(50, 3))
+    np.testing.assert_allclose(signal_sd(values, np.arange(50)), values.std(0, ddof=1))
+    index = np.repeat(np.arange(25), 2)
+    means = values.reshape(25, 2, 3).mean(1)
+    found = signal_sd(values, index)  # noise alone: never below half the SD of the means
+    assert (found >= 0.5 * means.std(0, ddof=1) - 1e-12).all()
+    values[:, 1] = np.nan
+    values[2:, 2] = np.nan
+    assert np.isnan(signal_sd(values, index)[1:]).all()
+    assert np.isnan(signal_sd(np.zeros((0, 2)), np.zeros(0, int), 5)).all()

@@ -230,7 +230,8 @@ def test_scale_of_this_rounds_natural_images():
     scale, notes = scale_of(values, ["n0", "n0", "n1", "c1", "n2"], Key(KEY.rows))
     assert scale.site_ids == ("a",)
     assert scale.mean.tolist() == pytest.approx([17 / 3])
-    assert scale.sd.tolist() == pytest.approx([np.std([3, 6, 8], ddof=1)])
+    noise = (2 / 2 + 2 + 2) / 3  # that of n0's two trials in its mean, and of a single trial in the two others
+    assert scale.sd.tolist() == pytest.approx([math.sqrt(np.var([3, 6, 8], ddof=1) - noise)])
     assert notes == [
         "no sites.csv beside the key: natural mean and SD come from this round's 4 natural images",
         "one_hot leaves out site b: no natural SD",

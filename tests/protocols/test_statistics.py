@@ -10,6 +10,7 @@ from protocols.statistics import (
     benjamini_hochberg,
     correlation,
     fieller_interval,
+    margins,
     reliability,
     satterthwaite,
     welch_p,
@@ -107,3 +108,8 @@ def test_correlation_needs_four_finite_pairs_with_variance():
     assert correlation(x, np.array([2.0, 4, 6, 8, 1])) == pytest.approx(1)
     assert math.isnan(correlation(x[1:], np.arange(4.0)))
     assert math.isnan(correlation(np.ones(5), np.arange(5.0)))
+
+
+def test_the_margin_is_over_the_largest_other() -> None:
+    z = np.array([[3.0, 1.0, -2.0], [2.0, 2.0, 5.0], [4.0, 4.0, 1.0]])
+    np.testing.assert_array_equal(margins(z), [[2.0, -2.0, -5.0], [-3.0, -3.0, 3.0], [0.0, 0.0, -3.0]])
