@@ -117,7 +117,14 @@ def few_shot_encoder(
         test = _features(encoder, images[held], batch_size, progress)
         predicted = torch.stack([_respond(member, test) for member in members]).mean(0)
         scores["held_out_r"] = correlation(predicted.numpy(), recording.part(held).means())
-    settings = {"pool": pool, "folds": folds, "seed": seed, "averages": averages, "n_fitted_images": int(used.sum())}
+    settings: dict[str, Any] = {
+        "pool": pool,
+        "folds": folds,
+        "seed": seed,
+        "averages": averages,
+        "n_fitted_images": int(used.sum()),
+    }
+    settings["natural_sd"] = part.kind_of_sd
     return Ensemble(
         encoder.backbone,
         members,

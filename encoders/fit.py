@@ -225,7 +225,7 @@ def fit_encoder(
     design = _Design(
         images, recording.sites(columns), names, held_out, factors, age, initial, networks_from, options, spec, device, batch_size, None if cache is None else Path(cache), progress,
     )  # fmt: skip
-    report.settings["n_stopping_images"] = int(design.stopping.sum())
+    report.settings |= {"n_stopping_images": int(design.stopping.sum()), "natural_sd": recording.kind_of_sd}
     encoder, validator = _Half(design, report, "encoder"), _Half(design, report, "validator")
     for half, prefix in ((encoder, "held_out"), (validator, "validator")):
         half.score(report, prefix, averages)

@@ -57,7 +57,7 @@ def warm_options(
     known = initial[0].info.settings
     chosen = replace(options, validator_layers=(known.get("validator_layer", ""),))
     if options.fine_tune or any(_tuned(encoder) for encoder in initial):
-        raise NoWarmStart("the network is tuned, or was: that begins with its trained weights in every fit")
+        raise NoWarmStart("the network is tuned, or was: every tuning begins with the networks as they were before it")
     if not options.readout.trained:
         raise NoWarmStart(f"readout {options.readout.kind!r} is solved in closed form")
     if len(options.readout.strengths) != 1:

@@ -61,6 +61,11 @@ class Recording:
         return np.nanmean(means, 0), sd
 
     @property
+    def kind_of_sd(self) -> str:
+        """Of what the SD of `natural_statistics` is: the expected response ("signal") or the means, trial noise included ("means")."""
+        return "signal" if self.single and (np.bincount(self.index) > 1).any() else "means"
+
+    @property
     def single(self) -> bool:
         """Whether every row is one trial."""
         return bool(np.all(self.repeats == 1))

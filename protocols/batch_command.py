@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from synth.ascent import DROP_AFTER
+
 from .batches import check_new, free_batch, plan_batch, summary, write_batch
 from .diffusion_config import DiffusionConfig
 from .errors import DataError
@@ -76,6 +78,8 @@ def make_batch(
         raise _unknown(
             "--generator", generator, "gradient alone with --keep-seeds: generators are compared seed by seed"
         )
+    if "keep_seeds" in own:
+        _check_kept(project, **asked)
     diffusion = diffusion_settings(project, sampled)
     if len(names) == 1:
         batch = free_batch(
@@ -124,3 +128,24 @@ def _unknown(option: str, found: str, expected: str) -> DataError:
         fix="correct the command; `stimsynth generate --help` lists its options",
         code="W06",
     )
+
+
+def _check_kept(
+    project: Project, keep_seeds: int, seeds: int | None, steps: int | None, seconds: float | None, **_: object
+) -> None:
+    settings = project.config.synthesis
+    count, climbed = settings.seeds if seeds is None else seeds, settings.steps if steps is None else steps
+    if seconds is not None:
+        raise _unknown(
+            "--keep-seeds",
+            str(keep_seeds),
+            "it without --seconds, whose steps are counted in images that all climb to the end",
+        )
+    if keep_seeds > count:
+        raise _unknown("--keep-seeds", str(keep_seeds), f"at most the {count} seeds of a row: --seeds sets how many")
+    if climbed < DROP_AFTER:
+        raise _unknown(
+            "--steps",
+            str(climbed),
+            f"at least {DROP_AFTER} with --keep-seeds: seeds are dropped after {DROP_AFTER} steps",
+        )

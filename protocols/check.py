@@ -155,7 +155,11 @@ def _networks(project: Project) -> Finding:
     assert earlier is not None
     tuned = len(earlier.backbone.adapted)
     text = f"of {earlier.fingerprint}, {earlier.backbone.uri}, {tuned} tensors tuned on {len(earlier.site_ids)} sites"
-    return Finding("ok" if tuned else "fail", "networks", text if tuned else f"{text}: fit it with fine_tune first")
+    return Finding(
+        "ok" if tuned else "fail",
+        "networks",
+        text if tuned else f"{text}: fit it with fine_tune, or, if it was, no pass was kept",
+    )
 
 
 def _prior(project: Project) -> Finding:

@@ -141,15 +141,15 @@ def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> t
     """
     naturals = sorted(r.image_id for r in key.of_role("natural"))
     means = image_means(table, naturals)
+    rows = [table.rows(image) for image in naturals]
+    trials = table.values[np.concatenate([np.zeros(0, np.int64), *rows])]
+    spread = signal_sd(trials, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), len(rows))
     notes = []
     if key.sites:
         frozen = {s.site_id: (s.natural_mean, s.natural_sd) for s in key.sites}
-        notes += _check_scale(table, {s: v for s, v in frozen.items() if s not in excluded}, means)
+        notes += _check_scale(table, {s: v for s, v in frozen.items() if s not in excluded}, means, spread)
     else:
         recorded = np.isfinite(means).sum(0) >= 3
-        rows = [table.rows(image) for image in naturals]
-        trials = table.values[np.concatenate([np.zeros(0, np.int64), *rows])]
-        spread = signal_sd(trials, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), len(rows))
         frozen = {
             s: (float(np.nanmean(means[:, i])), float(spread[i])) if recorded[i] else (math.nan, 0.0)
             for i, s in enumerate(table.site_ids)
@@ -170,13 +170,12 @@ def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> t
     return NaturalScale(kept, np.array([frozen[s][0] for s in kept]), np.array([frozen[s][1] for s in kept])), notes
 
 
-def _check_scale(table: TrialTable, frozen: dict[str, tuple[float, float]], means: Floats) -> list[str]:
+def _check_scale(table: TrialTable, frozen: dict[str, tuple[float, float]], means: Floats, spread: Floats) -> list[str]:
     """Refuse a spread of natural responses that is 8 times off the key's (counts against rates); note it from 3 times on."""
     ratios = []
     for i, site in enumerate(table.site_ids):
-        values = means[np.isfinite(means[:, i]), i]
-        if len(values) >= 8 and frozen.get(site, (0.0, 0.0))[1] > 0:
-            ratios.append(float(values.std(ddof=1)) / frozen[site][1])
+        if np.isfinite(means[:, i]).sum() >= 8 and frozen.get(site, (0.0, 0.0))[1] > 0:
+            ratios.append(float(spread[i]) / frozen[site][1])
     ratio = float(np.median(ratios)) if len(ratios) >= 3 else 1.0
     if not 1 / 8 < ratio < 8:
         raise _error(

@@ -84,7 +84,7 @@ def _within(axes: Axes, drift: RoundDrift, sites: Sequence[str]) -> None:
             )
     axes.axhline(0.0, color=NATURAL, linewidth=0.8)
     axes.margins(y=0.15)
-    axes.set_ylabel("% of the mean response" if drift.percent else "natural SD")
+    axes.set_ylabel("% of the mean response" if drift.percent else "SD of the image means")
 
 
 def learning_figure(entries: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> Figure:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble, FittedPair, NoReliableSites, fit_encoder
+from encoders.inherited import NotInherited
 from encoders.split import group_names, hold_out
 
 from .dataset import Dataset
@@ -93,6 +94,15 @@ def fit_on(
             cache=project.cache,
             progress=progress,
         )
+    except NotInherited as error:
+        raise DataError(
+            "project.toml",
+            found=f"[encoder] networks_from = {settings.networks_from!r}: {error}",
+            expected="an encoder whose networks were tuned, of the kinds that this project reads",
+            cause="another encoder was copied, or another preset or backbone is asked for",
+            fix='copy another encoder, change preset or backbone, or set networks_from to ""',
+            code="D08",
+        ) from error
     except NoReliableSites as error:
         write_json(project.fitted / "excluded_sites.json", error.report.to_dict())
         raise DataError(
@@ -118,7 +128,7 @@ def networks_from(project: Project) -> Encoder | Ensemble | None:
         return None
     try:
         return Encoder.load(project.folder / named)
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, OSError, ImportError, KeyError, TypeError, RuntimeError) as error:
         raise DataError(
             "project.toml",
             found=f"[encoder] networks_from = {named!r}, which cannot be opened ({error})",

@@ -269,12 +269,12 @@ def inherited_sentence(record: dict[str, Any]) -> str:
     settings = record["report"].get("settings", {})
     if "networks_from" not in settings:
         return ""
-    known = settings.get("held_out_known_to_networks", 0)
-    doubt = (
-        f"; {known} of the photographs held out here were shown there and tuned on, which flatters the scores: give both projects one seed"
-        if known
-        else ""
-    )
+    known = settings.get("held_out_known_to_networks")
+    doubt = ""
+    if known is None:
+        doubt = "; whether photographs held out here were tuned on there cannot be told: if so, the scores flatter"
+    elif known:
+        doubt = f"; {known} of the photographs held out here were tuned on there, which flatters the scores: give both projects one seed"
     return f" It began with the networks of {settings['networks_from']}, tuned on an earlier recording{doubt}."
 
 

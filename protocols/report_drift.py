@@ -73,7 +73,7 @@ def _within(drift: RoundDrift) -> list[str]:
         return []
     listed = [s.site for s in known if s.within_listed]
     size = median(abs(s.within_change or 0.0) for s in known)
-    text = f"{size:.0f} % of the mean response" if drift.percent else f"{size:.2f} natural SD"
+    text = f"{size:.0f} % of the mean response" if drift.percent else f"{size:.2f} SD of the image means"
     marked = f": {_listed(listed)}" if listed else ""
     return [
         f"Drift within the recording: median size {text} from the first to the last trial; {len(listed)} of {len(known)} sites on the "

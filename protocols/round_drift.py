@@ -72,7 +72,7 @@ class SiteDrift:
     `gain` ... `misfit`, `method`: see `GainFit`, from `images` images shown in the baseline and now that were not chosen as this site's
     references; `told`: the gain's limits are finite and within a factor of 4. `aligned_gain`, `aligned_shift`: the shrunken values used
     in pooling, ``aligned = centre + (response - centre - aligned_shift) / aligned_gain`` (centre None: left as it is). `within_change`:
-    linear drift over this recording in % of the mean response (or in natural SDs, see `RoundDrift.percent`), `within_p` its two-sided p,
+    linear drift over this recording in % of the mean response (or in SDs of the image means, see `RoundDrift.percent`), `within_p` its two-sided p,
     `within_listed`: on the Benjamini-Hochberg list over sites (q 0.05). `outcome` ... `p_partner`: see `Identity`.
     """
 

@@ -8,9 +8,8 @@ is the truth asked, once for all of them. Nothing is tuned on these sites here.
 Arms differ from `default` (the project's own recipe, one seed) in what their names say; `strong` is the sum. Printed: truth
 by arm, paired differences from `default` with 95 % intervals (bootstrap over sites), RMS contrast of colour and of luminance at the
 site's receptive field, and the truth once more with all images brought to the same colour contrast.
-
 Run: python scripts/v4_control.py --benchmark V4 --out DIR [--sessions 210225,201025] [--sites 40] [--arms default,strong]
-Killed runs go on where they stood. About an hour a recording on one core.
+(about an hour a recording on one core; killed runs go on where they stood)
 """
 
 from __future__ import annotations
@@ -108,9 +107,11 @@ ARMS = {
 
 def main() -> None:
     options = parse()
-    arms = options.arms.split(",") if options.arms else list(ARMS)
+    arms = options.arms.split(",") if options.arms else [a for a in ARMS if options.networks or "other days" not in a]
     if unknown := [a for a in arms if a not in ARMS]:
         raise SystemExit(f"no arm {', '.join(unknown)}; there are {', '.join(ARMS)}")
+    if not options.networks and "two tuned other days" in arms:
+        raise SystemExit("that arm begins with networks of other recordings: pass --networks")
     arms = ["default", *(a for a in arms if a != "default")]
     made = [World(session, options) for session in options.sessions.split(",")]
     for world in made:
@@ -202,13 +203,14 @@ class World:
             return Joint([self.encoder("tuned"), self.encoder("tuned2")])
         if name == "four":
             return Joint([self.encoder(n) for n in ("tuned", "tuned2", "tuned_b", "tuned2_b")])
-        folder, given = self.out / name, self.options.networks or self.out
-        networks = next(given.glob(f"{self.session}/enc_*"), "--networks")
+        folder, networks = self.out / name, (self.options.networks or self.out) / self.session
         if not any(folder.glob("enc_*")):
             makers: dict[str, Callable[[], AnyEncoder]] = {
                 "own": lambda: self.fit(LITE0, "two_networks", **PROJECT).encoder,
                 "own_other": lambda: (
-                    self.fit(LITE0, "two_networks", **PROJECT, networks_from=Encoder.load(networks)).encoder
+                    self.fit(
+                        LITE0, "two_networks", **PROJECT, networks_from=Encoder.load(next(networks.glob("enc_*")))
+                    ).encoder
                 ),
                 "more": lambda: self.fit(LITE0, "diverse").encoder,
                 "more2": lambda: self.fit("offline:efficientnet_lite2", LITE2_LAYERS).encoder,

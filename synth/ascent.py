@@ -31,13 +31,14 @@ from .objectives import BoundObjective, Objective
 from .rules import Rule
 from .transforms import jitter
 
-__all__ = ["DEFAULT_TRANSFORMS", "ascend", "generator_for"]
+__all__ = ["DEFAULT_TRANSFORMS", "DROP_AFTER", "ascend", "generator_for"]
 
 Images = Callable[[Tensor], Tensor]
 Transform = Callable[[Tensor, Sequence[torch.Generator]], Tensor]
 Factory = Callable[[Sequence[torch.Generator], Tensor | None, torch.device], nn.Module]
 Progress = Callable[[str, int, int], None]
 
+DROP_AFTER = 10  # steps
 DEFAULT_TRANSFORMS: tuple[Transform, ...] = (jitter(0.07),)
 
 
@@ -99,7 +100,7 @@ def ascend(
     rule: Rule | None = None,
     seeds: Sequence[int] = (0,),
     keep_seeds: int | None = None,
-    drop_after: int = 10,
+    drop_after: int = DROP_AFTER,
     steps: int = 200,
     budget_s: float | None = None,
     learning_rate: float = 0.05,
@@ -205,8 +206,10 @@ def ascend(
         return best, graded
 
     if keep_seeds is not None:
-        heats, _ = in_micro_batches(rows.spans, batch_size, lambda a, b: climb(range(a, b), True, a * drop_after)[0])
-        kept = _best_seeds(objective, np.concatenate([best.scores for best in heats]), keep_seeds)
+        heats, _ = in_micro_batches(
+            rows.spans, batch_size, lambda a, b: climb(range(a, b), True, a * drop_after)[0].scores
+        )
+        kept = _best_seeds(objective, np.concatenate(heats), keep_seeds)
     last = rows.take(kept)
     found, plan = in_micro_batches(
         last.spans, batch_size, lambda a, b: climb(kept[a:b], False, first_heat + a * runs[-1].steps)

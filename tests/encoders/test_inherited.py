@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from encoders.backbones import Backbone
 from encoders.inherited import inherit
 from encoders.metrics import correlation
 from encoders.several import Backbones
+from encoders.split import group_names, hold_out, stopping_images
 
 from .conftest import LAYERS, TINY, Simulated, simulate, smooth_images
 
@@ -98,13 +100,38 @@ def test_networks_that_know_the_area_predict_a_short_recording_better():
 
 
 def test_photographs_that_the_earlier_recording_was_fitted_to_are_counted(earlier, recording):
-    fitted_there = np.ones(len(recording.images), bool)
-    fitted_there[recording.fit(**HOW, fine_tune=2).report.held_out_images] = False
+    names = group_names(recording.images)
+    fitted_there = ~hold_out(names, 0.2, seed=0)
+    fitted_there[fitted_there] = ~stopping_images([n for n, f in zip(names, fitted_there, strict=True) if f], 0)
     again = recording.fit(**HOW, networks_from=earlier)  # the same split by name and seed: none
     assert again.report.settings["held_out_known_to_networks"] == 0
     other = recording.fit(**HOW, networks_from=earlier, held_out=np.arange(len(recording.images)) < 40)
-    known = other.report.settings["held_out_known_to_networks"]
-    assert 0 < known <= fitted_there[:40].sum()
+    assert other.report.settings["held_out_known_to_networks"] == fitted_there[:40].sum() > 10
+    later = simulate(n=80, sites=4, seed=5)
+    chained = later.fit(**HOW, fine_tune=1, networks_from=earlier).encoder
+    end = recording.fit(**HOW, networks_from=chained)  # what its networks saw before is not on record
+    assert end.report.settings["held_out_known_to_networks"] is None
+
+
+def test_a_network_at_two_sizes_takes_that_of_its_size(earlier):
+    def several(change: float) -> Backbones:
+        parts = {
+            name: backbone(TINY, ["blocks.1.0"], input_size=size, weights="random")
+            for name, size in (("", None), ("48", 48))
+        }
+        name = next(iter(parts[""].tunable()))
+        moved = {k: p.adapt({name: p.tunable()[name] + change * (i + 1)}) for i, (k, p) in enumerate(parts.items())}
+        return Backbones(moved if change else parts)
+
+    tuned = several(1.0)
+    lender = SimpleNamespace(backbone=tuned, fingerprint="enc_00000000")
+    made = inherit(several(0.0), lender)
+    assert isinstance(made, Backbones)
+    for name, part in made.networks.items():
+        for key, tensor in part.adapted.items():
+            assert torch.equal(tensor, tuned.networks[name].adapted[key])
+    with pytest.raises(ValueError, match=r"at size 64: .* tuned it at the sizes None, 48"):
+        inherit(backbone(TINY, ["blocks.1.0"], input_size=64, weights="random"), lender)
 
 
 def test_each_network_takes_its_own(earlier):
@@ -139,4 +166,4 @@ def test_what_cannot_be_taken_is_refused(earlier, recording, later):
 def test_images_of_another_shape_are_not_known(earlier):
     from encoders.inherited import count_seen
 
-    assert count_seen(earlier, smooth_images(4, 40)) == 0
+    assert count_seen(earlier, smooth_images(4, 40)) is None

@@ -275,7 +275,7 @@ def test_drift_of_which_nothing_is_known_says_so() -> None:
     ]
     same = RoundDrift("zscore", False, (replace(TOLD, aligned_gain=1.0),))
     assert "nothing is changed" in drift_sentences(same)[1]
-    assert "8.00 natural SD" in drift_sentences(same)[2]
+    assert "8.00 SD of the image means" in drift_sentences(same)[2]
 
 
 def test_drift_records_are_read_up_to_the_round(project: Project, told: str) -> None:
