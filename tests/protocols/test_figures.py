@@ -154,7 +154,7 @@ def test_a_drift_record_without_numbers_still_draws() -> None:
     figure = drift_figure([(1, drift(SiteDrift("a"), SiteDrift("b"), percent=False))])
     above, below = figure.axes
     assert not below.patches
-    assert below.get_ylabel() == "natural SD"
+    assert below.get_ylabel() == "SD of the image means"
     assert above.get_yscale() == "log"
     assert as_data_uri(figure).startswith("data:image/png;base64,")
 
