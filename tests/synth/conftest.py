@@ -99,3 +99,7 @@ def check_alike(whole: StimulusBatch, part: StimulusBatch, rows: slice, toleranc
         assert levels.max() <= 1
         assert (levels > 0).sum(1).max() <= 1
         assert (apart[~levels.any(1), column] < tolerance).all()
+
+
+def wide(values: object) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
