@@ -1,4 +1,4 @@
-"""Tune a fitted encoder's late layers, or all of them, on the recording: images held apart decide when to stop.
+"""Tune a fitted encoder's late layers, or all of them, on the recording: images held apart, or an earlier tuning, decide when to stop.
 
 The network (or networks, each with the members that read it), its batch-norm statistics apart, and all members' readouts descend one squared error together (the trunk "tuned end to
 end" of Cadena et al. 2019 and of Cowley et al. 2023), for a few passes from the fitted readouts, with a small learning rate.
@@ -25,6 +25,7 @@ from .split import MINIMUM_FITTED_IMAGES, MINIMUM_HELD_OUT, group_names
 from .tunable import Tunable, free_parameters
 from .uncertainty import with_familiar
 
+SAMPLE = 100  # fitted images that the report looks at where no image decides when to stop
 RISE, FIRST = 0.2, 1 / 25  # of the learning rate: share of the steps in which it rises, and where it starts
 SAME_IMAGE = 1e-3  # distance of summaries, in SDs, below which an image is one that the encoder was fitted to
 
@@ -42,7 +43,8 @@ class TuningReport:
     losses : tuple of E floats
         Mean loss of each pass over the fitted images, in variances of a site.
     stopping_errors : tuple of E + 1 floats
-        Squared error of the mean over members on the stopping images, in variances of a site, before the first pass and after each.
+        Squared error of the mean over members on the stopping images, in variances of a site, before the first pass and after each. Empty without
+        stopping images; `forgetting`, `before` and `after` are then of some of the fitted ones.
     epoch : int
         The pass that was kept; 0 = nothing improved, and the encoder is the one that was given.
     stopping_seen : int
@@ -89,6 +91,7 @@ def fine_tune(
     groups: Sequence[object] | None = None,
     layers: Sequence[str] | Literal["late", "all"] = "all",
     epochs: int = 4,
+    keep: int | None = None,
     learning_rate: float = 3e-4,
     readout_learning_rate: float = 2e-5,
     batch_size: int = 32,
@@ -119,6 +122,9 @@ def fine_tune(
         on that holds that layer, which hardly did (docs/fine_tuning.md).
     epochs : int
         Passes over the fitted images.
+    keep : int, optional
+        The pass to keep, as an earlier tuning of as many passes chose it: the tuning ends there, and `stopping` holds no image. A tuning that diverges
+        is not kept.
     learning_rate, readout_learning_rate : float
         Highest, of the network and of the readouts; 0 = these stay as they are.
     batch_size : int
@@ -143,6 +149,7 @@ def fine_tune(
         If shapes do not fit, an image (or group) lies on two sides, or no parameter that counts is named.
     """
     _check(encoder, images, targets, fitted, stopping, epochs, batch_size, learning_rate, readout_learning_rate)
+    _check_keep(keep, epochs, fitted, stopping)
     names = group_names(images, groups)
     _check_sides(names, fitted, stopping)
     data = _Data.read(images, targets, fitted, stopping, weights, device)
@@ -150,7 +157,7 @@ def fine_tune(
     parameters = free_parameters(tuned.backbone, layers, to_images(images[:1], device))
     tuned.free(parameters, network=learning_rate > 0, readouts=readout_learning_rate > 0)
     rates = (learning_rate, readout_learning_rate)
-    losses, errors, epoch = _descend(tuned, data, epochs, rates, batch_size, jitter_px, seed, progress)
+    losses, errors, epoch = _descend(tuned, data, epochs, keep, rates, batch_size, jitter_px, seed, progress)
     result = encoder
     if epoch:
         how = {"modules": list(tuned.modules), "epochs": epochs, "epoch": epoch, "learning_rate": learning_rate}
@@ -170,16 +177,16 @@ def _report(
     errors: list[float],
     epoch: int,
 ) -> TuningReport:
-    images = data.images[data.stopping.numpy()]
+    images = data.images[data.judged.numpy()]
     kept = Reduction(DEFAULT_POOL, summary=True)
     before, after = (
         extract_features(one.backbone, images, reduction=kept, device=data.device) for one in (given, tuned)
     )
     reads = ["+".join(readout.layers) for readout in given.readouts]
-    of = data.stopping.to(data.y.device)
+    of = data.judged.to(data.y.device)
     maps = [layer_map(reads, data.predict(one), data.y[of], data.w[of]) for one in (given, tuned)]
     forgetting = {layer: feature_change(before[layer], after[layer]) for layer in encoder.backbone.layers}
-    known = seen(encoder, before)
+    known = seen(encoder, before) if errors else 0
     return TuningReport(
         tuned.modules, tuned.n_parameters, tuple(losses), tuple(errors), epoch, known, forgetting, *maps
     )
@@ -194,7 +201,7 @@ class _Data:
     w: Tensor
     sd: Tensor  # (U,), of the fitted images
     fitted: Tensor  # numbers of the images
-    stopping: Tensor
+    judged: Tensor  # the stopping images, or where there are none some of the fitted ones
     device: torch.device | str
 
     @classmethod
@@ -226,6 +233,8 @@ class _Data:
                 "them, or a constant response. Fix: tune an encoder of the other sites, or name more fitted images"
             )
         first, second = (torch.from_numpy(np.flatnonzero(side)) for side in (fitted, stopping))
+        if not len(second):
+            second = first[:: math.ceil(len(first) / SAMPLE)]
         y, w, sd = (tensor.float().to(device) for tensor in (y, w, sd))
         return cls(images, y, w, sd, first, second, device)
 
@@ -240,33 +249,34 @@ class _Data:
 
     @torch.no_grad()
     def predict(self, tuned: Tunable, batch_size: int = 64) -> Tensor:
-        """Predictions of every member for the stopping images, (M, S, U)."""
-        parts = torch.split(self.stopping, batch_size)
+        """Predictions of every member for the judged images, (M, S, U)."""
+        parts = torch.split(self.judged, batch_size)
         return torch.cat([tuned.predict(self.batch(rows)) for rows in parts], 1)
 
     def stopping_error(self, tuned: Tunable) -> float:
         """Error of the mean over members on the stopping images, mean over the sites recorded with them."""
-        error = self.error(self.predict(tuned).mean(0), self.stopping)
-        return float(error[:, self.w[self.stopping.to(self.w.device)].sum(0) > 0].mean())
+        error = self.error(self.predict(tuned).mean(0), self.judged)
+        return float(error[:, self.w[self.judged.to(self.w.device)].sum(0) > 0].mean())
 
 
 def _descend(
     tuned: Tunable,
     data: _Data,
     epochs: int,
+    keep: int | None,
     rates: tuple[float, float],
     batch_size: int,
     jitter_px: float,
     seed: int,
     progress: Progress | None,
 ) -> tuple[list[float], list[float], int]:
-    """Losses, stopping errors and the pass kept, whose tensors `tuned` then holds."""
+    """Losses, stopping errors (none where the pass to keep is given) and the pass kept, whose tensors `tuned` then holds."""
     optimiser = torch.optim.Adam(tuned.groups(rates))
     generator = torch.Generator().manual_seed(seed)
     steps = math.ceil(len(data.fitted) / batch_size)
-    losses, errors = [], [data.stopping_error(tuned)]
+    losses, errors = [], [data.stopping_error(tuned)] if keep is None else []
     kept, best, step = tuned.state(), 0, 0
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, (keep or epochs) + 1):
         order = data.fitted[torch.randperm(len(data.fitted), generator=generator)]
         total = 0.0
         for rows in order.tensor_split(steps):
@@ -278,11 +288,13 @@ def _descend(
             optimiser.step()
             total, step = total + float(loss.detach()) * len(rows), step + 1
         losses.append(total / len(order))
-        errors.append(data.stopping_error(tuned))
-        if errors[-1] < errors[best]:  # never where it is NaN
+        if keep is None:
+            errors.append(data.stopping_error(tuned))
+        given = epoch == keep and math.isfinite(data.stopping_error(tuned))
+        if given or (errors and errors[-1] < errors[best]):  # never where it is NaN
             kept, best = tuned.state(), epoch
         if progress is not None:
-            progress("fine-tuning", epoch, epochs)
+            progress("fine-tuning", epoch, keep or epochs)
     tuned.restore(kept)
     return losses, errors, best
 
@@ -364,14 +376,23 @@ def _check(
             f"targets {shape}, fitted {fitted.shape} {fitted.dtype}, stopping {stopping.shape}; expected {expected}, and one flag "
             "(bool) an image"
         )
-    if fitted.sum() < MINIMUM_FITTED_IMAGES or stopping.sum() < MINIMUM_HELD_OUT:
-        raise ValueError(
-            f"{int(fitted.sum())} images to tune on and {int(stopping.sum())} to stop by; expected at least {MINIMUM_FITTED_IMAGES} and "
-            f"{MINIMUM_HELD_OUT}"
-        )
     if epochs < 1 or batch_size < 1 or min(rates) < 0 or max(rates) == 0:
         raise ValueError(
             f"{epochs} epochs of batches of {batch_size}, learning rates {rates}; expected at least 1 each, and a learning rate above 0"
+        )
+
+
+def _check_keep(keep: int | None, epochs: int, fitted: NDArray[np.bool_], stopping: NDArray[np.bool_]) -> None:
+    """Refuse too few images, a pass to keep that is none, and stopping images that would decide nothing."""
+    least = MINIMUM_HELD_OUT if keep is None else 0
+    if fitted.sum() < MINIMUM_FITTED_IMAGES or stopping.sum() < least:
+        raise ValueError(
+            f"{int(fitted.sum())} images to tune on and {int(stopping.sum())} to stop by; expected at least {MINIMUM_FITTED_IMAGES} and {least}"
+        )
+    if keep is not None and (not 1 <= keep <= epochs or stopping.any()):
+        raise ValueError(
+            f"keep {keep} of {epochs} passes, {int(stopping.sum())} images to stop by; expected a pass from 1 to {epochs} and no such images: the "
+            "pass is chosen already. Fix: flag them as fitted, or leave keep out"
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +55,15 @@ SCORES = (
 
 @dataclass(frozen=True)
 class FittedPair:
-    """An encoder to synthesise with, a validator that took no part in it, and the report on both."""
+    """An encoder to synthesise with, a validator that took no part in it, and the report on both.
+
+    `final`: the encoder once more, fitted to the held-out images too; to synthesise with, never to be scored on them. None unless asked for.
+    """
 
     encoder: Ensemble
     validator: Encoder | Ensemble
     report: FitReport
+    final: Ensemble | None = None
 
 
 def fit_encoder(
@@ -86,6 +91,7 @@ def fit_encoder(
     folds: int = 5,
     fine_tune: int = 0,
     networks_from: Encoder | Ensemble | None = None,
+    final_fit: bool = False,
     seed: int = 0,
     reliability_fit: float = 0.3,
     reliability_target: float = 0.5,
@@ -148,6 +154,9 @@ def fit_encoder(
         from before the tuning, scores those after it. The validator stays frozen.
     networks_from : Encoder or Ensemble, optional
         Of an earlier recording, tuned on it: the networks that both have begin as it tuned them. The validator keeps the trained ones.
+    final_fit : bool
+        When all is scored, fit the encoder once more, to every image: those that were held out and those that chose the pass of a tuning, which is
+        kept. Sites, scores and report stay those of the encoder that was scored, which saw fewer images. The intervals are its own.
     reliability_fit, reliability_target : float
         Sites below are left out of the encoder; not offered as targets.
     averages : bool
@@ -189,7 +198,7 @@ def fit_encoder(
         shared = other in {layer_place(backbone, entry)[0] for entry in layers}
         validator_layers = SAME_NETWORK_VALIDATOR_LAYERS if shared else DEFAULT_VALIDATOR_LAYERS
     options = FitOptions(
-        backbone, tuple(layers), other, tuple(validator_layers), str(weights), input_size, spec, holdout_fraction, folds, seed, reliability_fit, reliability_target, averages, fine_tune, "" if networks_from is None else networks_from.fingerprint,
+        backbone, tuple(layers), other, tuple(validator_layers), str(weights), input_size, spec, holdout_fraction, folds, seed, reliability_fit, reliability_target, averages, fine_tune, "" if networks_from is None else networks_from.fingerprint, final_fit,
     )  # fmt: skip
     recording = read_recording(images, values, image_index, repeats, site_ids)
     names = group_names(images, groups)
@@ -240,7 +249,23 @@ def fit_encoder(
     )
     _describe_fields(report, pair.encoder, images[design.fitted])
     report.encoder_fingerprint, report.validator_fingerprint = pair.encoder.fingerprint, pair.validator.fingerprint
+    if final_fit:
+        pair = replace(pair, final=_final(design, pair, natural).to(device))
+        report.final_fingerprint = pair.final.fingerprint if pair.final is not None else ""
     return pair
+
+
+def _final(design: Design, pair: FittedPair, natural: NDArray[np.bool_] | None) -> Ensemble:
+    """The encoder of `pair` fitted to all images, its tuning for as many passes as were kept."""
+    passes = pair.report.settings.get("fine_tuning", {}).get("epoch", 0)
+    whole = replace(design, held_out=np.zeros_like(design.held_out), initial=None, passes=passes)
+    report = copy.deepcopy(pair.report)
+    half = Half(whole, report, "encoder")
+    about = {"n_fitted_images": len(design.images), "n_stopping_images": 0, "final_of": pair.encoder.fingerprint}
+    if "fine_tuning" in report.settings:
+        about["fine_tuning"] = report.settings["fine_tuning"] | {"scores": "of the encoder that it is the final one of"}
+    info = replace(pair.encoder.info, settings=pair.encoder.info.settings | about)
+    return half.ensemble(info, whole.natural_statistics(natural))
 
 
 def _preset(name: str) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ class FitOptions:
     averages: bool
     fine_tune: int = 0
     networks_from: str = ""  # fingerprint of the encoder that tuned them
+    final_fit: bool = False
 
 
 def settings_of(options: FitOptions, n_images: int, held_out: NDArray[np.bool_]) -> dict[str, Any]:
@@ -41,8 +42,9 @@ def settings_of(options: FitOptions, n_images: int, held_out: NDArray[np.bool_])
     settings = asdict(options) | {"layers": list(options.layers), "validator_layers": list(options.validator_layers)}
     settings["readout"] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options.readout).items()}
     settings["weights"] = Path(options.weights).name
-    if not options.networks_from:
-        del settings["networks_from"]
+    for name in ("networks_from", "final_fit"):
+        if not settings[name]:
+            del settings[name]
     return settings | {"n_images": n_images, "n_fitted_images": int((~held_out).sum())}
 
 

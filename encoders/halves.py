@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ class Design:
     batch_size: int
     cache: Path | None
     progress: Progress | None
+    passes: int | None = None  # of the tuning, as an earlier fit chose them: no image is spared to decide
 
     @property
     def fitted(self) -> NDArray[np.bool_]:
@@ -58,7 +60,7 @@ class Design:
     def stopping(self) -> NDArray[np.bool_]:
         """Those of them that decide which pass of a tuning is kept, (N,)."""
         found = np.zeros(len(self.names), dtype=bool)
-        if self.options.fine_tune:
+        if self.options.fine_tune and self.passes is None:
             found[self.fitted] = stopping_images(self.part(self.names, self.fitted), self.options.seed)
         return found
 
@@ -125,6 +127,7 @@ class Half:
         self.network = open_backbone(uri, layers, input_size=options.input_size, weights=weights, seed=options.seed)
         if own and design.networks_from is not None:
             self.network = inherit(self.network, design.networks_from)
+        if own and design.networks_from is not None and design.held_out.any():
             known = count_seen(design.networks_from, design.images[design.held_out], design.device)
             report.settings["held_out_known_to_networks"] = known
         features = design.features(self.network, options.layers if own else options.validator_layers)
@@ -139,13 +142,15 @@ class Half:
         self.fits = fits
         self.uncertainty = self._calibrate(torch.cat([features[f"summary/{layer}"] for layer in sorted(layers)], 1))
         held = {layer: features[layer][torch.from_numpy(design.held_out)] for layer in layers}
-        if own and options.fine_tune:
+        if own and options.fine_tune and design.passes != 0:
             report.settings["fine_tuning"] = self._tune(report)
-            held = extract_features(
-                self.network, design.images[design.held_out], reduction=design.reduction, device=design.device
-            )
-        with torch.no_grad():
-            self.predicted = torch.stack([readout(held) for readout in self.readouts]).mean(0).double().numpy()
+            if design.held_out.any():
+                held = extract_features(
+                    self.network, design.images[design.held_out], reduction=design.reduction, device=design.device
+                )
+        if design.held_out.any():
+            with torch.no_grad():
+                self.predicted = torch.stack([readout(held) for readout in self.readouts]).mean(0).double().numpy()
         self._describe(report, "" if uri == options.backbone else f"{uri.partition(':')[2]}/")
 
     def _fit(
@@ -189,6 +194,7 @@ class Half:
             stopping=design.stopping[rows],
             groups=design.part(design.names, rows),
             epochs=design.options.fine_tune,
+            keep=design.passes,
             weights=(design.recording.weights() * design.importance)[rows],
             seed=design.options.seed,
             progress=design.progress,
@@ -200,7 +206,8 @@ class Half:
         assert tuned.uncertainty is not None
         self.uncertainty = tuned.uncertainty
         how: dict[str, Any] = dict(tuned.info.settings.get("fine_tuning", {}))
-        told = {"epoch": found.report.epoch, "stopping_errors": list(found.report.stopping_errors)}
+        errors = [e if math.isfinite(e) else None for e in found.report.stopping_errors]  # None: it diverged
+        told: dict[str, Any] = {"epoch": found.report.epoch, "stopping_errors": errors}
         told |= {"n_fitted_images": int(self.seen.sum()), "n_stopping_images": int(design.stopping.sum())}
         return how | told | {"intervals": "calibrated before tuning", "scores": "of the tuned encoder"}
 

@@ -81,7 +81,7 @@ class FitReport:
         Backbone, layers, folds, thresholds, and what was held out.
     held_out_images : list of int
         Positions of the held-out images; no fit and no choice has seen them.
-    encoder_fingerprint, validator_fingerprint : str
+    encoder_fingerprint, validator_fingerprint, final_fingerprint : str
         "" where nothing was fitted.
     """
 
@@ -90,6 +90,7 @@ class FitReport:
     held_out_images: list[int]
     encoder_fingerprint: str = ""
     validator_fingerprint: str = ""
+    final_fingerprint: str = ""
 
     @property
     def fitted(self) -> list[SiteReport]:

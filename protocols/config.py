@@ -75,6 +75,11 @@ class EncoderConfig(Section):
         description="[path] Encoder of an earlier recording of the area (its folder fitted/enc_..., copied into this project), tuned with fine_tune: the fit "
         "begins with its networks (docs/fine_tuning.md); empty: with the trained ones.",
     )
+    final_fit: bool = Field(
+        default=False,
+        description="[true or false] When all is scored, the encoder is fitted once more, to the held-out photographs too, and makes the images; scores stay those "
+        "of the encoder that did not see them (twice the time of a fit; docs/fine_tuning.md).",
+    )
     readout: Literal[
         "factorised",
         "ridge",

@@ -81,6 +81,7 @@ def fit_on(
             folds=settings.folds,
             fine_tune=settings.fine_tune,
             networks_from=networks_from(project),
+            final_fit=settings.final_fit,
             seed=settings.seed,
             reliability_fit=settings.reliability_fit,
             reliability_target=settings.reliability_target,

@@ -19,7 +19,7 @@ from .dataset import Dataset, gather
 from .key import Key, read_key
 from .photographs import read_png
 from .readers.hdf5 import read_responses
-from .refit import Predictor, natural_scores, yardstick
+from .refit import Predictor, maker, natural_scores, yardstick
 from .regression_check import median_interval
 from .session import Project, Round
 from .trial_table import trial_table
@@ -88,17 +88,17 @@ def _controllers(project: Project, round_: Round, load: Callable[[str], Predicto
         return {"controllers": None, **_summary("prequential", empty), **after}
     report, key = ControlReport.from_json(round_.evaluation_path), read_key(round_.key_path)
     sites = [c.site for c in report.consistency]
-    found = {
+    found: dict[str, Any] = {
         "controllers": len(key.of_role("controller")),
         **_summary("prequential", _squares([c.controllers_r2 for c in report.consistency])),
     }
     later = project.fitted_for(round_.number + 1)
     squares: list[float | None] = []
     if later is not None:
-        renewed = predicted_by(load(later["encoder"]), project, round_, key, device)
+        renewed = predicted_by(load(maker(later)), project, round_, key, device)
         table = trial_table(read_responses(round_.responses_path), [r.image_id for r in key.rows], seed=report.seed)
         squares = [c.controllers_r2 for c in consistency(table, renewed) if c.site in sites]
-    found |= _summary("after", _squares(squares)) | {"after_encoder": None if later is None else later["encoder"]}
+    found |= _summary("after", _squares(squares)) | {"after_encoder": None if later is None else maker(later)}
     for s in report.objectives:
         found |= {f"success_{s.objective}": s.successes, f"tested_{s.objective}": s.tested}
     return found

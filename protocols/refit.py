@@ -104,7 +104,7 @@ def serving(project: Project, number: int) -> Record | None:
 
 
 def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
-    """The encoder and the validator of round `number`."""
+    """The encoder that makes the images of round `number` (`maker`), and the validator."""
     record = project.fitted_for(number)
     if record is None:
         raise DataError(
@@ -115,7 +115,12 @@ def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
             fix="run `stimsynth fit` (or `stimsynth refit` after a round)",
             code="D06",
         )
-    return Encoder.load(project.fitted / record["encoder"]), Encoder.load(project.fitted / record["validator"])
+    return Encoder.load(project.fitted / maker(record)), Encoder.load(project.fitted / record["validator"])
+
+
+def maker(record: Record) -> str:
+    """Folder of the encoder that makes images: the final one, fitted to all photographs, where there is one; else the one that was scored."""
+    return str(record.get("final") or record["encoder"])
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,7 @@ def _fitted(
         "round": number,
         "encoder": pair.encoder.save(project.fitted).name,
         "validator": pair.validator.save(project.fitted).name,
+        **({"final": pair.final.save(project.fitted).name} if pair.final is not None else {}),
         "rounds": [0, *earlier],
         "n_images": len(data.pixels),
         "n_trials": int((data.image_index >= 0).sum()),
@@ -207,7 +213,7 @@ def _adjusted(project: Project, number: int, before: Record, device: str, progre
     record |= {"fitted_rounds": list(before.get("fitted_rounds", seen))}
     record |= {"n_images": len(data.pixels), "n_trials": int((data.image_index >= 0).sum())}
     told, pair = {}, []
-    for name in ("encoder", "validator"):
+    for name in ("encoder", "validator", *(["final"] if "final" in before else [])):
         old = Encoder.load(project.fitted / before[name]).unadjusted()
         recording = _recording(since, shown, [data.site_ids.index(s) for s in old.site_ids])
         predicted = np.zeros((0, len(old.site_ids)))
@@ -246,7 +252,8 @@ def _refitted(project: Project, made: _Made, before: Record, force: str, device:
     told = record.pop("refit") | {"regression_check": check}
     if check["verdict"] != "refused":
         return record | {"refit": told}
-    refused = {name: record[name] for name in ("encoder", "validator", "rounds", "n_images", "n_trials")}
+    named = ("encoder", "validator", "final", "rounds", "n_images", "n_trials")
+    refused = {name: record[name] for name in named if name in record}
     return before | {"round": record["round"], "refit": told | {"refused": refused}}
 
 

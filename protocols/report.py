@@ -260,8 +260,15 @@ def fit_sentence(record: dict[str, Any]) -> str:
     return (
         f"{record['encoder']} (validator {record['validator']}), fitted on {record['n_images']} images and {record['n_trials']} trials of rounds "
         f"{rounds}: {sum(bool(s.get('eligible_fit')) for s in sites)} of {len(sites)} sites in the model, "
-        f"{sum(bool(s.get('eligible_target')) for s in sites)} reliable enough to control{middle}.{inherited_sentence(record)}{tuning_sentence(record)}"
+        f"{sum(bool(s.get('eligible_target')) for s in sites)} reliable enough to control{middle}.{inherited_sentence(record)}{tuning_sentence(record)}{final_sentence(record)}"
     )
+
+
+def final_sentence(record: dict[str, Any]) -> str:
+    """Which encoder makes the images where it is another than the one that was scored, with a space before it; else ""."""
+    if "final" not in record:
+        return ""
+    return f" Images are made by {record['final']}, fitted once more, to the held-out photographs too: the scores are those of {record['encoder']}, which did not see them."
 
 
 def inherited_sentence(record: dict[str, Any]) -> str:
@@ -286,7 +293,9 @@ def tuning_sentence(record: dict[str, Any]) -> str:
     errors, kept = how["stopping_errors"], how["epoch"]
     judged = f"error on {how['n_stopping_images']} photographs beside them"
     if not kept:
-        return f" Tuning on the photographs did not help ({judged} {errors[0]:.3f} before, {min(errors[1:]):.3f} at best after): nothing was tuned."
+        after = [e for e in errors[1:] if e is not None]
+        best = f"{min(after):.3f} at best after" if after else "diverged"
+        return f" Tuning on the photographs did not help ({judged} {errors[0]:.3f} before, {best}): nothing was tuned."
     return (
         f" Networks and readouts were tuned on {how['n_fitted_images']} photographs: pass {kept} of {len(errors) - 1} kept, {judged} "
         f"{errors[0]:.3f} -> {errors[kept]:.3f} of a site's variance."

@@ -5,8 +5,8 @@ Run: python scripts/make_batch.py demo/project tomorrow.h5 [--sites 2] [--seeds 
 
 import argparse
 
-from encoders import Encoder
 from protocols import Project
+from protocols.refit import load_pair
 from synth import ascend, fourier, one_hot, stretch
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -19,10 +19,9 @@ parser.add_argument("--device", default="cpu")
 given = parser.parse_args()
 
 project = Project.open(given.project)
-fitted = project.fitted_for(1) or parser.error(
-    f"{given.project} has no encoder yet: run `stimsynth fit {given.project}`"
-)
-encoder, validator = (Encoder.load(project.fitted / fitted[role]) for role in ("encoder", "validator"))
+if project.fitted_for(1) is None:
+    parser.error(f"{given.project} has no encoder yet: run `stimsynth fit {given.project}`")
+encoder, validator = load_pair(project, 1)
 sites = encoder.target_ids[: given.sites]
 batch = ascend(
     encoder.to(given.device),

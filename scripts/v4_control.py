@@ -55,7 +55,7 @@ OBJECTIVES = {"stretch": stretch, "one_hot": one_hot}
 LITE0 = "offline:efficientnet_lite0"
 LITE2_LAYERS = ("blocks.2.0", "blocks.3.0", "blocks.4.0")
 DRAWS = 4000
-PROJECT = {"folds": 5, "fine_tune": 4}
+PROJECT = {"folds": 5, "fine_tune": 4, "final_fit": True}
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ ARMS = {
     "two tuned kappa 1.5": Arm(encoder="two", kappa=1.5, about="the same; three times the caution about members that disagree"),
     "two tuned by a project": Arm(encoder="own", about='preset = "two_networks", fine_tune = 4: 58 % of the photographs in each member, 72 % in the tuning'),
     "two tuned other days": Arm(encoder="own_other", about="the same, beginning with networks that other recordings of the animal tuned (--networks)"),
+    "by a project final": Arm(encoder="own_final", about="the first once more, fitted to all photographs (final_fit): 80 % of them in each member, all in the tuning"),
+    "other days final": Arm(encoder="own_other_final", about="the second once more, fitted to all photographs"),
     "four tuned": Arm(encoder="four", about="two of each, fitted and tuned on other draws of photographs"),
     "strong": Arm(encoder="two", seeds=3, chosen_by="encoder", about="two tuned networks, the encoder's own choice of three starts"),
 }  # fmt: skip
@@ -110,7 +112,7 @@ def main() -> None:
     arms = options.arms.split(",") if options.arms else [a for a in ARMS if options.networks or "other days" not in a]
     if unknown := [a for a in arms if a not in ARMS]:
         raise SystemExit(f"no arm {', '.join(unknown)}; there are {', '.join(ARMS)}")
-    if not options.networks and "two tuned other days" in arms:
+    if not options.networks and any("other days" in a for a in arms):
         raise SystemExit("that arm begins with networks of other recordings: pass --networks")
     arms = ["default", *(a for a in arms if a != "default")]
     made = [World(session, options) for session in options.sessions.split(",")]
@@ -201,17 +203,15 @@ class World:
             return self.default.members[len(self.default.members) // 2]
         if name == "two":  # each on 81 % of the photographs, tuned on 90 %
             return Joint([self.encoder("tuned"), self.encoder("tuned2")])
+        if name.endswith("_final"):
+            self.encoder(name.removesuffix("_final"))
         if name == "four":
             return Joint([self.encoder(n) for n in ("tuned", "tuned2", "tuned_b", "tuned2_b")])
         folder, networks = self.out / name, (self.options.networks or self.out) / self.session
         if not any(folder.glob("enc_*")):
             makers: dict[str, Callable[[], AnyEncoder]] = {
-                "own": lambda: self.fit(LITE0, "two_networks", **PROJECT).encoder,
-                "own_other": lambda: (
-                    self.fit(
-                        LITE0, "two_networks", **PROJECT, networks_from=Encoder.load(next(networks.glob("enc_*")))
-                    ).encoder
-                ),
+                "own": lambda: self.by_project(folder),
+                "own_other": lambda: self.by_project(folder, Encoder.load(next(networks.glob("enc_*")))),
                 "more": lambda: self.fit(LITE0, "diverse").encoder,
                 "more2": lambda: self.fit("offline:efficientnet_lite2", LITE2_LAYERS).encoder,
                 "more_b": lambda: self.fit(LITE0, "diverse", 1).encoder,
@@ -225,6 +225,13 @@ class World:
             makers[name]().save(folder)
             print(f"{self.session} {name}: {time.monotonic() - begun:.0f} s", flush=True)
         return Encoder.load(next(folder.glob("enc_*")))
+
+    def by_project(self, folder: Path, networks_from: AnyEncoder | None = None) -> AnyEncoder:
+        """The encoder that is scored; the final one is saved beside it."""
+        pair = self.fit(LITE0, "two_networks", **PROJECT, networks_from=networks_from)
+        assert pair.final is not None
+        pair.final.save(folder.with_name(f"{folder.name}_final"))
+        return pair.encoder
 
     def held(self, seed: int = 0) -> NDArray[np.bool_]:
         """Photographs that neither fit nor tuning is made on; they choose the pass of the tuning."""
@@ -382,13 +389,8 @@ class Equaliser:
     """Brings images to the photographs' median chroma and local contrast at the target's receptive field, at the same mean and RMS."""
 
     def __init__(
-        self,
-        project: Project,
-        site_ids: Sequence[str],
-        targets: Sequence[str],
-        light: dict[str, float],
-        natural: Pixels,
-    ) -> None:
+        self, project: Project, site_ids: Sequence[str], targets: Sequence[str], light: dict[str, float], natural: Pixels
+    ) -> None:  # fmt: skip
         self.display = project.display
         record = json.loads((project.fitted / "for_round_01.json").read_text(encoding="utf-8"))
         self.masks = site_masks(self.display, record, targets)
@@ -433,14 +435,8 @@ class Equaliser:
 
 
 def row(
-    name: str,
-    objective: str,
-    values: Floats,
-    equal: Floats,
-    base: Floats,
-    bars: dict[str, Floats],
-    contrast: dict[str, float],
-) -> dict[str, Any]:
+    name: str, objective: str, values: Floats, equal: Floats, base: Floats, bars: dict[str, Floats], contrast: dict[str, float]
+) -> dict[str, Any]:  # fmt: skip
     """One line of the table: medians, shares above the bars, paired difference from `default`."""
     above = {bar: share(values > limit) for bar, limit in bars.items()}
     return {
