@@ -65,7 +65,7 @@ def make_batch(
         )
     if match is not None and len(names) < 2:
         raise _unknown("--match", match, "two generators, --generator gradient,diffusion, that can be matched")
-    own = [key for key in ("keep_seeds", "steps", "seconds", "start") if asked.get(key) is not None]
+    own = [key for key in ("keep_seeds", "steps", "seconds", "start", "quick") if asked.get(key) is not None]
     climbing = [f"--{key.replace('_', '-')}" for key in own]
     if "gradient" not in names and climbing:
         raise _unknown(
@@ -74,9 +74,11 @@ def make_batch(
     if "diffusion" not in names and any(v is not None for v in sampled.values()):
         given = ", ".join(OPTIONS[k] for k, v in sampled.items() if v is not None)
         raise _unknown("--generator", generator, f"diffusion, which {given} goes with")
-    if len(names) > 1 and "keep_seeds" in own:
+    for alone in {"keep_seeds", "quick"} & set(own) if len(names) > 1 else ():
         raise _unknown(
-            "--generator", generator, "gradient alone with --keep-seeds: generators are compared seed by seed"
+            "--generator",
+            generator,
+            f"gradient alone with --{alone.replace('_', '-')}: generators are compared seed by seed, at project.toml's recipe",
         )
     if "keep_seeds" in own:
         _check_kept(project, **asked)
@@ -131,10 +133,22 @@ def _unknown(option: str, found: str, expected: str) -> DataError:
 
 
 def _check_kept(
-    project: Project, keep_seeds: int, seeds: int | None, steps: int | None, seconds: float | None, **_: object
+    project: Project,
+    keep_seeds: int,
+    seeds: int | None,
+    steps: int | None,
+    seconds: float | None,
+    quick: bool | None,
+    **_: object,
 ) -> None:
     settings = project.config.synthesis
     count, climbed = settings.seeds if seeds is None else seeds, settings.steps if steps is None else steps
+    if quick and steps is None:
+        raise _unknown(
+            "--keep-seeds",
+            str(keep_seeds),
+            f"--steps too, with --quick: its steps are no more than the {DROP_AFTER} after which seeds are dropped",
+        )
     if seconds is not None:
         raise _unknown(
             "--keep-seeds",

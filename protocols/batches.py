@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
 from synth import Objective, StimulusBatch
+from synth.presets import quick as quick_recipe
 
 from ._outbox import contact_sheet
 from .dataset import gather, natural_means
@@ -62,6 +63,7 @@ def plan_batch(
     keep_seeds: int | None = None,
     steps: int | None = None,
     start: str | None = None,
+    quick: bool | None = None,
     seconds: float | None = None,
     diffusion: DiffusionConfig | None = None,
     device: str = "cpu",
@@ -69,7 +71,8 @@ def plan_batch(
     """What project.toml and the newest encoder of the project have to say of a batch.
 
     Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives, `seeds`, `steps`, `start` and
-    `diffusion` where they are None; `keep_seeds` is as for `synth.ascend`. `wanted` is a file of objectives.
+    `diffusion` where they are None; `keep_seeds` is as for `synth.ascend`. `wanted` is a file of objectives. `quick`: ten large steps
+    from the best measured photographs (`synth.presets.quick`) in place of the project's variables, rule, shifts and steps.
     """
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))
@@ -80,15 +83,20 @@ def plan_batch(
         objective = declared(project, chosen_targets(project, encoder))
     count = settings.seeds if seeds is None else seeds
     natural = NaturalImages.load(project.data)
+    how, climbed = recipe(project, natural.pixels()), settings.steps
+    if quick:
+        fast: dict[str, Any] = dict(quick_recipe(project.display.shape))
+        how, climbed, start = how | fast, fast["steps"], start or "natural"
+        del how["steps"]
     begins = None
     if (settings.start if start is None else start) == "natural":
         begins = starts_for(objective, encoder.site_ids, measured, count)
     request = Request(
-        recipe(project, natural.pixels()),
+        how,
         shape=project.display.shape,
         seeds=range(count),
         keep_seeds=keep_seeds,
-        steps=settings.steps if steps is None else steps,
+        steps=climbed if steps is None else steps,
         diffusion=project.config.diffusion if diffusion is None else diffusion,
         budget_s=seconds,
         start=None if begins is None else torch.from_numpy(natural.pixels()[begins]).movedim(-1, -3).float() / 255,

@@ -232,6 +232,9 @@ def generate(
         float | None, typer.Option(min=1, help="so long, then the best so far (gradient, with --out)")
     ] = None,
     start: Annotated[Start | None, typer.Option(help="where the ascent starts (with --out)")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="ten large steps, for a first look in seconds (gradient, with --out)")
+    ] = False,
     list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
 ) -> None:
     """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or those of --wanted."""
@@ -248,6 +251,7 @@ def generate(
         "steps": steps,
         "seconds": seconds,
         "start": start and start.value,
+        "quick": quick or None,
     }
     sampled = {"prior": prior, "strength": strength, "steps": prior_steps, "noise_schedule": noise_schedule}
     given = (wanted, generator, match, *asked.values(), *sampled.values())

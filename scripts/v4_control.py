@@ -337,6 +337,7 @@ class World:
         r = np.nanmedian([v for v in self.default.scores["held_out_r"] if v is not None])
         return {
             "targets": len(self.targets),
+            "sites": self.targets,
             "population": len(self.default.site_ids),
             "r": round(float(r), 3),
             "rows": rows,
@@ -438,7 +439,8 @@ def row(
     name: str, objective: str, values: Floats, equal: Floats, base: Floats, bars: dict[str, Floats], contrast: dict[str, float]
 ) -> dict[str, Any]:  # fmt: skip
     """One line of the table: medians, shares above the bars, paired difference from `default`."""
-    above = {bar: share(values > limit) for bar, limit in bars.items()}
+    hits = {bar: values > limit for bar, limit in bars.items()}
+    above = {bar: share(found) for bar, found in hits.items()}
     return {
         "arm": name,
         "objective": objective,
@@ -449,6 +451,7 @@ def row(
         "change": interval(values - base, np.mean),
         **contrast,
         "values": values.round(4).tolist(),
+        "hits": {bar: found.tolist() for bar, found in hits.items()},
     }
 
 

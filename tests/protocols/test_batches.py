@@ -162,3 +162,27 @@ def test_noise_starts_and_their_own_steps(looped: Path, wanted: Path, tmp_path: 
     with pytest.raises(DataError, match="W05"):
         write_batch(batch, out)
     assert [p.name for p in out.parent.iterdir()] == ["folder"]  # no temporary folder is left
+
+
+def test_quick_images_are_better_than_their_photographs_after_ten_steps(
+    looped: Path, wanted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = looped / "project", tmp_path / "tomorrow"
+    words = ["stimsynth", "--json", "generate", folder, "--wanted", wanted, "--out", out, "--quick", "--seeds", 1]
+    code, printed, _ = cli(monkeypatch, capsys, words)
+    assert code == 0
+    batch = StimulusBatch.load(out / "batch.h5")
+    assert len(json.loads(printed)["rows"]) == len(batch)
+    assert batch.settings["steps"] == 10
+    assert batch.settings["rule"]["name"] == "quick"
+    assert batch.settings["transforms"] == []
+    assert "" not in batch.start_ids
+    project = Project.open(folder)
+    as_started = free_batch(project, wanted, seeds=1, quick=True, steps=1)
+    assert as_started.settings["steps"] == 1
+    np.testing.assert_array_less(as_started.scores, batch.scores)
+    shown = torch.from_numpy(batch.images).movedim(-1, 1).float() / 255
+    found = project.display.constraints()[-1].statistics(shown)
+    assert found["rms"].max() - found["rms"].min() < 1 / 255
+    assert set(free_batch(project, wanted, seeds=1, quick=True, start="noise").start_ids) == {""}
+    assert len(free_batch(project, wanted, seeds=3, keep_seeds=1, quick=True, steps=12)) == len(batch)

@@ -176,6 +176,10 @@ def test_a_model_saved_by_somebody_else_is_guided_by_the_command_alone(
         (["--keep-seeds", "1", "--seconds", "9", "--out", "x"], 3, "without --seconds"),
         (["--keep-seeds", "5", "--seeds", "3", "--out", "x"], 3, "--seeds sets how many"),
         (["--keep-seeds", "1", "--seeds", "3", "--steps", "8", "--out", "x"], 3, "at least 10 with --keep-seeds"),
+        (["--generator", "diffusion", "--quick", "--out", "x"], 3, "--quick goes with"),
+        (["--generator", "gradient,diffusion", "--quick", "--out", "x"], 3, "gradient alone with --quick"),
+        (["--quick"], 2, "go with --out"),
+        (["--quick", "--keep-seeds", "1", "--seeds", "3", "--out", "x"], 3, "--steps too, with --quick"),
         (["--generator", "diffusion", "--start", "noise", "--out", "x"], 3, "--start"),
         (
             ["--generator", "diffusion", "--noise-schedule", "linear", "--prior", "spectral", "--out", "x"],
