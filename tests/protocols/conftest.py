@@ -183,6 +183,27 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Subject]:
     return make(tmp_path_factory.mktemp("refit"))
 
 
+@pytest.fixture(scope="session")
+def base(looped: Path) -> Path:
+    """A folder with a subject and a project whose round 0 is answered and whose round 1 waits for the rig; not to be changed."""
+    return looped
+
+
+@pytest.fixture(scope="session")
+def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of `base` run to its end."""
+    from protocols.demo import answer
+    from protocols.loop import run
+
+    from .looped_project import copy
+
+    folder = copy(base, tmp_path_factory.mktemp("finished") / "all")
+    project = Project.open(folder / "project")
+    answer(folder / "subject", project.round(1), seed=1)
+    assert run(project).stage == "finished"
+    return folder
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """An empty project."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from protocols import Project
+from protocols import Project, Round
 from protocols.config import (
     Config,
     EncoderConfig,
@@ -66,3 +66,7 @@ def copy(source: Path, target: Path) -> Path:
     """A copy of a folder."""
     shutil.copytree(source, target)
     return target
+
+
+def first_round(folder: Path) -> Round:
+    return Project.open(folder / "project").round(1)
