@@ -123,8 +123,8 @@ def fine_tune(
     epochs : int
         Passes over the fitted images.
     keep : int, optional
-        The pass to keep, as an earlier tuning of as many passes chose it: the tuning ends there, and `stopping` holds no image. A tuning that diverges
-        is not kept.
+        The pass to keep, as an earlier tuning of as many passes chose it: the tuning ends there, and `stopping` holds no image. Where the
+        error on the fitted images did not fall, nothing is kept.
     learning_rate, readout_learning_rate : float
         Highest, of the network and of the readouts; 0 = these stay as they are.
     batch_size : int
@@ -253,8 +253,8 @@ class _Data:
         parts = torch.split(self.judged, batch_size)
         return torch.cat([tuned.predict(self.batch(rows)) for rows in parts], 1)
 
-    def stopping_error(self, tuned: Tunable) -> float:
-        """Error of the mean over members on the stopping images, mean over the sites recorded with them."""
+    def judged_error(self, tuned: Tunable) -> float:
+        """Error of the mean over members on the judged images, mean over the sites recorded with them."""
         error = self.error(self.predict(tuned).mean(0), self.judged)
         return float(error[:, self.w[self.judged.to(self.w.device)].sum(0) > 0].mean())
 
@@ -274,7 +274,8 @@ def _descend(
     optimiser = torch.optim.Adam(tuned.groups(rates))
     generator = torch.Generator().manual_seed(seed)
     steps = math.ceil(len(data.fitted) / batch_size)
-    losses, errors = [], [data.stopping_error(tuned)] if keep is None else []
+    before = data.judged_error(tuned)
+    losses, errors = [], [before] if keep is None else []
     kept, best, step = tuned.state(), 0, 0
     for epoch in range(1, (keep or epochs) + 1):
         order = data.fitted[torch.randperm(len(data.fitted), generator=generator)]
@@ -289,9 +290,10 @@ def _descend(
             total, step = total + float(loss.detach()) * len(rows), step + 1
         losses.append(total / len(order))
         if keep is None:
-            errors.append(data.stopping_error(tuned))
-        given = epoch == keep and math.isfinite(data.stopping_error(tuned))
-        if given or (errors and errors[-1] < errors[best]):  # never where it is NaN
+            errors.append(data.judged_error(tuned))
+        if (epoch == keep and data.judged_error(tuned) < before) or (
+            errors and errors[-1] < errors[best]
+        ):  # never where it is NaN
             kept, best = tuned.state(), epoch
         if progress is not None:
             progress("fine-tuning", epoch, keep or epochs)
@@ -387,9 +389,10 @@ def _check_keep(keep: int | None, epochs: int, fitted: NDArray[np.bool_], stoppi
     least = MINIMUM_HELD_OUT if keep is None else 0
     if fitted.sum() < MINIMUM_FITTED_IMAGES or stopping.sum() < least:
         raise ValueError(
-            f"{int(fitted.sum())} images to tune on and {int(stopping.sum())} to stop by; expected at least {MINIMUM_FITTED_IMAGES} and {least}"
+            f"{int(fitted.sum())} images to tune on and {int(stopping.sum())} to stop by; expected at least {MINIMUM_FITTED_IMAGES} and {least}. "
+            "Likely cause: a short recording, or flags of another one. Fix: record more images, or leave the network as it is"
         )
-    if keep is not None and (not 1 <= keep <= epochs or stopping.any()):
+    if keep is not None and (keep not in range(1, epochs + 1) or stopping.any()):
         raise ValueError(
             f"keep {keep} of {epochs} passes, {int(stopping.sum())} images to stop by; expected a pass from 1 to {epochs} and no such images: the "
             "pass is chosen already. Fix: flag them as fitted, or leave keep out"

@@ -6,7 +6,9 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,7 +101,7 @@ def fit_encoder(
     repeats: ArrayLike | None = None,
     natural: NDArray[np.bool_] | None = None,
     importance: ArrayLike | None = None,
-    initial: tuple[Encoder | Ensemble, Encoder | Ensemble] | None = None,
+    initial: tuple[Encoder | Ensemble, ...] | None = None,
     added: ArrayLike | None = None,
     device: torch.device | str = "cpu",
     batch_size: int = 32,
@@ -144,7 +146,7 @@ def fit_encoder(
     pool : int, optional
         Feature maps are average-pooled to at most ``pool x pool``. Default: the readout's own (`ReadoutSpec`).
     holdout_fraction : float
-        Expected share of groups that no fit and no choice ever sees. A group's side depends on its name and `seed` alone, so it
+        Expected share of groups that no fit that is scored, and no choice, ever sees. A group's side depends on its name and `seed` alone, so it
         stays where it is when images are added for a later fit.
     folds : int
         Of the cross-validation that chooses penalties, and of the members of trained readouts.
@@ -167,8 +169,9 @@ def fit_encoder(
         Images that define ``natural_mean`` and ``natural_sd`` (fitted ones only). Default: all.
     importance : array of shape (N,), optional
         Factor of every image's weight in the fit, beside its number of repeats; > 0. Default: 1.
-    initial : (encoder, validator), optional
-        Of an earlier fit with the same choices and trained readouts: the fit goes on from their readouts (warm start).
+    initial : (encoder, validator) or (encoder, validator, final), optional
+        Of an earlier fit with the same choices and trained readouts: the fit goes on from their readouts (warm start); a final fit from those of `final`,
+        from scratch where it is not given.
     added : array of shape (N,), int, optional
         With `initial`: 0 for the images of the last fit from scratch, else the number of the refit that an image was added for; those
         of the highest number decide where the fit stops.
@@ -251,21 +254,36 @@ def fit_encoder(
     report.encoder_fingerprint, report.validator_fingerprint = pair.encoder.fingerprint, pair.validator.fingerprint
     if final_fit:
         pair = replace(pair, final=_final(design, pair, natural).to(device))
-        report.final_fingerprint = pair.final.fingerprint if pair.final is not None else ""
     return pair
 
 
 def _final(design: Design, pair: FittedPair, natural: NDArray[np.bool_] | None) -> Ensemble:
-    """The encoder of `pair` fitted to all images, its tuning for as many passes as were kept."""
+    """The encoder of `pair` fitted to all images, its tuning for as many passes as were kept; told in the report of `pair`."""
     passes = pair.report.settings.get("fine_tuning", {}).get("epoch", 0)
-    whole = replace(design, held_out=np.zeros_like(design.held_out), initial=None, passes=passes)
+    initial = None if design.initial is None or len(design.initial) < 3 else (design.initial[2], design.initial[1])
+    whole = replace(design, held_out=np.zeros_like(design.held_out), initial=initial, passes=passes)
+    if design.progress is not None:
+        whole = replace(whole, progress=partial(_finally, design.progress))
     report = copy.deepcopy(pair.report)
     half = Half(whole, report, "encoder")
-    about = {"n_fitted_images": len(design.images), "n_stopping_images": 0, "final_of": pair.encoder.fingerprint}
+    about: dict[str, Any] = {"n_fitted_images": int(whole.fitted.sum()), "n_stopping_images": 0}
+    about["final_of"] = pair.encoder.fingerprint
     if "fine_tuning" in report.settings:
-        about["fine_tuning"] = report.settings["fine_tuning"] | {"scores": "of the encoder that it is the final one of"}
-    info = replace(pair.encoder.info, settings=pair.encoder.info.settings | about)
-    return half.ensemble(info, whole.natural_statistics(natural))
+        done = report.settings["fine_tuning"] if passes else {"epoch": 0}
+        about["fine_tuning"] = done | {"scores": "of the encoder that it is the final one of"}
+    settings = pair.encoder.info.settings | about
+    settings.pop("warm_start", None)
+    if initial is not None:
+        settings["warm_start"] = [initial[0].fingerprint]
+    made = half.ensemble(replace(pair.encoder.info, settings=settings), whole.natural_statistics(natural))
+    told = {name: settings[name] for name in ("n_fitted_images", "warm_start") if name in settings}
+    pair.report.final = {"encoder": made.fingerprint, "epoch": about.get("fine_tuning", {}).get("epoch", 0)} | told
+    return made
+
+
+def _finally(progress: Progress, label: str, done: int, total: int) -> None:
+    """Progress of a final fit."""
+    progress(f"final: {label}", done, total)
 
 
 def _preset(name: str) -> tuple[str, ...]:

@@ -52,9 +52,7 @@ class NoWarmStart(ValueError):
     """Why a fit cannot go on from an earlier one."""
 
 
-def warm_options(
-    options: FitOptions, initial: tuple[Encoder | Ensemble, Encoder | Ensemble], site_ids: tuple[str, ...]
-) -> FitOptions:
+def warm_options(options: FitOptions, initial: tuple[Encoder | Ensemble, ...], site_ids: tuple[str, ...]) -> FitOptions:
     """The options of a warm start: the validator's layer is the one that was chosen."""
     known = initial[0].info.settings
     chosen = replace(options, validator_layers=(known.get("validator_layer", ""),))

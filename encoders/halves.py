@@ -41,7 +41,7 @@ class Design:
     held_out: NDArray[np.bool_]
     importance: NDArray[np.float64]
     added: NDArray[np.int64]
-    initial: tuple[Encoder | Ensemble, Encoder | Ensemble] | None
+    initial: tuple[Encoder | Ensemble, ...] | None
     networks_from: Encoder | Ensemble | None
     options: FitOptions
     spec: ReadoutSpec
@@ -127,9 +127,9 @@ class Half:
         self.network = open_backbone(uri, layers, input_size=options.input_size, weights=weights, seed=options.seed)
         if own and design.networks_from is not None:
             self.network = inherit(self.network, design.networks_from)
-        if own and design.networks_from is not None and design.held_out.any():
-            known = count_seen(design.networks_from, design.images[design.held_out], design.device)
-            report.settings["held_out_known_to_networks"] = known
+            if design.held_out.any():
+                known = count_seen(design.networks_from, design.images[design.held_out], design.device)
+                report.settings["held_out_known_to_networks"] = known
         features = design.features(self.network, options.layers if own else options.validator_layers)
         fits = self._fit(features, groups, own)
         if not own and len(fits) > 1:  # the candidate that explains most variance in its left-out folds

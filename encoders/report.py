@@ -80,9 +80,12 @@ class FitReport:
     settings : dict
         Backbone, layers, folds, thresholds, and what was held out.
     held_out_images : list of int
-        Positions of the held-out images; no fit and no choice has seen them.
-    encoder_fingerprint, validator_fingerprint, final_fingerprint : str
+        Positions of the held-out images; no fit that is scored, and no choice, has seen them.
+    encoder_fingerprint, validator_fingerprint : str
         "" where nothing was fitted.
+    final : dict
+        Of the encoder that was fitted once more, to all images: its fingerprint ``encoder``, ``n_fitted_images``, and the ``epoch`` of its tuning that was
+        kept (0 = none). Empty where there is none.
     """
 
     sites: list[SiteReport]
@@ -90,7 +93,7 @@ class FitReport:
     held_out_images: list[int]
     encoder_fingerprint: str = ""
     validator_fingerprint: str = ""
-    final_fingerprint: str = ""
+    final: dict[str, Any] = field(default_factory=dict)
 
     @property
     def fitted(self) -> list[SiteReport]:

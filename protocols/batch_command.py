@@ -74,11 +74,12 @@ def make_batch(
     if "diffusion" not in names and any(v is not None for v in sampled.values()):
         given = ", ".join(OPTIONS[k] for k, v in sampled.items() if v is not None)
         raise _unknown("--generator", generator, f"diffusion, which {given} goes with")
-    for alone in {"keep_seeds", "quick"} & set(own) if len(names) > 1 else ():
+    alone = ", ".join(f"--{key.replace('_', '-')}" for key in ("keep_seeds", "quick") if key in own)
+    if len(names) > 1 and alone:
         raise _unknown(
             "--generator",
             generator,
-            f"gradient alone with --{alone.replace('_', '-')}: generators are compared seed by seed, at project.toml's recipe",
+            f"gradient alone with {alone}: generators are compared seed by seed and step by step",
         )
     if "keep_seeds" in own:
         _check_kept(project, **asked)
@@ -143,11 +144,11 @@ def _check_kept(
 ) -> None:
     settings = project.config.synthesis
     count, climbed = settings.seeds if seeds is None else seeds, settings.steps if steps is None else steps
-    if quick and steps is None:
+    if quick and (steps is None or steps <= DROP_AFTER):
         raise _unknown(
             "--keep-seeds",
             str(keep_seeds),
-            f"--steps too, with --quick: its steps are no more than the {DROP_AFTER} after which seeds are dropped",
+            f"--steps above {DROP_AFTER} too, with --quick: seeds are dropped after {DROP_AFTER} steps",
         )
     if seconds is not None:
         raise _unknown(

@@ -85,9 +85,11 @@ def plan_batch(
     natural = NaturalImages.load(project.data)
     how, climbed = recipe(project, natural.pixels()), settings.steps
     if quick:
-        fast: dict[str, Any] = dict(quick_recipe(project.display.shape))
-        how, climbed, start = how | fast, fast["steps"], start or "natural"
-        del how["steps"]
+        fast: dict[str, Any] = dict(quick_recipe(project.display.shape, **({} if steps is None else {"steps": steps})))
+        climbed, start = fast.pop("steps"), start or "natural"
+        if seconds is not None:
+            del fast["check_every"]  # a budget ends at a check
+        how |= fast
     begins = None
     if (settings.start if start is None else start) == "natural":
         begins = starts_for(objective, encoder.site_ids, measured, count)
@@ -118,7 +120,16 @@ def free_batch(
 
     `asked` is as for `plan_batch`. `seconds` of climbing at most, then the best so far; the steps really made are in
     ``settings["steps"]``.
+
+    Raises
+    ------
+    ValueError
+        If a sampled batch is to be quick.
     """
+    if asked.get("quick") and generator != "gradient":
+        raise ValueError(
+            f"quick with generator {generator!r}; expected 'gradient': a prior's own steps are those of diffusion"
+        )
     plan = plan_batch(project, wanted, device=device, **asked)
     made = make(generator, project, plan.encoder, plan.objective, plan.request, device=device, progress=progress)
     return made.validate(plan.validator)

@@ -85,12 +85,15 @@ def _recordings(project: Project) -> Finding:
 
 
 def _encoder(project: Project) -> Finding:
+    from encoders import Encoder
+
     from .refit import load_pair
 
     newest = project.newest_fit()
     if newest is None:
         return Finding("note", "encoder", "none yet: `stimsynth fit` makes it")
     encoder, validator = load_pair(project, newest)
+    scored = Encoder.load(project.fitted / (project.fitted_for(newest) or {})["encoder"])
     if encoder.field_of_view_deg != project.display.size_deg:
         return Finding(
             "fail",
@@ -100,7 +103,8 @@ def _encoder(project: Project) -> Finding:
     return Finding(
         "ok",
         "encoder",
-        f"{encoder.fingerprint} ({len(encoder.site_ids)} sites, {len(encoder.target_ids)} to control), validator {validator.fingerprint}",
+        f"{encoder.fingerprint} ({len(encoder.site_ids)} sites, {len(encoder.target_ids)} to control), validator {validator.fingerprint}"
+        + ("" if scored.fingerprint == encoder.fingerprint else f", scores of {scored.fingerprint}"),
     )
 
 

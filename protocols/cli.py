@@ -233,7 +233,10 @@ def generate(
     ] = None,
     start: Annotated[Start | None, typer.Option(help="where the ascent starts (with --out)")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="ten large steps, for a first look in seconds (gradient, with --out)")
+        bool,
+        typer.Option(
+            "--quick", help="ten large steps from photographs, for a first look in seconds (gradient, with --out)"
+        ),
     ] = False,
     list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
 ) -> None:

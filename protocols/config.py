@@ -72,13 +72,14 @@ class EncoderConfig(Section):
     )
     networks_from: str = Field(
         default="",
-        description="[path] Encoder of an earlier recording of the area (its folder fitted/enc_..., copied into this project), tuned with fine_tune: the fit "
-        "begins with its networks (docs/fine_tuning.md); empty: with the trained ones.",
+        description="[path] Encoder of an earlier recording of the area (its folder fitted/enc_..., copied into this project), tuned with fine_tune (where photographs "
+        "are shared, not the one of its final_fit, which has seen all): the fit begins with its networks (docs/fine_tuning.md); empty: with the trained ones.",
     )
     final_fit: bool = Field(
         default=False,
         description="[true or false] When all is scored, the encoder is fitted once more, to the held-out photographs too, and makes the images; scores stay those "
-        "of the encoder that did not see them (twice the time of a fit; docs/fine_tuning.md).",
+        "of the encoder that did not see them (doubles the time of a fit; docs/fine_tuning.md). Takes effect with the next fit: refits of mode gain and reuse keep "
+        "what was fitted.",
     )
     readout: Literal[
         "factorised",
@@ -106,7 +107,7 @@ class EncoderConfig(Section):
     )
     holdout_fraction: Fraction = Field(
         default=0.2,
-        description="[fraction of the images] Kept out of every fit; the scores in the report are measured on them.",
+        description="[fraction of the images] Kept out of every fit that is scored; the scores in the report are measured on them.",
     )
     folds: int = Field(
         default=5,

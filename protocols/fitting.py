@@ -50,7 +50,7 @@ def fit_on(
     data: Dataset,
     weights: Weights | None = None,
     *,
-    initial: tuple[Encoder | Ensemble, Encoder | Ensemble] | None = None,
+    initial: tuple[Encoder | Ensemble, ...] | None = None,
     added: NDArray[np.int64] | None = None,
     device: str = "cpu",
     progress: Reporter | None = None,
@@ -141,7 +141,7 @@ def networks_from(project: Project) -> Encoder | Ensemble | None:
 
 
 def held_out_of(project: Project, data: Dataset) -> Bools:
-    """Images that no fit of this project sees, (N,): by the names of their groups, hence the same in every refit."""
+    """Images that no fit of this project sees but a final one, (N,): by the names of their groups, hence the same in every refit."""
     settings = project.config.encoder
     return hold_out(group_names(data.pixels, data.groups), settings.holdout_fraction, seed=settings.seed)
 

@@ -19,9 +19,9 @@ from .dataset import Dataset, gather
 from .key import Key, read_key
 from .photographs import read_png
 from .readers.hdf5 import read_responses
-from .refit import Predictor, maker, natural_scores, yardstick
+from .refit import Predictor, natural_scores, yardstick
 from .regression_check import median_interval
-from .session import Project, Round
+from .session import Project, Round, maker
 from .trial_table import trial_table
 
 Floats = NDArray[np.float64]
@@ -32,16 +32,18 @@ def learning_curve(project: Project, *, device: str = "cpu") -> list[dict[str, A
 
     Keys of an entry
     ----------------
-    round, session, encoder, mode, check
-        The encoder that made the round, how it came about ("first", "full", "warm", "gain", "reuse") and the verdict of the regression check.
+    round, session, encoder, made_by, mode, check
+        The encoder that was scored, the one that made the round (the same, or a final one that was fitted to the held-out photographs too), how they came
+        about ("first", "full", "warm", "gain", "reuse") and the verdict of the regression check.
     natural_score, natural_r, natural_r_low, natural_r_high, natural_images
-        Median over sites of the (noise-corrected) correlation with the baseline responses to the held-out photographs that no encoder of
-        the project was fitted to, and its bootstrap interval over sites.
+        Median over sites of the (noise-corrected) correlation of `encoder` with the baseline responses to the held-out photographs that no encoder of
+        the project but a final one was fitted to, and its bootstrap interval over sites.
     controllers, prequential_r2, prequential_low, prequential_high
         Median over sites of the squared noise-corrected correlation of the predictions sealed with the round's controllers, hence of an
         encoder fitted only on earlier rounds, with what was then measured (methods.md H; as in evaluation.json).
     after_r2, after_low, after_high, after_encoder
-        The same of the next round's encoder on the same controllers. It was fitted to most of them: after the refit, not prequential.
+        The same of the encoder that makes the next round on the same controllers. It was fitted to most of them (a final one to all): after the refit,
+        not prequential.
     success_OBJECTIVE, tested_OBJECTIVE
         Confirmatory controllers with the verdict "control", and those tested.
     """
@@ -63,6 +65,7 @@ def learning_curve(project: Project, *, device: str = "cpu") -> list[dict[str, A
             "round": number,
             "session": round_.session_id,
             "encoder": record["encoder"],
+            "made_by": maker(record),
             "mode": refit.get("mode", "first"),
             "check": refit.get("regression_check", {}).get("verdict"),
             **known[record["encoder"]],

@@ -41,7 +41,7 @@ def chosen_stimuli(
         Of this round.
     """
     protocol = project.config.protocol
-    free = ~held_out_of(project, data)[: data.natural]  # the others no fit would learn from
+    free = ~held_out_of(project, data)[: data.natural]  # the others no fit that is scored would learn from
     free &= [s not in taken for s in data.source_ids[: data.natural]]
     count = min(protocol.chosen_images, int(free.sum()))
     if not count:

@@ -30,7 +30,7 @@ from .regression_check import (
     score_name,
     site_scores,
 )
-from .session import Project
+from .session import Project, maker
 
 Bools = NDArray[np.bool_]
 Predictor = Encoder | Ensemble
@@ -104,7 +104,7 @@ def serving(project: Project, number: int) -> Record | None:
 
 
 def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
-    """The encoder that makes the images of round `number` (`maker`), and the validator."""
+    """The encoder that makes the images of round `number` (`protocols.session.maker`), and the validator."""
     record = project.fitted_for(number)
     if record is None:
         raise DataError(
@@ -116,11 +116,6 @@ def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
             code="D06",
         )
     return Encoder.load(project.fitted / maker(record)), Encoder.load(project.fitted / record["validator"])
-
-
-def maker(record: Record) -> str:
-    """Folder of the encoder that makes images: the final one, fitted to all photographs, where there is one; else the one that was scored."""
-    return str(record.get("final") or record["encoder"])
 
 
 @dataclass(frozen=True)
@@ -150,7 +145,7 @@ def _fitted(
     before: Record | None,
     device: str,
     progress: Reporter | None,
-    initial: tuple[Predictor, Predictor] | None = None,
+    initial: tuple[Predictor, ...] | None = None,
     base: Sequence[int] = (),
 ) -> _Made:
     """A fit on the baseline and all earlier rounds, going on from `initial`, which was fitted from scratch on the rounds `base`."""
@@ -181,9 +176,10 @@ def _fitted(
 def _warm(project: Project, number: int, before: Record, device: str, progress: Reporter | None) -> _Made:
     """A fit that goes on from the pair that serves; one from scratch, which says why, where it cannot."""
     base: list[int] = list(before["fitted_rounds"] if "fitted_rounds" in before else before["rounds"])
-    pair = (Encoder.load(project.fitted / before["encoder"]), Encoder.load(project.fitted / before["validator"]))
+    names = [name for name in ("encoder", "validator", "final") if name in before]
+    initial = tuple(Encoder.load(project.fitted / before[name]) for name in names)
     try:
-        made = _fitted(project, number, before, device, progress, pair, base)
+        made = _fitted(project, number, before, device, progress, initial, base)
     except NoWarmStart as reason:
         made = _fitted(project, number, before, device, progress)
         made.record["refit"]["fitted_from_scratch"] = str(reason)
@@ -382,13 +378,13 @@ def refit_text(record: Record) -> str:
     check = refit.get("regression_check")
     lines = {
         "first": ["first fit: nothing to compare it with"],
-        "reuse": [f"reused: {record['encoder']} serves again"],
+        "reuse": [f"reused: {maker(record)} serves again"],
     }.get(refit.get("mode", "first"), [])
     if check is None:
         return "\n".join(lines)
     outcome = {
-        "accepted": f"refit accepted: {record['encoder']} serves",
-        "refused": f"REFIT REFUSED: {record['encoder']} serves on",
+        "accepted": f"refit accepted: {maker(record)} serves",
+        "refused": f"REFIT REFUSED: {maker(record)} serves on",
         "forced": f"refit accepted although worse: {check['reason']}",
         "unchecked": f"refit accepted unchecked: {check['reason']}",
     }[check["verdict"]]

@@ -31,7 +31,7 @@ from .report_beside import arms_notes, arms_sentences, beside
 from .report_drift import drift_sentences
 from .report_rounds import drift_so_far, learning_lines, learning_so_far, rounds_so_far
 from .report_sites import MOST_TUNINGS, grids, tunings
-from .session import Project, Round
+from .session import Project, Round, maker
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +124,7 @@ def content(project: Project, round_: Round) -> dict[str, Any]:
         "project": config.project.name,
         "number": round_.number,
         "session": round_.session_id,
-        "encoder": record.get("encoder", "-"),
+        "encoder": maker(record) if record else "-",
         "validator": record.get("validator", "-"),
         "report": report,
         "notes": (*report.notes, *arms_notes(round_.events()), *([no_learning] if no_learning else [])),
@@ -268,7 +268,13 @@ def final_sentence(record: dict[str, Any]) -> str:
     """Which encoder makes the images where it is another than the one that was scored, with a space before it; else ""."""
     if "final" not in record:
         return ""
-    return f" Images are made by {record['final']}, fitted once more, to the held-out photographs too: the scores are those of {record['encoder']}, which did not see them."
+    told = record["report"].get("final", {})
+    tuned = record["report"].get("settings", {}).get("fine_tuning", {}).get("epoch", 0)
+    lost = " (its tuning made it worse and was not kept)" if tuned and not told.get("epoch", tuned) else ""
+    return (
+        f" Images are made by {record['final']}, fitted once more, to the held-out photographs too{lost}: the scores are those of {record['encoder']}, "
+        "which did not see them."
+    )
 
 
 def inherited_sentence(record: dict[str, Any]) -> str:
@@ -281,7 +287,10 @@ def inherited_sentence(record: dict[str, Any]) -> str:
     if known is None:
         doubt = "; whether photographs held out here were tuned on there cannot be told: if so, the scores flatter"
     elif known:
-        doubt = f"; {known} of the photographs held out here were tuned on there, which flatters the scores: give both projects one seed"
+        doubt = (
+            f"; {known} of the photographs held out here were tuned on there, which flatters the scores: give both projects one seed, and take the "
+            "encoder that was scored there, not its final one"
+        )
     return f" It began with the networks of {settings['networks_from']}, tuned on an earlier recording{doubt}."
 
 
@@ -295,7 +304,8 @@ def tuning_sentence(record: dict[str, Any]) -> str:
     if not kept:
         after = [e for e in errors[1:] if e is not None]
         best = f"{min(after):.3f} at best after" if after else "diverged"
-        return f" Tuning on the photographs did not help ({judged} {errors[0]:.3f} before, {best}): nothing was tuned."
+        before = "unknown" if errors[0] is None else f"{errors[0]:.3f}"
+        return f" Tuning on the photographs did not help ({judged} {before} before, {best}): nothing was tuned."
     return (
         f" Networks and readouts were tuned on {how['n_fitted_images']} photographs: pass {kept} of {len(errors) - 1} kept, {judged} "
         f"{errors[0]:.3f} -> {errors[kept]:.3f} of a site's variance."

@@ -305,6 +305,11 @@ class Project:
         return record
 
 
+def maker(record: dict[str, Any]) -> str:
+    """Folder of the encoder that makes the images of a round (`record`: `Project.fitted_for`): the final one where there is one, else the scored one."""
+    return str(record.get("final") or record["encoder"])
+
+
 def _is_session_id(text: str) -> bool:
     return is_id(text) and text not in _WINDOWS
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .files import read_json
 from .loop import look
-from .session import Project, Round
+from .session import Project, Round, maker
 
 
 def status_of(project: Project) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def _round(project: Project, round_: Round) -> dict[str, Any]:
         "images_total": total,
         "trials": trials,
         "safety": (manifest.get("safety") or {}).get("verdict"),
-        "encoder": fitted.get("encoder"),
+        "encoder": maker(fitted) if fitted else None,
         "refit": refit.get("mode"),
         "refit_verdict": check.get("verdict"),
         "verdicts": _verdicts(round_),

@@ -5,9 +5,9 @@ each subject, the encoder fitted to it, and the hidden subject. Every arm makes 
 eligible ones) from the same trials, at the natural images' median luminance and contrast, in 8 bits; only when all arms are made
 is the truth asked, once for all of them. Nothing is tuned on these sites here.
 
-Arms differ from `default` (the project's own recipe, one seed) in what their names say; `strong` is the sum. Printed: truth
-by arm, paired differences from `default` with 95 % intervals (bootstrap over sites), RMS contrast of colour and of luminance at the
-site's receptive field, and the truth once more with all images brought to the same colour contrast.
+Arms differ from `default` (the project's own recipe, one seed) in what their names say. Printed: truth by arm, paired differences
+from `default` with 95 % intervals (bootstrap over sites), RMS contrast of colour and of luminance at the site's receptive field,
+and the truth once more with all images brought to the same colour contrast; of several draws: `scripts/v4_control_draws.py`.
 Run: python scripts/v4_control.py --benchmark V4 --out DIR [--sessions 210225,201025] [--sites 40] [--arms default,strong]
 (about an hour a recording on one core; killed runs go on where they stood)
 """
@@ -203,11 +203,11 @@ class World:
             return self.default.members[len(self.default.members) // 2]
         if name == "two":  # each on 81 % of the photographs, tuned on 90 %
             return Joint([self.encoder("tuned"), self.encoder("tuned2")])
-        if name.endswith("_final"):
-            self.encoder(name.removesuffix("_final"))
         if name == "four":
             return Joint([self.encoder(n) for n in ("tuned", "tuned2", "tuned_b", "tuned2_b")])
         folder, networks = self.out / name, (self.options.networks or self.out) / self.session
+        if (first := name.removesuffix("_final")) != name and self.encoder(first) and not folder.is_dir():
+            raise SystemExit(f"{self.out / first} has no final encoder (an earlier version's): delete it and run again")
         if not any(folder.glob("enc_*")):
             makers: dict[str, Callable[[], AnyEncoder]] = {
                 "own": lambda: self.by_project(folder),

@@ -57,6 +57,11 @@ def read(folder: Path) -> dict[str, Any]:
 def pooled(draws: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Rows by session: every arm that all of its draws have, in their order."""
     found: dict[str, list[dict[str, Any]]] = {}
+    drawn = [
+        row["values"] for draw in draws for result in draw.values() for row in result["rows"] if row["arm"] == "default"
+    ]
+    if any(values in drawn[:i] for i, values in enumerate(drawn)):
+        raise SystemExit("two folders hold the same draw: make each benchmark with a seed of its own")
     for session in dict.fromkeys(s for draw in draws for s in draw):
         having = [draw[session] for draw in draws if session in draw]
         tables = [{(r["arm"], r["objective"]): r for r in result["rows"]} for result in having]

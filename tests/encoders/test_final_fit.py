@@ -29,14 +29,15 @@ def test_what_is_scored_stays_as_it_is(recording: Simulated, how: dict[str, Any]
     """Encoder, validator and report are those of a fit without it, apart from the setting."""
     plain, pair = recording.fit(**how), recording.fit(**how, final_fit=True)
     assert plain.final is None
-    assert plain.report.final_fingerprint == ""
+    assert plain.report.final == {}
     assert "final_fit" not in plain.report.settings
     for name in ("encoder", "validator"):
         assert same(state(getattr(plain, name)), state(getattr(pair, name)))
     old, new = plain.report.to_dict(), pair.report.to_dict()
     assert old["sites"] == new["sites"]
     assert new["settings"] == old["settings"] | {"final_fit": True}
-    assert pair.report.final_fingerprint == pair.final.fingerprint != pair.encoder.fingerprint
+    assert pair.report.final["encoder"] == pair.final.fingerprint != pair.encoder.fingerprint
+    assert pair.report.final["n_fitted_images"] == len(recording.images)
 
 
 @pytest.mark.parametrize("how", [{}, TRAINED, TRAINED | {"fine_tune": 2}])
@@ -113,7 +114,7 @@ def test_tuning_takes_the_passes_that_were_kept_and_spares_no_image(
     assert not second["stopping"].any()
     assert pair.final.backbone.adapted.keys() == pair.encoder.backbone.adapted.keys()
     how = pair.final.info.settings["fine_tuning"]
-    assert how["epoch"] == kept
+    assert how["epoch"] == kept == pair.report.final["epoch"]
     assert how["n_fitted_images"] == len(recording.images)
     assert how["scores"] == "of the encoder that it is the final one of"
 
@@ -131,7 +132,78 @@ def test_where_no_tuning_was_kept_there_is_none(recording: Simulated, monkeypatc
     assert pair.report.settings["fine_tuning"]["epoch"] == 0
     assert len(calls) == 1
     assert not pair.final.backbone.adapted
+    assert pair.final.info.settings["fine_tuning"]["epoch"] == pair.report.final["epoch"] == 0
     assert torch.isfinite(predicted(pair.final, recording.images[:4])).all()
+
+
+def test_a_tuning_that_fails_on_all_images_is_on_record(recording: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = encoders.halves.tune
+
+    def failing(*arguments: Any, **named: Any) -> FineTuned:
+        return real(*arguments, **named | ({} if named["keep"] is None else {"learning_rate": 1.0}))
+
+    monkeypatch.setattr(encoders.halves, "tune", failing)
+    pair = recording.fit(**TRAINED, fine_tune=2, final_fit=True)
+    assert pair.report.settings["fine_tuning"]["epoch"] > 0
+    assert pair.report.final["epoch"] == 0
+    assert not pair.final.backbone.adapted
+
+
+def test_a_warm_start_goes_on_from_the_final_one(recording: Simulated) -> None:
+    """With it the final fit begins with its readouts, without it from scratch; what is scored is the same."""
+    first = recording.fit(**TRAINED, final_fit=True)
+    more = simulate(n=200)
+    added = (np.arange(200) >= 160).astype(np.int64)
+    pair = (first.encoder, first.validator)
+    warm = more.fit(**TRAINED, final_fit=True, added=added, initial=(*pair, first.final))
+    cold = more.fit(**TRAINED, final_fit=True, added=added, initial=pair)
+    assert same(state(warm.encoder), state(cold.encoder))
+    assert not same(state(warm.final), state(cold.final))
+    assert warm.final.info.settings["warm_start"] == warm.report.final["warm_start"] == [first.final.fingerprint]
+    assert "warm_start" not in cold.final.info.settings
+    assert "warm_start" not in cold.report.final
+    assert warm.encoder.info.settings["warm_start"] == [e.fingerprint for e in (*pair, first.final)]
+    x = more.images[:40]
+
+    def moved(to: FittedPair) -> float:
+        assert to.final is not None
+        return float((predicted(to.final, x) - predicted(first.final, x)).square().mean())
+
+    assert moved(warm) < moved(cold)
+
+
+def test_lent_networks_and_what_a_final_one_knows(recording: Simulated) -> None:
+    """The final fit begins with them too; photographs held out here were seen there by the final encoder, which a fit counts."""
+    earlier = recording.fit(**TRAINED, fine_tune=2, final_fit=True)
+    later = simulate(n=80, sites=4, seed=5).fit(**TRAINED, networks_from=earlier.encoder, final_fit=True)
+    for name, tensor in earlier.encoder.backbone.adapted.items():
+        assert torch.equal(later.final.backbone.adapted[name], tensor)
+    counted = [
+        recording.fit(**TRAINED, networks_from=e).report.settings["held_out_known_to_networks"]
+        for e in (earlier.encoder, earlier.final)
+    ]
+    assert counted == [0, len(earlier.report.held_out_images)]
+
+
+@pytest.mark.parametrize("how", [{"averages": True}, {"importance": True}, {"readout": "pls"}])
+def test_other_recordings_and_readouts(recording: Simulated, how: dict[str, Any]) -> None:
+    """Averages, weights, PLS; images that were never shown are none that were fitted."""
+    values, index = recording.values, recording.index
+    if how.pop("averages", False):
+        values = np.stack([values[index == i].mean(0) for i in range(len(recording.images))])
+        index = np.arange(len(recording.images))
+        how = {"averages": True, "repeats": np.full(len(index), 6.0)}
+    if how.pop("importance", False):
+        how = {"importance": np.linspace(0.5, 2.0, len(recording.images))}
+    shown = index >= 10
+    pair = recording.fit(values=values[shown], image_index=index[shown], **trimmed(how, shown), final_fit=True)
+    assert pair.report.final["n_fitted_images"] == len(recording.images) - 10
+    assert len(pair.final.uncertainty.familiar) == len(recording.images) - 10
+    assert np.isfinite(predicted(pair.final, recording.images[:10])).all()
+
+
+def trimmed(how: dict[str, Any], shown: np.ndarray) -> dict[str, Any]:
+    return how | ({"repeats": how["repeats"][shown]} if "repeats" in how else {})
 
 
 def test_a_pass_that_is_given_is_that_pass_of_a_tuning() -> None:
@@ -147,13 +219,14 @@ def test_a_pass_that_is_given_is_that_pass_of_a_tuning() -> None:
     assert same(state(given.encoder.backbone), state(chosen.encoder.backbone))
     for one, other in zip(given.encoder.readouts, chosen.encoder.readouts, strict=True):
         assert same(state(one), state(other))
-    assert all(change.relative_change > 0 for name, change in given.report.forgetting.items() if name == "blocks.1.0")
+    assert given.report.forgetting["blocks.1.0"].relative_change > 0
     earlier = planted.tune(stopping=none, keep=1)
     assert len(earlier.report.losses) == 1
     assert not same(state(earlier.encoder.backbone), state(given.encoder.backbone))
-    diverged = planted.tune(stopping=none, keep=1, learning_rate=1e30)
-    assert diverged.report.epoch == 0
-    assert diverged.encoder is planted.encoder
+    for rate in (1.0, 1e30):  # finite and not
+        diverged = planted.tune(stopping=none, keep=1, learning_rate=rate)
+        assert diverged.report.epoch == 0
+        assert diverged.encoder is planted.encoder
     for keep in (0, 4):
         with pytest.raises(ValueError, match=f"keep {keep} of 3 passes.*expected a pass from 1 to 3"):
             planted.tune(stopping=none, keep=keep)

@@ -16,7 +16,9 @@ from protocols.errors import DataError
 from protocols.photographs import NaturalImages
 from protocols.png import read_png
 from protocols.refit import load_pair
-from synth import StimulusBatch, diverse, one_hot, pattern, stretch
+from protocols.stimuli import natural_luminance
+from protocols.wanted import read_wanted
+from synth import StimulusBatch, ascend, diverse, one_hot, pattern, pixels, stretch
 
 from .commands import cli
 from .looped_project import copy
@@ -178,9 +180,33 @@ def test_quick_images_are_better_than_their_photographs_after_ten_steps(
     assert batch.settings["transforms"] == []
     assert "" not in batch.start_ids
     project = Project.open(folder)
-    as_started = free_batch(project, wanted, seeds=1, quick=True, steps=1)
-    assert as_started.settings["steps"] == 1
-    np.testing.assert_array_less(as_started.scores, batch.scores)
+    photographs = NaturalImages.load(project.data)
+    held = project.display.constraints(**natural_luminance(project.display, photographs.pixels()))
+    rows = [photographs.source_ids.index(s) for s in batch.start_ids]
+    shown = torch.from_numpy(photographs.pixels()[rows]).movedim(-1, 1).float() / 255
+    for constraint in held:
+        shown = constraint(shown)
+    encoder, _ = load_pair(project, 1)
+    objective = read_wanted(
+        wanted, tuple(encoder.site_ids), natural_ranges(encoder.site_ids, measured_z(project, encoder))
+    )
+    as_started = ascend(
+        encoder,
+        objective,
+        pixels(project.display.shape),
+        constraints=held,
+        steps=1,
+        snapshots=(0,),
+        start=shown[:, None],
+        start_ids=[[s] for s in batch.start_ids],
+    )
+    assert as_started.graded is not None
+    np.testing.assert_array_less(as_started.graded.scores, batch.scores)
+    longer = free_batch(project, wanted, seeds=1, quick=True, steps=400, seconds=1.0)
+    assert longer.settings["rule"]["name"] == "quick"
+    assert 0 < longer.settings["steps"] < 400
+    with pytest.raises(ValueError, match="quick with generator 'diffusion'; expected 'gradient'"):
+        free_batch(project, wanted, seeds=1, quick=True, generator="diffusion")
     shown = torch.from_numpy(batch.images).movedim(-1, 1).float() / 255
     found = project.display.constraints()[-1].statistics(shown)
     assert found["rms"].max() - found["rms"].min() < 1 / 255

@@ -19,8 +19,11 @@ from protocols.history import learning_curve
 from protocols.key import read_key
 from protocols.loop import fit, run
 from protocols.photographs import read_png
-from protocols.refit import load_pair, maker, provide, refit
+from protocols.refit import load_pair, natural_scores, provide, refit, refit_text, yardstick
 from protocols.report import fit_sentence
+from protocols.reproduce import reproduce
+from protocols.session import maker
+from protocols.status import status_of
 from synth import StimulusBatch
 
 from .refit_project import Subject, answer, change, copied
@@ -56,7 +59,7 @@ def test_it_makes_and_predicts_the_images_and_the_other_one_is_scored(
     assert maker(before) == before["encoder"]
     assert record["report"]["sites"] == before["report"]["sites"]
     final, _ = load_pair(project, 1)
-    assert final.fingerprint == record["final"] == record["report"]["final_fingerprint"]
+    assert final.fingerprint == record["final"] == record["report"]["final"]["encoder"]
     round_ = project.round(1)
     manifest = json.loads((round_.outbox / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["encoder"]["fingerprint"] == final.fingerprint
@@ -74,6 +77,8 @@ def test_it_makes_and_predicts_the_images_and_the_other_one_is_scored(
     (finding,) = [f for f in check_project(project) if f.what == "encoder"]
     assert finding.status == "ok"
     assert final.fingerprint in finding.text
+    assert f"scores of {scored.fingerprint}" in finding.text
+    assert status_of(project)["rounds"][-1]["encoder"] == final.fingerprint
 
 
 def test_a_refit_makes_its_own_and_is_judged_by_the_scored_one(finals: tuple[Project, Subject], tmp_path: Path) -> None:
@@ -84,9 +89,18 @@ def test_a_refit_makes_its_own_and_is_judged_by_the_scored_one(finals: tuple[Pro
     check = record["refit"]["regression_check"]
     assert check["verdict"] == "accepted"
     assert check["images"] >= 20
+    data = gather(project, [1])
+    chosen, _ = yardstick(project, first, data)
+    for name, now in (("median_before", first), ("median_after", record)):
+        (_, scores), (_, others) = (
+            natural_scores(project, Encoder.load(project.fitted / now[key]), data, chosen, "cpu")
+            for key in ("encoder", "final")
+        )
+        assert check["encoder"][name] == pytest.approx(np.median(scores))
+        assert np.median(others) > np.median(scores)  # it has seen them
     assert len({record["final"], record["encoder"], first["final"], first["encoder"]}) == 4
     entry = learning_curve(project)[0]
-    assert entry["encoder"] == first["encoder"]
+    assert (entry["encoder"], entry["made_by"]) == (first["encoder"], first["final"])
     assert entry["after_encoder"] == record["final"]
 
 
@@ -101,6 +115,7 @@ def test_a_refused_refit_leaves_the_old_one_and_names_the_new(finals: tuple[Proj
     refused = record["refit"]["refused"]
     assert refused["final"] not in (first["final"], refused["encoder"])
     assert (project.fitted / refused["final"] / "encoder.json").is_file()
+    assert f"REFIT REFUSED: {first['final']} serves on" in refit_text(record)
     forced = provide(project, 2, force="the rig was repaired")
     assert forced["final"] == refused["final"]
 
@@ -142,3 +157,46 @@ def test_held_out_photographs_stay_out_of_the_scored_one_alone(finals: tuple[Pro
         encoder = Encoder.load(project.fitted / name)
         assert encoder.uncertainty is not None
         assert len(encoder.uncertainty.familiar) == known
+
+
+def test_the_round_is_made_again_from_its_record(finals: tuple[Project, Subject], tmp_path: Path) -> None:
+    found = reproduce(finals[0].round(1).outbox / "manifest.json", tmp_path / "again")
+    assert found.verified, found.summary()
+
+
+def test_a_warm_refit_goes_on_from_it(finals: tuple[Project, Subject], tmp_path: Path) -> None:
+    project, subject = copied((finals[0].folder.parent, finals[1]), tmp_path / "project", mode="warm")
+    change(project, "encoder", readout="factorised")
+    (project.fitted / "for_round_01.json").unlink()
+    project.round(1).controllers_path.unlink()
+    first = refit(project)
+    answer(project.round(1), subject)
+    record = fit(project, 2)
+    assert "fitted_from_scratch" not in record["refit"]
+    assert record["report"]["final"]["warm_start"] == [first["final"]]
+    assert record["report"]["settings"]["warm_start"] == [first["encoder"], first["validator"], first["final"]]
+
+
+@pytest.mark.parametrize("role", ["encoder", "final", "validator"])
+def test_check_opens_all_three(finals: tuple[Project, Subject], tmp_path: Path, role: str) -> None:
+    project, _ = copied((finals[0].folder.parent, finals[1]), tmp_path / "project")
+    record = project.fitted_for(1)
+    assert record is not None
+    shutil.rmtree(project.fitted / record[role])
+    (finding,) = [f for f in check_project(project) if f.what == "encoder"]
+    assert finding.status == "fail"
+    assert record[role] in finding.text
+
+
+def test_a_tuning_that_the_final_fit_lost_is_told(finals: tuple[Project, Subject]) -> None:
+    record = finals[0].fitted_for(1)
+    assert record is not None
+    assert "not kept" not in fit_sentence(record)
+    report = record["report"]
+    tuned = {
+        "fine_tuning": {"epoch": 2, "stopping_errors": [0.5, 0.4, 0.3], "n_fitted_images": 9, "n_stopping_images": 2}
+    }
+    lost = record | {
+        "report": report | {"settings": report["settings"] | tuned, "final": report["final"] | {"epoch": 0}}
+    }
+    assert "(its tuning made it worse and was not kept)" in fit_sentence(lost)

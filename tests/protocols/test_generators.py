@@ -179,7 +179,8 @@ def test_a_model_saved_by_somebody_else_is_guided_by_the_command_alone(
         (["--generator", "diffusion", "--quick", "--out", "x"], 3, "--quick goes with"),
         (["--generator", "gradient,diffusion", "--quick", "--out", "x"], 3, "gradient alone with --quick"),
         (["--quick"], 2, "go with --out"),
-        (["--quick", "--keep-seeds", "1", "--seeds", "3", "--out", "x"], 3, "--steps too, with --quick"),
+        (["--quick", "--keep-seeds", "1", "--seeds", "3", "--out", "x"], 3, "--steps above 10 too, with --quick"),
+        (["--quick", "--keep-seeds", "1", "--seeds", "3", "--steps", "10", "--out", "x"], 3, "--steps above 10 too"),
         (["--generator", "diffusion", "--start", "noise", "--out", "x"], 3, "--start"),
         (
             ["--generator", "diffusion", "--noise-schedule", "linear", "--prior", "spectral", "--out", "x"],

@@ -49,17 +49,20 @@ def test_a_site_counts_once_whatever_the_draws_it_is_in(script: Any) -> None:
 def test_the_table_reads_what_the_study_wrote(
     script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("one", "two"):
+    for name in ("one", "three"):
         (tmp_path / name).mkdir()
-        sessions = draw(["a", "b"], [0.5, 1.0], [1.5, 1.0])
+        sessions = draw(["a", "b"], [0.5, len(name) / 4], [1.5, 1.0])
         (tmp_path / name / "v4_control.json").write_text(json.dumps({"sessions": sessions}))
-    words = ["x", str(tmp_path / "one"), str(tmp_path / "two")]
+    words = ["x", str(tmp_path / "one"), str(tmp_path / "three")]
     monkeypatch.setattr("sys.argv", words)
     script.main()
     assert "tuned                     2 draws, 2 sites  mean 1.25" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", [*words, "--json"])
     script.main()
     assert json.loads(capsys.readouterr().out)["210225"][1]["shares"] == [0.5, 0.5]
+    monkeypatch.setattr("sys.argv", ["x", *words[1:2] * 2])
+    with pytest.raises(SystemExit, match="the same draw"):
+        script.main()
     monkeypatch.setattr("sys.argv", ["x", str(tmp_path)])
     with pytest.raises(SystemExit, match="expected an --out folder"):
         script.main()
