@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders import Encoder, Ensemble, FittedPair, fine_tune, fit_encoder
+from encoders import DEFAULT_LAYERS, Encoder, Ensemble, FittedPair, fine_tune, fit_encoder
 from encoders.metrics import repeat_means
 from encoders.split import group_names, hold_out
 from protocols.contrast import measure, site_masks
@@ -53,7 +53,6 @@ AnyEncoder = Encoder | Ensemble
 
 OBJECTIVES = {"stretch": stretch, "one_hot": one_hot}
 LITE0 = "offline:efficientnet_lite0"
-LITE2_LAYERS = ("blocks.2.0", "blocks.3.0", "blocks.4.0")
 DRAWS = 4000
 PROJECT = {"folds": 5, "fine_tune": 4, "final_fit": True}
 
@@ -83,6 +82,7 @@ ARMS = {
     "noise start": Arm(start="noise", about="from noise"),
     "decay 1": Arm(decay=1.0, about="Fourier amplitudes 1/f"),
     "SD of means": Arm(unit="means", about="z in SDs of the measured means over photographs, trial noise included"),
+    "default final": Arm(encoder="frozen_final", about="the default's encoder once more, fitted to all photographs (final_fit): 80 % of them in each member, not 64 %"),
     "rate 0.02": Arm(learning_rate=0.02, about="smaller steps"),
     "rate 0.01": Arm(learning_rate=0.01, about="much smaller steps"),
     "no jitter": Arm(jitter=0.0, about="no random shifts"),
@@ -210,12 +210,13 @@ class World:
             raise SystemExit(f"{self.out / first} has no final encoder (an earlier version's): delete it and run again")
         if not any(folder.glob("enc_*")):
             makers: dict[str, Callable[[], AnyEncoder]] = {
+                "frozen": lambda: self.by_project(folder, layers="diverse", fine_tune=0),
                 "own": lambda: self.by_project(folder),
-                "own_other": lambda: self.by_project(folder, Encoder.load(next(networks.glob("enc_*")))),
+                "own_other": lambda: self.by_project(folder, networks_from=Encoder.load(next(networks.glob("enc_*")))),
                 "more": lambda: self.fit(LITE0, "diverse").encoder,
-                "more2": lambda: self.fit("offline:efficientnet_lite2", LITE2_LAYERS).encoder,
+                "more2": lambda: self.fit("offline:efficientnet_lite2", DEFAULT_LAYERS).encoder,
                 "more_b": lambda: self.fit(LITE0, "diverse", 1).encoder,
-                "more2_b": lambda: self.fit("offline:efficientnet_lite2", LITE2_LAYERS, 1).encoder,
+                "more2_b": lambda: self.fit("offline:efficientnet_lite2", DEFAULT_LAYERS, 1).encoder,
                 "tuned": lambda: self.tune(self.encoder("more"), 4),
                 "tuned2": lambda: self.tune(self.encoder("more2"), 3),
                 "tuned_b": lambda: self.tune(self.encoder("more_b"), 4, 1),
@@ -226,9 +227,9 @@ class World:
             print(f"{self.session} {name}: {time.monotonic() - begun:.0f} s", flush=True)
         return Encoder.load(next(folder.glob("enc_*")))
 
-    def by_project(self, folder: Path, networks_from: AnyEncoder | None = None) -> AnyEncoder:
+    def by_project(self, folder: Path, *, layers: str = "two_networks", **changes: Any) -> AnyEncoder:
         """The encoder that is scored; the final one is saved beside it."""
-        pair = self.fit(LITE0, "two_networks", **PROJECT, networks_from=networks_from)
+        pair = self.fit(LITE0, layers, **PROJECT | changes)
         assert pair.final is not None
         pair.final.save(folder.with_name(f"{folder.name}_final"))
         return pair.encoder
