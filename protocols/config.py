@@ -68,7 +68,7 @@ class EncoderConfig(Section):
         ge=0,
         le=50,
         description="[passes] Over the fitted photographs, in which the encoder's networks are tuned with the readouts; 0: they stay frozen. "
-        'Strongest controllers: 4, with preset = "two_networks" (minutes more a fit; docs/fine_tuning.md).',
+        'Strongest controllers: 8, with preset = "two_networks" and final_fit = true (minutes more a fit; docs/fine_tuning.md).',
     )
     networks_from: str = Field(
         default="",

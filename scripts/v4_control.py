@@ -54,7 +54,7 @@ AnyEncoder = Encoder | Ensemble
 OBJECTIVES = {"stretch": stretch, "one_hot": one_hot}
 LITE0 = "offline:efficientnet_lite0"
 DRAWS = 4000
-PROJECT = {"folds": 5, "fine_tune": 4, "final_fit": True}
+PROJECT = {"folds": 5, "fine_tune": 8, "final_fit": True}
 
 
 @dataclass(frozen=True)

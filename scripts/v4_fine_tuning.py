@@ -130,7 +130,7 @@ def tuned_in_turn(sessions: Sequence[Session]) -> Encoder | Ensemble:
     """An encoder of two networks, tuned on one recording after the other; the last one's sites."""
     earlier: Encoder | Ensemble | None = None
     for session in sessions:
-        pair = session.fit(layers="two_networks", folds=3, fine_tune=4, holdout_fraction=0.1, networks_from=earlier)
+        pair = session.fit(layers="two_networks", folds=3, fine_tune=8, holdout_fraction=0.1, networks_from=earlier)
         earlier = pair.encoder
         print(f"{session.name}: errors {pair.report.settings['fine_tuning']['stopping_errors']}", file=sys.stderr)
     assert earlier is not None
@@ -209,8 +209,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder v4_cowley2023")
     parser.add_argument("--sessions", nargs="+", default=list(SESSIONS))
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--readout-learning-rate", type=float, default=2e-5)
     parser.add_argument("--seed", type=int, default=0, help="of the split and the tuning")
     parser.add_argument("--device", default="cpu")
