@@ -19,3 +19,9 @@ def cli(
         main()
     printed = capsys.readouterr()
     return int(stop.value.code or 0), printed.out, printed.err
+
+
+def stimsynth(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of ``stimsynth ARGUMENTS``."""
+    with pytest.MonkeyPatch.context() as patch:
+        return cli(patch, capsys, ["stimsynth", *arguments])

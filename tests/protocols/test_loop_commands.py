@@ -21,9 +21,16 @@ from protocols.readers.hdf5 import read_responses, write_responses
 from protocols.responses import Responses
 from synth import StimulusBatch
 
+from .commands import stimsynth
 from .looped_project import copy, first_round, settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit code and all that was printed."""
+    code, out, err = stimsynth(capsys, *arguments)
+    return code, out + err
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -56,19 +63,19 @@ def test_the_readme_programs_run(finished: Path, tmp_path: Path) -> None:
 
 def test_the_commands_on_a_finished_project(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     project = finished / "project"
-    assert cli(capsys, "--json", "status", project)[0] == 0
-    code, out = cli(capsys, "--json", "status", project)
+    assert told(capsys, "--json", "status", project)[0] == 0
+    code, out = told(capsys, "--json", "status", project)
     assert (code, json.loads(out)["stage"]) == (0, "finished")
-    code, out = cli(capsys, "--json", "check", project)
+    code, out = told(capsys, "--json", "check", project)
     assert code == 0
     assert {f["status"] for f in json.loads(out)["findings"]} == {"ok"}
-    code, out = cli(capsys, "-q", "run", project)
+    code, out = told(capsys, "-q", "run", project)
     assert (code, "finished" in out) == (0, True)
-    code, out = cli(capsys, "-q", "evaluate", project)
+    code, out = told(capsys, "-q", "evaluate", project)
     assert (code, "stretch" in out) == (0, True)
-    code, out = cli(capsys, "-q", "report", project)
+    code, out = told(capsys, "-q", "report", project)
     assert (code, "report.html" in out) == (0, True)
-    code, out = cli(capsys, "--json", "export", project, "--round", 1, "--dry-run")
+    code, out = told(capsys, "--json", "export", project, "--round", 1, "--dry-run")
     plan = json.loads(out)
     assert code == 0
     key = read_key(first_round(finished).key_path)
@@ -82,7 +89,7 @@ def test_the_commands_on_a_finished_project(finished: Path, tmp_path: Path, caps
         (r.objective, r.target) for r in key.of_role("controller")
     }
     assert all(0 <= s["power"] <= 1 for s in plan["sites"])
-    code, out = cli(capsys, "-q", "generate", project, "--round", 7)
+    code, out = told(capsys, "-q", "generate", project, "--round", 7)
     assert code == 3
     assert "D06" in out
 
@@ -97,10 +104,10 @@ def test_a_recording_made_elsewhere_is_fitted(base: Path, tmp_path: Path, capsys
     table = Responses(shown.values, names, shown.site_ids, shown.unit, shown.window_ms)
     project = Project.create(tmp_path / "elsewhere", template(settings()))
     write_responses(file, Responses(**{**table.__dict__, "image_ids": np.char.add("x", names)}))
-    code, out = cli(capsys, "-q", "fit", project.folder, "--images", base / "photographs", "--responses", file)
+    code, out = told(capsys, "-q", "fit", project.folder, "--images", base / "photographs", "--responses", file)
     assert (code, "B02" in out) == (3, True)
     write_responses(file, table)
-    code, out = cli(capsys, "--json", "fit", project.folder, "--images", base / "photographs", "--responses", file)
+    code, out = told(capsys, "--json", "fit", project.folder, "--images", base / "photographs", "--responses", file)
     assert code == 0, out
     there = Project.open(base / "project").fitted_for(1)
     assert there is not None
@@ -126,7 +133,7 @@ combine = "best"
 """,
         encoding="utf-8",
     )
-    code, out = cli(capsys, "-q", "fit", folder, "--compare", file)
+    code, out = told(capsys, "-q", "fit", folder, "--compare", file)
     assert code == 0, out
     assert "gain over stem" in out
     record = json.loads((folder / "fitted" / "comparison.json").read_text(encoding="utf-8"))
@@ -140,28 +147,11 @@ combine = "best"
     assert len(lines) == 1 + 3 * len(record["sites"])
     assert (folder / "fitted" / "comparison.png").read_bytes()[:4] == b"\x89PNG"
     file.write_text('[[candidate]]\nreadout = "rigde"\n', encoding="utf-8")
-    code, out = cli(capsys, "-q", "fit", folder, "--compare", file)
+    code, out = told(capsys, "-q", "fit", folder, "--compare", file)
     assert (code, "F01" in out, "expected one of ridge" in out) == (3, True, True)
 
 
 def test_run_says_with_exit_code_4_that_it_waits(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out = cli(capsys, "--json", "run", base / "project")
+    code, out = told(capsys, "--json", "run", base / "project")
     assert code == 4
     assert json.loads(out)["waiting_for"] == "responses"
-
-
-def cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    """Exit code and everything printed by ``stimsynth ARGUMENTS``."""
-    from protocols import cli as module
-
-    before = sys.argv
-    sys.argv = ["stimsynth", *map(str, arguments)]
-    try:
-        module.main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    finally:
-        sys.argv = before
-    printed = capsys.readouterr()
-    return code, printed.out + printed.err
