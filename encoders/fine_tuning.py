@@ -124,7 +124,7 @@ def fine_tune(
         Passes over the fitted images.
     keep : int, optional
         The pass to keep, as an earlier tuning of as many passes chose it: the tuning ends there, and `stopping` holds no image. Where the
-        error on the fitted images did not fall, nothing is kept.
+        error on a sample of the fitted images did not fall (it diverged), nothing is kept.
     learning_rate, readout_learning_rate : float
         Highest, of the network and of the readouts; 0 = these stay as they are.
     batch_size : int

@@ -222,9 +222,13 @@ def fit_encoder(
     spec = spec.at(places)
     factors = image_factors(importance, len(images))
     age = np.zeros(len(images), np.int64) if added is None else np.asarray(added, np.int64)
+    if initial is not None and len(initial) not in (2, 3):
+        raise ValueError(
+            f"initial holds {len(initial)} encoders; expected encoder and validator, or these and the final one"
+        )
     if initial is not None:
         options = warm_options(options, initial, tuple(site.site_id for site in report.fitted))
-        report.settings["warm_start"] = [encoder.fingerprint for encoder in initial]
+        report.settings["warm_start"] = [encoder.fingerprint for encoder in initial[:2]]  # the final fit tells its own
     design = Design(
         images, recording.sites(columns), names, held_out, factors, age, initial, networks_from, options, spec, device, batch_size, None if cache is None else Path(cache), progress,
     )  # fmt: skip

@@ -85,7 +85,7 @@ class FitReport:
         "" where nothing was fitted.
     final : dict
         Of the encoder that was fitted once more, to all images: its fingerprint ``encoder``, ``n_fitted_images``, and the ``epoch`` of its tuning that was
-        kept (0 = none). Empty where there is none.
+        kept (0 = none), all as it was fitted, and ``warm_start`` where it went on from an earlier one. Empty where there is none.
     """
 
     sites: list[SiteReport]

@@ -85,10 +85,9 @@ def plan_batch(
     natural = NaturalImages.load(project.data)
     how, climbed = recipe(project, natural.pixels()), settings.steps
     if quick:
-        fast: dict[str, Any] = dict(quick_recipe(project.display.shape, **({} if steps is None else {"steps": steps})))
+        fast: dict[str, Any] = dict(quick_recipe(project.display.shape))
         climbed, start = fast.pop("steps"), start or "natural"
-        if seconds is not None:
-            del fast["check_every"]  # a budget ends at a check
+        fast["check_every"] = 1 if seconds is not None else fast["check_every"]  # a budget ends at a check
         how |= fast
     begins = None
     if (settings.start if start is None else start) == "natural":

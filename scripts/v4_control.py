@@ -98,7 +98,7 @@ ARMS = {
     "two tuned T 0.3": Arm(encoder="two", temperature=0.3, about="the same; one-hot softmax of a lower temperature, closer to the margin"),
     "two tuned T 2": Arm(encoder="two", temperature=2.0, about="the same; of a higher temperature"),
     "two tuned kappa 1.5": Arm(encoder="two", kappa=1.5, about="the same; three times the caution about members that disagree"),
-    "two tuned by a project": Arm(encoder="own", about='preset = "two_networks", fine_tune = 4: 58 % of the photographs in each member, 72 % in the tuning'),
+    "two tuned by a project": Arm(encoder="own", about='preset = "two_networks", fine_tune = 8: 58 % of the photographs in each member, 72 % in the tuning'),
     "two tuned other days": Arm(encoder="own_other", about="the same, beginning with networks that other recordings of the animal tuned (--networks)"),
     "by a project final": Arm(encoder="own_final", about="the first once more, fitted to all photographs (final_fit): 80 % of them in each member, all in the tuning"),
     "other days final": Arm(encoder="own_other_final", about="the second once more, fitted to all photographs"),

@@ -162,7 +162,9 @@ def test_a_warm_start_goes_on_from_the_final_one(recording: Simulated) -> None:
     assert warm.final.info.settings["warm_start"] == warm.report.final["warm_start"] == [first.final.fingerprint]
     assert "warm_start" not in cold.final.info.settings
     assert "warm_start" not in cold.report.final
-    assert warm.encoder.info.settings["warm_start"] == [e.fingerprint for e in (*pair, first.final)]
+    assert warm.encoder.info.settings["warm_start"] == [e.fingerprint for e in pair]
+    with pytest.raises(ValueError, match="initial holds 1 encoders; expected encoder and validator"):
+        more.fit(**TRAINED, added=added, initial=pair[:1])
     x = more.images[:40]
 
     def moved(to: FittedPair) -> float:

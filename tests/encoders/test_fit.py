@@ -389,7 +389,7 @@ def test_neither_held_out_nor_stopping_trials_touch_the_readouts_that_are_tuned(
         assert torch.equal(ours, theirs), name
     stopping = hold_out(group_names(recording.images), 0.1, seed=1) & ~mask
     values = recording.values.copy()
-    values[stopping[recording.index]] += 0.3
+    values[stopping[recording.index]] -= 0.3
     moved = recording.fit(readout=READOUT, folds=2, fine_tune=2, values=values)
     assert moved.report.settings["fine_tuning"]["epoch"] == tuned.report.settings["fine_tuning"]["epoch"]
     for key, tensor in tuned.encoder.backbone.adapted.items():
