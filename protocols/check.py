@@ -93,7 +93,9 @@ def _encoder(project: Project) -> Finding:
     if newest is None:
         return Finding("note", "encoder", "none yet: `stimsynth fit` makes it")
     encoder, validator = load_pair(project, newest)
-    scored = Encoder.load(project.fitted / (project.fitted_for(newest) or {})["encoder"])
+    record, scores = project.fitted_for(newest) or {}, ""
+    if "final" in record:  # then the pair above is without the encoder that was scored
+        scores = f", scores of {Encoder.load(project.fitted / record['encoder']).fingerprint}"
     if encoder.field_of_view_deg != project.display.size_deg:
         return Finding(
             "fail",
@@ -103,8 +105,7 @@ def _encoder(project: Project) -> Finding:
     return Finding(
         "ok",
         "encoder",
-        f"{encoder.fingerprint} ({len(encoder.site_ids)} sites, {len(encoder.target_ids)} to control), validator {validator.fingerprint}"
-        + ("" if scored.fingerprint == encoder.fingerprint else f", scores of {scored.fingerprint}"),
+        f"{encoder.fingerprint} ({len(encoder.site_ids)} sites, {len(encoder.target_ids)} to control), validator {validator.fingerprint}{scores}",
     )
 
 
