@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from encoders.readouts import (
+    AttentionReadout,
+    FactorisedReadout,
+    GaussianReadout,
+    RidgeReadout,
+    SemanticTransformerReadout,
+    SpatialFeatureReadout,
+    TopographicReadout,
+)
+
 from .analysis import (
     LayerGradient,
     RepresentationalSimilarity,
@@ -37,15 +47,6 @@ from .metrics import (
 )
 from .partial_least_squares import PLSFit, pls
 from .posterior import RidgeStatistics, predictive_variance
-from .readouts import (
-    AttentionReadout,
-    FactorisedReadout,
-    GaussianReadout,
-    RidgeReadout,
-    SemanticTransformerReadout,
-    SpatialFeatureReadout,
-    TopographicReadout,
-)
 from .receptive_fields import (
     LayerReceptiveField,
     ReceptiveField,

@@ -6,23 +6,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from encoders.readouts import TopographicReadout
+
+from .analysis import LayerGradient, layer_gradient
 from .candidates import Candidate
 from .feature_cache import FeatureCache
 from .features import Progress, check_memory, extract_features
 from .members import fit_members, memory_needed
 from .metrics import correlation, noise_corrected_r, split_half_reliability
-from .readouts import TopographicReadout
 from .recording import Recording, read_recording
 from .regression import group_folds
 from .several import open_backbone
 from .split import group_names
+
+if TYPE_CHECKING:
+    pass
+
 
 Floats = NDArray[np.float64]
 
@@ -381,3 +387,23 @@ def median(values: Floats) -> float | None:
 def known(value: float) -> float | None:
     """The number, or None for NaN."""
     return float(value) if np.isfinite(value) else None
+
+
+def layer_search(found: Comparison) -> CandidateScore:
+    """The candidate with the most layers to choose from."""
+    return max(found.scores, key=lambda score: len(score.candidate.groups))
+
+
+def area_gradient(score: CandidateScore, areas: Sequence[str]) -> LayerGradient | None:
+    """Mean best layer by area, with its permutation test; None where fewer than two areas are named."""
+    if not areas or len({a for a in areas if a}) < 2 or len(score.candidate.groups) < 2:
+        return None
+    named = np.array([bool(a) for a in areas])
+    best = np.array([np.bincount(column).argmax() for column in score.best_layer.T])
+    return layer_gradient(best[named], [a for a in areas if a])
+
+
+def usual_layers(score: CandidateScore) -> list[str]:
+    """The layer that explains most in inner folds, for every site the one that most outer folds found."""
+    names = ["+".join(group) for group in score.candidate.groups]
+    return [names[np.bincount(column, minlength=len(names)).argmax()] for column in score.best_layer.T]

@@ -14,9 +14,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from .backbones import Backbone, hash_tensors
-from .readouts import Readout, build_readout
+from encoders.readouts import Readout, build_readout
+
+from .backbones import Backbone
 from .several import Backbones, open_config
+from .tensors import hash_tensors
 from .uncertainty import LEVEL, Uncertainty
 
 SCHEMA = "encoder/2"

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.readouts import feature_maps, flatten_features
+
 from .backbones import Backbone
-from .readouts import feature_maps, flatten_features
 from .several import Backbones
 from .uncertainty import summarise
 

@@ -15,12 +15,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from encoders.readouts import DEFAULT_POOL, PopulationReadout, Readout, RidgeReadout, flatten_features
+
 from .encoder import Encoder, EncoderInfo, Ensemble
 from .features import Progress, extract_features
 from .members import standardise
 from .metrics import correlation, split_half_reliability
 from .population import few_shot
-from .readouts import DEFAULT_POOL, PopulationReadout, Readout, RidgeReadout, flatten_features
 from .recording import Recording, read_recording
 from .regression import group_folds
 from .split import MINIMUM_FITTED_IMAGES, check_split, group_names

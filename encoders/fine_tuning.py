@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from encoders.readouts import DEFAULT_POOL
+
 from .encoder import Encoder, EncoderInfo, Ensemble
 from .features import Progress, Reduction, extract_features, to_images
 from .forgetting import FeatureChange, LayerMap, feature_change, layer_map
-from .readouts import DEFAULT_POOL
 from .split import MINIMUM_FITTED_IMAGES, MINIMUM_HELD_OUT, group_names
 from .tunable import Tunable, free_parameters
 from .uncertainty import with_familiar

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.readouts import GradientReadout, Readout
+
 from .backbones import Backbone
 from .encoder import Encoder, EncoderInfo, Ensemble
 from .feature_cache import FeatureCache
@@ -22,7 +24,6 @@ from .fit_options import FitOptions, check_layers
 from .inherited import count_seen, inherit
 from .members import MemberFit, ReadoutSpec, Warm, fit_members, memory_needed
 from .metrics import correlation, feve, noise_corrected_r
-from .readouts import GradientReadout, Readout
 from .recording import Recording
 from .regression import extended_folds
 from .report import FitReport

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.readouts import DEFAULT_POOL, KINDS, MAP_POOL, GradientReadout, Readout, RidgeReadout, feature_maps
+
 from .banded import banded_ridge
 from .features import Progress
 from .partial_least_squares import pls
-from .readouts import DEFAULT_POOL, KINDS, MAP_POOL, GradientReadout, Readout, RidgeReadout, feature_maps
 from .regression import ridge
 from .training import Loss, train
 

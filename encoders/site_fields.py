@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.readouts import Readout
+
 from .features import to_images
-from .readouts import Readout
 from .receptive_fields import ReceptiveField, fit_receptive_field, gradient_map, layer_receptive_field, mask_map
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from encoders.readouts import GradientReadout
+
 from .features import Progress
-from .readouts import GradientReadout
 
 Loss = Literal["gaussian", "poisson", "frobenius"]
 Make = Callable[[int, int], GradientReadout]

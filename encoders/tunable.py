@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from encoders.readouts import Readout, build_readout
+
 from .backbones import Backbone
 from .encoder import Encoder, Ensemble
-from .readouts import Readout, build_readout
 from .several import Backbones, join_layer
 from .tensors import unknown_name
 

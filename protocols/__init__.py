@@ -8,41 +8,41 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._packages import check_packages
+from .packages import check_packages
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ControlReport": "control_report",
+    "ControlReport": "verdict.control_report",
     "DataError": "errors",
-    "Display": "display",
-    "Project": "session",
-    "Responses": "responses",
-    "Round": "session",
+    "Display": "project.display",
+    "Project": "project.folder",
+    "Responses": "recordings.responses",
+    "Round": "project.folder",
     "State": "loop",
-    "evaluate": "evaluation",
-    "read_key": "key",
-    "read_responses": "readers.hdf5",
+    "evaluate": "verdict.evaluate",
+    "read_key": "project.key",
+    "read_responses": "recordings.readers.hdf5",
     "run": "loop",
-    "write_responses": "readers.hdf5",
+    "write_responses": "recordings.readers.hdf5",
 }
 __all__ = sorted(_HOMES)
 
 check_packages()
 
 if TYPE_CHECKING:
-    from .display import Display as Display
     from .errors import DataError as DataError
-    from .evaluation import ControlReport as ControlReport
-    from .evaluation import evaluate as evaluate
-    from .key import read_key as read_key
     from .loop import State as State
     from .loop import run as run
-    from .readers.hdf5 import read_responses as read_responses
-    from .readers.hdf5 import write_responses as write_responses
-    from .responses import Responses as Responses
-    from .session import Project as Project
-    from .session import Round as Round
+    from .project.display import Display as Display
+    from .project.folder import Project as Project
+    from .project.folder import Round as Round
+    from .project.key import read_key as read_key
+    from .recordings.readers.hdf5 import read_responses as read_responses
+    from .recordings.readers.hdf5 import write_responses as write_responses
+    from .recordings.responses import Responses as Responses
+    from .verdict.control_report import ControlReport as ControlReport
+    from .verdict.evaluate import evaluate as evaluate
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """``python -m protocols`` equals ``stimsynth``."""
 
-from .cli import main
+from protocols.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .config import Config
+from protocols.project.config.config import Config
+from protocols.project.folder import Project
+
 from .errors import DataError
-from .session import Project
 
 ENOUGH_DISK_GB = 2.0
 SOME_IMAGES = 60
@@ -65,7 +66,7 @@ def _configuration(project: Project) -> Finding:
 
 
 def _photographs(project: Project) -> Finding:
-    from .photographs import NaturalImages
+    from protocols.project.photographs import NaturalImages
 
     if not (project.data / "natural.csv").is_file():
         return Finding("note", "photographs", "none yet: `stimsynth export --baseline IMAGES` imports them")
@@ -86,8 +87,7 @@ def _recordings(project: Project) -> Finding:
 
 def _encoder(project: Project) -> Finding:
     from encoders import Encoder
-
-    from .refit import load_pair
+    from protocols.models.pair import load_pair
 
     newest = project.newest_fit()
     if newest is None:
@@ -121,9 +121,9 @@ def _display(project: Project) -> Finding:
 
 def _safety(project: Project) -> Finding:
     """The sequence of the newest exported round; before any, the first photographs one after the other."""
-    from .export import read_images, read_order
-    from .photographs import NaturalImages
-    from .safety import acknowledged, check_sequence
+    from protocols.project.outbox import read_images, read_order
+    from protocols.project.photographs import NaturalImages
+    from protocols.rounds.safety import acknowledged, check_sequence
 
     config = project.config
     exported = [r for r in project.rounds() if (r.outbox / "_READY").is_file()]
@@ -154,7 +154,7 @@ def _told(project: Project, what: Callable[[Config], bool]) -> bool:
 
 
 def _networks(project: Project) -> Finding:
-    from .fitting import networks_from
+    from protocols.models.fit import networks_from
 
     earlier = networks_from(project)
     assert earlier is not None
@@ -168,7 +168,7 @@ def _networks(project: Project) -> Finding:
 
 
 def _prior(project: Project) -> Finding:
-    from .generators import open_prior
+    from protocols.synthesis.priors import open_prior
 
     prior = open_prior(project.config.diffusion, project.display.shape, project.folder)
     about = prior.describe()

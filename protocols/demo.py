@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from encoders import DEFAULT_BACKBONE
+from protocols.project.config.config import Config, ProjectConfig
+from protocols.project.config.encoder import EncoderConfig
+from protocols.project.config.protocol import LoopConfig
+from protocols.project.config.synthesis import SynthesisConfig
+from protocols.project.config.template import template
+from protocols.project.display import Display
+from protocols.project.folder import Project, Round
+from protocols.project.photograph_import import import_photographs
+from protocols.verdict.control_report import ControlReport
 
-from .config import Config, EncoderConfig, LoopConfig, ProjectConfig, SynthesisConfig, template
-from .display import Display
 from .errors import DataError
-from .evaluation import ControlReport
 from .loop import run
-from .photographs import import_photographs
 from .progress import Reporter
-from .session import Project, Round
 
 MARKER = "made_by_stimsynth_demo"
 

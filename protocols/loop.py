@@ -9,38 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from encoders import Encoder, Ensemble
+from protocols.models.pair import load_pair, site_rows
+from protocols.models.refit import provide
+from protocols.project.folder import Project, Round
+from protocols.project.key import Key, read_key
+from protocols.project.outbox import read_manifest
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.dataset import baseline, drift_of
+from protocols.recordings.ingest import ingest, poll_inbox
+from protocols.recordings.readers.hdf5 import read_responses
+from protocols.rounds.assemble import assemble
+from protocols.rounds.export import export_round
+from protocols.rounds.predictions import predictor
+from protocols.rounds.safety import guard
+from protocols.rounds.stimulus import Stimulus, batch_statistics
+from protocols.synthesis.generators import make
+from protocols.synthesis.request import Request, chosen_targets, declared, graded_steps, recipe
+from protocols.synthesis.starts import starting_images
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.evaluate import evaluate
 from synth import StimulusBatch
 
-from .assemble import assemble
-from .dataset import baseline, drift_of
-from .evaluation import ControlReport, evaluate
-from .export import Stimulus, export_round, read_manifest
-from .generators import Request, make
-from .ingest import ingest, poll_inbox
-from .key import Key, SiteRow, read_key
-from .photographs import NaturalImages
+from .arrays import Pixels
 from .progress import Reporter
-from .readers.hdf5 import read_responses
-from .refit import load_pair, provide
-from .safety import guard
-from .session import Project, Round
-from .stimuli import (
-    batch_statistics,
-    chosen_targets,
-    declared,
-    graded_steps,
-    predictor,
-    recipe,
-    starting_images,
-)
-
-Floats = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -140,7 +133,7 @@ def run(
 
 def step(project: Project, state: State, *, device: str = "cpu", progress: Reporter | None = None) -> None:
     """Carry out the one stage that `state` names."""
-    from .report import write_report
+    from protocols.report.page import write_report
 
     actions: dict[str, Callable[[], object]] = {
         "fit": lambda: fit(project, state.number, device=device, progress=progress),
@@ -166,18 +159,6 @@ def open_round(project: Project, number: int) -> Round:
 def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> dict[str, Any]:
     """The encoder and the validator that make round `number`: fitted, or as ``[refit]`` has it; returns ``fitted/for_round_NN.json``."""
     return provide(project, number, device=device, progress=progress)
-
-
-def site_rows(encoder: Encoder | Ensemble) -> list[SiteRow]:
-    """The site set frozen at export, with the natural statistics in the encoder's unit."""
-    known = encoder.scores.get("reliability", [None] * len(encoder.site_ids))
-    reliability = [float("nan") if value is None else value for value in known]
-    return [
-        SiteRow(site, float(mean), float(sd), rho, site in encoder.target_ids)
-        for site, mean, sd, rho in zip(
-            encoder.site_ids, encoder.natural_mean.tolist(), encoder.natural_sd.tolist(), reliability, strict=True
-        )
-    ]
 
 
 def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:

@@ -14,29 +14,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
+from protocols.disk.files import inside, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
+from protocols.disk.png import read_png, write_png
+from protocols.project.config.synthesis import DiffusionConfig
+from protocols.project.display import Display
+from protocols.project.folder import Project, Round
+from protocols.project.key import read_key
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.dataset import gather
+from protocols.rounds.stimulus import Stimulus, controller_stimuli, graded_stimuli
+from protocols.synthesis.generators import make
+from protocols.synthesis.request import Request
 from synth import Objective, StimulusBatch, ascend, fourier, jitter
 
-from ._outbox import package_versions
-from .dataset import gather
-from .diffusion_config import DiffusionConfig
-from .display import Display
+from .arrays import Pixels
 from .errors import DataError
-from .export import Stimulus
-from .files import inside, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
-from .generators import Request, make
-from .key import read_key
-from .photographs import NaturalImages
-from .png import read_png, write_png
+from .packages import package_versions
 from .progress import Reporter
-from .session import Project, Round
-from .stimuli import controller_stimuli, graded_stimuli
 
 __all__ = ["Reproduction", "reproduce"]
 
-Pixels = NDArray[np.uint8]
+
 SCORE_TOLERANCE = 1e-3
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .files import read_json
+from protocols.disk.files import read_json
+from protocols.project.fitted import maker
+from protocols.project.folder import Project, Round
+
 from .loop import look
-from .session import Project, Round, maker
 
 
 def status_of(project: Project) -> dict[str, Any]:

@@ -28,8 +28,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from encoders.fit import FittedPair, fit_encoder
-from protocols import lite2_sites
-from protocols.photographs import demo_photographs
+from protocols.project.photograph_import import demo_photographs
+from protocols.simulate import lite2 as lite2_sites
 from synth import Objective, ascend, exact_statistics, fourier, pixels, stretch
 from synth.ascent import DEFAULT_TRANSFORMS
 from synth.constraints import ExactStatistics

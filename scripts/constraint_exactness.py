@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from protocols.display import Display
+from protocols.project.display import Display
 from synth import ConstraintError, exact_statistics
 from synth.constraints import ExactStatistics
 

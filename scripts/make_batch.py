@@ -6,7 +6,7 @@ Run: python scripts/make_batch.py demo/project tomorrow.h5 [--sites 2] [--seeds 
 import argparse
 
 from protocols import Project
-from protocols.refit import load_pair
+from protocols.models.pair import load_pair
 from synth import ascend, fourier, one_hot, stretch
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from protocols.prior_photographs import photographs
+from protocols.project.prior_photographs import photographs
 from synth.diffusion.sampling import sample
 from synth.diffusion.solvers import ddim, draw
 from synth.image_statistics import image_statistics

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocols.dataset import best_natural, gather
-from protocols.key import Key
-from protocols.loop import site_rows
-from protocols.photographs import NaturalImages
+from protocols.models.pair import load_pair, site_rows
 from protocols.progress import Progress
-from protocols.refit import load_pair
-from protocols.session import Project
-from protocols.stimuli import natural_luminance
+from protocols.project.folder import Project
+from protocols.project.key import Key
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.dataset import gather
+from protocols.recordings.natural import best_natural
+from protocols.synthesis.request import natural_luminance
 from synth import ascend, cautious, fourier, jitter, one_hot, stretch
 
 Floats = NDArray[np.float64]

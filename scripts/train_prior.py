@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocols.prior_photographs import photographs
+from protocols.project.prior_photographs import photographs
 from synth.priors.training import Plan, Training, clean_errors
 from synth.priors.training_images import TrainingImages, digest, leaf, set_apart
 

@@ -22,18 +22,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.arms_config import ArmsConfig
-from protocols.config import Config, LoopConfig, ProjectConfig, ProtocolConfig, SynthesisConfig, template
-from protocols.control_report import ControlReport, ControlRow
-from protocols.display import Display
-from protocols.files import write_json, write_text
-from protocols.key import Key, read_key
+from protocols.disk.files import write_json, write_text
 from protocols.loop import look, step
-from protocols.photographs import import_photographs
+from protocols.models.pair import load_pair
 from protocols.progress import Progress
-from protocols.refit import load_pair
-from protocols.session import Project, Round
-from protocols.statistics import margins, wilson_interval
+from protocols.project.config.config import Config, ProjectConfig
+from protocols.project.config.protocol import ArmsConfig, LoopConfig, ProtocolConfig
+from protocols.project.config.synthesis import SynthesisConfig
+from protocols.project.config.template import template
+from protocols.project.display import Display
+from protocols.project.folder import Project, Round
+from protocols.project.key import Key, read_key
+from protocols.project.photograph_import import import_photographs
+from protocols.stats.intervals import wilson_interval
+from protocols.stats.trials import margins
+from protocols.verdict.control_report import ControlReport, ControlRow
 
 Floats = NDArray[np.float64]
 Truth = dict[str, NDArray[Any]]

@@ -31,24 +31,24 @@ from torch import Tensor
 from encoders import DEFAULT_LAYERS, Encoder, Ensemble, FittedPair, fine_tune, fit_encoder
 from encoders.metrics import repeat_means
 from encoders.split import group_names, hold_out
-from protocols.contrast import measure, site_masks
-from protocols.dataset import best_natural, gather
-from protocols.display import LUMINANCE_WEIGHTS
-from protocols.files import sha256_bytes, write_json
-from protocols.key import Key
-from protocols.loop import site_rows
-from protocols.photographs import NaturalImages
+from protocols.arrays import Floats, Pixels
+from protocols.disk.files import sha256_bytes, write_json
+from protocols.models.pair import load_pair, site_rows
 from protocols.progress import Progress
-from protocols.refit import load_pair
-from protocols.session import Project
-from protocols.statistics import margins, wilson_interval
-from protocols.stimuli import natural_luminance
-from protocols.subjects import Subject
+from protocols.project.display import LUMINANCE_WEIGHTS
+from protocols.project.folder import Project
+from protocols.project.key import Key
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.dataset import gather
+from protocols.recordings.natural import best_natural
+from protocols.rounds.contrast import measure, site_masks
+from protocols.simulate.subject import Subject
+from protocols.stats.intervals import wilson_interval
+from protocols.stats.trials import margins
+from protocols.synthesis.request import natural_luminance
 from synth import StimulusBatch, ascend, cautious, fourier, jitter, one_hot, stretch
 from synth.presets import bashivan_2019, quick
 
-Floats = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
 AnyEncoder = Encoder | Ensemble
 
 OBJECTIVES = {"stretch": stretch, "one_hot": one_hot}

@@ -31,7 +31,7 @@ from encoders.members import ReadoutSpec, fit_members, standardise
 from encoders.population import few_shot
 from encoders.readouts import DEFAULT_POOL, MAP_POOL, feature_maps, flatten_features
 from encoders.split import near_duplicates
-from protocols.v4_models import read_averages, read_images, read_trials
+from protocols.simulate.v4 import read_averages, read_images, read_trials
 
 SESSIONS = ("210325", "210225", "201025")
 SIZES = (30, 100, 300)

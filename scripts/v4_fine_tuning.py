@@ -37,7 +37,7 @@ from encoders import (
 )
 from encoders.fine_tuning import FineTuned, fine_tune
 from encoders.split import near_duplicates
-from protocols.v4_models import read_averages, read_images, read_trials
+from protocols.simulate.v4 import read_averages, read_images, read_trials
 
 SESSIONS = ("210325", "210225")
 FOLDS, STOPPING_FOLDS = 5, 8

@@ -26,17 +26,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from encoders import Encoder, Ensemble
-from protocols._memory import keep_memory
-from protocols.batches import plan_batch
-from protocols.contrast import measure, site_masks
-from protocols.diffusion_config import DiffusionConfig
-from protocols.files import sha256_bytes, write_json
-from protocols.generator_comparison import Arm, iterates, nearest
-from protocols.generators import make, open_prior
+from protocols.disk.files import sha256_bytes, write_json
+from protocols.memory import keep_memory
 from protocols.progress import Progress
-from protocols.session import Project
-from protocols.statistics import margins, wilson_interval
-from protocols.subjects import Subject
+from protocols.project.config.synthesis import DiffusionConfig
+from protocols.project.folder import Project
+from protocols.rounds.contrast import measure, site_masks
+from protocols.simulate.subject import Subject
+from protocols.stats.intervals import wilson_interval
+from protocols.stats.trials import margins
+from protocols.synthesis.batch import plan_batch
+from protocols.synthesis.compare import iterates, nearest
+from protocols.synthesis.comparison import Arm
+from protocols.synthesis.generators import make
+from protocols.synthesis.priors import open_prior
 from synth import ConstraintError, Objective, StimulusBatch, cautious, one_hot, stretch
 from synth.image_statistics import image_statistics
 from synth.priors.training_images import crop
@@ -171,8 +174,8 @@ class Study:
 
     def starts(self, objective: str) -> torch.Tensor:
         """The best measured photographs of every target, one a seed."""
-        from protocols.batches import measured_z, starts_for
-        from protocols.photographs import NaturalImages
+        from protocols.project.photographs import NaturalImages
+        from protocols.synthesis.starts import measured_z, starts_for
 
         z = measured_z(self.project, self.encoder)
         rows = starts_for(self.declared(objective), self.encoder.site_ids, z, self.options.seeds)

@@ -27,7 +27,7 @@ from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, extract_feature
 from encoders.metrics import noise_corrected_r, repeat_means, split_half_reliability
 from encoders.readouts import DEFAULT_POOL
 from encoders.split import near_duplicates
-from protocols.v4_models import read_images, read_trials
+from protocols.simulate.v4 import read_images, read_trials
 
 SESSION, IMAGES_PER_OBJECT = "210325", 80
 CONTROL_LAYERS = (

@@ -25,7 +25,7 @@ from encoders.candidates import read_candidates
 from encoders.compare import Comparison
 from encoders.split import near_duplicates
 from protocols.progress import Progress
-from protocols.v4_models import fold, model_responses, read_averages, read_images, read_models, read_trials
+from protocols.simulate.v4 import fold, model_responses, read_averages, read_images, read_models, read_trials
 
 SESSIONS = ("210325", "201025", "210225")
 

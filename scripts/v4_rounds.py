@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.config import template
-from protocols.files import read_json, write_json, write_text
-from protocols.history import learning_curve
-from protocols.session import Project
-from protocols.statistics import wilson_interval
+from protocols.disk.files import read_json, write_json, write_text
+from protocols.project.config.template import template
+from protocols.project.folder import Project
+from protocols.report.learning import learning_curve
+from protocols.stats.intervals import wilson_interval
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]

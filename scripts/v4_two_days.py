@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from protocols.responses import Responses
-from protocols.round_drift import Tuning, tuning
-from protocols.site_map import Means, best_other, correlations, match_sites
-from protocols.v4_models import read_averages, read_images, read_trials
+from protocols.recordings.drift import Tuning, tuning
+from protocols.recordings.responses import Responses
+from protocols.simulate.v4 import read_averages, read_images, read_trials
+from protocols.stats.identity import Means, best_other, correlations, match_sites
 
 FIRST, SECOND, REPEATS = "210322", "210325", 4
 

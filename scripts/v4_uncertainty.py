@@ -24,7 +24,7 @@ from encoders import Ensemble, fit_encoder, repeat_means, to_images
 from encoders.encoder import Judgement
 from encoders.split import near_duplicates
 from protocols.progress import Progress
-from protocols.v4_models import read_images, read_trials
+from protocols.simulate.v4 import read_images, read_trials
 from synth import ascend, cautious, exact_statistics, fourier, jitter, one_hot, stretch
 
 SESSION, LEVEL = "210325", 0.9

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from protocols.control_report import ControlReport, ControlRow
-from protocols.evaluation import evaluate
-from protocols.key import Key, KeyRow, SiteRow
-from protocols.planning import ExpectedSite, Trials, power
 from protocols.progress import Progress
-from protocols.responses import Responses
-from protocols.statistics import welch_p
+from protocols.project.key import Key, KeyRow, SiteRow
+from protocols.recordings.responses import Responses
+from protocols.stats.intervals import welch_p
+from protocols.verdict.control_report import ControlReport, ControlRow
+from protocols.verdict.evaluate import evaluate
+from protocols.verdict.power import ExpectedSite, Trials, power
 
 OBJECTIVES = ("stretch", "one_hot")
 ALPHA, GROUP_ALPHA, PERMUTATIONS = 0.01, 0.05, 999

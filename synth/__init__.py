@@ -2,12 +2,8 @@
 
 __version__ = "0.1.0"
 
-from .accentuation import accentuating
-from .ascent import DEFAULT_TRANSFORMS, ascend
-from .batch import StimulusBatch
-from .constraints import ConstraintError, exact_statistics
-from .diffusion import guide
-from .objectives import (
+from synth.diffusion import guide
+from synth.objectives import (
     Objective,
     against,
     cautious,
@@ -23,7 +19,12 @@ from .objectives import (
     suppress,
     within,
 )
-from .parameterisations import fourier, latent, masked, phase, pixels
+from synth.parameterisations import fourier, latent, masked, phase, pixels
+
+from .accentuation import accentuating
+from .ascent import DEFAULT_TRANSFORMS, ascend
+from .batch import StimulusBatch
+from .constraints import ConstraintError, exact_statistics
 from .rules import Rule
 from .starts import blend, noise_within
 from .transforms import affine, blur, colour, elastic, erase, jitter, noise

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .objectives import BoundObjective, site_name
+from synth.objectives import BoundObjective, site_name
 
 EncoderLike = Callable[[Tensor], Tensor]
 

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from synth.objectives import Objective
+
 from . import __version__
 from ._encoder import Answers, Attributes, EncoderLike, default_site_ids, familiarity
 from .batch import StimulusBatch
 from .constraints import ConstraintError
-from .objectives import Objective
 
 Images = Callable[[Tensor], Tensor]
 MICRO_BATCH = 32

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from synth.objectives import BoundObjective, Objective
+
 from ._encoder import EncoderLike, attributes_of, check_frozen, describe, evaluating
 from ._graded import Snapshots, graded_batch
 from ._micro_batches import (
@@ -27,7 +29,6 @@ from ._micro_batches import (
 )
 from .batch import StimulusBatch
 from .constraints import ConstraintError
-from .objectives import BoundObjective, Objective
 from .rules import Rule
 from .transforms import jitter
 

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synth.objectives import Objective
+
 from ._encoder import Answers, EncoderLike, attributes_of, evaluating
-from .objectives import Objective
 
 __all__ = ["StimulusBatch"]
 

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from synth.parameterisations.core import Parameterisation, check_shape
+from synth.parameterisations.latents import approach
+
 from ._encoder import EncoderLike, attributes_of, check_frozen
-from .parameterisations.core import Parameterisation, check_shape
-from .parameterisations.latents import approach
 
 __all__ = ["LucentModel", "activations", "from_lucent", "render"]
 

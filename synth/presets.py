@@ -16,8 +16,9 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor, nn
 
+from synth.parameterisations import pixels
+
 from .constraints import pixel_range
-from .parameterisations import pixels
 from .rules import Rule, adamw, blur, clip, fix_norm, linear, normalise, sgd, spectral
 
 __all__ = ["bashivan_2019", "quick", "v4_gradient_ascent", "walker_2019"]

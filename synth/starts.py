@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .parameterisations import NATURAL_SD, fourier
-from .parameterisations.core import check_shape
-from .parameterisations.masks import check_background, check_masks
+from synth.parameterisations import NATURAL_SD, fourier
+from synth.parameterisations.core import check_shape
+from synth.parameterisations.masks import check_background, check_masks
 
 __all__ = ["blend", "noise_within"]
 

@@ -24,7 +24,7 @@ def test_a_program_imports_what_exists(block: str) -> None:
 
 
 def test_every_command_named_exists() -> None:
-    from protocols.cli import app
+    from protocols.cli.app import app
 
     known = set(get_command(app).commands)
     named = set(re.findall(r"stimsynth (\w+)", README)) - {"fits", "is"}

@@ -8,8 +8,7 @@ import torch
 from encoders import DEFAULT_BACKBONE, FeatureCache, backbone
 from encoders.backbones import backbone_from_config
 from encoders.features import Reduction
-
-from .conftest import LAYERS, TINY, smooth_images
+from tests.encoders.conftest import LAYERS, TINY, smooth_images
 
 
 def test_an_adapted_backbone_is_a_copy_that_survives_selection(tmp_path):

@@ -18,9 +18,9 @@ from encoders.backbones import (
     _build,
     backbone,
     backbone_from_config,
-    hash_tensors,
     list_layers,
 )
+from encoders.tensors import hash_tensors
 
 TINY = "timm:test_efficientnet"
 STAGES = ("blocks.0.0", "blocks.1.0", "blocks.2.0")

@@ -11,9 +11,8 @@ import torch
 import encoders.halves
 from encoders import Encoder, FittedPair, ReadoutSpec, correlation, to_images
 from encoders.fine_tuning import FineTuned
-
-from .conftest import Simulated, simulate
-from .test_fine_tuning import plant, same, state
+from tests.encoders.conftest import Simulated, simulate
+from tests.encoders.test_fine_tuning import plant, same, state
 
 TRAINED: dict[str, Any] = {"readout": ReadoutSpec("factorised", epochs=4), "folds": 2}
 

@@ -29,8 +29,7 @@ from encoders.forgetting import feature_change, layer_map, linear_cka
 from encoders.members import ReadoutSpec, fit_members
 from encoders.several import Backbones, open_backbone, open_config
 from encoders.tunable import stage
-
-from .conftest import LAYERS, TINY, smooth_images
+from tests.encoders.conftest import LAYERS, TINY, smooth_images
 
 SITES, LAST = 6, "blocks.1.0"
 FAST: dict[str, Any] = {"layers": "late", "epochs": 3, "learning_rate": 1e-3, "readout_learning_rate": 1e-3}

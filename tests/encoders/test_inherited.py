@@ -15,8 +15,7 @@ from encoders.inherited import inherit
 from encoders.metrics import correlation
 from encoders.several import Backbones
 from encoders.split import group_names, hold_out, stopping_images
-
-from .conftest import LAYERS, TINY, Simulated, simulate, smooth_images
+from tests.encoders.conftest import LAYERS, TINY, Simulated, simulate, smooth_images
 
 READOUT = ReadoutSpec("factorised", epochs=4)
 HOW = {"readout": READOUT, "folds": 2}

@@ -9,7 +9,7 @@ import pytest
 
 from encoders import Candidate, ReadoutSpec, compare, fit_encoder, repeat_means, to_images
 from encoders.split import near_duplicates
-from protocols.v4_models import read_images
+from protocols.simulate.v4 import read_images
 
 DATA = Path(__file__).parents[3] / "shared/data/v4_cowley2023"
 LAYERS = ("blocks.3.0", "blocks.4.0")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from protocols.cli import main
+from protocols.cli.app import main
 
 
 def cli(

@@ -11,15 +11,17 @@ import h5py
 import numpy as np
 import pytest
 
-from protocols.config import ProtocolConfig
-from protocols.display import Display
-from protocols.export import Stimulus, export_round, read_order
-from protocols.files import sha256_file
-from protocols.key import SiteRow
-from protocols.session import Project, Round
+from protocols.disk.files import sha256_file
+from protocols.project.config.protocol import ProtocolConfig
+from protocols.project.display import Display
+from protocols.project.folder import Project, Round
+from protocols.project.key import SiteRow
+from protocols.project.outbox import read_order
+from protocols.rounds.export import export_round
+from protocols.rounds.stimulus import Stimulus
 
 if TYPE_CHECKING:
-    from .refit_project import Subject
+    from tests.protocols.refit_project import Subject
 
 SITES = tuple(f"v4_{i:03d}" for i in (7, 3, 12, 1, 9))
 PROTOCOL = ProtocolConfig(repeats=4, blocks=2, blanks_per_block=2, seed=5)
@@ -178,7 +180,7 @@ def lab() -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def waiting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Subject]:
     """See `refit_project.make`; made once, so tests that want it carry ``xdist_group("refit")`` and change only copies of it."""
-    from .refit_project import make
+    from tests.protocols.refit_project import make
 
     return make(tmp_path_factory.mktemp("refit"))
 
@@ -194,8 +196,7 @@ def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of `base` run to its end."""
     from protocols.demo import answer
     from protocols.loop import run
-
-    from .looped_project import copy
+    from tests.protocols.looped_project import copy
 
     folder = copy(base, tmp_path_factory.mktemp("finished") / "all")
     project = Project.open(folder / "project")
@@ -226,6 +227,6 @@ def exported(round_: Round) -> Round:
 @pytest.fixture(scope="session")
 def looped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """See `looped_project.make`; made once, so tests that want it carry ``xdist_group("loop")`` and change only copies of it."""
-    from .looped_project import make
+    from tests.protocols.looped_project import make
 
     return make(tmp_path_factory.mktemp("loop"))

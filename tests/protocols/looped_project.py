@@ -6,20 +6,15 @@ import shutil
 from pathlib import Path
 
 from protocols import Project, Round
-from protocols.config import (
-    Config,
-    EncoderConfig,
-    EvaluationConfig,
-    LoopConfig,
-    ProjectConfig,
-    ProtocolConfig,
-    SynthesisConfig,
-    template,
-)
 from protocols.demo import answer, make_subject
-from protocols.display import Display
 from protocols.loop import run
-from protocols.photographs import demo_photographs, import_photographs
+from protocols.project.config.config import Config, ProjectConfig
+from protocols.project.config.encoder import EncoderConfig
+from protocols.project.config.protocol import EvaluationConfig, LoopConfig, ProtocolConfig
+from protocols.project.config.synthesis import SynthesisConfig
+from protocols.project.config.template import template
+from protocols.project.display import Display
+from protocols.project.photograph_import import demo_photographs, import_photographs
 
 
 def settings() -> Config:

@@ -9,17 +9,22 @@ import numpy as np
 
 from encoders import backbone, extract_features
 from protocols import Project
-from protocols.arms_config import ArmsConfig
-from protocols.config import Config, EncoderConfig, LoopConfig, ProjectConfig, ProtocolConfig, SynthesisConfig, template
-from protocols.display import Display
-from protocols.export import read_order
-from protocols.files import sha256_file, write_text
-from protocols.ingest import ingest
+from protocols.disk.files import sha256_file, write_text
+from protocols.disk.png import read_png
 from protocols.loop import evaluate_round, run
-from protocols.photographs import NaturalImages, demo_photographs, import_photographs, read_png
-from protocols.readers.hdf5 import write_responses
-from protocols.responses import Responses
-from protocols.session import Round
+from protocols.project.config.config import Config, ProjectConfig
+from protocols.project.config.encoder import EncoderConfig
+from protocols.project.config.protocol import ArmsConfig, LoopConfig, ProtocolConfig
+from protocols.project.config.synthesis import SynthesisConfig
+from protocols.project.config.template import template
+from protocols.project.display import Display
+from protocols.project.folder import Round
+from protocols.project.outbox import read_order
+from protocols.project.photograph_import import demo_photographs, import_photographs
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.ingest import ingest
+from protocols.recordings.readers.hdf5 import write_responses
+from protocols.recordings.responses import Responses
 
 SITES = tuple(f"v4_{u:03d}" for u in range(5))
 NETWORK = "offline:efficientnet_lite0"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protocols.key import Key, KeyRow, SiteRow
-from protocols.responses import Responses
+from protocols.project.key import Key, KeyRow, SiteRow
+from protocols.recordings.responses import Responses
 
 
 @dataclass(frozen=True)

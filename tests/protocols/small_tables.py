@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols.control_tests import NaturalScale, Setting
-from protocols.key import Key, KeyRow
-from protocols.trial_table import TrialTable
+from protocols.project.key import Key, KeyRow
+from protocols.recordings.trial_table import TrialTable
+from protocols.verdict.scores import NaturalScale, Setting
 
 
 def setting_of(

@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from protocols.arms import KINDS, Material, Unreachable, at_local_contrast, choose_arms, phase_scrambled, with_arms
-from protocols.contrast import field_masks, measure
-from protocols.display import Display
-from protocols.export import Stimulus
+from protocols.project.display import Display
+from protocols.rounds.arms import (
+    KINDS,
+    Material,
+    Unreachable,
+    at_local_contrast,
+    choose_arms,
+    phase_scrambled,
+    with_arms,
+)
+from protocols.rounds.contrast import field_masks, measure
+from protocols.rounds.stimulus import Stimulus
 
 DISPLAYS = {
     "linear": Display(width_px=64, height_px=64, size_deg=8.0, background=128),

@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from protocols import Project
-from protocols.batches import free_batch, measured_z, natural_ranges, starts_for, write_batch
+from protocols.disk.png import read_png
 from protocols.errors import DataError
-from protocols.photographs import NaturalImages
-from protocols.png import read_png
-from protocols.refit import load_pair
-from protocols.stimuli import natural_luminance
-from protocols.wanted import read_wanted
+from protocols.models.pair import load_pair
+from protocols.project.photographs import NaturalImages
+from protocols.synthesis.batch import free_batch, write_batch
+from protocols.synthesis.objectives_file import read_wanted
+from protocols.synthesis.request import natural_luminance
+from protocols.synthesis.starts import measured_z, natural_ranges, starts_for
 from synth import StimulusBatch, ascend, diverse, one_hot, pattern, pixels, stretch
-
-from .commands import cli
-from .looped_project import copy
+from tests.protocols.commands import cli
+from tests.protocols.looped_project import copy
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 

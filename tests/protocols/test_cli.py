@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from .commands import stimsynth
+from tests.protocols.commands import stimsynth
 
 
 def test_a_new_project_says_what_it_waits_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from encoders import Candidate, ReadoutSpec, compare
-from protocols.comparison import area_gradient, layer_search, read_comparison, save_comparison
-from protocols.dataset import _places
+from encoders.compare import area_gradient, layer_search
 from protocols.errors import DataError
-from protocols.responses import Responses
+from protocols.models.compare import read_comparison, save_comparison
+from protocols.recordings.dataset import _places
+from protocols.recordings.responses import Responses
 
 TINY, LAYERS = "timm:test_efficientnet", ("blocks.0.0", "blocks.1.0", "blocks.2.0")
 AREAS = ["V1", "V1", "V1", "V4", "V4", "V4"]

@@ -7,10 +7,13 @@ import tomllib
 
 import pytest
 
-from protocols.config import Config, ProjectConfig, SynthesisConfig, config_from_dict, load_config, template
-from protocols.display import Display
 from protocols.errors import DataError
-from protocols.permutation import reachable_p, repeats_a_block
+from protocols.project.config.config import Config, ProjectConfig
+from protocols.project.config.load import config_from_dict, load_config
+from protocols.project.config.synthesis import SynthesisConfig
+from protocols.project.config.template import template
+from protocols.project.display import Display
+from protocols.stats.reach import reachable_p, repeats_a_block
 
 DISPLAY = Display(width_px=224, height_px=224, size_deg=8.0)
 SECTIONS = list(Config.model_fields)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from protocols.contrast import exceeded, field_masks, measure, of_site, site_masks, usual
-from protocols.display import Display
+from protocols.project.display import Display
+from protocols.project.key import exceeded
+from protocols.rounds.contrast import field_masks, measure, of_site, site_masks, usual
 
 LINEAR = Display(width_px=64, height_px=48, size_deg=8.0, background=128)
 COLOUR = Display(width_px=64, height_px=48, size_deg=8.0, background=128, colour="rgb", encoding="srgb")

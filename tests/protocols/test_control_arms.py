@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols.control_arms import empirical_chance, pseudo_controller, spearman_test
-from protocols.control_checks import natural_scale
-from protocols.control_report import ControlReport
-from protocols.control_tests import SCORES, Setting, choose_reference
-from protocols.evaluation import evaluate
-from protocols.key import Key, KeyRow
-from protocols.responses import Responses
-from protocols.trial_table import trial_table
-
-from .simulated_rounds import Truth, make_truth, record
+from protocols.project.key import Key, KeyRow
+from protocols.recordings.responses import Responses
+from protocols.recordings.trial_table import trial_table
+from protocols.stats.permutation import spearman_test
+from protocols.verdict.beside import empirical_chance, pseudo_controller
+from protocols.verdict.checks import natural_scale
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.evaluate import evaluate
+from protocols.verdict.reference import choose_reference
+from protocols.verdict.scores import SCORES, Setting
+from tests.protocols.simulated_rounds import Truth, make_truth, record
 
 ARMS = {
     "phase_scrambled": 0.5,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from protocols.dataset import synthesised
+from protocols.recordings.dataset import synthesised
 
 
 def test_synthesised_images_join_the_group_of_the_photograph_they_came_from(round_, lab):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.design import Trial, pair_balance, trial_list
+from protocols.rounds.order import Trial, pair_balance, trial_list
 
 designs = st.builds(
     lambda images, blocks, more, blanks, seed: {

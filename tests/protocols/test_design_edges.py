@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from protocols import design
-from protocols.design import Trial, pair_balance, trial_list
+from protocols.rounds import order as design
+from protocols.rounds.order import Trial, pair_balance, trial_list
 
 
 def pairs_of(last, order):

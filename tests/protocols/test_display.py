@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from protocols.config import template
-from protocols.display import LUMINANCE_WEIGHTS, Display
 from protocols.errors import DataError
+from protocols.project.config.template import template
+from protocols.project.display import LUMINANCE_WEIGHTS, Display
 
 ENCODINGS = [{}, {"encoding": "srgb"}, {"encoding": "gamma", "gamma": 2.2}, {"encoding": "gamma", "gamma": 5.0}]
 

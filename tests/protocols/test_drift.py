@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from protocols.dataset import on_baseline_scale
-from protocols.drift import GainFit, between_variance, drift_within, fit_gain, ratio_gain, shrink
-from protocols.key import Key
-from protocols.round_drift import RoundDrift, measure_drift, tuning, within_round
-from protocols.statistics import fieller_interval
-
-from .simulated_days import two_days
+from protocols.project.key import Key
+from protocols.recordings.dataset import on_baseline_scale
+from protocols.recordings.drift import RoundDrift, measure_drift, tuning, within_round
+from protocols.stats.gain import GainFit, between_variance, drift_within, fit_gain, ratio_gain, shrink
+from protocols.stats.intervals import fieller_interval
+from tests.protocols.simulated_days import two_days
 
 
 def images_of_two_days(rng, n, *, gain=1.3, offset=0.5, sd=2.0, errors=(0.8, 0.5)):

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protocols.control_report import ControlReport
 from protocols.errors import DataError
-from protocols.evaluation import evaluate
-from protocols.key import Key, KeyRow, write_key
-from protocols.readers.hdf5 import write_responses
-
-from .simulated_rounds import make_truth, record, subset
+from protocols.project.key import Key, KeyRow, write_key
+from protocols.recordings.readers.hdf5 import write_responses
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.evaluate import evaluate
+from tests.protocols.simulated_rounds import make_truth, record, subset
 
 OBJECTIVES = ("stretch", "one_hot")
 

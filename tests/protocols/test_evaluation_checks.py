@@ -8,7 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from protocols.control_checks import (
+from protocols.errors import DataError
+from protocols.project.key import Key, KeyRow, SiteRow
+from protocols.recordings.responses import Responses
+from protocols.recordings.trial_table import trial_table
+from protocols.verdict.checks import (
     check_excluded,
     check_inputs,
     check_reachable,
@@ -16,11 +20,7 @@ from protocols.control_checks import (
     natural_scale,
     one_row_an_image,
 )
-from protocols.control_report import ControlRow
-from protocols.errors import DataError
-from protocols.key import Key, KeyRow, SiteRow
-from protocols.responses import Responses
-from protocols.trial_table import trial_table
+from protocols.verdict.control_report import ControlRow
 
 SITES = ("a", "b", "c")
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols.evaluation import evaluate
-
-from .simulated_rounds import make_truth, record, shuffled_within_block
+from protocols.verdict.evaluate import evaluate
+from tests.protocols.simulated_rounds import make_truth, record, shuffled_within_block
 
 OBJECTIVES = ("stretch", "one_hot")
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols import control_tests as parts
-from protocols.control_tests import Exclusion, NaturalScale
-from protocols.key import KeyRow
-from protocols.permutation import Pool, mean_difference, permutation_test
-from protocols.statistics import fieller_interval
-
-from .small_tables import parts_df, reference_row, setting_of
+from protocols.project.key import KeyRow
+from protocols.stats.intervals import fieller_interval
+from protocols.stats.permutation import Pool, mean_difference, permutation_test
+from protocols.verdict import gain as gain_parts
+from protocols.verdict import reference as reference_parts
+from protocols.verdict import scores as parts
+from protocols.verdict.scores import Exclusion, NaturalScale
+from tests.protocols.small_tables import parts_df, reference_row, setting_of
 
 
 def test_secondary_tests_stop_early():
@@ -65,11 +66,11 @@ def test_candidates_are_the_named_references_else_the_natural_images():
         reference_row("r1", ("one_hot", "s0"), ("stretch", "s0")),
         reference_row("r2", ("stretch", "s1")),
     ]
-    assert parts.candidates_of(setting_of([[0.0]], ["i"], key_rows=rows + naturals), STRETCH) == (
+    assert reference_parts.candidates_of(setting_of([[0.0]], ["i"], key_rows=rows + naturals), STRETCH) == (
         ("r1", "r3"),
         "re-shown",
     )
-    assert parts.candidates_of(setting_of([[0.0]], ["i"], key_rows=naturals), STRETCH) == (
+    assert reference_parts.candidates_of(setting_of([[0.0]], ["i"], key_rows=naturals), STRETCH) == (
         ("n1", "n2"),
         "split halves of the same recording",
     )
@@ -81,15 +82,17 @@ def test_the_reference_is_chosen_on_one_half_and_measured_on_the_other():
     images = ["r1"] * 4 + ["r2"] * 4 + ["r3"] * 2  # r3 has one trial a half: too few to be tested
     rows = [reference_row(r, ("stretch", "s0")) for r in ("r1", "r2", "r3")]
     setting = setting_of(values, images, key_rows=rows)
-    found = parts.choose_reference(setting, parts.stretch_score(setting, "s0"), STRETCH)
+    found = reference_parts.choose_reference(setting, parts.stretch_score(setting, "s0"), STRETCH)
     assert found == ("r1", ("r1", "r2"), "re-shown", (1 + 4) / 2)
     with pytest.raises(Exclusion, match=r"^no natural reference image is listed for this site and objective$"):
-        parts.choose_reference(setting, parts.stretch_score(setting, "s0"), replace(STRETCH, target="s1"))
+        reference_parts.choose_reference(setting, parts.stretch_score(setting, "s0"), replace(STRETCH, target="s1"))
     alone = setting_of(values, images, key_rows=rows[2:])
     with pytest.raises(Exclusion, match=r"^too few usable trials of the 1 natural reference images$"):
-        parts.choose_reference(alone, parts.stretch_score(alone, "s0"), STRETCH)
+        reference_parts.choose_reference(alone, parts.stretch_score(alone, "s0"), STRETCH)
     just = setting_of([[1.0], [2.0], [3.0]], ["r3"] * 3, halves=[0, 1, 1], key_rows=rows[2:])
-    assert parts.choose_reference(just, parts.stretch_score(just, "s0"), STRETCH).both == pytest.approx((2.5 + 1) / 2)
+    assert reference_parts.choose_reference(just, parts.stretch_score(just, "s0"), STRETCH).both == pytest.approx(
+        (2.5 + 1) / 2
+    )
 
 
 def shortfall(means, noise, trials=4, seed=0):
@@ -98,8 +101,8 @@ def shortfall(means, noise, trials=4, seed=0):
     values = np.concatenate([m + noise * steps for m in means])[:, None]
     images = np.repeat([f"r{i}" for i in range(len(means))], trials)
     setting = setting_of(values, images, seed=seed)
-    reference = parts.Reference("r0", tuple(f"r{i}" for i in range(len(means))), "re-shown", 0.0)
-    return parts.reference_shortfall(setting, parts.stretch_score(setting, "s0"), reference)
+    reference = reference_parts.Reference("r0", tuple(f"r{i}" for i in range(len(means))), "re-shown", 0.0)
+    return reference_parts.reference_shortfall(setting, parts.stretch_score(setting, "s0"), reference)
 
 
 def test_expected_shortfall_by_hand():
@@ -123,19 +126,19 @@ def test_a_pool_takes_blocks_in_turn_reference_first():
     values = np.arange(18.0).reshape(9, 2)
     setting = setting_of(values, images, blocks=blocks, halves=[0, 0, 1, 0, 1, 1, 1, 0, 0])
     score = parts.stretch_score(setting, "s0")
-    pool = parts.comparison_pool(setting, score, ["c"], ["r"], half=None)
+    pool = reference_parts.comparison_pool(setting, score, ["c"], ["r"], half=None)
     assert pool.rows.tolist() == [0, 2, 1, 3, 4, 5, 7, 6, 8]
     assert pool.strata == ((2, 3), (2, 1), (0, 1))
     assert pool.values[:, 0].tolist() == values[pool.rows, 0].tolist()
-    assert [s.tolist() for s in parts.sides(pool)] == [[1, 3, 4, 6, 8], [0, 2, 5, 7]]
-    half = parts.comparison_pool(setting, score, ["c"], ["r"], half=1)
+    assert [s.tolist() for s in reference_parts.sides(pool)] == [[1, 3, 4, 6, 8], [0, 2, 5, 7]]
+    half = reference_parts.comparison_pool(setting, score, ["c"], ["r"], half=1)
     assert (half.rows.tolist(), half.strata) == ([2, 1, 3, 4, 5, 6, 8], ((1, 3), (1, 1), (0, 1)))
-    hot = parts.comparison_pool(setting, parts.one_hot_score(setting, "s0"), ["c"], ["r"], half=1)
+    hot = reference_parts.comparison_pool(setting, parts.one_hot_score(setting, "s0"), ["c"], ["r"], half=1)
     assert (hot.rows.tolist(), hot.strata) == ([2, 1, 5, 6], ((1, 1), (1, 1), (0, 0)))
-    assert parts.enough(hot)
-    assert not parts.enough(Pool(hot.rows, hot.values, ((1, 5),), score.statistic))
-    assert not parts.enough(Pool(hot.rows, hot.values, ((5, 1),), score.statistic))
-    assert parts.enough(Pool(hot.rows, hot.values, ((2, 1), (0, 1)), score.statistic))
+    assert reference_parts.enough(hot)
+    assert not reference_parts.enough(Pool(hot.rows, hot.values, ((1, 5),), score.statistic))
+    assert not reference_parts.enough(Pool(hot.rows, hot.values, ((5, 1),), score.statistic))
+    assert reference_parts.enough(Pool(hot.rows, hot.values, ((2, 1), (0, 1)), score.statistic))
 
 
 def test_every_candidate_with_enough_trials_is_compared():
@@ -143,7 +146,7 @@ def test_every_candidate_with_enough_trials_is_compared():
     images = ["c"] * 6 + ["r1"] * 6 + ["r2"]
     setting = setting_of(rng.normal(size=(13, 1)), images)
     score = parts.stretch_score(setting, "s0")
-    found = parts.beats_each(setting, score, "c", ("r1", "r2"))
+    found = reference_parts.beats_each(setting, score, "c", ("r1", "r2"))
     expected = permutation_test(
         setting.table.values[[*range(6, 12), *range(6)], 0], ((6, 6),), permutations=199, seed=0
     )
@@ -155,17 +158,17 @@ def test_blanks_else_the_baseline_else_nothing():
     images, rows = ["b1", "b2", "b2", "i"], [KeyRow(f"b{i}", "", "blank") for i in (2, 1)]
     baseline = np.array([[0.1, 0.2], [0.3, np.nan], [0.5, 0.6], [0.7, 0.8]])
     with_blanks = setting_of(values, images, key_rows=rows, baseline=baseline)
-    assert parts.blank_trials(with_blanks, "s0").tolist() == [1, 3, 5]
-    assert parts.blank_trials(with_blanks, "s1").tolist() == [2, 6]
-    assert parts.blank_trials(setting_of(values, images, baseline=baseline), "s1").tolist() == [0.2, 0.6, 0.8]
-    assert parts.blank_trials(setting_of(values, images), "s1").tolist() == []
+    assert gain_parts.blank_trials(with_blanks, "s0").tolist() == [1, 3, 5]
+    assert gain_parts.blank_trials(with_blanks, "s1").tolist() == [2, 6]
+    assert gain_parts.blank_trials(setting_of(values, images, baseline=baseline), "s1").tolist() == [0.2, 0.6, 0.8]
+    assert gain_parts.blank_trials(setting_of(values, images), "s1").tolist() == []
 
 
 def gains(treated, other, blank, **changes):
     values = np.array([*other, *treated], float)[:, None]
     setting = setting_of(values, ["r"] * len(other) + ["c"] * len(treated), **changes)
-    pool = parts.comparison_pool(setting, parts.stretch_score(setting, "s0"), ["c"], ["r"], half=None)
-    return parts.stretch_gain(setting, pool, "s0", np.asarray(blank, float))
+    pool = reference_parts.comparison_pool(setting, parts.stretch_score(setting, "s0"), ["c"], ["r"], half=None)
+    return gain_parts.stretch_gain(setting, pool, "s0", np.asarray(blank, float))
 
 
 TREATED, OTHER, BLANK = [10.0, 12.0, 14.0] * 4, [6.0, 7.0, 8.0] * 4, [0.5, 1.0, 1.5]
@@ -224,7 +227,7 @@ def test_suppression_needs_natural_images_and_reachable_alpha():
     rows = [KeyRow(i, "", "natural") for i in ("n1", "n2", "n3")] + [KeyRow("b", "", "blank")]
     setting = setting_of(values, images, key_rows=rows)
     score = parts.one_hot_score(setting, "s0")
-    found = parts.suppression(setting, score, "s0", "c")
+    found = gain_parts.suppression(setting, score, "s0", "c")
     off = values[:, 1:].mean(1)
     expected = permutation_test(-off[[*range(6, 18), *range(6)]], ((12, 6),), permutations=199, seed=0)
     assert found == pytest.approx(
@@ -237,14 +240,14 @@ def test_suppression_needs_natural_images_and_reachable_alpha():
             "suppression_p": expected.p,
         }
     )
-    upside_down = parts.suppression(
+    upside_down = gain_parts.suppression(
         setting_of(-values, images, key_rows=rows), parts.one_hot_score(setting_of(-values, images), "s0"), "s0", "c"
     )
     assert upside_down["suppression"] == "no suppression"
-    few = parts.suppression(replace(setting, alpha=0.004), score, "s0", "c")
+    few = gain_parts.suppression(replace(setting, alpha=0.004), score, "s0", "c")
     assert few["suppression"] == "not testable"
     none = setting_of(values, images, key_rows=rows[2:3])
-    assert parts.suppression(none, score, "s0", "c") == {
+    assert gain_parts.suppression(none, score, "s0", "c") == {
         "off_target": pytest.approx(off[:6].mean()),
         "off_target_blank": None,
         "suppression": "not testable",

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols import control_tests as parts
-from protocols.control_report import ControlRow
-from protocols.control_summary import consistency, summarise
-from protocols.evaluation import evaluate
-from protocols.key import Key, KeyRow, SiteRow
-from protocols.permutation import Pool, joint_permutation_p, mean_difference, permutation_test, repeats_needed
-from protocols.statistics import fieller_interval, reliability, wilson_interval
-from protocols.trial_table import trial_table
-
-from .simulated_rounds import make_truth, record, subset
-from .small_tables import parts_df, setting_of
+from protocols.project.key import Key, KeyRow, SiteRow
+from protocols.recordings.trial_table import trial_table
+from protocols.stats.intervals import fieller_interval, wilson_interval
+from protocols.stats.permutation import Pool, joint_permutation_p, mean_difference, permutation_test
+from protocols.stats.reach import repeats_needed
+from protocols.stats.trials import reliability
+from protocols.verdict import scores as parts
+from protocols.verdict.control_report import ControlRow
+from protocols.verdict.evaluate import evaluate
+from protocols.verdict.summary import consistency, summarise
+from tests.protocols.simulated_rounds import make_truth, record, subset
+from tests.protocols.small_tables import parts_df, setting_of
 
 ALPHA, PERMUTATIONS, SEED, TEMPERATURE = 0.05, 299, 4, 0.7
 

@@ -20,15 +20,15 @@ import torch
 from PIL import Image
 
 import protocols
-from protocols.config import ProtocolConfig
-from protocols.display import Display
+from protocols.disk.files import sha256_file, verify_checksums
+from protocols.disk.png import read_png
 from protocols.errors import DataError
-from protocols.export import read_images, read_manifest, read_order, verify_outbox
-from protocols.files import sha256_file, verify_checksums
-from protocols.key import read_key
-from protocols.png import read_png
-from protocols.readers.hdf5 import read_responses
-from protocols.session import Project
+from protocols.project.config.protocol import ProtocolConfig
+from protocols.project.display import Display
+from protocols.project.folder import Project
+from protocols.project.key import read_key
+from protocols.project.outbox import read_images, read_manifest, read_order, verify_outbox
+from protocols.recordings.readers.hdf5 import read_responses
 
 
 def names(folder: Path) -> list[str]:
@@ -236,7 +236,7 @@ def test_an_rgb_round_without_blanks_or_encoder(project, lab):
     display = Display(width_px=24, height_px=20, size_deg=4.0, colour="rgb")
     round_ = project.new_round(0, "ses_20261120")
     photographs = [
-        protocols.export.Stimulus(pixels=s.pixels, role="natural", source_id=s.source_id)
+        protocols.rounds.stimulus.Stimulus(pixels=s.pixels, role="natural", source_id=s.source_id)
         for s in lab.stimuli(display=display)
     ]
     config = ProtocolConfig(repeats=4, blocks=4, blanks_per_block=0)
@@ -310,7 +310,7 @@ def test_the_displays_own_constraint_can_be_the_check(round_, lab):
         ({"predict": lambda p: {"predicted": np.full((len(p), 5), np.nan)}}, "finite"),
         ({"predict": lambda p: {}}, "finite"),
         ({"sites": []}, "not among"),
-        ({"sites": [protocols.key.SiteRow("v4_007", float("nan"), 1.0)]}, "natural_mean"),
+        ({"sites": [protocols.project.key.SiteRow("v4_007", float("nan"), 1.0)]}, "natural_mean"),
     ],
 )
 def test_arguments_that_contradict(round_, lab, changed, words):
@@ -340,7 +340,7 @@ def killed_at(where, action):
         child = os.fork()
     if child == 0:
         try:
-            setattr(protocols.export, where, lambda *arguments: os._exit(9))
+            setattr(protocols.rounds.export, where, lambda *arguments: os._exit(9))
             action()
         finally:
             os._exit(1)

@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from protocols.control_report import ControlRow
-from protocols.figures import COLOURS, CONTROLLER, as_data_uri, thumbnails
-from protocols.figures_rounds import AFTER, LISTED, NOT_LISTED, drift_figure, learning_figure, success_over_rounds
-from protocols.figures_sites import (
+from protocols.disk.drawing import as_data_uri, thumbnails
+from protocols.recordings.drift import RoundDrift, SiteDrift
+from protocols.report.figures import COLOURS, CONTROLLER
+from protocols.report.figures_rounds import (
+    AFTER,
+    LISTED,
+    NOT_LISTED,
+    drift_figure,
+    learning_figure,
+    success_over_rounds,
+)
+from protocols.report.figures_sites import (
     OTHER_IMAGES,
     OWN_REFERENCE,
     Mark,
@@ -20,7 +28,7 @@ from protocols.figures_sites import (
     place_of,
     tuning_bars,
 )
-from protocols.round_drift import RoundDrift, SiteDrift
+from protocols.verdict.control_report import ControlRow
 
 
 def row(i: int, gain: float | None, verdict: str = "control", unit: str = "fraction", **more) -> ControlRow:

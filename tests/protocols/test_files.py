@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.errors import DataError
-from protocols.files import (
+from protocols.disk.files import (
     flush_folder,
     inside,
     is_id,
@@ -25,6 +24,7 @@ from protocols.files import (
     write_json,
     write_text,
 )
+from protocols.errors import DataError
 
 
 @pytest.mark.parametrize("text", ["a", "v4_012", "r01_0001_k7f3", "x" * 24])

@@ -13,20 +13,21 @@ import torch
 from encoders import Encoder, to_images
 from protocols import Project
 from protocols.check import check_project
-from protocols.dataset import gather
-from protocols.fitting import held_out_of
-from protocols.history import learning_curve
-from protocols.key import read_key
+from protocols.disk.png import read_png
 from protocols.loop import fit, run
-from protocols.photographs import read_png
-from protocols.refit import load_pair, natural_scores, provide, refit, refit_text, yardstick
-from protocols.report import fit_sentence
+from protocols.models.fit import held_out_of
+from protocols.models.pair import load_pair
+from protocols.models.refit import provide, refit, refit_text
+from protocols.models.yardstick import natural_scores, yardstick
+from protocols.project.fitted import maker
+from protocols.project.key import read_key
+from protocols.recordings.dataset import gather
+from protocols.report.fit import fit_sentence
+from protocols.report.learning import learning_curve
 from protocols.reproduce import reproduce
-from protocols.session import maker
 from protocols.status import status_of
 from synth import StimulusBatch
-
-from .refit_project import Subject, answer, change, copied
+from tests.protocols.refit_project import Subject, answer, change, copied
 
 pytestmark = pytest.mark.xdist_group("refit")
 

@@ -16,24 +16,25 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from protocols import Project
-from protocols.batches import plan_batch
-from protocols.dataset import gather
-from protocols.diffusion_config import DiffusionConfig
 from protocols.errors import DataError
-from protocols.generator_comparison import TOLERANCE, Arm, best_of, compare, iterates, nearest, summarise
-from protocols.generators import make, open_prior, scaled, solver, trained_size
-from protocols.key import read_key
 from protocols.loop import export, generate
-from protocols.photographs import NaturalImages
-from protocols.refit import load_pair
-from protocols.report import synthesis_sentence
+from protocols.models.pair import load_pair
+from protocols.plan import _images
+from protocols.project.config.synthesis import DiffusionConfig
+from protocols.project.key import read_key
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.dataset import gather
+from protocols.report.methods import synthesis_sentence
 from protocols.reproduce import reproduce
-from protocols.session_plan import _images
+from protocols.synthesis.batch import plan_batch
+from protocols.synthesis.compare import best_of, compare, iterates, nearest, summarise
+from protocols.synthesis.comparison import TOLERANCE, Arm
+from protocols.synthesis.generators import make
+from protocols.synthesis.priors import open_prior, scaled, solver, trained_size
 from synth import StimulusBatch, diverse, one_hot, stretch
 from synth.image_statistics import image_statistics
-
-from .commands import cli
-from .looped_project import copy
+from tests.protocols.commands import cli
+from tests.protocols.looped_project import copy
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 

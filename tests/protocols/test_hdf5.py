@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.errors import DataError
-from protocols.readers import __all__ as catalogue
-from protocols.readers.hdf5 import read_responses, write_responses
-from protocols.responses import UNITS, Responses
+from protocols.recordings.readers import __all__ as catalogue
+from protocols.recordings.readers.hdf5 import read_responses, write_responses
+from protocols.recordings.responses import UNITS, Responses
 
 IMAGES = ["r01_0001_aaaa", "r01_0002_bbbb", "r01_0001_aaaa", "r01_0003_cccc"]
 SITES = ["v4_001", "v4_002", "v4_003"]
@@ -295,9 +295,9 @@ def test_reading_leaves_the_file_alone(path):
 
 
 def test_the_package_offers_the_readers():
-    import protocols.readers
+    import protocols.recordings.readers
 
-    assert all(callable(getattr(protocols.readers, name)) for name in catalogue)
+    assert all(callable(getattr(protocols.recordings.readers, name)) for name in catalogue)
 
 
 @st.composite

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from protocols.image_choice import choose_images, trial_noise
+from protocols.rounds.choice import choose_images, trial_noise
 
 
 def members(n: int = 12, sites: int = 3, spread: dict[int, float] | None = None) -> np.ndarray:

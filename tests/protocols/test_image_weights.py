@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from protocols.dataset import Dataset
-from protocols.fitting import image_weights
+from protocols.models.fit import image_weights
+from protocols.recordings.dataset import Dataset
 
 
 def trials(natural: int, controllers: int, rounds: list[list[int]]) -> Dataset:

@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import pytest
 
+from protocols.disk.files import sha256_file
 from protocols.errors import DataError
-from protocols.files import sha256_file
-from protocols.ingest import IngestReport, ingest, poll_inbox
-from protocols.readers.hdf5 import read_responses
+from protocols.recordings.ingest import IngestReport, ingest, poll_inbox
+from protocols.recordings.readers.hdf5 import read_responses
 
 
 def digest(folder: Path) -> str:

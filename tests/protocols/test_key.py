@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.errors import DataError
-from protocols.key import ROLES, Key, KeyRow, SiteRow, read_key, read_sites, write_key
+from protocols.project.key import ROLES, Key, KeyRow, SiteRow, read_key, read_sites, write_key
 
 SITES = (SiteRow("v4_001", 4.5, 2.25, 0.8, True), SiteRow("v4_002", 0.1, 0.3))
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -17,20 +17,19 @@ from scipy.stats import binom
 
 from encoders import Encoder
 from protocols import DataError, Project
-from protocols.control_report import ControlReport
-from protocols.dataset import drift_of, gather, on_baseline_scale
 from protocols.demo import answer
-from protocols.evaluation import evaluate
-from protocols.export import read_order
-from protocols.key import Key, KeyRow, read_key, write_key
 from protocols.loop import generate, look, run, step
-from protocols.readers.hdf5 import read_responses, write_responses
-from protocols.responses import Responses
-from protocols.round_drift import RoundDrift
-from protocols.trial_table import remove_block_means
+from protocols.project.key import Key, KeyRow, read_key, write_key
+from protocols.project.outbox import read_order
+from protocols.recordings.dataset import drift_of, gather, on_baseline_scale
+from protocols.recordings.drift import RoundDrift
+from protocols.recordings.readers.hdf5 import read_responses, write_responses
+from protocols.recordings.responses import Responses
+from protocols.recordings.trial_table import remove_block_means
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.evaluate import evaluate
 from synth import StimulusBatch
-
-from .looped_project import copy, first_round
+from tests.protocols.looped_project import copy, first_round
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 
@@ -69,7 +68,7 @@ def test_the_encoder_learned_the_subject_and_left_out_the_sites_that_ignore_the_
 
 
 def test_stored_predictions_are_the_encoders_answer_to_the_png_on_disk(finished: Path) -> None:
-    from protocols.photographs import read_png
+    from protocols.disk.png import read_png
 
     project, round_ = Project.open(finished / "project"), first_round(finished)
     record = project.fitted_for(1)
@@ -92,8 +91,8 @@ def test_stored_predictions_are_the_encoders_answer_to_the_png_on_disk(finished:
 
 
 def test_every_exported_controller_meets_the_display_exactly(finished: Path) -> None:
-    from protocols.loop import batch_statistics
-    from protocols.photographs import read_png
+    from protocols.disk.png import read_png
+    from protocols.rounds.stimulus import batch_statistics
 
     project, round_ = Project.open(finished / "project"), first_round(finished)
     wanted = batch_statistics(StimulusBatch.load(round_.controllers_path))
@@ -163,9 +162,9 @@ def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, fin
     shutil.rmtree(first_round(folder).folder)
     project = Project.open(folder / "project")
     kills = {
-        "fit": "protocols.refit:write_json",
+        "fit": "protocols.models.refit:write_json",
         "generate": "synth.batch:StimulusBatch.save",
-        "export": "protocols.export:write_checksums",
+        "export": "protocols.rounds.export:write_checksums",
     }
     for stage, where in kills.items():
         assert look(project).stage == stage
@@ -175,8 +174,8 @@ def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, fin
     assert look(project).waiting_for == "responses"
     answer(folder / "subject", project.round(1), seed=1)
     for stage, where in {
-        "ingest": "protocols.ingest:write_json",
-        "evaluate": "protocols.control_report:write_json",
+        "ingest": "protocols.recordings.ingest:write_json",
+        "evaluate": "protocols.verdict.control_report:write_json",
     }.items():
         assert look(project).stage == stage
         kill_within(project, where)

@@ -11,18 +11,15 @@ import numpy as np
 import pytest
 
 from protocols import Project
-from protocols.config import (
-    template,
-)
-from protocols.export import read_order
-from protocols.key import read_key
 from protocols.loop import look
-from protocols.readers.hdf5 import read_responses, write_responses
-from protocols.responses import Responses
+from protocols.project.config.template import template
+from protocols.project.key import read_key
+from protocols.project.outbox import read_order
+from protocols.recordings.readers.hdf5 import read_responses, write_responses
+from protocols.recordings.responses import Responses
 from synth import StimulusBatch
-
-from .commands import stimsynth
-from .looped_project import copy, first_round, settings
+from tests.protocols.commands import stimsynth
+from tests.protocols.looped_project import copy, first_round, settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 

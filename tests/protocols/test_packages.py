@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import protocols
-from protocols import _packages
+from protocols import packages as _packages
 
 ROOT = Path(protocols.__file__).parents[1]
-CHECK = "from protocols._packages import check_packages; check_packages(); print('one place')"
+CHECK = "from protocols.packages import check_packages; check_packages(); print('one place')"
 
 
 def python(folder: Path, code: str) -> subprocess.CompletedProcess[str]:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols.permutation import (
+from protocols.recordings.responses import Responses
+from protocols.recordings.trial_table import trial_table
+from protocols.stats.permutation import (
     Pool,
     difference_interval,
-    distinct_assignments,
     enumerated_labels,
-    half_counts,
     influence,
     joint_permutation_p,
     log_softmax_difference,
@@ -20,14 +20,16 @@ from protocols.permutation import (
     observed_labels,
     permutation_test,
     random_labels,
+    standard_error,
+)
+from protocols.stats.reach import (
+    distinct_assignments,
+    half_counts,
     reachable_p,
     repeats_a_block,
     repeats_needed,
     smallest_p,
-    standard_error,
 )
-from protocols.responses import Responses
-from protocols.trial_table import trial_table
 
 
 def test_four_against_four_trials_cannot_go_below_one_in_seventy():

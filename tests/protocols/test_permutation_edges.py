@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols.permutation import (
+from protocols.stats.permutation import (
     Linearised,
     Pool,
     difference_interval,
-    distinct_assignments,
     enumerated_labels,
     influence,
     joint_permutation_p,
@@ -24,11 +23,10 @@ from protocols.permutation import (
     permutation_p,
     permutation_test,
     random_labels,
-    repeats_needed,
-    smallest_p,
     standard_error,
     studentised,
 )
+from protocols.stats.reach import distinct_assignments, repeats_needed, smallest_p
 
 STRATA = ((2, 3), (1, 2))
 N = 8

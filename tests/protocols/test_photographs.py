@@ -13,18 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from protocols.display import Display
+from protocols.disk.png import encode_png, png_chunks, read_png, write_png
 from protocols.errors import DataError
-from protocols.photographs import (
-    MINIMUM,
-    NaturalImages,
-    Photograph,
-    demo_photographs,
-    import_photographs,
-    read_png,
-    write_png,
-)
-from protocols.png import encode_png, png_chunks
+from protocols.project.display import Display
+from protocols.project.photograph_import import MINIMUM, Photograph, demo_photographs, import_photographs
+from protocols.project.photographs import NaturalImages
 
 DISPLAY = Display(width_px=24, height_px=16, size_deg=3.0, colour="rgb")
 
@@ -107,7 +100,7 @@ def test_cutting_the_built_in_photographs_again_gives_the_same_bytes():
 
 def test_importing_the_built_in_photographs(tmp_path, monkeypatch):
     few = demo_photographs()[::40]
-    monkeypatch.setattr("protocols.photographs.demo_photographs", lambda: few)
+    monkeypatch.setattr("protocols.project.photograph_import.demo_photographs", lambda: few)
     natural = import_photographs(None, Display(128, 128, 8.0, colour="rgb"), tmp_path)
     assert natural.groups == tuple(p.group for p in few)
     first = natural.pixels()[0]
@@ -118,7 +111,7 @@ def test_importing_the_built_in_photographs(tmp_path, monkeypatch):
 
 
 def test_a_damaged_installation_is_noticed(monkeypatch):
-    monkeypatch.setattr("protocols.photographs.sha256_bytes", lambda data: "0" * 64)
+    monkeypatch.setattr("protocols.project.photograph_import.sha256_bytes", lambda data: "0" * 64)
     with pytest.raises(DataError, match=r"P04.*install"):
         demo_photographs()
 

@@ -12,16 +12,18 @@ import pytest
 import torch
 from scipy import stats
 
-from protocols.cli import app
-from protocols.dataset import Dataset
-from protocols.permutation import (
+from protocols.cli.app import app
+from protocols.plan import SessionPlan, expected_sites
+from protocols.recordings.dataset import Dataset
+from protocols.stats.permutation import (
     log_softmax_difference,
     mean_difference,
     observed_labels,
     random_labels,
     studentised,
 )
-from protocols.planning import (
+from protocols.stats.trials import trial_variance
+from protocols.verdict.power import (
     ExpectedSite,
     Trials,
     _welch,
@@ -31,8 +33,6 @@ from protocols.planning import (
     power,
     repeats_for,
 )
-from protocols.session_plan import SessionPlan, expected_sites
-from protocols.statistics import trial_variance
 
 SITE = ExpectedSite([9.0, 8.5, 8.0, 7.5, 7.0], blank=0.5, fano=1.3)
 PAIR = ExpectedSite(np.array([[9.0, 5.0, 4.0]] * 5), blank=0.5, fano=1.3, natural_mean=4.0, natural_sd=2.0)

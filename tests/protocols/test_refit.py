@@ -14,20 +14,21 @@ from typer.testing import CliRunner
 
 from encoders.split import resembling
 from protocols import DataError, Project
-from protocols.cli import app
-from protocols.config import template
-from protocols.control_report import ControlReport
-from protocols.dataset import gather
-from protocols.evaluation import evaluate
-from protocols.fitting import held_out_of
-from protocols.history import learning_curve, predicted_by
-from protocols.key import read_key
+from protocols.cli.app import app
 from protocols.loop import evaluate_round, fit, look, run
-from protocols.readers.hdf5 import read_responses
-from protocols.refit import first_shown, load_pair, provide, refit, refit_text, regression_check, yardstick
-from protocols.regression_check import paired_change, paired_error_change
-
-from .refit_project import SITES, Subject, answer, change, copied, settings
+from protocols.models.change import paired_change, paired_error_change
+from protocols.models.fit import held_out_of
+from protocols.models.pair import load_pair
+from protocols.models.refit import first_shown, provide, refit, refit_text
+from protocols.models.yardstick import regression_check, yardstick
+from protocols.project.config.template import template
+from protocols.project.key import read_key
+from protocols.recordings.dataset import gather
+from protocols.recordings.readers.hdf5 import read_responses
+from protocols.report.learning import learning_curve, predicted_by
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.evaluate import evaluate
+from tests.protocols.refit_project import SITES, Subject, answer, change, copied, settings
 
 pytestmark = pytest.mark.xdist_group("refit")
 

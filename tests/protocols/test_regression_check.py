@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from encoders.metrics import feve
-from protocols.regression_check import median_interval, paired_change, paired_error_change
+from protocols.models.change import paired_change, paired_error_change
+from protocols.stats.intervals import median_interval
 
 SITES = tuple(f"v4_{u:03d}" for u in range(8))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from protocols.config import Config
-from protocols.control_report import ControlReport, ControlRow, ObjectiveSummary
-from protocols.display import Display
-from protocols.report_beside import arms_notes, arms_sentences, beside
+from protocols.project.config.config import Config
+from protocols.project.display import Display
+from protocols.report.beside import arms_notes, arms_sentences, beside
+from protocols.verdict.control_report import ControlReport, ControlRow, ObjectiveSummary
 
 CONTRAST = {"luminance": 0.25, "luminance_natural": 0.3, "local": 0.4, "local_natural": 0.31}
 

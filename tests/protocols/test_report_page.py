@@ -12,25 +12,26 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from protocols.cli import app
-from protocols.config import Config, EvaluationConfig, ProjectConfig, template
-from protocols.control_report import ControlReport, ControlRow
-from protocols.display import Display
+from protocols.cli.app import app
+from protocols.disk.files import sha256_file, write_json
+from protocols.disk.png import write_png
 from protocols.errors import DataError
-from protocols.export import SCHEMA
-from protocols.files import sha256_file, write_json
-from protocols.key import Key, KeyRow, write_key
-from protocols.png import write_png
-from protocols.readers.hdf5 import write_responses
-from protocols.report import LIMIT_BYTES, write_report
-from protocols.report_drift import drift_sentences, drift_text
-from protocols.report_rounds import drift_so_far, learning_lines, learning_so_far
-from protocols.report_sites import field_circle, grids, means_and_errors, tunings
-from protocols.responses import Responses
-from protocols.round_drift import RoundDrift, SiteDrift
-from protocols.session import Project
-
-from .simulated_rounds import make_truth, record
+from protocols.project.config.config import Config, ProjectConfig
+from protocols.project.config.protocol import EvaluationConfig
+from protocols.project.config.template import template
+from protocols.project.display import Display
+from protocols.project.folder import Project
+from protocols.project.key import Key, KeyRow, write_key
+from protocols.recordings.drift import RoundDrift, SiteDrift
+from protocols.recordings.readers.hdf5 import write_responses
+from protocols.recordings.responses import Responses
+from protocols.report.drift import drift_sentences, drift_text
+from protocols.report.page import LIMIT_BYTES, write_report
+from protocols.report.rounds import drift_so_far, learning_lines, learning_so_far
+from protocols.report.sites import field_circle, grids, means_and_errors, tunings
+from protocols.rounds.export import SCHEMA
+from protocols.verdict.control_report import ControlReport, ControlRow
+from tests.protocols.simulated_rounds import make_truth, record
 
 DISPLAY = Display(width_px=24, height_px=20, size_deg=4.0, background=128)
 
@@ -178,7 +179,7 @@ def test_an_unknown_field_has_no_circle(site: dict | None) -> None:
 
 def test_the_circle_is_the_mask_of_the_contrast(project: Project) -> None:
     """Its centre is the pixel on which the receptive-field weight of the local contrast peaks."""
-    from protocols.contrast import field_masks
+    from protocols.rounds.contrast import field_masks
 
     x, y, sd = 0.75, 1.1, 0.4
     circle = field_circle({"rf_x_deg": x, "rf_y_deg": y, "rf_sd_deg": sd}, DISPLAY)
@@ -294,7 +295,7 @@ def test_a_curve_that_cannot_be_made_costs_a_note_not_the_page(
     def fails(_: Project) -> list:
         raise DataError("fitted", found="no enc_1", expected="an encoder", cause="x", fix="y", code="D06")
 
-    monkeypatch.setattr("protocols.report_rounds.learning_curve", fails)
+    monkeypatch.setattr("protocols.report.rounds.learning_curve", fails)
     entries, why = learning_so_far(project, 2)
     assert entries == []
     assert why == "no learning curve: found no enc_1, expected an encoder (D06)"

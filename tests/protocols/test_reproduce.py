@@ -11,18 +11,23 @@ import pytest
 from typer.testing import CliRunner
 
 from protocols import DataError, Project
-from protocols.cli import app, options
-from protocols.config import Config, EncoderConfig, ProtocolConfig, SynthesisConfig, template
-from protocols.display import Display
-from protocols.files import sha256_file
-from protocols.key import read_key
+from protocols.cli.app import app, options
+from protocols.disk.files import sha256_file
+from protocols.disk.png import read_png, write_png
 from protocols.loop import export, fit, generate
-from protocols.photographs import NaturalImages, demo_photographs
-from protocols.png import read_png, write_png
-from protocols.readers.hdf5 import write_responses
-from protocols.recordings import adopt_recording
+from protocols.project.config.config import Config
+from protocols.project.config.encoder import EncoderConfig
+from protocols.project.config.protocol import ProtocolConfig
+from protocols.project.config.synthesis import SynthesisConfig
+from protocols.project.config.template import template
+from protocols.project.display import Display
+from protocols.project.key import read_key
+from protocols.project.photograph_import import demo_photographs
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.adopt import adopt_recording
+from protocols.recordings.readers.hdf5 import write_responses
+from protocols.recordings.responses import Responses
 from protocols.reproduce import reproduce
-from protocols.responses import Responses
 from protocols.status import status_lines, status_of
 from synth import StimulusBatch
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.responses import UNITS, Responses
+from protocols.recordings.responses import UNITS, Responses
 
 NAN = np.nan
 

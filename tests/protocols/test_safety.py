@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.config import (
-    SafetyConfig,
-    config_from_dict,
-)
-from protocols.display import Display
 from protocols.errors import DataError
-from protocols.flashes import Transitions, cell_px, cells, count_flashes, largest_area
-from protocols.patterns import regular_pattern
-from protocols.safety import check_sequence, redness
+from protocols.project.config.load import config_from_dict
+from protocols.project.config.safety import SafetyConfig
+from protocols.project.display import Display
+from protocols.rounds.flashes import Transitions, cell_px, cells, count_flashes, largest_area
+from protocols.rounds.safety import check_sequence, redness
+from protocols.rounds.stripes import regular_pattern
 
 LIMITS = SafetyConfig()
 WIDE = Display(width_px=96, height_px=96, size_deg=8.0, background=0, colour="rgb")

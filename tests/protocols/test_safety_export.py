@@ -9,22 +9,17 @@ import pytest
 from PIL import Image
 
 from protocols.check import check_project
-from protocols.config import (
-    Config,
-    EvaluationConfig,
-    ProjectConfig,
-    ProtocolConfig,
-    SafetyConfig,
-    config_from_dict,
-    load_config,
-    template,
-)
-from protocols.display import Display
 from protocols.errors import DataError, SafetyStop
-from protocols.export import read_manifest
-from protocols.photographs import import_photographs
-from protocols.safety import check_sequence, guard
-from protocols.session import Project
+from protocols.project.config.config import Config, ProjectConfig
+from protocols.project.config.load import config_from_dict, load_config
+from protocols.project.config.protocol import EvaluationConfig, ProtocolConfig
+from protocols.project.config.safety import SafetyConfig
+from protocols.project.config.template import template
+from protocols.project.display import Display
+from protocols.project.folder import Project
+from protocols.project.outbox import read_manifest
+from protocols.project.photograph_import import import_photographs
+from protocols.rounds.safety import check_sequence, guard
 
 
 def human(lab, species="human", **safety):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from protocols.display import Display
+from protocols.disk.files import write_json
 from protocols.errors import DataError
-from protocols.files import write_json
-from protocols.session import Project, Round
+from protocols.project.display import Display
+from protocols.project.folder import Project, Round
 
 
 def code_of(action, *arguments):

@@ -17,14 +17,14 @@ import pytest
 import torch
 from PIL import Image
 
-from protocols import v4_models
 from protocols.errors import DataError
-from protocols.lite2_sites import choose_diverse, receptive_fields
-from protocols.make_subjects import make_lite2_subject, make_v4_subject
-from protocols.readers.hdf5 import read_responses
-from protocols.simulate import main
-from protocols.simulated_rig import answer, read_outbox, simulate_counts
-from protocols.subjects import Noise, Subject, as_seen, calibrated, expected_responses, regression, saturate
+from protocols.recordings.readers.hdf5 import read_responses
+from protocols.simulate import v4 as v4_models
+from protocols.simulate.command import main
+from protocols.simulate.lite2 import choose_diverse, receptive_fields
+from protocols.simulate.make import make_lite2_subject, make_v4_subject
+from protocols.simulate.rig import answer, read_outbox, simulate_counts
+from protocols.simulate.subject import Noise, Subject, as_seen, calibrated, expected_responses, regression, saturate
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "v4_cowley2023"
 SITES, NOISE_SITES = 4, 1

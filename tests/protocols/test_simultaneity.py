@@ -7,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from protocols.evaluation import evaluate
-from protocols.responses import Responses
-from protocols.simultaneity import CLAIMS, apart, shared_trials, simultaneity_notes
-
-from .simulated_rounds import make_truth, record
+from protocols.recordings.responses import Responses
+from protocols.recordings.simultaneity import CLAIMS, apart, shared_trials, simultaneity_notes
+from protocols.verdict.evaluate import evaluate
+from tests.protocols.simulated_rounds import make_truth, record
 
 SITES = ("a", "b", "c", "d")
 

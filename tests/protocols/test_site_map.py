@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols.evaluation import evaluate
-from protocols.round_drift import measure_drift
-from protocols.site_map import (
+from protocols.recordings.drift import measure_drift
+from protocols.stats.identity import (
     FEWEST,
     SAME,
     Means,
@@ -22,8 +21,8 @@ from protocols.site_map import (
     likeness_p,
     match_sites,
 )
-
-from .simulated_days import two_days
+from protocols.verdict.evaluate import evaluate
+from tests.protocols.simulated_days import two_days
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "v4_two_days.py"
@@ -233,7 +232,7 @@ def test_averages_of_the_round_give_no_evidence():
 
 
 def test_lost_sites_are_carried_into_the_verdicts():
-    from .simulated_rounds import make_truth, record
+    from tests.protocols.simulated_rounds import make_truth, record
 
     rng = np.random.default_rng(20)
     truth = make_truth(rng, sites=4, natural=6)

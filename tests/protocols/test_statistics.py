@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols.statistics import (
+from protocols.stats.intervals import (
     benjamini_hochberg,
-    correlation,
     fieller_interval,
-    margins,
-    reliability,
     satterthwaite,
     welch_p,
     welch_t,
     wilson_interval,
 )
+from protocols.stats.trials import correlation, margins, reliability
 
 
 def test_welch_equals_scipy():

@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols.statistics import (
+from protocols.stats.intervals import (
     benjamini_hochberg,
-    correlation,
     fieller_interval,
-    reliability,
     satterthwaite,
-    trial_variance,
     welch_p,
     welch_t,
     wilson_interval,
 )
+from protocols.stats.trials import correlation, reliability, trial_variance
 
 
 def test_welch_by_hand():

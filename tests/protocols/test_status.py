@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from protocols.files import write_json
-from protocols.safety import guard
+from protocols.disk.files import write_json
+from protocols.rounds.safety import guard
 from protocols.status import status_lines, status_of
 
 

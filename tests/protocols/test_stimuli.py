@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from protocols.config import SynthesisConfig
-from protocols.stimuli import controller_stimuli, graded_steps, graded_stimuli
+from protocols.project.config.synthesis import SynthesisConfig
+from protocols.rounds.stimulus import controller_stimuli, graded_stimuli
+from protocols.synthesis.request import graded_steps
 from synth import StimulusBatch, ascend, one_hot, pixels, stretch
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from protocols.responses import Responses
-from protocols.trial_table import image_means, remove_block_means, trial_table
+from protocols.recordings.responses import Responses
+from protocols.recordings.trial_table import image_means, remove_block_means, trial_table
 
 
 def recording(rng, images=6, repeats=16, blocks=4, sites=3) -> Responses:

@@ -14,11 +14,11 @@ from encoders.stored import predict_stored
 from protocols import Project
 from protocols.check import check_project
 from protocols.loop import fit
-from protocols.photographs import NaturalImages
-from protocols.refit import load_pair, refit
-from protocols.report import fit_sentence
-
-from .refit_project import Subject, answer, change, copied
+from protocols.models.pair import load_pair
+from protocols.models.refit import refit
+from protocols.project.photographs import NaturalImages
+from protocols.report.fit import fit_sentence
+from tests.protocols.refit_project import Subject, answer, change, copied
 
 pytestmark = pytest.mark.xdist_group("refit")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protocols.control_report import ControlRow
-from protocols.key import Key, SiteRow
+from protocols.project.key import Key, SiteRow
+from protocols.verdict.control_report import ControlRow
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "v4_benchmark.py"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from protocols.errors import DataError
-from protocols.wanted import kinds, read_wanted
+from protocols.synthesis.objectives_file import kinds, read_wanted
 from synth import cautious, level, one_hot, pattern, stretch, within
 from synth.objectives import CATALOGUE
 

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from synth import ConstraintError, exact_statistics
 from synth import _quantise as quantise
-
-from .conftest import wide
+from tests.synth.conftest import wide
 
 WEIGHTS = {1: (1.0,), 3: (0.2126, 0.7152, 0.0722)}
 BACKGROUND, LOWEST, HIGHEST = 0.4, 0.05, 0.9

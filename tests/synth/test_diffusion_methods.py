@@ -8,8 +8,7 @@ from torch import Tensor
 
 from synth.diffusion import methods
 from synth.diffusion.methods import Step, rms, unit
-
-from .gaussian_prior import Gaussian
+from tests.synth.gaussian_prior import Gaussian
 
 SIGMA = 0.7
 ABAR = 1 / (1 + SIGMA**2)

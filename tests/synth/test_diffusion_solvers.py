@@ -12,8 +12,7 @@ from synth.diffusion import coarse_to_fine, ddim, scheduler
 from synth.diffusion.methods import guided, guided_fast, universal
 from synth.diffusion.schedulers import CLASSES, TRAVELLERS
 from synth.diffusion.solvers import fitting_h0, karras, shares
-
-from .gaussian_prior import BlindGaussian, Gaussian, samples
+from tests.synth.gaussian_prior import BlindGaussian, Gaussian, samples
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 REFUSED = {("euler_ancestral", "sample")}  # by diffusers

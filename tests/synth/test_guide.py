@@ -14,9 +14,8 @@ from synth.diffusion import STRENGTHS, coarse_to_fine, ddim, guide, methods, sch
 from synth.diffusion.run import fitted, streams
 from synth.diffusion.schedulers import CLASSES
 from synth.priors import blind, spectral
-
-from .gaussian_prior import Linear
-from .test_ascent import Cramped, rescore, to_float
+from tests.synth.gaussian_prior import Linear
+from tests.synth.test_ascent import Cramped, rescore, to_float
 
 SHAPE = (3, 28, 28)
 DISPLAY = exact_statistics(SHAPE, mean=0.45, rms=0.15)

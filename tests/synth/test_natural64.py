@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from protocols.prior_photographs import photographs
+from protocols.project.prior_photographs import photographs
 from synth.diffusion.sampling import sample
 from synth.diffusion.solvers import ddim, draw
 from synth.image_statistics import image_statistics

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from synth import ascend, parameterisations, stretch
 from synth.parameterisations import CATALOGUE
-
-from .conftest import check_alike
+from tests.synth.conftest import check_alike
 
 SHAPES = [(1, 24, 24), (3, 24, 24), (3, 21, 32), (1, 25, 17)]
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from synth import ascend, exact_statistics, pixels, presets, stretch
-from synth.ascent import generator_for
+from synth._micro_batches import generator_for
 from synth.rules import Rule, sgd
 
 SHAPE = (1, 13, 18)

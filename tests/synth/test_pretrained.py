@@ -16,8 +16,7 @@ import torch
 from synth import exact_statistics, stretch
 from synth.diffusion import guide, scheduler
 from synth.priors import pretrained
-
-from .gaussian_prior import Linear, generators, samples
+from tests.synth.gaussian_prior import Linear, generators, samples
 
 diffusers = pytest.importorskip("diffusers")
 

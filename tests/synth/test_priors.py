@@ -18,8 +18,7 @@ from synth import priors
 from synth.diffusion import coarse_to_fine, ddim
 from synth.priors import blind, natural, spectral
 from synth.priors.spectral import COLOUR_AXES, COLOUR_VARIANCES
-
-from .gaussian_prior import generators, samples
+from tests.synth.gaussian_prior import generators, samples
 
 SHARED = (
     Path(__file__).parents[2].parent / "shared" / "data" / "denoiser_bias_free_gray" / "bf_dncnn_gray_sigma0-100.pt"

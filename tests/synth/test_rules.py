@@ -10,10 +10,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from synth import ascend, exact_statistics, fourier, pixels, rules, stretch
-from synth.ascent import generator_for
+from synth._micro_batches import generator_for
 from synth.rules import Rule
-
-from .conftest import check_alike
+from tests.synth.conftest import check_alike
 
 SHAPE = (3, 24, 24)
 DISPLAY = exact_statistics(SHAPE, mean=0.45, rms=0.15)

@@ -1,0 +1,8 @@
+"""The command line: parse, call, print. It reads words and prints words; the work is done elsewhere."""
+
+from __future__ import annotations
+
+from . import projects, rounds
+from .app import app, main
+
+__all__ = ["app", "main", "projects", "rounds"]

@@ -1,0 +1,136 @@
+"""Commands on a whole project: demo, init, check, status, run, plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import app, chosen_device, open_project, progress, show
+from .arguments import Colour, ProjectFolder
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder to work in; a finished or killed demo there is continued")] = Path(
+        "demo"
+    ),
+    rounds: Annotated[int, typer.Option(min=1, max=9)] = 2,
+    sites: Annotated[int, typer.Option(min=2, max=40, help="driven sites of the simulated subject")] = 12,
+    steps: Annotated[int, typer.Option(min=1, max=1000)] = 60,
+    photographs: Annotated[
+        Path | None, typer.Option(help="your own folder of photographs instead of the built-in ones")
+    ] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="delete an earlier demo in this folder first")] = False,
+) -> None:
+    """Run a whole closed loop on a simulated subject, on a CPU, offline, and write a report."""
+    from protocols.demo import run_demo
+
+    result = run_demo(
+        out,
+        rounds=rounds,
+        sites=sites,
+        steps=steps,
+        photographs=photographs,
+        seed=seed,
+        fresh=fresh,
+        device=chosen_device(),
+        progress=progress(),
+    )
+    show(result.summary(), result.to_dict())
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="new project folder")],
+    width: Annotated[int, typer.Option(help="image width in pixels")] = 256,
+    height: Annotated[int | None, typer.Option(help="image height in pixels; default: the width")] = None,
+    degrees: Annotated[float, typer.Option(help="image width in degrees of visual angle")] = 8.0,
+    colour: Annotated[Colour, typer.Option(help="what the images are")] = Colour.GREY,
+    background: Annotated[int, typer.Option(min=0, max=255, help="background pixel value")] = 128,
+) -> None:
+    """Make a project folder with a commented project.toml."""
+    from protocols.disk.files import make_id
+    from protocols.project.config.template import template
+    from protocols.project.display import Display
+    from protocols.project.folder import Project
+
+    display = Display(
+        width_px=width, height_px=height or width, size_deg=degrees, colour=colour.value, background=background
+    )
+    project = Project.create(folder, template(name=make_id(folder.name, "project"), display=display))
+    show(
+        f"made {project.folder}/project.toml: read it, then run `stimsynth export {folder} --baseline IMAGES`",
+        {"project": str(project.folder)},
+    )
+
+
+@app.command()
+def check(folder: ProjectFolder) -> None:
+    """Check the configuration, photographs, recordings, encoder, display and disk of a project."""
+    from protocols.check import check_project
+
+    findings = check_project(open_project(folder), device=chosen_device())
+    show(
+        "\n".join(f"{f.status:<5} {f.what}: {f.text}" for f in findings), {"findings": [f.to_dict() for f in findings]}
+    )
+    if any(f.status == "fail" for f in findings):
+        raise typer.Exit(3)
+
+
+@app.command()
+def plan(
+    reference: Annotated[float, typer.Option(help="expected response to the best natural image")],
+    blank: Annotated[float, typer.Option(help="expected response to the blank")] = 0.0,
+    fano: Annotated[float, typer.Option(min=0, help="variance of single trials over their mean")] = 1.3,
+    references: Annotated[int, typer.Option(min=1, help="natural images shown again")] = 5,
+    spread: Annotated[float, typer.Option(min=0, max=1, help="evoked response lost from each to the next")] = 0.05,
+    repeats: Annotated[int, typer.Option(min=2)] = 24,
+    blocks: Annotated[int, typer.Option(min=1)] = 4,
+    alpha: Annotated[float, typer.Option(min=1e-6, max=0.5)] = 0.01,
+    loss: Annotated[float, typer.Option(min=0, max=0.9, help="share of trials lost")] = 0.0,
+    gain: Annotated[float, typer.Option(min=0, help="gain to plan for, of the evoked response")] = 0.3,
+    power: Annotated[float, typer.Option(min=0.05, max=0.99, help="wanted power")] = 0.8,
+) -> None:
+    """Say without a project how many repeats a gain takes at one site, and which gain is within reach (stretch)."""
+    from protocols.verdict.power import ExpectedSite, Trials, plan_site
+
+    levels = [blank + (reference - blank) * max(0.0, 1 - spread * i) for i in range(references)]
+    site = ExpectedSite(levels, blank=blank, fano=fano)
+    found = plan_site(site, Trials(repeats=repeats, blocks=blocks, alpha=alpha, lost=loss), gain, wanted=power)
+    show(found.text(), found.to_dict())
+
+
+@app.command()
+def run(
+    folder: ProjectFolder,
+    timeout: Annotated[float, typer.Option(help="seconds to wait for responses; 0: do not wait")] = 0.0,
+) -> None:
+    """Do every stage that can be done now, then say what is waited for; safe to kill and repeat."""
+    from protocols import loop
+
+    state = loop.run(open_project(folder), timeout_s=timeout, device=chosen_device(), progress=progress())
+    show(state.summary(), state.to_dict())
+    if state.waiting_for:
+        raise typer.Exit(4)
+
+
+@app.command()
+def status(
+    folder: ProjectFolder,
+    learning: Annotated[bool, typer.Option("--learning", help="how the encoder learned, round by round")] = False,
+) -> None:
+    """Say where a project stands, one line a round, from its files alone."""
+    from protocols.status import status_lines, status_of
+
+    project = open_project(folder)
+    record = status_of(project)
+    text = status_lines(record)
+    if learning:
+        from protocols.report.learning import curve_text, learning_curve
+
+        curve = learning_curve(project, device=chosen_device())
+        text, record = "\n".join([text, curve_text(curve)]), record | {"learning_curve": curve}
+    show(text, record)

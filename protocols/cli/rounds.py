@@ -1,0 +1,275 @@
+"""Commands on one round or one batch: fit, refit, generate, export, ingest, evaluate, report, reproduce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from .app import app, chosen_device, open_project, options, progress, show
+from .arguments import ProjectFolder, RoundNumber, Start
+
+
+@app.command()
+def fit(
+    folder: ProjectFolder,
+    images: Annotated[Path | None, typer.Option(help="photographs of a recording made elsewhere")] = None,
+    responses: Annotated[
+        Path | None, typer.Option(help="responses.h5 (schema responses/1) to these photographs")
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="readouts.toml: score its candidates side by side, fit nothing")
+    ] = None,
+) -> None:
+    """Fit the encoder and its validator on the baseline recording; `--compare` scores readouts side by side instead."""
+    from protocols import loop
+    from protocols.recordings.adopt import adopt_recording
+
+    project = open_project(folder)
+    if (images is None) != (responses is None):
+        raise typer.BadParameter("--images and --responses belong together")
+    if images is not None and responses is not None:
+        adopt_recording(project, images, responses, progress=progress())
+    if compare is not None:
+        from protocols.models.compare import compare_readouts
+
+        found = compare_readouts(project, compare, device=chosen_device(), progress=progress())
+        show(f"{found.table()}\nwritten: fitted/comparison.json, .csv and .png", found.to_dict())
+        return
+    record = loop.fit(project, 1, device=chosen_device(), progress=progress())
+    show(fit_text(record), record)
+
+
+def fit_text(record: dict[str, Any]) -> str:
+    """The fit report as a table."""
+    from protocols.report.fit import fit_table
+
+    return fit_table(record)
+
+
+@app.command()
+def refit(
+    folder: ProjectFolder,
+    mode: Annotated[str, typer.Option(help="full, warm, gain or reuse; default: that of project.toml")] = "",
+    force: Annotated[str, typer.Option(help="reason to accept a refit that is worse; it is recorded")] = "",
+) -> None:
+    """Refit the encoder for the next round; one that predicts held-out photographs worse is refused."""
+    from protocols.models.refit import refit as refit_round
+    from protocols.models.refit import refit_text
+    from protocols.project.config.protocol import RefitConfig
+
+    modes = get_args(RefitConfig.model_fields["mode"].annotation)
+    if mode and mode not in modes:
+        raise typer.BadParameter(f"mode {mode!r}; expected {' or '.join(modes)}")
+    record = refit_round(open_project(folder), mode=mode, force=force, device=chosen_device(), progress=progress())
+    show(f"{fit_text(record)}\n\n{refit_text(record)}", record)
+
+
+@app.command()
+def generate(
+    folder: Annotated[Path | None, typer.Argument(help="project folder (the one with project.toml)")] = None,
+    number: RoundNumber = None,
+    wanted: Annotated[
+        Path | None, typer.Option(help="TOML file of objectives: a batch of its own, outside the rounds")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="new folder: a batch of its own, outside the rounds")] = None,
+    generator: Annotated[
+        str | None, typer.Option(help="gradient, diffusion, or both with a comma between: compared (with --out)")
+    ] = None,
+    match: Annotated[
+        str | None, typer.Option(help="what both generators share: contrast, or drive,contrast (with two generators)")
+    ] = None,
+    prior: Annotated[
+        str | None, typer.Option(help="natural64, spectral, a file, a folder or a hub id (with --out and diffusion)")
+    ] = None,
+    strength: Annotated[
+        str | None, typer.Option(help="weak, natural, strong, optimum or a number (with --out and diffusion)")
+    ] = None,
+    prior_steps: Annotated[int | None, typer.Option(min=1, help="noise levels (with --out and diffusion)")] = None,
+    noise_schedule: Annotated[
+        str | None,
+        typer.Option(help="of a network saved without its scheduler: linear, scaled_linear, squaredcos_cap_v2"),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="images a row (with --out)")] = None,
+    keep_seeds: Annotated[
+        int | None, typer.Option(min=1, help="only the best so many after 10 steps climb on (gradient, with --out)")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="gradient steps an image (with --out)")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="so long, then the best so far (gradient, with --out)")
+    ] = None,
+    start: Annotated[Start | None, typer.Option(help="where the ascent starts (with --out)")] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="ten large steps from photographs, for a first look in seconds (gradient, with --out)"
+        ),
+    ] = False,
+    list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
+) -> None:
+    """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or those of --wanted."""
+    if list_kinds:
+        from protocols.synthesis.objectives_file import kinds
+
+        show("\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in kinds().items()), dict(kinds()))
+        return
+    if folder is None:
+        raise typer.BadParameter("expected the project folder")
+    asked = {
+        "seeds": seeds,
+        "keep_seeds": keep_seeds,
+        "steps": steps,
+        "seconds": seconds,
+        "start": start and start.value,
+        "quick": quick or None,
+    }
+    sampled = {"prior": prior, "strength": strength, "steps": prior_steps, "noise_schedule": noise_schedule}
+    given = (wanted, generator, match, *asked.values(), *sampled.values())
+    if out is None and any(option is not None for option in given):
+        raise typer.BadParameter(
+            "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what project.toml says"
+        )
+    if out is not None:
+        if number is not None:
+            raise typer.BadParameter("--out takes no --round: such a batch belongs to no round")
+        from .batch import make_batch
+
+        project = open_project(folder)
+        told = make_batch(
+            project, out, wanted, generator, match, sampled, device=chosen_device(), progress=progress(), **asked
+        )
+        show(*told)
+        return
+    from protocols import loop
+
+    project = open_project(folder)
+    number = number if number is not None else loop.look(project).number
+    batch = loop.generate(project, number, device=chosen_device(), progress=progress())
+    path = project.round(number).controllers_path.relative_to(project.folder).as_posix()
+    outside = None if batch.outside is None else int(batch.outside.sum())
+    beside = "" if outside is None else f"; {outside} of them outside the distribution of the fitted images"
+    record = {"round": number, "images": len(batch), "outside": outside, "file": path}
+    show(f"{len(batch)} controllers of round {number} in {path}{beside}", record)
+
+
+@app.command()
+def export(
+    folder: ProjectFolder,
+    number: RoundNumber = None,
+    baseline: Annotated[Path | None, typer.Option(help="folder of photographs: import them and export round 0")] = None,
+    demo_photographs: Annotated[
+        bool, typer.Option("--demo-photographs", help="round 0 from the built-in photographs")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print presentations, hours and power, write nothing")
+    ] = False,
+    gain: Annotated[float, typer.Option(min=0, help="gain to plan for (with --dry-run)")] = 0.3,
+    power: Annotated[float, typer.Option(min=0.05, max=0.99, help="wanted power (with --dry-run)")] = 0.8,
+) -> None:
+    """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
+    from protocols import loop
+    from protocols.plan import plan_round
+    from protocols.recordings.adopt import import_baseline
+
+    project = open_project(folder)
+    if baseline is not None or demo_photographs:
+        import_baseline(project, baseline, progress=progress())
+        number = 0
+    number = number if number is not None else loop.look(project).number
+    if dry_run:
+        plan = plan_round(project, number, gain=gain, wanted=power, progress=progress())
+        show(plan.text(), plan.to_dict())
+        return
+    outbox = loop.export(project, number, device=chosen_device(), progress=progress())
+    place = outbox.relative_to(project.folder).as_posix()
+    show(
+        f"round {number} is in {place}: copy it to the rig; README.txt there says how to answer",
+        {"round": number, "outbox": place},
+    )
+
+
+@app.command()
+def ingest(
+    folder: ProjectFolder,
+    file: Annotated[
+        Path | None, typer.Option(help="responses file; default: the inbox of the round that waits")
+    ] = None,
+    number: RoundNumber = None,
+) -> None:
+    """Check recorded responses and keep them as the round's trial table."""
+    from protocols import loop
+    from protocols.project.key import read_key
+    from protocols.recordings.ingest import ingest as ingest_file
+
+    project = open_project(folder)
+    number = number if number is not None else loop.look(project).number
+    round_ = project.round(number)
+    report = ingest_file(round_, file, encoder_sites=read_key(round_.key_path).site_ids or None)
+    show(report.summary(), report.to_dict())
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path | None, typer.Argument(help="project folder")] = None,
+    number: RoundNumber = None,
+    responses: Annotated[Path | None, typer.Option(help="responses file, without a project")] = None,
+    key: Annotated[Path | None, typer.Option(help="key.csv, without a project")] = None,
+    alpha: Annotated[float, typer.Option(help="level of the test (files given; a project states its own)")] = 0.01,
+    out: Annotated[Path | None, typer.Option(help="CSV to write (files given)")] = None,
+) -> None:
+    """Say whether control succeeded: of a round, or of any responses and key given as files."""
+    from protocols import loop
+    from protocols.project.key import read_key
+    from protocols.recordings.drift import RoundDrift
+    from protocols.recordings.readers.hdf5 import read_responses
+    from protocols.report.drift import drift_text
+    from protocols.verdict.evaluate import evaluate as evaluate_files
+
+    if folder is None and (responses is None or key is None):
+        raise typer.BadParameter("give a project folder, or --responses and --key")
+    told, beside = "", {}
+    if folder is None:
+        assert responses is not None
+        assert key is not None
+        report = evaluate_files(read_responses(responses), read_key(key), alpha=alpha)
+        if out is not None:
+            report.to_csv(out)
+    else:
+        project = open_project(folder)
+        done = [r.number for r in project.rounds() if r.number > 0 and r.ingested]
+        number = number if number is not None else max(done, default=1)
+        report = loop.evaluate_round(project, project.round(number))
+        drift, settings = RoundDrift.from_json(project.round(number).drift_path), project.config.drift
+        told = drift_text(drift, align=settings.align, exclude=settings.exclude)
+        beside = {"drift": None if drift is None else drift.to_dict()}
+    show(report.summary() + told, report.to_dict() | beside)
+
+
+@app.command()
+def report(folder: ProjectFolder, number: RoundNumber = None) -> None:
+    """Write the report page of an evaluated round."""
+    from protocols.report.page import write_report
+
+    project = open_project(folder)
+    done = [r.number for r in project.rounds() if r.evaluation_path.is_file()]
+    path = write_report(project, project.round(number if number is not None else max(done, default=1)))
+    place = path.relative_to(project.folder).as_posix()
+    show(f"report: {place}", {"report": place})
+
+
+@app.command()
+def reproduce(
+    manifest: Annotated[Path, typer.Argument(help="outbox/manifest.json of a round, in its project")],
+    verify: Annotated[bool, typer.Option("--verify", help="leave with exit code 3 if anything differs")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="new folder for the images; default: reproduced/round_NN in the project")
+    ] = None,
+) -> None:
+    """Make a round's controllers again from what was recorded and compare them with the round, pixel by pixel."""
+    from protocols.reproduce import reproduce as replay_round
+
+    found = replay_round(manifest, out, device=options["device"] or "", progress=progress())
+    show(found.summary(), found.to_dict())
+    if verify and not found.verified:
+        raise typer.Exit(3)

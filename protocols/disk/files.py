@@ -1,0 +1,203 @@
+"""Files that another machine may read: atomic writes, checksums, names that stay inside their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+from typing import Any
+
+from protocols.errors import DataError
+
+ID_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
+ABSOLUTE_PATTERN = re.compile(r"(/\w|~/|\\\\|[A-Za-z]:[\\/])")
+
+
+def is_id(text: str) -> bool:
+    """True where `text` survives spreadsheets and rig software: ``^[a-z][a-z0-9_]*$`` and not a reserved word."""
+    return bool(ID_PATTERN.fullmatch(text)) and text not in {"nan", "inf", "infinity", "none", "null", "true", "false"}
+
+
+def make_id(text: str, prefix: str) -> str:
+    """A valid id made of a foreign name: lower case, other characters to ``_``, `prefix` put before a leading digit."""
+    cleaned = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")
+    return cleaned if is_id(cleaned) else f"{prefix}_{cleaned}" if cleaned else prefix
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a temporary file beside `path`, flush it to disk, then rename it over `path` in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 with LF line ends, atomically."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(text.encode("utf-8"))
+
+    write_atomically(path, write)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON (no NaN or infinity: use None), atomically."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=False, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a broken one raises `DataError` that names the place."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            str(path),
+            found=f"text that is not JSON at line {error.lineno}, column {error.colno}",
+            expected="a JSON file written by stimsynth",
+            cause="the file was edited by hand or copied only in part",
+            fix="restore it from a backup, or delete it and repeat the stage that writes it",
+            code="F01",
+        ) from error
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Hex SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder` / `name`, refused where `name` would leave `folder` (absolute, ``..``, drive letters, links)."""
+    candidate = folder / name
+    if name.startswith(("/", "\\")) or ":" in name or not candidate.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            str(folder),
+            found=f"the file name {name!r}",
+            expected="a relative name inside the folder",
+            cause="a manifest or table that was not written by stimsynth",
+            fix="do not use this folder; export the round again",
+            code="F02",
+        )
+    return candidate
+
+
+def portable(value: Any, base: Path) -> Any:
+    """`value` with every path made relative to `base` (posix form), so that the record holds on another machine.
+
+    Raises
+    ------
+    ValueError
+        Where a string is an absolute path, or a path lies outside `base`.
+    """
+    if isinstance(value, dict):
+        return {str(k): portable(v, base) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(v, base) for v in value]
+    if isinstance(value, PurePath):
+        absolute = Path(os.path.abspath(value))
+        if not absolute.is_relative_to(os.path.abspath(base)):
+            raise ValueError(
+                f"the path {value.name!r} lies outside the project; record its name or its SHA-256 instead"
+            )
+        return absolute.relative_to(os.path.abspath(base)).as_posix()
+    if isinstance(value, str) and ABSOLUTE_PATTERN.match(value):
+        raise ValueError(f"the absolute path {value!r} must not be recorded; give it relative to the project")
+    return value
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk (a rename survives a power cut only then); nothing to do on Windows."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_checksums(folder: Path, files: Iterable[Path], name: str = "checksums.sha256") -> None:
+    """Write ``<sha256>  <relative posix path>`` lines (the format of sha256sum) for `files` into `folder`/`name`."""
+    lines = [f"{sha256_file(f)}  {f.relative_to(folder).as_posix()}\n" for f in sorted(files)]
+    write_text(folder / name, "".join(lines))
+
+
+def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
+    """Problems found against `folder`/`name`: one sentence a missing or altered file; empty where all agree."""
+    if not (folder / name).is_file():
+        return [f"{name} is missing"]
+    problems = []
+    for line in (folder / name).read_text(encoding="utf-8").splitlines():
+        digest, _, relative = line.partition("  ")
+        if not relative:
+            problems.append(f"{name} has the line {line!r} without a file name")
+            continue
+        path = inside(folder, relative)
+        if not path.is_file():
+            problems.append(f"{relative} is missing")
+        elif sha256_file(path) != digest:
+            problems.append(f"{relative} is not the file that was exported (SHA-256 differs)")
+    return problems
+
+
+def check_new(out: Path) -> None:
+    """Refuse a folder that is there already, best before anything is made for it.
+
+    Raises
+    ------
+    DataError
+        W05
+    """
+    if out.exists():
+        raise DataError(
+            str(out),
+            found="a file or folder of that name",
+            expected="a new folder",
+            cause="an earlier batch was written there",
+            fix="name another folder with --out, or move the old one away",
+            code="W05",
+        )
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `out` when all is written; it vanishes where something fails.
+
+    Raises
+    ------
+    DataError
+        W05: `out` is there already.
+    """
+    check_new(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    try:
+        temporary.mkdir()
+        yield temporary
+        flush_folder(temporary)
+        os.rename(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def finite_or_none(values: dict[str, Any]) -> dict[str, Any]:
+    """None for numbers that JSON cannot hold."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

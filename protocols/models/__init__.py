@@ -1,0 +1,1 @@
+"""The encoder that makes a round's images, and whether a new one predicts worse."""

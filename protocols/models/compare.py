@@ -1,0 +1,126 @@
+"""``stimsynth fit --compare``: readouts and backbones side by side on a project's own recording, in a table and a figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.candidates import Candidate, read_candidates
+from encoders.compare import Comparison, compare
+from encoders.fit import PRESETS
+from encoders.metrics import split_half_reliability
+from encoders.split import group_names, hold_out
+from protocols.disk.files import write_atomically, write_json, write_text
+from protocols.errors import DataError
+from protocols.progress import Reporter
+from protocols.project.folder import Project
+from protocols.recordings.dataset import gather
+
+if TYPE_CHECKING:
+    pass
+from encoders.compare import area_gradient, layer_search, usual_layers
+
+from .compare_figure import comparison_figure
+
+
+def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
+    """The candidates of a TOML file.
+
+    Raises
+    ------
+    DataError
+        F01: the file is missing, is no TOML, or names what does not exist.
+    """
+    try:
+        with path.open("rb") as handle:
+            return read_candidates(tomllib.load(handle), layers=layers)
+    except (OSError, tomllib.TOMLDecodeError, ValueError, TypeError) as error:
+        raise DataError(
+            str(path),
+            found=str(error),
+            expected="a TOML file with [[candidate]] tables: name, readout and, where wanted, layers, backbone, combine, options",
+            cause="a mistyped name, or another file",
+            fix="start from scripts/readouts.toml of the source, which holds every readout",
+            code="F01",
+        ) from error
+
+
+def compare_readouts(
+    project: Project, path: Path, *, device: str = "cpu", progress: Reporter | None = None
+) -> Comparison:
+    """Compare the candidates of `path` on the project's baseline; writes ``fitted/comparison.{json,csv,png}``.
+
+    The held-out photographs take no part: what is chosen here can still be scored on them. Sites below reliability_fit are left out.
+    """
+    settings = project.config.encoder
+    candidates = read_comparison(path, settings.layers or PRESETS[settings.preset])
+    data = gather(project, [])
+    names = group_names(data.pixels, data.groups)
+    keep = ~hold_out(names, settings.holdout_fraction, seed=settings.seed)
+    number = np.where(keep, np.cumsum(keep) - 1, -1)
+    index = np.where(data.image_index >= 0, number[data.image_index], -1)
+    columns = np.arange(len(data.site_ids))
+    if data.averaged_over is None:
+        reliability = split_half_reliability(data.values, index, n_images=int(keep.sum()), seed=settings.seed)
+        columns = np.flatnonzero(reliability >= settings.reliability_fit)
+    if not len(columns):
+        raise DataError(
+            str(project.folder),
+            found=f"no site with a reliability of at least {settings.reliability_fit}",
+            expected="some sites that answer alike to repeats of one image",
+            cause="image ids and responses were joined wrongly, or there are too few repeats",
+            fix="look at the recording with `stimsynth fit` first",
+            code="F02",
+        )
+    found = compare(
+        candidates,
+        data.pixels[keep],
+        data.values[:, columns],
+        index,
+        site_ids=[data.site_ids[u] for u in columns],
+        coordinates=None if data.coordinates is None else data.coordinates[columns],
+        groups=[name for name, kept in zip(names, keep, strict=True) if kept],
+        folds=settings.folds,
+        seed=settings.seed,
+        averages=data.averaged_over is not None,
+        repeats=data.averaged_over,
+        device=device,
+        cache=project.folder / "cache",
+        progress=progress,
+    )
+    areas = [data.areas[u] for u in columns] if data.areas else []
+    places = None if data.coordinates is None else data.coordinates[columns]
+    save_comparison(found, project.fitted / "comparison", areas=areas, places=places)
+    return found
+
+
+def save_comparison(
+    found: Comparison, stem: Path, *, areas: Sequence[str] = (), places: NDArray[np.float64] | None = None
+) -> None:
+    """Write ``stem.json`` (all), ``stem.csv`` (one line a candidate and site) and ``stem.png``; `areas` and `places` (U, d) of the sites."""
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(["candidate", "site_id", "r", "r_nc", "reliability", "best_layer"])
+    for score in (*found.scores, found.chosen):
+        layers = usual_layers(score)
+        for u, site in enumerate(found.site_ids):
+            numbers = [f"{v:.4f}" if np.isfinite(v) else "" for v in (score.r[u], score.r_nc[u], found.reliability[u])]
+            table.writerow([score.candidate.name, site, *numbers, layers[u]])
+    write_text(stem.with_suffix(".csv"), buffer.getvalue())
+    gradient = area_gradient(layer_search(found), areas)
+    figure = comparison_figure(found, gradient, places)
+    write_atomically(stem.with_suffix(".png"), lambda path: figure.savefig(path, format="png", dpi=130))
+    record = found.to_dict()
+    if gradient is not None:
+        by_area = {
+            a: [float(m), int(n)] for a, m, n in zip(gradient.areas, gradient.mean_layer, gradient.n_sites, strict=True)
+        }
+        record["layer_gradient"] = {"mean_layer_and_sites": by_area, "statistic": gradient.statistic, "p": gradient.p}
+    write_json(stem.with_suffix(".json"), record)

@@ -1,0 +1,183 @@
+"""Encoder and validator fitted to what was recorded so far, images weighted by age and by kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import Encoder, Ensemble, FittedPair, NoReliableSites, fit_encoder
+from encoders.inherited import NotInherited
+from encoders.split import group_names, hold_out
+from protocols.arrays import Bools, Floats
+from protocols.disk.files import write_json
+from protocols.errors import DataError
+from protocols.progress import Reporter
+from protocols.project.folder import Project
+from protocols.recordings.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Factors of the images' weights in a refit, and what they come to.
+
+    Attributes
+    ----------
+    factors : float64 array of shape (N,), or None
+        Beside the number of trials of an image; None: all are 1.
+    natural_share : float
+        Share of the natural images in the weight of the fitted images, after the factors; 0 where no fitted image was shown.
+    natural_before : float
+        The same by trials alone.
+    """
+
+    factors: Floats | None
+    natural_share: float
+    natural_before: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"natural_share": self.natural_share, "natural_share_by_trials": self.natural_before}
+
+
+def fit_on(
+    project: Project,
+    data: Dataset,
+    weights: Weights | None = None,
+    *,
+    initial: tuple[Encoder | Ensemble, ...] | None = None,
+    added: NDArray[np.int64] | None = None,
+    device: str = "cpu",
+    progress: Reporter | None = None,
+) -> FittedPair:
+    """Encoder and validator fitted to `data` as project.toml has it.
+
+    `initial` and `added` make it a warm start; see `fit_encoder`. The held-out photographs are the same in every refit; a controller stays on the side of the photograph that it started from.
+    """
+    settings = project.config.encoder
+    try:
+        return fit_encoder(
+            data.pixels,
+            data.values,
+            data.image_index,
+            site_ids=data.site_ids,
+            unit=data.unit,
+            groups=data.groups,
+            coordinates=data.coordinates,
+            field_of_view_deg=project.display.size_deg,
+            background=project.display.background,
+            colour=project.display.colour,
+            backbone=settings.backbone,
+            layers=settings.layers or settings.preset,
+            readout=settings.readout,
+            validator_backbone=settings.validator_backbone or None,
+            validator_layers=settings.validator_layers or None,
+            holdout_fraction=settings.holdout_fraction,
+            folds=settings.folds,
+            fine_tune=settings.fine_tune,
+            networks_from=networks_from(project),
+            final_fit=settings.final_fit,
+            seed=settings.seed,
+            reliability_fit=settings.reliability_fit,
+            reliability_target=settings.reliability_target,
+            averages=data.averaged_over is not None,
+            repeats=data.averaged_over,
+            natural=np.arange(len(data.pixels)) < data.natural,
+            importance=None if weights is None else weights.factors,
+            initial=initial,
+            added=added,
+            device=device,
+            cache=project.cache,
+            progress=progress,
+        )
+    except NotInherited as error:
+        raise DataError(
+            "project.toml",
+            found=f"[encoder] networks_from = {settings.networks_from!r}: {error}",
+            expected="an encoder whose networks were tuned, of the kinds that this project reads",
+            cause="another encoder was copied, or another preset or backbone is asked for",
+            fix='copy another encoder, change preset or backbone, or set networks_from to ""',
+            code="D08",
+        ) from error
+    except NoReliableSites as error:
+        write_json(project.fitted / "excluded_sites.json", error.report.to_dict())
+        raise DataError(
+            str(project.folder),
+            found=f"no site with a reliability of at least {settings.reliability_fit}",
+            expected="some sites that answer alike to repeats of one image",
+            cause="image ids and responses were joined wrongly, the response window misses the response, or there are too few repeats",
+            fix="look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
+            code="D05",
+        ) from error
+
+
+def networks_from(project: Project) -> Encoder | Ensemble | None:
+    """The encoder that ``[encoder] networks_from`` names; None where nothing is named.
+
+    Raises
+    ------
+    DataError
+        D08: there is none.
+    """
+    named = project.config.encoder.networks_from
+    if not named:
+        return None
+    try:
+        return Encoder.load(project.folder / named)
+    except (ValueError, OSError, ImportError, KeyError, TypeError, RuntimeError) as error:
+        raise DataError(
+            "project.toml",
+            found=f"[encoder] networks_from = {named!r}, which cannot be opened ({error})",
+            expected="the folder enc_... of an encoder of an earlier recording, copied into this project",
+            cause="it was not copied, or copied under another name",
+            fix='copy it from fitted/ of the earlier project, or set networks_from to "" to begin with the trained networks',
+            code="D08",
+        ) from error
+
+
+def held_out_of(project: Project, data: Dataset) -> Bools:
+    """Images that no fit of this project sees but a final one, (N,): by the names of their groups, hence the same in every refit."""
+    settings = project.config.encoder
+    return hold_out(group_names(data.pixels, data.groups), settings.holdout_fraction, seed=settings.seed)
+
+
+def image_weights(data: Dataset, fitted: Bools, *, newest: int, recency: float, floor: float, share: float) -> Weights:
+    """Factors of the images' weights: trials fade with age, natural images keep at least `floor` and together at least `share`.
+
+    Parameters
+    ----------
+    data : Dataset
+    fitted : bool array of shape (N,)
+        Images that the fit may see.
+    newest : int
+        Round of age 0.
+    recency : float
+        A trial of age a rounds weighs recency ** a; an image's factor is the mean over its trials.
+    floor : float
+        Least factor of a natural image, before the share is looked at.
+    share : float
+        Least share of the natural images in the weight (trials x factor) of the fitted ones; where they have less, all their factors
+        are raised alike.
+    """
+    shown = data.image_index >= 0
+    index, behind = data.image_index[shown], data.averaged_over
+    trials = np.ones(len(index)) if behind is None else behind[shown].astype(np.float64)
+    faded = trials * recency ** (newest - data.trial_rounds[shown])
+    count, kept = (
+        np.bincount(index, weights=w, minlength=len(data.pixels)).astype(np.float64) for w in (trials, faded)
+    )
+    factors = np.divide(kept, count, out=np.ones_like(kept), where=count > 0)
+    natural = np.arange(len(factors)) < data.natural
+    factors[natural] = np.maximum(factors[natural], floor)
+
+    def natural_share(weights: Floats) -> float:
+        total = weights[fitted].sum()
+        return float(weights[natural & fitted].sum() / total) if total > 0 else 0.0
+
+    before, reached = natural_share(count), natural_share(count * factors)
+    if 0 < reached < share:
+        factors[natural] *= share / (1 - share) * (1 - reached) / reached
+    reached = natural_share(count * factors)
+    return Weights(None if np.all(factors == 1) else factors, reached, before)

@@ -1,0 +1,256 @@
+"""Between two rounds: the encoder that makes the next images is reused or fitted anew, and a worse one is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders import Encoder
+from encoders.adjustment import fit_adjustment
+from encoders.fit_options import NoWarmStart
+from encoders.recording import Recording
+from encoders.stored import predict_stored
+from protocols.arrays import Bools
+from protocols.disk.files import write_json
+from protocols.errors import DataError
+from protocols.progress import Reporter
+from protocols.project.fitted import maker
+from protocols.project.folder import Project
+from protocols.recordings.dataset import Dataset, gather
+
+from .change import paired_change, paired_error_change
+from .fit import Weights, fit_on, held_out_of, image_weights
+from .pair import Predictor, Record, serving
+from .yardstick import regression_check
+
+
+def provide(
+    project: Project,
+    number: int,
+    *,
+    mode: str = "",
+    force: str = "",
+    device: str = "cpu",
+    progress: Reporter | None = None,
+) -> Record:
+    """The encoder and the validator that make round `number`; writes ``fitted/for_round_NN.json``, which names them, and returns it.
+
+    Round 1, or whatever has no encoder before it, is fitted. Later ones follow `mode` (default: ``[refit] mode``). A refit that predicts
+    the frozen held-out photographs worse by more than the tolerance is refused: the old pair serves on, and the record says so; `force`
+    (default: ``[refit] accept_worse``) is the reason to accept it nevertheless.
+
+    Raises
+    ------
+    DataError
+        D05: no site is reliable enough; T01: the held-out photographs are not those of the last fit.
+    """
+    settings = project.config.refit
+    mode, before = mode or settings.mode, serving(project, number)
+    if before is None:
+        mode, record = "first", _fitted(project, number, None, device, progress).record
+    elif mode == "reuse":
+        record = before | {"round": number}
+    else:
+        make = {"full": _fitted, "warm": _warm, "gain": _adjusted}[mode]
+        record = _refitted(
+            project, make(project, number, before, device, progress), before, force or settings.accept_worse, device
+        )
+    record["refit"] = {"mode": mode} | record.get("refit", {}) if mode not in ("first", "reuse") else {"mode": mode}
+    write_json(project.fitted / f"for_round_{number:02d}.json", record)
+    return record
+
+
+def refit(
+    project: Project, *, mode: str = "", force: str = "", device: str = "cpu", progress: Reporter | None = None
+) -> Record:
+    """The encoder of the round after the last ingested one; see `provide`.
+
+    Raises
+    ------
+    DataError
+        T02: that round's controllers were made already, by the encoder that would be replaced.
+    """
+    number = max((r.number for r in project.rounds() if r.ingested), default=0) + 1
+    made = [r for r in project.rounds() if r.number == number and r.controllers_path.is_file()]
+    if made:
+        raise DataError(
+            str(made[0].controllers_path.relative_to(project.folder)),
+            found=f"controllers of round {number}",
+            expected="a round that is not generated yet",
+            cause="`stimsynth run` has gone on with the encoder at hand",
+            fix="go on with it, or delete the round's folder (only if it was not shown) and refit again",
+            code="T02",
+        )
+    return provide(project, number, mode=mode, force=force, device=device, progress=progress)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A new pair, saved, with its record and the data that it was made of."""
+
+    encoder: Predictor
+    validator: Predictor
+    record: Record
+    data: Dataset
+    held_out: Bools
+
+
+def _earlier(project: Project, number: int) -> list[int]:
+    return [r.number for r in project.rounds() if 0 < r.number < number]
+
+
+def _weights(project: Project, data: Dataset, fitted: Bools, newest: int) -> Weights:
+    settings = project.config.refit
+    of = {"recency": settings.recency, "floor": settings.natural_floor, "share": settings.natural_share}
+    return image_weights(data, fitted, newest=newest, **of)
+
+
+def _fitted(
+    project: Project,
+    number: int,
+    before: Record | None,
+    device: str,
+    progress: Reporter | None,
+    initial: tuple[Predictor, ...] | None = None,
+    base: Sequence[int] = (),
+) -> _Made:
+    """A fit on the baseline and all earlier rounds, going on from `initial`, which was fitted from scratch on the rounds `base`."""
+    earlier = _earlier(project, number)
+    data = gather(project, earlier)
+    held_out = held_out_of(project, data)
+    weights = _weights(project, data, ~held_out, max(earlier, default=0))
+    first = first_shown(data)
+    added = None if initial is None else np.where(np.isin(first, base), 0, np.maximum(first, 0))
+    pair = fit_on(project, data, weights, initial=initial, added=added, device=device, progress=progress)
+    record = {
+        "schema": "fitted/1",
+        "round": number,
+        "encoder": pair.encoder.save(project.fitted).name,
+        "validator": pair.validator.save(project.fitted).name,
+        **({"final": pair.final.save(project.fitted).name} if pair.final is not None else {}),
+        "rounds": [0, *earlier],
+        "n_images": len(data.pixels),
+        "n_trials": int((data.image_index >= 0).sum()),
+        "held_out": [data.source_ids[i] for i in np.flatnonzero(held_out[: data.natural])],
+        "refit": {"weights": weights.to_dict()},
+        "drift": data.aligned,
+        "report": pair.report.to_dict(),
+    }
+    return _Made(pair.encoder, pair.validator, record, data, held_out)
+
+
+def _warm(project: Project, number: int, before: Record, device: str, progress: Reporter | None) -> _Made:
+    """A fit that goes on from the pair that serves; one from scratch, which says why, where it cannot."""
+    base: list[int] = list(before["fitted_rounds"] if "fitted_rounds" in before else before["rounds"])
+    names = [name for name in ("encoder", "validator", "final") if name in before]
+    initial = tuple(Encoder.load(project.fitted / before[name]) for name in names)
+    try:
+        made = _fitted(project, number, before, device, progress, initial, base)
+    except NoWarmStart as reason:
+        made = _fitted(project, number, before, device, progress)
+        made.record["refit"]["fitted_from_scratch"] = str(reason)
+        return made
+    made.record["fitted_rounds"] = base
+    return made
+
+
+def first_shown(data: Dataset) -> NDArray[np.int64]:
+    """Round in which every image was shown first, (N,); -1 = never."""
+    shown = data.image_index >= 0
+    first = np.full(len(data.pixels), np.iinfo(np.int64).max)
+    np.minimum.at(first, data.image_index[shown], data.trial_rounds[shown])
+    return np.where(first == np.iinfo(np.int64).max, -1, first)
+
+
+def _adjusted(project: Project, number: int, before: Record, device: str, progress: Reporter | None) -> _Made:
+    """The readouts of the pair that serves, with gain and offset of every site from the rounds that these were not fitted to."""
+    seen: list[int] = list(before["readout_rounds"] if "readout_rounds" in before else before["rounds"])
+    new = [n for n in _earlier(project, number) if n not in seen]
+    data = gather(project, _earlier(project, number))
+    held_out = held_out_of(project, data)
+    since = replace(data, image_index=np.where(np.isin(data.trial_rounds, new), data.image_index, -1))
+    weights = _weights(project, since, ~held_out, max(new, default=0))
+    shown = ~held_out & np.isin(np.arange(len(data.pixels)), since.image_index)
+    record = before | {"round": number, "rounds": [*seen, *new], "readout_rounds": seen, "drift": data.aligned}
+    record |= {"fitted_rounds": list(before.get("fitted_rounds", seen))}
+    record |= {"n_images": len(data.pixels), "n_trials": int((data.image_index >= 0).sum())}
+    told, pair = {}, []
+    for name in ("encoder", "validator", *(["final"] if "final" in before else [])):
+        old = Encoder.load(project.fitted / before[name]).unadjusted()
+        recording = _recording(since, shown, [data.site_ids.index(s) for s in old.site_ids])
+        predicted = np.zeros((0, len(old.site_ids)))
+        if shown.any():
+            predicted = predict_stored(old, data.pixels[shown], project.cache, device=device).mean(0).double().numpy()
+        found = fit_adjustment(
+            predicted,
+            recording.means(),
+            natural_mean=old.natural_mean.double().numpy(),
+            natural_sd=old.natural_sd.double().numpy(),
+            weights=recording.counts().mean(1) * (1.0 if weights.factors is None else weights.factors[shown]),
+        )
+        made = old.adjusted(torch.from_numpy(found.gain), torch.from_numpy(found.offset))
+        record[name], told[name] = made.save(project.fitted).name, {"sites": list(old.site_ids)} | found.to_dict()
+        pair.append(made)
+    record["refit"] = {"weights": weights.to_dict(), "adjustment": told}
+    return _Made(pair[0], pair[1], record, data, held_out)
+
+
+def _recording(data: Dataset, images: Bools, columns: Sequence[int]) -> Recording:
+    """Trials of `images` (N,) and of the sites `columns`, weighted by what is behind them where they are averages."""
+    rows = data.image_index >= 0
+    trials = np.ones(len(rows)) if data.averaged_over is None else data.averaged_over.astype(np.float64)
+    whole = Recording(data.values[rows], data.image_index[rows], trials[rows], len(data.pixels))
+    return whole.part(images).sites(columns)
+
+
+def _refitted(project: Project, made: _Made, before: Record, force: str, device: str) -> Record:
+    """The record of a refit that was judged: its own, or, where it is refused, the old one's."""
+    record = dict(made.record)
+    pair = (made.encoder, made.validator)
+    judge = paired_error_change if "adjustment" in record["refit"] else paired_change
+    check = regression_check(project, before, pair, made.data, made.held_out, judge=judge, device=device)
+    if check["verdict"] == "refused" and force:
+        check |= {"verdict": "forced", "reason": force}
+    told = record.pop("refit") | {"regression_check": check}
+    if check["verdict"] != "refused":
+        return record | {"refit": told}
+    named = ("encoder", "validator", "final", "rounds", "n_images", "n_trials")
+    refused = {name: record[name] for name in named if name in record}
+    return before | {"round": record["round"], "refit": told | {"refused": refused}}
+
+
+def refit_text(record: Record) -> str:
+    """What became of the encoder, in a few lines for a terminal."""
+    refit = record.get("refit", {})
+    check = refit.get("regression_check")
+    lines = {
+        "first": ["first fit: nothing to compare it with"],
+        "reuse": [f"reused: {maker(record)} serves again"],
+    }.get(refit.get("mode", "first"), [])
+    if check is None:
+        return "\n".join(lines)
+    outcome = {
+        "accepted": f"refit accepted: {maker(record)} serves",
+        "refused": f"REFIT REFUSED: {maker(record)} serves on",
+        "forced": f"refit accepted although worse: {check['reason']}",
+        "unchecked": f"refit accepted unchecked: {check['reason']}",
+    }[check["verdict"]]
+    for name in ("encoder", "validator"):
+        if name in check:
+            c = check[name]
+            lines.append(
+                f"  {name}: median {c['score']} over {c['sites']} sites on {c['images']} held-out photographs "
+                f"{_number(c['median_before'])} -> {_number(c['median_after'])}, paired change {_number(c['median_change'], '+')} "
+                f"[{_number(c['low'], '+')}, {_number(c['high'], '+')}]; refused below {-check['tolerance']:+.3f}"
+            )
+    if "fitted_from_scratch" in refit:
+        lines.append(f"  no warm start: {refit['fitted_from_scratch']}; fitted from scratch")
+    return "\n".join([outcome, *lines])
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.3f}"

@@ -1,0 +1,253 @@
+"""What a round will take and what it can find: presentations by role, hours, smallest p, and the gain within reach of every site."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from protocols.models.fit import held_out_of
+from protocols.project.folder import Project
+from protocols.project.key import Key
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.dataset import Dataset, gather
+from protocols.recordings.natural import best_natural, shrunken_means
+from protocols.recordings.responses import NO_PERCENT
+from protocols.rounds.stimulus import natural_stimuli
+from protocols.stats.reach import reachable_p
+from protocols.stats.trials import trial_variance
+from protocols.synthesis.request import graded_steps
+from protocols.verdict.power import ExpectedSite, SitePlan, Trials, plan_site
+
+from .progress import Reporter
+
+if TYPE_CHECKING:
+    from encoders import Encoder, Ensemble
+
+EXPERIMENTS = {"stretch": 200, "one_hot": 100}  # simulated a site and setting: power to 0.035 and 0.05
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """Images and presentations by role, the length in minutes, and what the round can find."""
+
+    round: int
+    images: dict[str, int]
+    presentations: dict[str, int]
+    minutes: float
+    repeats: int
+    smallest_p: dict[str, float]
+    gain: float
+    gain_unit: str
+    power: float
+    sites: tuple[SitePlan, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan for scripts; ``presentations`` is the sum, ``by_role`` its parts."""
+        total = sum(self.presentations.values())
+        return {
+            **asdict(self),
+            "presentations": total,
+            "by_role": self.presentations,
+            "hours": self.minutes / 60,
+            "sites": [asdict(s) for s in self.sites],
+            "summary": {o: summary for o in self.smallest_p if (summary := self._spread(o))},
+            "notes": list(self.notes),
+        }
+
+    def text(self) -> str:
+        """The plan for people."""
+        total = sum(self.presentations.values())
+        lines = [
+            f"round {self.round}: {total} presentations, {self.minutes:.1f} minutes ({self.minutes / 60:.2f} hours)"
+        ]
+        lines += [
+            f"  {role:<10} {self.images[role]:>5} images {n:>6} presentations" for role, n in self.presentations.items()
+        ]
+        for objective, p in self.smallest_p.items():
+            lines.append(f"{objective}: smallest reachable p {p:.2g} with {self.repeats} repeats")
+            if spread := self._spread(objective):
+                lines += [f"  {line}" for line in self._told(spread)]
+        return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
+
+    def _spread(self, objective: str) -> dict[str, Any]:
+        """Median, least and most over the sites; out of reach counts as more than any number (None)."""
+        rows = [s for s in self.sites if s.objective == objective]
+        if not rows:
+            return {}
+        columns = {
+            "detectable_gain": [math.inf if s.detectable_gain is None else s.detectable_gain for s in rows],
+            "repeats_needed": [math.inf if s.repeats_needed is None else s.repeats_needed for s in rows],
+            "power": [s.power for s in rows],
+        }
+        return {
+            "sites": len(rows),
+            **{
+                name: {k: v if math.isfinite(v) else None for k, v in _three(values).items()}
+                for name, values in columns.items()
+            },
+        }
+
+    def _told(self, spread: dict[str, Any]) -> list[str]:
+        def gain(value: float | None) -> str:
+            if value is None:
+                return "out of reach"
+            return f"+{100 * value:.0f} %" if self.gain_unit == "fraction" else f"+{value:.2f} natural SD"
+
+        def three(name: str, form: Any) -> str:
+            found = spread[name]
+            return f"{form(found['median'])} (from {form(found['least'])} to {form(found['most'])} over {spread['sites']} sites)"
+
+        return [
+            f"gain of the target found with power {self.power:g}: {three('detectable_gain', gain)}",
+            f"power for {gain(self.gain)}: {three('power', lambda p: f'{p:.2f}')}",
+            f"repeats for {gain(self.gain)} with power {self.power:g}: "
+            + three("repeats_needed", lambda n: "out of reach" if n is None else f"{n:.0f}"),
+        ]
+
+
+def _three(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {"median": ordered[len(ordered) // 2], "least": ordered[0], "most": ordered[-1]}
+
+
+def plan_round(
+    project: Project, number: int, *, gain: float = 0.3, wanted: float = 0.8, progress: Reporter | None = None
+) -> SessionPlan:
+    """Plan round `number` from the configuration and, after round 0, from the baseline recording and the fitted encoder.
+
+    Raises
+    ------
+    DataError
+        D01 nothing recorded, D06 no encoder yet, D07 no site to control.
+    """
+    config = project.config.protocol
+    if number == 0:
+        images = {"natural": len(NaturalImages.load(project.data).source_ids)}
+        return _plan(project, 0, images, config.baseline_repeats, gain, wanted, "", [], [])
+    from protocols.models.pair import load_pair
+    from protocols.synthesis.request import chosen_targets
+
+    encoder = load_pair(project, number)[0]
+    targets, data = chosen_targets(project, encoder), gather(project, [])
+    best, images = _images(project, number, data, encoder, targets)
+    sites, unit, notes = expected_sites(project, data, encoder, best)
+    rows: list[SitePlan] = []
+    trials = _trials(project)
+    for (objective, site), expected in sites.items():
+        if progress is not None:
+            progress("planning", len(rows), len(sites))
+        rows.append(
+            plan_site(
+                expected,
+                trials,
+                gain,
+                wanted=wanted,
+                objective=objective,
+                experiments=EXPERIMENTS[objective],
+                name=site,
+            )
+        )
+    if progress is not None and rows:
+        progress("planning", len(rows), len(sites))
+    return _plan(project, number, images, config.repeats, gain, wanted, unit, rows, notes)
+
+
+def _plan(
+    project: Project,
+    number: int,
+    images: dict[str, int],
+    repeats: int,
+    gain: float,
+    wanted: float,
+    unit: str,
+    rows: list[SitePlan],
+    notes: list[str],
+) -> SessionPlan:
+    config = project.config.protocol
+    fewer = {"graded": project.config.synthesis.graded_repeats, "arm": project.config.arms.repeats}
+    shown = {role: n * min(repeats, fewer.get(role, repeats)) for role, n in images.items()}
+    if blanks := config.blanks_per_block * min(config.blocks, repeats):
+        images, shown = {**images, "blank": 1}, {**shown, "blank": blanks}
+    seconds = sum(shown.values()) * (config.on_ms + config.off_ms) / 1000 * (1 + config.overhead)
+    seconds += (min(config.blocks, repeats) - 1) * config.pause_s
+    objectives = project.config.synthesis.objectives if number else ()
+    least = 1 / (1 + project.config.evaluation.permutations)
+    smallest: dict[str, float] = {
+        o: max(least, reachable_p(repeats, config.blocks, equal=o == "one_hot")) for o in objectives
+    }
+    return SessionPlan(
+        number, images, shown, seconds / 60, repeats, smallest, gain, unit, wanted, tuple(rows), tuple(notes)
+    )
+
+
+def _images(
+    project: Project, number: int, data: Dataset, encoder: Encoder | Ensemble, targets: list[str]
+) -> tuple[dict[tuple[str, str], list[int]], dict[str, int]]:
+    """The references of every objective and target, and the number of images by role: of graded images and arms at most so many.
+
+    Arms that cannot be made and photographs that are shown anyway are known only at export.
+    """
+    from protocols.models.pair import site_rows
+
+    config, synthesis = project.config.protocol, project.config.synthesis
+    key = Key((), tuple(site_rows(encoder)))
+    best = best_natural(data, key, targets, synthesis.objectives, config.references, synthesis.temperature)
+    photographs = natural_stimuli(data, best, config.natural_images, config.seed + number)
+    roles, shown = [s.role for s in photographs], {s.source_id for s in photographs}
+    fitted = np.array(data.source_ids[: data.natural])[~held_out_of(project, data)[: data.natural]]
+    pairs, arms = len(targets) * len(synthesis.objectives), project.config.arms
+    affordable = arms.budget // min(arms.repeats, config.repeats)
+    return best, {
+        "controller": pairs * synthesis.seeds,
+        "graded": pairs * len(graded_steps(synthesis)) if synthesis.generator == "gradient" else 0,
+        "arm": min(pairs * len(arms.kinds), affordable),
+        "reference": roles.count("reference") + min(config.chosen_images, len(set(fitted.tolist()) - shown)),
+        "natural": roles.count("natural"),
+    }
+
+
+def _trials(project: Project) -> Trials:
+    """How a round of the configuration is shown and tested."""
+    config, evaluation = project.config.protocol, project.config.evaluation
+    return Trials(config.repeats, config.blocks, evaluation.alpha, evaluation.permutations, config.expected_loss)
+
+
+def expected_sites(
+    project: Project, data: Dataset, encoder: Encoder | Ensemble, best: dict[tuple[str, str], list[int]]
+) -> tuple[dict[tuple[str, str], ExpectedSite], str, list[str]]:
+    """What the baseline recording says of every (objective, target): shrunken means of its references, trial variance, blank.
+
+    Also the unit of gains ("fraction" of the evoked response, or "natural SD") and notes. Empty where only averages were recorded.
+    """
+    if data.averaged_over is not None:
+        return {}, "", ["the baseline holds averages: without single trials their variance, hence power, is unknown"]
+    columns = [data.site_ids.index(s) for s in encoder.site_ids]
+    shown = data.image_index < data.natural
+    values, index = data.values[shown][:, columns], data.image_index[shown]
+    means = shrunken_means(values, index, data.natural)
+    variance, level = (np.nan_to_num(v) for v in trial_variance(values, index))
+    counted = data.unit not in NO_PERCENT and bool((level > 0).all())
+    blanks, notes = values[index < 0], []
+    blank = np.nanmean(blanks, axis=0) if len(blanks) else np.zeros(len(columns))
+    if data.unit not in NO_PERCENT and not counted:
+        notes.append("a site's mean response is not above 0: gains are in natural SDs, not fractions")
+    if counted and not len(blanks):
+        notes.append("no blanks in the baseline: gains are fractions of the whole response")
+    noise: dict[str, Any] = {"fano": variance / np.where(level > 0, level, 1.0)} if counted else {"variance": variance}
+    found = {}
+    for (objective, target), images in best.items():
+        k = list(encoder.site_ids).index(target)
+        found[objective, target] = ExpectedSite(
+            means[images],
+            target=k,
+            blank=float(blank[k]),
+            natural_mean=encoder.natural_mean.double().cpu().numpy(),
+            natural_sd=encoder.natural_sd.double().cpu().numpy(),
+            temperature=project.config.synthesis.temperature,
+            **noise,
+        )
+    return found, "fraction" if counted else "natural SD", notes

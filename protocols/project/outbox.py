@@ -1,0 +1,122 @@
+"""An exported outbox, read back: manifest, planned trials, images, each checked against its checksum."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocols.arrays import Pixels
+from protocols.disk.files import inside, read_json, sha256_bytes, verify_checksums
+from protocols.disk.png import read_png
+from protocols.errors import DataError
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One row of ``order.csv``; `filename` is relative to the outbox."""
+
+    trial: int
+    block: int
+    rep: int
+    image_id: str
+    filename: str
+    on_ms: float
+    off_ms: float
+
+
+def read_manifest(outbox: str | Path) -> dict[str, Any]:
+    """The manifest of an outbox, checked against its checksum."""
+    outbox = Path(outbox)
+    _verified(outbox, "manifest.json")
+    manifest = read_json(outbox / "manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("schema") != "manifest/1":
+        raise _altered(outbox, "a manifest.json of another schema")
+    return manifest
+
+
+def read_order(outbox: str | Path) -> list[PlannedTrial]:
+    """The planned presentations of an outbox, checked against their checksum."""
+    outbox = Path(outbox)
+    rows = csv.DictReader(io.StringIO(_verified(outbox, "order.csv").decode("utf-8")))
+    return [
+        PlannedTrial(
+            int(r["trial"]),
+            int(r["block"]),
+            int(r["rep"]),
+            r["image_id"],
+            r["filename"],
+            float(r["on_ms"]),
+            float(r["off_ms"]),
+        )
+        for r in rows
+    ]
+
+
+def read_images(outbox: str | Path) -> dict[str, Pixels]:
+    """All images of an outbox by id, uint8 (H, W, C), after its checksums were verified."""
+    outbox = Path(outbox)
+    verify_outbox(outbox)
+    return {e["image_id"]: read_png(inside(outbox, e["filename"])) for e in read_manifest(outbox)["images"]}
+
+
+def verify_outbox(outbox: str | Path) -> None:
+    """Refuse an outbox that is incomplete or altered.
+
+    Raises
+    ------
+    DataError
+        X06: not exported (no ``_READY``); X07: a file is missing, altered or added.
+    """
+    outbox = Path(outbox)
+    _require_ready(outbox)
+    problems = verify_checksums(outbox)
+    listed = _digests(outbox)
+    added = sorted(p.name for p in (outbox / "images").glob("*.png") if f"images/{p.name}" not in listed)
+    problems += [f"images/{name} was added" for name in added]
+    if problems:
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+        raise _altered(outbox, "; ".join(problems[:5]) + more)
+
+
+def _verified(outbox: Path, name: str) -> bytes:
+    """The bytes of one file, checked against the checksums."""
+    _require_ready(outbox)
+    path = outbox / name
+    data = path.read_bytes() if path.is_file() else b""
+    if _digests(outbox).get(name) != sha256_bytes(data):
+        raise _altered(outbox, f"{name} is missing or not the file that was exported")
+    return data
+
+
+def _digests(outbox: Path) -> dict[str, str]:
+    path = outbox / "checksums.sha256"
+    if not path.is_file():
+        raise _altered(outbox, "no checksums.sha256")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _require_ready(outbox: Path) -> None:
+    if not (outbox / "_READY").is_file():
+        raise DataError(
+            f"{outbox.parent.name}/{outbox.name}",
+            found="no _READY in it" if outbox.is_dir() else "no such folder",
+            expected="a finished outbox",
+            cause="the round was not exported yet, or the folder was copied only in part",
+            fix="run `stimsynth export`, or copy the whole folder again",
+            code="X06",
+        )
+
+
+def _altered(outbox: Path, what: str) -> DataError:
+    return DataError(
+        f"{outbox.parent.name}/{outbox.name}",
+        found=what,
+        expected="every file as it was exported",
+        cause="a file was edited, resaved by another program, or copied only in part",
+        fix="restore the outbox from a backup; if the altered images were shown, do not use this round",
+        code="X07",
+    )

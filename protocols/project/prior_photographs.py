@@ -1,0 +1,50 @@
+"""Photographs that a prior is trained on: those of the package, or a folder of one's own; one list a picture that they were cut from."""
+
+from __future__ import annotations
+
+import csv
+import io
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .photograph_import import demo_photographs
+
+__all__ = ["photographs"]
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+Pictures = list[list[NDArray[np.uint8]]]
+
+
+def photographs(folder: Path | None = None) -> tuple[Pictures, dict[str, Any]]:
+    """Pictures, each a list of arrays (H, W, 3), uint8, and what is to be said of them in a model card.
+
+    Raises
+    ------
+    ValueError
+        The folder holds no photographs, or one that cannot be read.
+    """
+    if folder is not None:
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise ValueError(f"{folder} holds no photographs; expected {', '.join(sorted(SUFFIXES))}")
+        return [[_opened(p.read_bytes(), p.name)] for p in files], {"photographs": len(files), "folder": folder.name}
+    pictures: dict[str, list[NDArray[np.uint8]]] = {}
+    for photograph in demo_photographs():
+        pictures.setdefault(photograph.group, []).append(_opened(photograph.data, photograph.filename))
+    table = resources.files("protocols").joinpath("data/photographs.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(table)))
+    licences = {r["group"]: f"{r['title']}, {r['author']}: {r['licence']}" for r in rows}
+    return list(pictures.values()), {"photographs": len(rows), "pictures": licences}
+
+
+def _opened(data: bytes, name: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            return np.asarray(opened.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name} is not a photograph that can be read ({error}); take it out of the folder") from error

@@ -1,0 +1,262 @@
+"""What an answer must fulfil before it becomes a trial table; each check raises `DataError` or adds a note."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protocols.arrays import Floats
+from protocols.disk.files import sha256_file
+from protocols.errors import DataError
+from protocols.project.folder import Round
+from protocols.project.key import SiteRow
+from protocols.project.outbox import PlannedTrial
+
+from .responses import Responses
+
+# Factors between the file's and the encoder's typical response: beyond the first the unit is wrong, beyond the second it is noted.
+# Controllers may raise single sites several-fold, hence the median over sites.
+_WRONG_SCALE, _ODD_SCALE = 30.0, 5.0
+# Longest time after the end of a presentation in which a response window may still begin.
+_LATEST_MS = 1000.0
+
+
+def sealed(round_: Round, manifest: dict[str, Any]) -> None:
+    """I18: the sealed key is not the one that belongs to this outbox (only its hash is looked at)."""
+    for name, entry in (("key.csv", "sealed_key_sha256"), ("sites.csv", "sealed_sites_sha256")):
+        path = round_.sealed / name
+        if not path.is_file() or sha256_file(path) != manifest.get(entry):
+            raise DataError(
+                f"{round_.session_id}/{round_.folder.name}/sealed/{name}",
+                found="another file than the one sealed at export" if path.is_file() else "no such file",
+                expected=f"the file whose SHA-256 stands in manifest.json ({entry})",
+                cause="it was edited, or the folder was put together from two exports",
+                fix="restore it from a backup",
+                code="I18",
+            )
+
+
+def identity(path: Path, responses: Responses, round_: Round, manifest_sha256: str, notes: list[str]) -> None:
+    """I05: the file names another manifest; I06: another session or round. What it does not name is noted."""
+    stated = responses.attributes
+    if "manifest_sha256" not in stated:
+        notes.append("the file does not name its manifest (attribute manifest_sha256); joined by image ids alone")
+    elif str(stated["manifest_sha256"]).lower() != manifest_sha256:
+        raise DataError(
+            path.name,
+            found=f"manifest_sha256 {str(stated['manifest_sha256'])[:12]}...",
+            expected=f"{manifest_sha256[:12]}..., the manifest of {round_.session_id} round {round_.number}",
+            cause="the answer belongs to another round, or the manifest was changed after the rig copied it",
+            fix="give the file to its own round",
+            code="I05",
+        )
+    for name, expected in (("session_id", round_.session_id), ("round", round_.number)):
+        if name in stated and str(stated[name]).removesuffix(".0") not in {
+            str(expected),
+            f"{expected:>02}",
+            f"round_{expected:>02}",
+        }:
+            raise DataError(
+                path.name,
+                found=f"{name} = {stated[name]!r}",
+                expected=repr(expected),
+                cause="the answer belongs to another round or day",
+                fix="give the file to its own round, or leave the attribute out",
+                code="I06",
+            )
+
+
+def images(path: Path, responses: Responses, known: Sequence[str]) -> None:
+    """I07: an image that was not exported in this round."""
+    unknown = sorted({str(i) for i in responses.image_ids} - set(known))
+    if not unknown:
+        return
+    near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.0)[0]
+    others = {u.split("_")[0] for u in unknown} - {k.split("_")[0] for k in known}
+    raise DataError(
+        path.name,
+        found=f"{len(unknown)} unknown image ids ({', '.join(unknown[:5])})",
+        expected=f"ids of images.csv (nearest to {unknown[0]}: {near})",
+        cause="wrong round?"
+        if len(others) == 1
+        else "ids were changed on the way, or the file belongs to another round",
+        fix="give the file to the round whose images were shown; write the ids as images.csv has them",
+        code="I07",
+    )
+
+
+def unit_and_window(path: Path, responses: Responses, manifest: dict[str, Any], notes: list[str]) -> None:
+    """I08: a unit other than the encoder's; I17: a window that cannot hold a response. Another window than planned is noted."""
+    unit = (manifest.get("encoder") or {}).get("unit")
+    if unit is not None and unit != responses.unit:
+        raise DataError(
+            path.name,
+            found=f"units = {responses.unit!r}",
+            expected=f"{unit!r}, the unit that the encoder was fitted in",
+            cause="the export settings of the recording software changed since the baseline",
+            fix=f"write the responses in {unit}, or correct the attribute units",
+            code="I08",
+        )
+    if responses.window_ms is None:
+        return
+    timing = manifest["timing"]
+    begin, end = responses.window_ms
+    if end <= 0 or begin >= timing["on_ms"] + timing["off_ms"] + _LATEST_MS:
+        raise DataError(
+            path.name,
+            found=f"window_ms = [{begin:g}, {end:g}]",
+            expected=f"a window after image onset (images last {timing['on_ms']:g} ms)",
+            cause="the window is relative to the trial's or the recording's begin, not to image onset",
+            fix="give the window in ms after the onset of the image",
+            code="I17",
+        )
+    if [begin, end] != [float(t) for t in timing["response_window_ms"]]:
+        planned = "-".join(f"{t:g}" for t in timing["response_window_ms"])
+        notes.append(f"the response window is {begin:g}-{end:g} ms; {planned} ms was planned")
+
+
+def site_order(path: Path, responses: Responses, wanted: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
+    """The sites in canonical order: `wanted` first, then others by name. I09: a wanted site is missing."""
+    present = set(responses.site_ids)
+    missing = [s for s in wanted if s not in present]
+    others = sorted(present - set(wanted))
+    if missing:
+        near = difflib.get_close_matches(missing[0], others, n=1)
+        raise DataError(
+            path.name,
+            found=f"{len(missing)} of {len(wanted)} sites missing ({', '.join(missing[:5])}), {len(others)} unknown ({', '.join(others[:5]) or 'none'})",
+            expected="every site of the encoder under the name it had",
+            cause=f"sites were renamed ({missing[0]} -> {near[0]}?)" if near else "sites were left out or renamed",
+            fix="write the names of the baseline recording; a site that is lost stays as a column of NaN",
+            code="I09",
+        )
+    if wanted and others:
+        notes.append(f"{len(others)} sites that the encoder does not have were kept ({', '.join(others[:5])})")
+    return (*wanted, *others)
+
+
+def validity(path: Path, responses: Responses, max_dropped: float) -> None:
+    """I13: too many rows marked invalid."""
+    if responses.valid is None or not len(responses.valid):
+        return
+    dropped = float(np.mean(~responses.valid))
+    if dropped > max_dropped:
+        raise DataError(
+            path.name,
+            found=f"{dropped:.0%} of the rows marked invalid in trial/valid",
+            expected=f"at most {max_dropped:.0%}",
+            cause="valid was written the wrong way round (1 = use the row), or the recording was bad",
+            fix=f"correct trial/valid; to accept the recording as it is, allow it (max_dropped={np.ceil(dropped * 100) / 100:g})",
+            code="I13",
+        )
+
+
+def values(path: Path, responses: Responses, sites: Sequence[SiteRow], notes: list[str]) -> None:
+    """I14: no counts where counts are claimed; I15: values far from the encoder's natural ones; I16: nothing recorded at all."""
+    odd = odd_sites(responses)
+    if len(odd) == len(responses.site_ids):
+        raise DataError(
+            path.name,
+            found=f"no site that varies ({'; '.join(f'{s}: {w}' for s, w in list(odd.items())[:3])})",
+            expected="responses that differ between trials",
+            cause="an empty or preallocated matrix was written",
+            fix="write the recorded responses",
+            code="I16",
+        )
+    _countable(path, responses)
+    _scale(path, responses, sites, notes)
+
+
+def _countable(path: Path, responses: Responses) -> None:
+    finite = responses.values[np.isfinite(responses.values)]
+    negative = responses.unit in ("spikes", "spikes/s") and bool(np.any(finite < 0))
+    broken = responses.unit == "spikes" and responses.averaged_over is None and bool(np.any(finite % 1))
+    if negative or broken:
+        example = finite[finite < 0][0] if negative else finite[finite % 1 != 0][0]
+        raise DataError(
+            path.name,
+            found=f"values such as {example:g} with units = {responses.unit!r}",
+            expected="counts 0, 1, 2, ..." if responses.unit == "spikes" else "rates of 0 or more",
+            cause="a baseline was subtracted or the values were normalised"
+            if negative
+            else "rates (Hz) or averages were written, not counts",
+            fix="write raw counts, or name the unit that it is (spikes/s, zscore, au)",
+            code="I14",
+        )
+
+
+def _scale(path: Path, responses: Responses, sites: Sequence[SiteRow], notes: list[str]) -> None:
+    """Typical response (root mean square over trials) against the natural one of the encoder, median over sites."""
+    ratios = []
+    for site in sites:
+        typical = np.hypot(site.natural_mean, site.natural_sd)
+        column = (
+            responses.values[:, responses.site_ids.index(site.site_id)]
+            if site.site_id in responses.site_ids
+            else np.array([])
+        )
+        finite = column[np.isfinite(column)]
+        if typical > 0 and np.any(finite):
+            ratios.append(float(np.sqrt(np.mean(finite**2)) / typical))
+    if not ratios:
+        return
+    ratio = float(np.median(ratios))
+    if not 1 / _WRONG_SCALE <= ratio <= _WRONG_SCALE:
+        raise DataError(
+            path.name,
+            found=f"responses about {ratio:.3g} times those that the encoder was fitted on",
+            expected="responses of the same size and unit as in the baseline",
+            cause="spikes per second against counts in the window (Hz or counts), or a window in ms read as s (ms or s)",
+            fix="write the responses in the unit and with the window of the baseline recording",
+            code="I15",
+        )
+    if not 1 / _ODD_SCALE <= ratio <= _ODD_SCALE:
+        notes.append(
+            f"responses are about {ratio:.2g} times those that the encoder was fitted on: check unit and window"
+        )
+
+
+def coverage(path: Path, responses: Responses, order: list[PlannedTrial], max_unseen: float) -> dict[str, int]:
+    """Missing trials by image. I12: too many planned images without a single usable row."""
+    planned = Counter(t.image_id for t in order)
+    if responses.averaged_over is None:
+        used = Counter(str(i) for i in responses.image_ids)
+    else:
+        used = Counter(dict(zip((str(i) for i in responses.image_ids), responses.averaged_over.tolist(), strict=True)))
+    unseen = [i for i in planned if not used[i]]
+    if len(unseen) > max_unseen * len(planned):
+        raise DataError(
+            path.name,
+            found=f"{len(unseen)} of {len(planned)} planned images without a usable row ({', '.join(unseen[:5])})",
+            expected=f"at most {max_unseen:.0%}",
+            cause="the recording was stopped early, the file was cut, or it belongs to another round",
+            fix=f"record the rest, or accept what there is (max_unseen={np.ceil(len(unseen) / len(planned) * 100) / 100:g})",
+            code="I12",
+        )
+    return {i: n - used[i] for i, n in sorted(planned.items()) if used[i] < n}
+
+
+def odd_sites(responses: Responses) -> dict[str, str]:
+    """Sites with nothing in them, in words, by id."""
+    found = {}
+    for site, column in zip(responses.site_ids, responses.values.T, strict=True):
+        what = _odd(column)
+        if what:
+            found[site] = what
+    return found
+
+
+def _odd(column: Floats) -> str:
+    finite = column[np.isfinite(column)]
+    if not len(finite):
+        return "no value (all NaN)"
+    if not np.any(finite):
+        return "all zero"
+    if len(finite) > 1 and np.all(finite == finite[0]):
+        return f"constant ({finite[0]:g})"
+    return ""

@@ -1,0 +1,265 @@
+"""What has been recorded so far, gathered from the rounds for fitting, and the best natural images a site in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from protocols.arrays import Floats, Ints, Pixels
+from protocols.disk.files import sha256_file
+from protocols.disk.png import read_png
+from protocols.errors import DataError
+from protocols.project.folder import Project, Round
+from protocols.project.key import read_key
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.readers.hdf5 import read_responses
+
+from .drift import RoundDrift, measure_drift
+from .responses import Responses
+
+WITHOUT_NEGATIVES = ("spikes", "spikes/s", "deconvolved")
+SYNTHESISED = ("controller", "arm", "graded")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and the trials recorded on them.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, H, W, C)
+    source_ids : tuple of N str
+        Natural images first, then the synthesised images of the rounds (controllers, graded images, control arms).
+    groups : tuple of N str
+        Images of one group (source photograph; a synthesised image belongs to the photograph that it started from) stay on one side of
+        every split.
+    values : float64 array of shape (T, U); image_index : int array of shape (T,), -1 where the trial showed a blank
+    natural : int
+        The first `natural` images are natural.
+    averaged_over : int array of shape (T,), or None
+        Trials behind every row, where rows are averages.
+    trial_rounds : int array of shape (T,)
+        Round that every trial was recorded in; 0 = the baseline.
+    areas : tuple of U str
+        Cortical area of every site, "" = unknown (``site/area`` of the responses).
+    coordinates : float64 array of shape (U, d), or None
+        Place of every site in micrometres (``site/x_um``, ``y_um`` and, where all have it, ``z_um``); None where one is not known.
+    aligned : dict
+        What was done to a round's responses: under "sites" the gain, shift and centre by which each was brought to the baseline's scale,
+        under "clipped" how many values of a unit without negative numbers were set to 0 by it, under "excluded" the sites left out.
+    """
+
+    pixels: Pixels
+    source_ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    values: Floats
+    image_index: Ints
+    site_ids: tuple[str, ...]
+    unit: str
+    natural: int
+    trial_rounds: Ints
+    averaged_over: Ints | None = None
+    areas: tuple[str, ...] = ()
+    coordinates: Floats | None = None
+    aligned: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+def baseline(project: Project) -> tuple[Responses, dict[str, str]] | None:
+    """Responses to natural images before any controller, and the map image id -> source id; None where nothing is recorded yet.
+
+    They stand in round 0, or, for a recording made elsewhere, in ``data/responses.h5`` with the photographs' source ids as image ids.
+    """
+    for round_ in project.rounds():
+        if round_.number == 0 and round_.ingested:
+            return recorded(round_)
+    path = project.data / "responses.h5"
+    if path.is_file():
+        responses = read_responses(path)
+        return responses, {str(i): str(i) for i in np.unique(responses.image_ids)}
+    return None
+
+
+def recorded(round_: Round) -> tuple[Responses, dict[str, str]]:
+    """The checked trial table of a round and its map image id -> source id ("" for blanks)."""
+    key = read_key(round_.key_path)
+    return read_responses(round_.responses_path), {
+        r.image_id: r.source_id if r.role != "blank" else "" for r in key.rows
+    }
+
+
+def drift_of(project: Project, round_: Round) -> RoundDrift | None:
+    """Drift of an ingested round against the baseline: ``drift.json`` where it belongs to these files, else measured; None for round 0."""
+    first = baseline(project)
+    if first is None or round_.number == 0:
+        return None
+    source = next((r.responses_path for r in project.rounds() if r.number == 0 and r.ingested), None)
+    inputs = {
+        "baseline": sha256_file(source or project.data / "responses.h5"),
+        "responses": sha256_file(round_.responses_path),
+        "key": sha256_file(round_.key_path),
+    }
+    known = RoundDrift.from_json(round_.drift_path)
+    if known is not None and known.inputs == inputs:
+        return known
+    found = measure_drift(*first, read_responses(round_.responses_path), read_key(round_.key_path))
+    return replace(found, inputs=inputs)
+
+
+def gather(project: Project, numbers: Sequence[int]) -> Dataset:
+    """Everything recorded in the baseline and in the rounds `numbers`, these on the baseline's scale where ``[drift] align`` is true.
+
+    Raises
+    ------
+    DataError
+        D01: nothing recorded; D02: responses to images that the project does not hold; D03: units differ between rounds.
+    """
+    natural = NaturalImages.load(project.data)
+    parts: list[tuple[Responses, dict[str, str]]] = []
+    rounds_of: list[int] = []
+    aligned: dict[str, dict[str, object]] = {}
+    first = baseline(project)
+    if first is not None:
+        parts.append(first)
+        rounds_of.append(0)
+    pixels, source_ids, groups = list(natural.pixels()), list(natural.source_ids), list(natural.groups)
+    group_of = dict(zip(natural.source_ids, natural.groups, strict=True))
+    for round_ in project.rounds():
+        if round_.number in numbers and round_.number > 0 and round_.ingested:
+            responses, source_of = recorded(round_)
+            responses, done = corrected(project, round_, responses)
+            if done:
+                aligned[f"round_{round_.number:02d}"] = done
+            parts.append((responses, source_of))
+            rounds_of.append(round_.number)
+            for source_id, image, group in synthesised(round_, group_of):
+                group_of[source_id] = group  # a later image that starts from this one is of the same photograph
+                source_ids.append(source_id)
+                pixels.append(image)
+                groups.append(group)
+    if not parts:
+        raise DataError(
+            str(project.folder),
+            found="no recorded responses",
+            expected="an ingested round 0 or data/responses.h5",
+            cause="the baseline has not been recorded yet",
+            fix="run `stimsynth export --baseline IMAGES`, record, and put responses.h5 into the round's inbox",
+            code="D01",
+        )
+    joined = _join(project, parts, rounds_of, pixels, source_ids, groups, len(natural.source_ids))
+    return replace(joined, aligned=aligned)
+
+
+def corrected(project: Project, round_: Round, responses: Responses) -> tuple[Responses, dict[str, object]]:
+    """A round's responses without lost sites and on the baseline's scale, as ``[drift]`` has it, and what was done (empty: nothing)."""
+    settings = project.config.drift
+    drift = drift_of(project, round_) if settings.align or settings.exclude else None
+    if drift is None:
+        return responses, {}
+    done: dict[str, object] = {}
+    if settings.exclude and drift.excluded:
+        gone = np.isin(responses.site_ids, list(drift.excluded))
+        responses = replace(responses, values=np.where(gone, np.nan, responses.values))
+        done["excluded"] = drift.excluded
+    if settings.align:
+        responses, clipped = on_baseline_scale(responses, drift)
+        done |= {"sites": drift.applied(), "clipped": clipped}
+    return responses, done
+
+
+def on_baseline_scale(responses: Responses, drift: RoundDrift) -> tuple[Responses, int]:
+    """A round's responses aligned, and how many values of counts or rates were set from below 0 to 0 (readouts refuse negative ones)."""
+    values = drift.align(responses.values, responses.site_ids)
+    below = (values < 0) & (responses.values >= 0) if responses.unit in WITHOUT_NEGATIVES else np.zeros(1, dtype=bool)
+    return replace(responses, values=np.where(below, 0.0, values)), int(below.sum())
+
+
+def synthesised(round_: Round, group_of: dict[str, str]) -> list[tuple[str, Pixels, str]]:
+    """Source id, pixels and group of every image of an exported round that is not one of the project's photographs.
+
+    An arm or graded image of a controller that started from noise is grouped with that controller.
+    """
+    found = []
+    for row in read_key(round_.key_path).rows:
+        if row.role in SYNTHESISED and row.source_id not in group_of:  # an arm may be a photograph as it is
+            image = read_png(round_.outbox / "images" / f"{row.image_id}.png")
+            start = row.started_from or (row.parents or (row.source_id,))[0]
+            found.append((row.source_id, image, group_of.get(start, start)))
+    return found
+
+
+def _join(
+    project: Project,
+    parts: list[tuple[Responses, dict[str, str]]],
+    rounds_of: list[int],
+    pixels: list[Pixels],
+    source_ids: list[str],
+    groups: list[str],
+    n_natural: int,
+) -> Dataset:
+    site_ids = tuple(dict.fromkeys(s for responses, _ in parts for s in responses.site_ids))
+    position = {s: i for i, s in enumerate(source_ids)}
+    units = {responses.unit for responses, _ in parts}
+    if len(units) > 1:
+        raise DataError(
+            str(project.folder),
+            found=f"the units {', '.join(sorted(units))}",
+            expected="one unit in all rounds",
+            cause="the rig's export settings changed between the recordings",
+            fix="write all responses in one unit and ingest them again",
+            code="D03",
+        )
+    values, index, averaged = [], [], []
+    for responses, source_of in parts:
+        usable = responses.usable()
+        columns = np.full((len(usable.values), len(site_ids)), np.nan)
+        columns[:, [site_ids.index(s) for s in usable.site_ids]] = usable.values
+        shown = [source_of.get(str(i)) for i in usable.image_ids]
+        unknown = sorted(
+            {str(i) for i, s in zip(usable.image_ids, shown, strict=True) if s is None or (s and s not in position)}
+        )
+        if unknown:
+            raise DataError(
+                str(project.data),
+                found=f"responses to {len(unknown)} images that the project does not hold ({', '.join(unknown[:5])})",
+                expected="every image id among the source ids of data/natural.csv",
+                cause="other photographs were imported than those shown",
+                fix="import the photographs that were shown (`stimsynth fit --images DIR --responses FILE`)",
+                code="D02",
+            )
+        values.append(columns)
+        index.append(np.array([position[s] if s else -1 for s in shown], dtype=np.int64))
+        averaged.append(
+            usable.averaged_over if usable.averaged_over is not None else np.ones(len(shown), dtype=np.int64)
+        )
+    trial_rounds = np.repeat(np.array(rounds_of, dtype=np.int64), [len(part) for part in index])
+    is_average = any(responses.averaged_over is not None for responses, _ in parts)
+    return Dataset(
+        np.stack(pixels),
+        tuple(source_ids),
+        tuple(groups),
+        np.concatenate(values),
+        np.concatenate(index),
+        site_ids,
+        units.pop(),
+        n_natural,
+        trial_rounds,
+        np.concatenate(averaged) if is_average else None,
+        *_places(parts, site_ids),
+    )
+
+
+def _places(
+    parts: list[tuple[Responses, dict[str, str]]], site_ids: tuple[str, ...]
+) -> tuple[tuple[str, ...], Floats | None]:
+    """Area and coordinates of every site, as the latest recording has them."""
+    table: dict[str, dict[str, object]] = {site: {} for site in site_ids}
+    for responses, _ in parts:
+        for site, row in responses.attributes.get("sites", {}).items():
+            table.setdefault(site, {}).update({k: v for k, v in row.items() if v is not None})
+    areas = tuple(str(table[site].get("area", "")) for site in site_ids)
+    axes = [axis for axis in ("x_um", "y_um", "z_um") if all(axis in table[site] for site in site_ids)]
+    if axes[:2] != ["x_um", "y_um"]:
+        return areas, None
+    return areas, np.array([[float(str(table[site][axis])) for axis in axes] for site in site_ids])

@@ -1,0 +1,283 @@
+"""Ingest: the rig's answer, checked against what was exported, becomes the round's trial table.
+
+The answer joins on the image that was SHOWN. The table is written in a canonical order (block, rep, image; sites as the encoder has
+them), so that shuffled rows, a transposed matrix or permuted sites give the same bytes. A bad answer changes nothing in the round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protocols.disk.files import read_json, sha256_file, write_json
+from protocols.errors import DataError
+from protocols.project.folder import Round, utc_now
+from protocols.project.key import read_sites
+from protocols.project.outbox import PlannedTrial, read_manifest, read_order, verify_outbox
+from protocols.recordings.readers.hdf5 import read_responses, write_responses
+from protocols.recordings.readers.layout import check_kind
+
+from . import checks as checks
+from .join import Joined, join
+from .responses import Responses
+
+SCHEMA = "ingest/1"
+NAME = "responses.h5"
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What ingest found.
+
+    Parameters
+    ----------
+    status : str
+        ``ingested``, or ``unchanged`` where this very file was ingested before.
+    file, sha256 : str
+        Name and hash of the rig's file.
+    unit, window_ms
+        As the file states them.
+    n_sites : int
+    planned, found, used : int
+        Trials in order.csv, rows in the file, rows of the trial table.
+    dropped : dict image_id -> rows that were marked invalid or hold no value
+    missing : dict image_id -> planned trials without a usable row
+    sites : dict site_id -> what is odd about a site (all NaN, all zero, constant)
+    notes : list of str
+        Everything that was decided or noticed on the way.
+    """
+
+    status: str
+    file: str
+    sha256: str
+    unit: str
+    window_ms: tuple[float, float] | None
+    n_sites: int
+    planned: int
+    found: int
+    used: int
+    dropped: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
+    sites: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    manifest_sha256: str = ""
+    responses_sha256: str = ""
+    ingested_utc: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        window = None if self.window_ms is None else list(self.window_ms)
+        return {"schema": SCHEMA, **asdict(self), "window_ms": window}
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> IngestReport:
+        """Read ``ingest.json``."""
+        record = read_json(Path(path))
+        try:
+            window = record["window_ms"]
+            known = {k: v for k, v in record.items() if k in cls.__dataclass_fields__}
+            return cls(**{**known, "window_ms": None if window is None else (float(window[0]), float(window[1]))})
+        except (TypeError, KeyError, IndexError) as error:
+            raise DataError(
+                Path(path).name,
+                found=f"a record that cannot be read ({error})",
+                expected="ingest.json as `stimsynth ingest` writes it",
+                cause="the file was edited",
+                fix="delete it and ingest the responses again",
+                code="I19",
+            ) from error
+
+    def summary(self) -> str:
+        """A few lines for the operator."""
+        lines = [
+            f"{self.file}: {self.used} of {self.planned} planned trials x {self.n_sites} sites, {self.unit}"
+            + (" (the same file as before)" if self.status == "unchanged" else "")
+        ]
+        if self.dropped:
+            lines.append(
+                f"not used: {sum(self.dropped.values())} rows of {len(self.dropped)} images (invalid or empty)"
+            )
+        if self.missing:
+            lines.append(f"fewer repeats than planned: {len(self.missing)} images, {sum(self.missing.values())} trials")
+        lines += [f"site {site}: {what}" for site, what in list(self.sites.items())[:5]]
+        lines += [f"... and {len(self.sites) - 5} more sites"] if len(self.sites) > 5 else []
+        return "\n".join(lines + self.notes)
+
+
+def poll_inbox(round_: Round) -> Path | None:
+    """The rig's finished answer: ``inbox/responses.h5`` once ``responses.h5.done`` stands beside it; None before, or while the share is away."""
+    path = round_.inbox / NAME
+    try:
+        return path if path.is_file() and path.with_name(f"{NAME}.done").is_file() else None
+    except OSError:
+        return None
+
+
+def ingest(
+    round_: Round,
+    path: str | Path | None = None,
+    *,
+    encoder_sites: Sequence[str] | None = None,
+    replace: bool = False,
+    max_dropped: float = 0.3,
+    max_unseen: float = 0.05,
+) -> IngestReport:
+    """Check the rig's answer and write ``responses.h5`` and ``ingest.json`` of the round.
+
+    Parameters
+    ----------
+    round_ : Round
+        An exported round.
+    path : path, optional
+        The answer; default: the one in the inbox.
+    encoder_sites : sequence of str, optional
+        The sites that must be there, in this order; default: the site set frozen at export.
+    replace : bool
+        Allow another file than the one that was ingested before.
+    max_dropped : float
+        Largest fraction of rows marked invalid.
+    max_unseen : float
+        Largest fraction of planned images that were never shown.
+
+    Raises
+    ------
+    DataError
+        R01-R16 from the reader; X06-X07 from the outbox; I01-I18 (see `_ingest_checks` and `_ingest_join`). The round is untouched.
+    """
+    path = _locate(round_, path)
+    verify_outbox(round_.outbox)
+    manifest, order = read_manifest(round_.outbox), read_order(round_.outbox)
+    check_kind(path)
+    digest = sha256_file(path)
+    checks.sealed(round_, manifest)
+    earlier = _earlier(round_, path, digest, replace)
+    if earlier is not None:
+        return earlier
+    sites = read_sites(round_.key_path.with_name("sites.csv"))
+    responses = read_responses(path, image_ids=[e["image_id"] for e in manifest["images"]])
+    if sha256_file(path) != digest:
+        raise _changing(path)
+    notes = list(responses.attributes["notes"])
+    manifest_sha256 = sha256_file(round_.outbox / "manifest.json")
+    checks.identity(path, responses, round_, manifest_sha256, notes)
+    checks.images(path, responses, [e["image_id"] for e in manifest["images"]])
+    checks.unit_and_window(path, responses, manifest, notes)
+    wanted = tuple(encoder_sites) if encoder_sites else tuple(s.site_id for s in sites)
+    responses = responses.sites(checks.site_order(path, responses, wanted, notes))
+    checks.validity(path, responses, max_dropped)
+    joined = join(path, responses, order)
+    checks.values(path, joined.responses, sites, notes)
+    missing = checks.coverage(path, joined.responses, order, max_unseen)
+    return _write(round_, path, digest, manifest_sha256, joined, order, missing, notes)
+
+
+def _locate(round_: Round, path: str | Path | None) -> Path:
+    if path is not None:
+        return Path(path)
+    found = poll_inbox(round_)
+    if found is not None:
+        return found
+    present = sorted(p.name for p in round_.inbox.glob("*")) if round_.inbox.is_dir() else []
+    near = difflib.get_close_matches(
+        NAME, [n for n in present if n.endswith((".h5", ".hdf5", ".mat"))], n=1, cutoff=0.3
+    )
+    raise DataError(
+        f"{round_.session_id}/{round_.folder.name}/inbox",
+        found=", ".join(present[:8]) or "nothing",
+        expected=f"{NAME} and {NAME}.done",
+        cause="the rig has not finished"
+        if not near
+        else f"the answer has another name ({near[0]}), or the .done file is missing",
+        fix=f"write {NAME}.part, rename it to {NAME}, then make the empty file {NAME}.done",
+        code="I01",
+    )
+
+
+def _earlier(round_: Round, path: Path, digest: str, replace: bool) -> IngestReport | None:
+    """The report of an earlier ingest of this very file; None where there is none or it may be replaced."""
+    if round_.state not in ("ingested", "evaluated"):
+        return None
+    report = IngestReport.from_json(round_.ingest_path)
+    intact = sha256_file(round_.responses_path) == report.responses_sha256
+    if report.sha256 == digest and intact:
+        return dataclasses.replace(report, status="unchanged")
+    if replace or (report.sha256 == digest and not intact):
+        return None
+    raise DataError(
+        path.name,
+        found=f"another file than the one ingested before ({report.file}, SHA-256 {report.sha256[:12]})",
+        expected="one answer a round",
+        cause="the rig wrote a second answer, or the file belongs to another round",
+        fix="give it to its own round; to replace the earlier answer, say so (replace=True)",
+        code="I03",
+    )
+
+
+def _changing(path: Path) -> DataError:
+    return DataError(
+        path.name,
+        found="a file that changed while it was read",
+        expected="a finished file",
+        cause="the rig is still writing it",
+        fix="write it under another name (.part), rename it, then make the .done file",
+        code="I04",
+    )
+
+
+def _write(
+    round_: Round,
+    path: Path,
+    digest: str,
+    manifest_sha256: str,
+    joined: Joined,
+    order: list[PlannedTrial],
+    missing: dict[str, int],
+    notes: list[str],
+) -> IngestReport:
+    """The trial table first, the record of it last: without the record the round counts as not ingested."""
+    table = _canonical(round_, joined.responses, manifest_sha256)
+    write_responses(round_.responses_path, table)
+    report = IngestReport(
+        status="ingested",
+        file=path.name,
+        sha256=digest,
+        unit=table.unit,
+        window_ms=table.window_ms,
+        n_sites=len(table.site_ids),
+        planned=len(order),
+        found=joined.found,
+        used=len(table.values),
+        dropped=joined.dropped,
+        missing=missing,
+        sites=checks.odd_sites(table),
+        notes=[*notes, *joined.notes],
+        manifest_sha256=manifest_sha256,
+        responses_sha256=sha256_file(round_.responses_path),
+        ingested_utc=utc_now(),
+    )
+    write_json(round_.ingest_path, report.to_dict())
+    round_.log("ingest", file=path.name, sha256=digest, used=report.used, planned=report.planned)
+    return report
+
+
+def _canonical(round_: Round, responses: Responses, manifest_sha256: str) -> Responses:
+    """Rows by (block, rep, image id); what depends on the layout of the file (notes, foreign names) is left out."""
+    rows = len(responses.values)
+    block = responses.block if responses.block is not None else np.zeros(rows, dtype=np.int64)
+    rep = responses.rep if responses.rep is not None else np.zeros(rows, dtype=np.int64)
+    ordered = responses.select(np.lexsort((responses.image_ids, rep, block)))
+    attributes = {
+        "session_id": round_.session_id,
+        "round": round_.number,
+        "manifest_sha256": manifest_sha256,
+        "sites": responses.attributes.get("sites", {}),
+    }
+    if "subject" in responses.attributes:
+        attributes["subject"] = responses.attributes["subject"]
+    return dataclasses.replace(ordered, valid=None, attributes=attributes)

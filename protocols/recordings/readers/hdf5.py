@@ -1,0 +1,398 @@
+"""Responses in HDF5 (schema ``responses/1``), as Python or MATLAB writes it.
+
+MATLAB reverses the dimensions and writes vectors as 1 x N: vectors are squeezed, the orientation of matrices is decided by matching
+their lengths to the ids, and every such decision is told in ``Responses.attributes["notes"]``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.arrays import Floats
+from protocols.disk.files import is_id, make_id, write_atomically
+from protocols.errors import DataError
+from protocols.recordings.responses import UNITS, Responses
+
+from .layout import File, open_file, reader_error
+
+SCHEMA = "responses/1"
+# Columns of Responses <-> datasets of the file, with the NumPy kinds that may stand there.
+TRIAL_COLUMNS = {
+    "block": ("trial/block", np.int64),
+    "rep": ("trial/rep", np.int64),
+    "onset_s": ("trial/onset_s", np.float64),
+    "valid": ("trial/valid", np.bool_),
+    "averaged_over": ("trial/averaged_over", np.int64),
+}
+ATTRIBUTES = ("session_id", "subject", "round", "manifest_sha256")
+_UNIT_HINTS = {
+    "hz": "spikes/s",
+    "sp/s": "spikes/s",
+    "rate": "spikes/s",
+    "counts": "spikes",
+    "count": "spikes",
+    "spike": "spikes",
+}
+_UNIT_HINTS |= {"df/f": "dff", "dfof": "dff", "z": "zscore", "z-score": "zscore", "a.u.": "au"}
+
+
+def read_responses(path: str | Path, *, image_ids: Sequence[str] | None = None) -> Responses:
+    """Read and check a responses file.
+
+    Parameters
+    ----------
+    path : path
+        Never a ``*.part`` file. Opened read-only and without locks.
+    image_ids : sequence of str, optional
+        The images in the order of images.csv; needed only where the file has ``image_index`` in place of ``image_id``.
+
+    Raises
+    ------
+    DataError
+        R01 not HDF5; R02 a MAT-file; R03 truncated; R04 item missing; R05 a type that is not read; R06 shape fits neither layout;
+        R07 the layouts cannot be told apart; R08 image ids; R09 units; R10 window; R11 site ids; R12 time bins; R13 optional items;
+        R14 still being written; R15 infinite values; R16 no such file.
+    """
+    path = Path(path)
+    with open_file(path) as file:
+        images = _image_ids(file, image_ids)
+        source_sites = file.strings("site_id", "site")
+        site_ids = _site_ids(file, source_sites)
+        unit, window = _unit(file), None
+        if unit != "beta" or file.attribute("window_ms") is not None:
+            window = _window(file)
+        values = _values(file, len(images), len(site_ids), window)
+        columns = {name: _column(file, name, len(images)) for name in TRIAL_COLUMNS}
+        previous = file.strings("trial/prev_image_id", "trial") if file.has("trial/prev_image_id") else None
+        if previous is not None and len(previous) != len(images):
+            raise _length(file, "trial/prev_image_id", len(previous), len(images))
+        attributes = {a: v for a in (*ATTRIBUTES, "schema", "writer") if (v := file.attribute(a)) is not None}
+        sources = file.strings("site/source_id", "site") if file.has("site/source_id") else source_sites
+        attributes |= {"sites": _site_table(file, site_ids), "notes": file.notes}
+        return Responses(
+            values=values,
+            image_ids=np.array(images, dtype=np.str_),
+            site_ids=site_ids,
+            unit=unit,
+            window_ms=window,
+            prev_image_ids=None if previous is None else np.array(previous, dtype=np.str_),
+            baseline=_baseline(file, len(images), len(site_ids)),
+            source_site_ids=tuple(sources) if len(sources) == len(site_ids) else tuple(source_sites),
+            attributes=attributes,
+            **columns,
+        )
+
+
+def write_responses(path: str | Path, responses: Responses) -> None:
+    """Write `responses` in the Python layout, atomically; equal tables give equal bytes (no time stamps)."""
+
+    def write(temporary: Path) -> None:
+        with h5py.File(temporary, "w") as file:
+            _write(file, responses)
+
+    write_atomically(Path(path), write)
+
+
+def _write(file: Any, responses: Responses) -> None:
+    options: dict[str, Any] = {"compression": "gzip", "compression_opts": 4} if responses.values.size else {}
+    text = h5py.string_dtype("utf-8")
+    file.create_dataset("responses", data=np.asarray(responses.values, dtype=np.float64), **options)
+    file.create_dataset("image_id", data=[str(i) for i in responses.image_ids], dtype=text)
+    file.create_dataset("site_id", data=list(responses.site_ids), dtype=text)
+    for name, (item, _) in TRIAL_COLUMNS.items():
+        column = getattr(responses, name)
+        if column is not None:
+            file.create_dataset(item, data=column.astype(np.uint8) if name == "valid" else column)
+    if responses.prev_image_ids is not None:
+        file.create_dataset("trial/prev_image_id", data=[str(i) for i in responses.prev_image_ids], dtype=text)
+    if responses.baseline is not None:
+        file.create_dataset("baseline", data=responses.baseline)
+    if responses.source_site_ids != responses.site_ids:
+        file.create_dataset("site/source_id", data=list(responses.source_site_ids), dtype=text)
+    table = responses.attributes.get("sites", {})
+    for name in sorted({c for row in table.values() for c in row}):
+        column = [table.get(s, {}).get(name) for s in responses.site_ids]
+        is_text = any(isinstance(v, str) for v in column)
+        data = (
+            ["" if v is None else str(v) for v in column] if is_text else [np.nan if v is None else v for v in column]
+        )
+        file.create_dataset(f"site/{name}", data=data, dtype=text if is_text else np.float64)
+    file.attrs.update(schema=SCHEMA, writer="python", units=responses.unit)
+    if responses.window_ms is not None:
+        file.attrs["window_ms"] = np.asarray(responses.window_ms, dtype=np.float64)
+    for name in ATTRIBUTES:
+        if name in responses.attributes:
+            file.attrs[name] = responses.attributes[name]
+
+
+def _image_ids(file: File, images: Sequence[str] | None) -> list[str]:
+    """The image of every trial; file names are cut to their stem, foreign names mapped to valid ids."""
+    if not file.has("image_id") and file.has("image_index"):
+        return _indexed_images(file, images)
+    raw = file.strings("image_id", "trial")
+    numeric = [i for i in raw if _looks_numeric(i)]
+    if numeric:
+        raise reader_error(
+            file.path,
+            found=f"image ids that look like numbers ({', '.join(repr(i) for i in numeric[:5])})",
+            expected="the image_id of images.csv, such as r01_0001_k7f3",
+            cause="positions were written in place of ids, or a spreadsheet turned ids into numbers",
+            fix="write image_id as strings; or write integers as image_index with the attribute index_base (0 or 1)",
+            code="R08",
+        )
+    mapped = {
+        i: i if is_id(i) else make_id(i.replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0], "img")
+        for i in set(raw)
+    }
+    merged = _collision(mapped)
+    if merged:
+        raise reader_error(
+            file.path,
+            found=f"the image ids {merged[0]!r} and {merged[1]!r}, which become one id {mapped[merged[0]]!r}",
+            expected="ids that differ in a-z, 0-9 and _",
+            cause="the names differ only in case, in signs or in their ending",
+            fix="rename the images so that they differ in letters or digits",
+            code="R08",
+        )
+    changed = sorted(i for i in mapped if mapped[i] != i)
+    if changed:
+        file.notes.append(
+            f"{len(changed)} image names were turned into ids (such as {changed[0]!r} -> {mapped[changed[0]]!r})"
+        )
+    return [mapped[i] for i in raw]
+
+
+def _indexed_images(file: File, images: Sequence[str] | None) -> list[str]:
+    base, index = file.attribute("index_base"), np.asarray(file.array("image_index")).reshape(-1)
+    listed = len(images or ())
+    whole = index.dtype.kind in "iuf" and bool(np.all(np.isfinite(index))) and bool(np.all(index == np.floor(index)))
+    if base not in (0, 1) or not whole or index.size == 0 or index.min() < base or index.max() >= base + listed:
+        span = f"{index.min():g}..{index.max():g}" if index.size and index.dtype.kind in "iuf" else "no numbers"
+        raise reader_error(
+            file.path,
+            found=f"image_index {span} with index_base = {base!r} for {listed} listed images",
+            expected="integers, counted from the attribute index_base (0 or 1), into the rows of images.csv",
+            cause="index_base is missing, or the indices count something else",
+            fix="write image_id (the strings of images.csv) instead, or add the attribute index_base",
+            code="R08",
+        )
+    file.notes.append(f"image_index (counted from {base}) was joined with images.csv")
+    return [list(images or ())[int(i) - int(base)] for i in index]
+
+
+def _site_ids(file: File, raw: list[str]) -> tuple[str, ...]:
+    """Valid site ids; foreign ones (``Site-0012``, ``12``) are mapped and told."""
+    mapped = {s: s if is_id(s) else make_id(s, "site") for s in raw}
+    twice = sorted({s for s in raw if raw.count(s) > 1}) if len(set(raw)) < len(raw) else []
+    merged = _collision(mapped)
+    if not raw or twice or merged:
+        what = (
+            f"the ids {merged[0]!r} and {merged[1]!r}, which become one"
+            if merged
+            else f"sites listed more than once: {', '.join(twice[:5])}"
+        )
+        raise reader_error(
+            file.path,
+            found=what if raw else "no site",
+            expected="every site once, with an id that stays the same over all rounds",
+            cause="several units of one electrode share a name, or two recordings were joined",
+            fix="give every site an id of its own, such as e012_u1",
+            code="R11",
+        )
+    changed = [s for s in raw if mapped[s] != s]
+    if changed:
+        file.notes.append(
+            f"{len(changed)} site names were turned into ids (such as {changed[0]!r} -> {mapped[changed[0]]!r})"
+        )
+    return tuple(mapped[s] for s in raw)
+
+
+def _collision(mapped: dict[str, str]) -> tuple[str, str] | None:
+    """Two different names that are mapped to the same id, or None."""
+    first: dict[str, str] = {}
+    for name in sorted(mapped):
+        if mapped[name] in first:
+            return first[mapped[name]], name
+        first[mapped[name]] = name
+    return None
+
+
+def _looks_numeric(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text == ""
+    return True
+
+
+def _unit(file: File) -> str:
+    unit = file.attribute("units")
+    if isinstance(unit, str) and unit in UNITS:
+        return unit
+    near = _UNIT_HINTS.get(str(unit).lower()) or next(
+        iter(difflib.get_close_matches(str(unit).lower(), UNITS, n=1)), None
+    )
+    raise reader_error(
+        file.path,
+        found="no attribute units" if unit is None else f"units = {unit!r}",
+        expected=f"one of {', '.join(UNITS)}",
+        cause="the attribute was left out" if unit is None else "another name for the unit",
+        fix=f"write the attribute units of '/' as {near or 'spikes'!r}"
+        + (", if that is what was measured" if near else ""),
+        code="R09",
+    )
+
+
+def _window(file: File) -> tuple[float, float]:
+    """The response window in ms after image onset."""
+    window = np.asarray(file.attribute("window_ms") if file.attribute("window_ms") is not None else [])
+    numbers = window.astype(float).reshape(-1) if window.dtype.kind in "iuf" else np.array([])
+    if len(numbers) == 2 and np.all(np.isfinite(numbers)) and numbers[1] - numbers[0] >= 1:
+        return float(numbers[0]), float(numbers[1])
+    in_seconds = len(numbers) == 2 and 0 < numbers[1] - numbers[0] < 1
+    raise reader_error(
+        file.path,
+        found=f"window_ms = {numbers.tolist()}" if len(numbers) else "no attribute window_ms",
+        expected="two numbers, begin and end in ms after image onset, such as [70, 170]",
+        cause="the window was given in seconds" if in_seconds else "the attribute was left out or has another form",
+        fix="write the attribute window_ms of '/' in milliseconds",
+        code="R10",
+    )
+
+
+def _values(file: File, trials: int, sites: int, window: tuple[float, float] | None) -> Floats:
+    """The matrix (trial, site); time bins are averaged over those that lie inside the response window."""
+    dataset = file.dataset("responses")
+    if dataset.dtype.kind not in "fiu":
+        raise file.refused("responses", f"elements of type {dataset.dtype}", "numbers")
+    shape = tuple(int(n) for n in dataset.shape)
+    edges = file.array("time_bin_edges_ms").reshape(-1) if file.has("time_bin_edges_ms") else None
+    if len(shape) == 3:
+        return _binned(file, trials, sites, window, edges)
+    if len(shape) == 1 and 1 in (trials, sites) and shape[0] == trials * sites:
+        return _finite_or_nan(file, file.array("responses").reshape(trials, sites))
+    return _finite_or_nan(file, file.oriented("responses", (trials, sites), ("trials", "sites")))
+
+
+def _binned(
+    file: File, trials: int, sites: int, window: tuple[float, float] | None, edges: NDArray[Any] | None
+) -> Floats:
+    usable = (
+        edges is not None
+        and edges.dtype.kind in "fiu"
+        and len(edges) >= 2
+        and bool(np.all(np.diff(edges.astype(float)) > 0))
+    )
+    inside = np.zeros(0, dtype=bool)
+    if usable and edges is not None and window is not None:
+        inside = (edges[:-1] >= window[0] - 1e-6) & (edges[1:] <= window[1] + 1e-6)
+    if not inside.any():
+        raise reader_error(
+            file.path,
+            found="three-dimensional responses"
+            + (
+                f" with the time_bin_edges_ms {edges.tolist()[:6]}"
+                if edges is not None
+                else " without time_bin_edges_ms"
+            ),
+            expected="time_bin_edges_ms (bins + 1 rising numbers, in ms) with at least one bin inside window_ms",
+            cause="the edges were left out, are in seconds, or none of the bins lies inside the response window",
+            fix="write time_bin_edges_ms in ms, or write the response of the window alone as trials x sites",
+            code="R12",
+        )
+    cube = file.oriented("responses", (trials, sites, len(inside)), ("trials", "sites", "bins"))
+    chosen = _finite_or_nan(file, cube)[:, :, inside]
+    counts = np.isfinite(chosen).sum(2)
+    file.notes.append(
+        f"responses were averaged over {int(inside.sum())} of {len(inside)} time bins, those inside window_ms"
+    )
+    result: Floats = np.divide(np.nansum(chosen, 2), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    return result
+
+
+def _finite_or_nan(file: File, values: NDArray[Any]) -> Floats:
+    result = np.ascontiguousarray(values, dtype=np.float64)
+    infinite = int(np.isinf(result).sum())
+    if infinite:
+        raise reader_error(
+            file.path,
+            found=f"{infinite} infinite values in responses",
+            expected="numbers, or NaN where nothing was measured",
+            cause="a division by zero in the preprocessing",
+            fix="write NaN in their place",
+            code="R15",
+        )
+    return result
+
+
+def _column(file: File, name: str, trials: int) -> Any:
+    """One optional entry a trial; NaN stands for unknown (-1) in integer columns."""
+    item, kind = TRIAL_COLUMNS[name]
+    if not file.has(item):
+        return None
+    raw = file.array(item).reshape(-1)
+    if raw.dtype.kind not in "fiub":
+        raise file.refused(item, f"elements of type {raw.dtype}", "numbers")
+    if len(raw) != trials:
+        raise _length(file, item, len(raw), trials)
+    numbers = raw.astype(np.float64)
+    if kind is np.float64:
+        return numbers
+    missing = ~np.isfinite(numbers)
+    whole = np.where(missing, 0 if kind is np.bool_ else -1, numbers)
+    if np.any(whole != np.floor(whole)) or (kind is np.bool_ and not np.all(np.isin(whole, (0, 1)))):
+        raise reader_error(
+            file.path,
+            found=f"{item} with values such as {whole[whole != np.floor(whole)][:1].tolist() or whole[:3].tolist()}",
+            expected="0 or 1" if kind is np.bool_ else "whole numbers",
+            cause="another column was written under this name",
+            fix=f"correct {item} or leave it out",
+            code="R13",
+        )
+    return whole.astype(kind)
+
+
+def _baseline(file: File, trials: int, sites: int) -> Floats | None:
+    if not file.has("baseline"):
+        return None
+    raw = file.array("baseline")
+    if raw.dtype.kind not in "fiu":
+        raise file.refused("baseline", f"elements of type {raw.dtype}", "numbers")
+    if raw.size == sites:
+        return np.asarray(raw, dtype=np.float64).reshape(sites)
+    return np.ascontiguousarray(file.oriented("baseline", (trials, sites), ("trials", "sites")), dtype=np.float64)
+
+
+def _site_table(file: File, site_ids: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The optional columns of ``site/``, by site id."""
+    table: dict[str, dict[str, Any]] = {s: {} for s in site_ids}
+    for name in file.members("site"):
+        if name == "source_id":
+            continue
+        kind = file.dataset(f"site/{name}").dtype.kind
+        column = (
+            file.array(f"site/{name}").reshape(-1).tolist() if kind in "fiub" else file.strings(f"site/{name}", "site")
+        )
+        if len(column) != len(site_ids):
+            raise _length(file, f"site/{name}", len(column), len(site_ids))
+        for site, value in zip(site_ids, column, strict=True):
+            table[site][name] = value
+    return {s: row for s, row in table.items() if row}
+
+
+def _length(file: File, item: str, found: int, expected: int) -> DataError:
+    return reader_error(
+        file.path,
+        found=f"{found} entries in {item}",
+        expected=f"{expected}, one for each " + ("site" if item.startswith("site") else "trial"),
+        cause="some rows were removed from one item and not from the other",
+        fix=f"write {item} from the same table as responses, or leave it out",
+        code="R13",
+    )

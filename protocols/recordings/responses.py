@@ -1,0 +1,133 @@
+"""The trial table: what was recorded, trial by trial, joined on the image that was SHOWN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.arrays import Floats, Ints
+
+NO_PERCENT = ("zscore", "beta", "dff")  # units without a meaningful zero
+UNITS = ("spikes", "spikes/s", "dff", "deconvolved", "beta", "zscore", "au")
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Recorded responses (schema ``responses/1``).
+
+    Parameters
+    ----------
+    values : array of shape (T, U), float64
+        One row a trial, one column a site, in `unit`; NaN = missing.
+    image_ids : array of shape (T,), str
+        The image shown in each trial.
+    site_ids : tuple of U str
+    unit : str
+        One of `UNITS`.
+    window_ms : (t0, t1) relative to image onset, or None (only for beta).
+    block, rep : arrays of shape (T,), int, or None
+        Block of the trial list, and which presentation of this image over the whole round (0-based); -1 = unknown.
+    onset_s : array of shape (T,) or None
+    valid : array of shape (T,), bool, or None
+        False = shown but not to be used (fixation break, dropped frame).
+    prev_image_ids : array of shape (T,), str, or None
+    baseline : array of shape (U,) or (T, U), or None
+    averaged_over : array of shape (T,), int, or None
+        Set where each row is an average over that many repeats (no single trials at hand): marked in every report.
+    source_site_ids : tuple of U str
+        The ids as the file had them.
+    attributes : dict
+        Remaining attributes of the file (session_id, subject, round, manifest_sha256, writer ...).
+    """
+
+    values: Floats
+    image_ids: NDArray[np.str_]
+    site_ids: tuple[str, ...]
+    unit: str
+    window_ms: tuple[float, float] | None = None
+    block: Ints | None = None
+    rep: Ints | None = None
+    onset_s: Floats | None = None
+    valid: NDArray[np.bool_] | None = None
+    prev_image_ids: NDArray[np.str_] | None = None
+    baseline: Floats | None = None
+    averaged_over: Ints | None = None
+    source_site_ids: tuple[str, ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        trials, sites = self.values.shape
+        if len(self.image_ids) != trials or len(self.site_ids) != sites:
+            raise ValueError(
+                f"responses of shape {self.values.shape} with {len(self.image_ids)} image ids and "
+                f"{len(self.site_ids)} site ids; expected (trials, sites) to match both"
+            )
+        if len(set(self.site_ids)) != sites:
+            raise ValueError("site ids are not unique")
+        if self.unit not in UNITS:
+            raise ValueError(f"unit {self.unit!r}; expected one of {', '.join(UNITS)}")
+        for name in ("block", "rep", "onset_s", "valid", "prev_image_ids", "averaged_over"):
+            column = getattr(self, name)
+            if column is not None and len(column) != trials:
+                raise ValueError(f"{name} has {len(column)} entries for {trials} trials")
+        if not self.source_site_ids:
+            object.__setattr__(self, "source_site_ids", self.site_ids)
+
+    def select(self, rows: NDArray[np.bool_] | Ints) -> Responses:
+        """The trials `rows` (mask or indices), all columns cut alike."""
+        cut: dict[str, Any] = {
+            name: None if (column := getattr(self, name)) is None else column[rows]
+            for name in ("block", "rep", "onset_s", "valid", "prev_image_ids", "averaged_over")
+        }
+        baseline = self.baseline
+        if baseline is not None and baseline.ndim == 2:
+            baseline = baseline[rows]
+        return replace(self, values=self.values[rows], image_ids=self.image_ids[rows], baseline=baseline, **cut)
+
+    def sites(self, site_ids: tuple[str, ...]) -> Responses:
+        """The columns `site_ids`, in that order."""
+        columns = [self.site_ids.index(s) for s in site_ids]
+        baseline = None if self.baseline is None else self.baseline[..., columns]
+        return replace(
+            self,
+            values=self.values[:, columns],
+            site_ids=tuple(site_ids),
+            source_site_ids=tuple(self.source_site_ids[c] for c in columns),
+            baseline=baseline,
+        )
+
+    def usable(self) -> Responses:
+        """Trials that are valid and have at least one finite value."""
+        keep = np.asarray(np.isfinite(self.values).any(axis=1), dtype=np.bool_)
+        if self.valid is not None:
+            keep = keep & self.valid
+        return self.select(keep)
+
+    def index(self, image_ids: list[str]) -> Ints:
+        """Position of every trial's image in `image_ids`, -1 where it is not listed; shape (T,)."""
+        position = {image: i for i, image in enumerate(image_ids)}
+        return np.array([position.get(str(i), -1) for i in self.image_ids], dtype=np.int64)
+
+    def mean(self, image_ids: list[str]) -> Floats:
+        """NaN-aware mean response, shape (len(image_ids), U); NaN where nothing was recorded. Averages are weighted by repeats."""
+        sums, counts = self._sums(image_ids)
+        return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+    def repeats(self, image_ids: list[str]) -> Ints:
+        """Finite trials behind `mean`, shape (len(image_ids), U)."""
+        return self._sums(image_ids)[1].astype(np.int64)
+
+    def _sums(self, image_ids: list[str]) -> tuple[Floats, Floats]:
+        usable = self.usable()
+        index = usable.index(image_ids)
+        keep = index >= 0
+        values, index = usable.values[keep], index[keep]
+        weights = np.ones(len(values)) if usable.averaged_over is None else usable.averaged_over[keep].astype(float)
+        finite = np.isfinite(values)
+        sums, counts = np.zeros((2, len(image_ids), len(self.site_ids)))
+        np.add.at(sums, index, np.where(finite, values, 0.0) * weights[:, None])
+        np.add.at(counts, index, finite * weights[:, None])
+        return sums, counts

@@ -1,0 +1,144 @@
+"""Trials made ready for a test: canonical order, drift between blocks removed, each image's trials split in two halves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.arrays import Bools, Floats, Ints
+
+from .responses import Responses
+
+HALVES = (0, 1)  # choose on half 0, test on half 1
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """The usable trials of a round in an order that depends on their content alone.
+
+    `values` (T, U), block means removed; `blocks` (T,) codes 0..; `halves` (T,) 0 or 1; `image_rows`: the rows of each image,
+    block by block, in random order within a block; `site_ids` sorted; `baseline` (T, U) or None.
+    """
+
+    values: Floats
+    blocks: Ints
+    halves: Ints
+    image_rows: dict[str, Ints]
+    site_ids: tuple[str, ...]
+    baseline: Floats | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks (strata)."""
+        return int(self.blocks.max(initial=-1)) + 1
+
+    def column(self, site_id: str) -> Floats:
+        """Responses of one site, shape (T,)."""
+        return self.values[:, self.site_ids.index(site_id)]
+
+    def rows(self, image_id: str, usable: Bools | None = None, half: int | None = None) -> Ints:
+        """Rows of one image: those that are `usable`, of one `half` or of both."""
+        rows = self.image_rows.get(image_id, np.empty(0, dtype=np.int64))
+        if usable is not None:
+            rows = rows[usable[rows]]
+        return rows if half is None else rows[self.halves[rows] == half]
+
+    def rows_of(self, image_ids: Sequence[str], usable: Bools | None = None) -> Ints:
+        """Rows of several images, one image after the other."""
+        return np.concatenate([np.empty(0, dtype=np.int64), *(self.rows(i, usable) for i in image_ids)])
+
+
+def trial_table(responses: Responses, image_ids: Sequence[str], *, seed: int = 0) -> TrialTable:
+    """Order, correct and split the usable trials that showed one of `image_ids`.
+
+    Nothing depends on the order of trials or sites in `responses`: trials are sorted by block, repeat, image, onset and, where all
+    these agree, by their values.
+    """
+    usable = responses.usable()
+    usable = usable.select(usable.index(list(image_ids)) >= 0).sites(tuple(sorted(responses.site_ids)))
+    usable = usable.select(_canonical_order(usable))
+    blocks, notes = _blocks(usable)
+    values = remove_block_means(usable.values, blocks)
+    image_rows, halves = _split(usable.image_ids, blocks, seed)
+    baseline = usable.baseline if usable.baseline is not None and usable.baseline.ndim == 2 else None
+    return TrialTable(values, blocks, halves, image_rows, usable.site_ids, baseline, notes)
+
+
+def image_means(table: TrialTable, image_ids: Sequence[str]) -> Floats:
+    """Mean response of each image, shape (images, U); NaN where nothing was recorded."""
+    means = np.full((len(image_ids), len(table.site_ids)), np.nan)
+    for i, image in enumerate(image_ids):
+        values = table.values[table.rows(image)]
+        finite = np.isfinite(values)
+        sums, counts = np.where(finite, values, 0.0).sum(0), finite.sum(0)
+        means[i] = np.divide(sums, counts, out=means[i], where=counts > 0)
+    return means
+
+
+def _canonical_order(responses: Responses) -> Ints:
+    named = [c for c in (responses.onset_s, responses.image_ids, responses.rep, responses.block) if c is not None]
+    return np.lexsort([*responses.values.T[::-1], *named])
+
+
+def block_codes(responses: Responses) -> Ints:
+    """Blocks as codes 0.. (unknown ones together), all 0 where there is no block column; shape (T,)."""
+    if responses.block is None:
+        return np.zeros(len(responses.values), dtype=np.int64)
+    return np.unique(np.maximum(responses.block, -1), return_inverse=True)[1].astype(np.int64)
+
+
+def _blocks(responses: Responses) -> tuple[Ints, tuple[str, ...]]:
+    codes = block_codes(responses)
+    if responses.block is None:
+        return codes, ("no block column: labels are permuted over the whole round, slow drift is not removed",)
+    unknown = int((responses.block < 0).sum())
+    note = f"{unknown} trials without a block number form a stratum of their own"
+    return codes, (note,) if unknown else ()
+
+
+def remove_block_means(values: Floats, blocks: Ints) -> Floats:
+    """Subtract each block's mean over all its trials and add the mean of all trials; `values` (T, U), NaN kept.
+
+    The correction is the same for every image, so that it does not favour any label.
+    """
+    if len(values) == 0:
+        return values
+    finite = np.isfinite(values)
+    filled = np.where(finite, values, 0.0)
+    grand = filled.sum(0) / np.maximum(finite.sum(0), 1)
+    corrected = values.copy()
+    for block in range(int(blocks.max()) + 1):
+        rows = blocks == block
+        corrected[rows] -= filled[rows].sum(0) / np.maximum(finite[rows].sum(0), 1) - grand
+    return corrected
+
+
+def _split(image_ids: NDArray[np.str_], blocks: Ints, seed: int) -> tuple[dict[str, Ints], Ints]:
+    """Halve every image's trials of every block at random; the odd trials of successive blocks go to either half in turn."""
+    halves = np.zeros(len(image_ids), dtype=np.int64)
+    image_rows = {}
+    order = np.argsort(image_ids, kind="stable")
+    images, first_rows, counts = np.unique(image_ids[order], return_index=True, return_counts=True)
+    for image, start, count in zip(images, first_rows, counts, strict=True):
+        ordered, odd = [], _digest(seed, image, "odd") % 2
+        rows = order[start : start + count]
+        for block in np.unique(blocks[rows]):
+            here = rows[blocks[rows] == block]
+            keys = [_digest(seed, image, block, ordinal) for ordinal in range(len(here))]
+            shuffled = here[np.argsort(np.array(keys, dtype=np.uint64), kind="stable")]
+            first = (len(here) + odd) // 2
+            odd ^= len(here) % 2
+            halves[shuffled[first:]] = 1
+            ordered.append(shuffled)
+        image_rows[str(image)] = np.concatenate(ordered)
+    return image_rows, halves
+
+
+def _digest(*parts: object) -> int:
+    text = "/".join(map(str, parts)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")

@@ -1,0 +1,113 @@
+"""What the report page says beside the verdicts: control arms, specificity, contrast, monotonicity; a table and sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from protocols.project.config.config import Config
+from protocols.project.key import CONTRASTS, NATURAL_SUFFIX
+from protocols.verdict.control_report import ControlReport, ControlRow, ObjectiveSummary, beside_verdicts
+
+ARMS = {
+    "contrast_matched": "the controller scaled to the photographs' median contrast within the site's model receptive field",
+    "natural_raised": "the site's best natural image scaled to the controller's contrast there",
+    "predicted_natural": "the natural image with the highest predicted score among all photographs",
+    "phase_scrambled": "the controller with random phases and the same amplitude spectrum",
+}
+
+
+def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, Any]:
+    """Sentence, header and one line a site; columns that no site has are left out."""
+    kinds = [kind for kind in ARMS if any(kind in r.arm_differences for r in rows)]
+    names = [name for name in CONTRASTS if any(name in r.contrast for r in rows)]
+    graded = any(r.monotonic_images for r in rows)
+    others = any(r.other_site_images for r in rows)
+    log = "log S " if summary.objective == "one_hot" else ""
+    header = [
+        *(f"{log}less {kind.replace('_', ' ')} (p)" for kind in kinds),
+        *(f"{name} contrast (natural 95 %)" for name in names),
+        *(["other sites' controllers below it"] if others else []),
+        *(["rises with prediction: rho (p)"] if graded else []),
+    ]
+    lines = [
+        [
+            r.site,
+            *(_arm(r, kind) for kind in kinds),
+            *(_contrast(r, name) for name in names),
+            *([_share(r)] if others else []),
+            *([_with_p(r.monotonic_rho, r.monotonic_p)] if graded else []),
+        ]
+        for r in rows
+    ]
+    sentences = [s[0].upper() + s[1:] + "." for s in beside_verdicts(summary)]
+    return {"sentence": " ".join(sentences), "header": header, "lines": lines if header else []}
+
+
+def arms_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the round's log says of arms that were not shown: cut by the budget, or skipped and why."""
+    last = next((e for e in reversed(events) if e.get("event") == "arms"), None)
+    if last is None:
+        return []
+    notes = (
+        [f"control arms cut by the budget: {', '.join(f'{k} {n}' for k, n in last['cut'].items())}"]
+        if last["cut"]
+        else []
+    )
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for kind, objective, site, reason in last["reasons"]:
+        reasons.setdefault((kind, _unnumbered(reason)), []).append(f"{site} ({objective})")
+    return notes + [
+        f"control arm {kind.replace('_', ' ')} not shown for {', '.join(sites[:6])}{' ...' if len(sites) > 6 else ''}: {reason}"
+        for (kind, reason), sites in reasons.items()
+    ]
+
+
+def _unnumbered(reason: str) -> str:
+    """A reason without its numbers, so that sites with the same reason stand together."""
+    return re.sub(r" ?\b\d+\.\d+", "", reason)
+
+
+def _arm(row: ControlRow, kind: str) -> str:
+    return _with_p(row.arm_differences.get(kind), row.arm_p.get(kind), sign="+")
+
+
+def _with_p(value: float | None, p: float | None, *, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    return f"{value:{sign}.2f}" + ("" if p is None else f" ({p:.3g})")
+
+
+def _contrast(row: ControlRow, name: str) -> str:
+    if name not in row.contrast:
+        return "-"
+    exceeds = name in (row.contrast_exceeded or "").split()
+    return f"{row.contrast[name]:.3f} ({row.contrast[name + NATURAL_SUFFIX]:.3f}){', above' if exceeds else ''}"
+
+
+def _share(row: ControlRow) -> str:
+    return "-" if row.other_site_share is None else f"{row.other_site_share:.0%} of {row.other_site_images}"
+
+
+def arms_sentences(config: Config, report: ControlReport) -> str:
+    """Sentences for a methods section on the control arms and graded images that were shown; each ends with a space."""
+    kinds = [kind for kind in ARMS if any(kind in s.arms for s in report.objectives)]
+    text = ""
+    if kinds:
+        text += (
+            f"As control arms, {config.arms.repeats} presentations each: {'; '.join(ARMS[kind] for kind in kinds)}. A controller was compared "
+            "with each of its arms by the same test on all trials, and with the controllers made for other sites. "
+        )
+    if any(s.contrast_measured for s in report.objectives):
+        text += (
+            "Luminance RMS, chroma RMS and receptive-field-weighted luminance RMS of each controller were compared with the 95th percentile of the "
+            "photographs on this display. "
+        )
+    if any(s.monotonic_tested for s in report.objectives):
+        text += (
+            f"Earlier iterates of each confirmatory ascent were shown {config.synthesis.graded_repeats} times each; a site counts as monotonic where "
+            "measured scores rise with predicted scores over its references, these images and the controller (Spearman, one-sided permutation "
+            "p at most 0.05). "
+        )
+    return text

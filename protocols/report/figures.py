@@ -1,0 +1,107 @@
+"""Figures of a round, each a matplotlib figure from a control report; and the sheet of controllers for README and slides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from protocols.verdict.control_report import ControlReport, ControlRow
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+from protocols.arrays import Floats, Pixels
+from protocols.disk.drawing import new_figure
+
+COLOURS = {
+    "control": "#1b7837",
+    "no control": "#b2182b",
+    "not testable": "#777777",
+    "excluded": "#777777",
+    "exploratory": "#777777",
+}
+NATURAL, CONTROLLER = "#4d4d4d", "#2166ac"
+
+
+def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
+    """Predicted and measured response of the target site, one point a controller, by objective and verdict."""
+    figure = new_figure(4.6, 4.2)
+    axes = figure.add_subplot()
+    shapes = {"stretch": "o", "one_hot": "s"}
+    values: list[float] = []
+    for row in report.rows:
+        if row.predicted is not None and row.measured is not None:
+            axes.plot(
+                row.predicted, row.measured, shapes.get(row.objective, "^"), color=COLOURS[row.verdict], alpha=0.8
+            )
+            values += [row.predicted, row.measured]
+    if values:
+        limits = [min(0.0, *values), max(values) * 1.05]
+        axes.plot(limits, limits, "--", color="#aaaaaa", linewidth=1)
+    axes.set_xlabel(f"predicted response ({unit})")
+    axes.set_ylabel(f"recorded response ({unit})")
+    axes.set_title("circles: stretch, squares: one-hot;\ngreen: control, red: no control", fontsize=9)
+    return figure
+
+
+def against_reference(report: ControlReport, objective: str, label: str) -> Figure:
+    """Controller and re-shown natural reference, one line a site (paired), in the objective's score."""
+    figure = new_figure(4.6, 4.2)
+    axes = figure.add_subplot()
+    for row in report.confirmatory(objective):
+        if row.score is not None and row.reference_score is not None:
+            pair = [row.reference_score, row.score]
+            axes.plot([0, 1], pair, "o-", color=COLOURS[row.verdict], alpha=0.8, linewidth=1.2, markersize=4)
+    axes.set_xlim(-0.3, 1.3)
+    axes.set_xticks([0, 1], ["best natural image\n(re-shown)", "controller"])
+    axes.set_ylabel(label)
+    axes.set_title(f"{objective}: one line a site", fontsize=9)
+    return figure
+
+
+def response_matrix(matrix: Floats, targets: Sequence[str], sites: Sequence[str]) -> Figure:
+    """Measured standardised responses (targets, sites): a one-hot population stands on the diagonal."""
+    figure = new_figure(min(9.0, 2.4 + 0.32 * len(sites)), min(9.0, 1.6 + 0.32 * len(targets)))
+    axes = figure.add_subplot()
+    bound = float(np.nanmax(np.abs(matrix))) if np.isfinite(matrix).any() else 1.0
+    image = axes.imshow(matrix, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
+    axes.set_xticks(range(len(sites)), sites, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(targets)), targets, fontsize=7)
+    axes.set_xlabel("recorded site")
+    axes.set_ylabel("one-hot controller for")
+    figure.colorbar(image, label="response (natural SD)", shrink=0.8)
+    return figure
+
+
+def controller_sheet(rows: Sequence[ControlRow], images: dict[str, Pixels], columns: int = 6) -> Figure:
+    """For up to `columns` sites: the natural reference, the stretch controller and the one-hot controller, with recorded means."""
+    sites = list(dict.fromkeys(r.site for r in rows if r.reference_image))[:columns]
+    by = {(r.objective, r.site): r for r in rows}
+    names = [("best natural image", "reference"), ("stretch", "stretch"), ("one-hot", "one_hot")]
+    figure = new_figure(1.55 * len(sites) + 0.3, 5.4)
+    grid = figure.subplots(3, len(sites), squeeze=False)
+    for column, site in enumerate(sites):
+        for line, (title, kind) in enumerate(names):
+            axes = grid[line, column]
+            axes.set_xticks([])
+            axes.set_yticks([])
+            row = by.get(("stretch" if kind == "reference" else kind, site))
+            if row is None or not row.reference_image:
+                axes.axis("off")
+                continue
+            picture = images[row.reference_image if kind == "reference" else row.image_id]
+            axes.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255)
+            value = row.reference if kind == "reference" else row.measured
+            text = f"recorded {value:.1f}" if value is not None else ""
+            if kind != "reference" and row.predicted is not None:
+                text += f"\npredicted {row.predicted:.1f}"
+            axes.set_xlabel(text, fontsize=7)
+            colour = NATURAL if kind == "reference" else COLOURS[row.verdict]
+            for spine in axes.spines.values():
+                spine.set(color=colour, linewidth=2)
+            if column == 0:
+                axes.set_ylabel(title, fontsize=8)
+            if line == 0:
+                axes.set_title(site, fontsize=8)
+    return figure

@@ -1,0 +1,156 @@
+"""Figures of a round's sites: histograms of the gain, and each site's sorted tuning with the synthesised images in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.disk.drawing import new_figure
+from protocols.verdict.control_report import ControlRow
+
+from .figures import COLOURS, CONTROLLER
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+from protocols.arrays import Floats
+
+UNITS = {
+    "fraction": "gain of the evoked response (%)",
+    "natural SD": "gain (natural SD)",
+    "log S": "gain (log S)",
+}
+OTHER_IMAGES, OWN_REFERENCE = "#c9c9c9", "#4d4d4d"
+MARKS = {
+    "controller": ("D", CONTROLLER),
+    "graded": ("o", "#67a9cf"),
+    "contrast_matched": ("^", "#d95f02"),
+    "natural_raised": ("v", "#1b9e77"),
+    "predicted_natural": ("s", "#e7298a"),
+    "phase_scrambled": ("X", "#a6761d"),
+}
+LARGEST_BINS = 20
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A synthesised image or control arm in a site's tuning: its `kind` (of `MARKS`), mean response and standard error (NaN = unknown)."""
+
+    kind: str
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True)
+class SiteTuning:
+    """Mean responses of a site to the natural and reference images, highest first, shape (N,), with standard errors (NaN = unknown).
+
+    `own`: which of them are the site's re-shown references; `marks`: synthesised images and arms.
+    """
+
+    site: str
+    means: Floats
+    errors: Floats
+    own: NDArray[np.bool_]
+    marks: tuple[Mark, ...] = ()
+
+
+def gain_histogram(rows: Sequence[ControlRow]) -> Figure | None:
+    """Gains of the confirmatory controllers of one objective, a panel for each unit, stacked by verdict; None without any gain."""
+    counted = [r for r in rows if r.confirmatory]
+    units = [u for u in UNITS if any(r.gain is not None and r.gain_unit == u for r in counted)]
+    if not units:
+        return None
+    figure = new_figure(4.6 * len(units), 3.4)
+    for axes, unit in zip(np.atleast_1d(figure.subplots(1, len(units))), units, strict=True):
+        _histogram(axes, [r for r in counted if r.gain is not None and r.gain_unit == unit], unit)
+    known = sum(r.gain is not None for r in counted)
+    objective = counted[0].objective.replace("_", "-")
+    figure.suptitle(f"{objective}: gain over the re-shown natural image, {known} of {len(counted)} sites", fontsize=9)
+    return figure
+
+
+def _histogram(axes: Axes, rows: Sequence[ControlRow], unit: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    factor = 100.0 if unit == "fraction" else 1.0
+    gains = {v: [factor * r.gain for r in rows if r.gain is not None and r.verdict == v] for v in COLOURS}
+    gains = {verdict: values for verdict, values in gains.items() if values}
+    everything = np.array([g for values in gains.values() for g in values])
+    edges = np.histogram_bin_edges(everything, bins="auto")
+    if len(edges) > LARGEST_BINS + 1:
+        edges = np.linspace(everything.min(), everything.max(), LARGEST_BINS + 1)
+    axes.hist(
+        list(gains.values()),
+        bins=edges.tolist(),
+        stacked=True,
+        color=[COLOURS[v] for v in gains],
+        label=[f"{verdict} ({len(values)})" for verdict, values in gains.items()],
+        edgecolor="white",
+    )
+    axes.axvline(0.0, color="#aaaaaa", linestyle="--", linewidth=1)
+    axes.set_xlabel(UNITS[unit])
+    axes.set_ylabel("sites")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(fontsize=7, frameon=False)
+
+
+def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
+    """One panel a site: its sorted responses as bars with standard errors, and where its synthesised images fall among them."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    columns = min(4, len(tunings))
+    lines = math.ceil(len(tunings) / columns)
+    figure = new_figure(2.7 * columns + 0.4, 1.9 * lines + 0.9)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat[len(tunings) :]:
+        axes.axis("off")
+    for i, (axes, tuning) in enumerate(zip(grid.flat, tunings, strict=False)):
+        _tuning(axes, tuning)
+        if i % columns == 0:
+            axes.set_ylabel(f"response ({unit})", fontsize=7)
+    kinds = [kind for kind in MARKS if any(m.kind == kind for t in tunings for m in t.marks)]
+    handles: list[Patch | Line2D] = [
+        Patch(color=OTHER_IMAGES, label="natural and reference images"),
+        Patch(color=OWN_REFERENCE, label="the site's own references"),
+    ]
+    for kind in kinds:
+        shape, colour = MARKS[kind]
+        handles.append(
+            Line2D([], [], marker=shape, color=colour, linestyle="", markersize=5, label=kind.replace("_", " "))
+        )
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return figure
+
+
+def _tuning(axes: Axes, tuning: SiteTuning) -> None:
+    x = np.arange(len(tuning.means))
+    colours = [OWN_REFERENCE if own else OTHER_IMAGES for own in tuning.own]
+    axes.bar(x, tuning.means, width=1.0, color=colours, yerr=_lengths(tuning.errors), error_kw={"linewidth": 0.5})
+    for mark in tuning.marks:
+        shape, colour = MARKS[mark.kind]
+        place = place_of(mark.mean, tuning.means)
+        axes.errorbar(
+            place, mark.mean, _lengths(np.array([mark.error])), fmt=shape, color=colour, markersize=5 if mark.kind == "controller" else 4, linewidth=1,
+            markeredgecolor="white", markeredgewidth=0.4, label=mark.kind, zorder=4 if mark.kind == "controller" else 3,
+        )  # fmt: skip
+    axes.set_xlim(-0.5 - 0.05 * len(x), len(x) - 0.5)
+    axes.set_title(tuning.site, fontsize=8)
+    axes.set_xticks([])
+    axes.tick_params(labelsize=7)
+
+
+def place_of(mean: float, means: Floats) -> float:
+    """Where `mean` falls among bars at 0, 1, ... of falling height `means`: between the last bar above it and the next."""
+    return float((means > mean).sum()) - 0.5
+
+
+def _lengths(errors: Floats) -> Floats | None:
+    """Standard errors for drawing; None where none is known."""
+    return np.nan_to_num(errors) if np.isfinite(errors).any() else None

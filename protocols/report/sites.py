@@ -1,0 +1,113 @@
+"""Site by site on the report page: the grid of controllers of all seeds beside the reference, and the sorted tuning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from protocols.arrays import Floats
+from protocols.project.display import Display
+from protocols.project.key import Key
+from protocols.recordings.responses import Responses
+from protocols.verdict.control_report import ControlReport, ControlRow
+
+from .figures_sites import MARKS, Mark, SiteTuning
+
+MOST_TUNINGS = 24
+
+
+def field_circle(site: Mapping[str, Any] | None, display: Display) -> tuple[float, float, float] | None:
+    """Centre x, y and radius (1 SD) of a site's model receptive field, in pixels from the image's upper left corner.
+
+    `site`: its entry in the record of the fit; degrees are from the centre of the image, x to the right, y upwards. None where the
+    field is unknown.
+    """
+    values = [(site or {}).get(f"rf_{name}_deg") for name in ("x", "y", "sd")]
+    known = [float(v) for v in values if v is not None and math.isfinite(v)]
+    if len(known) < 3 or known[2] <= 0:
+        return None
+    x, y, sd = (v * display.px_per_deg for v in known)
+    return display.width_px / 2 + x, display.height_px / 2 - y, sd
+
+
+def grids(report: ControlReport, record: Mapping[str, Any], display: Display) -> dict[str, list[dict[str, Any]]]:
+    """By objective one line a site: its reference, its controllers (confirmatory first, then by seed), its receptive field."""
+    fits = {s["site_id"]: s for s in record.get("report", {}).get("sites", [])}
+    made: dict[str, list[dict[str, Any]]] = {}
+    for objective in dict.fromkeys(r.objective for r in report.rows):
+        rows = [r for r in report.rows if r.objective == objective]
+        for site in sorted({r.site for r in rows}):
+            mine = sorted((r for r in rows if r.site == site), key=_order)
+            line = {
+                "site": site,
+                "circle": field_circle(fits.get(site), display),
+                "reference": mine[0].reference_image,
+                "reference_text": _texts(recorded=mine[0].reference),
+                "controllers": [_cell(r) for r in mine],
+            }
+            made.setdefault(objective, []).append(line)
+    return made
+
+
+def _order(row: ControlRow) -> tuple[bool, int, str]:
+    return not row.confirmatory, -1 if row.seed is None else row.seed, row.image_id
+
+
+def _cell(row: ControlRow) -> dict[str, Any]:
+    """One controller of the grid: image, verdict and what stands below it."""
+    return {
+        "image": row.image_id,
+        "confirmatory": row.confirmatory,
+        "verdict": row.verdict,
+        "seed": "seed unknown" if row.seed is None else f"seed {row.seed}",
+        "text": _texts(
+            recorded=row.measured, predicted=row.predicted, S=row.score if row.objective == "one_hot" else None
+        ),
+    }
+
+
+def _texts(**values: float | None) -> list[str]:
+    return [f"{name} {value:.2f}" for name, value in values.items() if value is not None]
+
+
+def tunings(report: ControlReport, key: Key, responses: Responses, most: int = MOST_TUNINGS) -> list[SiteTuning]:
+    """Sorted responses of the sites with a confirmatory stretch controller, the first `most` by id.
+
+    Means over all usable trials of this round; the verdicts are computed from the tested trials alone, with block means removed.
+    """
+    rows = sorted((r for r in report.confirmatory("stretch") if r.site in responses.site_ids), key=lambda r: r.site)
+    natural = [r for r in key.rows if r.role in ("natural", "reference")]
+    source = {r.image_id: r.source_id for r in key.rows}
+    made = []
+    for row in rows[:most]:
+        marked = {row.image_id: "controller"}
+        marked |= {r.image_id: "graded" for r in key.of_role("graded") if source.get(row.image_id, "") in r.parents}
+        marked |= {image: kind for kind, image in row.arm_images.items() if kind in MARKS}
+        means, errors = means_and_errors(responses, row.site, [r.image_id for r in natural])
+        order = np.argsort(-means, kind="stable")[: int(np.isfinite(means).sum())]
+        own = np.array([("stretch", row.site) in r.reference_for for r in natural], dtype=np.bool_)
+        values = zip(
+            marked.values(), *(v.tolist() for v in means_and_errors(responses, row.site, list(marked))), strict=True
+        )
+        marks = tuple(Mark(kind, mean, error) for kind, mean, error in values if math.isfinite(mean))
+        if len(order):
+            made.append(SiteTuning(row.site, means[order], errors[order], own[order], marks))
+    return made
+
+
+def means_and_errors(responses: Responses, site: str, images: Sequence[str]) -> tuple[Floats, Floats]:
+    """Mean response of `site` to each of `images` over its usable trials, and standard error; (N,), NaN = unknown (as errors of averages)."""
+    means = responses.sites((site,)).mean(list(images))[:, 0]
+    errors = np.full(len(images), np.nan)
+    if responses.averaged_over is not None:
+        return means, errors
+    usable = responses.usable()
+    index, column = usable.index(list(images)), usable.values[:, usable.site_ids.index(site)]
+    for i in range(len(images)):
+        values = column[(index == i) & np.isfinite(column)]
+        if len(values) > 1:
+            errors[i] = values.std(ddof=1) / math.sqrt(len(values))
+    return means, errors

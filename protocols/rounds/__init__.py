@@ -1,0 +1,1 @@
+"""What is shown in a round: stimuli, control arms, trial order, safety, the outbox."""

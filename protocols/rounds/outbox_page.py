@@ -1,0 +1,51 @@
+"""The page that the rig's operator reads: README.txt of an outbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+README = """\
+{title}
+Show the images of the folder images/ in the order of order.csv, one row a presentation:
+{on_ms} ms image, then {off_ms} ms plain background (pixel value {background}), at native size: {width} x {height} pixels =
+{size_deg} degrees wide. Do not scale, smooth or gamma-correct them beyond what your screen calibration does
+(the pixel values are meant as: {encoding}). A presentation that failed (fixation break, dropped frame) may be shown again later.
+Answer with ONE file, responses.h5, one row for each presentation that was really shown (in any order). Python:
+  with h5py.File("responses.h5.part", "w") as f:
+      f["responses"] = R                    # trials x sites, {unit}; NaN = missing
+      f["image_id"], f["site_id"] = list(image_ids), list(site_ids)     # image_id as in order.csv; site ids stay the same for ever
+      f["trial/block"], f["trial/rep"] = block, rep      # as in order.csv; optional: trial/valid (1|0), trial/onset_s
+      f.attrs.update(units="{unit}", window_ms={window}, manifest_sha256=MANIFEST)    # hash of manifest.json; optional
+MATLAB (p = 'responses.h5.part'; ids and s are string columns):
+  h5create(p,'/responses',size(R),'Datatype','single'); h5write(p,'/responses',single(R));   % trials x sites
+  h5create(p,'/image_id',size(ids),'Datatype','string'); h5write(p,'/image_id',ids);
+  h5create(p,'/site_id',size(s),'Datatype','string'); h5write(p,'/site_id',s);
+  h5create(p,'/trial/rep',size(rep)); h5write(p,'/trial/rep',rep); h5create(p,'/trial/block',size(rep)); h5write(p,'/trial/block',block);
+  h5writeatt(p,'/','units','{unit}'); h5writeatt(p,'/','window_ms',{window}); h5writeatt(p,'/','writer','matlab');
+Units: spikes | spikes/s | dff | deconvolved | beta | zscore | au. Window: ms after image onset.
+Then, in the folder inbox/ beside this one: write the file as responses.h5.part, rename it to responses.h5, and only then make
+the empty file responses.h5.done (MATLAB: movefile(p,'responses.h5'); fclose(fopen('responses.h5.done','w'))).
+Before you begin: `sha256sum -c checksums.sha256` in this folder must find every file unchanged. Copy the folder only while
+_READY is in it. The names of the images tell nothing about them, on purpose; contact_sheet.png shows all, shuffled.
+{counts}
+"""
+
+
+def readme(manifest: dict[str, Any]) -> str:
+    """What the rig's operator does, on one page."""
+    display, timing, counts = manifest["display"], manifest["timing"], manifest["counts"]
+    unit = manifest.get("encoder", {}).get("unit") or "spikes"
+    return README.format(
+        title=f"{manifest['session']}, round {manifest['round']}",
+        on_ms=f"{timing['on_ms']:g}",
+        off_ms=f"{timing['off_ms']:g}",
+        background=display["background"],
+        width=display["width_px"],
+        height=display["height_px"],
+        size_deg=f"{display['size_deg']:g}",
+        encoding=display["encoding"],
+        unit=unit,
+        window=[round(t, 3) for t in timing["response_window_ms"]],
+        counts=f"{counts['images']} images, {counts['trials']} presentations, "
+        f"about {counts['trials'] * (timing['on_ms'] + timing['off_ms']) / 60_000:.1f} minutes without pauses.",
+    )

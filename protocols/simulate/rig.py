@@ -1,0 +1,263 @@
+"""The simulated rig: reads an outbox and nothing else of a project, simulates every trial in the order shown, answers as a lab would.
+
+Written as a stranger's script would be: plain h5py and csv, no part of the toolkit's own readers and writers.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from protocols.arrays import Floats, Ints, Pixels
+from protocols.disk.files import inside, sha256_file, verify_checksums
+from protocols.errors import DataError
+from protocols.progress import Reporter
+
+from .subject import Noise, Subject
+
+WINDOW_MS = (70.0, 170.0)
+BLOCK_PAUSE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An outbox as the rig reads it: the trials in the order of presentation, and every image once.
+
+    Parameters
+    ----------
+    images : uint8 array of shape (S, H, W, C); image_ids : tuple of S str
+    image_index : int array of shape (T,), into `images`
+    block, rep : int arrays of shape (T,)
+    onset_s, on_ms : float arrays of shape (T,)
+    session_id : str; round_number : int; manifest_sha256 : str
+    """
+
+    images: Pixels
+    image_ids: tuple[str, ...]
+    image_index: Ints
+    block: Ints
+    rep: Ints
+    onset_s: Floats
+    on_ms: Floats
+    session_id: str
+    round_number: int
+    manifest_sha256: str
+
+
+def read_outbox(outbox: Path) -> Shown:
+    """Read an outbox, after its checksums.
+
+    Raises
+    ------
+    DataError
+        Y04: not ready; Y05: a file is missing or altered; Y06: tables that contradict each other.
+    """
+    outbox = Path(outbox)
+    if not (outbox / "_READY").is_file():
+        raise _bad_outbox(outbox, "no _READY", "the export has not finished, or only a part was copied", "Y04")
+    problems = verify_checksums(outbox)
+    if problems:
+        raise _bad_outbox(outbox, "; ".join(problems[:5]), "a copy that was altered or is not complete", "Y05")
+    with open(outbox / "order.csv", newline="", encoding="utf-8") as handle:
+        order = list(csv.DictReader(handle))
+    filenames = {row["image_id"]: row["filename"] for row in order}
+    if not order or any(filenames[row["image_id"]] != row["filename"] for row in order):
+        raise _bad_outbox(
+            outbox, "an order.csv without trials or with two files for one image", "an edited table", "Y06"
+        )
+    manifest = json.loads((outbox / "manifest.json").read_text(encoding="utf-8"))
+    image_ids = tuple(sorted(filenames))
+    position = {image_id: i for i, image_id in enumerate(image_ids)}
+    block = np.array([int(row["block"]) for row in order])
+    on_ms = np.array([float(row["on_ms"]) for row in order])
+    period_s = (on_ms + np.array([float(row["off_ms"]) for row in order])) / 1000
+    return Shown(
+        images=np.stack([read_png(inside(outbox, filenames[i])) for i in image_ids]),
+        image_ids=image_ids,
+        image_index=np.array([position[row["image_id"]] for row in order]),
+        block=block,
+        rep=np.array([int(row["rep"]) for row in order]),
+        onset_s=np.concatenate([[0.0], np.cumsum(period_s)[:-1]]) + BLOCK_PAUSE_S * (block - block[0]),
+        on_ms=on_ms,
+        session_id=str(manifest.get("session", "")),
+        round_number=int(manifest.get("round", 0)),
+        manifest_sha256=sha256_file(outbox / "manifest.json"),
+    )
+
+
+def simulate_counts(expected: Floats, onset_s: Floats, noise: Noise, generator: np.random.Generator) -> Floats:
+    """Spike counts of single trials.
+
+    ``mean = expected * shared gain of the trial * slow drift * gain of the round``; counts negative binomial with variance
+    ``fano * mean`` (Poisson where fano = 1).
+
+    Parameters
+    ----------
+    expected : array of shape (T, U)
+        In the order of presentation.
+    onset_s : array of shape (T,)
+        Drift follows time: one period over the session, phases of the sites scattered by half a radian.
+
+    Returns
+    -------
+    array of shape (T, U), whole numbers
+    """
+    trials, sites = expected.shape
+    spread = np.sqrt(np.log1p(noise.shared_sd**2))  # of the logarithm, for SD `shared_sd` at mean 1
+    shared = np.exp(spread * generator.standard_normal((trials, 1)) - spread**2 / 2)
+    phase = generator.uniform(0, 2 * np.pi) + 0.5 * generator.standard_normal(sites)
+    duration = max(float(onset_s[-1] - onset_s[0]), 1e-9)
+    turn = 2 * np.pi * (onset_s - onset_s[0])[:, None] / duration  # (T, 1)
+    drift = 1 + np.sqrt(2) * noise.drift_sd * np.sin(turn + phase)
+    of_round = np.exp(noise.round_sd * generator.standard_normal(sites))
+    mean = expected * shared * drift * of_round
+    if noise.fano > 1:
+        counts = generator.negative_binomial(np.maximum(mean, 1e-9) / (noise.fano - 1), 1 / noise.fano)
+    else:
+        counts = generator.poisson(mean)
+    return np.asarray(counts, dtype=np.float64)
+
+
+def answer(
+    subject_folder: Path,
+    outbox: Path,
+    inbox: Path,
+    *,
+    layout: str = "python",
+    missing: float = 0.05,
+    invalid: float = 0.0,
+    shuffle: bool = True,
+    permute_sites: bool = True,
+    seed: int = 0,
+    progress: Reporter | None = None,
+) -> tuple[int, int]:
+    """Show an outbox to a subject and write ``responses.h5`` into `inbox`: as ``.part``, renamed, then ``responses.h5.done``.
+
+    Parameters
+    ----------
+    layout : "python" or "matlab"
+        "matlab": dimensions reversed and vectors 1 x N, as MATLAB writes them.
+    missing : float
+        Fraction of the trials that leave no row.
+    invalid : float
+        Fraction of the rows that are marked ``valid = 0`` (their counts are noise about 0).
+    shuffle, permute_sites : bool
+        Write rows and sites in a random order.
+    seed : int
+        With the subject's own seed and the round's number it fixes every count.
+
+    Returns
+    -------
+    tuple of int
+        Trials written and trials shown.
+    """
+    inbox = Path(inbox)
+    if (inbox / "responses.h5.done").exists():
+        raise _answered(inbox)
+    subject, shown = Subject.load(subject_folder), read_outbox(outbox)
+    entropy = [seed, subject.seed, shown.round_number]
+    expected = subject.expected(shown.images, progress=progress)[shown.image_index]  # (T, U)
+    counts = simulate_counts(expected, shown.onset_s, subject.noise, np.random.default_rng([*entropy, 1]))
+    generator = np.random.default_rng([*entropy, 2])
+    rows = np.flatnonzero(~_drawn(len(counts), missing, generator))
+    rows = generator.permutation(rows) if shuffle else rows
+    broken = _drawn(len(rows), invalid, generator)
+    counts[rows[broken]] = generator.poisson(0.5, (int(broken.sum()), counts.shape[1]))
+    columns = generator.permutation(counts.shape[1]) if permute_sites else np.arange(counts.shape[1])
+    inbox.mkdir(parents=True, exist_ok=True)
+    part = inbox / "responses.h5.part"
+    sites = [subject.site_ids[c] for c in columns]
+    write_answer(part, shown, counts[np.ix_(rows, columns)], rows, sites, valid=~broken, layout=layout)
+    os.replace(part, inbox / "responses.h5")
+    (inbox / "responses.h5.done").touch()
+    return len(rows), len(counts)
+
+
+def write_answer(
+    path: Path,
+    shown: Shown,
+    counts: Floats,
+    rows: Ints,
+    site_ids: Sequence[str],
+    *,
+    valid: NDArray[np.bool_],
+    layout: str,
+) -> None:
+    """Write counts (R, U) of the trials `rows` (R,) as schema ``responses/1``, in Python's or MATLAB's dimension order."""
+    if layout not in ("python", "matlab"):
+        raise ValueError(f"layout {layout!r}; expected python or matlab")
+    ids = np.array(shown.image_ids, dtype=object)[shown.image_index]
+    before = np.concatenate([np.array([""], dtype=object), ids[:-1]])
+    matlab = layout == "matlab"
+    trial: dict[str, Any] = {
+        "block": shown.block[rows],
+        "rep": shown.rep[rows],
+        "onset_s": shown.onset_s[rows],
+        "on_ms": shown.on_ms[rows],
+        "valid": valid.astype(np.uint8),
+        "prev_image_id": before[rows],
+    }
+    text = h5py.string_dtype("utf-8")
+    with h5py.File(path, "w") as file:
+        file["responses"] = counts.T.astype(np.float32) if matlab else counts.astype(np.float32)
+        vectors = {"image_id": ids[rows], "site_id": np.array(site_ids, dtype=object)}
+        vectors |= {f"trial/{name}": column for name, column in trial.items()}
+        for name, vector in vectors.items():
+            values = vector if vector.dtype == object else vector.astype(np.float64) if matlab else vector
+            shape = (1, len(values)) if matlab else (len(values),)
+            file.create_dataset(name, data=values.reshape(shape), dtype=text if vector.dtype == object else None)
+        file.attrs.update(
+            schema="responses/1",
+            units="spikes",
+            window_ms=np.array(WINDOW_MS).reshape(1, 2) if matlab else list(WINDOW_MS),
+            session_id=shown.session_id,
+            round=shown.round_number,
+            manifest_sha256=shown.manifest_sha256,
+            writer=layout,
+        )
+
+
+def _drawn(count: int, fraction: float, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Marks of shape (count,), exactly ``round(fraction * count)`` of them True, at random places."""
+    marks = np.zeros(count, dtype=np.bool_)
+    marks[generator.permutation(count)[: round(fraction * count)]] = True
+    return marks
+
+
+def read_png(path: Path) -> Pixels:
+    """An 8-bit PNG as uint8 (H, W, C)."""
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture, dtype=np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _answered(inbox: Path) -> DataError:
+    return DataError(
+        str(inbox),
+        found="responses.h5.done",
+        expected="an empty inbox",
+        cause="this round was answered before",
+        fix="ingest that answer; delete it only to record the round anew",
+        code="Y08",
+    )
+
+
+def _bad_outbox(outbox: Path, found: str, cause: str, code: str) -> DataError:
+    return DataError(
+        str(outbox),
+        found=found,
+        expected="an outbox as it was exported",
+        cause=cause,
+        fix="copy the outbox again, completely",
+        code=code,
+    )

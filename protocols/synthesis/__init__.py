@@ -1,0 +1,1 @@
+"""Images for objectives: for a round, or a batch of its own."""

@@ -1,0 +1,180 @@
+"""A batch of images for any objective, outside the rounds: made, validated, written as PNG files with a table and a contact sheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from encoders import Encoder, Ensemble
+from protocols.disk.files import new_folder, write_text
+from protocols.disk.png import contact_sheet, read_png, write_png
+from protocols.models.pair import load_pair
+from protocols.progress import Reporter
+from protocols.project.config.synthesis import DiffusionConfig
+from protocols.project.folder import Project
+from protocols.project.photographs import NaturalImages
+from synth import Objective, StimulusBatch
+from synth.presets import quick as quick_recipe
+
+from .generators import make
+from .objectives_file import read_wanted
+from .request import Request, chosen_targets, declared, recipe
+from .starts import measured_z, natural_ranges, starts_for
+
+__all__ = ["Plan", "free_batch", "plan_batch", "write_batch"]
+
+
+COLUMNS = (
+    "image", "objective", "kind", "target", "seed", "best", "started_from", "score", "validator_score",
+    "predicted", "validator_predicted", "unrounded_predicted",
+    "distance", "outside",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a batch outside the rounds is made of: encoder, validator, objective, and what is asked of the generators."""
+
+    encoder: Encoder | Ensemble
+    validator: Encoder | Ensemble
+    objective: Objective
+    request: Request
+
+
+def plan_batch(
+    project: Project,
+    wanted: Path | None = None,
+    *,
+    seeds: int | None = None,
+    keep_seeds: int | None = None,
+    steps: int | None = None,
+    start: str | None = None,
+    quick: bool | None = None,
+    seconds: float | None = None,
+    diffusion: DiffusionConfig | None = None,
+    device: str = "cpu",
+) -> Plan:
+    """What project.toml and the newest encoder of the project have to say of a batch.
+
+    Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives, `seeds`, `steps`, `start` and
+    `diffusion` where they are None; `keep_seeds` is as for `synth.ascend`. `wanted` is a file of objectives. `quick`: ten large steps
+    from the best measured photographs (`synth.presets.quick`) in place of the project's variables, rule, shifts and steps.
+    """
+    settings = project.config.synthesis
+    encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))
+    measured = measured_z(project, encoder)
+    if wanted is not None:
+        objective = read_wanted(wanted, tuple(encoder.site_ids), natural_ranges(encoder.site_ids, measured))
+    else:
+        objective = declared(project, chosen_targets(project, encoder))
+    count = settings.seeds if seeds is None else seeds
+    natural = NaturalImages.load(project.data)
+    how, climbed = recipe(project, natural.pixels()), settings.steps
+    if quick:
+        fast: dict[str, Any] = dict(quick_recipe(project.display.shape))
+        climbed, start = fast.pop("steps"), start or "natural"
+        fast["check_every"] = 1 if seconds is not None else fast["check_every"]  # a budget ends at a check
+        how |= fast
+    begins = None
+    if (settings.start if start is None else start) == "natural":
+        begins = starts_for(objective, encoder.site_ids, measured, count)
+    request = Request(
+        how,
+        shape=project.display.shape,
+        seeds=range(count),
+        keep_seeds=keep_seeds,
+        steps=climbed if steps is None else steps,
+        diffusion=project.config.diffusion if diffusion is None else diffusion,
+        budget_s=seconds,
+        start=None if begins is None else torch.from_numpy(natural.pixels()[begins]).movedim(-1, -3).float() / 255,
+        start_ids=None if begins is None else [[natural.source_ids[i] for i in row] for row in begins],
+    )
+    return Plan(encoder, validator, objective, request)
+
+
+def free_batch(
+    project: Project,
+    wanted: Path | None = None,
+    *,
+    generator: str = "gradient",
+    device: str = "cpu",
+    progress: Reporter | None = None,
+    **asked: Any,
+) -> StimulusBatch:
+    """Images for the objectives of the file `wanted`, by the newest encoder of the project, judged by its validator.
+
+    `asked` is as for `plan_batch`. `seconds` of climbing at most, then the best so far; the steps really made are in
+    ``settings["steps"]``.
+
+    Raises
+    ------
+    ValueError
+        If a sampled batch is to be quick.
+    """
+    if asked.get("quick") and generator != "gradient":
+        raise ValueError(
+            f"quick with generator {generator!r}; expected 'gradient': a prior's own steps are those of diffusion"
+        )
+    plan = plan_batch(project, wanted, device=device, **asked)
+    made = make(generator, project, plan.encoder, plan.objective, plan.request, device=device, progress=progress)
+    return made.validate(plan.validator)
+
+
+def write_batch(batch: StimulusBatch, out: Path) -> Path:
+    """Write ``batch.h5``, ``images.csv``, ``images/*.png`` and ``contact_sheet.png`` into a new folder (`new_folder`)."""
+    with new_folder(out) as temporary:
+        names = [f"img_{i + 1:04d}" for i in range(len(batch))]
+        for name, image in zip(names, batch.images, strict=True):
+            write_png(temporary / "images" / f"{name}.png", image)
+            if not np.array_equal(read_png(temporary / "images" / f"{name}.png"), image):
+                raise RuntimeError(f"{name}.png reads back otherwise than it was written")
+        batch.save(temporary / "batch.h5")
+        write_text(temporary / "images.csv", table(batch, names))
+        contact_sheet(temporary / "contact_sheet.png", names, batch.images)
+    return out
+
+
+def table(batch: StimulusBatch, names: Sequence[str]) -> str:
+    """The batch as CSV, one line an image, with what is predicted of its (first) target in the encoder's unit; all sites are in ``batch.h5``."""
+    chosen = set(batch.best_indices())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for i, name in enumerate(names):
+        judged = "" if batch.validator_scores is None else f"{batch.validator_scores[i]:.4f}"
+        target = batch.site_ids.index(batch.targets[i].split("+")[0])
+        answers = [f"{batch.predicted[i, target]:.4f}"]
+        answers.append("" if batch.validator_predicted is None else f"{batch.validator_predicted[i, target]:.4f}")
+        exact = batch.unrounded_predicted
+        answers.append("" if exact is None else f"{exact[i, target]:.4f}")
+        far = "" if batch.distance is None else f"{batch.distance[i]:.3f}"
+        outside = "" if batch.outside is None else str(bool(batch.outside[i])).lower()
+        start = batch.start_ids[i] if batch.start_ids else ""
+        seed, best = int(batch.seeds[i]), str(i in chosen).lower()
+        about = [batch.row_names[i], batch.kinds[i], batch.targets[i], seed, best, start]
+        writer.writerow([name, *about, f"{batch.scores[i]:.4f}", judged, *answers, far, outside])
+    return text.getvalue()
+
+
+def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
+    """What was made, for people and for scripts: the best image of every row."""
+    best = batch.take(batch.best_indices())
+    judged = best.validator_scores
+    steps = batch.settings.get("steps")
+    lines = [
+        f"{len(batch)} images, {steps} steps each, in {out.name}: batch.h5, images.csv, images/, contact_sheet.png"
+    ]
+    rows = []
+    for i in range(len(best)):
+        validator = None if judged is None else float(judged[i])
+        rows.append({"objective": best.row_names[i], "seed": int(best.seeds[i]), "score": float(best.scores[i]), "validator_score": validator})  # fmt: skip
+        told = "" if validator is None else f", by the validator {validator:.2f}"
+        lines.append(f"  {best.row_names[i]:<40} score {best.scores[i]:.2f}{told}")
+    return "\n".join(lines), {"images": len(batch), "steps": steps, "folder": out.name, "rows": rows}

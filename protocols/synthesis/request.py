@@ -1,0 +1,116 @@
+"""What is to be synthesised: targets, objectives, display statistics, graded steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from encoders import Encoder, Ensemble
+from protocols.errors import DataError
+from protocols.project.config.synthesis import DiffusionConfig
+from protocols.project.display import Display
+from protocols.project.folder import Project
+from synth import Objective, cautious, fourier, jitter, one_hot, stretch
+
+if TYPE_CHECKING:
+    from protocols.project.config.synthesis import SynthesisConfig
+from protocols.arrays import Pixels
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a generator.
+
+    Parameters
+    ----------
+    recipe : dict
+        Of `recipe`: constraints, transforms, and for the ascent variables and learning rate.
+    shape : (C, H, W) of the display
+    seeds : sequence of int
+        One image a row and seed.
+    steps : int
+        Gradient steps; a prior takes those of `diffusion`.
+    start : Tensor of shape (R, len(seeds), C, H, W), or None
+        Starting images of the ascent, with their names `start_ids`; a prior starts from noise.
+    keep_seeds, budget_s, snapshots, batch_size : as for `synth.ascend`
+    diffusion : DiffusionConfig
+    """
+
+    recipe: dict[str, Any]
+    shape: tuple[int, int, int]
+    seeds: Sequence[int]
+    steps: int
+    diffusion: DiffusionConfig
+    start: Tensor | None = None
+    start_ids: Sequence[Sequence[str]] | None = None
+    keep_seeds: int | None = None
+    budget_s: float | None = None
+    snapshots: Sequence[int] = ()
+    batch_size: int | None = None
+
+
+def natural_luminance(display: Display, natural: Pixels) -> dict[str, float]:
+    """Medians over natural images of mean luminance and RMS contrast (SD of luminance) inside the aperture."""
+    statistics = display.constraints()[-1].statistics(torch.from_numpy(natural).permute(0, 3, 1, 2).float() / 255)
+    return {name: float(statistics[name].median()) for name in ("mean", "rms")}
+
+
+def recipe(project: Project, natural: Pixels) -> dict[str, Any]:
+    """How project.toml has images made, as arguments of `synth.ascend`: variables, constraints, transforms, learning rate.
+
+    Mean luminance and contrast that it leaves out are the medians of the photographs `natural`, uint8 (N, H, W, C).
+    """
+    settings, typical = project.config.synthesis, natural_luminance(project.display, natural)
+    mean = typical["mean"] if settings.mean_luminance is None else settings.mean_luminance
+    rms = typical["rms"] if settings.rms_contrast is None else settings.rms_contrast
+    return {
+        "parameterisation": fourier(project.display.shape, decay=settings.decay),
+        "constraints": project.display.constraints(mean=mean, rms=rms),
+        "transforms": [jitter(settings.jitter_fraction)] if settings.jitter_fraction else [],
+        "learning_rate": settings.learning_rate,
+    }
+
+
+def chosen_targets(project: Project, encoder: Encoder | Ensemble) -> list[str]:
+    """The sites to control: all eligible ones, or those that the configuration names.
+
+    Raises
+    ------
+    DataError
+        D07: a named site is not eligible, or none is.
+    """
+    wanted = project.config.synthesis.targets
+    targets = list(encoder.target_ids) if wanted == "all" else list(wanted)
+    refused = [t for t in targets if t not in encoder.target_ids]
+    if refused or not targets:
+        raise DataError(
+            str(project.folder / "project.toml"),
+            found=f"targets that cannot be controlled: {', '.join(refused) or 'no eligible site'}",
+            expected=f"sites among {', '.join(encoder.target_ids) or '(none)'}",
+            cause="their reliability is below reliability_target, or the name is not one of the recorded sites",
+            fix="set [synthesis] targets to eligible sites, or record more repeats",
+            code="D07",
+        )
+    return targets
+
+
+def declared(project: Project, targets: list[str]) -> Objective:
+    """The objectives of project.toml, one row a kind and target, charged for the disagreement of the encoder's members."""
+    settings = project.config.synthesis
+    made = {"stretch": stretch(targets), "one_hot": one_hot(targets, temperature=settings.temperature)}
+    objective = reduce(or_, [made[name] for name in settings.objectives])
+    return cautious(objective, settings.kappa) if settings.kappa else objective
+
+
+def graded_steps(settings: SynthesisConfig) -> tuple[int, ...]:
+    """Steps of the ascent whose iterates are shown as graded images: those of the configuration, else 4, 10 and 22 of 60, to scale."""
+    if settings.graded_steps is not None:
+        return settings.graded_steps
+    scaled = {round(step * settings.steps / 60) for step in (4, 10, 22)}
+    return tuple(sorted(step for step in scaled if 0 < step < settings.steps))

@@ -1,0 +1,1 @@
+"""Was a site controlled, and could the test have told?"""

@@ -1,0 +1,189 @@
+"""What an evaluation refuses, what it notes, and the scale on which it standardises responses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from encoders.metrics import signal_sd
+from protocols.arrays import Floats
+from protocols.errors import DataError
+from protocols.project.key import Key
+from protocols.recordings.responses import Responses
+from protocols.recordings.trial_table import TrialTable, image_means
+
+from .control_report import ControlRow
+from .scores import NaturalScale
+
+
+def _error(code: str, found: str, expected: str, cause: str, fix: str) -> DataError:
+    return DataError("evaluate", found=found, expected=expected, cause=cause, fix=fix, code=code)
+
+
+def check_inputs(responses: Responses, key: Key, unit: str | None) -> None:
+    """Refuse responses and key that do not belong together (E01, E03, E07) or name no controllers to count (E02, E05)."""
+    shown, keyed = sorted(set(map(str, responses.image_ids))), sorted(r.image_id for r in key.rows)
+    if not set(shown) & set(keyed):
+        raise _error(
+            "E01",
+            f"the images {', '.join(shown[:3]) or 'none'} ... in the responses and {', '.join(keyed[:3]) or 'none'} ... in the key",
+            "responses to images of this key",
+            "wrong round: the responses and the key belong to different rounds",
+            "give the sealed/key.csv of the round whose images were shown",
+        )
+    if unit is not None and unit != responses.unit:
+        raise _error(
+            "E03",
+            f"responses in {responses.unit}",
+            f"{unit}, the unit of the key's predictions",
+            "the recording was exported in another unit than the baseline",
+            "write the responses in the unit of the baseline",
+        )
+    targets = {s.site_id for s in key.sites} or {r.target for r in key.of_role("controller")}
+    if not targets & set(responses.site_ids):
+        raise _error(
+            "E07",
+            f"the sites {', '.join(sorted(responses.site_ids)[:3])} ... in the responses",
+            f"some of {', '.join(sorted(targets)[:3])} ...",
+            "sites were renamed or numbered anew after the baseline",
+            "give every site the id it had in the baseline",
+        )
+    _check_controllers(key)
+
+
+def check_excluded(responses: Responses, key: Key, excluded: Mapping[str, str]) -> None:
+    """Refuse to exclude a site that is neither recorded nor in the key (E09), or without a reason."""
+    known = {*responses.site_ids, *key.site_ids, *(r.target for r in key.of_role("controller"))}
+    unknown = sorted(set(excluded) - known)
+    if unknown:
+        raise _error(
+            "E09",
+            f"the sites {', '.join(unknown[:3])} to exclude",
+            f"some of {', '.join(sorted(known)[:3])} ...",
+            "exclusions of another round or subject, or a misspelt id",
+            "give the ids as they stand in the responses",
+        )
+    if not all(excluded.values()):
+        raise ValueError("an excluded site needs a reason")
+
+
+def _check_controllers(key: Key) -> None:
+    controllers = key.of_role("controller")
+    if not controllers:
+        raise _error(
+            "E02",
+            f"{len(key.rows)} images and no controller among them",
+            "at least one row of role controller",
+            "the key belongs to a baseline round",
+            "evaluate a round that shows controllers",
+        )
+    counts: dict[tuple[str, str], int] = {}
+    for row in controllers:
+        counts[row.objective, row.target] = counts.get((row.objective, row.target), 0) + row.confirmatory
+    several = sorted(pair for pair, n in counts.items() if n > 1)
+    if several or not any(counts.values()):
+        first = f"{several[0][0]}:{several[0][1]}" if several else ""
+        raise _error(
+            "E05",
+            f"{counts[several[0]]} confirmatory controllers for {first}" if several else "no confirmatory controller",
+            "one confirmatory controller for a site and objective, marked before the responses were seen",
+            "the key was written by hand, or the choice among seeds was not made at export",
+            "mark one controller a site and objective with confirmatory = 1, chosen by prediction alone",
+        )
+
+
+def check_reachable(alpha: float, rows: Sequence[ControlRow]) -> None:
+    """Refuse an alpha that no confirmatory controller could reach (E06)."""
+    tested = [r for r in rows if r.confirmatory and r.smallest_p is not None]
+    if tested and all(r.verdict == "not testable" for r in tested):
+        best = min(tested, key=lambda r: (r.smallest_p or 1.0, r.site))
+        raise _error(
+            "E06",
+            f"alpha {alpha:g} below the smallest reachable p {best.smallest_p:.3g} at every site",
+            "enough repeats and permutations for a p below alpha",
+            "too few repeats of controllers and references were shown, or too few permutations asked for",
+            best.reason,
+        )
+
+
+def input_notes(responses: Responses, key: Key, excluded: Mapping[str, str]) -> list[str]:
+    """One sentence for every kind of trial or site that is left out or only described."""
+    keyed = {r.image_id for r in key.rows}
+    notes = [f"site {site} is excluded from every count: {reason}" for site, reason in excluded.items()]
+    unknown = sorted({str(i) for i in responses.image_ids} - keyed)
+    if unknown:
+        trials = int(np.isin(responses.image_ids, unknown).sum())
+        notes.append(
+            f"{trials} trials of {len(unknown)} images that are not in the key are left out ({', '.join(unknown[:3])})"
+        )
+    unusable = len(responses.values) - len(responses.usable().values)
+    if unusable:
+        notes.append(f"{unusable} trials are marked invalid or have no finite value and are left out")
+    if responses.averaged_over is not None:
+        notes.append(
+            "averages over repeats, no single trials: nothing is tested, the best natural average is inflated by noise"
+        )
+    return notes
+
+
+def one_row_an_image(responses: Responses, key: Key) -> Responses:
+    """Averages pooled to one row an image, weighted by their repeats."""
+    images = sorted({str(i) for i in responses.image_ids} & {r.image_id for r in key.rows})
+    return Responses(responses.mean(images), np.array(images), responses.site_ids, responses.unit, responses.window_ms)
+
+
+def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> tuple[NaturalScale, list[str]]:
+    """Site set, natural mean and SD: frozen in the key; without ``sites.csv`` from this round's natural images.
+
+    Excluded sites, sites that were hardly recorded and sites without a natural SD leave the set, each with a note.
+    """
+    naturals = sorted(r.image_id for r in key.of_role("natural"))
+    means = image_means(table, naturals)
+    rows = [table.rows(image) for image in naturals]
+    trials = table.values[np.concatenate([np.zeros(0, np.int64), *rows])]
+    spread = signal_sd(trials, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), len(rows))
+    notes = []
+    if key.sites:
+        frozen = {s.site_id: (s.natural_mean, s.natural_sd) for s in key.sites}
+        notes += _check_scale(table, {s: v for s, v in frozen.items() if s not in excluded}, means, spread)
+    else:
+        recorded = np.isfinite(means).sum(0) >= 3
+        frozen = {
+            s: (float(np.nanmean(means[:, i])), float(spread[i])) if recorded[i] else (math.nan, 0.0)
+            for i, s in enumerate(table.site_ids)
+        }
+        notes.append(
+            f"no sites.csv beside the key: natural mean and SD come from this round's {len(naturals)} natural images"
+        )
+    share = np.isfinite(table.values).mean(0) if len(table.values) else np.zeros(len(table.site_ids))
+    lost = {
+        s: "not recorded" if s not in table.site_ids else "recorded in less than half of the trials"
+        for s in sorted(frozen)
+        if s not in table.site_ids or share[table.site_ids.index(s)] < 0.5
+    }
+    lost |= {s: "excluded" for s in frozen if s in excluded}
+    lost |= {s: "no natural SD" for s, (m, sd) in frozen.items() if not (math.isfinite(m) and sd > 0)}
+    notes += [f"one_hot leaves out site {s}: {why}" for s, why in sorted(lost.items())]
+    kept = tuple(s for s in table.site_ids if s in frozen and s not in lost)
+    return NaturalScale(kept, np.array([frozen[s][0] for s in kept]), np.array([frozen[s][1] for s in kept])), notes
+
+
+def _check_scale(table: TrialTable, frozen: dict[str, tuple[float, float]], means: Floats, spread: Floats) -> list[str]:
+    """Refuse a spread of natural responses that is 8 times off the key's (counts against rates); note it from 3 times on."""
+    ratios = []
+    for i, site in enumerate(table.site_ids):
+        if np.isfinite(means[:, i]).sum() >= 8 and frozen.get(site, (0.0, 0.0))[1] > 0:
+            ratios.append(float(spread[i]) / frozen[site][1])
+    ratio = float(np.median(ratios)) if len(ratios) >= 3 else 1.0
+    if not 1 / 8 < ratio < 8:
+        raise _error(
+            "E04",
+            f"natural responses that vary {ratio:.3g} times as much as frozen in the key (median of {len(ratios)} sites)",
+            "about the same spread",
+            "another unit or response window than in the baseline, such as spikes against spikes/s, or another subject",
+            "write the responses in the baseline's unit, or evaluate without the sites.csv beside the key",
+        )
+    off = f"natural responses vary {ratio:.2g} times as much as frozen in the key: check unit, window and gain"
+    return [] if 1 / 3 < ratio < 3 else [off]

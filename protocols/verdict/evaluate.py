@@ -1,0 +1,286 @@
+"""Control scores of a round: every controller against its natural reference, counts, chance, consistency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from protocols.disk.files import finite_or_none
+from protocols.project.key import Key, KeyRow
+from protocols.recordings.responses import Responses
+from protocols.recordings.simultaneity import simultaneity_notes
+from protocols.recordings.trial_table import trial_table
+from protocols.stats.permutation import Pool
+from protocols.stats.reach import repeats_needed
+
+from .beside import arm_comparisons, contrast_flags, empirical_chance, monotonicity, specificity
+from .checks import check_excluded, check_inputs, check_reachable, input_notes, natural_scale, one_row_an_image
+from .control_report import ControlReport, ControlRow
+from .gain import blank_trials, one_hot_gain, selectivity, stretch_gain, suppression
+from .reference import (
+    Reference,
+    beats_each,
+    candidates_of,
+    choose_reference,
+    comparison_pool,
+    enough,
+    reference_shortfall,
+    sides,
+)
+from .scores import SCORES, Exclusion, Score, Setting
+from .summary import consistency, summarise
+
+__all__ = ["ControlReport", "evaluate"]
+
+
+def evaluate(
+    responses: Responses,
+    key: Key,
+    *,
+    alpha: float = 0.01,
+    permutations: int = 9999,
+    seed: int = 0,
+    temperature: float = 1.0,
+    unit: str | None = None,
+    excluded: Mapping[str, str] | None = None,
+) -> ControlReport:
+    """Test every controller of `key` on `responses` against the natural reference of its site and objective.
+
+    Parameters
+    ----------
+    responses : Responses
+        The trials of one round (or averages: then nothing is tested, the rows are descriptive).
+    key : Key
+        The sealed key; `key.sites` fixes the site set and the scale of one_hot.
+    alpha : float
+        One-sided level of a site's verdict.
+    permutations, seed : int
+        Random relabellings within block (all of them where there are fewer), seed of these and of the split of trials in halves.
+    temperature : float
+        Of the one_hot softmax.
+    unit : str, optional
+        Unit of the key's predictions, where the caller knows it; refused where the responses are in another.
+    excluded : mapping of site id to reason, optional
+        Sites that are not to be judged (lost or another unit today): verdict "excluded" with the reason, out of the one_hot site set,
+        the consistency and every test.
+
+    Raises
+    ------
+    DataError
+        E01 no common image, E02 no controllers, E03 / E04 another unit or scale, E05 not one confirmatory controller a site and
+        objective, E06 alpha out of reach of these repeats, E07 no common site, E09 an excluded site that nobody knows.
+    """
+    if not 0 < alpha < 1 or permutations < 1 or temperature <= 0:
+        raise ValueError(
+            f"alpha {alpha}, permutations {permutations}, temperature {temperature}; expected 0 < alpha < 1, others above 0"
+        )
+    excluded = dict(sorted((excluded or {}).items()))
+    check_inputs(responses, key, unit)
+    check_excluded(responses, key, excluded)
+    notes = input_notes(responses, key, excluded)
+    averaged = responses.averaged_over is not None
+    used = one_row_an_image(responses, key) if averaged else responses
+    table = trial_table(used, [r.image_id for r in key.rows], seed=seed)
+    scale, scale_notes = natural_scale(table, key, excluded)
+    judged = [s for s in key.site_ids or responses.site_ids if s not in excluded]
+    scale_notes += simultaneity_notes(responses, judged, scale.site_ids)
+    setting = Setting(table, key, scale, responses.unit, alpha, permutations, seed, temperature, excluded)
+    controllers = sorted(key.of_role("controller"), key=_order)
+    evaluated = [_evaluate_one(setting, row, averaged=averaged) for row in controllers]
+    if not averaged:
+        check_reachable(alpha, [row for row, _ in evaluated])
+    rows, summaries = summarise(setting, evaluated)
+    return ControlReport(
+        responses.unit,
+        alpha,
+        permutations,
+        seed,
+        temperature,
+        len(responses.values),
+        len(table.values),
+        scale.site_ids,
+        tuple(rows),
+        tuple(summaries),
+        tuple(c for c in consistency(table, key) if c.site not in excluded),
+        (*notes, *([] if averaged else table.notes), *scale_notes),
+    )
+
+
+def _order(row: KeyRow) -> tuple[int, str, str, bool, str]:
+    known = list(SCORES)
+    return (
+        known.index(row.objective) if row.objective in known else len(known),
+        row.objective,
+        row.target,
+        not row.confirmatory,
+        row.image_id,
+    )
+
+
+def _identity(row: KeyRow) -> dict[str, Any]:
+    return {
+        "objective": row.objective,
+        "site": row.target,
+        "image_id": row.image_id,
+        "confirmatory": row.confirmatory,
+        "generator": row.generator,
+        "seed": row.seed,
+        "predicted": row.predicted.get(row.target, math.nan),
+        "predicted_sd": row.predicted_sd.get(row.target, math.nan),
+        "validator_predicted": row.validator_predicted.get(row.target, math.nan),
+        "distance": row.distance,
+        "outside": row.outside,
+        **contrast_flags(row),
+    }
+
+
+def _evaluate_one(setting: Setting, row: KeyRow, *, averaged: bool) -> tuple[ControlRow, Pool | None]:
+    """The row of one controller, and the trials of its test where there was one."""
+    values, pool = _identity(row), None
+    try:
+        score = _score(setting, row)
+        if averaged:
+            values |= _described(setting, score, row)
+        else:
+            reference = choose_reference(setting, score, row)
+            pool = comparison_pool(setting, score, [row.image_id], [reference.image_id], half=1)
+            if not enough(pool):
+                raise Exclusion("too few usable trials of the controller or its reference in the same blocks")
+            values |= _tested(setting, score, row, reference, pool)
+    except Exclusion as why:
+        values |= {"verdict": "excluded", "reason": str(why)}
+        pool = None
+    return ControlRow(**finite_or_none(values)), pool
+
+
+def _score(setting: Setting, row: KeyRow) -> Score:
+    if row.target in setting.excluded:
+        raise Exclusion(setting.excluded[row.target])
+    if row.objective not in SCORES:
+        raise Exclusion(f"objective {row.objective!r} has no control score; known: {', '.join(SCORES)}")
+    if row.target not in setting.table.site_ids:
+        raise Exclusion("the site was not recorded")
+    if row.image_id not in setting.table.image_rows:
+        raise Exclusion("the controller has no usable trial")
+    if not np.isfinite(setting.table.column(row.target)).any():
+        raise Exclusion("the site has no finite response")
+    score = SCORES[row.objective](setting, row.target)
+    if not len(setting.table.rows(row.image_id, score.usable)):
+        raise Exclusion("the controller has no trial with the responses that the score needs")
+    return score
+
+
+def _tested(setting: Setting, score: Score, row: KeyRow, reference: Reference, pool: Pool) -> dict[str, Any]:
+    """All numbers of a tested controller."""
+    result, (mine, other) = setting.test(pool), sides(pool)
+    column, table = setting.table.column(row.target), setting.table
+    blank = blank_trials(setting, row.target)
+    one_hot = row.objective == "one_hot"
+    own = [score.of(mine), *([score.of(table.rows(row.image_id, score.usable, h)) for h in (0, 1)] if one_hot else [])]
+    share = math.exp if one_hot else float
+    values: dict[str, Any] = {
+        "measured": float(column[mine].mean()),
+        "n": len(mine),
+        "score": share(own[0]),
+        "blank": float(blank.mean()) if len(blank) else None,
+        "n_blank": len(blank),
+        "reference_image": reference.image_id,
+        "reference_kind": reference.kind,
+        "reference": float(column[other].mean()),
+        "n_reference": len(other),
+        "reference_score": share(score.of(other)),
+        "reference_both": share(reference.both),
+        "difference": result.difference,
+        "difference_both": float(np.mean(own[-2:])) - reference.both,
+        "t": result.t,
+        "p": result.p,
+        "smallest_p": result.smallest_p,
+        "exact": result.exact,
+        "incomplete_trials": len(table.rows(row.image_id)) - len(table.rows(row.image_id, score.usable)),
+    }
+    if one_hot:
+        values |= one_hot_gain(pool, result.difference) | selectivity(setting, score, row.target, mine)
+    else:
+        values |= stretch_gain(setting, pool, row.target, blank)
+        values["reference_shortfall"] = reference_shortfall(setting, score, reference)
+    values |= _verdict(setting, row, score, values)
+    if row.confirmatory:
+        values |= _confirmatory_extras(setting, score, row, reference, controlled=values["verdict"] == "control")
+    return values
+
+
+def _verdict(setting: Setting, row: KeyRow, score: Score, values: dict[str, Any]) -> dict[str, str]:
+    if values["smallest_p"] > setting.alpha:
+        blocks = setting.table.n_blocks
+        needed = repeats_needed(setting.alpha, blocks, equal=score.equal_counts)
+        reason = f"at least {needed} repeats of every image in {blocks} blocks, none lost, are needed"
+        if 1 / (1 + setting.permutations) > setting.alpha:
+            reason = f"at least {math.ceil(1 / setting.alpha)} permutations are needed"
+        trials = f"{values['n']} against {values['n_reference']} trials"
+        return {
+            "verdict": "not testable",
+            "reason": f"smallest reachable p {values['smallest_p']:.3g} with {trials}: {reason}",
+        }
+    if not row.confirmatory:
+        return {"verdict": "exploratory"}
+    return {"verdict": "control" if values["p"] <= setting.alpha else "no control"}
+
+
+def _confirmatory_extras(
+    setting: Setting, score: Score, row: KeyRow, reference: Reference, *, controlled: bool
+) -> dict[str, Any]:
+    """Strict comparison with every candidate (where there is control), the pseudo-controller's test, arms, suppression."""
+    values = arm_comparisons(setting, score, row) | specificity(setting, score, row) | monotonicity(setting, score, row)
+    if reference.kind == "re-shown":
+        values |= _strict(setting, score, row) if controlled else {"strict": False}
+        values |= empirical_chance(setting, score, row)
+    if row.objective == "one_hot":
+        values |= suppression(setting, score, row.target, row.image_id)
+    return values
+
+
+def _strict(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
+    """Whether the controller beats every natural reference that was listed; not told where one of them lacks trials."""
+    listed, _ = candidates_of(setting, row)
+    each = beats_each(setting, score, row.image_id, listed)
+    if len(each) < len(listed):
+        lacking = len(listed) - len(each)
+        return {
+            "p_each": each,
+            "strict": None,
+            "reason": f"strict not told: {lacking} of {len(listed)} references lack trials",
+        }
+    return {"p_each": each, "strict": max(each.values()) <= setting.alpha}
+
+
+def _described(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
+    """Averages without trials: the numbers, no test; the best natural average is not corrected for its choice."""
+    candidates, _ = candidates_of(setting, row)
+    table = setting.table
+    levels = {c: score.of(rows) for c in candidates if len(rows := table.rows(c, score.usable))}
+    if not levels:
+        raise Exclusion("no usable natural reference image for this site and objective")
+    best, mine = max(levels, key=lambda c: levels[c]), table.rows(row.image_id, score.usable)
+    column, blank = table.column(row.target), blank_trials(setting, row.target)
+    share = math.exp if row.objective == "one_hot" else float
+    beside = {}
+    if row.confirmatory:
+        beside = arm_comparisons(setting, score, row, tested=False) | specificity(setting, score, row)
+        beside |= monotonicity(setting, score, row)
+    return {
+        **beside,
+        "verdict": "not testable",
+        "reason": "averages only",
+        "measured": float(column[mine].mean()),
+        "score": share(score.of(mine)),
+        "blank": float(blank.mean()) if len(blank) else None,
+        "reference_image": best,
+        "reference_kind": "best of the same averages",
+        "reference": float(column[table.rows(best)].mean()),
+        "reference_score": share(levels[best]),
+        "difference": score.of(mine) - levels[best],
+        **(selectivity(setting, score, row.target, mine) if row.objective == "one_hot" else {}),
+    }

@@ -1,0 +1,131 @@
+"""Counts, chance and group test over the confirmatory controllers; consistency of predictions over images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from protocols.disk.files import finite_or_none
+from protocols.project.key import CONTRASTS, Key
+from protocols.recordings.trial_table import TrialTable, image_means
+from protocols.stats.intervals import benjamini_hochberg, wilson_interval
+from protocols.stats.permutation import Pool, joint_permutation_p
+from protocols.stats.trials import correlation, reliability
+
+from .beside import MONOTONIC_ALPHA
+from .control_report import ControlRow, ObjectiveSummary, SiteConsistency
+from .scores import Setting
+
+
+def summarise(
+    setting: Setting, evaluated: Sequence[tuple[ControlRow, Pool | None]]
+) -> tuple[list[ControlRow], list[ObjectiveSummary]]:
+    """Mark the Benjamini-Hochberg list of each objective and count over its confirmatory controllers."""
+    rows = [row for row, _ in evaluated]
+    summaries = []
+    for objective in dict.fromkeys(row.objective for row in rows):
+        counted = [i for i, row in enumerate(rows) if row.objective == objective and row.confirmatory]
+        tested = [i for i in counted if rows[i].verdict in ("control", "no control")]
+        listed = benjamini_hochberg(np.array([rows[i].p for i in tested], dtype=float))
+        for i, is_listed in zip(tested, listed, strict=True):
+            rows[i] = replace(rows[i], bh=bool(is_listed))
+        pools = [pool for i in tested if (pool := evaluated[i][1]) is not None]
+        group = joint_permutation_p(pools, permutations=setting.permutations, seed=setting.seed) if pools else None
+        summaries.append(_count(setting, objective, [rows[i] for i in counted], group))
+    return rows, summaries
+
+
+def _count(setting: Setting, objective: str, rows: Sequence[ControlRow], group_p: float | None) -> ObjectiveSummary:
+    tested = [r for r in rows if r.verdict in ("control", "no control")]
+    successes = sum(r.verdict == "control" for r in tested)
+    pseudo = [r.pseudo_p <= setting.alpha for r in tested if r.pseudo_p is not None]
+    suppressed = [r.suppression for r in rows if r.suppression in ("suppression", "no suppression")]
+    strict = [r.strict for r in tested if r.strict is not None]
+    low, high = wilson_interval(successes, len(tested))
+    pseudo_low, pseudo_high = wilson_interval(sum(pseudo), len(pseudo))
+    return ObjectiveSummary(
+        objective=objective,
+        tested=len(tested),
+        successes=successes,
+        low=low,
+        high=high,
+        chance=setting.alpha,
+        empirical_tested=len(pseudo),
+        empirical_successes=sum(pseudo),
+        empirical_low=pseudo_low,
+        empirical_high=pseudo_high,
+        group_p=group_p,
+        listed=sum(bool(r.bh) for r in tested),
+        strict=sum(strict),
+        strict_tested=len(strict),
+        suppressed=suppressed.count("suppression"),
+        suppression_tested=len(suppressed),
+        not_testable=sum(r.verdict == "not testable" for r in rows),
+        excluded=sum(r.verdict == "excluded" for r in rows),
+        **_beside(setting, [r for r in rows if r.verdict != "excluded"]),
+    )
+
+
+def _beside(setting: Setting, rows: Sequence[ControlRow]) -> dict[str, Any]:
+    """What is counted beside the verdicts: control arms, contrast, monotonicity, specificity."""
+    kinds = sorted({kind for r in rows for kind in r.arm_p})
+    measured = [r for r in rows if r.contrast_exceeded is not None]
+    names = [name for name in CONTRASTS if any(name in r.contrast for r in measured)]
+    rising = [
+        r.monotonic_rho is not None and r.monotonic_rho > 0 and r.monotonic_p <= MONOTONIC_ALPHA
+        for r in rows
+        if r.monotonic_p is not None
+    ]
+    shares = [r.other_site_share for r in rows if r.other_site_share is not None]
+    return {
+        "arms": {
+            k: (len(p := [r.arm_p[k] for r in rows if k in r.arm_p]), sum(x <= setting.alpha for x in p)) for k in kinds
+        },
+        "contrast_measured": len(measured),
+        "exceeded": {name: sum(name in (r.contrast_exceeded or "").split() for r in measured) for name in names},
+        "monotonic": sum(rising),
+        "monotonic_tested": len(rising),
+        "other_site_share": float(np.median(shares)) if shares else None,
+    }
+
+
+def consistency(table: TrialTable, key: Key) -> list[SiteConsistency]:
+    """Predicted against measured means, site by site; the reliability comes from natural and reference images alone."""
+    groups = {
+        role: sorted((r for r in key.of_role(role)), key=lambda r: r.image_id)
+        for role in ("controller", "natural", "reference")
+    }
+    controllers = groups["controller"]
+    images = [*controllers, *groups["natural"], *groups["reference"]]
+    means = image_means(table, [r.image_id for r in images])
+    by_image = [table.rows(r.image_id) for r in images[len(controllers) :]]
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *by_image])
+    natural = np.repeat(np.arange(len(by_image)), [len(r) for r in by_image])
+    sites = []
+    for i, site in enumerate(table.site_ids):
+        finite = np.isfinite(table.values[rows, i])
+        ceiling = reliability(table.values[rows[finite], i], natural[finite])
+        predicted = np.array([r.predicted.get(site, math.nan) for r in images])
+        pairs = np.isfinite(predicted) & np.isfinite(means[:, i])
+        r_controllers = correlation(predicted[: len(controllers)], means[: len(controllers), i])
+        r_images = correlation(predicted, means[:, i])
+        squares = [r**2 / ceiling if ceiling > 0.05 else math.nan for r in (r_controllers, r_images)]
+        fields = finite_or_none(
+            {
+                "reliability": ceiling,
+                "controllers_r": r_controllers,
+                "controllers_r2": squares[0],
+                "images_r": r_images,
+                "images_r2": squares[1],
+            }
+        )
+        sites.append(
+            SiteConsistency(
+                site=site, controllers=int(pairs[: len(controllers)].sum()), images=int(pairs.sum()), **fields
+            )
+        )
+    return sites
