@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from encoders.analysis.cka import linear_cka
+from encoders.analysis.layer_gradient import LayerGradient, layer_gradient
+from encoders.backbones.networks import DEFAULT_BACKBONE
+from encoders.fields.receptive_field import ReceptiveField, fit_receptive_field, overlap
+from encoders.fitting.comparison import Comparison
+from encoders.fitting.readout_spec import READOUTS, ReadoutSpec
+from encoders.info import EncoderInfo
 from encoders.readouts import (
     AttentionReadout,
     FactorisedReadout,
@@ -11,32 +18,29 @@ from encoders.readouts import (
     SpatialFeatureReadout,
     TopographicReadout,
 )
+from encoders.tuning.report import FineTuned, TuningReport
 
-from .analysis import (
-    LayerGradient,
+from .analysis.kernel import KernelAnalysis, kernel_analysis
+from .analysis.rdm import rdm, rdm_similarity, topological_rdm, topological_similarity
+from .analysis.similarity import (
     RepresentationalSimilarity,
     SplitHalfSimilarity,
     SubsampledSimilarity,
-    layer_gradient,
     representational_similarity,
     robust_rdm_similarity,
     split_half_rdm_similarity,
 )
-from .backbones import DEFAULT_BACKBONE, Backbone, backbone, list_layers
-from .banded import BandedRidgeFit, banded_ridge
-from .candidates import Candidate
+from .backbones.backbone import Backbone, backbone, list_layers
+from .backbones.cache import FeatureCache
+from .backbones.features import extract_features, to_images
 from .check import check_encoder
-from .compare import Comparison, compare
-from .dissimilarity import rdm, rdm_similarity, topological_rdm, topological_similarity
-from .encoder import Encoder, EncoderInfo, Ensemble
-from .feature_cache import FeatureCache
-from .features import extract_features, to_images
-from .few_shot import few_shot_encoder
-from .fine_tuning import FineTuned, TuningReport, fine_tune
-from .fit import DEFAULT_LAYERS, DEFAULT_VALIDATOR_LAYERS, FittedPair, fit_encoder
-from .forgetting import FeatureChange, LayerMap, linear_cka
-from .kernels import KernelAnalysis, kernel_analysis
-from .members import READOUTS, ReadoutSpec
+from .encoder import Encoder, Ensemble
+from .fields.maps import LayerReceptiveField, gradient_map, layer_receptive_field, mask_map
+from .fitting.candidates import Candidate
+from .fitting.compare import compare
+from .fitting.few_shot import few_shot_encoder
+from .fitting.fit import DEFAULT_LAYERS, DEFAULT_VALIDATOR_LAYERS, FittedPair, fit_encoder
+from .fitting.report import FitReport, NoReliableSites, SiteReport
 from .metrics import (
     correlation,
     explainable_variance,
@@ -45,20 +49,14 @@ from .metrics import (
     repeat_means,
     split_half_reliability,
 )
-from .partial_least_squares import PLSFit, pls
-from .posterior import RidgeStatistics, predictive_variance
-from .receptive_fields import (
-    LayerReceptiveField,
-    ReceptiveField,
-    fit_receptive_field,
-    gradient_map,
-    layer_receptive_field,
-    mask_map,
-    overlap,
-)
-from .regression import RidgeFit, group_folds, ridge, ridge_memory
-from .report import FitReport, NoReliableSites, SiteReport
-from .training import TrainedReadout, train
+from .solvers.banded import BandedRidgeFit, banded_ridge
+from .solvers.gradient import TrainedReadout, train
+from .solvers.pls import PLSFit, pls
+from .solvers.posterior import RidgeStatistics, predictive_variance
+from .solvers.ridge import RidgeFit, ridge, ridge_memory
+from .splits import group_folds
+from .tuning.change import FeatureChange, LayerMap
+from .tuning.fine_tune import fine_tune
 from .uncertainty import Uncertainty, fit_uncertainty
 
 __version__ = "0.1.0"

@@ -1,102 +1,25 @@
-"""Encoders: images in [0, 1] -> predicted responses in the recorded unit, with everything a file must say to be trusted later."""
+"""Encoders: images in [0, 1] -> predicted responses in the recorded unit. They are saved with all that is needed to check them when loaded."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from encoders.readouts import Readout, build_readout
+from encoders.backbones.backbone import Backbone
+from encoders.backbones.multiple import Backbones, open_config
+from encoders.info import EncoderInfo, Judgement
+from encoders.readouts import Readout
+from encoders.storage import SCHEMA, fingerprint_of, restored_readout
 
-from .backbones import Backbone
-from .several import Backbones, open_config
-from .tensors import hash_tensors
 from .uncertainty import LEVEL, Uncertainty
-
-SCHEMA = "encoder/2"
-
-
-@dataclass(frozen=True)
-class EncoderInfo:
-    """What an encoder is for.
-
-    Parameters
-    ----------
-    site_ids : tuple of U str
-        Columns of the output.
-    target_ids : tuple of str
-        Sites reliable enough to be driven.
-    response_unit : str
-        Unit of the output, that of the recording.
-    image_shape : (C, H, W)
-    field_of_view_deg : float
-        Width of the image in degrees of visual angle.
-    background : int
-        Pixel value around and between images, 0 ... 255.
-    colour : "grey" or "rgb"
-    scores : dict of str to list
-        One value a site (None = unknown): reliability, held-out accuracy and the like.
-    settings : dict
-        How it was fitted.
-    """
-
-    site_ids: tuple[str, ...]
-    target_ids: tuple[str, ...]
-    response_unit: str
-    image_shape: tuple[int, int, int]
-    field_of_view_deg: float
-    background: int
-    colour: str
-    scores: dict[str, list[float | None]] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "site_ids", tuple(self.site_ids))
-        object.__setattr__(self, "target_ids", tuple(self.target_ids))
-        object.__setattr__(self, "image_shape", tuple(int(n) for n in self.image_shape))
-        strangers = set(self.target_ids) - set(self.site_ids)
-        if not self.site_ids or len(set(self.site_ids)) != len(self.site_ids) or strangers:
-            raise ValueError(
-                f"site ids {self.site_ids[:4]} ..., targets {self.target_ids[:4]} ...; expected unique sites, targets among them"
-            )
-        if self.colour not in ("grey", "rgb") or self.image_shape[0] != (1 if self.colour == "grey" else 3):
-            raise ValueError(
-                f"colour {self.colour!r} with image shape {self.image_shape}; expected grey, 1 channel, or rgb, 3"
-            )
-        if not 0 <= self.background <= 255 or self.field_of_view_deg <= 0:
-            raise ValueError(
-                f"background {self.background}, field of view {self.field_of_view_deg} deg; expected 0 ... 255, positive"
-            )
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Predictions and their trustworthiness; see `Encoder.judge`.
-
-    Attributes
-    ----------
-    mean, sd, lower, upper : Tensors of shape (B, U)
-        Mean over members, predictive SD and the limits of the interval.
-    distance : Tensor of shape (B,)
-        To the nearest fitted images, in medians of what natural images have.
-    outside : Tensor of shape (B,), bool
-        Farther than 99 % of the natural images: outside the training distribution.
-    """
-
-    mean: Tensor
-    sd: Tensor
-    lower: Tensor
-    upper: Tensor
-    distance: Tensor
-    outside: Tensor
 
 
 class _Predictor(nn.Module):
@@ -183,7 +106,7 @@ class _Predictor(nn.Module):
     @property
     def fingerprint(self) -> str:
         """``enc_`` + 8 hex digits of SHA-256 over readouts, backbone weights and description."""
-        return _fingerprint(self._description(), self._tensors())
+        return fingerprint_of(self._description(), self._tensors())
 
     def train(self, mode: bool = True) -> _Predictor:
         """Stays in evaluation mode: nothing in a fitted encoder changes between training and use."""
@@ -440,7 +363,7 @@ def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | En
     if record.get("schema") != SCHEMA:
         raise ValueError(f"{path}: schema {record.get('schema')!r}, expected {SCHEMA!r}; fit the encoder again")
     description = {k: v for k, v in record.items() if k not in ("schema", "fingerprint")}
-    found = _fingerprint(description, tensors)
+    found = fingerprint_of(description, tensors)
     if found != record["fingerprint"]:
         raise ValueError(
             f"{path}: the content has fingerprint {found}, the file says {record['fingerprint']}. Likely cause: the weights or "
@@ -448,7 +371,7 @@ def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | En
         )
     adapted = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
     network = open_config(record["backbone"], weights=weights, adapted=adapted)
-    readouts = [_readout(m, config, tensors) for m, config in enumerate(record["readouts"])]
+    readouts = [restored_readout(m, config, tensors) for m, config in enumerate(record["readouts"])]
     info = EncoderInfo(**record["info"])
     natural = {"natural_mean": tensors["natural_mean"], "natural_sd": tensors["natural_sd"]}
     trust = {name.removeprefix("uncertainty."): t for name, t in tensors.items() if name.startswith("uncertainty.")}
@@ -457,24 +380,3 @@ def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | En
     if record["kind"] == "encoder":
         return Encoder(network, readouts[0], info, **natural, uncertainty=uncertainty, adjusted=both)
     return Ensemble(network, readouts, info, **natural, uncertainty=uncertainty, adjusted=both)
-
-
-def _readout(m: int, config: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:
-    prefix = f"readouts.{m}."
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    return build_readout(config, own)
-
-
-def _fingerprint(description: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    network = description["backbone"]
-    if "networks" in network:
-        network = {"networks": {name: _without_place(part) for name, part in network["networks"].items()}}
-    else:
-        network = _without_place(network)
-    text = json.dumps(description | {"backbone": network}, sort_keys=True, allow_nan=False, ensure_ascii=True)
-    return "enc_" + hashlib.sha256((text + hash_tensors(tensors)).encode()).hexdigest()[:8]
-
-
-def _without_place(network: dict[str, Any]) -> dict[str, Any]:
-    """Of a weights file its content counts (weights_sha256), not where it lies."""
-    return network if network["weights"] in ("pretrained", "random") else network | {"weights": "file"}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from encoders.contract import Floats, Ints
+
 MINIMUM_IMAGES = 3  # a correlation over fewer says nothing
 LEAST_SIGNAL = 0.25  # share of the variance of the means that is taken for signal at least
 BLOCK = 20_000_000  # elements of a table x splits that are worked on at a time

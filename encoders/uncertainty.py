@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
+from encoders.backbones.pooling import summarise
+
 LEVEL = 0.9  # of the interval that left-out images calibrate
 NEIGHBOURS = 5
 LIMIT_QUANTILE = 0.99  # of the distances of natural images
@@ -97,14 +99,6 @@ class Uncertainty(nn.Module):
         summaries = torch.cat([summarise(features[layer]) for layer in sorted(features)], 1)
         rows = (summaries - self.familiar_mean) / self.familiar_scale
         return nearest(rows, self.familiar) / self.unit_distance
-
-
-def summarise(features: Tensor) -> Tensor:
-    """Mean and SD over positions of every channel of a layer, (B, D); features (B, C, h, w), (B, T, C) or (B, C)."""
-    flat = features.transpose(1, 2) if features.ndim == 3 else features.flatten(2) if features.ndim == 4 else features
-    if flat.ndim == 2 or flat.shape[2] == 1:
-        return flat.flatten(1)
-    return torch.cat([flat.mean(2), flat.std(2)], 1)
 
 
 def nearest(rows: Tensor, among: Tensor, forbidden: Tensor | None = None) -> Tensor:

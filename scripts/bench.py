@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from encoders.backbones import backbone
+from encoders.backbones.backbone import backbone
 from encoders.readouts import FactorisedReadout
-from encoders.regression import RidgeFit
-from encoders.regression import ridge as fit_ridge
+from encoders.solvers.ridge import RidgeFit
+from encoders.solvers.ridge import ridge as fit_ridge
 from synth import affine, ascend, exact_statistics, fourier, guide, pixels, stretch
 from synth.priors import natural
 

@@ -27,14 +27,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from encoders.fit import FittedPair, fit_encoder
+from encoders.fitting.fit import FittedPair, fit_encoder
 from protocols.project.photograph_import import demo_photographs
 from protocols.simulate import lite2 as lite2_sites
 from synth import Objective, ascend, exact_statistics, fourier, pixels, stretch
-from synth.ascent import DEFAULT_TRANSFORMS
-from synth.constraints import ExactStatistics
-from synth.presets import quick
+from synth.constraints.exact import ExactStatistics
+from synth.recipes.few_steps import quick
 from synth.rules import Rule, adamw, blur
+from synth.transforms import DEFAULT_TRANSFORMS
 
 SIZE, SITES, SHARE, RMS = 112, 16, 0.95, 0.2
 Kept = tuple[list[int], list[float], list[NDArray[np.uint8]]]  # steps, CPU seconds, 8-bit images

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from protocols.project.display import Display
 from synth import ConstraintError, exact_statistics
-from synth.constraints import ExactStatistics
+from synth.constraints.exact import ExactStatistics
 
 HALF_LEVEL = 0.5 / 255
 WEIGHTS = {1: np.ones(1), 3: np.array([0.2126, 0.7152, 0.0722])}

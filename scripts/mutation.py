@@ -48,7 +48,12 @@ ROOT = Path(__file__).resolve().parent.parent
 AREAS = {  # name: (modules, tests)
     "metrics": (["encoders/metrics.py"], ["tests/encoders/test_metrics*.py"]),
     "constraints": (
-        ["synth/constraints.py", "synth/_limits.py", "synth/_solve.py", "synth/_quantise.py"],
+        [
+            "synth/constraints/exact.py",
+            "synth/constraints/limits.py",
+            "synth/constraints/solve.py",
+            "synth/constraints/quantise.py",
+        ],
         ["tests/synth/test_constraints*.py", "tests/synth/test_limits*.py", "tests/synth/test_exactness*.py"],
     ),
     "design": (["protocols/rounds/order.py"], ["tests/protocols/test_design*.py"]),

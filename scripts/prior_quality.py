@@ -18,12 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from protocols.project.prior_photographs import photographs
+from protocols.synthesis.image_statistics import image_statistics
 from synth.diffusion.sampling import sample
 from synth.diffusion.solvers import ddim, draw
-from synth.image_statistics import image_statistics
 from synth.priors import natural
-from synth.priors.training import clean_errors
-from synth.priors.training_images import TrainingImages, digest, leaf, set_apart
+from synth.priors.training.images import TrainingImages, digest, leaf, set_apart
+from synth.priors.training.training import clean_errors
 
 NAMES = ("slope", "kurtosis_4", "kurtosis_8")
 MICRO_BATCH = 32

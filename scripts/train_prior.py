@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from protocols.project.prior_photographs import photographs
-from synth.priors.training import Plan, Training, clean_errors
-from synth.priors.training_images import TrainingImages, digest, leaf, set_apart
+from synth.priors.training.images import TrainingImages, digest, leaf, set_apart
+from synth.priors.training.training import Plan, Training, clean_errors
 
 LEAVES = 1500
 

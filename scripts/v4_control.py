@@ -30,7 +30,7 @@ from torch import Tensor
 
 from encoders import DEFAULT_LAYERS, Encoder, Ensemble, FittedPair, fine_tune, fit_encoder
 from encoders.metrics import repeat_means
-from encoders.split import group_names, hold_out
+from encoders.splits import group_names, hold_out
 from protocols.arrays import Floats, Pixels
 from protocols.disk.files import sha256_bytes, write_json
 from protocols.models.pair import load_pair, site_rows
@@ -47,13 +47,13 @@ from protocols.stats.intervals import wilson_interval
 from protocols.stats.trials import margins
 from protocols.synthesis.request import natural_luminance
 from synth import StimulusBatch, ascend, cautious, fourier, jitter, one_hot, stretch
-from synth.presets import bashivan_2019, quick
+from synth.recipes.bashivan2019 import bashivan_2019
+from synth.recipes.few_steps import quick
 
 AnyEncoder = Encoder | Ensemble
 
 OBJECTIVES = {"stretch": stretch, "one_hot": one_hot}
-LITE0 = "offline:efficientnet_lite0"
-DRAWS = 4000
+LITE0, DRAWS = "offline:efficientnet_lite0", 4000
 PROJECT = {"folds": 5, "fine_tune": 8, "final_fit": True}
 
 
@@ -88,10 +88,10 @@ ARMS = {
     "no jitter": Arm(jitter=0.0, about="no random shifts"),
     "one readout": Arm(encoder="single", kappa=0.0, about="one readout, on the middle depth"),
     "1/f baseline": Arm(encoder="single", start="noise", decay=1.0, kappa=0.0, about="one readout, noise start, 1/f Fourier: the customary recipe"),
-    "quick": Arm(variables="quick", steps=10, jitter=0.0, about="ten large steps (synth.presets.quick)"),
+    "quick": Arm(variables="quick", steps=10, jitter=0.0, about="ten large steps (synth.recipes.quick)"),
     "quick 30": Arm(variables="quick", steps=30, jitter=0.0, about="thirty of them"),
     "quick 60 shifted": Arm(variables="quick", steps=60, about="sixty of them, with the default shifts"),
-    "Bashivan 2019": Arm(encoder="single", start="noise", kappa=0.0, variables="bashivan", steps=200, about="one readout, and that paper's own recipe (synth.presets.bashivan_2019), jitter to scale"),
+    "Bashivan 2019": Arm(encoder="single", start="noise", kappa=0.0, variables="bashivan", steps=200, about="one readout, and that paper's own recipe (synth.recipes.bashivan_2019), jitter to scale"),
     "more data": Arm(encoder="more", about="10 % of photographs held out, ten folds (81 % of them in each member, not 64 %)"),
     "tuned": Arm(encoder="tuned", about="more data, and the network tuned end to end"),
     "two tuned": Arm(encoder="two", about="tuned EfficientNet-Lite0 and tuned EfficientNet-Lite2, all members of both"),

@@ -6,7 +6,7 @@ Sites and images are dealt to 4 folds each. In turn, the sites of one fold are n
 other sites and the images of the other image folds; each new site is then fitted to n of those images, drawn at random, and scored
 on the left-out image fold, which neither the known sites nor the new ones have seen (near-duplicate images share a fold). Three
 fits: ridge on the features alone, mean over the layers (the penalty from folds inside the n images); ridge on the known sites'
-predictions alone; and `encoders.few_shot`, the mean over the members. Differences from ridge are paired over sites.
+predictions alone; and `encoders.few_shot_encoder`, the mean over the members. Differences from ridge are paired over sites.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from torch import Tensor
 
 from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, correlation, extract_features, group_folds, ridge
 from encoders import split_half_reliability as reliability_of
-from encoders.members import ReadoutSpec, fit_members, standardise
-from encoders.population import few_shot
-from encoders.readouts import DEFAULT_POOL, MAP_POOL, feature_maps, flatten_features
-from encoders.split import near_duplicates
+from encoders.backbones.pooling import feature_maps, flatten_features
+from encoders.fitting.members import fit_members, standardise
+from encoders.fitting.readout_spec import ReadoutSpec
+from encoders.readouts import DEFAULT_POOL, MAP_POOL
+from encoders.solvers.population_prior import few_shot
+from encoders.splits import near_duplicates
 from protocols.simulate.v4 import read_averages, read_images, read_trials
 
 SESSIONS = ("210325", "210225", "201025")

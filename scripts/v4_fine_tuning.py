@@ -35,8 +35,9 @@ from encoders import (
     split_half_reliability,
     to_images,
 )
-from encoders.fine_tuning import FineTuned, fine_tune
-from encoders.split import near_duplicates
+from encoders.splits import near_duplicates
+from encoders.tuning.fine_tune import fine_tune
+from encoders.tuning.report import FineTuned
 from protocols.simulate.v4 import read_averages, read_images, read_trials
 
 SESSIONS = ("210325", "210225")

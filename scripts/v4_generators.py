@@ -39,10 +39,10 @@ from protocols.synthesis.batch import plan_batch
 from protocols.synthesis.compare import iterates, nearest
 from protocols.synthesis.comparison import Arm
 from protocols.synthesis.generators import make
+from protocols.synthesis.image_statistics import image_statistics
 from protocols.synthesis.priors import open_prior
 from synth import ConstraintError, Objective, StimulusBatch, cautious, one_hot, stretch
-from synth.image_statistics import image_statistics
-from synth.priors.training_images import crop
+from synth.priors.training.images import crop
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]

@@ -26,7 +26,7 @@ from torch import Tensor
 from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, extract_features, group_folds, ridge
 from encoders.metrics import noise_corrected_r, repeat_means, split_half_reliability
 from encoders.readouts import DEFAULT_POOL
-from encoders.split import near_duplicates
+from encoders.splits import near_duplicates
 from protocols.simulate.v4 import read_images, read_trials
 
 SESSION, IMAGES_PER_OBJECT = "210325", 80

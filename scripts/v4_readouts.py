@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from encoders import DEFAULT_LAYERS, compare, correlation
-from encoders.candidates import read_candidates
-from encoders.compare import Comparison
-from encoders.split import near_duplicates
+from encoders.fitting.candidates import read_candidates
+from encoders.fitting.comparison import Comparison
+from encoders.splits import near_duplicates
 from protocols.progress import Progress
 from protocols.simulate.v4 import fold, model_responses, read_averages, read_images, read_models, read_trials
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from encoders import Ensemble, fit_encoder, repeat_means, to_images
-from encoders.encoder import Judgement
-from encoders.split import near_duplicates
+from encoders.info import Judgement
+from encoders.splits import near_duplicates
 from protocols.progress import Progress
 from protocols.simulate.v4 import read_images, read_trials
 from synth import ascend, cautious, exact_statistics, fourier, jitter, one_hot, stretch

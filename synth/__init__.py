@@ -22,12 +22,12 @@ from synth.objectives import (
 from synth.parameterisations import fourier, latent, masked, phase, pixels
 
 from .accentuation import accentuating
-from .ascent import DEFAULT_TRANSFORMS, ascend
+from .ascent.ascend import ascend
 from .batch import StimulusBatch
-from .constraints import ConstraintError, exact_statistics
+from .constraints.exact import ConstraintError, exact_statistics
 from .rules import Rule
 from .starts import blend, noise_within
-from .transforms import affine, blur, colour, elastic, erase, jitter, noise
+from .transforms import DEFAULT_TRANSFORMS, affine, blur, colour, elastic, erase, jitter, noise
 
 __all__ = [
     "DEFAULT_TRANSFORMS",

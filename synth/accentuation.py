@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._encoder import EncoderLike, attributes_of, default_site_ids
+from .answers import default_site_ids
+from .contract import EncoderLike, attributes_of
 
 __all__ = ["Accentuating", "accentuating"]
 

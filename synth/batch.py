@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from synth.objectives import Objective
 
-from ._encoder import Answers, EncoderLike, attributes_of, evaluating
+from .answers import Answers, evaluating
+from .contract import MICRO_BATCH, EncoderLike, attributes_of
 
 __all__ = ["StimulusBatch"]
 
-SCHEMA = "stimulus_batch/1"
-MICRO_BATCH = 32
 
+SCHEMA = "stimulus_batch/1"
 # field: (dtype of the file, dimensions); S images, U sites, K checks, H, W, C
 _PER_IMAGE = {
     "images": ("uint8", "SHWC"),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from synth.parameterisations.core import Parameterisation, check_shape
 from synth.parameterisations.latents import approach
 
-from ._encoder import EncoderLike, attributes_of, check_frozen
+from .contract import EncoderLike, attributes_of, check_frozen
 
 __all__ = ["LucentModel", "activations", "from_lucent", "render"]
 

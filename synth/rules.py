@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._encoder import describe
+from .contract import describe
 
 __all__ = [
     "Rule",

@@ -1,14 +1,14 @@
-"""Random changes that a robust image should survive: (images, one generator an image) -> images.
+"""Stochastic transforms applied before the encoder at each step: (images, one generator per image) -> images.
 
 Draws are made on the CPU, image by image, so image *i* sees the same draws alone, in any batch and on any device. A range
-of zero is the identity, bit for bit, and draws nothing. Parameters are drawn here; kornia, whose own augmentations draw from the
-global generator, is given them.
+of zero is the identity, bit for bit, and draws nothing. Parameters are drawn here and given to kornia, whose own augmentations
+draw from the global generator.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .contract import Transform
+
 __all__ = ["affine", "blur", "colour", "elastic", "erase", "jitter", "noise"]
+
 
 LUMINANCE_WEIGHTS = (0.2126, 0.7152, 0.0722)
 
@@ -322,8 +325,6 @@ def _check_generators(images: Tensor, generators: Sequence[torch.Generator]) -> 
         raise ValueError(f"{len(generators)} generators for {len(images)} images; expected one an image")
 
 
-Transform = Callable[[Tensor, Sequence[torch.Generator]], Tensor]
-
 CATALOGUE: dict[str, Transform] = {
     "affine": affine(0.1, 10, 0.05, shear_deg=5),
     "blur": blur(),
@@ -334,3 +335,4 @@ CATALOGUE: dict[str, Transform] = {
     "noise": noise(),
 }
 """One of each kind; what the property tests run through."""
+DEFAULT_TRANSFORMS: tuple[Transform, ...] = (jitter(0.07),)

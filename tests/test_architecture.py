@@ -78,7 +78,7 @@ def test_the_wall_test_sees_every_kind_of_import(tmp_path, monkeypatch):
     for line in (
         "import encoders",
         "import protocols.project.display as d",
-        "from encoders.fit import ridge",
+        "from encoders.solvers.ridge import ridge",
         "def f():\n    from protocols import Display",
         "from importlib import import_module\nimport_module('encoders')",
         "__import__('protocols')",

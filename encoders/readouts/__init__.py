@@ -15,8 +15,6 @@ from .base import DEFAULT_POOL as DEFAULT_POOL
 from .base import MAP_POOL as MAP_POOL
 from .base import GradientReadout as GradientReadout
 from .base import Readout as Readout
-from .base import feature_maps as feature_maps
-from .base import flatten_features as flatten_features
 from .factorised import FactorisedReadout, SpatialFeatureReadout
 from .gaussian import GaussianReadout
 from .linear import RidgeReadout

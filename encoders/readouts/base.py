@@ -1,4 +1,4 @@
-"""What all readouts share: the contract, and the parts of those that are fitted by gradient descent."""
+"""The contract of all readouts, and what those fitted by gradient descent share."""
 
 from __future__ import annotations
 
@@ -10,64 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoders.backbones.pooling import feature_maps
+
 DEFAULT_POOL = 7
 MAP_POOL = 14
 Output = Literal["identity", "softplus", "elu1"]
 Shapes = Mapping[str, Sequence[int]]
-
-
-def flatten_features(features: Tensor, pool: int | None) -> Tensor:
-    """One row an image.
-
-    Parameters
-    ----------
-    features : Tensor of shape (B, C, h, w), (B, T, C) or (B, C)
-    pool : int or None
-        Maps wider or higher than this are average-pooled to at most ``pool x pool``; None = never.
-
-    Returns
-    -------
-    Tensor of shape (B, P)
-    """
-    if features.ndim not in (2, 3, 4):
-        raise ValueError(f"features of shape {tuple(features.shape)}; expected (B, C, h, w), (B, T, C) or (B, C)")
-    return _pooled(features, pool).flatten(1)  # (B, P)
-
-
-def feature_maps(features: Tensor, pool: int | None) -> Tensor:
-    """Features as maps, whatever the network calls them.
-
-    Parameters
-    ----------
-    features : Tensor of shape (B, C, h, w), (B, T, C) or (B, C)
-        Tokens become a square map; where one token is left over (T = s * s + 1) it is the class token, the first, and is left
-        out. Any other number of tokens becomes one row of T positions, features without positions a map of one.
-    pool : int or None
-        Maps wider or higher than this are average-pooled to at most ``pool x pool``; None = never.
-
-    Returns
-    -------
-    Tensor of shape (B, C, h, w)
-    """
-    if features.ndim == 2:
-        return features[:, :, None, None]
-    if features.ndim == 3:
-        tokens = features.shape[1]
-        side = math.isqrt(tokens)
-        if side * side + 1 == tokens and tokens > 2:
-            features, tokens = features[:, 1:], tokens - 1
-        height, width = (side, side) if side * side == tokens else (1, tokens)
-        features = features.transpose(1, 2).reshape(len(features), -1, height, width)
-    if features.ndim != 4:
-        raise ValueError(f"features of shape {tuple(features.shape)}; expected (B, C, h, w), (B, T, C) or (B, C)")
-    return _pooled(features, pool)
-
-
-def _pooled(features: Tensor, pool: int | None) -> Tensor:
-    if features.ndim == 4 and pool is not None and max(features.shape[-2:]) > pool:
-        height, width = (min(pool, side) for side in features.shape[-2:])
-        features = F.adaptive_avg_pool2d(features, (height, width))
-    return features
 
 
 class Readout(nn.Module):

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import DEFAULT_POOL, Readout, flatten_features
+from encoders.backbones.pooling import flatten_features
+
+from .base import DEFAULT_POOL, Readout
 
 
 class RidgeReadout(Readout):

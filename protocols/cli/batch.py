@@ -16,7 +16,7 @@ from protocols.project.folder import Project
 from protocols.synthesis.batch import free_batch, plan_batch, summary, write_batch
 from protocols.synthesis.compare import compare, write_comparison
 from protocols.synthesis.generators import GENERATORS
-from synth.ascent import DROP_AFTER
+from synth.ascent.ascend import DROP_AFTER
 
 __all__ = ["make_batch"]
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.candidates import Candidate, read_candidates
-from encoders.compare import Comparison, compare
-from encoders.fit import PRESETS
+from encoders.fitting.candidates import Candidate, read_candidates
+from encoders.fitting.compare import compare
+from encoders.fitting.comparison import Comparison
+from encoders.fitting.fit import PRESETS
 from encoders.metrics import split_half_reliability
-from encoders.split import group_names, hold_out
+from encoders.splits import group_names, hold_out
 from protocols.disk.files import write_atomically, write_json, write_text
 from protocols.errors import DataError
 from protocols.progress import Reporter
@@ -25,7 +26,7 @@ from protocols.recordings.dataset import gather
 
 if TYPE_CHECKING:
     pass
-from encoders.compare import area_gradient, layer_search, usual_layers
+from encoders.fitting.comparison import area_gradient, layer_search, usual_layers
 
 from .compare_figure import comparison_figure
 

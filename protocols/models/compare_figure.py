@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.analysis import LayerGradient
-from encoders.compare import Comparison
+from encoders.analysis.layer_gradient import LayerGradient
+from encoders.fitting.comparison import Comparison
 from protocols.disk.drawing import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from encoders.compare import layer_search, usual_layers
+from encoders.fitting.comparison import layer_search, usual_layers
 
 
 def comparison_figure(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble, FittedPair, NoReliableSites, fit_encoder
-from encoders.inherited import NotInherited
-from encoders.split import group_names, hold_out
+from encoders.fitting.earlier_networks import NotInherited
+from encoders.splits import group_names, hold_out
 from protocols.arrays import Bools, Floats
 from protocols.disk.files import write_json
 from protocols.errors import DataError

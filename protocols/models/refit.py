@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Encoder
-from encoders.adjustment import fit_adjustment
-from encoders.fit_options import NoWarmStart
-from encoders.recording import Recording
-from encoders.stored import predict_stored
+from encoders.fitting.options import NoWarmStart
+from encoders.fitting.predict import predict_stored
+from encoders.fitting.recording import Recording
+from encoders.gain import fit_adjustment
 from protocols.arrays import Bools
 from protocols.disk.files import write_json
 from protocols.errors import DataError

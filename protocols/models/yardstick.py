@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import Encoder
-from encoders.split import resembling
-from encoders.stored import predict_stored
+from encoders.fitting.predict import predict_stored
+from encoders.splits import resembling
 from protocols.arrays import Bools
 from protocols.errors import DataError
 from protocols.project.folder import Project

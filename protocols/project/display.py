@@ -21,7 +21,7 @@ from torch import Tensor
 from protocols.arrays import Pixels
 from protocols.errors import DataError
 from synth import exact_statistics
-from synth.constraints import ExactStatistics
+from synth.constraints.exact import ExactStatistics
 
 LUMINANCE_WEIGHTS = (0.2126, 0.7152, 0.0722)
 """Share of the decoded red, green and blue channel in the relative luminance (ITU-R BT.709, as in IEC 61966-2-1)."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from encoders import Encoder
-from encoders.stored import predict_stored
+from encoders.fitting.predict import predict_stored
 from protocols.arrays import Floats
 from protocols.disk.png import read_png
 from protocols.models.pair import Predictor

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from encoders import Encoder, Ensemble
-from encoders.stored import predict_stored
+from encoders.fitting.predict import predict_stored
 from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.key import Key, SiteRow

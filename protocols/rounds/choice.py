@@ -13,7 +13,7 @@ import numpy as np
 
 from encoders import Encoder, Ensemble
 from encoders.acquisition import core_set, expected_information, greedy_batch
-from encoders.stored import predict_stored
+from encoders.fitting.predict import predict_stored
 from protocols.arrays import Bools, Floats, Ints
 from protocols.models.fit import held_out_of
 from protocols.project.folder import Project

@@ -21,7 +21,7 @@ from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
 from synth import Objective, StimulusBatch
-from synth.presets import quick as quick_recipe
+from synth.recipes.few_steps import quick as quick_recipe
 
 from .generators import make
 from .objectives_file import read_wanted
@@ -65,7 +65,7 @@ def plan_batch(
 
     Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives, `seeds`, `steps`, `start` and
     `diffusion` where they are None; `keep_seeds` is as for `synth.ascend`. `wanted` is a file of objectives. `quick`: ten large steps
-    from the best measured photographs (`synth.presets.quick`) in place of the project's variables, rule, shifts and steps.
+    from the best measured photographs (`synth.recipes.quick`) in place of the project's variables, rule, shifts and steps.
     """
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))

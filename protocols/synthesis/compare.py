@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from encoders import Encoder, Ensemble
-from encoders.stored import predict_stored
+from encoders.fitting.predict import predict_stored
 from protocols.arrays import Floats, Pixels
 from protocols.disk.files import new_folder, write_json, write_text
 from protocols.progress import Reporter
@@ -27,12 +27,12 @@ from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
 from synth import Objective, StimulusBatch
-from synth.image_statistics import WAVELENGTHS, image_statistics
 
 from .batch import write_batch
 from .comparison import COLUMNS, TOLERANCE, Arm, Comparison
 from .comparison_figure import comparison_figure
 from .generators import make
+from .image_statistics import WAVELENGTHS, image_statistics
 from .request import Request
 
 __all__ = ["compare", "write_comparison"]

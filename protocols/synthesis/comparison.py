@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from protocols.arrays import Floats
 from synth import StimulusBatch
-from synth.image_statistics import WAVELENGTHS
+
+from .image_statistics import WAVELENGTHS
 
 TOLERANCE = 0.05  # of the span of scores of an ascent; a pair farther apart is told as unmatched
 LOOKS = {

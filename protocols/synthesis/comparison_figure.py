@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from protocols.disk.drawing import new_figure
-from synth.image_statistics import WAVELENGTHS
+
+from .image_statistics import WAVELENGTHS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

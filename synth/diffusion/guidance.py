@@ -10,27 +10,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from synth._encoder import EncoderLike, attributes_of, check_frozen, describe, evaluating
-from synth._micro_batches import Best, check_finite, check_scores, collect, in_micro_batches, named
+from synth.answers import evaluating
 from synth.batch import StimulusBatch
-from synth.constraints import ConstraintError
+from synth.batches import Best, check_finite, check_scores, collect, in_micro_batches, named
+from synth.constraints.exact import ConstraintError
+from synth.contract import EncoderLike, Images, Progress, Transform, attributes_of, check_frozen, describe
 from synth.objectives import BoundObjective, Objective
 from synth.priors.prior import Prior
-from synth.transforms import jitter
+from synth.transforms import DEFAULT_TRANSFORMS
 
 from . import methods
 from .initial_noise import optimise
 from .methods import Edit, Method, Step
-from .run import Run, Transform, check_moved, streams
+from .run import Run, check_moved, streams
 from .sampling import Travel
 from .solvers import Solver, ddim, draw
 
 __all__ = ["STRENGTHS", "guide"]
 
-Images = Callable[[Tensor], Tensor]
-Progress = Callable[[str, int, int], None]
 
-DEFAULT_TRANSFORMS: tuple[Transform, ...] = (jitter(0.07),)
 # In posterior standard deviations, for `guided` and `guided_fast`; "natural" keeps the prior's spectrum (scripts/v4_generators.py).
 STRENGTHS = {"weak": 0.1, "natural": 0.3, "strong": 0.6, "optimum": 1.0}
 

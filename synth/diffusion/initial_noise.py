@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from synth._encoder import evaluating
-from synth._micro_batches import Best, check_finite, check_scores, named
-from synth.constraints import ConstraintError
+from synth.answers import evaluating
+from synth.batches import Best, check_finite, check_scores, named
+from synth.constraints.exact import ConstraintError
 from synth.objectives import BoundObjective
 from synth.priors.prior import Prior
 

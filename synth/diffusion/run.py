@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from synth._encoder import EncoderLike
-from synth._micro_batches import generator_for, project, quantise
-from synth._solve import LUMINANCE_WEIGHTS
+from synth.batches import generator_for, project, quantise
+from synth.contract import LUMINANCE_WEIGHTS, EncoderLike, Images, Transform
 from synth.objectives import BoundObjective
 from synth.priors.prior import Prior
 
@@ -20,10 +19,7 @@ from .methods import Method
 from .sampling import Travel, sample
 from .solvers import Solver
 
-__all__ = ["Run", "Transform", "check_moved", "fitted", "streams"]
-
-Images = Callable[[Tensor], Tensor]
-Transform = Callable[[Tensor, Sequence[torch.Generator]], Tensor]
+__all__ = ["Run", "check_moved", "fitted", "streams"]
 
 
 @dataclass(frozen=True)

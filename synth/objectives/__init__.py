@@ -1,6 +1,7 @@
 """What an image should make the sites do: objectives declared by site name, one row an image, higher is better."""
 
-from .core import BoundObjective, Objective, Row, Site, Term, against, cautious, nearest, site_name
+from .bound import BoundObjective
+from .core import Objective, against, cautious
 from .factories import (
     CATALOGUE,
     discriminate,
@@ -16,6 +17,7 @@ from .factories import (
     term,
     within,
 )
+from .rows import Row, Site, Term, nearest, site_name
 from .terms import KINDS
 
 __all__ = [

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from .core import Objective, Row, Site, Term, site_name
+from .core import Objective
+from .rows import Row, Site, Term, site_name
 from .terms import KINDS, TermFunction
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synth._encoder import check_frozen, describe
+from synth.contract import check_frozen, describe
 
 from .core import NATURAL_SD, Parameterisation, check_shape, draw
 

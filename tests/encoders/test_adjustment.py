@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from encoders import Encoder, Ensemble, to_images
-from encoders.adjustment import GAIN_SD, OFFSET_SD, fit_adjustment
+from encoders.gain import GAIN_SD, OFFSET_SD, fit_adjustment
 
 
 def sites(n, noise, gain, offset, seed=0):

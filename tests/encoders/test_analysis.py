@@ -7,14 +7,10 @@ from scipy.stats import f_oneway, spearmanr
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics.pairwise import nan_euclidean_distances
 
-from encoders.analysis import (
-    layer_gradient,
-    representational_similarity,
-    robust_rdm_similarity,
-    split_half_rdm_similarity,
-)
-from encoders.dissimilarity import rdm, rdm_similarity, topological_rdm, topological_similarity
-from encoders.kernels import kernel_analysis
+from encoders.analysis.kernel import kernel_analysis
+from encoders.analysis.layer_gradient import layer_gradient
+from encoders.analysis.rdm import rdm, rdm_similarity, topological_rdm, topological_similarity
+from encoders.analysis.similarity import representational_similarity, robust_rdm_similarity, split_half_rdm_similarity
 
 
 @pytest.fixture

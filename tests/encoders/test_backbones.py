@@ -9,18 +9,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from encoders import backbones
-from encoders.backbones import (
-    DEFAULT_BACKBONE,
-    OFFLINE_MODELS,
-    Backbone,
-    BackboneConfig,
-    _build,
-    backbone,
-    backbone_from_config,
-    list_layers,
-)
-from encoders.tensors import hash_tensors
+from encoders.backbones import offline
+from encoders.backbones.backbone import Backbone, BackboneConfig, backbone, backbone_from_config, list_layers
+from encoders.backbones.networks import DEFAULT_BACKBONE, build_network
+from encoders.backbones.offline import OFFLINE_MODELS
+from encoders.backbones.tensors import hash_tensors
 
 TINY = "timm:test_efficientnet"
 STAGES = ("blocks.0.0", "blocks.1.0", "blocks.2.0")
@@ -75,7 +68,7 @@ def test_offline_catalogue_builds(name):
 def test_altered_offline_weights_are_refused(monkeypatch, tmp_path):
     copy = tmp_path / "weights.pth"
     torch.save({"a": torch.zeros(1)}, copy)
-    monkeypatch.setattr(backbones, "_package_file", lambda model: copy)
+    monkeypatch.setattr(offline, "_package_file", lambda model: copy)
     with pytest.raises(ValueError, match="SHA-256"):
         backbone(DEFAULT_BACKBONE, ["blocks.0.0"])
 
@@ -273,7 +266,7 @@ def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
 def test_weights_from_a_local_file(tmp_path, suffix):
     source = backbone(TINY, STAGES, weights="random", seed=7)
     path = tmp_path / f"weights{suffix}"
-    state = _build(TINY, "random", 7)[0].state_dict()  # as it is loaded, before batch norms are folded
+    state = build_network(TINY, "random", 7)[0].state_dict()  # as it is loaded, before batch norms are folded
     save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state}, path)
     loaded = backbone(TINY, STAGES, weights=path)
     assert loaded.weights_sha256 == source.weights_sha256
@@ -295,7 +288,7 @@ def test_bad_weights_files_are_named(tmp_path):
 
 
 def test_another_network_s_weights_are_refused_in_few_words(tmp_path):
-    torch.save(_build("offline:efficientnet_lite2", "random", 0)[0].state_dict(), tmp_path / "lite2.pt")
+    torch.save(build_network("offline:efficientnet_lite2", "random", 0)[0].state_dict(), tmp_path / "lite2.pt")
     with pytest.raises(
         ValueError, match=r"\d+ of another shape .* Likely cause: the weights of another network"
     ) as caught:

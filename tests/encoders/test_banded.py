@@ -9,8 +9,9 @@ from himalaya.kernel_ridge import (
 )
 from sklearn.model_selection import PredefinedSplit
 
-from encoders.banded import banded_ridge, candidates
-from encoders.regression import group_folds, ridge
+from encoders.solvers.banded import banded_ridge, candidates
+from encoders.solvers.ridge import ridge
+from encoders.splits import group_folds
 
 N, SITES = 60, 5
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.candidates import Candidate, read_candidates
-from encoders.compare import compare, explained_variance, paired_difference
-from encoders.members import READOUTS, ReadoutSpec
+from encoders.fitting.candidates import Candidate, read_candidates
+from encoders.fitting.compare import compare, explained_variance
+from encoders.fitting.comparison import paired_difference
+from encoders.fitting.readout_spec import READOUTS, ReadoutSpec
 from encoders.metrics import correlation, repeat_means
 
 TINY = "timm:test_efficientnet"
@@ -51,8 +52,7 @@ def test_the_inner_folds_choose_and_the_outer_ones_score(comparison, recording):
 
 
 def test_outer_responses_change_no_prediction_of_their_fold(recording):
-    from encoders.regression import group_folds
-    from encoders.split import group_names
+    from encoders.splits import group_folds, group_names
 
     outer = group_folds(group_names(recording.images), 3, seed=0)
     rows = (outer == 1).numpy()[recording.index]

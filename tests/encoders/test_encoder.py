@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from encoders import Encoder, EncoderInfo, Ensemble, RidgeReadout, backbone, to_images
-from encoders.backbones import _build
-from encoders.tensors import hash_tensors
+from encoders.backbones.networks import build_network
+from encoders.backbones.tensors import hash_tensors
 
 TINY = "timm:test_efficientnet"
 INFO = {
@@ -158,7 +158,7 @@ def test_broken_and_missing_files_are_named(pair, tmp_path):
 
 
 def test_moved_backbone_weights_can_be_pointed_at(recording, tmp_path):
-    state = _build(TINY, "random", 9)[0].state_dict()  # as it is loaded, before batch norms are folded
+    state = build_network(TINY, "random", 9)[0].state_dict()  # as it is loaded, before batch norms are folded
     before, after = tmp_path / "before.safetensors", tmp_path / "after.safetensors"
     save_file(state, before)
     encoder = recording.fit(weights=before).encoder
@@ -170,7 +170,7 @@ def test_moved_backbone_weights_can_be_pointed_at(recording, tmp_path):
 
 
 def test_a_file_of_weights_is_for_the_network_that_it_is_named_with(recording, tmp_path):
-    state = _build(TINY, "random", 9)[0].state_dict()
+    state = build_network(TINY, "random", 9)[0].state_dict()
     save_file(state, tmp_path / "before.safetensors")
     other = "offline:efficientnet_lite0"
     pair = recording.fit(

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from encoders import backbone, extract_features
-from encoders.feature_cache import FeatureCache, image_digest
-from encoders.features import Reduction, check_memory
-from encoders.members import ReadoutSpec, memory_needed
+from encoders.backbones.cache import FeatureCache, image_digest
+from encoders.backbones.features import Reduction, check_memory
+from encoders.fitting.members import memory_needed
+from encoders.fitting.readout_spec import ReadoutSpec
 
 TINY = "timm:test_efficientnet"
 LAYERS = ["blocks.0.0", "blocks.1.0"]
@@ -96,7 +97,7 @@ def test_too_much_memory_is_refused_with_its_size_and_cure(monkeypatch, recordin
     check_memory(10, "a small thing", available=100)
     with pytest.raises(MemoryError, match=r"a large thing needs about 2\.0 GiB, 1\.0 GiB are free.*Fix: pool"):
         check_memory(2 * 2**30, "a large thing", available=2**30)
-    monkeypatch.setattr("encoders.features.MEMORY_SHARE", 1e-9)
+    monkeypatch.setattr("encoders.backbones.features.MEMORY_SHARE", 1e-9)
     with pytest.raises(MemoryError, match="the fit of 5 sites to 160 images"):
         recording.fit()
 

@@ -11,9 +11,9 @@ import torch
 
 from encoders import correlation, group_folds, ridge
 from encoders.encoder import load
-from encoders.few_shot import few_shot_encoder
-from encoders.population import NOISE, PROPORTIONS, few_shot
+from encoders.fitting.few_shot import few_shot_encoder
 from encoders.readouts import PopulationReadout
+from encoders.solvers.population_prior import NOISE, PROPORTIONS, few_shot
 
 ROOT = Path(__file__).parents[2]
 

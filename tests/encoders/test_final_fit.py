@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-import encoders.halves
+import encoders.fitting.ensemble_fit
 from encoders import Encoder, FittedPair, ReadoutSpec, correlation, to_images
-from encoders.fine_tuning import FineTuned
+from encoders.tuning.report import FineTuned
 from tests.encoders.conftest import Simulated, simulate
 from tests.encoders.test_fine_tuning import plant, same, state
 
@@ -95,13 +95,13 @@ def test_tuning_takes_the_passes_that_were_kept_and_spares_no_image(
     recording: Simulated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
-    real = encoders.halves.tune
+    real = encoders.fitting.ensemble_fit.tune
 
     def told(*arguments: Any, **named: Any) -> FineTuned:
         calls.append(named)
         return real(*arguments, **named)
 
-    monkeypatch.setattr(encoders.halves, "tune", told)
+    monkeypatch.setattr(encoders.fitting.ensemble_fit, "tune", told)
     pair = recording.fit(**TRAINED, fine_tune=3, final_fit=True)
     kept = pair.report.settings["fine_tuning"]["epoch"]
     assert kept > 0
@@ -119,14 +119,14 @@ def test_tuning_takes_the_passes_that_were_kept_and_spares_no_image(
 
 
 def test_where_no_tuning_was_kept_there_is_none(recording: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = encoders.halves.tune
+    real = encoders.fitting.ensemble_fit.tune
     calls = []
 
     def diverging(*arguments: Any, **named: Any) -> FineTuned:
         calls.append(named)
         return real(*arguments, **named | {"learning_rate": 1e30})
 
-    monkeypatch.setattr(encoders.halves, "tune", diverging)
+    monkeypatch.setattr(encoders.fitting.ensemble_fit, "tune", diverging)
     pair = recording.fit(**TRAINED, fine_tune=1, final_fit=True)
     assert pair.report.settings["fine_tuning"]["epoch"] == 0
     assert len(calls) == 1
@@ -136,12 +136,12 @@ def test_where_no_tuning_was_kept_there_is_none(recording: Simulated, monkeypatc
 
 
 def test_a_tuning_that_fails_on_all_images_is_on_record(recording: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = encoders.halves.tune
+    real = encoders.fitting.ensemble_fit.tune
 
     def failing(*arguments: Any, **named: Any) -> FineTuned:
         return real(*arguments, **named | ({} if named["keep"] is None else {"learning_rate": 1.0}))
 
-    monkeypatch.setattr(encoders.halves, "tune", failing)
+    monkeypatch.setattr(encoders.fitting.ensemble_fit, "tune", failing)
     pair = recording.fit(**TRAINED, fine_tune=2, final_fit=True)
     assert pair.report.settings["fine_tuning"]["epoch"] > 0
     assert pair.report.final["epoch"] == 0

@@ -21,14 +21,17 @@ from encoders import (
     group_folds,
     to_images,
 )
-from encoders.backbones import backbone_from_config
+from encoders.analysis.cka import linear_cka
+from encoders.backbones.backbone import backbone_from_config
+from encoders.backbones.features import Reduction
+from encoders.backbones.multiple import Backbones, open_backbone, open_config
 from encoders.encoder import load
-from encoders.features import Reduction
-from encoders.fine_tuning import fine_tune, one_cycle, shifted
-from encoders.forgetting import feature_change, layer_map, linear_cka
-from encoders.members import ReadoutSpec, fit_members
-from encoders.several import Backbones, open_backbone, open_config
-from encoders.tunable import stage
+from encoders.fitting.members import fit_members
+from encoders.fitting.readout_spec import ReadoutSpec
+from encoders.tuning.change import feature_change, layer_map
+from encoders.tuning.descent import one_cycle, shifted
+from encoders.tuning.fine_tune import fine_tune
+from encoders.tuning.tunable import stage
 from tests.encoders.conftest import LAYERS, TINY, smooth_images
 
 SITES, LAST = 6, "blocks.1.0"

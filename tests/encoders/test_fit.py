@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from encoders import NoReliableSites, extract_features, fit_encoder, to_images
-from encoders.members import ReadoutSpec
+from encoders.fitting.readout_spec import ReadoutSpec
 from encoders.metrics import correlation, feve, noise_corrected_r, repeat_means, split_half_reliability
-from encoders.regression import ridge
-from encoders.split import group_names, hold_out
+from encoders.solvers.ridge import ridge
+from encoders.splits import group_names, hold_out
 
 
 def held_out_mask(pair, n):
@@ -428,7 +428,7 @@ def test_a_layer_that_two_members_read_counts_once(recording):
 
 
 def test_a_tuned_fit_has_no_warm_start(tuned, recording):
-    from encoders.fit_options import NoWarmStart
+    from encoders.fitting.options import NoWarmStart
 
     for passes in (2, 0):  # tuned again, or tuning switched off since
         with pytest.raises(NoWarmStart, match="the network is tuned, or was"):

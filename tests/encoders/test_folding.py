@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from encoders.folding import fold_batch_norm, pool_before_relu, rewritten
+from encoders.backbones.folding import fold_batch_norm, pool_before_relu, rewritten
 
 
 def random_network() -> nn.Sequential:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from encoders import Encoder, ReadoutSpec, backbone, extract_features, to_images
-from encoders.backbones import Backbone
-from encoders.inherited import inherit
+from encoders.backbones.backbone import Backbone
+from encoders.backbones.multiple import Backbones
+from encoders.fitting.earlier_networks import inherit
 from encoders.metrics import correlation
-from encoders.several import Backbones
-from encoders.split import group_names, hold_out, stopping_images
+from encoders.splits import group_names, hold_out, stopping_images
 from tests.encoders.conftest import LAYERS, TINY, Simulated, simulate, smooth_images
 
 READOUT = ReadoutSpec("factorised", epochs=4)
@@ -168,6 +168,6 @@ def test_what_cannot_be_taken_is_refused(earlier, recording, later):
 
 
 def test_images_of_another_shape_are_not_known(earlier):
-    from encoders.inherited import count_seen
+    from encoders.fitting.earlier_networks import count_seen
 
     assert count_seen(earlier, smooth_images(4, 40)) is None

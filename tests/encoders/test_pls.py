@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.cross_decomposition import PLSRegression
 
-from encoders.partial_least_squares import components, pls
-from encoders.regression import group_folds
+from encoders.solvers.pls import components, pls
+from encoders.splits import group_folds
 
 
 def problem(n: int, p: int, u: int = 4, seed: int = 0):

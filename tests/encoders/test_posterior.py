@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from encoders.posterior import RidgeStatistics, predictive_variance
-from encoders.regression import ridge
+from encoders.solvers.posterior import RidgeStatistics, predictive_variance
+from encoders.solvers.ridge import ridge
 
 
 def normal(*shape, seed: int = 0):

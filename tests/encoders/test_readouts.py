@@ -8,14 +8,8 @@ import torch
 from scipy.ndimage import convolve
 
 from encoders import RidgeReadout, backbone, extract_features, readouts
-from encoders.readouts import (
-    FactorisedReadout,
-    GaussianReadout,
-    GradientReadout,
-    build_readout,
-    feature_maps,
-    flatten_features,
-)
+from encoders.backbones.pooling import feature_maps, flatten_features
+from encoders.readouts import FactorisedReadout, GaussianReadout, GradientReadout, build_readout
 from encoders.readouts.factorised import read_masked
 
 TINY = "timm:test_efficientnet"

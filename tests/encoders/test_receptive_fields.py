@@ -7,15 +7,8 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from encoders import to_images
-from encoders.receptive_fields import (
-    FWHM,
-    LayerReceptiveField,
-    fit_receptive_field,
-    gradient_map,
-    layer_receptive_field,
-    mask_map,
-    overlap,
-)
+from encoders.fields.maps import LayerReceptiveField, gradient_map, layer_receptive_field, mask_map
+from encoders.fields.receptive_field import FWHM, fit_receptive_field, overlap
 
 FIELD = 8.0  # degrees across
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from encoders.regression import group_folds, relative_alphas, ridge, ridge_memory
+from encoders.solvers.ridge import relative_alphas, ridge, ridge_memory
+from encoders.splits import group_folds
 
 
 def problem(n: int, p: int, u: int = 4, seed: int = 0):

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from encoders import Encoder, backbone, extract_features
-from encoders.backbones import Backbone
-from encoders.feature_cache import FeatureCache
-from encoders.features import Reduction
-from encoders.fit import PRESETS
-from encoders.several import Backbones, open_backbone, open_config, split_layer
+from encoders.backbones.backbone import Backbone
+from encoders.backbones.cache import FeatureCache
+from encoders.backbones.features import Reduction
+from encoders.backbones.multiple import Backbones, open_backbone, open_config, split_layer
+from encoders.fitting.fit import PRESETS
 
 TINY, OTHER = "timm:test_efficientnet", "timm:test_resnet"
 LAYERS = ("blocks.0.0", f"{OTHER}/layer1", f"{TINY}@48/blocks.1.0")

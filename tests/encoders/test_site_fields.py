@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from encoders import EncoderInfo, Ensemble, backbone
+from encoders.fields.sites import readout_masks, site_fields, site_maps
 from encoders.readouts import FactorisedReadout, RidgeReadout
-from encoders.site_fields import readout_masks, site_fields, site_maps
 
 TINY, LAYER = "timm:test_efficientnet", "blocks.0.0"
 

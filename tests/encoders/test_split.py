@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from encoders.split import near_duplicates, resembling
+from encoders.splits import near_duplicates, resembling
 
 
 def pictures(n: int, side: int, seed: int = 0) -> np.ndarray:

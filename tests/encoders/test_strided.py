@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders import backbone
-from encoders.strided import StridedConv2d, quicken_first_convolution
+from encoders.backbones.strided import StridedConv2d, quicken_first_convolution
 
 CASES = [  # channels, kernel, stride, padding, height, width
     (3, 11, 4, 2, 63, 63),

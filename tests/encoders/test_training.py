@@ -13,7 +13,7 @@ from encoders.readouts import (
     SpatialFeatureReadout,
     TopographicReadout,
 )
-from encoders.training import train
+from encoders.solvers.gradient import train
 
 N, C, SIDE, U = 600, 6, 7, 8
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from encoders import Encoder, Ensemble, to_images
-from encoders.uncertainty import Uncertainty, fit_uncertainty, nearest, summarise
+from encoders.backbones.pooling import summarise
+from encoders.uncertainty import Uncertainty, fit_uncertainty, nearest
 
 N, U = 900, 4
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from encoders import Candidate, ReadoutSpec, compare, fit_encoder, repeat_means, to_images
-from encoders.split import near_duplicates
+from encoders.splits import near_duplicates
 from protocols.simulate.v4 import read_images
 
 DATA = Path(__file__).parents[3] / "shared/data/v4_cowley2023"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.fit_options import NoWarmStart
-from encoders.members import ReadoutSpec
-from encoders.regression import extended_folds, group_folds
-from encoders.training import train
+from encoders.fitting.options import NoWarmStart
+from encoders.fitting.readout_spec import ReadoutSpec
+from encoders.solvers.gradient import train
+from encoders.splits import extended_folds, group_folds
 
 READOUT = ReadoutSpec("factorised", epochs=6, pool=4)
 

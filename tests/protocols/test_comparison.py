@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from encoders import Candidate, ReadoutSpec, compare
-from encoders.compare import area_gradient, layer_search
+from encoders.fitting.comparison import area_gradient, layer_search
 from protocols.errors import DataError
 from protocols.models.compare import read_comparison, save_comparison
 from protocols.recordings.dataset import _places

@@ -30,9 +30,9 @@ from protocols.synthesis.batch import plan_batch
 from protocols.synthesis.compare import best_of, compare, iterates, nearest, summarise
 from protocols.synthesis.comparison import TOLERANCE, Arm
 from protocols.synthesis.generators import make
+from protocols.synthesis.image_statistics import image_statistics
 from protocols.synthesis.priors import open_prior, scaled, solver, trained_size
 from synth import StimulusBatch, diverse, one_hot, stretch
-from synth.image_statistics import image_statistics
 from tests.protocols.commands import cli
 from tests.protocols.looped_project import copy
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from encoders.split import resembling
+from encoders.splits import resembling
 from protocols import DataError, Project
 from protocols.cli.app import app
 from protocols.loop import evaluate_round, fit, look, run
@@ -131,20 +131,20 @@ def test_a_refit_puts_only_new_images_through_the_networks(
     waiting: tuple[Path, Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Encoder's and validator's features of the old images come from the cache, also in the regression check."""
-    import encoders.feature_cache
-    import encoders.stored
+    import encoders.backbones.cache
+    import encoders.fitting.predict
 
     project, subject = copied(waiting, tmp_path / "project")
     answer(project.round(1), subject)
     seen = []
-    whole = encoders.feature_cache.extract_features
+    whole = encoders.backbones.cache.extract_features
 
     def counted(network, images, **how):
         seen.append((network.layers, len(images)))
         return whole(network, images, **how)
 
-    monkeypatch.setattr(encoders.feature_cache, "extract_features", counted)
-    monkeypatch.setattr(encoders.stored, "extract_features", counted)
+    monkeypatch.setattr(encoders.backbones.cache, "extract_features", counted)
+    monkeypatch.setattr(encoders.fitting.predict, "extract_features", counted)
     record = fit(project, 2)
     new = record["n_images"] - project.fitted_for(1)["n_images"]
     assert new == len(SITES)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from encoders import to_images
-from encoders.stored import predict_stored
+from encoders.fitting.predict import predict_stored
 from protocols import Project
 from protocols.check import check_project
 from protocols.loop import fit

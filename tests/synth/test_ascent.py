@@ -21,7 +21,7 @@ from synth import (  # fmt: skip
     pixels,
     stretch,
 )
-from synth._micro_batches import generator_for
+from synth.batches import generator_for
 from synth.objectives import CATALOGUE
 from synth.rules import Rule, sgd
 

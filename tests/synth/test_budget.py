@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from synth import StimulusBatch, ascend, exact_statistics, fourier, pixels, rules, stretch
-from synth import ascent as climbing
-from synth.presets import quick
+from synth.ascent import ascend as ascending
+from synth.ascent import climb as climbing
+from synth.recipes.few_steps import quick
 from synth.rules import Rule, blur, clip, fix_norm, linear, normalise, spectral
 
 SHAPE = (3, 28, 28)
@@ -33,7 +34,9 @@ def climb(encoder, **settings) -> StimulusBatch:
 
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_the_recorded_steps_give_the_same_images(batch_size, encoder, monkeypatch) -> None:
-    monkeypatch.setattr(climbing, "time", Clock())
+    clock = Clock()
+    for module in (ascending, climbing):
+        monkeypatch.setattr(module, "time", clock)
     share = 6 if batch_size is None else 2  # of 6 images: the first micro-batch has 7 s
     cut = climb(encoder, budget_s=7.0 * 6 / share, steps=100, batch_size=batch_size)
     made = cut.settings["steps"]
@@ -94,7 +97,9 @@ def test_a_rule_that_may_need_the_end_is_refused(rule: Rule, encoder) -> None:
 
 def test_the_quick_recipe_takes_a_budget(encoder, monkeypatch) -> None:
     recipe = {**quick(SHAPE), "steps": 90, "check_every": 4}
-    monkeypatch.setattr(climbing, "time", Clock())
+    clock = Clock()
+    for module in (ascending, climbing):
+        monkeypatch.setattr(module, "time", clock)
     cut = ascend(encoder, stretch(encoder.site_ids[:2]), constraints=[DISPLAY], budget_s=8.0, **recipe)
     made = cut.settings["steps"]
     assert 4 <= made < 90

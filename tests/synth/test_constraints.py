@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from synth import ConstraintError, exact_statistics
-from synth.constraints import ExactStatistics
+from synth.constraints.exact import ExactStatistics
 
 MEAN, RMS = 0.45, 0.18
 

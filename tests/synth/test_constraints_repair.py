@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from synth import ConstraintError, exact_statistics
-from synth import _quantise as quantise
+from synth.constraints import quantise as quantise
 from tests.synth.conftest import wide
 
 WEIGHTS = {1: (1.0,), 3: (0.2126, 0.7152, 0.0722)}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from synth import _solve as solving
+from synth.constraints import solve as solving
 from tests.synth.conftest import wide
 
 WEIGHTS = {1: (1.0,), 3: (0.2126, 0.7152, 0.0722)}

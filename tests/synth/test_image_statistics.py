@@ -8,8 +8,8 @@ import torch
 from scipy.signal import correlate2d
 from scipy.stats import kurtosis
 
-from synth.image_statistics import ORIENTATIONS, WAVELENGTHS, _gabors, image_statistics
-from synth.priors.dead_leaves import dead_leaves
+from protocols.synthesis.image_statistics import ORIENTATIONS, WAVELENGTHS, _gabors, image_statistics
+from synth.priors.training.dead_leaves import dead_leaves
 
 
 def one_over_f(exponent: float, count: int, height: int, width: int, seed: int = 0) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from synth import ConstraintError, ascend, constraints, exact_statistics, pixels, stretch
-from synth._limits import alternate, gamut, spectrum_envelope
+from synth.constraints.limits import alternate, gamut, spectrum_envelope
 
 SHAPE = (3, 22, 27)
 WEIGHTS = torch.tensor([0.2126, 0.7152, 0.0722], dtype=torch.float64)

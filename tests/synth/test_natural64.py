@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from protocols.project.prior_photographs import photographs
+from protocols.synthesis.image_statistics import image_statistics
 from synth.diffusion.sampling import sample
 from synth.diffusion.solvers import ddim, draw
-from synth.image_statistics import image_statistics
 from synth.priors import natural
 from synth.priors.natural import EMBEDDED, Natural
-from synth.priors.training import clean_errors
-from synth.priors.training_images import TrainingImages, digest, leaf, set_apart
+from synth.priors.training.images import TrainingImages, digest, leaf, set_apart
+from synth.priors.training.training import clean_errors
 
 CARD = Path(__file__).parents[2] / "docs" / "natural64.md"
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from synth.priors import natural, spectral
-from synth.priors.dead_leaves import _radius, dead_leaves
-from synth.priors.training import Plan, Training, clean_errors
+from synth.priors.training.dead_leaves import _radius, dead_leaves
+from synth.priors.training.training import Plan, Training, clean_errors
 
 SMALL = {"widths": [8, 16], "exponent": 1.3}
 PLAN = Plan(steps=6, batch=4, crop=16, config=SMALL)

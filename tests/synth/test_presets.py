@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from synth import ascend, exact_statistics, pixels, presets, stretch
-from synth._micro_batches import generator_for
+from synth import ascend, exact_statistics, pixels, stretch
+from synth import recipes as presets
+from synth.batches import generator_for
+from synth.constraints import pixel_range
+from synth.recipes.bashivan2019 import QuadraticVariation, Released8Bit
+from synth.recipes.parts import Recipe
 from synth.rules import Rule, sgd
 
 SHAPE = (1, 13, 18)
@@ -41,9 +45,7 @@ class Sines:
         return 3 * self.weights.numpy() * np.cos(3 * v)
 
 
-def iterates(
-    recipe: presets.Recipe, encoder: Sines, row: str = "stretch:column_0"
-) -> tuple[list[Array], torch.Generator]:
+def iterates(recipe: Recipe, encoder: Sines, row: str = "stretch:column_0") -> tuple[list[Array], torch.Generator]:
     """The iterates v (C, H, W) of a run of `ascend`, and a generator in the state in which the run's own began."""
     seen: list[Array] = []
 
@@ -121,7 +123,7 @@ def test_bashivan_2019_variation_of_the_first_noise_is_83() -> None:
 
 def test_bashivan_2019_eight_bits_are_truncated() -> None:
     v = torch.linspace(0, 1, 1001).reshape(1, 1, 7, 143)
-    released = presets.Released8Bit().quantise(v)
+    released = Released8Bit().quantise(v)
     x = 2 * v.double().numpy() - 1
     assert np.array_equal(released.numpy()[0, ..., 0], (x * 128.0 * 0.99 + 128.0).astype(np.uint8)[0, 0])
     assert (int(released.min()), int(released.max())) == (1, 254)
@@ -171,7 +173,7 @@ def test_v4_gradient_ascent_step_by_step() -> None:
 def test_quick_steps(momentum: float) -> None:
     """v moves by 0.1 (1 - m) of the running sum of gradients, each smoothed by f^-1.5 and of RMS 1, that decays by m."""
     encoder, (_, height, width) = Sines(SHAPE), SHAPE
-    recipe = {**presets.quick(SHAPE, steps=STEPS, momentum=momentum), "constraints": (presets.pixel_range,)}
+    recipe = {**presets.quick(SHAPE, steps=STEPS, momentum=momentum), "constraints": (pixel_range,)}
     seen, _ = iterates(recipe, encoder)
     fy, fx = np.fft.fftfreq(height) * height, np.fft.fftfreq(width) * width
     weights = np.maximum(np.hypot(fy[:, None], fx[None]), 1) ** -1.5
@@ -243,7 +245,7 @@ def test_a_preset_takes_other_constraints(encoder) -> None:
 
 def test_variation_leaves_images_and_scores_alone(make_photo) -> None:
     images = make_photo((2, 3, 9, 11)).double().requires_grad_()
-    variation = presets.QuadraticVariation(7.0)
+    variation = QuadraticVariation(7.0)
     seen = variation(images, [])
     assert torch.equal(seen, images)
     (gradient,) = torch.autograd.grad((2 * seen).sum(), images)
@@ -255,7 +257,7 @@ def test_variation_leaves_images_and_scores_alone(make_photo) -> None:
 
 def test_the_pixel_range_holds_no_pixel_at_the_border() -> None:
     values = torch.tensor([[[[-0.5, 0.0, 0.25, 1.0, 1.5]]]], requires_grad=True)
-    clipped = presets.pixel_range(values)
+    clipped = pixel_range(values)
     assert clipped.tolist() == [[[[0.0, 0.0, 0.25, 1.0, 1.0]]]]
     assert torch.autograd.grad(clipped.sum(), values)[0].eq(1).all()
 
@@ -271,7 +273,7 @@ def test_a_spread_in_levels_is_refused(name: str) -> None:
 def test_a_penalty_weighs_the_same_whatever_the_draws() -> None:
     """The total variation that a transform adds to the gradient is averaged over draws, as the score is."""
     start = 0.1 + 0.8 * torch.rand((1, *SHAPE), generator=torch.Generator().manual_seed(3))
-    penalty, found = presets.QuadraticVariation(5.0), []
+    penalty, found = QuadraticVariation(5.0), []
     for draws in (1, 4):
         rule = Rule(sgd(), precondition=(lambda gradient, progress: found.append(gradient.clone()) or gradient,))
         ascend(

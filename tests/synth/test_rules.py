@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from synth import ascend, exact_statistics, fourier, pixels, rules, stretch
-from synth._micro_batches import generator_for
+from synth.batches import generator_for
 from synth.rules import Rule
 from tests.synth.conftest import check_alike
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from synth.priors.training_images import TrainingImages, coloured_leaves, crop, cut, digest, leaf, set_apart
+from synth.priors.training.images import TrainingImages, coloured_leaves, crop, cut, digest, leaf, set_apart
 
 SIZE = 16
 

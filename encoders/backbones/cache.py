@@ -1,0 +1,115 @@
+"""Features computed once: a folder of chunks keyed by image bytes, network weights, layer and preprocessing. It may be deleted at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from encoders.contract import Progress
+
+from .backbone import Backbone
+from .features import Reduction, extract_features
+from .multiple import Backbones
+
+VERSION = 1
+
+
+class FeatureCache:
+    """Rows of features on disk, by image.
+
+    Parameters
+    ----------
+    folder : path
+        Made when first written to. A chunk that cannot be read (copied in part, edited) counts as absent and is written again.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def features(
+        self,
+        backbone: Backbone | Backbones,
+        images: NDArray[np.uint8],
+        reduction: Reduction,
+        *,
+        batch_size: int = 32,
+        device: torch.device | str = "cpu",
+        progress: Progress | None = None,
+    ) -> dict[str, Tensor]:
+        """As `extract_features`, computing only what is not there yet."""
+        how: dict[str, Any] = {"batch_size": batch_size, "device": device, "progress": progress}
+        if isinstance(backbone, Backbones):
+            return self._of_several(backbone, images, reduction, how)
+        digests = [image_digest(image) for image in images]
+        names = reduction.names(backbone.layers)
+        found = {name: self._read(self._place(backbone, name, reduction), set(digests)) for name in names}
+        missing = [i for i, digest in enumerate(digests) if any(digest not in rows for rows in found.values())]
+        first = {digests[i]: i for i in reversed(missing)}  # each image once
+        if first:
+            order = sorted(first.values())
+            fresh = extract_features(backbone, images[order], reduction=reduction, **how)
+            for name, rows in fresh.items():
+                self._write(self._place(backbone, name, reduction), [digests[i] for i in order], rows)
+                found[name] |= {digests[i]: row for i, row in zip(order, rows, strict=True)}
+        return {name: torch.stack([rows[digest] for digest in digests]) for name, rows in found.items()}
+
+    def _of_several(
+        self, backbone: Backbones, images: NDArray[np.uint8], reduction: Reduction, how: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """Each network's features under its name, the summaries under "summary/NETWORK/LAYER"."""
+        found = {}
+        for name, part in backbone.networks.items():
+            for entry, rows in self.features(part, images, reduction, **how).items():
+                summary, layer = ("summary/", entry[8:]) if entry.startswith("summary/") else ("", entry)
+                found[f"{summary}{name}/{layer}" if name else entry] = rows
+        return found
+
+    def _place(self, backbone: Backbone, name: str, reduction: Reduction) -> Path:
+        key = {
+            "version": VERSION,
+            "uri": backbone.uri,
+            "weights": backbone.weights_sha256,
+            "input_size": backbone.input_size,
+            "features": name,
+            "reduction": reduction.key(),
+        }
+        return self.folder / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _read(self, place: Path, wanted: set[str]) -> dict[str, Tensor]:
+        rows: dict[str, Tensor] = {}
+        for path in sorted(place.glob("*.safetensors")):
+            try:
+                with safe_open(path, framework="pt") as file:
+                    digests = json.loads(file.metadata()["images"])
+                    if wanted & set(digests):
+                        tensor = file.get_tensor("rows")
+                        rows |= {d: row for d, row in zip(digests, tensor, strict=True) if d in wanted}
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+                continue
+        return rows
+
+    def _write(self, place: Path, digests: Sequence[str], rows: Tensor) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+        temporary = place / f".{name}.tmp-{os.getpid()}"
+        try:
+            save_file({"rows": rows.contiguous()}, temporary, metadata={"images": json.dumps(list(digests))})
+            os.replace(temporary, place / f"{name}.safetensors")
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def image_digest(image: NDArray[np.uint8]) -> str:
+    """SHA-256 of an image's shape and bytes."""
+    return hashlib.sha256(f"{image.shape}".encode() + np.ascontiguousarray(image).tobytes()).hexdigest()

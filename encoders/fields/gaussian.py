@@ -1,0 +1,91 @@
+"""Least-squares fit of one two-dimensional Gaussian on a constant background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from encoders.contract import Floats
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """``background + amplitude * exp(-Mahalanobis distance squared / 2)``; called with places, gives the exponential alone.
+
+    Parameters
+    ----------
+    background, amplitude : float
+    x, y : float
+        Centre.
+    covariance : array of shape (2, 2)
+        x before y.
+    """
+
+    background: float
+    amplitude: float
+    x: float
+    y: float
+    covariance: Floats
+
+    def __call__(self, x: Floats, y: Floats) -> Floats:
+        """The profile at `x`, `y`, 1 at the centre."""
+        d = np.stack([x - self.x, y - self.y])
+        inverse = np.linalg.inv(self.covariance)
+        return np.asarray(np.exp(-np.einsum("i...,ij,j...->...", d, inverse, d) / 2))
+
+
+def fit_gaussian(z: Floats, x: Floats, y: Floats) -> Gaussian:
+    """Fit `z`, which must vary and be about 1 in range, at the places `x`, `y`, all of one shape.
+
+    Levenberg-Marquardt over (background, amplitude, x, y, root of the inverse covariance), from the moments of what exceeds half the
+    peak. The root is triangular with a positive diagonal, so that every step is an ellipse and a round one is no special case.
+    """
+    from scipy.optimize import least_squares  # slow to import
+
+    start = _moments(z, x, y)
+    places = (x.ravel(), y.ravel(), z.ravel())
+    p = least_squares(_residuals, start, _jacobian, method="lm", args=places, max_nfev=60).x
+    root = np.array([[np.exp(p[4]), p[5]], [0.0, np.exp(p[6])]])
+    inverse = np.linalg.inv(root)
+    covariance = np.asarray(inverse @ inverse.T, np.float64)
+    return Gaussian(float(p[0]), float(p[1]), float(p[2]), float(p[3]), covariance)
+
+
+def _moments(z: Floats, x: Floats, y: Floats) -> Floats:
+    """Start of the fit: (background, amplitude, x, y, root of the inverse covariance) of what exceeds half the peak."""
+    background = min(float(np.median(z)), float(z.min() + z.max()) / 2)  # half or more of the map may be high
+    above = np.where(z > (background + z.max()) / 2, z - background, 0.0)
+    total = above.sum()
+    cx, cy = (above * x).sum() / total, (above * y).sum() / total
+    # A Gaussian cut at half its height has 1 - ln 2 = 0.307 of its variance left; half a pixel is the least.
+    spread = [max(((above * (a - c) ** 2).sum() / total) / (1 - np.log(2)), 0.25) for a, c in ((x, cx), (y, cy))]
+    return np.array([background, z.max() - background, cx, cy, -np.log(spread[0]) / 2, 0.0, -np.log(spread[1]) / 2])
+
+
+def _whitened(p: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    dx, dy = x - p[2], y - p[3]
+    return np.exp(p[4]) * dx + p[5] * dy, np.exp(p[6]) * dy
+
+
+def _residuals(p: Floats, x: Floats, y: Floats, z: Floats) -> Floats:
+    u, v = _whitened(p, x, y)
+    return np.asarray(p[0] + p[1] * np.exp(-(u * u + v * v) / 2) - z)
+
+
+def _jacobian(p: Floats, x: Floats, y: Floats, z: Floats) -> Floats:
+    u, v = _whitened(p, x, y)
+    g = np.exp(-(u * u + v * v) / 2)
+    a, c, slope = np.exp(p[4]), np.exp(p[6]), -p[1] * g
+    return np.stack(
+        [
+            np.ones_like(g),
+            g,
+            -slope * u * a,
+            -slope * (u * p[5] + v * c),
+            slope * u * a * (x - p[2]),
+            slope * u * (y - p[3]),
+            slope * v * c * (y - p[3]),
+        ],
+        axis=1,
+    )

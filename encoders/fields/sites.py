@@ -1,0 +1,70 @@
+"""Where every site of a fitted encoder looks: from the masks of its readouts where they have some, else from image gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encoders.backbones.features import to_images
+from encoders.fields.receptive_field import ReceptiveField, fit_receptive_field
+from encoders.readouts import Readout
+
+from .maps import gradient_map, layer_receptive_field, mask_map
+
+if TYPE_CHECKING:
+    from encoders.encoder import Encoder, Ensemble
+
+GRADIENT_IMAGES = 8
+NOISE_IMAGES = 4
+
+
+def site_fields(encoder: Encoder | Ensemble, images: NDArray[np.uint8]) -> tuple[ReceptiveField, ...]:
+    """Centre and size of every site's model receptive field, in degrees.
+
+    Parameters
+    ----------
+    encoder : Encoder or Ensemble
+    images : array of shape (N, H, W, C), uint8
+        Natural images; eight of them are used where readouts have no mask.
+
+    Returns
+    -------
+    tuple of U ReceptiveField
+        NaN with a reason where a map has no single bump.
+    """
+    return fit_receptive_field(site_maps(encoder, images), encoder.field_of_view_deg)
+
+
+def site_maps(encoder: Encoder | Ensemble, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Map of every site in pixels, (U, H, W): masks blurred by what a unit of their layer sees, members and layers averaged."""
+    masks = readout_masks(list(encoder.readouts))  # type: ignore[arg-type]
+    shape = encoder.image_shape
+    device = encoder.natural_mean.device
+    with torch.no_grad():
+        probe = encoder.backbone(torch.zeros(1, *shape, device=device))
+    tokens = any(features.ndim != 4 for features in probe.values())  # a token sees the whole image
+    if masks is None or tokens or any(min(mask.shape[1:]) < 2 for mask in masks.values()):
+        few = images[np.linspace(0, len(images) - 1, min(GRADIENT_IMAGES, len(images))).astype(int)]
+        return gradient_map(encoder, to_images(few, device)).cpu().double().numpy()
+    total = np.zeros((len(encoder.site_ids), *shape[1:]))
+    for layer, mask in masks.items():
+        unit = layer_receptive_field(encoder.backbone, layer, shape, n_images=NOISE_IMAGES)
+        total += mask_map(mask.cpu().numpy(), (shape[1], shape[2]), unit)
+    return total
+
+
+def readout_masks(readouts: list[Readout]) -> dict[str, Tensor] | None:
+    """Mean over the readouts of a layer of their masks (U, h, w), each layer weighted by its share; None where one has no masks."""
+    found: dict[str, list[Tensor]] = {}
+    for readout in readouts:
+        masks = readout.spatial_masks()
+        if masks is None:
+            return None
+        for layer, mask in masks.items():
+            found.setdefault(layer, []).append(mask.detach().float())
+    means = {layer: torch.stack(parts).mean(0) for layer, parts in found.items()}
+    return {layer: mask / mask.sum((1, 2), keepdim=True).mean().clamp_min(1e-12) for layer, mask in means.items()}

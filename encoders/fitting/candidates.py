@@ -1,0 +1,97 @@
+"""What is compared: a readout on layers of a backbone, as a file of ``[[candidate]]`` tables names them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from encoders.backbones.features import Reduction
+from encoders.backbones.networks import DEFAULT_BACKBONE
+from encoders.fitting.readout_spec import READOUTS, ReadoutSpec
+
+COMBINE = ("mean", "best")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A readout on a backbone.
+
+    Parameters
+    ----------
+    name : str
+    readout : ReadoutSpec
+    layers : tuple of str
+        Members; "a+b" are read together.
+    backbone, weights, input_size
+        See `encoders.backbone`.
+    combine : "mean" or "best"
+        Mean of the members' predictions, or for each site those of the layer that predicts best in inner folds (layer search:
+        Guclu & van Gerven 2015).
+    """
+
+    name: str
+    readout: ReadoutSpec
+    layers: tuple[str, ...]
+    backbone: str = DEFAULT_BACKBONE
+    weights: str = "pretrained"
+    input_size: int | None = None
+    combine: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.combine not in COMBINE:
+            raise ValueError(f"candidate {self.name!r}: combine {self.combine!r}; expected mean or best")
+        if not self.layers:
+            raise ValueError(f"candidate {self.name!r} names no layer; list_layers(backbone) lists them")
+
+    @property
+    def groups(self) -> list[tuple[str, ...]]:
+        """Layers that are read together, one entry a member."""
+        return self.readout.groups(self.layers)
+
+    @property
+    def reduction(self) -> Reduction:
+        """What it reads of a layer."""
+        return Reduction(self.readout.pooled_to, maps=self.readout.trained)
+
+
+def read_candidates(table: Any, *, layers: Sequence[str]) -> list[Candidate]:
+    """Candidates from a parsed TOML file of ``[[candidate]]`` tables.
+
+    Parameters
+    ----------
+    table : dict
+        ``{"candidate": [{name, readout, layers, backbone, weights, input_size, combine, pool, loss, strengths, epochs, options}]}``; only `name` and `readout`
+        are needed.
+    layers : sequence of str
+        Where none are named.
+
+    Raises
+    ------
+    ValueError
+        Naming the candidate, the entry and what was expected.
+    """
+    entries = table.get("candidate") if isinstance(table, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise ValueError("no [[candidate]] in this file; expected one or more, each with name and readout")
+    own = ("name", "layers", "backbone", "weights", "input_size", "combine")
+    of_readout = ("readout", "pool", "loss", "strengths", "epochs", "options")
+    candidates = []
+    for i, entry in enumerate(entries, start=1):
+        for key in entry:
+            if key not in own + of_readout:
+                near = difflib.get_close_matches(key, own + of_readout, n=1)
+                raise ValueError(
+                    f"candidate {i}: unknown entry {key!r}; "
+                    + (f"nearest: {near[0]}" if near else f"known: {', '.join(own + of_readout)}")
+                )
+        kind = entry.get("readout")
+        if kind not in READOUTS:
+            raise ValueError(f"candidate {i}: readout {kind!r}; expected one of {', '.join(READOUTS)}")
+        spec: dict[str, Any] = {k: tuple(v) if k == "strengths" else v for k, v in entry.items() if k in of_readout[1:]}
+        rest = {k: v for k, v in entry.items() if k in own}
+        rest["name"] = str(entry.get("name", kind))
+        rest["layers"] = tuple(entry.get("layers", layers))
+        candidates.append(Candidate(readout=ReadoutSpec(kind, **spec), **rest))
+    return candidates

@@ -1,0 +1,231 @@
+"""Compare readouts and backbones by nested cross-validation: what is chosen is scored on images that did not choose it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from encoders.backbones.cache import FeatureCache
+from encoders.backbones.features import check_memory, extract_features
+from encoders.backbones.multiple import open_backbone
+from encoders.contract import Progress
+from encoders.metrics import correlation, noise_corrected_r, split_half_reliability
+from encoders.readouts import TopographicReadout
+from encoders.splits import group_folds, group_names
+
+from .candidates import Candidate
+from .members import fit_members, memory_needed
+from .recording import Recording, read_recording
+
+if TYPE_CHECKING:
+    pass
+from encoders.contract import Floats
+from encoders.fitting.comparison import CandidateScore, Comparison
+
+
+def compare(
+    candidates: Sequence[Candidate],
+    images: NDArray[np.uint8],
+    values: ArrayLike,
+    image_index: ArrayLike,
+    *,
+    site_ids: Sequence[str],
+    groups: Sequence[object] | None = None,
+    coordinates: ArrayLike | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    averages: bool = False,
+    repeats: ArrayLike | None = None,
+    device: torch.device | str = "cpu",
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Score candidates by nested cross-validation on one recording.
+
+    Every outer fold's images are predicted by fits to the others, whose penalties, stops, layers and (for `chosen`) candidates are
+    chosen in inner folds of those others. Folds keep groups whole.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        The first is what the others are compared with.
+    images, values, image_index, site_ids, groups, coordinates, averages, repeats, device, cache
+        See `fit_encoder`. All sites are scored, reliable or not.
+    folds : int
+        Outer and inner folds.
+    seed : int
+    progress : callable (label, done, total), optional
+
+    Returns
+    -------
+    Comparison
+    """
+    names = [candidate.name for candidate in candidates]
+    if not names or len(set(names)) != len(names) or "chosen" in names:
+        raise ValueError(f"candidates {', '.join(names)}; expected at least one, all named differently, none 'chosen'")
+    recording = read_recording(images, values, image_index, repeats, site_ids)
+    outer = group_folds(group_names(images, groups), folds, seed=seed)
+    reliability = np.full(len(site_ids), np.nan)
+    if not averages:
+        reliability = split_half_reliability(recording.values, recording.index, n_images=len(images), seed=seed)
+    bench = _Bench(recording, group_names(images, groups), outer, reliability, folds, seed, device)
+    scores = []
+    places = None if coordinates is None else np.asarray(coordinates, np.float64)
+    done: dict[str, _Fits] = {}  # candidates that differ in how they combine share their fits
+    for given in candidates:
+        candidate = replace(given, readout=given.readout.at(places))
+        key = repr(replace(candidate, name="", combine="mean"))
+        if key not in done:
+            features = _features(candidate, images, device, cache, progress, len(site_ids), folds)
+            done[key] = bench.fits(candidate, features, progress)
+        scores.append(bench.score(candidate, done[key]))
+    chosen, chosen_names = bench.choose(scores)
+    settings = {"folds": folds, "seed": seed, "images": len(images), "groups": len(set(bench.names))}
+    return Comparison(tuple(scores), chosen, chosen_names, reliability, tuple(site_ids), settings)
+
+
+def _features(
+    candidate: Candidate,
+    images: NDArray[np.uint8],
+    device: torch.device | str,
+    cache: str | Path | None,
+    progress: Progress | None,
+    n_sites: int,
+    folds: int,
+) -> dict[str, Tensor]:
+    layers = [layer for group in candidate.groups for layer in group]
+    network = open_backbone(candidate.backbone, layers, input_size=candidate.input_size, weights=candidate.weights)
+    probe = extract_features(network, images[:1], reduction=candidate.reduction, device=device)
+    sizes = {layer: probe[layer][0].numel() for layer in network.layers}
+    needed = memory_needed(candidate.readout, sizes, candidate.layers, len(images), n_sites, folds)
+    check_memory(needed, f"candidate {candidate.name!r}")
+    if cache is None:
+        return extract_features(network, images, reduction=candidate.reduction, device=device, progress=progress)
+    return FeatureCache(cache).features(network, images, candidate.reduction, device=device, progress=progress)
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """One entry an outer fold: predictions of its images (M, n, U), and of the others by inner folds (M, N - n, U)."""
+
+    outputs: list[Tensor]
+    left_out: list[Tensor]
+    layer_weights: Floats | None
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class _Bench:
+    recording: Recording
+    names: list[str]
+    outer: Tensor
+    reliability: Floats
+    folds: int
+    seed: int
+    device: torch.device | str
+
+    def fits(self, candidate: Candidate, features: dict[str, Tensor], progress: Progress | None) -> _Fits:
+        """Every member's predictions of every outer fold, and of its training images by inner folds."""
+        means, weights = torch.from_numpy(self.recording.means()), torch.from_numpy(self.recording.weights())
+        outputs, left_out, begin = [], [], time.perf_counter()
+        weighed: list[Tensor] = []
+        for fold in range(self.folds):
+            test, train = self.outer == fold, (self.outer != fold) & (weights > 0)
+            own = [name for name, keep in zip(self.names, train.tolist(), strict=True) if keep]
+            there = {layer: part[train] for layer, part in features.items()}
+            here = {layer: part[test] for layer, part in features.items()}
+            parts: list[tuple[Tensor, Tensor]] = []
+            for m, group in enumerate(candidate.groups):
+                seed = 1000 * (self.seed + 1) + 100 * fold + m
+                inner = group_folds(own, self.folds, seed=seed)
+                fit = fit_members(
+                    candidate.readout,
+                    there,
+                    group,
+                    means[train],
+                    folds=inner,
+                    weights=weights[train],
+                    seed=seed,
+                    device=self.device,
+                )
+                with torch.no_grad():
+                    mean = torch.stack([readout(here) for readout in fit.readouts]).mean(0)
+                    weighed += [r.selection()[1] for r in fit.readouts if isinstance(r, TopographicReadout)]
+                parts.append((mean.double(), fit.left_out.double()))
+            outputs.append(torch.stack([part[0] for part in parts]))
+            left_out.append(torch.stack([part[1] for part in parts]))
+            if progress is not None:
+                progress(candidate.name, fold + 1, self.folds)
+        sizes = {layer: part[0].numel() for layer, part in features.items()}
+        memory = memory_needed(candidate.readout, sizes, candidate.layers, len(means), means.shape[1], self.folds)
+        shares = torch.stack(weighed).mean(0).double().numpy() if weighed else None
+        return _Fits(outputs, left_out, shares, (time.perf_counter() - begin) / self.folds, memory)
+
+    def score(self, candidate: Candidate, fits: _Fits) -> CandidateScore:
+        """Combine the members' predictions, and score them."""
+        means, weights = torch.from_numpy(self.recording.means()), torch.from_numpy(self.recording.weights())
+        predicted = torch.full_like(means, float("nan"))
+        inner, best = [], []
+        for fold, (outputs, left_out) in enumerate(zip(fits.outputs, fits.left_out, strict=True)):
+            test, train = self.outer == fold, (self.outer != fold) & (weights > 0)
+            explained = torch.stack([explained_variance(part, means[train], weights[train]) for part in left_out])
+            best.append(explained.argmax(0))
+            if candidate.combine == "best":
+                predicted[test] = outputs.gather(0, best[-1][None, None].expand(1, int(test.sum()), -1))[0]
+                inner.append(explained.amax(0))
+            else:
+                predicted[test] = outputs.mean(0)
+                inner.append(explained_variance(left_out.mean(0), means[train], weights[train]))
+        layers = torch.stack(best).numpy()
+        return self._scored(candidate, predicted.numpy(), torch.stack(inner).numpy(), layers, fits)
+
+    def _scored(
+        self,
+        candidate: Candidate,
+        predicted: Floats,
+        inner: Floats,
+        best: NDArray[np.int64],
+        fits: _Fits,
+    ) -> CandidateScore:
+        r = correlation(predicted, self.recording.means())
+        r_nc = np.full_like(r, np.nan)
+        if np.isfinite(self.reliability).any():
+            trials = (self.recording.values, self.recording.index)
+            r_nc = noise_corrected_r(predicted, *trials, reliability=self.reliability)
+        return CandidateScore(candidate, predicted, r, r_nc, inner, best, fits.layer_weights, fits.seconds, fits.memory)
+
+    def choose(self, scores: Sequence[CandidateScore]) -> tuple[CandidateScore, tuple[str, ...]]:
+        """In every outer fold the candidate whose inner folds explain most, mean over sites."""
+        predicted = np.full_like(scores[0].predicted, np.nan)
+        chosen = []
+        for fold in range(self.folds):
+            best = max(scores, key=lambda score: float(np.nanmean(score.inner_r2[fold])))
+            rows = (self.outer == fold).numpy()
+            predicted[rows] = best.predicted[rows]
+            chosen.append(best)
+        inner = np.stack([score.inner_r2[fold] for fold, score in enumerate(chosen)])
+        layers = np.stack([score.best_layer[fold] for fold, score in enumerate(chosen)])
+        most = max(chosen, key=chosen.count)
+        own = Candidate("chosen", most.candidate.readout, most.candidate.layers, most.candidate.backbone)
+        total = sum(score.seconds for score in scores)
+        memory = max(score.memory for score in scores)
+        names = tuple(score.candidate.name for score in chosen)
+        return self._scored(own, predicted, inner, layers, _Fits([], [], None, total, memory)), names
+
+
+def explained_variance(predicted: Tensor, means: Tensor, weights: Tensor) -> Tensor:
+    """1 - weighted squared error / weighted sum of squares about the mean, (U,); images that were not recorded are left out."""
+    there = torch.isfinite(means) & torch.isfinite(predicted)
+    w = torch.where(there, weights[:, None], 0.0)
+    y, f = torch.where(there, means, 0.0), torch.where(there, predicted, 0.0)
+    centre = (w * y).sum(0) / w.sum(0).clamp_min(1e-12)
+    return 1 - (w * (y - f).square()).sum(0) / (w * (y - centre).square()).sum(0).clamp_min(1e-12)

@@ -1,0 +1,194 @@
+"""What a comparison found: scores of every candidate, and paired differences with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.analysis.layer_gradient import LayerGradient, layer_gradient
+
+from .candidates import Candidate
+
+if TYPE_CHECKING:
+    pass
+from encoders.contract import Floats
+
+
+@dataclass(frozen=True)
+class CandidateScore:
+    """Scores of one candidate over sites.
+
+    Attributes
+    ----------
+    predicted : array of shape (N, U)
+        Every image predicted without its outer fold.
+    r, r_nc : arrays of shape (U,)
+        Correlation with the mean responses, all outer folds pooled, and over the root of the reliability; NaN = unknown.
+    inner_r2 : array of shape (K, U)
+        Variance explained in the inner folds of every outer fold's training images, by the combined members.
+    best_layer : array of shape (K, U), int
+        Of the members, the one that explains most in inner folds.
+    layer_weights : array of shape (U, L), or None
+        Of a readout that weighs layers itself (topographic), mean over all fits.
+    seconds : float
+        Of all fits of one outer fold, mean over folds; without features.
+    memory : int
+        Bytes, estimated peak.
+    """
+
+    candidate: Candidate
+    predicted: Floats
+    r: Floats
+    r_nc: Floats
+    inner_r2: Floats
+    best_layer: NDArray[np.int64]
+    layer_weights: Floats | None
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Median over sites of a difference of scores, with a percentile bootstrap interval over sites."""
+
+    median: float
+    lower: float
+    upper: float
+    better: int
+    sites: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Outcome of `compare`.
+
+    Attributes
+    ----------
+    scores : tuple of CandidateScore
+    chosen : CandidateScore
+        In every outer fold, the candidate with the best inner folds (mean over sites): what a user who compares will get.
+    reliability : array of shape (U,)
+    site_ids : tuple of U str
+    settings : dict
+    """
+
+    scores: tuple[CandidateScore, ...]
+    chosen: CandidateScore
+    chosen_names: tuple[str, ...]
+    reliability: Floats
+    site_ids: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def paired(self, name: str, other: str | None = None) -> Paired:
+        """Gain of one candidate over another (default: the first) in noise-corrected r, or in r where that is unknown."""
+        by_name = {s.candidate.name: s for s in (*self.scores, self.chosen)}
+        a, b = by_name[name], by_name[other or self.scores[0].candidate.name]
+        return paired_difference(self._score(a), self._score(b))
+
+    def _score(self, score: CandidateScore) -> Floats:
+        return score.r_nc if np.isfinite(score.r_nc).any() else score.r
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; one record a candidate, one entry a site."""
+        rows = []
+        for score in (*self.scores, self.chosen):
+            gain = self.paired(score.candidate.name)
+            rows.append(
+                {
+                    "name": score.candidate.name,
+                    "readout": score.candidate.readout.kind,
+                    "backbone": score.candidate.backbone,
+                    "layers": list(score.candidate.layers),
+                    "combine": score.candidate.combine,
+                    "median_r": median(score.r),
+                    "median_r_nc": median(score.r_nc),
+                    "interval": list(median_interval(self._score(score))),
+                    "gain": [gain.median, gain.lower, gain.upper],
+                    "better": gain.better,
+                    "seconds": round(score.seconds, 2),
+                    "memory_mb": round(score.memory / 2**20),
+                    "r": [known(v) for v in score.r],
+                    "r_nc": [known(v) for v in score.r_nc],
+                }
+            )
+        return {
+            "schema": "comparison/1",
+            "sites": list(self.site_ids),
+            "reliability": [known(v) for v in self.reliability],
+            "chosen": list(self.chosen_names),
+            "settings": self.settings,
+            "candidates": rows,
+        }
+
+    def table(self) -> str:
+        """Fixed-width text, one line a candidate."""
+        record = self.to_dict()
+        width = max(len(row["name"]) for row in record["candidates"]) + 2
+        first = self.scores[0].candidate.name
+        lines = [
+            f"{'candidate':<{width}}{'r':>7}{'r_nc':>7}{'95 % interval':>16}   {'gain over ' + first:<26}{'better':>8}{'s/fit':>8}{'MB':>7}"
+        ]
+        for row in record["candidates"]:
+            r_nc = "-" if row["median_r_nc"] is None else f"{row['median_r_nc']:.3f}"
+            gain = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row["gain"])
+            between = "{:.3f} - {:.3f}".format(*row["interval"])
+            lines.append(
+                f"{row['name']:<{width}}{row['median_r']:>7.3f}{r_nc:>7}{between:>16}   {gain:<26}"
+                f"{row['better']:>4}/{len(self.site_ids):<3}{row['seconds']:>8.1f}{row['memory_mb']:>7}"
+            )
+        lines.append(f"chosen in the {len(self.chosen_names)} outer folds: {', '.join(self.chosen_names)}")
+        return "\n".join(lines)
+
+
+def paired_difference(a: Floats, b: Floats, *, n_boot: int = 10_000, seed: int = 0) -> Paired:
+    """Median over sites of a - b, with a 95 % percentile bootstrap interval over sites."""
+    difference = (a - b)[np.isfinite(a) & np.isfinite(b)]
+    if not len(difference):
+        return Paired(np.nan, np.nan, np.nan, 0, 0)
+    lower, upper = median_interval(difference, n_boot=n_boot, seed=seed)
+    return Paired(float(np.median(difference)), lower, upper, int((difference > 0).sum()), len(difference))
+
+
+def median_interval(values: Floats, *, n_boot: int = 10_000, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the median."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return float("nan"), float("nan")
+    drawn = np.random.default_rng(seed).integers(0, len(finite), (n_boot, len(finite)))
+    lower, upper = np.quantile(np.median(finite[drawn], 1), [0.025, 0.975])
+    return float(lower), float(upper)
+
+
+def median(values: Floats) -> float | None:
+    """Median of the finite values, None without any."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else None
+
+
+def known(value: float) -> float | None:
+    """The number, or None for NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
+def layer_search(found: Comparison) -> CandidateScore:
+    """The candidate with the most layers to choose from."""
+    return max(found.scores, key=lambda score: len(score.candidate.groups))
+
+
+def area_gradient(score: CandidateScore, areas: Sequence[str]) -> LayerGradient | None:
+    """Mean best layer by area, with its permutation test; None where fewer than two areas are named."""
+    if not areas or len({a for a in areas if a}) < 2 or len(score.candidate.groups) < 2:
+        return None
+    named = np.array([bool(a) for a in areas])
+    best = np.array([np.bincount(column).argmax() for column in score.best_layer.T])
+    return layer_gradient(best[named], [a for a in areas if a])
+
+
+def usual_layers(score: CandidateScore) -> list[str]:
+    """The layer that explains most in inner folds, for every site the one that most outer folds found."""
+    names = ["+".join(group) for group in score.candidate.groups]
+    return [names[np.bincount(column, minlength=len(names)).argmax()] for column in score.best_layer.T]

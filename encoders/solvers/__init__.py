@@ -1,0 +1,1 @@
+"""Fits of readout weights: closed forms and gradient descent, on tensors of features and responses."""

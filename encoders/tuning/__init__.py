@@ -1,0 +1,1 @@
+"""Fine-tuning of a fitted encoder's network together with its readouts."""

@@ -1,0 +1,101 @@
+"""Checks of the arguments of `ascend`, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from synth.rules import Rule
+
+
+def check_heat(keep: int | None, after: int, seeds: int, steps: int, budget_s: float | None) -> None:
+    """Refuse numbers of seeds and steps between which none can be dropped, and dropping with a budget."""
+    if keep is None:
+        return
+    if not 1 <= keep <= seeds or not 1 <= after <= steps:
+        raise ValueError(
+            f"keep_seeds {keep} of {seeds} seeds after {after} of {steps} steps; expected 1 to {seeds} seeds, after 1 to {steps} steps (drop_after)"
+        )
+    if budget_s is not None:
+        raise ValueError(
+            f"budget_s {budget_s:g} with keep_seeds {keep}; expected one of them: a budget's steps are counted in images that all climb to the end"
+        )
+
+
+def check_numbers(
+    rows: int,
+    seeds: Sequence[int],
+    steps: int,
+    learning_rate: float,
+    check_every: int,
+    patience: int | None,
+    batch_size: int | None,
+    draws: int,
+) -> None:
+    """Refuse counts below 1, a learning rate that is not above 0, and an ascent of nothing."""
+    counts = {
+        "steps": steps,
+        "draws": draws,
+        "check_every": check_every,
+        "patience": patience,
+        "batch_size": batch_size,
+    }
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}; expected at least 1")
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate is {learning_rate}; expected a number above 0")
+    if not seeds or not rows:
+        raise ValueError(
+            f"nothing to climb: {'no seeds' if rows else 'an objective without rows'}; expected at least one"
+        )
+
+
+def check_budget(budget_s: float | None, rule: Rule | None, patience: int | None) -> None:
+    """Refuse a budget that is not above 0, or with a setting that needs to know the last step."""
+    if budget_s is None:
+        return
+    if not 0 < budget_s < float("inf"):
+        raise ValueError(f"budget_s is {budget_s}; expected a number of seconds above 0")
+    if patience is not None:
+        raise ValueError(
+            f"budget_s {budget_s:g} with patience {patience}; expected one of them: a budget's steps are counted in images that all climb"
+        )
+    if rule is not None and not rule.steady:
+        raise ValueError(
+            f"budget_s {budget_s:g} with a rule that follows the progress of the run, or may do so, whose end a budget leaves open; expected "
+            "no schedule, and only changes of synth.rules of fixed settings, or steps= instead of a budget"
+        )
+
+
+def check_snapshots(snapshots: Sequence[int], steps: int) -> None:
+    """Refuse snapshots at steps that are not made."""
+    wrong = [s for s in snapshots if not 0 <= s <= steps]
+    if wrong:
+        raise ValueError(f"snapshots at the steps {wrong}; expected steps from 0 to {steps}, the last")
+
+
+def starts_of(start: Tensor | None, rows: int, seeds: int) -> Tensor | None:
+    """The start of every image, (rows * seeds, C, H, W)."""
+    if start is None:
+        return None
+    fits = start.dim() == 4 or (start.dim() == 5 and start.shape[1] == seeds)
+    if not fits or len(start) != rows or not start.is_floating_point():
+        raise ValueError(
+            f"start of shape {tuple(start.shape)} and type {start.dtype}; expected one image a row, ({rows}, C, H, W), or a "
+            f"row and seed, ({rows}, {seeds}, C, H, W), floating point in [0, 1]"
+        )
+    low, high = float(start.min()), float(start.max())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"start ranges from {low:g} to {high:g}; expected [0, 1]: divide 8-bit pixels by 255")
+    return start.flatten(0, 1) if start.dim() == 5 else start.repeat_interleave(seeds, 0)
+
+
+def start_names_of(start_ids: Sequence[Sequence[str]] | None, rows: int, seeds: int) -> tuple[str, ...]:
+    """Name of the start of every image, (rows * seeds,); "" where none is given."""
+    if start_ids is None:
+        return ("",) * (rows * seeds)
+    if len(start_ids) != rows or any(len(names) != seeds for names in start_ids):
+        raise ValueError(f"start_ids of lengths {[len(n) for n in start_ids]}; expected {rows} rows of {seeds} names")
+    return tuple(str(name) for names in start_ids for name in names)

@@ -1,0 +1,147 @@
+"""The loop of gradient ascent: one micro-batch of images climbs the sum of its scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from synth.answers import evaluating
+from synth.batches import Best, check_scores, named, project, quantise
+from synth.constraints.exact import ConstraintError
+from synth.contract import EncoderLike, Factory, Images, Transform
+from synth.graded import Snapshots
+from synth.objectives import BoundObjective
+from synth.rules import Rule
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all micro-batches of one run share."""
+
+    encoder: EncoderLike
+    parameterisation: Factory
+    constraints: tuple[Images, ...]
+    transforms: tuple[Transform, ...]
+    draws: int
+    rule: Rule
+    steps: int
+    learning_rate: float
+    check_every: int
+    patience: int | None
+    snapshots: tuple[int, ...]
+    device: torch.device
+    until: int | None = None  # the step at which the first heat ends, scored there alone
+
+    def heat(self, until: int) -> Run:
+        """The first `until` steps of the same run."""
+        return replace(self, until=until, snapshots=(), patience=None)
+
+    @property
+    def end(self) -> int:
+        """The last step."""
+        return self.steps if self.until is None else self.until
+
+    def cut(self, steps: int) -> Run:
+        """The same run, of fewer steps."""
+        return replace(self, steps=steps, snapshots=tuple(s for s in self.snapshots if s <= steps))
+
+    @property
+    def check_steps(self) -> list[int]:
+        """Steps at which the 8-bit images are scored: 0, every `check_every`, and the last."""
+        if self.until is not None:
+            return [self.until]
+        return sorted({*range(0, self.steps, self.check_every), self.steps})
+
+    def project(self, images: Tensor) -> Tensor:
+        """Images as they may be shown, (B, C, H, W) in [0, 1]."""
+        return project(images, self.constraints)
+
+    def quantise(self, images: Tensor) -> Tensor:
+        """8-bit pixels (B, H, W, C) by the last constraint that can make them, else by rounding."""
+        return quantise(images, self.constraints)
+
+
+def climb_batch(
+    run: Run,
+    objective: BoundObjective,
+    generators: Sequence[torch.Generator],
+    start: Tensor | None,
+    names: Sequence[str],
+    tell: Callable[[int], None],
+    deadline: float | None,
+) -> tuple[Best, Snapshots, int]:
+    """Climb one micro-batch of images together on the sum of their scores; the best 8-bit iterate is kept. Also the steps made.
+
+    With a `deadline` it ends at the last check before it.
+    """
+    variables = run.parameterisation(generators, start, run.device)
+    stepper = run.rule.start(variables, run.learning_rate, run.steps)
+    best, graded = Best(len(names), len(run.check_steps), run.patience), Snapshots(run.snapshots)
+    checks = {*run.check_steps}
+    last = time.monotonic()
+    for step in range(run.end + 1):
+        try:
+            images = variables()  # (B, C, H, W)
+            shown = run.project(images)
+            if step in checks | graded.wanted:
+                pixels = run.quantise(shown)  # (B, H, W, C)
+                answers = evaluating(run.encoder, objective, pixels)
+                graded.keep(step, pixels, answers, best.stopped)
+                if step in checks:
+                    best.update(pixels, answers, shown)
+        except ConstraintError as error:
+            raise named(error, names, step) from error
+        if step == run.end or best.stopped.all():
+            break
+        if deadline is not None and step in checks:
+            last, before = time.monotonic(), last
+            if step > 0 and last + (last - before) > deadline:
+                best.end()
+                break
+        scores = _expected(run, objective, shown, generators)  # (B,)
+        check_scores(scores, names, step)
+        gradients = stepper.gradients(scores, images)
+        if step == 0:
+            _check_gradients(gradients, names)
+        stepper.step(gradients)
+        if step + 1 < run.end:
+            tell(step + 1)
+    tell(run.end)
+    return best, graded, step
+
+
+def _expected(run: Run, objective: BoundObjective, shown: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Scores (B,) of images, the mean over draws of the transforms; what an objective asks of an image is asked of the one shown."""
+    scores = []
+    for _ in range(run.draws):
+        drawn = shown
+        if (
+            run.draws > 1
+        ):  # the mean is taken of what comes back to the image, penalties that transforms add to the gradient included
+            drawn = shown.view_as(shown)
+            drawn.register_hook(lambda gradient: gradient / run.draws)  # type: ignore[no-untyped-call]
+        seen = drawn
+        for transform in run.transforms:
+            seen = transform(seen, generators)
+        scores.append(objective(drawn, run.encoder(seen)))
+    if len(scores) == 1:
+        return scores[0]
+    total = torch.stack(scores).sum(0)
+    return total - (total - total / run.draws).detach()  # the value of the mean, the gradient of the sum
+
+
+def _check_gradients(gradients: Sequence[Tensor | None], names: Sequence[str]) -> None:
+    present = [g for g in gradients if g is not None]
+    for index, name in enumerate(names):
+        sums = [float(g[index].abs().sum()) for g in present if len(g) == len(names)]
+        if present and len(sums) < len(present):
+            return  # a parameterisation that shares variables between images
+        if not sum(sums) > 0:  # also catches NaN
+            raise ValueError(
+                f"the gradient that reaches image {index} ({name}) is {sum(sums)}; expected a number above 0. Likely cause: "
+                "the encoder detaches its input, does not depend on this image, or saturates (a dead site, a clipped image)"
+            )

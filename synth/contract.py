@@ -1,0 +1,66 @@
+"""The encoder contract: any callable (B, C, H, W) -> (B, U) or (M, B, U); the type aliases that all rooms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Images = Callable[[Tensor], Tensor]
+Transfer = Callable[[Tensor], Tensor]
+MICRO_BATCH = 32
+LUMINANCE_WEIGHTS = {1: (1.0,), 3: (0.2126, 0.7152, 0.0722)}  # of linear red, green and blue (ITU-R BT.709)
+Transform = Callable[[Tensor, Sequence[torch.Generator]], Tensor]
+Factory = Callable[[Sequence[torch.Generator], Tensor | None, torch.device], nn.Module]
+Progress = Callable[[str, int, int], None]
+EncoderLike = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """The attributes that an encoder may have, read once."""
+
+    site_ids: tuple[str, ...] | None
+    mean: Tensor | None
+    sd: Tensor | None
+    fingerprint: str
+    device: torch.device
+
+
+def attributes_of(encoder: EncoderLike) -> Attributes:
+    """Read `site_ids`, `natural_mean`, `natural_sd`, `fingerprint` and the device, where the encoder has them."""
+    site_ids = getattr(encoder, "site_ids", None)
+    mean, sd = getattr(encoder, "natural_mean", None), getattr(encoder, "natural_sd", None)
+    if (mean is None) != (sd is None):
+        raise ValueError("the encoder has only one of natural_mean and natural_sd; expected both or none")
+    first = next(encoder.parameters(), None) if isinstance(encoder, nn.Module) else None
+    return Attributes(
+        site_ids=None if site_ids is None else tuple(str(s) for s in site_ids),
+        mean=None if mean is None else torch.as_tensor(mean),
+        sd=None if sd is None else torch.as_tensor(sd),
+        fingerprint=str(getattr(encoder, "fingerprint", "")),
+        device=torch.device("cpu") if first is None else first.device,
+    )
+
+
+def check_frozen(encoder: EncoderLike, what: str = "encoder") -> None:
+    """Refuse an encoder (or another network, called `what`) whose answer depends on chance or on the rest of the batch."""
+    if not isinstance(encoder, nn.Module):
+        return
+    unsteady = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+    for name, module in encoder.named_modules():
+        if module.training and isinstance(module, unsteady):
+            raise ValueError(
+                f"the {what}'s {type(module).__name__} {name!r} is in training mode, so that an image's response depends "
+                f"on chance or on the other images; call {what.split()[0]}.eval() first"
+            )
+
+
+def describe(thing: Any) -> Any:
+    """JSON-able record of a transform, constraint or parameterisation: its own description, else its name."""
+    if hasattr(thing, "describe"):
+        return thing.describe()
+    return {"name": getattr(thing, "__name__", type(thing).__name__)}

@@ -1,0 +1,1 @@
+"""Training of the network of `natural`; used by scripts only."""
