@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from encoders.analysis.cka import linear_cka
-from encoders.analysis.layer_gradient import LayerGradient, layer_gradient
-from encoders.backbones.networks import DEFAULT_BACKBONE
-from encoders.fields.receptive_field import ReceptiveField, fit_receptive_field, overlap
-from encoders.fitting.comparison import Comparison
-from encoders.fitting.readout_spec import READOUTS, ReadoutSpec
-from encoders.info import EncoderInfo
 from encoders.readouts import (
     AttentionReadout,
     FactorisedReadout,
@@ -18,9 +11,10 @@ from encoders.readouts import (
     SpatialFeatureReadout,
     TopographicReadout,
 )
-from encoders.tuning.report import FineTuned, TuningReport
 
+from .analysis.cka import linear_cka
 from .analysis.kernel import KernelAnalysis, kernel_analysis
+from .analysis.layer_gradient import LayerGradient, layer_gradient
 from .analysis.rdm import rdm, rdm_similarity, topological_rdm, topological_similarity
 from .analysis.similarity import (
     RepresentationalSimilarity,
@@ -33,14 +27,19 @@ from .analysis.similarity import (
 from .backbones.backbone import Backbone, backbone, list_layers
 from .backbones.cache import FeatureCache
 from .backbones.features import extract_features, to_images
+from .backbones.networks import DEFAULT_BACKBONE
 from .check import check_encoder
 from .encoder import Encoder, Ensemble
 from .fields.maps import LayerReceptiveField, gradient_map, layer_receptive_field, mask_map
+from .fields.receptive_field import ReceptiveField, fit_receptive_field, overlap
 from .fitting.candidates import Candidate
 from .fitting.compare import compare
+from .fitting.comparison import Comparison
 from .fitting.few_shot import few_shot_encoder
 from .fitting.fit import DEFAULT_LAYERS, DEFAULT_VALIDATOR_LAYERS, FittedPair, fit_encoder
+from .fitting.readout_spec import READOUTS, ReadoutSpec
 from .fitting.report import FitReport, NoReliableSites, SiteReport
+from .info import EncoderInfo
 from .metrics import (
     correlation,
     explainable_variance,
@@ -57,6 +56,7 @@ from .solvers.ridge import RidgeFit, ridge, ridge_memory
 from .splits import group_folds
 from .tuning.change import FeatureChange, LayerMap
 from .tuning.fine_tune import fine_tune
+from .tuning.report import FineTuned, TuningReport
 from .uncertainty import Uncertainty, fit_uncertainty
 
 __version__ = "0.1.0"

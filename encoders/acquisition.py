@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from encoders.contract import Floats
+from .contract import Floats
 
 
 def expected_information(predictions: ArrayLike, noise_variance: ArrayLike) -> Floats:

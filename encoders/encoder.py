@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from encoders.backbones.backbone import Backbone
 from encoders.backbones.multiple import Backbones, open_config
-from encoders.info import EncoderInfo, Judgement
 from encoders.readouts import Readout
-from encoders.storage import SCHEMA, fingerprint_of, restored_readout
 
+from .info import EncoderInfo, Judgement
+from .storage import SCHEMA, fingerprint_of, restored_readout
 from .uncertainty import LEVEL, Uncertainty
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encoders.contract import Floats
+from .contract import Floats
 
 GAIN_SD = 0.5  # of the prior about 1
 OFFSET_SD = 0.5  # of the prior about 0, in natural SDs, at the natural mean

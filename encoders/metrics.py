@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encoders.contract import Floats, Ints
+from .contract import Floats, Ints
 
 MINIMUM_IMAGES = 3  # a correlation over fewer says nothing
 LEAST_SIGNAL = 0.25  # share of the variance of the means that is taken for signal at least

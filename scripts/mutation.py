@@ -54,9 +54,9 @@ AREAS = {  # name: (modules, tests)
             "synth/constraints/solve.py",
             "synth/constraints/quantise.py",
         ],
-        ["tests/synth/test_constraints*.py", "tests/synth/test_limits*.py", "tests/synth/test_exactness*.py"],
+        ["tests/synth/constraints/test_*.py", "tests/scripts/test_constraint_exactness.py"],
     ),
-    "design": (["protocols/rounds/order.py"], ["tests/protocols/test_design*.py"]),
+    "design": (["protocols/rounds/order.py"], ["tests/protocols/rounds/test_order*.py"]),
     "evaluate": (
         [
             "protocols/verdict/evaluate.py",
@@ -70,7 +70,13 @@ AREAS = {  # name: (modules, tests)
             "protocols/stats/intervals.py",
             "protocols/stats/trials.py",
         ],
-        [f"tests/protocols/test_{name}*.py" for name in ("evaluation", "permutation", "statistics")],
+        [
+            *(
+                f"tests/protocols/verdict/test_{name}.py"
+                for name in ("evaluate*", "checks", "scores", "reference", "gain")
+            ),
+            *(f"tests/protocols/stats/test_{name}.py" for name in ("permutation*", "reach", "intervals*", "trials")),
+        ],
     ),
 }
 MEMORY = 4 << 30  # bytes of address space that a mutant may take beyond the parent's
@@ -323,7 +329,14 @@ def run_area(
 
     def report(mutant: Mutant, outcome: str, test: str) -> None:
         rows.append(
-            {"area": area, "name": mutant.name, "outcome": outcome, "test": test, "difference": mutant.difference()}
+            {
+                "area": area,
+                "module": mutant.module,
+                "name": mutant.name,
+                "outcome": outcome,
+                "test": test,
+                "difference": mutant.difference(),
+            }
         )
         if sys.stderr.isatty():
             print(f"\r{area}: {len(mutants)} mutants, {len(rows)} tried in all", end="", file=sys.stderr)
@@ -342,7 +355,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """Counts by area and module."""
     groups: dict[str, Counter[str]] = {}
     for row in rows:
-        module = ".".join(row["name"].split("#")[0].split(".")[:2])
+        module = row["module"]
         for key in (row["area"], f"{row['area']}: {module}"):
             groups.setdefault(key, Counter())[row["outcome"]] += 1
     lines = ["| module | mutants | killed | timeout | survived | noticed |", "| --- | --- | --- | --- | --- | --- |"]

@@ -17,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.backbones.networks import build_network
-
 from .capture import Capture
 from .folding import fold_batch_norm, pool_before_relu, rewritten
+from .networks import build_network
 from .strided import quicken_first_convolution
 from .tensors import copy_parameters, hash_tensors, unknown_name
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.backbones.pooling import feature_maps, flatten_features, summarise
 from encoders.contract import Progress
 
 from .backbone import Backbone
 from .multiple import Backbones
+from .pooling import feature_maps, flatten_features, summarise
 
 MEMORY_SHARE = 0.8  # of the free memory that a fit may take
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.backbones.features import to_images
-from encoders.fields.receptive_field import ReceptiveField, fit_receptive_field
 from encoders.readouts import Readout
 
 from .maps import gradient_map, layer_receptive_field, mask_map
+from .receptive_field import ReceptiveField, fit_receptive_field
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder, Ensemble

@@ -9,7 +9,8 @@ from typing import Any
 
 from encoders.backbones.features import Reduction
 from encoders.backbones.networks import DEFAULT_BACKBONE
-from encoders.fitting.readout_spec import READOUTS, ReadoutSpec
+
+from .readout_spec import READOUTS, ReadoutSpec
 
 COMBINE = ("mean", "best")
 

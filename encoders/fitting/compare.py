@@ -28,7 +28,8 @@ from .recording import Recording, read_recording
 if TYPE_CHECKING:
     pass
 from encoders.contract import Floats
-from encoders.fitting.comparison import CandidateScore, Comparison
+
+from .comparison import CandidateScore, Comparison
 
 
 def compare(

@@ -19,7 +19,6 @@ from encoders.backbones.features import Reduction, check_memory, extract_feature
 from encoders.backbones.multiple import Backbones, open_backbone, weights_elsewhere
 from encoders.contract import Progress
 from encoders.encoder import Encoder, Ensemble
-from encoders.fitting.readout_spec import ReadoutSpec
 from encoders.info import EncoderInfo
 from encoders.metrics import correlation, feve, noise_corrected_r
 from encoders.readouts import GradientReadout, Readout
@@ -30,6 +29,7 @@ from encoders.uncertainty import Uncertainty, fit_uncertainty
 from .earlier_networks import count_seen, inherit
 from .members import MemberFit, Warm, fit_members, memory_needed
 from .options import FitOptions, check_layers
+from .readout_spec import ReadoutSpec
 from .recording import Recording
 from .report import FitReport
 

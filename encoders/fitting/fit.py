@@ -18,12 +18,12 @@ from encoders.backbones.networks import DEFAULT_BACKBONE
 from encoders.contract import Progress
 from encoders.encoder import Encoder, Ensemble
 from encoders.fields.sites import site_fields
-from encoders.fitting.readout_spec import ReadoutSpec
 from encoders.info import EncoderInfo
 from encoders.splits import check_split, group_names, hold_out
 
 from .ensemble_fit import Design, Half
 from .options import FitOptions, layer_place, settings_of, warm_options
+from .readout_spec import ReadoutSpec
 from .recording import Thresholds, image_factors, read_recording, screen
 from .report import FitReport, NoReliableSites
 

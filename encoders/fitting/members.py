@@ -11,12 +11,13 @@ from torch import Tensor
 
 from encoders.backbones.pooling import feature_maps
 from encoders.contract import Progress
-from encoders.fitting.readout_spec import ReadoutSpec
 from encoders.readouts import KINDS, GradientReadout, Readout, RidgeReadout
 from encoders.solvers.banded import banded_ridge
 from encoders.solvers.gradient import train
 from encoders.solvers.pls import pls
 from encoders.solvers.ridge import ridge
+
+from .readout_spec import ReadoutSpec
 
 WARM_RATE = 0.1  # of a readout's learning rate, in a warm start
 

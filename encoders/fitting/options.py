@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from encoders.backbones.multiple import split_layer
 from encoders.encoder import Encoder, Ensemble
-from encoders.fitting.readout_spec import ReadoutSpec
+
+from .readout_spec import ReadoutSpec
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from torch import Tensor
 from encoders.backbones.cache import FeatureCache
 from encoders.backbones.features import Reduction, extract_features
 from encoders.encoder import Encoder, Ensemble
-from encoders.fitting.readout_spec import CLOSED_FORM, ReadoutSpec
+
+from .readout_spec import CLOSED_FORM, ReadoutSpec
 
 
 def reduction_of(encoder: Encoder | Ensemble) -> Reduction:

@@ -22,11 +22,11 @@ from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo
 from encoders.readouts import DEFAULT_POOL
 from encoders.splits import MINIMUM_FITTED_IMAGES, MINIMUM_HELD_OUT, group_names
-from encoders.tuning.descent import TuningData, descend
-from encoders.tuning.report import FineTuned, TuningReport
 from encoders.uncertainty import with_familiar
 
 from .change import feature_change, layer_map
+from .descent import TuningData, descend
+from .report import FineTuned, TuningReport
 from .tunable import Tunable, free_parameters
 
 SAME_IMAGE = 1e-3  # distance of summaries, in SDs, below which an image is one that the encoder was fitted to

@@ -29,7 +29,7 @@ from .solvers import Solver, ddim, draw
 __all__ = ["STRENGTHS", "guide"]
 
 
-# In posterior standard deviations, for `guided` and `guided_fast`; "natural" keeps the prior's spectrum (scripts/v4_generators.py).
+# In posterior standard deviations, for `guided` and `guided_fast`; "natural" keeps the prior's spectrum (scripts/studies/v4_generators.py).
 STRENGTHS = {"weak": 0.1, "natural": 0.3, "strong": 0.6, "optimum": 1.0}
 
 

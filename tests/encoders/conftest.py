@@ -1,69 +1,12 @@
+"""A simulated recording and the pair of encoders fitted to it."""
+
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
-from encoders import backbone, extract_features, fit_encoder
-
-TINY = "timm:test_efficientnet"
-LAYERS = ("blocks.0.0", "blocks.1.0")
-VALIDATOR = ("blocks.2.0",)
-
-
-@dataclass
-class Simulated:
-    """A recording whose sites are linear in the features of the tiny network, plus trial noise."""
-
-    images: np.ndarray
-    values: np.ndarray
-    index: np.ndarray
-    truth: np.ndarray
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def fit(self, **changes: Any) -> Any:
-        given = {"images": self.images, "values": self.values, "image_index": self.index} | self.options | changes
-        return fit_encoder(given.pop("images"), given.pop("values"), given.pop("image_index"), **given)
-
-
-def smooth_images(n: int, side: int, seed: int = 0) -> np.ndarray:
-    """(n, side, side, 3) uint8, each its own smooth pattern."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(n, 3, 6, 6, generator=generator)
-    images = torch.nn.functional.interpolate(coarse, size=side, mode="bicubic").clamp(0, 1)
-    return (images * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def simulate(n: int = 160, sites: int = 5, repeats: int = 6, noise: float = 0.7, seed: int = 0) -> Simulated:
-    rng = np.random.default_rng(seed)
-    images = smooth_images(n, 32, seed)
-    rows = (
-        extract_features(backbone(TINY, ["blocks.1.0"], weights="random"), images, pool=2)["blocks.1.0"]
-        .double()
-        .numpy()
-    )
-    rows = (rows - rows.mean(0)) / rows.std()
-    truth = rows @ rng.normal(size=(rows.shape[1], sites))
-    truth = truth / truth.std(0) + 3
-    index = np.repeat(np.arange(n), repeats)
-    values = truth[index] + noise * rng.normal(size=(n * repeats, sites))
-    options = {
-        "site_ids": [f"v4_{u:03d}" for u in range(sites)],
-        "unit": "spikes",
-        "field_of_view_deg": 4.0,
-        "background": 128,
-        "colour": "rgb",
-        "backbone": TINY,
-        "weights": "random",
-        "layers": LAYERS,
-        "validator_layers": VALIDATOR,
-        "readout": "ridge",
-        "pool": 4,
-    }
-    return Simulated(images, values, index, truth, options)
+from tests.encoders.helpers.simulated import Simulated, simulate
 
 
 @pytest.fixture(scope="session")

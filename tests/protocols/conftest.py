@@ -21,7 +21,8 @@ from protocols.rounds.export import export_round
 from protocols.rounds.stimulus import Stimulus
 
 if TYPE_CHECKING:
-    from tests.protocols.refit_project import Subject
+    pass
+
 
 SITES = tuple(f"v4_{i:03d}" for i in (7, 3, 12, 1, 9))
 PROTOCOL = ProtocolConfig(repeats=4, blocks=2, blanks_per_block=2, seed=5)
@@ -178,14 +179,6 @@ def lab() -> SimpleNamespace:
 
 
 @pytest.fixture(scope="session")
-def waiting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Subject]:
-    """See `refit_project.make`; made once, so tests that want it carry ``xdist_group("refit")`` and change only copies of it."""
-    from tests.protocols.refit_project import make
-
-    return make(tmp_path_factory.mktemp("refit"))
-
-
-@pytest.fixture(scope="session")
 def base(looped: Path) -> Path:
     """A folder with a subject and a project whose round 0 is answered and whose round 1 waits for the rig; not to be changed."""
     return looped
@@ -196,7 +189,7 @@ def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of `base` run to its end."""
     from protocols.demo import answer
     from protocols.loop import run
-    from tests.protocols.looped_project import copy
+    from tests.protocols.helpers.looped_project import copy
 
     folder = copy(base, tmp_path_factory.mktemp("finished") / "all")
     project = Project.open(folder / "project")
@@ -227,6 +220,6 @@ def exported(round_: Round) -> Round:
 @pytest.fixture(scope="session")
 def looped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """See `looped_project.make`; made once, so tests that want it carry ``xdist_group("loop")`` and change only copies of it."""
-    from tests.protocols.looped_project import make
+    from tests.protocols.helpers.looped_project import make
 
     return make(tmp_path_factory.mktemp("loop"))

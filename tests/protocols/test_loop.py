@@ -29,7 +29,7 @@ from protocols.recordings.trial_table import remove_block_means
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
 from synth import StimulusBatch
-from tests.protocols.looped_project import copy, first_round
+from tests.protocols.helpers.looped_project import copy, first_round
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 

@@ -1,13 +1,12 @@
+"""Small random encoders, generators and photographs."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-
-from synth import StimulusBatch
 
 
 class TinyEncoder(nn.Module):
@@ -80,26 +79,3 @@ def photo(shape: tuple[int, int, int, int], seed: int = 0) -> Tensor:
 @pytest.fixture
 def make_photo() -> Callable[..., Tensor]:
     return photo
-
-
-def check_alike(whole: StimulusBatch, part: StimulusBatch, rows: slice, tolerance: float) -> None:
-    """A run of some `rows` of the objective gives what the run of all gave, but for rounding; both with a snapshot at every check after step 0.
-
-    The 8-bit images are the same but for one value an image, on the border of two levels; scores of the same pixels agree within `tolerance`.
-    """
-    assert whole.graded is not None
-    assert part.graded is not None
-    apart = np.abs(whole.trace[rows] - part.trace)
-    assert apart[:, 0].max() < tolerance
-    steps = sorted(set(part.graded.steps.tolist()))
-    assert part.trace.shape[1] == len(steps) + 1
-    for column, step in enumerate(steps, start=1):
-        ours, theirs = (b.graded.images[b.graded.steps == step].astype(int) for b in (whole, part))
-        levels = np.abs(ours[rows] - theirs).reshape(len(theirs), -1)
-        assert levels.max() <= 1
-        assert (levels > 0).sum(1).max() <= 1
-        assert (apart[~levels.any(1), column] < tolerance).all()
-
-
-def wide(values: object) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)

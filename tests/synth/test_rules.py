@@ -12,7 +12,7 @@ from torch import Tensor
 from synth import ascend, exact_statistics, fourier, pixels, rules, stretch
 from synth.batches import generator_for
 from synth.rules import Rule
-from tests.synth.conftest import check_alike
+from tests.synth.helpers.checks import check_alike
 
 SHAPE = (3, 24, 24)
 DISPLAY = exact_statistics(SHAPE, mean=0.45, rms=0.15)

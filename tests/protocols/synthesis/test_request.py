@@ -1,0 +1,23 @@
+"""What a round asks of its generator."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocols.project.config.synthesis import SynthesisConfig
+from protocols.synthesis.request import graded_steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "given", "expected"),
+    [
+        (60, None, (4, 10, 22)),
+        (30, None, (2, 5, 11)),
+        (12, None, (1, 2, 4)),
+        (1, None, ()),
+        (60, (3, 50), (3, 50)),
+        (60, (), ()),
+    ],
+)
+def test_the_default_steps_scale_with_the_ascent(steps, given, expected):
+    assert graded_steps(SynthesisConfig(steps=steps, graded_steps=given)) == expected
