@@ -35,7 +35,7 @@ def check_encoder(module: nn.Module, image_shape: Sequence[int], *, site_ids: Se
     if channels not in (1, 3) or min(height, width) < 1:
         raise EncoderFault(f"image_shape {tuple(image_shape)}; expected (C, H, W) with C = 1 or 3")
     _check_mode(module)
-    images = _probes(channels, height, width, module)
+    images = _probes(channels, height, width, module=module)
     responses = _check_forward(module, images)
     names = getattr(module, "site_ids", None) if site_ids is None else site_ids
     if names is not None and responses.shape[-1] != len(names):
@@ -55,7 +55,7 @@ def _check_mode(module: nn.Module) -> None:
         )
 
 
-def _probes(channels: int, height: int, width: int, module: nn.Module) -> Tensor:
+def _probes(channels: int, height: int, width: int, *, module: nn.Module) -> Tensor:
     """Black, white, noise, a ramp and its negative: (5, C, H, W) in [0, 1], where the module's parameters live."""
     tensors = [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
     device = tensors[0].device if tensors else torch.device("cpu")

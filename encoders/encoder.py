@@ -145,7 +145,14 @@ class _Predictor(nn.Module):
         wider = self.output_gain.clamp_min(1.0)  # never narrower than left-out images showed
         sd, half = wider * self.uncertainty.variance(mean, spread, repeats).sqrt(), wider * half
         mean = self.adjust(mean)
-        return Judgement(mean, sd, mean - half, mean + half, distance, distance > self.uncertainty.limit)
+        return Judgement(
+            mean=mean,
+            sd=sd,
+            lower=mean - half,
+            upper=mean + half,
+            distance=distance,
+            outside=distance > self.uncertainty.limit,
+        )
 
     def adjust(self, responses: Tensor) -> Tensor:
         """Readouts' responses (..., U) as the encoder gives them: output_gain * response + output_offset, a site."""

@@ -73,12 +73,12 @@ def fit_adjustment(
         rows = np.isfinite(p[:, u]) & np.isfinite(y[:, u]) & (w > 0)
         images[u] = rows.sum()
         if images[u] >= MINIMUM_IMAGES and np.ptp(p[rows, u]) > 0:
-            shift = _shrunken(p[rows, u] - m[u], y[rows, u] - m[u], w[rows] / w[rows].mean(), float(s[u]))
+            shift = _shrunken(p[rows, u] - m[u], y[rows, u] - m[u], w[rows] / w[rows].mean(), sd=float(s[u]))
             gain[u], offset[u] = shift[0], m[u] + shift[1] - shift[0] * m[u]
     return Adjustment(gain, offset, images)
 
 
-def _shrunken(p: Floats, y: Floats, w: Floats, sd: float) -> tuple[float, float]:
+def _shrunken(p: Floats, y: Floats, w: Floats, *, sd: float) -> tuple[float, float]:
     """Gain and offset of y on p, both about the natural mean."""
     design = np.stack([p, np.ones_like(p)], 1)
     root = np.sqrt(w)

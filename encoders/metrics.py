@@ -77,7 +77,7 @@ def split_half_reliability(
         mask = patterns[:, p].reshape(table.shape[:2])
         repeated = mask.sum(1) >= 2
         if repeated.sum() >= MINIMUM_IMAGES:
-            halves[sites] = _mean_split(table[repeated][:, :, sites], mask[repeated], n_splits, generator)
+            halves[sites] = _mean_split(table[repeated][:, :, sites], mask[repeated], n_splits, generator=generator)
     return spearman_brown(halves)
 
 
@@ -213,7 +213,9 @@ def _table(values: ArrayLike, image_index: ArrayLike, n_images: int | None) -> F
     return table
 
 
-def _mean_split(table: Floats, available: NDArray[np.bool_], n_splits: int, generator: np.random.Generator) -> Floats:
+def _mean_split(
+    table: Floats, available: NDArray[np.bool_], n_splits: int, *, generator: np.random.Generator
+) -> Floats:
     """Mean over random splits of the correlation between the halves' means; table (N, R, U) with one mask (N, R)."""
     filled = np.where(available[:, :, None], table, 0.0)
     total = filled.sum(1)  # (N, U)

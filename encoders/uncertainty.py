@@ -115,6 +115,7 @@ def fit_uncertainty(
     summaries: Tensor,
     groups: Sequence[str],
     left_out: Sequence[Tensor],
+    *,
     means: NDArray[np.float64],
     counts: NDArray[np.float64],
     trial_variance: NDArray[np.float64],

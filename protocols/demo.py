@@ -83,7 +83,7 @@ def run_demo(
     if not (project.data / "natural.csv").is_file():
         import_photographs(photographs, project.display, project.data, progress=progress)
     if not (out / "subject" / "subject.json").is_file():
-        announce(progress, "simulated subject", lambda: make_subject(out / "subject", project, sites, seed))
+        announce(progress, "simulated subject", lambda: make_subject(out / "subject", project, sites, seed=seed))
     while (state := run(project, device=device, progress=progress)).waiting_for:
         if state.round is None:
             raise RuntimeError(f"the demo waits for {state.waiting_for}")
@@ -137,7 +137,7 @@ def demo_settings(rounds: int, steps: int, seed: int) -> str:
     )
 
 
-def make_subject(folder: Path, project: Project, sites: int, seed: int) -> None:
+def make_subject(folder: Path, project: Project, sites: int, *, seed: int) -> None:
     """Make the simulated subject, in a process of its own, on the project's photographs."""
     command = [
         sys.executable,

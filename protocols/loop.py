@@ -82,7 +82,9 @@ def look(project: Project) -> State:
         return State(project, "import", 0, "photographs")
     rounds = {r.number: r for r in project.rounds()}
     if baseline(project) is None:
-        return _recording(project, rounds.get(0), 0) or State(project, "ingest", 0, None, rounds[0])
+        return _recording(project, rounds.get(0), 0) or State(
+            project=project, stage="ingest", number=0, waiting_for=None, round=rounds[0]
+        )
     for number in range(1, wanted + 1):
         if project.fitted_for(number) is None:
             return State(project, "fit", number)
@@ -90,19 +92,21 @@ def look(project: Project) -> State:
         if round_ is None or not round_.controllers_path.is_file():
             return State(project, "generate", number)
         if not round_.ingested:
-            return _recording(project, round_, number) or State(project, "ingest", number, None, round_)
+            return _recording(project, round_, number) or State(
+                project=project, stage="ingest", number=number, waiting_for=None, round=round_
+            )
         for stage, path in (("evaluate", round_.evaluation_path), ("report", round_.report_path)):
             if not path.is_file():
-                return State(project, stage, number, None, round_)
+                return State(project=project, stage=stage, number=number, waiting_for=None, round=round_)
     return State(project, "finished", wanted)
 
 
 def _recording(project: Project, round_: Round | None, number: int) -> State | None:
     """Export, or wait; None where an answer lies in the inbox."""
     if round_ is None or not round_.outbox.is_dir():
-        return State(project, "export", number, None, round_)
+        return State(project=project, stage="export", number=number, waiting_for=None, round=round_)
     if poll_inbox(round_) is None:
-        return State(project, "ingest", number, "responses", round_)
+        return State(project=project, stage="ingest", number=number, waiting_for="responses", round=round_)
     return None
 
 
@@ -166,7 +170,7 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     targets = chosen_targets(project, encoder)
-    starts = starting_images(project, number, Key((), tuple(site_rows(encoder))), targets)
+    starts = starting_images(project, number, Key((), tuple(site_rows(encoder))), targets=targets)
     request = Request(
         recipe(project, NaturalImages.load(project.data).pixels()),
         shape=project.display.shape,
@@ -178,7 +182,9 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
         start_ids=None if starts is None else starts[1],
     )
     objective = declared(project, targets)
-    made = make(settings.generator, project, encoder, objective, request, device=device, progress=progress)
+    made = make(
+        settings.generator, project, encoder, objective=objective, request=request, device=device, progress=progress
+    )
     batch = made.validate(validator)
     round_ = open_round(project, number)
     batch.save(round_.controllers_path)
@@ -219,7 +225,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     batch = StimulusBatch.load(round_.controllers_path)
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     sites = site_rows(encoder)
-    stimuli, arms = assemble(project, number, batch, encoder, sites, device=device)
+    stimuli, arms = assemble(project, number, batch, encoder=encoder, sites=sites, device=device)
     constraint = project.display.constraints(**batch_statistics(batch))[-1]
 
     def check(pixels: Pixels) -> list[str]:

@@ -127,14 +127,16 @@ def plan_round(
     config = project.config.protocol
     if number == 0:
         images = {"natural": len(NaturalImages.load(project.data).source_ids)}
-        return _plan(project, 0, images, config.baseline_repeats, gain, wanted, "", [], [])
+        return _plan(
+            project, 0, images, repeats=config.baseline_repeats, gain=gain, wanted=wanted, unit="", rows=[], notes=[]
+        )
     from protocols.models.pair import load_pair
     from protocols.synthesis.request import chosen_targets
 
     encoder = load_pair(project, number)[0]
     targets, data = chosen_targets(project, encoder), gather(project, [])
-    best, images = _images(project, number, data, encoder, targets)
-    sites, unit, notes = expected_sites(project, data, encoder, best)
+    best, images = _images(project, number, data, encoder=encoder, targets=targets)
+    sites, unit, notes = expected_sites(project, data, encoder, best=best)
     rows: list[SitePlan] = []
     trials = _trials(project)
     for (objective, site), expected in sites.items():
@@ -153,13 +155,16 @@ def plan_round(
         )
     if progress is not None and rows:
         progress("planning", len(rows), len(sites))
-    return _plan(project, number, images, config.repeats, gain, wanted, unit, rows, notes)
+    return _plan(
+        project, number, images, repeats=config.repeats, gain=gain, wanted=wanted, unit=unit, rows=rows, notes=notes
+    )
 
 
 def _plan(
     project: Project,
     number: int,
     images: dict[str, int],
+    *,
     repeats: int,
     gain: float,
     wanted: float,
@@ -180,12 +185,22 @@ def _plan(
         o: max(least, reachable_p(repeats, config.blocks, equal=o == "one_hot")) for o in objectives
     }
     return SessionPlan(
-        number, images, shown, seconds / 60, repeats, smallest, gain, unit, wanted, tuple(rows), tuple(notes)
+        round=number,
+        images=images,
+        presentations=shown,
+        minutes=seconds / 60,
+        repeats=repeats,
+        smallest_p=smallest,
+        gain=gain,
+        gain_unit=unit,
+        power=wanted,
+        sites=tuple(rows),
+        notes=tuple(notes),
     )
 
 
 def _images(
-    project: Project, number: int, data: Dataset, encoder: Encoder | Ensemble, targets: list[str]
+    project: Project, number: int, data: Dataset, *, encoder: Encoder | Ensemble, targets: list[str]
 ) -> tuple[dict[tuple[str, str], list[int]], dict[str, int]]:
     """The references of every objective and target, and the number of images by role: of graded images and arms at most so many.
 
@@ -195,8 +210,10 @@ def _images(
 
     config, synthesis = project.config.protocol, project.config.synthesis
     key = Key((), tuple(site_rows(encoder)))
-    best = best_natural(data, key, targets, synthesis.objectives, config.references, synthesis.temperature)
-    photographs = natural_stimuli(data, best, config.natural_images, config.seed + number)
+    best = best_natural(
+        data, key, targets, objectives=synthesis.objectives, count=config.references, temperature=synthesis.temperature
+    )
+    photographs = natural_stimuli(data, best, config.natural_images, seed=config.seed + number)
     roles, shown = [s.role for s in photographs], {s.source_id for s in photographs}
     fitted = np.array(data.source_ids[: data.natural])[~held_out_of(project, data)[: data.natural]]
     pairs, arms = len(targets) * len(synthesis.objectives), project.config.arms
@@ -213,11 +230,17 @@ def _images(
 def _trials(project: Project) -> Trials:
     """How a round of the configuration is shown and tested."""
     config, evaluation = project.config.protocol, project.config.evaluation
-    return Trials(config.repeats, config.blocks, evaluation.alpha, evaluation.permutations, config.expected_loss)
+    return Trials(
+        repeats=config.repeats,
+        blocks=config.blocks,
+        alpha=evaluation.alpha,
+        permutations=evaluation.permutations,
+        lost=config.expected_loss,
+    )
 
 
 def expected_sites(
-    project: Project, data: Dataset, encoder: Encoder | Ensemble, best: dict[tuple[str, str], list[int]]
+    project: Project, data: Dataset, encoder: Encoder | Ensemble, *, best: dict[tuple[str, str], list[int]]
 ) -> tuple[dict[tuple[str, str], ExpectedSite], str, list[str]]:
     """What the baseline recording says of every (objective, target): shrunken means of its references, trial variance, blank.
 

@@ -123,14 +123,16 @@ def reproduce(
             str(out),
             "a folder with files",
             "a new or empty folder",
-            "U02",
-            "give another folder with --out, or delete it",
+            code="U02",
+            fix="give another folder with --out, or delete it",
         )
     if not round_.controllers_path.is_file():
-        raise _gone(f"{round_.folder.name}/sealed/controllers.h5", "no such file", "the controllers' record", "U03")
+        raise _gone(
+            f"{round_.folder.name}/sealed/controllers.h5", "no such file", "the controllers' record", code="U03"
+        )
     shown = StimulusBatch.load(round_.controllers_path)
     problems = [*verify_checksums(round_.outbox), *_sealed(round_, recorded), *_fingerprints(shown, recorded)]
-    again = replay(project, round_, shown, Display(**_display_of(recorded)), device=device, progress=progress)
+    again = replay(project, round_, shown, display=Display(**_display_of(recorded)), device=device, progress=progress)
     environment = _environment(recorded, shown, again)
     problems += _other_prior(shown, again)
     problems += [
@@ -141,7 +143,7 @@ def reproduce(
         )
         if before != after
     ]
-    found = _compare(round_, shown, again, not environment, problems)
+    found = _compare(round_, shown, again, same_environment=not environment, problems=problems)
     for made in _made(again, round_.number):
         write_png(out / "images" / f"{made.source_id}.png", made.pixels)
     report = Reproduction(**found, environment=environment, folder=out.as_posix())
@@ -153,8 +155,8 @@ def replay(
     project: Project,
     round_: Round,
     shown: StimulusBatch,
-    display: Display,
     *,
+    display: Display,
     device: str = "",
     progress: Reporter | None = None,
 ) -> StimulusBatch:
@@ -167,8 +169,8 @@ def replay(
             f"{round_.folder.name}/sealed/controllers.h5",
             f"images of the generator {settings.get('generator')!r}",
             "gradient ascent from Fourier coefficients, or guided samples of a prior",
-            "U05",
-            "reproduce them with the script that made them",
+            code="U05",
+            fix="reproduce them with the script that made them",
         )
     encoder, validator = (_encoder(project, f) for f in (shown.encoder_fingerprint, shown.validator_fingerprint or ""))
     constraint = next((c for c in settings["constraints"] if c["name"] == "exact_statistics"), None)
@@ -185,7 +187,9 @@ def replay(
             batch_size=together,
         )
         objective = Objective.from_description(settings["objective"])
-        again = make("diffusion", project, encoder, objective, request, device=device, progress=progress)
+        again = make(
+            "diffusion", project, encoder, objective=objective, request=request, device=device, progress=progress
+        )
         return again.validate(validator.to(device))
     start, names = _starts(project, round_, shown)
     checks = settings["check_steps"]
@@ -236,8 +240,8 @@ def _placed(manifest: Path) -> tuple[Round, Project, dict[str, Any]]:
     project = Project(folder.parent.parent.parent)
     if not manifest.is_file() or manifest.parent.name != "outbox" or not (project.folder / "project.toml").is_file():
         raise _gone(
-            str(manifest), "no manifest of a round in its project", "PROJECT/sessions/DAY/round_NN/outbox/manifest.json", "U01",
-            "give the manifest in the project folder, not a copy at the rig",
+            str(manifest), "no manifest of a round in its project", "PROJECT/sessions/DAY/round_NN/outbox/manifest.json", code="U01",
+            fix="give the manifest in the project folder, not a copy at the rig",
         )  # fmt: skip
     return Round.at(folder), project, read_json(manifest)
 
@@ -251,8 +255,8 @@ def _encoder(project: Project, fingerprint: str) -> Encoder | Ensemble:
     folder = inside(project.fitted, fingerprint)
     if not fingerprint or not folder.is_dir():
         raise _gone(
-            f"fitted/{fingerprint or '?'}", "no such encoder", "the encoder that made the round", "U03",
-            "restore the folder fitted/ from a backup",
+            f"fitted/{fingerprint or '?'}", "no such encoder", "the encoder that made the round", code="U03",
+            fix="restore the folder fitted/ from a backup",
         )  # fmt: skip
     return Encoder.load(folder)
 
@@ -271,7 +275,7 @@ def _starts(
         pixels = dict(zip(data.source_ids, data.pixels, strict=True))
     lost = [s for s in shown.start_ids if s not in pixels]
     if lost:
-        raise _gone(str(project.data), f"no image {lost[0]!r}", "every image that an ascent started from", "U04")
+        raise _gone(str(project.data), f"no image {lost[0]!r}", "every image that an ascent started from", code="U04")
     seeds = len(shown.settings["seeds"])
     stack = np.stack([pixels[s] for s in shown.start_ids])
     start = torch.from_numpy(stack.reshape(-1, seeds, *stack.shape[1:])).movedim(-1, -3).float() / 255
@@ -323,7 +327,7 @@ def _made(batch: StimulusBatch, number: int) -> list[Stimulus]:
 
 
 def _compare(
-    round_: Round, shown: StimulusBatch, again: StimulusBatch, same_environment: bool, problems: list[str]
+    round_: Round, shown: StimulusBatch, again: StimulusBatch, *, same_environment: bool, problems: list[str]
 ) -> dict[str, Any]:
     """Pixels of the PNGs that were shown and scores of the record against the replay."""
     rows = read_key(round_.key_path).rows
@@ -372,7 +376,7 @@ def _relative(first: float, second: float) -> float:
     return apart if np.isfinite(apart) else 1.0
 
 
-def _gone(where: str, found: str, expected: str, code: str, fix: str = "restore it from a backup") -> DataError:
+def _gone(where: str, found: str, expected: str, *, code: str, fix: str = "restore it from a backup") -> DataError:
     return DataError(
         where, found=found, expected=expected, cause="files were moved or deleted since the export", fix=fix, code=code
     )

@@ -321,7 +321,9 @@ def measure(row: str, pair: Pair, repeats: int) -> Result:
         ours.append(seconds(pair.ours))
         ratios.append(ours[-1] / bare[-1])
     ratio = statistics.median(ours) / statistics.median(bare)
-    return Result(row, pair.what, ratio, min(ratios), max(ratios), pair.limit, repeats)
+    return Result(
+        row=row, what=pair.what, ratio=ratio, lowest=min(ratios), highest=max(ratios), limit=pair.limit, repeats=repeats
+    )
 
 
 def seconds(function: Callable[[], object]) -> float:

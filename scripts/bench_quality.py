@@ -205,7 +205,7 @@ def curve(who: str, seed: int, kept: Kept, pair: FittedPair, rows: Objective) ->
         images = torch.from_numpy(pixels_).permute(0, 3, 1, 2).float() / 255
         with torch.no_grad():
             scores.append(float(bound(images, validator(images)).mean()))
-    return Curve(who, seed, kept[0], kept[1], scores)
+    return Curve(who=who, seed=seed, steps=kept[0], seconds=kept[1], scores=scores)
 
 
 def variants() -> dict[str, dict[str, Any]]:

@@ -34,7 +34,7 @@ def differences(before: Path, after: Path) -> tuple[int, list[str]]:
         f"outbox/images/{p.name}" for folder in (before, after) for p in (folder / "outbox" / "images").glob("*.png")
     }
     names |= {name for name in FILES if (before / name).exists() or (after / name).exists()}
-    found = []
+    found: list[str] = []
     for name in sorted(names):
         one, other = before / name, after / name
         if not one.exists() or not other.exists():
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
-    compared, found = 0, []
+    compared, found = 0, list[str]()
     for one, other in zip(before, after, strict=True):
         count, lines = differences(one, other)
         compared, found = compared + count, found + lines

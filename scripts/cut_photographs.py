@@ -49,7 +49,15 @@ _SKIMAGE = "scikit-image", "skimage:data/"
 
 def _skimage(group: str, file: str, title: str, author: str, licence: str) -> Source:
     package, folder = _SKIMAGE
-    return Source(group, package, folder + file, title, author, licence, f"docstring of skimage.data.{group}")
+    return Source(
+        group=group,
+        package=package,
+        file=folder + file,
+        title=title,
+        author=author,
+        licence=licence,
+        statement=f"docstring of skimage.data.{group}",
+    )
 
 
 SOURCES = (
@@ -81,40 +89,40 @@ SOURCES = (
         PUBLIC,
     ),
     Source(
-        "china",
-        "scikit-learn",
-        "sklearn:datasets/images/china.jpg",
-        "Chinese temple (flickr.com/photos/danielbuechele/6061409035)",
-        "danielbuechele",
-        CC_BY,
-        "sklearn/datasets/images/README.txt",
+        group="china",
+        package="scikit-learn",
+        file="sklearn:datasets/images/china.jpg",
+        title="Chinese temple (flickr.com/photos/danielbuechele/6061409035)",
+        author="danielbuechele",
+        licence=CC_BY,
+        statement="sklearn/datasets/images/README.txt",
     ),
     Source(
-        "flower",
-        "scikit-learn",
-        "sklearn:datasets/images/flower.jpg",
-        "Flower (flickr.com/photos/vultilion/6056698931)",
-        "vultilion (by the address given; the README's text says danielbuechele)",
-        CC_BY,
-        "sklearn/datasets/images/README.txt",
+        group="flower",
+        package="scikit-learn",
+        file="sklearn:datasets/images/flower.jpg",
+        title="Flower (flickr.com/photos/vultilion/6056698931)",
+        author="vultilion (by the address given; the README's text says danielbuechele)",
+        licence=CC_BY,
+        statement="sklearn/datasets/images/README.txt",
     ),
     Source(
-        "grace_hopper",
-        "matplotlib",
-        "matplotlib:mpl-data/sample_data/grace_hopper.jpg",
-        "Grace Murray Hopper (commons.wikimedia.org/wiki/File:Grace_Hopper.jpg)",
-        "United States Navy",
-        PUBLIC,
-        "source in the file's JPEG comment; public domain by matplotlib pull request 1599, which added it",
+        group="grace_hopper",
+        package="matplotlib",
+        file="matplotlib:mpl-data/sample_data/grace_hopper.jpg",
+        title="Grace Murray Hopper (commons.wikimedia.org/wiki/File:Grace_Hopper.jpg)",
+        author="United States Navy",
+        licence=PUBLIC,
+        statement="source in the file's JPEG comment; public domain by matplotlib pull request 1599, which added it",
     ),
     Source(
-        "ascent",
-        "PyWavelets",
-        "pywt:data/ascent.npz",
-        "Accent to the top (accent-to-the-top.jpg)",
-        "public-domain-image.com",
-        PUBLIC,
-        "docstring of pywt.data.ascent",
+        group="ascent",
+        package="PyWavelets",
+        file="pywt:data/ascent.npz",
+        title="Accent to the top (accent-to-the-top.jpg)",
+        author="public-domain-image.com",
+        licence=PUBLIC,
+        statement="docstring of pywt.data.ascent",
     ),
 )
 

@@ -132,7 +132,17 @@ def mutants_of(path: str) -> list[Mutant]:
         label = f"{module}.{owner + '.' if owner else ''}{function.name.value}"
         counts[label] += 1
         name = f"{label}#{counts[label]}"
-        found.append(Mutant(name, module, owner, function, span, mutation.original_node, mutation.mutated_node))
+        found.append(
+            Mutant(
+                name=name,
+                module=module,
+                owner=owner,
+                function=function,
+                lines=span,
+                node=mutation.original_node,
+                fault=mutation.mutated_node,
+            )
+        )
     return found
 
 

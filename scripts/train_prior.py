@@ -55,7 +55,7 @@ def _give(seen: list[NDArray[np.uint8]]) -> None:
 
 
 def _leaf(seed: int, i: int, size: int) -> NDArray[np.uint8]:
-    return leaf(seed, i, size, _PHOTOGRAPHS)
+    return leaf(seed, i, size, photographs=_PHOTOGRAPHS)
 
 
 def command(given: argparse.Namespace) -> str:
@@ -99,7 +99,7 @@ def main() -> None:
         raise SystemExit(f"{len(pictures)} photographs; expected at least 6, so that some can be set apart")
     place = given.out.with_suffix(".leaves.npz")
     leaves = bank(place, given.seed, given.leaves, given.crop + given.crop // 2, images, given.jobs)
-    data = TrainingImages(images, held_out, leaves, given.crop, given.share)
+    data = TrainingImages(photographs=images, held_out=held_out, leaves=leaves, size=given.crop, share=given.share)
     config = {"widths": given.widths, "exponent": 1.3}
     plan = Plan(given.steps, given.batch, given.crop, seed=given.seed, config=config, data=data.describe())
     training = Training(plan, data.draw)

@@ -41,7 +41,7 @@ def accentuating(
     names : sequence of K site ids, or None (``like_000``, ...)
     features : callable, images (B, C, H, W) -> (B, ...), such as an early or middle layer; None = the pixels
     """
-    return Accentuating(encoder, photographs, names, features)
+    return Accentuating(encoder, photographs, names, features=features)
 
 
 class Accentuating(nn.Module):
@@ -51,7 +51,7 @@ class Accentuating(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, encoder: EncoderLike, photographs: Tensor, names: Sequence[str] | None, features: Features | None
+        self, encoder: EncoderLike, photographs: Tensor, names: Sequence[str] | None, *, features: Features | None
     ) -> None:
         super().__init__()
         _check_photographs(photographs)

@@ -152,6 +152,7 @@ def collect(
     encoder: EncoderLike,
     found: Sequence[Best],
     rows: Objective,
+    *,
     seeds: NDArray[np.int64],
     start_ids: tuple[str, ...],
     known: Attributes,

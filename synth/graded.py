@@ -26,7 +26,7 @@ class Snapshots:
         self.sd: list[NDArray[np.float32]] = []
         self.scores: list[np.float32] = []
 
-    def keep(self, step: int, pixels: Tensor, answers: Answers, stopped: NDArray[np.bool_]) -> None:
+    def keep(self, step: int, pixels: Tensor, answers: Answers, *, stopped: NDArray[np.bool_]) -> None:
         """Take the 8-bit images (B, H, W, C) of a wanted step, and what is predicted for them."""
         if step not in self.wanted:
             return

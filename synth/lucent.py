@@ -56,7 +56,7 @@ def from_lucent(
         if start is not None:
             wanted = start.detach().to(device)
             for i, variables in enumerate(module.of_each):
-                approach(partial(module.image, i), variables, wanted[i : i + 1], fit_steps, fit_rate)
+                approach(partial(module.image, i), variables, wanted[i : i + 1], steps=fit_steps, rate=fit_rate)
         return module
 
     settings = {"param_f": getattr(param_f, "__qualname__", type(param_f).__name__)}

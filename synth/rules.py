@@ -207,7 +207,7 @@ class Rule:
 
     def start(self, variables: nn.Module, learning_rate: float, steps: int) -> Stepper:
         """The state of the rule for one micro-batch of `steps` steps."""
-        return Stepper(self, variables, learning_rate, steps)
+        return Stepper(self, variables, learning_rate, steps=steps)
 
     @property
     def steady(self) -> bool:
@@ -229,7 +229,7 @@ class Rule:
 class Stepper:
     """A rule at work on the variables of one micro-batch."""
 
-    def __init__(self, rule: Rule, variables: nn.Module, learning_rate: float, steps: int) -> None:
+    def __init__(self, rule: Rule, variables: nn.Module, learning_rate: float, *, steps: int) -> None:
         self.rule, self.learning_rate, self.steps = rule, learning_rate, steps
         self.parameters = list(variables.parameters())
         self.optimiser = rule.optimiser(self.parameters, learning_rate)

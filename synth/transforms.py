@@ -247,7 +247,13 @@ def affine(
         raise ValueError(
             f"affine ranges {scale}, {rotation_deg}, {translation}, shear {shear_deg}; expected numbers not below 0, shear below 90"
         )
-    return Affine(float(scale), float(rotation_deg), float(translation), background, float(shear_deg))
+    return Affine(
+        scale=float(scale),
+        rotation_deg=float(rotation_deg),
+        translation=float(translation),
+        background=background,
+        shear_deg=float(shear_deg),
+    )
 
 
 def elastic(amplitude: float = 0.01, smoothness: float = 0.1, *, background: float | None = None) -> Elastic:

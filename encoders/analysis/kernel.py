@@ -111,7 +111,7 @@ def kernel_analysis(
         )
     complexity = 1 / np.asarray(lambdas, np.float64) if along == "regularisation" else np.arange(n_dimensions + 1.0)
     widths = tuple(quantiles) if kernel == "gaussian" else (float("nan"),)
-    losses = np.stack([_losses(_centred_eigen(x, q), y, complexity, along, loss) for q in widths])  # (Q, K)
+    losses = np.stack([_losses(_centred_eigen(x, q), y, complexity, along=along, loss=loss) for q in widths])  # (Q, K)
     best = losses.argmin(0)
     precision = 1 - losses.min(0)
     return KernelAnalysis(complexity, precision, float(precision.mean()), np.array(widths)[best])
@@ -168,7 +168,7 @@ def _centred_eigen(x: Floats, quantile: float) -> tuple[Floats, Floats]:
     return values[kept] * len(x) / values[kept].sum(), vectors[:, kept]
 
 
-def _losses(eigen: tuple[Floats, Floats], y: Floats, complexity: Floats, along: str, loss: str) -> Floats:
+def _losses(eigen: tuple[Floats, Floats], y: Floats, complexity: Floats, *, along: str, loss: str) -> Floats:
     """Mean squared error for every complexity (K,), that of the labels' mean being 1.
 
     The smoother is H = 1 1' / N + V F V' with F diagonal, and the error of a refit without image i is residual_i / (1 - H_ii).

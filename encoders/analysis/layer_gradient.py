@@ -78,7 +78,9 @@ def layer_gradient(
     observed = float(((contrasts @ x) ** power).sum())
     drawn = [((contrasts @ generator.permutation(x)) ** power).sum() for _ in range(n_permutations)]
     p = (1 + int((np.array(drawn) >= observed - 1e-12).sum())) / (1 + n_permutations)
-    return LayerGradient(names, membership @ layers / counts, counts.astype(np.int64), observed, p)
+    return LayerGradient(
+        areas=names, mean_layer=membership @ layers / counts, n_sites=counts.astype(np.int64), statistic=observed, p=p
+    )
 
 
 def _centred_unit(x: Floats) -> Floats:

@@ -117,7 +117,9 @@ def topological_rdm(dissimilarity: ArrayLike, lower: float, upper: float) -> Flo
     return np.asarray(np.clip((matrix - low) / (high - low), 0.0, 1.0))
 
 
-def topological_similarity(a: ArrayLike, b: ArrayLike, lower: float, upper: float, method: Method = "pearson") -> float:
+def topological_similarity(
+    a: ArrayLike, b: ArrayLike, lower: float, *, upper: float, method: Method = "pearson"
+) -> float:
     """`rdm_similarity` of two RDMs after `topological_rdm` with the same quantiles; Pearson by default, as the ends are tied."""
     return rdm_similarity(topological_rdm(a, lower, upper), topological_rdm(b, lower, upper), method)
 

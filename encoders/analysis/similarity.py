@@ -237,7 +237,13 @@ def representational_similarity(
         values, image_index, rdm(features, metric), n_splits=n_splits, metric=metric, method=method, seed=seed
     )
     return RepresentationalSimilarity(
-        similarity, similarity - high, similarity - low, halves.corrected, halves.ceiling, len(a), b.shape[1]
+        similarity=similarity,
+        lower=similarity - high,
+        upper=similarity - low,
+        corrected=halves.corrected,
+        ceiling=halves.ceiling,
+        n_images=len(a),
+        n_sites=b.shape[1],
     )
 
 

@@ -229,19 +229,19 @@ def backbone(
     digest = hash_tensors(network.state_dict())
     _check_layers(network, layers, uri)
     plain = network.eval()
-    folded = rewritten(plain, fold_batch_norm, layers, input_size)  # 1.9 x faster image gradients on a CPU
-    network = rewritten(folded, pool_before_relu, layers, input_size)
+    folded = rewritten(plain, fold_batch_norm, layers, input_size=input_size)  # 1.9 x faster image gradients on a CPU
+    network = rewritten(folded, pool_before_relu, layers, input_size=input_size)
     quicken_first_convolution(network)
     if uri.startswith(CHANNELS_LAST):
         network.to(memory_format=torch.channels_last)
     config = BackboneConfig(
-        uri,
-        layers,
-        input_size,
-        str(weights),
-        seed if weights == "random" else 0,
-        digest,
-        layers,
+        uri=uri,
+        layers=layers,
+        input_size=input_size,
+        weights=str(weights),
+        seed=seed if weights == "random" else 0,
+        weights_sha256=digest,
+        built_for=layers,
         folded=folded is not plain,
     )
     return Backbone(network, config, mean=mean, std=std)

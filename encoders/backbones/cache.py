@@ -50,7 +50,7 @@ class FeatureCache:
         """As `extract_features`, computing only what is not there yet."""
         how: dict[str, Any] = {"batch_size": batch_size, "device": device, "progress": progress}
         if isinstance(backbone, Backbones):
-            return self._of_several(backbone, images, reduction, how)
+            return self._of_several(backbone, images, reduction, how=how)
         digests = [image_digest(image) for image in images]
         names = reduction.names(backbone.layers)
         found = {name: self._read(self._place(backbone, name, reduction), set(digests)) for name in names}
@@ -65,7 +65,7 @@ class FeatureCache:
         return {name: torch.stack([rows[digest] for digest in digests]) for name, rows in found.items()}
 
     def _of_several(
-        self, backbone: Backbones, images: NDArray[np.uint8], reduction: Reduction, how: dict[str, Any]
+        self, backbone: Backbones, images: NDArray[np.uint8], reduction: Reduction, *, how: dict[str, Any]
     ) -> dict[str, Tensor]:
         """Each network's features under its name, the summaries under "summary/NETWORK/LAYER"."""
         found = {}

@@ -73,6 +73,7 @@ def rewritten(
     network: nn.Module,
     change: Callable[[nn.Module, tuple[str, ...]], int],
     layers: Sequence[str],
+    *,
     input_size: int | None = None,
 ) -> nn.Module:
     """A copy of a network after `change`, or the network itself where there is nothing to change or `layers` would come out otherwise.

@@ -44,12 +44,19 @@ def fit_gaussian(z: Floats, x: Floats, y: Floats) -> Gaussian:
     from scipy.optimize import least_squares  # slow to import
 
     start = _moments(z, x, y)
-    places = (x.ravel(), y.ravel(), z.ravel())
-    p = least_squares(_residuals, start, _jacobian, method="lm", args=places, max_nfev=60).x
+    places, values = (x.ravel(), y.ravel()), z.ravel()
+
+    def residuals(p: Floats) -> Floats:
+        return _residuals(p, *places, z=values)
+
+    def jacobian(p: Floats) -> Floats:
+        return _jacobian(p, *places)
+
+    p = least_squares(residuals, start, jacobian, method="lm", max_nfev=60).x
     root = np.array([[np.exp(p[4]), p[5]], [0.0, np.exp(p[6])]])
     inverse = np.linalg.inv(root)
     covariance = np.asarray(inverse @ inverse.T, np.float64)
-    return Gaussian(float(p[0]), float(p[1]), float(p[2]), float(p[3]), covariance)
+    return Gaussian(background=float(p[0]), amplitude=float(p[1]), x=float(p[2]), y=float(p[3]), covariance=covariance)
 
 
 def _moments(z: Floats, x: Floats, y: Floats) -> Floats:
@@ -68,12 +75,12 @@ def _whitened(p: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return np.exp(p[4]) * dx + p[5] * dy, np.exp(p[6]) * dy
 
 
-def _residuals(p: Floats, x: Floats, y: Floats, z: Floats) -> Floats:
+def _residuals(p: Floats, x: Floats, y: Floats, *, z: Floats) -> Floats:
     u, v = _whitened(p, x, y)
     return np.asarray(p[0] + p[1] * np.exp(-(u * u + v * v) / 2) - z)
 
 
-def _jacobian(p: Floats, x: Floats, y: Floats, z: Floats) -> Floats:
+def _jacobian(p: Floats, x: Floats, y: Floats) -> Floats:
     u, v = _whitened(p, x, y)
     g = np.exp(-(u * u + v * v) / 2)
     a, c, slope = np.exp(p[4]), np.exp(p[6]), -p[1] * g

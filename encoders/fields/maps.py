@@ -119,8 +119,8 @@ def mask_map(mask: ArrayLike, image_size: int | tuple[int, int], layer_rf: Layer
         )
     sd = (0.0, 0.0) if layer_rf is None else layer_rf.sd_px
     offset = (0.0, 0.0) if layer_rf is None else layer_rf.offset_px
-    rows = _spread(cells.shape[1], height, sd[0], offset[0])  # (H, h)
-    columns = _spread(cells.shape[2], width, sd[1], offset[1])  # (W, w)
+    rows = _spread(cells.shape[1], height, sd[0], offset=offset[0])  # (H, h)
+    columns = _spread(cells.shape[2], width, sd[1], offset=offset[1])  # (W, w)
     return np.asarray(rows @ cells @ columns.T)
 
 
@@ -176,7 +176,9 @@ def layer_receptive_field(
     cell = ((h // 2 + 0.5) * stride[0], (w // 2 + 0.5) * stride[1])
     axes = [_axis(magnitude.sum(1 - a), cell[a]) for a in (0, 1)]
     (tall, sd_y, dy, cut_y), (wide, sd_x, dx, cut_x) = axes
-    return LayerReceptiveField((tall, wide), (sd_y, sd_x), (dy, dx), stride, cut_y or cut_x)
+    return LayerReceptiveField(
+        support_px=(tall, wide), sd_px=(sd_y, sd_x), offset_px=(dy, dx), stride_px=stride, clipped=cut_y or cut_x
+    )
 
 
 def _columns(encoder: nn.Module, responses: Tensor, sites: Sequence[str | int] | None) -> list[int]:
@@ -196,7 +198,7 @@ def _columns(encoder: nn.Module, responses: Tensor, sites: Sequence[str | int] |
     return [names.index(s) if isinstance(s, str) else int(s) for s in sites]
 
 
-def _spread(cells: int, pixels: int, sd: float, offset: float) -> Floats:
+def _spread(cells: int, pixels: int, sd: float, *, offset: float) -> Floats:
     """Weight of every cell in every pixel (pixels, cells): the part of the pixel that the cell covers, or its blur at the centre."""
     edges = np.arange(cells + 1) * (pixels / cells) + offset
     left = np.arange(pixels)[:, None]

@@ -136,10 +136,10 @@ def _fit_one(one: Floats, degrees_a_pixel: float, minimum_explained: float) -> R
     explained = float(np.corrcoef(profile.ravel(), z.ravel())[0, 1] ** 2) if profile.std() > 1e-12 else 0.0
     if explained < minimum_explained:
         return _unknown(f"a Gaussian explains {explained:.3f} of the map, less than {minimum_explained}")
-    return _describe(bump, profile, z - bump.background, explained, degrees_a_pixel)
+    return _describe(bump, profile, z - bump.background, explained=explained, degrees=degrees_a_pixel)
 
 
-def _describe(bump: Gaussian, profile: Floats, above: Floats, explained: float, degrees: float) -> ReceptiveField:
+def _describe(bump: Gaussian, profile: Floats, above: Floats, *, explained: float, degrees: float) -> ReceptiveField:
     values, vectors = np.linalg.eigh(bump.covariance)
     held = float(profile.sum() / (2 * np.pi * np.sqrt(np.linalg.det(bump.covariance))))
     return ReceptiveField(
@@ -160,4 +160,16 @@ def _describe(bump: Gaussian, profile: Floats, above: Floats, explained: float, 
 
 def _unknown(reason: str) -> ReceptiveField:
     nan = float("nan")
-    return ReceptiveField(nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, reason)
+    return ReceptiveField(
+        x_deg=nan,
+        y_deg=nan,
+        sd_x_deg=nan,
+        sd_y_deg=nan,
+        sd_major_deg=nan,
+        sd_minor_deg=nan,
+        orientation_deg=nan,
+        within_2sd=nan,
+        inside_image=nan,
+        explained=nan,
+        reason=reason,
+    )

@@ -36,8 +36,8 @@ def compare(
     candidates: Sequence[Candidate],
     images: NDArray[np.uint8],
     values: ArrayLike,
-    image_index: ArrayLike,
     *,
+    image_index: ArrayLike,
     site_ids: Sequence[str],
     groups: Sequence[object] | None = None,
     coordinates: ArrayLike | None = None,
@@ -72,12 +72,20 @@ def compare(
     names = [candidate.name for candidate in candidates]
     if not names or len(set(names)) != len(names) or "chosen" in names:
         raise ValueError(f"candidates {', '.join(names)}; expected at least one, all named differently, none 'chosen'")
-    recording = read_recording(images, values, image_index, repeats, site_ids)
+    recording = read_recording(images, values, image_index, repeats=repeats, site_ids=site_ids)
     outer = group_folds(group_names(images, groups), folds, seed=seed)
     reliability = np.full(len(site_ids), np.nan)
     if not averages:
         reliability = split_half_reliability(recording.values, recording.index, n_images=len(images), seed=seed)
-    bench = _Bench(recording, group_names(images, groups), outer, reliability, folds, seed, device)
+    bench = _Bench(
+        recording=recording,
+        names=group_names(images, groups),
+        outer=outer,
+        reliability=reliability,
+        folds=folds,
+        seed=seed,
+        device=device,
+    )
     scores = []
     places = None if coordinates is None else np.asarray(coordinates, np.float64)
     done: dict[str, _Fits] = {}  # candidates that differ in how they combine share their fits
@@ -85,18 +93,28 @@ def compare(
         candidate = replace(given, readout=given.readout.at(places))
         key = repr(replace(candidate, name="", combine="mean"))
         if key not in done:
-            features = _features(candidate, images, device, cache, progress, len(site_ids), folds)
+            features = _features(
+                candidate, images, device, cache=cache, progress=progress, n_sites=len(site_ids), folds=folds
+            )
             done[key] = bench.fits(candidate, features, progress)
         scores.append(bench.score(candidate, done[key]))
     chosen, chosen_names = bench.choose(scores)
     settings = {"folds": folds, "seed": seed, "images": len(images), "groups": len(set(bench.names))}
-    return Comparison(tuple(scores), chosen, chosen_names, reliability, tuple(site_ids), settings)
+    return Comparison(
+        scores=tuple(scores),
+        chosen=chosen,
+        chosen_names=chosen_names,
+        reliability=reliability,
+        site_ids=tuple(site_ids),
+        settings=settings,
+    )
 
 
 def _features(
     candidate: Candidate,
     images: NDArray[np.uint8],
     device: torch.device | str,
+    *,
     cache: str | Path | None,
     progress: Progress | None,
     n_sites: int,
@@ -106,7 +124,9 @@ def _features(
     network = open_backbone(candidate.backbone, layers, input_size=candidate.input_size, weights=candidate.weights)
     probe = extract_features(network, images[:1], reduction=candidate.reduction, device=device)
     sizes = {layer: probe[layer][0].numel() for layer in network.layers}
-    needed = memory_needed(candidate.readout, sizes, candidate.layers, len(images), n_sites, folds)
+    needed = memory_needed(
+        candidate.readout, sizes, candidate.layers, n_images=len(images), n_sites=n_sites, folds=folds
+    )
     check_memory(needed, f"candidate {candidate.name!r}")
     if cache is None:
         return extract_features(network, images, reduction=candidate.reduction, device=device, progress=progress)
@@ -152,7 +172,7 @@ class _Bench:
                     candidate.readout,
                     there,
                     group,
-                    means[train],
+                    targets=means[train],
                     folds=inner,
                     weights=weights[train],
                     seed=seed,
@@ -167,9 +187,17 @@ class _Bench:
             if progress is not None:
                 progress(candidate.name, fold + 1, self.folds)
         sizes = {layer: part[0].numel() for layer, part in features.items()}
-        memory = memory_needed(candidate.readout, sizes, candidate.layers, len(means), means.shape[1], self.folds)
+        memory = memory_needed(
+            candidate.readout, sizes, candidate.layers, n_images=len(means), n_sites=means.shape[1], folds=self.folds
+        )
         shares = torch.stack(weighed).mean(0).double().numpy() if weighed else None
-        return _Fits(outputs, left_out, shares, (time.perf_counter() - begin) / self.folds, memory)
+        return _Fits(
+            outputs=outputs,
+            left_out=left_out,
+            layer_weights=shares,
+            seconds=(time.perf_counter() - begin) / self.folds,
+            memory=memory,
+        )
 
     def score(self, candidate: Candidate, fits: _Fits) -> CandidateScore:
         """Combine the members' predictions, and score them."""
@@ -187,22 +215,27 @@ class _Bench:
                 predicted[test] = outputs.mean(0)
                 inner.append(explained_variance(left_out.mean(0), means[train], weights[train]))
         layers = torch.stack(best).numpy()
-        return self._scored(candidate, predicted.numpy(), torch.stack(inner).numpy(), layers, fits)
+        return self._scored(candidate, predicted.numpy(), torch.stack(inner).numpy(), best=layers, fits=fits)
 
     def _scored(
-        self,
-        candidate: Candidate,
-        predicted: Floats,
-        inner: Floats,
-        best: NDArray[np.int64],
-        fits: _Fits,
+        self, candidate: Candidate, predicted: Floats, inner: Floats, *, best: NDArray[np.int64], fits: _Fits
     ) -> CandidateScore:
         r = correlation(predicted, self.recording.means())
         r_nc = np.full_like(r, np.nan)
         if np.isfinite(self.reliability).any():
             trials = (self.recording.values, self.recording.index)
             r_nc = noise_corrected_r(predicted, *trials, reliability=self.reliability)
-        return CandidateScore(candidate, predicted, r, r_nc, inner, best, fits.layer_weights, fits.seconds, fits.memory)
+        return CandidateScore(
+            candidate=candidate,
+            predicted=predicted,
+            r=r,
+            r_nc=r_nc,
+            inner_r2=inner,
+            best_layer=best,
+            layer_weights=fits.layer_weights,
+            seconds=fits.seconds,
+            memory=fits.memory,
+        )
 
     def choose(self, scores: Sequence[CandidateScore]) -> tuple[CandidateScore, tuple[str, ...]]:
         """In every outer fold the candidate whose inner folds explain most, mean over sites."""
@@ -220,7 +253,13 @@ class _Bench:
         total = sum(score.seconds for score in scores)
         memory = max(score.memory for score in scores)
         names = tuple(score.candidate.name for score in chosen)
-        return self._scored(own, predicted, inner, layers, _Fits([], [], None, total, memory)), names
+        return self._scored(
+            own,
+            predicted,
+            inner,
+            best=layers,
+            fits=_Fits(outputs=[], left_out=[], layer_weights=None, seconds=total, memory=memory),
+        ), names
 
 
 def explained_variance(predicted: Tensor, means: Tensor, weights: Tensor) -> Tensor:

@@ -148,9 +148,15 @@ def paired_difference(a: Floats, b: Floats, *, n_boot: int = 10_000, seed: int =
     """Median over sites of a - b, with a 95 % percentile bootstrap interval over sites."""
     difference = (a - b)[np.isfinite(a) & np.isfinite(b)]
     if not len(difference):
-        return Paired(np.nan, np.nan, np.nan, 0, 0)
+        return Paired(median=np.nan, lower=np.nan, upper=np.nan, better=0, sites=0)
     lower, upper = median_interval(difference, n_boot=n_boot, seed=seed)
-    return Paired(float(np.median(difference)), lower, upper, int((difference > 0).sum()), len(difference))
+    return Paired(
+        median=float(np.median(difference)),
+        lower=lower,
+        upper=upper,
+        better=int((difference > 0).sum()),
+        sites=len(difference),
+    )
 
 
 def median_interval(values: Floats, *, n_boot: int = 10_000, seed: int = 0) -> tuple[float, float]:

@@ -98,7 +98,7 @@ class Design:
         sizes = {layer: probe[layer][0].numel() for layer in network.layers}
         n_sites = self.recording.values.shape[1]
         check_memory(
-            memory_needed(spec, sizes, layers, len(self.images), n_sites, options.folds),
+            memory_needed(spec, sizes, layers, n_images=len(self.images), n_sites=n_sites, folds=options.folds),
             f"the fit of {n_sites} sites to {len(self.images)} images and {sum(sizes.values())} features",
         )
         how: dict[str, Any] = {"batch_size": self.batch_size, "device": self.device, "progress": self.progress}
@@ -172,7 +172,7 @@ class Half:
                 design.spec,
                 fitted,
                 group,
-                targets,
+                targets=targets,
                 folds=design.folds(seen, seed),
                 weights=weights,
                 seed=seed,
@@ -188,7 +188,15 @@ class Half:
         sites = tuple(site.site_id for site in report.fitted)
         height, width, channels = design.images.shape[1:]
         colour = "grey" if channels == 1 else "rgb"
-        info = EncoderInfo(sites, (), "", (channels, height, width), 1.0, 0, colour)  # what it is called comes later
+        info = EncoderInfo(
+            site_ids=sites,
+            target_ids=(),
+            response_unit="",
+            image_shape=(channels, height, width),
+            field_of_view_deg=1.0,
+            background=0,
+            colour=colour,
+        )  # what it is called comes later
         found = tune(
             self.ensemble(info, design.natural_statistics(None)),
             design.images[rows],
@@ -221,7 +229,9 @@ class Half:
         variance = recording.trial_variance()
         names = design.part(design.names, fitted)
         left_out = [fit.left_out for fit in self.fits.values()]
-        return fit_uncertainty(summaries[torch.from_numpy(fitted)], names, left_out, means, counts, variance)
+        return fit_uncertainty(
+            summaries[torch.from_numpy(fitted)], names, left_out, means=means, counts=counts, trial_variance=variance
+        )
 
     def best_layers(self) -> list[str]:
         """The layer that explains most in left-out folds, of every site; "" where that is not known."""

@@ -38,8 +38,8 @@ def few_shot_encoder(
     encoder: Encoder | Ensemble,
     images: NDArray[np.uint8],
     values: ArrayLike,
-    image_index: ArrayLike,
     *,
+    image_index: ArrayLike,
     site_ids: Sequence[str],
     groups: Sequence[object] | None = None,
     held_out: NDArray[np.bool_] | None = None,
@@ -95,29 +95,31 @@ def few_shot_encoder(
         adjusted.
     """
     check_unadjusted(encoder)
-    recording = read_recording(images, values, image_index, repeats, site_ids)
+    recording = read_recording(images, values, image_index, repeats=repeats, site_ids=site_ids)
     names = group_names(images, groups)
     held = np.zeros(len(images), bool) if held_out is None else check_split(names, held_out)
-    used = _usable(encoder, images, recording, held, site_ids)
+    used = _usable(encoder, images, recording, held_out=held, site_ids=site_ids)
     own = [name for name, row in zip(names, used.tolist(), strict=True) if row]
     cast = group_folds(own, folds, seed=seed)
     part = recording.part(used)
-    features = _features(encoder, images[used], batch_size, progress)
+    features = _features(encoder, images[used], batch_size, progress=progress)
     members, left_out = [], []
     for m, known in enumerate(encoder.readouts, start=1):
         assert isinstance(known, Readout)
-        member, predicted = _member(known, encoder.natural_sd, features, part, cast, pool)
+        member, predicted = _member(known, encoder.natural_sd, features, recording=part, folds=cast, pool=pool)
         members.append(member)
         left_out.append(predicted)
         if progress is not None:
             progress("few-shot readouts", m, len(encoder.readouts))
     means, (natural_mean, natural_sd) = part.means(), part.natural_statistics()
     summaries = torch.cat([summarise(features[layer]) for layer in sorted(features)], 1)
-    trust = fit_uncertainty(summaries, own, left_out, means, part.counts(), part.trial_variance())
+    trust = fit_uncertainty(
+        summaries, own, left_out, means=means, counts=part.counts(), trial_variance=part.trial_variance()
+    )
     reliability = _reliability(part, averages, seed)
     scores = {"reliability": reliability, "left_out_r": correlation(torch.stack(left_out).mean(0).numpy(), means)}
     if held.any():
-        test = _features(encoder, images[held], batch_size, progress)
+        test = _features(encoder, images[held], batch_size, progress=progress)
         predicted = torch.stack([_respond(member, test) for member in members]).mean(0)
         scores["held_out_r"] = correlation(predicted.numpy(), recording.part(held).means())
     settings: dict[str, Any] = {
@@ -131,7 +133,7 @@ def few_shot_encoder(
     return Ensemble(
         encoder.backbone,
         members,
-        _describe(encoder, site_ids, scores, part, settings),
+        _describe(encoder, site_ids, scores, recording=part, settings=settings),
         natural_mean=torch.from_numpy(natural_mean),
         natural_sd=torch.from_numpy(natural_sd),
         uncertainty=_familiar(trust, encoder.uncertainty),
@@ -142,6 +144,7 @@ def _usable(
     encoder: Encoder | Ensemble,
     images: NDArray[np.uint8],
     recording: Recording,
+    *,
     held_out: NDArray[np.bool_],
     site_ids: Sequence[str],
 ) -> NDArray[np.bool_]:
@@ -177,7 +180,7 @@ def _usable(
 
 
 def _features(
-    encoder: Encoder | Ensemble, images: NDArray[np.uint8], batch_size: int, progress: Progress | None
+    encoder: Encoder | Ensemble, images: NDArray[np.uint8], batch_size: int, *, progress: Progress | None
 ) -> dict[str, Tensor]:
     """Features of every layer as they are, on the CPU."""
     device = encoder.natural_mean.device
@@ -193,7 +196,13 @@ def _respond(readout: Readout, features: Mapping[str, Tensor]) -> Tensor:
 
 
 def _member(
-    known: Readout, natural_sd: Tensor, features: Mapping[str, Tensor], recording: Recording, folds: Tensor, pool: int
+    known: Readout,
+    natural_sd: Tensor,
+    features: Mapping[str, Tensor],
+    *,
+    recording: Recording,
+    folds: Tensor,
+    pool: int,
 ) -> tuple[PopulationReadout, Tensor]:
     """The few-shot readout by way of one known readout, and its left-out predictions (N, U)."""
     known = copy.deepcopy(known).cpu()
@@ -231,6 +240,7 @@ def _describe(
     encoder: Encoder | Ensemble,
     site_ids: Sequence[str],
     scores: Mapping[str, NDArray[np.float64]],
+    *,
     recording: Recording,
     settings: Mapping[str, Any],
 ) -> EncoderInfo:
@@ -239,15 +249,20 @@ def _describe(
     z = np.arctanh(np.clip(np.nan_to_num(scores["left_out_r"]), -0.999, 0.999)) * np.sqrt(n - 3)
     known = encoder.info
     return EncoderInfo(
-        tuple(map(str, site_ids)),
-        tuple(str(site) for site, sure in zip(site_ids, (z > TARGET_Z).tolist(), strict=True) if sure),
-        known.response_unit,
-        known.image_shape,
-        known.field_of_view_deg,
-        known.background,
-        known.colour,
-        {name: [float(v) if math.isfinite(v) else None for v in column] for name, column in scores.items()},
-        {"readout": "few_shot", "known_encoder": encoder.fingerprint, "known_sites": len(encoder.site_ids), **settings},
+        site_ids=tuple(map(str, site_ids)),
+        target_ids=tuple(str(site) for site, sure in zip(site_ids, (z > TARGET_Z).tolist(), strict=True) if sure),
+        response_unit=known.response_unit,
+        image_shape=known.image_shape,
+        field_of_view_deg=known.field_of_view_deg,
+        background=known.background,
+        colour=known.colour,
+        scores={name: [float(v) if math.isfinite(v) else None for v in column] for name, column in scores.items()},
+        settings={
+            "readout": "few_shot",
+            "known_encoder": encoder.fingerprint,
+            "known_sites": len(encoder.site_ids),
+            **settings,
+        },
     )
 
 

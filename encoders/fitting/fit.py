@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,9 +202,9 @@ def fit_encoder(
         shared = other in {layer_place(backbone, entry)[0] for entry in layers}
         validator_layers = SAME_NETWORK_VALIDATOR_LAYERS if shared else DEFAULT_VALIDATOR_LAYERS
     options = FitOptions(
-        backbone, tuple(layers), other, tuple(validator_layers), str(weights), input_size, spec, holdout_fraction, folds, seed, reliability_fit, reliability_target, averages, fine_tune, "" if networks_from is None else networks_from.fingerprint, final_fit,
+        backbone=backbone, layers=tuple(layers), validator_backbone=other, validator_layers=tuple(validator_layers), weights=str(weights), input_size=input_size, readout=spec, holdout_fraction=holdout_fraction, folds=folds, seed=seed, reliability_fit=reliability_fit, reliability_target=reliability_target, averages=averages, fine_tune=fine_tune, networks_from="" if networks_from is None else networks_from.fingerprint, final_fit=final_fit,
     )  # fmt: skip
-    recording = read_recording(images, values, image_index, repeats, site_ids)
+    recording = read_recording(images, values, image_index, repeats=repeats, site_ids=site_ids)
     names = group_names(images, groups)
     if held_out is None:
         held_out = hold_out(names, holdout_fraction, seed=seed)
@@ -213,7 +212,7 @@ def fit_encoder(
         held_out = check_split(names, held_out)
     thresholds = Thresholds(reliability_fit, reliability_target, averages, seed)
     report = FitReport(
-        screen(recording, held_out, site_ids, thresholds),
+        screen(recording, held_out, site_ids, thresholds=thresholds),
         settings_of(options, len(images), held_out),
         np.flatnonzero(held_out).tolist(),
     )
@@ -232,7 +231,7 @@ def fit_encoder(
         options = warm_options(options, initial, tuple(site.site_id for site in report.fitted))
         report.settings["warm_start"] = [encoder.fingerprint for encoder in initial[:2]]  # the final fit tells its own
     design = Design(
-        images, recording.sites(columns), names, held_out, factors, age, initial, networks_from, options, spec, device, batch_size, None if cache is None else Path(cache), progress,
+        images=images, recording=recording.sites(columns), names=names, held_out=held_out, importance=factors, added=age, initial=initial, networks_from=networks_from, options=options, spec=spec, device=device, batch_size=batch_size, cache=None if cache is None else Path(cache), progress=progress,
     )  # fmt: skip
     report.settings |= {"n_stopping_images": int(design.stopping.sum()), "natural_sd": recording.kind_of_sd}
     encoder, validator = Half(design, report, "encoder"), Half(design, report, "validator")
@@ -242,15 +241,15 @@ def fit_encoder(
         site.best_layer = layer
         site.ceiling = math.sqrt(site.held_out_reliability) if site.held_out_reliability > 0 else math.nan
     info = EncoderInfo(
-        tuple(site.site_id for site in report.fitted),
-        tuple(site.site_id for site in report.fitted if site.eligible_target),
-        unit,
-        (images.shape[3], images.shape[1], images.shape[2]),
-        float(field_of_view_deg),
-        int(background),
-        colour,
-        {score: [_known(getattr(site, score)) for site in report.fitted] for score in SCORES},
-        report.settings,
+        site_ids=tuple(site.site_id for site in report.fitted),
+        target_ids=tuple(site.site_id for site in report.fitted if site.eligible_target),
+        response_unit=unit,
+        image_shape=(images.shape[3], images.shape[1], images.shape[2]),
+        field_of_view_deg=float(field_of_view_deg),
+        background=int(background),
+        colour=colour,
+        scores={score: [_known(getattr(site, score)) for site in report.fitted] for score in SCORES},
+        settings=report.settings,
     )
     statistics = design.natural_statistics(natural)
     pair = FittedPair(
@@ -269,7 +268,7 @@ def _final(design: Design, pair: FittedPair, natural: NDArray[np.bool_] | None) 
     initial = None if design.initial is None or len(design.initial) < 3 else (design.initial[2], design.initial[1])
     whole = replace(design, held_out=np.zeros_like(design.held_out), initial=initial, passes=passes)
     if design.progress is not None:
-        whole = replace(whole, progress=partial(_finally, design.progress))
+        whole = replace(whole, progress=_final_progress(design.progress))
     report = copy.deepcopy(pair.report)
     half = Half(whole, report, "encoder")
     about: dict[str, Any] = {"n_fitted_images": int(whole.fitted.sum()), "n_stopping_images": 0}
@@ -287,9 +286,9 @@ def _final(design: Design, pair: FittedPair, natural: NDArray[np.bool_] | None) 
     return made
 
 
-def _finally(progress: Progress, label: str, done: int, total: int) -> None:
-    """Progress of a final fit."""
-    progress(f"final: {label}", done, total)
+def _final_progress(progress: Progress) -> Progress:
+    """Progress of a final fit: every label says so."""
+    return lambda label, done, total: progress(f"final: {label}", done, total)
 
 
 def _preset(name: str) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ class Warm:
 
 
 def memory_needed(
-    spec: ReadoutSpec, sizes: Mapping[str, int], layers: Sequence[str], n_images: int, n_sites: int, folds: int
+    spec: ReadoutSpec, sizes: Mapping[str, int], layers: Sequence[str], *, n_images: int, n_sites: int, folds: int
 ) -> int:
     """Bytes that a fit needs at its peak: features of all layers, working copies and weights of the group being fitted.
 
@@ -81,8 +81,8 @@ def fit_members(
     spec: ReadoutSpec,
     features: Mapping[str, Tensor],
     layers: Sequence[str],
-    targets: Tensor,
     *,
+    targets: Tensor,
     folds: Tensor,
     weights: Tensor | None = None,
     seed: int = 0,
@@ -115,10 +115,12 @@ def fit_members(
     """
     chosen = {layer: features[layer] for layer in layers}
     if spec.trained:
-        return _fit_trained(spec, chosen, targets, folds, weights, seed, warm, device, progress)
+        return _fit_trained(
+            spec, chosen, targets, folds=folds, weights=weights, seed=seed, warm=warm, device=device, progress=progress
+        )
     if warm is not None:
         raise ValueError(f"readout {spec.kind!r} is solved in closed form: it has no warm start")
-    fit = _fit_closed_form(spec, chosen, targets, folds, weights, seed)
+    fit = _fit_closed_form(spec, chosen, targets, folds=folds, weights=weights, seed=seed)
     if progress is not None:
         progress(f"{spec.kind} on {'+'.join(chosen)}", 1, 1)
     return fit
@@ -128,6 +130,7 @@ def _fit_trained(
     spec: ReadoutSpec,
     features: Mapping[str, Tensor],
     targets: Tensor,
+    *,
     folds: Tensor,
     weights: Tensor | None,
     seed: int,
@@ -164,13 +167,16 @@ def _fit_trained(
     grid = torch.tensor(spec.strengths)
     several = len(spec.strengths) > 1
     edge = ((fit.strength == grid.min()) | (fit.strength == grid.max())) & several
-    return MemberFit(fit.members, fit.left_out, fit.cv_r2.amax(0), fit.strength, edge)
+    return MemberFit(
+        readouts=fit.members, left_out=fit.left_out, cv_r2=fit.cv_r2.amax(0), strength=fit.strength, at_edge=edge
+    )
 
 
 def _fit_closed_form(
     spec: ReadoutSpec,
     features: Mapping[str, Tensor],
     targets: Tensor,
+    *,
     folds: Tensor,
     weights: Tensor | None,
     seed: int,
@@ -204,7 +210,7 @@ def _fit_closed_form(
         sizes=[len(mean) for mean in means],
         solver=spec.kind,
     )
-    return MemberFit((readout,), left_out, cv_r2, strength, edge)
+    return MemberFit(readouts=(readout,), left_out=left_out, cv_r2=cv_r2, strength=strength, at_edge=edge)
 
 
 def standardise(layer: str, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:

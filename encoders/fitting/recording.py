@@ -90,6 +90,7 @@ def read_recording(
     images: NDArray[np.uint8],
     values: ArrayLike,
     image_index: ArrayLike,
+    *,
     repeats: ArrayLike | None,
     site_ids: Sequence[str],
 ) -> Recording:
@@ -123,7 +124,7 @@ class Thresholds:
 
 
 def screen(
-    recording: Recording, held_out: NDArray[np.bool_], site_ids: Sequence[str], thresholds: Thresholds
+    recording: Recording, held_out: NDArray[np.bool_], site_ids: Sequence[str], *, thresholds: Thresholds
 ) -> list[SiteReport]:
     """Which sites are reliable enough, judged on the images to be fitted."""
     fitted, rest = recording.part(~held_out), recording.part(held_out)
@@ -141,7 +142,9 @@ def screen(
         site = SiteReport(str(name), int(counts[:, u].sum()), int((counts[:, u] > 0).sum()))
         site.reliability, site.held_out_reliability = float(reliability[u]), float(held_out_reliability[u])
         constant = not np.nanstd(means[~held_out, u]) > 0 if n_fitted[u] else True
-        site.eligible_fit, site.reason = _verdict(site, int(n_fitted[u]), constant, len(site_ids), thresholds)
+        site.eligible_fit, site.reason = _verdict(
+            site, int(n_fitted[u]), constant, n_sites=len(site_ids), thresholds=thresholds
+        )
         site.eligible_target = site.eligible_fit and not site.reliability < thresholds.reliability_target
         if site.eligible_fit and not site.eligible_target:
             site.reason = (
@@ -151,7 +154,9 @@ def screen(
     return sites
 
 
-def _verdict(site: SiteReport, n_fitted: int, constant: bool, n_sites: int, thresholds: Thresholds) -> tuple[bool, str]:
+def _verdict(
+    site: SiteReport, n_fitted: int, constant: bool, *, n_sites: int, thresholds: Thresholds
+) -> tuple[bool, str]:
     """Whether a site is fitted, and why not."""
     if site.n_trials == 0:
         return False, "no response recorded"

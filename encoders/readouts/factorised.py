@@ -35,7 +35,7 @@ def read_masked(features: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
 
 
 def read_standardised(
-    readout: GradientReadout, maps: Sequence[Tensor], masks: Sequence[Tensor], weights: Sequence[Tensor]
+    readout: GradientReadout, maps: Sequence[Tensor], masks: Sequence[Tensor], *, weights: Sequence[Tensor]
 ) -> Tensor:
     """What masks and weights read of standardised maps, (B, U), without making these: their mean and SD go into the weights."""
     total: Tensor = readout.bias
@@ -95,7 +95,7 @@ class FactorisedReadout(GradientReadout):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Responses of shape (B, U), in the unit of the fit."""
-        return self.finish(read_standardised(self, self.maps(features), list(self.masks), list(self.weights)))
+        return self.finish(read_standardised(self, self.maps(features), list(self.masks), weights=list(self.weights)))
 
     def respond(self, maps: Sequence[Tensor]) -> Tensor:
         """Linear responses (B, U)."""
@@ -186,7 +186,7 @@ class SpatialFeatureReadout(GradientReadout):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Responses of shape (B, U), in the unit of the fit."""
-        return self.finish(read_standardised(self, self.maps(features), self.masks(), list(self.weights)))
+        return self.finish(read_standardised(self, self.maps(features), self.masks(), weights=list(self.weights)))
 
     def respond(self, maps: Sequence[Tensor]) -> Tensor:
         """Linear responses (B, U)."""

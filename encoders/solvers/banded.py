@@ -102,7 +102,7 @@ def banded_ridge(
     """
     if not len(features):
         raise ValueError("no band of features; expected at least one Tensor of shape (N, P)")
-    y, w = check(features, targets, folds, weights)
+    y, w = check(features, targets, folds, weights=weights)
     diagonal = torch.cat([relative_alphas(x, w, [1.0]) for x in features])
     scale = diagonal.mean() / diagonal  # (B,): brings the bands to one mean diagonal
     grid = as_grid(torch.tensor(RELATIVE_ALPHAS) * float(diagonal.mean()) if alphas is None else alphas, y.device)
@@ -116,7 +116,7 @@ def banded_ridge(
         kernels = [gram(centre(x, w, rows).x) for x in features]
         root = (w[recorded] / w[recorded].mean()).sqrt()
         centred, intercept[columns] = centre_targets(y[recorded][:, columns], root)
-        scores[:, :, columns], dual, residual = _search(kernels, mix, grid, centred, root, folds[recorded])
+        scores[:, :, columns], dual, residual = _search(kernels, mix, grid, y=centred, root=root, folds=folds[recorded])
         share = mix[scores[:, :, columns].amax(1).argmax(0)]  # (U, B)
         for b, x in enumerate(features):
             part = centre(x, w, rows)
@@ -127,7 +127,16 @@ def banded_ridge(
     flat = scores.flatten(0, 1).argmax(0)
     chosen, best = grid[flat % len(grid)], mix[flat // len(grid)]
     edge = ((chosen == grid.min()) | (chosen == grid.max())) & (len(grid) > 1)
-    return BandedRidgeFit(coefs, intercept, chosen / best.T, scores, shares, grid, edge, left_out)
+    return BandedRidgeFit(
+        coefs=coefs,
+        intercept=intercept,
+        alpha=chosen / best.T,
+        cv_r2=scores,
+        proportions=shares,
+        alphas=grid,
+        at_edge=edge,
+        left_out=left_out,
+    )
 
 
 def candidates(n_bands: int, n_random: int, seed: int = 0) -> Tensor:
@@ -151,7 +160,7 @@ def _shares(proportions: Tensor, n_bands: int) -> Tensor:
 
 
 def _search(
-    kernels: Sequence[Tensor], mix: Tensor, grid: Tensor, y: Tensor, root: Tensor, folds: Tensor
+    kernels: Sequence[Tensor], mix: Tensor, grid: Tensor, *, y: Tensor, root: Tensor, folds: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores (C, A, U), and of every site's best candidate the dual coefficients (N, U) and the left-out residuals (N, U)."""
     scores, best = [], torch.full_like(y[0], -torch.inf)

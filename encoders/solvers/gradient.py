@@ -109,12 +109,22 @@ def train(
     y, folds = targets.float().to(device), folds.to(device)
     features = {layer: part.to(device) for layer, part in features.items()}
     known = torch.isfinite(y)
-    _check(y, known, folds, strengths, loss)
+    _check(y, known, folds, strengths=strengths, loss=loss)
     w = torch.ones(len(y)) if weights is None else weights.float()
     w = torch.where(known, w.to(device)[:, None], 0.0)
     fold_ids = torch.unique(folds).tolist()
     runs = _Runs(
-        make, features, torch.where(known, y, 0.0), w, folds, fold_ids, list(strengths), loss, seed, initial, deciding
+        make,
+        features,
+        torch.where(known, y, 0.0),
+        w=w,
+        folds=folds,
+        fold_ids=fold_ids,
+        strengths=list(strengths),
+        loss=loss,
+        seed=seed,
+        initial=initial,
+        deciding=deciding,
     )
     total = epochs or runs.trainers[0].readout.epochs
     rate = learning_rate or runs.trainers[0].readout.learning_rate
@@ -123,7 +133,7 @@ def train(
     if initial is not None:
         runs.check(0)
     for epoch in range(1, total + 1):
-        runs.epoch(epoch, total, rate, batch_size, generator)
+        runs.epoch(epoch, total, rate, batch_size=batch_size, generator=generator)
         if epoch % every == 0 or epoch == total:
             runs.check(epoch)
         if progress is not None:
@@ -134,7 +144,7 @@ def train(
 class _Trainer:
     """One readout in training; its columns are sites, or strengths x folds x sites."""
 
-    def __init__(self, readout: GradientReadout, y: Tensor, w: Tensor, loss: Loss, calibrate: bool = True) -> None:
+    def __init__(self, readout: GradientReadout, y: Tensor, w: Tensor, *, loss: Loss, calibrate: bool = True) -> None:
         self.readout, self.y, self.loss = readout, y, loss
         total = w.sum(0).clamp_min(1e-12)
         self.w = w * (len(w) / total)  # every column's weights sum to N
@@ -185,6 +195,7 @@ class _Runs:
         make: Make,
         features: Mapping[str, Tensor],
         y: Tensor,
+        *,
         w: Tensor,
         folds: Tensor,
         fold_ids: list[int],
@@ -195,7 +206,7 @@ class _Runs:
         deciding: Tensor | None = None,
     ) -> None:
         self.y, self.w, self.folds, self.fold_ids, self.initial = y, w, folds, fold_ids, initial
-        _check_initial(initial, fold_ids, strengths, y.shape[1])
+        _check_initial(initial, fold_ids, strengths, n_sites=y.shape[1])
         decide = torch.ones(len(y), dtype=torch.bool) if deciding is None else deciding.bool()
         self.deciding = torch.where(decide.to(y.device)[:, None], w, 0.0)  # weights of what decides
         self.strengths, self.sites = strengths, y.shape[1]
@@ -211,14 +222,16 @@ class _Runs:
         in_fold = torch.stack([folds != k for k in fold_ids])  # (F, N)
         runs = [(s, f) for s in range(len(strengths)) for f in range(len(fold_ids))]
         groups = [runs] if self.independent else [[run] for run in runs]
-        self.trainers = [self._trainer(make, group, in_fold, loss, seed + i) for i, group in enumerate(groups)]
+        self.trainers = [
+            self._trainer(make, group, in_fold, loss=loss, seed=seed + i) for i, group in enumerate(groups)
+        ]
         shape = (len(strengths), self.sites)
         self.best = torch.full(shape, float("inf"), device=y.device)
         self.stop = torch.zeros(shape, dtype=torch.int64, device=y.device)
         self.kept = torch.zeros(len(strengths), len(fold_ids), len(y), self.sites, device=y.device)
         self.states = [copy.deepcopy(trainer.readout.state_dict()) for trainer in self.trainers]
 
-    def _trainer(self, make: Make, group: list[tuple[int, int]], in_fold: Tensor, loss: Loss, seed: int) -> _Trainer:
+    def _trainer(self, make: Make, group: list[tuple[int, int]], in_fold: Tensor, *, loss: Loss, seed: int) -> _Trainer:
         readout = make(self.sites * len(group), seed).to(self.y.device)
         readout.load_state_dict(readout.state_dict() | self.scales)
         readout.strength.copy_(torch.cat([torch.full((self.sites,), float(self.strengths[s])) for s, _ in group]))
@@ -226,9 +239,9 @@ class _Runs:
             readout.load_state_dict(_joined([self.initial[f] for _, f in group], self.y.device))
         readout.generator = torch.Generator().manual_seed(seed)
         weights = torch.cat([self.w * in_fold[f][:, None] for _, f in group], dim=1)
-        return _Trainer(readout, self.y.repeat(1, len(group)), weights, loss, calibrate=self.initial is None)
+        return _Trainer(readout, self.y.repeat(1, len(group)), weights, loss=loss, calibrate=self.initial is None)
 
-    def epoch(self, epoch: int, total: int, rate: float, batch_size: int, generator: torch.Generator) -> None:
+    def epoch(self, epoch: int, total: int, rate: float, *, batch_size: int, generator: torch.Generator) -> None:
         order = torch.randperm(len(self.y), generator=generator).to(self.y.device)
         maps = [part[order] for part in self.maps]
         for trainer in self.trainers:
@@ -302,7 +315,13 @@ class _Runs:
         variance = torch.where(total > 0, variance, float("nan"))  # nothing decided: nothing is explained
         strength = torch.tensor(self.strengths)[chosen.cpu()] if self.initial is None else self.initial[0].strength
         stop, cv_r2 = self.stop.gather(0, chosen[None])[0], 1 - self.best / variance
-        return TrainedReadout(tuple(m.cpu() for m in members), left_out.cpu(), cv_r2.cpu(), strength, stop.cpu())
+        return TrainedReadout(
+            members=tuple(m.cpu() for m in members),
+            left_out=left_out.cpu(),
+            cv_r2=cv_r2.cpu(),
+            strength=strength,
+            epochs=stop.cpu(),
+        )
 
 
 def _scales(readout: GradientReadout, device: torch.device) -> dict[str, Tensor]:
@@ -321,7 +340,7 @@ def _joined(members: Sequence[GradientReadout], device: torch.device) -> dict[st
 
 
 def _check_initial(
-    initial: Sequence[GradientReadout] | None, fold_ids: Sequence[int], strengths: Sequence[float], n_sites: int
+    initial: Sequence[GradientReadout] | None, fold_ids: Sequence[int], strengths: Sequence[float], *, n_sites: int
 ) -> None:
     if initial is None:
         return
@@ -342,7 +361,7 @@ def _check_output(output: str, loss: str, negative: bool) -> None:
         )
 
 
-def _check(y: Tensor, known: Tensor, folds: Tensor, strengths: Sequence[float], loss: str) -> None:
+def _check(y: Tensor, known: Tensor, folds: Tensor, *, strengths: Sequence[float], loss: str) -> None:
     if y.ndim != 2 or tuple(folds.shape) != (len(y),) or len(torch.unique(folds)) < 2:
         raise ValueError(
             f"targets {tuple(y.shape)}, folds {tuple(folds.shape)}; expected (N, U), (N,) with two folds or more"

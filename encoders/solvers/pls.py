@@ -77,7 +77,7 @@ def pls(
     """
     if max_components < 1:
         raise ValueError(f"max_components = {max_components}; expected at least 1")
-    y, w = check([features], targets, folds, weights)
+    y, w = check([features], targets, folds, weights=weights)
     coef = y.new_empty(features.shape[1], y.shape[1])
     intercept, scores = y.new_empty(y.shape[1]), y.new_empty(max_components, y.shape[1])
     left_out = torch.full_like(y, torch.nan)
@@ -88,14 +88,25 @@ def pls(
         kernel = kernel.tril() + kernel.tril(-1).mT
         centred, mean = centre_targets(targets_, part.root)
         scores[:, columns], left_out[recorded[:, None], columns] = _cross_validate(
-            kernel / torch.outer(part.root, part.root), targets_, part.root.square(), folds[recorded], max_components
+            kernel / torch.outer(part.root, part.root),
+            targets_,
+            part.root.square(),
+            folds=folds[recorded],
+            number=max_components,
         )
         rotation, loading = components(kernel, centred, max_components)
         used = torch.arange(max_components, device=y.device)[:, None] <= scores[:, columns].argmax(0)
         weight = part.x.T @ (rotation @ (loading * used))
         coef[:, columns], intercept[columns] = weight, mean - part.mean @ weight
     number = scores.argmax(0) + 1
-    return PLSFit(coef, intercept, number, scores, (number == max_components) & (max_components > 1), left_out)
+    return PLSFit(
+        coef=coef,
+        intercept=intercept,
+        n_components=number,
+        cv_r2=scores,
+        at_edge=(number == max_components) & (max_components > 1),
+        left_out=left_out,
+    )
 
 
 def components(kernel: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -126,7 +137,7 @@ def components(kernel: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
     return rotation, t.T @ y
 
 
-def _cross_validate(kernel: Tensor, y: Tensor, w: Tensor, folds: Tensor, number: int) -> tuple[Tensor, Tensor]:
+def _cross_validate(kernel: Tensor, y: Tensor, w: Tensor, *, folds: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """Scores (A, U) of 1 to A components, and predictions (N, U) at the best, from fits without each fold."""
     names = torch.unique(folds)
     if len(names) < 2:
@@ -135,13 +146,13 @@ def _cross_validate(kernel: Tensor, y: Tensor, w: Tensor, folds: Tensor, number:
     predictions = y.new_empty(number, *y.shape)
     for name in names:
         test, train = torch.nonzero(folds == name)[:, 0], torch.nonzero(folds != name)[:, 0]
-        for a, predicted in enumerate(_predict(kernel, y, w, train, test, number)):
+        for a, predicted in enumerate(_predict(kernel, y, w, train=train, test=test, number=number)):
             predictions[a, test] = predicted
     scores = 1 - torch.einsum("n,anu->au", w, (predictions - y).square()) / total
     return scores, predictions.gather(0, scores.argmax(0).expand(1, *y.shape))[0]
 
 
-def _predict(kernel: Tensor, y: Tensor, w: Tensor, train: Tensor, test: Tensor, number: int) -> Iterator[Tensor]:
+def _predict(kernel: Tensor, y: Tensor, w: Tensor, *, train: Tensor, test: Tensor, number: int) -> Iterator[Tensor]:
     """Predictions of the images `test` by fits to the images `train` with 1, 2, ... components, each (n, U)."""
     share, root = w[train] / w[train].sum(), w[train].sqrt()
     inner, across = kernel[train][:, train], kernel[test][:, train]

@@ -84,7 +84,7 @@ def few_shot(
     FewShotFit
     """
     bands = [population.double(), features.double()]
-    y, w = check(bands, targets, folds, weights)
+    y, w = check(bands, targets, folds, weights=weights)
     bands = [band - band.mean(0) for band in bands]
     kernels = torch.stack([band @ band.T for band in bands])  # (2, N, N)
     coefs = [y.new_empty(band.shape[1], y.shape[1]) for band in bands]
@@ -98,10 +98,17 @@ def few_shot(
             coef[:, columns] = band[recorded].T @ dual
         intercept[columns], proportion[columns], alpha[:, columns] = solved.intercept, solved.proportion, solved.alpha
         if folds is not None:
-            left_out[recorded[:, None], columns] = _left_out(part, own, w[recorded], folds[recorded])
+            left_out[recorded[:, None], columns] = _left_out(part, own, w[recorded], folds=folds[recorded])
     for coef, x in zip(coefs, (population, features), strict=True):
         intercept -= x.double().mean(0) @ coef
-    return FewShotFit(coefs[0], coefs[1], intercept, proportion, alpha, left_out)
+    return FewShotFit(
+        population=coefs[0],
+        features=coefs[1],
+        intercept=intercept,
+        proportion=proportion,
+        alpha=alpha,
+        left_out=left_out,
+    )
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ def _log_evidence(values: Tensor, along: Tensor, noise: Tensor) -> Tensor:
     return -0.5 * (free * squared.clamp_min(torch.finfo(squared.dtype).tiny).log() + log_determinant[:, None])
 
 
-def _left_out(kernels: Tensor, y: Tensor, weights: Tensor, folds: Tensor) -> Tensor:
+def _left_out(kernels: Tensor, y: Tensor, weights: Tensor, *, folds: Tensor) -> Tensor:
     """Prediction (n, U) of every image by a fit without its fold."""
     out = torch.empty_like(y)
     for fold in torch.unique(folds).tolist():

@@ -16,11 +16,7 @@ STATISTICS_LIMIT = 2 * 2**30  # bytes
 
 
 def predictive_variance(
-    features_train: Tensor,
-    weights: Tensor | None,
-    alpha: Tensor,
-    residual_variance: Tensor,
-    features_new: Tensor,
+    features_train: Tensor, weights: Tensor | None, alpha: Tensor, *, residual_variance: Tensor, features_new: Tensor
 ) -> Tensor:
     r"""Posterior variance of a ridge prediction, not of a response: the noise of a single trial is not in it.
 
@@ -43,7 +39,7 @@ def predictive_variance(
     -------
     Tensor of shape (M, U), float64, in squared units of the targets
     """
-    _, w = check([features_train], features_train.new_zeros(len(features_train), 1), None, weights)
+    _, w = check([features_train], features_train.new_zeros(len(features_train), 1), None, weights=weights)
     if features_new.ndim != 2 or features_new.shape[1] != features_train.shape[1]:
         raise ValueError(f"new features {tuple(features_new.shape)}; expected (M, {features_train.shape[1]})")
     if alpha.ndim != 1 or alpha.shape != residual_variance.shape or not bool((alpha > 0).all()):
@@ -119,11 +115,13 @@ class RidgeStatistics:
             )
         if not bool(torch.isfinite(targets).all()):
             raise ValueError("targets hold NaN: sites without an image need statistics of their own")
-        y, w = check([features], targets, None, weights, at_least=1)
+        y, w = check([features], targets, None, weights=weights, at_least=1)
         part = centre(features, w)
         centred, y_mean = centre_targets(y, part.root)
         mean = float(w.mean())
-        self._absorb(len(y), float(w.sum()), part.mean, y_mean, mean * gram(part.x.T), mean * (part.x.T @ centred))
+        self._absorb(
+            len(y), float(w.sum()), part.mean, y_mean=y_mean, xx=mean * gram(part.x.T), xy=mean * (part.x.T @ centred)
+        )
 
     def merge(self, other: RidgeStatistics) -> RidgeStatistics:
         """Statistics of the images of both; neither is changed."""
@@ -134,7 +132,7 @@ class RidgeStatistics:
             )
         both = RidgeStatistics(self.n_features, self.n_sites, max(self.limit, other.limit))
         for one in (self, other):
-            both._absorb(one.n_images, one.weight, one.x_mean, one.y_mean, one.xx, one.xy)
+            both._absorb(one.n_images, one.weight, one.x_mean, y_mean=one.y_mean, xx=one.xx, xy=one.xy)
         return both
 
     def solve(self, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -150,7 +148,7 @@ class RidgeStatistics:
         coef = vectors @ (vectors.T @ (self.xy / unit) / (values.clamp_min(0)[:, None] + penalty))
         return coef, self.y_mean - self.x_mean @ coef
 
-    def _absorb(self, n: int, weight: float, x_mean: Tensor, y_mean: Tensor, xx: Tensor, xy: Tensor) -> None:
+    def _absorb(self, n: int, weight: float, x_mean: Tensor, *, y_mean: Tensor, xx: Tensor, xy: Tensor) -> None:
         if n == 0:
             return
         total = self.weight + weight

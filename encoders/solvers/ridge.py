@@ -83,7 +83,7 @@ def ridge(
     -------
     RidgeFit
     """
-    y, w = check([features], targets, folds, weights)
+    y, w = check([features], targets, folds, weights=weights)
     grid = as_grid(relative_alphas(features, w) if alphas is None else alphas, features.device)
     coef = y.new_empty(0 if bool(torch.isfinite(y).all()) else features.shape[1], y.shape[1])
     intercept, chosen, scores = y.new_empty(y.shape[1]), y.new_empty(y.shape[1]), y.new_empty(len(grid), y.shape[1])
@@ -103,7 +103,15 @@ def ridge(
             coef[:, columns] = weight
         left_out[recorded[:, None], columns] = y[recorded][:, columns] - residual / part.root[:, None]
     edge = (chosen == grid.min()) | (chosen == grid.max())
-    return RidgeFit(coef, intercept, chosen, scores, grid, edge & (len(grid) > 1), left_out)
+    return RidgeFit(
+        coef=coef,
+        intercept=intercept,
+        alpha=chosen,
+        cv_r2=scores,
+        alphas=grid,
+        at_edge=edge & (len(grid) > 1),
+        left_out=left_out,
+    )
 
 
 def ridge_memory(n_images: int, n_features: int, n_sites: int, *, n_alphas: int = 15, n_folds: int = 5) -> int:

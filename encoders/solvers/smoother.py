@@ -112,7 +112,9 @@ class Smoother:
         y, left, q = self.y[order], self.left[order], self.root[order] / self.root.norm()
         projected = left.T @ y
         complete = left.shape[1] == n
-        rest = [(q.new_zeros(()),) * 2 if complete else _unreached(left[k], q[k], y[k], projected) for k in held]
+        rest = [
+            (q.new_zeros(()),) * 2 if complete else _unreached(left[k], q[k], y[k], projected=projected) for k in held
+        ]
         basis = (left - torch.outer(q, q @ left)).T  # (K, N)
         total = y.square().sum(0).clamp_min(torch.finfo(torch.float64).tiny)
         best, residual, scores = torch.full_like(y[0], -torch.inf), torch.empty_like(y), []
@@ -121,7 +123,7 @@ class Smoother:
         )
         for chunk in (alphas[i : i + step] for i in range(0, len(alphas), step)):
             shrink = chunk[:, None] / (self.values + chunk[:, None])  # (A, K)
-            left_out = _left_out(basis, shrink, projected, held, rest)
+            left_out = _left_out(basis, shrink, projected, held=held, rest=rest)
             scores.append(1 - left_out.square().sum(1) / total)
             score, a = scores[-1].max(0)
             residual = torch.where(score > best, left_out.gather(0, a.expand(1, n, u))[0], residual)
@@ -135,7 +137,7 @@ def at_once(n_alphas: int, *sizes: int) -> int:
 
 
 def _left_out(
-    basis: Tensor, shrink: Tensor, projected: Tensor, held: Sequence[slice], rest: Sequence[tuple[Tensor, Tensor]]
+    basis: Tensor, shrink: Tensor, projected: Tensor, *, held: Sequence[slice], rest: Sequence[tuple[Tensor, Tensor]]
 ) -> Tensor:
     """Left-out residuals (A, N, U) of A penalties that leave the shares `shrink` (A, K) of the directions `basis` (K, N)."""
     scaled = (shrink.T[:, :, None] * projected[:, None, :]).flatten(1)  # (K, A U)
@@ -146,7 +148,7 @@ def _left_out(
     return out
 
 
-def _unreached(left: Tensor, q: Tensor, y: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:
+def _unreached(left: Tensor, q: Tensor, y: Tensor, *, projected: Tensor) -> tuple[Tensor, Tensor]:
     """A fold's rows of what no penalised direction reaches: of I - q q^T - U U^T, (n, n), and of its product with y, (n, U)."""
     identity = torch.eye(len(q), dtype=y.dtype, device=y.device) - torch.outer(q, q)
     return identity - left @ left.T, y - left @ projected
@@ -179,7 +181,7 @@ def centre_targets(targets: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check(
-    bands: Sequence[Tensor], targets: Tensor, folds: Tensor | None, weights: Tensor | None, *, at_least: int = 2
+    bands: Sequence[Tensor], targets: Tensor, folds: Tensor | None, *, weights: Tensor | None, at_least: int = 2
 ) -> tuple[Tensor, Tensor]:
     """Targets (N, U) and weights (N,) as float64, after refusing what cannot be fitted."""
     n = len(targets)

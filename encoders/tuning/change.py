@@ -48,7 +48,7 @@ def feature_change(before: Tensor, after: Tensor) -> FeatureChange:
     return FeatureChange(1 - linear_cka(before, after), float(moved.mean()))
 
 
-def layer_map(layers: Sequence[str], predicted: Tensor, targets: Tensor, weights: Tensor) -> LayerMap:
+def layer_map(layers: Sequence[str], predicted: Tensor, targets: Tensor, *, weights: Tensor) -> LayerMap:
     """Which layer's members explain most of each site.
 
     Parameters

@@ -38,6 +38,7 @@ class TuningData:
         images: NDArray[np.uint8],
         targets: ArrayLike,
         fitted: NDArray[np.bool_],
+        *,
         stopping: NDArray[np.bool_],
         weights: ArrayLike | None,
         device: torch.device | str,
@@ -65,7 +66,7 @@ class TuningData:
         if not len(second):
             second = first[:: math.ceil(len(first) / SAMPLE)]
         y, w, sd = (tensor.float().to(device) for tensor in (y, w, sd))
-        return cls(images, y, w, sd, first, second, device)
+        return cls(images=images, y=y, w=w, sd=sd, fitted=first, judged=second, device=device)
 
     def batch(self, rows: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1]."""
@@ -92,6 +93,7 @@ def descend(
     tuned: Tunable,
     data: TuningData,
     epochs: int,
+    *,
     keep: int | None,
     rates: tuple[float, float],
     batch_size: int,

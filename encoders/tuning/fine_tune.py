@@ -100,29 +100,40 @@ def fine_tune(
         If shapes do not fit, an image (or group) lies on two sides, or no parameter that counts is named.
     """
     _check(encoder, images, targets, fitted, stopping, epochs, batch_size, learning_rate, readout_learning_rate)
-    _check_keep(keep, epochs, fitted, stopping)
+    _check_keep(keep, epochs, fitted, stopping=stopping)
     names = group_names(images, groups)
     _check_sides(names, fitted, stopping)
-    data = TuningData.read(images, targets, fitted, stopping, weights, device)
+    data = TuningData.read(images, targets, fitted, stopping=stopping, weights=weights, device=device)
     given, tuned = Tunable(encoder, device), Tunable(encoder, device)
     parameters = free_parameters(tuned.backbone, layers, to_images(images[:1], device))
     tuned.free(parameters, network=learning_rate > 0, readouts=readout_learning_rate > 0)
     rates = (learning_rate, readout_learning_rate)
-    losses, errors, epoch = descend(tuned, data, epochs, keep, rates, batch_size, jitter_px, seed, progress)
+    losses, errors, epoch = descend(
+        tuned,
+        data,
+        epochs,
+        keep=keep,
+        rates=rates,
+        batch_size=batch_size,
+        jitter_px=jitter_px,
+        seed=seed,
+        progress=progress,
+    )
     result = encoder
     if epoch:
         how = {"modules": list(tuned.modules), "epochs": epochs, "epoch": epoch, "learning_rate": learning_rate}
         how |= {"readout_learning_rate": readout_learning_rate, "batch_size": batch_size, "jitter_px": jitter_px}
         how |= {"seed": seed, "n_fitted_images": int(fitted.sum()), "n_stopping_images": int(stopping.sum())}
         own = [name for name, row in zip(names, fitted, strict=True) if row]
-        result = _rebuilt(encoder, tuned, how, images[fitted], own).to(device)
-    return FineTuned(result, _report(encoder, given, tuned, data, losses, errors, epoch))
+        result = _rebuilt(encoder, tuned, how, fitted=images[fitted], names=own).to(device)
+    return FineTuned(result, _report(encoder, given, tuned, data=data, losses=losses, errors=errors, epoch=epoch))
 
 
 def _report(
     encoder: Encoder | Ensemble,
     given: Tunable,
     tuned: Tunable,
+    *,
     data: TuningData,
     losses: list[float],
     errors: list[float],
@@ -135,7 +146,7 @@ def _report(
     )
     reads = ["+".join(readout.layers) for readout in given.readouts]
     of = data.judged.to(data.y.device)
-    maps = [layer_map(reads, data.predict(one), data.y[of], data.w[of]) for one in (given, tuned)]
+    maps = [layer_map(reads, data.predict(one), data.y[of], weights=data.w[of]) for one in (given, tuned)]
     forgetting = {layer: feature_change(before[layer], after[layer]) for layer in encoder.backbone.layers}
     known = seen(encoder, before) if errors else 0
     return TuningReport(
@@ -144,11 +155,7 @@ def _report(
 
 
 def _rebuilt(
-    encoder: Encoder | Ensemble,
-    tuned: Tunable,
-    how: dict[str, Any],
-    fitted: NDArray[np.uint8],
-    names: Sequence[str],
+    encoder: Encoder | Ensemble, tuned: Tunable, how: dict[str, Any], *, fitted: NDArray[np.uint8], names: Sequence[str]
 ) -> Encoder | Ensemble:
     """`encoder` with the tuned tensors, distances to the fitted images in the tuned features, and a note."""
     base = encoder.backbone
@@ -208,7 +215,7 @@ def _check(
         )
 
 
-def _check_keep(keep: int | None, epochs: int, fitted: NDArray[np.bool_], stopping: NDArray[np.bool_]) -> None:
+def _check_keep(keep: int | None, epochs: int, fitted: NDArray[np.bool_], *, stopping: NDArray[np.bool_]) -> None:
     """Refuse too few images, a pass to keep that is none, and stopping images that would decide nothing."""
     least = MINIMUM_HELD_OUT if keep is None else 0
     if fitted.sum() < MINIMUM_FITTED_IMAGES or stopping.sum() < least:

@@ -137,7 +137,15 @@ def generate(
 
         project = open_project(folder)
         told = make_batch(
-            project, out, wanted, generator, match, sampled, device=chosen_device(), progress=progress(), **asked
+            project,
+            out,
+            wanted,
+            generator=generator,
+            match=match,
+            sampled=sampled,
+            device=chosen_device(),
+            progress=progress(),
+            **asked,
         )
         show(*told)
         return

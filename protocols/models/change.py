@@ -87,8 +87,8 @@ def paired_change(
     before: Floats,
     after: Floats,
     values: Floats,
-    image_index: Ints,
     *,
+    image_index: Ints,
     site_ids: tuple[str, ...],
     averages: bool = False,
     seed: int = 0,
@@ -111,17 +111,26 @@ def paired_change(
     scale = np.where(np.isfinite(change), 1.0, np.nan)  # sites that the median leaves out stay out of its interval too
     for score, predicted in ((new, after), (old, before)):
         np.divide(score, correlation(predicted, means), out=scale, where=np.isfinite(change) & (score != 0))
-    low, high = image_interval(before, after, means, scale, seed=seed)
+    low, high = image_interval(before, after, means, scale=scale, seed=seed)
     median = float(np.nanmedian(change)) if np.isfinite(change).any() else math.nan
-    return Change(score_name(averages), site_ids, old, new, median, low, high, len(before))
+    return Change(
+        score=score_name(averages),
+        site_ids=site_ids,
+        before=old,
+        after=new,
+        median=median,
+        low=low,
+        high=high,
+        images=len(before),
+    )
 
 
 def paired_error_change(
     before: Floats,
     after: Floats,
     values: Floats,
-    image_index: Ints,
     *,
+    image_index: Ints,
     site_ids: tuple[str, ...],
     averages: bool = False,
     seed: int = 0,
@@ -186,7 +195,7 @@ def site_scores(
 
 
 def image_interval(
-    before: Floats, after: Floats, means: Floats, scale: Floats, *, seed: int = 0, confidence: float = 0.95
+    before: Floats, after: Floats, means: Floats, *, scale: Floats, seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Percentile bootstrap interval over images of the median change of ``scale * correlation`` over sites.
 

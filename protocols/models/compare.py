@@ -84,7 +84,7 @@ def compare_readouts(
         candidates,
         data.pixels[keep],
         data.values[:, columns],
-        index,
+        image_index=index,
         site_ids=[data.site_ids[u] for u in columns],
         coordinates=None if data.coordinates is None else data.coordinates[columns],
         groups=[name for name, kept in zip(names, keep, strict=True) if kept],

@@ -28,7 +28,7 @@ def comparison_figure(
     panels = 2 + (gradient is not None) + (places is not None)
     figure = new_figure(6.5 + 2.6 * (panels - 1), max(2.4, 1.4 + 0.34 * len(rows)))
     axes = figure.subplots(1, panels, width_ratios=[3] + [1.3] * (panels - 1))
-    draw_scores(axes[0], found, rows, corrected)
+    draw_scores(axes[0], found, rows, corrected=corrected)
     search = layer_search(found)
     names = ["+".join(group) for group in search.candidate.groups]
     usual = usual_layers(search)
@@ -43,11 +43,11 @@ def comparison_figure(
         axes[2].set_ylabel("mean best layer (0 = first)")
         axes[2].set_title(f"layer by area, p {gradient.p:.2g}", fontsize=9)
     if places is not None:
-        draw_layer_map(axes[-1], found, places, [names.index(name) for name in usual])
+        draw_layer_map(axes[-1], found, places, best=[names.index(name) for name in usual])
     return figure
 
 
-def draw_scores(axes: Any, found: Comparison, rows: list[dict[str, Any]], corrected: bool) -> None:
+def draw_scores(axes: Any, found: Comparison, rows: list[dict[str, Any]], *, corrected: bool) -> None:
     """Sites as points, median and interval on top."""
     for y, (row, score) in enumerate(zip(rows, (*found.scores, found.chosen), strict=True)):
         values = score.r_nc if corrected else score.r
@@ -61,7 +61,7 @@ def draw_scores(axes: Any, found: Comparison, rows: list[dict[str, Any]], correc
     axes.grid(axis="x", alpha=0.3)
 
 
-def draw_layer_map(axes: Any, found: Comparison, places: NDArray[np.float64], best: Sequence[int]) -> None:
+def draw_layer_map(axes: Any, found: Comparison, places: NDArray[np.float64], *, best: Sequence[int]) -> None:
     """Sites on the cortex, coloured by the mean layer of the topographic readout's weights, or else by the best layer."""
     weighed = next((score for score in found.scores if score.layer_weights is not None), None)
     colour, title = np.array(best, float), "best layer"

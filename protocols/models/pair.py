@@ -19,7 +19,13 @@ def site_rows(encoder: Encoder | Ensemble) -> list[SiteRow]:
     known = encoder.scores.get("reliability", [None] * len(encoder.site_ids))
     reliability = [float("nan") if value is None else value for value in known]
     return [
-        SiteRow(site, float(mean), float(sd), rho, site in encoder.target_ids)
+        SiteRow(
+            site_id=site,
+            natural_mean=float(mean),
+            natural_sd=float(sd),
+            reliability=rho,
+            is_target=site in encoder.target_ids,
+        )
         for site, mean, sd, rho in zip(
             encoder.site_ids, encoder.natural_mean.tolist(), encoder.natural_sd.tolist(), reliability, strict=True
         )

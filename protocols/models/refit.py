@@ -51,13 +51,17 @@ def provide(
     settings = project.config.refit
     mode, before = mode or settings.mode, serving(project, number)
     if before is None:
-        mode, record = "first", _fitted(project, number, None, device, progress).record
+        mode, record = "first", _fitted(project, number, None, device=device, progress=progress).record
     elif mode == "reuse":
         record = before | {"round": number}
     else:
         make = {"full": _fitted, "warm": _warm, "gain": _adjusted}[mode]
         record = _refitted(
-            project, make(project, number, before, device, progress), before, force or settings.accept_worse, device
+            project,
+            make(project, number, before, device=device, progress=progress),
+            before,
+            force=force or settings.accept_worse,
+            device=device,
         )
     record["refit"] = {"mode": mode} | record.get("refit", {}) if mode not in ("first", "reuse") else {"mode": mode}
     write_json(project.fitted / f"for_round_{number:02d}.json", record)
@@ -103,7 +107,7 @@ def _earlier(project: Project, number: int) -> list[int]:
     return [r.number for r in project.rounds() if 0 < r.number < number]
 
 
-def _weights(project: Project, data: Dataset, fitted: Bools, newest: int) -> Weights:
+def _weights(project: Project, data: Dataset, fitted: Bools, *, newest: int) -> Weights:
     settings = project.config.refit
     of = {"recency": settings.recency, "floor": settings.natural_floor, "share": settings.natural_share}
     return image_weights(data, fitted, newest=newest, **of)
@@ -113,6 +117,7 @@ def _fitted(
     project: Project,
     number: int,
     before: Record | None,
+    *,
     device: str,
     progress: Reporter | None,
     initial: tuple[Predictor, ...] | None = None,
@@ -122,7 +127,7 @@ def _fitted(
     earlier = _earlier(project, number)
     data = gather(project, earlier)
     held_out = held_out_of(project, data)
-    weights = _weights(project, data, ~held_out, max(earlier, default=0))
+    weights = _weights(project, data, ~held_out, newest=max(earlier, default=0))
     first = first_shown(data)
     added = None if initial is None else np.where(np.isin(first, base), 0, np.maximum(first, 0))
     pair = fit_on(project, data, weights, initial=initial, added=added, device=device, progress=progress)
@@ -140,18 +145,18 @@ def _fitted(
         "drift": data.aligned,
         "report": pair.report.to_dict(),
     }
-    return _Made(pair.encoder, pair.validator, record, data, held_out)
+    return _Made(encoder=pair.encoder, validator=pair.validator, record=record, data=data, held_out=held_out)
 
 
-def _warm(project: Project, number: int, before: Record, device: str, progress: Reporter | None) -> _Made:
+def _warm(project: Project, number: int, before: Record, *, device: str, progress: Reporter | None) -> _Made:
     """A fit that goes on from the pair that serves; one from scratch, which says why, where it cannot."""
     base: list[int] = list(before["fitted_rounds"] if "fitted_rounds" in before else before["rounds"])
     names = [name for name in ("encoder", "validator", "final") if name in before]
     initial = tuple(Encoder.load(project.fitted / before[name]) for name in names)
     try:
-        made = _fitted(project, number, before, device, progress, initial, base)
+        made = _fitted(project, number, before, device=device, progress=progress, initial=initial, base=base)
     except NoWarmStart as reason:
-        made = _fitted(project, number, before, device, progress)
+        made = _fitted(project, number, before, device=device, progress=progress)
         made.record["refit"]["fitted_from_scratch"] = str(reason)
         return made
     made.record["fitted_rounds"] = base
@@ -166,14 +171,14 @@ def first_shown(data: Dataset) -> NDArray[np.int64]:
     return np.where(first == np.iinfo(np.int64).max, -1, first)
 
 
-def _adjusted(project: Project, number: int, before: Record, device: str, progress: Reporter | None) -> _Made:
+def _adjusted(project: Project, number: int, before: Record, *, device: str, progress: Reporter | None) -> _Made:
     """The readouts of the pair that serves, with gain and offset of every site from the rounds that these were not fitted to."""
     seen: list[int] = list(before["readout_rounds"] if "readout_rounds" in before else before["rounds"])
     new = [n for n in _earlier(project, number) if n not in seen]
     data = gather(project, _earlier(project, number))
     held_out = held_out_of(project, data)
     since = replace(data, image_index=np.where(np.isin(data.trial_rounds, new), data.image_index, -1))
-    weights = _weights(project, since, ~held_out, max(new, default=0))
+    weights = _weights(project, since, ~held_out, newest=max(new, default=0))
     shown = ~held_out & np.isin(np.arange(len(data.pixels)), since.image_index)
     record = before | {"round": number, "rounds": [*seen, *new], "readout_rounds": seen, "drift": data.aligned}
     record |= {"fitted_rounds": list(before.get("fitted_rounds", seen))}
@@ -196,7 +201,7 @@ def _adjusted(project: Project, number: int, before: Record, device: str, progre
         record[name], told[name] = made.save(project.fitted).name, {"sites": list(old.site_ids)} | found.to_dict()
         pair.append(made)
     record["refit"] = {"weights": weights.to_dict(), "adjustment": told}
-    return _Made(pair[0], pair[1], record, data, held_out)
+    return _Made(encoder=pair[0], validator=pair[1], record=record, data=data, held_out=held_out)
 
 
 def _recording(data: Dataset, images: Bools, columns: Sequence[int]) -> Recording:
@@ -207,12 +212,12 @@ def _recording(data: Dataset, images: Bools, columns: Sequence[int]) -> Recordin
     return whole.part(images).sites(columns)
 
 
-def _refitted(project: Project, made: _Made, before: Record, force: str, device: str) -> Record:
+def _refitted(project: Project, made: _Made, before: Record, *, force: str, device: str) -> Record:
     """The record of a refit that was judged: its own, or, where it is refused, the old one's."""
     record = dict(made.record)
     pair = (made.encoder, made.validator)
     judge = paired_error_change if "adjustment" in record["refit"] else paired_change
-    check = regression_check(project, before, pair, made.data, made.held_out, judge=judge, device=device)
+    check = regression_check(project, before, pair, data=made.data, held_out=made.held_out, judge=judge, device=device)
     if check["verdict"] == "refused" and force:
         check |= {"verdict": "forced", "reason": force}
     told = record.pop("refit") | {"regression_check": check}

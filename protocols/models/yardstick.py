@@ -24,9 +24,9 @@ def regression_check(
     project: Project,
     before: Record,
     after: tuple[Predictor, Predictor],
+    *,
     data: Dataset,
     held_out: Bools,
-    *,
     judge: Callable[..., Change] = paired_change,
     device: str = "cpu",
 ) -> Record:
@@ -44,7 +44,7 @@ def regression_check(
         `paired_change`, or `paired_error_change`, which sees gain and offset.
     """
     tolerance = project.config.refit.tolerance
-    chosen, duplicates = yardstick(project, before, data, held_out)
+    chosen, duplicates = yardstick(project, before, data, held_out=held_out)
     told = {"tolerance": tolerance, "images": len(chosen), "near_duplicates_left_out": duplicates}
     if len(chosen) < MINIMUM_IMAGES:
         reason = f"{len(chosen)} held-out photographs with baseline trials; expected at least {MINIMUM_IMAGES}"
@@ -55,7 +55,7 @@ def regression_check(
         if not set(old.site_ids) & set(new.site_ids):
             unknown.append(f"{name}: none of the {len(new.site_ids)} sites is one of the old {name}'s")
             continue
-        changes[name] = changed(project, old, new, data, chosen, device, judge)
+        changes[name] = changed(project, old, new, data=data, chosen=chosen, device=device, judge=judge)
         if not changes[name].measured:
             unknown.append(f"{name}: the baseline trials tell the change of {changes[name].score} of no site")
     worse = [change.sentence(name) for name, change in changes.items() if change.worse(tolerance)]
@@ -64,7 +64,9 @@ def regression_check(
     return {"verdict": verdict, "reason": "; ".join(worse or unknown)} | told | scores
 
 
-def yardstick(project: Project, before: Record, data: Dataset, held_out: Bools | None = None) -> tuple[list[int], int]:
+def yardstick(
+    project: Project, before: Record, data: Dataset, *, held_out: Bools | None = None
+) -> tuple[list[int], int]:
     """Held-out photographs with baseline trials that neither pair was fitted to, and how many more resemble a fitted image.
 
     `held_out` (N,): what the new fit holds out; default: by project.toml.
@@ -100,6 +102,7 @@ def changed(
     project: Project,
     old: Predictor,
     new: Predictor,
+    *,
     data: Dataset,
     chosen: list[int],
     device: str,
@@ -107,23 +110,26 @@ def changed(
 ) -> Change:
     """Paired change from `old` to `new` on the photographs `chosen`, sites of both (one at least), baseline trials."""
     sites = tuple(s for s in old.site_ids if s in new.site_ids)
-    before, after = (_predicted(project, encoder, data, chosen, sites, device) for encoder in (old, new))
+    before, after = (
+        _predicted(project, encoder, data, chosen=chosen, sites=sites, device=device) for encoder in (old, new)
+    )
     averages = data.averaged_over is not None
-    return judge(before, after, *_baseline(data, chosen, sites), site_ids=sites, averages=averages)
+    values, image_index = _baseline(data, chosen, sites)
+    return judge(before, after, values, image_index=image_index, site_ids=sites, averages=averages)
 
 
 def natural_scores(
-    project: Project, encoder: Predictor, data: Dataset, chosen: list[int], device: str
+    project: Project, encoder: Predictor, data: Dataset, *, chosen: list[int], device: str
 ) -> tuple[str, NDArray[np.float64]]:
     """Name of the score, and every site's, on the photographs `chosen` and their baseline trials."""
-    predicted = _predicted(project, encoder, data, chosen, encoder.site_ids, device)
+    predicted = _predicted(project, encoder, data, chosen=chosen, sites=encoder.site_ids, device=device)
     averages = data.averaged_over is not None
     (found,) = site_scores([predicted], *_baseline(data, chosen, encoder.site_ids), averages=averages)
     return score_name(averages), found
 
 
 def _predicted(
-    project: Project, encoder: Predictor, data: Dataset, chosen: list[int], sites: tuple[str, ...], device: str
+    project: Project, encoder: Predictor, data: Dataset, *, chosen: list[int], sites: tuple[str, ...], device: str
 ) -> NDArray[np.float64]:
     answers = predict_stored(encoder, data.pixels[chosen], project.cache, device=device).mean(0).double().numpy()
     return np.asarray(answers[:, [encoder.site_ids.index(s) for s in sites]])

@@ -43,13 +43,13 @@ def read_order(outbox: str | Path) -> list[PlannedTrial]:
     rows = csv.DictReader(io.StringIO(_verified(outbox, "order.csv").decode("utf-8")))
     return [
         PlannedTrial(
-            int(r["trial"]),
-            int(r["block"]),
-            int(r["rep"]),
-            r["image_id"],
-            r["filename"],
-            float(r["on_ms"]),
-            float(r["off_ms"]),
+            trial=int(r["trial"]),
+            block=int(r["block"]),
+            rep=int(r["rep"]),
+            image_id=r["image_id"],
+            filename=r["filename"],
+            on_ms=float(r["on_ms"]),
+            off_ms=float(r["off_ms"]),
         )
         for r in rows
     ]

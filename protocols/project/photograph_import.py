@@ -58,7 +58,7 @@ def demo_photographs() -> tuple[Photograph, ...]:
 
 
 def import_photographs(
-    source: Path | None, display: Display, destination: Path, progress: Reporter | None = None
+    source: Path | None, display: Display, destination: Path, *, progress: Reporter | None = None
 ) -> NaturalImages:
     """Bring photographs into the display's size and colour: ``destination/natural/*.png`` and ``destination/natural.csv``.
 
@@ -84,7 +84,7 @@ def import_photographs(
     building = destination / f"natural.tmp-{os.getpid()}"
     shutil.rmtree(building, ignore_errors=True)
     try:
-        rows = _convert(photographs, ids, display, building, where, progress)
+        rows = _convert(photographs, ids, display, folder=building, where=where, progress=progress)
         _refuse_duplicates(rows, where)
         folder = destination / "natural"
         (destination / "natural.csv").unlink(missing_ok=True)
@@ -167,6 +167,7 @@ def _convert(
     photographs: Sequence[Photograph],
     ids: list[str],
     display: Display,
+    *,
     folder: Path,
     where: str,
     progress: Reporter | None,
@@ -193,7 +194,13 @@ def _convert(
         size = f"{picture.width}x{picture.height}" if resized else ""
         rows.append(
             NaturalImage(
-                source_id, filename, photograph.group, sha256_bytes(data), photograph.filename, size, "; ".join(notes)
+                source_id=source_id,
+                filename=filename,
+                group=photograph.group,
+                sha256=sha256_bytes(data),
+                original_name=photograph.filename,
+                resized_from=size,
+                notes="; ".join(notes),
             )
         )
         if progress is not None:

@@ -41,7 +41,7 @@ def sealed(round_: Round, manifest: dict[str, Any]) -> None:
             )
 
 
-def identity(path: Path, responses: Responses, round_: Round, manifest_sha256: str, notes: list[str]) -> None:
+def identity(path: Path, responses: Responses, round_: Round, *, manifest_sha256: str, notes: list[str]) -> None:
     """I05: the file names another manifest; I06: another session or round. What it does not name is noted."""
     stated = responses.attributes
     if "manifest_sha256" not in stated:
@@ -90,7 +90,7 @@ def images(path: Path, responses: Responses, known: Sequence[str]) -> None:
     )
 
 
-def unit_and_window(path: Path, responses: Responses, manifest: dict[str, Any], notes: list[str]) -> None:
+def unit_and_window(path: Path, responses: Responses, manifest: dict[str, Any], *, notes: list[str]) -> None:
     """I08: a unit other than the encoder's; I17: a window that cannot hold a response. Another window than planned is noted."""
     unit = (manifest.get("encoder") or {}).get("unit")
     if unit is not None and unit != responses.unit:
@@ -120,7 +120,7 @@ def unit_and_window(path: Path, responses: Responses, manifest: dict[str, Any], 
         notes.append(f"the response window is {begin:g}-{end:g} ms; {planned} ms was planned")
 
 
-def site_order(path: Path, responses: Responses, wanted: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
+def site_order(path: Path, responses: Responses, wanted: tuple[str, ...], *, notes: list[str]) -> tuple[str, ...]:
     """The sites in canonical order: `wanted` first, then others by name. I09: a wanted site is missing."""
     present = set(responses.site_ids)
     missing = [s for s in wanted if s not in present]
@@ -156,7 +156,7 @@ def validity(path: Path, responses: Responses, max_dropped: float) -> None:
         )
 
 
-def values(path: Path, responses: Responses, sites: Sequence[SiteRow], notes: list[str]) -> None:
+def values(path: Path, responses: Responses, sites: Sequence[SiteRow], *, notes: list[str]) -> None:
     """I14: no counts where counts are claimed; I15: values far from the encoder's natural ones; I16: nothing recorded at all."""
     odd = odd_sites(responses)
     if len(odd) == len(responses.site_ids):
@@ -169,7 +169,7 @@ def values(path: Path, responses: Responses, sites: Sequence[SiteRow], notes: li
             code="I16",
         )
     _countable(path, responses)
-    _scale(path, responses, sites, notes)
+    _scale(path, responses, sites, notes=notes)
 
 
 def _countable(path: Path, responses: Responses) -> None:
@@ -190,7 +190,7 @@ def _countable(path: Path, responses: Responses) -> None:
         )
 
 
-def _scale(path: Path, responses: Responses, sites: Sequence[SiteRow], notes: list[str]) -> None:
+def _scale(path: Path, responses: Responses, sites: Sequence[SiteRow], *, notes: list[str]) -> None:
     """Typical response (root mean square over trials) against the natural one of the encoder, median over sites."""
     ratios = []
     for site in sites:
@@ -221,7 +221,7 @@ def _scale(path: Path, responses: Responses, sites: Sequence[SiteRow], notes: li
         )
 
 
-def coverage(path: Path, responses: Responses, order: list[PlannedTrial], max_unseen: float) -> dict[str, int]:
+def coverage(path: Path, responses: Responses, order: list[PlannedTrial], *, max_unseen: float) -> dict[str, int]:
     """Missing trials by image. I12: too many planned images without a single usable row."""
     planned = Counter(t.image_id for t in order)
     if responses.averaged_over is None:

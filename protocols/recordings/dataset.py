@@ -103,7 +103,7 @@ def drift_of(project: Project, round_: Round) -> RoundDrift | None:
     known = RoundDrift.from_json(round_.drift_path)
     if known is not None and known.inputs == inputs:
         return known
-    found = measure_drift(*first, read_responses(round_.responses_path), read_key(round_.key_path))
+    found = measure_drift(*first, read_responses(round_.responses_path), key=read_key(round_.key_path))
     return replace(found, inputs=inputs)
 
 
@@ -147,7 +147,15 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
             fix="run `stimsynth export --baseline IMAGES`, record, and put responses.h5 into the round's inbox",
             code="D01",
         )
-    joined = _join(project, parts, rounds_of, pixels, source_ids, groups, len(natural.source_ids))
+    joined = _join(
+        project,
+        parts,
+        rounds_of,
+        pixels=pixels,
+        source_ids=source_ids,
+        groups=groups,
+        n_natural=len(natural.source_ids),
+    )
     return replace(joined, aligned=aligned)
 
 
@@ -193,6 +201,7 @@ def _join(
     project: Project,
     parts: list[tuple[Responses, dict[str, str]]],
     rounds_of: list[int],
+    *,
     pixels: list[Pixels],
     source_ids: list[str],
     groups: list[str],

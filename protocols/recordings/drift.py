@@ -44,7 +44,9 @@ class Tuning:
     variance: Floats
 
 
-def tuning(responses: Responses, source_of: Mapping[str, str], images: Sequence[str], sites: Sequence[str]) -> Tuning:
+def tuning(
+    responses: Responses, source_of: Mapping[str, str], images: Sequence[str], *, sites: Sequence[str]
+) -> Tuning:
     """Means over the usable trials that showed one of `images` (source ids; "" = the blank), for `sites`."""
     usable = responses.usable().sites(tuple(sites))
     position = {image: i for i, image in enumerate(images)}
@@ -62,7 +64,7 @@ def tuning(responses: Responses, source_of: Mapping[str, str], images: Sequence[
     each = np.divide(squares, freedom, out=np.full_like(sums, np.nan), where=freedom > 0)
     total = freedom.sum(0)
     pooled = np.divide((squares * (freedom > 0)).sum(0), total, out=np.full(len(total), np.nan), where=total > 0)
-    return Tuning(tuple(images), tuple(sites), means, repeats, each, pooled)
+    return Tuning(images=tuple(images), site_ids=tuple(sites), means=means, repeats=repeats, each=each, variance=pooled)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,9 @@ class RoundDrift:
         rows = [known.get(site, SiteDrift(site)) for site in site_ids]
         gain, shift = np.array([r.aligned_gain for r in rows]), np.array([r.aligned_shift for r in rows])
         centre = np.array([math.nan if r.centre is None else r.centre for r in rows])
-        return Alignment(gain, shift, centre, self.gain_sd, self.shift_sd).apply(values)
+        return Alignment(gain=gain, shift=shift, centre=centre, gain_sd=self.gain_sd, shift_sd=self.shift_sd).apply(
+            values
+        )
 
     def applied(self) -> dict[str, dict[str, float]]:
         """Gain and shift used in pooling, of the sites that are aligned."""
@@ -170,7 +174,7 @@ class RoundDrift:
             return None
 
 
-def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses, key: Key) -> RoundDrift:
+def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses, *, key: Key) -> RoundDrift:
     """Compare a round with the baseline on the images shown in both.
 
     Parameters
@@ -187,14 +191,14 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
     }
     images = [source for source in sorted(rows) if source in shown]
     here = {r.image_id: source for source, r in rows.items()}
-    before, after = tuning(first, source_of, images, sites), tuning(now, here, images, sites)
+    before, after = tuning(first, source_of, images, sites=sites), tuning(now, here, images, sites=sites)
     own = np.array([[s in {t for _, t in rows[i].reference_for} for s in sites] for i in images], dtype=np.bool_)
     own = own.reshape(len(images), len(sites))
     columns = range(len(sites))
-    fits = [site_gain(before, after, u, own[:, u], now.unit) for u in columns]
-    surely = [site_gain(before, after, u, own[:, u], now.unit, confidence=0.98) for u in columns]
+    fits = [site_gain(before, after, u, own=own[:, u], unit=now.unit) for u in columns]
+    surely = [site_gain(before, after, u, own=own[:, u], unit=now.unit, confidence=0.98) for u in columns]
     highest = np.array([f.high if f.method == "regression" else math.inf for f in surely])
-    identities = site_identities(before, after, own, highest)
+    identities = site_identities(before, after, own, highest_gain=highest)
     alignment = shrink(fits, np.array([i.outcome not in EXCLUDED for i in identities], dtype=np.bool_))
     day = within_round(now.sites(sites), key)
     listed = benjamini_hochberg(day.p)
@@ -225,10 +229,18 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
         made.append(row)
     residual = tuple(tuple(float(v) if math.isfinite(v) else None for v in row) for row in day.block_residual)
     notes = tuple(notes_on(made, before, after))
-    return RoundDrift(now.unit, day.percent, tuple(made), alignment.gain_sd, alignment.shift_sd, residual, notes)
+    return RoundDrift(
+        unit=now.unit,
+        percent=day.percent,
+        sites=tuple(made),
+        gain_sd=alignment.gain_sd,
+        shift_sd=alignment.shift_sd,
+        block_residual=residual,
+        notes=notes,
+    )
 
 
-def site_identities(before: Tuning, after: Tuning, own: Bools, highest_gain: Floats) -> list[Identity]:
+def site_identities(before: Tuning, after: Tuning, own: Bools, *, highest_gain: Floats) -> list[Identity]:
     """`identify` on the common natural and reference images; a baseline without trials borrows this round's trial variance."""
     picture = np.array([image != BLANK for image in before.images], dtype=np.bool_)
     borrowed = np.where(np.isfinite(before.variance), before.variance, after.variance)
@@ -237,10 +249,10 @@ def site_identities(before: Tuning, after: Tuning, own: Bools, highest_gain: Flo
         each = np.where(np.isfinite(table.each), table.each, pooled)
         error = np.divide(each, table.repeats, out=np.full_like(each, np.nan), where=table.repeats > 0)
         means.append(Means(table.site_ids, table.means[picture], error[picture]))
-    return identify(means[0], means[1], own[picture], highest_gain)
+    return identify(means[0], means[1], own[picture], highest_gain=highest_gain)
 
 
-def site_gain(before: Tuning, after: Tuning, u: int, own: Bools, unit: str, *, confidence: float = 0.95) -> GainFit:
+def site_gain(before: Tuning, after: Tuning, u: int, *, own: Bools, unit: str, confidence: float = 0.95) -> GainFit:
     """Gain and offset of site `u` from the images that were not chosen for its own noisy baseline (`own`, (N,)).
 
     Too few of them: the gain alone, through the blank or, where the unit has a zero, through zero. A baseline without trials borrows
@@ -259,7 +271,9 @@ def site_gain(before: Tuning, after: Tuning, u: int, own: Bools, unit: str, *, c
     picture = ~blank[use]
     n = int(picture.sum())
     if n >= FEWEST_IMAGES:
-        fit = fit_gain(x, y, x_trial / nx, y_trial / ny, each=(each_x / nx, each_y / ny), confidence=confidence)
+        fit = fit_gain(
+            x, y, x_trial / nx, y_variance=y_trial / ny, each=(each_x / nx, each_y / ny), confidence=confidence
+        )
         return replace(fit, images=n)
     plain = None
     if not picture.all():
@@ -267,7 +281,7 @@ def site_gain(before: Tuning, after: Tuning, u: int, own: Bools, unit: str, *, c
         plain = (float(x[b]), float(y[b]), float(each_x[b] / nx[b]), float(each_y[b] / ny[b]))
     if plain is None and unit in (*NO_PERCENT, "au"):
         return GainFit(images=n)
-    return ratio_gain(x[picture], y[picture], (each_x / nx)[picture], (each_y / ny)[picture], blank=plain)
+    return ratio_gain(x[picture], y[picture], (each_x / nx)[picture], y_variance=(each_y / ny)[picture], blank=plain)
 
 
 def within_round(now: Responses, key: Key) -> DayDrift:
@@ -280,7 +294,7 @@ def within_round(now: Responses, key: Key) -> DayDrift:
     if usable.averaged_over is not None:
         index = np.full(len(index), -1)
     index = np.where(np.isfinite(time), index, -1)
-    return drift_within(usable.values, index, time, blocks, percent=now.unit not in NO_PERCENT)
+    return drift_within(usable.values, index, time, blocks=blocks, percent=now.unit not in NO_PERCENT)
 
 
 def notes_on(sites: Sequence[SiteDrift], before: Tuning, after: Tuning) -> list[str]:

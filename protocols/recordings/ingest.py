@@ -156,7 +156,7 @@ def ingest(
     check_kind(path)
     digest = sha256_file(path)
     checks.sealed(round_, manifest)
-    earlier = _earlier(round_, path, digest, replace)
+    earlier = _earlier(round_, path, digest, replace=replace)
     if earlier is not None:
         return earlier
     sites = read_sites(round_.key_path.with_name("sites.csv"))
@@ -165,16 +165,18 @@ def ingest(
         raise _changing(path)
     notes = list(responses.attributes["notes"])
     manifest_sha256 = sha256_file(round_.outbox / "manifest.json")
-    checks.identity(path, responses, round_, manifest_sha256, notes)
+    checks.identity(path, responses, round_, manifest_sha256=manifest_sha256, notes=notes)
     checks.images(path, responses, [e["image_id"] for e in manifest["images"]])
-    checks.unit_and_window(path, responses, manifest, notes)
+    checks.unit_and_window(path, responses, manifest, notes=notes)
     wanted = tuple(encoder_sites) if encoder_sites else tuple(s.site_id for s in sites)
-    responses = responses.sites(checks.site_order(path, responses, wanted, notes))
+    responses = responses.sites(checks.site_order(path, responses, wanted, notes=notes))
     checks.validity(path, responses, max_dropped)
     joined = join(path, responses, order)
-    checks.values(path, joined.responses, sites, notes)
-    missing = checks.coverage(path, joined.responses, order, max_unseen)
-    return _write(round_, path, digest, manifest_sha256, joined, order, missing, notes)
+    checks.values(path, joined.responses, sites, notes=notes)
+    missing = checks.coverage(path, joined.responses, order, max_unseen=max_unseen)
+    return _write(
+        round_, path, digest, manifest_sha256=manifest_sha256, joined=joined, order=order, missing=missing, notes=notes
+    )
 
 
 def _locate(round_: Round, path: str | Path | None) -> Path:
@@ -199,7 +201,7 @@ def _locate(round_: Round, path: str | Path | None) -> Path:
     )
 
 
-def _earlier(round_: Round, path: Path, digest: str, replace: bool) -> IngestReport | None:
+def _earlier(round_: Round, path: Path, digest: str, *, replace: bool) -> IngestReport | None:
     """The report of an earlier ingest of this very file; None where there is none or it may be replaced."""
     if round_.state not in ("ingested", "evaluated"):
         return None
@@ -234,6 +236,7 @@ def _write(
     round_: Round,
     path: Path,
     digest: str,
+    *,
     manifest_sha256: str,
     joined: Joined,
     order: list[PlannedTrial],

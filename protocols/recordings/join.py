@@ -51,7 +51,7 @@ def join(path: Path, responses: Responses, order: list[PlannedTrial]) -> Joined:
         known = (
             used.block is not None and used.rep is not None and bool(np.all(used.block >= 0) and np.all(used.rep >= 0))
         )
-        used = _as_stated(path, used, order) if known else _by_order(path, used, order, notes)
+        used = _as_stated(path, used, order) if known else _by_order(path, used, order, notes=notes)
     return Joined(used, len(responses.values), dict(sorted(dropped.items())), notes)
 
 
@@ -82,7 +82,7 @@ def _as_stated(path: Path, used: Responses, order: list[PlannedTrial]) -> Respon
     return used
 
 
-def _by_order(path: Path, used: Responses, order: list[PlannedTrial], notes: list[str]) -> Responses:
+def _by_order(path: Path, used: Responses, order: list[PlannedTrial], *, notes: list[str]) -> Responses:
     """Rows without block and rep: the k-th showing of an image is its k-th planned trial."""
     if used.onset_s is not None and np.all(np.isfinite(used.onset_s)):
         sequence, told = np.argsort(used.onset_s, kind="stable"), "trial/onset_s"

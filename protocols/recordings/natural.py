@@ -41,7 +41,7 @@ def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
     return shrunk
 
 
-def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, temperature: float = 1.0) -> Floats:
+def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
     """Log-softmax over sites of standardised responses, shape (N, U) -> (N, U)."""
     z = (responses - mean) / sd / temperature
     z = z - z.max(1, keepdims=True)
@@ -57,12 +57,18 @@ def natural_means(dataset: Dataset, site_ids: Sequence[str]) -> Floats:
 
 
 def best_natural(
-    dataset: Dataset, key_sites: Key, targets: Sequence[str], objectives: Sequence[str], count: int, temperature: float
+    dataset: Dataset,
+    key_sites: Key,
+    targets: Sequence[str],
+    *,
+    objectives: Sequence[str],
+    count: int,
+    temperature: float,
 ) -> dict[tuple[str, str], list[int]]:
     """For every (objective, target): indices of the `count` natural images with the highest shrunken baseline score, best first."""
     means = natural_means(dataset, key_sites.site_ids)
     mean, sd = key_sites.natural_statistics()
-    scores = {"stretch": means, "one_hot": one_hot_scores(means, mean, sd, temperature)}
+    scores = {"stretch": means, "one_hot": one_hot_scores(means, mean, sd, temperature=temperature)}
     recorded = np.zeros(dataset.natural, dtype=bool)
     recorded[np.unique(dataset.image_index[(dataset.image_index >= 0) & (dataset.image_index < dataset.natural)])] = (
         True

@@ -66,7 +66,15 @@ def trial_table(responses: Responses, image_ids: Sequence[str], *, seed: int = 0
     values = remove_block_means(usable.values, blocks)
     image_rows, halves = _split(usable.image_ids, blocks, seed)
     baseline = usable.baseline if usable.baseline is not None and usable.baseline.ndim == 2 else None
-    return TrialTable(values, blocks, halves, image_rows, usable.site_ids, baseline, notes)
+    return TrialTable(
+        values=values,
+        blocks=blocks,
+        halves=halves,
+        image_rows=image_rows,
+        site_ids=usable.site_ids,
+        baseline=baseline,
+        notes=notes,
+    )
 
 
 def image_means(table: TrialTable, image_ids: Sequence[str]) -> Floats:

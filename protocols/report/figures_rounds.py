@@ -94,11 +94,36 @@ def learning_figure(entries: Sequence[dict[str, Any]], history: Sequence[dict[st
     figure = new_figure(12.6, 3.4)
     held_out, controllers, success = figure.subplots(1, 3)
     score = next((e["natural_score"] for e in entries if e["natural_score"]), "r")
-    _curve(held_out, entries, "natural_r", "natural_r", "o-", NATURAL, "photographs never fitted")
+    _curve(
+        held_out,
+        entries,
+        "natural_r",
+        interval="natural_r",
+        style="o-",
+        colour=NATURAL,
+        label="photographs never fitted",
+    )
     held_out.set_ylabel(f"{score}, median over sites")
     held_out.set_title("held-out photographs, encoder of the round", fontsize=9)
-    _curve(controllers, entries, "prequential_r2", "prequential", "o-", PREQUENTIAL, "prequential")
-    _curve(controllers, entries, "after_r2", "after", "s--", AFTER, "after the refit, not prequential", shift=0.05)
+    _curve(
+        controllers,
+        entries,
+        "prequential_r2",
+        interval="prequential",
+        style="o-",
+        colour=PREQUENTIAL,
+        label="prequential",
+    )
+    _curve(
+        controllers,
+        entries,
+        "after_r2",
+        interval="after",
+        style="s--",
+        colour=AFTER,
+        label="after the refit, not prequential",
+        shift=0.05,
+    )
     controllers.set_ylabel("squared noise-corrected r, median")
     controllers.set_title("consistency on the round's controllers", fontsize=9)
     draw_success(success, history)
@@ -115,11 +140,11 @@ def _curve(
     axes: Axes,
     entries: Sequence[dict[str, Any]],
     name: str,
+    *,
     interval: str,
     style: str,
     colour: str,
     label: str,
-    *,
     shift: float = 0.0,
 ) -> None:
     """One line with intervals through the rounds where `name` is known; a missing interval is not drawn."""

@@ -58,7 +58,7 @@ def learning_curve(project: Project, *, device: str = "cpu") -> list[dict[str, A
     for number in numbers:
         round_, record = project.round(number), project.fitted_for(number) or {}
         if record["encoder"] not in known:
-            known[record["encoder"]] = _natural(project, load(record["encoder"]), data, chosen, device)
+            known[record["encoder"]] = _natural(project, load(record["encoder"]), data, chosen=chosen, device=device)
         refit = record.get("refit", {})
         entry = {
             "round": number,
@@ -68,21 +68,21 @@ def learning_curve(project: Project, *, device: str = "cpu") -> list[dict[str, A
             "mode": refit.get("mode", "first"),
             "check": refit.get("regression_check", {}).get("verdict"),
             **known[record["encoder"]],
-            **_controllers(project, round_, load, device),
+            **_controllers(project, round_, load, device=device),
         }
         entries.append(entry)
     return entries
 
 
-def _natural(project: Project, encoder: Predictor, data: Dataset, chosen: list[int], device: str) -> dict[str, Any]:
+def _natural(project: Project, encoder: Predictor, data: Dataset, *, chosen: list[int], device: str) -> dict[str, Any]:
     """Scores of one encoder on the frozen photographs."""
     if not chosen:
         return {"natural_score": None, **_summary("natural_r", np.array([])), "natural_images": 0}
-    name, scores = natural_scores(project, encoder, data, chosen, device)
+    name, scores = natural_scores(project, encoder, data, chosen=chosen, device=device)
     return {"natural_score": name, **_summary("natural_r", scores), "natural_images": len(chosen)}
 
 
-def _controllers(project: Project, round_: Round, load: Callable[[str], Predictor], device: str) -> dict[str, Any]:
+def _controllers(project: Project, round_: Round, load: Callable[[str], Predictor], *, device: str) -> dict[str, Any]:
     """Consistency on the round's controllers before and after the refit, and what was controlled."""
     if not round_.evaluation_path.is_file():
         empty = np.array([])
@@ -97,7 +97,7 @@ def _controllers(project: Project, round_: Round, load: Callable[[str], Predicto
     later = project.fitted_for(round_.number + 1)
     squares: list[float | None] = []
     if later is not None:
-        renewed = predicted_by(load(maker(later)), project, round_, key, device)
+        renewed = predicted_by(load(maker(later)), project, round_, key=key, device=device)
         table = trial_table(read_responses(round_.responses_path), [r.image_id for r in key.rows], seed=report.seed)
         squares = [c.controllers_r2 for c in consistency(table, renewed) if c.site in sites]
     found |= _summary("after", _squares(squares)) | {"after_encoder": None if later is None else maker(later)}
@@ -106,7 +106,7 @@ def _controllers(project: Project, round_: Round, load: Callable[[str], Predicto
     return found
 
 
-def predicted_by(encoder: Predictor, project: Project, round_: Round, key: Key, device: str = "cpu") -> Key:
+def predicted_by(encoder: Predictor, project: Project, round_: Round, *, key: Key, device: str = "cpu") -> Key:
     """The key with the predictions of another encoder for its controllers; sites that this one lacks have none."""
     rows = key.of_role("controller")
     images = np.stack([read_png(round_.outbox / "images" / f"{r.image_id}.png") for r in rows])

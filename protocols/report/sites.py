@@ -73,7 +73,7 @@ def _texts(**values: float | None) -> list[str]:
     return [f"{name} {value:.2f}" for name, value in values.items() if value is not None]
 
 
-def tunings(report: ControlReport, key: Key, responses: Responses, most: int = MOST_TUNINGS) -> list[SiteTuning]:
+def tunings(report: ControlReport, key: Key, responses: Responses, *, most: int = MOST_TUNINGS) -> list[SiteTuning]:
     """Sorted responses of the sites with a confirmatory stretch controller, the first `most` by id.
 
     Means over all usable trials of this round; the verdicts are computed from the tested trials alone, with block means removed.
@@ -94,7 +94,9 @@ def tunings(report: ControlReport, key: Key, responses: Responses, most: int = M
         )
         marks = tuple(Mark(kind, mean, error) for kind, mean, error in values if math.isfinite(mean))
         if len(order):
-            made.append(SiteTuning(row.site, means[order], errors[order], own[order], marks))
+            made.append(
+                SiteTuning(site=row.site, means=means[order], errors=errors[order], own=own[order], marks=marks)
+            )
     return made
 
 

@@ -59,10 +59,10 @@ def phase_scrambled(display: Display, image: Pixels, generator: np.random.Genera
     turned = np.fft.rfft2(away, axes=(0, 1)) * np.exp(1j * np.angle(noise))[..., None]
     scrambled = display.background_luminance + np.fft.irfft2(turned, s=away.shape[:2], axes=(0, 1))
     mean, rms = _statistics(display, image)
-    return _shown(display, torch.from_numpy(scrambled), mean, rms)
+    return _shown(display, torch.from_numpy(scrambled), mean, rms=rms)
 
 
-def at_local_contrast(display: Display, image: Pixels, mask: Tensor, contrast: float) -> Pixels:
+def at_local_contrast(display: Display, image: Pixels, mask: Tensor, *, contrast: float) -> Pixels:
     """`image` (H, W, C) with its contrast scaled, at its own mean luminance, until the local RMS under `mask` (H, W) is `contrast`.
 
     The RMS contrast of the whole image is searched by bisection, since clipping bends the relation; the result is within half a grey
@@ -81,7 +81,7 @@ def at_local_contrast(display: Display, image: Pixels, mask: Tensor, contrast: f
     rms *= contrast / here
     for _ in range(TRIES):
         try:
-            made = _shown(display, luminance, mean, rms)
+            made = _shown(display, luminance, mean, rms=rms)
         except Unreachable:
             high = rms
         else:
@@ -101,7 +101,7 @@ def _decoded(display: Display, image: Pixels) -> Floats:
     return decoded
 
 
-def _shown(display: Display, luminance: Tensor, mean: float, rms: float) -> Pixels:
+def _shown(display: Display, luminance: Tensor, mean: float, *, rms: float) -> Pixels:
     """8-bit pixels of a shown luminance image (H, W, C), exact in mean and RMS contrast; the aperture fades it only once."""
     aperture = display.aperture_mask()
     if aperture is not None:
@@ -184,7 +184,7 @@ def _contrast_matched(material: Material, controller: Stimulus) -> Stimulus:
         raise Unreachable(
             f"the controller's local contrast {own:.3f} is not above the photographs' median {natural:.3f}"
         )
-    return replace(controller, pixels=at_local_contrast(material.display, controller.pixels, mask, natural))
+    return replace(controller, pixels=at_local_contrast(material.display, controller.pixels, mask, contrast=natural))
 
 
 def _natural_raised(material: Material, controller: Stimulus) -> Stimulus:
@@ -194,7 +194,7 @@ def _natural_raised(material: Material, controller: Stimulus) -> Stimulus:
     own, natural = _local(material.display, controller.pixels, mask), float(material.local[index, column])
     if own <= natural:
         raise Unreachable(f"the controller's local contrast {own:.3f} is not above its best photograph's {natural:.3f}")
-    made = at_local_contrast(material.display, material.pixels[index], mask, own)
+    made = at_local_contrast(material.display, material.pixels[index], mask, contrast=own)
     return replace(controller, pixels=made, started_from=material.source_ids[index])
 
 
@@ -204,7 +204,7 @@ def _predicted_natural(material: Material, controller: Stimulus) -> Stimulus:
         raise Unreachable("nothing is predicted for the photographs")
     scores = material.predicted
     if controller.objective == "one_hot":
-        scores = one_hot_scores(scores, material.mean, material.sd, material.temperature)
+        scores = one_hot_scores(scores, material.mean, material.sd, temperature=material.temperature)
     index = int(scores[:, material.site_ids.index(controller.target)].argmax())
     source = material.source_ids[index]
     return replace(

@@ -27,9 +27,9 @@ def assemble(
     project: Project,
     number: int,
     batch: StimulusBatch,
+    *,
     encoder: Encoder | Ensemble,
     sites: Sequence[SiteRow],
-    *,
     device: str = "cpu",
 ) -> tuple[list[Stimulus], Arms]:
     """All images of round `number` but the blank, with their contrasts; and what became of the control arms."""
@@ -40,19 +40,19 @@ def assemble(
         data,
         key,
         list(dict.fromkeys(batch.targets)),
-        config.synthesis.objectives,
-        config.protocol.references,
-        config.synthesis.temperature,
+        objectives=config.synthesis.objectives,
+        count=config.protocol.references,
+        temperature=config.synthesis.temperature,
     )
     controllers = controller_stimuli(batch, number)
     shown = [
         *controllers,
         *graded_stimuli(batch, number),
-        *natural_stimuli(data, best, config.protocol.natural_images, config.protocol.seed + number),
+        *natural_stimuli(data, best, config.protocol.natural_images, seed=config.protocol.seed + number),
     ]
     if config.protocol.chosen_images:
         known = gather(project, range(1, number))  # references and controls see the baseline alone
-        shown += chosen_stimuli(project, known, encoder, {s.source_id for s in shown}, device=device)
+        shown += chosen_stimuli(project, known, encoder, taken={s.source_id for s in shown}, device=device)
     photographs, source_ids = data.pixels[: data.natural], data.source_ids[: data.natural]
     masks = site_masks(display, project.fitted_for(number), site_ids)
     natural = measure(display, photographs, masks)
@@ -80,11 +80,11 @@ def assemble(
         repeats=min(config.arms.repeats, config.protocol.repeats),
         shown=[s.source_id for s in shown],
     )
-    return with_contrast(display, with_arms(shown, arms), site_ids, masks, natural), arms
+    return with_contrast(display, with_arms(shown, arms), site_ids, masks=masks, natural=natural), arms
 
 
 def with_contrast(
-    display: Display, stimuli: Sequence[Stimulus], site_ids: Sequence[str], masks: Tensor, natural: Contrast
+    display: Display, stimuli: Sequence[Stimulus], site_ids: Sequence[str], *, masks: Tensor, natural: Contrast
 ) -> list[Stimulus]:
     """`stimuli`, those made for a site with their contrasts there and the 95th percentiles of the photographs' (`natural`)."""
     limits = usual(natural)
@@ -93,6 +93,6 @@ def with_contrast(
     contrast = measure(display, np.stack([stimuli[i].pixels for i in made]), masks) if made else natural
     for place, i in enumerate(made):
         site = site_ids.index(stimuli[i].target)
-        values = of_site(contrast, limits, place, site, colour=display.colour == "rgb")
+        values = of_site(contrast, limits, place, site=site, colour=display.colour == "rgb")
         found[i] = replace(stimuli[i], contrast=values)
     return found

@@ -26,7 +26,7 @@ Choice = Literal["disagreement", "core_set"]
 
 
 def chosen_stimuli(
-    project: Project, data: Dataset, encoder: Encoder | Ensemble, taken: Collection[str], *, device: str = "cpu"
+    project: Project, data: Dataset, encoder: Encoder | Ensemble, *, taken: Collection[str], device: str = "cpu"
 ) -> list[Stimulus]:
     """The ``[protocol] chosen_images`` photographs of a round, from those that are fitted and not among the source ids `taken`.
 
@@ -52,9 +52,9 @@ def chosen_stimuli(
         predictions.double().cpu().numpy(),
         trial_noise(data.values[:, columns], data.image_index),
         recorded,
-        free,
-        count,
-        protocol.choice,
+        free=free,
+        count=count,
+        method=protocol.choice,
     )
     return [
         Stimulus(pixels=data.pixels[i], role="reference", source_id=data.source_ids[i])
@@ -63,7 +63,7 @@ def chosen_stimuli(
 
 
 def choose_images(
-    predictions: Floats, noise: Floats, recorded: Ints, free: Bools, count: int, method: Choice
+    predictions: Floats, noise: Floats, recorded: Ints, *, free: Bools, count: int, method: Choice
 ) -> list[int]:
     """Positions of `count` images, from those that are `free`; as long as there are enough, from the least `recorded` alone.
 

@@ -105,7 +105,7 @@ def usual(natural: Contrast) -> Usual:
     return Usual(luminance, chroma, np.percentile(natural.local, PERCENTILE, axis=0))
 
 
-def of_site(contrast: Contrast, limits: Usual, image: int, site: int, *, colour: bool) -> dict[str, float]:
+def of_site(contrast: Contrast, limits: Usual, image: int, *, site: int, colour: bool) -> dict[str, float]:
     """What the sealed key keeps of one image: its contrasts at one site and the natural percentiles, by name; no NaN."""
     values = {
         "luminance": (contrast.luminance[image], limits.luminance),

@@ -137,12 +137,12 @@ def export_round(
     folder = round_.folder / f"outbox.tmp-{os.getpid()}"
     try:
         pixels = _write_images(folder / "images", named)
-        _check_constraint(stimuli, named, pixels, check)
+        _check_constraint(stimuli, named, pixels, check=check)
         if safety is not None:
             extra["safety"] = safety(dict(zip(named, pixels, strict=True)), [t.image_id for t in trials])
-        _seal(round_, folder / "images", named, sites, _predictions(predict, pixels, len(sites)))
-        entries = _manifest(round_, display, config, named, trials)
-        _write_tables(folder, trials, config, entries | extra, pixels)
+        _seal(round_, folder / "images", named, sites=sites, predictions=_predictions(predict, pixels, len(sites)))
+        entries = _manifest(round_, display, config, named=named, trials=trials)
+        _write_tables(folder, trials, config, manifest=entries | extra, pixels=pixels)
         round_.inbox.mkdir(exist_ok=True)
         _publish(folder, round_.outbox)
     finally:
@@ -253,7 +253,7 @@ def _write_images(folder: Path, named: dict[str, Stimulus]) -> Pixels:
 
 
 def _check_constraint(
-    stimuli: Sequence[Stimulus], named: dict[str, Stimulus], pixels: Pixels, check: Check | None
+    stimuli: Sequence[Stimulus], named: dict[str, Stimulus], pixels: Pixels, *, check: Check | None
 ) -> None:
     place = {id(s): i for i, s in enumerate(named.values())}
     chosen = [place[id(s)] for s in stimuli if s.role in ("controller", "graded")]
@@ -287,7 +287,7 @@ def _predictions(predict: Predict | None, pixels: Pixels, n_sites: int) -> dict[
 
 
 def _seal(
-    round_: Round, images: Path, named: dict[str, Stimulus], sites: Sequence[SiteRow], predictions: dict[str, Floats]
+    round_: Round, images: Path, named: dict[str, Stimulus], *, sites: Sequence[SiteRow], predictions: dict[str, Floats]
 ) -> None:
     """Write the key, which must stand before the outbox appears."""
     rows = []
@@ -312,7 +312,7 @@ def _seal(
 
 
 def _manifest(
-    round_: Round, display: Display, config: ProtocolConfig, named: dict[str, Stimulus], trials: list[Trial]
+    round_: Round, display: Display, config: ProtocolConfig, *, named: dict[str, Stimulus], trials: list[Trial]
 ) -> dict[str, Any]:
     """The fixed entries of ``manifest.json``; roles are counted, never named with an image."""
     roles = Counter(s.role for s in named.values())
@@ -353,7 +353,7 @@ def _checked_entries(round_: Round, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_tables(
-    folder: Path, trials: list[Trial], config: ProtocolConfig, manifest: dict[str, Any], pixels: Pixels
+    folder: Path, trials: list[Trial], config: ProtocolConfig, *, manifest: dict[str, Any], pixels: Pixels
 ) -> None:
     """Everything in the outbox but the images; the checksums last but one, ``_READY`` last."""
     _, height, width, _ = pixels.shape

@@ -73,9 +73,9 @@ def trial_list(
     """
     images = list(image_ids)
     fewer = fewer or {}
-    _check(images, repeats, blocks, blank_id, blanks_per_block, fewer)
+    _check(images, repeats, blocks, blank_id=blank_id, blanks=blanks_per_block, fewer=fewer)
     generator = np.random.default_rng(seed)
-    due = iter(_due(images, repeats, fewer, generator))
+    due = iter(_due(images, repeats, fewer, generator=generator))
     trials: list[Trial] = []
     shown: Counter[str] = Counter()
     followed = np.zeros(
@@ -86,10 +86,10 @@ def trial_list(
     for block in range(blocks):
         chain: list[Ints] = []
         for _ in range(repeats // blocks + (block < repeats % blocks)):
-            chain.append(_permutation(followed, np.flatnonzero(next(due)), last, generator))
+            chain.append(_permutation(followed, np.flatnonzero(next(due)), last, generator=generator))
             last = int(chain[-1][-1])
         order = np.concatenate(chain)
-        blanks = _blank_places(order, blanks_per_block, after_blank, generator)
+        blanks = _blank_places(order, blanks_per_block, after_blank, generator=generator)
         for place, image in enumerate(order):
             for image_id in ([blank_id or ""] if place in blanks else []) + [images[image]]:
                 trials.append(Trial(len(trials), block, shown[image_id], image_id))
@@ -98,7 +98,7 @@ def trial_list(
 
 
 def _due(
-    images: list[str], repeats: int, fewer: Mapping[str, int], generator: np.random.Generator
+    images: list[str], repeats: int, fewer: Mapping[str, int], *, generator: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Which images take part in which permutation, (repeats, images): all, but those with `fewer` presentations in so many only."""
     due = np.ones((repeats, len(images)), dtype=np.bool_)
@@ -108,7 +108,7 @@ def _due(
     return due
 
 
-def _permutation(followed: Ints, here: Ints, last: int, generator: np.random.Generator) -> Ints:
+def _permutation(followed: Ints, here: Ints, last: int, *, generator: np.random.Generator) -> Ints:
     """A random order of the images `here` that begins after `last` and repeats few of the pairs counted in `followed`, which it updates.
 
     Min-conflicts search (Minton et al. 1992): around one image that repeats a pair the order is rearranged as lowers the summed count
@@ -129,12 +129,12 @@ def _permutation(followed: Ints, here: Ints, last: int, generator: np.random.Gen
         repeated = np.flatnonzero(pairs > floor)
         if size == 1 or len(repeated) == 0:
             break
-        order = _rearranged(cost, last, order, int(generator.choice(repeated)), generator)
+        order = _rearranged(cost, last, order, place=int(generator.choice(repeated)), generator=generator)
     followed[np.concatenate([[last], best[:-1]]), best] += 1
     return best
 
 
-def _rearranged(cost: Ints, last: int, order: Ints, place: int, generator: np.random.Generator) -> Ints:
+def _rearranged(cost: Ints, last: int, order: Ints, *, place: int, generator: np.random.Generator) -> Ints:
     """The best of many random rearrangements of `order` that give the image at `place` another one before it.
 
     Half exchange it for another image, half exchange two successive stretches of the order, one border of which is at `place`.
@@ -155,7 +155,7 @@ def _rearranged(cost: Ints, last: int, order: Ints, place: int, generator: np.ra
     return np.asarray(tried[least.argmin()])
 
 
-def _blank_places(order: Ints, count: int, after_blank: Ints, generator: np.random.Generator) -> set[int]:
+def _blank_places(order: Ints, count: int, after_blank: Ints, *, generator: np.random.Generator) -> set[int]:
     """Places of `order` before which a blank stands, one a stretch; counts the images that follow in `after_blank`."""
     places = set()
     for start, stop in pairwise([round(i * len(order) / count) for i in range(count + 1)] if count else []):
@@ -188,7 +188,7 @@ def pair_balance(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _check(
-    images: list[str], repeats: int, blocks: int, blank_id: str | None, blanks: int, fewer: Mapping[str, int]
+    images: list[str], repeats: int, blocks: int, *, blank_id: str | None, blanks: int, fewer: Mapping[str, int]
 ) -> None:
     twice = [i for i, n in Counter(images).items() if n > 1]
     if not images or twice:

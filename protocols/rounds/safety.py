@@ -132,11 +132,19 @@ def check_sequence(
         if progress is not None:
             progress("safety of the images", done, len(ids))
     findings = [
-        _image_finding(what, unit, limit, measured, details, order)
+        _image_finding(what, unit, limit, measured=measured, details=details, order=order)
         for what, unit, limit in _image_limits(limits)
         if any(measured[i].get(what, 0.0) > limit for i in ids)
     ]
-    findings += _flash_findings(display, np.stack(reduced), ids, order, _frames(display, on_ms, off_ms), limits, step)
+    findings += _flash_findings(
+        display,
+        np.stack(reduced),
+        ids,
+        order=order,
+        durations=_frames(display, on_ms, off_ms),
+        limits=limits,
+        step=step,
+    )
     return SafetyReport(tuple(findings), len(order), len(ids))
 
 
@@ -187,6 +195,7 @@ def _image_finding(
     what: str,
     unit: str,
     limit: float,
+    *,
     measured: dict[str, dict[str, float]],
     details: dict[str, str],
     order: Sequence[str],
@@ -195,15 +204,23 @@ def _image_finding(
     worst = max(over, key=lambda i: (measured[i][what], i))
     trials = [t for t, image in enumerate(order) if image in over]
     detail = details[worst] if what == "stripes" else f"image {worst}"
-    return _finding(what, measured[worst][what], limit, unit, detail, trials, order)
+    return _finding(what, measured[worst][what], limit, unit=unit, detail=detail, trials=trials, order=order)
 
 
 def _finding(
-    what: str, value: float, limit: float, unit: str, detail: str, trials: Sequence[int], order: Sequence[str]
+    what: str, value: float, limit: float, *, unit: str, detail: str, trials: Sequence[int], order: Sequence[str]
 ) -> SafetyFinding:
     images = list(dict.fromkeys(order[t] for t in trials))
     return SafetyFinding(
-        what, value, limit, unit, detail, len(trials), len(images), tuple(trials[:NAMED]), tuple(images[:NAMED])
+        what=what,
+        value=value,
+        limit=limit,
+        unit=unit,
+        detail=detail,
+        n_trials=len(trials),
+        n_images=len(images),
+        trials=tuple(trials[:NAMED]),
+        images=tuple(images[:NAMED]),
     )
 
 
@@ -211,6 +228,7 @@ def _flash_findings(
     display: Display,
     light: NDArray[np.float32],
     ids: list[str],
+    *,
     order: Sequence[str],
     durations: tuple[float, float],
     limits: SafetyConfig,
@@ -239,7 +257,7 @@ def _flash_findings(
             values[:-1],
             flags[:-1],
             (values[-1], flags[-1]),
-            [place[image] for image in order],
+            order=[place[image] for image in order],
             on_ms=durations[0],
             off_ms=durations[1],
             change=smallest,
@@ -250,7 +268,9 @@ def _flash_findings(
         if count.trials:
             detail = f"over up to {count.worst_area_sr:.4f} sr of a 10-degree field, worst from trial {count.worst_trials[0]}"
             unit, limit = "flashes in one second", limits.flashes_per_second
-            findings.append(_finding(what, count.worst, limit, unit, detail, count.trials, order))
+            findings.append(
+                _finding(what, count.worst, limit, unit=unit, detail=detail, trials=count.trials, order=order)
+            )
     return findings
 
 

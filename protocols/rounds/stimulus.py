@@ -77,7 +77,9 @@ def graded_stimuli(batch: StimulusBatch, number: int) -> list[Stimulus]:
     return found
 
 
-def natural_stimuli(data: Dataset, best: dict[tuple[str, str], list[int]], n_random: int, seed: int) -> list[Stimulus]:
+def natural_stimuli(
+    data: Dataset, best: dict[tuple[str, str], list[int]], n_random: int, *, seed: int
+) -> list[Stimulus]:
     """The references (each listed for every objective and site that it serves) and `n_random` other natural images."""
     serves: dict[int, list[tuple[str, str]]] = {}
     for pair, images in best.items():

@@ -71,7 +71,7 @@ def regular_pattern(
     needed = area_sr / SR_PER_DEG2 * px_per_deg**2  # pixels
     if luminance.size <= needed or frequencies[0] >= px_per_deg / 2:
         return None
-    bands = _Bands(luminance, px_per_deg, surround, frequencies)
+    bands = _Bands(luminance, px_per_deg, surround, frequencies=frequencies)
     wanted = {}
     for i in bands.inside:
         faintest = contrast * bands.mean(i)  # (H, W)
@@ -128,13 +128,17 @@ def _filters(size: tuple[int, int], px_per_deg: float, frequencies: tuple[float,
     gains[:, 0, 0] = 0.0
     squared = fy**2 + fx**2
     means = np.stack([np.exp(-2 * (math.pi * MEAN_WIDTH / f) ** 2 * squared) for f in centres])
-    return _Filters(centres, gains, -1j * fy / frequency, -1j * fx / frequency, means, twice)
+    return _Filters(
+        centres=centres, gains=gains, down=-1j * fy / frequency, across=-1j * fx / frequency, means=means, twice=twice
+    )
 
 
 class _Bands:
     """Bands of an image and their monogenic amplitudes."""
 
-    def __init__(self, luminance: Floats, px_per_deg: float, surround: float, frequencies: tuple[float, float]) -> None:
+    def __init__(
+        self, luminance: Floats, px_per_deg: float, surround: float, *, frequencies: tuple[float, float]
+    ) -> None:
         pad, (height, width) = round(PAD_DEG * px_per_deg), luminance.shape
         self.window = slice(pad, pad + height), slice(pad, pad + width)
         self.size = fft.next_fast_len(height + 2 * pad, real=True), fft.next_fast_len(width + 2 * pad, real=True)

@@ -126,14 +126,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Any, summary: str, paths: Sequence[str]) -> argparse.ArgumentParser:
+    def command(name: str, run: Any, summary: str, *, paths: Sequence[str]) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=summary, description=summary)
         sub.set_defaults(run=run)
         for path in ("subject", *paths):
             sub.add_argument(f"--{path}", type=Path, required=True)
         return sub
 
-    rig = command("rig", _run_rig, "show an outbox to a subject and answer into the inbox", ("outbox", "inbox"))
+    rig = command("rig", _run_rig, "show an outbox to a subject and answer into the inbox", paths=("outbox", "inbox"))
     rig.add_argument(
         "--layout", choices=("python", "matlab"), default="python", help="order of the dimensions in the file"
     )
@@ -143,13 +143,13 @@ def _parser() -> argparse.ArgumentParser:
     rig.add_argument(
         "--permute-sites", action=argparse.BooleanOptionalAction, default=True, help="sites in a random order"
     )
-    truth = command("truth", _run_truth, "write the noise-free responses (benchmarks only)", ("outbox",))
+    truth = command("truth", _run_truth, "write the noise-free responses (benchmarks only)", paths=("outbox",))
     truth.add_argument("--out", type=Path, required=True, help="NPZ file to write")
-    lite2 = command("lite2", _run_lite2, "make an easy-transfer subject on a folder of PNG images", ("images",))
+    lite2 = command("lite2", _run_lite2, "make an easy-transfer subject on a folder of PNG images", paths=("images",))
     lite2.add_argument("--sites", type=int, default=12)
     lite2.add_argument("--noise-sites", type=int, default=2, help="sites that ignore the image")
     lite2.add_argument("--background", type=int, default=128, help="pixel value of the blank")
-    v4 = command("v4", _run_v4, "make a subject of recorded V4 sites' models", ("data",))
+    v4 = command("v4", _run_v4, "make a subject of recorded V4 sites' models", paths=("data",))
     v4.add_argument("--session", choices=("201025", "210225"), required=True)
     v4.add_argument("--sites", type=int, help="number of sites, drawn; default: all whose model fits with r >= 0.5")
     for sub in (rig, lite2, v4):

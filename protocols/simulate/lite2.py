@@ -58,7 +58,7 @@ def receptive_fields(centre: Tensor, width: Tensor, shape: Sequence[int]) -> Ten
     return fields / fields.sum((1, 2), keepdim=True)
 
 
-def choose_diverse(drive: Floats, order: NDArray[np.int64], count: int, largest: float) -> NDArray[np.int64]:
+def choose_diverse(drive: Floats, order: NDArray[np.int64], count: int, *, largest: float) -> NDArray[np.int64]:
     """The first `count` columns of `drive`, tried in `order`, whose correlation with those taken before stays below `largest`."""
     correlation = np.abs(np.corrcoef(drive.T))
     chosen: list[int] = []

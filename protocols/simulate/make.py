@@ -60,12 +60,12 @@ def make_v4_subject(
     while rest and (count is None or len(fits) < count):
         size = len(rest) if count is None else count - len(fits)
         some, rest = rest[:size], rest[size:]
-        fits += [f for f in _fit_sites(images, averages, states, some, progress) if f.r >= minimum_r]
+        fits += [f for f in _fit_sites(images, averages, states, sites=some, progress=progress) if f.r >= minimum_r]
     if not fits or (count is not None and len(fits) < count):
         raise ValueError(f"{len(fits)} sites of {session} have r >= {minimum_r}; expected {count or 'at least one'}")
     fits.sort(key=lambda f: f.site)
     drive, gain, offset = (np.stack([getattr(f, name) for f in fits], -1) for name in ("drive", "gain", "offset"))
-    tensors = calibration(images, drive, gain, offset)
+    tensors = calibration(images, drive, gain, offset=offset)
     tensors["model_r"] = torch.tensor([f.r for f in fits], dtype=torch.float64)
     for position, fit in enumerate(fits):
         tensors |= {f"site{position:03d}.{name}": tensor for name, tensor in fit.folded.items()}
@@ -97,6 +97,7 @@ def _fit_sites(
     images: Pixels,
     averages: Floats,
     states: dict[int, dict[str, Tensor]],
+    *,
     sites: Sequence[int],
     progress: Reporter | None,
 ) -> list[_Fit]:
@@ -104,7 +105,7 @@ def _fit_sites(
     drive = v4_models.model_responses(images, folded, progress=progress, label=f"calibrating {len(sites)} V4 sites")
     numbers = zip(*regression(drive, averages[:, list(sites)]), strict=True)
     return [
-        _Fit(site, folded[i], drive[:, i], float(gain), float(offset), float(r))
+        _Fit(site=site, folded=folded[i], drive=drive[:, i], gain=float(gain), offset=float(offset), r=float(r))
         for i, (site, (gain, offset, r)) in enumerate(zip(sites, numbers, strict=True))
     ]
 
@@ -146,7 +147,9 @@ def make_lite2_subject(
     gain = sd / drive.std(0)
     offset = mean - gain * drive.mean(0)
     low = np.flatnonzero(gain * at_blank + offset <= LARGEST_BLANK * mean)
-    chosen = lite2_sites.choose_diverse(drive, low[generator.permutation(len(low))], n_sites, LARGEST_SITE_CORRELATION)
+    chosen = lite2_sites.choose_diverse(
+        drive, low[generator.permutation(len(low))], n_sites, largest=LARGEST_SITE_CORRELATION
+    )
     kept = {name: t[chosen] if name in lite2_sites.PER_SITE else t for name, t in tensors.items()}
     flat = np.zeros((len(images), n_noise_sites))
     rates = generator.uniform(3, 6, n_noise_sites)
@@ -154,7 +157,7 @@ def make_lite2_subject(
         seen,
         np.concatenate([drive[:, chosen], flat], 1),
         np.concatenate([gain[chosen], np.zeros(n_noise_sites)]),
-        np.concatenate([offset[chosen], rates]),
+        offset=np.concatenate([offset[chosen], rates]),
     )
     total = n_sites + n_noise_sites
     subject = Subject(

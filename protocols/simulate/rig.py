@@ -64,16 +64,16 @@ def read_outbox(outbox: Path) -> Shown:
     """
     outbox = Path(outbox)
     if not (outbox / "_READY").is_file():
-        raise _bad_outbox(outbox, "no _READY", "the export has not finished, or only a part was copied", "Y04")
+        raise _bad_outbox(outbox, "no _READY", "the export has not finished, or only a part was copied", code="Y04")
     problems = verify_checksums(outbox)
     if problems:
-        raise _bad_outbox(outbox, "; ".join(problems[:5]), "a copy that was altered or is not complete", "Y05")
+        raise _bad_outbox(outbox, "; ".join(problems[:5]), "a copy that was altered or is not complete", code="Y05")
     with open(outbox / "order.csv", newline="", encoding="utf-8") as handle:
         order = list(csv.DictReader(handle))
     filenames = {row["image_id"]: row["filename"] for row in order}
     if not order or any(filenames[row["image_id"]] != row["filename"] for row in order):
         raise _bad_outbox(
-            outbox, "an order.csv without trials or with two files for one image", "an edited table", "Y06"
+            outbox, "an order.csv without trials or with two files for one image", "an edited table", code="Y06"
         )
     manifest = json.loads((outbox / "manifest.json").read_text(encoding="utf-8"))
     image_ids = tuple(sorted(filenames))
@@ -95,7 +95,7 @@ def read_outbox(outbox: Path) -> Shown:
     )
 
 
-def simulate_counts(expected: Floats, onset_s: Floats, noise: Noise, generator: np.random.Generator) -> Floats:
+def simulate_counts(expected: Floats, onset_s: Floats, noise: Noise, *, generator: np.random.Generator) -> Floats:
     """Spike counts of single trials.
 
     ``mean = expected * shared gain of the trial * slow drift * gain of the round``; counts negative binomial with variance
@@ -167,7 +167,7 @@ def answer(
     subject, shown = Subject.load(subject_folder), read_outbox(outbox)
     entropy = [seed, subject.seed, shown.round_number]
     expected = subject.expected(shown.images, progress=progress)[shown.image_index]  # (T, U)
-    counts = simulate_counts(expected, shown.onset_s, subject.noise, np.random.default_rng([*entropy, 1]))
+    counts = simulate_counts(expected, shown.onset_s, subject.noise, generator=np.random.default_rng([*entropy, 1]))
     generator = np.random.default_rng([*entropy, 2])
     rows = np.flatnonzero(~_drawn(len(counts), missing, generator))
     rows = generator.permutation(rows) if shuffle else rows
@@ -177,7 +177,7 @@ def answer(
     inbox.mkdir(parents=True, exist_ok=True)
     part = inbox / "responses.h5.part"
     sites = [subject.site_ids[c] for c in columns]
-    write_answer(part, shown, counts[np.ix_(rows, columns)], rows, sites, valid=~broken, layout=layout)
+    write_answer(part, shown, counts[np.ix_(rows, columns)], rows=rows, site_ids=sites, valid=~broken, layout=layout)
     os.replace(part, inbox / "responses.h5")
     (inbox / "responses.h5.done").touch()
     return len(rows), len(counts)
@@ -187,9 +187,9 @@ def write_answer(
     path: Path,
     shown: Shown,
     counts: Floats,
+    *,
     rows: Ints,
     site_ids: Sequence[str],
-    *,
     valid: NDArray[np.bool_],
     layout: str,
 ) -> None:
@@ -252,7 +252,7 @@ def _answered(inbox: Path) -> DataError:
     )
 
 
-def _bad_outbox(outbox: Path, found: str, cause: str, code: str) -> DataError:
+def _bad_outbox(outbox: Path, found: str, cause: str, *, code: str) -> DataError:
     return DataError(
         str(outbox),
         found=found,

@@ -204,7 +204,7 @@ def regression(drive: Floats, recorded: Floats) -> tuple[Floats, Floats, Floats]
     return gain, recorded.mean(0) - gain * drive.mean(0), r
 
 
-def calibration(images: Pixels, drive: Floats, gain: Floats, offset: Floats) -> dict[str, Tensor]:
+def calibration(images: Pixels, drive: Floats, gain: Floats, *, offset: Floats) -> dict[str, Tensor]:
     """Tensors of a calibration on natural images, drives (N, U): gain, offset, saturation M, natural responses and their images."""
     rectified = np.maximum(drive * gain + offset, 0.0)
     maximum = np.quantile(rectified, SATURATION_QUANTILE, axis=0)

@@ -51,8 +51,8 @@ def fit_gain(
     x: Floats,
     y: Floats,
     x_variance: Floats,
-    y_variance: Floats,
     *,
+    y_variance: Floats,
     each: tuple[Floats, Floats] | None = None,
     confidence: float = 0.95,
 ) -> GainFit:
@@ -84,11 +84,11 @@ def fit_gain(
     critical = float(special.stdtrit(n - 2, 0.5 + confidence / 2))
     gains = GAINS
     for _ in range(2):  # coarse, then fine between the grid points that enclose the limits
-        squares, slope, t = _profile(gains, x, y, pooled, each or pooled)
+        squares, slope, t = _profile(gains, x, y, pooled=pooled, each=each or pooled)
         index = int(squares.argmin())
         gain = _root(gains, slope, index)
         misfit = math.sqrt(max(1.0, float(squares[index]) / (n - 2)))
-        (low, high), around = _limits(gains, t / misfit, critical, index)
+        (low, high), around = _limits(gains, t / misfit, critical, index=index)
         gains = np.linspace(*around, 101)
     weight = 1 / (y_variance + gain**2 * x_variance)
     share = weight / weight.sum()
@@ -96,12 +96,22 @@ def fit_gain(
     error = misfit * math.sqrt(float(share**2 @ (x_variance + y_variance)))
     spread = float(x.std(ddof=1))
     return GainFit(
-        gain, low, high, level - gain * centre, level - centre, error, centre, spread, misfit, n, "regression"
+        gain=gain,
+        low=low,
+        high=high,
+        offset=level - gain * centre,
+        shift=level - centre,
+        shift_error=error,
+        centre=centre,
+        spread=spread,
+        misfit=misfit,
+        images=n,
+        method="regression",
     )
 
 
 def _profile(
-    gains: Floats, x: Floats, y: Floats, pooled: tuple[Floats, Floats], each: tuple[Floats, Floats]
+    gains: Floats, x: Floats, y: Floats, *, pooled: tuple[Floats, Floats], each: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats, Floats]:
     """For every one of `gains` (G,): the weighted squares, minus half their derivative in the gain, and its t; each of shape (G,).
 
@@ -129,7 +139,9 @@ def _root(gains: Floats, slope: Floats, index: int) -> float:
     return float(gains[index])
 
 
-def _limits(gains: Floats, t: Floats, critical: float, index: int) -> tuple[tuple[float, float], tuple[float, float]]:
+def _limits(
+    gains: Floats, t: Floats, critical: float, *, index: int
+) -> tuple[tuple[float, float], tuple[float, float]]:
     """Ends of the connected region around the best gain where ``|t| < critical`` (infinite where it does not end); grid around it."""
     outside = np.flatnonzero(np.abs(t) > critical)
     below, above = outside[outside < index], outside[outside > index]
@@ -148,8 +160,8 @@ def ratio_gain(
     x: Floats,
     y: Floats,
     x_variance: Floats,
-    y_variance: Floats,
     *,
+    y_variance: Floats,
     blank: tuple[float, float, float, float] | None,
     confidence: float = 0.95,
 ) -> GainFit:
@@ -175,17 +187,17 @@ def ratio_gain(
         high = max(0.0, (top * bottom + math.sqrt(root)) / square)
     centre, error = float(x.mean()), math.sqrt(float((x_variance + y_variance).sum())) / n
     return GainFit(
-        gain,
-        low,
-        high,
-        by - gain * bx,
-        float(y.mean()) - centre,
-        error,
-        centre,
-        float(x.std(ddof=1)) if n > 1 else math.nan,
-        1.0,
-        n,
-        "blank" if blank else "zero",
+        gain=gain,
+        low=low,
+        high=high,
+        offset=by - gain * bx,
+        shift=float(y.mean()) - centre,
+        shift_error=error,
+        centre=centre,
+        spread=float(x.std(ddof=1)) if n > 1 else math.nan,
+        misfit=1.0,
+        images=n,
+        method="blank" if blank else "zero",
     )
 
 
@@ -229,7 +241,7 @@ def shrink(fits: Sequence[GainFit], usable: Bools) -> Alignment:
     centre = np.full(len(fits), np.nan)
     chosen = [f for f, t in zip(fits, told, strict=True) if t]
     if not chosen:
-        return Alignment(gain, shift, centre, 0.0, 0.0)
+        return Alignment(gain=gain, shift=shift, centre=centre, gain_sd=0.0, shift_sd=0.0)
     spread = np.array([f.spread for f in chosen])
     log_gain, log_error = np.log([f.gain for f in chosen]), np.array([_log_error(f) for f in chosen])
     shifts, errors = np.array([f.shift for f in chosen]) / spread, np.array([f.shift_error for f in chosen]) / spread
@@ -238,7 +250,9 @@ def shrink(fits: Sequence[GainFit], usable: Bools) -> Alignment:
     gain[told] = np.exp(np.clip(log_gain * gain_variance / (gain_variance + log_error**2), -bound, bound))
     shift[told] = spread * shifts * shift_variance / (shift_variance + errors**2)
     centre[told] = [f.centre for f in chosen]
-    return Alignment(gain, shift, centre, math.sqrt(gain_variance), math.sqrt(shift_variance))
+    return Alignment(
+        gain=gain, shift=shift, centre=centre, gain_sd=math.sqrt(gain_variance), shift_sd=math.sqrt(shift_variance)
+    )
 
 
 def _log_error(fit: GainFit) -> float:
@@ -277,7 +291,7 @@ class DayDrift:
     block_residual: Floats
 
 
-def drift_within(values: Floats, image_index: Ints, time: Floats, blocks: Ints, *, percent: bool) -> DayDrift:
+def drift_within(values: Floats, image_index: Ints, time: Floats, *, blocks: Ints, percent: bool) -> DayDrift:
     """Regress responses on time with the image means taken out of both (one intercept an image); t test of the slope.
 
     Parameters
@@ -313,7 +327,7 @@ def drift_within(values: Floats, image_index: Ints, time: Floats, blocks: Ints, 
         means = y - residual
         scale = float(y.mean()) / 100 if percent else float(means.std())
         change[u] = slope * float(np.ptp(t)) / scale if scale > 0 else math.nan
-    return DayDrift(change, p, percent, trials, block_residual)
+    return DayDrift(change=change, p=p, percent=percent, trials=trials, block_residual=block_residual)
 
 
 def without_means(values: Floats, index: Ints) -> Floats:

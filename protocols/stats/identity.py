@@ -116,7 +116,7 @@ def match_sites(first: Means, second: Means, *, permutations: int = 999, seed: i
     both = bool(np.isfinite(first.error).any() and np.isfinite(second.error).any())
     alike = judged if both else r  # what is corrected on one side only has no null within a recording
     others = np.concatenate([best_other(m, correct=both) for m in (first, second)])
-    shuffled = shuffled_best(first.values, second.values, permutations, seed)
+    shuffled = shuffled_best(first.values, second.values, permutations, seed=seed)
     best_of_second, best_of_first = judged.argmax(0), judged.argmax(1)
     known = bool(np.isfinite(first.error).any() or np.isfinite(second.error).any())
     found = []
@@ -128,7 +128,16 @@ def match_sites(first: Means, second: Means, *, permutations: int = 999, seed: i
         matched = mutual and judged[u, v] > SAME and max(p_other, p_shuffled) < LEVEL
         value = float(r_nc[u, v]) if known and math.isfinite(r_nc[u, v]) else None
         found.append(
-            SiteMatch(site, first.site_ids[u], float(r[u, v]), value, p_other, p_shuffled, mutual, bool(matched))
+            SiteMatch(
+                site=site,
+                partner=first.site_ids[u],
+                r=float(r[u, v]),
+                r_nc=value,
+                p_other=p_other,
+                p_shuffled=p_shuffled,
+                mutual=mutual,
+                matched=bool(matched),
+            )
         )
     return found
 
@@ -154,7 +163,7 @@ def likeness_p(r: float, others: Floats) -> float:
     return -math.expm1(-math.exp(min(50.0, -(math.atanh(min(max(r, -0.999), 0.999)) - place) / scale)))
 
 
-def shuffled_best(first: Floats, second: Floats, permutations: int, seed: int) -> Floats:
+def shuffled_best(first: Floats, second: Floats, permutations: int, *, seed: int) -> Floats:
     """Largest correlation over the sites of `first` for every site of `second`, images of `first` shuffled; (permutations, V)."""
     a, b = standard(first), standard(second)
     generator = np.random.default_rng(seed)
@@ -189,7 +198,7 @@ class Identity:
 
 
 def identify(
-    first: Means, second: Means, own: Bools, highest_gain: Floats, *, permutations: int = 499, seed: int = 0
+    first: Means, second: Means, own: Bools, *, highest_gain: Floats, permutations: int = 499, seed: int = 0
 ) -> list[Identity]:
     """Identity of every site, the same ids in both recordings.
 
@@ -211,7 +220,7 @@ def identify(
         return [Identity(site) for site in first.site_ids]
     r = correlations(first.values, second.values)
     r_nc = corrected(r, first, second)
-    shuffled = shuffled_best(first.values, second.values, permutations, seed)
+    shuffled = shuffled_best(first.values, second.values, permutations, seed=seed)
     made = []
     for u, site in enumerate(first.site_ids):
         use = ~own[:, u] & np.isfinite(first.values[:, u]) & np.isfinite(second.values[:, u])
@@ -220,7 +229,7 @@ def identify(
         if use.sum() < FEWEST or not known or not first.take(use).reliability[u] > RELIABLE:
             made.append(Identity(site))
             continue
-        own_r, own_nc, p_below = below(*columns)
+        own_r, own_nc, p_below = below(*columns[:3], y_error=columns[3])
         rivals = np.concatenate([np.delete(r[:, u], u), np.delete(r[u], u)])
         p_other = (1 + float((rivals >= r[u, u]).sum())) / (1 + len(rivals))
         p_shuffled = (1 + float((shuffled[:, u] >= own_r).sum())) / (1 + permutations)
@@ -235,7 +244,7 @@ def identify(
             )
         elif own_nc > SAME and p_shuffled < LEVEL and p_other <= max(LEVEL, 1 / (1 + len(rivals))):
             outcome = "same"
-        partner = rival(first, second, own, r_nc, u)
+        partner = rival(first, second, own, r_nc=r_nc, u=u)
         if partner[0] and not (shuffled[:, u] >= r[first.site_ids.index(partner[0]), u]).mean() < LEVEL:
             partner = (*partner[:2], math.nan)  # no better than shuffled images
         values = (p_below, p_shuffled, p_other, *partner)
@@ -243,7 +252,7 @@ def identify(
     return [explained(i, made) for i in made]
 
 
-def rival(first: Means, second: Means, own: Bools, r_nc: Floats, u: int) -> tuple[str, float, float]:
+def rival(first: Means, second: Means, own: Bools, *, r_nc: Floats, u: int) -> tuple[str, float, float]:
     """The other baseline site that site `u` resembles most today, its noise-corrected correlation, and `p_partner`."""
     if len(first.site_ids) < 2:
         return "", math.nan, math.nan
@@ -261,7 +270,7 @@ def rival(first: Means, second: Means, own: Bools, r_nc: Floats, u: int) -> tupl
         return first.site_ids[partner], float(r_nc[partner, u]), math.nan
     keep = ~np.eye(n + 1, n, dtype=bool)  # the last row leaves nothing out
     keep[n] = True
-    fits = [leave_one_out(first.values[use, k], y, first.error[use, k], keep) for k in (partner, u)]
+    fits = [leave_one_out(first.values[use, k], y, first.error[use, k], keep=keep) for k in (partner, u)]
     difference = fits[0] - fits[1]
     pseudo = n * difference[n] - (n - 1) * difference[:n]
     error = float(pseudo.std(ddof=1)) / math.sqrt(n)
@@ -269,7 +278,7 @@ def rival(first: Means, second: Means, own: Bools, r_nc: Floats, u: int) -> tupl
     return first.site_ids[partner], float(r_nc[partner, u]), min(1.0, p * (len(first.site_ids) - 1))
 
 
-def leave_one_out(x: Floats, y: Floats, x_error: Floats, keep: Bools) -> Floats:
+def leave_one_out(x: Floats, y: Floats, x_error: Floats, *, keep: Bools) -> Floats:
     """Covariance with y over the signal SD of x for every row of `keep` (K, n), shape (K,); 0 where x has no signal."""
     count = keep.sum(1)
     dx = np.where(keep, x - (keep @ x / count)[:, None], 0.0)
@@ -293,7 +302,7 @@ def explained(found: Identity, every: Sequence[Identity]) -> Identity:
     return replace(found, outcome="split" if stays else "moved", reason=reason)
 
 
-def below(x: Floats, y: Floats, x_error: Floats, y_error: Floats, *, least: float = SAME) -> tuple[float, float, float]:
+def below(x: Floats, y: Floats, x_error: Floats, *, y_error: Floats, least: float = SAME) -> tuple[float, float, float]:
     """Correlation, noise-corrected correlation (NaN without signal) and the one-sided p that the latter is `least` or more.
 
     Jackknife over images of ``cov - least * sqrt(signal_x signal_y)``, which is below 0 where the tuning has changed; t with n - 1

@@ -70,7 +70,7 @@ def benjamini_hochberg(p: Floats, q: float = 0.05) -> Bools:
     return rejected
 
 
-def fieller_interval(treated: Floats, other: Floats, blank: Floats, confidence: float = 0.95) -> Fieller:
+def fieller_interval(treated: Floats, other: Floats, blank: Floats, *, confidence: float = 0.95) -> Fieller:
     """Ratio of evoked responses ``(treated - blank) / (other - blank)`` with Fieller's (1954) limits.
 
     The limits are the ratios q at which ``treated - q other - (1 - q) blank`` does not differ from zero (t, Satterthwaite degrees

@@ -81,12 +81,14 @@ def random_labels(strata: Strata, permutations: int, seed: int) -> Floats:
     The random key of slot i of block b depends on `seed`, b and i alone, so that sites tested on the same trials in the same slots
     are relabelled together (Westfall & Young 1993: joint resampling keeps the dependence between tests).
     """
-    blocks = [_random_block(*counts, block, permutations, seed) for block, counts in enumerate(strata)]
+    blocks = [
+        _random_block(*counts, block=block, permutations=permutations, seed=seed) for block, counts in enumerate(strata)
+    ]
     return _frozen(np.concatenate(blocks, axis=1).astype(np.float64))
 
 
 @lru_cache(maxsize=128)
-def _random_block(others: int, treated: int, block: int, permutations: int, seed: int) -> Bools:
+def _random_block(others: int, treated: int, *, block: int, permutations: int, seed: int) -> Bools:
     size = others + treated
     if treated in (0, size):
         return np.full((permutations, size), bool(treated))
@@ -205,7 +207,9 @@ def permutation_test(
     contrast = statistic(observed_labels(strata), values)
     t = float(studentised(observed_labels(strata), contrast)[0])
     p = permutation_p(t, studentised(labels, statistic(labels, values)), exact=exact)
-    return PermutationResult(float(contrast.difference[0]), t, p, smallest_p(strata, permutations), exact)
+    return PermutationResult(
+        difference=float(contrast.difference[0]), t=t, p=p, smallest_p=smallest_p(strata, permutations), exact=exact
+    )
 
 
 def joint_permutation_p(pools: Sequence[Pool], *, permutations: int = 9999, seed: int = 0) -> float:

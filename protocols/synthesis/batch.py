@@ -84,7 +84,7 @@ def plan_batch(
         how |= fast
     begins = None
     if (settings.start if start is None else start) == "natural":
-        begins = starts_for(objective, encoder.site_ids, measured, count)
+        begins = starts_for(objective, encoder.site_ids, measured, seeds=count)
     request = Request(
         how,
         shape=project.display.shape,
@@ -123,7 +123,15 @@ def free_batch(
             f"quick with generator {generator!r}; expected 'gradient': a prior's own steps are those of diffusion"
         )
     plan = plan_batch(project, wanted, device=device, **asked)
-    made = make(generator, project, plan.encoder, plan.objective, plan.request, device=device, progress=progress)
+    made = make(
+        generator,
+        project,
+        plan.encoder,
+        objective=plan.objective,
+        request=plan.request,
+        device=device,
+        progress=progress,
+    )
     return made.validate(plan.validator)
 
 

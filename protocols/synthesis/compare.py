@@ -46,8 +46,8 @@ def compare(
     project: Project,
     pair: tuple[Encoder | Ensemble, Encoder | Ensemble],
     objective: Objective,
-    request: Request,
     *,
+    request: Request,
     match_drive: bool = False,
     device: str = "cpu",
     progress: Reporter | None = None,
@@ -63,7 +63,7 @@ def compare(
         if progress is not None:
             told = lambda _label, done, total: progress(name, done, total)  # noqa: E731
         begin = time.perf_counter()
-        batch = make(generator, project, encoder, objective, asked, device=device, progress=told)
+        batch = make(generator, project, encoder, objective=objective, request=asked, device=device, progress=told)
         seconds = (time.perf_counter() - begin) / len(batch)
         return Arm(name, batch.validate(validator), seconds)
 
@@ -78,14 +78,21 @@ def compare(
         arms.append(nearest(climbed, guided))
     arms += [guided, free]
     photographs = NaturalImages.load(project.data).pixels()
-    best = [best_of(objective.repeat(len(request.seeds)), e, photographs, project, device) for e in pair]
+    best = [best_of(objective.repeat(len(request.seeds)), e, photographs, project=project, device=device) for e in pair]
     natural = summarise(photographs[:: -(-len(photographs) // PHOTOGRAPHS)], project.display)[0]
     rows, summary = [], {}
     for arm in arms:
         pooled, each = summarise(arm.batch.images, project.display)
-        rows += [_row(arm, i, best, each) for i in range(len(arm.batch))]
+        rows += [_row(arm, i, best, each=each) for i in range(len(arm.batch))]
         summary[arm.name] = _summary(arm, best[1], pooled)
-    return Comparison(tuple(arms), natural, best[0], best[1], rows, summary)
+    return Comparison(
+        arms=tuple(arms),
+        natural=natural,
+        best_natural=best[0],
+        best_natural_by_validator=best[1],
+        rows=rows,
+        summary=summary,
+    )
 
 
 def iterates(steps: int) -> tuple[int, ...]:
@@ -144,7 +151,7 @@ def sets_of(batch: StimulusBatch) -> list[list[int]]:
 
 @torch.no_grad()
 def best_of(
-    objective: Objective, encoder: Encoder | Ensemble, photographs: Pixels, project: Project, device: str
+    objective: Objective, encoder: Encoder | Ensemble, photographs: Pixels, *, project: Project, device: str
 ) -> Floats:
     """Highest score that the encoder predicts for a photograph, for every row of `objective`; NaN for rows of a set."""
     answers = (
@@ -196,7 +203,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
     return out
 
 
-def _row(arm: Arm, i: int, best: Sequence[Floats], each: Sequence[dict[str, float | None]]) -> dict[str, Any]:
+def _row(arm: Arm, i: int, best: Sequence[Floats], *, each: Sequence[dict[str, float | None]]) -> dict[str, Any]:
     batch = arm.batch
     judged = batch.validator_scores
     return {

@@ -49,10 +49,10 @@ def comparison_figure(comparison: Comparison) -> Figure:
                 axes.set_ylabel(arm.name.replace("_", "\n"), fontsize=8, color=COLOURS[arm.name])
     panels = below.subplots(1, 5)
     _drive(panels[0], comparison)
-    _bars(panels[1], comparison, "slope", "spectrum slope")
-    _bars(panels[2], comparison, f"kurtosis_{WAVELENGTHS[0]}", f"Gabor kurtosis, {WAVELENGTHS[0]} px")
-    _bars(panels[3], comparison, "distance", "distance from fitted images\n(medians of theirs)")
-    _bars(panels[4], comparison, "seconds", "seconds an image")
+    _bars(panels[1], comparison, "slope", title="spectrum slope")
+    _bars(panels[2], comparison, f"kurtosis_{WAVELENGTHS[0]}", title=f"Gabor kurtosis, {WAVELENGTHS[0]} px")
+    _bars(panels[3], comparison, "distance", title="distance from fitted images\n(medians of theirs)")
+    _bars(panels[4], comparison, "seconds", title="seconds an image")
     return figure
 
 
@@ -79,7 +79,7 @@ def _drive(axes: Any, comparison: Comparison) -> None:
     axes.legend(fontsize=6, frameon=False)
 
 
-def _bars(axes: Any, comparison: Comparison, name: str, title: str) -> None:
+def _bars(axes: Any, comparison: Comparison, name: str, *, title: str) -> None:
     """One bar a generator, its interval where it has one, and the photographs' value as a line."""
     for place, (arm, found) in enumerate(comparison.summary.items()):
         value = found.get(name)

@@ -23,9 +23,9 @@ def make(
     generator: str,
     project: Project,
     encoder: Encoder | Ensemble,
+    *,
     objective: Objective,
     request: Request,
-    *,
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> StimulusBatch:

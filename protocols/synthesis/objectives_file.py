@@ -74,28 +74,37 @@ def read_wanted(path: Path, site_ids: tuple[str, ...], natural_range: Range | No
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise _error(
-            path, str(error), "a TOML file of objectives", "a slip of the pen, or another file", "W01"
+            path, str(error), "a TOML file of objectives", cause="a slip of the pen, or another file", code="W01"
         ) from error
-    _check_keys(path, table, TOP, "the file")
+    _check_keys(path, table, TOP, where="the file")
     entries = table.get("objective")
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
-        raise _error(path, "no [[objective]]", "at least one, each with a kind", "the table is named otherwise", "W01")
-    made = [_made(path, entry, f"objective {i + 1}", site_ids, natural_range) for i, entry in enumerate(entries)]
+        raise _error(
+            path, "no [[objective]]", "at least one, each with a kind", cause="the table is named otherwise", code="W01"
+        )
+    made = [
+        _made(path, entry, f"objective {i + 1}", sites=site_ids, ranges=natural_range)
+        for i, entry in enumerate(entries)
+    ]
     together = reduce(or_, made)
     kappa = table.get("kappa", 0.5)
     if isinstance(kappa, bool) or not isinstance(kappa, int | float) or not 0 <= kappa <= 10:
         raise _error(
-            path, f"kappa = {kappa!r}", "a number from 0 to 10", "a unit or sign other than standard deviations", "W04"
+            path,
+            f"kappa = {kappa!r}",
+            "a number from 0 to 10",
+            cause="a unit or sign other than standard deviations",
+            code="W04",
         )
     return cautious(together, float(kappa)) if kappa else together
 
 
-def _made(path: Path, entry: dict[str, Any], where: str, sites: tuple[str, ...], ranges: Range | None) -> Objective:
+def _made(path: Path, entry: dict[str, Any], where: str, *, sites: tuple[str, ...], ranges: Range | None) -> Objective:
     """The objective of one entry, with what is added to it."""
     factory = _factory(path, entry, where)
     kind, parameters = str(entry["kind"]), list(inspect.signature(factory).parameters)
-    _check_keys(path, entry, (*OWN, *parameters), f"{where} ({kind})")
-    _check_sites(path, entry, where, sites)
+    _check_keys(path, entry, (*OWN, *parameters), where=f"{where} ({kind})")
+    _check_sites(path, entry, where, known=sites)
     arguments = {k: v for k, v in entry.items() if k not in OWN}
     try:
         if not math.isfinite(float(entry.get("weight", 1.0))):
@@ -108,14 +117,14 @@ def _made(path: Path, entry: dict[str, Any], where: str, sites: tuple[str, ...],
         if (weight := entry.get("weight", 1.0)) != 1.0:
             objective = float(weight) * objective
         for i, more in enumerate(entry.get("plus", [])):
-            added = _made(path, more, f"{where}, plus {i + 1}", sites, ranges)
+            added = _made(path, more, f"{where}, plus {i + 1}", sites=sites, ranges=ranges)
             objective = objective + (added.repeat(len(objective)) if len(added) == 1 else added)
     except (ValueError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
         expected = f"the keys {', '.join(parameters)} as `stimsynth generate --kinds` tells"
         raise _error(
-            path, f"{where} ({kind}): {error}", expected, "a missing key or a value of another type", "W04"
+            path, f"{where} ({kind}): {error}", expected, cause="a missing key or a value of another type", code="W04"
         ) from error
     return objective
 
@@ -140,25 +149,27 @@ def _factory(path: Path, entry: dict[str, Any], where: str) -> Callable[..., Obj
     if not isinstance(kind, str) or kind not in CATALOGUE:
         near = difflib.get_close_matches(str(kind), CATALOGUE, n=1)
         expected = f"one of {', '.join(CATALOGUE)}" + (f" (nearest: {near[0]})" if near else "")
-        raise _error(path, f"kind = {kind!r} in {where}", expected, "a slip of the pen, or the key is missing", "W02")
+        raise _error(
+            path, f"kind = {kind!r} in {where}", expected, cause="a slip of the pen, or the key is missing", code="W02"
+        )
     return CATALOGUE[kind]
 
 
-def _check_keys(path: Path, table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+def _check_keys(path: Path, table: Mapping[str, Any], known: tuple[str, ...], *, where: str) -> None:
     unknown = [k for k in table if k not in known]
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=1)
         expected = f"keys among {', '.join(known)}" + (f" (nearest: {near[0]})" if near else "")
-        raise _error(path, f"the key {unknown[0]!r} in {where}", expected, "a slip of the pen", "W02")
+        raise _error(path, f"the key {unknown[0]!r} in {where}", expected, cause="a slip of the pen", code="W02")
 
 
-def _check_sites(path: Path, entry: dict[str, Any], where: str, known: tuple[str, ...]) -> None:
+def _check_sites(path: Path, entry: dict[str, Any], where: str, *, known: tuple[str, ...]) -> None:
     for site in (s for key in SITE_KEYS for s in _names(entry.get(key), numbers=key == "fractions")):
         if not isinstance(site, str) or site not in known:
             near = difflib.get_close_matches(str(site), known, n=1)
             expected = f"sites of the encoder ({len(known)} of them)" + (f"; nearest: {near[0]}" if near else "")
             cause = "a slip of the pen, or the site was left out of the fit because it is not reliable"
-            raise _error(path, f"the site {site!r} in {where}", expected, cause, "W03")
+            raise _error(path, f"the site {site!r} in {where}", expected, cause=cause, code="W03")
 
 
 def _names(value: Any, *, numbers: bool = False) -> list[Any]:
@@ -170,7 +181,7 @@ def _names(value: Any, *, numbers: bool = False) -> list[Any]:
     return [] if value is None else [value]
 
 
-def _error(path: Path, found: str, expected: str, cause: str, code: str) -> DataError:
+def _error(path: Path, found: str, expected: str, *, cause: str, code: str) -> DataError:
     return DataError(
         str(path), found=found, expected=expected, cause=cause, fix="correct the file and repeat the command", code=code
     )

@@ -55,7 +55,7 @@ def _diffusers_model(settings: DiffusionConfig, display: tuple[int, int], folder
     made = pretrained(source, **options)
     if settings.size_px is not None or display[0] != display[1]:
         short = min(made.shape[1:]) if settings.size_px is None else settings.size_px
-        made = pretrained(source, **options, size=scaled(*display, short, LATENT_MULTIPLE))
+        made = pretrained(source, **options, size=scaled(*display, short, multiple=LATENT_MULTIPLE))
         with torch.no_grad():
             made(torch.zeros(1, *made.shape), torch.full((1,), made.sigmas[0]))
     if settings.save_memory:
@@ -81,7 +81,7 @@ def solver(name: str, prior: Prior) -> Any:
     return ddim(1.0 if name == "ancestral" else 0.0) if name in ("ddim", "ancestral") else scheduler(name)
 
 
-def scaled(height: int, width: int, size_px: int | None, multiple: int = 1) -> tuple[int, int]:
+def scaled(height: int, width: int, size_px: int | None, *, multiple: int = 1) -> tuple[int, int]:
     """Height and width with the shorter side brought to `size_px` (None = as they are), both multiples of `multiple`."""
     factor = 1.0 if size_px is None else size_px / min(height, width)
     return tuple(max(multiple, multiple * math.ceil(round(factor * n) / multiple)) for n in (height, width))  # type: ignore[return-value]
@@ -89,7 +89,7 @@ def scaled(height: int, width: int, size_px: int | None, multiple: int = 1) -> t
 
 def trained_size(height: int, width: int, size_px: int | None) -> tuple[int, int]:
     """What the trained prior samples for a display: as many pixels, but not more than it has learned to fill."""
-    return scaled(height, width, min(height, width, LARGEST) if size_px is None else size_px, MULTIPLE)
+    return scaled(height, width, min(height, width, LARGEST) if size_px is None else size_px, multiple=MULTIPLE)
 
 
 def _is_natural(path: Path) -> bool:

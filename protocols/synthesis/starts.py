@@ -40,7 +40,7 @@ def natural_ranges(site_ids: Sequence[str], z: Floats) -> Range:
     return {s: (float(a), float(b)) for s, a, b in zip(site_ids, low, high, strict=True)}
 
 
-def starts_for(objective: Objective, site_ids: Sequence[str], z: Floats, seeds: int) -> list[list[int]]:
+def starts_for(objective: Objective, site_ids: Sequence[str], z: Floats, *, seeds: int) -> list[list[int]]:
     """For every row the `seeds` photographs with the best measured score, best first: (R, seeds) indices.
 
     The images of one set (`synth.diverse`) start from different photographs, best for the site of the set.
@@ -63,7 +63,7 @@ def starts_for(objective: Objective, site_ids: Sequence[str], z: Floats, seeds: 
 
 
 def starting_images(
-    project: Project, number: int, sites: Key, targets: list[str]
+    project: Project, number: int, sites: Key, *, targets: list[str]
 ) -> tuple[Pixels, list[list[str]]] | None:
     """The images that the ascent starts from, uint8 (rows, seeds, H, W, C), and their source ids; None where it starts from noise.
 
@@ -74,7 +74,9 @@ def starting_images(
     if settings.start == "noise":
         return None
     data = gather(project, list(range(1, number)))
-    best = best_natural(data, sites, targets, settings.objectives, settings.seeds, settings.temperature)
+    best = best_natural(
+        data, sites, targets, objectives=settings.objectives, count=settings.seeds, temperature=settings.temperature
+    )
     won = winners(project, number)
     position = {s: i for i, s in enumerate(data.source_ids)}
     rows = []

@@ -39,7 +39,7 @@ def arm_comparisons(setting: Setting, score: Score, row: KeyRow, *, tested: bool
             found["arm_scores"][arm.arm] = share(score.of(rows))
             found["arm_differences"][arm.arm] = mine - score.of(rows)
             continue
-        pool = comparison_pool(setting, score, [row.image_id], [arm.image_id], half=None)
+        pool = comparison_pool(setting, score, [row.image_id], reference=[arm.image_id], half=None)
         if not enough(pool):
             del found["arm_images"][arm.arm]
             continue
@@ -93,7 +93,10 @@ def monotonicity(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     images = [*(natural if kind == "re-shown" else ()), *sorted(graded), row.image_id]
     pairs = []
     for image in images:
-        rows, predicted = setting.table.rows(image, score.usable), predicted_score(setting, score, row, keyed[image])
+        rows, predicted = (
+            setting.table.rows(image, score.usable),
+            predicted_score(setting, score, row, image=keyed[image]),
+        )
         if len(rows) and predicted is not None:
             pairs.append((predicted, score.of(rows)))
     if len(pairs) < FEWEST_LEVELS:
@@ -104,7 +107,7 @@ def monotonicity(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
 
 
 def predicted_score(
-    setting: Setting, score: Score, row: KeyRow, image: KeyRow, *, validator: bool = False
+    setting: Setting, score: Score, row: KeyRow, *, image: KeyRow, validator: bool = False
 ) -> float | None:
     """The score of the predicted responses to `image`, for the objective and site of `row`; None where a prediction is missing."""
     sites = setting.scale.site_ids if row.objective == "one_hot" else (row.target,)
@@ -132,7 +135,7 @@ def pseudo_controller(setting: Setting, score: Score, row: KeyRow) -> str | None
         levels = {
             r.image_id: level
             for r in photographs
-            if (level := predicted_score(setting, score, row, r, validator=validator)) is not None
+            if (level := predicted_score(setting, score, row, image=r, validator=validator)) is not None
         }
         if levels:
             return max(sorted(levels), key=lambda image: levels[image])
@@ -148,7 +151,7 @@ def empirical_chance(setting: Setting, score: Score, row: KeyRow) -> dict[str, A
         reference = choose_reference(setting, score, row, without=pseudo)
     except Exclusion:
         return {}
-    pool = comparison_pool(setting, score, [pseudo], [reference.image_id], half=1)
+    pool = comparison_pool(setting, score, [pseudo], reference=[reference.image_id], half=1)
     if not enough(pool):
         return {}
     result = setting.test(pool)

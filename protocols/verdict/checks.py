@@ -18,7 +18,7 @@ from .control_report import ControlRow
 from .scores import NaturalScale
 
 
-def _error(code: str, found: str, expected: str, cause: str, fix: str) -> DataError:
+def _error(code: str, found: str, expected: str, *, cause: str, fix: str) -> DataError:
     return DataError("evaluate", found=found, expected=expected, cause=cause, fix=fix, code=code)
 
 
@@ -30,16 +30,16 @@ def check_inputs(responses: Responses, key: Key, unit: str | None) -> None:
             "E01",
             f"the images {', '.join(shown[:3]) or 'none'} ... in the responses and {', '.join(keyed[:3]) or 'none'} ... in the key",
             "responses to images of this key",
-            "wrong round: the responses and the key belong to different rounds",
-            "give the sealed/key.csv of the round whose images were shown",
+            cause="wrong round: the responses and the key belong to different rounds",
+            fix="give the sealed/key.csv of the round whose images were shown",
         )
     if unit is not None and unit != responses.unit:
         raise _error(
             "E03",
             f"responses in {responses.unit}",
             f"{unit}, the unit of the key's predictions",
-            "the recording was exported in another unit than the baseline",
-            "write the responses in the unit of the baseline",
+            cause="the recording was exported in another unit than the baseline",
+            fix="write the responses in the unit of the baseline",
         )
     targets = {s.site_id for s in key.sites} or {r.target for r in key.of_role("controller")}
     if not targets & set(responses.site_ids):
@@ -47,8 +47,8 @@ def check_inputs(responses: Responses, key: Key, unit: str | None) -> None:
             "E07",
             f"the sites {', '.join(sorted(responses.site_ids)[:3])} ... in the responses",
             f"some of {', '.join(sorted(targets)[:3])} ...",
-            "sites were renamed or numbered anew after the baseline",
-            "give every site the id it had in the baseline",
+            cause="sites were renamed or numbered anew after the baseline",
+            fix="give every site the id it had in the baseline",
         )
     _check_controllers(key)
 
@@ -62,8 +62,8 @@ def check_excluded(responses: Responses, key: Key, excluded: Mapping[str, str]) 
             "E09",
             f"the sites {', '.join(unknown[:3])} to exclude",
             f"some of {', '.join(sorted(known)[:3])} ...",
-            "exclusions of another round or subject, or a misspelt id",
-            "give the ids as they stand in the responses",
+            cause="exclusions of another round or subject, or a misspelt id",
+            fix="give the ids as they stand in the responses",
         )
     if not all(excluded.values()):
         raise ValueError("an excluded site needs a reason")
@@ -76,8 +76,8 @@ def _check_controllers(key: Key) -> None:
             "E02",
             f"{len(key.rows)} images and no controller among them",
             "at least one row of role controller",
-            "the key belongs to a baseline round",
-            "evaluate a round that shows controllers",
+            cause="the key belongs to a baseline round",
+            fix="evaluate a round that shows controllers",
         )
     counts: dict[tuple[str, str], int] = {}
     for row in controllers:
@@ -89,8 +89,8 @@ def _check_controllers(key: Key) -> None:
             "E05",
             f"{counts[several[0]]} confirmatory controllers for {first}" if several else "no confirmatory controller",
             "one confirmatory controller for a site and objective, marked before the responses were seen",
-            "the key was written by hand, or the choice among seeds was not made at export",
-            "mark one controller a site and objective with confirmatory = 1, chosen by prediction alone",
+            cause="the key was written by hand, or the choice among seeds was not made at export",
+            fix="mark one controller a site and objective with confirmatory = 1, chosen by prediction alone",
         )
 
 
@@ -103,8 +103,8 @@ def check_reachable(alpha: float, rows: Sequence[ControlRow]) -> None:
             "E06",
             f"alpha {alpha:g} below the smallest reachable p {best.smallest_p:.3g} at every site",
             "enough repeats and permutations for a p below alpha",
-            "too few repeats of controllers and references were shown, or too few permutations asked for",
-            best.reason,
+            cause="too few repeats of controllers and references were shown, or too few permutations asked for",
+            fix=best.reason,
         )
 
 
@@ -131,7 +131,13 @@ def input_notes(responses: Responses, key: Key, excluded: Mapping[str, str]) -> 
 def one_row_an_image(responses: Responses, key: Key) -> Responses:
     """Averages pooled to one row an image, weighted by their repeats."""
     images = sorted({str(i) for i in responses.image_ids} & {r.image_id for r in key.rows})
-    return Responses(responses.mean(images), np.array(images), responses.site_ids, responses.unit, responses.window_ms)
+    return Responses(
+        values=responses.mean(images),
+        image_ids=np.array(images),
+        site_ids=responses.site_ids,
+        unit=responses.unit,
+        window_ms=responses.window_ms,
+    )
 
 
 def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> tuple[NaturalScale, list[str]]:
@@ -147,7 +153,7 @@ def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> t
     notes = []
     if key.sites:
         frozen = {s.site_id: (s.natural_mean, s.natural_sd) for s in key.sites}
-        notes += _check_scale(table, {s: v for s, v in frozen.items() if s not in excluded}, means, spread)
+        notes += _check_scale(table, {s: v for s, v in frozen.items() if s not in excluded}, means, spread=spread)
     else:
         recorded = np.isfinite(means).sum(0) >= 3
         frozen = {
@@ -170,7 +176,9 @@ def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> t
     return NaturalScale(kept, np.array([frozen[s][0] for s in kept]), np.array([frozen[s][1] for s in kept])), notes
 
 
-def _check_scale(table: TrialTable, frozen: dict[str, tuple[float, float]], means: Floats, spread: Floats) -> list[str]:
+def _check_scale(
+    table: TrialTable, frozen: dict[str, tuple[float, float]], means: Floats, *, spread: Floats
+) -> list[str]:
     """Refuse a spread of natural responses that is 8 times off the key's (counts against rates); note it from 3 times on."""
     ratios = []
     for i, site in enumerate(table.site_ids):
@@ -182,8 +190,8 @@ def _check_scale(table: TrialTable, frozen: dict[str, tuple[float, float]], mean
             "E04",
             f"natural responses that vary {ratio:.3g} times as much as frozen in the key (median of {len(ratios)} sites)",
             "about the same spread",
-            "another unit or response window than in the baseline, such as spikes against spikes/s, or another subject",
-            "write the responses in the baseline's unit, or evaluate without the sites.csv beside the key",
+            cause="another unit or response window than in the baseline, such as spikes against spikes/s, or another subject",
+            fix="write the responses in the baseline's unit, or evaluate without the sites.csv beside the key",
         )
     off = f"natural responses vary {ratio:.2g} times as much as frozen in the key: check unit, window and gain"
     return [] if 1 / 3 < ratio < 3 else [off]

@@ -87,25 +87,35 @@ def evaluate(
     scale, scale_notes = natural_scale(table, key, excluded)
     judged = [s for s in key.site_ids or responses.site_ids if s not in excluded]
     scale_notes += simultaneity_notes(responses, judged, scale.site_ids)
-    setting = Setting(table, key, scale, responses.unit, alpha, permutations, seed, temperature, excluded)
+    setting = Setting(
+        table=table,
+        key=key,
+        scale=scale,
+        unit=responses.unit,
+        alpha=alpha,
+        permutations=permutations,
+        seed=seed,
+        temperature=temperature,
+        excluded=excluded,
+    )
     controllers = sorted(key.of_role("controller"), key=_order)
     evaluated = [_evaluate_one(setting, row, averaged=averaged) for row in controllers]
     if not averaged:
         check_reachable(alpha, [row for row, _ in evaluated])
     rows, summaries = summarise(setting, evaluated)
     return ControlReport(
-        responses.unit,
-        alpha,
-        permutations,
-        seed,
-        temperature,
-        len(responses.values),
-        len(table.values),
-        scale.site_ids,
-        tuple(rows),
-        tuple(summaries),
-        tuple(c for c in consistency(table, key) if c.site not in excluded),
-        (*notes, *([] if averaged else table.notes), *scale_notes),
+        unit=responses.unit,
+        alpha=alpha,
+        permutations=permutations,
+        seed=seed,
+        temperature=temperature,
+        trials=len(responses.values),
+        trials_used=len(table.values),
+        one_hot_sites=scale.site_ids,
+        rows=tuple(rows),
+        objectives=tuple(summaries),
+        consistency=tuple(c for c in consistency(table, key) if c.site not in excluded),
+        notes=(*notes, *([] if averaged else table.notes), *scale_notes),
     )
 
 
@@ -146,10 +156,10 @@ def _evaluate_one(setting: Setting, row: KeyRow, *, averaged: bool) -> tuple[Con
             values |= _described(setting, score, row)
         else:
             reference = choose_reference(setting, score, row)
-            pool = comparison_pool(setting, score, [row.image_id], [reference.image_id], half=1)
+            pool = comparison_pool(setting, score, [row.image_id], reference=[reference.image_id], half=1)
             if not enough(pool):
                 raise Exclusion("too few usable trials of the controller or its reference in the same blocks")
-            values |= _tested(setting, score, row, reference, pool)
+            values |= _tested(setting, score, row, reference=reference, pool=pool)
     except Exclusion as why:
         values |= {"verdict": "excluded", "reason": str(why)}
         pool = None
@@ -173,7 +183,7 @@ def _score(setting: Setting, row: KeyRow) -> Score:
     return score
 
 
-def _tested(setting: Setting, score: Score, row: KeyRow, reference: Reference, pool: Pool) -> dict[str, Any]:
+def _tested(setting: Setting, score: Score, row: KeyRow, *, reference: Reference, pool: Pool) -> dict[str, Any]:
     """All numbers of a tested controller."""
     result, (mine, other) = setting.test(pool), sides(pool)
     column, table = setting.table.column(row.target), setting.table
@@ -202,17 +212,19 @@ def _tested(setting: Setting, score: Score, row: KeyRow, reference: Reference, p
         "incomplete_trials": len(table.rows(row.image_id)) - len(table.rows(row.image_id, score.usable)),
     }
     if one_hot:
-        values |= one_hot_gain(pool, result.difference) | selectivity(setting, score, row.target, mine)
+        values |= one_hot_gain(pool, result.difference) | selectivity(setting, score, row.target, treated=mine)
     else:
-        values |= stretch_gain(setting, pool, row.target, blank)
+        values |= stretch_gain(setting, pool, row.target, blank=blank)
         values["reference_shortfall"] = reference_shortfall(setting, score, reference)
-    values |= _verdict(setting, row, score, values)
+    values |= _verdict(setting, row, score, values=values)
     if row.confirmatory:
-        values |= _confirmatory_extras(setting, score, row, reference, controlled=values["verdict"] == "control")
+        values |= _confirmatory_extras(
+            setting, score, row, reference=reference, controlled=values["verdict"] == "control"
+        )
     return values
 
 
-def _verdict(setting: Setting, row: KeyRow, score: Score, values: dict[str, Any]) -> dict[str, str]:
+def _verdict(setting: Setting, row: KeyRow, score: Score, *, values: dict[str, Any]) -> dict[str, str]:
     if values["smallest_p"] > setting.alpha:
         blocks = setting.table.n_blocks
         needed = repeats_needed(setting.alpha, blocks, equal=score.equal_counts)
@@ -230,7 +242,7 @@ def _verdict(setting: Setting, row: KeyRow, score: Score, values: dict[str, Any]
 
 
 def _confirmatory_extras(
-    setting: Setting, score: Score, row: KeyRow, reference: Reference, *, controlled: bool
+    setting: Setting, score: Score, row: KeyRow, *, reference: Reference, controlled: bool
 ) -> dict[str, Any]:
     """Strict comparison with every candidate (where there is control), the pseudo-controller's test, arms, suppression."""
     values = arm_comparisons(setting, score, row) | specificity(setting, score, row) | monotonicity(setting, score, row)
@@ -238,14 +250,14 @@ def _confirmatory_extras(
         values |= _strict(setting, score, row) if controlled else {"strict": False}
         values |= empirical_chance(setting, score, row)
     if row.objective == "one_hot":
-        values |= suppression(setting, score, row.target, row.image_id)
+        values |= suppression(setting, score, row.target, image_id=row.image_id)
     return values
 
 
 def _strict(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     """Whether the controller beats every natural reference that was listed; not told where one of them lacks trials."""
     listed, _ = candidates_of(setting, row)
-    each = beats_each(setting, score, row.image_id, listed)
+    each = beats_each(setting, score, row.image_id, candidates=listed)
     if len(each) < len(listed):
         lacking = len(listed) - len(each)
         return {
@@ -282,5 +294,5 @@ def _described(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
         "reference": float(column[table.rows(best)].mean()),
         "reference_score": share(levels[best]),
         "difference": score.of(mine) - levels[best],
-        **(selectivity(setting, score, row.target, mine) if row.objective == "one_hot" else {}),
+        **(selectivity(setting, score, row.target, treated=mine) if row.objective == "one_hot" else {}),
     }

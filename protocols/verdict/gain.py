@@ -34,7 +34,7 @@ def blank_trials(setting: Setting, site: str) -> Floats:
 # --- suppression -------------------------------------------------------------------------------------------------------
 
 
-def selectivity(setting: Setting, score: Score, site: str, treated: Ints) -> dict[str, Any]:
+def selectivity(setting: Setting, score: Score, site: str, *, treated: Ints) -> dict[str, Any]:
     """Margin over the strongest other site, and S without it, from mean standardised responses over `treated` rows."""
     target = setting.scale.site_ids.index(site)
     mean = score.values[treated].mean(0)
@@ -47,7 +47,7 @@ def selectivity(setting: Setting, score: Score, site: str, treated: Ints) -> dic
     }
 
 
-def stretch_gain(setting: Setting, pool: Pool, site: str, blank: Floats) -> dict[str, Any]:
+def stretch_gain(setting: Setting, pool: Pool, site: str, *, blank: Floats) -> dict[str, Any]:
     """Gain over the named reference image: a fraction of its evoked response, else the difference in natural SDs."""
     column = setting.table.column(site)
     treated, other = (column[rows] for rows in sides(pool))
@@ -94,7 +94,7 @@ def _joined(*notes: str) -> str:
     return ", ".join(filter(None, notes))
 
 
-def suppression(setting: Setting, score: Score, site: str, image_id: str) -> dict[str, Any]:
+def suppression(setting: Setting, score: Score, site: str, *, image_id: str) -> dict[str, Any]:
     """Mean off-target activity below that of this round's random natural images: one-sided studentised permutation in block."""
     off = np.delete(score.values, setting.scale.site_ids.index(site), axis=1).mean(1, keepdims=True)
     key, table = setting.key, setting.table
@@ -103,7 +103,7 @@ def suppression(setting: Setting, score: Score, site: str, image_id: str) -> dic
     mine = table.rows(image_id, score.usable)
     fields = {"off_target": float(off[mine].mean()), "off_target_blank": _mean(off[blanks])}
     lower = Score(-off, score.usable, lambda mean: float(mean[0]), mean_difference, equal_counts=False)
-    if not naturals or not enough(pool := comparison_pool(setting, lower, [image_id], naturals, half=None)):
+    if not naturals or not enough(pool := comparison_pool(setting, lower, [image_id], reference=naturals, half=None)):
         return {**fields, "suppression": "not testable"}
     result = setting.test(pool)
     verdict = "suppression" if result.p <= setting.alpha else "no suppression"

@@ -136,7 +136,10 @@ def power(
     ragged = trials.lost > 0 or trials.repeats % (2 * trials.blocks) > 0
     patterns = RECORDINGS if ragged else 1
     each = math.ceil(experiments / patterns)
-    found = [_recording(site, trials, images, objective, each, generator) for _ in range(patterns)]
+    found = [
+        _recording(site, trials, images, objective=objective, experiments=each, generator=generator)
+        for _ in range(patterns)
+    ]
     return float(np.mean(found))
 
 
@@ -240,14 +243,16 @@ def plan_site(
     """Power, gain within reach and repeats needed at one site, from `experiments` simulated experiments each."""
     found = detectable_gain(site, trials, wanted=wanted, objective=objective, experiments=experiments)
     return SitePlan(
-        objective,
-        gain,
-        wanted,
-        max(reachable_p(trials.repeats, trials.blocks, equal=objective == "one_hot"), 1 / (1 + trials.permutations)),
-        power(site, trials, gain, objective=objective, experiments=experiments),
-        found if math.isfinite(found) else None,
-        repeats_for(gain, site, trials, wanted=wanted, objective=objective, experiments=experiments),
-        name,
+        objective=objective,
+        gain=gain,
+        wanted=wanted,
+        smallest_p=max(
+            reachable_p(trials.repeats, trials.blocks, equal=objective == "one_hot"), 1 / (1 + trials.permutations)
+        ),
+        power=power(site, trials, gain, objective=objective, experiments=experiments),
+        detectable_gain=found if math.isfinite(found) else None,
+        repeats_needed=repeats_for(gain, site, trials, wanted=wanted, objective=objective, experiments=experiments),
+        site=name,
     )
 
 
@@ -255,7 +260,13 @@ def plan_site(
 
 
 def _recording(
-    site: ExpectedSite, trials: Trials, images: Floats, objective: str, experiments: int, generator: np.random.Generator
+    site: ExpectedSite,
+    trials: Trials,
+    images: Floats,
+    *,
+    objective: str,
+    experiments: int,
+    generator: np.random.Generator,
 ) -> float:
     """Share of "control" among experiments that lost the same trials; `images` (K + 1, D), the controller last."""
     shown = np.array(repeats_a_block(trials.repeats, trials.blocks))
@@ -265,7 +276,9 @@ def _recording(
     ready = np.flatnonzero((first.sum(1) >= 1) & (second.sum(1) >= 2))
     if len(ready) == 0:
         return 0.0
-    means = np.stack([_mean(site, images[i], int(first[i].sum()), experiments, generator) for i in ready])
+    means = np.stack(
+        [_mean(site, images[i], int(first[i].sum()), experiments=experiments, generator=generator) for i in ready]
+    )
     picks = ready[_level(means, site, objective).argmax(0)]  # (experiments,)
     hits = 0
     for reference in np.unique(picks):
@@ -276,12 +289,14 @@ def _recording(
         if min(others, treated) < 2 or smallest_p(strata, trials.permutations) > trials.alpha:
             continue
         size = int((picks == reference).sum())
-        sides = [_draw(site, images[i], (size, n), generator) for i, n in ((reference, others), (-1, treated))]
-        hits += int(_rejected(site, objective, sides, strata, trials).sum())
+        sides = [
+            _draw(site, images[i], (size, n), generator=generator) for i, n in ((reference, others), (-1, treated))
+        ]
+        hits += int(_rejected(site, objective, sides, strata=strata, trials=trials).sum())
     return hits / experiments
 
 
-def _mean(site: ExpectedSite, mean: Floats, trials: int, experiments: int, generator: np.random.Generator) -> Floats:
+def _mean(site: ExpectedSite, mean: Floats, trials: int, *, experiments: int, generator: np.random.Generator) -> Floats:
     """Means over the trials that choose the reference, taken for normal, shape (experiments, D)."""
     variance = np.broadcast_to(
         np.asarray(site.fano) * mean if site.variance is None else np.asarray(site.variance), mean.shape
@@ -291,7 +306,7 @@ def _mean(site: ExpectedSite, mean: Floats, trials: int, experiments: int, gener
     return np.asarray(mean + noise / math.sqrt(trials))
 
 
-def _draw(site: ExpectedSite, mean: Floats, shape: tuple[int, int], generator: np.random.Generator) -> Floats:
+def _draw(site: ExpectedSite, mean: Floats, shape: tuple[int, int], *, generator: np.random.Generator) -> Floats:
     """Single trials of an image, shape (experiments, trials, D); sites beside the target, which matter only in sum, are normal."""
     expected = np.broadcast_to(np.maximum(mean, 0.0) if site.variance is None else mean, (*shape, len(mean)))
     if site.shared_gain and site.variance is None:
@@ -313,7 +328,7 @@ def _level(means: Floats, site: ExpectedSite, objective: str) -> Floats:
     return np.asarray(scaled[..., site.target] - np.logaddexp.reduce(scaled, axis=-1))
 
 
-def _rejected(site: ExpectedSite, objective: str, sides: Sequence[Floats], strata: Strata, trials: Trials) -> Bools:
+def _rejected(site: ExpectedSite, objective: str, sides: Sequence[Floats], *, strata: Strata, trials: Trials) -> Bools:
     """Which experiments end in "control"; `sides` are the reference's and the controller's trials, (experiments, n, D)."""
     least = max(RELABELLINGS[objective], math.ceil(3 / trials.alpha) - 1)
     random = min(trials.permutations, least)

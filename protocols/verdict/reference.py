@@ -76,7 +76,7 @@ def reference_shortfall(setting: Setting, score: Score, reference: Reference) ->
 
 
 def comparison_pool(
-    setting: Setting, score: Score, controller: Sequence[str], reference: Sequence[str], *, half: int | None
+    setting: Setting, score: Score, controller: Sequence[str], *, reference: Sequence[str], half: int | None
 ) -> Pool:
     """Trials of controller and reference, block by block, reference first.
 
@@ -108,8 +108,8 @@ def enough(pool: Pool) -> bool:
     return min(sum(o for o, _ in pool.strata), sum(t for _, t in pool.strata)) >= 2
 
 
-def beats_each(setting: Setting, score: Score, image_id: str, candidates: Sequence[str]) -> dict[str, float]:
+def beats_each(setting: Setting, score: Score, image_id: str, *, candidates: Sequence[str]) -> dict[str, float]:
     """One p a candidate whose trials can reach the level: the controller against it, on all its trials."""
-    pools = {c: comparison_pool(setting, score, [image_id], [c], half=None) for c in candidates}
+    pools = {c: comparison_pool(setting, score, [image_id], reference=[c], half=None) for c in candidates}
     results = {c: setting.test(pool, secondary=True) for c, pool in pools.items() if enough(pool)}
     return {c: result.p for c, result in results.items() if result.smallest_p <= setting.alpha}

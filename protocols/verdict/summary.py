@@ -35,11 +35,11 @@ def summarise(
             rows[i] = replace(rows[i], bh=bool(is_listed))
         pools = [pool for i in tested if (pool := evaluated[i][1]) is not None]
         group = joint_permutation_p(pools, permutations=setting.permutations, seed=setting.seed) if pools else None
-        summaries.append(_count(setting, objective, [rows[i] for i in counted], group))
+        summaries.append(_count(setting, objective, [rows[i] for i in counted], group_p=group))
     return rows, summaries
 
 
-def _count(setting: Setting, objective: str, rows: Sequence[ControlRow], group_p: float | None) -> ObjectiveSummary:
+def _count(setting: Setting, objective: str, rows: Sequence[ControlRow], *, group_p: float | None) -> ObjectiveSummary:
     tested = [r for r in rows if r.verdict in ("control", "no control")]
     successes = sum(r.verdict == "control" for r in tested)
     pseudo = [r.pseudo_p <= setting.alpha for r in tested if r.pseudo_p is not None]

@@ -125,7 +125,17 @@ def natural_settings() -> Iterator[Setting]:
     ):
         background = {"linear": mean, "srgb": 1.055 * mean ** (1 / 2.4) - 0.055, "gamma": mean ** (1 / 2.2)}[encoding]
         yield Setting(
-            encoding, gamma, colour, 64, 64, aperture, 0.2, round(255 * background), 8, mean, round(ratio * mean, 6)
+            encoding=encoding,
+            gamma=gamma,
+            colour=colour,
+            height=64,
+            width=64,
+            aperture=aperture,
+            edge=0.2,
+            background=round(255 * background),
+            bits=8,
+            mean=mean,
+            rms=round(ratio * mean, 6),
         )
 
 

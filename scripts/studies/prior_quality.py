@@ -34,10 +34,10 @@ def samples(prior: object, count: int, steps: int, eta: float, seed: int = 0) ->
     parts = []
     for first in range(0, count, MICRO_BATCH):
         streams = [torch.Generator().manual_seed(seed + i) for i in range(first, min(count, first + MICRO_BATCH))]
-        trajectory = ddim(eta).begin(prior, steps, torch.device("cpu"), False)  # type: ignore[arg-type]
+        trajectory = ddim(eta).begin(prior, steps, torch.device("cpu"), travels=False)  # type: ignore[arg-type]
         with torch.no_grad():
             noise = draw(streams, prior.shape)  # type: ignore[attr-defined]
-            parts.append(prior.decode(sample(prior, trajectory, noise, streams)).clamp(0, 1))  # type: ignore[arg-type, attr-defined]
+            parts.append(prior.decode(sample(prior, trajectory, noise, generators=streams)).clamp(0, 1))  # type: ignore[arg-type, attr-defined]
         print(f"  {first + len(streams)} of {count} samples", flush=True)
     return torch.cat(parts)
 
@@ -50,8 +50,10 @@ def training_images(count: int, plan: dict[str, Any], folder: Path | None, seed:
         raise SystemExit(
             "the photographs are not those of the training; give the folder that train_prior.py was given, with --photographs"
         )
-    drawn = np.stack([leaf(plan["seed"], i, size + size // 2, images) for i in range(min(told["leaves"], count))])
-    data = TrainingImages(images, held_out, drawn, size, told["share"])
+    drawn = np.stack(
+        [leaf(plan["seed"], i, size + size // 2, photographs=images) for i in range(min(told["leaves"], count))]
+    )
+    data = TrainingImages(photographs=images, held_out=held_out, leaves=drawn, size=size, share=told["share"])
     found = []
     for draw_one in (data.draw, data.unseen):
         stack = np.stack([draw_one(np.random.default_rng([seed, i])) for i in range(count)])

@@ -59,7 +59,9 @@ def traces(project: Project, objective: str, from_photographs: bool, sites: int)
     begin: dict[str, Any] = {}
     if from_photographs:
         data = gather(project, [])
-        best = best_natural(data, Key((), tuple(site_rows(encoder))), targets, (objective,), SEEDS, 1.0)
+        best = best_natural(
+            data, Key((), tuple(site_rows(encoder))), targets, objectives=(objective,), count=SEEDS, temperature=1.0
+        )
         pixels = np.stack([data.pixels[best[objective, t]] for t in targets])
         begin["start"] = torch.from_numpy(pixels).movedim(-1, -3).float() / 255
     declared = one_hot(targets) if objective == "one_hot" else stretch(targets)

@@ -313,7 +313,7 @@ class World:
     def starts(self, objective: str, arm: Arm) -> tuple[Tensor, list[list[str]]]:
         """The best measured photographs of every target, as a round takes them."""
         sites = Key((), tuple(site_rows(self.default)))
-        best = best_natural(self.data, sites, self.targets, (objective,), arm.seeds, 1.0)
+        best = best_natural(self.data, sites, self.targets, objectives=(objective,), count=arm.seeds, temperature=1.0)
         rows = [best[objective, t] for t in self.targets]
         images = torch.from_numpy(np.stack([self.data.pixels[r] for r in rows])).movedim(-1, -3).float() / 255
         return images, [[self.data.source_ids[i] for i in r] for r in rows]

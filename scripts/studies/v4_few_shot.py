@@ -70,12 +70,12 @@ def read_session(data: Path, name: str) -> Session:
     if trials.is_file():
         reliability = reliability_of(*read_trials(data, name))
     return Session(
-        name,
-        {layer: feature_maps(part, MAP_POOL) for layer, part in features.items()},
-        {layer: standardise(layer, flatten_features(part, DEFAULT_POOL))[0] for layer, part in features.items()},
-        torch.from_numpy(read_averages(data, name).copy()),
-        near_duplicates(images),
-        reliability,
+        name=name,
+        maps={layer: feature_maps(part, MAP_POOL) for layer, part in features.items()},
+        rows={layer: standardise(layer, flatten_features(part, DEFAULT_POOL))[0] for layer, part in features.items()},
+        means=torch.from_numpy(read_averages(data, name).copy()),
+        groups=near_duplicates(images),
+        reliability=reliability,
     )
 
 
@@ -87,7 +87,7 @@ def fit_known(session: Session, train: Tensor, known: Tensor, show: Session | No
     predictions, layers = [], []
     for seed, (layer, maps) in enumerate(session.maps.items()):
         folds = group_folds(own, INNER_FOLDS, seed=seed)
-        fit = fit_members(ReadoutSpec(), {layer: maps[train]}, [layer], targets, folds=folds, seed=seed)
+        fit = fit_members(ReadoutSpec(), {layer: maps[train]}, [layer], targets=targets, folds=folds, seed=seed)
         with torch.no_grad():
             predictions += [readout({layer: shown.maps[layer]}).double() / targets.std(0) for readout in fit.readouts]
         layers += [layer] * len(fit.readouts)

@@ -81,8 +81,22 @@ def read_session(data: Path, name: str) -> Session:
     groups = near_duplicates(images)
     if (data / f"responses_raw/responses_{name}.npy").is_file():
         values, index = read_trials(data, name)
-        return Session(name, images, values, index, groups, split_half_reliability(values, index))
-    return Session(name, images, read_averages(data, name), np.arange(len(images)), groups, None)
+        return Session(
+            name=name,
+            images=images,
+            values=values,
+            index=index,
+            groups=groups,
+            reliability=split_half_reliability(values, index),
+        )
+    return Session(
+        name=name,
+        images=images,
+        values=read_averages(data, name),
+        index=np.arange(len(images)),
+        groups=groups,
+        reliability=None,
+    )
 
 
 def held_out_r(encoder: Encoder | Ensemble, session: Session, rows: NDArray[np.bool_]) -> Floats:

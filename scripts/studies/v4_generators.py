@@ -167,9 +167,9 @@ class Study:
             else:
                 asked = replace(asked, diffusion=self.guided(name))
             rows = self.declared(objective)
-            batch = make(generator, self.project, self.encoder, rows, asked, progress=Progress()).validate(
-                self.validator
-            )
+            batch = make(
+                generator, self.project, self.encoder, objective=rows, request=asked, progress=Progress()
+            ).validate(self.validator)
         seconds = (time.process_time() - begin) / len(batch)
         replace(batch, settings={**batch.settings, "cpu_seconds": seconds}).save(path)
         print(f"{self.session} {objective} {name}: {seconds:.2f} CPU-s an image", flush=True)
@@ -180,7 +180,7 @@ class Study:
         from protocols.synthesis.starts import measured_z, starts_for
 
         z = measured_z(self.project, self.encoder)
-        rows = starts_for(self.declared(objective), self.encoder.site_ids, z, self.options.seeds)
+        rows = starts_for(self.declared(objective), self.encoder.site_ids, z, seeds=self.options.seeds)
         pixels = NaturalImages.load(self.project.data).pixels()
         return torch.from_numpy(pixels[rows]).movedim(-1, -3).float() / 255
 

@@ -47,7 +47,9 @@ def read_days(data: Path) -> tuple[Tuning, Tuning]:
     )
     names = list(common)
     source = {later: earlier for earlier, later in common.items()}
-    return tuning(first, {i: i for i in names}, names, first.site_ids), tuning(second, source, names, second.site_ids)
+    return tuning(first, {i: i for i in names}, names, sites=first.site_ids), tuning(
+        second, source, names, sites=second.site_ids
+    )
 
 
 def means(table: Tuning) -> Means:

@@ -86,7 +86,10 @@ def truth(
             add("controller", stronger, objective=objective, target=site, seed=0, confirmatory=True)
     if blank:
         add("blank", low)
-    frozen = tuple(SiteRow(s, NATURAL_MEAN, NATURAL_SD, 0.8, True) for s in site_ids)
+    frozen = tuple(
+        SiteRow(site_id=s, natural_mean=NATURAL_MEAN, natural_sd=NATURAL_SD, reliability=0.8, is_target=True)
+        for s in site_ids
+    )
     return Truth(Key(tuple(rows), frozen), np.array(means))
 
 
@@ -111,7 +114,14 @@ def record(
     values = rng.poisson(rng.gamma(known.means[image] * gain / (FANO - 1), FANO - 1)).astype(float)
     kept = rng.random(len(image)) >= lost
     shown = np.array([r.image_id for r in known.key.rows])[image]
-    responses = Responses(values[kept], shown[kept], known.key.site_ids, "spikes", (70.0, 170.0), block=block[kept])
+    responses = Responses(
+        values=values[kept],
+        image_ids=shown[kept],
+        site_ids=known.key.site_ids,
+        unit="spikes",
+        window_ms=(70.0, 170.0),
+        block=block[kept],
+    )
     return Recording(responses, np.exp(drift * time).mean() * np.broadcast_to(day_gain, SITES))
 
 

@@ -112,16 +112,25 @@ def ascend(
     """
     check_frozen(encoder)
     seeds = [int(s) for s in seeds]
-    check_heat(keep_seeds, drop_after, len(seeds), steps, budget_s)
-    check_numbers(len(objective), seeds, steps, learning_rate, check_every, patience, batch_size, draws)
+    check_heat(keep_seeds, drop_after, len(seeds), steps=steps, budget_s=budget_s)
+    check_numbers(
+        len(objective),
+        seeds,
+        steps,
+        learning_rate=learning_rate,
+        check_every=check_every,
+        patience=patience,
+        batch_size=batch_size,
+        draws=draws,
+    )
     check_snapshots(snapshots, steps)
     check_budget(budget_s, rule, patience)
     if isinstance(encoder, nn.Module) and device is not None:
         encoder = encoder.to(device)
     known = attributes_of(encoder)
     run = Run(
-        encoder, parameterisation, tuple(constraints), tuple(transforms), draws, rule or Rule(), steps, learning_rate,
-        check_every, patience, tuple(sorted(set(snapshots))), known.device if device is None else torch.device(device),
+        encoder=encoder, parameterisation=parameterisation, constraints=tuple(constraints), transforms=tuple(transforms), draws=draws, rule=rule or Rule(), steps=steps, learning_rate=learning_rate,
+        check_every=check_every, patience=patience, snapshots=tuple(sorted(set(snapshots))), device=known.device if device is None else torch.device(device),
     )  # fmt: skip
     rows = objective.repeat(len(seeds))
     starts = starts_of(start, len(objective), len(seeds))
@@ -137,11 +146,13 @@ def ascend(
         deadline = None if share is None else time.monotonic() + share
         generators = [generator_for(rows.row_names[i], seeds[i % len(seeds)]) for i in images]
         finals = len(rows) if keep_seeds is None else keep_seeds * len(objective)
-        tell = _reporter(progress, done, len(images), first_heat + runs[-1].steps * finals)
+        tell = _reporter(progress, done, len(images), total=first_heat + runs[-1].steps * finals)
         bound = rows.take(images).bind(known.site_ids, known.mean, known.sd)
         part = None if starts is None else starts[list(images)].to(run.device)
         own = _of_rows(runs[-1].heat(drop_after) if heat else runs[-1], [i // len(seeds) for i in images])
-        best, graded, made = climb_batch(own, bound, generators, part, [names[i] for i in images], tell, deadline)
+        best, graded, made = climb_batch(
+            own, bound, generators, start=part, names=[names[i] for i in images], tell=tell, deadline=deadline
+        )
         if deadline is not None:
             runs.append(run.cut(made))
         return best, graded
@@ -155,12 +166,20 @@ def ascend(
     found, plan = in_micro_batches(
         last.spans, batch_size, lambda a, b: climb(kept[a:b], False, first_heat + a * runs[-1].steps)
     )
-    settings = _settings(runs[-1], objective, seeds, plan, start, budget_s)
+    settings = _settings(runs[-1], objective, seeds, plan=plan, start=start, budget_s=budget_s)
     if keep_seeds is not None:
         settings["dropping"] = {"after": drop_after, "kept": keep_seeds}
     every_seed = np.array([seeds[i % len(seeds)] for i in kept], dtype=np.int64)
     kept_starts = tuple(names_of_starts[i] for i in kept)
-    batch = collect(encoder, [best for best, _ in found], last, every_seed, kept_starts, known, settings)
+    batch = collect(
+        encoder,
+        [best for best, _ in found],
+        last,
+        seeds=every_seed,
+        start_ids=kept_starts,
+        known=known,
+        settings=settings,
+    )
     return replace(batch, graded=graded_batch(encoder, batch, [graded for _, graded in found]))
 
 
@@ -183,7 +202,7 @@ def _of_rows(run: Run, rows: Sequence[int]) -> Run:
     return run if take is None else replace(run, parameterisation=take(rows))
 
 
-def _reporter(progress: Progress | None, done: int, images: int, total: int) -> Callable[[int], None]:
+def _reporter(progress: Progress | None, done: int, images: int, *, total: int) -> Callable[[int], None]:
     """Progress in image-steps of the whole run, of which `done` were made before these `images`."""
     if progress is None:
         return lambda steps: None
@@ -194,6 +213,7 @@ def _settings(
     run: Run,
     objective: Objective,
     seeds: Sequence[int],
+    *,
     plan: list[tuple[int, int]],
     start: Tensor | None,
     budget_s: float | None,

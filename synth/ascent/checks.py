@@ -9,7 +9,7 @@ from torch import Tensor
 from synth.rules import Rule
 
 
-def check_heat(keep: int | None, after: int, seeds: int, steps: int, budget_s: float | None) -> None:
+def check_heat(keep: int | None, after: int, seeds: int, *, steps: int, budget_s: float | None) -> None:
     """Refuse numbers of seeds and steps between which none can be dropped, and dropping with a budget."""
     if keep is None:
         return
@@ -27,6 +27,7 @@ def check_numbers(
     rows: int,
     seeds: Sequence[int],
     steps: int,
+    *,
     learning_rate: float,
     check_every: int,
     patience: int | None,

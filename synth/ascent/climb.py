@@ -69,6 +69,7 @@ def climb_batch(
     run: Run,
     objective: BoundObjective,
     generators: Sequence[torch.Generator],
+    *,
     start: Tensor | None,
     names: Sequence[str],
     tell: Callable[[int], None],
@@ -90,7 +91,7 @@ def climb_batch(
             if step in checks | graded.wanted:
                 pixels = run.quantise(shown)  # (B, H, W, C)
                 answers = evaluating(run.encoder, objective, pixels)
-                graded.keep(step, pixels, answers, best.stopped)
+                graded.keep(step, pixels, answers, stopped=best.stopped)
                 if step in checks:
                     best.update(pixels, answers, shown)
         except ConstraintError as error:
@@ -102,7 +103,7 @@ def climb_batch(
             if step > 0 and last + (last - before) > deadline:
                 best.end()
                 break
-        scores = _expected(run, objective, shown, generators)  # (B,)
+        scores = _expected(run, objective, shown, generators=generators)  # (B,)
         check_scores(scores, names, step)
         gradients = stepper.gradients(scores, images)
         if step == 0:
@@ -114,7 +115,7 @@ def climb_batch(
     return best, graded, step
 
 
-def _expected(run: Run, objective: BoundObjective, shown: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+def _expected(run: Run, objective: BoundObjective, shown: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
     """Scores (B,) of images, the mean over draws of the transforms; what an objective asks of an image is asked of the one shown."""
     scores = []
     for _ in range(run.draws):

@@ -89,7 +89,16 @@ def exact_statistics(
             raise ValueError(f"both rms {rms} and norm {norm} are given; expected one: they fix the same thing")
         pixels = math.prod(shape[1:]) if aperture is None else int((aperture > 0).sum())
         rms = norm / math.sqrt(max(pixels, 1))
-    return ExactStatistics(shape, mean, rms, aperture, background, to_luminance, to_pixel, levels)
+    return ExactStatistics(
+        shape,
+        mean,
+        rms,
+        aperture=aperture,
+        background=background,
+        to_luminance=to_luminance,
+        to_pixel=to_pixel,
+        levels=levels,
+    )
 
 
 class ExactStatistics:
@@ -100,6 +109,7 @@ class ExactStatistics:
         shape: Sequence[int],
         mean: float | None,
         rms: float | None,
+        *,
         aperture: Tensor | None,
         background: float,
         to_luminance: Transfer | None,
@@ -229,7 +239,7 @@ class ExactStatistics:
             (image.double() * (len(self.values) - 1)).cpu(),
             self._table,
             torch.tensor(LUMINANCE_WEIGHTS[self.shape[0]], dtype=torch.float64),
-            None if self.aperture is None else self.aperture > 0,
+            inside=None if self.aperture is None else self.aperture > 0,
             mean=float(target["mean"]) if self.mean is None else self.mean,
             rms=float(target["rms"]) if self.rms is None else self.rms,
             tolerance=self.tolerance,
@@ -253,7 +263,9 @@ class ExactStatistics:
             goal = inside.new_full((len(inside),), self.mean)
         with torch.no_grad():
             wide = goal.double()
-            solution = solve(problem, inside.contiguous(), wide, self.rms, TOLERANCE.get(inside.dtype, 2e-5))
+            solution = solve(
+                problem, inside.contiguous(), wide, rms=self.rms, tolerance=TOLERANCE.get(inside.dtype, 2e-5)
+            )
             self._check_solution(solution, inside, wide)
         return goal, solution
 
@@ -262,7 +274,7 @@ class ExactStatistics:
         if key not in self._cache:
             weights = torch.tensor(LUMINANCE_WEIGHTS[self.shape[0]], dtype=torch.float64)
             self._cache[key] = Problem.make(
-                weights, self.aperture, self._background_luminance, self.lowest, self.highest, like
+                weights, self.aperture, self._background_luminance, lowest=self.lowest, highest=self.highest, like=like
             )
         return self._cache[key]
 

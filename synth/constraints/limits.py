@@ -17,7 +17,7 @@ class Gamut:
     """See `gamut`. Calling it projects; `excess` measures."""
 
     def __init__(
-        self, matrix: Tensor | None, chroma: float | None, to_luminance: Transfer | None, to_pixel: Transfer | None
+        self, matrix: Tensor | None, chroma: float | None, to_luminance: Transfer | None, *, to_pixel: Transfer | None
     ) -> None:
         if (to_luminance is None) != (to_pixel is None):
             raise ValueError("only one of to_luminance and to_pixel is given; expected both or none")
@@ -113,7 +113,7 @@ def gamut(
     to_luminance, to_pixel : callables, or None
         As of `exact_statistics`; None = linear.
     """
-    return Gamut(matrix, chroma, to_luminance, to_pixel)
+    return Gamut(matrix, chroma, to_luminance, to_pixel=to_pixel)
 
 
 class SpectrumEnvelope:

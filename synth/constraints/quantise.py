@@ -10,14 +10,7 @@ GOLDEN = 0.6180339887498949
 
 
 def repair(
-    exact: Tensor,
-    table: Tensor,
-    weights: Tensor,
-    inside: Tensor | None,
-    *,
-    mean: float,
-    rms: float,
-    tolerance: float,
+    exact: Tensor, table: Tensor, weights: Tensor, *, inside: Tensor | None, mean: float, rms: float, tolerance: float
 ) -> Tensor:
     """Levels near `exact` whose luminance has `mean` and `rms`, as nearly as single-level moves allow.
 
@@ -48,9 +41,11 @@ def repair(
     levels = wanted.round()
     for _ in range(ROUNDS):
         luminance = weights @ table[levels.long()]  # (P,)
-        if _error(luminance.mean(), luminance.square().mean(), mean, rms, tolerance) <= 2 * 0.6**2:
+        if _error(luminance.mean(), luminance.square().mean(), mean, rms=rms, tolerance=tolerance) <= 2 * 0.6**2:
             break
-        moved = _best_moves(levels, wanted, luminance, table, weights, mean, rms, tolerance)
+        moved = _best_moves(
+            levels, wanted, luminance, table=table, weights=weights, mean=mean, rms=rms, tolerance=tolerance
+        )
         if moved is None:
             break
         levels = moved
@@ -59,7 +54,7 @@ def repair(
     return result
 
 
-def _error(mean_now: Tensor, square_now: Tensor, mean: float, rms: float, tolerance: float) -> Tensor:
+def _error(mean_now: Tensor, square_now: Tensor, mean: float, *, rms: float, tolerance: float) -> Tensor:
     """Squared distance of (mean, RMS) from the targets in units of the tolerance."""
     sd = (square_now - mean_now.square()).clamp_min(0).sqrt()
     return ((mean_now - mean) / tolerance).square() + ((sd - rms) / tolerance).square()
@@ -69,6 +64,7 @@ def _best_moves(
     levels: Tensor,
     wanted: Tensor,
     luminance: Tensor,
+    *,
     table: Tensor,
     weights: Tensor,
     mean: float,
@@ -82,8 +78,8 @@ def _best_moves(
     change = weights[:, None] * (table[moves.clamp(0, len(table) - 1).long()] - table[levels.long()])  # (2, C, P)
     square_change = 2 * luminance * change + change.square()
     now_mean, now_square = luminance.mean(), luminance.square().mean()
-    now = _error(now_mean, now_square, mean, rms, tolerance)
-    after = _error(now_mean + change / pixels, now_square + square_change / pixels, mean, rms, tolerance)
+    now = _error(now_mean, now_square, mean, rms=rms, tolerance=tolerance)
+    after = _error(now_mean + change / pixels, now_square + square_change / pixels, mean, rms=rms, tolerance=tolerance)
     nearness = 2 - (moves - wanted).abs()  # a move away from the exact value counts for less
     gain = torch.where(allowed, (now - after) * nearness, torch.full_like(after, -1.0))
     best, choice = gain.flatten(0, 1).max(0)  # (P,): the best of the 2 C moves of each pixel
@@ -93,7 +89,7 @@ def _best_moves(
         return None
     dm = change.flatten(0, 1)[choice[order], order].cumsum(0) / pixels
     ds = square_change.flatten(0, 1)[choice[order], order].cumsum(0) / pixels
-    errors = _error(now_mean + dm, now_square + ds, mean, rms, tolerance)
+    errors = _error(now_mean + dm, now_square + ds, mean, rms=rms, tolerance=tolerance)
     count = int(errors.argmin()) + 1
     if not bool(errors[count - 1] < now - 1e-12):
         return None

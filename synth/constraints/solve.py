@@ -37,15 +37,29 @@ class Problem:
 
     @staticmethod
     def make(
-        weights: Tensor, aperture: Tensor | None, background: float, lowest: float, highest: float, like: Tensor
+        weights: Tensor, aperture: Tensor | None, background: float, *, lowest: float, highest: float, like: Tensor
     ) -> Problem:
         """The problem on the device and in the dtype of `like`; `aperture` (H, W) or None."""
         if aperture is None:
-            return Problem(weights.to(like), None, None, None, background, lowest, highest)
+            return Problem(
+                weights=weights.to(like),
+                aperture=None,
+                whole_aperture=None,
+                index=None,
+                background=background,
+                lowest=lowest,
+                highest=highest,
+            )
         flat = aperture.flatten()
         index = (flat > 0).nonzero().flatten()
         return Problem(
-            weights.to(like), flat[index].to(like), flat.to(like), index.to(like.device), background, lowest, highest
+            weights=weights.to(like),
+            aperture=flat[index].to(like),
+            whole_aperture=flat.to(like),
+            index=index.to(like.device),
+            background=background,
+            lowest=lowest,
+            highest=highest,
         )
 
     def to(self, like: Tensor) -> Problem:
@@ -89,7 +103,15 @@ class Problem:
         stride = max(1, values.shape[2] // SPARSE_PIXELS)
         stride += stride % 2 == 0  # an odd stride does not stay in one column of an even image
         aperture = None if self.aperture is None else self.aperture[::stride]
-        chosen = Problem(self.weights, aperture, None, None, self.background, self.lowest, self.highest)
+        chosen = Problem(
+            weights=self.weights,
+            aperture=aperture,
+            whole_aperture=None,
+            index=None,
+            background=self.background,
+            lowest=self.lowest,
+            highest=self.highest,
+        )
         return chosen, values[:, :, ::stride].double().contiguous()
 
 
@@ -115,7 +137,7 @@ class Evaluator:
     def __call__(self, gain: Tensor, offset: Tensor) -> Evaluation:
         """Statistics and Jacobian at `gain` and `offset`, each (B,)."""
         p, scaled, clipped = self.problem, self._scaled, self._clipped
-        _scaled(self.values, gain, offset, scaled)
+        _scaled(self.values, gain, offset, out=scaled)
         torch.clamp(scaled, p.lowest, p.highest, out=clipped)
         lum = p.luminance(clipped)  # (B, P)
         free = torch.eq(scaled, clipped, out=clipped)  # clamp passes gradient where it changes nothing
@@ -143,7 +165,7 @@ class Solution:
     found: Tensor
 
 
-def solve(problem: Problem, values: Tensor, mean: Tensor, rms: float | None, tolerance: float) -> Solution:
+def solve(problem: Problem, values: Tensor, mean: Tensor, *, rms: float | None, tolerance: float) -> Solution:
     """Solve mean(shown) = `mean` and SD(shown) = `rms` for gain and offset, image by image.
 
     Parameters
@@ -163,18 +185,21 @@ def solve(problem: Problem, values: Tensor, mean: Tensor, rms: float | None, tol
     """
     wide = problem.to(mean)
     sparse = Evaluator(*wide.sparse(values))
-    gain, offset, _, _ = _newton(sparse, mean, rms, *_first_guess(sparse, mean, rms), SPARSE_TOLERANCE)
+    gain, offset = _first_guess(sparse, mean, rms)
+    gain, offset, _, _ = _newton(sparse, mean, rms, gain=gain, offset=offset, tolerance=SPARSE_TOLERANCE)
     evaluator = Evaluator(problem, values)
-    gain, offset, at, found = _newton(evaluator, mean.to(values), rms, gain.to(values), offset.to(values), tolerance)
+    gain, offset, at, found = _newton(
+        evaluator, mean.to(values), rms, gain=gain.to(values), offset=offset.to(values), tolerance=tolerance
+    )
     gain, offset, reached, inverse = gain.double(), offset.double(), at.reached.double(), _invert(at.jacobian, rms)
     for i in (~found).nonzero().flatten().tolist():
         image, some = values[i : i + 1].double(), slice(i, i + 1)
         if bool(torch.isfinite(image).all()):
-            gain[some], offset[some] = _search(wide, image, mean[some], rms)
+            gain[some], offset[some] = _search(wide, image, mean[some], rms=rms)
             exact = Evaluator(wide, image)(gain[some], offset[some])
             reached[some], inverse[some] = exact.reached, _invert(exact.jacobian, rms).to(values)
             found[some] = _residual(exact.reached, mean[some], rms).abs().amax(1) <= 1e-6
-    return Solution(gain, offset, reached, inverse, found)
+    return Solution(gain=gain, offset=offset, reached=reached, inverse=inverse, found=found)
 
 
 class Project(torch.autograd.Function):
@@ -225,7 +250,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return sums
 
 
-def _scaled(values: Tensor, gain: Tensor, offset: Tensor, out: Tensor | None = None) -> Tensor:
+def _scaled(values: Tensor, gain: Tensor, offset: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``gain * values + offset`` of (B, C, P); two plain passes take half the time of one `addcmul` of columns."""
     return torch.mul(values, _column(gain), out=out).add_(_column(offset))
 
@@ -269,7 +294,7 @@ def _first_guess(evaluator: Evaluator, mean: Tensor, rms: float | None) -> tuple
 
 
 def _newton(
-    evaluator: Evaluator, mean: Tensor, rms: float | None, gain: Tensor, offset: Tensor, tolerance: float
+    evaluator: Evaluator, mean: Tensor, rms: float | None, *, gain: Tensor, offset: Tensor, tolerance: float
 ) -> tuple[Tensor, Tensor, Evaluation, Tensor]:
     """Newton's iteration with bounded steps; an image that has converged takes one last step and is left alone."""
     problem = evaluator.problem
@@ -295,7 +320,7 @@ def _hold_middle(problem: Problem, offset: Tensor, factor: Tensor) -> Tensor:
     return middle - factor * (middle - offset)
 
 
-def _search(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -> tuple[Tensor, Tensor]:
+def _search(problem: Problem, values: Tensor, mean: Tensor, *, rms: float | None) -> tuple[Tensor, Tensor]:
     """Slow and certain, for one image (1, C, P): the smallest gain of sufficient contrast, by ever finer grids.
 
     Where no gain suffices, the gain of the highest contrast. The offset that keeps the mean is found for every gain.
@@ -309,9 +334,9 @@ def _search(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -
         ends = torch.tensor([1e-3 * rms / scale, LARGEST_GAIN / scale], dtype=values.dtype, device=values.device).log()
         for _ in range(GRIDS):
             gains = torch.linspace(float(ends[0]), float(ends[1]), GRID, dtype=values.dtype, device=values.device).exp()
-            sd = Evaluator(problem, unit.expand(GRID, -1, -1))(gains, _offsets(problem, unit, gains, mean)).reached[
-                :, 1
-            ]
+            sd = Evaluator(problem, unit.expand(GRID, -1, -1))(
+                gains, _offsets(problem, unit, gains, mean=mean)
+            ).reached[:, 1]
             if not bool((sd >= rms).any()):
                 gains = gains[sd.argmax()][None]
                 break
@@ -319,10 +344,10 @@ def _search(problem: Problem, values: Tensor, mean: Tensor, rms: float | None) -
             ends = gains[[max(upper - 1, 0), upper]].log()
         else:
             gains = gains[upper][None]
-    return gains, _offsets(problem, unit, gains, mean) - gains * lum.mean(1)
+    return gains, _offsets(problem, unit, gains, mean=mean) - gains * lum.mean(1)
 
 
-def _offsets(problem: Problem, unit: Tensor, gains: Tensor, mean: Tensor) -> Tensor:
+def _offsets(problem: Problem, unit: Tensor, gains: Tensor, *, mean: Tensor) -> Tensor:
     """Offsets (K,) that give the image `unit` (1, C, P) its mean at each of `gains` (K,): bracketed Newton.
 
     The mean rises with the offset, in straight pieces.

@@ -96,31 +96,40 @@ def guide(
     place = known.device if device is None else torch.device(device)
     prior = prior.to(place)
     run = Run(
-        encoder, prior, ddim() if solver is None else solver, chosen, _strength(strength, chosen),
-        chosen.steps if steps is None else steps, Travel(repeats, window), tuple(constraints), tuple(transforms),
-        _shape(shape, constraints, prior, place), place,
+        encoder=encoder, prior=prior, solver=ddim() if solver is None else solver, method=chosen, strength=_strength(strength, chosen),
+        steps=chosen.steps if steps is None else steps, travel=Travel(repeats, window), constraints=tuple(constraints), transforms=tuple(transforms),
+        shape=_shape(shape, constraints, prior, device=place), device=place,
     )  # fmt: skip
-    _check(run, len(objective), seeds, batch_size)
+    _check(run, len(objective), seeds, batch_size=batch_size)
     rows = objective.repeat(len(seeds))
     names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
 
     def make(begin: int, end: int) -> Best:
         origins = [(rows.row_names[i], seeds[i % len(seeds)]) for i in range(begin, end)]
         bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd)
-        tell = _reporter(progress, begin, end, len(rows), run.steps)
+        tell = _reporter(progress, begin, end, images=len(rows), steps=run.steps)
         by_rule = _sample if chosen.rule is not None else optimise
-        return by_rule(run, bound, origins, names[begin:end], tell)
+        return by_rule(run, bound, origins, names=names[begin:end], tell=tell)
 
     found, plan = in_micro_batches(rows.spans, batch_size, make)
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
     nameless = ("",) * len(rows)
-    return collect(encoder, found, rows, every_seed, nameless, known, _settings(run, objective, seeds, plan))
+    return collect(
+        encoder,
+        found,
+        rows,
+        seeds=every_seed,
+        start_ids=nameless,
+        known=known,
+        settings=_settings(run, objective, seeds, plan=plan),
+    )
 
 
 def _sample(
     run: Run,
     objective: BoundObjective,
     origins: Sequence[tuple[str, int]],
+    *,
     names: Sequence[str],
     tell: Callable[[int], None],
 ) -> Best:
@@ -186,7 +195,7 @@ def _strength(strength: float | str | None, method: Method) -> float:
 
 
 def _shape(
-    shape: Sequence[int] | None, constraints: Sequence[Images], prior: Prior, device: torch.device
+    shape: Sequence[int] | None, constraints: Sequence[Images], prior: Prior, *, device: torch.device
 ) -> tuple[int, int, int]:
     wanted = shape
     for constraint in constraints:
@@ -205,7 +214,7 @@ def _shape(
     return size[0], size[1], size[2]
 
 
-def _check(run: Run, rows: int, seeds: Sequence[int], batch_size: int | None) -> None:
+def _check(run: Run, rows: int, seeds: Sequence[int], *, batch_size: int | None) -> None:
     for name, value in {"steps": run.steps, "repeats": run.travel.repeats, "batch_size": batch_size}.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; expected at least 1")
@@ -217,14 +226,14 @@ def _check(run: Run, rows: int, seeds: Sequence[int], batch_size: int | None) ->
         )
 
 
-def _reporter(progress: Progress | None, begin: int, end: int, images: int, steps: int) -> Callable[[int], None]:
+def _reporter(progress: Progress | None, begin: int, end: int, *, images: int, steps: int) -> Callable[[int], None]:
     """Progress in image-steps of the whole run."""
     if progress is None:
         return lambda done: None
     return lambda done: progress("guide", begin * steps + done * (end - begin), images * steps)
 
 
-def _settings(run: Run, objective: Objective, seeds: Sequence[int], plan: list[tuple[int, int]]) -> dict[str, Any]:
+def _settings(run: Run, objective: Objective, seeds: Sequence[int], *, plan: list[tuple[int, int]]) -> dict[str, Any]:
     return {
         "generator": "guide",
         "objective": objective.describe(),

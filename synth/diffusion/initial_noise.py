@@ -27,6 +27,7 @@ def optimise(
     run: Run,
     objective: BoundObjective,
     origins: Sequence[tuple[str, int]],
+    *,
     names: Sequence[str],
     tell: Callable[[int], None],
 ) -> Best:
@@ -55,7 +56,7 @@ def optimise(
             check_finite(torch.from_numpy(answers.scores), names, "the score")
             best.update(pixels, answers)
             if iteration < iterations:
-                z.grad = -_uphill(run, objective, images, z, draws, names, iteration)
+                z.grad = -_uphill(run, objective, images, z=z, draws=draws, names=names, iteration=iteration)
                 optimiser.step()
         except ConstraintError as error:
             raise named(error, names, iteration) from error
@@ -67,6 +68,7 @@ def _uphill(
     run: Run,
     objective: BoundObjective,
     images: Tensor,
+    *,
     z: Tensor,
     draws: Sequence[torch.Generator],
     names: Sequence[str],

@@ -71,7 +71,7 @@ class Step:
         The noise level is measured from what the denoiser takes away; `sigma` only stands for it.
     """
 
-    def __init__(self, prior: Prior, x: Tensor, sigma: Tensor, score: Score, *, measures: bool = False) -> None:
+    def __init__(self, prior: Prior, x: Tensor, sigma: Tensor, *, score: Score, measures: bool = False) -> None:
         self.prior, self.x, self.sigma, self.score, self.measures = prior, x, sigma, score, measures
         self.moved = torch.zeros(len(x), dtype=torch.bool, device=x.device)
 

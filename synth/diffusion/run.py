@@ -58,8 +58,8 @@ class Run:
     def sampled(self, noise: Tensor, generators: Sequence[torch.Generator], **more: Any) -> Tensor:
         """Clean values (B, *prior.shape) of standard normal noise, by a fresh trajectory."""
         travels = self.travel.repeats > 1 and "rule" in more
-        trajectory = self.solver.begin(self.prior, self.steps, self.device, travels)
-        return sample(self.prior, trajectory, noise, generators, travel=self.travel, **more)
+        trajectory = self.solver.begin(self.prior, self.steps, self.device, travels=travels)
+        return sample(self.prior, trajectory, noise, generators=generators, travel=self.travel, **more)
 
 
 def streams(origins: Sequence[tuple[str, int]], use: str) -> list[torch.Generator]:

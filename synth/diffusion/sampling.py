@@ -37,8 +37,8 @@ def sample(
     prior: Prior,
     trajectory: Trajectory,
     noise: Tensor,
-    generators: Sequence[torch.Generator],
     *,
+    generators: Sequence[torch.Generator],
     score: Callable[[Tensor], Tensor] | None = None,
     rule: Rule | None = None,
     travel: Travel = ONCE,
@@ -70,10 +70,10 @@ def sample(
         last = index + 1 == trajectory.steps
         times = 1 if rule is None or last else travel.times(trajectory.look(x)[1])
         for left in reversed(range(times)):
-            step = Step(prior, *trajectory.look(x), score or _no_score, measures=trajectory.measures)
+            step = Step(prior, *trajectory.look(x), score=score or _no_score, measures=trajectory.measures)
             edit = Edit(step.estimate()) if rule is None else rule(step)
             clean = edit.clean if prior.limits is None else edit.clean.clamp(*prior.limits)
-            x = trajectory.step(x, clean, step.sigma, generators)
+            x = trajectory.step(x, clean, step.sigma, generators=generators)
             if edit.shift is not None:
                 x = x + trajectory.norm() * edit.shift
             if left:

@@ -49,7 +49,7 @@ class Scheduler:
     name: str
     config: Mapping[str, Any]
 
-    def begin(self, prior: Prior, steps: int, device: torch.device, travels: bool) -> SchedulerTrajectory:
+    def begin(self, prior: Prior, steps: int, device: torch.device, *, travels: bool) -> SchedulerTrajectory:
         """The trajectory of one micro-batch, on a fresh scheduler: schedulers carry state."""
         if travels and self.name not in TRAVELLERS:
             raise ValueError(
@@ -130,7 +130,7 @@ class SchedulerTrajectory:
         alpha, s = self._coordinates()
         return x / alpha, x.new_full((len(x),), s / alpha)
 
-    def step(self, x: Tensor, clean: Tensor, sigma: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    def step(self, x: Tensor, clean: Tensor, sigma: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
         """One `step` of the scheduler with the clean estimate in the shape of a model output."""
         if self.travels:
             self.before = copy.deepcopy(self.scheduler)

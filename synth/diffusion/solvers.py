@@ -33,7 +33,7 @@ class Trajectory(Protocol):
         """Clean + sigma * noise (the x of the priors), and sigma (B,)."""
         ...
 
-    def step(self, x: Tensor, clean: Tensor, sigma: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    def step(self, x: Tensor, clean: Tensor, sigma: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
         """The next level's x."""
         ...
 
@@ -49,7 +49,7 @@ class Trajectory(Protocol):
 class Solver(Protocol):
     """A recipe for trajectories."""
 
-    def begin(self, prior: Prior, steps: int, device: torch.device, travels: bool) -> Trajectory:
+    def begin(self, prior: Prior, steps: int, device: torch.device, *, travels: bool) -> Trajectory:
         """A trajectory of `steps` steps; `travels` = it will be asked to go back."""
         ...
 
@@ -70,7 +70,7 @@ class Ddim:
     eta: float
     rho: float
 
-    def begin(self, prior: Prior, steps: int, device: torch.device, travels: bool) -> DdimTrajectory:
+    def begin(self, prior: Prior, steps: int, device: torch.device, *, travels: bool) -> DdimTrajectory:
         """The trajectory of one micro-batch."""
         return DdimTrajectory(karras(prior.sigmas, steps, self.rho), self.eta)
 
@@ -117,7 +117,7 @@ class DdimTrajectory:
         """The x as it is, and its noise level (B,)."""
         return x, x.new_full((len(x),), self.sigmas[self.index])
 
-    def step(self, x: Tensor, clean: Tensor, sigma: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    def step(self, x: Tensor, clean: Tensor, sigma: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
         """The clean estimate, with part of the old noise and part fresh."""
         now, after = self.sigmas[self.index : self.index + 2]
         self.index += 1
@@ -143,7 +143,7 @@ class CoarseToFine:
     beta: float
     h0: float | None
 
-    def begin(self, prior: Prior, steps: int, device: torch.device, travels: bool) -> CoarseToFineTrajectory:
+    def begin(self, prior: Prior, steps: int, device: torch.device, *, travels: bool) -> CoarseToFineTrajectory:
         """The trajectory of one micro-batch."""
         if travels:
             raise ValueError(
@@ -155,7 +155,7 @@ class CoarseToFine:
                 "it; use solver=ddim()"
             )
         h0 = self.h0 if self.h0 is not None else fitting_h0(prior.sigmas[1] / prior.sigmas[0], steps, self.beta)
-        return CoarseToFineTrajectory(prior.sigmas, steps, h0, self.beta)
+        return CoarseToFineTrajectory(prior.sigmas, steps, h0, beta=self.beta)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able name and settings."""
@@ -208,7 +208,7 @@ class CoarseToFineTrajectory:
 
     measures = True
 
-    def __init__(self, sigmas: tuple[float, float], steps: int, h0: float, beta: float) -> None:
+    def __init__(self, sigmas: tuple[float, float], steps: int, h0: float, *, beta: float) -> None:
         self.lowest, self.highest = sigmas
         self.steps, self.shares, self.beta, self.index = steps, shares(h0, steps), beta, 0
 
@@ -220,7 +220,7 @@ class CoarseToFineTrajectory:
         """The x as it is, and a noise level (B,) that stands for the one to be measured."""
         return x, x.new_full((len(x),), self.highest)
 
-    def step(self, x: Tensor, clean: Tensor, sigma: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    def step(self, x: Tensor, clean: Tensor, sigma: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
         """Part of the way to the clean estimate, and noise; the last step goes all the way."""
         h = self.shares[self.index]
         self.index += 1

@@ -28,7 +28,9 @@ class TermGroup:
         """The same with its tensors on `device`."""
         settings = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.settings.items()}
         rows, columns, weights = (x.to(device) for x in (self.rows, self.columns, self.weights))
-        return TermGroup(self.function, self.raw, settings, rows, columns, weights)
+        return TermGroup(
+            function=self.function, raw=self.raw, settings=settings, rows=rows, columns=columns, weights=weights
+        )
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class BoundObjective:
         """The same objective with its tensors on `device`."""
         mean, sd = (None if x is None else x.to(device) for x in (self.mean, self.sd))
         groups = tuple(g.to(device) for g in self.groups)
-        return BoundObjective(groups, self.kappa.to(device), self.versus.to(device), mean, sd)
+        return BoundObjective(
+            groups=groups, kappa=self.kappa.to(device), versus=self.versus.to(device), mean=mean, sd=sd
+        )
 
     def __call__(self, images: Tensor, responses: Tensor) -> Tensor:
         """One score an image.
@@ -162,4 +166,11 @@ def group_terms(members: list[tuple[int, int, Term]], sets: list[int], site_ids:
     if first.values:
         settings["values"] = torch.tensor(first.values)
     weights = torch.tensor([t.weight for t in terms])
-    return TermGroup(first.function, first.raw, settings, torch.tensor(rows), torch.tensor(columns), weights)
+    return TermGroup(
+        function=first.function,
+        raw=first.raw,
+        settings=settings,
+        rows=torch.tensor(rows),
+        columns=torch.tensor(columns),
+        weights=weights,
+    )

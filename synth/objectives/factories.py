@@ -60,7 +60,7 @@ def one_hot(sites: Iterable[Site] | Site, temperature: float = 1.0, among: Seque
     among : sequence of sites, or None
         The sites that compete, such as those whose receptive fields overlap; every target must be one. None: all.
     """
-    return _rows("one_hot", sites, {"temperature": _positive("temperature", temperature)}, among)
+    return _rows("one_hot", sites, {"temperature": _positive("temperature", temperature)}, among=among)
 
 
 def rate_softmax(sites: Iterable[Site] | Site, among: Sequence[Site] | None = None) -> Objective:
@@ -79,7 +79,7 @@ def margin(sites: Iterable[Site] | Site, top: int = 1, among: Sequence[Site] | N
     if isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= others:
         limit = "at least 1" if among is None else f"1 to {others}, the other sites among those named"
         raise ValueError(f"top {top!r}; expected a whole number, {limit}")
-    return _rows("margin", listed, {"top": top}, among)
+    return _rows("margin", listed, {"top": top}, among=among)
 
 
 def discriminate(clusters: Iterable[Site | Sequence[Site]], temperature: float = 1.6) -> Objective:
@@ -104,7 +104,8 @@ def discriminate(clusters: Iterable[Site | Sequence[Site]], temperature: float =
     values = [float(c) for c, cluster in enumerate(listed) for _ in cluster]
     labels = ["" if len(c) == 1 else f"+{len(c) - 1}" for c in listed]
     rows = [
-        _term("discriminate", c[0], settings, members, values, label) for c, label in zip(listed, labels, strict=True)
+        _term("discriminate", c[0], settings, among=members, values=values, label=label)
+        for c, label in zip(listed, labels, strict=True)
     ]
     return Objective(tuple(Row((t,)) for t in rows))
 
@@ -149,7 +150,9 @@ def pattern(wanted: Mapping[Site, float] | Sequence[Site], values: Sequence[floa
     _finite("pattern", numbers)
     first = max(range(len(sites)), key=lambda i: numbers[i])
     others = [f"{site_name(s)}={v:g}" for s, v in zip(sites, numbers, strict=True)]
-    return Objective((Row((_term("pattern", sites[first], {}, sites, numbers, f"[{','.join(others)}]"),)),))
+    return Objective(
+        (Row((_term("pattern", sites[first], {}, among=sites, values=numbers, label=f"[{','.join(others)}]"),)),)
+    )
 
 
 def fractions(wanted: Mapping[Site, float], natural_range: Mapping[Site, tuple[float, float]]) -> dict[Site, float]:
@@ -179,7 +182,7 @@ def within(sites: Iterable[Site] | Site, low: float = -3.0, high: float = 3.0) -
     return _rows("within", sites, {"low": float(low), "high": float(high)})
 
 
-def diverse(sites: Iterable[Site] | Site, count: int = 2, floor: float = 0.0, penalty: float = 1.0) -> Objective:
+def diverse(sites: Iterable[Site] | Site, count: int = 2, floor: float = 0.0, *, penalty: float = 1.0) -> Objective:
     """A set of `count` different images that all drive a site: distance to the nearest other image of the set, with a floor on z.
 
     The constrained form of diverse exciting inputs (Ding et al. 2023): every image keeps z >= floor, such as 0.85 of the best
@@ -208,27 +211,31 @@ def _rows(
     kind: str,
     sites: Iterable[Site] | Site,
     settings: Mapping[str, float] | None = None,
-    among: Sequence[Site] | None = None,
     *,
+    among: Sequence[Site] | None = None,
     function: TermFunction | None = None,
 ) -> Objective:
     listed = _listed(kind, sites)
     _check_among(kind, listed, among)
-    return Objective(tuple(Row((_term(kind, s, settings or {}, among or (), function=function),)) for s in listed))
+    return Objective(
+        tuple(Row((_term(kind, s, settings or {}, among=among or (), function=function),)) for s in listed)
+    )
 
 
 def _term(
     kind: str,
     site: Site,
     settings: Mapping[str, float],
+    *,
     among: Sequence[Site] = (),
     values: Sequence[float] = (),
     label: str = "",
-    *,
     function: TermFunction | None = None,
 ) -> Term:
     frozen = tuple(sorted((k, float(v)) for k, v in settings.items()))
-    made = Term(kind, site, 1.0, frozen, tuple(among), tuple(values), label)
+    made = Term(
+        kind=kind, site=site, weight=1.0, settings=frozen, among=tuple(among), values=tuple(values), label=label
+    )
     if function is not None:
         return replace(made, function=function)
     return replace(made, function=KINDS[kind].function, raw=KINDS[kind].raw)

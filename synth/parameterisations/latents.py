@@ -69,7 +69,7 @@ def latent(
         module = _Latent(values * NATURAL_SD, decoder, sd / NATURAL_SD)
         _check_images(module, (len(values), *image))
         if wanted is not None:
-            module.start_error = approach(module, [module.values], wanted, fit_steps, fit_rate)
+            module.start_error = approach(module, [module.values], wanted, steps=fit_steps, rate=fit_rate)
         return module
 
     settings = {"latent": list(latents), "sd": sd, "decoder": _record(decoder), "encode": _record(encode)}
@@ -94,7 +94,7 @@ class _Latent(nn.Module):
 
 
 def approach(
-    render: Callable[[], Tensor], variables: Sequence[Tensor], images: Tensor, steps: int, rate: float
+    render: Callable[[], Tensor], variables: Sequence[Tensor], images: Tensor, *, steps: int, rate: float
 ) -> Tensor:
     """Move `variables` in place until ``render()`` is as near to `images` (B, C, H, W) as Adam brings it; each image's best is kept.
 

@@ -39,8 +39,10 @@ def fourier(
     def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:
         if start is None:
             drawn = noise * draw(generators, (size[0], size[1], size[2] // 2 + 1, 2))
-            return _Fourier(drawn, torch.full((len(drawn), size[0], 1, 1), 0.5), amplitude, colour, size).to(device)
-        return _fourier_at(start.detach().to(device), amplitude.to(start), colour.to(start), size).to(device)
+            return _Fourier(
+                drawn, torch.full((len(drawn), size[0], 1, 1), 0.5), amplitude, colour=colour, shape=size
+            ).to(device)
+        return _fourier_at(start.detach().to(device), amplitude.to(start), colour.to(start), shape=size).to(device)
 
     return Parameterisation("fourier", size, {"decay": decay, "noise": noise, "decorrelate": decorrelate}, build)
 
@@ -75,8 +77,10 @@ def phase(
     def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:
         if start is None:
             offset = torch.full((len(generators), size[0], 1, 1), 0.5)
-            return _Phase(torch.fft.rfft2(draw(generators, size)), magnitude, offset, colour, size).to(device)
-        return _phase_at(start.detach().to(device), magnitude.to(start), colour.to(start), size).to(device)
+            return _Phase(torch.fft.rfft2(draw(generators, size)), magnitude, offset, colour=colour, shape=size).to(
+                device
+            )
+        return _phase_at(start.detach().to(device), magnitude.to(start), colour.to(start), shape=size).to(device)
 
     source = {"decay": decay} if natural is None else {"natural": _digest(natural), "images": len(natural)}
     return Parameterisation("phase", size, {**source, "decorrelate": decorrelate}, build, exact_start=False)
@@ -90,7 +94,7 @@ class _Fourier(nn.Module):
     colour: Tensor
 
     def __init__(
-        self, coefficients: Tensor, offset: Tensor, amplitude: Tensor, colour: Tensor, shape: tuple[int, int, int]
+        self, coefficients: Tensor, offset: Tensor, amplitude: Tensor, *, colour: Tensor, shape: tuple[int, int, int]
     ) -> None:
         super().__init__()
         self.coefficients = nn.Parameter(coefficients.contiguous())  # (B, C, H, W // 2 + 1, 2)
@@ -116,7 +120,7 @@ class _Phase(nn.Module):
     opposite: Tensor
 
     def __init__(
-        self, start: Tensor, magnitude: Tensor, offset: Tensor, colour: Tensor, shape: tuple[int, int, int]
+        self, start: Tensor, magnitude: Tensor, offset: Tensor, *, colour: Tensor, shape: tuple[int, int, int]
     ) -> None:
         super().__init__()
         _, height, width = shape
@@ -153,7 +157,7 @@ def _planes(images: Tensor, colour: Tensor) -> Tensor:
     return torch.einsum("bchw,dc->bdhw", deviation, torch.linalg.inv(colour.double()).to(images))
 
 
-def _fourier_at(start: Tensor, amplitude: Tensor, colour: Tensor, shape: tuple[int, int, int]) -> _Fourier:
+def _fourier_at(start: Tensor, amplitude: Tensor, colour: Tensor, *, shape: tuple[int, int, int]) -> _Fourier:
     """The variables whose image is `start`: the inverse transform, scaled to an SD of `NATURAL_SD` an image."""
     offset = start.mean((2, 3), keepdim=True)
     planes = _planes(start, colour)
@@ -161,10 +165,10 @@ def _fourier_at(start: Tensor, amplitude: Tensor, colour: Tensor, shape: tuple[i
     # a constant image has no scale of its own: there the noise start's holds
     gain = whitened.flatten(1).std(1) / NATURAL_SD  # (B,)
     gain = torch.where(gain > 1e-3, gain, torch.ones_like(gain))[:, None, None, None]
-    return _Fourier(whitened / gain[..., None], offset, amplitude * gain, colour, shape)
+    return _Fourier(whitened / gain[..., None], offset, amplitude * gain, colour=colour, shape=shape)
 
 
-def _phase_at(start: Tensor, magnitude: Tensor, colour: Tensor, shape: tuple[int, int, int]) -> _Phase:
+def _phase_at(start: Tensor, magnitude: Tensor, colour: Tensor, *, shape: tuple[int, int, int]) -> _Phase:
     """The phases of `start` under the natural magnitude, at the contrast of each of its planes."""
     planes = _planes(start, colour)
     contrast = planes.std((2, 3), correction=0)  # (B, C)
@@ -176,7 +180,7 @@ def _phase_at(start: Tensor, magnitude: Tensor, colour: Tensor, shape: tuple[int
         )
     gain = contrast / _contrast(magnitude, shape)  # (B, C)
     offset = start.mean((2, 3), keepdim=True)
-    return _Phase(torch.fft.rfft2(planes), magnitude * gain[:, :, None, None], offset, colour, shape)
+    return _Phase(torch.fft.rfft2(planes), magnitude * gain[:, :, None, None], offset, colour=colour, shape=shape)
 
 
 def _amplitude(height: int, width: int, decay: float) -> Tensor:

@@ -40,7 +40,7 @@ def natural(
     """
     size = check_shape(tuple(int(n) for n in shape))
     if isinstance(source, Mapping):
-        return Natural(size, dict(source), "untrained", seed)
+        return Natural(size, dict(source), "untrained", seed=seed)
     path = EMBEDDED.get(str(source), Path(source))
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a prior written by scripts/train_prior.py")
@@ -81,7 +81,7 @@ class Natural(PixelPrior):
     place of the scaled input.
     """
 
-    def __init__(self, shape: tuple[int, int, int], config: dict[str, Any], source: str, seed: int = 0) -> None:
+    def __init__(self, shape: tuple[int, int, int], config: dict[str, Any], source: str, *, seed: int = 0) -> None:
         spectrum = {k: v for k, v in config.items() if k != "widths"}
         wiener = spectral(shape, **spectrum)
         super().__init__(shape, wiener.sigmas)

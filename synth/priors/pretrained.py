@@ -73,18 +73,22 @@ def pretrained(
     with warnings.catch_warnings():  # of the hub's library, about what diffusers asks of it
         warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument")
         index = _index(source, options)
-        network = _component(source, index, "unet", NETWORKS, options)
+        network = _component(source, index, "unet", known=NETWORKS, options=options)
         decoder_name = next((name for name in ("vae", "vqvae") if (index.get(name) or [None])[0]), None)
-        decoder = None if decoder_name is None else _component(source, index, decoder_name, DECODERS, options)
-        schedule = _noise_levels(source, index, noise_schedule, options)
+        decoder = (
+            None if decoder_name is None else _component(source, index, decoder_name, known=DECODERS, options=options)
+        )
+        schedule = _noise_levels(source, index, noise_schedule, options=options)
     attends = type(network).__name__ == "UNet2DConditionModel"
     if not attends and (prompt is not None or embedding is not None):
         raise ValueError(f"a text for {source!r}, whose {type(network).__name__} takes no text; leave it out")
     if prompt is not None and embedding is not None:
         raise ValueError(f"prompt {prompt!r} and an embedding; expected one of them")
     if attends and embedding is None:
-        embedding = _embed(source, index, prompt or "", options)
-    made = Pretrained(source, network, decoder, schedule, embedding, label, size, dtype)
+        embedding = _embed(source, index, prompt or "", options=options)
+    made = Pretrained(
+        source, network, decoder, schedule=schedule, embedding=embedding, label=label, size=size, dtype=dtype
+    )
     if gradient_checkpointing:
         made.network.enable_gradient_checkpointing()
     for wanted, option in ((vae_slicing, "enable_slicing"), (vae_tiling, "enable_tiling")):
@@ -109,6 +113,7 @@ class Pretrained(nn.Module):
         source: str,
         network: Any,
         decoder: Any,
+        *,
         schedule: Any,
         embedding: Tensor | None,
         label: int | None,
@@ -296,7 +301,7 @@ def _unreachable(source: str, error: Exception) -> ValueError:
 
 
 def _component(
-    source: str, index: Mapping[str, Any], name: str, known: Sequence[str], options: Mapping[str, Any]
+    source: str, index: Mapping[str, Any], name: str, *, known: Sequence[str], options: Mapping[str, Any]
 ) -> Any:
     """One network, by the class that the index names; nothing but the known classes is ever loaded."""
     alone = "" in index
@@ -313,7 +318,7 @@ def _component(
 
 
 def _noise_levels(
-    source: str, index: Mapping[str, Any], given: Mapping[str, Any] | None, options: Mapping[str, Any]
+    source: str, index: Mapping[str, Any], given: Mapping[str, Any] | None, *, options: Mapping[str, Any]
 ) -> Any:
     """A scheduler that knows the noise levels of training, and what the network predicts."""
     diffusers = _diffusers()
@@ -338,7 +343,7 @@ def _noise_levels(
     return loaded
 
 
-def _embed(source: str, index: Mapping[str, Any], prompt: str, options: Mapping[str, Any]) -> Tensor:
+def _embed(source: str, index: Mapping[str, Any], prompt: str, *, options: Mapping[str, Any]) -> Tensor:
     """The text encoder's last hidden states (1, L, D) of a prompt."""
     if "text_encoder" not in index or "tokenizer" not in index:
         raise ValueError(f"{source!r} attends to text but holds no text encoder; give embedding=, a tensor (1, L, D)")

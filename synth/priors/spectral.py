@@ -48,7 +48,7 @@ def spectral(
             raise ValueError(f"{name} is {value}; expected a number above 0")
     if not 0 < sigmas[0] < sigmas[1]:
         raise ValueError(f"sigmas {tuple(sigmas)}; expected the smallest and the largest noise level, both above 0")
-    return Spectral(size, float(exponent), float(sd), float(mean_sd), float(corner), sigmas)
+    return Spectral(size, float(exponent), float(sd), mean_sd=float(mean_sd), corner=float(corner), sigmas=sigmas)
 
 
 class Spectral(PixelPrior):
@@ -63,13 +63,16 @@ class Spectral(PixelPrior):
         shape: tuple[int, int, int],
         exponent: float,
         sd: float,
+        *,
         mean_sd: float,
         corner: float,
         sigmas: tuple[float, float],
     ) -> None:
         super().__init__(shape, sigmas)
         self.settings = {"exponent": exponent, "sd": sd, "mean_sd": mean_sd, "corner": corner}
-        self.register_buffer("power", power_spectrum(shape, exponent, sd, mean_sd, corner))  # (C, H, W // 2 + 1)
+        self.register_buffer(
+            "power", power_spectrum(shape, exponent, sd, mean_sd=mean_sd, corner=corner)
+        )  # (C, H, W // 2 + 1)
         self.register_buffer("axes", torch.tensor(COLOUR_AXES) if shape[0] == 3 else torch.ones(1, 1))
         self.register_buffer("weights", half_plane_weights(shape[1], shape[2]))  # (W // 2 + 1,)
 
@@ -93,7 +96,7 @@ class Spectral(PixelPrior):
         return {"name": "spectral", "shape": list(self.shape), "sigmas": list(self.sigmas), **self.settings, "knows": KNOWS}  # fmt: skip
 
 
-def power_spectrum(shape: tuple[int, int, int], exponent: float, sd: float, mean_sd: float, corner: float) -> Tensor:
+def power_spectrum(shape: tuple[int, int, int], exponent: float, sd: float, *, mean_sd: float, corner: float) -> Tensor:
     """Variance (C, H, W // 2 + 1) of the orthonormal Fourier coefficients of each colour axis."""
     channels, height, width = shape
     fy, fx = torch.fft.fftfreq(height)[:, None] * height, torch.fft.rfftfreq(width)[None] * width

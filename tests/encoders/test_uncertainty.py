@@ -32,7 +32,12 @@ def calibrate(simulated, rows):
     summaries = torch.from_numpy(rng.normal(size=(len(rows), 6)))
     left_out = [torch.from_numpy(m[rows]) for m in members]
     return fit_uncertainty(
-        summaries, [str(i) for i in range(len(rows))], left_out, means[rows], counts[rows], variance[rows]
+        summaries,
+        [str(i) for i in range(len(rows))],
+        left_out,
+        means=means[rows],
+        counts=counts[rows],
+        trial_variance=variance[rows],
     )
 
 
@@ -75,8 +80,12 @@ def test_single_trials_nowhere_leave_all_noise_in_the_floor(simulated):
     nothing = np.full_like(variance[rows], np.nan)
     summaries = torch.randn(300, 3)
     names = [str(i) for i in rows]
-    without = fit_uncertainty(summaries, names, left_out, means[rows], counts[rows], nothing)
-    with_trials = fit_uncertainty(summaries, names, left_out, means[rows], counts[rows], variance[rows])
+    without = fit_uncertainty(
+        summaries, names, left_out, means=means[rows], counts=counts[rows], trial_variance=nothing
+    )
+    with_trials = fit_uncertainty(
+        summaries, names, left_out, means=means[rows], counts=counts[rows], trial_variance=variance[rows]
+    )
     assert (without.noise_floor == 0).all()
     assert (without.noise_slope == 0).all()
     assert (without.error_floor > with_trials.error_floor).all()

@@ -59,7 +59,10 @@ def photographs(n: int = 8) -> list[Stimulus]:
 
 def site_rows() -> list[SiteRow]:
     """The frozen sites: natural mean 4, SD 2 spikes."""
-    return [SiteRow(s, 4.0, 2.0, 0.8, i < 2) for i, s in enumerate(SITES)]
+    return [
+        SiteRow(site_id=s, natural_mean=4.0, natural_sd=2.0, reliability=0.8, is_target=i < 2)
+        for i, s in enumerate(SITES)
+    ]
 
 
 def predict(pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -98,8 +101,8 @@ class Answer:
     def permute_sites(self, order: list[int]) -> Answer:
         """The columns in another order."""
         return Answer(
-            self.images, self.block, self.rep, self.onset_s, self.values[:, order], [self.sites[i] for i in order],
-            dict(self.attrs), self.valid, self.stated, self.timed,
+            images=self.images, block=self.block, rep=self.rep, onset_s=self.onset_s, values=self.values[:, order], sites=[self.sites[i] for i in order],
+            attrs=dict(self.attrs), valid=self.valid, stated=self.stated, timed=self.timed,
         )  # fmt: skip
 
     def write(self, path: Path, layout: str = "python") -> Path:

@@ -24,7 +24,15 @@ def recording(rng, unit="spikes", images=30, repeats=8, blanks=20):
     values = rng.poisson(rng.gamma(expected / 0.5, 0.5)).astype(float)  # Fano factor 1.5
     ids = tuple(f"i{n}" for n in range(images))
     data = Dataset(
-        np.zeros((images, 2, 2, 1), np.uint8), ids, ids, values, index, ("a", "b", "c"), unit, images, index * 0
+        pixels=np.zeros((images, 2, 2, 1), np.uint8),
+        source_ids=ids,
+        groups=ids,
+        values=values,
+        image_index=index,
+        site_ids=("a", "b", "c"),
+        unit=unit,
+        natural=images,
+        trial_rounds=index * 0,
     )
     return means, data
 
@@ -41,7 +49,7 @@ def encoder():
 def test_the_baseline_tells_references_noise_and_blank():
     means, data = recording(np.random.default_rng(0), images=400)
     best = {("stretch", "a"): [int(i) for i in np.argsort(-means[:, 0])[:5]]}
-    sites, unit, notes = expected_sites(PROJECT, data, encoder(), best)
+    sites, unit, notes = expected_sites(PROJECT, data, encoder(), best=best)
     site = sites["stretch", "a"]
     assert (unit, notes, site.target) == ("fraction", [], 1)
     np.testing.assert_allclose(site.fano, 1.5, atol=0.15)
@@ -54,16 +62,16 @@ def test_the_baseline_tells_references_noise_and_blank():
 def test_units_without_a_zero_missing_blanks_and_averages():
     rng = np.random.default_rng(1)
     _, data = recording(rng, unit="zscore", blanks=0)
-    sites, unit, notes = expected_sites(PROJECT, data, encoder(), {("stretch", "a"): [0, 1]})
+    sites, unit, notes = expected_sites(PROJECT, data, encoder(), best={("stretch", "a"): [0, 1]})
     assert (unit, notes) == ("natural SD", [])
     site = sites["stretch", "a"]
     assert site.controller(1.5, "stretch")[1] == pytest.approx(site.means[:, 1].max() + 3.0)
     _, data = recording(rng, blanks=0)
-    sites, unit, notes = expected_sites(PROJECT, data, encoder(), {("stretch", "a"): [0, 1]})
+    sites, unit, notes = expected_sites(PROJECT, data, encoder(), best={("stretch", "a"): [0, 1]})
     assert unit == "fraction"
     assert "no blanks" in notes[0]
     averages = replace(data, averaged_over=np.ones(len(data.values), dtype=np.int64))
-    assert expected_sites(PROJECT, averages, encoder(), {("stretch", "a"): [0]})[0] == {}
+    assert expected_sites(PROJECT, averages, encoder(), best={("stretch", "a"): [0]})[0] == {}
 
 
 def test_the_command_needs_no_project(capsys):

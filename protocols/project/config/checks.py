@@ -20,7 +20,7 @@ def cross_check(config: Config, where: str) -> None:
             f"{where} [protocol]",
             f"repeats = {protocol.repeats} with blocks = {protocol.blocks}",
             "at least one presentation of each image in every block",
-            f"set repeats to {protocol.blocks} or more, or blocks to {protocol.repeats} or fewer",
+            fix=f"set repeats to {protocol.blocks} or more, or blocks to {protocol.repeats} or fewer",
         )
     _check_power(config, where)
     start, end = protocol.response_window_ms
@@ -29,14 +29,14 @@ def cross_check(config: Config, where: str) -> None:
             f"{where} [protocol]",
             f"response_window_ms = [{start:g}, {end:g}]",
             "a window that ends after it starts",
-            "give [start, end] in ms after image onset",
+            fix="give [start, end] in ms after image onset",
         )
     if config.encoder.reliability_target < config.encoder.reliability_fit:
         raise _contradiction(
             f"{where} [encoder]",
             f"reliability_target = {config.encoder.reliability_target} below reliability_fit = {config.encoder.reliability_fit}",
             "targets to be chosen among the fitted sites",
-            "set reliability_target to reliability_fit or more",
+            fix="set reliability_target to reliability_fit or more",
         )
     late = [step for step in synthesis.graded_steps or () if step >= synthesis.steps]
     if late:
@@ -44,7 +44,7 @@ def cross_check(config: Config, where: str) -> None:
             f"{where} [synthesis]",
             f"graded_steps = {list(synthesis.graded_steps or ())} with steps = {synthesis.steps}",
             "graded images from before the last step",
-            f"leave out {', '.join(map(str, late))}, or raise steps",
+            fix=f"leave out {', '.join(map(str, late))}, or raise steps",
         )
     twice = sorted({kind for kind in config.arms.kinds if config.arms.kinds.count(kind) > 1})
     if twice:
@@ -52,7 +52,7 @@ def cross_check(config: Config, where: str) -> None:
             f"{where} [arms]",
             f"kinds that name {', '.join(twice)} twice",
             "each kind of arm once",
-            "name it once",
+            fix="name it once",
         )
     mean, rms = synthesis.mean_luminance, synthesis.rms_contrast
     if mean is not None and rms is not None and rms**2 > mean * (1 - mean):
@@ -60,14 +60,14 @@ def cross_check(config: Config, where: str) -> None:
             f"{where} [synthesis]",
             f"rms_contrast = {rms} with mean_luminance = {mean}",
             f"at most {math.sqrt(mean * (1 - mean)):.3f}, the contrast of a black-and-white image of that mean",
-            "lower rms_contrast",
+            fix="lower rms_contrast",
         )
     if evaluation.alpha < 1 / (evaluation.permutations + 1):
         raise _contradiction(
             f"{where} [evaluation]",
             f"permutations = {evaluation.permutations} with alpha = {evaluation.alpha}",
             f"at least {math.ceil(1 / evaluation.alpha) - 1} permutations",
-            "raise permutations",
+            fix="raise permutations",
         )
     _check_frames(config, where)
     _check_safety(config, where)
@@ -85,7 +85,7 @@ def _check_power(config: Config, where: str) -> None:
                 f"repeats = {protocol.repeats} in blocks = {protocol.blocks}, "
                 f"where a {objective} test cannot go below p = {smallest:.3g}",
                 f"a test that can reach alpha = {alpha}",
-                f"set repeats to {enough} or more, or use fewer blocks",
+                fix=f"set repeats to {enough} or more, or use fewer blocks",
             )
 
 
@@ -100,7 +100,7 @@ def _check_frames(config: Config, where: str) -> None:
                 f"{where} [protocol] {key}",
                 f"{key} = {getattr(config.protocol, key):g}, which is {frames:.2f} frames at {config.display.refresh_hz:g} Hz",
                 "a whole number of frames",
-                f"use {shorter:.2f} or {longer:.2f} ms",
+                fix=f"use {shorter:.2f} or {longer:.2f} ms",
             )
 
 
@@ -111,18 +111,18 @@ def _check_safety(config: Config, where: str) -> None:
             f"{where} [safety]",
             f"stripe_frequencies = [{low:g}, {high:g}]",
             "two frequencies above 0, the lower one first",
-            "give [lowest, highest] in cycles/degree",
+            fix="give [lowest, highest] in cycles/degree",
         )
     if config.safety.max_mean_luminance_cd_m2 is not None and config.display.max_luminance_cd_m2 is None:
         raise _contradiction(
             f"{where} [safety]",
             "max_mean_luminance_cd_m2 without the luminance of the screen",
             "[display] max_luminance_cd_m2",
-            "measure the luminance of pixel value 255 and add it to [display]",
+            fix="measure the luminance of pixel value 255 and add it to [display]",
         )
 
 
-def _contradiction(where: str, found: str, expected: str, fix: str) -> DataError:
+def _contradiction(where: str, found: str, expected: str, *, fix: str) -> DataError:
     return DataError(
         where, found=found, expected=expected, cause="two keys that do not go together", fix=fix, code="C04"
     )

@@ -59,7 +59,7 @@ def _data_error(error: ValidationError, tables: dict[str, Any], where: str) -> D
             code=inner.code,
         )
     same_key = [p for p in problems if p["loc"][:2] == first["loc"][:2]]
-    return _wrong_value(same_key, tables, where, others)
+    return _wrong_value(same_key, tables, where, others=others)
 
 
 def _unknown_key(problem: ErrorDetails, where: str, others: str) -> DataError:
@@ -84,7 +84,7 @@ def _unknown_key(problem: ErrorDetails, where: str, others: str) -> DataError:
     )
 
 
-def _wrong_value(problems: list[ErrorDetails], tables: dict[str, Any], where: str, others: str) -> DataError:
+def _wrong_value(problems: list[ErrorDetails], tables: dict[str, Any], where: str, *, others: str) -> DataError:
     """The problems of one key (several where a value fits none of several types)."""
     first = problems[0]
     section, key = [str(part) for part in (*first["loc"], "")][:2]

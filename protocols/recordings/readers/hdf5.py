@@ -68,11 +68,11 @@ def read_responses(path: str | Path, *, image_ids: Sequence[str] | None = None) 
         unit, window = _unit(file), None
         if unit != "beta" or file.attribute("window_ms") is not None:
             window = _window(file)
-        values = _values(file, len(images), len(site_ids), window)
+        values = _values(file, len(images), len(site_ids), window=window)
         columns = {name: _column(file, name, len(images)) for name in TRIAL_COLUMNS}
         previous = file.strings("trial/prev_image_id", "trial") if file.has("trial/prev_image_id") else None
         if previous is not None and len(previous) != len(images):
-            raise _length(file, "trial/prev_image_id", len(previous), len(images))
+            raise _length(file, "trial/prev_image_id", len(previous), expected=len(images))
         attributes = {a: v for a in (*ATTRIBUTES, "schema", "writer") if (v := file.attribute(a)) is not None}
         sources = file.strings("site/source_id", "site") if file.has("site/source_id") else source_sites
         attributes |= {"sites": _site_table(file, site_ids), "notes": file.notes}
@@ -267,7 +267,7 @@ def _window(file: File) -> tuple[float, float]:
     )
 
 
-def _values(file: File, trials: int, sites: int, window: tuple[float, float] | None) -> Floats:
+def _values(file: File, trials: int, sites: int, *, window: tuple[float, float] | None) -> Floats:
     """The matrix (trial, site); time bins are averaged over those that lie inside the response window."""
     dataset = file.dataset("responses")
     if dataset.dtype.kind not in "fiu":
@@ -275,14 +275,14 @@ def _values(file: File, trials: int, sites: int, window: tuple[float, float] | N
     shape = tuple(int(n) for n in dataset.shape)
     edges = file.array("time_bin_edges_ms").reshape(-1) if file.has("time_bin_edges_ms") else None
     if len(shape) == 3:
-        return _binned(file, trials, sites, window, edges)
+        return _binned(file, trials, sites, window=window, edges=edges)
     if len(shape) == 1 and 1 in (trials, sites) and shape[0] == trials * sites:
         return _finite_or_nan(file, file.array("responses").reshape(trials, sites))
     return _finite_or_nan(file, file.oriented("responses", (trials, sites), ("trials", "sites")))
 
 
 def _binned(
-    file: File, trials: int, sites: int, window: tuple[float, float] | None, edges: NDArray[Any] | None
+    file: File, trials: int, sites: int, *, window: tuple[float, float] | None, edges: NDArray[Any] | None
 ) -> Floats:
     usable = (
         edges is not None
@@ -341,7 +341,7 @@ def _column(file: File, name: str, trials: int) -> Any:
     if raw.dtype.kind not in "fiub":
         raise file.refused(item, f"elements of type {raw.dtype}", "numbers")
     if len(raw) != trials:
-        raise _length(file, item, len(raw), trials)
+        raise _length(file, item, len(raw), expected=trials)
     numbers = raw.astype(np.float64)
     if kind is np.float64:
         return numbers
@@ -381,13 +381,13 @@ def _site_table(file: File, site_ids: tuple[str, ...]) -> dict[str, dict[str, An
             file.array(f"site/{name}").reshape(-1).tolist() if kind in "fiub" else file.strings(f"site/{name}", "site")
         )
         if len(column) != len(site_ids):
-            raise _length(file, f"site/{name}", len(column), len(site_ids))
+            raise _length(file, f"site/{name}", len(column), expected=len(site_ids))
         for site, value in zip(site_ids, column, strict=True):
             table[site][name] = value
     return {s: row for s, row in table.items() if row}
 
 
-def _length(file: File, item: str, found: int, expected: int) -> DataError:
+def _length(file: File, item: str, found: int, *, expected: int) -> DataError:
     return reader_error(
         file.path,
         found=f"{found} entries in {item}",

@@ -217,7 +217,7 @@ class File:
         writer = self.attribute("writer")
         python, matlab = shape == lengths, shape == lengths[::-1]
         if not python and not matlab:
-            raise self._misfit(name, shape, lengths, names)
+            raise self._misfit(name, shape, lengths, names=names)
         if python and matlab and max(shape) > 1:
             if writer not in ("python", "matlab"):
                 raise self._ambiguous(name, shape, "rows and columns")
@@ -253,7 +253,9 @@ class File:
             code="R04",
         )
 
-    def _misfit(self, name: str, shape: tuple[int, ...], lengths: tuple[int, ...], names: tuple[str, ...]) -> DataError:
+    def _misfit(
+        self, name: str, shape: tuple[int, ...], lengths: tuple[int, ...], *, names: tuple[str, ...]
+    ) -> DataError:
         wanted = ", ".join(f"{n} {what}" for n, what in zip(lengths, names, strict=True))
         return reader_error(
             self.path,

@@ -14,6 +14,7 @@ def dead_leaves(
     generator: np.random.Generator,
     size: int,
     shapes: int = 2000,
+    *,
     palette: NDArray[np.float32] | None = None,
     smallest: float = 2.0,
 ) -> NDArray[np.float32]:

@@ -84,7 +84,7 @@ def coloured_leaves(generator: np.random.Generator, size: int, photographs: Sequ
     return dead_leaves(generator, size, palette=palette, smallest=smallest)
 
 
-def leaf(seed: int, i: int, size: int, photographs: Sequence[Pixels]) -> Pixels:
+def leaf(seed: int, i: int, size: int, *, photographs: Sequence[Pixels]) -> Pixels:
     """The i-th image of dead leaves, (size, size, 3), 8 bits."""
     drawn = coloured_leaves(np.random.default_rng([seed, 2**30, i]), size, photographs)
     rounded: Pixels = np.round(127.5 * (drawn + 1)).astype(np.uint8)

@@ -90,13 +90,13 @@ def test_topological_rdm_by_hand():
 
 def test_the_widest_quantiles_keep_the_geometry(rng):
     a, b = rdm(rng.normal(size=(20, 5))), rdm(rng.normal(size=(20, 5)))
-    assert topological_similarity(a, b, 0, 1) == pytest.approx(rdm_similarity(a, b, "pearson"))
+    assert topological_similarity(a, b, 0, upper=1) == pytest.approx(rdm_similarity(a, b, "pearson"))
 
 
 def test_topology_does_not_feel_the_far_distances(rng):
     a = squareform(pdist(np.concatenate([rng.normal(size=(10, 3)), 20 + rng.normal(size=(10, 3))])))
     b = np.where(a > 10, a**2, a)  # the two clouds, pulled apart
-    assert topological_similarity(a, b, 0, 0.4) == pytest.approx(1)
+    assert topological_similarity(a, b, 0, upper=0.4) == pytest.approx(1)
     assert rdm_similarity(a, b, "pearson") < 0.999
     assert not np.isnan(topological_rdm(np.zeros((4, 4)), 0.1, 0.9)).any()
 

@@ -24,7 +24,9 @@ def images(n: int = 2, channels: int = 3, side: int = 32, seed: int = 0) -> torc
 
 
 def wrapped(network: nn.Module, *layers: str) -> Backbone:
-    config = BackboneConfig("own:network", layers, None, "random", 0, "")
+    config = BackboneConfig(
+        uri="own:network", layers=layers, input_size=None, weights="random", seed=0, weights_sha256=""
+    )
     return Backbone(network, config, mean=(0, 0, 0), std=(1, 1, 1))
 
 

@@ -104,8 +104,12 @@ def test_too_much_memory_is_refused_with_its_size_and_cure(monkeypatch, recordin
 
 def test_memory_grows_with_what_is_kept():
     sizes = {"a": 100, "b": 50}
-    small = memory_needed(ReadoutSpec(), sizes, ["a", "b"], 100, 10, 5)
-    assert memory_needed(ReadoutSpec(), sizes, ["a", "b"], 200, 10, 5) > small
-    assert memory_needed(ReadoutSpec(), sizes, ["a+b"], 100, 10, 5) > small
-    assert memory_needed(ReadoutSpec(strengths=(1.0, 3.0)), sizes, ["a", "b"], 100, 10, 5) > small
-    assert memory_needed(ReadoutSpec("ridge"), sizes, ["a", "b"], 100, 10, 5) >= 2 * 4 * 100 * 150
+    small = memory_needed(ReadoutSpec(), sizes, ["a", "b"], n_images=100, n_sites=10, folds=5)
+    assert memory_needed(ReadoutSpec(), sizes, ["a", "b"], n_images=200, n_sites=10, folds=5) > small
+    assert memory_needed(ReadoutSpec(), sizes, ["a+b"], n_images=100, n_sites=10, folds=5) > small
+    assert (
+        memory_needed(ReadoutSpec(strengths=(1.0, 3.0)), sizes, ["a", "b"], n_images=100, n_sites=10, folds=5) > small
+    )
+    assert (
+        memory_needed(ReadoutSpec("ridge"), sizes, ["a", "b"], n_images=100, n_sites=10, folds=5) >= 2 * 4 * 100 * 150
+    )

@@ -82,13 +82,13 @@ class Reordered(nn.Module):
 
 def test_a_network_that_folding_would_change_is_left_as_it_is() -> None:
     network = Reordered().eval()
-    assert rewritten(network, fold_batch_norm, ["last"], 32) is network
+    assert rewritten(network, fold_batch_norm, ["last"], input_size=32) is network
     assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == 3
 
 
 def test_a_network_that_folding_leaves_unchanged_comes_back_folded() -> None:
     network = random_network()
-    folded = rewritten(network, fold_batch_norm, ["4"], 32)
+    folded = rewritten(network, fold_batch_norm, ["4"], input_size=32)
     assert folded is not network
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
     assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == 2
@@ -149,7 +149,7 @@ class Twice(nn.Module):
 
 def test_a_network_that_pooling_first_would_break_is_left_as_it_is() -> None:
     network = Twice().eval()
-    assert rewritten(network, pool_before_relu, ["last"], 34) is network
+    assert rewritten(network, pool_before_relu, ["last"], input_size=34) is network
     assert type(network.relu) is nn.ReLU
 
 
@@ -166,7 +166,7 @@ class Inquisitive(nn.Module):
 
 def test_a_network_that_asks_its_modules_for_what_they_were_is_left_as_it_is() -> None:
     network = Inquisitive().eval()
-    assert rewritten(network, pool_before_relu, ["last"], 32) is network
+    assert rewritten(network, pool_before_relu, ["last"], input_size=32) is network
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,9 @@ def test_cells_cover_their_pixels_by_area():
 def test_blur_equals_a_gaussian_filter():
     mask = np.zeros((1, 8, 8))
     mask[0, 3, 4], mask[0, 5, 2] = 1, -2
-    rf = LayerReceptiveField((9, 9), (3.0, 5.0), (0.0, 0.0), (8.0, 8.0), False)
+    rf = LayerReceptiveField(
+        support_px=(9, 9), sd_px=(3.0, 5.0), offset_px=(0.0, 0.0), stride_px=(8.0, 8.0), clipped=False
+    )
     fine = gaussian_filter(mask_map(mask, 64 * 4)[0], (12, 20), mode="constant", truncate=8)
     expected = fine.reshape(64, 4, 64, 4).mean((1, 3))
     np.testing.assert_allclose(mask_map(mask, 64, rf)[0], expected, atol=4e-3)
@@ -288,7 +290,9 @@ def test_blur_equals_a_gaussian_filter():
 def test_mask_cell_at_a_known_place():
     mask = np.zeros((1, 7, 7))
     mask[0, 1, 5] = 1  # second row from the top, to the right
-    rf = LayerReceptiveField((9, 9), (6.0, 6.0), (0.0, 0.0), (16.0, 16.0), False)
+    rf = LayerReceptiveField(
+        support_px=(9, 9), sd_px=(6.0, 6.0), offset_px=(0.0, 0.0), stride_px=(16.0, 16.0), clipped=False
+    )
     found = fit_receptive_field(mask_map(mask, 112, rf), FIELD)[0]
     assert found.x_deg == pytest.approx(2 * FIELD / 7, abs=1e-3)
     assert found.y_deg == pytest.approx(2 * FIELD / 7, abs=1e-3)

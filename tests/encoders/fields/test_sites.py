@@ -14,7 +14,15 @@ TINY, LAYER = "timm:test_efficientnet", "blocks.0.0"
 
 
 def ensemble(readouts, network):
-    info = EncoderInfo(("a", "b"), ("a",), "spikes", (3, 32, 32), 8.0, 128, "rgb")
+    info = EncoderInfo(
+        site_ids=("a", "b"),
+        target_ids=("a",),
+        response_unit="spikes",
+        image_shape=(3, 32, 32),
+        field_of_view_deg=8.0,
+        background=128,
+        colour="rgb",
+    )
     return Ensemble(network, readouts, info, natural_mean=torch.zeros(2), natural_sd=torch.ones(2))
 
 

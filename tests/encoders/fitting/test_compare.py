@@ -14,12 +14,19 @@ TINY = "timm:test_efficientnet"
 
 
 def candidate(name, kind="ridge", layers=("blocks.1.0",), combine="mean", **spec):
-    return Candidate(name, ReadoutSpec(kind, pool=4, **spec), layers, TINY, "random", combine=combine)
+    return Candidate(
+        name=name,
+        readout=ReadoutSpec(kind, pool=4, **spec),
+        layers=layers,
+        backbone=TINY,
+        weights="random",
+        combine=combine,
+    )
 
 
 def run(recording, candidates, **changes):
     given = {"site_ids": recording.options["site_ids"], "folds": 3} | changes
-    return compare(candidates, recording.images, recording.values, recording.index, **given)
+    return compare(candidates, recording.images, recording.values, image_index=recording.index, **given)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +67,9 @@ def test_outer_responses_change_no_prediction_of_their_fold(recording):
     values[rows] = np.random.default_rng(0).random((int(rows.sum()), 5))
     layers = ("conv_stem", "blocks.1.0")
     a = run(recording, [candidate("x", layers=layers, combine="best")])
-    b = compare([a.scores[0].candidate], recording.images, values, recording.index, site_ids=a.site_ids, folds=3)
+    b = compare(
+        [a.scores[0].candidate], recording.images, values, image_index=recording.index, site_ids=a.site_ids, folds=3
+    )
     held = (outer == 1).numpy()
     np.testing.assert_array_equal(a.scores[0].predicted[held], b.scores[0].predicted[held])
     assert not np.allclose(a.scores[0].predicted[~held], b.scores[0].predicted[~held])
@@ -82,7 +91,7 @@ def test_averages_are_scored_without_a_ceiling(recording):
         [candidate("ridge")],
         recording.images,
         means,
-        np.arange(len(means)),
+        image_index=np.arange(len(means)),
         site_ids=recording.options["site_ids"],
         folds=3,
         averages=True,

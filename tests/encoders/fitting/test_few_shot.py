@@ -31,7 +31,9 @@ def few(recording):
 
 def fit(pair, few, **changes):
     given = few | changes
-    return few_shot_encoder(pair.encoder, given.pop("images"), given.pop("values"), given.pop("image_index"), **given)
+    return few_shot_encoder(
+        pair.encoder, given.pop("images"), given.pop("values"), image_index=given.pop("image_index"), **given
+    )
 
 
 def test_new_sites_are_predicted_and_described(pair, few, recording):

@@ -82,7 +82,13 @@ def test_it_predicts_the_hidden_truth_better(how: dict[str, Any]) -> None:
     """More photographs, nearer to the truth: images that neither has seen, half of the photographs held out from the scored one."""
     whole = simulate(n=240, seed=3)
     first = whole.index < 120
-    part = Simulated(whole.images[:120], whole.values[first], whole.index[first], whole.truth[:120], whole.options)
+    part = Simulated(
+        images=whole.images[:120],
+        values=whole.values[first],
+        index=whole.index[first],
+        truth=whole.truth[:120],
+        options=whole.options,
+    )
     pair = part.fit(**how, final_fit=True, holdout_fraction=0.5)
     columns = [whole.options["site_ids"].index(s) for s in pair.encoder.site_ids]
     truth = whole.truth[120:, columns]

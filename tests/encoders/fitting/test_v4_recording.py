@@ -34,7 +34,7 @@ def test_factorised_readouts_beat_ridge_on_real_v4_sites(v4):
         [Candidate("ridge", ReadoutSpec("ridge"), LAYERS), Candidate("factorised", ReadoutSpec(), LAYERS)],
         images,
         trials.reshape(-1, 50),
-        np.repeat(np.arange(len(images)), trials.shape[1]),
+        image_index=np.repeat(np.arange(len(images)), trials.shape[1]),
         site_ids=[f"s{u}" for u in range(50)],
         groups=groups,
         folds=3,

@@ -67,10 +67,19 @@ def frozen_fit(network: Any, images: np.ndarray, targets: np.ndarray, kind: str 
     y = torch.from_numpy(targets)
     readouts = []
     for layer in network.layers:
-        fit = fit_members(spec, features, [layer], y, folds=group_folds(range(len(y)), 2))
+        fit = fit_members(spec, features, [layer], targets=y, folds=group_folds(range(len(y)), 2))
         readouts += fit.readouts
     ids = tuple(f"v4_{u}" for u in range(y.shape[1]))
-    info = EncoderInfo(ids, ids, "spikes", (3, 32, 32), 4.0, 128, "rgb", settings={"made": "by hand"})
+    info = EncoderInfo(
+        site_ids=ids,
+        target_ids=ids,
+        response_unit="spikes",
+        image_shape=(3, 32, 32),
+        field_of_view_deg=4.0,
+        background=128,
+        colour="rgb",
+        settings={"made": "by hand"},
+    )
     return Ensemble(network, readouts, info, natural_mean=y.mean(0), natural_sd=y.std(0))
 
 
@@ -86,7 +95,12 @@ def plant(kind: str = "factorised", n: int = 240) -> Planted:
     part = np.arange(n) % 8
     fitted, stopping, held_out = part < 5, part == 5, part > 5
     return Planted(
-        images, targets, fitted, stopping, held_out, frozen_fit(network, images[fitted], targets[fitted], kind)
+        images=images,
+        targets=targets,
+        fitted=fitted,
+        stopping=stopping,
+        held_out=held_out,
+        encoder=frozen_fit(network, images[fitted], targets[fitted], kind),
     )
 
 

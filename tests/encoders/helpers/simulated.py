@@ -64,4 +64,4 @@ def simulate(n: int = 160, sites: int = 5, repeats: int = 6, noise: float = 0.7,
         "readout": "ridge",
         "pool": 4,
     }
-    return Simulated(images, values, index, truth, options)
+    return Simulated(images=images, values=values, index=index, truth=truth, options=options)

@@ -23,7 +23,7 @@ def test_variance_is_the_direct_inverse(n, p, weighted):
         torch.rand(n, generator=torch.Generator().manual_seed(2)).double() + 0.5,
     )
     used = w / w.mean() if weighted else torch.ones(n, dtype=torch.float64)
-    found = predictive_variance(x, w if weighted else None, alpha, noise, new)
+    found = predictive_variance(x, w if weighted else None, alpha, residual_variance=noise, features_new=new)
     one = torch.ones(max(n, 7), 1, dtype=torch.float64)
     design, points = torch.cat([x, one[:n]], 1), torch.cat([new, one[:7]], 1)
     for u in range(3):  # the intercept is a last, unpenalised column
@@ -39,16 +39,18 @@ def test_variance_is_that_of_the_posterior_over_data_drawn_from_the_prior():
     y = x @ weights + normal(n, draws, seed=3) * noise**0.5
     fit = ridge(x, y, folds=torch.arange(n) % 3, alphas=[alpha])
     error = (fit.predict(new) - new @ weights).square().mean()
-    variance = predictive_variance(x, None, torch.tensor([alpha]), torch.tensor([noise]), new)
+    variance = predictive_variance(
+        x, None, torch.tensor([alpha]), residual_variance=torch.tensor([noise]), features_new=new
+    )
     assert float(error) == pytest.approx(float(variance), rel=0.1)
 
 
 def test_more_images_leave_less_variance_and_far_ones_have_more():
     x, new = normal(40, 90), normal(5, 90, seed=1)
     alpha, noise = torch.ones(1), torch.ones(1)
-    some, more = (predictive_variance(x[:k], None, alpha, noise, new) for k in (20, 40))
+    some, more = (predictive_variance(x[:k], None, alpha, residual_variance=noise, features_new=new) for k in (20, 40))
     assert bool((more < some).all())
-    assert bool((predictive_variance(x, None, alpha, noise, 3 * new) > more).all())
+    assert bool((predictive_variance(x, None, alpha, residual_variance=noise, features_new=3 * new) > more).all())
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,9 @@ def test_more_images_leave_less_variance_and_far_ones_have_more():
 def test_bad_input_of_the_variance_is_named(arguments, message):
     given = {"alpha": torch.ones(2), "new": torch.ones(3, 4)} | arguments
     with pytest.raises(ValueError, match=message):
-        predictive_variance(normal(10, 4), None, given["alpha"], torch.ones(2), given["new"])
+        predictive_variance(
+            normal(10, 4), None, given["alpha"], residual_variance=torch.ones(2), features_new=given["new"]
+        )
 
 
 def pooled():

@@ -28,6 +28,6 @@ def test_the_layer_map_by_hand():
     y = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
     good, poor = y, y.mean(0).expand(3, -1)
     predicted = torch.stack([torch.stack([good[:, 0], poor[:, 1]], 1), torch.stack([poor[:, 0], good[:, 1]], 1)])
-    found = layer_map(["a", "b+c"], predicted, y, torch.ones(3, 2))
+    found = layer_map(["a", "b+c"], predicted, y, weights=torch.ones(3, 2))
     assert found.best == ("a", "b+c")
     np.testing.assert_allclose(found.explained, [[1, 0], [0, 1]])

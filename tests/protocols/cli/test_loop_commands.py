@@ -98,7 +98,9 @@ def test_a_recording_made_elsewhere_is_fitted(base: Path, tmp_path: Path, capsys
     shown = recorded.select(np.isin(recorded.image_ids, list(source_of)))
     names = np.array([f"{source_of[str(i)]}.jpg" for i in shown.image_ids])
     file = tmp_path / "responses.h5"
-    table = Responses(shown.values, names, shown.site_ids, shown.unit, shown.window_ms)
+    table = Responses(
+        values=shown.values, image_ids=names, site_ids=shown.site_ids, unit=shown.unit, window_ms=shown.window_ms
+    )
     project = Project.create(tmp_path / "elsewhere", template(settings()))
     write_responses(file, Responses(**{**table.__dict__, "image_ids": np.char.add("x", names)}))
     code, out = told(capsys, "-q", "fit", project.folder, "--images", base / "photographs", "--responses", file)

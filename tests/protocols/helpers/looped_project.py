@@ -47,7 +47,7 @@ def make(folder: Path) -> Path:
     """Fill `folder` with a subject and a project whose round 0 is answered and whose round 1 waits for the rig."""
     project = Project.create(folder / "project", template(settings()))
     import_photographs(some_photographs(folder / "photographs"), project.display, project.data)
-    make_subject(folder / "subject", project, 6, 0)
+    make_subject(folder / "subject", project, 6, seed=0)
     state = run(project)
     assert (state.waiting_for, state.number) == ("responses", 0)
     assert state.round is not None

@@ -82,7 +82,10 @@ def make(folder: Path) -> tuple[Path, Subject]:
     index, rng = np.repeat(np.arange(len(natural.source_ids)), 4), np.random.default_rng(1)
     values = noisy(subject.answer(natural.pixels())[index], rng)
     ids = np.array(natural.source_ids)[index]
-    write_responses(project.data / "responses.h5", Responses(values, ids, SITES, "au", (70.0, 170.0)))
+    write_responses(
+        project.data / "responses.h5",
+        Responses(values=values, image_ids=ids, site_ids=SITES, unit="au", window_ms=(70.0, 170.0)),
+    )
     assert run(project).waiting_for == "responses"
     return folder, subject
 
@@ -116,11 +119,11 @@ def answer(round_: Round, subject: Subject, *, garbage: bool = False, gain: floa
         "round": round_.number,
     }
     responses = Responses(
-        noisy(np.stack([means[i] for i in ids]), rng),
-        ids,
-        SITES,
-        "au",
-        (70.0, 170.0),
+        values=noisy(np.stack([means[i] for i in ids]), rng),
+        image_ids=ids,
+        site_ids=SITES,
+        unit="au",
+        window_ms=(70.0, 170.0),
         block=np.array([t.block for t in order]),
         rep=np.array([t.rep for t in order]),
         attributes=about,

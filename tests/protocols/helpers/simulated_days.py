@@ -52,7 +52,9 @@ def two_days(
     everything = np.vstack([true, np.full((1, sites), 0.8)])  # the blank last
     index, values, block = record(rng, everything, repeats[0], blanks, noise, shared)
     ids = np.array([f"src_{i:04d}" for i in range(images)] + ["blank"])
-    first = Responses(values, ids[index], names, "spikes", (70.0, 170.0), block=block)
+    first = Responses(
+        values=values, image_ids=ids[index], site_ids=names, unit="spikes", window_ms=(70.0, 170.0), block=block
+    )
     means = first.mean(list(ids[:-1]))
     best = {i: [] for i in range(images)}
     for j, site in enumerate(names):
@@ -71,19 +73,26 @@ def two_days(
     today[:, list(dead)] = 1.0
     index, values, block = record(rng, today, repeats[1], blanks, noise, shared, slope)
     now = Responses(
-        values,
-        np.array([r.image_id for r in rows])[index],
-        names,
-        "spikes",
-        (70.0, 170.0),
+        values=values,
+        image_ids=np.array([r.image_id for r in rows])[index],
+        site_ids=names,
+        unit="spikes",
+        window_ms=(70.0, 170.0),
         block=block,
         onset_s=np.arange(len(index)) * 0.2,
     )
     frozen = tuple(
-        SiteRow(s, float(true[:, j].mean()), float(true[:, j].std()), 0.8, True) for j, s in enumerate(names)
+        SiteRow(
+            site_id=s,
+            natural_mean=float(true[:, j].mean()),
+            natural_sd=float(true[:, j].std()),
+            reliability=0.8,
+            is_target=True,
+        )
+        for j, s in enumerate(names)
     )
     source_of = {str(i): str(i) if i != "blank" else "" for i in ids}
-    return Days(first, source_of, now, Key(tuple(rows), frozen), true, names)
+    return Days(first=first, source_of=source_of, now=now, key=Key(tuple(rows), frozen), true=true, sites=names)
 
 
 def record(rng, expected, repeats, blanks, fano, shared, slope=0.0, blocks=4):

@@ -67,7 +67,9 @@ def make_truth(
     if blank:
         add("blank", np.full(sites, 0.5))
     order = rng.permutation(len(rows))
-    frozen = tuple(SiteRow(s, 4.5, 2.0, 0.8, True) for s in site_ids)
+    frozen = tuple(
+        SiteRow(site_id=s, natural_mean=4.5, natural_sd=2.0, reliability=0.8, is_target=True) for s in site_ids
+    )
     return Truth(Key(tuple(rows[i] for i in order), frozen), np.array([means[i] for i in order]))
 
 
@@ -98,11 +100,11 @@ def record(
         rep[image == i] = np.arange((image == i).sum())
     kept = rng.random(len(image)) >= missing
     return Responses(
-        values[kept],
-        np.array([truth.key.rows[i].image_id for i in image[kept]]),
-        truth.key.site_ids,
-        "spikes",
-        (70.0, 170.0),
+        values=values[kept],
+        image_ids=np.array([truth.key.rows[i].image_id for i in image[kept]]),
+        site_ids=truth.key.site_ids,
+        unit="spikes",
+        window_ms=(70.0, 170.0),
         block=block[kept],
         rep=rep[kept],
         onset_s=np.arange(len(image))[kept] * 0.2,

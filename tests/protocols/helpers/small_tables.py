@@ -16,12 +16,12 @@ def setting_of(
     values, images = np.asarray(values, float), np.asarray(images)
     sites = tuple(f"s{u}" for u in range(values.shape[1]))
     table = TrialTable(
-        values,
-        np.zeros(len(values), int) if blocks is None else np.asarray(blocks),
-        np.arange(len(values)) % 2 if halves is None else np.asarray(halves),
-        {str(i): np.flatnonzero(images == i) for i in np.unique(images)},
-        sites,
-        baseline,
+        values=values,
+        blocks=np.zeros(len(values), int) if blocks is None else np.asarray(blocks),
+        halves=np.arange(len(values)) % 2 if halves is None else np.asarray(halves),
+        image_rows={str(i): np.flatnonzero(images == i) for i in np.unique(images)},
+        site_ids=sites,
+        baseline=baseline,
     )
     scale = scale or NaturalScale(sites, np.zeros(len(sites)), np.ones(len(sites)))
     defaults = {"alpha": 0.05, "permutations": 199, "seed": 0, "temperature": 1.0}

@@ -36,11 +36,24 @@ def found(places: np.ndarray):
     index = np.repeat(np.arange(90), 4)
     trials = 5 + truth[index] + 0.4 * rng.normal(size=(360, 6))
     candidates = [
-        Candidate("search", ReadoutSpec("ridge", pool=4), LAYERS[:2], TINY, "random", combine="best"),
-        Candidate("topographic", ReadoutSpec("topographic", pool=4, epochs=2), LAYERS[:2], TINY, "random"),
+        Candidate(
+            name="search",
+            readout=ReadoutSpec("ridge", pool=4),
+            layers=LAYERS[:2],
+            backbone=TINY,
+            weights="random",
+            combine="best",
+        ),
+        Candidate(
+            name="topographic",
+            readout=ReadoutSpec("topographic", pool=4, epochs=2),
+            layers=LAYERS[:2],
+            backbone=TINY,
+            weights="random",
+        ),
     ]
     sites = [f"s{u}" for u in range(6)]
-    return compare(candidates, images, trials, index, site_ids=sites, folds=3, coordinates=places)
+    return compare(candidates, images, trials, image_index=index, site_ids=sites, folds=3, coordinates=places)
 
 
 def test_layers_rise_with_the_area_that_reads_deeper(found) -> None:
@@ -75,7 +88,12 @@ def test_areas_and_places_come_from_the_recordings() -> None:
 
     def responses(sites: dict[str, dict[str, object]]) -> Responses:
         return Responses(
-            np.zeros((1, 2)), np.array(["x"]), ("a", "b"), "spikes", (0.0, 1.0), attributes={"sites": sites}
+            values=np.zeros((1, 2)),
+            image_ids=np.array(["x"]),
+            site_ids=("a", "b"),
+            unit="spikes",
+            window_ms=(0.0, 1.0),
+            attributes={"sites": sites},
         )
 
     areas, places = _places([(responses(table), {})], ("a", "b"))

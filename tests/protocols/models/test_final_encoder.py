@@ -94,7 +94,7 @@ def test_a_refit_makes_its_own_and_is_judged_by_the_scored_one(finals: tuple[Pro
     chosen, _ = yardstick(project, first, data)
     for name, now in (("median_before", first), ("median_after", record)):
         (_, scores), (_, others) = (
-            natural_scores(project, Encoder.load(project.fitted / now[key]), data, chosen, "cpu")
+            natural_scores(project, Encoder.load(project.fitted / now[key]), data, chosen=chosen, device="cpu")
             for key in ("encoder", "final")
         )
         assert check["encoder"][name] == pytest.approx(np.median(scores))

@@ -18,7 +18,15 @@ def trials(natural: int, controllers: int, rounds: list[list[int]]) -> Dataset:
     ids = tuple(f"i{k}" for k in range(n))
     pixels, values = np.zeros((n, 2, 2, 1), np.uint8), np.ones((len(index), 1))
     return Dataset(
-        pixels, ids, ids, values, index, ("v4_000",), "au", natural, np.array([r for each in rounds for r in each])
+        pixels=pixels,
+        source_ids=ids,
+        groups=ids,
+        values=values,
+        image_index=index,
+        site_ids=("v4_000",),
+        unit="au",
+        natural=natural,
+        trial_rounds=np.array([r for each in rounds for r in each]),
     )
 
 

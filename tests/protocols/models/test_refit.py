@@ -155,7 +155,7 @@ def test_the_yardstick_is_frozen_and_neither_fit_saw_it(good: tuple[Project, dic
     project, record = good
     data, first = gather(project, [1]), project.fitted_for(1)
     held_out = held_out_of(project, data)
-    chosen, _ = yardstick(project, first, data, held_out)
+    chosen, _ = yardstick(project, first, data, held_out=held_out)
     assert [data.source_ids[i] for i in chosen] == [
         s for s in first["held_out"] if s in {data.source_ids[i] for i in chosen}
     ]
@@ -167,11 +167,11 @@ def test_the_yardstick_is_frozen_and_neither_fit_saw_it(good: tuple[Project, dic
     assert not resembling(data.pixels[chosen], data.pixels[~held_out]).any()
     twin = data.pixels.copy()
     twin[np.flatnonzero(~held_out)[0]] = np.clip(twin[chosen[0]].astype(int) + 3, 0, 255)
-    fewer, left_out = yardstick(project, first, replace(data, pixels=twin), held_out)
+    fewer, left_out = yardstick(project, first, replace(data, pixels=twin), held_out=held_out)
     assert set(chosen) - set(fewer) == {chosen[0]}
     assert left_out >= 1
     with pytest.raises(DataError, match="T01"):
-        yardstick(project, first, data, np.roll(held_out, 1))
+        yardstick(project, first, data, held_out=np.roll(held_out, 1))
 
 
 def test_too_few_photographs_judge_nothing(good: tuple[Project, dict]) -> None:
@@ -179,7 +179,7 @@ def test_too_few_photographs_judge_nothing(good: tuple[Project, dict]) -> None:
     data, first = gather(project, [1]), project.fitted_for(1)
     held_out = held_out_of(project, data)
     check = regression_check(
-        project, first | {"held_out": first["held_out"][:5]}, load_pair(project, 2), data, held_out
+        project, first | {"held_out": first["held_out"][:5]}, load_pair(project, 2), data=data, held_out=held_out
     )
     assert check["verdict"] == "unchecked"
     assert "5 held-out photographs" in check["reason"]
@@ -216,11 +216,13 @@ def test_the_learning_curve_has_consistency_before_and_after_the_refit(good: tup
     assert entry["after_encoder"] == record["encoder"]
     key = read_key(project.round(1).key_path)
     old, new = (load_pair(project, n)[0] for n in (1, 2))
-    same = predicted_by(old, project, project.round(1), key)  # the sealed predictions, from the cache or from the PNG
+    same = predicted_by(
+        old, project, project.round(1), key=key
+    )  # the sealed predictions, from the cache or from the PNG
     for ours, sealed in zip(same.of_role("controller"), key.of_role("controller"), strict=True):
         assert ours.predicted == pytest.approx(sealed.predicted, abs=1e-3)
     responses = read_responses(project.round(1).responses_path)
-    after = evaluate(responses, predicted_by(new, project, project.round(1), key), permutations=999).consistency
+    after = evaluate(responses, predicted_by(new, project, project.round(1), key=key), permutations=999).consistency
     squares = [c.controllers_r2 for c in after if c.controllers_r2 is not None]
     assert entry["after_r2"] == pytest.approx(np.median(squares))
     assert entry["tested_stretch"] == report.objectives[0].tested
@@ -292,13 +294,13 @@ def test_the_error_tells_a_wrong_gain_from_its_correction(good: tuple[Project, d
     held_out = held_out_of(project, data)
     right = load_pair(project, 1)
     wrong = tuple(e.adjusted(torch.full((5,), 0.3), torch.full((5,), 8.0)) for e in right)
-    assert regression_check(project, first, wrong, data, held_out)["verdict"] == "accepted"  # blind
-    spoilt = regression_check(project, first, wrong, data, held_out, judge=paired_error_change)
+    assert regression_check(project, first, wrong, data=data, held_out=held_out)["verdict"] == "accepted"  # blind
+    spoilt = regression_check(project, first, wrong, data=data, held_out=held_out, judge=paired_error_change)
     assert spoilt["verdict"] == "refused"
     served = first | {
         name: e.save(project.fitted).name for name, e in zip(("encoder", "validator"), wrong, strict=True)
     }
-    mended = regression_check(project, served, right, data, held_out, judge=paired_error_change)
+    mended = regression_check(project, served, right, data=data, held_out=held_out, judge=paired_error_change)
     assert mended["verdict"] == "accepted"
     assert mended["encoder"]["low"] > 0
 
@@ -309,14 +311,14 @@ def test_what_cannot_be_measured_is_unchecked(good: tuple[Project, dict]) -> Non
     held_out = held_out_of(project, data)
     unknown = replace(data, values=np.full_like(data.values, np.nan))
     for judge, score in ((paired_change, "noise-corrected r"), (paired_error_change, "FEVE")):
-        check = regression_check(project, first, load_pair(project, 2), unknown, held_out, judge=judge)
+        check = regression_check(project, first, load_pair(project, 2), data=unknown, held_out=held_out, judge=judge)
         assert check["verdict"] == "unchecked"
         assert f"encoder: the baseline trials tell the change of {score} of no site" in check["reason"]
         json.dumps(check, allow_nan=False)
     pair = load_pair(project, 2)
     for encoder in pair:
         encoder.info = replace(encoder.info, site_ids=tuple(f"v1_{u:03d}" for u in range(5)), target_ids=())
-    check = regression_check(project, first, pair, data, held_out)
+    check = regression_check(project, first, pair, data=data, held_out=held_out)
     assert check["verdict"] == "unchecked"
     assert "validator: none of the 5 sites is one of the old validator's" in check["reason"]
     record = project.fitted_for(2) | {"refit": {"mode": "full", "regression_check": check}}

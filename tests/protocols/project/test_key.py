@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from protocols.errors import DataError
 from protocols.project.key import ROLES, Key, KeyRow, SiteRow, read_key, read_sites, write_key
 
-SITES = (SiteRow("v4_001", 4.5, 2.25, 0.8, True), SiteRow("v4_002", 0.1, 0.3))
+SITES = (
+    SiteRow(site_id="v4_001", natural_mean=4.5, natural_sd=2.25, reliability=0.8, is_target=True),
+    SiteRow("v4_002", 0.1, 0.3),
+)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 predictions = st.fixed_dictionaries({"v4_001": finite, "v4_002": finite}) | st.just({})
 rows = st.builds(

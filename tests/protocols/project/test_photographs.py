@@ -104,7 +104,7 @@ def test_import_writes_plain_pngs_and_the_table_last(folder, tmp_path):
         assert not (destination / "natural.csv").exists()
         seen.append((label, done, total))
 
-    natural = import_photographs(folder, DISPLAY, destination, progress)
+    natural = import_photographs(folder, DISPLAY, destination, progress=progress)
     assert seen[-1] == ("import photographs", MINIMUM, MINIMUM)
     assert sorted(p.name for p in destination.iterdir()) == ["natural", "natural.csv"]
     assert natural.source_ids[0] == "scene_00"

@@ -17,7 +17,14 @@ SITES = ("a", "b", "c", "d")
 
 def recorded(values: np.ndarray, **columns) -> Responses:
     images = np.array([f"r01_{i % 5:04d}" for i in range(len(values))])
-    return Responses(values, images, SITES[: values.shape[1]], "spikes", (70.0, 170.0), **columns)
+    return Responses(
+        values=values,
+        image_ids=images,
+        site_ids=SITES[: values.shape[1]],
+        unit="spikes",
+        window_ms=(70.0, 170.0),
+        **columns,
+    )
 
 
 def planted(trials: int = 400, lost: float = 0.0, seed: int = 0) -> np.ndarray:

@@ -13,11 +13,11 @@ def recording(rng, images=6, repeats=16, blocks=4, sites=3) -> Responses:
     image = np.concatenate([rng.permutation(np.repeat(np.arange(images), repeats // blocks)) for _ in range(blocks)])
     rep = np.array([(image[:t] == image[t]).sum() for t in range(len(image))])
     return Responses(
-        rng.poisson(5.0, (len(image), sites)).astype(float),
-        np.array([f"im_{i}" for i in image]),
-        tuple(f"s_{s}" for s in range(sites)),
-        "spikes",
-        (0.0, 100.0),
+        values=rng.poisson(5.0, (len(image), sites)).astype(float),
+        image_ids=np.array([f"im_{i}" for i in image]),
+        site_ids=tuple(f"s_{s}" for s in range(sites)),
+        unit="spikes",
+        window_ms=(0.0, 100.0),
         block=np.repeat(np.arange(blocks), len(image) // blocks),
         rep=rep,
     )

@@ -19,7 +19,19 @@ def summary(**changed) -> ObjectiveSummary:
 
 
 def report(*summaries: ObjectiveSummary) -> ControlReport:
-    return ControlReport("spikes", 0.01, 999, 0, 1.0, 10, 10, (), (), summaries, ())
+    return ControlReport(
+        unit="spikes",
+        alpha=0.01,
+        permutations=999,
+        seed=0,
+        temperature=1.0,
+        trials=10,
+        trials_used=10,
+        one_hot_sites=(),
+        rows=(),
+        objectives=summaries,
+        consistency=(),
+    )
 
 
 def test_only_what_was_shown_has_a_column() -> None:

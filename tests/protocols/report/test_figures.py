@@ -87,11 +87,11 @@ def test_without_gains_there_is_no_histogram_and_many_equal_or_distant_gains_mak
 # --- tuning --------------------------------------------------------------------------------------------------------------
 
 TUNING = SiteTuning(
-    "v4_000",
-    np.array([9.0, 6.0, 3.0, 1.0]),
-    np.array([0.5, 0.4, np.nan, 0.1]),
-    np.array([True, False, True, False]),
-    (Mark("controller", 12.0, 1.0), Mark("graded", 7.0, np.nan), Mark("phase_scrambled", 0.5, 0.2)),
+    site="v4_000",
+    means=np.array([9.0, 6.0, 3.0, 1.0]),
+    errors=np.array([0.5, 0.4, np.nan, 0.1]),
+    own=np.array([True, False, True, False]),
+    marks=(Mark("controller", 12.0, 1.0), Mark("graded", 7.0, np.nan), Mark("phase_scrambled", 0.5, 0.2)),
 )
 
 

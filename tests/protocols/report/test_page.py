@@ -197,7 +197,19 @@ def test_the_confirmatory_controller_comes_first_then_the_seeds() -> None:
         ControlRow("one_hot", "b", "i3", False, seed=None),
         ControlRow("stretch", "a", "i4", True, verdict="excluded"),
     )
-    report = ControlReport("spikes", 0.01, 99, 0, 1.0, 1, 1, (), rows, (), ())
+    report = ControlReport(
+        unit="spikes",
+        alpha=0.01,
+        permutations=99,
+        seed=0,
+        temperature=1.0,
+        trials=1,
+        trials_used=1,
+        one_hot_sites=(),
+        rows=rows,
+        objectives=(),
+        consistency=(),
+    )
     made = grids(report, {}, DISPLAY)
     (b,) = made["one_hot"]
     assert [c["image"] for c in b["controllers"]] == ["i2", "i3", "i1"]
@@ -215,21 +227,35 @@ def test_tunings_sort_naturals_and_gather_graded_images_and_arms_of_the_site() -
     rows = (
         KeyRow("n1", "s1", "natural"), KeyRow("n2", "s2", "natural"), KeyRow("n3", "s3", "natural"),
         KeyRow("r1", "s4", "reference", reference_for=(("stretch", "a"),)),
-        KeyRow("c1", "c_a", "controller", "stretch", "a", confirmatory=True), KeyRow("c2", "c_b", "controller", "stretch", "b", confirmatory=True),
-        KeyRow("g1", "g", "graded", "stretch", "a", parent="c_a"), KeyRow("g2", "h", "graded", "stretch", "b", parent="c_b"),
-        KeyRow("p1", "p", "arm", "stretch", "a", arm="phase_scrambled", parent="c_a"),
+        KeyRow(image_id="c1", source_id="c_a", role="controller", objective="stretch", target="a", confirmatory=True), KeyRow(image_id="c2", source_id="c_b", role="controller", objective="stretch", target="b", confirmatory=True),
+        KeyRow(image_id="g1", source_id="g", role="graded", objective="stretch", target="a", parent="c_a"), KeyRow(image_id="g2", source_id="h", role="graded", objective="stretch", target="b", parent="c_b"),
+        KeyRow(image_id="p1", source_id="p", role="arm", objective="stretch", target="a", arm="phase_scrambled", parent="c_a"),
     )  # fmt: skip
     responses = {"n1": [1, 3], "n2": [6, 6], "r1": [9, 11], "c1": [20, 22], "g1": [15], "g2": [1, 1], "p1": [2, 2]}
     ids = [image for image, values in responses.items() for _ in values]
     values = np.array([[float(v), 1.0] for trials in responses.values() for v in trials])
-    recorded = Responses(values, np.array(ids), ("a", "b"), "spikes", (70.0, 170.0))
+    recorded = Responses(
+        values=values, image_ids=np.array(ids), site_ids=("a", "b"), unit="spikes", window_ms=(70.0, 170.0)
+    )
     report_rows = (
         ControlRow("stretch", "a", "c1", True, arm_images={"phase_scrambled": "p1", "unheard_of": "n1"}),
         ControlRow("stretch", "b", "c2", True),
         ControlRow("stretch", "gone", "c3", True),
         ControlRow("stretch", "a", "c9", False),
     )
-    report = ControlReport("spikes", 0.01, 99, 0, 1.0, 1, 1, (), report_rows, (), ())
+    report = ControlReport(
+        unit="spikes",
+        alpha=0.01,
+        permutations=99,
+        seed=0,
+        temperature=1.0,
+        trials=1,
+        trials_used=1,
+        one_hot_sites=(),
+        rows=report_rows,
+        objectives=(),
+        consistency=(),
+    )
     a, b = tunings(report, Key(rows), recorded)
     assert a.means.tolist() == [10.0, 6.0, 2.0]  # n3 was never shown
     assert a.own.tolist() == [True, False, False]

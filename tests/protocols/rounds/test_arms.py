@@ -83,7 +83,7 @@ def test_a_scrambled_image_keeps_its_amplitude_spectrum_and_its_colours() -> Non
 @pytest.mark.parametrize("wanted", [0.04, 0.1, 0.16])
 def test_local_contrast_is_reached_to_half_a_level_at_the_images_own_mean(display: Display, wanted: float) -> None:
     image, mask = smooth(display, 0.11), field_masks(display, [FIELD])
-    made = at_local_contrast(display, image, mask[0], wanted)
+    made = at_local_contrast(display, image, mask[0], contrast=wanted)
     assert measure(display, made[None], mask).local[0, 0] == pytest.approx(wanted, abs=0.5 / 255)
     assert statistics(display, made)["mean"] == pytest.approx(statistics(display, image)["mean"], abs=0.5 / 255)
     assert not any(display.constraints()[-1].violations(torch.from_numpy(made)[None]))
@@ -94,9 +94,9 @@ def test_local_contrast_is_reached_to_half_a_level_at_the_images_own_mean(displa
 def test_what_cannot_be_reached_is_refused_with_what_can(display: Display) -> None:
     image, mask = smooth(display, 0.1), field_masks(display, [FIELD])[0]
     with pytest.raises(Unreachable, match=r"0\.6000 cannot be reached; the most found is 0\.[1-5]"):
-        at_local_contrast(display, image, mask, 0.6)
+        at_local_contrast(display, image, mask, contrast=0.6)
     with pytest.raises(Unreachable, match="cannot be scaled"):
-        at_local_contrast(display, np.full_like(image, display.background), mask, 0.1)
+        at_local_contrast(display, np.full_like(image, display.background), mask, contrast=0.1)
 
 
 SITES = ("v4_001", "v4_002")
@@ -110,8 +110,8 @@ def material(display: Display, fields=(FIELD, FIELD), n: int = 6) -> Material:
     predicted[2], predicted[3] = (9.0, 1.0), (1.0, 9.0)
     pairs = [(o, s) for o in ("stretch", "one_hot") for s in SITES]
     return Material(
-        display, SITES, masks, pixels, tuple(f"photo_{i}" for i in range(n)), measure(display, pixels, masks).local,
-        predicted, np.full(2, 1.0), np.full(2, 1.0), 1.0, dict.fromkeys(pairs, 1),
+        display=display, site_ids=SITES, masks=masks, pixels=pixels, source_ids=tuple(f"photo_{i}" for i in range(n)), local=measure(display, pixels, masks).local,
+        predicted=predicted, mean=np.full(2, 1.0), sd=np.full(2, 1.0), temperature=1.0, best=dict.fromkeys(pairs, 1),
     )  # fmt: skip
 
 
@@ -119,14 +119,14 @@ def controllers(display: Display) -> list[Stimulus]:
     """A confirmatory controller a site and objective, and an exploratory one."""
     made = [
         Stimulus(
-            smooth(display, 0.14, seed=50 + i),
-            "controller",
-            f"ctl_{o}_{s}",
-            o,
-            s,
-            "gradient",
-            0,
-            True,
+            pixels=smooth(display, 0.14, seed=50 + i),
+            role="controller",
+            source_id=f"ctl_{o}_{s}",
+            objective=o,
+            target=s,
+            generator="gradient",
+            seed=0,
+            confirmatory=True,
             started_from="photo_1",
         )
         for i, (o, s) in enumerate((o, s) for o in ("stretch", "one_hot") for s in SITES)

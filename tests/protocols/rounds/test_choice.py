@@ -17,7 +17,9 @@ def members(n: int = 12, sites: int = 3, spread: dict[int, float] | None = None)
 
 def test_disagreement_takes_the_images_on_which_members_differ() -> None:
     free = np.ones(12, dtype=bool)
-    found = choose_images(members(spread={3: 2.0, 8: 1.5}), np.ones(3), (~free).astype(int), free, 2, "disagreement")
+    found = choose_images(
+        members(spread={3: 2.0, 8: 1.5}), np.ones(3), (~free).astype(int), free=free, count=2, method="disagreement"
+    )
     assert sorted(found) == [3, 8]
 
 
@@ -27,8 +29,10 @@ def test_images_that_are_taken_are_never_chosen_and_unrecorded_ones_come_first()
     recorded = np.ones(12, dtype=int)
     recorded[[3, 5, 6, 7]] = 0
     for method in ("disagreement", "core_set"):
-        assert sorted(choose_images(members(spread={3: 9.0, 1: 5.0}), np.ones(3), recorded, free, 3, method)) == [5, 6, 7]  # fmt: skip
-        many = choose_images(members(), np.ones(3), recorded, free, 6, method)  # fewer new ones than wanted: from all
+        assert sorted(choose_images(members(spread={3: 9.0, 1: 5.0}), np.ones(3), recorded, free=free, count=3, method=method)) == [5, 6, 7]  # fmt: skip
+        many = choose_images(
+            members(), np.ones(3), recorded, free=free, count=6, method=method
+        )  # fewer new ones than wanted: from all
         assert len(set(many)) == 6
         assert 3 not in many
 
@@ -38,24 +42,27 @@ def test_what_a_round_showed_already_comes_last() -> None:
     recorded = np.ones(12, dtype=int)  # all in the baseline
     recorded[[1, 3, 4]] = 2
     for method in ("disagreement", "core_set"):
-        found = choose_images(members(spread={3: 9.0, 1: 5.0}), np.ones(3), recorded, free, 9, method)
+        found = choose_images(members(spread={3: 9.0, 1: 5.0}), np.ones(3), recorded, free=free, count=9, method=method)
         assert sorted(found) == [0, 2, 5, 6, 7, 8, 9, 10, 11]
-        assert len(choose_images(members(), np.ones(3), recorded, free, 12, method)) == 12
+        assert len(choose_images(members(), np.ones(3), recorded, free=free, count=12, method=method)) == 12
 
 
 def test_coverage_takes_the_farthest_from_what_is_recorded() -> None:
     line = np.linspace(0, 1, 11)[None, :, None].repeat(2, 0)
     recorded = np.zeros(11, dtype=int)
     recorded[0] = 1
-    found = choose_images(line, np.ones(1), recorded, recorded == 0, 2, "core_set")
+    found = choose_images(line, np.ones(1), recorded, free=recorded == 0, count=2, method="core_set")
     assert found == [10, 5]
 
 
 def test_one_member_cannot_disagree() -> None:
     one = members()[:1]
     free = np.ones(12, dtype=bool)
-    arguments = (one, np.ones(3), np.zeros(12, dtype=int), free, 4)
-    assert choose_images(*arguments, "disagreement") == choose_images(*arguments, "core_set")
+    arguments = (one, np.ones(3), np.zeros(12, dtype=int))
+    by_disagreement, by_core_set = (
+        choose_images(*arguments, free=free, count=4, method=method) for method in ("disagreement", "core_set")
+    )
+    assert by_disagreement == by_core_set
 
 
 def test_trial_noise_is_the_pooled_variance_within_images() -> None:

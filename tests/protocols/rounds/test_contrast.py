@@ -120,10 +120,10 @@ def test_percentiles_of_the_photographs_and_what_exceeds_them() -> None:
     assert (natural.luminance > limits.luminance).mean() == 0.05
     assert (natural.local[:, 0] > limits.local[0]).mean() == 0.05
     order = np.argsort(natural.luminance)
-    low, high = (of_site(natural, limits, int(i), 0, colour=True) for i in (order[0], order[-1]))
+    low, high = (of_site(natural, limits, int(i), site=0, colour=True) for i in (order[0], order[-1]))
     assert exceeded(low) == ()
     assert exceeded(high) == ("luminance", "chroma", "local")
     assert high["local_natural"] == limits.local[0]
-    assert set(of_site(natural, limits, 0, 1, colour=False)) == {"luminance", "luminance_natural"}
+    assert set(of_site(natural, limits, 0, site=1, colour=False)) == {"luminance", "luminance_natural"}
     assert exceeded({}) is None
     assert measure(display, pixels[:0], masks).local.shape == (0, 2)

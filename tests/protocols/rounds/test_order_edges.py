@@ -45,7 +45,10 @@ def test_a_rearrangement_is_the_best_of_its_kind(cost, place):
     order, last = np.array([3, 0, 4, 1, 2]), 5
     allowed = rearrangements(order.tolist(), place)
     best = min(cost_of(cost, last, o) for o in allowed)
-    found = [tuple(design._rearranged(cost, last, order, place, np.random.default_rng(s)).tolist()) for s in range(40)]
+    found = [
+        tuple(design._rearranged(cost, last, order, place=place, generator=np.random.default_rng(s)).tolist())
+        for s in range(40)
+    ]
     assert set(found) <= allowed
     assert sum(cost_of(cost, last, o) == best for o in found) >= 30  # 64 random tries of either kind miss it rarely
 
@@ -58,13 +61,19 @@ def test_both_kinds_of_rearrangement_are_reached_to_every_place(monkeypatch):
         found = set()
         for seed in range(600):
             # of the one exchange and the one move tried, the last differing one has a lower cost
-            found.add(tuple(design._rearranged(flat, 4, order, place, np.random.default_rng(seed)).tolist()))
+            found.add(
+                tuple(design._rearranged(flat, 4, order, place=place, generator=np.random.default_rng(seed)).tolist())
+            )
         assert found - {tuple(order.tolist())} == rearrangements(order.tolist(), place)
 
 
 def test_an_order_is_drawn_evenly_where_nothing_repeats():
     counts = Counter(
-        tuple(design._permutation(np.zeros((4, 3), dtype=np.int64), np.arange(3), 3, np.random.default_rng(s)).tolist())
+        tuple(
+            design._permutation(
+                np.zeros((4, 3), dtype=np.int64), np.arange(3), 3, generator=np.random.default_rng(s)
+            ).tolist()
+        )
         for s in range(600)
     )
     assert set(counts) == set(itertools.permutations(range(3)))
@@ -75,7 +84,7 @@ def test_pairs_are_counted_from_the_last_image_on():
     followed = np.zeros((5, 4), dtype=np.int64)
     generator, last, expected = np.random.default_rng(1), 4, Counter()
     for _ in range(12):
-        order = design._permutation(followed, np.arange(4), last, generator)
+        order = design._permutation(followed, np.arange(4), last, generator=generator)
         assert sorted(order.tolist()) == [0, 1, 2, 3]
         assert order[0] != last
         expected.update(pairs_of(last, order))
@@ -91,7 +100,7 @@ def test_the_search_finds_the_rarest_pairs_of_a_short_list(size):
     behind = 0
     for _ in range(2 * size):
         before = followed.copy()
-        order = design._permutation(followed, np.arange(size), last, generator)
+        order = design._permutation(followed, np.arange(size), last, generator=generator)
         least = min(cost_of(before, last, o) for o in itertools.permutations(range(size)) if o[0] != last)
         behind += cost_of(before, last, order) - least
         last = int(order[-1])
@@ -103,18 +112,18 @@ def test_a_long_search_ends_and_keeps_the_best(monkeypatch):
     met = []
     kept = design._rearranged
 
-    def noted(cost, last, order, place, generator):
+    def noted(cost, last, order, *, place, generator):
         met.append(cost_of(cost, last, order))
         assert cost[([last, *order.tolist()])[place], order[place]] > int(
             cost[:6].min()
         )  # it moves an image that repeats a pair
-        return kept(cost, last, order, place, generator)
+        return kept(cost, last, order, place=place, generator=generator)
 
     monkeypatch.setattr(design, "_rearranged", noted)
     followed = np.random.default_rng(3).integers(1, 9, (7, 6))
     followed[0, 1] = 0  # below all others: it alone can never make up an order
     before = followed.copy()
-    order = design._permutation(followed, np.arange(6), 6, np.random.default_rng(0))
+    order = design._permutation(followed, np.arange(6), 6, generator=np.random.default_rng(0))
     assert cost_of(before, 6, order) == min(met)
     assert design.PATIENCE * 6 <= len(met) <= 40 * design.PATIENCE * 6
     assert len(met) - 1 - int(np.argmin(met)) <= design.PATIENCE * 6
@@ -127,7 +136,7 @@ def test_some_of_the_images_in_an_order_of_their_own():
         followed[4, 2] = 0  # never met, but 4 is not in this order
         followed[1, 2] = 4
         here, before = np.array([1, 2, 3]), followed.copy()
-        order = design._permutation(followed, here, 0, np.random.default_rng(seed))
+        order = design._permutation(followed, here, 0, generator=np.random.default_rng(seed))
         assert sorted(order.tolist()) == [1, 2, 3]
         assert cost_of(before, 0, order) == 9  # 1 is not followed by 2 once more
         changed = {(int(a), int(b)): int(followed[a, b] - before[a, b]) for a, b in np.argwhere(followed != before)}
@@ -138,7 +147,7 @@ def test_images_shown_less_often_take_part_evenly():
     """Counts over any stretch of permutations are those of a straight line, rounded up or down; its start is drawn."""
     starts = Counter()
     for seed in range(60):
-        due = design._due(list("abcd"), 7, {"b": 3, "d": 7, "a": 1}, np.random.default_rng(seed))
+        due = design._due(list("abcd"), 7, {"b": 3, "d": 7, "a": 1}, generator=np.random.default_rng(seed))
         assert due.shape == (7, 4)
         assert due.sum(0).tolist() == [1, 3, 7, 7]
         for start, stop in itertools.combinations(range(8), 2):
@@ -161,7 +170,7 @@ def test_fewer_presentations_are_numbered_and_spread_over_blocks():
 
 def test_one_image_and_two():
     followed = np.zeros((2, 1), dtype=np.int64)
-    assert design._permutation(followed, np.arange(1), 1, np.random.default_rng(0)).tolist() == [0]
+    assert design._permutation(followed, np.arange(1), 1, generator=np.random.default_rng(0)).tolist() == [0]
     assert followed.tolist() == [[0], [1]]
     trials = trial_list(["a", "b"], repeats=50, blocks=1, seed=0)
     assert [t.image_id for t in trials[1:]] == [{"a": "b", "b": "a"}[t.image_id] for t in trials[:-1]]
@@ -174,7 +183,7 @@ def test_blanks_one_a_stretch_before_the_image_that_followed_one_least():
     order = np.array([4, 2, 0, 3, 1, 5, 6])
     after = np.array([1, 0, 2, 1, 3, 0, 1])
     before = after.copy()
-    places = design._blank_places(order, 3, after, np.random.default_rng(0))
+    places = design._blank_places(order, 3, after, generator=np.random.default_rng(0))
     stretches = [(0, 2), (2, 5), (5, 7)]  # 7 images in 3: borders at 2.33 and 4.67, rounded
     assert len(places) == 3
     for start, stop in stretches:
@@ -184,9 +193,9 @@ def test_blanks_one_a_stretch_before_the_image_that_followed_one_least():
     for place in places:
         expected[order[place]] += 1
     assert after.tolist() == expected.tolist()
-    assert design._blank_places(order, 0, after, np.random.default_rng(0)) == set()
+    assert design._blank_places(order, 0, after, generator=np.random.default_rng(0)) == set()
     assert after.tolist() == expected.tolist()
-    assert design._blank_places(order, 7, after, np.random.default_rng(0)) == set(range(7))
+    assert design._blank_places(order, 7, after, generator=np.random.default_rng(0)) == set(range(7))
 
 
 def test_the_place_of_a_blank_is_drawn_among_equals():
@@ -194,7 +203,7 @@ def test_the_place_of_a_blank_is_drawn_among_equals():
     drawn = Counter(
         place
         for s in range(400)
-        for place in design._blank_places(order, 1, np.array([1, 0, 0, 0]), np.random.default_rng(s))
+        for place in design._blank_places(order, 1, np.array([1, 0, 0, 0]), generator=np.random.default_rng(s))
     )
     assert set(drawn) == {1, 2, 3}
     assert all(90 < n < 180 for n in drawn.values())

@@ -151,7 +151,7 @@ def test_flashes_agree_with_a_count_over_all_windows(shown, on_ms, off_ms):
     values = np.array([[[0.0]], [[1.0]]], dtype=np.float32)
     flags = values < 0.8
     count = count_flashes(
-        values, flags, (values[0], flags[0]), shown,
+        values, flags, (values[0], flags[0]), order=shown,
         on_ms=on_ms, off_ms=off_ms, change=0.1, area_sr=0.0, cell_deg=1.0, limit=3.0,
     )  # fmt: skip
     times = [t * (on_ms + off_ms) + after for t, white in enumerate(shown) if white for after in (0, on_ms)]

@@ -162,16 +162,18 @@ def test_receptive_fields_sum_to_one_and_peak_at_their_centre() -> None:
 def test_choose_diverse_leaves_out_copies() -> None:
     x = np.random.default_rng(0).standard_normal((200, 4))
     x[:, 1] = x[:, 0] + 0.01 * x[:, 1]
-    assert choose_diverse(x, np.arange(4), 3, 0.5).tolist() == [0, 2, 3]
+    assert choose_diverse(x, np.arange(4), 3, largest=0.5).tolist() == [0, 2, 3]
     with pytest.raises(ValueError, match="only 3"):
-        choose_diverse(x, np.arange(4), 4, 0.5)
+        choose_diverse(x, np.arange(4), 4, largest=0.5)
 
 
 # ---- single trials -------------------------------------------------------------------------------------------------------------
 
 
 def counts_of(noise: Noise, *, trials: int = 40_000, mean: float = 6.0, sites: int = 3) -> np.ndarray:
-    return simulate_counts(np.full((trials, sites), mean), np.arange(trials) * 0.2, noise, np.random.default_rng(5))
+    return simulate_counts(
+        np.full((trials, sites), mean), np.arange(trials) * 0.2, noise, generator=np.random.default_rng(5)
+    )
 
 
 def test_counts_have_the_fano_factor() -> None:
@@ -181,7 +183,7 @@ def test_counts_have_the_fano_factor() -> None:
         assert counts.mean(0) == pytest.approx(6.0, rel=0.02)
         assert counts.var(0) / counts.mean(0) == pytest.approx(fano, rel=0.04)
     assert (counts == np.round(counts)).all()
-    silent = simulate_counts(np.zeros((50, 2)), np.arange(50.0), Noise(), np.random.default_rng(0))
+    silent = simulate_counts(np.zeros((50, 2)), np.arange(50.0), Noise(), generator=np.random.default_rng(0))
     assert silent.sum() == 0
 
 

@@ -118,7 +118,7 @@ def test_the_likeness_of_different_sites_by_hand():
 
 def outcomes(rng, **kwargs):
     days = two_days(rng, **kwargs)
-    return measure_drift(days.first, days.source_of, days.now, days.key)
+    return measure_drift(days.first, days.source_of, days.now, key=days.key)
 
 
 def test_healthy_sites_are_hardly_ever_excluded_whatever_their_gain():
@@ -177,7 +177,7 @@ def test_a_site_that_never_answered_to_images_has_no_identity_to_lose():
         days = two_days(rng, noise=4.0)
         noise = [rng.poisson(4.0, len(r.values)).astype(float) for r in (days.first, days.now)]
         days.first.values[:, 2], days.now.values[:, 2] = noise
-        found = measure_drift(days.first, days.source_of, days.now, days.key).sites[2]
+        found = measure_drift(days.first, days.source_of, days.now, key=days.key).sites[2]
         assert (found.outcome, found.centre) == ("no evidence", None)
 
 
@@ -197,7 +197,8 @@ def test_the_test_of_a_changed_tuning_keeps_its_level_at_the_boundary():
         y = SAME * x + math.sqrt(1 - SAME**2) * z
         error = np.full(40, 0.25)
         rejected += (
-            below(x + 0.5 * rng.normal(size=40), 2 * (y + 0.5 * rng.normal(size=40)), error, 4 * error)[2] < 0.01
+            below(x + 0.5 * rng.normal(size=40), 2 * (y + 0.5 * rng.normal(size=40)), error, y_error=4 * error)[2]
+            < 0.01
         )
     assert rejected / 1500 < 0.025
     assert rejected > 0
@@ -206,12 +207,12 @@ def test_the_test_of_a_changed_tuning_keeps_its_level_at_the_boundary():
 def test_below_by_hand_and_on_what_cannot_be_tested():
     rng = np.random.default_rng(17)
     x = rng.normal(size=200)
-    r, r_nc, p = below(x, -x + 0.1 * rng.normal(size=200), np.full(200, 0.01), np.full(200, 0.01))
+    r, r_nc, p = below(x, -x + 0.1 * rng.normal(size=200), np.full(200, 0.01), y_error=np.full(200, 0.01))
     assert r < -0.98
     assert r_nc == pytest.approx(-1, abs=0.02)
     assert p < 1e-6
-    assert below(np.ones(20), x[:20], np.ones(20), np.ones(20))[2] == 1.0
-    assert math.isnan(below(x[:20], x[:20], np.full(20, 9.0), np.full(20, 9.0))[1])
+    assert below(np.ones(20), x[:20], np.ones(20), y_error=np.ones(20))[2] == 1.0
+    assert math.isnan(below(x[:20], x[:20], np.full(20, 9.0), y_error=np.full(20, 9.0))[1])
 
 
 def test_one_site_alone_has_no_rival():
@@ -223,7 +224,7 @@ def test_one_site_alone_has_no_rival():
 def test_averages_of_the_round_give_no_evidence():
     first, second = recordings(np.random.default_rng(19), sites=5)
     blind = Means(first.site_ids, second.values, np.full_like(second.error, np.nan))
-    found = identify(first, blind, np.zeros((200, 5), bool), np.full(5, math.inf))
+    found = identify(first, blind, np.zeros((200, 5), bool), highest_gain=np.full(5, math.inf))
     assert {i.outcome for i in found} == {"no evidence"}
 
 
@@ -233,7 +234,7 @@ def test_lost_sites_are_carried_into_the_verdicts():
     rng = np.random.default_rng(20)
     truth = make_truth(rng, sites=4, natural=6)
     days = two_days(np.random.default_rng(14), sites=4, dead=(3,), naturals=30)
-    drift = measure_drift(days.first, days.source_of, days.now, days.key)
+    drift = measure_drift(days.first, days.source_of, days.now, key=days.key)
     report = evaluate(record(rng, truth), truth.key, permutations=199, excluded=drift.excluded)
     verdicts = {r.site: r.verdict for r in report.confirmatory("stretch")}
     assert [s for s, v in verdicts.items() if v == "excluded"] == list(drift.excluded) == ["v4_003"]

@@ -74,7 +74,7 @@ def test_benjamini_hochberg_at_its_thresholds():
 def test_fieller_at_another_confidence_and_unequal_counts(confidence):
     rng = np.random.default_rng(3)
     c, r, b = rng.normal(10, 2, 7), rng.normal(6, 1, 12), rng.normal(1, 1.5, 5)
-    found = fieller_interval(c, r, b, confidence)
+    found = fieller_interval(c, r, b, confidence=confidence)
     ratio = (c.mean() - b.mean()) / (r.mean() - b.mean())
     vc, vr, vb = (x.var(ddof=1) / len(x) for x in (c, r, b))
     quantile = stats.t.ppf(0.5 + confidence / 2, satterthwaite([vc, ratio**2 * vr, (1 - ratio) ** 2 * vb], [7, 12, 5]))
@@ -84,7 +84,7 @@ def test_fieller_at_another_confidence_and_unequal_counts(confidence):
     assert found.bounded
     assert found.low < found.ratio < found.high
     assert found.ratio == pytest.approx(ratio)
-    assert fieller_interval(c, r, b) == fieller_interval(c, r, b, 0.95)
+    assert fieller_interval(c, r, b) == fieller_interval(c, r, b, confidence=0.95)
 
 
 def test_fieller_without_evoked_response():

@@ -64,11 +64,11 @@ def test_halves_and_reachable_p_are_those_of_the_trial_table(repeats, blocks):
     images = [f"i{n}" for n in range(40)]
     block = np.concatenate([np.repeat(b, n) for b, n in enumerate(repeats_a_block(repeats, blocks))])
     responses = Responses(
-        np.random.default_rng(0).random((40 * repeats, 1)),
-        np.repeat(images, repeats),
-        ("a",),
-        "spikes",
-        (0.0, 1.0),
+        values=np.random.default_rng(0).random((40 * repeats, 1)),
+        image_ids=np.repeat(images, repeats),
+        site_ids=("a",),
+        unit="spikes",
+        window_ms=(0.0, 1.0),
         block=np.tile(block, 40),
     )
     table = trial_table(responses, images)

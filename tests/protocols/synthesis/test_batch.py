@@ -134,7 +134,7 @@ def test_an_ascent_starts_from_the_photographs_that_measured_best(looped: Path, 
     assert low < np.median(z[:, ids.index(a)]) < high
     goal = np.array([high, 0.0])
     objective = stretch([a]) | one_hot([b]) | pattern({a: high, b: 0.0}) | diverse([a], count=3)
-    rows = starts_for(objective, ids, z, 2)
+    rows = starts_for(objective, ids, z, seeds=2)
     pair = z[:, [ids.index(a), ids.index(b)]]
     softmax = z[:, ids.index(b)] - np.log(np.exp(z).sum(1))
     order = [

@@ -268,7 +268,7 @@ def test_the_best_photograph_of_rows_and_of_sets(looped: Path) -> None:
     encoder, _ = load_pair(project, 1)
     a = encoder.target_ids[0]
     photographs = NaturalImages.load(project.data).pixels()[:20]
-    best = best_of((stretch([a]) | diverse([a])).repeat(2), encoder, photographs, project, "cpu")
+    best = best_of((stretch([a]) | diverse([a])).repeat(2), encoder, photographs, project=project, device="cpu")
     with torch.no_grad():
         answers = encoder(torch.from_numpy(photographs).movedim(-1, 1).float() / 255).mean(0)
     column = encoder.site_ids.index(a)
@@ -298,7 +298,7 @@ def test_the_ascent_is_matched_from_below_and_above(looped: Path, wanted: Path) 
     weak = DiffusionConfig(prior="spectral", strength=0.05, steps=6)
     plan = plan_batch(project, wanted, seeds=1, steps=8, start="noise", diffusion=weak)
     assert list(plan.request.seeds) == [0]
-    found = compare(project, (plan.encoder, plan.validator), plan.objective, plan.request, match_drive=True)
+    found = compare(project, (plan.encoder, plan.validator), plan.objective, request=plan.request, match_drive=True)
     arms = {a.name: a for a in found.arms}
     matched, full = arms["gradient_matched"], arms["gradient"]
     assert (matched.batch.scores < full.batch.scores).all()
@@ -316,9 +316,13 @@ def test_images_of_a_set_are_matched_at_one_step(looped: Path) -> None:
     weak = DiffusionConfig(prior="spectral", strength=0.05, steps=4)
     plan = plan_batch(project, seeds=1, steps=6, start="noise", diffusion=weak)
     rows = diverse([encoder.target_ids[0]], count=2) | stretch([encoder.target_ids[1]])
-    guided = make("diffusion", project, encoder, rows, plan.request)
+    guided = make("diffusion", project, encoder, objective=rows, request=plan.request)
     climbed = make(
-        "gradient", project, encoder, rows, replace(plan.request, start=None, start_ids=None, snapshots=iterates(6))
+        "gradient",
+        project,
+        encoder,
+        objective=rows,
+        request=replace(plan.request, start=None, start_ids=None, snapshots=iterates(6)),
     )
     found = nearest(Arm("gradient", climbed, 0.0), Arm("diffusion", guided, 0.0)).batch
     with torch.no_grad():
@@ -345,7 +349,7 @@ def test_kinds_of_objective_are_summed_up_apart(looped: Path) -> None:
         project,
         (plan.encoder, plan.validator),
         stretch([a]) | one_hot([a]),
-        replace(plan.request, start=None, start_ids=None),
+        request=replace(plan.request, start=None, start_ids=None),
     )
     for arm in found.arms:
         drive = found.summary[arm.name]["drive"]
@@ -388,7 +392,11 @@ def test_a_round_of_guided_samples_is_exported_and_replayed(looped: Path, tmp_pa
     assert found.identical == len(batch)
     assert "sampled from the diffusion prior spectral in 6 noise levels" in synthesis_sentence(project.config)
     _, images = _images(
-        project, 1, gather(project, []), *(load_pair(project, 1)[0],), list(load_pair(project, 1)[0].target_ids)
+        project,
+        1,
+        gather(project, []),
+        encoder=load_pair(project, 1)[0],
+        targets=list(load_pair(project, 1)[0].target_ids),
     )
     assert images["graded"] == 0
     other = replace(batch, settings={**batch.settings, "prior": {"name": "another"}})

@@ -43,11 +43,11 @@ def with_arms_and_graded(truth: Truth, *, levels=(0.55, 0.7, 0.85)) -> Truth:
             prediction = {s: v * (predicted if s == row.target else 1) for s, v in row.predicted.items()}
             rows.append(
                 KeyRow(
-                    image,
-                    f"source_{image}",
-                    role,
-                    row.objective,
-                    row.target,
+                    image_id=image,
+                    source_id=f"source_{image}",
+                    role=role,
+                    objective=row.objective,
+                    target=row.target,
                     arm=kind,
                     parent=row.source_id,
                     predicted=prediction,
@@ -199,7 +199,17 @@ def test_responses_that_rise_with_prediction_are_monotonic_and_scattered_ones_ar
 def setting_of(truth: Truth, responses: Responses) -> Setting:
     table = trial_table(responses, [r.image_id for r in truth.key.rows])
     scale, _ = natural_scale(table, truth.key, {})
-    return Setting(table, truth.key, scale, "spikes", 0.01, 999, 0, 1.0, {})
+    return Setting(
+        table=table,
+        key=truth.key,
+        scale=scale,
+        unit="spikes",
+        alpha=0.01,
+        permutations=999,
+        seed=0,
+        temperature=1.0,
+        excluded={},
+    )
 
 
 @pytest.mark.parametrize("objective", ["stretch", "one_hot"])
@@ -316,7 +326,7 @@ def test_averages_have_arms_specificity_and_levels_without_tests(shown) -> None:
     truth, responses, _ = shown
     images = [r.image_id for r in truth.key.rows]
     averaged = Responses(
-        responses.mean(images), np.array(images), responses.site_ids, "spikes", (70.0, 170.0),
+        values=responses.mean(images), image_ids=np.array(images), site_ids=responses.site_ids, unit="spikes", window_ms=(70.0, 170.0),
         averaged_over=responses.repeats(images)[:, 0],
     )  # fmt: skip
     report = evaluate(averaged, truth.key)

@@ -42,7 +42,14 @@ KEY = Key((controller(), *(natural(f"n{i}") for i in range(4))), frozen())
 
 def responses_to(*images, values=None, **columns):
     values = np.arange(3.0 * len(images)).reshape(-1, 3) if values is None else values
-    return Responses(values, np.array(images, dtype=str), SITES, "spikes", (0.0, 100.0), **columns)
+    return Responses(
+        values=values,
+        image_ids=np.array(images, dtype=str),
+        site_ids=SITES,
+        unit="spikes",
+        window_ms=(0.0, 100.0),
+        **columns,
+    )
 
 
 def refusal(check, *arguments):
@@ -194,7 +201,12 @@ def test_averages_of_one_image_are_pooled_by_their_repeats():
 
 def scale_of(values, images, key, excluded=None):
     given = Responses(
-        np.asarray(values, float), np.array(images), SITES, "spikes", (0.0, 100.0), block=np.zeros(len(images), int)
+        values=np.asarray(values, float),
+        image_ids=np.array(images),
+        site_ids=SITES,
+        unit="spikes",
+        window_ms=(0.0, 100.0),
+        block=np.zeros(len(images), int),
     )
     return natural_scale(trial_table(given, [r.image_id for r in key.rows]), key, excluded or {})
 

@@ -35,8 +35,10 @@ def test_blanks_else_the_baseline_else_nothing():
 def gains(treated, other, blank, **changes):
     values = np.array([*other, *treated], float)[:, None]
     setting = setting_of(values, ["r"] * len(other) + ["c"] * len(treated), **changes)
-    pool = reference_parts.comparison_pool(setting, parts.stretch_score(setting, "s0"), ["c"], ["r"], half=None)
-    return gain_parts.stretch_gain(setting, pool, "s0", np.asarray(blank, float))
+    pool = reference_parts.comparison_pool(
+        setting, parts.stretch_score(setting, "s0"), ["c"], reference=["r"], half=None
+    )
+    return gain_parts.stretch_gain(setting, pool, "s0", blank=np.asarray(blank, float))
 
 
 def test_gain_as_a_fraction_and_its_notes():
@@ -92,7 +94,7 @@ def test_suppression_needs_natural_images_and_reachable_alpha():
     rows = [KeyRow(i, "", "natural") for i in ("n1", "n2", "n3")] + [KeyRow("b", "", "blank")]
     setting = setting_of(values, images, key_rows=rows)
     score = parts.one_hot_score(setting, "s0")
-    found = gain_parts.suppression(setting, score, "s0", "c")
+    found = gain_parts.suppression(setting, score, "s0", image_id="c")
     off = values[:, 1:].mean(1)
     expected = permutation_test(-off[[*range(6, 18), *range(6)]], ((12, 6),), permutations=199, seed=0)
     assert found == pytest.approx(
@@ -106,13 +108,16 @@ def test_suppression_needs_natural_images_and_reachable_alpha():
         }
     )
     upside_down = gain_parts.suppression(
-        setting_of(-values, images, key_rows=rows), parts.one_hot_score(setting_of(-values, images), "s0"), "s0", "c"
+        setting_of(-values, images, key_rows=rows),
+        parts.one_hot_score(setting_of(-values, images), "s0"),
+        "s0",
+        image_id="c",
     )
     assert upside_down["suppression"] == "no suppression"
-    few = gain_parts.suppression(replace(setting, alpha=0.004), score, "s0", "c")
+    few = gain_parts.suppression(replace(setting, alpha=0.004), score, "s0", image_id="c")
     assert few["suppression"] == "not testable"
     none = setting_of(values, images, key_rows=rows[2:3])
-    assert gain_parts.suppression(none, score, "s0", "c") == {
+    assert gain_parts.suppression(none, score, "s0", image_id="c") == {
         "off_target": pytest.approx(off[:6].mean()),
         "off_target_blank": None,
         "suppression": "not testable",

@@ -135,7 +135,17 @@ def test_a_plan_in_words_and_numbers():
     base = plan_site(SITE, Trials(), 0.3, experiments=50, name="a")
     rows = (base, replace(base, site="b", detectable_gain=None, repeats_needed=None, power=0.0))
     plan = SessionPlan(
-        1, {"controller": 4}, {"controller": 96}, 30.0, 24, {"stretch": 1e-4}, 0.3, "fraction", 0.8, rows, ("told",)
+        round=1,
+        images={"controller": 4},
+        presentations={"controller": 96},
+        minutes=30.0,
+        repeats=24,
+        smallest_p={"stretch": 1e-4},
+        gain=0.3,
+        gain_unit="fraction",
+        power=0.8,
+        sites=rows,
+        notes=("told",),
     )
     words = plan.text()
     for part in (

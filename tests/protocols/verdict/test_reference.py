@@ -85,14 +85,14 @@ def test_a_pool_takes_blocks_in_turn_reference_first():
     values = np.arange(18.0).reshape(9, 2)
     setting = setting_of(values, images, blocks=blocks, halves=[0, 0, 1, 0, 1, 1, 1, 0, 0])
     score = parts.stretch_score(setting, "s0")
-    pool = reference_parts.comparison_pool(setting, score, ["c"], ["r"], half=None)
+    pool = reference_parts.comparison_pool(setting, score, ["c"], reference=["r"], half=None)
     assert pool.rows.tolist() == [0, 2, 1, 3, 4, 5, 7, 6, 8]
     assert pool.strata == ((2, 3), (2, 1), (0, 1))
     assert pool.values[:, 0].tolist() == values[pool.rows, 0].tolist()
     assert [s.tolist() for s in reference_parts.sides(pool)] == [[1, 3, 4, 6, 8], [0, 2, 5, 7]]
-    half = reference_parts.comparison_pool(setting, score, ["c"], ["r"], half=1)
+    half = reference_parts.comparison_pool(setting, score, ["c"], reference=["r"], half=1)
     assert (half.rows.tolist(), half.strata) == ([2, 1, 3, 4, 5, 6, 8], ((1, 3), (1, 1), (0, 1)))
-    hot = reference_parts.comparison_pool(setting, parts.one_hot_score(setting, "s0"), ["c"], ["r"], half=1)
+    hot = reference_parts.comparison_pool(setting, parts.one_hot_score(setting, "s0"), ["c"], reference=["r"], half=1)
     assert (hot.rows.tolist(), hot.strata) == ([2, 1, 5, 6], ((1, 1), (1, 1), (0, 0)))
     assert reference_parts.enough(hot)
     assert not reference_parts.enough(Pool(hot.rows, hot.values, ((1, 5),), score.statistic))
@@ -105,7 +105,7 @@ def test_every_candidate_with_enough_trials_is_compared():
     images = ["c"] * 6 + ["r1"] * 6 + ["r2"]
     setting = setting_of(rng.normal(size=(13, 1)), images)
     score = parts.stretch_score(setting, "s0")
-    found = reference_parts.beats_each(setting, score, "c", ("r1", "r2"))
+    found = reference_parts.beats_each(setting, score, "c", candidates=("r1", "r2"))
     expected = permutation_test(
         setting.table.values[[*range(6, 12), *range(6)], 0], ((6, 6),), permutations=199, seed=0
     )

@@ -50,10 +50,12 @@ def test_one_round_of_moves_takes_the_best_first(channels: int) -> None:
         prefixes.append(current)
     errors = [reference_error(x, table, weights, mean, rms, tolerance) for x in prefixes]
     expected = prefixes[errors.index(min(errors))]
-    found = quantise._best_moves(levels, wanted, luminance, table, weights, mean, rms, tolerance)
+    found = quantise._best_moves(
+        levels, wanted, luminance, table=table, weights=weights, mean=mean, rms=rms, tolerance=tolerance
+    )
     assert len(order) > 1
     assert torch.equal(found, expected)
-    assert quantise._best_moves(levels, levels, luminance, table, weights, float(luminance.mean()), float(luminance.std(correction=0)), tolerance) is None  # fmt: skip
+    assert quantise._best_moves(levels, levels, luminance, table=table, weights=weights, mean=float(luminance.mean()), rms=float(luminance.std(correction=0)), tolerance=tolerance) is None  # fmt: skip
 
 
 def test_repair_meets_what_rounding_misses_and_stops_there() -> None:
@@ -66,7 +68,9 @@ def test_repair_meets_what_rounding_misses_and_stops_there() -> None:
     inside[0] = False
     exact[0, 0] = 33.3
     mean, rms = 75.4 / 255, 25 / 255
-    found = quantise.repair(exact, table, torch.ones(1).double(), inside, mean=mean, rms=rms, tolerance=0.1 / 255)
+    found = quantise.repair(
+        exact, table, torch.ones(1).double(), inside=inside, mean=mean, rms=rms, tolerance=0.1 / 255
+    )
     seen = found[0, 1:].flatten()
     assert abs(float(seen.mean()) / 255 - mean) <= 0.1 / 255
     assert abs(float(seen.std(correction=0)) / 255 - rms) <= 0.1 / 255
@@ -76,14 +80,16 @@ def test_repair_meets_what_rounding_misses_and_stops_there() -> None:
     assert 25 <= int(left.sum()) + int((found[0, 1:, 5:] - 100).sum()) <= 45
     columns = (found[0, 1:] != exact[0, 1:].round()).sum(0)
     assert int((columns > 0).sum()) >= 7  # scattered, not filled from one side
-    kept = quantise.repair(exact, table, torch.ones(1).double(), None, mean=mean, rms=rms, tolerance=0.5)
+    kept = quantise.repair(exact, table, torch.ones(1).double(), inside=None, mean=mean, rms=rms, tolerance=0.5)
     assert torch.equal(kept, exact.round())  # near enough already: nothing moves
 
 
 def test_error_is_in_tolerances() -> None:
     mean, square = wide(0.3), wide(0.3**2 + 0.04)
-    assert float(quantise._error(mean, square, 0.28, 0.23, 0.01)) == pytest.approx(4 + 9)
-    assert float(quantise._error(mean, wide(0.05), 0.3, 0.02, 0.01)) == pytest.approx(4)  # no negative variance
+    assert float(quantise._error(mean, square, 0.28, rms=0.23, tolerance=0.01)) == pytest.approx(4 + 9)
+    assert float(quantise._error(mean, wide(0.05), 0.3, rms=0.02, tolerance=0.01)) == pytest.approx(
+        4
+    )  # no negative variance
 
 
 # --- arguments and texts -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ BACKGROUND, LOWEST, HIGHEST = 0.4, 0.05, 0.9
 
 def problem_of(channels: int, aperture: Tensor | None, like: Tensor) -> solving.Problem:
     weights = torch.tensor(WEIGHTS[channels], dtype=torch.float64)
-    return solving.Problem.make(weights, aperture, BACKGROUND, LOWEST, HIGHEST, like)
+    return solving.Problem.make(weights, aperture, BACKGROUND, lowest=LOWEST, highest=HIGHEST, like=like)
 
 
 def soft_aperture(height: int, width: int) -> Tensor:
@@ -126,7 +126,7 @@ def test_newton_alone_solves_ordinary_images(case, mean, rms, scale, monkeypatch
     values = 0.5 + scale * (values - 0.5)
     monkeypatch.setattr(solving, "_search", newton_alone)
     wanted = wide([mean] * 3)
-    solution = solving.solve(problem, values, wanted, rms, 1e-8)
+    solution = solving.solve(problem, values, wanted, rms=rms, tolerance=1e-8)
     assert solution.found.all()
     found_mean, found_rms = by_hand(problem, values, solution.gain, solution.offset)
     torch.testing.assert_close(found_mean, wanted, atol=1e-11, rtol=0)
@@ -144,9 +144,9 @@ def test_the_search_finds_what_newton_finds(case, mean, rms, scale) -> None:
         mean, rms = 0.42, rms and 0.08
     values = 0.5 + scale * (values - 0.5)
     wanted = wide([mean] * 3)
-    expected = solving.solve(problem, values, wanted, rms, 1e-8)
+    expected = solving.solve(problem, values, wanted, rms=rms, tolerance=1e-8)
     for i in range(3):
-        gain, offset = solving._search(problem, values[i : i + 1], wanted[i : i + 1], rms)
+        gain, offset = solving._search(problem, values[i : i + 1], wanted[i : i + 1], rms=rms)
         found_mean, found_rms = by_hand(problem, values[i : i + 1], gain, offset)
         assert found_mean.item() == pytest.approx(mean, abs=1e-9)
         assert gain.item() == pytest.approx(expected.gain[i].item(), rel=1e-6)
@@ -160,9 +160,9 @@ def test_solve_falls_back_on_the_search_image_by_image(case, monkeypatch) -> Non
     problem, values = case
     mean, rms = (0.42, 0.08) if problem.aperture is not None else (0.45, 0.1)
     wanted = wide([mean] * 3)
-    expected = solving.solve(problem, values, wanted, rms, 1e-8)
+    expected = solving.solve(problem, values, wanted, rms=rms, tolerance=1e-8)
     monkeypatch.setattr(solving, "NEWTON_STEPS", 1)
-    found = solving.solve(problem, values, wanted, rms, 1e-8)
+    found = solving.solve(problem, values, wanted, rms=rms, tolerance=1e-8)
     assert found.found.all()
     torch.testing.assert_close(found.gain, expected.gain, rtol=1e-6, atol=0)
     torch.testing.assert_close(found.reached, torch.stack(by_hand(problem, values, found.gain, found.offset), 1))
@@ -171,8 +171,8 @@ def test_solve_falls_back_on_the_search_image_by_image(case, monkeypatch) -> Non
 
 def test_what_no_gain_reaches_is_not_found_and_told_by_how_much() -> None:
     values = (torch.arange(100.0).double() == 7).double()[None, None]  # one bright pixel of a hundred
-    problem = solving.Problem.make(torch.ones(1).double(), None, 0.5, 0.0, 1.0, values)
-    found = solving.solve(problem, torch.cat([values, values]), wide([0.5, 0.01]), 0.09, 1e-8)
+    problem = solving.Problem.make(torch.ones(1).double(), None, 0.5, lowest=0.0, highest=1.0, like=values)
+    found = solving.solve(problem, torch.cat([values, values]), wide([0.5, 0.01]), rms=0.09, tolerance=1e-8)
     assert found.found.tolist() == [False, True]
     # at mean 0.5 the 99 lie at a and the one at 1, 0.99 a + 0.01 = 0.5: SD = (1 - a) sqrt(0.01 * 0.99)
     most = (1 - 0.49 / 0.99) * math.sqrt(0.0099)
@@ -185,7 +185,7 @@ def test_an_image_that_is_not_finite_is_not_searched(make_photo, monkeypatch) ->
     values[1, 0, 3] = math.inf
     problem = problem_of(1, None, values)
     monkeypatch.setattr(solving, "_search", newton_alone)
-    assert solving.solve(problem, values, wide([0.45] * 2), 0.1, 1e-8).found.tolist() == [True, False]
+    assert solving.solve(problem, values, wide([0.45] * 2), rms=0.1, tolerance=1e-8).found.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("gain", [0.01, 1.0, 40.0])
@@ -194,7 +194,7 @@ def test_offsets_keep_the_mean_at_any_gain(case, gain) -> None:
     unit = values[:1] - values[:1].mean()
     gains = gain * wide([0.5, 1.0, 2.0])
     mean = wide([0.42])
-    offsets = solving._offsets(problem, unit, gains, mean)
+    offsets = solving._offsets(problem, unit, gains, mean=mean)
     found, _ = by_hand(problem, unit.expand(3, -1, -1), gains, offsets)
     torch.testing.assert_close(found, mean.expand(3), atol=1.1e-10, rtol=0)
 

@@ -148,7 +148,7 @@ def test_time_travel_is_kept_to_its_window(encoder) -> None:
         guide(
             encoder, stretch(encoder.site_ids[0]), PRIOR, transforms=[count], steps=10, repeats=repeats, window=window
         )
-        levels = [s for s in ddim().begin(PRIOR, 10, torch.device("cpu"), False).sigmas[:-2] if 0.2 <= s <= 5]
+        levels = [s for s in ddim().begin(PRIOR, 10, torch.device("cpu"), travels=False).sigmas[:-2] if 0.2 <= s <= 5]
         assert len(seen) == (expected or 10 + 2 * len(levels))
 
 

@@ -30,7 +30,7 @@ def score(clean: Tensor) -> Tensor:
 @pytest.fixture
 def step() -> Step:
     x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).double()
-    return Step(Curved(), x, torch.full((2,), SIGMA, dtype=torch.float64), score)
+    return Step(Curved(), x, torch.full((2,), SIGMA, dtype=torch.float64), score=score)
 
 
 def gradient(function, at: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ def test_universal_guidance_forward_and_backward(inner: int, step: Step) -> None
 def test_rules_treat_each_image_by_itself(name: str, step: Step) -> None:
     rule = getattr(methods, name)().rule
     both = rule(step, 0.1)
-    first = rule(Step(step.prior, step.x[:1], step.sigma[:1], score), 0.1)
+    first = rule(Step(step.prior, step.x[:1], step.sigma[:1], score=score), 0.1)
     torch.testing.assert_close(first.clean[0], both.clean[0])
     if both.shift is not None:
         torch.testing.assert_close(first.shift[0], both.shift[0])

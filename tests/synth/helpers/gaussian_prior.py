@@ -78,7 +78,7 @@ def samples(
     """Clean values (B, C, H, W), guided where there is a method."""
     prior = prior or Gaussian()
     travel = Travel(repeats)
-    trajectory = solver.begin(prior, steps, torch.device("cpu"), repeats > 1)
+    trajectory = solver.begin(prior, steps, torch.device("cpu"), travels=repeats > 1)
     fresh = [torch.Generator().manual_seed(s) for s in seeds]
     rule = None if method is None or method.rule is None else (lambda step: method.rule(step, strength))
     noise = draw(fresh, prior.shape)
@@ -86,7 +86,7 @@ def samples(
         prior,
         trajectory,
         noise,
-        fresh,
+        generators=fresh,
         score=score,
         rule=rule,
         travel=travel,

@@ -46,7 +46,9 @@ def test_it_was_trained_on_the_photographs_of_the_package(prior: Natural) -> Non
 
 def test_it_knows_unseen_images_better_than_the_wiener_filter_at_every_noise_level(prior: Natural) -> None:
     seen, held_out = set_apart(photographs()[0])
-    images = TrainingImages(seen, held_out, np.stack([leaf(0, 0, 96, seen)]), 64, 0.5)
+    images = TrainingImages(
+        photographs=seen, held_out=held_out, leaves=np.stack([leaf(0, 0, 96, photographs=seen)]), size=64, share=0.5
+    )
     clean = np.stack([images.unseen(np.random.default_rng([5, i])) for i in range(24)])
     errors = clean_errors(prior, torch.from_numpy(clean).permute(0, 3, 1, 2))
     for level, error in errors["learned"].items():
@@ -61,7 +63,10 @@ def test_samples_have_edges_and_a_natural_spectrum_at_other_sizes_too(prior: Nat
         streams = [torch.Generator().manual_seed(i) for i in range(count)]
         with torch.no_grad():
             made = sample(
-                sized, ddim(1.0).begin(sized, 20, torch.device("cpu"), False), draw(streams, sized.shape), streams
+                sized,
+                ddim(1.0).begin(sized, 20, torch.device("cpu"), travels=False),
+                draw(streams, sized.shape),
+                generators=streams,
             )
         found = image_statistics(sized.decode(made).clamp(0, 1))
         assert found.kurtosis(4) > 4.5

@@ -18,8 +18,14 @@ def photographs(count: int = 3, low: int = 0, high: int = 255, seed: int = 0) ->
 
 def images(share: float = 0.5, held_out: list[np.ndarray] | None = None) -> TrainingImages:
     seen = photographs()
-    leaves = np.stack([leaf(0, i, 24, seen) for i in range(4)])
-    return TrainingImages(seen, photographs(2, seed=50) if held_out is None else held_out, leaves, SIZE, share)
+    leaves = np.stack([leaf(0, i, 24, photographs=seen) for i in range(4)])
+    return TrainingImages(
+        photographs=seen,
+        held_out=photographs(2, seed=50) if held_out is None else held_out,
+        leaves=leaves,
+        size=SIZE,
+        share=share,
+    )
 
 
 def test_an_image_depends_on_its_generator_alone() -> None:
@@ -30,22 +36,22 @@ def test_an_image_depends_on_its_generator_alone() -> None:
         assert not np.array_equal(a, c)
         assert (a.shape, a.dtype) == ((SIZE, SIZE, 3), np.float32)
         assert np.abs(a).max() <= 1
-    assert np.array_equal(leaf(0, 2, 24, photographs()), leaf(0, 2, 24, photographs()))
-    assert not np.array_equal(leaf(0, 2, 24, photographs()), leaf(1, 2, 24, photographs()))
+    assert np.array_equal(leaf(0, 2, 24, photographs=photographs()), leaf(0, 2, 24, photographs=photographs()))
+    assert not np.array_equal(leaf(0, 2, 24, photographs=photographs()), leaf(1, 2, 24, photographs=photographs()))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_held_out_photographs_are_never_trained_on(share: float) -> None:
     """Held-out photographs are all bright, those trained on all dark: so are crops, and leaves in their colours."""
     dark, bright = photographs(2, 0, 100), photographs(2, 155, 255, seed=9)
-    leaves = np.stack([leaf(0, i, 24, dark) for i in range(3)])
-    made = TrainingImages(dark, bright, leaves, SIZE, share)
+    leaves = np.stack([leaf(0, i, 24, photographs=dark) for i in range(3)])
+    made = TrainingImages(photographs=dark, held_out=bright, leaves=leaves, size=SIZE, share=share)
     assert max(made.draw(np.random.default_rng(i)).mean() for i in range(20)) < 0
     assert min(made.unseen(np.random.default_rng(i)).mean() for i in range(20)) > 0
 
 
 def test_share_is_that_of_photographs() -> None:
-    blank = TrainingImages([np.full((20, 20, 3), 0, np.uint8) + np.eye(20, dtype=np.uint8)[..., None] * 255], [], np.full((1, 24, 24, 3), 255, np.uint8), SIZE, 0.3)  # fmt: skip
+    blank = TrainingImages(photographs=[np.full((20, 20, 3), 0, np.uint8) + np.eye(20, dtype=np.uint8)[..., None] * 255], held_out=[], leaves=np.full((1, 24, 24, 3), 255, np.uint8), size=SIZE, share=0.3)  # fmt: skip
     white = [bool((blank.draw(np.random.default_rng(i)) == 1).all()) for i in range(400)]
     assert np.mean(white) == pytest.approx(0.7, abs=0.08)
 
@@ -69,7 +75,7 @@ def test_a_crop_is_a_square_of_the_photograph_never_enlarged() -> None:
 
 
 def test_windows_are_turned_and_mirrored_only() -> None:
-    leaves = np.stack([leaf(0, 0, SIZE, photographs())])
+    leaves = np.stack([leaf(0, 0, SIZE, photographs=photographs())])
     eight = set()
     for seed in range(60):
         found = cut(np.random.default_rng(seed), leaves, SIZE)
