@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoders.backbones.backbone import backbone
 from encoders.readouts import FactorisedReadout
 from encoders.solvers.ridge import RidgeFit
 from encoders.solvers.ridge import ridge as fit_ridge
+from protocols.arrays import Floats
 from synth import affine, ascend, exact_statistics, fourier, guide, pixels, stretch
 from synth.priors import natural
 
@@ -229,7 +229,7 @@ def himalaya(backend: str, features: Tensor, targets: Tensor, folds: Tensor, alp
     return model.fit(to(features.numpy()), to(targets.numpy()))
 
 
-def check_same(fit: RidgeFit, alphas: NDArray[np.float64], predicted: NDArray[np.float64], features: Tensor) -> None:
+def check_same(fit: RidgeFit, alphas: Floats, predicted: Floats, features: Tensor) -> None:
     """Refuse to time two fits that differ: in the penalties of more than 1 site in 20, or in predictions at equal ones."""
     same = np.isclose(alphas, fit.alpha.numpy())
     if same.mean() < 0.95:

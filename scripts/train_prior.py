@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from protocols.arrays import Pixels
 from protocols.project.prior_photographs import photographs
 from synth.priors.training.images import TrainingImages, digest, leaf, set_apart
 from synth.priors.training.training import Plan, Training, clean_errors
@@ -27,7 +27,7 @@ from synth.priors.training.training import Plan, Training, clean_errors
 LEAVES = 1500
 
 
-def bank(path: Path, seed: int, count: int, size: int, seen: list[NDArray[np.uint8]], jobs: int) -> NDArray[np.uint8]:
+def bank(path: Path, seed: int, count: int, size: int, seen: list[Pixels], jobs: int) -> Pixels:
     """`count` images of dead leaves (count, size, size, 3) in the colours of the photographs, drawn once and kept."""
     told = json.dumps({"seed": seed, "count": count, "size": size, "photographs": digest(seen)})
     if path.is_file():
@@ -36,7 +36,7 @@ def bank(path: Path, seed: int, count: int, size: int, seen: list[NDArray[np.uin
                 raise SystemExit(
                     f"{path} holds leaves of other settings or photographs: remove it, and they are drawn again"
                 )
-            found: NDArray[np.uint8] = file["leaves"]
+            found: Pixels = file["leaves"]
         return found
     with ProcessPoolExecutor(jobs, initializer=_give, initargs=(seen,)) as pool:
         images = np.stack(list(pool.map(_leaf, [seed] * count, range(count), [size] * count, chunksize=16)))
@@ -47,14 +47,14 @@ def bank(path: Path, seed: int, count: int, size: int, seen: list[NDArray[np.uin
     return images
 
 
-_PHOTOGRAPHS: list[NDArray[np.uint8]] = []  # of a worker process
+_PHOTOGRAPHS: list[Pixels] = []  # of a worker process
 
 
-def _give(seen: list[NDArray[np.uint8]]) -> None:
+def _give(seen: list[Pixels]) -> None:
     _PHOTOGRAPHS[:] = seen
 
 
-def _leaf(seed: int, i: int, size: int) -> NDArray[np.uint8]:
+def _leaf(seed: int, i: int, size: int) -> Pixels:
     return leaf(seed, i, size, photographs=_PHOTOGRAPHS)
 
 

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from protocols.arrays import Bools, Floats, Pixels
 from protocols.project.display import Display
 from synth import ConstraintError, exact_statistics
 from synth.constraints.exact import ExactStatistics
@@ -34,7 +34,6 @@ from synth.constraints.exact import ExactStatistics
 HALF_LEVEL = 0.5 / 255
 WEIGHTS = {1: np.ones(1), 3: np.array([0.2126, 0.7152, 0.0722])}
 KINDS = ("natural", "noise", "patch", "two_tone", "ramp", "saturated")
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def image_of(kind: str, shape: Sequence[int], seed: int) -> Tensor:
     return natural
 
 
-def luminance_of(pixels: NDArray[np.uint8], setting: Setting) -> Floats:
+def luminance_of(pixels: Pixels, setting: Setting) -> Floats:
     """Relative luminance (H, W) of pixels (H, W, C), from the definitions of the encodings."""
     v = pixels.astype(np.float64) / 255
     if setting.encoding == "srgb":
@@ -174,17 +173,17 @@ def luminance_of(pixels: NDArray[np.uint8], setting: Setting) -> Floats:
     return luminance
 
 
-def aperture_of(setting: Setting) -> NDArray[np.bool_]:
+def aperture_of(setting: Setting) -> Bools:
     """Where the image shows (H, W)."""
     if setting.aperture == "none":
         return np.ones((setting.height, setting.width), dtype=np.bool_)
     y = np.arange(setting.height) - (setting.height - 1) / 2
     x = np.arange(setting.width) - (setting.width - 1) / 2
-    inside: NDArray[np.bool_] = np.hypot(y[:, None], x[None]) < min(setting.height, setting.width) / 2
+    inside: Bools = np.hypot(y[:, None], x[None]) < min(setting.height, setting.width) / 2
     return inside
 
 
-def broken(pixels: NDArray[np.uint8], setting: Setting, wanted: dict[str, float | None], count: Count) -> list[str]:
+def broken(pixels: Pixels, setting: Setting, wanted: dict[str, float | None], count: Count) -> list[str]:
     """What one image (H, W, C) breaks; `wanted` = mean and RMS, None = not asked."""
     problems = []
     inside = aperture_of(setting)

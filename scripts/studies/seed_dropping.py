@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from protocols.arrays import Floats
 from protocols.models.pair import load_pair, site_rows
 from protocols.progress import Progress
 from protocols.project.folder import Project
@@ -28,7 +28,6 @@ from protocols.recordings.natural import best_natural
 from protocols.synthesis.request import natural_luminance
 from synth import ascend, cautious, fourier, jitter, one_hot, stretch
 
-Floats = NDArray[np.float64]
 SEEDS, STEPS, EVERY = 8, 60, 5
 HEATS = ((5, 2), (10, 1), (10, 2), (15, 2), (20, 2))  # steps, seeds kept
 PLAIN = (2, 3, 4)

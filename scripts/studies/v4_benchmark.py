@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.arrays import Floats
 from protocols.disk.files import write_json, write_text
 from protocols.loop import look, step
 from protocols.models.pair import load_pair
@@ -38,7 +39,6 @@ from protocols.stats.intervals import wilson_interval
 from protocols.stats.trials import margins
 from protocols.verdict.control_report import ControlReport, ControlRow
 
-Floats = NDArray[np.float64]
 Truth = dict[str, NDArray[Any]]
 
 SIDE_PX = 112

@@ -19,92 +19,36 @@ import copy
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders import DEFAULT_LAYERS, Encoder, Ensemble, FittedPair, fine_tune, fit_encoder
 from encoders.metrics import repeat_means
 from encoders.splits import group_names, hold_out
-from protocols.arrays import Floats, Pixels
-from protocols.disk.files import sha256_bytes, write_json
+from protocols.arrays import Bools
+from protocols.disk.files import write_json
 from protocols.models.pair import load_pair, site_rows
 from protocols.progress import Progress
-from protocols.project.display import LUMINANCE_WEIGHTS
 from protocols.project.folder import Project
 from protocols.project.key import Key
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import gather
 from protocols.recordings.natural import best_natural
-from protocols.rounds.contrast import measure, site_masks
 from protocols.simulate.subject import Subject
-from protocols.stats.intervals import wilson_interval
-from protocols.stats.trials import margins
 from protocols.synthesis.request import natural_luminance
-from synth import StimulusBatch, ascend, cautious, fourier, jitter, one_hot, stretch
-from synth.recipes.bashivan2019 import bashivan_2019
-from synth.recipes.few_steps import quick
+from synth import StimulusBatch, ascend, cautious, one_hot, stretch
+from v4_control_arms import ARMS, Arm, recipe
+from v4_control_truth import Equaliser, Truth, row
 
 AnyEncoder = Encoder | Ensemble
 
 OBJECTIVES = {"stretch": stretch, "one_hot": one_hot}
-LITE0, DRAWS = "offline:efficientnet_lite0", 4000
+LITE0 = "offline:efficientnet_lite0"
 PROJECT = {"folds": 5, "fine_tune": 8, "final_fit": True}
-
-
-@dataclass(frozen=True)
-class Arm:
-    """How the images of one arm are made; the defaults are the project's."""
-
-    encoder: str = "default"
-    start: str = "natural"
-    seeds: int = 1
-    steps: int = 60
-    decay: float = 1.75
-    jitter: float = 0.07
-    kappa: float = 0.5
-    chosen_by: str = "validator"
-    variables: str = "fourier"
-    learning_rate: float = 0.05
-    temperature: float = 1.0
-    unit: str = "signal"
-    about: str = field(default="", compare=False)
-
-
-ARMS = {
-    "photographs": Arm(steps=0, about="the best measured photograph itself, at the controllers' luminance and contrast"),
-    "default": Arm(about="the project's recipe: three readouts on three depths, start at the best measured photograph"),
-    "noise start": Arm(start="noise", about="from noise"),
-    "decay 1": Arm(decay=1.0, about="Fourier amplitudes 1/f"),
-    "SD of means": Arm(unit="means", about="z in SDs of the measured means over photographs, trial noise included"),
-    "default final": Arm(encoder="frozen_final", about="the default's encoder once more, fitted to all photographs (final_fit): 80 % of them in each member, not 64 %"),
-    "rate 0.02": Arm(learning_rate=0.02, about="smaller steps"),
-    "rate 0.01": Arm(learning_rate=0.01, about="much smaller steps"),
-    "no jitter": Arm(jitter=0.0, about="no random shifts"),
-    "one readout": Arm(encoder="single", kappa=0.0, about="one readout, on the middle depth"),
-    "1/f baseline": Arm(encoder="single", start="noise", decay=1.0, kappa=0.0, about="one readout, noise start, 1/f Fourier: the customary recipe"),
-    "quick": Arm(variables="quick", steps=10, jitter=0.0, about="ten large steps (synth.recipes.quick)"),
-    "quick 30": Arm(variables="quick", steps=30, jitter=0.0, about="thirty of them"),
-    "quick 60 shifted": Arm(variables="quick", steps=60, about="sixty of them, with the default shifts"),
-    "Bashivan 2019": Arm(encoder="single", start="noise", kappa=0.0, variables="bashivan", steps=200, about="one readout, and that paper's own recipe (synth.recipes.bashivan_2019), jitter to scale"),
-    "more data": Arm(encoder="more", about="10 % of photographs held out, ten folds (81 % of them in each member, not 64 %)"),
-    "tuned": Arm(encoder="tuned", about="more data, and the network tuned end to end"),
-    "two tuned": Arm(encoder="two", about="tuned EfficientNet-Lite0 and tuned EfficientNet-Lite2, all members of both"),
-    "two tuned T 0.3": Arm(encoder="two", temperature=0.3, about="the same; one-hot softmax of a lower temperature, closer to the margin"),
-    "two tuned T 2": Arm(encoder="two", temperature=2.0, about="the same; of a higher temperature"),
-    "two tuned kappa 1.5": Arm(encoder="two", kappa=1.5, about="the same; three times the caution about members that disagree"),
-    "two tuned by a project": Arm(encoder="own", about='preset = "two_networks", fine_tune = 8: 58 % of the photographs in each member, 72 % in the tuning'),
-    "two tuned other days": Arm(encoder="own_other", about="the same, beginning with networks that other recordings of the animal tuned (--networks)"),
-    "by a project final": Arm(encoder="own_final", about="the first once more, fitted to all photographs (final_fit): 80 % of them in each member, all in the tuning"),
-    "other days final": Arm(encoder="own_other_final", about="the second once more, fitted to all photographs"),
-    "four tuned": Arm(encoder="four", about="two of each, fitted and tuned on other draws of photographs"),
-    "strong": Arm(encoder="two", seeds=3, chosen_by="encoder", about="two tuned networks, the encoder's own choice of three starts"),
-}  # fmt: skip
 
 
 def main() -> None:
@@ -144,23 +88,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
-
-
-def recipe(arm: Arm, shape: tuple[int, int, int]) -> dict[str, Any]:
-    """Variables, transforms and rule of an arm, as `ascend` takes them."""
-    if arm.variables == "bashivan":
-        published = bashivan_2019(shape, jitter_px=round(19 * shape[2] / 299))
-        return {name: published[name] for name in ("parameterisation", "rule", "learning_rate", "transforms")}
-    if arm.variables == "quick":
-        chosen = quick(shape)
-        moves = [jitter(arm.jitter)] if arm.jitter else []
-        return {name: chosen[name] for name in ("parameterisation", "rule", "learning_rate")} | {"transforms": moves}
-    moves = [jitter(arm.jitter)] if arm.jitter else []
-    return {
-        "parameterisation": fourier(shape, decay=arm.decay),
-        "transforms": moves,
-        "learning_rate": arm.learning_rate,
-    }
 
 
 class Joint:
@@ -236,7 +163,7 @@ class World:
         pair.final.save(folder.with_name(f"{folder.name}_final"))
         return pair.encoder
 
-    def held(self, seed: int = 0) -> NDArray[np.bool_]:
+    def held(self, seed: int = 0) -> Bools:
         """Photographs that neither fit nor tuning is made on; they choose the pass of the tuning."""
         seed += self.project.config.encoder.seed
         return hold_out(group_names(self.data.pixels, self.data.groups), 0.1, seed=seed)
@@ -328,15 +255,16 @@ class World:
     def score(self, arms: Sequence[str]) -> dict[str, Any]:
         """True responses of every arm, as made and at equal chroma and local contrast."""
         subject = Subject.load(self.options.benchmark / f"hidden_{self.session}" / "subject")
-        truth = Truth(subject, self.default.site_ids, self.targets, self.out / "truth")
-        equal = Equaliser(self.project, self.default.site_ids, self.targets, self.light, self.natural)
+        truth = Truth(subject, self.default.site_ids, self.targets, kept=self.out / "truth")
+        equal = Equaliser(self.project, self.default.site_ids, self.targets, light=self.light, natural=self.natural)
         rows = []
         for objective in OBJECTIVES:
             base = truth.of(StimulusBatch.load(self.path("default", objective)).images, objective)
             for name in arms:
                 images = StimulusBatch.load(self.path(name, objective)).images
                 values, held = truth.of(images, objective), truth.of(equal(images), objective)
-                rows.append(row(name, objective, values, held, base, truth.bar(objective), equal.measured(images)))
+                bars, contrast = truth.bar(objective), equal.measured(images)
+                rows.append(row(name, objective, values=values, equal=held, base=base, bars=bars, contrast=contrast))
         r = np.nanmedian([v for v in self.default.scores["held_out_r"] if v is not None])
         return {
             "targets": len(self.targets),
@@ -345,130 +273,6 @@ class World:
             "r": round(float(r), 3),
             "rows": rows,
         }
-
-
-class Truth:
-    """Noise-free answers of the subject at the target sites, one image a site."""
-
-    def __init__(self, subject: Subject, site_ids: Sequence[str], targets: Sequence[str], kept: Path) -> None:
-        self.subject, self.kept = subject, kept
-        self.columns = [subject.site_ids.index(s) for s in site_ids]
-        self.at = np.array([list(site_ids).index(t) for t in targets])
-        natural = subject.natural_expected[:, self.columns]
-        self.mean, self.sd = natural.mean(0), natural.std(0)
-        self.maximum, self.m = natural.max(0)[self.at], subject.saturation[self.columns][self.at]
-        self.margin = margins((natural - self.mean) / self.sd)[:, self.at].max(0)
-
-    def of(self, images: Pixels, objective: str) -> Floats:
-        """Stretch: response / M of each image's own site; one-hot: margin in natural SDs."""
-        expected = self.expected(images)[:, self.columns]
-        own = np.arange(len(images))
-        if objective == "stretch":
-            found: Floats = expected[own, self.at] / self.m
-        else:
-            found = margins((expected - self.mean) / self.sd)[own, self.at]
-        return found
-
-    def expected(self, images: Pixels) -> Floats:
-        """Noise-free responses of all sites, kept on disk: asking takes longer than making the images."""
-        path = self.kept / f"{sha256_bytes(images.tobytes())[:16]}.npy"
-        if not path.is_file():
-            path.parent.mkdir(exist_ok=True)
-            found = self.subject.expected(images)
-            with open(path, "wb") as file:
-                np.save(file, found, allow_pickle=False)
-        kept: Floats = np.load(path, allow_pickle=False)
-        return kept
-
-    def bar(self, objective: str) -> dict[str, Floats]:
-        """What counts as success, a site."""
-        return (
-            {"M": np.ones(len(self.at)), "natural maximum": self.maximum / self.m}
-            if objective == "stretch"
-            else {"best natural margin": self.margin}
-        )
-
-
-class Equaliser:
-    """Brings images to the photographs' median chroma and local contrast at the target's receptive field, at the same mean and RMS."""
-
-    def __init__(
-        self, project: Project, site_ids: Sequence[str], targets: Sequence[str], light: dict[str, float], natural: Pixels
-    ) -> None:  # fmt: skip
-        self.display = project.display
-        record = json.loads((project.fitted / "for_round_01.json").read_text(encoding="utf-8"))
-        self.masks = site_masks(self.display, record, targets)
-        self.constraints = self.display.constraints(**light)
-        found = measure(self.display, natural, self.masks)
-        self.chroma, self.local = float(np.median(found.chroma)), np.median(found.local, 0)
-
-    def measured(self, images: Pixels) -> dict[str, float]:
-        """Medians of chroma and of local contrast, each in units of the photographs' median."""
-        found = measure(self.display, images, self.masks)
-        own = np.arange(len(images))
-        local = (found.local[own, own] / self.local)[np.isfinite(self.local)]
-        return {"chroma": float(np.median(found.chroma) / self.chroma), "local": float(np.median(local))}
-
-    def __call__(self, images: Pixels) -> Pixels:
-        """uint8 (S, H, W, C), image i for target i -> the same, equalised."""
-        own = np.arange(len(images))
-        colour, gain = np.ones(len(images)), np.ones(len(images))
-        shown = images
-        for _ in range(14):
-            found = measure(self.display, shown, self.masks)
-            colour *= np.clip(self.chroma / np.maximum(found.chroma, 1e-3), 0.5, 2)
-            local = np.where(np.isfinite(self.local), self.local / np.maximum(found.local[own, own], 1e-3), 1.0)
-            gain *= np.clip(local**3, 0.2, 5)  # the projection takes back most of a change
-            shown = self.show(images, np.clip(colour, 0, 20), np.clip(gain, 0, 20))
-        return shown
-
-    def show(self, images: Pixels, colour: Floats, gain: Floats) -> Pixels:
-        """Colour scaled by one factor an image, luminance contrast in the receptive field by another, then projected."""
-        x = torch.from_numpy(images).movedim(-1, 1).double() / 255
-        weights = torch.tensor(LUMINANCE_WEIGHTS, dtype=torch.float64)[:, None, None]
-        luminance = (x * weights).sum(1, keepdim=True)
-        tint = (x - luminance) * torch.from_numpy(colour)[:, None, None, None]
-        bump = torch.nan_to_num(self.masks / self.masks.flatten(1).amax(1)[:, None, None])[:, None]
-        centre = (luminance * bump).sum((2, 3), keepdim=True) / bump.sum((2, 3), keepdim=True).clamp_min(1e-9)
-        scaled = centre + (luminance - centre) * (1 + (torch.from_numpy(gain)[:, None, None, None] - 1) * bump)
-        made = (scaled + tint).float()
-        for constraint in self.constraints:
-            made = constraint(made)
-        pixels: Pixels = self.constraints[-1].quantise(made).numpy()
-        return pixels
-
-
-def row(
-    name: str, objective: str, values: Floats, equal: Floats, base: Floats, bars: dict[str, Floats], contrast: dict[str, float]
-) -> dict[str, Any]:  # fmt: skip
-    """One line of the table: medians, shares above the bars, paired difference from `default`."""
-    hits = {bar: values > limit for bar, limit in bars.items()}
-    above = {bar: share(found) for bar, found in hits.items()}
-    return {
-        "arm": name,
-        "objective": objective,
-        "median": interval(values, np.median),
-        "above": above,
-        "above_equal": {bar: share(equal > limit) for bar, limit in bars.items()},
-        "median_equal": interval(equal, np.median),
-        "change": interval(values - base, np.mean),
-        **contrast,
-        "values": values.round(4).tolist(),
-        "hits": {bar: found.tolist() for bar, found in hits.items()},
-    }
-
-
-def share(hits: NDArray[np.bool_]) -> dict[str, Any]:
-    """A proportion of sites with its Wilson interval."""
-    low, high = wilson_interval(int(hits.sum()), len(hits))
-    return {"successes": int(hits.sum()), "of": len(hits), "low": low, "high": high}
-
-
-def interval(values: Floats, statistic: Callable[..., Any]) -> tuple[float, float, float]:
-    """A statistic over sites with its 95 % percentile interval, sites drawn with replacement."""
-    draws = np.random.default_rng(0).integers(0, len(values), (DRAWS, len(values)))
-    low, high = np.quantile(statistic(values[draws], axis=1), (0.025, 0.975))
-    return float(statistic(values)), float(low), float(high)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

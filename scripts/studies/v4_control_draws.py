@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from protocols.arrays import Floats
+
 RESAMPLES = 4000
 JUDGED = {"stretch": "M", "one_hot": "best natural margin"}
 

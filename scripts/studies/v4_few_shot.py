@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, correlation, extract_features, group_folds, ridge
@@ -33,6 +32,7 @@ from encoders.fitting.readout_spec import ReadoutSpec
 from encoders.readouts import DEFAULT_POOL, MAP_POOL
 from encoders.solvers.population_prior import few_shot
 from encoders.splits import near_duplicates
+from protocols.arrays import Floats
 from protocols.simulate.v4 import read_averages, read_images, read_trials
 
 SESSIONS = ("210325", "210225", "201025")
@@ -52,7 +52,7 @@ class Session:
     rows: dict[str, Tensor]
     means: Tensor
     groups: list[int]
-    reliability: NDArray[np.float64] | None
+    reliability: Floats | None
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def predict(session: Session, known: Known, shots: Tensor, test: Tensor, new: Te
     return {"ridge": torch.stack(plain).mean(0), "population": alone, "few-shot": torch.stack(members).mean(0)}
 
 
-def scores(session: Session, draws: int, known_from: Session | None = None) -> NDArray[np.float64]:
+def scores(session: Session, draws: int, known_from: Session | None = None) -> Floats:
     """Correlation with the mean responses to left-out images, mean over draws, over the root of the reliability where it is known.
 
     With `known_from`, all sites of `session` are new, and the known ones are all of that other session, fitted to all its images.
@@ -139,7 +139,7 @@ def scores(session: Session, draws: int, known_from: Session | None = None) -> N
     return r if session.reliability is None else r / np.sqrt(session.reliability)
 
 
-def interval(differences: NDArray[np.float64]) -> tuple[float, float]:
+def interval(differences: Floats) -> tuple[float, float]:
     """Bootstrap 95 % interval (percentiles) of the mean over sites."""
     rng = np.random.default_rng(0)
     means = differences[rng.integers(0, len(differences), (RESAMPLES, len(differences)))].mean(1)
@@ -147,7 +147,7 @@ def interval(differences: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def rows(session: Session, r: NDArray[np.float64]) -> list[dict[str, Any]]:
+def rows(session: Session, r: Floats) -> list[dict[str, Any]]:
     """One row a number of images and method."""
     found = []
     for i, n in enumerate(SIZES):

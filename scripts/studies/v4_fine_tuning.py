@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from encoders import (
     Encoder,
@@ -38,12 +37,12 @@ from encoders import (
 from encoders.splits import near_duplicates
 from encoders.tuning.fine_tune import fine_tune
 from encoders.tuning.report import FineTuned
+from protocols.arrays import Bools, Floats, Ints, Pixels
 from protocols.simulate.v4 import read_averages, read_images, read_trials
 
 SESSIONS = ("210325", "210225")
 FOLDS, STOPPING_FOLDS = 5, 8
 RESAMPLES = 10_000
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,13 @@ class Session:
     """Images (N, H, W, 3), rows of responses (T, U), the image of each (T,), groups (N,), and the reliability (U,) of single trials."""
 
     name: str
-    images: NDArray[np.uint8]
+    images: Pixels
     values: Floats
-    index: NDArray[np.int64]
+    index: Ints
     groups: list[int]
     reliability: Floats | None
 
-    def fit(self, held_out: NDArray[np.bool_] | None = None, **how: Any) -> FittedPair:
+    def fit(self, held_out: Bools | None = None, **how: Any) -> FittedPair:
         """The default encoder without the images `held_out`, or one as `how` says."""
         return fit_encoder(
             self.images,
@@ -99,7 +98,7 @@ def read_session(data: Path, name: str) -> Session:
     )
 
 
-def held_out_r(encoder: Encoder | Ensemble, session: Session, rows: NDArray[np.bool_]) -> Floats:
+def held_out_r(encoder: Encoder | Ensemble, session: Session, rows: Bools) -> Floats:
     """Correlation of the mean over members with the mean responses to the images `rows`, (U,) in the recording's order; NaN = not fitted."""
     pixels = session.images[rows]
     with torch.no_grad():

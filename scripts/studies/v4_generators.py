@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from encoders import Encoder, Ensemble
+from protocols.arrays import Bools, Floats
 from protocols.disk.files import sha256_bytes, write_json
 from protocols.memory import keep_memory
 from protocols.progress import Progress
@@ -43,9 +43,6 @@ from protocols.synthesis.image_statistics import image_statistics
 from protocols.synthesis.priors import open_prior
 from synth import ConstraintError, Objective, StimulusBatch, cautious, one_hot, stretch
 from synth.priors.training.images import crop
-
-Floats = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
 
 OBJECTIVES = {"stretch": stretch, "one_hot": one_hot}
 CROPS = 4
@@ -288,7 +285,7 @@ def score(z: Floats, objective: str) -> Floats:
     )
 
 
-def share(hits: NDArray[np.bool_]) -> dict[str, Any]:
+def share(hits: Bools) -> dict[str, Any]:
     """A proportion of sites with its Wilson interval."""
     low, high = wilson_interval(int(hits.sum()), len(hits))
     return {"successes": int(hits.sum()), "of": len(hits), "low": low, "high": high}

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, extract_features, group_folds, ridge
 from encoders.metrics import noise_corrected_r, repeat_means, split_half_reliability
 from encoders.readouts import DEFAULT_POOL
 from encoders.splits import near_duplicates
+from protocols.arrays import Floats, Ints, Pixels
 from protocols.simulate.v4 import read_images, read_trials
 
 SESSION, IMAGES_PER_OBJECT = "210325", 80
@@ -46,9 +46,9 @@ CONTROL_LAYERS = (
 class Recording:
     """Images (N, H, W, 3) uint8, trials (T, U), image of every trial (T,)."""
 
-    images: NDArray[np.uint8]
-    values: NDArray[np.float64]
-    index: NDArray[np.int64]
+    images: Pixels
+    values: Floats
+    index: Ints
 
 
 def read_recording(data: Path, session: str = SESSION) -> Recording:
@@ -56,7 +56,7 @@ def read_recording(data: Path, session: str = SESSION) -> Recording:
 
 
 def layer_coordinates(
-    images: NDArray[np.uint8],
+    images: Pixels,
     layers: Sequence[str],
     *,
     uri: str,
@@ -100,7 +100,7 @@ def left_out(x: Tensor, recording: Recording, groups: Sequence[object], *, folds
     return LeftOut(predicted, outer, scores)
 
 
-def combine(layers: Sequence[LeftOut], how: str) -> NDArray[np.float64]:
+def combine(layers: Sequence[LeftOut], how: str) -> Floats:
     """Mean of the layers' predictions, or in every fold those of the layer with the best inner score; (N, U)."""
     if how == "mean":
         return torch.stack([layer.predicted for layer in layers]).mean(0).numpy()
@@ -115,7 +115,7 @@ def median_scores(
     layers: dict[str, Tensor],
     recording: Recording,
     groups: Sequence[object],
-    reliability: NDArray[np.float64],
+    reliability: Floats,
     *,
     folds: int,
     seeds: int,

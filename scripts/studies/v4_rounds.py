@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protocols.disk.files import read_json, write_json, write_text
 from protocols.project.config.template import template
@@ -36,7 +35,6 @@ from protocols.project.folder import Project
 from protocols.report.learning import learning_curve
 from protocols.stats.intervals import wilson_interval
 
-Floats = NDArray[np.float64]
 Row = dict[str, Any]
 
 ROUNDS, DRAWS = 3, 4000

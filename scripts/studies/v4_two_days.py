@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from protocols.arrays import Bools, Floats, Ints
 from protocols.recordings.drift import Tuning, tuning
 from protocols.recordings.responses import Responses
 from protocols.simulate.v4 import read_averages, read_images, read_trials
 from protocols.stats.identity import Means, best_other, correlations, match_sites
 
 FIRST, SECOND, REPEATS = "210322", "210325", 4
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 def read_days(data: Path) -> tuple[Tuning, Tuning]:
@@ -118,7 +115,7 @@ def compare(first: Means, second: Means, seed: int, permutations: int) -> dict[s
     }
 
 
-def kendall(pairs: NDArray[np.int64]) -> float | None:
+def kendall(pairs: Ints) -> float | None:
     """Rank correlation of the two days' row numbers over pairs of sites; None below three pairs."""
     return float(stats.kendalltau(*pairs.T).statistic) if len(pairs) > 2 else None
 

@@ -17,21 +17,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from encoders import Ensemble, fit_encoder, repeat_means, to_images
 from encoders.info import Judgement
 from encoders.splits import near_duplicates
+from protocols.arrays import Bools, Floats
 from protocols.progress import Progress
 from protocols.simulate.v4 import read_images, read_trials
 from synth import ascend, cautious, exact_statistics, fourier, jitter, one_hot, stretch
 
 SESSION, LEVEL = "210325", 0.9
-Floats = NDArray[np.float64]
 
 
-def thirds(covered: NDArray[np.bool_], sd: Floats, known: NDArray[np.bool_]) -> list[float]:
+def thirds(covered: Bools, sd: Floats, known: Bools) -> list[float]:
     """Share of covered values in the thirds of the predicted SD, within every site, all sites pooled."""
     axes = tuple(range(sd.ndim - 1))
     low, high = np.nanquantile(np.where(known, sd, np.nan), [1 / 3, 2 / 3], axis=axes)

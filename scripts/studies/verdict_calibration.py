@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from protocols.arrays import Floats
 from protocols.progress import Progress
 from protocols.project.key import Key, KeyRow, SiteRow
 from protocols.recordings.responses import Responses
@@ -33,7 +33,6 @@ ALPHA, GROUP_ALPHA, PERMUTATIONS = 0.01, 0.05, 999
 SITES, REFERENCES, BLOCKS = 8, 5, 4
 NATURAL_MEAN, NATURAL_SD = 4.0, 2.0
 FANO, SHARED_GAIN = 1.3, 0.1
-Floats = NDArray[np.float64]
 
 
 # --- simulated recordings ----------------------------------------------------------------------------------------------
