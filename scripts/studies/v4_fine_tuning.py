@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from encoders import (
     Encoder,
@@ -56,7 +57,7 @@ class Session:
     groups: list[int]
     reliability: Floats | None
 
-    def fit(self, held_out: Bools | None = None, **how: Any) -> FittedPair:
+    def fit(self, held_out: NDArray[np.bool_] | None = None, **how: Any) -> FittedPair:
         """The default encoder without the images `held_out`, or one as `how` says."""
         return fit_encoder(
             self.images,
