@@ -47,7 +47,7 @@ CC0, CC_BY, PUBLIC, NO_KNOWN = "CC0-1.0", "CC-BY-2.0", "public domain", "no know
 _SKIMAGE = "scikit-image", "skimage:data/"
 
 
-def _skimage(group: str, file: str, title: str, author: str, licence: str) -> Source:
+def _skimage(group: str, file: str, title: str, *, author: str, licence: str) -> Source:
     package, folder = _SKIMAGE
     return Source(
         group=group,
@@ -61,32 +61,50 @@ def _skimage(group: str, file: str, title: str, author: str, licence: str) -> So
 
 
 SOURCES = (
-    _skimage("astronaut", "astronaut.png", "Eileen Collins", "NASA (Great Images in NASA, flic.kr/p/r9qvLn)", PUBLIC),
-    _skimage("brick", "brick.png", "Brick wall", "CC0Textures, Bricks25", CC0),
-    _skimage("camera", "camera.png", "Photographer with a camera", "Lav Varshney", CC0),
-    _skimage("chelsea", "chelsea.png", "Chelsea the cat", "Stefan van der Walt", CC0),
-    _skimage("clock", "clock_motion.png", "Motion-blurred clock", "Stefan van der Walt", PUBLIC),
-    _skimage("coffee", "coffee.png", "Coffee cup, courtesy of Pikolo Espresso Bar", "Rachel Michetti", CC0),
-    _skimage("coins", "coins.png", "Greek coins from Pompeii", "Brooklyn Museum Collection, image 51611", NO_KNOWN),
-    _skimage("grass", "grass.png", "Grass", "linolafett (DeviantArt, Grass-01-434853879)", CC0),
-    _skimage("gravel", "gravel.png", "Gravel", "CC0Textures, Gravel04", CC0),
     _skimage(
-        "hubble_deep_field", "hubble_deep_field.jpg", "Hubble eXtreme Deep Field", "NASA (HubbleSite 2012/37)", PUBLIC
+        "astronaut",
+        "astronaut.png",
+        "Eileen Collins",
+        author="NASA (Great Images in NASA, flic.kr/p/r9qvLn)",
+        licence=PUBLIC,
+    ),
+    _skimage("brick", "brick.png", "Brick wall", author="CC0Textures, Bricks25", licence=CC0),
+    _skimage("camera", "camera.png", "Photographer with a camera", author="Lav Varshney", licence=CC0),
+    _skimage("chelsea", "chelsea.png", "Chelsea the cat", author="Stefan van der Walt", licence=CC0),
+    _skimage("clock", "clock_motion.png", "Motion-blurred clock", author="Stefan van der Walt", licence=PUBLIC),
+    _skimage(
+        "coffee", "coffee.png", "Coffee cup, courtesy of Pikolo Espresso Bar", author="Rachel Michetti", licence=CC0
+    ),
+    _skimage(
+        "coins",
+        "coins.png",
+        "Greek coins from Pompeii",
+        author="Brooklyn Museum Collection, image 51611",
+        licence=NO_KNOWN,
+    ),
+    _skimage("grass", "grass.png", "Grass", author="linolafett (DeviantArt, Grass-01-434853879)", licence=CC0),
+    _skimage("gravel", "gravel.png", "Gravel", author="CC0Textures, Gravel04", licence=CC0),
+    _skimage(
+        "hubble_deep_field",
+        "hubble_deep_field.jpg",
+        "Hubble eXtreme Deep Field",
+        author="NASA (HubbleSite 2012/37)",
+        licence=PUBLIC,
     ),
     _skimage(
         "immunohistochemistry",
         "ihc.png",
         "Colonic glands, immunohistochemical staining",
-        "Center for Microscopy and Molecular Imaging (CMMI)",
-        NO_KNOWN,
+        author="Center for Microscopy and Molecular Imaging (CMMI)",
+        licence=NO_KNOWN,
     ),
-    _skimage("retina", "retina.jpg", "Fundus photograph of a normal left eye", "Mikael Häggström", CC0),
+    _skimage("retina", "retina.jpg", "Fundus photograph of a normal left eye", author="Mikael Häggström", licence=CC0),
     _skimage(
         "rocket",
         "rocket.jpg",
         "Launch of DSCOVR on Falcon 9",
-        "SpaceX (flickr.com/photos/spacexphotos/16511594820)",
-        PUBLIC,
+        author="SpaceX (flickr.com/photos/spacexphotos/16511594820)",
+        licence=PUBLIC,
     ),
     Source(
         group="china",

@@ -15,7 +15,7 @@ def main() -> int:
     parser.add_argument("--alpha", type=float, default=0.01)
     parser.add_argument("--permutations", type=int, default=9999)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--csv", help="write one line a controller")
+    parser.add_argument("--csv", help="write one line per controller")
     parser.add_argument("--json", help="write the whole report")
     args = parser.parse_args()
     try:

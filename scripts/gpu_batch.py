@@ -1,4 +1,4 @@
-"""A large batch by one command: 100 sites x 5 seeds x 200 steps, with images a second, peak memory and the CPU-GPU difference printed.
+"""A large batch by one command: 100 sites x 5 seeds x 200 steps, with images per second, peak memory and the CPU-GPU difference printed.
 
 Run: ``python scripts/gpu_batch.py [--device cuda] [--encoder FOLDER] [--precision float32 | tf32 | bf16] [--out batch.h5]``.
 Without an encoder: 100 random mixtures of EfficientNet-Lite0 features, on weights that come with an installed package. The manifest

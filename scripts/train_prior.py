@@ -2,7 +2,7 @@
 
 ``python scripts/train_prior.py --out natural64.safetensors --steps 20000`` writes the prior, and beside it ``.run.safetensors``, from which
 the same command goes on, and ``.leaves.npz``, the dead leaves. Photographs: those of the package (protocols/data, licences in its CSV), or a
-folder of one's own with ``--photographs``; their share of the crops is ``--share``. Every sixth picture is set apart for the errors told at the
+folder of one's own with ``--photographs``; their share of the crops is ``--share``. Every sixth picture is set apart for the errors printed at the
 end. Set OMP_NUM_THREADS to the cores that the training may use.
 """
 
@@ -27,22 +27,22 @@ from synth.priors.training.training import Plan, Training, clean_errors
 LEAVES = 1500
 
 
-def bank(path: Path, seed: int, count: int, size: int, seen: list[Pixels], jobs: int) -> Pixels:
+def bank(path: Path, seen: list[Pixels], *, seed: int, count: int, size: int, jobs: int) -> Pixels:
     """`count` images of dead leaves (count, size, size, 3) in the colours of the photographs, drawn once and kept."""
-    told = json.dumps({"seed": seed, "count": count, "size": size, "photographs": digest(seen)})
+    settings = json.dumps({"seed": seed, "count": count, "size": size, "photographs": digest(seen)})
     if path.is_file():
         with np.load(path, allow_pickle=False) as file:
-            if str(file["told"]) != told:
+            if str(file["told"]) != settings:
                 raise SystemExit(
                     f"{path} holds leaves of other settings or photographs: remove it, and they are drawn again"
                 )
-            found: Pixels = file["leaves"]
-        return found
+            kept: Pixels = file["leaves"]
+        return kept
     with ProcessPoolExecutor(jobs, initializer=_give, initargs=(seen,)) as pool:
         images = np.stack(list(pool.map(_leaf, [seed] * count, range(count), [size] * count, chunksize=16)))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp.npz")
-    np.savez(temporary, leaves=images, told=told)
+    np.savez(temporary, leaves=images, told=settings)
     temporary.replace(path)
     return images
 
@@ -69,7 +69,7 @@ def command(given: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the prior, .safetensors")
     parser.add_argument("--steps", type=int, default=Plan.steps)
@@ -89,7 +89,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes that draw the dead leaves")
     parser.add_argument("--stop-after", type=int, help="stop, resumably, after so many steps of this call")
     parser.add_argument("--save-every", type=int, default=500)
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = parse()
     pictures, origin = photographs(given.photographs)
     images, held_out = set_apart(pictures)
     small = [i for i in (*images, *held_out) if min(i.shape[:2]) < given.crop]
@@ -98,7 +102,9 @@ def main() -> None:
     if not held_out:
         raise SystemExit(f"{len(pictures)} photographs; expected at least 6, so that some can be set apart")
     place = given.out.with_suffix(".leaves.npz")
-    leaves = bank(place, given.seed, given.leaves, given.crop + given.crop // 2, images, given.jobs)
+    leaves = bank(
+        place, images, seed=given.seed, count=given.leaves, size=given.crop + given.crop // 2, jobs=given.jobs
+    )
     data = TrainingImages(photographs=images, held_out=held_out, leaves=leaves, size=given.crop, share=given.share)
     config = {"widths": given.widths, "exponent": 1.3}
     plan = Plan(given.steps, given.batch, given.crop, seed=given.seed, config=config, data=data.describe())
@@ -116,7 +122,7 @@ def main() -> None:
         if training.done % given.save_every == 0 or training.done == last:
             training.save(state)
             each = (time.process_time() - begin) / (training.done - first)
-            print(f"step {training.done}: loss {mean:.4f} (Wiener = 1), {each:.2f} CPU-s a step", flush=True)
+            print(f"step {training.done}: loss {mean:.4f} (Wiener = 1), {each:.2f} CPU-s per step", flush=True)
     clean = np.stack([data.unseen(np.random.default_rng([2**31, i])) for i in range(256)])
     errors = clean_errors(training.averaged(), torch.from_numpy(clean).permute(0, 3, 1, 2))
     print(json.dumps(errors, indent=1))

@@ -183,7 +183,7 @@ def aperture_of(setting: Setting) -> Bools:
     return inside
 
 
-def broken(pixels: Pixels, setting: Setting, wanted: dict[str, float | None], count: Count) -> list[str]:
+def broken(pixels: Pixels, setting: Setting, wanted: dict[str, float | None], *, count: Count) -> list[str]:
     """What one image (H, W, C) breaks; `wanted` = mean and RMS, None = not asked."""
     problems = []
     inside = aperture_of(setting)
@@ -211,7 +211,7 @@ def reason(error: ConstraintError) -> str:
     return re.sub(r"[-+]?\d[\d.e-]*", "#", str(error))[:90]
 
 
-def try_setting(setting: Setting, kinds: tuple[str, ...], seed: int, count: Count) -> None:
+def try_setting(setting: Setting, kinds: tuple[str, ...], seed: int, *, count: Count) -> None:
     """Project, quantise and check one image of each kind."""
     count.settings += 1
     try:
@@ -232,7 +232,7 @@ def try_setting(setting: Setting, kinds: tuple[str, ...], seed: int, count: Coun
             count.reasons[reason(error)] += 1
             count.unexplained += error.reachable is None
             continue
-        found = broken(pixels[0].numpy(), setting, {"mean": setting.mean, "rms": setting.rms}, count)
+        found = broken(pixels[0].numpy(), setting, {"mean": setting.mean, "rms": setting.rms}, count=count)
         if pixels.dtype != torch.uint8:
             found.append(f"pixels of type {pixels.dtype}")
         if found:
@@ -243,9 +243,9 @@ def run(random: int, kinds: tuple[str, ...] = KINDS, *, grid_step: int = 1) -> d
     """All random settings, and every `grid_step`-th of the natural grid with natural images alone."""
     counts = {"random": Count(), "natural": Count()}
     for seed, setting in enumerate(random_settings(random)):
-        try_setting(setting, kinds, seed, counts["random"])
+        try_setting(setting, kinds, seed, count=counts["random"])
     for seed, setting in enumerate(itertools.islice(natural_settings(), 0, None, grid_step)):
-        try_setting(setting, ("natural",), seed, counts["natural"])
+        try_setting(setting, ("natural",), seed, count=counts["natural"])
     return counts
 
 

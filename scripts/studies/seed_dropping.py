@@ -1,4 +1,4 @@
-"""What it costs to drop hopeless seeds early: the gain of eight seeds over one that is left, and the share of the steps.
+"""What it costs to drop the worst seeds early: the share of the gain of eight seeds that is left, and the share of the steps.
 
 Eight seeds of every target are climbed to the end on the encoder of a project; who would have been kept after some steps is then
 read from the scores at that step. Gains are in the score that is climbed: what the kept seeds reach less the mean seed, over the
@@ -29,7 +29,7 @@ from protocols.synthesis.request import natural_luminance
 from synth import ascend, cautious, fourier, jitter, one_hot, stretch
 
 SEEDS, STEPS, EVERY = 8, 60, 5
-HEATS = ((5, 2), (10, 1), (10, 2), (15, 2), (20, 2))  # steps, seeds kept
+DROPPED = ((5, 2), (10, 1), (10, 2), (15, 2), (20, 2))  # steps, seeds kept
 PLAIN = (2, 3, 4)
 
 
@@ -40,16 +40,16 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=20)
     options = parser.parse_args()
     project = Project.open(options.benchmark / f"project_{options.session}")
-    heads = [f"{keep} after {after}: {(SEEDS * after + keep * STEPS) / (SEEDS * STEPS):.2f}" for after, keep in HEATS]
+    heads = [f"{keep} after {after}: {(SEEDS * after + keep * STEPS) / (SEEDS * STEPS):.2f}" for after, keep in DROPPED]
     heads += [f"{n} plain: {n / SEEDS:.2f}" for n in PLAIN]
     print("share of the gain of eight seeds, by what is kept and its share of the steps")
     print(" " * 18 + "".join(f"{head:>17}" for head in heads))
     for objective, start in itertools.product(("stretch", "one_hot"), ("photographs", "noise")):
-        shares = gains(traces(project, objective, start == "photographs", options.sites))
+        shares = gains(traces(project, objective, from_photographs=start == "photographs", sites=options.sites))
         print(f"{objective + ', ' + start:<18}" + "".join(f"{share:>17.2f}" for share in shares), flush=True)
 
 
-def traces(project: Project, objective: str, from_photographs: bool, sites: int) -> Floats:
+def traces(project: Project, objective: str, *, from_photographs: bool, sites: int) -> Floats:
     """Score of every target, seed and check, (sites, SEEDS, checks)."""
     encoder, _ = load_pair(project, 1)
     natural = NaturalImages.load(project.data).pixels()
@@ -80,17 +80,17 @@ def traces(project: Project, objective: str, from_photographs: bool, sites: int)
 
 
 def gains(trace: Floats) -> list[float]:
-    """Share of the gain of all seeds over one, for `HEATS` and then for `PLAIN` seeds."""
+    """Share of the gain of all seeds over one, for `DROPPED` and then for `PLAIN` seeds."""
     reached = trace.max(2)
     whole = (reached.max(1) - reached.mean(1)).mean()
-    found = []
-    for after, keep in HEATS:
+    reached_by = []
+    for after, keep in DROPPED:
         kept = np.argsort(-trace[:, :, after // EVERY], 1)[:, :keep]
-        found.append(np.take_along_axis(reached, kept, 1).max(1))
+        reached_by.append(np.take_along_axis(reached, kept, 1).max(1))
     for n in PLAIN:
         choices = [reached[:, list(some)].max(1) for some in itertools.combinations(range(SEEDS), n)]
-        found.append(np.mean(choices, 0))
-    return [float((f - reached.mean(1)).mean() / whole) for f in found]
+        reached_by.append(np.mean(choices, 0))
+    return [float((f - reached.mean(1)).mean() / whole) for f in reached_by]
 
 
 if __name__ == "__main__":

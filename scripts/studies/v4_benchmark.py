@@ -70,11 +70,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="the folder v4_cowley2023")
     parser.add_argument("--out", type=Path, required=True, help="folder to work in")
     parser.add_argument("--sessions", default="201025,210225")
-    parser.add_argument("--sites", type=int, default=24, help="target sites a recording, drawn among the eligible ones")
+    parser.add_argument(
+        "--sites", type=int, default=24, help="target sites per recording, drawn among the eligible ones"
+    )
     parser.add_argument("--subject-sites", type=int, help="sites of the subject, drawn; default: all with r >= 0.5")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=SynthesisConfig().steps, help="gradient steps an image")
-    parser.add_argument("--seeds", type=int, default=SynthesisConfig().seeds, help="images a target and objective")
+    parser.add_argument("--steps", type=int, default=SynthesisConfig().steps, help="gradient steps per image")
+    parser.add_argument("--seeds", type=int, default=SynthesisConfig().seeds, help="images per target and objective")
     parser.add_argument(
         "--repeats", type=int, default=ProtocolConfig().repeats, help="presentations of each image a round"
     )
@@ -179,7 +181,7 @@ def score_session(project: Project, subject: Path, hidden: Path) -> dict[str, An
     for round_ in (r for r in project.rounds() if r.number > 0):
         truth = read_truth(round_, subject, hidden / f"truth_{round_.number:02d}.npz")
         report, key = ControlReport.from_json(round_.evaluation_path), read_key(round_.key_path)
-        rows += [{"round": round_.number, **judge(row, key, truth, report)} for row in report.confirmatory()]
+        rows += [{"round": round_.number, **judge(row, key, truth, report=report)} for row in report.confirmatory()]
     last = [r for r in rows if r["round"] == max(r["round"] for r in rows)]
     encoder, _ = load_pair(project, 1)
     return {
@@ -200,7 +202,7 @@ def read_truth(round_: Round, subject: Path, path: Path) -> Truth:
         return {name: arrays[name] for name in arrays.files}
 
 
-def judge(row: ControlRow, key: Key, truth: Truth, report: ControlReport) -> dict[str, Any]:
+def judge(row: ControlRow, key: Key, truth: Truth, *, report: ControlReport) -> dict[str, Any]:
     """Truth of one controller. One-hot figures are over the evaluated site set (a site that left it: over the set frozen at export)."""
     sites, images = list(truth["site_ids"]), list(truth["image_ids"])
     u, i = sites.index(row.site), images.index(row.image_id)
@@ -214,9 +216,8 @@ def judge(row: ControlRow, key: Key, truth: Truth, report: ControlReport) -> dic
     beats: bool | None = None
     if row.reference_image in images and row.verdict != "excluded":
         reference = expected[images.index(row.reference_image)]
-        beats = bool(
-            verdict_score(row, expected[i], sites, key, report) > verdict_score(row, reference, sites, key, report)
-        )
+        own, other = (verdict_score(row, r, sites, key=key, report=report) for r in (expected[i], reference))
+        beats = bool(own > other)
     return {
         "objective": row.objective,
         "site": row.site,
@@ -235,7 +236,7 @@ def judge(row: ControlRow, key: Key, truth: Truth, report: ControlReport) -> dic
     }
 
 
-def verdict_score(row: ControlRow, responses: Floats, sites: list[str], key: Key, report: ControlReport) -> float:
+def verdict_score(row: ControlRow, responses: Floats, sites: list[str], *, key: Key, report: ControlReport) -> float:
     """The score that the verdict is about, of noise-free responses (U,): the response itself, or log softmax of the frozen sites."""
     if row.objective != "one_hot":
         return float(responses[sites.index(row.site)])
@@ -250,7 +251,7 @@ def verdict_score(row: ControlRow, responses: Floats, sites: list[str], key: Key
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts and verdict tables an objective."""
+    """Counts and verdict tables of each objective."""
     return {
         o: summarise_objective([r for r in rows if r["objective"] == o]) for o in sorted({r["objective"] for r in rows})
     }

@@ -9,7 +9,7 @@ Arms differ from `default` (the project's own recipe, one seed) in what their na
 from `default` with 95 % intervals (bootstrap over sites), RMS contrast of colour and of luminance at the site's receptive field,
 and the truth once more with all images brought to the same colour contrast; of several draws: `scripts/studies/v4_control_draws.py`.
 Run: python scripts/studies/v4_control.py --benchmark V4 --out DIR [--sessions 210225,201025] [--sites 40] [--arms default,strong]
-(about an hour a recording on one core; killed runs go on where they stood)
+(about two hours per recording on one core for all arms; killed runs go on where they stood)
 """
 
 from __future__ import annotations
@@ -82,9 +82,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder to work in")
     parser.add_argument("--networks", type=Path, help="folders SESSION of v4_fine_tuning.py --save")
     parser.add_argument("--sessions", default="210225,201025")
-    parser.add_argument("--sites", type=int, default=40, help="target sites a recording, drawn among the eligible ones")
+    parser.add_argument(
+        "--sites", type=int, default=40, help="target sites per recording, drawn among the eligible ones"
+    )
     parser.add_argument("--arms", help="comma-separated; default: all")
-    parser.add_argument("--steps", type=int, help="gradient steps an image in every arm, for a first look")
+    parser.add_argument("--steps", type=int, help="gradient steps per image in every arm, for a first look")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()

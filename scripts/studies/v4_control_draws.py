@@ -24,7 +24,7 @@ JUDGED = {"stretch": "M", "one_hot": "best natural margin"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="+", help="the --out folders of v4_control.py, one a draw")
+    parser.add_argument("folders", type=Path, nargs="+", help="the --out folders of v4_control.py, one per draw")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = pooled([read(folder) for folder in options.folders])
@@ -36,8 +36,8 @@ def main() -> None:
         for r in rows:
             bar = JUDGED[r["objective"]]
             print(
-                f"{r['objective']:<9}{r['arm']:<26}{r['draws']} draws, {r['sites']} sites  mean {told(r['mean'])}  change {told(r['change'], '+')}  "
-                f"median a draw {', '.join(f'{v:.2f}' for v in r['medians'])}  above {bar} {told(r['share'])}: {', '.join(f'{v:.0%}' for v in r['shares'])}"
+                f"{r['objective']:<9}{r['arm']:<26}{r['draws']} draws, {r['sites']} sites  mean {with_interval(r['mean'])}  change {with_interval(r['change'], '+')}  "
+                f"median per draw {', '.join(f'{v:.2f}' for v in r['medians'])}  above {bar} {with_interval(r['share'])}: {', '.join(f'{v:.0%}' for v in r['shares'])}"
             )
 
 
@@ -109,7 +109,7 @@ def interval(values: Floats) -> tuple[float, float, float]:
     return float(values.mean()), float(low), float(high)
 
 
-def told(values: Sequence[float], sign: str = "") -> str:
+def with_interval(values: Sequence[float], sign: str = "") -> str:
     """Value [low, high]."""
     return f"{values[0]:{sign}.2f} [{values[1]:{sign}.2f}, {values[2]:{sign}.2f}]"
 

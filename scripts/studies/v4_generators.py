@@ -8,7 +8,7 @@ Predictions are held against the best of 4000 natural images (four crops of each
 controllers' luminance and contrast, whichever is higher), as the validator predicts them.
 
 Run: python scripts/studies/v4_generators.py --benchmark V4 --photographs ../shared/data/imagenet_sample_1000/images --out DIR [--sessions 210225]
-Killed runs go on where they stood. About an hour a recording on one core.
+Killed runs go on where they stood. About an hour per recording on one core.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to work in")
     parser.add_argument("--sessions", default="210225,201025")
-    parser.add_argument("--sites", type=int, default=40, help="target sites a recording, drawn among the eligible ones")
+    parser.add_argument(
+        "--sites", type=int, default=40, help="target sites per recording, drawn among the eligible ones"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
         "--prior",
@@ -136,7 +138,7 @@ class Study:
         return {"targets": len(self.targets), "seeds": self.options.seeds, "rows": rows}
 
     def declared(self, objective: str) -> Objective:
-        """One row a target, charged for the ensemble's disagreement as in a round."""
+        """One row per target, less the ensemble's disagreement as in a round."""
         kappa = self.project.config.synthesis.kappa
         rows = OBJECTIVES[objective](self.targets)
         return cautious(rows, kappa) if kappa else rows
@@ -147,7 +149,7 @@ class Study:
         return file
 
     def make(self, name: str, objective: str) -> None:
-        """The images of one arm, all seeds, validated; kept on disk with the CPU seconds an image."""
+        """The images of one arm, all seeds, validated; kept on disk with the CPU seconds per image."""
         path = self.path(name, objective)
         if path.is_file():
             return
@@ -172,7 +174,7 @@ class Study:
         print(f"{self.session} {objective} {name}: {seconds:.2f} CPU-s an image", flush=True)
 
     def starts(self, objective: str) -> torch.Tensor:
-        """The best measured photographs of every target, one a seed."""
+        """The best measured photographs of every target, one per seed."""
         from protocols.project.photographs import NaturalImages
         from protocols.synthesis.starts import measured_z, starts_for
 

@@ -2,7 +2,7 @@
 
     python scripts/studies/v4_predictivity.py --data ../shared/data/v4_cowley2023 --random
 
-50 sites of one macaque, 640 images of 8 objects on scenes (80 each, in order), 6 to 10 single trials an image. The score of a site is
+50 sites of one macaque, 640 images of 8 objects on scenes (80 each, in order), 6 to 10 single trials per image. The score of a site is
 r / sqrt(rho): the correlation of its left-out predictions, all folds pooled, with the mean responses, over what its split-half
 reliability rho allows. Penalties (and the layer, with --combine best) are chosen inside the training folds.
 """
@@ -115,8 +115,8 @@ def median_scores(
     layers: dict[str, Tensor],
     recording: Recording,
     groups: Sequence[object],
-    reliability: Floats,
     *,
+    reliability: Floats,
     folds: int,
     seeds: int,
     how: str,
@@ -155,14 +155,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     trained = layer_coordinates(recording.images, options.layers, weights="pretrained", **network)
     rows = []
     for split, groups in splits.items():
-        scores = median_scores(trained, recording, groups, rho, how=options.combine, **cv)
+        scores = median_scores(trained, recording, groups, reliability=rho, how=options.combine, **cv)
         label = f"{options.combine} of {', '.join(options.layers)}"
         rows += [
             {"weights": "pretrained", "layers": k or label, "folds_by": split, "r_nc": v} for k, v in scores.items()
         ]
     if options.random:
         control = layer_coordinates(recording.images, CONTROL_LAYERS, weights="random", **network)
-        scores = median_scores(control, recording, splits["image"], rho, how=options.combine, **cv)
+        scores = median_scores(control, recording, splits["image"], reliability=rho, how=options.combine, **cv)
         best = max(scores, key=scores.__getitem__)
         label = f"best of {len(control)} layers and their {options.combine}: {best or options.combine}"
         rows.append({"weights": "random", "layers": label, "folds_by": "image", "r_nc": scores[best]})

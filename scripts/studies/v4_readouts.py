@@ -40,7 +40,7 @@ def recording(data: Path, session: str) -> dict[str, Any]:
     return {"images": images, "values": trials, "image_index": index}
 
 
-def beside_compact(data: Path, session: str, found: Comparison, given: dict[str, Any], n: int) -> dict[str, float]:
+def beside_compact(data: Path, session: str, found: Comparison, *, given: dict[str, Any], n: int) -> dict[str, float]:
     """Median r over the modelled sites, on the same `n` images: the compact models', and every candidate's."""
     rows = np.linspace(0, len(given["images"]) - 1, n).round().astype(int)
     models = read_models(data, session)
@@ -72,7 +72,7 @@ def run(data: Path, session: str, options: argparse.Namespace) -> tuple[Comparis
     )
     if not given.get("averages"):
         return found, {}
-    return found, beside_compact(data, session, found, given, options.compact_images)
+    return found, beside_compact(data, session, found, given=given, n=options.compact_images)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -67,10 +67,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder to work in")
     parser.add_argument("--sessions", default="201025", help="recordings, such as 201025,210225")
     parser.add_argument("--seeds", default="0,1,2", help="seeds of the subject")
-    parser.add_argument("--sites", type=int, default=40, help="target sites a recording and seed")
+    parser.add_argument("--sites", type=int, default=40, help="target sites per recording and seed")
     parser.add_argument("--images", type=int, default=800, help="photographs of the baseline")
     parser.add_argument("--more", type=int, default=1200, help="photographs of the run `natural`")
-    parser.add_argument("--steps", type=int, help="gradient steps an image; default: the toolkit's")
+    parser.add_argument("--steps", type=int, help="gradient steps per image; default: the toolkit's")
     parser.add_argument("--jobs", type=int, default=1, help="seeds run beside each other")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -80,7 +80,7 @@ def parse() -> argparse.Namespace:
 
 
 def run_seed(seed: int, options: argparse.Namespace) -> list[Row]:
-    """All three runs of one seed of the subject; one row a controller."""
+    """All three runs of one seed of the subject; one row per controller."""
     folder = options.out / f"seed_{seed}"
     refit, no_refit, natural = (folder / name for name in ("refit", "no_refit", "natural"))
     rows = benchmark(refit, seed, options, "--rounds", ROUNDS, "--images", options.images)

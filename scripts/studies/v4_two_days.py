@@ -83,7 +83,7 @@ def population_r(first: Floats, second: Floats, train: Bools) -> Floats:
     return np.array([np.corrcoef(p, q)[0, 1] for p, q in zip(predicted.T, second[~train].T, strict=True)])
 
 
-def compare(first: Means, second: Means, seed: int, permutations: int) -> dict[str, Any]:
+def compare(first: Means, second: Means, *, seed: int, permutations: int) -> dict[str, Any]:
     """Match on a random half of the images and score on the other."""
     n = len(first.values)
     train = np.random.default_rng(seed).permutation(n) < n // 2
@@ -176,7 +176,7 @@ def main() -> None:
     results = []
     for label, averages in (("unknown", first), ("Fano factor of 210325", like(second, after, first))):
         for seed in range(options.seeds):
-            results.append({"noise": label} | compare(averages, second, seed, options.permutations))
+            results.append({"noise": label} | compare(averages, second, seed=seed, permutations=options.permutations))
             print(line(label, results[-1]), flush=True)
     total = sum(r["matched"] for r in results)
     print(

@@ -54,7 +54,7 @@ def test_every_breach_of_the_law_is_seen(exactness, index: int) -> None:
     wanted = {"mean": setting.mean, "rms": setting.rms}
 
     def problems(images, changed=setting, asked=wanted) -> str:
-        return "; ".join(exactness.broken(images, changed, asked, exactness.Count()))
+        return "; ".join(exactness.broken(images, changed, asked, count=exactness.Count()))
 
     assert problems(pixels) == ""
     assert "mean" in problems(np.clip(pixels.astype(int) + 4, 0, 255).astype(np.uint8))
@@ -69,7 +69,7 @@ def test_every_breach_of_the_law_is_seen(exactness, index: int) -> None:
 def test_refusals_are_counted_with_their_reason(exactness) -> None:
     setting = replace(next(exactness.natural_settings()), mean=0.1, rms=0.4)
     count = exactness.Count()
-    exactness.try_setting(setting, ("natural", "noise"), 0, count)
+    exactness.try_setting(setting, ("natural", "noise"), 0, count=count)
     assert (count.images, count.refused, count.refused_at_once) == (2, 2, 1)
     assert sum(count.reasons.values()) == 2
     assert count.to_dict()["refused_share"] == 1.0

@@ -48,7 +48,7 @@ def test_margin_is_the_distance_to_the_largest_other_site(bench) -> None:
 def test_truth_of_a_controller_by_hand(bench, truth) -> None:
     key = Key((), tuple(SiteRow(s, 2.0, 1.0) for s in "abc"))
     row = ControlRow("stretch", "a", "ctrl", True, verdict="control", reference_image="best")
-    found = bench.judge(row, key, truth, Report)
+    found = bench.judge(row, key, truth, report=Report)
     assert (found["expected"], found["relative_to_m"]) == (5.0, 1.25)
     assert found["above_m"]
     assert found["above_natural_maximum"]
@@ -57,16 +57,16 @@ def test_truth_of_a_controller_by_hand(bench, truth) -> None:
     assert found["best_natural_margin"] == 1 - (-1)
     assert found["beats_natural_margin"]
     lost = ControlRow("one_hot", "c", "ctrl", True, verdict="control", reference_image="best")
-    found = bench.judge(lost, key, truth, Report)
+    found = bench.judge(lost, key, truth, report=Report)
     assert not found["above_m"]
     assert not found["beats_natural_margin"]
     assert found["beats_reference"] is False  # log share of c: -1 against 3, and 0 against 1 for the reference
     none = ControlRow("one_hot", "c", "ctrl", True, verdict="excluded")
-    assert bench.judge(none, key, truth, Report)["beats_reference"] is None
+    assert bench.judge(none, key, truth, report=Report)["beats_reference"] is None
     left = ControlRow(
         "one_hot", "b", "ctrl", True, verdict="excluded"
     )  # not among the evaluated sites: the set of the export
-    assert bench.judge(left, key, truth, Report)["margin"] == 7 - 3
+    assert bench.judge(left, key, truth, report=Report)["margin"] == 7 - 3
 
 
 def test_table_counts_verdicts_against_truth(bench) -> None:

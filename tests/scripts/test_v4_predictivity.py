@@ -49,7 +49,9 @@ def test_scores_know_signal_from_noise(script):
     x, recording = simulated(script)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     rho = np.full(4, 0.9)
-    scores = script.median_scores({"x": x, "noise": noise}, recording, range(80), rho, folds=4, seeds=2, how="best")
+    scores = script.median_scores(
+        {"x": x, "noise": noise}, recording, range(80), reliability=rho, folds=4, seeds=2, how="best"
+    )
     assert scores["x"] > 0.9
     assert abs(scores["noise"]) < 0.4
     assert scores[""] == scores["x"]  # the inner folds choose the layer
