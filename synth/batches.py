@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +17,6 @@ from torch import Tensor
 from synth.constraints.exact import ConstraintError
 from synth.objectives import Objective
 
-from . import __version__
 from .answers import Answers, default_site_ids, familiarity
 from .batch import StimulusBatch
 from .contract import MICRO_BATCH, Attributes, EncoderLike, Images
@@ -182,12 +183,18 @@ def collect(
         objective_description=rows.describe(),
         settings=settings,
         versions={
-            "synth": __version__,
+            "synth": package_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
     )
+
+
+def package_version() -> str:
+    """The version of this package, read from the text of ``synth/__init__.py``, which imports this module."""
+    text = Path(__file__).with_name("__init__.py").read_text(encoding="utf-8")
+    return re.findall(r'^__version__ = "(.+)"', text, re.MULTILINE)[0]  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
