@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .answers import default_site_ids
-from .contract import EncoderLike, attributes_of
+from .contract import EncoderLike, attributes_of, digest
 
 __all__ = ["Accentuating", "accentuating"]
 
@@ -82,8 +81,7 @@ class Accentuating(nn.Module):
         more = len(self.names)
         self.natural_mean = None if known.mean is None else torch.cat([known.mean, known.mean.new_zeros(more)])
         self.natural_sd = None if known.sd is None else torch.cat([known.sd, known.sd.new_ones(more)])
-        digest = hashlib.sha256(photographs.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:8]
-        self.fingerprint = f"{known.fingerprint}+like_{digest}" if known.fingerprint else ""
+        self.fingerprint = f"{known.fingerprint}+like_{digest(photographs)[:8]}" if known.fingerprint else ""
 
     @property
     def uncertainty(self) -> Any:

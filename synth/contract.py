@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,3 +65,21 @@ def describe(thing: Any) -> Any:
     if hasattr(thing, "describe"):
         return thing.describe()
     return {"name": getattr(thing, "__name__", type(thing).__name__)}
+
+
+def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """`shape` as (C, H, W); refused where it is not that of grey or RGB images."""
+    size = tuple(int(n) for n in shape)
+    if len(size) != 3 or size[0] not in LUMINANCE_WEIGHTS or min(size) < 1:
+        raise ValueError(f"shape {tuple(shape)}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
+    return size[0], size[1], size[2]
+
+
+def draw(generators: Sequence[torch.Generator], size: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """Standard normal noise (B, *size) on `device`, drawn from one CPU generator per image."""
+    return torch.stack([torch.randn(tuple(size), generator=g) for g in generators]).to(device)
+
+
+def digest(values: Tensor) -> str:
+    """SHA-256 of the bytes of a tensor, in hexadecimal."""
+    return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synth.parameterisations.core import Parameterisation, check_shape
+from synth.parameterisations.core import Parameterisation
 from synth.parameterisations.latents import approach
 
-from .contract import EncoderLike, attributes_of, check_frozen
+from .contract import EncoderLike, attributes_of, check_frozen, check_shape
 
 __all__ = ["LucentModel", "activations", "from_lucent", "render"]
 

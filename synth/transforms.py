@@ -16,12 +16,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .contract import Transform
+from .contract import LUMINANCE_WEIGHTS, Transform
 
 __all__ = ["affine", "blur", "colour", "elastic", "erase", "jitter", "noise"]
 
 
-LUMINANCE_WEIGHTS = (0.2126, 0.7152, 0.0722)
+def transformed(
+    images: Tensor, transforms: Sequence[Transform], generators: Sequence[torch.Generator]
+) -> tuple[Tensor, Tensor]:
+    """Images after all transforms, and the sum of the penalties of those transforms that have one.
+
+    Parameters
+    ----------
+    images : Tensor of shape (B, C, H, W), in [0, 1]
+    transforms : sequence of callables (images, generators) -> images
+        A transform with a method ``penalty(images)`` also gives a penalty (B,) of the images that it returns.
+    generators : sequence of B CPU generators
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W), and Tensor of shape (B,), in the unit of the score
+    """
+    penalties = images.new_zeros(len(images))
+    for transform in transforms:
+        images = transform(images, generators)
+        if hasattr(transform, "penalty"):
+            penalties = penalties + transform.penalty(images)
+    return images, penalties
 
 
 @dataclass(frozen=True)
@@ -182,7 +203,7 @@ class Colour:
         if images.shape[1] == 3 and (self.saturation or self.hue_deg):
             angle = math.radians(self.hue_deg) * u[:, 3, :, 0, 0]  # (B, 1)
             turned = torch.einsum("bdc,bchw->bdhw", _hue_rotation(angle), images)
-            grey = torch.einsum("c,bchw->bhw", images.new_tensor(LUMINANCE_WEIGHTS), turned)[:, None]
+            grey = torch.einsum("c,bchw->bhw", images.new_tensor(LUMINANCE_WEIGHTS[3]), turned)[:, None]
             images = grey + (1 + self.saturation * u[:, 2]) * (turned - grey)
         mean = images.mean((1, 2, 3), keepdim=True)
         return mean + self.brightness * u[:, 0] + (1 + self.contrast * u[:, 1]) * (images - mean)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +14,17 @@ from torch import Tensor, nn
 
 from synth.batch import StimulusBatch
 from synth.batches import Best, collect, generator_for, in_micro_batches
-from synth.contract import EncoderLike, Factory, Images, Progress, Transform, attributes_of, check_frozen, describe
+from synth.contract import (
+    EncoderLike,
+    Factory,
+    Images,
+    Progress,
+    Transform,
+    attributes_of,
+    check_frozen,
+    describe,
+    digest,
+)
 from synth.graded import Snapshots, graded_batch
 from synth.objectives import Objective
 from synth.rules import Rule
@@ -218,7 +227,6 @@ def _settings(
     start: Tensor | None,
     budget_s: float | None,
 ) -> dict[str, Any]:
-    digest = None if start is None else hashlib.sha256(start.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
     return {
         "generator": "ascend",
         "objective": objective.describe(),
@@ -235,7 +243,7 @@ def _settings(
         "patience": run.patience,
         "snapshots": list(run.snapshots),
         "plan": [list(p) for p in plan],
-        "start": "noise" if digest is None else {"sha256": digest},
+        "start": "noise" if start is None else {"sha256": digest(start)},
         "device": run.device.type,
         "threads": torch.get_num_threads(),
     }

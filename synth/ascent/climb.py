@@ -16,6 +16,7 @@ from synth.contract import EncoderLike, Factory, Images, Transform
 from synth.graded import Snapshots
 from synth.objectives import BoundObjective
 from synth.rules import Rule
+from synth.transforms import transformed
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def climb_batch(
             if step > 0 and last + (last - before) > deadline:
                 best.end()
                 break
-        scores = _expected(run, objective, shown, generators=generators)  # (B,)
+        scores = mean_over_draws(run, objective, shown, generators=generators)  # (B,)
         check_scores(scores, names, step)
         gradients = stepper.gradients(scores, images)
         if step == 0:
@@ -115,24 +116,19 @@ def climb_batch(
     return best, graded, step
 
 
-def _expected(run: Run, objective: BoundObjective, shown: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
-    """Scores (B,) of images, the mean over draws of the transforms; what an objective asks of an image is asked of the one shown."""
+def mean_over_draws(
+    run: Run, objective: BoundObjective, shown: Tensor, *, generators: Sequence[torch.Generator]
+) -> Tensor:
+    """The mean over draws of the transforms of score less penalties, (B,): what a step climbs.
+
+    The encoder sees the transformed images; what an objective asks of an image itself is asked of the one `shown`.
+    """
     scores = []
     for _ in range(run.draws):
-        drawn = shown
-        if (
-            run.draws > 1
-        ):  # the mean is taken of what comes back to the image, penalties that transforms add to the gradient included
-            drawn = shown.view_as(shown)
-            drawn.register_hook(lambda gradient: gradient / run.draws)  # type: ignore[no-untyped-call]
-        seen = drawn
-        for transform in run.transforms:
-            seen = transform(seen, generators)
-        scores.append(objective(drawn, run.encoder(seen)))
-    if len(scores) == 1:
-        return scores[0]
-    total = torch.stack(scores).sum(0)
-    return total - (total - total / run.draws).detach()  # the value of the mean, the gradient of the sum
+        seen, penalties = transformed(shown, run.transforms, generators)
+        score = objective(shown, run.encoder(seen))
+        scores.append(score - penalties.to(score))
+    return torch.stack(scores).mean(0)
 
 
 def _check_gradients(gradients: Sequence[Tensor | None], names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synth.contract import LUMINANCE_WEIGHTS, Transfer
+from synth.contract import LUMINANCE_WEIGHTS, Transfer, check_shape
 
 from .limits import alternate, gamut, spectrum_envelope
 from .quantise import repair
@@ -116,9 +116,7 @@ class ExactStatistics:
         to_pixel: Transfer | None,
         levels: int = LEVELS + 1,
     ) -> None:
-        self.shape = tuple(int(n) for n in shape)
-        if len(self.shape) != 3 or self.shape[0] not in LUMINANCE_WEIGHTS:
-            raise ValueError(f"shape {tuple(shape)}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
+        self.shape = check_shape(shape)
         if (to_luminance is None) != (to_pixel is None):
             raise ValueError("only one of to_luminance and to_pixel is given; expected both or none")
         self.mean, self.rms, self.background = mean, rms, float(background)

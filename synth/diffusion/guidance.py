@@ -14,7 +14,17 @@ from synth.answers import evaluating
 from synth.batch import StimulusBatch
 from synth.batches import Best, check_finite, check_scores, collect, in_micro_batches, named
 from synth.constraints.exact import ConstraintError
-from synth.contract import EncoderLike, Images, Progress, Transform, attributes_of, check_frozen, describe
+from synth.contract import (
+    EncoderLike,
+    Images,
+    Progress,
+    Transform,
+    attributes_of,
+    check_frozen,
+    check_shape,
+    describe,
+    draw,
+)
 from synth.objectives import BoundObjective, Objective
 from synth.priors.prior import Prior
 from synth.transforms import DEFAULT_TRANSFORMS
@@ -23,8 +33,8 @@ from . import methods
 from .initial_noise import optimise
 from .methods import Edit, Method, Step
 from .run import Run, check_moved, streams
-from .sampling import Travel
-from .solvers import Solver, ddim, draw
+from .sampling import Guidance, Travel, sample
+from .solvers import Solver, ddim
 
 __all__ = ["STRENGTHS", "guide"]
 
@@ -143,7 +153,7 @@ def _sample(
         check_scores(scores, names, at)
         return scores
 
-    def told(done: int, step: Step) -> None:
+    def count(done: int, step: Step) -> None:
         nonlocal at
         at = done
         moved.logical_or_(step.moved.cpu())
@@ -153,16 +163,18 @@ def _sample(
         assert run.method.rule is not None
         return run.method.rule(step, run.strength)
 
-    guidance = {"score": score, "rule": rule, "travellers": travellers} if run.strength else {}
+    guidance = Guidance(score, rule, run.travel, travellers) if run.strength else None
+    trajectory = run.trajectory(guided=guidance is not None)
+    noise = draw(noises, run.prior.shape, run.device)
     try:
         with torch.no_grad():
-            clean = run.sampled(draw(noises, run.prior.shape, run.device), noises, tell=told, **guidance)
+            clean = sample(run.prior, trajectory, noise, generators=noises, guidance=guidance, tell=count)
             images = run.prior.decode(clean)
             check_finite(images, names)
             pixels = run.pixels(images)
     except ConstraintError as error:
         raise named(error, names, at) from error
-    if guidance:
+    if guidance is not None:
         check_moved(moved, names)
     best = Best(len(names), 1, None)
     answers = evaluating(run.encoder, objective, pixels)
@@ -208,10 +220,7 @@ def _shape(
     if wanted is None:
         with torch.no_grad():
             wanted = prior.decode(torch.zeros(1, *prior.shape, device=device)).shape[1:]
-    size = tuple(int(n) for n in wanted)
-    if len(size) != 3 or size[0] not in (1, 3) or min(size) < 1:
-        raise ValueError(f"shape {size}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
-    return size[0], size[1], size[2]
+    return check_shape(wanted)
 
 
 def _check(run: Run, rows: int, seeds: Sequence[int], *, batch_size: int | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synth.priors.prior import Prior
+from synth.priors.prior import Denoiser
 
 __all__ = [
     "braindive",
@@ -71,7 +71,9 @@ class Step:
         The noise level is measured from what the denoiser takes away; `sigma` only stands for it.
     """
 
-    def __init__(self, prior: Prior, x: Tensor, sigma: Tensor, *, score: Score, measures: bool = False) -> None:
+    def __init__(
+        self, prior: Denoiser, x: Tensor, sigma: Tensor, *, score: Score | None, measures: bool = False
+    ) -> None:
         self.prior, self.x, self.sigma, self.score, self.measures = prior, x, sigma, score, measures
         self.moved = torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
@@ -104,6 +106,8 @@ class Step:
 
     def slope(self, clean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """J (B,) of clean values, the direction u(grad J), and the size rms(grad J) (B, 1, 1, 1); direction 0 where the size is."""
+        if self.score is None:
+            raise RuntimeError("an unguided step has no score")
         with torch.enable_grad():
             leaf = clean.detach().requires_grad_()
             scores = self.score(leaf)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +13,11 @@ from synth.batches import generator_for, project, quantise
 from synth.contract import LUMINANCE_WEIGHTS, EncoderLike, Images, Transform
 from synth.objectives import BoundObjective
 from synth.priors.prior import Prior
+from synth.transforms import transformed
 
 from .methods import Method
-from .sampling import Travel, sample
-from .solvers import Solver
+from .sampling import Travel
+from .solvers import Solver, Trajectory
 
 __all__ = ["Run", "check_moved", "fitted", "streams"]
 
@@ -43,23 +43,20 @@ class Run:
         return project(fitted(images, self.shape), self.constraints)
 
     def scores(self, images: Tensor, objective: BoundObjective, generators: Sequence[torch.Generator]) -> Tensor:
-        """J (B,) of decoded images, as shown and randomly transformed."""
+        """J (B,) of decoded images, as shown and randomly transformed, less the penalties of the transforms."""
         shown = self.shown(images)
-        seen = shown
-        for transform in self.transforms:
-            seen = transform(seen, generators)
+        seen, penalties = transformed(shown, self.transforms, generators)
         scores: Tensor = objective(shown, self.encoder(seen))
-        return scores
+        return scores - penalties.to(scores)
 
     def pixels(self, images: Tensor) -> Tensor:
         """8-bit pixels (B, H, W, C) of decoded images."""
         return quantise(self.shown(images), self.constraints)
 
-    def sampled(self, noise: Tensor, generators: Sequence[torch.Generator], **more: Any) -> Tensor:
-        """Clean values (B, *prior.shape) of standard normal noise, by a fresh trajectory."""
-        travels = self.travel.repeats > 1 and "rule" in more
-        trajectory = self.solver.begin(self.prior, self.steps, self.device, travels=travels)
-        return sample(self.prior, trajectory, noise, generators=generators, travel=self.travel, **more)
+    def trajectory(self, *, guided: bool) -> Trajectory:
+        """A fresh trajectory; only a guided one travels in time."""
+        travels = guided and self.travel.repeats > 1
+        return self.solver.begin(self.prior, self.steps, self.device, travels=travels)
 
 
 def streams(origins: Sequence[tuple[str, int]], use: str) -> list[torch.Generator]:

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from synth.contract import draw
 from synth.priors.prior import Prior
-
-from .solvers import draw
 
 __all__ = ["scheduler"]
 

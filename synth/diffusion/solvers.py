@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from synth.contract import draw
 from synth.priors.prior import Prior
 
 __all__ = ["coarse_to_fine", "ddim"]
@@ -56,11 +57,6 @@ class Solver(Protocol):
     def describe(self) -> dict[str, Any]:
         """JSON-able name and settings."""
         ...
-
-
-def draw(generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Standard normal noise (B, *shape), one CPU generator an image."""
-    return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NATURAL_SD", "Build", "Parameterisation", "check_shape", "draw", "pixels"]
+from synth.contract import check_shape, draw
+
+__all__ = ["NATURAL_SD", "Build", "Parameterisation", "pixels"]
 
 NATURAL_SD = 0.2
 
@@ -81,16 +83,3 @@ class _Pixels(nn.Module):
 
     def forward(self) -> Tensor:
         return self.values
-
-
-def draw(generators: Sequence[torch.Generator], size: Sequence[int]) -> Tensor:
-    """Standard normal noise, one generator an image: (B, *size)."""
-    return torch.stack([torch.randn(tuple(size), generator=g) for g in generators])
-
-
-def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """`shape` as (C, H, W), refused where it is not that of grey or RGB images."""
-    size = tuple(int(n) for n in shape)
-    if len(size) != 3 or size[0] not in (1, 3) or min(size) < 1:
-        raise ValueError(f"shape {tuple(shape)}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
-    return size[0], size[1], size[2]

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synth.contract import check_frozen, describe
+from synth.contract import check_frozen, check_shape, describe, draw
 
-from .core import NATURAL_SD, Parameterisation, check_shape, draw
+from .core import NATURAL_SD, Parameterisation
 
 __all__ = ["approach", "latent"]
 
@@ -167,10 +167,10 @@ def _record(network: Map | None) -> Any:
         return None
     described = dict(describe(network))
     if isinstance(network, nn.Module):
-        digest = hashlib.sha256()
+        weights = hashlib.sha256()
         for name, value in sorted(network.state_dict().items()):
-            digest.update(
+            weights.update(
                 name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
             )
-        described["sha256"] = digest.hexdigest()
+        described["sha256"] = weights.hexdigest()
     return described

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from synth.contract import digest
 
 from .core import Parameterisation
 
@@ -111,5 +112,4 @@ class _Masked(nn.Module):
 def _record(value: float | Tensor) -> Any:
     if not isinstance(value, Tensor):
         return float(value)
-    digest = hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
-    return {"shape": list(value.shape), "mean": float(value.mean()), "sha256": digest}
+    return {"shape": list(value.shape), "mean": float(value.mean()), "sha256": digest(value)}

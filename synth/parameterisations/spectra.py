@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .core import NATURAL_SD, Parameterisation, check_shape, draw
+from synth.contract import check_shape, digest, draw
+
+from .core import NATURAL_SD, Parameterisation
 
 __all__ = ["fourier", "phase"]
 
@@ -82,7 +83,7 @@ def phase(
             )
         return _phase_at(start.detach().to(device), magnitude.to(start), colour.to(start), shape=size).to(device)
 
-    source = {"decay": decay} if natural is None else {"natural": _digest(natural), "images": len(natural)}
+    source = {"decay": decay} if natural is None else {"natural": digest(natural), "images": len(natural)}
     return Parameterisation("phase", size, {**source, "decorrelate": decorrelate}, build, exact_start=False)
 
 
@@ -231,7 +232,3 @@ def _colour_matrix(channels: int, decorrelate: bool) -> Tensor:
     root = torch.tensor(_COLOUR_CORRELATION_ROOT)
     longest: Tensor = root.norm(dim=0).max()
     return root / longest
-
-
-def _digest(images: Tensor) -> str:
-    return hashlib.sha256(images.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .prior import PixelPrior, check_shape
+from synth.contract import check_shape
+
+from .prior import PixelPrior
 
 __all__ = ["blind"]
 

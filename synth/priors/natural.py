@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .prior import PixelPrior, check_shape
+from synth.contract import check_shape
+
+from .prior import PixelPrior
 from .spectral import Spectral, spectral
 
 __all__ = ["natural"]
@@ -38,7 +40,7 @@ def natural(
     seed : int
         Of untrained weights.
     """
-    size = check_shape(tuple(int(n) for n in shape))
+    size = check_shape(shape)
     if isinstance(source, Mapping):
         return Natural(size, dict(source), "untrained", seed=seed)
     path = EMBEDDED.get(str(source), Path(source))

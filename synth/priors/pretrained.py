@@ -192,7 +192,7 @@ class Pretrained(nn.Module):
             "shape": list(self.shape),
             "dtype": self.dtype_name,
             "label": self.label,
-            "embedding": None if self.embedding is None else _digest([self.embedding]),
+            "embedding": None if self.embedding is None else _weights_digest([self.embedding]),
             "diffusers": _diffusers().__version__,
             "knows": "what its training images show, their biases included; see the model's own card and licence",
         }
@@ -200,7 +200,9 @@ class Pretrained(nn.Module):
     @property
     def fingerprint(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of all weights."""
-        return _digest([*self.network.parameters(), *([] if self.decoder is None else self.decoder.parameters())])
+        return _weights_digest(
+            [*self.network.parameters(), *([] if self.decoder is None else self.decoder.parameters())]
+        )
 
     def _network(self, inputs: Tensor, times: Tensor) -> Tensor:
         weights = TYPES[self.dtype_name]
@@ -241,7 +243,8 @@ def _decoder_type(decoder: Any, dtype: str) -> torch.dtype:
     return torch.float32 if upcast else TYPES[dtype]
 
 
-def _digest(tensors: Sequence[Tensor]) -> str:
+def _weights_digest(tensors: Sequence[Tensor]) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of tensors as float32, so that one digest names the weights in every type."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .prior import PixelPrior, check_shape
+from synth.contract import check_shape
+
+from .prior import PixelPrior
 
 __all__ = ["spectral"]
 
@@ -42,7 +44,7 @@ def spectral(
     sigmas : (float, float)
         Range of noise levels.
     """
-    size = check_shape(tuple(int(n) for n in shape))
+    size = check_shape(shape)
     for name, value in {"sd": sd, "mean_sd": mean_sd, "corner": corner}.items():
         if not value > 0:
             raise ValueError(f"{name} is {value}; expected a number above 0")

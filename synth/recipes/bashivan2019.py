@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from synth.constraints.exact import pixel_range
+from synth.contract import check_shape
 from synth.rules import Rule, clip, normalise, sgd
 
-from .parts import NoisePixels, Recipe, size_of
+from .parts import NoisePixels, Recipe
 
 
 def bashivan_2019(
@@ -42,7 +43,7 @@ def bashivan_2019(
     one_axis : bool
         True rolls rows alone, as the released code does by a slip; False rolls both ways, as was meant.
     """
-    size = size_of(shape)
+    size = check_shape(shape)
     if jitter_px < 1:
         raise ValueError(f"jitter_px is {jitter_px}; expected at least 1 (1 rolls by -1 or 0 pixels)")
 
@@ -84,34 +85,28 @@ class Roll:
 
 @dataclass(frozen=True)
 class QuadraticVariation:
-    """A transform that leaves the image as it is and takes ``weight * d TV / d image`` from its gradient.
+    """A penalty among the transforms: ``weight`` times the total variation of the image that stands at its place.
 
-    So the penalty is that of the image which the encoder sees (a jittered one), and stays out of the score that is kept. TV of x = 2 v - 1
-    is half the sum of squared differences of neighbours over their number, down plus across (Bashivan et al. 2019, released code).
+    After `Roll` it is the image as the encoder sees it. A step climbs the score less the penalty; the score that is kept is
+    without it. TV of x = 2 v - 1 is half the sum of squared differences of neighbours over their number, down plus across
+    (Bashivan et al. 2019, released code).
     """
 
     weight: float
 
     def __call__(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """The same images (B, C, H, W)."""
-        if not images.requires_grad:
-            return images
-        held = images.detach()
-        seen = images.view_as(images)
-        seen.register_hook(lambda gradient: gradient - self.weight * self._gradient(held))  # type: ignore[no-untyped-call]
-        return seen
+        return images
+
+    def penalty(self, images: Tensor) -> Tensor:
+        """``weight`` times TV (B,) of images (B, C, H, W), in the unit of the objective."""
+        return self.weight * self.of(images)
 
     def of(self, images: Tensor) -> Tensor:
         """TV (B,) of images (B, C, H, W) in [0, 1], not weighted."""
         x = 2 * images - 1
         down, across = x.diff(dim=-2), x.diff(dim=-1)
         return 0.5 * (down.square().flatten(1).mean(1) + across.square().flatten(1).mean(1))
-
-    def _gradient(self, images: Tensor) -> Tensor:
-        with torch.enable_grad():
-            leaf = images.requires_grad_()
-            (gradient,) = torch.autograd.grad(self.of(leaf).sum(), leaf)
-        return gradient
 
     def describe(self) -> dict[str, Any]:
         """JSON-able name and settings."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from synth.contract import check_shape
 from synth.parameterisations import pixels
 from synth.rules import Rule, normalise, sgd, spectral
 
-from .parts import QuickRecipe, size_of
+from .parts import QuickRecipe
 
 
 def quick(shape: Sequence[int], *, steps: int = 10, momentum: float = 0.5) -> QuickRecipe:
@@ -28,7 +29,7 @@ def quick(shape: Sequence[int], *, steps: int = 10, momentum: float = 0.5) -> Qu
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum {momentum}; expected at least 0 and below 1")
     return {
-        "parameterisation": pixels(size_of(shape)),
+        "parameterisation": pixels(check_shape(shape)),
         "rule": Rule(sgd(momentum=momentum), precondition=(spectral(1.5), normalise()), name="quick"),
         "learning_rate": 0.1 * (1 - momentum),
         "transforms": (),

@@ -52,12 +52,6 @@ class NoisePixels:
         return {"name": "noise_pixels", "shape": list(self.shape), "noise": self.noise}
 
 
-def size_of(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Channels, height and width as whole numbers."""
-    channels, height, width = (int(n) for n in shape)
-    return channels, height, width
-
-
 def check_pixel_sd(pixel_sd: float) -> None:
     """Refuse an SD that is not a fraction of the pixel range."""
     if not (0 < pixel_sd <= 0.5 and math.isfinite(pixel_sd)):

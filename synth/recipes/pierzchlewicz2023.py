@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from synth.constraints.exact import pixel_range
+from synth.contract import check_shape
 from synth.rules import Rule, adamw, blur, fix_norm
 
-from .parts import Recipe, check_pixel_sd, size_of
+from .parts import Recipe, check_pixel_sd
 
 
 def v4_gradient_ascent(
@@ -40,7 +41,7 @@ def v4_gradient_ascent(
     """
     check_pixel_sd(pixel_sd)
     return {
-        "parameterisation": ZScoredPixels(size_of(shape), float(pixel_mean), float(pixel_sd)),
+        "parameterisation": ZScoredPixels(check_shape(shape), float(pixel_mean), float(pixel_sd)),
         "rule": Rule(
             adamw(weight_decay=0.01),
             precondition=(blur(1.0, border="reflect"),),

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from synth.constraints.exact import pixel_range
+from synth.contract import check_shape
 from synth.rules import Rule, blur, clip, linear, normalise, sgd, spectral
 
-from .parts import NoisePixels, Recipe, check_pixel_sd, size_of
+from .parts import NoisePixels, Recipe, check_pixel_sd
 
 
 def walker_2019(shape: Sequence[int] = (1, 36, 64), *, pixel_sd: float, steps: int = 1000) -> Recipe:
@@ -29,7 +30,7 @@ def walker_2019(shape: Sequence[int] = (1, 36, 64), *, pixel_sd: float, steps: i
         SD of the training images in pixel values / 255, by which the encoder's input was z-scored: steps are in these units.
     steps : int
     """
-    size = size_of(shape)
+    size = check_shape(shape)
     check_pixel_sd(pixel_sd)
 
     def draw(generator: torch.Generator) -> Tensor:

@@ -14,6 +14,7 @@ from synth.diffusion import STRENGTHS, coarse_to_fine, ddim, guide, methods, sch
 from synth.diffusion.run import fitted, streams
 from synth.diffusion.schedulers import CLASSES
 from synth.priors import blind, spectral
+from synth.recipes.bashivan2019 import QuadraticVariation
 from tests.synth.helpers.checks import Cramped, rescore, to_float
 from tests.synth.helpers.gaussian_prior import Linear
 
@@ -341,3 +342,12 @@ def test_progress_ends_at_its_total(encoder) -> None:
     told: list[tuple[int, int]] = []
     guide(encoder, stretch(encoder.site_ids[0]), PRIOR, solver=scheduler("heun"), steps=4, progress=lambda _, done, total: told.append((done, total)))  # fmt: skip
     assert max(done for done, _ in told) == told[-1][0] == told[-1][1]
+
+
+@pytest.mark.parametrize("method", ["guided", "noise"])
+def test_a_penalty_among_the_transforms_guides_too(method: str, encoder) -> None:
+    variation = QuadraticVariation(100.0)
+    run = lambda transforms: guide(encoder, stretch(encoder.site_ids[0]), PRIOR, method=METHODS[method], transforms=transforms, steps=6, shape=SHAPE)  # noqa: E731  # fmt: skip
+    smooth, plain = run([variation]), run(())
+    assert variation.of(to_float(smooth.images)) < variation.of(to_float(plain.images))
+    assert smooth.scores == pytest.approx(rescore(smooth, encoder), abs=1e-4)
