@@ -8,9 +8,11 @@ from torch import Tensor
 
 from synth.rules import Rule
 
+from .climb import Run
 
-def check_heat(keep: int | None, after: int, seeds: int, *, steps: int, budget_s: float | None) -> None:
-    """Refuse numbers of seeds and steps between which none can be dropped, and dropping with a budget."""
+
+def check_dropping(keep: int | None, after: int, seeds: int, *, steps: int, budget_s: float | None) -> None:
+    """Refuse to keep more seeds than there are, to drop after more steps than are made, and to drop with a budget."""
     if keep is None:
         return
     if not 1 <= keep <= seeds or not 1 <= after <= steps:
@@ -23,34 +25,27 @@ def check_heat(keep: int | None, after: int, seeds: int, *, steps: int, budget_s
         )
 
 
-def check_numbers(
-    rows: int,
-    seeds: Sequence[int],
-    steps: int,
-    *,
-    learning_rate: float,
-    check_every: int,
-    patience: int | None,
-    batch_size: int | None,
-    draws: int,
-) -> None:
-    """Refuse counts below 1, a learning rate that is not above 0, and an ascent of nothing."""
+def check_run(run: Run, rows: int, seeds: Sequence[int], *, batch_size: int | None) -> None:
+    """Refuse counts below 1, a learning rate that is not above 0, snapshots at steps that are not made, and no images."""
     counts = {
-        "steps": steps,
-        "draws": draws,
-        "check_every": check_every,
-        "patience": patience,
+        "steps": run.steps,
+        "draws": run.draws,
+        "check_every": run.check_every,
+        "patience": run.patience,
         "batch_size": batch_size,
     }
     for name, value in counts.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; expected at least 1")
-    if not learning_rate > 0:
-        raise ValueError(f"learning_rate is {learning_rate}; expected a number above 0")
+    if not run.learning_rate > 0:
+        raise ValueError(f"learning_rate is {run.learning_rate}; expected a number above 0")
     if not seeds or not rows:
         raise ValueError(
             f"nothing to climb: {'no seeds' if rows else 'an objective without rows'}; expected at least one"
         )
+    wrong = [s for s in run.snapshots if not 0 <= s <= run.steps]
+    if wrong:
+        raise ValueError(f"snapshots at the steps {wrong}; expected steps from 0 to {run.steps}, the last")
 
 
 def check_budget(budget_s: float | None, rule: Rule | None, patience: int | None) -> None:
@@ -68,13 +63,6 @@ def check_budget(budget_s: float | None, rule: Rule | None, patience: int | None
             f"budget_s {budget_s:g} with a rule that follows the progress of the run, or may do so, whose end a budget leaves open; expected "
             "no schedule, and only changes of synth.rules of fixed settings, or steps= instead of a budget"
         )
-
-
-def check_snapshots(snapshots: Sequence[int], steps: int) -> None:
-    """Refuse snapshots at steps that are not made."""
-    wrong = [s for s in snapshots if not 0 <= s <= steps]
-    if wrong:
-        raise ValueError(f"snapshots at the steps {wrong}; expected steps from 0 to {steps}, the last")
 
 
 def starts_of(start: Tensor | None, rows: int, seeds: int) -> Tensor | None:

@@ -21,7 +21,35 @@ from synth.transforms import transformed
 
 @dataclass(frozen=True)
 class Run:
-    """What all micro-batches of one run share."""
+    """What all micro-batches of one run share; the settings are those of `ascend`.
+
+    Attributes
+    ----------
+    encoder : callable
+        Images (B, C, H, W) in [0, 1] -> responses (B, U) or (M, B, U).
+    parameterisation : factory of the free variables
+    constraints : tuple of callables
+        Applied in order to every iterate.
+    transforms : tuple of callables
+        Random changes before the encoder sees the image in a step.
+    draws : int
+        Draws of the transforms per step.
+    rule : Rule
+        How a gradient becomes a step.
+    steps : int
+        Gradient steps of the whole run.
+    learning_rate : float
+    check_every : int
+        Steps between checks of the 8-bit images.
+    patience : int, or None
+        Checks without improvement after which an image stops.
+    snapshots : tuple of int
+        Steps whose iterates are kept, in rising order.
+    device : torch.device
+        Where the images live.
+    until : int, or None
+        The step at which to end and to check, earlier than `steps`: of all seeds, before some are dropped.
+    """
 
     encoder: EncoderLike
     parameterisation: Factory
@@ -35,11 +63,16 @@ class Run:
     patience: int | None
     snapshots: tuple[int, ...]
     device: torch.device
-    until: int | None = None  # the step at which the first heat ends, scored there alone
+    until: int | None = None
 
-    def heat(self, until: int) -> Run:
-        """The first `until` steps of the same run."""
+    def first_steps(self, until: int) -> Run:
+        """The first `until` steps of the same run, checked at their end alone."""
         return replace(self, until=until, snapshots=(), patience=None)
+
+    def of_rows(self, rows: Sequence[int]) -> Run:
+        """The same run for images of these rows of the objective, where the parameterisation differs between rows (`masked`)."""
+        take = getattr(self.parameterisation, "take", None)
+        return self if take is None else replace(self, parameterisation=take(rows))
 
     @property
     def end(self) -> int:
@@ -76,9 +109,24 @@ def climb_batch(
     tell: Callable[[int], None],
     deadline: float | None,
 ) -> tuple[Best, Snapshots, int]:
-    """Climb one micro-batch of images together on the sum of their scores; the best 8-bit iterate is kept. Also the steps made.
+    """Climb the scores of one micro-batch of images together; the best 8-bit iterate of each image is kept.
 
-    With a `deadline` it ends at the last check before it.
+    Parameters
+    ----------
+    run : Run
+    objective : BoundObjective of B rows
+    generators : sequence of B CPU generators
+        Of the noise start and of the transforms.
+    start : Tensor of shape (B, C, H, W), in [0, 1], or None
+    names : sequence of B str
+        For error messages.
+    tell : callable (number of steps made)
+    deadline : float, or None
+        Time of `time.monotonic` in seconds; the climb ends at the last check before it.
+
+    Returns
+    -------
+    The best iterates, the snapshots, and the number of steps made
     """
     variables = run.parameterisation(generators, start, run.device)
     stepper = run.rule.start(variables, run.learning_rate, run.steps)
