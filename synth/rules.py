@@ -22,7 +22,6 @@ __all__ = [
     "Rule",
     "adam",
     "adamw",
-    "blur",
     "clip",
     "cosine",
     "fix_norm",
@@ -30,6 +29,7 @@ __all__ = [
     "nadam",
     "normalise",
     "sgd",
+    "smooth",
     "spectral",
 ]
 
@@ -95,8 +95,8 @@ def cosine(begin: float = 1.0, end: float = 0.0) -> Schedule:
     return Named("cosine", at, {"begin": begin, "end": end})
 
 
-def blur(sigma: float | Schedule = 1.0, *, border: Border = "reflect", truncate: float = 4.0) -> Change:
-    """Gaussian blur of the gradient or of the image.
+def smooth(sigma: float | Schedule = 1.0, *, border: Border = "reflect", truncate: float = 4.0) -> Change:
+    """Smooth the gradient or the image by a Gaussian of one width (the transform `synth.blur` draws its width anew).
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def blur(sigma: float | Schedule = 1.0, *, border: Border = "reflect", truncate:
     if border not in get_args(Border):
         raise ValueError(f"border {border!r}; expected one of {', '.join(get_args(Border))}")
     if not truncate > 0 or (not callable(sigma) and not sigma >= 0):
-        raise ValueError(f"blur of sigma {sigma} and truncate {truncate}; expected sigma >= 0 and truncate > 0")
+        raise ValueError(f"smoothing of sigma {sigma} and truncate {truncate}; expected sigma >= 0 and truncate > 0")
 
     def change(images: Tensor, progress: float) -> Tensor:
         from kornia.filters import filter2d_separable, get_gaussian_kernel1d
@@ -126,7 +126,7 @@ def blur(sigma: float | Schedule = 1.0, *, border: Border = "reflect", truncate:
         return filter2d_separable(padded, kernel, kernel, padding="valid")
 
     described = describe(sigma) if callable(sigma) else sigma
-    return Named("blur", change, {"sigma": described, "border": border, "truncate": truncate}, not callable(sigma))
+    return Named("smooth", change, {"sigma": described, "border": border, "truncate": truncate}, not callable(sigma))
 
 
 def spectral(power: float = 1.0) -> Change:

@@ -29,9 +29,8 @@ from synth.objectives import BoundObjective, Objective
 from synth.priors.prior import Prior
 from synth.transforms import DEFAULT_TRANSFORMS
 
-from . import methods
 from .initial_noise import optimise
-from .methods import Edit, Method, Step
+from .methods import CATALOGUE, FORMER_NAMES, Edit, Method, Step
 from .run import Run, check_moved, streams
 from .sampling import Guidance, Travel, sample
 from .solvers import Solver, ddim
@@ -75,7 +74,7 @@ def guide(
     objective : Objective of R rows
     prior : Prior
         From `synth.priors`, or any like it.
-    method : name in `synth.diffusion.methods`, or a Method made there
+    method : name of a method in `synth.diffusion.methods`, or a Method made there
     strength : float, a name in `STRENGTHS`, or None
         In the method's own unit; for `guided` and `guided_fast`, posterior standard deviations. None = the method's default. 0 is the
         unguided sample, bit for bit.
@@ -94,7 +93,7 @@ def guide(
     Returns
     -------
     StimulusBatch of R x len(seeds) images
-        ``trace`` holds the score of the 8-bit image at the end; for `noise` one of every iteration.
+        ``trace`` holds the score of the 8-bit image at the end; for `initial_noise` that of every iteration.
     """
     check_frozen(encoder)
     check_frozen(prior, "prior")  # type: ignore[arg-type]  # one that is a network; another is left alone
@@ -186,10 +185,10 @@ def _sample(
 def _method(method: str | Method) -> Method:
     if isinstance(method, Method):
         return method
-    if method not in methods.__all__:
-        raise ValueError(f"method {method!r}; expected one of {', '.join(methods.__all__)}")
-    made: Method = getattr(methods, method)()
-    return made
+    name = FORMER_NAMES.get(method, method)
+    if name not in CATALOGUE:
+        raise ValueError(f"method {method!r}; expected one of {', '.join(CATALOGUE)}")
+    return CATALOGUE[name]()
 
 
 def _strength(strength: float | str | None, method: Method) -> float:

@@ -1,4 +1,4 @@
-"""Guidance: how a step edits the clean estimate so that the sample scores higher. The catalogue is `__all__`.
+"""Guidance: how a step edits the clean estimate so that the sample scores higher.
 
 Notation: x = clean + sigma * noise, D(x) the clean estimate, J the score of an image, u(g) = g / rms(g) of each image by itself, n = sqrt(1 +
 sigma^2), z = x / n = sqrt(abar) clean + sqrt(1 - abar) noise, the x_t of most papers, in which grad_z = n grad_x. A change of the
@@ -23,7 +23,7 @@ __all__ = [
     "egg",
     "guided",
     "guided_fast",
-    "noise",
+    "initial_noise",
     "universal",
 ]
 
@@ -43,7 +43,7 @@ class Edit:
 class Method:
     """A rule of guidance, its own unit of strength, and its settings.
 
-    `noise` has no rule for a step: it works on the noise that the sample starts from.
+    `initial_noise` has no rule for a step: it works on the noise that the sample starts from.
     """
 
     name: str
@@ -182,7 +182,7 @@ def guided_fast(inner: int = 1) -> Method:
     return Method("guided_fast", 0.3, rule, settings={"inner": inner})
 
 
-def noise(iterations: int = 20, *, range_penalty: float = 10.0) -> Method:
+def initial_noise(iterations: int = 20, *, range_penalty: float = 10.0) -> Method:
     """Optimise the noise that the sample starts from (ReNO, Eyring et al. 2024; DNO, Tang et al. 2025): stay a sample of the prior.
 
     Adam on the noise, kept at its own norm (its typical shell); strength = learning rate, 0 = the unguided sample. The gradient at the image
@@ -191,7 +191,9 @@ def noise(iterations: int = 20, *, range_penalty: float = 10.0) -> Method:
     _at_least_one("iterations", iterations)
     if not range_penalty > 0:
         raise ValueError(f"range_penalty is {range_penalty}; expected a number above 0: without it images saturate")
-    return Method("noise", 0.05, None, steps=8, settings={"iterations": iterations, "range_penalty": range_penalty})
+    return Method(
+        "initial_noise", 0.05, None, steps=8, settings={"iterations": iterations, "range_penalty": range_penalty}
+    )
 
 
 def egg() -> Method:
@@ -280,3 +282,18 @@ def universal(inner: int = 0, *, rate: float = 0.1) -> Method:
 def _at_least_one(name: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{name} is {value}; expected at least 1")
+
+
+CATALOGUE: dict[str, Callable[[], Method]] = {
+    "braindive": braindive,
+    "classifier_guidance": classifier_guidance,
+    "dps": dps,
+    "egg": egg,
+    "guided": guided,
+    "guided_fast": guided_fast,
+    "initial_noise": initial_noise,
+    "universal": universal,
+}
+"""Every method by its name, with a default for each setting."""
+FORMER_NAMES = {"noise": "initial_noise"}
+"""Names that stand in older records."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from synth.constraints.exact import pixel_range
 from synth.contract import check_shape
-from synth.rules import Rule, adamw, blur, fix_norm
+from synth.rules import Rule, adamw, fix_norm, smooth
 
 from .parts import Recipe, check_pixel_sd
 
@@ -44,7 +44,7 @@ def v4_gradient_ascent(
         "parameterisation": ZScoredPixels(check_shape(shape), float(pixel_mean), float(pixel_sd)),
         "rule": Rule(
             adamw(weight_decay=0.01),
-            precondition=(blur(1.0, border="reflect"),),
+            precondition=(smooth(1.0, border="reflect"),),
             after=(fix_norm(norm, centre=0.0),),
             name="v4_gradient_ascent",
         ),

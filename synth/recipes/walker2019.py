@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synth.constraints.exact import pixel_range
 from synth.contract import check_shape
-from synth.rules import Rule, blur, clip, linear, normalise, sgd, spectral
+from synth.rules import Rule, clip, linear, normalise, sgd, smooth, spectral
 
 from .parts import NoisePixels, Recipe, check_pixel_sd
 
@@ -40,7 +40,7 @@ def walker_2019(shape: Sequence[int] = (1, 36, 64), *, pixel_sd: float, steps: i
         sgd(),
         schedule=linear(1.0, 0.125 / 3.0),
         precondition=(spectral(0.2), normalise("mean_abs")),
-        after=(clip(0.0, 1.0), blur(linear(1.5, 0.01), border="symmetric")),
+        after=(clip(0.0, 1.0), smooth(linear(1.5, 0.01), border="symmetric")),
         name="walker_2019",
     )
     return {

@@ -10,7 +10,7 @@ from synth import StimulusBatch, ascend, exact_statistics, fourier, pixels, rule
 from synth.ascent import climb as climbing
 from synth.ascent import micro_batches
 from synth.recipes.few_steps import quick
-from synth.rules import Rule, blur, clip, fix_norm, linear, normalise, spectral
+from synth.rules import Rule, clip, fix_norm, linear, normalise, smooth, spectral
 
 SHAPE = (3, 28, 28)
 DISPLAY = exact_statistics(SHAPE, mean=0.45, rms=0.15)
@@ -85,8 +85,8 @@ def test_two_ends_are_one_too_many(encoder) -> None:
     "rule",
     [
         Rule(schedule=linear()),
-        Rule(precondition=(blur(linear(2.0, 0.1)),)),
-        Rule(after=(normalise(), blur(linear()))),
+        Rule(precondition=(smooth(linear(2.0, 0.1)),)),
+        Rule(after=(normalise(), smooth(linear()))),
         Rule(precondition=(lambda gradient, progress: gradient * progress,)),
     ],
 )
@@ -108,7 +108,7 @@ def test_the_quick_recipe_takes_a_budget(encoder, monkeypatch) -> None:
     assert np.array_equal(cut.images, again.images)
 
 
-STEADY = [blur(1.0), spectral(1.5), normalise(), clip(), fix_norm()]
+STEADY = [smooth(1.0), spectral(1.5), normalise(), clip(), fix_norm()]
 
 
 def test_every_change_of_fixed_settings_is_tried() -> None:
