@@ -1,4 +1,7 @@
-"""The encoder contract: any callable (B, C, H, W) -> (B, U) or (M, B, U); the type aliases that all rooms share."""
+"""The encoder contract, and what all rooms share: type aliases, the check of a shape, noise, digests.
+
+An encoder is any callable that gives responses (B, U), or (M, B, U) of M members, to images (B, C, H, W) in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,18 @@ EncoderLike = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Attributes:
-    """The attributes that an encoder may have, read once."""
+    """The attributes that an encoder may have, read once.
+
+    Attributes
+    ----------
+    site_ids : tuple of U str, or None
+    mean, sd : Tensor of shape (U,), or None
+        Mean and SD of the responses to natural images, in the unit of the responses.
+    fingerprint : str
+        Empty where the encoder has none.
+    device : torch.device
+        That of the first parameter; the CPU where there is none.
+    """
 
     site_ids: tuple[str, ...] | None
     mean: Tensor | None
@@ -48,15 +62,15 @@ def attributes_of(encoder: EncoderLike) -> Attributes:
 
 
 def check_frozen(encoder: EncoderLike, what: str = "encoder") -> None:
-    """Refuse an encoder (or another network, called `what`) whose answer depends on chance or on the rest of the batch."""
+    """Refuse a network, called `what`, whose output depends on chance or on the other images of the batch."""
     if not isinstance(encoder, nn.Module):
         return
     unsteady = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
     for name, module in encoder.named_modules():
         if module.training and isinstance(module, unsteady):
             raise ValueError(
-                f"the {what}'s {type(module).__name__} {name!r} is in training mode, so that an image's response depends "
-                f"on chance or on the other images; call {what.split()[0]}.eval() first"
+                f"the {what}'s {type(module).__name__} {name!r} is in training mode, so that an image's response "
+                f"depends on chance or on the other images; call {what.split()[0]}.eval() first"
             )
 
 

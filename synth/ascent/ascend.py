@@ -77,27 +77,32 @@ def ascend(
         Applied in order to every iterate; the last with a method `quantise` makes the 8-bit pixels. None at all: pixels
         are clipped to [0, 1].
     transforms : sequence of callables (images, generators) -> images
-        Random changes before the encoder sees the image in a step; never in a check.
+        Random changes before the encoder sees the image in a step; never in a check. Where a transform has a method
+        ``penalty(images) -> (B,)``, the penalty of the images that it returns is taken from the score that a step
+        climbs.
     draws : int
-        Draws of the transforms in a step, whose scores are averaged (expectation over transformations); each costs an encoder call.
+        Draws of the transforms per step, whose scores are averaged (expectation over transformations). Each draw costs
+        one call of the encoder.
     rule : Rule, or None
         How a gradient becomes a step (`synth.rules`); None = Adam at a constant learning rate.
     seeds : sequence of int
+        Each seeds the noise start and the transforms of one image per row.
     keep_seeds : int, or None
-        Only so many seeds of each row are climbed to the end: those whose 8-bit images score best after `drop_after` steps, which all make.
-        They come out as they would without the others; the others are not returned. Rows of one set keep the same seeds.
+        Run all seeds for `drop_after` steps, then only the best `keep_seeds` of each row to the end. A kept image is
+        the same as without dropping; the others are not returned. Rows of one set keep the same seeds. None keeps all.
     drop_after : int
-        Of 8 seeds in 60 steps, 2 kept after 10 give nine tenths of the gain of 8 in 0.42 of the steps (docs/speed.md).
+        Steps that all seeds make. With 8 seeds and 60 steps, keeping 2 seeds after 10 steps gives nine tenths of the
+        gain of all 8 in 0.42 of the steps (docs/speed.md).
     steps : int
-        With a budget: the most that are made.
+        Gradient steps per image; with a budget, the largest number.
     budget_s : float, or None
-        Seconds of wall-clock time for the whole run. The first micro-batch climbs until its share of them would be exceeded before
-        the next check (one interval between checks it always makes); all others make as many steps as it did, so that a slower machine
-        later on takes longer. ``settings["steps"]`` is the number of steps really made: ``steps=`` that number, without a budget, gives
-        the same images bit for bit.
+        Seconds of wall-clock time for the whole run. The first micro-batch climbs until the next check would exceed its
+        share of the time, but at least until the second check. All other micro-batches make the same number of steps,
+        whatever time they take. ``settings["steps"]`` is the number of steps made; a run with that number as `steps`
+        and without a budget gives the same images bit for bit.
     learning_rate : float
     start : Tensor of shape (R, C, H, W) or (R, len(seeds), C, H, W), in [0, 1], or None
-        One start image a row, or a row and seed, such as the best measured natural image; None starts from noise.
+        One start image per row, or per row and seed, such as the best measured natural image; None starts from noise.
     start_ids : R sequences of len(seeds) names of the start images, or None
         Kept with the batch.
     check_every : int
@@ -105,12 +110,13 @@ def ascend(
     patience : int, or None
         An image stops after so many checks without improvement.
     snapshots : sequence of int, 0 to `steps`
-        Steps whose iterates are also returned, as ``batch.graded``: 8-bit images with their own predictions, graded between the start
-        and the result. They change neither the draws nor the result.
+        Steps whose iterates are also returned, as ``batch.graded``: 8-bit images between the start and the result, with
+        their own predictions. They change neither the draws nor the result.
     batch_size : int, or None
-        Images climbed together (None = at most 32). Where memory runs out the rest is run in halves; what was run is
-        recorded, since rounding may depend on it.
-    device : None follows the encoder. A given one also receives the encoder, if that is a module.
+        Images climbed together; None = at most 32. Where memory runs out, the rest is run in halves. The micro-batches
+        that were run are recorded, since rounding may depend on them.
+    device : torch.device, str, or None
+        None = the device of the encoder. A given device also receives the encoder, if that is a module.
     progress : callable (label, done, total), or None
 
     Returns

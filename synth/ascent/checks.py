@@ -17,16 +17,18 @@ def check_dropping(keep: int | None, after: int, seeds: int, *, steps: int, budg
         return
     if not 1 <= keep <= seeds or not 1 <= after <= steps:
         raise ValueError(
-            f"keep_seeds {keep} of {seeds} seeds after {after} of {steps} steps; expected 1 to {seeds} seeds, after 1 to {steps} steps (drop_after)"
+            f"keep_seeds {keep} of {seeds} seeds after {after} of {steps} steps; expected 1 to {seeds} seeds, after 1 "
+            f"to {steps} steps (drop_after)"
         )
     if budget_s is not None:
         raise ValueError(
-            f"budget_s {budget_s:g} with keep_seeds {keep}; expected one of them: a budget's steps are counted in images that all climb to the end"
+            f"budget_s {budget_s:g} with keep_seeds {keep}; expected one of them: a budget's steps are counted in "
+            "images that all climb to the end"
         )
 
 
 def check_run(run: Run, rows: int, seeds: Sequence[int], *, batch_size: int | None) -> None:
-    """Refuse counts below 1, a learning rate that is not above 0, snapshots at steps that are not made, and no images."""
+    """Refuse counts below 1, a learning rate not above 0, snapshots after the last step, and no images at all."""
     counts = {
         "steps": run.steps,
         "draws": run.draws,
@@ -56,12 +58,14 @@ def check_budget(budget_s: float | None, rule: Rule | None, patience: int | None
         raise ValueError(f"budget_s is {budget_s}; expected a number of seconds above 0")
     if patience is not None:
         raise ValueError(
-            f"budget_s {budget_s:g} with patience {patience}; expected one of them: a budget's steps are counted in images that all climb"
+            f"budget_s {budget_s:g} with patience {patience}; expected one of them: a budget's steps are counted in "
+            "images that all climb"
         )
     if rule is not None and not rule.steady:
         raise ValueError(
-            f"budget_s {budget_s:g} with a rule that follows the progress of the run, or may do so, whose end a budget leaves open; expected "
-            "no schedule, and only changes of synth.rules of fixed settings, or steps= instead of a budget"
+            f"budget_s {budget_s:g} with a rule that follows the progress of the run, or may do so, but a budget does "
+            "not say when the run ends; expected no schedule and only changes of synth.rules with fixed settings, or "
+            "steps= instead of a budget"
         )
 
 
@@ -72,8 +76,8 @@ def starts_of(start: Tensor | None, rows: int, seeds: int) -> Tensor | None:
     fits = start.dim() == 4 or (start.dim() == 5 and start.shape[1] == seeds)
     if not fits or len(start) != rows or not start.is_floating_point():
         raise ValueError(
-            f"start of shape {tuple(start.shape)} and type {start.dtype}; expected one image a row, ({rows}, C, H, W), or a "
-            f"row and seed, ({rows}, {seeds}, C, H, W), floating point in [0, 1]"
+            f"start of shape {tuple(start.shape)} and type {start.dtype}; expected one image per row, ({rows}, C, H, "
+            f"W), or per row and seed, ({rows}, {seeds}, C, H, W), floating point in [0, 1]"
         )
     low, high = float(start.min()), float(start.max())
     if not (low >= 0 and high <= 1):

@@ -70,7 +70,7 @@ class Run:
         return replace(self, until=until, snapshots=(), patience=None)
 
     def of_rows(self, rows: Sequence[int]) -> Run:
-        """The same run for images of these rows of the objective, where the parameterisation differs between rows (`masked`)."""
+        """The same run for images of these rows of the objective; a parameterisation may differ per row (`masked`)."""
         take = getattr(self.parameterisation, "take", None)
         return self if take is None else replace(self, parameterisation=take(rows))
 
@@ -187,6 +187,7 @@ def _check_gradients(gradients: Sequence[Tensor | None], names: Sequence[str]) -
             return  # a parameterisation that shares variables between images
         if not sum(sums) > 0:  # also catches NaN
             raise ValueError(
-                f"the gradient that reaches image {index} ({name}) is {sum(sums)}; expected a number above 0. Likely cause: "
-                "the encoder detaches its input, does not depend on this image, or saturates (a dead site, a clipped image)"
+                f"the gradient that reaches image {index} ({name}) is {sum(sums)}; expected a number above 0. Likely "
+                "cause: the encoder detaches its input, does not depend on this image, or saturates (a dead site, a "
+                "clipped image)"
             )

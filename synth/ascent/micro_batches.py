@@ -1,4 +1,4 @@
-"""All images of one call of `ascend`, climbed in micro-batches: with a time budget, or with seeds that are dropped on the way."""
+"""All images of one call of `ascend`, climbed in micro-batches, with a time budget or with dropping of seeds."""
 
 from __future__ import annotations
 

@@ -38,7 +38,8 @@ from .solvers import Solver, ddim
 __all__ = ["STRENGTHS", "guide"]
 
 
-# In posterior standard deviations, for `guided` and `guided_fast`; "natural" keeps the prior's spectrum (scripts/studies/v4_generators.py).
+# In posterior SDs, for `guided` and `guided_fast`.
+# "natural" keeps the prior's spectrum (scripts/studies/v4_generators.py).
 STRENGTHS = {"weak": 0.1, "natural": 0.3, "strong": 0.6, "optimum": 1.0}
 
 
@@ -61,30 +62,31 @@ def guide(
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> StimulusBatch:
-    """Sample a prior, guided by the objective: controllers that look like what the prior knows.
+    """Sample a prior, guided by the objective: controllers that look like the images of the prior.
 
-    Every row is sampled from every seed, in the order row 0 seed 0, row 0 seed 1, ... An image depends on its own row and seed only: it
-    comes out the same alone, in any batch and in any shard (to floating-point rounding). The objective sees in every step what the
-    display will show: the clean estimate, decoded, brought to `shape`, constrained.
+    Every row is sampled from every seed, in the order row 0 seed 0, row 0 seed 1, ... An image depends on its own row
+    and seed only: it comes out the same alone, in any batch and in any shard (to floating-point rounding). The
+    objective sees in every step what the display will show: the clean estimate, decoded, brought to `shape`,
+    constrained.
 
     Parameters
     ----------
     encoder : callable
-        (B, C, H, W) in [0, 1] -> responses (B, U) or (M, B, U), as for `ascend`.
+        Images (B, C, H, W) in [0, 1] -> responses (B, U) or (M, B, U), as for `ascend`.
     objective : Objective of R rows
     prior : Prior
         From `synth.priors`, or any like it.
     method : name of a method in `synth.diffusion.methods`, or a Method made there
     strength : float, a name in `STRENGTHS`, or None
-        In the method's own unit; for `guided` and `guided_fast`, posterior standard deviations. None = the method's default. 0 is the
-        unguided sample, bit for bit.
+        In the method's own unit; for `guided` and `guided_fast`, posterior standard deviations. None = the method's
+        default. 0 is the unguided sample, bit for bit.
     solver : Solver, or None
         `ddim()`, `coarse_to_fine()`, `scheduler("dpm")`, ...; None = `ddim()`.
     steps : int, or None
         Noise levels from noise to image; None = the method's default.
     repeats, window : int, (float, float)
-        Time travel: guided steps at noise levels within `window` are taken `repeats` times, with fresh noise in between (Lugmayr et al.
-        2022); at strength 0 there is none.
+        Time travel (Lugmayr et al. 2022): guided steps at noise levels within `window` are taken `repeats` times, with
+        fresh noise in between; at strength 0 every step is taken once.
     constraints, transforms, seeds, batch_size, device, progress : as for `ascend`
         A given device also receives the prior.
     shape : (C, H, W), or None
@@ -105,10 +107,18 @@ def guide(
     place = known.device if device is None else torch.device(device)
     prior = prior.to(place)
     run = Run(
-        encoder=encoder, prior=prior, solver=ddim() if solver is None else solver, method=chosen, strength=_strength(strength, chosen),
-        steps=chosen.steps if steps is None else steps, travel=Travel(repeats, window), constraints=tuple(constraints), transforms=tuple(transforms),
-        shape=_shape(shape, constraints, prior, device=place), device=place,
-    )  # fmt: skip
+        encoder=encoder,
+        prior=prior,
+        solver=ddim() if solver is None else solver,
+        method=chosen,
+        strength=_strength(strength, chosen),
+        steps=chosen.steps if steps is None else steps,
+        travel=Travel(repeats, window),
+        constraints=tuple(constraints),
+        transforms=tuple(transforms),
+        shape=_shape(shape, constraints, prior, device=place),
+        device=place,
+    )
     _check(run, len(objective), seeds, batch_size=batch_size)
     rows = objective.repeat(len(seeds))
     names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
@@ -120,12 +130,12 @@ def guide(
         by_rule = _sample if chosen.rule is not None else optimise
         return by_rule(run, bound, origins, names=names[begin:end], tell=tell)
 
-    found, plan = in_micro_batches(rows.spans, batch_size, make)
+    parts, plan = in_micro_batches(rows.spans, batch_size, make)
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
     nameless = ("",) * len(rows)
     return collect(
         encoder,
-        found,
+        parts,
         rows,
         seeds=every_seed,
         start_ids=nameless,
@@ -142,7 +152,7 @@ def _sample(
     names: Sequence[str],
     tell: Callable[[int], None],
 ) -> Best:
-    """One micro-batch: a guided sample an image, its 8-bit pixels and what is predicted for them."""
+    """One micro-batch: a guided sample per image, its 8-bit pixels and what is predicted for them."""
     noises, draws, travellers = (streams(origins, use) for use in ("", "transforms", "time travel"))
     moved = torch.zeros(len(names), dtype=torch.bool)
     at = 0
@@ -156,7 +166,7 @@ def _sample(
         nonlocal at
         at = done
         moved.logical_or_(step.moved.cpu())
-        tell(min(done, run.steps))  # a solver of second order asks twice a step
+        tell(min(done, run.steps))  # a solver of second order asks twice per step
 
     def rule(step: Step) -> Edit:
         assert run.method.rule is not None
@@ -197,7 +207,8 @@ def _strength(strength: float | str | None, method: Method) -> float:
     if isinstance(strength, str):
         if strength not in STRENGTHS or method.name not in ("guided", "guided_fast"):
             raise ValueError(
-                f"strength {strength!r} with {method.name}; expected a number, or, with guided and guided_fast, one of {', '.join(STRENGTHS)}"
+                f"strength {strength!r} with {method.name}; expected a number, or, with guided and guided_fast, one of "
+                f"{', '.join(STRENGTHS)}"
             )
         return STRENGTHS[strength]
     if not (strength >= 0 and math.isfinite(strength)):

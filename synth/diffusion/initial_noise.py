@@ -75,7 +75,7 @@ def _uphill(
     names: Sequence[str],
     iteration: int,
 ) -> Tensor:
-    """The gradient at the noise: that of the score, RMS 1 at the image, less the pull of pixels back into their range."""
+    """The gradient at the noise of the score (RMS 1 at the image), minus a pull of pixels back into [0, 1]."""
     leaf = images.detach().requires_grad_()
     scores = run.scores(leaf, objective, draws)
     check_scores(scores, names, iteration)

@@ -1,4 +1,4 @@
-"""The one loop of diffusion: from noise to a sample, with any prior and any solver; guidance edits the clean estimate."""
+"""The one loop of diffusion: from noise to a sample, with any prior, solver and guidance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Guidance", "Travel", "sample"]
 
 @dataclass(frozen=True)
 class Travel:
-    """Time travel: every guided step at a noise level within `window` is taken `repeats` times, with fresh noise in between."""
+    """Time travel: each guided step at a noise level in `window` is taken `repeats` times, with fresh noise between."""
 
     repeats: int = 1
     window: tuple[float, float] = (0.2, 5.0)
@@ -39,7 +39,8 @@ class Guidance:
     rule : callable
         A `Step` -> the `Edit` of its clean estimate.
     travel : Travel
-        Steps that are repeated draw the noise of a stochastic solver anew, so later steps have other noise than without it.
+        Steps that are repeated draw the noise of a stochastic solver anew, so later steps have other noise than without
+        it.
     travellers : sequence of B CPU generators
         For the fresh noise of time travel; none are needed without it.
     """

@@ -1,4 +1,4 @@
-"""What every parameterisation is, and the simplest of them: the pixels."""
+"""The type of every parameterisation, and the simplest one: the pixels."""
 
 from __future__ import annotations
 
@@ -22,8 +22,18 @@ Build = Callable[[Sequence[torch.Generator], Tensor | None, torch.device], nn.Mo
 class Parameterisation:
     """A factory of free variables with a name and settings for the record.
 
-    `exact_start`: it holds every image, so that the start is reproduced to rounding. Otherwise the start is the nearest that it can
-    show, in the sense that its factory states. `part`: of a parameterisation that differs from image to image, see `take`.
+    Attributes
+    ----------
+    name : str
+    shape : (C, H, W) of the images
+    settings : dict
+        JSON-able.
+    build : callable (generators, start or None, device) -> nn.Module
+    exact_start : bool
+        Every image can be shown, so that a start is reproduced to rounding. Otherwise the ascent starts at the nearest
+        image that can be shown, in the sense that the factory states.
+    part : callable, or None
+        Makes the parameterisation of some of the images, where images differ in it; see `take`.
     """
 
     name: str
@@ -40,7 +50,7 @@ class Parameterisation:
 
         Parameters
         ----------
-        generators : one CPU generator an image (B of them)
+        generators : one CPU generator per image (B of them)
         start : Tensor of shape (B, C, H, W), in [0, 1], or None
             ``forward()`` starts there, exactly where `exact_start` says so; None starts from noise.
         device : where the variables live
@@ -54,7 +64,7 @@ class Parameterisation:
         return self.build(generators, start, torch.device(device))
 
     def take(self, indices: Sequence[int]) -> Parameterisation:
-        """The parameterisation of the images `indices`, in that order; the same one unless images differ in it (`masked`)."""
+        """The parameterisation of the images `indices`, in that order; itself unless images differ in it (`masked`)."""
         return self if self.part is None else self.part(indices)
 
     def describe(self) -> dict[str, Any]:
@@ -63,7 +73,7 @@ class Parameterisation:
 
 
 def pixels(shape: Sequence[int], *, noise: float = 0.01) -> Parameterisation:
-    """One free variable a pixel and channel; `noise` is the SD of the noise start, in pixel values."""
+    """One free variable per pixel and channel; `noise` is the SD of the noise start, in pixel values."""
     size = check_shape(shape)
 
     def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:

@@ -32,7 +32,7 @@ class Denoiser(Protocol):
         ...
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Clean estimate (B, *shape) of `x` (B, *shape) at the noise levels `sigma` (B,); each row depends on itself alone."""
+        """Clean estimate (B, *shape) of `x` (B, *shape) at noise levels `sigma` (B,), row by row."""
         ...
 
 

@@ -26,22 +26,23 @@ def bashivan_2019(
 ) -> Recipe:
     """Bashivan, Kar & DiCarlo 2019, macaque V4: steps of the SD-normalised gradient, total variation, circular jitter.
 
-    In the released code (dicarlolab/npc), x = 2 v - 1: x starts from uniform noise within [-0.5, 0.5]; each step rolls it by
-    -19 to 18 pixels, takes the gradient of the objective minus `smoothness` TV(x), divides it by its population SD + 1e-8, moves x by 0.01
-    of it and clips to [-1, 1]. TV is the quadratic one (`QuadraticVariation`). The 8-bit image is x * 126.72 + 128, truncated: 1 to 254.
+    In the released code (dicarlolab/npc), x = 2 v - 1: x starts from uniform noise within [-0.5, 0.5]; each step rolls
+    it by -19 to 18 pixels, takes the gradient of the objective minus `smoothness` TV(x), divides it by its population
+    SD + 1e-8, moves x by 0.01 of it and clips to [-1, 1]. TV is the quadratic one (`QuadraticVariation`). The 8-bit
+    image is x * 126.72 + 128, truncated: 1 to 254.
 
     Parameters
     ----------
     shape : (C, H, W)
     smoothness : float
-        Weight of the total variation against the objective, in the objective's units. 500 was released for both objectives; the
-        one-hot term is bounded, so that it weighs more there.
+        Weight of the total variation, in units of the objective. 500 was released for both objectives; it weighs more
+        against the one-hot objective, which is bounded.
     jitter_px : int
         Rolls from -`jitter_px` to `jitter_px` - 1 pixels; 19 belongs to images of 299.
     steps : int
         200 in the released example; the paper may have used more.
     one_axis : bool
-        True rolls rows alone, as the released code does by a slip; False rolls both ways, as was meant.
+        True rolls rows alone, as the released code does by mistake; False rolls rows and columns, as the paper says.
     """
     size = check_shape(shape)
     if jitter_px < 1:
@@ -66,7 +67,7 @@ def bashivan_2019(
 
 @dataclass(frozen=True)
 class Roll:
-    """A transform: circular shifts by whole pixels, drawn uniformly from `low` .. `high` for rows and columns of each image."""
+    """A transform: circular shifts by whole pixels, uniform from `low` to `high`, of rows and columns of each image."""
 
     low: int
     high: int
@@ -87,9 +88,9 @@ class Roll:
 class QuadraticVariation:
     """A penalty among the transforms: ``weight`` times the total variation of the image that stands at its place.
 
-    After `Roll` it is the image as the encoder sees it. A step climbs the score less the penalty; the score that is kept is
-    without it. TV of x = 2 v - 1 is half the sum of squared differences of neighbours over their number, down plus across
-    (Bashivan et al. 2019, released code).
+    After `Roll` it is the image as the encoder sees it. A step climbs the score less the penalty; the score that is
+    kept is without it. TV of x = 2 v - 1 is half the sum of squared differences of neighbours over their number, down
+    plus across (Bashivan et al. 2019, released code).
     """
 
     weight: float
@@ -114,7 +115,7 @@ class QuadraticVariation:
 
 
 class Released8Bit:
-    """The pixel range, and the 8 bits of Bashivan et al. 2019's released code: x * 126.72 + 128, truncated, x = 2 v - 1."""
+    """The pixel range, and the 8 bits of the released code: x * 126.72 + 128, truncated, with x = 2 v - 1."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) clipped to [0, 1], see `pixel_range`."""

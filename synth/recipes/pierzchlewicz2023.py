@@ -24,11 +24,12 @@ def v4_gradient_ascent(
     norm: float = 25.0,
     steps: int = 1000,
 ) -> Recipe:
-    """The gradient-ascent baseline of Pierzchlewicz et al. 2023, macaque V4: AdamW, blurred gradient, fixed norm.
+    """The gradient-ascent baseline of Pierzchlewicz et al. 2023, macaque V4: AdamW, smoothed gradient, fixed norm.
 
-    In the released code (sinzlab/energy-guided-diffusion, sinzlab/mei), an image in z-scores of the training images starts from N(0, 1); each step
-    blurs the gradient (sigma 1 pixel, mirrored borders), takes one of AdamW at a learning rate of 10 with torch's weight decay of 0.01 towards the mean grey,
-    and scales the image to L2 norm `norm`. Its loop runs one step more than asked.
+    In the released code (sinzlab/energy-guided-diffusion, sinzlab/mei), an image in z-scores of the training images
+    starts from N(0, 1). Each step smooths the gradient (sigma 1 pixel, mirrored borders), takes a step of AdamW at a
+    learning rate of 10 with torch's weight decay of 0.01 towards the mean grey, and scales the image to L2 norm `norm`.
+    The released loop runs one step more than asked.
 
     Parameters
     ----------
