@@ -33,7 +33,7 @@ from protocols.simulate import lite2 as lite2_sites
 from synth import Objective, ascend, exact_statistics, fourier, pixels, stretch
 from synth.constraints.exact import ExactStatistics
 from synth.recipes.few_steps import quick
-from synth.rules import Rule, adamw, blur
+from synth.rules import Rule, adamw, smooth
 from synth.transforms import DEFAULT_TRANSFORMS
 
 SIZE, SITES, SHARE, RMS = 112, 16, 0.95, 0.2
@@ -132,10 +132,10 @@ def mei_loop(pair: FittedPair, rows: Objective, display: ExactStatistics, seed: 
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         images = display(0.5 + RMS * torch.randn(SITES, *display.shape, generator=generator)).requires_grad_()
-    optimiser, smooth, clock = torch.optim.AdamW([images], lr=40 * RMS), blur(1.0), Clock(display)
+    optimiser, smoothed, clock = torch.optim.AdamW([images], lr=40 * RMS), smooth(1.0), Clock(display)
     for step in range(1, MEI_STEPS + 1):
         (gradient,) = torch.autograd.grad(-bound(images, pair.encoder(images)).sum(), images)
-        images.grad = smooth(gradient, 0.0)
+        images.grad = smoothed(gradient, 0.0)
         optimiser.step()
         with torch.no_grad():
             images.copy_(display(images))
@@ -227,7 +227,7 @@ def variants() -> dict[str, dict[str, Any]]:
             "learning_rate": 40 * RMS,
             "parameterisation": pixels(shape),
             "steps": 64,
-            "rule": Rule(precondition=(blur(1.0),)),
+            "rule": Rule(precondition=(smooth(1.0),)),
         },
         "ours, best photograph": {"start": True, "steps": 50},
         "quick": {"start": True, **quick(shape, steps=16)},

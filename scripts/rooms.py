@@ -33,7 +33,8 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("fitting",),
     ),
     "synth": (
-        ("contract", "objectives", "priors"),
+        ("contract",),
+        ("objectives", "priors"),
         ("answers", "constraints", "parameterisations", "rules", "transforms"),
         ("accentuation", "batch", "lucent", "recipes", "starts"),
         ("batches", "graded"),

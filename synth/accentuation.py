@@ -1,8 +1,7 @@
-"""Feature accentuation: what a site likes about a given photograph, by ascent from the photograph that must remain itself."""
+"""Feature accentuation: what drives a site in a given photograph, by an ascent that stays near the photograph."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .answers import default_site_ids
-from .contract import EncoderLike, attributes_of
+from .contract import EncoderLike, attributes_of, digest
 
 __all__ = ["Accentuating", "accentuating"]
 
@@ -20,19 +19,19 @@ Features = Callable[[Tensor], Tensor]
 def accentuating(
     encoder: EncoderLike, photographs: Tensor, names: Sequence[str] | None = None, *, features: Features | None = None
 ) -> Accentuating:
-    """The encoder with one more column a photograph: minus the distance of the image from it (Hamblin et al. 2024).
+    """The encoder with one more column per photograph: minus the distance of the image from it (Hamblin et al. 2024).
 
-    The distance is the root mean squared difference of features, in SDs over the entries of the photograph's own: 0 = the
-    photograph, 1 = as far from it as a uniform image of its mean is in pixels. Being a site, it composes with every objective, is
-    stored with the batch, and its limits are a term like any other::
+    The distance is the root mean squared difference of features, divided by the SD over the photograph's own features:
+    0 = the photograph, 1 = as far from it as a uniform image of its mean is in pixels. The new column is a site: it
+    composes with every objective, is stored with the batch, and its limits are a term of an objective::
 
         seen = accentuating(encoder, photographs)                    # sites like_000, like_001, ...
         objective = stretch(["v4_012", "v4_047"]) + 2.0 * stretch(["like_000", "like_001"])
         batch = ascend(seen, objective, fourier(shape), start=photographs)
         batch.validate(accentuating(validator, photographs))
 
-    ``100 * within("like_000", low=-0.3, high=1)`` holds the distance below 0.3 instead of weighing it. Objectives over all sites, such
-    as `one_hot`, must name theirs (``among=``).
+    ``100 * within("like_000", low=-0.3, high=1)`` holds the distance below 0.3 instead of weighing it. Objectives over
+    all sites, such as `one_hot`, must name theirs (``among=``).
 
     Parameters
     ----------
@@ -65,8 +64,8 @@ class Accentuating(nn.Module):
         if not bool((scale > 1e-6).all()):
             index = int((~(scale > 1e-6)).nonzero()[0])
             raise ValueError(
-                f"the features of photograph {index} have the SD {float(scale[index]):g}; expected a number above 0. Likely cause: a "
-                "uniform image, or features that leave nothing of it"
+                f"the features of photograph {index} have the SD {float(scale[index]):g}; expected a number above 0. "
+                "Likely cause: a uniform image, or features that leave nothing of it"
             )
         self.register_buffer("references", references)  # (K, D)
         self.register_buffer("scale", scale)
@@ -75,15 +74,14 @@ class Accentuating(nn.Module):
         twice = [n for n in self.names if n in own or self.names.count(n) > 1]
         if len(self.names) != len(photographs) or twice:
             raise ValueError(
-                f"{len(self.names)} names for {len(photographs)} photographs, not their own: {', '.join(twice) or 'none'}; expected "
-                "one each that no site has"
+                f"{len(self.names)} names for {len(photographs)} photographs; used twice or by a site: "
+                f"{', '.join(twice) or 'none'}; expected one new name per photograph"
             )
         self.site_ids = (*own, *self.names)
         more = len(self.names)
         self.natural_mean = None if known.mean is None else torch.cat([known.mean, known.mean.new_zeros(more)])
         self.natural_sd = None if known.sd is None else torch.cat([known.sd, known.sd.new_ones(more)])
-        digest = hashlib.sha256(photographs.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:8]
-        self.fingerprint = f"{known.fingerprint}+like_{digest}" if known.fingerprint else ""
+        self.fingerprint = f"{known.fingerprint}+like_{digest(photographs)[:8]}" if known.fingerprint else ""
 
     @property
     def uncertainty(self) -> Any:
@@ -95,16 +93,16 @@ class Accentuating(nn.Module):
         return self.encoder.judge(images)  # type: ignore[attr-defined]
 
     def _features(self, images: Tensor) -> Tensor:
-        found = images if self.features is None else self.features(images)
-        return found.flatten(1)  # (B, D)
+        features = images if self.features is None else self.features(images)
+        return features.flatten(1)  # (B, D)
 
     def forward(self, images: Tensor) -> Tensor:
         """Responses (B, U + K) or (M, B, U + K): the encoder's, then minus the distance from each photograph."""
         responses = self.encoder(images)
-        found = self._features(images)
-        squared = (found[:, None] - self.references.to(found)).square().mean(-1)  # (B, K)
+        features = self._features(images)
+        squared = (features[:, None] - self.references.to(features)).square().mean(-1)  # (B, K)
         # a floor under the root keeps the gradient at the photograph itself finite
-        like = -squared.clamp_min(1e-12).sqrt() / self.scale.to(found)
+        like = -squared.clamp_min(1e-12).sqrt() / self.scale.to(features)
         return torch.cat([responses, like.to(responses).expand(*responses.shape[:-1], -1)], -1)
 
 
@@ -113,6 +111,6 @@ def _check_photographs(photographs: Tensor) -> None:
     low, high = (float(photographs.min()), float(photographs.max())) if fits else (0.0, 0.0)
     if not fits or not (low >= 0 and high <= 1):
         raise ValueError(
-            f"photographs of shape {tuple(photographs.shape)} and type {photographs.dtype}, from {low:g} to {high:g}; expected "
-            "(K, C, H, W), floating point in [0, 1]: divide 8-bit pixels by 255"
+            f"photographs of shape {tuple(photographs.shape)} and type {photographs.dtype}, from {low:g} to {high:g}; "
+            "expected (K, C, H, W), floating point in [0, 1]: divide 8-bit pixels by 255"
         )

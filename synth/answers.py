@@ -43,17 +43,17 @@ def evaluating(encoder: EncoderLike, objective: BoundObjective, pixels: Tensor) 
 def familiarity(
     encoder: EncoderLike, pixels: NDArray[np.uint8], batch_size: int = 32
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
-    """Distance of 8-bit images (S, H, W, C) from the fitted ones, and whether that is outside; None where it is not known."""
+    """Distance (S,) of 8-bit images (S, H, W, C) from the fitted ones, and whether outside (S,); None if unknown."""
     judge = getattr(encoder, "judge", None)
     if judge is None or getattr(encoder, "uncertainty", None) is None:
         return None, None
     device = attributes_of(encoder).device
-    found = [
+    judgements = [
         judge(torch.from_numpy(pixels[i : i + batch_size]).to(device).permute(0, 3, 1, 2).float() / 255)
         for i in range(0, len(pixels), batch_size)
     ]
-    outside: NDArray[np.bool_] = torch.cat([f.outside for f in found]).cpu().numpy()
-    return _numpy(torch.cat([f.distance for f in found])), outside
+    outside: NDArray[np.bool_] = torch.cat([j.outside for j in judgements]).cpu().numpy()
+    return _numpy(torch.cat([j.distance for j in judgements])), outside
 
 
 def _numpy(x: Tensor) -> NDArray[np.float32]:

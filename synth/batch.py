@@ -1,4 +1,4 @@
-"""Synthesised images with everything that is known of them, and their file."""
+"""Synthesised images with their predictions and records, and their file."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _RECORDS = ("encoder_fingerprint", "validator_fingerprint", "objective_descripti
 
 @dataclass(frozen=True)
 class StimulusBatch:
-    """S images, the responses predicted TO THESE PIXELS, and how they came about.
+    """S images, the responses predicted TO THESE PIXELS, and how they were made.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class StimulusBatch:
     encoder_fingerprint : str
         Empty where the encoder has none.
     objective_description : dict
-        `Objective.describe`, one row an image.
+        `Objective.describe`, one row per image.
     settings, versions : dict
         All that is needed to repeat the run.
     unrounded_predicted : array of shape (S, U), float32, or None
@@ -88,14 +88,16 @@ class StimulusBatch:
     validator_predicted, validator_scores, validator_fingerprint
         The same from a second encoder (`validate`), or None.
     distance : array of shape (S,), float32, or None
-        Of `images` from the images that the encoder was fitted to, in medians of what those have; None where it does not know.
+        Of `images` from the images that the encoder was fitted to, in medians of what those have; None where it does
+        not know.
     outside : array of shape (S,), bool, or None
         Outside the training distribution: farther than 99 % of the natural images.
     graded : StimulusBatch, or None
-        Earlier iterates of these ascents (``ascend(snapshots=...)``), each with its own predictions and score; it goes through
-        `take`, `validate` and `save` with the batch.
+        Earlier iterates of these ascents (``ascend(snapshots=...)``), each with its own predictions and score; it goes
+        through `take`, `validate` and `save` with the batch.
     steps, parents : arrays of shape (S,), int64, or None
-        Of graded images alone: the step of the ascent, and the position in the batch of the image that the ascent ended in.
+        Of graded images alone: the step of the ascent, and the position in the batch of the image that the ascent ended
+        in.
     """
 
     images: NDArray[np.uint8]
@@ -140,14 +142,15 @@ class StimulusBatch:
             raise ValueError(f"images of type {self.images.dtype}; expected uint8")
         if len(self.objective_description["rows"]) != len(self):
             raise ValueError(
-                f"objective of {len(self.objective_description['rows'])} rows for {len(self)} images; expected one a row"
+                f"objective of {len(self.objective_description['rows'])} rows for {len(self)} images; expected one per "
+                "row"
             )
         if self.graded is not None:
             of = self.graded.parents
             if of is None or self.graded.steps is None or not ((of >= 0) & (of < len(self))).all():
                 raise ValueError(
-                    f"graded images of the parents {None if of is None else of.tolist()}; expected a step and a position "
-                    f"from 0 to {len(self) - 1} each"
+                    f"graded images of the parents {None if of is None else of.tolist()}; expected a step and a "
+                    f"position from 0 to {len(self) - 1} each"
                 )
 
     def __len__(self) -> int:
@@ -155,7 +158,7 @@ class StimulusBatch:
 
     @property
     def objective(self) -> Objective:
-        """The objective, one row an image, rebuilt from its description."""
+        """The objective, one row per image, rebuilt from its description."""
         return Objective.from_description(self.objective_description)
 
     def __getitem__(self, index: slice) -> StimulusBatch:
@@ -212,7 +215,7 @@ class StimulusBatch:
         return evaluating(encoder, bound, torch.from_numpy(self.images[begin:end]).to(own.device))
 
     def best_per_target(self) -> StimulusBatch:
-        """One image a row of the objective, of all its seeds the best by the validator's score where there is one, else by its own.
+        """The best image per row of the objective over its seeds, by the validator's score or, without one, its own.
 
         Of images that were made as a set (`synth.diverse`), the set of the seed with the best mean score.
         """
@@ -226,7 +229,7 @@ class StimulusBatch:
             raise ValueError(
                 f"the score of image {index} ({self.row_names[index]}) is NaN; expected numbers to compare"
             )
-        # rows are told apart by all that they ask for; a name does not hold every setting
+        # rows differ where anything that they ask for differs; a name does not hold every setting
         declared = [
             json.dumps({k: v for k, v in row.items() if k != "group"}, sort_keys=True)
             for row in self.objective_description["rows"]

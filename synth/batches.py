@@ -1,10 +1,12 @@
-"""What every generator of images shares: one random stream per image, micro-batches that fit the memory, the record of a run."""
+"""What all generators of images share: a random stream per image, micro-batches that fit the memory, records."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,12 +17,11 @@ from torch import Tensor
 from synth.constraints.exact import ConstraintError
 from synth.objectives import Objective
 
-from . import __version__
 from .answers import Answers, default_site_ids, familiarity
 from .batch import StimulusBatch
 from .contract import MICRO_BATCH, Attributes, EncoderLike, Images
 
-Found = TypeVar("Found")
+Part = TypeVar("Part")
 
 
 def project(images: Tensor, constraints: Sequence[Images]) -> Tensor:
@@ -39,27 +40,31 @@ def quantise(images: Tensor, constraints: Sequence[Images]) -> Tensor:
 
 
 def in_micro_batches(
-    spans: Sequence[tuple[int, int]], size: int | None, make: Callable[[int, int], Found]
-) -> tuple[list[Found], list[tuple[int, int]]]:
-    """`make(begin, end)` of all images, at most `size` at a time (None = 32), and the micro-batches that were really run.
+    spans: Sequence[tuple[int, int]], size: int | None, make: Callable[[int, int], Part]
+) -> tuple[list[Part], list[tuple[int, int]]]:
+    """Call `make(begin, end)` for all images, at most `size` at a time (None = 32).
 
-    Where memory runs out, the rest is run in halves; an image, or a set of images that are made together, for which it
-    does not suffice raises `torch.OutOfMemoryError`.
+    Where memory runs out, the rest is run in halves. `torch.OutOfMemoryError` is raised where the memory does not
+    suffice for one image, or for one set of images that are made together.
+
+    Returns
+    -------
+    What `make` returned for each micro-batch, and the micro-batches (begin, end) that were run
     """
-    found: list[Found] = []
+    parts: list[Part] = []
     done: list[tuple[int, int]] = []
     waiting = plan_of(spans, MICRO_BATCH if size is None else size)
     while waiting:
         begin, end = waiting.pop(0)
         try:
-            found.append(make(begin, end))
+            parts.append(make(begin, end))
         except torch.OutOfMemoryError:
             waiting = plan_of([s for s in spans if s[0] >= begin], (end - begin) // 2)
             if waiting[0] == (begin, end):
                 raise
             continue
         done.append((begin, end))
-    return found, done
+    return parts, done
 
 
 class Best:
@@ -74,11 +79,19 @@ class Best:
         self.check = 0
 
     def end(self) -> None:
-        """No more checks: the trace ends with the last one."""
+        """Cut the trace after the last check that was made."""
         self.trace = self.trace[:, : self.check]
 
     def update(self, pixels: Tensor, answers: Answers, shown: Tensor | None = None) -> None:
-        """Take over the images that have improved; an image that has stopped is left as it is. `shown`: the same, not yet rounded."""
+        """Keep the images that have improved; an image that has stopped stays as it is.
+
+        Parameters
+        ----------
+        pixels : Tensor of shape (B, H, W, C), uint8
+        answers : Answers to `pixels`
+        shown : Tensor of shape (B, C, H, W), in [0, 1], or None
+            The same images before rounding.
+        """
         if self.check == 0:
             self.pixels = np.zeros(tuple(pixels.shape), dtype=np.uint8)
             self.shown = None if shown is None else torch.zeros_like(shown, requires_grad=False)
@@ -118,39 +131,39 @@ def check_scores(scores: Tensor, names: Sequence[str], step: int) -> None:
     """Refuse scores (B,) that are not finite, or do not depend on the images."""
     if not scores.requires_grad:
         raise ValueError(
-            "the objective does not depend on the image: its gradient is cut. Likely cause: the encoder detaches its input, "
-            "leaves torch, or runs under no_grad"
+            "the objective does not depend on the image: its gradient is cut. Likely cause: the encoder detaches its "
+            "input, leaves torch, or runs under no_grad"
         )
     finite = torch.isfinite(scores.detach())
     if not bool(finite.all()):
         index = int((~finite).nonzero()[0])
         raise ValueError(
-            f"the objective of image {index} ({names[index]}) is {scores[index].item()} at step {step}; expected a finite "
-            "score. Likely cause: the encoder gives NaN or infinity for this image. Check it with natural images, and try "
-            "a smaller learning rate"
+            f"the objective of image {index} ({names[index]}) is {scores[index].item()} at step {step}; expected a "
+            "finite score. Likely cause: the encoder gives NaN or infinity for this image. Check it with natural "
+            "images, and try a smaller learning rate"
         )
 
 
 def check_finite(values: Tensor, names: Sequence[str], what: str = "the image") -> None:
-    """Refuse images or scores (B, ...) that hold NaN or infinity: in 8 bits they would be black without a word."""
+    """Refuse images or scores (B, ...) that hold NaN or infinity, which 8-bit pixels would silently turn into black."""
     finite = torch.isfinite(values).flatten(1).all(1) if values.dim() > 1 else torch.isfinite(values)
     if not bool(finite.all()):
         index = int((~finite).nonzero()[0])
         raise ValueError(
-            f"{what} of {names[index]} is not finite. Likely cause: the prior or the encoder overflows: in float16, try bfloat16 or float32; "
-            "else check both on a photograph"
+            f"{what} of {names[index]} is not finite. Likely cause: the prior or the encoder overflows. In float16, "
+            "try bfloat16 or float32; else check both on a photograph"
         )
 
 
 def named(error: ConstraintError, names: Sequence[str], step: int) -> ConstraintError:
-    """The error with the step and the name of the image in front."""
+    """The same error with the step and the name of the image at the beginning of its message."""
     where = f"{names[error.index]}: " if 0 <= error.index < len(names) else ""
     return ConstraintError(f"step {step}, {where}{error}", reachable=error.reachable, index=error.index)
 
 
 def collect(
     encoder: EncoderLike,
-    found: Sequence[Best],
+    parts: Sequence[Best],
     rows: Objective,
     *,
     seeds: NDArray[np.int64],
@@ -158,36 +171,42 @@ def collect(
     known: Attributes,
     settings: dict[str, Any],
 ) -> StimulusBatch:
-    """The best images of all micro-batches with everything that is known of them."""
-    predicted = np.concatenate([b.predicted for b in found])
-    images = np.concatenate([b.pixels for b in found])
+    """The best images of all micro-batches as one batch of S images; `seeds` (S,) and `start_ids` are theirs."""
+    predicted = np.concatenate([b.predicted for b in parts])
+    images = np.concatenate([b.pixels for b in parts])
     distance, outside = familiarity(encoder, images)
-    exact = [_predicted(encoder, b.shown) for b in found if b.shown is not None]
+    exact = [_predicted(encoder, b.shown) for b in parts if b.shown is not None]
     return StimulusBatch(
         images=images,
         distance=distance,
         outside=outside,
         predicted=predicted,
-        unrounded_predicted=np.concatenate(exact) if len(exact) == len(found) else None,
-        predicted_sd=np.concatenate([b.sd for b in found]),
-        scores=np.concatenate([b.scores for b in found]),
+        unrounded_predicted=np.concatenate(exact) if len(exact) == len(parts) else None,
+        predicted_sd=np.concatenate([b.sd for b in parts]),
+        scores=np.concatenate([b.scores for b in parts]),
         row_names=rows.row_names,
         kinds=rows.kinds,
         targets=rows.targets,
         seeds=seeds,
         start_ids=start_ids,
-        trace=np.concatenate([b.trace for b in found]),
+        trace=np.concatenate([b.trace for b in parts]),
         site_ids=default_site_ids(known, predicted.shape[1]),
         encoder_fingerprint=known.fingerprint,
         objective_description=rows.describe(),
         settings=settings,
         versions={
-            "synth": __version__,
+            "synth": package_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
     )
+
+
+def package_version() -> str:
+    """The version of this package, read from the text of ``synth/__init__.py``, which imports this module."""
+    text = Path(__file__).with_name("__init__.py").read_text(encoding="utf-8")
+    return re.findall(r'^__version__ = "(.+)"', text, re.MULTILINE)[0]  # type: ignore[no-any-return]
 
 
 @torch.no_grad()

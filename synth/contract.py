@@ -1,7 +1,11 @@
-"""The encoder contract: any callable (B, C, H, W) -> (B, U) or (M, B, U); the type aliases that all rooms share."""
+"""The encoder contract, and what all rooms share: type aliases, the check of a shape, noise, digests.
+
+An encoder is any callable that gives responses (B, U), or (M, B, U) of M members, to images (B, C, H, W) in [0, 1].
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +25,18 @@ EncoderLike = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Attributes:
-    """The attributes that an encoder may have, read once."""
+    """The attributes that an encoder may have, read once.
+
+    Attributes
+    ----------
+    site_ids : tuple of U str, or None
+    mean, sd : Tensor of shape (U,), or None
+        Mean and SD of the responses to natural images, in the unit of the responses.
+    fingerprint : str
+        Empty where the encoder has none.
+    device : torch.device
+        That of the first parameter; the CPU where there is none.
+    """
 
     site_ids: tuple[str, ...] | None
     mean: Tensor | None
@@ -47,15 +62,15 @@ def attributes_of(encoder: EncoderLike) -> Attributes:
 
 
 def check_frozen(encoder: EncoderLike, what: str = "encoder") -> None:
-    """Refuse an encoder (or another network, called `what`) whose answer depends on chance or on the rest of the batch."""
+    """Refuse a network, called `what`, whose output depends on chance or on the other images of the batch."""
     if not isinstance(encoder, nn.Module):
         return
     unsteady = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
     for name, module in encoder.named_modules():
         if module.training and isinstance(module, unsteady):
             raise ValueError(
-                f"the {what}'s {type(module).__name__} {name!r} is in training mode, so that an image's response depends "
-                f"on chance or on the other images; call {what.split()[0]}.eval() first"
+                f"the {what}'s {type(module).__name__} {name!r} is in training mode, so that an image's response "
+                f"depends on chance or on the other images; call {what.split()[0]}.eval() first"
             )
 
 
@@ -64,3 +79,21 @@ def describe(thing: Any) -> Any:
     if hasattr(thing, "describe"):
         return thing.describe()
     return {"name": getattr(thing, "__name__", type(thing).__name__)}
+
+
+def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """`shape` as (C, H, W); refused where it is not that of grey or RGB images."""
+    size = tuple(int(n) for n in shape)
+    if len(size) != 3 or size[0] not in LUMINANCE_WEIGHTS or min(size) < 1:
+        raise ValueError(f"shape {tuple(shape)}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
+    return size[0], size[1], size[2]
+
+
+def draw(generators: Sequence[torch.Generator], size: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """Standard normal noise (B, *size) on `device`, drawn from one CPU generator per image."""
+    return torch.stack([torch.randn(tuple(size), generator=g) for g in generators]).to(device)
+
+
+def digest(values: Tensor) -> str:
+    """SHA-256 of the bytes of a tensor, in hexadecimal."""
+    return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

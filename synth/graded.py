@@ -1,4 +1,4 @@
-"""Earlier iterates of an ascent, kept as 8-bit images with their own predictions: graded images between start and controller."""
+"""Graded images: earlier iterates of an ascent, as 8-bit images with their own predictions."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class Snapshots:
             self.scores.append(answers.scores[i])
 
 
-def graded_batch(encoder: EncoderLike, batch: StimulusBatch, found: Sequence[Snapshots]) -> StimulusBatch | None:
+def graded_batch(encoder: EncoderLike, batch: StimulusBatch, parts: Sequence[Snapshots]) -> StimulusBatch | None:
     """The snapshots of all micro-batches of `batch`, image by image, step by step; None where there are none."""
     begins = [begin for begin, _ in batch.settings["plan"]]
-    parents = np.array([b + i for b, s in zip(begins, found, strict=True) for i in s.images], dtype=np.int64)
-    steps = np.array([step for s in found for step in s.steps], dtype=np.int64)
+    parents = np.array([b + i for b, s in zip(begins, parts, strict=True) for i in s.images], dtype=np.int64)
+    steps = np.array([step for s in parts for step in s.steps], dtype=np.int64)
     if not len(steps):
         return None
     order = np.lexsort([steps, parents])
 
     def stacked(name: str) -> NDArray[np.float32]:
-        return np.stack([value for s in found for value in getattr(s, name)])[order]
+        return np.stack([value for s in parts for value in getattr(s, name)])[order]
 
-    pixels: NDArray[np.uint8] = np.stack([p for s in found for p in s.pixels])[order]
+    pixels: NDArray[np.uint8] = np.stack([p for s in parts for p in s.pixels])[order]
     distance, outside = familiarity(encoder, pixels)
     return replace(
         batch.take(parents[order]),

@@ -1,7 +1,8 @@
-"""Interoperability with `lucent` (PyPI `torch-lucent` 0.1.8): its parameterisations and objectives here, our encoders there.
+"""Use parameterisations and objectives of `lucent` (PyPI `torch-lucent` 0.1.8) here, and our encoders there.
 
-`lucent` is not a requirement and is imported only where a function needs it. Its objectives give one number a batch, lower is better;
-its randomness is global; its `render_vis` leaves hooks on every module that it finds. What stands here keeps all of that outside.
+`lucent` is not a requirement and is imported only where a function needs it. Its objectives give one number per batch,
+lower is better; its randomness is global; its `render_vis` leaves hooks on every module. The functions of this module
+hide these differences.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synth.parameterisations.core import Parameterisation, check_shape
+from synth.parameterisations.core import Parameterisation
 from synth.parameterisations.latents import approach
 
-from .contract import EncoderLike, attributes_of, check_frozen
+from .contract import EncoderLike, attributes_of, check_frozen, check_shape
 
 __all__ = ["LucentModel", "activations", "from_lucent", "render"]
 
@@ -32,10 +33,12 @@ def from_lucent(
 ) -> Parameterisation:
     """A parameterisation of lucent, such as ``lambda: param.image(112)`` or ``lambda: param.cppn(112)``, for `ascend`.
 
-    `param_f` is called once an image, so it must make a batch of one; the global generator, which it draws from, is seeded from the
-    image's own generator meanwhile and put back. A start image is approached by `fit_steps` of Adam, since lucent has no start images.
+    `param_f` is called once per image, so it must make a batch of one; the global generator, which it draws from, is
+    seeded from the image's own generator meanwhile and put back. A start image is approached by `fit_steps` of Adam,
+    since lucent has no start images.
 
-    A CPPN starts as a uniform image: constraints of contrast refuse it, so raise it without them, or from a start image.
+    A CPPN starts as a uniform image: constraints of contrast refuse it, so raise it without them, or from a start
+    image.
 
     Parameters
     ----------
@@ -49,9 +52,9 @@ def from_lucent(
         images = module.forward()
         if tuple(images.shape) != (len(generators), *size):
             raise ValueError(
-                f"param_f gives images of shape {tuple(images.shape[1:])}, one batch an image of {len(images)} for "
-                f"{len(generators)} generators; expected {size} and batches of one: leave out `batch=`, and give the size in "
-                "pixels and `channels=1` for grey"
+                f"param_f gives images of shape {tuple(images.shape[1:])}, one batch per image of {len(images)} for "
+                f"{len(generators)} generators; expected {size} and batches of one: leave out `batch=`, and give the "
+                "size in pixels and `channels=1` for grey"
             )
         if start is not None:
             wanted = start.detach().to(device)
@@ -74,7 +77,7 @@ def _seeded(param_f: ParamF, generator: torch.Generator) -> tuple[list[Tensor], 
 
 
 def _global_generators() -> list[torch.Generator]:
-    """Those of all devices: lucent draws on the device that it picks. To be seeded within a fork alone, which puts them back."""
+    """Those of all devices, since lucent picks the device. Seed them within a fork only, which restores them."""
     if not torch.cuda.is_available():
         return [torch.default_generator]
     torch.cuda.init()  # type: ignore[no-untyped-call]
@@ -106,10 +109,11 @@ class _Rendered(nn.Module):
 def activations(model: nn.Module, objectives: Mapping[str, LucentObjective | str]) -> nn.Module:
     """An encoder whose sites are objectives of lucent on a model: response = -(loss), so that higher is better.
 
-    All objectives of `synth` then work on them, such as ``ascend(activations(net, {"edges": "features_3:7"}), stretch("edges"), ...)``.
-    A loss of lucent is one number for a whole batch: here every image is given to it alone, so that an image's response is its own.
-    Objectives that compare images (diversity, alignment, interpolation, ``batch=``) therefore have no meaning and are refused.
-    Layers are named as in lucent, by underscores; hooks are removed after every call.
+    All objectives of `synth` then work on them, such as ``ascend(activations(net, {"edges": "features_3:7"}),
+    stretch("edges"), ...)``. A loss of lucent is one number for a whole batch: here every image is given to it alone,
+    so that an image's response is its own. Objectives that compare images (diversity, alignment, interpolation,
+    ``batch=``) therefore have no meaning and are refused. Layers are named as in lucent, by underscores; hooks are
+    removed after every call.
 
     Parameters
     ----------
@@ -122,8 +126,8 @@ def activations(model: nn.Module, objectives: Mapping[str, LucentObjective | str
     as_objective = (
         _lucent("optvis.objectives").as_objective if any(isinstance(o, str) for o in objectives.values()) else None
     )
-    made = {name: as_objective(o) if isinstance(o, str) and as_objective else o for name, o in objectives.items()}
-    return _Activations(model, made).eval()
+    by_site = {name: as_objective(o) if isinstance(o, str) and as_objective else o for name, o in objectives.items()}
+    return _Activations(model, by_site).eval()
 
 
 class _Activations(nn.Module):
@@ -135,7 +139,7 @@ class _Activations(nn.Module):
         self.site_ids = tuple(self.objectives)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Responses (B, U), one column an objective."""
+        """Responses (B, U), one column per objective."""
         kept = self._activations(images)
         rows = [self._responses(kept, i) for i in range(len(images))]
         return torch.stack(rows)  # (B, U)
@@ -166,8 +170,8 @@ class _Activations(nn.Module):
         def look_up(layer: str) -> Tensor:
             if layer not in kept:
                 raise ValueError(
-                    f"unknown layer {layer!r}; expected one of {', '.join(list(kept)[:20])}. Names are those of named_modules() "
-                    "with underscores for dots"
+                    f"unknown layer {layer!r}; expected one of {', '.join(list(kept)[:20])}. Names are those of "
+                    "named_modules() with underscores for dots"
                 )
             return kept[layer][index : index + 1]
 
@@ -176,9 +180,10 @@ class _Activations(nn.Module):
     def _response(self, name: str, loss: Any) -> Tensor:
         if not (isinstance(loss, Tensor) and loss.numel() == 1 and bool(torch.isfinite(loss.detach()).all())):
             raise ValueError(
-                f"the objective of {name!r} gives {loss.detach() if isinstance(loss, Tensor) else loss!r} for one image; expected a "
-                "finite tensor of one number. Likely cause: it compares the images of a batch (diversity, alignment, interpolation, "
-                "batch=), which has no score for an image by itself: use `synth.diverse`, or rows of their own"
+                f"the objective of {name!r} gives {loss.detach() if isinstance(loss, Tensor) else loss!r} for one "
+                "image; expected a finite tensor of one number. Likely cause: it compares the images of a batch "
+                "(diversity, alignment, interpolation, batch=), which has no score for an image by itself: use "
+                "`synth.diverse`, or rows of their own"
             )
         response: Tensor = -loss.reshape(())
         return response
@@ -187,10 +192,10 @@ class _Activations(nn.Module):
 class LucentModel(nn.Module):
     """Our encoder as a model that lucent's `render_vis` optimises; see `render`, which also gives the right arguments.
 
-    Its one layer ``responses`` gives (B, U, 1, 1), the mean over members where there are several, in the encoder's unit. The encoder
-    itself is no submodule, so lucent's hooks, which it never removes, go with this object. `render_vis` by itself must be given
-    ``preprocess=False``, ``fixed_image_size=`` the encoder's and `transforms`: its defaults normalise to ImageNet's statistics,
-    enlarge to 224 pixels, and need a kornia of 2020.
+    Its one layer ``responses`` gives (B, U, 1, 1), the mean over members where there are several, in the encoder's
+    unit. The encoder itself is no submodule, so lucent's hooks, which it never removes, go with this object.
+    `render_vis` by itself must be given ``preprocess=False``, ``fixed_image_size=`` the encoder's and `transforms`: its
+    defaults normalise to ImageNet's statistics, enlarge to 224 pixels, and need a kornia of 2020.
     """
 
     def __init__(self, encoder: EncoderLike) -> None:
@@ -205,8 +210,8 @@ class LucentModel(nn.Module):
         low, high = float(images.detach().min()), float(images.detach().max())
         if not (low >= -1e-3 and high <= 1.001):
             raise ValueError(
-                f"images range from {low:g} to {high:g}; expected [0, 1]. Likely cause: render_vis normalised them; give it "
-                "preprocess=False, or use synth.lucent.render"
+                f"images range from {low:g} to {high:g}; expected [0, 1]. Likely cause: render_vis normalised them; "
+                "give it preprocess=False, or use synth.lucent.render"
             )
         responses: Tensor = self.responses(images)
         return responses
@@ -251,7 +256,8 @@ def render(
     objective : a site, or an objective of lucent on the layer ``responses`` (see `LucentModel`)
     param_f : as of `from_lucent`
     transforms : sequence of callables images -> images, such as ``lucent.optvis.transform.jitter(8)``
-        They draw from numpy's global generator, whose state is put back. Images leave them resized to what `param_f` makes.
+        They draw from numpy's global generator, whose state is put back. Images leave them resized to what `param_f`
+        makes.
     steps, seed : int
     optimizer : callable variables -> optimiser, or None (lucent's Adam, 0.05)
 
@@ -274,12 +280,19 @@ def render(
                 generator.manual_seed(seed)
             # lucent's transforms draw from numpy's global generator
             np.random.set_state(np.random.RandomState(seed).get_state())  # noqa: NPY002
-            made = param_f()
-            size = tuple(made[1]().shape[2:])
+            variables, image_f = param_f()
             images = show(
-                model, asked, lambda: made, optimizer, transforms=list(transforms), thresholds=(steps,), preprocess=False,
-                progress=False, show_image=False, fixed_image_size=size,
-            )  # fmt: skip
+                model,
+                asked,
+                lambda: (variables, image_f),
+                optimizer,
+                transforms=list(transforms),
+                thresholds=(steps,),
+                preprocess=False,
+                progress=False,
+                show_image=False,
+                fixed_image_size=tuple(image_f().shape[2:]),
+            )
     finally:
         np.random.set_state(state)  # noqa: NPY002
         for parameter in trained:
@@ -295,6 +308,7 @@ def _lucent(name: str) -> ModuleType:
         return importlib.import_module(f"lucent.{name}")
     except ImportError as error:
         raise ImportError(
-            f"lucent cannot be imported ({error}). It is not a requirement of stimsynth, since its declared requirements clash with "
+            f"lucent cannot be imported ({error}). It is not a requirement of stimsynth, since its declared "
+            "requirements clash with "
             f"today's kornia; install it without them:\n{COMMANDS}\n(the package `lucent` on PyPI is another one)"
         ) from error

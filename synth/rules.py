@@ -1,8 +1,8 @@
-"""How a gradient becomes a step: optimiser, schedule of the learning rate, gradient preconditioning, changes of the image.
+"""How a gradient becomes a step: optimiser, schedule of the learning rate, changes of the gradient and of the image.
 
-A `Rule` holds plain callables. A *change* is ``(images or gradients (B, C, H, W), progress) -> same shape``, image by image,
-so that no image depends on its batch; *progress* runs from 0 at the first step to (steps - 1) / steps at the last. A
-schedule is ``progress -> number``.
+A `Rule` holds plain callables. A *change* is ``(images or gradients (B, C, H, W), progress) -> same shape``, image by
+image, so that no image depends on its batch; *progress* runs from 0 at the first step to (steps - 1) / steps at the
+last. A schedule is ``progress -> number``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ __all__ = [
     "Rule",
     "adam",
     "adamw",
-    "blur",
     "clip",
     "cosine",
     "fix_norm",
@@ -30,6 +29,7 @@ __all__ = [
     "nadam",
     "normalise",
     "sgd",
+    "smooth",
     "spectral",
 ]
 
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Named(Generic[P, T]):
-    """A function with a name and settings for the record; `steady`: as a change it takes no notice of the progress."""
+    """A function with a name and settings for the record; `steady`: as a change it does not depend on the progress."""
 
     name: str
     function: Callable[P, T]
@@ -67,7 +67,7 @@ def adam(**settings: Any) -> MakeOptimiser:
 
 
 def adamw(**settings: Any) -> MakeOptimiser:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): the variables decay towards 0, black for `pixels`."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); variables decay towards 0, black for `pixels`."""
     return Named("adamw", lambda parameters, rate: torch.optim.AdamW(parameters, lr=rate, **settings), settings)
 
 
@@ -77,12 +77,12 @@ def nadam(**settings: Any) -> MakeOptimiser:
 
 
 def sgd(**settings: Any) -> MakeOptimiser:
-    """Plain gradient ascent, or with ``momentum=``. A step is the learning rate times the gradient: `normalise` that."""
+    """Gradient ascent, perhaps with ``momentum=``. A step is learning rate times gradient: `normalise` the gradient."""
     return Named("sgd", lambda parameters, rate: torch.optim.SGD(parameters, lr=rate, **settings), settings)
 
 
 def linear(begin: float = 1.0, end: float = 0.0) -> Schedule:
-    """In a straight line from `begin` at the first step towards `end`, which would be reached one step after the last."""
+    """A straight line from `begin` at the first step to `end` one step after the last."""
     return Named("linear", lambda progress: begin + (end - begin) * progress, {"begin": begin, "end": end})
 
 
@@ -95,23 +95,23 @@ def cosine(begin: float = 1.0, end: float = 0.0) -> Schedule:
     return Named("cosine", at, {"begin": begin, "end": end})
 
 
-def blur(sigma: float | Schedule = 1.0, *, border: Border = "reflect", truncate: float = 4.0) -> Change:
-    """Gaussian blur of the gradient or of the image.
+def smooth(sigma: float | Schedule = 1.0, *, border: Border = "reflect", truncate: float = 4.0) -> Change:
+    """Smooth the gradient or the image by a Gaussian of one width (the transform `synth.blur` draws its width anew).
 
     Parameters
     ----------
     sigma : float or schedule, pixels
         Below ``0.5 / truncate`` nothing is changed.
     border : {"reflect", "symmetric", "edge", "wrap"}
-        What lies outside, in the words of `numpy.pad`: mirrored without or with the border pixel, the border pixel itself, or
-        the other side.
+        Values outside the image, as in `numpy.pad`: mirrored without or with the border pixel, the border pixel itself,
+        or the opposite side.
     truncate : float
         Radius of the kernel in units of sigma.
     """
     if border not in get_args(Border):
         raise ValueError(f"border {border!r}; expected one of {', '.join(get_args(Border))}")
     if not truncate > 0 or (not callable(sigma) and not sigma >= 0):
-        raise ValueError(f"blur of sigma {sigma} and truncate {truncate}; expected sigma >= 0 and truncate > 0")
+        raise ValueError(f"smoothing of sigma {sigma} and truncate {truncate}; expected sigma >= 0 and truncate > 0")
 
     def change(images: Tensor, progress: float) -> Tensor:
         from kornia.filters import filter2d_separable, get_gaussian_kernel1d
@@ -126,15 +126,15 @@ def blur(sigma: float | Schedule = 1.0, *, border: Border = "reflect", truncate:
         return filter2d_separable(padded, kernel, kernel, padding="valid")
 
     described = describe(sigma) if callable(sigma) else sigma
-    return Named("blur", change, {"sigma": described, "border": border, "truncate": truncate}, not callable(sigma))
+    return Named("smooth", change, {"sigma": described, "border": border, "truncate": truncate}, not callable(sigma))
 
 
 def spectral(power: float = 1.0) -> Change:
-    """Fourier preconditioning: amplitudes divided by max(1, f)^`power`, f in cycles an image, with weights of mean 1."""
+    """Fourier preconditioning: amplitudes divided by max(1, f)^`power`, f in cycles per image; mean weight 1."""
 
     def change(images: Tensor, progress: float) -> Tensor:
         height, width = images.shape[-2:]
-        fy, fx = (torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in (height, width))  # cycles an image
+        fy, fx = (torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in (height, width))  # cycles per image
         full = torch.hypot(fy[:, None], fx[None]).clamp_min(1) ** -power
         weights = (full / full.mean())[:, : width // 2 + 1].to(images)
         filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * weights, s=(height, width))
@@ -186,17 +186,18 @@ class Rule:
     Parameters
     ----------
     optimiser : callable (parameters, learning rate) -> torch.optim.Optimizer
-        It must treat every variable by itself, as Adam and SGD do: LBFGS, whose steps mix the images of a batch, must not be used.
+        It must treat every variable by itself, as Adam and SGD do; LBFGS mixes the images of a batch and must not be
+        used.
     schedule : callable progress -> number, or None
         What the learning rate is multiplied by; None = 1.
     precondition : sequence of changes
-        Applied in order to the gradient with respect to the IMAGE that the variables make, before it goes on to the
-        variables: they mean the same for every parameterisation.
+        Applied in order to the gradient with respect to the IMAGE that the variables make, before the gradient with
+        respect to the variables is taken; so they mean the same for every parameterisation.
     after : sequence of changes
-        Applied in order to the variables after each step. The variables must then be the image, pixel by pixel: those of
-        `pixels`, or of a module that declares ``pixelwise = True`` (pixel by pixel in units of its own).
+        Applied in order to the variables after each step. The variables must then be the image, pixel by pixel: those
+        of `pixels`, or of a module that declares ``pixelwise = True`` (pixel by pixel in units of its own).
     name : str
-        For the record.
+        Name in the record.
     """
 
     optimiser: MakeOptimiser = field(default_factory=adam)
@@ -211,7 +212,7 @@ class Rule:
 
     @property
     def steady(self) -> bool:
-        """Whether its steps are the same however many are to follow; of changes that are not of this module that is not known."""
+        """Whether steps surely do not depend on how many follow; False with changes of other modules."""
         return self.schedule is None and all(getattr(c, "steady", False) for c in (*self.precondition, *self.after))
 
     def describe(self) -> dict[str, Any]:
@@ -227,7 +228,7 @@ class Rule:
 
 
 class Stepper:
-    """A rule at work on the variables of one micro-batch."""
+    """The state of a rule for the variables of one micro-batch."""
 
     def __init__(self, rule: Rule, variables: nn.Module, learning_rate: float, *, steps: int) -> None:
         self.rule, self.learning_rate, self.steps = rule, learning_rate, steps
@@ -238,11 +239,11 @@ class Stepper:
 
     @property
     def progress(self) -> float:
-        """The share of the steps that has been made, in [0, 1)."""
+        """The share of the steps that are done, in [0, 1)."""
         return self.done / self.steps
 
     def gradients(self, scores: Tensor, images: Tensor) -> Sequence[Tensor | None]:
-        """Gradients of the scores (B,) of the `images` (B, C, H, W) that the variables made, one a variable."""
+        """Gradients of the scores (B,) of the `images` (B, C, H, W) that the variables made, one per variable."""
         if self.rule.after and self.done == 0:
             self._check_pixelwise(images)
         if not self.rule.precondition:
@@ -269,12 +270,12 @@ class Stepper:
         one = len(self.parameters) == 1 and self.parameters[0].shape == images.shape
         if not (one and (self._pixelwise or images is self.parameters[0])):
             raise ValueError(
-                f"the rule changes the image after each step ({', '.join(str(describe(c)) for c in self.rule.after)}), but the "
-                "variables of this parameterisation are not the image; expected `pixels`. Put the changes in `precondition`, "
-                "or among the constraints, or use `pixels`"
+                f"the rule changes the image after each step ({', '.join(str(describe(c)) for c in self.rule.after)}), "
+                "but the variables of this parameterisation are not the image; expected `pixels`. Put the changes in "
+                "`precondition`, or among the constraints, or use `pixels`"
             )
 
 
 def _padding(size: int, radius: int, border: Border) -> Tensor:
-    """Which of `size` pixels stand in a line that is longer by `radius` at both ends."""
+    """Indices (size + 2 radius,) of the pixels of a line of `size` that is continued by `radius` at both ends."""
     return torch.from_numpy(np.pad(np.arange(size), radius, mode=border))

@@ -1,4 +1,4 @@
-"""Images to start from, made of other tensors: photographs or noise inside receptive fields, on a background."""
+"""Images to start an ascent from: photographs or noise inside receptive fields, on a background."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from synth.contract import check_shape
 from synth.parameterisations import NATURAL_SD, fourier
-from synth.parameterisations.core import check_shape
 from synth.parameterisations.masks import check_background, check_masks
 
 __all__ = ["blend", "noise_within"]
@@ -19,8 +19,10 @@ def blend(images: Tensor, mask: Tensor, background: float | Tensor = 0.5) -> Ten
 
     Parameters
     ----------
-    images : Tensor of shape (B, C, H, W), in [0, 1], such as the best measured photographs
-    mask : Tensor of shape (H, W), or (B, H, W) for one an image, in [0, 1], such as receptive fields divided by their maximum
+    images : Tensor of shape (B, C, H, W), in [0, 1]
+        Such as the best measured photographs.
+    mask : Tensor of shape (H, W), or (B, H, W) for one per image, in [0, 1]
+        Such as receptive fields divided by their maximum.
     background : float, or Tensor of shape (C, H, W) or (B, C, H, W), in [0, 1]
 
     Returns
@@ -35,7 +37,7 @@ def blend(images: Tensor, mask: Tensor, background: float | Tensor = 0.5) -> Ten
     wrong = [len(x) for x, dims in ((mask, 3), (ground, 4)) if x.dim() == dims and len(x) != len(images)]
     if wrong:
         raise ValueError(
-            f"{wrong[0]} masks or backgrounds for {len(images)} images; expected one an image, or one for all"
+            f"{wrong[0]} masks or backgrounds for {len(images)} images; expected one per image, or one for all"
         )
     alpha = mask.to(images).unsqueeze(-3)  # ([B,] 1, H, W)
     return alpha * images + (1 - alpha) * ground
@@ -50,13 +52,13 @@ def noise_within(
     decay: float = 1.75,
     background: float | Tensor = 0.5,
 ) -> Tensor:
-    """Noise of a natural spectrum inside receptive fields, on a background: a start that shows a site nothing but its own field.
+    """Noise of a natural spectrum inside receptive fields, on a background that is all that shows outside.
 
     Parameters
     ----------
-    mask : Tensor of shape (H, W), or (B, H, W) for one an image, in [0, 1]
+    mask : Tensor of shape (H, W), or (B, H, W) for one per image, in [0, 1]
     channels : 1 (grey) or 3 (RGB)
-    generators : one CPU generator an image (B of them)
+    generators : one CPU generator per image (B of them)
     contrast : float
         SD of the noise before the mask, in pixel values; what leaves [0, 1] is clipped.
     decay : float
@@ -69,5 +71,5 @@ def noise_within(
     """
     if not contrast > 0:
         raise ValueError(f"contrast {contrast}; expected an SD of pixel values above 0")
-    made = fourier((channels, *mask.shape[-2:]), decay, noise=contrast)
-    return blend(made(generators)().detach().clamp(0, 1), mask, background)
+    build = fourier((channels, *mask.shape[-2:]), decay, noise=contrast)
+    return blend(build(generators)().detach().clamp(0, 1), mask, background)

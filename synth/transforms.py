@@ -1,8 +1,8 @@
 """Stochastic transforms applied before the encoder at each step: (images, one generator per image) -> images.
 
-Draws are made on the CPU, image by image, so image *i* sees the same draws alone, in any batch and on any device. A range
-of zero is the identity, bit for bit, and draws nothing. Parameters are drawn here and given to kornia, whose own augmentations
-draw from the global generator.
+Draws are made on the CPU, image by image, so image *i* sees the same draws alone, in any batch and on any device. A
+range of zero is the identity, bit for bit, and draws nothing. Parameters are drawn here and given to kornia, whose own
+augmentations draw from the global generator.
 """
 
 from __future__ import annotations
@@ -16,12 +16,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .contract import Transform
+from .contract import LUMINANCE_WEIGHTS, Transform
 
 __all__ = ["affine", "blur", "colour", "elastic", "erase", "jitter", "noise"]
 
 
-LUMINANCE_WEIGHTS = (0.2126, 0.7152, 0.0722)
+def transformed(
+    images: Tensor, transforms: Sequence[Transform], generators: Sequence[torch.Generator]
+) -> tuple[Tensor, Tensor]:
+    """Images after all transforms, and the sum of the penalties of those transforms that have one.
+
+    Parameters
+    ----------
+    images : Tensor of shape (B, C, H, W), in [0, 1]
+    transforms : sequence of callables (images, generators) -> images
+        A transform with a method ``penalty(images)`` also gives a penalty (B,) of the images that it returns.
+    generators : sequence of B CPU generators
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W), and Tensor of shape (B,), in the unit of the score
+    """
+    penalties = images.new_zeros(len(images))
+    for transform in transforms:
+        images = transform(images, generators)
+        if hasattr(transform, "penalty"):
+            penalties = penalties + transform.penalty(images)
+    return images, penalties
 
 
 @dataclass(frozen=True)
@@ -152,7 +173,8 @@ class Blur:
         half = math.ceil(3 * self.sd_px)
         if half >= min(images.shape[-2:]):
             raise ValueError(
-                f"blur of SD {self.sd_px} pixels for images {tuple(images.shape[-2:])}; expected a third of their size at most"
+                f"blur of SD {self.sd_px} pixels for images {tuple(images.shape[-2:])}; expected a third of their size "
+                "at most"
             )
         u = torch.stack([torch.rand(1, generator=g) for g in generators])  # (B, 1)
         sd = (self.sd_px * u).clamp_min(1e-3).expand(-1, 2).to(images)
@@ -182,7 +204,7 @@ class Colour:
         if images.shape[1] == 3 and (self.saturation or self.hue_deg):
             angle = math.radians(self.hue_deg) * u[:, 3, :, 0, 0]  # (B, 1)
             turned = torch.einsum("bdc,bchw->bdhw", _hue_rotation(angle), images)
-            grey = torch.einsum("c,bchw->bhw", images.new_tensor(LUMINANCE_WEIGHTS), turned)[:, None]
+            grey = torch.einsum("c,bchw->bhw", images.new_tensor(LUMINANCE_WEIGHTS[3]), turned)[:, None]
             images = grey + (1 + self.saturation * u[:, 2]) * (turned - grey)
         mean = images.mean((1, 2, 3), keepdim=True)
         return mean + self.brightness * u[:, 0] + (1 + self.contrast * u[:, 1]) * (images - mean)
@@ -239,13 +261,15 @@ def affine(
     shear_deg: float = 0.0,
     background: float | None = None,
 ) -> Affine:
-    """Scale by up to 1 + `scale` either way, rotate and shear by up to so many degrees, shift by up to `translation` of the width.
+    """Scale by up to 1 + `scale` either way; rotate, shear (degrees) and shift (image widths) by up to so much.
 
-    One resampling for all of it. What comes in at the border is the mirrored image, or `background` (a pixel value) where given.
+    All of it is one resampling. What comes in at the border is the mirrored image, or `background` (a pixel value)
+    where given.
     """
     if min(scale, rotation_deg, translation) < 0 or not 0 <= shear_deg < 90:
         raise ValueError(
-            f"affine ranges {scale}, {rotation_deg}, {translation}, shear {shear_deg}; expected numbers not below 0, shear below 90"
+            f"affine ranges {scale}, {rotation_deg}, {translation}, shear {shear_deg}; expected numbers not below 0, "
+            "shear below 90"
         )
     return Affine(
         scale=float(scale),
@@ -257,19 +281,21 @@ def affine(
 
 
 def elastic(amplitude: float = 0.01, smoothness: float = 0.1, *, background: float | None = None) -> Elastic:
-    """Displace pixels by a smooth random field (Simard et al. 2003): SD `amplitude`, correlated over `smoothness`, of the image width.
+    """Displace pixels by a smooth random field (Simard et al. 2003).
 
-    What comes in at the border is the mirrored image, or `background` (a pixel value) where given.
+    Its SD is `amplitude` and it is correlated over `smoothness`, both as fractions of the image width.     What comes
+    in at the border is the mirrored image, or `background` (a pixel value) where given.
     """
     if amplitude < 0 or (amplitude and not 0 < smoothness < 1):
         raise ValueError(
-            f"elastic amplitude {amplitude} and smoothness {smoothness}; expected an amplitude not below 0, 0 < smoothness < 1"
+            f"elastic amplitude {amplitude} and smoothness {smoothness}; expected an amplitude not below 0, 0 < "
+            "smoothness < 1"
         )
     return Elastic(float(amplitude), float(smoothness), background)
 
 
 def noise(sd: float = 0.02) -> Noise:
-    """Add Gaussian noise of SD `sd`, in pixel values; what it makes of the image may leave [0, 1]."""
+    """Add Gaussian noise of SD `sd`, in pixel values; the image may leave [0, 1]."""
     _not_below_zero("noise sd", sd)
     return Noise(float(sd))
 
@@ -281,10 +307,11 @@ def blur(sd_px: float = 1.0) -> Blur:
 
 
 def colour(brightness: float = 0.05, contrast: float = 0.1, saturation: float = 0.1, *, hue_deg: float = 0.0) -> Colour:
-    """Shift all pixels by up to `brightness` (pixel values), scale contrast and saturation by up to 1 +- so much, turn the hue.
+    """Shift brightness by up to `brightness` (pixel values), scale contrast and saturation, turn the hue (degrees).
 
-    Each is drawn by itself, uniformly either way. Contrast is about the image's mean, saturation about each pixel's luminance
-    (Rec. 709 weights on pixel values), hue a rotation about the grey axis; a grey image has neither saturation nor hue.
+    Each is drawn by itself, uniformly either way. Contrast is about the image's mean, saturation about each pixel's
+    luminance (Rec. 709 weights on pixel values), hue a rotation about the grey axis; a grey image has neither
+    saturation nor hue.
     """
     for name, value in (
         ("brightness", brightness),
@@ -297,9 +324,9 @@ def colour(brightness: float = 0.05, contrast: float = 0.1, saturation: float = 
 
 
 def erase(area: float = 0.1, *, background: float | None = None) -> Erase:
-    """Hide a rectangle of up to `area` of the image behind its mean colour, or `background` (a pixel value) where given.
+    """Hide a rectangle of up to `area` (fraction) of the image behind its mean colour, or `background` (a pixel value).
 
-    Keeps an image from resting on one patch alone (Zhong et al. 2020, "Random erasing data augmentation").
+    The objective then cannot rest on one patch alone (Zhong et al. 2020, "Random erasing data augmentation").
     """
     if not 0 <= area < 1:
         raise ValueError(f"erase area {area}; expected 0 <= area < 1, a share of the image")
@@ -328,7 +355,7 @@ def _not_below_zero(name: str, value: float) -> None:
 
 def _check_generators(images: Tensor, generators: Sequence[torch.Generator]) -> None:
     if len(images) != len(generators):
-        raise ValueError(f"{len(generators)} generators for {len(images)} images; expected one an image")
+        raise ValueError(f"{len(generators)} generators for {len(images)} images; expected one per image")
 
 
 CATALOGUE: dict[str, Transform] = {
@@ -340,5 +367,5 @@ CATALOGUE: dict[str, Transform] = {
     "jitter": jitter(0.1),
     "noise": noise(),
 }
-"""One of each kind; what the property tests run through."""
+"""One transform of each kind, for tests of properties that all have."""
 DEFAULT_TRANSFORMS: tuple[Transform, ...] = (jitter(0.07),)

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from protocols.project.prior_photographs import photographs
 from protocols.synthesis.image_statistics import image_statistics
+from synth.contract import draw
 from synth.diffusion.sampling import sample
-from synth.diffusion.solvers import ddim, draw
+from synth.diffusion.solvers import ddim
 from synth.priors import natural
 from synth.priors.training.images import TrainingImages, digest, leaf, set_apart
 from synth.priors.training.training import clean_errors

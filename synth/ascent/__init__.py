@@ -1,1 +1,1 @@
-"""Gradient ascent: from an encoder and an objective to images. `ascend` is the door; the loop is `climb_batch`."""
+"""Gradient ascent: from an encoder and an objective to images. `ascend` starts it; the loop is `climb_batch`."""

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synth.batch import StimulusBatch
-from synth.batches import Best, collect, generator_for, in_micro_batches
-from synth.contract import EncoderLike, Factory, Images, Progress, Transform, attributes_of, check_frozen, describe
-from synth.graded import Snapshots, graded_batch
+from synth.batches import collect
+from synth.contract import (
+    EncoderLike,
+    Factory,
+    Images,
+    Progress,
+    Transform,
+    attributes_of,
+    check_frozen,
+    describe,
+    digest,
+)
+from synth.graded import graded_batch
 from synth.objectives import Objective
 from synth.rules import Rule
 from synth.transforms import DEFAULT_TRANSFORMS
 
-from .checks import check_budget, check_heat, check_numbers, check_snapshots, start_names_of, starts_of
-from .climb import Run, climb_batch
+from .checks import check_budget, check_dropping, check_run, start_names_of, starts_of
+from .climb import Run
+from .micro_batches import Ascent
 
 __all__ = ["DROP_AFTER", "ascend"]
 
@@ -70,27 +77,32 @@ def ascend(
         Applied in order to every iterate; the last with a method `quantise` makes the 8-bit pixels. None at all: pixels
         are clipped to [0, 1].
     transforms : sequence of callables (images, generators) -> images
-        Random changes before the encoder sees the image in a step; never in a check.
+        Random changes before the encoder sees the image in a step; never in a check. Where a transform has a method
+        ``penalty(images) -> (B,)``, the penalty of the images that it returns is taken from the score that a step
+        climbs.
     draws : int
-        Draws of the transforms in a step, whose scores are averaged (expectation over transformations); each costs an encoder call.
+        Draws of the transforms per step, whose scores are averaged (expectation over transformations). Each draw costs
+        one call of the encoder.
     rule : Rule, or None
         How a gradient becomes a step (`synth.rules`); None = Adam at a constant learning rate.
     seeds : sequence of int
+        Each seeds the noise start and the transforms of one image per row.
     keep_seeds : int, or None
-        Only so many seeds of each row are climbed to the end: those whose 8-bit images score best after `drop_after` steps, which all make.
-        They come out as they would without the others; the others are not returned. Rows of one set keep the same seeds.
+        Run all seeds for `drop_after` steps, then only the best `keep_seeds` of each row to the end. A kept image is
+        the same as without dropping; the others are not returned. Rows of one set keep the same seeds. None keeps all.
     drop_after : int
-        Of 8 seeds in 60 steps, 2 kept after 10 give nine tenths of the gain of 8 in 0.42 of the steps (docs/speed.md).
+        Steps that all seeds make. With 8 seeds and 60 steps, keeping 2 seeds after 10 steps gives nine tenths of the
+        gain of all 8 in 0.42 of the steps (docs/speed.md).
     steps : int
-        With a budget: the most that are made.
+        Gradient steps per image; with a budget, the largest number.
     budget_s : float, or None
-        Seconds of wall-clock time for the whole run. The first micro-batch climbs until its share of them would be exceeded before
-        the next check (one interval between checks it always makes); all others make as many steps as it did, so that a slower machine
-        later on takes longer. ``settings["steps"]`` is the number of steps really made: ``steps=`` that number, without a budget, gives
-        the same images bit for bit.
+        Seconds of wall-clock time for the whole run. The first micro-batch climbs until the next check would exceed its
+        share of the time, but at least until the second check. All other micro-batches make the same number of steps,
+        whatever time they take. ``settings["steps"]`` is the number of steps made; a run with that number as `steps`
+        and without a budget gives the same images bit for bit.
     learning_rate : float
     start : Tensor of shape (R, C, H, W) or (R, len(seeds), C, H, W), in [0, 1], or None
-        One start image a row, or a row and seed, such as the best measured natural image; None starts from noise.
+        One start image per row, or per row and seed, such as the best measured natural image; None starts from noise.
     start_ids : R sequences of len(seeds) names of the start images, or None
         Kept with the batch.
     check_every : int
@@ -98,12 +110,13 @@ def ascend(
     patience : int, or None
         An image stops after so many checks without improvement.
     snapshots : sequence of int, 0 to `steps`
-        Steps whose iterates are also returned, as ``batch.graded``: 8-bit images with their own predictions, graded between the start
-        and the result. They change neither the draws nor the result.
+        Steps whose iterates are also returned, as ``batch.graded``: 8-bit images between the start and the result, with
+        their own predictions. They change neither the draws nor the result.
     batch_size : int, or None
-        Images climbed together (None = at most 32). Where memory runs out the rest is run in halves; what was run is
-        recorded, since rounding may depend on it.
-    device : None follows the encoder. A given one also receives the encoder, if that is a module.
+        Images climbed together; None = at most 32. Where memory runs out, the rest is run in halves. The micro-batches
+        that were run are recorded, since rounding may depend on them.
+    device : torch.device, str, or None
+        None = the device of the encoder. A given device also receives the encoder, if that is a module.
     progress : callable (label, done, total), or None
 
     Returns
@@ -112,101 +125,47 @@ def ascend(
     """
     check_frozen(encoder)
     seeds = [int(s) for s in seeds]
-    check_heat(keep_seeds, drop_after, len(seeds), steps=steps, budget_s=budget_s)
-    check_numbers(
-        len(objective),
-        seeds,
-        steps,
-        learning_rate=learning_rate,
-        check_every=check_every,
-        patience=patience,
-        batch_size=batch_size,
-        draws=draws,
-    )
-    check_snapshots(snapshots, steps)
+    check_dropping(keep_seeds, drop_after, len(seeds), steps=steps, budget_s=budget_s)
     check_budget(budget_s, rule, patience)
     if isinstance(encoder, nn.Module) and device is not None:
         encoder = encoder.to(device)
     known = attributes_of(encoder)
     run = Run(
-        encoder=encoder, parameterisation=parameterisation, constraints=tuple(constraints), transforms=tuple(transforms), draws=draws, rule=rule or Rule(), steps=steps, learning_rate=learning_rate,
-        check_every=check_every, patience=patience, snapshots=tuple(sorted(set(snapshots))), device=known.device if device is None else torch.device(device),
-    )  # fmt: skip
-    rows = objective.repeat(len(seeds))
+        encoder=encoder,
+        parameterisation=parameterisation,
+        constraints=tuple(constraints),
+        transforms=tuple(transforms),
+        draws=draws,
+        rule=rule or Rule(),
+        steps=steps,
+        learning_rate=learning_rate,
+        check_every=check_every,
+        patience=patience,
+        snapshots=tuple(sorted(set(snapshots))),
+        device=known.device if device is None else torch.device(device),
+    )
+    check_run(run, len(objective), seeds, batch_size=batch_size)
     starts = starts_of(start, len(objective), len(seeds))
     names_of_starts = start_names_of(start_ids, len(objective), len(seeds))
-    names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
 
-    kept = list(range(len(rows)))  # images that are climbed to the end
-    first_heat = 0 if keep_seeds is None else drop_after * len(rows)  # image-steps
-    runs = [run]  # the last is the one that holds: of the steps that the budget allowed
-
-    def climb(images: Sequence[int], heat: bool, done: int) -> tuple[Best, Snapshots]:
-        share = None if budget_s is None or len(runs) > 1 else budget_s * len(images) / len(rows)
-        deadline = None if share is None else time.monotonic() + share
-        generators = [generator_for(rows.row_names[i], seeds[i % len(seeds)]) for i in images]
-        finals = len(rows) if keep_seeds is None else keep_seeds * len(objective)
-        tell = _reporter(progress, done, len(images), total=first_heat + runs[-1].steps * finals)
-        bound = rows.take(images).bind(known.site_ids, known.mean, known.sd)
-        part = None if starts is None else starts[list(images)].to(run.device)
-        own = _of_rows(runs[-1].heat(drop_after) if heat else runs[-1], [i // len(seeds) for i in images])
-        best, graded, made = climb_batch(
-            own, bound, generators, start=part, names=[names[i] for i in images], tell=tell, deadline=deadline
-        )
-        if deadline is not None:
-            runs.append(run.cut(made))
-        return best, graded
-
+    ascent = Ascent(run, objective, seeds, known=known, starts=starts, progress=progress)
     if keep_seeds is not None:
-        heats, _ = in_micro_batches(
-            rows.spans, batch_size, lambda a, b: climb(range(a, b), True, a * drop_after)[0].scores
-        )
-        kept = _best_seeds(objective, np.concatenate(heats), keep_seeds)
-    last = rows.take(kept)
-    found, plan = in_micro_batches(
-        last.spans, batch_size, lambda a, b: climb(kept[a:b], False, first_heat + a * runs[-1].steps)
-    )
-    settings = _settings(runs[-1], objective, seeds, plan=plan, start=start, budget_s=budget_s)
+        ascent.drop_seeds(keep_seeds, drop_after, batch_size)
+    parts, plan = ascent.finish(batch_size, budget_s)
+
+    settings = _settings(ascent.run, objective, seeds, plan=plan, start=start, budget_s=budget_s)
     if keep_seeds is not None:
         settings["dropping"] = {"after": drop_after, "kept": keep_seeds}
-    every_seed = np.array([seeds[i % len(seeds)] for i in kept], dtype=np.int64)
-    kept_starts = tuple(names_of_starts[i] for i in kept)
     batch = collect(
         encoder,
-        [best for best, _ in found],
-        last,
-        seeds=every_seed,
-        start_ids=kept_starts,
+        [best for best, _ in parts],
+        ascent.rows.take(ascent.kept),
+        seeds=ascent.seed_of_image[ascent.kept],
+        start_ids=tuple(names_of_starts[i] for i in ascent.kept),
         known=known,
         settings=settings,
     )
-    return replace(batch, graded=graded_batch(encoder, batch, [graded for _, graded in found]))
-
-
-def _best_seeds(objective: Objective, scores: NDArray[np.float32], keep: int) -> list[int]:
-    """The images of the `keep` best seeds of every row, in order, by scores of all (rows x seeds,); a set's rows count by their mean."""
-    by_row = scores.reshape(len(objective), -1)
-    sets: dict[object, list[int]] = {}
-    for i, row in enumerate(objective.rows):
-        sets.setdefault(row.group or i, []).append(i)
-    kept = []
-    for members in sets.values():
-        order = np.argsort(-by_row[members].mean(0), kind="stable")[:keep]
-        kept += [i * by_row.shape[1] + int(seed) for i in members for seed in order]
-    return sorted(kept)
-
-
-def _of_rows(run: Run, rows: Sequence[int]) -> Run:
-    """The run with the parameterisation of these rows of the objective, where it differs from row to row (`masked`)."""
-    take = getattr(run.parameterisation, "take", None)
-    return run if take is None else replace(run, parameterisation=take(rows))
-
-
-def _reporter(progress: Progress | None, done: int, images: int, *, total: int) -> Callable[[int], None]:
-    """Progress in image-steps of the whole run, of which `done` were made before these `images`."""
-    if progress is None:
-        return lambda steps: None
-    return lambda steps: progress("ascend", done + steps * images, total)
+    return replace(batch, graded=graded_batch(encoder, batch, [graded for _, graded in parts]))
 
 
 def _settings(
@@ -218,7 +177,6 @@ def _settings(
     start: Tensor | None,
     budget_s: float | None,
 ) -> dict[str, Any]:
-    digest = None if start is None else hashlib.sha256(start.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
     return {
         "generator": "ascend",
         "objective": objective.describe(),
@@ -235,7 +193,7 @@ def _settings(
         "patience": run.patience,
         "snapshots": list(run.snapshots),
         "plan": [list(p) for p in plan],
-        "start": "noise" if digest is None else {"sha256": digest},
+        "start": "noise" if start is None else {"sha256": digest(start)},
         "device": run.device.type,
         "threads": torch.get_num_threads(),
     }

@@ -8,49 +8,46 @@ from torch import Tensor
 
 from synth.rules import Rule
 
+from .climb import Run
 
-def check_heat(keep: int | None, after: int, seeds: int, *, steps: int, budget_s: float | None) -> None:
-    """Refuse numbers of seeds and steps between which none can be dropped, and dropping with a budget."""
+
+def check_dropping(keep: int | None, after: int, seeds: int, *, steps: int, budget_s: float | None) -> None:
+    """Refuse to keep more seeds than there are, to drop after more steps than are made, and to drop with a budget."""
     if keep is None:
         return
     if not 1 <= keep <= seeds or not 1 <= after <= steps:
         raise ValueError(
-            f"keep_seeds {keep} of {seeds} seeds after {after} of {steps} steps; expected 1 to {seeds} seeds, after 1 to {steps} steps (drop_after)"
+            f"keep_seeds {keep} of {seeds} seeds after {after} of {steps} steps; expected 1 to {seeds} seeds, after 1 "
+            f"to {steps} steps (drop_after)"
         )
     if budget_s is not None:
         raise ValueError(
-            f"budget_s {budget_s:g} with keep_seeds {keep}; expected one of them: a budget's steps are counted in images that all climb to the end"
+            f"budget_s {budget_s:g} with keep_seeds {keep}; expected one of them: a budget's steps are counted in "
+            "images that all climb to the end"
         )
 
 
-def check_numbers(
-    rows: int,
-    seeds: Sequence[int],
-    steps: int,
-    *,
-    learning_rate: float,
-    check_every: int,
-    patience: int | None,
-    batch_size: int | None,
-    draws: int,
-) -> None:
-    """Refuse counts below 1, a learning rate that is not above 0, and an ascent of nothing."""
+def check_run(run: Run, rows: int, seeds: Sequence[int], *, batch_size: int | None) -> None:
+    """Refuse counts below 1, a learning rate not above 0, snapshots after the last step, and no images at all."""
     counts = {
-        "steps": steps,
-        "draws": draws,
-        "check_every": check_every,
-        "patience": patience,
+        "steps": run.steps,
+        "draws": run.draws,
+        "check_every": run.check_every,
+        "patience": run.patience,
         "batch_size": batch_size,
     }
     for name, value in counts.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; expected at least 1")
-    if not learning_rate > 0:
-        raise ValueError(f"learning_rate is {learning_rate}; expected a number above 0")
+    if not run.learning_rate > 0:
+        raise ValueError(f"learning_rate is {run.learning_rate}; expected a number above 0")
     if not seeds or not rows:
         raise ValueError(
             f"nothing to climb: {'no seeds' if rows else 'an objective without rows'}; expected at least one"
         )
+    wrong = [s for s in run.snapshots if not 0 <= s <= run.steps]
+    if wrong:
+        raise ValueError(f"snapshots at the steps {wrong}; expected steps from 0 to {run.steps}, the last")
 
 
 def check_budget(budget_s: float | None, rule: Rule | None, patience: int | None) -> None:
@@ -61,20 +58,15 @@ def check_budget(budget_s: float | None, rule: Rule | None, patience: int | None
         raise ValueError(f"budget_s is {budget_s}; expected a number of seconds above 0")
     if patience is not None:
         raise ValueError(
-            f"budget_s {budget_s:g} with patience {patience}; expected one of them: a budget's steps are counted in images that all climb"
+            f"budget_s {budget_s:g} with patience {patience}; expected one of them: a budget's steps are counted in "
+            "images that all climb"
         )
     if rule is not None and not rule.steady:
         raise ValueError(
-            f"budget_s {budget_s:g} with a rule that follows the progress of the run, or may do so, whose end a budget leaves open; expected "
-            "no schedule, and only changes of synth.rules of fixed settings, or steps= instead of a budget"
+            f"budget_s {budget_s:g} with a rule that follows the progress of the run, or may do so, but a budget does "
+            "not say when the run ends; expected no schedule and only changes of synth.rules with fixed settings, or "
+            "steps= instead of a budget"
         )
-
-
-def check_snapshots(snapshots: Sequence[int], steps: int) -> None:
-    """Refuse snapshots at steps that are not made."""
-    wrong = [s for s in snapshots if not 0 <= s <= steps]
-    if wrong:
-        raise ValueError(f"snapshots at the steps {wrong}; expected steps from 0 to {steps}, the last")
 
 
 def starts_of(start: Tensor | None, rows: int, seeds: int) -> Tensor | None:
@@ -84,8 +76,8 @@ def starts_of(start: Tensor | None, rows: int, seeds: int) -> Tensor | None:
     fits = start.dim() == 4 or (start.dim() == 5 and start.shape[1] == seeds)
     if not fits or len(start) != rows or not start.is_floating_point():
         raise ValueError(
-            f"start of shape {tuple(start.shape)} and type {start.dtype}; expected one image a row, ({rows}, C, H, W), or a "
-            f"row and seed, ({rows}, {seeds}, C, H, W), floating point in [0, 1]"
+            f"start of shape {tuple(start.shape)} and type {start.dtype}; expected one image per row, ({rows}, C, H, "
+            f"W), or per row and seed, ({rows}, {seeds}, C, H, W), floating point in [0, 1]"
         )
     low, high = float(start.min()), float(start.max())
     if not (low >= 0 and high <= 1):

@@ -16,11 +16,40 @@ from synth.contract import EncoderLike, Factory, Images, Transform
 from synth.graded import Snapshots
 from synth.objectives import BoundObjective
 from synth.rules import Rule
+from synth.transforms import transformed
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all micro-batches of one run share."""
+    """What all micro-batches of one run share; the settings are those of `ascend`.
+
+    Attributes
+    ----------
+    encoder : callable
+        Images (B, C, H, W) in [0, 1] -> responses (B, U) or (M, B, U).
+    parameterisation : factory of the free variables
+    constraints : tuple of callables
+        Applied in order to every iterate.
+    transforms : tuple of callables
+        Random changes before the encoder sees the image in a step.
+    draws : int
+        Draws of the transforms per step.
+    rule : Rule
+        How a gradient becomes a step.
+    steps : int
+        Gradient steps of the whole run.
+    learning_rate : float
+    check_every : int
+        Steps between checks of the 8-bit images.
+    patience : int, or None
+        Checks without improvement after which an image stops.
+    snapshots : tuple of int
+        Steps whose iterates are kept, in rising order.
+    device : torch.device
+        Where the images live.
+    until : int, or None
+        The step at which to end and to check, earlier than `steps`: of all seeds, before some are dropped.
+    """
 
     encoder: EncoderLike
     parameterisation: Factory
@@ -34,11 +63,16 @@ class Run:
     patience: int | None
     snapshots: tuple[int, ...]
     device: torch.device
-    until: int | None = None  # the step at which the first heat ends, scored there alone
+    until: int | None = None
 
-    def heat(self, until: int) -> Run:
-        """The first `until` steps of the same run."""
+    def first_steps(self, until: int) -> Run:
+        """The first `until` steps of the same run, checked at their end alone."""
         return replace(self, until=until, snapshots=(), patience=None)
+
+    def of_rows(self, rows: Sequence[int]) -> Run:
+        """The same run for images of these rows of the objective; a parameterisation may differ per row (`masked`)."""
+        take = getattr(self.parameterisation, "take", None)
+        return self if take is None else replace(self, parameterisation=take(rows))
 
     @property
     def end(self) -> int:
@@ -75,9 +109,24 @@ def climb_batch(
     tell: Callable[[int], None],
     deadline: float | None,
 ) -> tuple[Best, Snapshots, int]:
-    """Climb one micro-batch of images together on the sum of their scores; the best 8-bit iterate is kept. Also the steps made.
+    """Climb the scores of one micro-batch of images together; the best 8-bit iterate of each image is kept.
 
-    With a `deadline` it ends at the last check before it.
+    Parameters
+    ----------
+    run : Run
+    objective : BoundObjective of B rows
+    generators : sequence of B CPU generators
+        Of the noise start and of the transforms.
+    start : Tensor of shape (B, C, H, W), in [0, 1], or None
+    names : sequence of B str
+        For error messages.
+    tell : callable (number of steps made)
+    deadline : float, or None
+        Time of `time.monotonic` in seconds; the climb ends at the last check before it.
+
+    Returns
+    -------
+    The best iterates, the snapshots, and the number of steps made
     """
     variables = run.parameterisation(generators, start, run.device)
     stepper = run.rule.start(variables, run.learning_rate, run.steps)
@@ -103,7 +152,7 @@ def climb_batch(
             if step > 0 and last + (last - before) > deadline:
                 best.end()
                 break
-        scores = _expected(run, objective, shown, generators=generators)  # (B,)
+        scores = mean_over_draws(run, objective, shown, generators=generators)  # (B,)
         check_scores(scores, names, step)
         gradients = stepper.gradients(scores, images)
         if step == 0:
@@ -115,24 +164,19 @@ def climb_batch(
     return best, graded, step
 
 
-def _expected(run: Run, objective: BoundObjective, shown: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
-    """Scores (B,) of images, the mean over draws of the transforms; what an objective asks of an image is asked of the one shown."""
+def mean_over_draws(
+    run: Run, objective: BoundObjective, shown: Tensor, *, generators: Sequence[torch.Generator]
+) -> Tensor:
+    """The mean over draws of the transforms of score less penalties, (B,): what a step climbs.
+
+    The encoder sees the transformed images; what an objective asks of an image itself is asked of the one `shown`.
+    """
     scores = []
     for _ in range(run.draws):
-        drawn = shown
-        if (
-            run.draws > 1
-        ):  # the mean is taken of what comes back to the image, penalties that transforms add to the gradient included
-            drawn = shown.view_as(shown)
-            drawn.register_hook(lambda gradient: gradient / run.draws)  # type: ignore[no-untyped-call]
-        seen = drawn
-        for transform in run.transforms:
-            seen = transform(seen, generators)
-        scores.append(objective(drawn, run.encoder(seen)))
-    if len(scores) == 1:
-        return scores[0]
-    total = torch.stack(scores).sum(0)
-    return total - (total - total / run.draws).detach()  # the value of the mean, the gradient of the sum
+        seen, penalties = transformed(shown, run.transforms, generators)
+        score = objective(shown, run.encoder(seen))
+        scores.append(score - penalties.to(score))
+    return torch.stack(scores).mean(0)
 
 
 def _check_gradients(gradients: Sequence[Tensor | None], names: Sequence[str]) -> None:
@@ -143,6 +187,7 @@ def _check_gradients(gradients: Sequence[Tensor | None], names: Sequence[str]) -
             return  # a parameterisation that shares variables between images
         if not sum(sums) > 0:  # also catches NaN
             raise ValueError(
-                f"the gradient that reaches image {index} ({name}) is {sum(sums)}; expected a number above 0. Likely cause: "
-                "the encoder detaches its input, does not depend on this image, or saturates (a dead site, a clipped image)"
+                f"the gradient that reaches image {index} ({name}) is {sum(sums)}; expected a number above 0. Likely "
+                "cause: the encoder detaches its input, does not depend on this image, or saturates (a dead site, a "
+                "clipped image)"
             )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synth.contract import LUMINANCE_WEIGHTS, Transfer
+from synth.contract import LUMINANCE_WEIGHTS, Transfer, check_shape
 
 from .limits import alternate, gamut, spectrum_envelope
 from .quantise import repair
@@ -47,7 +47,7 @@ class ConstraintError(ValueError):
 
 
 def pixel_range(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) clipped to [0, 1], with a gradient that passes as if they were not: no pixel sticks to the border."""
+    """Images (B, C, H, W) clipped to [0, 1]; the gradient passes as without clipping: no pixel sticks to the border."""
     return images + (images.clamp(0, 1) - images).detach()
 
 
@@ -81,8 +81,8 @@ def exact_statistics(
     to_luminance, to_pixel : callables, or None
         The display's transfer function and its inverse, elementwise and increasing on [0, 1]; None = linear.
     levels : int, 2 to 256
-        How many of the 256 pixel values the screen tells apart, evenly spaced (64 = a panel of 6 bits). The 8-bit images use
-        these alone; mean and contrast are held as closely as with 256.
+        How many of the 256 pixel values the screen tells apart, evenly spaced (64 = a panel of 6 bits). The 8-bit
+        images use these alone; mean and contrast are held as closely as with 256.
     """
     if norm is not None:
         if rms is not None:
@@ -116,9 +116,7 @@ class ExactStatistics:
         to_pixel: Transfer | None,
         levels: int = LEVELS + 1,
     ) -> None:
-        self.shape = tuple(int(n) for n in shape)
-        if len(self.shape) != 3 or self.shape[0] not in LUMINANCE_WEIGHTS:
-            raise ValueError(f"shape {tuple(shape)}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
+        self.shape = check_shape(shape)
         if (to_luminance is None) != (to_pixel is None):
             raise ValueError("only one of to_luminance and to_pixel is given; expected both or none")
         self.mean, self.rms, self.background = mean, rms, float(background)
@@ -178,16 +176,16 @@ class ExactStatistics:
         return {"mean": mean, "rms": rms}
 
     def violations(self, images: Tensor) -> list[str]:
-        """What each 8-bit image (B, H, W, C) breaks, in words; one text an image, empty where it meets the constraint."""
+        """What each 8-bit image (B, H, W, C) violates, in words: one text per image, empty where there is nothing."""
         if images.dtype != torch.uint8:
             raise ValueError(f"images of type {images.dtype}; expected uint8 of shape (B, H, W, C)")
         shown = images.permute(0, 3, 1, 2).double() / LEVELS
-        found = self.statistics(shown)
+        measured = self.statistics(shown)
         problems: list[list[str]] = [[] for _ in images]
         for name, target in (("mean", self.mean), ("rms", self.rms)):
             if target is None:
                 continue
-            for i, value in enumerate(found[name].tolist()):
+            for i, value in enumerate(measured[name].tolist()):
                 if not abs(value - target) <= self.tolerance * (1 + 1e-9):
                     problems[i].append(f"{name} {value:.5f} instead of {target:.5f} +- {self.tolerance:.5f}")
         if self.aperture is not None:
@@ -228,9 +226,9 @@ class ExactStatistics:
 
     def _round(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> uint8 (B, H, W, C), nearest level."""
-        steps = len(self.values) - 1
-        nearest = (images.detach() * steps).round().clamp(0, steps).permute(0, 2, 3, 1).contiguous()
-        return nearest.to(torch.uint8) if steps == LEVELS else self.values.to(nearest)[nearest.long()].to(torch.uint8)
+        top = len(self.values) - 1
+        nearest = (images.detach() * top).round().clamp(0, top).permute(0, 2, 3, 1).contiguous()
+        return nearest.to(torch.uint8) if top == LEVELS else self.values.to(nearest)[nearest.long()].to(torch.uint8)
 
     def _repair(self, image: Tensor, index: int) -> Tensor:
         """Dither one image (C, H, W): uint8 (H, W, C)."""
@@ -248,15 +246,19 @@ class ExactStatistics:
         if broken := self.violations(pixels[None])[0]:
             reached = float(self.statistics(pixels.permute(2, 0, 1)[None].double() / LEVELS)["rms"])
             raise ConstraintError(
-                f"image {index} cannot meet mean {self.mean} and RMS contrast {self.rms} in 8 bits: {broken}. The nearest "
-                f"RMS found is {reached:.5f}; {len(self.values)} levels are too coarse there: raise the contrast or move the mean",
+                f"image {index} cannot meet mean {self.mean} and RMS contrast {self.rms} in 8 bits: {broken}. The "
+                f"nearest RMS found is {reached:.5f}; {len(self.values)} levels are too coarse there: raise the "
+                "contrast or move the mean",
                 reachable=reached,
                 index=index,
             )
         return pixels
 
     def _solution(self, problem: Problem, inside: Tensor) -> tuple[Tensor, Solution]:
-        """Target mean (B,), differentiable where it is each image's own, and the gain and offset for it; `inside` (B, C, P)."""
+        """Target mean (B,) of the images `inside` (B, C, P), and the gain and offset for it.
+
+        The target is differentiable where it is each image's own mean.
+        """
         if self.mean is None:
             goal = problem.statistics(problem.shown(inside))[0]
         else:
@@ -318,8 +320,8 @@ class ExactStatistics:
         nearest = int(self.values[round(self.background * (len(self.values) - 1))])
         if abs(LEVELS * self.background - nearest) > 1e-3:
             raise ValueError(
-                f"background {self.background} is not one of {len(self.values)} levels, so that 8-bit images cannot hold it "
-                f"exactly; use {nearest} / 255"
+                f"background {self.background} is not one of {len(self.values)} levels, so that 8-bit images cannot "
+                f"hold it exactly; use {nearest} / 255"
             )
         return aperture.detach().double().cpu()
 
@@ -332,7 +334,8 @@ class ExactStatistics:
         )
         if self.mean is not None and not low <= self.mean <= high:
             raise ConstraintError(
-                f"mean luminance {self.mean:g} cannot be reached; this display and aperture allow {low:.4f} to {high:.4f}"
+                f"mean luminance {self.mean:g} cannot be reached; this display and aperture allow {low:.4f} to "
+                f"{high:.4f}"
             )
         if self.rms is None:
             return
@@ -340,13 +343,13 @@ class ExactStatistics:
         limit = math.sqrt(max(0.0, (self.highest - middle) * (middle - self.lowest)))
         if not 0 < self.rms <= limit:
             raise ConstraintError(
-                f"RMS contrast {self.rms:g} cannot be reached; at mean luminance {middle:g} no image exceeds {limit:.4f}"
-                + (", and 0 would be a blank image" if self.rms <= 0 else ""),
+                f"RMS contrast {self.rms:g} cannot be reached; at mean luminance {middle:g} no image exceeds "
+                f"{limit:.4f}" + (", and 0 would be a blank image" if self.rms <= 0 else ""),
                 reachable=limit,
             )
 
     def _check_solution(self, solution: Solution, inside: Tensor, goal: Tensor) -> None:
-        """Raise `ConstraintError` where an image of `inside` (B, C, P) does not reach its mean `goal` (B,) and contrast."""
+        """Refuse images `inside` (B, C, P) that do not reach their mean `goal` (B,) and the contrast."""
         off = ~solution.found
         if self.rms is not None:
             off |= solution.gain * FLAT > self.rms  # contrast made of rounding errors
@@ -364,7 +367,8 @@ class ExactStatistics:
         else:
             reason = f"the most it reaches is mean {mean:.4f} with RMS contrast {rms:.4f}"
         raise ConstraintError(
-            f"image {index} cannot be given mean luminance {float(goal[index]):.4f} and RMS contrast {self.rms}: {reason}",
+            f"image {index} cannot be given mean luminance {float(goal[index]):.4f} and RMS contrast {self.rms}: "
+            f"{reason}",
             reachable=reachable,
             index=index,
         )

@@ -32,8 +32,8 @@ class Gamut:
             white = self.matrix.sum(1)
             if not bool(((white >= 0) & (white <= 1 + 1e-6)).all()):
                 raise ValueError(
-                    f"white lies at {[round(w, 4) for w in white.tolist()]} of the other gamut; expected 0 to 1 each, so that "
-                    "greys of every luminance lie inside. Scale the matrix, so that both white points agree"
+                    f"white lies at {[round(w, 4) for w in white.tolist()]} of the other gamut; expected 0 to 1 each, "
+                    "so that greys of every luminance lie inside. Scale the matrix, so that both white points agree"
                 )
         self.chroma = chroma
         self.linear = to_luminance is None
@@ -41,7 +41,7 @@ class Gamut:
         self.to_pixel: Transfer = to_pixel or (lambda x: x)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Draw the colours of images (B, 3, H, W) in [0, 1] towards the grey of their own luminance, as far as need be."""
+        """Draw the colours of images (B, 3, H, W) in [0, 1] towards the grey of their luminance, as far as needed."""
         light, grey = self._decode(images)
         share = self._share(light - grey, grey)  # (B, 1, H, W)
         drawn = grey + share * (light - grey)
@@ -53,7 +53,7 @@ class Gamut:
         return torch.where(share < 1, torch.where(dark, black, encoded), images)
 
     def excess(self, images: Tensor) -> Tensor:
-        """By how much the worst pixel of each image (B, 3, H, W) lies outside, in units of luminance: (B,), 0 = inside."""
+        """Distance (B,) of the worst pixel of each image (B, 3, H, W) from the inside, in units of luminance."""
         light, grey = self._decode(images.double())
         worst = torch.zeros(len(images), dtype=torch.float64, device=images.device)
         if self.chroma is not None:
@@ -100,9 +100,9 @@ def gamut(
     """A limit on colours that keeps the luminance of every pixel: put it AFTER `exact_statistics`.
 
     A colour outside is drawn towards the grey of its own luminance until it lies on the border. Mean luminance, RMS
-    contrast, range and a grey background therefore stay exact; only saturation changes. The 8-bit pixels are then those of
-    `exact_statistics`, each channel at most one level from its exact value: mean and contrast hold, and the border is
-    overstepped by no more than such a level makes.
+    contrast, range and a grey background therefore stay exact; only saturation changes. The 8-bit pixels are then those
+    of `exact_statistics`, each channel at most one level from its exact value: mean and contrast hold, and the border
+    is overstepped by no more than such a level makes.
 
     Parameters
     ----------
@@ -152,10 +152,10 @@ class SpectrumEnvelope:
 def spectrum_envelope(natural: Tensor, factor: float = 1.0) -> SpectrumEnvelope:
     """A limit on the amplitude of each spatial frequency: at most `factor` times the largest of any natural image.
 
-    Amplitudes are those of pixel values, RMS over the channels and over a ring of spatial frequency one cycle an image wide.
-    The mean is free. The envelope and `exact_statistics` cannot both be exact, since the latter scales and clips the image again:
-    ``alternate(spectrum_envelope(...), exact_statistics(...))`` makes the statistics exact and the spectrum nearly so;
-    `excess` tells how nearly.
+    Amplitudes are those of pixel values, RMS over the channels and over a ring of spatial frequency one cycle per image
+    wide. The mean is free. The envelope and `exact_statistics` cannot both be exact, since the latter scales and clips
+    the image again: ``alternate(spectrum_envelope(...), exact_statistics(...))`` makes the statistics exact and the
+    spectrum nearly so; `excess` tells how nearly.
 
     Parameters
     ----------
@@ -165,7 +165,8 @@ def spectrum_envelope(natural: Tensor, factor: float = 1.0) -> SpectrumEnvelope:
     """
     if natural.dim() != 4 or not len(natural) or not natural.is_floating_point():
         raise ValueError(
-            f"natural images of shape {tuple(natural.shape)} and type {natural.dtype}; expected (N, C, H, W), floating point"
+            f"natural images of shape {tuple(natural.shape)} and type {natural.dtype}; expected (N, C, H, W), floating "
+            "point"
         )
     if not factor > 0:
         raise ValueError(f"factor {factor}; expected a number above 0")
@@ -197,14 +198,14 @@ class Alternate:
 
 
 def alternate(*constraints: Images, rounds: int = 3) -> Alternate:
-    """Constraints that cannot all be exact, projected in turn: the LAST one holds exactly, and makes the 8-bit pixels."""
+    """Project on constraints in turn that cannot all be exact; the LAST holds exactly and makes the 8-bit pixels."""
     return Alternate(constraints, rounds)
 
 
 def _rings(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Ring of each coefficient of a half plane, flat, (H * (W // 2 + 1),), and how often it stands in the full plane.
 
-    A ring is the frequency in cycles a longer side, rounded.
+    A ring is the frequency in cycles per longer side, rounded.
     """
     fy, fx = torch.fft.fftfreq(height, dtype=torch.float64), torch.fft.rfftfreq(width, dtype=torch.float64)
     index = (max(height, width) * torch.hypot(fy[:, None], fx[None])).round().long()

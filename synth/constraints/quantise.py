@@ -15,9 +15,9 @@ def repair(
     """Levels near `exact` whose luminance has `mean` and `rms`, as nearly as single-level moves allow.
 
     Each round looks at every move of one channel of one pixel by one level, sorts the moves by how much they lower the
-    squared error (moves towards the exact value first), and makes the prefix of the list that lowers it most. Equal moves
-    are taken in a scattered order, so that they dither instead of filling the image from the top. A level stays within
-    one of the exact value.
+    squared error (moves towards the exact value first), and makes the prefix of the list that lowers it most. Equal
+    moves are taken in a scattered order, so that they dither instead of filling the image from the top. A level stays
+    within one of the exact value.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """The gain and offset that give an image its mean and contrast after clipping: Newton, with a search to fall back on.
 
 Luminance images are (B, C, P): P pixels of non-zero aperture. A first guess comes from few pixels in float64, the last
-steps from all pixels in the dtype of the images, the fall-back again in float64. The solution of an image does not depend on the
-other images of the batch.
+steps from all pixels in the dtype of the images, the fall-back again in float64. The solution of an image does not
+depend on the other images of the batch.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Problem:
     def shown(
         self, values: Tensor, gain: Tensor | None = None, offset: Tensor | None = None, *, whole: bool = False
     ) -> Tensor:
-        """``background + aperture * (clip(gain * values + offset) - background)``; `whole`: values are (B, C, H * W)."""
+        """``background + aperture * (clip(gain * values + offset) - background)``; `whole`: of (B, C, H * W)."""
         if gain is None or offset is None:
             clipped = values.clamp(self.lowest, self.highest)
         else:
@@ -124,7 +124,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Evaluates one batch of images again and again in the same memory (fresh memory would cost more than the sums)."""
+    """Evaluates one batch of images repeatedly in the same memory; new memory would take more time than the sums."""
 
     def __init__(self, problem: Problem, values: Tensor) -> None:
         self.problem, self.values = problem, values
@@ -156,7 +156,18 @@ class Evaluator:
 
 @dataclass(frozen=True)
 class Solution:
-    """Gain and offset (B,), what they reach (B, 2), the inverse Jacobian (B, 2, 2) there, and whether it is the target."""
+    """The solution of each image.
+
+    Attributes
+    ----------
+    gain, offset : Tensor of shape (B,)
+    reached : Tensor of shape (B, 2)
+        Mean and SD of the luminance at `gain` and `offset`.
+    inverse : Tensor of shape (B, 2, 2)
+        Inverse Jacobian there.
+    found : Tensor of shape (B,), bool
+        Whether the targets are reached.
+    """
 
     gain: Tensor
     offset: Tensor
@@ -205,13 +216,14 @@ def solve(problem: Problem, values: Tensor, mean: Tensor, *, rms: float | None, 
 class Project(torch.autograd.Function):
     """Images shown at their gain and offset, which answer to the image by the implicit function theorem.
 
-    With statistics s(v, g, o) = target: d(g, o) = J^-1 (d target - ds/dv dv), where J = ds/d(g, o) is held constant: one
-    Newton step. The gradients of showing and of solving are taken together, which spares half of the passes over the pixels.
+    With statistics s(v, g, o) = target: d(g, o) = J^-1 (d target - ds/dv dv), where J = ds/d(g, o) is held constant:
+    one Newton step. The gradients of showing and of solving are taken together, which halves the passes over the
+    pixels.
     """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, mean: Tensor, solution: Solution, problem: Problem) -> Tensor:
-        """Luminance `values` (B, C, H * W) with target `mean` (B,), at their `solution` -> shown luminance (B, C, H * W)."""
+        """Shown luminance (B, C, H * W) of `values` (B, C, H * W) with target `mean` (B,), at their `solution`."""
         ctx.save_for_backward(values)
         ctx.solution, ctx.problem = solution, problem
         return problem.shown(values, solution.gain.to(values), solution.offset.to(values), whole=True)
@@ -281,7 +293,7 @@ def _invert(jacobian: Tensor, rms: float | None) -> Tensor:
 
 
 def _first_guess(evaluator: Evaluator, mean: Tensor, rms: float | None) -> tuple[Tensor, Tensor]:
-    """The better of two: the image as it is (so that projecting twice changes nothing), or right but for the clipping."""
+    """The better of two: the image as it is (so that projection is idempotent), or exact without clipping."""
     problem = evaluator.problem
     lum = problem.luminance(evaluator.values)
     weight = 1.0 if problem.aperture is None else float(problem.aperture.mean())

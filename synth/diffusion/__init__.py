@@ -1,4 +1,4 @@
-"""Diffusion guidance: samples of a prior that drive the targets. `guide` is the door; methods, solvers and priors are its parts."""
+"""Diffusion guidance: samples of a prior that drive the targets. `guide` uses a method, a solver and a prior."""
 
 from .guidance import STRENGTHS, guide
 from .methods import Method

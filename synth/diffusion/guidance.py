@@ -14,22 +14,32 @@ from synth.answers import evaluating
 from synth.batch import StimulusBatch
 from synth.batches import Best, check_finite, check_scores, collect, in_micro_batches, named
 from synth.constraints.exact import ConstraintError
-from synth.contract import EncoderLike, Images, Progress, Transform, attributes_of, check_frozen, describe
+from synth.contract import (
+    EncoderLike,
+    Images,
+    Progress,
+    Transform,
+    attributes_of,
+    check_frozen,
+    check_shape,
+    describe,
+    draw,
+)
 from synth.objectives import BoundObjective, Objective
 from synth.priors.prior import Prior
 from synth.transforms import DEFAULT_TRANSFORMS
 
-from . import methods
 from .initial_noise import optimise
-from .methods import Edit, Method, Step
+from .methods import CATALOGUE, FORMER_NAMES, Edit, Method, Step
 from .run import Run, check_moved, streams
-from .sampling import Travel
-from .solvers import Solver, ddim, draw
+from .sampling import Guidance, Travel, sample
+from .solvers import Solver, ddim
 
 __all__ = ["STRENGTHS", "guide"]
 
 
-# In posterior standard deviations, for `guided` and `guided_fast`; "natural" keeps the prior's spectrum (scripts/studies/v4_generators.py).
+# In posterior SDs, for `guided` and `guided_fast`.
+# "natural" keeps the prior's spectrum (scripts/studies/v4_generators.py).
 STRENGTHS = {"weak": 0.1, "natural": 0.3, "strong": 0.6, "optimum": 1.0}
 
 
@@ -52,30 +62,31 @@ def guide(
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> StimulusBatch:
-    """Sample a prior, guided by the objective: controllers that look like what the prior knows.
+    """Sample a prior, guided by the objective: controllers that look like the images of the prior.
 
-    Every row is sampled from every seed, in the order row 0 seed 0, row 0 seed 1, ... An image depends on its own row and seed only: it
-    comes out the same alone, in any batch and in any shard (to floating-point rounding). The objective sees in every step what the
-    display will show: the clean estimate, decoded, brought to `shape`, constrained.
+    Every row is sampled from every seed, in the order row 0 seed 0, row 0 seed 1, ... An image depends on its own row
+    and seed only: it comes out the same alone, in any batch and in any shard (to floating-point rounding). The
+    objective sees in every step what the display will show: the clean estimate, decoded, brought to `shape`,
+    constrained.
 
     Parameters
     ----------
     encoder : callable
-        (B, C, H, W) in [0, 1] -> responses (B, U) or (M, B, U), as for `ascend`.
+        Images (B, C, H, W) in [0, 1] -> responses (B, U) or (M, B, U), as for `ascend`.
     objective : Objective of R rows
     prior : Prior
         From `synth.priors`, or any like it.
-    method : name in `synth.diffusion.methods`, or a Method made there
+    method : name of a method in `synth.diffusion.methods`, or a Method made there
     strength : float, a name in `STRENGTHS`, or None
-        In the method's own unit; for `guided` and `guided_fast`, posterior standard deviations. None = the method's default. 0 is the
-        unguided sample, bit for bit.
+        In the method's own unit; for `guided` and `guided_fast`, posterior standard deviations. None = the method's
+        default. 0 is the unguided sample, bit for bit.
     solver : Solver, or None
         `ddim()`, `coarse_to_fine()`, `scheduler("dpm")`, ...; None = `ddim()`.
     steps : int, or None
         Noise levels from noise to image; None = the method's default.
     repeats, window : int, (float, float)
-        Time travel: guided steps at noise levels within `window` are taken `repeats` times, with fresh noise in between (Lugmayr et al.
-        2022); at strength 0 there is none.
+        Time travel (Lugmayr et al. 2022): guided steps at noise levels within `window` are taken `repeats` times, with
+        fresh noise in between; at strength 0 every step is taken once.
     constraints, transforms, seeds, batch_size, device, progress : as for `ascend`
         A given device also receives the prior.
     shape : (C, H, W), or None
@@ -84,7 +95,7 @@ def guide(
     Returns
     -------
     StimulusBatch of R x len(seeds) images
-        ``trace`` holds the score of the 8-bit image at the end; for `noise` one of every iteration.
+        ``trace`` holds the score of the 8-bit image at the end; for `initial_noise` that of every iteration.
     """
     check_frozen(encoder)
     check_frozen(prior, "prior")  # type: ignore[arg-type]  # one that is a network; another is left alone
@@ -96,10 +107,18 @@ def guide(
     place = known.device if device is None else torch.device(device)
     prior = prior.to(place)
     run = Run(
-        encoder=encoder, prior=prior, solver=ddim() if solver is None else solver, method=chosen, strength=_strength(strength, chosen),
-        steps=chosen.steps if steps is None else steps, travel=Travel(repeats, window), constraints=tuple(constraints), transforms=tuple(transforms),
-        shape=_shape(shape, constraints, prior, device=place), device=place,
-    )  # fmt: skip
+        encoder=encoder,
+        prior=prior,
+        solver=ddim() if solver is None else solver,
+        method=chosen,
+        strength=_strength(strength, chosen),
+        steps=chosen.steps if steps is None else steps,
+        travel=Travel(repeats, window),
+        constraints=tuple(constraints),
+        transforms=tuple(transforms),
+        shape=_shape(shape, constraints, prior, device=place),
+        device=place,
+    )
     _check(run, len(objective), seeds, batch_size=batch_size)
     rows = objective.repeat(len(seeds))
     names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
@@ -111,12 +130,12 @@ def guide(
         by_rule = _sample if chosen.rule is not None else optimise
         return by_rule(run, bound, origins, names=names[begin:end], tell=tell)
 
-    found, plan = in_micro_batches(rows.spans, batch_size, make)
+    parts, plan = in_micro_batches(rows.spans, batch_size, make)
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
     nameless = ("",) * len(rows)
     return collect(
         encoder,
-        found,
+        parts,
         rows,
         seeds=every_seed,
         start_ids=nameless,
@@ -133,7 +152,7 @@ def _sample(
     names: Sequence[str],
     tell: Callable[[int], None],
 ) -> Best:
-    """One micro-batch: a guided sample an image, its 8-bit pixels and what is predicted for them."""
+    """One micro-batch: a guided sample per image, its 8-bit pixels and what is predicted for them."""
     noises, draws, travellers = (streams(origins, use) for use in ("", "transforms", "time travel"))
     moved = torch.zeros(len(names), dtype=torch.bool)
     at = 0
@@ -143,26 +162,28 @@ def _sample(
         check_scores(scores, names, at)
         return scores
 
-    def told(done: int, step: Step) -> None:
+    def count(done: int, step: Step) -> None:
         nonlocal at
         at = done
         moved.logical_or_(step.moved.cpu())
-        tell(min(done, run.steps))  # a solver of second order asks twice a step
+        tell(min(done, run.steps))  # a solver of second order asks twice per step
 
     def rule(step: Step) -> Edit:
         assert run.method.rule is not None
         return run.method.rule(step, run.strength)
 
-    guidance = {"score": score, "rule": rule, "travellers": travellers} if run.strength else {}
+    guidance = Guidance(score, rule, run.travel, travellers) if run.strength else None
+    trajectory = run.trajectory(guided=guidance is not None)
+    noise = draw(noises, run.prior.shape, run.device)
     try:
         with torch.no_grad():
-            clean = run.sampled(draw(noises, run.prior.shape, run.device), noises, tell=told, **guidance)
+            clean = sample(run.prior, trajectory, noise, generators=noises, guidance=guidance, tell=count)
             images = run.prior.decode(clean)
             check_finite(images, names)
             pixels = run.pixels(images)
     except ConstraintError as error:
         raise named(error, names, at) from error
-    if guidance:
+    if guidance is not None:
         check_moved(moved, names)
     best = Best(len(names), 1, None)
     answers = evaluating(run.encoder, objective, pixels)
@@ -174,10 +195,10 @@ def _sample(
 def _method(method: str | Method) -> Method:
     if isinstance(method, Method):
         return method
-    if method not in methods.__all__:
-        raise ValueError(f"method {method!r}; expected one of {', '.join(methods.__all__)}")
-    made: Method = getattr(methods, method)()
-    return made
+    name = FORMER_NAMES.get(method, method)
+    if name not in CATALOGUE:
+        raise ValueError(f"method {method!r}; expected one of {', '.join(CATALOGUE)}")
+    return CATALOGUE[name]()
 
 
 def _strength(strength: float | str | None, method: Method) -> float:
@@ -186,7 +207,8 @@ def _strength(strength: float | str | None, method: Method) -> float:
     if isinstance(strength, str):
         if strength not in STRENGTHS or method.name not in ("guided", "guided_fast"):
             raise ValueError(
-                f"strength {strength!r} with {method.name}; expected a number, or, with guided and guided_fast, one of {', '.join(STRENGTHS)}"
+                f"strength {strength!r} with {method.name}; expected a number, or, with guided and guided_fast, one of "
+                f"{', '.join(STRENGTHS)}"
             )
         return STRENGTHS[strength]
     if not (strength >= 0 and math.isfinite(strength)):
@@ -208,10 +230,7 @@ def _shape(
     if wanted is None:
         with torch.no_grad():
             wanted = prior.decode(torch.zeros(1, *prior.shape, device=device)).shape[1:]
-    size = tuple(int(n) for n in wanted)
-    if len(size) != 3 or size[0] not in (1, 3) or min(size) < 1:
-        raise ValueError(f"shape {size}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
-    return size[0], size[1], size[2]
+    return check_shape(wanted)
 
 
 def _check(run: Run, rows: int, seeds: Sequence[int], *, batch_size: int | None) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,12 +11,13 @@ from torch.utils.checkpoint import checkpoint
 from synth.answers import evaluating
 from synth.batches import Best, check_finite, check_scores, named
 from synth.constraints.exact import ConstraintError
+from synth.contract import draw
 from synth.objectives import BoundObjective
-from synth.priors.prior import Prior
+from synth.priors.prior import Denoiser
 
 from .methods import unit
 from .run import Run, check_moved, streams
-from .solvers import draw
+from .sampling import sample
 
 __all__ = ["optimise"]
 
@@ -37,7 +36,7 @@ def optimise(
     """
     iterations = run.method.settings["iterations"] if run.strength else 0
     noises, draws = streams(origins, ""), streams(origins, "transforms")
-    lean = replace(run, prior=_Checkpointed(run.prior))
+    lean = _Checkpointed(run.prior)
     first = draw(noises, run.prior.shape, run.device)
     states = [g.get_state() for g in noises]
     z = first.clone().requires_grad_()
@@ -48,7 +47,9 @@ def optimise(
             generator.set_state(state)
         try:
             with torch.enable_grad() if iteration < iterations else torch.no_grad():
-                images = run.prior.decode(lean.sampled(_on_shell(z, first), noises))
+                trajectory = run.trajectory(guided=False)
+                clean = sample(lean, trajectory, _on_shell(z, first), generators=noises)
+                images = run.prior.decode(clean)
             check_finite(images.detach(), names)
             with torch.no_grad():
                 pixels = run.pixels(images)
@@ -74,7 +75,7 @@ def _uphill(
     names: Sequence[str],
     iteration: int,
 ) -> Tensor:
-    """The gradient at the noise: that of the score, RMS 1 at the image, less the pull of pixels back into their range."""
+    """The gradient at the noise of the score (RMS 1 at the image), minus a pull of pixels back into [0, 1]."""
     leaf = images.detach().requires_grad_()
     scores = run.scores(leaf, objective, draws)
     check_scores(scores, names, iteration)
@@ -94,16 +95,13 @@ def _on_shell(z: Tensor, first: Tensor) -> Tensor:
 
 
 class _Checkpointed:
-    """A prior whose activations are computed again in the backward pass instead of kept."""
+    """A denoiser whose activations are computed again in the backward pass instead of kept."""
 
-    def __init__(self, prior: Prior) -> None:
-        self._prior = prior
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._prior, name)
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser, self.sd, self.limits = denoiser, denoiser.sd, denoiser.limits
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
-            return self._prior(x, sigma)
-        clean: Tensor = checkpoint(self._prior, x, sigma, use_reentrant=False, preserve_rng_state=False)
+            return self.denoiser(x, sigma)
+        clean: Tensor = checkpoint(self.denoiser, x, sigma, use_reentrant=False, preserve_rng_state=False)
         return clean

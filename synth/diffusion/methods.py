@@ -1,8 +1,9 @@
-"""Guidance: how a step edits the clean estimate so that the sample scores higher. The catalogue is `__all__`.
+"""Guidance: how a step edits the clean estimate so that the sample scores higher.
 
-Notation: x = clean + sigma * noise, D(x) the clean estimate, J the score of an image, u(g) = g / rms(g) of each image by itself, n = sqrt(1 +
-sigma^2), z = x / n = sqrt(abar) clean + sqrt(1 - abar) noise, the x_t of most papers, in which grad_z = n grad_x. A change of the
-predicted noise by -sqrt(1 - abar) s grad_z J is one of the clean estimate by + s sigma^2 grad_x J.
+Notation: x = clean + sigma * noise, D(x) the clean estimate, J the score of an image, u(g) = g / rms(g) of each image
+by itself, n = sqrt(1 + sigma^2), z = x / n = sqrt(abar) clean + sqrt(1 - abar) noise, the x_t of most papers, in which
+grad_z = n grad_x. A change of the predicted noise by -sqrt(1 - abar) s grad_z J is one of the clean estimate by + s
+sigma^2 grad_x J.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synth.priors.prior import Prior
+from synth.priors.prior import Denoiser
 
 __all__ = [
     "braindive",
@@ -23,7 +24,7 @@ __all__ = [
     "egg",
     "guided",
     "guided_fast",
-    "noise",
+    "initial_noise",
     "universal",
 ]
 
@@ -43,7 +44,7 @@ class Edit:
 class Method:
     """A rule of guidance, its own unit of strength, and its settings.
 
-    `noise` has no rule for a step: it works on the noise that the sample starts from.
+    `initial_noise` has no rule for a step: it works on the noise that the sample starts from.
     """
 
     name: str
@@ -71,25 +72,27 @@ class Step:
         The noise level is measured from what the denoiser takes away; `sigma` only stands for it.
     """
 
-    def __init__(self, prior: Prior, x: Tensor, sigma: Tensor, *, score: Score, measures: bool = False) -> None:
+    def __init__(
+        self, prior: Denoiser, x: Tensor, sigma: Tensor, *, score: Score | None, measures: bool = False
+    ) -> None:
         self.prior, self.x, self.sigma, self.score, self.measures = prior, x, sigma, score, measures
         self.moved = torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
     @property
-    def level(self) -> Tensor:
-        """sigma, (B, 1, 1, 1)."""
+    def sigmas(self) -> Tensor:
+        """`sigma` of each image, (B, 1, 1, 1)."""
         return self.sigma.view(-1, 1, 1, 1)
 
     @property
     def n(self) -> Tensor:
         """sqrt(1 + sigma^2), (B, 1, 1, 1)."""
-        return (1 + self.level**2).sqrt()
+        return (1 + self.sigmas**2).sqrt()
 
     @property
     def posterior_sd(self) -> Tensor:
-        """SD of the clean image, given x, were clean values independent: sigma sd / sqrt(sigma^2 + sd^2), (B, 1, 1, 1)."""
+        """SD (B, 1, 1, 1) of independent clean values, given x: sigma sd / sqrt(sigma^2 + sd^2)."""
         sd = self.prior.sd
-        return self.level * sd / (self.level**2 + sd**2).sqrt()
+        return self.sigmas * sd / (self.sigmas**2 + sd**2).sqrt()
 
     def estimate(self) -> Tensor:
         """D(x), with a graph where gradients are wanted."""
@@ -103,7 +106,12 @@ class Step:
             return self.estimate()
 
     def slope(self, clean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """J (B,) of clean values, the direction u(grad J), and the size rms(grad J) (B, 1, 1, 1); direction 0 where the size is."""
+        """J (B,) of clean values, the direction u(grad J), and the size rms(grad J), (B, 1, 1, 1).
+
+        The direction is 0 where the size is 0.
+        """
+        if self.score is None:
+            raise RuntimeError("an unguided step has no score")
         with torch.enable_grad():
             leaf = clean.detach().requires_grad_()
             scores = self.score(leaf)
@@ -112,8 +120,8 @@ class Step:
         if not bool(torch.isfinite(size).all()):
             index = int((~torch.isfinite(size.flatten())).nonzero()[0])
             raise ValueError(
-                f"the gradient at image {index} is not finite at noise level {float(self.sigma[index]):.3g}. Likely cause: the encoder or "
-                "the decoder overflows: in float16, try bfloat16 or float32"
+                f"the gradient at image {index} is not finite at noise level {float(self.sigma[index]):.3g}. Likely "
+                "cause: the encoder or the decoder overflows: in float16, try bfloat16 or float32"
             )
         self.moved |= size.flatten() > 0
         return scores.detach(), gradient / size.clamp_min(FLAT), size
@@ -121,8 +129,8 @@ class Step:
     def through(self, blend: Callable[[Tensor, Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """D(x); J (B,); d and `size` (B, 1, 1, 1) such that size * d = grad_x J(D(x)), through the network.
 
-        The gradient enters the network with an RMS of 1, whatever the unit of J, so that it does not vanish in half precision. `blend`
-        (D(x), x) makes what J is asked of, where that is not D(x).
+        The gradient enters the network with an RMS of 1, whatever the unit of J, so that it does not vanish in half
+        precision. `blend` (D(x), x) makes what J is asked of, where that is not D(x).
         """
         with torch.enable_grad():
             x = self.x.detach().requires_grad_()
@@ -149,9 +157,10 @@ def unit(values: Tensor) -> Tensor:
 
 
 def guided() -> Method:
-    """Move D by strength * posterior SD * u(grad_x J(D(x))): through the network, so along what the prior holds open.
+    """Move D by strength * posterior SD * u(grad_x J(D(x))): the gradient passes through the prior's network.
 
-    Strength in posterior SDs: 0.1 weak, 0.3 (the default) as strong as the prior's spectrum allows, 1 the plain optimum.
+    Strength in posterior SDs: 0.1 weak, 0.3 (the default) as strong as the prior's spectrum allows, 1 the plain
+    optimum.
     """
 
     def rule(step: Step, strength: float) -> Edit:
@@ -162,10 +171,10 @@ def guided() -> Method:
 
 
 def guided_fast(inner: int = 1) -> Method:
-    """The clean estimate alone: `inner` times clean += strength / inner * posterior SD * u(grad J(clean)), no gradient through the network.
+    """Repeat clean += strength / inner * posterior SD * u(grad J(clean)); no gradient through the network.
 
-    As in MPGD (He et al. 2024) and the mean part of TFG (Ye et al. 2024), normalised: about half the cost of `guided`; what the encoder
-    alone would like is left to the later steps to remove.
+    As in MPGD (He et al. 2024) and the mean part of TFG (Ye et al. 2024), normalised. It takes about half the time of
+    `guided`; later steps must remove what drives the encoder alone.
     """
     _at_least_one("inner", inner)
 
@@ -178,23 +187,26 @@ def guided_fast(inner: int = 1) -> Method:
     return Method("guided_fast", 0.3, rule, settings={"inner": inner})
 
 
-def noise(iterations: int = 20, *, range_penalty: float = 10.0) -> Method:
-    """Optimise the noise that the sample starts from (ReNO, Eyring et al. 2024; DNO, Tang et al. 2025): stay a sample of the prior.
+def initial_noise(iterations: int = 20, *, range_penalty: float = 10.0) -> Method:
+    """Optimise the noise that the sample starts from (ReNO, Eyring et al. 2024; DNO, Tang et al. 2025).
 
-    Adam on the noise, kept at its own norm (its typical shell); strength = learning rate, 0 = the unguided sample. The gradient at the image
-    is normalised to RMS 1 and `range_penalty` x (how far a pixel is out of [0, 1]) taken from it. The best 8-bit iterate is returned.
+    The image stays a sample of the prior. Adam moves the noise at its own norm (its typical shell); the strength is the
+    learning rate, 0 = the unguided sample. The gradient at the image is normalised to RMS 1, and `range_penalty` times
+    the distance of each pixel from [0, 1] is taken from it. The best 8-bit iterate is returned.
     """
     _at_least_one("iterations", iterations)
     if not range_penalty > 0:
         raise ValueError(f"range_penalty is {range_penalty}; expected a number above 0: without it images saturate")
-    return Method("noise", 0.05, None, steps=8, settings={"iterations": iterations, "range_penalty": range_penalty})
+    return Method(
+        "initial_noise", 0.05, None, steps=8, settings={"iterations": iterations, "range_penalty": range_penalty}
+    )
 
 
 def egg() -> Method:
     """EGG (Pierzchlewicz et al. 2023): after the step, z_next += strength * g / ||g||, g = grad_z J(D(x)).
 
-    Their norm is over the batch, here over each image. Their settings: solver ``scheduler("ddpm")``, 50-100 steps, strength 10 for most
-    exciting images, 1-10 for natural-looking ones, 2 for reconstruction, at 3 x 256 x 256.
+    Their norm is over the batch, here over each image. Their settings: solver ``scheduler("ddpm")``, 50-100 steps,
+    strength 10 for most exciting images, 1-10 for natural-looking ones, 2 for reconstruction, at 3 x 256 x 256.
     """
 
     def rule(step: Step, strength: float) -> Edit:
@@ -206,16 +218,16 @@ def egg() -> Method:
 
 
 def braindive() -> Method:
-    """BrainDiVE (Luo et al. 2023): eps' = eps - sqrt(1 - abar) * strength * grad_z J(f D + (1 - f) z), f = sqrt(1 - abar).
+    """BrainDiVE (Luo et al. 2023): eps' = eps - f * strength * grad_z J(f D + (1 - f) z), f = sqrt(1 - abar).
 
-    Raw gradients: the strength is in their encoder's unit, 130 there. Their settings: Stable Diffusion 2.1 base, ``scheduler("dpm")``,
-    50 steps, the empty prompt. Their self-attention guidance is not part of this.
+    Raw gradients: the strength is in their encoder's unit, 130 there. Their settings: Stable Diffusion 2.1 base,
+    ``scheduler("dpm")``, 50 steps, the empty prompt. Their self-attention guidance is not part of this.
     """
 
     def rule(step: Step, strength: float) -> Edit:
-        f = step.level / step.n
+        f = step.sigmas / step.n
         clean, _, gradient, size = step.through(lambda clean, x: f * clean + (1 - f) * x / step.n)
-        return Edit(clean + strength * step.level**2 * size * gradient)
+        return Edit(clean + strength * step.sigmas**2 * size * gradient)
 
     return Method("braindive", 130.0, rule)
 
@@ -229,15 +241,16 @@ def classifier_guidance() -> Method:
     def rule(step: Step, strength: float) -> Edit:
         clean = step.denoise()
         _, direction, size = step.slope(step.x / step.n)
-        return Edit(clean + strength * step.level**2 * size * direction / step.n)  # grad_x = grad_z / n
+        return Edit(clean + strength * step.sigmas**2 * size * direction / step.n)  # grad_x = grad_z / n
 
     return Method("classifier_guidance", 1.0, rule)
 
 
 def dps() -> Method:
-    """Diffusion posterior sampling (Chung et al. 2023, algorithm 1): z_next -= strength / ||r|| * grad_z ||r||^2, r the residual at D(x).
+    """Diffusion posterior sampling (Chung et al. 2023, algorithm 1): z_next -= strength / ||r|| * grad_z ||r||^2.
 
-    The objective is minus a squared error (`synth.pattern`, `synth.level`): J = -||r||^2.
+    r is the residual at D(x).     The objective is minus a squared error (`synth.pattern`, `synth.level`): J =
+    -||r||^2.
     """
 
     def rule(step: Step, strength: float) -> Edit:
@@ -245,7 +258,8 @@ def dps() -> Method:
         if bool((scores > 0).any()):
             index = int((scores > 0).nonzero()[0])
             raise ValueError(
-                f"dps needs minus a squared error to maximise, such as synth.pattern; image {index} scores {scores[index]:g}, above 0"
+                f"dps needs minus a squared error to maximise, such as synth.pattern; image {index} scores "
+                f"{scores[index]:g}, above 0"
             )
         residual = (-scores).sqrt().view(-1, 1, 1, 1).clamp_min(FLAT)
         return Edit(clean, strength / residual * step.n * size * gradient)
@@ -254,10 +268,10 @@ def dps() -> Method:
 
 
 def universal(inner: int = 0, *, rate: float = 0.1) -> Method:
-    """Universal guidance (Bansal et al. 2023): forward, eps' = eps - sqrt(1 - abar) * strength * grad_z J(D(x)); backward, `inner` steps.
+    """Universal guidance (Bansal et al. 2023), forward and backward.
 
-    Backward: Delta += rate * grad J(D + Delta), `inner` times, and clean += Delta (their eqs 7 and 9). Their recurrences are
-    ``repeats`` of `synth.guide`.
+    Forward: eps' = eps - sqrt(1 - abar) * strength * grad_z J(D(x)). Backward: Delta += rate * grad J(D + Delta),
+    `inner` times, and clean += Delta (their eqs 7 and 9). Their recurrences are ``repeats`` of `synth.guide`.
     """
     if inner < 0 or not rate > 0:
         raise ValueError(f"inner {inner} and rate {rate}; expected inner at least 0 and rate above 0")
@@ -268,7 +282,7 @@ def universal(inner: int = 0, *, rate: float = 0.1) -> Method:
         for _ in range(inner):
             _, direction, steepness = step.slope(better)
             better = better + rate * steepness * direction
-        return Edit(better + strength * step.level**2 * size * gradient)
+        return Edit(better + strength * step.sigmas**2 * size * gradient)
 
     return Method("universal", 1.0, rule, settings={"inner": inner, "rate": rate})
 
@@ -276,3 +290,18 @@ def universal(inner: int = 0, *, rate: float = 0.1) -> Method:
 def _at_least_one(name: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{name} is {value}; expected at least 1")
+
+
+CATALOGUE: dict[str, Callable[[], Method]] = {
+    "braindive": braindive,
+    "classifier_guidance": classifier_guidance,
+    "dps": dps,
+    "egg": egg,
+    "guided": guided,
+    "guided_fast": guided_fast,
+    "initial_noise": initial_noise,
+    "universal": universal,
+}
+"""Every method by its name, with a default for each setting."""
+FORMER_NAMES = {"noise": "initial_noise"}
+"""Names that stand in older records."""

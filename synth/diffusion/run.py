@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,17 +13,38 @@ from synth.batches import generator_for, project, quantise
 from synth.contract import LUMINANCE_WEIGHTS, EncoderLike, Images, Transform
 from synth.objectives import BoundObjective
 from synth.priors.prior import Prior
+from synth.transforms import transformed
 
 from .methods import Method
-from .sampling import Travel, sample
-from .solvers import Solver
+from .sampling import Travel
+from .solvers import Solver, Trajectory
 
 __all__ = ["Run", "check_moved", "fitted", "streams"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all micro-batches of one run share."""
+    """What all micro-batches of one run share; the settings are those of `guide`.
+
+    Attributes
+    ----------
+    encoder : callable
+        Images (B, C, H, W) in [0, 1] -> responses (B, U) or (M, B, U).
+    prior : Prior
+    solver : Solver
+    method : Method
+    strength : float
+        In the unit of the method; 0 = not guided.
+    steps : int
+        Noise levels from noise to image.
+    travel : Travel
+    constraints : tuple of callables
+        Applied in order to every decoded image.
+    transforms : tuple of callables
+        Random changes before the encoder sees the image in a step.
+    shape : (C, H, W) of the images
+    device : torch.device
+    """
 
     encoder: EncoderLike
     prior: Prior
@@ -43,32 +63,33 @@ class Run:
         return project(fitted(images, self.shape), self.constraints)
 
     def scores(self, images: Tensor, objective: BoundObjective, generators: Sequence[torch.Generator]) -> Tensor:
-        """J (B,) of decoded images, as shown and randomly transformed."""
+        """J (B,) of decoded images, as shown and randomly transformed, less the penalties of the transforms."""
         shown = self.shown(images)
-        seen = shown
-        for transform in self.transforms:
-            seen = transform(seen, generators)
+        seen, penalties = transformed(shown, self.transforms, generators)
         scores: Tensor = objective(shown, self.encoder(seen))
-        return scores
+        return scores - penalties.to(scores)
 
     def pixels(self, images: Tensor) -> Tensor:
         """8-bit pixels (B, H, W, C) of decoded images."""
         return quantise(self.shown(images), self.constraints)
 
-    def sampled(self, noise: Tensor, generators: Sequence[torch.Generator], **more: Any) -> Tensor:
-        """Clean values (B, *prior.shape) of standard normal noise, by a fresh trajectory."""
-        travels = self.travel.repeats > 1 and "rule" in more
-        trajectory = self.solver.begin(self.prior, self.steps, self.device, travels=travels)
-        return sample(self.prior, trajectory, noise, generators=generators, travel=self.travel, **more)
+    def trajectory(self, *, guided: bool) -> Trajectory:
+        """A fresh trajectory; only a guided one travels in time."""
+        travels = guided and self.travel.repeats > 1
+        return self.solver.begin(self.prior, self.steps, self.device, travels=travels)
 
 
 def streams(origins: Sequence[tuple[str, int]], use: str) -> list[torch.Generator]:
-    """One CPU generator an image, of its own for each use, so that no use shifts the draws of another."""
+    """One CPU generator per image, separate for each use, so that no use shifts the draws of another."""
     return [generator_for(f"{row}\n{use}" if use else row, seed) for row, seed in origins]
 
 
 def fitted(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Images brought to (C, H, W): luminance of colour or grey in every channel, then bicubic, smoothed first where smaller."""
+    """Images brought to (C, H, W).
+
+    Colour becomes luminance, or grey is copied to all channels. The size changes by bicubic resampling, with
+    smoothing where it becomes smaller.
+    """
     if images.shape[1] == 3 and shape[0] == 1:
         images = torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMINANCE_WEIGHTS[3]))[:, None]
     elif images.shape[1] == 1 and shape[0] == 3:
@@ -83,6 +104,7 @@ def check_moved(moved: Tensor, names: Sequence[str]) -> None:
     if not bool(moved.all()):
         index = int((~moved).nonzero()[0])
         raise ValueError(
-            f"the gradient that reaches image {index} ({names[index]}) is 0 or NaN; expected one that guides. Likely cause: the "
-            "encoder detaches its input, does not depend on this image, or saturates (a dead site, a clipped image)"
+            f"the gradient that reaches image {index} ({names[index]}) is 0 or NaN; expected one that guides. Likely "
+            "cause: the encoder detaches its input, does not depend on this image, or saturates (a dead site, a "
+            "clipped image)"
         )

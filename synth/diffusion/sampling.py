@@ -1,4 +1,4 @@
-"""The one loop of diffusion: noise to sample over any prior and any solver, a guided step editing the clean estimate."""
+"""The one loop of diffusion: from noise to a sample, with any prior, solver and guidance."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synth.priors.prior import Prior
+from synth.priors.prior import Denoiser
 
-from .methods import Edit, Step
+from .methods import Edit, Score, Step
 from .solvers import Trajectory
 
-__all__ = ["Travel", "sample"]
-
-Rule = Callable[[Step], Edit]
+__all__ = ["Guidance", "Travel", "sample"]
 
 
 @dataclass(frozen=True)
 class Travel:
-    """Time travel: every guided step at a noise level within `window` is taken `repeats` times, re-noised in between."""
+    """Time travel: each guided step at a noise level in `window` is taken `repeats` times, with fresh noise between."""
 
     repeats: int = 1
     window: tuple[float, float] = (0.2, 5.0)
@@ -30,36 +28,50 @@ class Travel:
         return self.repeats if self.window[0] <= float(sigma.flatten()[0]) <= self.window[1] else 1
 
 
-ONCE = Travel()
+@dataclass(frozen=True)
+class Guidance:
+    """How the steps of a micro-batch are guided.
+
+    Attributes
+    ----------
+    score : callable
+        Clean values (B, *prior.shape) -> scores (B,); higher is better.
+    rule : callable
+        A `Step` -> the `Edit` of its clean estimate.
+    travel : Travel
+        Steps that are repeated draw the noise of a stochastic solver anew, so later steps have other noise than without
+        it.
+    travellers : sequence of B CPU generators
+        For the fresh noise of time travel; none are needed without it.
+    """
+
+    score: Score
+    rule: Callable[[Step], Edit]
+    travel: Travel = Travel()
+    travellers: Sequence[torch.Generator] = ()
 
 
 def sample(
-    prior: Prior,
+    prior: Denoiser,
     trajectory: Trajectory,
     noise: Tensor,
     *,
     generators: Sequence[torch.Generator],
-    score: Callable[[Tensor], Tensor] | None = None,
-    rule: Rule | None = None,
-    travel: Travel = ONCE,
-    travellers: Sequence[torch.Generator] = (),
-    tell: Callable[[int, Step], None] = lambda index, step: None,
+    guidance: Guidance | None = None,
+    tell: Callable[[int, Step], None] = lambda done, step: None,
 ) -> Tensor:
-    """One sample an image.
+    """One sample per image.
 
     Parameters
     ----------
-    prior : Prior
+    prior : Prior, or a denoiser like it
     trajectory : a fresh one, of `Solver.begin`
     noise : Tensor of shape (B, *prior.shape)
         Standard normal.
-    generators : one CPU generator an image
+    generators : sequence of B CPU generators
         For the fresh noise of the solver's steps.
-    score : callable of clean values (B, *prior.shape) -> (B,), or None
-    rule : callable (Step) -> Edit, or None = not guided
-    travel, travellers : time travel, and its own generators
-        Steps that are repeated draw the noise of a stochastic solver anew, so that later steps have other noise than without it.
-    tell : callable (steps done, the step)
+    guidance : Guidance, or None = not guided
+    tell : callable (number of steps that are done, the last step)
 
     Returns
     -------
@@ -68,19 +80,17 @@ def sample(
     x = trajectory.start(noise)
     for index in range(trajectory.steps):
         last = index + 1 == trajectory.steps
-        times = 1 if rule is None or last else travel.times(trajectory.look(x)[1])
+        times = 1 if guidance is None or last else guidance.travel.times(trajectory.look(x)[1])
         for left in reversed(range(times)):
-            step = Step(prior, *trajectory.look(x), score=score or _no_score, measures=trajectory.measures)
-            edit = Edit(step.estimate()) if rule is None else rule(step)
+            at, sigma = trajectory.look(x)
+            score = None if guidance is None else guidance.score
+            step = Step(prior, at, sigma, score=score, measures=trajectory.measures)
+            edit = Edit(step.estimate()) if guidance is None else guidance.rule(step)
             clean = edit.clean if prior.limits is None else edit.clean.clamp(*prior.limits)
             x = trajectory.step(x, clean, step.sigma, generators=generators)
             if edit.shift is not None:
                 x = x + trajectory.norm() * edit.shift
-            if left:
-                x = trajectory.back(x, travellers)
+            if left and guidance is not None:
+                x = trajectory.back(x, guidance.travellers)
         tell(index + 1, step)
     return x
-
-
-def _no_score(clean: Tensor) -> Tensor:
-    raise RuntimeError("an unguided step has no score")

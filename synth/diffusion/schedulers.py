@@ -1,6 +1,7 @@
 """Schedulers of the diffusers library as solvers of any prior.
 
-The edited clean estimate is wrapped as the model output that the scheduler expects, so nothing is asked of a scheduler but `step`.
+The edited clean estimate is converted to the model output that the scheduler expects; only `step` of a scheduler is
+needed.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from synth.contract import draw
 from synth.priors.prior import Prior
-
-from .solvers import draw
 
 __all__ = ["scheduler"]
 
@@ -53,8 +53,8 @@ class Scheduler:
         """The trajectory of one micro-batch, on a fresh scheduler: schedulers carry state."""
         if travels and self.name not in TRAVELLERS:
             raise ValueError(
-                f"{CLASSES[self.name]} goes on from an x that it kept, so time travel (repeats above 1) would not reach it; use "
-                f"repeats=1, or one of {', '.join(TRAVELLERS)}, or solver=ddim()"
+                f"{CLASSES[self.name]} goes on from an x that it kept, so time travel (repeats above 1) would not "
+                f"reach it; use repeats=1, or one of {', '.join(TRAVELLERS)}, or solver=ddim()"
             )
         kind = _class(self.name)
         known = set(inspect.signature(kind.__init__).parameters)
@@ -68,11 +68,11 @@ class Scheduler:
             **{k: v for k, v in FORCED.items() if k in known},
         }
         try:
-            made = kind(**{k: v for k, v in config.items() if not (k == "variance_type" and v is None)})
-            made.set_timesteps(steps, device=device)
+            fresh = kind(**{k: v for k, v in config.items() if not (k == "variance_type" and v is None)})
+            fresh.set_timesteps(steps, device=device)
         except (ValueError, NotImplementedError) as error:
             raise ValueError(f"diffusers refuses this {CLASSES[self.name]}: {error}") from error
-        return SchedulerTrajectory(made, travels)
+        return SchedulerTrajectory(fresh, travels)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able name and settings."""
@@ -83,8 +83,9 @@ class Scheduler:
 def scheduler(name: str, **config: Any) -> Scheduler:
     """A scheduler of diffusers, by its short name, as a solver of any prior.
 
-    Where the prior is a diffusers model, the configuration saved with it holds (noise levels, prediction type, spacing), `config`
-    above it. The clean estimate is never clipped by the scheduler, and a learned variance is not used.
+    Where the prior is a diffusers model, the configuration saved with it holds (noise levels, prediction type,
+    spacing), `config` above it. The clean estimate is never clipped by the scheduler, and a learned variance is not
+    used.
 
     Parameters
     ----------
@@ -111,13 +112,13 @@ class SchedulerTrajectory:
 
     measures = False
 
-    def __init__(self, made: Any, travels: bool) -> None:
-        self.scheduler, self.travels = made, travels
-        self.timesteps = made.timesteps
+    def __init__(self, scheduler: Any, travels: bool) -> None:
+        self.scheduler, self.travels = scheduler, travels
+        self.timesteps = scheduler.timesteps
         self.steps, self.index = len(self.timesteps), 0
         self.before: Any = None
-        self.prediction = str(made.config.prediction_type)
-        self.takes_generator = "generator" in inspect.signature(made.step).parameters
+        self.prediction = str(scheduler.config.prediction_type)
+        self.takes_generator = "generator" in inspect.signature(scheduler.step).parameters
 
     def start(self, noise: Tensor) -> Tensor:
         """Where standard normal noise starts."""
@@ -148,7 +149,8 @@ class SchedulerTrajectory:
         except (ValueError, NotImplementedError) as error:
             name = type(self.scheduler).__name__
             raise ValueError(
-                f"diffusers refuses {name} with prediction_type {self.prediction!r}: {error}. Choose another scheduler, or "
+                f"diffusers refuses {name} with prediction_type {self.prediction!r}: {error}. Choose another "
+                "scheduler, or "
                 'prediction_type="epsilon"'
             ) from error
         self.index += 1
@@ -170,19 +172,19 @@ class SchedulerTrajectory:
 
     def _coordinates(self) -> tuple[float, float]:
         """(alpha, s) at the present level; (1, 0) after the last."""
-        made = self.scheduler
-        if hasattr(made, "sigmas"):
-            index = made.step_index
+        scheduler = self.scheduler
+        if hasattr(scheduler, "sigmas"):
+            index = scheduler.step_index
             if index is None:
-                index = made.index_for_timestep(self.timesteps[self.index])
-            sigma = made.sigmas[min(int(index), len(made.sigmas) - 1)].double().cpu()
-            if not hasattr(made, "_sigma_to_alpha_sigma_t"):
+                index = scheduler.index_for_timestep(self.timesteps[self.index])
+            sigma = scheduler.sigmas[min(int(index), len(scheduler.sigmas) - 1)].double().cpu()
+            if not hasattr(scheduler, "_sigma_to_alpha_sigma_t"):
                 return 1.0, float(sigma)
-            alpha, s = made._sigma_to_alpha_sigma_t(sigma)
+            alpha, s = scheduler._sigma_to_alpha_sigma_t(sigma)
             return max(float(alpha), SMALLEST_ALPHA), float(s)
         if self.index >= self.steps:
             return 1.0, 0.0
-        kept = float(made.alphas_cumprod[int(self.timesteps[self.index])])
+        kept = float(scheduler.alphas_cumprod[int(self.timesteps[self.index])])
         return max(kept**0.5, SMALLEST_ALPHA), (1 - kept) ** 0.5
 
 
@@ -191,8 +193,8 @@ def _class(name: str) -> Any:
         diffusers = importlib.import_module("diffusers")
     except ImportError as error:
         raise ValueError(
-            "the schedulers need diffusers, an optional extra: pip install 'stimsynth[diffusion]'. `ddim` and `coarse_to_fine` "
-            "do without it"
+            "the schedulers need diffusers, an optional extra: pip install 'stimsynth[diffusion]'. `ddim` and "
+            "`coarse_to_fine` do without it"
         ) from error
     return getattr(diffusers, CLASSES[name])
 

@@ -1,7 +1,8 @@
-"""From noise to a sample, level by level: where to go, once a step has said what the clean image is.
+"""From noise to a sample, level by level: the next x, given the clean estimate of a step.
 
-A solver is a recipe; ``begin`` gives a trajectory, the state of one micro-batch. In every step the trajectory is asked for x in the
-units of the priors (clean + sigma * noise), and told the clean estimate, which guidance may have edited: so any solver can follow.
+A solver is a recipe; ``begin`` gives a trajectory, the state of one micro-batch. In every step the trajectory gives x
+in the units of the priors (clean + sigma * noise) and takes the clean estimate, which guidance may have edited. So any
+solver can be guided.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from synth.contract import draw
 from synth.priors.prior import Prior
 
 __all__ = ["coarse_to_fine", "ddim"]
@@ -38,7 +40,7 @@ class Trajectory(Protocol):
         ...
 
     def norm(self) -> float:
-        """What multiplies a shift of sqrt(abar) clean + sqrt(1 - abar) noise to be a shift of x, at the present level."""
+        """The factor from a shift of sqrt(abar) clean + sqrt(1 - abar) noise to one of x, at the present level."""
         ...
 
     def back(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
@@ -58,11 +60,6 @@ class Solver(Protocol):
         ...
 
 
-def draw(generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Standard normal noise (B, *shape), one CPU generator an image."""
-    return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device)
-
-
 @dataclass(frozen=True)
 class Ddim:
     """See `ddim`."""
@@ -80,7 +77,7 @@ class Ddim:
 
 
 def ddim(eta: float = 0.0, *, rho: float = 7.0) -> Ddim:
-    """First-order steps (Song, Meng & Ermon 2021, eq. 12) over the noise levels of Karras et al. (2022, eq. 5), of any prior.
+    """First-order steps (Song, Meng & Ermon 2021, eq. 12) over the noise levels of Karras et al. (2022, eq. 5).
 
     Parameters
     ----------
@@ -151,8 +148,8 @@ class CoarseToFine:
             )
         if not getattr(prior, "blind", False):
             raise ValueError(
-                f"coarse_to_fine measures the noise level from what a blind denoiser takes away, but {type(prior).__name__} must be told "
-                "it; use solver=ddim()"
+                "coarse_to_fine measures the noise level from what a blind denoiser takes away, but "
+                f"{type(prior).__name__} must be told it; use solver=ddim()"
             )
         h0 = self.h0 if self.h0 is not None else fitting_h0(prior.sigmas[1] / prior.sigmas[0], steps, self.beta)
         return CoarseToFineTrajectory(prior.sigmas, steps, h0, beta=self.beta)
@@ -165,8 +162,9 @@ class CoarseToFine:
 def coarse_to_fine(beta: float = 0.5, *, h0: float | None = None) -> CoarseToFine:
     """Stochastic ascent of the score with a blind denoiser (Kadkhodaie & Simoncelli 2021, algorithm 1).
 
-    Each step goes the share h_t = h0 t / (1 + h0 (t - 1)) of the way to the denoised image and adds noise, so that the noise level, which
-    is measured from what the denoiser takes away, falls by 1 - beta h_t. An image stops at the smallest level of the prior.
+    Each step goes the share h_t = h0 t / (1 + h0 (t - 1)) of the way to the denoised image and adds noise, so that the
+    noise level, which is measured from what the denoiser takes away, falls by 1 - beta h_t. An image stops at the
+    smallest level of the prior.
 
     Parameters
     ----------
@@ -227,14 +225,15 @@ class CoarseToFineTrajectory:
         noise = draw(generators, x.shape[1:], x.device)  # always drawn: an image's stream is its own
         if self.index == self.steps:
             return clean
-        level = sigma.view(-1, 1, 1, 1)
-        fresh = math.sqrt((1 - self.beta * h) ** 2 - (1 - h) ** 2) * level
-        return torch.where(level > self.lowest, x + h * (clean - x) + fresh * noise, x)
+        sigmas = sigma.view(-1, 1, 1, 1)
+        fresh = math.sqrt((1 - self.beta * h) ** 2 - (1 - h) ** 2) * sigmas
+        return torch.where(sigmas > self.lowest, x + h * (clean - x) + fresh * noise, x)
 
     def norm(self) -> float:
         """Not known before the next level is measured."""
         raise ValueError(
-            "this method shifts x after a step, at a known noise level; coarse_to_fine measures its own: use solver=ddim()"
+            "this method shifts x after a step, at a known noise level; coarse_to_fine measures its own: use "
+            "solver=ddim()"
         )
 
     def back(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an image should make the sites do: objectives declared by site name, one row an image, higher is better."""
+"""What an image should make the sites do: objectives declared by site name, one row per image, higher is better."""
 
 from .bound import BoundObjective
 from .core import Objective, against, cautious

@@ -55,7 +55,7 @@ class BoundObjective:
         )
 
     def __call__(self, images: Tensor, responses: Tensor) -> Tensor:
-        """One score an image.
+        """One score per image.
 
         Parameters
         ----------
@@ -65,8 +65,8 @@ class BoundObjective:
         Returns
         -------
         Tensor of shape (B,)
-            Higher is better. Of an ensemble: mean - kappa SD of the members' scores (`cautious`), or the first member's less
-            the second's (`against`).
+            Higher is better. Of an ensemble: mean - kappa SD of the members' scores (`cautious`), or the first member's
+            score minus the second's (`against`).
         """
         if responses.device != self.kappa.device:
             return self.to(responses.device)(images, responses)
@@ -74,8 +74,8 @@ class BoundObjective:
         scores = self.per_member(images, responses)
         if bool(self.versus.any()) and (scores.dim() == 1 or len(scores) != 2):
             raise ValueError(
-                f"responses of shape {tuple(responses.shape)} for an objective made by against(); expected two members, (2, images, "
-                "sites), the encoders to be told apart"
+                f"responses of shape {tuple(responses.shape)} for an objective made by against(); expected two "
+                "members, (2, images, sites), the encoders to be told apart"
             )
         if scores.dim() == 1:
             return scores
@@ -109,7 +109,7 @@ class BoundObjective:
         if len(images) != len(self) or responses.shape[-2] != len(self):
             raise ValueError(
                 f"{len(images)} images and responses to {responses.shape[-2]} for an objective of {len(self)} rows; "
-                "expected one image a row. Slice the objective like the images: objective[i:j]"
+                "expected one image per row. Slice the objective like the images: objective[i:j]"
             )
         largest = max(int(g.columns.max()) for g in self.groups)
         wrong = [len(x) for x in (self.mean, self.sd) if x is not None and len(x) != responses.shape[-1]]
@@ -143,16 +143,14 @@ def check_standardisation(mean: Tensor | None, sd: Tensor | None, site_ids: Sequ
         if x is None:
             continue
         if x.dim() != 1 or (site_ids is not None and len(x) != len(site_ids)):
-            raise ValueError(f"natural {what} of shape {tuple(x.shape)}; expected one value a site")
+            raise ValueError(f"natural {what} of shape {tuple(x.shape)}; expected one value per site")
         bad = ~torch.isfinite(x) | ((x <= 0) if what == "SD" else torch.zeros_like(x, dtype=torch.bool))
         if bool(bad.any()):
+            advice = " above 0. A site that never varied cannot be standardised: leave it out of the encoder"
+            advice = advice if what == "SD" else ""
             names = [site_name(int(i)) if site_ids is None else site_ids[int(i)] for i in bad.nonzero().flatten()]
             raise ValueError(
-                f"natural {what} is {x[bad][0].item():g} for {', '.join(names[:5])}; expected finite values"
-                + (
-                    " above 0. A site that never varied cannot be standardised: leave it out of the encoder"
-                    * (what == "SD")
-                )
+                f"natural {what} is {x[bad][0].item():g} for {', '.join(names[:5])}; expected finite values{advice}"
             )
 
 

@@ -22,7 +22,7 @@ __all__ = ["Objective", "against", "cautious"]
 
 @dataclass(frozen=True)
 class Objective:
-    """Rows to be optimised, one image a row. Made by the factories of this module, composed with ``+ - * |``."""
+    """Rows to be optimised, one image per row. Made by the factories of this module, composed with ``+ - * |``."""
 
     rows: tuple[Row, ...]
 
@@ -77,14 +77,14 @@ class Objective:
         parts = [g for g, n in Counter(row.group for row in rows).items() if g and n % sizes[g]]
         if parts:
             raise ValueError(
-                f"{len(rows)} rows with a part of the group {parts[0]!r}, which has {sizes[parts[0]]} rows; the images of a group "
-                "are made together: take all of its rows"
+                f"{len(rows)} rows with a part of the group {parts[0]!r}, which has {sizes[parts[0]]} rows; the images "
+                "of a group are made together: take all of its rows"
             )
         return Objective(rows)
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...]:
-        """The smallest runs of rows that can be optimised apart: one row each, or all from a group's first row to its last."""
+        """Runs (begin, end) of rows that can be optimised apart: single rows, or whole groups."""
         last = {row.group: i for i, row in enumerate(self.rows) if row.group}
         spans, begin, end = [], 0, 0
         for i, row in enumerate(self.rows):
@@ -106,17 +106,17 @@ class Objective:
 
     @property
     def row_names(self) -> tuple[str, ...]:
-        """One name a row, such as ``stretch:v4_012``."""
+        """One name per row, such as ``stretch:v4_012``."""
         return tuple(row.name for row in self.rows)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """One kind a row; the kinds of a composed row joined by ``+``."""
+        """One kind per row; the kinds of a composed row joined by ``+``."""
         return tuple("+".join(dict.fromkeys(t.kind for t in row.terms)) for row in self.rows)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """One target site a row; the targets of a composed row joined by ``+``."""
+        """One target site per row; the targets of a composed row joined by ``+``."""
         return tuple("+".join(dict.fromkeys(site_name(t.site) for t in row.terms)) for row in self.rows)
 
     def describe(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class Objective:
 
 
 def cautious(objective: Objective, kappa: float) -> Objective:
-    """Charge each row `kappa` SDs of disagreement between the members of an ensemble: mean - kappa SD.
+    """Take `kappa` SDs over the members of an ensemble from the score of each row: mean - kappa SD.
 
     Nothing changes for an encoder of one member. The SD is the sample SD (divisor M - 1) of the members' scores.
     """
@@ -170,9 +170,9 @@ def cautious(objective: Objective, kappa: float) -> Objective:
 
 
 def against(objective: Objective) -> Objective:
-    """Tell two encoders apart: the score that the first gives less the score that the second gives (after Golan et al. 2020).
+    """Tell two encoders apart: the score of the first minus the score of the second (after Golan et al. 2020).
 
-    For an encoder whose responses hold exactly two members, such as ``lambda x: torch.stack([first(x), second(x)])``. Use
-    ``against(o) | against(-o)`` for both directions and add `within` for images that neither takes for unnatural.
+    For an encoder whose responses hold exactly two members, such as ``lambda x: torch.stack([first(x), second(x)])``.
+    Use ``against(o) | against(-o)`` for both directions and add `within` for images that neither takes for unnatural.
     """
     return Objective(tuple(replace(row, versus=True) for row in objective.rows))

@@ -1,4 +1,4 @@
-"""The objectives that users name: one factory each, all in natural SDs unless said otherwise, composed with ``+ - * |``."""
+"""The objectives that users name, one factory each; in natural SDs unless said otherwise; composed with ``+ - * |``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ __all__ = [
 
 
 def term(kind: str, sites: Iterable[Site] | Site, function: TermFunction, **settings: float) -> Objective:
-    """An objective of your own: one row a site that scores ``function(images, z, columns, settings)`` (see `synth.objectives.terms`)."""
+    """An objective of your own: one row per site, scored by ``function(images, z, columns, settings)``.
+
+    See `synth.objectives.terms` for the shapes.
+    """
     if kind in KINDS:
         raise ValueError(f"{kind!r} is the name of an objective of the catalogue; give a term of your own another name")
     return _rows(kind, sites, settings, function=function)
@@ -64,16 +67,16 @@ def one_hot(sites: Iterable[Site] | Site, temperature: float = 1.0, among: Seque
 
 
 def rate_softmax(sites: Iterable[Site] | Site, among: Sequence[Site] | None = None) -> Objective:
-    """Softmax, at the target, of responses in the ENCODER'S unit: the score of the code released by Bashivan, Kar & DiCarlo (2019).
+    """Softmax, at the target, of responses in the ENCODER'S unit (released code of Bashivan, Kar & DiCarlo 2019).
 
-    Not standardised, no logarithm: sites with large responses win and gradients vanish where the target starts low. For comparison
-    with published results; `one_hot` otherwise. See `one_hot` for `among`.
+    Responses are not standardised and no logarithm is taken: sites with large responses win and gradients vanish where
+    the target starts low. Use it to compare with published results, and `one_hot` otherwise. See `one_hot` for `among`.
     """
     return _rows("rate_softmax", sites, among=among)
 
 
 def margin(sites: Iterable[Site] | Site, top: int = 1, among: Sequence[Site] | None = None) -> Objective:
-    """Z of the target less the mean z of the `top` most active other sites (1: the worst other site). See `one_hot` for `among`."""
+    """Z of the target minus the mean z of the `top` most active other sites; `among` as of `one_hot`."""
     listed = _listed("margin", sites)
     others = math.inf if among is None else len(set(among)) - 1
     if isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= others:
@@ -83,10 +86,10 @@ def margin(sites: Iterable[Site] | Site, top: int = 1, among: Sequence[Site] | N
 
 
 def discriminate(clusters: Iterable[Site | Sequence[Site]], temperature: float = 1.6) -> Objective:
-    """Most discriminative stimuli: drive a cluster of sites and no other cluster, one row a cluster.
+    """Most discriminative stimuli: drive a cluster of sites and no other cluster, one row per cluster.
 
-    ``z_c / t - log(1/C sum_c' exp(z_c' / t))`` with z_c the mean z over the sites of cluster c (Burg et al. 2024; t = 1.6 in their
-    released example): at most log C.
+    ``z_c / t - log(1/C sum_c' exp(z_c' / t))`` with z_c the mean z over the sites of cluster c (Burg et al. 2024; t =
+    1.6 in their released example): at most log C.
 
     Parameters
     ----------
@@ -111,9 +114,10 @@ def discriminate(clusters: Iterable[Site | Sequence[Site]], temperature: float =
 
 
 def level(sites: Iterable[Site] | Site, levels: Sequence[float] | float = 1.0) -> Objective:
-    """Bring a site to a given response: minus the squared distance from z = level, one row a site and level.
+    """Bring a site to a given response: minus the squared distance from z = level, one row per site and level.
 
-    A series of levels gives graded images for a tuning curve, or to see whether a site rises with what is predicted for it.
+    A series of levels gives graded images for a tuning curve, or to see whether a site rises with what is predicted for
+    it.
     """
     series = [float(levels)] if isinstance(levels, (int, float)) else [float(v) for v in levels]
     _finite("levels", series)
@@ -129,12 +133,13 @@ def level(sites: Iterable[Site] | Site, levels: Sequence[float] | float = 1.0) -
 
 
 def pattern(wanted: Mapping[Site, float] | Sequence[Site], values: Sequence[float] | float | None = None) -> Objective:
-    """A pattern of activity: minus the mean squared distance of the named sites' z from what is wanted of each; one row.
+    """A pattern of activity: minus the mean squared distance of the named sites' z from the wanted values; one row.
 
     Parameters
     ----------
     wanted : dict of site to z, or sequence of sites
-        In natural SDs from the natural mean; sites that are not named are free. See `fractions` for shares of the natural range.
+        In natural SDs from the natural mean; sites that are not named are free. See `fractions` for shares of the
+        natural range.
     values : one z for each of a sequence of sites, or one for all (default 1)
     """
     if isinstance(wanted, Mapping):
@@ -145,7 +150,8 @@ def pattern(wanted: Mapping[Site, float] | Sequence[Site], values: Sequence[floa
         numbers = [float(given)] * len(sites) if isinstance(given, (int, float)) else [float(v) for v in given]
     if not sites or len(set(sites)) != len(sites) or len(numbers) != len(sites):
         raise ValueError(
-            f"a pattern of {len(sites)} sites ({len(set(sites))} different) and {len(numbers)} values; expected every site once with one value"
+            f"a pattern of {len(sites)} sites ({len(set(sites))} different) and {len(numbers)} values; expected every "
+            "site once, with one value"
         )
     _finite("pattern", numbers)
     first = max(range(len(sites)), key=lambda i: numbers[i])
@@ -183,14 +189,14 @@ def within(sites: Iterable[Site] | Site, low: float = -3.0, high: float = 3.0) -
 
 
 def diverse(sites: Iterable[Site] | Site, count: int = 2, floor: float = 0.0, *, penalty: float = 1.0) -> Objective:
-    """A set of `count` different images that all drive a site: distance to the nearest other image of the set, with a floor on z.
+    """A set of `count` different images that all drive a site: distance to the nearest other image, with a floor on z.
 
-    The constrained form of diverse exciting inputs (Ding et al. 2023): every image keeps z >= floor, such as 0.85 of the best
-    image's, by a hinge of slope `penalty` per natural SD. Distance: root mean squared difference of pixel values in [0, 1]; start from
-    the best image or let a mask in front of the encoder keep differences inside the receptive field. Cadena et al. (2018):
-    ``stretch(sites) + weight * diverse(...)``.
+    The constrained form of diverse exciting inputs (Ding et al. 2023): every image keeps z >= floor, such as 0.85 of
+    the best image's, by a hinge of slope `penalty` per natural SD. Distance: root mean squared difference of pixel
+    values in [0, 1]; start from the best image or let a mask in front of the encoder keep differences inside the
+    receptive field. Cadena et al. (2018): ``stretch(sites) + weight * diverse(...)``.
 
-    One row an image; the rows of a set are a group, optimised together and never separated.
+    One row per image; the rows of a set are a group, optimised together and never separated.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 2:
         raise ValueError(f"count {count!r}; expected a whole number of images, at least 2")
@@ -202,9 +208,6 @@ def diverse(sites: Iterable[Site] | Site, count: int = 2, floor: float = 0.0, *,
             for i in range(count)
         )
     )
-
-
-# --- parts --------------------------------------------------------------------------------------------------------------
 
 
 def _rows(
@@ -233,12 +236,12 @@ def _term(
     function: TermFunction | None = None,
 ) -> Term:
     frozen = tuple(sorted((k, float(v)) for k, v in settings.items()))
-    made = Term(
+    bare = Term(
         kind=kind, site=site, weight=1.0, settings=frozen, among=tuple(among), values=tuple(values), label=label
     )
     if function is not None:
-        return replace(made, function=function)
-    return replace(made, function=KINDS[kind].function, raw=KINDS[kind].raw)
+        return replace(bare, function=function)
+    return replace(bare, function=KINDS[kind].function, raw=KINDS[kind].raw)
 
 
 def _listed(kind: str, sites: Iterable[Site] | Site) -> list[Site]:
@@ -254,7 +257,8 @@ def _check_among(kind: str, sites: Sequence[Site], among: Sequence[Site] | None)
     absent = [site_name(s) for s in sites if s not in among]
     if absent or len(set(among)) < 2:
         raise ValueError(
-            f"{kind} among {len(set(among))} sites without {', '.join(absent[:5]) or '(none)'}; expected at least two, every target among them"
+            f"{kind} among {len(set(among))} sites without {', '.join(absent[:5]) or '(none)'}; expected at least two, "
+            "every target among them"
         )
 
 

@@ -22,10 +22,25 @@ def site_name(site: Site) -> str:
 
 @dataclass(frozen=True)
 class Term:
-    """One weighted term of a row: what is asked (`kind`) of which `site`.
+    """One weighted term of a row.
 
-    `among`: other sites that it names (empty = all), with one number each in `values`; `label` tells rows of one kind and site apart.
-    `raw`: the function reads responses in the encoder's unit.
+    Attributes
+    ----------
+    kind : str
+        What is asked of the site, such as "stretch"; a name in `KINDS`, or one of a term of your own.
+    site : str, or int for a column without a name
+    weight : float
+    settings : tuple of (name, number)
+    among : tuple of sites
+        The sites that take part; empty = all.
+    values : tuple of float
+        One number per site in `among`, where the kind has them.
+    label : str
+        Distinguishes rows of the same kind and site.
+    function : callable
+        See `synth.objectives.terms`.
+    raw : bool
+        Whether the function reads responses in the encoder's unit in place of natural SDs.
     """
 
     kind: str
@@ -47,10 +62,17 @@ class Term:
 
 @dataclass(frozen=True)
 class Row:
-    """What one image is optimised for.
+    """What one image is optimised for: the sum of its terms.
 
-    `kappa` weighs the disagreement of an ensemble against it; `versus`: the first member's score less the second's counts, instead of
-    the mean over members; rows of one `group` ("" = none) are optimised together and never separated.
+    Attributes
+    ----------
+    terms : tuple of Term
+    kappa : float
+        How many SDs over the members of an ensemble are taken from their mean score.
+    versus : bool
+        The score is the first member's minus the second's, in place of the mean over members.
+    group : str
+        Rows of one group are optimised together and never separated; "" = none.
     """
 
     terms: tuple[Term, ...]
@@ -75,8 +97,8 @@ def add_rows(a: Row, b: Row) -> Row:
     """The row that asks for both, refused where they are composed differently."""
     if (a.kappa, a.versus) != (b.kappa, b.versus):
         raise ValueError(
-            f"cannot add rows of kappa {a.kappa:g} and {b.kappa:g}, of against() {a.versus} and {b.versus} ({a.name} and {b.name}): "
-            "apply cautious() and against() to the sum"
+            f"cannot add rows of kappa {a.kappa:g} and {b.kappa:g}, of against() {a.versus} and {b.versus} ({a.name} "
+            f"and {b.name}): apply cautious() and against() to the sum"
         )
     if a.group and b.group and a.group != b.group:
         raise ValueError(f"cannot add rows of the groups {a.group!r} and {b.group!r}: a row belongs to one group")
@@ -104,14 +126,15 @@ def read_row(row: Mapping[str, Any]) -> Row:
         among, values = tuple(t.get("among", ())), tuple(float(v) for v in t.get("values", ()))
         terms.append(
             Term(
-                t["kind"],
-                t["site"],
-                float(t["weight"]),
-                settings,
-                among,
-                values,
-                str(t.get("label", "")),
-                *KINDS[t["kind"]],
+                kind=t["kind"],
+                site=t["site"],
+                weight=float(t["weight"]),
+                settings=settings,
+                among=among,
+                values=values,
+                label=str(t.get("label", "")),
+                function=KINDS[t["kind"]].function,
+                raw=KINDS[t["kind"]].raw,
             )
         )
     return Row(tuple(terms), float(row["kappa"]), bool(row.get("versus", False)), str(row.get("group", "")))

@@ -1,8 +1,9 @@
-"""The mathematics of the objectives: pure functions on standardised responses, one score an image, higher is better.
+"""The mathematics of the objectives: pure functions on standardised responses, one score per image, higher is better.
 
-Every function takes (images (n, C, H, W), z (..., n, U), columns (n,), settings) and gives (..., n). `columns` holds the column of
-each image's target site; `settings` the numbers of the objective and, where it has them, ``among`` (k,), the columns of the sites
-that it names, ``values`` (k,), one number for each of these, and ``sets`` (n,), which images belong together.
+Every function takes (images (n, C, H, W), z (..., n, U), columns (n,), settings) and gives (..., n). `columns` holds
+the column of each image's target site; `settings` the numbers of the objective and, where it has them, ``among`` (k,),
+the columns of the sites that it names, ``values`` (k,), one number for each of these, and ``sets`` (n,), which images
+belong together.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What the optimiser moves: free variables from which an image is made.
+"""Parameterisations: the free variables from which an image is made.
 
-A factory (`pixels`, `fourier`, `phase`, `latent`, `masked`) is called with one generator an image and gives an `nn.Module` whose
-``forward()`` is the batch of images, not yet confined to [0, 1]: the constraints do that. Variables are scaled so that an SD of
-`NATURAL_SD` stands for the contrast of a natural image at a noise start and for the spectrum of the start image where there is one;
-a learning rate then means the same everywhere (with Adam, 0.05 = a quarter of that SD a step).
+A factory (`pixels`, `fourier`, `phase`, `latent`, `masked`) is called with one generator per image and gives an
+`nn.Module` whose ``forward()`` is the batch of images, not yet confined to [0, 1]: the constraints do that. Variables
+are scaled so that an SD of `NATURAL_SD` stands for the contrast of a natural image at a noise start and for the
+spectrum of the start image where there is one; a learning rate then means the same everywhere (with Adam, 0.05 = a
+quarter of that SD per step).
 """
 
 from __future__ import annotations

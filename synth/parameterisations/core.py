@@ -1,4 +1,4 @@
-"""What every parameterisation is, and the simplest of them: the pixels."""
+"""The type of every parameterisation, and the simplest one: the pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NATURAL_SD", "Build", "Parameterisation", "check_shape", "draw", "pixels"]
+from synth.contract import check_shape, draw
+
+__all__ = ["NATURAL_SD", "Build", "Parameterisation", "pixels"]
 
 NATURAL_SD = 0.2
 
@@ -20,8 +22,18 @@ Build = Callable[[Sequence[torch.Generator], Tensor | None, torch.device], nn.Mo
 class Parameterisation:
     """A factory of free variables with a name and settings for the record.
 
-    `exact_start`: it holds every image, so that the start is reproduced to rounding. Otherwise the start is the nearest that it can
-    show, in the sense that its factory states. `part`: of a parameterisation that differs from image to image, see `take`.
+    Attributes
+    ----------
+    name : str
+    shape : (C, H, W) of the images
+    settings : dict
+        JSON-able.
+    build : callable (generators, start or None, device) -> nn.Module
+    exact_start : bool
+        Every image can be shown, so that a start is reproduced to rounding. Otherwise the ascent starts at the nearest
+        image that can be shown, in the sense that the factory states.
+    part : callable, or None
+        Makes the parameterisation of some of the images, where images differ in it; see `take`.
     """
 
     name: str
@@ -38,7 +50,7 @@ class Parameterisation:
 
         Parameters
         ----------
-        generators : one CPU generator an image (B of them)
+        generators : one CPU generator per image (B of them)
         start : Tensor of shape (B, C, H, W), in [0, 1], or None
             ``forward()`` starts there, exactly where `exact_start` says so; None starts from noise.
         device : where the variables live
@@ -52,7 +64,7 @@ class Parameterisation:
         return self.build(generators, start, torch.device(device))
 
     def take(self, indices: Sequence[int]) -> Parameterisation:
-        """The parameterisation of the images `indices`, in that order; the same one unless images differ in it (`masked`)."""
+        """The parameterisation of the images `indices`, in that order; itself unless images differ in it (`masked`)."""
         return self if self.part is None else self.part(indices)
 
     def describe(self) -> dict[str, Any]:
@@ -61,7 +73,7 @@ class Parameterisation:
 
 
 def pixels(shape: Sequence[int], *, noise: float = 0.01) -> Parameterisation:
-    """One free variable a pixel and channel; `noise` is the SD of the noise start, in pixel values."""
+    """One free variable per pixel and channel; `noise` is the SD of the noise start, in pixel values."""
     size = check_shape(shape)
 
     def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:
@@ -81,16 +93,3 @@ class _Pixels(nn.Module):
 
     def forward(self) -> Tensor:
         return self.values
-
-
-def draw(generators: Sequence[torch.Generator], size: Sequence[int]) -> Tensor:
-    """Standard normal noise, one generator an image: (B, *size)."""
-    return torch.stack([torch.randn(tuple(size), generator=g) for g in generators])
-
-
-def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """`shape` as (C, H, W), refused where it is not that of grey or RGB images."""
-    size = tuple(int(n) for n in shape)
-    if len(size) != 3 or size[0] not in (1, 3) or min(size) < 1:
-        raise ValueError(f"shape {tuple(shape)}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
-    return size[0], size[1], size[2]

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synth.contract import check_frozen, describe
+from synth.contract import check_frozen, check_shape, describe, draw
 
-from .core import NATURAL_SD, Parameterisation, check_shape, draw
+from .core import NATURAL_SD, Parameterisation
 
 __all__ = ["approach", "latent"]
 
@@ -28,18 +28,19 @@ def latent(
     fit_steps: int = 200,
     fit_rate: float = 0.05,
 ) -> Parameterisation:
-    """The latent of a decoder that stays as it is (Nguyen et al. 2016, "Synthesizing the preferred inputs for neurons").
+    """The latent of a fixed decoder (Nguyen et al. 2016, "Synthesizing the preferred inputs for neurons").
 
-    The decoder's range bounds what can be shown. A start image is approached: `encode` gives its latent where there is one, and
-    `fit_steps` of Adam lower the squared error of the image from there, else from the noise start; the best step of each image is
-    kept, and ``module.start_error`` (B,) holds the root mean squared error that remains.
+    The decoder's range bounds what can be shown. A start image is approached: `encode` gives its latent where there is
+    one, and `fit_steps` of Adam lower the squared error of the image from there, else from the noise start; the best
+    step of each image is kept, and ``module.start_error`` (B,) holds the root mean squared error that remains.
 
     Parameters
     ----------
     shape : (C, H, W) of the images
     decoder : callable, latents (B, *size) -> images (B, C, H, W)
-        Pixel values in [0, 1] (of a network that gives [-1, 1]: ``lambda z: (network(z) + 1) / 2``), on the device and in the floating-point type of its input; an `nn.Module` is moved to the device of the run and
-        must be in evaluation mode. Its own parameters are never changed.
+        Pixel values in [0, 1] (of a network that gives [-1, 1]: ``lambda z: (network(z) + 1) / 2``), on the device and
+        in the floating-point type of its input. An `nn.Module` is moved to the device of the run and must be in
+        evaluation mode. Its own parameters are never changed.
     size : shape of one latent
     sd : float
         SD of the latents that the decoder knows: of the noise start, and the unit of the learning rate.
@@ -50,8 +51,8 @@ def latent(
     image, latents = check_shape(shape), tuple(int(n) for n in size)
     if not latents or min(latents) < 1 or not sd > 0 or fit_steps < 0 or not fit_rate > 0:
         raise ValueError(
-            f"latents of shape {latents} and SD {sd}, {fit_steps} fit_steps at {fit_rate}; expected sizes of at least 1, an SD and "
-            "a rate above 0, steps not below 0"
+            f"latents of shape {latents} and SD {sd}, {fit_steps} fit_steps at {fit_rate}; expected sizes of at least "
+            "1, an SD and a rate above 0, steps not below 0"
         )
     for what, network in (("decoder", decoder), ("encode network", encode)):
         if isinstance(network, nn.Module):
@@ -96,7 +97,7 @@ class _Latent(nn.Module):
 def approach(
     render: Callable[[], Tensor], variables: Sequence[Tensor], images: Tensor, *, steps: int, rate: float
 ) -> Tensor:
-    """Move `variables` in place until ``render()`` is as near to `images` (B, C, H, W) as Adam brings it; each image's best is kept.
+    """Bring ``render()`` near to `images` (B, C, H, W) by Adam on `variables`, in place; each image's best is kept.
 
     Variables of several images have the image as their first dimension. Returns the root mean squared error (B,).
     """
@@ -128,8 +129,8 @@ def _encoded(encode: Map, images: Tensor, expected: Sequence[int]) -> Tensor:
         values = encode(images)
     if tuple(values.shape) != tuple(expected) or not bool(torch.isfinite(values).all()):
         raise ValueError(
-            f"encode gives latents of shape {tuple(values.shape)}, finite: {bool(torch.isfinite(values).all())}; expected finite "
-            f"ones of shape {tuple(expected)}, one an image"
+            f"encode gives latents of shape {tuple(values.shape)}, finite: {bool(torch.isfinite(values).all())}; "
+            f"expected finite ones of shape {tuple(expected)}, one per image"
         )
     return values.clone()
 
@@ -138,19 +139,19 @@ def _check_images(module: _Latent, expected: tuple[int, ...]) -> None:
     images = module()
     if tuple(images.shape) != expected:
         raise ValueError(
-            f"the decoder gives images of shape {tuple(images.shape)}; expected {expected}. Likely cause: another image size, or "
-            "a latent of another shape"
+            f"the decoder gives images of shape {tuple(images.shape)}; expected {expected}. Likely cause: another "
+            "image size, or a latent of another shape"
         )
     if not images.requires_grad:
         raise ValueError(
-            "the decoder's images do not depend on the latent: the gradient is cut. Likely cause: it runs under no_grad or "
-            "detaches its input"
+            "the decoder's images do not depend on the latent: the gradient is cut. Likely cause: it runs under "
+            "no_grad or detaches its input"
         )
     low, high = float(images.detach().min()), float(images.detach().max())
     if not (low >= -3 and high <= 4):  # a linear decoder may well leave [0, 1]
         raise ValueError(
-            f"the decoder gives pixels from {low:g} to {high:g}; expected [0, 1]. Likely cause: a network that gives [0, 255]: wrap "
-            "it, as in lambda z: decoder(z) / 255"
+            f"the decoder gives pixels from {low:g} to {high:g}; expected [0, 1]. Likely cause: a network that gives "
+            "[0, 255]: wrap it, as in lambda z: decoder(z) / 255"
         )
 
 
@@ -167,10 +168,10 @@ def _record(network: Map | None) -> Any:
         return None
     described = dict(describe(network))
     if isinstance(network, nn.Module):
-        digest = hashlib.sha256()
+        weights = hashlib.sha256()
         for name, value in sorted(network.state_dict().items()):
-            digest.update(
+            weights.update(
                 name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
             )
-        described["sha256"] = digest.hexdigest()
+        described["sha256"] = weights.hexdigest()
     return described

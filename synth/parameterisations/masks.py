@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from synth.contract import digest
 
 from .core import Parameterisation
 
@@ -17,16 +18,16 @@ __all__ = ["masked"]
 def masked(inner: Parameterisation, mask: Tensor, background: float | Tensor = 0.5) -> Parameterisation:
     """Another parameterisation, seen through a mask: ``mask * inner + (1 - mask) * background``.
 
-    Where the mask is 0 the image is the background, whatever the optimiser does; a receptive field as mask confines the image to what
-    the site sees. A start image starts `inner` and is then seen through the mask, so give the photograph, not one that is masked
-    already.
+    Where the mask is 0 the image is the background, whatever the optimiser does; a receptive field as mask confines the
+    image to what the site sees. A start image starts `inner` and is then seen through the mask, so give the photograph,
+    not one that is masked already.
 
     Parameters
     ----------
     inner : Parameterisation
     mask : Tensor of shape (H, W), or (N, H, W), in [0, 1]
-        N masks: one a row of the objective in `ascend`, such as the receptive field of each row's site; called directly, one an
-        image, and ``take(indices)`` gives the parameterisation of other images.
+        N masks: one per row of the objective in `ascend`, such as the receptive field of each row's site; called
+        directly, one per image, and ``take(indices)`` gives the parameterisation of other images.
     background : float, or Tensor of shape (C, H, W) or (N, C, H, W), in [0, 1]
     """
     check_masks(mask, inner.shape)
@@ -40,8 +41,9 @@ def masked(inner: Parameterisation, mask: Tensor, background: float | Tensor = 0
     def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:
         if counts and counts != {len(generators)}:
             raise ValueError(
-                f"{min(counts)} masks or backgrounds for {len(generators)} images; expected one an image, or one for all. Fix: "
-                "choose those of this batch with .take(indices), or synthesise the images of each mask in a run of their own"
+                f"{min(counts)} masks or backgrounds for {len(generators)} images; expected one per image, or one for "
+                "all. Fix: choose those of this batch with .take(indices), or synthesise the images of each mask in a "
+                "run of their own"
             )
         return _Masked(inner(generators, start, device), mask, ground).to(device)
 
@@ -50,8 +52,8 @@ def masked(inner: Parameterisation, mask: Tensor, background: float | Tensor = 0
         beyond = [n for n in counts if n <= int(chosen.max())]
         if beyond:
             raise ValueError(
-                f"{beyond[0]} masks or backgrounds for an image {int(chosen.max())}, counted from 0; expected one a row of the "
-                "objective, or one for all"
+                f"{beyond[0]} masks or backgrounds for an image {int(chosen.max())}, counted from 0; expected one per "
+                "row of the objective, or one for all"
             )
         return masked(
             inner.take(indices),
@@ -71,8 +73,9 @@ def check_masks(mask: Tensor, shape: tuple[int, int, int]) -> None:
     low, high = (float(mask.min()), float(mask.max())) if fits else (0.0, 0.0)
     if not fits or not (low >= 0 and high <= 1):
         raise ValueError(
-            f"mask of shape {tuple(mask.shape)} and type {mask.dtype}, from {low:g} to {high:g}; expected (H, W) or (N, H, W) with "
-            f"H, W = {shape[1]}, {shape[2]}, floating point in [0, 1]: divide a receptive field by its maximum"
+            f"mask of shape {tuple(mask.shape)} and type {mask.dtype}, from {low:g} to {high:g}; expected (H, W) or "
+            f"(N, H, W) with H, W = {shape[1]}, {shape[2]}, floating point in [0, 1]: divide a receptive field by its "
+            "maximum"
         )
     empty = mask.flatten(-2).amax(-1) == 0
     if bool(empty.any()):
@@ -86,8 +89,8 @@ def check_background(background: float | Tensor, shape: tuple[int, int, int]) ->
     fits = ground.dim() == 0 or (ground.dim() in (3, 4) and tuple(ground.shape[-3:]) == shape)
     if not fits or not (float(ground.min()) >= 0 and float(ground.max()) <= 1):
         raise ValueError(
-            f"background of shape {tuple(ground.shape)}, from {float(ground.min()):g} to {float(ground.max()):g}; expected a number "
-            f"or images {shape}, in [0, 1]"
+            f"background of shape {tuple(ground.shape)}, from {float(ground.min()):g} to {float(ground.max()):g}; "
+            f"expected a number or images {shape}, in [0, 1]"
         )
     return ground
 
@@ -111,5 +114,4 @@ class _Masked(nn.Module):
 def _record(value: float | Tensor) -> Any:
     if not isinstance(value, Tensor):
         return float(value)
-    digest = hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
-    return {"shape": list(value.shape), "mean": float(value.mean()), "sha256": digest}
+    return {"shape": list(value.shape), "mean": float(value.mean()), "sha256": digest(value)}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .core import NATURAL_SD, Parameterisation, check_shape, draw
+from synth.contract import check_shape, digest, draw
+
+from .core import NATURAL_SD, Parameterisation
 
 __all__ = ["fourier", "phase"]
 
-# Square root of the correlation of R, G and B over ImageNet (Olah, Mordvintsev & Schubert 2017, "Feature visualization").
+# Square root of the correlation of R, G and B over ImageNet (Olah et al. 2017, "Feature visualization").
 _COLOUR_CORRELATION_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 
 
@@ -52,13 +53,14 @@ def phase(
 ) -> Parameterisation:
     """Phases alone, under the magnitude spectrum of natural images, so that no energy can go to unnatural frequencies.
 
-    After MACO (Fel et al. 2023, "Unlocking feature visualization for deeper networks with magnitude constrained optimization"). Here
-    the magnitude holds exactly at every frequency, those on the edge of the half plane included; the noise start has uniform phases,
-    those of Gaussian noise; phases are not standardised to unit SD as in the released code, since they are angles and a
-    photograph's must be among them; contrast is natural without a squashing function, by Parseval's theorem.
+    After MACO (Fel et al. 2023, "Unlocking feature visualization for deeper networks with magnitude constrained
+    optimization"). Here the magnitude holds exactly at every frequency, those on the edge of the half plane included;
+    the noise start has uniform phases, those of Gaussian noise; phases are not standardised to unit SD as in the
+    released code, since they are angles and a photograph's must be among them; contrast is natural without a squashing
+    function, by Parseval's theorem.
 
-    A start image gives its phases, its mean, and the contrast of each of its colour planes; the distribution of that contrast over
-    frequencies becomes the natural one. Such a start correlates with a photograph at about 0.8 to 0.9.
+    A start image gives its phases, its mean, and the contrast of each of its colour planes; the distribution of that
+    contrast over frequencies becomes the natural one. Such a start correlates with a photograph at about 0.8 to 0.9.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def phase(
     decay : float
         Magnitude 1 / frequency^decay, at the contrast `NATURAL_SD`, where no natural images are given.
     natural : Tensor of shape (N, C, H, W), in [0, 1], or None
-        Photographs whose mean magnitude spectrum, a colour plane each, is taken instead, at their contrast.
+        Photographs whose mean magnitude spectrum, one per colour plane, is taken instead, at their contrast.
     decorrelate : bool
         Colour planes as in `fourier`.
     """
@@ -82,7 +84,7 @@ def phase(
             )
         return _phase_at(start.detach().to(device), magnitude.to(start), colour.to(start), shape=size).to(device)
 
-    source = {"decay": decay} if natural is None else {"natural": _digest(natural), "images": len(natural)}
+    source = {"decay": decay} if natural is None else {"natural": digest(natural), "images": len(natural)}
     return Parameterisation("phase", size, {**source, "decorrelate": decorrelate}, build, exact_start=False)
 
 
@@ -124,7 +126,7 @@ class _Phase(nn.Module):
     ) -> None:
         super().__init__()
         _, height, width = shape
-        # `forward` scales it: a step turns a phase as far as it would turn a coefficient of `fourier` of root mean square modulus
+        # `forward` scales it: a step turns a phase as far as a coefficient of `fourier` of root mean square modulus
         self.turn = nn.Parameter(torch.zeros_like(start.real))  # (B, C, H, W // 2 + 1)
         directions = torch.where(start == 0, torch.ones_like(start), torch.sgn(start))
         self.register_buffer("spectrum", magnitude * directions)  # (B, C, H, W // 2 + 1), complex
@@ -158,7 +160,7 @@ def _planes(images: Tensor, colour: Tensor) -> Tensor:
 
 
 def _fourier_at(start: Tensor, amplitude: Tensor, colour: Tensor, *, shape: tuple[int, int, int]) -> _Fourier:
-    """The variables whose image is `start`: the inverse transform, scaled to an SD of `NATURAL_SD` an image."""
+    """The variables whose image is `start`: the inverse transform, scaled to an SD of `NATURAL_SD` per image."""
     offset = start.mean((2, 3), keepdim=True)
     planes = _planes(start, colour)
     whitened = torch.view_as_real(torch.fft.rfft2(planes, norm="ortho") / amplitude)  # (B, C, H, W // 2 + 1, 2)
@@ -175,8 +177,8 @@ def _phase_at(start: Tensor, magnitude: Tensor, colour: Tensor, *, shape: tuple[
     flat = contrast.amax(1) < 1e-5
     if bool(flat.any()):
         raise ValueError(
-            f"start image {int(flat.nonzero()[0])} is constant; expected an image with phases to start from. Start from noise "
-            "(start=None), from a photograph, or use pixels or fourier"
+            f"start image {int(flat.nonzero()[0])} is constant; expected an image with phases to start from. Start "
+            "from noise (start=None), from a photograph, or use pixels or fourier"
         )
     gain = contrast / _contrast(magnitude, shape)  # (B, C)
     offset = start.mean((2, 3), keepdim=True)
@@ -184,7 +186,7 @@ def _phase_at(start: Tensor, magnitude: Tensor, colour: Tensor, *, shape: tuple[
 
 
 def _amplitude(height: int, width: int, decay: float) -> Tensor:
-    """1 / frequency^decay over the half plane (H, W // 2 + 1), scaled so that coefficients of SD s give pixels of SD s."""
+    """1 / frequency^decay over the half plane (H, W // 2 + 1); coefficients of SD s give pixels of SD s."""
     fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None]
     full: Tensor = (fy**2 + fx**2).sqrt().clamp(min=1 / max(height, width)) ** -decay
     return full[:, : width // 2 + 1] / (2 * full.square().mean()).sqrt()
@@ -201,8 +203,9 @@ def _magnitude_of(natural: Tensor, colour: Tensor, shape: tuple[int, int, int]) 
     """Mean magnitude over photographs, every plane of the root mean square contrast of theirs: (C, H, W // 2 + 1)."""
     if natural.dim() != 4 or not len(natural) or tuple(natural.shape[1:]) != shape or not natural.is_floating_point():
         raise ValueError(
-            f"natural images of shape {tuple(natural.shape)} and type {natural.dtype}; expected (N, {', '.join(map(str, shape))}), "
-            "floating point in [0, 1]: crop or resize the photographs to the size of the stimuli"
+            f"natural images of shape {tuple(natural.shape)} and type {natural.dtype}; expected (N, "
+            f"{', '.join(map(str, shape))}), floating point in [0, 1]: crop or resize the photographs to the size of "
+            "the stimuli"
         )
     planes = _planes(natural.detach().cpu(), colour.to(natural.dtype))
     magnitude = torch.fft.rfft2(planes, norm="ortho").abs().mean(0)
@@ -231,7 +234,3 @@ def _colour_matrix(channels: int, decorrelate: bool) -> Tensor:
     root = torch.tensor(_COLOUR_CORRELATION_ROOT)
     longest: Tensor = root.norm(dim=0).max()
     return root / longest
-
-
-def _digest(images: Tensor) -> str:
-    return hashlib.sha256(images.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

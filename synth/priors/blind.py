@@ -1,4 +1,4 @@
-"""A blind denoiser as a prior: what it takes away from a noisy image points to more probable images."""
+"""A blind denoiser as a prior: the difference between its output and its input points to more probable images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .prior import PixelPrior, check_shape
+from synth.contract import check_shape
+
+from .prior import PixelPrior
 
 __all__ = ["blind"]
 
@@ -19,15 +21,15 @@ EPSILON = 1e-5
 
 
 def blind(denoiser: str | Path | Callable[[Tensor], Tensor], shape: Sequence[int]) -> Blind:
-    """A denoiser that is not told the noise level, as a prior (Kadkhodaie & Simoncelli 2021).
+    """A denoiser that does not use the noise level, as a prior (Kadkhodaie & Simoncelli 2021).
 
     Of a least-squares denoiser, D(y) - y = sigma^2 grad log p_sigma(y) (Miyasawa 1961).
 
     Parameters
     ----------
     denoiser : path of weights, or callable
-        A bias-free DnCNN (Mohan et al. 2020) as a state dict in ``.safetensors`` or ``.pt`` (read without running any code), or any
-        callable of pixel values (B, C, H, W) in [0, 1] plus noise -> clean pixel values.
+        A bias-free DnCNN (Mohan et al. 2020) as a state dict in ``.safetensors`` or ``.pt`` (read without running any
+        code), or any callable of pixel values (B, C, H, W) in [0, 1] plus noise -> clean pixel values.
     shape : (C, H, W), any size that the network takes; (H, W): with the channels of the weights
     """
     wanted = tuple(int(n) for n in shape)
@@ -67,7 +69,8 @@ class Blind(PixelPrior):
 
     def describe(self) -> dict[str, Any]:
         """JSON-able name and settings."""
-        return {"name": "blind", "shape": list(self.shape), "sigmas": list(self.sigmas), "source": self.source, "knows": KNOWS}  # fmt: skip
+        size = {"shape": list(self.shape), "sigmas": list(self.sigmas)}
+        return {"name": "blind", **size, "source": self.source, "knows": KNOWS}
 
 
 class BiasFree(nn.Module):
@@ -83,9 +86,9 @@ class BiasFree(nn.Module):
         if depth == 0 or set(state) - unused != expected:
             odd = sorted((set(state) - unused) ^ expected)
             raise ValueError(
-                f"{path.name} is not a bias-free DnCNN: {len(odd)} tensors differ from what one holds, such as {odd[:3]}. "
-                "Expected first_layer.weight, hidden_layer_list.N.weight, bn_layer_list.N.weight and .running_var, "
-                "last_layer.weight. Another network: build it, and give it to `blind` as a callable"
+                f"{path.name} is not a bias-free DnCNN: {len(odd)} tensors differ from what one holds, such as "
+                f"{odd[:3]}. Expected first_layer.weight, hidden_layer_list.N.weight, bn_layer_list.N.weight and "
+                ".running_var, last_layer.weight. Another network: build it, and give it to `blind` as a callable"
             )
         filters = [state["first_layer.weight"].float()]
         for i in range(depth):
@@ -117,8 +120,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be read as tensors alone ({str(error).splitlines()[0]}). Files that hold Python objects are not "
-            "opened, since that could run any code. Save the state dict, or convert it to safetensors"
+            f"{path} cannot be read as tensors alone ({str(error).splitlines()[0]}). Files that hold Python objects "
+            "are not opened, since that could run any code. Save the state dict, or convert it to safetensors"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path} does not hold a state dict; expected names and tensors")

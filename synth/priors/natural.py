@@ -1,4 +1,4 @@
-"""A small trained prior: what a Wiener filter cannot know of images (edges, occlusion), learned on top of it."""
+"""A small trained prior: a network on top of a Wiener filter, for what the filter misses (edges, occlusion)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .prior import PixelPrior, check_shape
+from synth.contract import check_shape
+
+from .prior import PixelPrior
 from .spectral import Spectral, spectral
 
 __all__ = ["natural"]
@@ -31,14 +33,15 @@ def natural(
 
     Parameters
     ----------
-    source : "natural64", path of a ``.safetensors`` file with its configuration in the metadata, or a configuration for untrained weights
-        "natural64" comes with the package (model card: docs/natural64.md). Configuration: `widths` (channels of each level) and the
-        settings of `spectral`. Untrained, it is the spectral prior exactly.
+    source : "natural64", path of a ``.safetensors`` file, or a configuration for untrained weights
+        A file holds its configuration in the metadata.
+        "natural64" comes with the package (model card: docs/natural64.md). Configuration: `widths` (channels of each
+        level) and the settings of `spectral`. Untrained, it is the spectral prior exactly.
     shape : (C, H, W), H and W divisible by 2^(number of levels)
     seed : int
         Of untrained weights.
     """
-    size = check_shape(tuple(int(n) for n in shape))
+    size = check_shape(shape)
     if isinstance(source, Mapping):
         return Natural(size, dict(source), "untrained", seed=seed)
     path = EMBEDDED.get(str(source), Path(source))
@@ -47,8 +50,12 @@ def natural(
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        found = json.loads((file.metadata() or {}).get("prior", "null"))
-        if not isinstance(found, dict) or not isinstance(found.get("config"), dict) or "widths" not in found["config"]:
+        record = json.loads((file.metadata() or {}).get("prior", "null"))
+        if (
+            not isinstance(record, dict)
+            or not isinstance(record.get("config"), dict)
+            or "widths" not in record["config"]
+        ):
             raise ValueError(
                 f"{path} holds no configuration of a prior; expected a file written by scripts/train_prior.py"
             )
@@ -56,29 +63,29 @@ def natural(
     last = state.get("last.weight")
     if last is not None and len(last) != size[0]:
         raise ValueError(
-            f"shape {size}; {path.name} was trained on images of {len(last)} channel(s). Give it as many: `synth.guide` makes grey or colour of "
-            "them as the display needs"
+            f"shape {size}; {path.name} was trained on images of {len(last)} channel(s). Give it as many: "
+            "`synth.guide` makes grey or colour of them as the display needs"
         )
-    made = Natural(size, found["config"], path.name)
-    expected = made.learned.state_dict()
+    prior = Natural(size, record["config"], path.name)
+    expected = prior.learned.state_dict()
     if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in expected.items()}:
         odd = sorted(set(state) ^ set(expected)) or [k for k in state if state[k].shape != expected[k].shape]
         raise ValueError(
             f"{path} does not fit its own configuration, such as {odd[:3]}; it was changed or cut: copy it again"
         )
-    made.learned.load_state_dict(state)
-    made.trained = {
+    prior.learned.load_state_dict(state)
+    prior.trained = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        **{k: v for k, v in found.items() if k != "config"},
+        **{k: v for k, v in record.items() if k != "config"},
     }
-    return made
+    return prior
 
 
 class Natural(PixelPrior):
     """See `natural`. D(x, sigma) = W + e F([x / sqrt(sigma^2 + sd^2), W / sd], ln(sigma) / 4).
 
-    W is the Wiener estimate and e its root mean squared error; F is the network. Preconditioning as in Karras et al. (2022), with W in the
-    place of the scaled input.
+    W is the Wiener estimate and e its root mean squared error; F is the network. Preconditioning as in Karras et al.
+    (2022), with W in the place of the scaled input.
     """
 
     def __init__(self, shape: tuple[int, int, int], config: dict[str, Any], source: str, *, seed: int = 0) -> None:
@@ -92,7 +99,8 @@ class Natural(PixelPrior):
             raise ValueError(
                 f"shape {shape}; expected height and width divisible by {step}, which {len(widths)} levels halve"
             )
-        self.config, self.source, self.trained = config, source, dict[str, Any]()
+        self.config, self.source = config, source
+        self.trained: dict[str, Any] = {}
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
             torch.default_generator.manual_seed(seed)
             self.learned = UNet(shape[0], widths)
@@ -100,16 +108,18 @@ class Natural(PixelPrior):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Clean estimate of `x`."""
-        level = sigma.view(-1, 1, 1, 1)
+        sigmas = sigma.view(-1, 1, 1, 1)
         linear = self.wiener(x, sigma)
-        inputs = torch.cat([x / (level**2 + self.sd**2).sqrt(), linear / self.sd], 1)
+        inputs = torch.cat([x / (sigmas**2 + self.sd**2).sqrt(), linear / self.sd], 1)
         learned: Tensor = self.learned(inputs, sigma.log() / 4)
         clean: Tensor = linear + self.wiener.error_sd(sigma).view(-1, 1, 1, 1) * learned
         return clean
 
     def describe(self) -> dict[str, Any]:
         """JSON-able name and settings."""
-        return {"name": "natural", "shape": list(self.shape), "sigmas": list(self.sigmas), "source": self.source, "config": self.config, "trained": self.trained, "knows": KNOWS}  # fmt: skip
+        size = {"shape": list(self.shape), "sigmas": list(self.sigmas)}
+        network = {"source": self.source, "config": self.config, "trained": self.trained}
+        return {"name": "natural", **size, **network, "knows": KNOWS}
 
 
 class UNet(nn.Module):
@@ -124,7 +134,7 @@ class UNet(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, embedded), nn.SiLU(), nn.Linear(embedded, embedded), nn.SiLU()
         )
-        self.first = nn.Conv2d(8 * channels, top, 3, padding=1)  # x and W, 2 x 2 pixels a place
+        self.first = nn.Conv2d(8 * channels, top, 3, padding=1)  # x and W, 2 x 2 pixels per place
         outer = [top, *widths[:-1]]
         self.down = nn.ModuleList(Block(a, b, embedded) for a, b in zip(outer, widths, strict=True))
         self.halve = nn.ModuleList(nn.Conv2d(w, w, 3, stride=2, padding=1) for w in widths[:-1])

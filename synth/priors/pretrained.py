@@ -43,9 +43,10 @@ def pretrained(
     Parameters
     ----------
     source : hub id or folder
-        A saved pipeline (model_index.json; components unet, scheduler, vae or vqvae, text_encoder, tokenizer), or a saved
-        U-Net alone (config.json), which needs `noise_schedule`. Components: `UNet2DModel`, networks of learned variance
-        included (its half of the output is not used), `UNet2DConditionModel`; `AutoencoderKL`, `AutoencoderTiny`, `VQModel`.
+        A saved pipeline (model_index.json; components unet, scheduler, vae or vqvae, text_encoder, tokenizer), or a
+        saved U-Net alone (config.json), which needs `noise_schedule`. Components: `UNet2DModel`, networks of learned
+        variance included (its half of the output is not used), `UNet2DConditionModel`; `AutoencoderKL`,
+        `AutoencoderTiny`, `VQModel`.
     prompt : str, or None
         For networks that attend to text; None = the empty prompt. Needs the transformers package.
     embedding : Tensor of shape (1, L, D), or None
@@ -86,11 +87,11 @@ def pretrained(
         raise ValueError(f"prompt {prompt!r} and an embedding; expected one of them")
     if attends and embedding is None:
         embedding = _embed(source, index, prompt or "", options=options)
-    made = Pretrained(
+    prior = Pretrained(
         source, network, decoder, schedule=schedule, embedding=embedding, label=label, size=size, dtype=dtype
     )
     if gradient_checkpointing:
-        made.network.enable_gradient_checkpointing()
+        prior.network.enable_gradient_checkpointing()
     for wanted, option in ((vae_slicing, "enable_slicing"), (vae_tiling, "enable_tiling")):
         if wanted and decoder is None:
             raise ValueError(f"{option} is asked of {source!r}, which has no VAE; leave it out")
@@ -98,7 +99,7 @@ def pretrained(
             getattr(decoder, option)()
     if gradient_checkpointing and decoder is not None and getattr(decoder, "_supports_gradient_checkpointing", False):
         decoder.enable_gradient_checkpointing()
-    return made
+    return prior
 
 
 class Pretrained(nn.Module):
@@ -151,18 +152,18 @@ class Pretrained(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Clean estimate (B, *shape) of `x` (B, *shape) at the noise levels `sigma` (B,)."""
-        level = sigma.view(-1, 1, 1, 1)
-        norm = (1 + level**2).sqrt()
+        sigmas = sigma.view(-1, 1, 1, 1)
+        norm = (1 + sigmas**2).sqrt()
         inputs = x / norm  # as in training: sqrt(abar) clean + sqrt(1 - abar) noise
         predicted = self._network(inputs, self.times(sigma))[:, : x.shape[1]]  # the rest is a learned variance
         if self.prediction == "epsilon":
-            return x - level * predicted
+            return x - sigmas * predicted
         if self.prediction == "sample":
             return predicted
-        return inputs / norm - (level / norm) * predicted
+        return inputs / norm - (sigmas / norm) * predicted
 
     def times(self, sigma: Tensor) -> Tensor:
-        """Times (B,) of noise levels: linear in log sigma between those of training (Karras et al. 2022, appendix C)."""
+        """Times (B,) of noise levels: linear in log sigma between those of training (Karras et al. 2022, app. C)."""
         wanted = sigma.detach().double().cpu().log()
         upper = torch.searchsorted(self.log_sigmas, wanted).clamp(1, len(self.log_sigmas) - 1)
         low, high = self.log_sigmas[upper - 1], self.log_sigmas[upper]
@@ -192,7 +193,7 @@ class Pretrained(nn.Module):
             "shape": list(self.shape),
             "dtype": self.dtype_name,
             "label": self.label,
-            "embedding": None if self.embedding is None else _digest([self.embedding]),
+            "embedding": None if self.embedding is None else _weights_digest([self.embedding]),
             "diffusers": _diffusers().__version__,
             "knows": "what its training images show, their biases included; see the model's own card and licence",
         }
@@ -200,7 +201,9 @@ class Pretrained(nn.Module):
     @property
     def fingerprint(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of all weights."""
-        return _digest([*self.network.parameters(), *([] if self.decoder is None else self.decoder.parameters())])
+        return _weights_digest(
+            [*self.network.parameters(), *([] if self.decoder is None else self.decoder.parameters())]
+        )
 
     def _network(self, inputs: Tensor, times: Tensor) -> Tensor:
         weights = TYPES[self.dtype_name]
@@ -217,9 +220,9 @@ class Pretrained(nn.Module):
         expected = 3 if self.decoder is None else int(self.decoder.config.latent_channels)
         if channels != expected and not (self.decoder is None and channels == 1):
             raise ValueError(
-                f"the U-Net of {self.source!r} takes {channels} channels; expected {expected}"
-                f"{' or 1' if self.decoder is None else ''}. Likely cause: an inpainting or upscaling model, which needs a "
-                "second image"
+                f"the U-Net of {self.source!r} takes {channels} channels; expected "
+                f"{expected}{' or 1' if self.decoder is None else ''}. Likely cause: an inpainting or upscaling model, "
+                "which needs a second image"
             )
         chosen = trained if size is None else size
         if chosen is None:
@@ -241,7 +244,8 @@ def _decoder_type(decoder: Any, dtype: str) -> torch.dtype:
     return torch.float32 if upcast else TYPES[dtype]
 
 
-def _digest(tensors: Sequence[Tensor]) -> str:
+def _weights_digest(tensors: Sequence[Tensor]) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of tensors as float32, whatever their type."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
@@ -253,8 +257,8 @@ def _diffusers() -> Any:
         return importlib.import_module("diffusers")
     except ImportError as error:
         raise ValueError(
-            "diffusers is not installed; it is an optional extra: pip install 'stimsynth[diffusion]'. The embedded priors "
-            "(`spectral`, `blind`) do without it"
+            "diffusers is not installed; it is an optional extra: pip install 'stimsynth[diffusion]'. The embedded "
+            "priors (`spectral`, `blind`) do without it"
         ) from error
 
 
@@ -294,9 +298,9 @@ def _hub_answers() -> bool:
 
 def _unreachable(source: str, error: Exception) -> ValueError:
     return ValueError(
-        f"{source!r} is no folder here, and the model hub gave nothing under that name: no network, a network that does not "
-        f"reach the hub, or a name that is wrong or withdrawn ({str(error).splitlines()[0]}). Way out: a folder with the "
-        "downloaded model, or an embedded prior, such as synth.priors.spectral(shape)"
+        f"{source!r} is no folder here, and the model hub gave nothing under that name: no network, a network that "
+        f"does not reach the hub, or a name that is wrong or withdrawn ({str(error).splitlines()[0]}). Way out: a "
+        "folder with the downloaded model, or an embedded prior, such as synth.priors.spectral(shape)"
     )
 
 
@@ -326,14 +330,15 @@ def _noise_levels(
         return diffusers.DDPMScheduler(**given)
     if "scheduler" not in index:
         raise ValueError(
-            f"{source!r} is a U-Net without a scheduler, so its noise levels are not known; give noise_schedule=, such as "
+            f"{source!r} is a U-Net without a scheduler, so its noise levels are not known; give noise_schedule=, such "
+            "as "
             "{'beta_schedule': 'linear', 'prediction_type': 'epsilon'}"
         )
     _, class_name = index["scheduler"]
-    found = getattr(diffusers, str(class_name), None)
-    if not (isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin)):
+    kind = getattr(diffusers, str(class_name), None)
+    if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
         raise ValueError(f"the scheduler of {source!r} is of class {class_name}, which diffusers does not have")
-    scheduler: Any = found
+    scheduler: Any = kind
     loaded = scheduler.from_pretrained(source, subfolder="scheduler", **options)
     if not hasattr(loaded, "alphas_cumprod"):
         raise ValueError(

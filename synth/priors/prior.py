@@ -7,38 +7,23 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PixelPrior", "Prior"]
+__all__ = ["Denoiser", "PixelPrior", "Prior"]
 
 
-class Prior(Protocol):
-    """A denoiser D(x, sigma) = E[clean | x], where x = clean + sigma * standard normal noise.
+class Denoiser(Protocol):
+    """What a step of sampling needs: D(x, sigma) = E[clean | x], where x = clean + sigma * standard normal noise.
 
     Attributes
     ----------
-    shape : (C, H, W) of x: pixels, or a latent code
     sd : float
         SD of clean values; with it a strength in posterior standard deviations means the same for every prior.
-    sigmas : (float, float)
-        The smallest and the largest noise level at which to use it; at the largest, x is as good as noise.
     limits : (float, float), or None
         Range that clean values are confined to.
-
-    A prior that does not use `sigma` has an attribute ``blind = True``.
     """
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of x."""
-        ...
 
     @property
     def sd(self) -> float:
         """SD of clean values."""
-        ...
-
-    @property
-    def sigmas(self) -> tuple[float, float]:
-        """Smallest and largest noise level."""
         ...
 
     @property
@@ -47,7 +32,31 @@ class Prior(Protocol):
         ...
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Clean estimate (B, *shape) of `x` (B, *shape) at the noise levels `sigma` (B,); rows do not touch each other."""
+        """Clean estimate (B, *shape) of `x` (B, *shape) at noise levels `sigma` (B,), row by row."""
+        ...
+
+
+class Prior(Denoiser, Protocol):
+    """A denoiser whose clean values can be decoded to images.
+
+    A prior that does not use `sigma` has an attribute ``blind = True``.
+
+    Attributes
+    ----------
+    shape : (C, H, W) of x: pixels, or a latent code
+    sigmas : (float, float)
+        The smallest and the largest noise level at which to use it; at the largest, x cannot be told from noise.
+    sd, limits : as of `Denoiser`
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of x."""
+        ...
+
+    @property
+    def sigmas(self) -> tuple[float, float]:
+        """Smallest and largest noise level."""
         ...
 
     def decode(self, clean: Tensor) -> Tensor:
@@ -75,10 +84,3 @@ class PixelPrior(nn.Module):
     def decode(self, clean: Tensor) -> Tensor:
         """Images (B, C, H, W) of clean values."""
         return (clean + 1) / 2
-
-
-def check_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """(C, H, W) of images, or an error."""
-    if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
-        raise ValueError(f"shape {shape}; expected (C, H, W) with C = 1 (grey) or 3 (RGB)")
-    return shape[0], shape[1], shape[2]

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .prior import PixelPrior, check_shape
+from synth.contract import check_shape
+
+from .prior import PixelPrior
 
 __all__ = ["spectral"]
 
@@ -27,7 +29,7 @@ def spectral(
     corner: float = 0.5,
     sigmas: tuple[float, float] = (0.02, 40.0),
 ) -> Spectral:
-    """Gaussian images of power 1 / (f^2 + corner^2)^exponent, f in cycles an image; the denoiser is the Wiener filter.
+    """Gaussian images of power 1 / (f^2 + corner^2)^exponent, f in cycles per image; the denoiser is the Wiener filter.
 
     Natural amplitude falls about as 1/f (Field 1987). Clean values are 2 x pixel value - 1.
 
@@ -42,7 +44,7 @@ def spectral(
     sigmas : (float, float)
         Range of noise levels.
     """
-    size = check_shape(tuple(int(n) for n in shape))
+    size = check_shape(shape)
     for name, value in {"sd": sd, "mean_sd": mean_sd, "corner": corner}.items():
         if not value > 0:
             raise ValueError(f"{name} is {value}; expected a number above 0")
@@ -93,7 +95,8 @@ class Spectral(PixelPrior):
 
     def describe(self) -> dict[str, Any]:
         """JSON-able name and settings."""
-        return {"name": "spectral", "shape": list(self.shape), "sigmas": list(self.sigmas), **self.settings, "knows": KNOWS}  # fmt: skip
+        size = {"shape": list(self.shape), "sigmas": list(self.sigmas)}
+        return {"name": "spectral", **size, **self.settings, "knows": KNOWS}
 
 
 def power_spectrum(shape: tuple[int, int, int], exponent: float, sd: float, *, mean_sd: float, corner: float) -> Tensor:

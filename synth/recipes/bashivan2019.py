@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from synth.constraints.exact import pixel_range
+from synth.contract import check_shape
 from synth.rules import Rule, clip, normalise, sgd
 
-from .parts import NoisePixels, Recipe, size_of
+from .parts import NoisePixels, Recipe
 
 
 def bashivan_2019(
@@ -25,24 +26,25 @@ def bashivan_2019(
 ) -> Recipe:
     """Bashivan, Kar & DiCarlo 2019, macaque V4: steps of the SD-normalised gradient, total variation, circular jitter.
 
-    In the released code (dicarlolab/npc), x = 2 v - 1: x starts from uniform noise within [-0.5, 0.5]; each step rolls it by
-    -19 to 18 pixels, takes the gradient of the objective minus `smoothness` TV(x), divides it by its population SD + 1e-8, moves x by 0.01
-    of it and clips to [-1, 1]. TV is the quadratic one (`QuadraticVariation`). The 8-bit image is x * 126.72 + 128, truncated: 1 to 254.
+    In the released code (dicarlolab/npc), x = 2 v - 1: x starts from uniform noise within [-0.5, 0.5]; each step rolls
+    it by -19 to 18 pixels, takes the gradient of the objective minus `smoothness` TV(x), divides it by its population
+    SD + 1e-8, moves x by 0.01 of it and clips to [-1, 1]. TV is the quadratic one (`QuadraticVariation`). The 8-bit
+    image is x * 126.72 + 128, truncated: 1 to 254.
 
     Parameters
     ----------
     shape : (C, H, W)
     smoothness : float
-        Weight of the total variation against the objective, in the objective's units. 500 was released for both objectives; the
-        one-hot term is bounded, so that it weighs more there.
+        Weight of the total variation, in units of the objective. 500 was released for both objectives; it weighs more
+        against the one-hot objective, which is bounded.
     jitter_px : int
         Rolls from -`jitter_px` to `jitter_px` - 1 pixels; 19 belongs to images of 299.
     steps : int
         200 in the released example; the paper may have used more.
     one_axis : bool
-        True rolls rows alone, as the released code does by a slip; False rolls both ways, as was meant.
+        True rolls rows alone, as the released code does by mistake; False rolls rows and columns, as the paper says.
     """
-    size = size_of(shape)
+    size = check_shape(shape)
     if jitter_px < 1:
         raise ValueError(f"jitter_px is {jitter_px}; expected at least 1 (1 rolls by -1 or 0 pixels)")
 
@@ -65,7 +67,7 @@ def bashivan_2019(
 
 @dataclass(frozen=True)
 class Roll:
-    """A transform: circular shifts by whole pixels, drawn uniformly from `low` .. `high` for rows and columns of each image."""
+    """A transform: circular shifts by whole pixels, uniform from `low` to `high`, of rows and columns of each image."""
 
     low: int
     high: int
@@ -84,22 +86,22 @@ class Roll:
 
 @dataclass(frozen=True)
 class QuadraticVariation:
-    """A transform that leaves the image as it is and takes ``weight * d TV / d image`` from its gradient.
+    """A penalty among the transforms: ``weight`` times the total variation of the image that stands at its place.
 
-    So the penalty is that of the image which the encoder sees (a jittered one), and stays out of the score that is kept. TV of x = 2 v - 1
-    is half the sum of squared differences of neighbours over their number, down plus across (Bashivan et al. 2019, released code).
+    After `Roll` it is the image as the encoder sees it. A step climbs the score less the penalty; the score that is
+    kept is without it. TV of x = 2 v - 1 is half the sum of squared differences of neighbours over their number, down
+    plus across (Bashivan et al. 2019, released code).
     """
 
     weight: float
 
     def __call__(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """The same images (B, C, H, W)."""
-        if not images.requires_grad:
-            return images
-        held = images.detach()
-        seen = images.view_as(images)
-        seen.register_hook(lambda gradient: gradient - self.weight * self._gradient(held))  # type: ignore[no-untyped-call]
-        return seen
+        return images
+
+    def penalty(self, images: Tensor) -> Tensor:
+        """``weight`` times TV (B,) of images (B, C, H, W), in the unit of the objective."""
+        return self.weight * self.of(images)
 
     def of(self, images: Tensor) -> Tensor:
         """TV (B,) of images (B, C, H, W) in [0, 1], not weighted."""
@@ -107,19 +109,13 @@ class QuadraticVariation:
         down, across = x.diff(dim=-2), x.diff(dim=-1)
         return 0.5 * (down.square().flatten(1).mean(1) + across.square().flatten(1).mean(1))
 
-    def _gradient(self, images: Tensor) -> Tensor:
-        with torch.enable_grad():
-            leaf = images.requires_grad_()
-            (gradient,) = torch.autograd.grad(self.of(leaf).sum(), leaf)
-        return gradient
-
     def describe(self) -> dict[str, Any]:
         """JSON-able name and settings."""
         return {"name": "quadratic_variation", "weight": self.weight}
 
 
 class Released8Bit:
-    """The pixel range, and the 8 bits of Bashivan et al. 2019's released code: x * 126.72 + 128, truncated, x = 2 v - 1."""
+    """The pixel range, and the 8 bits of the released code: x * 126.72 + 128, truncated, with x = 2 v - 1."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) clipped to [0, 1], see `pixel_range`."""

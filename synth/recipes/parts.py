@@ -52,16 +52,10 @@ class NoisePixels:
         return {"name": "noise_pixels", "shape": list(self.shape), "noise": self.noise}
 
 
-def size_of(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Channels, height and width as whole numbers."""
-    channels, height, width = (int(n) for n in shape)
-    return channels, height, width
-
-
 def check_pixel_sd(pixel_sd: float) -> None:
     """Refuse an SD that is not a fraction of the pixel range."""
     if not (0 < pixel_sd <= 0.5 and math.isfinite(pixel_sd)):
         raise ValueError(
-            f"pixel_sd {pixel_sd}; expected the SD of the training images as a fraction of the pixel range, above 0 and at most 0.5. "
-            "Likely cause: it was given in 8-bit levels; divide it by 255"
+            f"pixel_sd {pixel_sd}; expected the SD of the training images as a fraction of the pixel range, above 0 "
+            "and at most 0.5. Likely cause: it was given in 8-bit levels; divide it by 255"
         )

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from synth.constraints.exact import pixel_range
-from synth.rules import Rule, adamw, blur, fix_norm
+from synth.contract import check_shape
+from synth.rules import Rule, adamw, fix_norm, smooth
 
-from .parts import Recipe, check_pixel_sd, size_of
+from .parts import Recipe, check_pixel_sd
 
 
 def v4_gradient_ascent(
@@ -23,11 +24,12 @@ def v4_gradient_ascent(
     norm: float = 25.0,
     steps: int = 1000,
 ) -> Recipe:
-    """The gradient-ascent baseline of Pierzchlewicz et al. 2023, macaque V4: AdamW, blurred gradient, fixed norm.
+    """The gradient-ascent baseline of Pierzchlewicz et al. 2023, macaque V4: AdamW, smoothed gradient, fixed norm.
 
-    In the released code (sinzlab/energy-guided-diffusion, sinzlab/mei), an image in z-scores of the training images starts from N(0, 1); each step
-    blurs the gradient (sigma 1 pixel, mirrored borders), takes one of AdamW at a learning rate of 10 with torch's weight decay of 0.01 towards the mean grey,
-    and scales the image to L2 norm `norm`. Its loop runs one step more than asked.
+    In the released code (sinzlab/energy-guided-diffusion, sinzlab/mei), an image in z-scores of the training images
+    starts from N(0, 1). Each step smooths the gradient (sigma 1 pixel, mirrored borders), takes a step of AdamW at a
+    learning rate of 10 with torch's weight decay of 0.01 towards the mean grey, and scales the image to L2 norm `norm`.
+    The released loop runs one step more than asked.
 
     Parameters
     ----------
@@ -40,10 +42,10 @@ def v4_gradient_ascent(
     """
     check_pixel_sd(pixel_sd)
     return {
-        "parameterisation": ZScoredPixels(size_of(shape), float(pixel_mean), float(pixel_sd)),
+        "parameterisation": ZScoredPixels(check_shape(shape), float(pixel_mean), float(pixel_sd)),
         "rule": Rule(
             adamw(weight_decay=0.01),
-            precondition=(blur(1.0, border="reflect"),),
+            precondition=(smooth(1.0, border="reflect"),),
             after=(fix_norm(norm, centre=0.0),),
             name="v4_gradient_ascent",
         ),

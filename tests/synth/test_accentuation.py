@@ -101,8 +101,8 @@ def test_a_plain_callable_keeps_its_columns(make_photo) -> None:
         (torch.full((1, *SHAPE), 200.0), None, "divide 8-bit pixels by 255"),
         (torch.full((1, *SHAPE), 0.4), None, "features of photograph 0 have the SD "),
         (torch.rand(2, *SHAPE, generator=torch.Generator()), ["a"], "1 names for 2 photographs"),
-        (torch.rand(2, *SHAPE, generator=torch.Generator()), ["a", "v4_001"], "not their own: v4_001"),
-        (torch.rand(2, *SHAPE, generator=torch.Generator()), ["a", "a"], "not their own: a"),
+        (torch.rand(2, *SHAPE, generator=torch.Generator()), ["a", "v4_001"], "used twice or by a site: v4_001"),
+        (torch.rand(2, *SHAPE, generator=torch.Generator()), ["a", "a"], "used twice or by a site: a"),
     ],
 )
 def test_what_cannot_be_a_photograph_is_refused(photos: Tensor, names: list[str] | None, message: str, encoder) -> None:

@@ -85,7 +85,7 @@ def test_a_blurred_gradient_keeps_out_of_the_planted_channel(natural) -> None:
     """Preconditioning is one answer to such channels: it halves the way there and leaves that of the smooth filters."""
     validator = Filters(natural, noise=0.3, seed=1)
     encoder = Filters(natural, noise=0.3, seed=2, planted=6.0)
-    blurred = Rule(rules.sgd(), precondition=(rules.blur(2.0), rules.normalise()))
+    blurred = Rule(rules.sgd(), precondition=(rules.smooth(2.0), rules.normalise()))
     plain = Rule(rules.sgd(), precondition=(rules.normalise(),))
     step = {"learning_rate": 0.01, "start": natural[:3]}
     assert (

@@ -136,11 +136,11 @@ def test_a_change_treats_every_image_by_itself(name: str, make_photo) -> None:
 
 @pytest.mark.parametrize(("border", "mode"), [("reflect", "mirror"), ("symmetric", "reflect"), ("edge", "nearest"), ("wrap", "wrap")])  # fmt: skip
 @pytest.mark.parametrize("sigma", [0.01, 0.4, 1.0, 2.6])
-def test_blur_is_that_of_scipy(border: str, mode: str, sigma: float, make_photo) -> None:
+def test_smoothing_is_that_of_scipy(border: str, mode: str, sigma: float, make_photo) -> None:
     photos = make_photo((2, 3, 19, 16)).double()
     expected = ndimage.gaussian_filter(photos.numpy(), (0, 0, sigma, sigma), mode=mode)
-    assert np.allclose(rules.blur(sigma, border=border)(photos, 0.0), expected, atol=1e-12)
-    falling = rules.blur(rules.linear(2 * sigma, 0.0), border=border)
+    assert np.allclose(rules.smooth(sigma, border=border)(photos, 0.0), expected, atol=1e-12)
+    falling = rules.smooth(rules.linear(2 * sigma, 0.0), border=border)
     assert np.allclose(falling(photos, 0.5), expected, atol=1e-12)
 
 
@@ -201,9 +201,9 @@ def test_the_schedule_scales_the_step() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: rules.blur(border="mirror"), "expected one of reflect, symmetric, edge, wrap"),
-        (lambda: rules.blur(-1.0), "expected sigma >= 0"),
-        (lambda: rules.blur(truncate=0), "truncate > 0"),
+        (lambda: rules.smooth(border="mirror"), "expected one of reflect, symmetric, edge, wrap"),
+        (lambda: rules.smooth(-1.0), "expected sigma >= 0"),
+        (lambda: rules.smooth(truncate=0), "truncate > 0"),
         (lambda: rules.normalise("max"), "expected one of rms, sd, mean_abs"),
         (lambda: rules.clip(1.0, 0.0), "expected low < high"),
         (lambda: rules.fix_norm(0.0), "expected a number above 0"),

@@ -10,7 +10,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from synth import affine, ascend, blur, colour, elastic, erase, fourier, jitter, noise, stretch, transforms
-from synth.transforms import CATALOGUE
+from synth.recipes.bashivan2019 import QuadraticVariation
+from synth.transforms import CATALOGUE, transformed
 
 CASES = {
     **CATALOGUE,
@@ -242,3 +243,14 @@ def test_ranges_that_make_no_sense_are_refused(make: object, message: str) -> No
 def test_a_blur_wider_than_the_image_is_refused(make_generators) -> None:
     with pytest.raises(ValueError, match="a third of their size"):
         blur(6)(torch.zeros(1, 1, 16, 16), make_generators(1))
+
+
+def test_a_penalty_is_of_the_image_at_its_place(make_generators, make_photo) -> None:
+    """The penalties of transforms add up; each is of the images that the transforms before it made."""
+    images = make_photo((2, 3, 12, 12))
+    variation, moved = QuadraticVariation(2.0), jitter(0.2)
+    seen, penalties = transformed(images, [variation, moved, variation], make_generators(2))
+    shifted = moved(images, make_generators(2))
+    assert torch.equal(seen, shifted)
+    assert torch.allclose(penalties, 2 * variation.of(images) + 2 * variation.of(shifted))
+    assert transformed(images, [moved], make_generators(2))[1].eq(0).all()

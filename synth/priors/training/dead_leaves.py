@@ -18,7 +18,7 @@ def dead_leaves(
     palette: NDArray[np.float32] | None = None,
     smallest: float = 2.0,
 ) -> NDArray[np.float32]:
-    """One colour image of occluding, shaded, textured shapes whose radii r have the density r^-3 (Lee, Mumford & Huang 2001).
+    """One colour image of occluding, shaded, textured shapes of radii r of density r^-3 (Lee, Mumford & Huang 2001).
 
     Parameters
     ----------
@@ -28,13 +28,15 @@ def dead_leaves(
     shapes : int
         At most so many; drawn from front to back until nothing is free.
     palette : array of shape (N, 3) in [-1, 1], or None
-        Colours to choose from, such as the pixels of a photograph (as in Gousseau & Roueff 2007); None: random ones about a random ground.
+        Colours to choose from, such as the pixels of a photograph (as in Gousseau & Roueff 2007); None: random ones
+        about a random ground.
     smallest : float
         Least radius, in pixels.
 
     Returns
     -------
-    array of shape (size, size, 3), float32 in [-1, 1]; drawn at twice the size and averaged, so that edges are not jagged
+    array of shape (size, size, 3), float32 in [-1, 1]; drawn at twice the size and averaged, so that edges are not
+    jagged
     """
     n = 2 * size
     canvas = np.zeros((n, n, 3), dtype=np.float32)

@@ -29,7 +29,7 @@ class TrainingImages:
 
     Parameters
     ----------
-    photographs, held_out : sequences of arrays (H, W, 3), uint8, at least `size` pixels a side
+    photographs, held_out : sequences of arrays (H, W, 3), uint8, at least `size` pixels per side
     leaves : array of shape (N, S, S, 3), uint8, S >= size
         See `leaf`.
     size : int
@@ -92,16 +92,19 @@ def leaf(seed: int, i: int, size: int, *, photographs: Sequence[Pixels]) -> Pixe
 
 
 def crop(generator: np.random.Generator, images: Sequence[Pixels], size: int) -> Floats:
-    """A square of a photograph, at a scale drawn uniformly in log size and never enlarged, perhaps mirrored: (size, size, 3) in [-1, 1]."""
+    """A square of a photograph, perhaps mirrored: (size, size, 3) in [-1, 1].
+
+    Its scale is drawn uniformly in log size; it is never enlarged.
+    """
     while True:
         image = images[int(generator.integers(len(images)))]
         short = min(image.shape[:2])
         width = round(size * (max(short, size) / size) ** generator.uniform())
         top, left = (int(generator.integers(n - width + 1)) for n in image.shape[:2])
         square = Image.fromarray(image[top : top + width, left : left + width])
-        found = np.asarray(square.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 127.5 - 1
-        if found.std() >= FLAT:
-            return found[:, ::-1].copy() if generator.uniform() < 0.5 else found
+        pixels = np.asarray(square.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 127.5 - 1
+        if pixels.std() >= FLAT:
+            return pixels[:, ::-1].copy() if generator.uniform() < 0.5 else pixels
 
 
 def cut(generator: np.random.Generator, leaves: Pixels, size: int) -> Floats:
@@ -111,8 +114,8 @@ def cut(generator: np.random.Generator, leaves: Pixels, size: int) -> Floats:
     window = np.rot90(image[top : top + size, left : left + size], int(generator.integers(4)))
     if generator.uniform() < 0.5:
         window = window[:, ::-1]
-    found: Floats = window.astype(np.float32) / 127.5 - 1
-    return found
+    pixels: Floats = window.astype(np.float32) / 127.5 - 1
+    return pixels
 
 
 def digest(images: Sequence[Pixels] | Pixels) -> str:

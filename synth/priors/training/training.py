@@ -1,4 +1,7 @@
-"""Training the network of `natural`: denoising of crops at all noise levels. A step depends on its number alone, so a resumed run is the same run."""
+"""Training the network of `natural`: denoising of crops at all noise levels.
+
+A step depends on its number alone, so that a resumed run is the same run.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides the weights; `data` tells the images apart (their digests), so that a run goes on with the same ones only."""
+    """All that determines the weights.
+
+    `data` holds digests of the images, so that a run is resumed with the same images only.
+    """
 
     steps: int = 20_000
     batch: int = 16
@@ -102,8 +108,8 @@ class Training:
             run = json.loads((file.metadata() or {}).get("run", "null"))
             if run is None or run["plan"] != self.plan.describe():
                 raise ValueError(
-                    f"{path} is of another plan ({None if run is None else run['plan']}); expected {self.plan.describe()}. Use the "
-                    "same settings, or another file"
+                    f"{path} is of another plan ({None if run is None else run['plan']}); expected "
+                    f"{self.plan.describe()}. Use the same settings, or another file"
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
@@ -125,12 +131,12 @@ class Training:
 
     def averaged(self) -> Natural:
         """A prior with the averaged weights."""
-        made = natural(self.plan.config, self.prior.shape)
-        made.learned.load_state_dict(self.average)
-        return made
+        prior = natural(self.plan.config, self.prior.shape)
+        prior.learned.load_state_dict(self.average)
+        return prior
 
     def _examples(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """x, sigma and clean images of one step; log sigma is normal, one draw from each equal part of its distribution."""
+        """x, sigma and clean images of one step; log sigma is normal, one draw per equal part of its distribution."""
         generator = np.random.default_rng([self.plan.seed, step])
         drawn = np.stack([self.draw(generator) for _ in range(self.plan.batch)])
         clean = torch.from_numpy(drawn).permute(0, 3, 1, 2).contiguous()
@@ -145,9 +151,12 @@ class Training:
 
 @torch.no_grad()
 def clean_errors(prior: Natural, clean: Tensor) -> dict[str, dict[float, float]]:
-    """Mean squared error of the clean estimate of images (B, C, H, W) in [-1, 1], and of the Wiener estimate, at each of `LEVELS`."""
+    """Mean squared error of the clean estimate and of the Wiener estimate, at each noise level of `LEVELS`.
+
+    `clean` holds images (B, C, H, W) in [-1, 1].
+    """
     generator = np.random.default_rng(0)
-    found: dict[str, dict[float, float]] = {"learned": {}, "wiener": {}}
+    errors_of: dict[str, dict[float, float]] = {"learned": {}, "wiener": {}}
     for level in LEVELS:
         noise = torch.from_numpy(generator.standard_normal(clean.shape).astype(np.float32))
         sigma = torch.full((len(clean),), level)
@@ -157,8 +166,8 @@ def clean_errors(prior: Natural, clean: Tensor) -> dict[str, dict[float, float]]
                 (denoiser(x[i : i + 32], sigma[i : i + 32]) - clean[i : i + 32]).square().mean((1, 2, 3))
                 for i in range(0, len(x), 32)
             ]
-            found[name][level] = float(torch.cat(errors).mean())
-    return found
+            errors_of[name][level] = float(torch.cat(errors).mean())
+    return errors_of
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:

@@ -375,7 +375,7 @@ def test_training_mode_is_refused() -> None:
         ({"patience": 0}, "patience is 0"),
         ({"seeds": ()}, "no seeds"),
         ({"learning_rate": 0.0}, "learning_rate is 0"),
-        ({"start": torch.zeros(2, *SHAPE)}, "expected one image a row"),
+        ({"start": torch.zeros(2, *SHAPE)}, "expected one image per row"),
         ({"start": torch.full((1, *SHAPE), 200.0)}, "divide 8-bit pixels by 255"),
         ({"start": torch.zeros(1, *SHAPE, dtype=torch.uint8)}, "floating point"),
     ],

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from synth import StimulusBatch, ascend, exact_statistics, fourier, pixels, rules, stretch
-from synth.ascent import ascend as ascending
 from synth.ascent import climb as climbing
+from synth.ascent import micro_batches
 from synth.recipes.few_steps import quick
-from synth.rules import Rule, blur, clip, fix_norm, linear, normalise, spectral
+from synth.rules import Rule, clip, fix_norm, linear, normalise, smooth, spectral
 
 SHAPE = (3, 28, 28)
 DISPLAY = exact_statistics(SHAPE, mean=0.45, rms=0.15)
@@ -35,7 +35,7 @@ def climb(encoder, **settings) -> StimulusBatch:
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_the_recorded_steps_give_the_same_images(batch_size, encoder, monkeypatch) -> None:
     clock = Clock()
-    for module in (ascending, climbing):
+    for module in (micro_batches, climbing):
         monkeypatch.setattr(module, "time", clock)
     share = 6 if batch_size is None else 2  # of 6 images: the first micro-batch has 7 s
     cut = climb(encoder, budget_s=7.0 * 6 / share, steps=100, batch_size=batch_size)
@@ -85,8 +85,8 @@ def test_two_ends_are_one_too_many(encoder) -> None:
     "rule",
     [
         Rule(schedule=linear()),
-        Rule(precondition=(blur(linear(2.0, 0.1)),)),
-        Rule(after=(normalise(), blur(linear()))),
+        Rule(precondition=(smooth(linear(2.0, 0.1)),)),
+        Rule(after=(normalise(), smooth(linear()))),
         Rule(precondition=(lambda gradient, progress: gradient * progress,)),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_rule_that_may_need_the_end_is_refused(rule: Rule, encoder) -> None:
 def test_the_quick_recipe_takes_a_budget(encoder, monkeypatch) -> None:
     recipe = {**quick(SHAPE), "steps": 90, "check_every": 4}
     clock = Clock()
-    for module in (ascending, climbing):
+    for module in (micro_batches, climbing):
         monkeypatch.setattr(module, "time", clock)
     cut = ascend(encoder, stretch(encoder.site_ids[:2]), constraints=[DISPLAY], budget_s=8.0, **recipe)
     made = cut.settings["steps"]
@@ -108,7 +108,7 @@ def test_the_quick_recipe_takes_a_budget(encoder, monkeypatch) -> None:
     assert np.array_equal(cut.images, again.images)
 
 
-STEADY = [blur(1.0), spectral(1.5), normalise(), clip(), fix_norm()]
+STEADY = [smooth(1.0), spectral(1.5), normalise(), clip(), fix_norm()]
 
 
 def test_every_change_of_fixed_settings_is_tried() -> None:

@@ -1,4 +1,4 @@
-"""Hopeless seeds are dropped after a first heat; those that stay come out as they would have alone."""
+"""All seeds run for a few steps, then only the best; an image that is kept is the same as without dropping."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_the_best_seeds_of_every_row_stay_and_are_what_they_are_without_the_othe
     start = 0.5 + 0.1 * torch.randn(3, 4, *SHAPE, generator=torch.Generator().manual_seed(0)).clamp(-4, 4)
     how = {"start": start, "start_ids": names, "batch_size": 1, "snapshots": (2, 7)}
     every = climb(encoder, **how)
-    heat = every.trace[:, 1].reshape(3, 4)  # at step 3
-    best = np.sort(np.argsort(-heat, 1)[:, :keep], 1)
+    early = every.trace[:, 1].reshape(3, 4)  # at step 3
+    best = np.sort(np.argsort(-early, 1)[:, :keep], 1)
     wanted = (np.arange(3)[:, None] * 4 + best).ravel()
     found = climb(encoder, **how, keep_seeds=keep, drop_after=3)
     for name in ("images", "scores", "trace", "predicted", "unrounded_predicted", "seeds"):
@@ -61,12 +61,12 @@ def test_a_set_keeps_its_seeds_together(encoder) -> None:
     every = climb(encoder, sets, check_every=2)
     found = climb(encoder, sets, keep_seeds=1, drop_after=2)
     assert len(found) == len(sets)
-    heat = every.trace[:, 1].reshape(len(sets), 4)
+    early = every.trace[:, 1].reshape(len(sets), 4)
     for rows in (slice(0, 3), slice(3, 6)):
-        assert set(found.seeds[rows]) == {SEEDS[int(heat[rows].mean(0).argmax())]}
+        assert set(found.seeds[rows]) == {SEEDS[int(early[rows].mean(0).argmax())]}
 
 
-def test_the_progress_counts_both_heats(encoder) -> None:
+def test_the_progress_counts_the_steps_of_all_seeds_and_of_those_kept(encoder) -> None:
     told: list[tuple[int, int]] = []
     climb(
         encoder,

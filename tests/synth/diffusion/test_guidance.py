@@ -14,6 +14,7 @@ from synth.diffusion import STRENGTHS, coarse_to_fine, ddim, guide, methods, sch
 from synth.diffusion.run import fitted, streams
 from synth.diffusion.schedulers import CLASSES
 from synth.priors import blind, spectral
+from synth.recipes.bashivan2019 import QuadraticVariation
 from tests.synth.helpers.checks import Cramped, rescore, to_float
 from tests.synth.helpers.gaussian_prior import Linear
 
@@ -22,11 +23,11 @@ DISPLAY = exact_statistics(SHAPE, mean=0.45, rms=0.15)
 DISC = ((torch.arange(28) - 13.5) ** 2 + (torch.arange(28)[:, None] - 13.5) ** 2 < 12**2).double()
 PRIOR = spectral((3, 16, 16))
 METHODS = {n: getattr(methods, n)() for n in methods.__all__} | {
-    "noise": methods.noise(3),
+    "initial_noise": methods.initial_noise(3),
     "universal": methods.universal(2),
 }
 # In the unit of each method and of the objective at hand
-STRONG = {"guided": 0.3, "guided_fast": 0.3, "noise": 0.1, "egg": 2.0, "braindive": 1.0, "classifier_guidance": 1.0, "dps": 0.3, "universal": 1.0}  # fmt: skip
+STRONG = {"guided": 0.3, "guided_fast": 0.3, "initial_noise": 0.1, "egg": 2.0, "braindive": 1.0, "classifier_guidance": 1.0, "dps": 0.3, "universal": 1.0}  # fmt: skip
 
 
 def objective_for(name: str, encoder: nn.Module):
@@ -59,7 +60,7 @@ def test_scores_rise_with_strength_by_every_solver(name: str) -> None:
 
 def test_images_do_not_depend_on_their_batch(encoder) -> None:
     objective = stretch(encoder.site_ids[:3]) | one_hot(encoder.site_ids[:2])
-    for more in ({}, {"solver": ddim(1.0), "repeats": 2}, {"method": methods.noise(1)}):
+    for more in ({}, {"solver": ddim(1.0), "repeats": 2}, {"method": methods.initial_noise(1)}):
         run = lambda rows, more=more, **other: guide(encoder, rows, PRIOR, constraints=[DISPLAY], steps=4, **more, **other)  # noqa: E731  # fmt: skip
         together = run(objective, seeds=(0, 1))
         shards = run(objective, seeds=(0, 1), batch_size=3)
@@ -169,20 +170,20 @@ def test_noise_keeps_its_shell_its_best_iterate_and_its_range(monkeypatch: pytes
 
     prior.register_forward_pre_hook(start)
     monkeypatch.setattr(prior, "decode", decode)
-    batch = guide(encoder, stretch(encoder.site_ids[0]), prior, method=methods.noise(12, range_penalty=1.0), strength=0.2, constraints=[DISPLAY], steps=5)  # fmt: skip
+    batch = guide(encoder, stretch(encoder.site_ids[0]), prior, method=methods.initial_noise(12, range_penalty=1.0), strength=0.2, constraints=[DISPLAY], steps=5)  # fmt: skip
     assert len(batch.trace[0]) == len(batch.settings["check_steps"]) == 13
     assert batch.scores[0] == batch.trace[0].max() > batch.trace[0, 0]
     assert max(norms) == pytest.approx(float(min(norms)), rel=1e-4)
     loose = max(seen[1:])
     seen.clear()
-    guide(encoder, stretch(encoder.site_ids[0]), prior, method=methods.noise(12, range_penalty=1000.0), strength=0.2, constraints=[DISPLAY], steps=5)  # fmt: skip
+    guide(encoder, stretch(encoder.site_ids[0]), prior, method=methods.initial_noise(12, range_penalty=1000.0), strength=0.2, constraints=[DISPLAY], steps=5)  # fmt: skip
     assert seen[-1] < loose
 
 
 def test_noise_draws_the_same_fresh_noise_in_every_iteration() -> None:
     """At a learning rate near 0, an ancestral sampler repeats itself."""
     encoder = Linear(SHAPE)
-    batch = guide(encoder, stretch(encoder.site_ids[0]), PRIOR, method=methods.noise(3), strength=1e-9, solver=ddim(1.0), constraints=[DISPLAY], steps=5)  # fmt: skip
+    batch = guide(encoder, stretch(encoder.site_ids[0]), PRIOR, method=methods.initial_noise(3), strength=1e-9, solver=ddim(1.0), constraints=[DISPLAY], steps=5)  # fmt: skip
     assert np.ptp(batch.trace) < 1e-3 * abs(batch.trace[0, 0])
 
 
@@ -231,7 +232,7 @@ def test_record_is_json_and_complete(encoder, tmp_path) -> None:
 
 
 def test_progress_counts_all_micro_batches(encoder) -> None:
-    for method in ("guided", methods.noise(3)):
+    for method in ("guided", methods.initial_noise(3)):
         told: list[tuple[str, int, int]] = []
         guide(encoder, stretch(encoder.site_ids[:3]), PRIOR, method=method, steps=4, batch_size=2, progress=lambda *x, told=told: told.append(x))  # fmt: skip
         assert told[0] == ("guide", 2, 12)
@@ -244,7 +245,7 @@ def test_a_gradient_that_never_arrives_is_told() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return (images[:, 0, 0, 0].detach() + 0 * images.sum((1, 2, 3)))[:, None]
 
-    for method in ("guided", methods.noise(2)):
+    for method in ("guided", methods.initial_noise(2)):
         with pytest.raises(ValueError, match="gradient that reaches image 0"):
             guide(Detached(), stretch(0), PRIOR, method=method, steps=3)
     with pytest.raises(ValueError, match="its gradient is cut"):
@@ -341,3 +342,18 @@ def test_progress_ends_at_its_total(encoder) -> None:
     told: list[tuple[int, int]] = []
     guide(encoder, stretch(encoder.site_ids[0]), PRIOR, solver=scheduler("heun"), steps=4, progress=lambda _, done, total: told.append((done, total)))  # fmt: skip
     assert max(done for done, _ in told) == told[-1][0] == told[-1][1]
+
+
+@pytest.mark.parametrize("method", ["guided", "initial_noise"])
+def test_a_penalty_among_the_transforms_guides_too(method: str, encoder) -> None:
+    variation = QuadraticVariation(100.0)
+    run = lambda transforms: guide(encoder, stretch(encoder.site_ids[0]), PRIOR, method=METHODS[method], transforms=transforms, steps=6, shape=SHAPE)  # noqa: E731  # fmt: skip
+    smooth, plain = run([variation]), run(())
+    assert variation.of(to_float(smooth.images)) < variation.of(to_float(plain.images))
+    assert smooth.scores == pytest.approx(rescore(smooth, encoder), abs=1e-4)
+
+
+def test_a_method_is_found_by_the_name_of_an_older_record(encoder) -> None:
+    run = lambda name: guide(encoder, stretch(encoder.site_ids[0]), PRIOR, method=name, steps=2, shape=SHAPE)  # noqa: E731
+    assert np.array_equal(run("noise").images, run("initial_noise").images)
+    assert set(methods.CATALOGUE) == set(methods.__all__)

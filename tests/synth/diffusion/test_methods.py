@@ -138,7 +138,7 @@ def test_universal_guidance_forward_and_backward(inner: int, step: Step) -> None
     torch.testing.assert_close(edit.clean, (x_t - (1 - ABAR) ** 0.5 * eps) / ABAR**0.5)
 
 
-@pytest.mark.parametrize("name", [n for n in methods.__all__ if n != "noise"])
+@pytest.mark.parametrize("name", [n for n in methods.__all__ if n != "initial_noise"])
 def test_rules_treat_each_image_by_itself(name: str, step: Step) -> None:
     rule = getattr(methods, name)().rule
     both = rule(step, 0.1)
@@ -148,7 +148,7 @@ def test_rules_treat_each_image_by_itself(name: str, step: Step) -> None:
         torch.testing.assert_close(first.shift[0], both.shift[0])
 
 
-@pytest.mark.parametrize("name", [n for n in methods.__all__ if n not in ("noise", "braindive", "dps")])
+@pytest.mark.parametrize("name", [n for n in methods.__all__ if n not in ("initial_noise", "braindive", "dps")])
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_the_unit_of_the_score_does_not_underflow(name: str, scale: float, step: Step) -> None:
     """Normalised rules do not care; raw ones are proportional to it (dps to its root)."""
@@ -176,8 +176,8 @@ def test_a_gradient_that_is_not_finite_is_told(step: Step) -> None:
     ("make", "message"),
     [
         (lambda: methods.guided_fast(0), "inner is 0"),
-        (lambda: methods.noise(0), "iterations is 0"),
-        (lambda: methods.noise(range_penalty=0.0), "images saturate"),
+        (lambda: methods.initial_noise(0), "iterations is 0"),
+        (lambda: methods.initial_noise(range_penalty=0.0), "images saturate"),
         (lambda: methods.universal(-1), "inner -1"),
         (lambda: methods.universal(rate=0.0), "rate 0"),
     ],

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from synth.contract import draw
 from synth.diffusion.methods import Method
-from synth.diffusion.sampling import Travel, sample
-from synth.diffusion.solvers import Solver, draw
+from synth.diffusion.sampling import Guidance, Travel, sample
+from synth.diffusion.solvers import Solver
 
 
 class Gaussian:
@@ -77,18 +78,10 @@ def samples(
 ) -> Tensor:
     """Clean values (B, C, H, W), guided where there is a method."""
     prior = prior or Gaussian()
-    travel = Travel(repeats)
     trajectory = solver.begin(prior, steps, torch.device("cpu"), travels=repeats > 1)
     fresh = [torch.Generator().manual_seed(s) for s in seeds]
-    rule = None if method is None or method.rule is None else (lambda step: method.rule(step, strength))
-    noise = draw(fresh, prior.shape)
-    return sample(
-        prior,
-        trajectory,
-        noise,
-        generators=fresh,
-        score=score,
-        rule=rule,
-        travel=travel,
-        travellers=generators(len(seeds), 10_000),
-    )
+    guidance = None
+    if method is not None and method.rule is not None:
+        rule = method.rule
+        guidance = Guidance(score, lambda step: rule(step, strength), Travel(repeats), generators(len(seeds), 10_000))
+    return sample(prior, trajectory, draw(fresh, prior.shape), generators=fresh, guidance=guidance)

@@ -211,7 +211,7 @@ def test_a_site_that_never_varied_is_refused(bad: float) -> None:
     sd[1] = bad
     with pytest.raises(ValueError, match=r"natural SD is .* for v4_001"):
         stretch(SITES[0]).bind(SITES[:3], torch.zeros(3), sd)
-    with pytest.raises(ValueError, match="one value a site"):
+    with pytest.raises(ValueError, match="one value per site"):
         stretch(SITES[0]).bind(SITES[:3], torch.zeros(2), torch.ones(3))
 
 

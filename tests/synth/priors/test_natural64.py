@@ -11,8 +11,9 @@ import torch
 
 from protocols.project.prior_photographs import photographs
 from protocols.synthesis.image_statistics import image_statistics
+from synth.contract import draw
 from synth.diffusion.sampling import sample
-from synth.diffusion.solvers import ddim, draw
+from synth.diffusion.solvers import ddim
 from synth.priors import natural
 from synth.priors.natural import EMBEDDED, Natural
 from synth.priors.training.images import TrainingImages, digest, leaf, set_apart

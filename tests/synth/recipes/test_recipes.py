@@ -248,11 +248,12 @@ def test_variation_leaves_images_and_scores_alone(make_photo) -> None:
     variation = QuadraticVariation(7.0)
     seen = variation(images, [])
     assert torch.equal(seen, images)
-    (gradient,) = torch.autograd.grad((2 * seen).sum(), images)
+    (gradient,) = torch.autograd.grad((2 * seen).sum() - variation.penalty(seen).sum(), images)
     for i in range(2):
         expected = 2 - 7 * 2 * variation_gradient(2 * images[i].detach().numpy() - 1)
         assert np.allclose(gradient[i].numpy(), expected, atol=1e-12)
     assert variation(images.detach(), []).grad_fn is None
+    assert torch.allclose(variation.penalty(images), 7.0 * variation.of(images))
 
 
 def test_the_pixel_range_holds_no_pixel_at_the_border() -> None:
