@@ -23,7 +23,7 @@ from encoders.splits import group_folds, group_names
 
 from .candidates import Candidate
 from .members import fit_members, memory_needed
-from .recording import Recording, read_recording
+from .trials import Trials, read_trials
 
 if TYPE_CHECKING:
     pass
@@ -72,13 +72,13 @@ def compare(
     names = [candidate.name for candidate in candidates]
     if not names or len(set(names)) != len(names) or "chosen" in names:
         raise ValueError(f"candidates {', '.join(names)}; expected at least one, all named differently, none 'chosen'")
-    recording = read_recording(images, values, image_index, repeats=repeats, site_ids=site_ids)
+    trials = read_trials(images, values, image_index, repeats=repeats, site_ids=site_ids)
     outer = group_folds(group_names(images, groups), folds, seed=seed)
     reliability = np.full(len(site_ids), np.nan)
     if not averages:
-        reliability = split_half_reliability(recording.values, recording.index, n_images=len(images), seed=seed)
+        reliability = split_half_reliability(trials.values, trials.index, n_images=len(images), seed=seed)
     bench = _Bench(
-        recording=recording,
+        trials=trials,
         names=group_names(images, groups),
         outer=outer,
         reliability=reliability,
@@ -146,7 +146,7 @@ class _Fits:
 
 @dataclass(frozen=True)
 class _Bench:
-    recording: Recording
+    trials: Trials
     names: list[str]
     outer: Tensor
     reliability: Floats
@@ -156,7 +156,7 @@ class _Bench:
 
     def fits(self, candidate: Candidate, features: dict[str, Tensor], progress: Progress | None) -> _Fits:
         """Every member's predictions of every outer fold, and of its training images by inner folds."""
-        means, weights = torch.from_numpy(self.recording.means()), torch.from_numpy(self.recording.weights())
+        means, weights = torch.from_numpy(self.trials.means()), torch.from_numpy(self.trials.weights())
         outputs, left_out, begin = [], [], time.perf_counter()
         weighed: list[Tensor] = []
         for fold in range(self.folds):
@@ -201,7 +201,7 @@ class _Bench:
 
     def score(self, candidate: Candidate, fits: _Fits) -> CandidateScore:
         """Combine the members' predictions, and score them."""
-        means, weights = torch.from_numpy(self.recording.means()), torch.from_numpy(self.recording.weights())
+        means, weights = torch.from_numpy(self.trials.means()), torch.from_numpy(self.trials.weights())
         predicted = torch.full_like(means, float("nan"))
         inner, best = [], []
         for fold, (outputs, left_out) in enumerate(zip(fits.outputs, fits.left_out, strict=True)):
@@ -220,11 +220,10 @@ class _Bench:
     def _scored(
         self, candidate: Candidate, predicted: Floats, inner: Floats, *, best: NDArray[np.int64], fits: _Fits
     ) -> CandidateScore:
-        r = correlation(predicted, self.recording.means())
+        r = correlation(predicted, self.trials.means())
         r_nc = np.full_like(r, np.nan)
         if np.isfinite(self.reliability).any():
-            trials = (self.recording.values, self.recording.index)
-            r_nc = noise_corrected_r(predicted, *trials, reliability=self.reliability)
+            r_nc = noise_corrected_r(predicted, self.trials.values, self.trials.index, reliability=self.reliability)
         return CandidateScore(
             candidate=candidate,
             predicted=predicted,

@@ -28,7 +28,7 @@ from encoders.tuning.tunable import check_unadjusted
 from encoders.uncertainty import Uncertainty, fit_uncertainty
 
 from .members import standardise
-from .recording import Recording, read_recording
+from .trials import Trials, read_trials
 
 BATCH = 64
 TARGET_Z = 1.645  # a target's left-out correlation is above 0 at one-sided 5 % (Fisher z)
@@ -95,18 +95,18 @@ def few_shot_encoder(
         adjusted.
     """
     check_unadjusted(encoder)
-    recording = read_recording(images, values, image_index, repeats=repeats, site_ids=site_ids)
+    trials = read_trials(images, values, image_index, repeats=repeats, site_ids=site_ids)
     names = group_names(images, groups)
     held = np.zeros(len(images), bool) if held_out is None else check_split(names, held_out)
-    used = _usable(encoder, images, recording, held_out=held, site_ids=site_ids)
+    used = _usable(encoder, images, trials, held_out=held, site_ids=site_ids)
     own = [name for name, row in zip(names, used.tolist(), strict=True) if row]
     cast = group_folds(own, folds, seed=seed)
-    part = recording.part(used)
+    part = trials.part(used)
     features = _features(encoder, images[used], batch_size, progress=progress)
     members, left_out = [], []
     for m, known in enumerate(encoder.readouts, start=1):
         assert isinstance(known, Readout)
-        member, predicted = _member(known, encoder.natural_sd, features, recording=part, folds=cast, pool=pool)
+        member, predicted = _member(known, encoder.natural_sd, features, trials=part, folds=cast, pool=pool)
         members.append(member)
         left_out.append(predicted)
         if progress is not None:
@@ -121,7 +121,7 @@ def few_shot_encoder(
     if held.any():
         test = _features(encoder, images[held], batch_size, progress=progress)
         predicted = torch.stack([_respond(member, test) for member in members]).mean(0)
-        scores["held_out_r"] = correlation(predicted.numpy(), recording.part(held).means())
+        scores["held_out_r"] = correlation(predicted.numpy(), trials.part(held).means())
     settings: dict[str, Any] = {
         "pool": pool,
         "folds": folds,
@@ -133,7 +133,7 @@ def few_shot_encoder(
     return Ensemble(
         encoder.backbone,
         members,
-        _describe(encoder, site_ids, scores, recording=part, settings=settings),
+        _describe(encoder, site_ids, scores, trials=part, settings=settings),
         natural_mean=torch.from_numpy(natural_mean),
         natural_sd=torch.from_numpy(natural_sd),
         uncertainty=_familiar(trust, encoder.uncertainty),
@@ -143,7 +143,7 @@ def few_shot_encoder(
 def _usable(
     encoder: Encoder | Ensemble,
     images: NDArray[np.uint8],
-    recording: Recording,
+    trials: Trials,
     *,
     held_out: NDArray[np.bool_],
     site_ids: Sequence[str],
@@ -155,7 +155,7 @@ def _usable(
             f"{len(site_ids)} new site ids, {', '.join(known[:4]) or 'none'} of them in the encoder; expected new sites. Likely "
             "cause: the whole recording passed instead of its new sites. Fix: pass the columns of the new sites only"
         )
-    used = ~held_out & (recording.weights() > 0)
+    used = ~held_out & (trials.weights() > 0)
     if not used.any():
         raise ValueError(
             f"no images with responses among {len(images)}; expected {MINIMUM_FITTED_IMAGES} or more. Likely cause: image_index is "
@@ -166,7 +166,7 @@ def _usable(
         raise ValueError(
             f"images of shape {shape}; expected the encoder's {encoder.image_shape}. Fix: resize the images"
         )
-    means = recording.part(used).means()
+    means = trials.part(used).means()
     recorded = np.isfinite(means).sum(0)
     for site, n, column in zip(site_ids, recorded.tolist(), means.T, strict=True):
         if n < MINIMUM_FITTED_IMAGES:
@@ -200,7 +200,7 @@ def _member(
     natural_sd: Tensor,
     features: Mapping[str, Tensor],
     *,
-    recording: Recording,
+    trials: Trials,
     folds: Tensor,
     pool: int,
 ) -> tuple[PopulationReadout, Tensor]:
@@ -212,7 +212,7 @@ def _member(
         *(standardise(layer, flatten_features(features[layer], pool)) for layer in known.layers), strict=True
     )
     mean = predicted.mean(0)
-    targets, weights = torch.from_numpy(recording.means()), torch.from_numpy(recording.weights())
+    targets, weights = torch.from_numpy(trials.means()), torch.from_numpy(trials.weights())
     fit = few_shot((predicted - mean) / scale, torch.cat(rows, 1), targets, folds=folds, weights=weights)
     linear = RidgeReadout(
         known.layers,
@@ -229,11 +229,11 @@ def _member(
     return readout, fit.left_out
 
 
-def _reliability(recording: Recording, averages: bool, seed: int) -> NDArray[np.float64]:
+def _reliability(trials: Trials, averages: bool, seed: int) -> NDArray[np.float64]:
     """Split-half reliability of the mean responses (U,); NaN where trials are not at hand."""
     if averages:
-        return np.full(recording.values.shape[1], np.nan)
-    return split_half_reliability(recording.values, recording.index, n_images=recording.n_images, seed=seed)
+        return np.full(trials.values.shape[1], np.nan)
+    return split_half_reliability(trials.values, trials.index, n_images=trials.n_images, seed=seed)
 
 
 def _describe(
@@ -241,11 +241,11 @@ def _describe(
     site_ids: Sequence[str],
     scores: Mapping[str, NDArray[np.float64]],
     *,
-    recording: Recording,
+    trials: Trials,
     settings: Mapping[str, Any],
 ) -> EncoderInfo:
     """What the new encoder is for; its targets are the sites that left-out images show to be predicted."""
-    n = np.isfinite(recording.means()).sum(0)
+    n = np.isfinite(trials.means()).sum(0)
     z = np.arctanh(np.clip(np.nan_to_num(scores["left_out_r"]), -0.999, 0.999)) * np.sqrt(n - 3)
     known = encoder.info
     return EncoderInfo(
