@@ -22,7 +22,7 @@ from encoders.tuning.fine_tune import fine_tune as tune
 from encoders.uncertainty import Uncertainty, fit_uncertainty
 
 from .design import Design, Role, names_of
-from .earlier_networks import count_seen, inherit
+from .earlier_networks import count_known, start_from
 from .members import MemberFit, fit_members
 
 Group = tuple[str, ...]  # layers that are read together
@@ -111,10 +111,10 @@ def _open_network(design: Design, role: Role) -> tuple[Backbone | Backbones, dic
     earlier = design.networks_from
     if role.validator or earlier is None:
         return network, {}
-    network = inherit(network, earlier)
+    network = start_from(network, earlier)
     if not design.held_out.any():
         return network, {}
-    known = count_seen(earlier, design.pixels[design.held_out], design.runtime.device)
+    known = count_known(earlier, design.pixels[design.held_out], design.runtime.device)
     return network, {"held_out_known_to_networks": known}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble, FitOptions, FittedPair, NoReliableSites, Recording, fit_encoder
-from encoders.fitting.earlier_networks import NotInherited
+from encoders.fitting.earlier_networks import NoEarlierNetworks
 from encoders.splits import group_names, hold_out
 from protocols.arrays import Bools, Floats
 from protocols.disk.files import write_json
@@ -85,7 +85,7 @@ def fit_on(
             cache=project.cache,
             progress=progress,
         )
-    except NotInherited as error:
+    except NoEarlierNetworks as error:
         raise DataError(
             "project.toml",
             found=f"[encoder] networks_from = {settings.networks_from!r}: {error}",
