@@ -1,4 +1,4 @@
-"""What a saved encoder is recognised by: the schema of its file, its fingerprint, and its readouts read back."""
+"""Parts of saving and loading an encoder: the schema, the fingerprint, and the readouts read back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEMA = "encoder/2"
 
 
 def restored_readout(m: int, config: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:
-    """Readout number `m`, from its description and the file's tensors."""
+    """Readout number `m`, from its description and the tensors of the file."""
     prefix = f"readouts.{m}."
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     return build_readout(config, own)
@@ -33,5 +33,5 @@ def fingerprint_of(description: dict[str, Any], tensors: dict[str, Tensor]) -> s
 
 
 def _without_place(network: dict[str, Any]) -> dict[str, Any]:
-    """Of a weights file its content counts (weights_sha256), not where it lies."""
+    """The description without the path of a weights file: its content counts (weights_sha256), not its place."""
     return network if network["weights"] in ("pretrained", "random") else network | {"weights": "file"}

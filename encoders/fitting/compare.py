@@ -45,8 +45,8 @@ def compare(
 ) -> Comparison:
     """Score candidates by nested cross-validation on one recording.
 
-    The images of each outer fold are predicted by fits to the other images. Penalties, epochs, layers and (for `chosen`)
-    candidates are chosen in inner folds of those others. Folds keep groups whole.
+    The images of each outer fold are predicted by fits to the other images. Penalties, epochs, layers and (for
+    `chosen`) candidates are chosen in inner folds of those others. Folds keep groups whole.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ class _Bench:
     device: torch.device | str
 
     def fits(self, candidate: Candidate, features: dict[str, Tensor], progress: Progress | None) -> _Fits:
-        """Predictions of each outer fold by each member, and left-out predictions of its training images by inner folds."""
+        """Predictions of each outer fold by each member, and left-out predictions of the others by inner folds."""
         means, weights = torch.from_numpy(self.trials.means()), torch.from_numpy(self.trials.weights())
         outputs, left_out, begin = [], [], time.perf_counter()
         weighed: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""The design of a fit: images, responses of the fitted sites, the frozen split, and the two roles, encoder and validator."""
+"""The design of a fit: images, responses of the fitted sites, the frozen split, and the roles encoder and validator."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ class Design:
         return FeatureCache(runtime.cache).features(network, self.pixels, reduction, **how)
 
     def natural_statistics(self, natural: NDArray[np.bool_] | None) -> dict[str, Tensor]:
-        """Mean and SD of the expected responses over the fitted images that are `natural` (N,); None: over all fitted."""
+        """Mean and SD of the expected responses over the fitted images that are `natural` (N,); None: over all."""
         rows = self.fitted if natural is None else self.fitted & np.asarray(natural, bool)
         if rows.sum() < 2:
             raise ValueError(f"{int(rows.sum())} natural images among the fitted ones; expected at least two")

@@ -20,7 +20,8 @@ class NoEarlierNetworks(ValueError):
 def start_from(network: Backbone | Backbones, earlier: Encoder | Ensemble) -> Backbone | Backbones:
     """The network with the tensors that `earlier` tuned of the same networks; other networks stay as they are.
 
-    Two networks are the same if their uri is; where `earlier` tuned one at several sizes, the size must be the same too.
+    Two networks are the same if their uri is; where `earlier` tuned one at several sizes, the size must be the same
+    too.
 
     Raises
     ------
@@ -36,9 +37,9 @@ def start_from(network: Backbone | Backbones, earlier: Encoder | Ensemble) -> Ba
     if not any(part.uri in tuned for part in own.values()):
         expected = ", ".join(sorted({part.uri for part in own.values()}))
         raise NoEarlierNetworks(
-            f"encoder {earlier.fingerprint} tuned {', '.join(tuned) or 'no network'}; expected one of {expected}. Likely "
-            "cause: it was fitted without fine_tune, no epoch of its tuning was kept, or it has another backbone or preset. "
-            "Fix: name an encoder that was tuned with these networks, or fit with its networks"
+            f"encoder {earlier.fingerprint} tuned {', '.join(tuned) or 'no network'}; expected one of {expected}. "
+            "Likely cause: it was fitted without fine_tune, no epoch of its tuning was kept, or it has another "
+            "backbone or preset. Fix: name an encoder that was tuned with these networks, or fit with its networks"
         )
     return started[""] if isinstance(network, Backbone) else Backbones(started)
 
@@ -48,8 +49,8 @@ def count_known(
 ) -> int | None:
     """How many of the images `pixels` (N, H, W, C) `earlier` was fitted to, compared pixel by pixel.
 
-    None where that is unknown: the images have another shape, the encoder kept nothing of those it was fitted to, or its own
-    networks come from yet another recording.
+    None where that is unknown: the images have another shape, the encoder kept nothing of those it was fitted to, or
+    its own networks come from yet another recording.
     """
     channels, height, width = earlier.info.image_shape
     if (
@@ -78,13 +79,14 @@ def _adapted(part: Backbone, tuned: dict[int | None, Backbone], earlier: Encoder
     source = tuned.get(part.input_size) or next(iter(tuned.values()))
     if part.weights_sha256 != source.untuned_sha256:
         raise NoEarlierNetworks(
-            f"{part.uri}: encoder {earlier.fingerprint} tuned it from other weights than are loaded here. Likely cause: another "
-            "file of weights, or another version of the package they come with. Fix: use the weights that it was tuned from"
+            f"{part.uri}: encoder {earlier.fingerprint} tuned it from other weights than are loaded here. Likely "
+            "cause: another file of weights, or another version of the package they come with. Fix: use the weights "
+            "that it was tuned from"
         )
     if part.tunable().keys() != source.tunable().keys():
         raise NoEarlierNetworks(
-            f"{part.uri}: encoder {earlier.fingerprint} tuned it with other batch norms folded into its convolutions than here, "
-            f"where {', '.join(part.layers)} are read. Likely cause: one of the two reads the output of a single convolution. "
-            "Fix: read whole blocks"
+            f"{part.uri}: encoder {earlier.fingerprint} tuned it with other batch norms folded into its convolutions "
+            f"than here, where {', '.join(part.layers)} are read. Likely cause: one of the two reads the output of a "
+            "single convolution. Fix: read whole blocks"
         )
     return part.adapt(source.adapted)

@@ -86,10 +86,10 @@ def few_shot_encoder(
     Returns
     -------
     Ensemble
-        Of the new sites alone, with one `PopulationReadout` per member of `encoder`, on the encoder's device. ``scores``
-        holds "reliability", "left_out_r" and, with `held_out`, "held_out_r". Targets are the sites whose left-out
-        correlation is above 0 (one-sided test, 5 %). Intervals are calibrated on the left-out predictions of these few
-        images. Distances are to the images that the known sites were fitted to, where `encoder` carries them.
+        Of the new sites alone, with one `PopulationReadout` per member of `encoder`, on the encoder's device.
+        ``scores`` holds "reliability", "left_out_r" and, with `held_out`, "held_out_r". Targets are the sites whose
+        left-out correlation is above 0 (one-sided test, 5 %). Intervals are calibrated on the left-out predictions of
+        these few images. Distances are to the images that the known sites were fitted to, where `encoder` carries them.
 
     Raises
     ------
@@ -169,14 +169,15 @@ def _usable(
     known = sorted(set(map(str, site_ids)) & set(encoder.site_ids))
     if not len(site_ids) or known:
         raise ValueError(
-            f"{len(site_ids)} new site ids, {', '.join(known[:4]) or 'none'} of them in the encoder; expected new sites. Likely "
-            "cause: the whole recording passed instead of its new sites. Fix: pass the columns of the new sites only"
+            f"{len(site_ids)} new site ids, {', '.join(known[:4]) or 'none'} of them in the encoder; expected new "
+            "sites. Likely cause: the whole recording passed instead of its new sites. Fix: pass the columns of the "
+            "new sites only"
         )
     used = ~held_out & (trials.weights() > 0)
     if not used.any():
         raise ValueError(
-            f"no images with responses among {len(pixels)}; expected {MINIMUM_FITTED_IMAGES} or more. Likely cause: image_index is "
-            "-1 throughout, or all images are held out. Fix: check image_index and held_out"
+            f"no images with responses among {len(pixels)}; expected {MINIMUM_FITTED_IMAGES} or more. Likely cause: "
+            "image_index is -1 throughout, or all images are held out. Fix: check image_index and held_out"
         )
     shape = (pixels.shape[3], pixels.shape[1], pixels.shape[2])
     if shape != encoder.image_shape:
@@ -188,8 +189,8 @@ def _usable(
     for site, n, column in zip(site_ids, recorded.tolist(), means.T, strict=True):
         if n < MINIMUM_FITTED_IMAGES:
             raise ValueError(
-                f"site {site}: {n} images with a response; expected {MINIMUM_FITTED_IMAGES} or more, 30 to 500 are meant. Fix: record "
-                "more images, or leave the site out"
+                f"site {site}: {n} images with a response; expected {MINIMUM_FITTED_IMAGES} or more, 30 to 500 are "
+                "meant. Fix: record more images, or leave the site out"
             )
         if not np.nanstd(column) > 0:
             raise ValueError(f"site {site}: the response never varies over {n} images. Fix: leave the site out")
@@ -261,7 +262,7 @@ def _describe(
     trials: Trials,
     settings: Mapping[str, Any],
 ) -> EncoderInfo:
-    """What the new encoder is for; its targets are the sites whose left-out images are predicted better than by chance."""
+    """What the new encoder is for; its targets are the sites that are predicted better than by chance."""
     n = np.isfinite(trials.means()).sum(0)
     z = np.arctanh(np.clip(np.nan_to_num(scores["left_out_r"]), -0.999, 0.999)) * np.sqrt(n - 3)
     known = encoder.info
@@ -284,7 +285,7 @@ def _describe(
 
 
 def _familiar(own: Uncertainty, known: Uncertainty | None) -> Uncertainty:
-    """The intervals of `own`, with distances to the images that the known sites were fitted to, if the encoder has them."""
+    """The intervals of `own`, with distances to the images that the known sites were fitted to, if there are any."""
     names = ("familiar", "familiar_mean", "familiar_scale", "unit_distance", "limit")
     distances = {} if known is None else {name: getattr(known, name).cpu() for name in names}
     return Uncertainty(**{name: getattr(own, name) for name in Uncertainty.NAMES} | distances)

@@ -1,4 +1,4 @@
-"""Fit an encoder and its validator to a recording: frozen features, an ensemble of readouts, whole groups of images held out."""
+"""Fit an encoder and its validator to a recording: frozen features, ensembles of readouts, held-out groups."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class FittedPair:
     validator : Encoder or Ensemble
     report : FitReport
     final : Ensemble or None
-        The encoder once more, fitted to the held-out images too: to synthesise with, never to be scored on these images.
-        None unless `FitOptions.final_fit` asks for it.
+        The encoder once more, fitted to the held-out images too: to synthesise with, never to be scored on these
+        images. None unless `FitOptions.final_fit` asks for it.
     """
 
     encoder: Ensemble
@@ -79,8 +79,8 @@ def fit_encoder(
     options : FitOptions, optional
         Choices of the fit. Default: `FitOptions()`.
     networks_from : Encoder or Ensemble, optional
-        Encoder of an earlier recording, tuned on it. Networks that both have start as it tuned them; the validator keeps
-        the trained ones.
+        Encoder of an earlier recording, tuned on it. Networks that both have start as it tuned them; the validator
+        keeps the trained ones.
     initial : (encoder, validator) or (encoder, validator, final), optional
         Of an earlier fit with the same options and trained readouts: the fit goes on from their readouts (warm start).
         A final fit goes on from those of `final`, or starts from scratch where it is not given.
@@ -285,7 +285,7 @@ def _known(value: float) -> float | None:
 
 
 def _final(design: Design, pair: FittedPair) -> Ensemble:
-    """The encoder of `pair` fitted to all images, tuned for as many epochs as were kept; the report of `pair` says so."""
+    """The encoder of `pair` fitted to all images, tuned for the epochs that were kept; the report gets a note."""
     tuning = pair.report.settings.get("fine_tuning")
     epochs = tuning["epoch"] if tuning else 0
     initial = None if design.initial is None or len(design.initial) < 3 else (design.initial[2], design.initial[1])

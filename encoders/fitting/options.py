@@ -1,4 +1,4 @@
-"""Options of a fit: what a user chooses, the same with all defaults filled in, and whether a fit may go on from another."""
+"""Options of a fit: what a user chooses, the same with all defaults filled in, and the check of a warm start."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class FitOptions:
     backbone : str
         Network of the encoder; see `encoders.backbone`.
     layers : str or sequence of str
-        Name of a preset (`PRESETS`), or layers. Each layer gives one ensemble member, or one per fold for trained readouts.
-        "a+b" are read together. "NETWORK@160/LAYER" is a layer of another network, at 160 pixels.
+        Name of a preset (`PRESETS`), or layers. Each layer gives one ensemble member, or one per fold for trained
+        readouts. "a+b" are read together. "NETWORK@160/LAYER" is a layer of another network, at 160 pixels.
     readout : str or ReadoutSpec
         Name of the readout (`encoders.READOUTS`), or its full description.
     validator_backbone : str, optional
@@ -67,12 +67,12 @@ class FitOptions:
         Folds of the cross-validation that chooses penalties, and of the members of trained readouts.
     fine_tune : int
         Epochs over the fitted images in which networks and readouts of the encoder are tuned together (`fine_tune`);
-        0 = the networks stay frozen. A tenth of the groups that are not held out chooses the epoch to keep and stays out
-        of the encoder's fit. ``cv_r2``, best layers and intervals are those before the tuning, scores those after it.
-        The validator stays frozen.
+        0 = the networks stay frozen. A tenth of the groups that are not held out chooses the epoch to keep and stays
+        out of the encoder's fit. ``cv_r2``, best layers and intervals are those before the tuning, scores those after
+        it. The validator stays frozen.
     final_fit : bool
-        When all is scored, fit the encoder once more, to all images: also those that were held out, and those that chose
-        the epoch of a tuning, which is kept. Sites, scores and report stay those of the encoder that was scored.
+        When all is scored, fit the encoder once more, to all images: also those that were held out, and those that
+        chose the epoch of a tuning, which is kept. Sites, scores and report stay those of the encoder that was scored.
         The intervals are its own.
     seed : int
         Of the split, the folds and the readouts' first values.
@@ -198,8 +198,8 @@ def check_layers(settings: FitSettings) -> None:
     if encoder & validator or not encoder or not validator:
         raise ValueError(
             f"layers {', '.join(settings.layers)} of {settings.backbone} and validator layers "
-            f"{', '.join(settings.validator_layers)} of {settings.validator_backbone}; expected at least one each, and none "
-            "in both: a validator that shares the encoder's layer shares its mistakes"
+            f"{', '.join(settings.validator_layers)} of {settings.validator_backbone}; expected at least one each, and "
+            "none in both: a validator that shares the encoder's layer shares its mistakes"
         )
 
 

@@ -36,12 +36,13 @@ class Recording:
     colour : "grey" or "rgb"
         What the screen shows.
     groups : sequence of N, optional
-        Group of each image. Images of one group (crops of one photograph, one object) never lie on two sides of a split.
-        Pixel-identical images are one group in any case. Default: each image is a group, named by its pixels.
+        Group of each image. Images of one group (crops of one photograph, one object) never lie on two sides of a
+        split. Pixel-identical images are one group in any case. Default: each image is a group, named by its pixels.
     coordinates : array of shape (U, d), optional
         Place of each site in the brain, for the readout "topographic".
     averages : bool
-        The rows are averages over an unknown number of trials: the fit knows no reliability, and scores stay uncorrected.
+        The rows are averages over an unknown number of trials: the fit knows no reliability, and scores stay
+        uncorrected.
     repeats : array of shape (T,), optional
         Trials behind each row of `values`, where rows are averages.
     held_out : array of shape (N,), bool, optional
@@ -51,8 +52,8 @@ class Recording:
     importance : array of shape (N,), optional
         Factor > 0 of each image's weight in the fit, beside its number of trials. Default: 1.
     added : array of shape (N,), int, optional
-        For a fit that goes on from an earlier one: 0 for the images of the last fit from scratch, else the number of the
-        refit that an image was added for. The images of the highest number decide where that fit stops.
+        For a fit that goes on from an earlier one: 0 for the images of the last fit from scratch, else the number of
+        the refit that an image was added for. The images of the highest number decide where that fit stops.
     """
 
     pixels: NDArray[np.uint8]

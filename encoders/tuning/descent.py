@@ -128,8 +128,9 @@ class TuningData:
         sd = ((w[fitted] * (y[fitted] - mean).square()).sum(0) / n).sqrt()
         if not bool((sd > 0).all()):
             raise ValueError(
-                f"site {int((sd > 0).logical_not().nonzero()[0])}: no variance over the fitted images. Likely cause: not recorded with "
-                "them, or a constant response. Fix: tune an encoder of the other sites, or name more fitted images"
+                f"site {int((sd > 0).logical_not().nonzero()[0])}: no variance over the fitted images. Likely cause: "
+                "not recorded with them, or a constant response. Fix: tune an encoder of the other sites, or name more "
+                "fitted images"
             )
         first, second = (torch.from_numpy(np.flatnonzero(side)) for side in (fitted, stopping))
         if not len(second):
@@ -161,8 +162,8 @@ class TuningData:
 def descend(tuned: Tunable, data: TuningData, schedule: Schedule, *, progress: Progress | None) -> Descent:
     """Tune by Adam, and leave in `tuned` the tensors of the epoch that is kept.
 
-    Kept is the epoch with the smallest error on the stopping images, or the one that `schedule.keep` names if the error on a
-    sample of the fitted images fell; 0 = the tensors as they were.
+    Kept is the epoch with the smallest error on the stopping images, or the one that `schedule.keep` names if the error
+    on a sample of the fitted images fell; 0 = the tensors as they were.
     """
     epochs, keep = schedule.epochs, schedule.keep
     optimiser = torch.optim.Adam(tuned.groups(schedule.rates))
@@ -196,14 +197,14 @@ def descend(tuned: Tunable, data: TuningData, schedule: Schedule, *, progress: P
 
 
 def one_cycle(progress: float) -> float:
-    """Factor of the learning rate at a share of all steps: from 1/25 to 1, then to 0 (Smith & Topin 2018, with cosines)."""
+    """Factor of the learning rate at a share of all steps: 1/25 to 1, then to 0 (Smith & Topin 2018, with cosines)."""
     if progress < RISE:
         return FIRST + (1 - FIRST) * (1 - math.cos(math.pi * progress / RISE)) / 2
     return (1 + math.cos(math.pi * (progress - RISE) / (1 - RISE))) / 2
 
 
 def shifted(images: Tensor, jitter_px: float, generator: torch.Generator) -> Tensor:
-    """Images (B, C, H, W), each moved by up to `jitter_px` pixels along either axis (bilinear, mirrored at the edges)."""
+    """Images (B, C, H, W), each moved by up to `jitter_px` pixels along each axis (bilinear, mirrored at the edges)."""
     if not jitter_px:
         return images
     theta = torch.eye(2, 3).repeat(len(images), 1, 1)

@@ -1,9 +1,9 @@
 """Tune the network of a fitted encoder, or its late layers, together with the readouts.
 
-The network (or networks, each with the members that read it) and the readouts of all members minimise one squared error (the
-trunk "tuned end to end" of Cadena et al. 2019 and of Cowley et al. 2023). The tuning starts from the fitted readouts and takes
-a few epochs at a small learning rate. Batch-norm statistics stay as they are. Stopping images choose the epoch that is kept,
-or an earlier tuning has chosen it.
+The network (or networks, each with the members that read it) and the readouts of all members minimise one squared error
+(the trunk "tuned end to end" of Cadena et al. 2019 and of Cowley et al. 2023). The tuning starts from the fitted
+readouts and takes a few epochs at a small learning rate. Batch-norm statistics stay as they are. Stopping images choose
+the epoch that is kept, or an earlier tuning has chosen it.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def fine_tune(
 ) -> FineTuned:
     """Tune the network and the readouts of an encoder together, by Adam, and keep the best epoch.
 
-    The loss is the squared error in variances of each site, mean over members, sites and images. The learning rate rises and
-    falls once (Smith & Topin 2018). The encoder that is given, and its network, stay as they are.
+    The loss is the squared error in variances of each site, mean over members, sites and images. The learning rate
+    rises and falls once (Smith & Topin 2018). The encoder that is given, and its network, stay as they are.
 
     Parameters
     ----------
@@ -71,14 +71,14 @@ def fine_tune(
     groups : sequence of N, optional
         Images of one group, and pixel-identical images, must lie on one side: fitted, stopping or neither.
     layers : sequence of str, "late" or "all"
-        Modules of the network to tune; of several networks as "NETWORK/MODULE". "all": all up to the last layer that is read,
-        which helped on recorded V4 sites. "late": the stage that holds that layer, and all after it, which hardly helped
+        Modules of the network to tune; of several networks as "NETWORK/MODULE". "all": all up to the last layer that is
+        read, which helped on recorded V4 sites. "late": the stage that holds that layer, which hardly helped
         (docs/fine_tuning.md).
     epochs : int
         Passes over the fitted images.
     keep : int, optional
-        The epoch to keep, as an earlier tuning of as many epochs chose it: the tuning ends there, and `stopping` holds no
-        image. Where the error on a sample of the fitted images did not fall (the tuning diverged), nothing is kept.
+        The epoch to keep, as an earlier tuning of as many epochs chose it: the tuning ends there, and `stopping` holds
+        no image. Where the error on a sample of the fitted images did not fall (the tuning diverged), nothing is kept.
     learning_rate, readout_learning_rate : float
         Highest values, of the network and of the readouts; 0 = these stay as they are.
     batch_size : int
@@ -95,13 +95,15 @@ def fine_tune(
     Returns
     -------
     FineTuned
-        With the epoch kept: ``info.settings["fine_tuning"]`` of the encoder says how it was tuned. Intervals and scores are those
-        of the encoder that was given, from before the tuning; distances to the fitted images are computed anew.
+        With the epoch kept: ``info.settings["fine_tuning"]`` of the encoder says how it was tuned. Intervals and scores
+        are those of the encoder that was given, from before the tuning; distances to the fitted images are computed
+        anew.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, an image (or group) lies on two sides, or no parameter that the features depend on is named.
+        If shapes do not fit, an image (or group) lies on two sides, or no parameter that the features depend on is
+        named.
     """
     schedule = Schedule(
         epochs=epochs,
@@ -179,7 +181,7 @@ def _rebuilt(
     fitted: NDArray[np.uint8],
     names: Sequence[str],
 ) -> Encoder | Ensemble:
-    """The encoder with the tuned tensors, with distances to the `fitted` pixels in the tuned features, and with the note."""
+    """The encoder with the tuned tensors, distances to the `fitted` pixels in the tuned features, and the note."""
     base = encoder.backbone
     original = base.tunable()
     changed = {n: p.detach() for n, p in tuned.network.items() if not torch.equal(p.detach(), original[n].to(p.device))}
@@ -230,20 +232,20 @@ def _check(
     channels, height, width = encoder.info.image_shape
     if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels):
         raise ValueError(
-            f"images of shape {pixels.shape}, {pixels.dtype}; expected uint8 (N, {height}, {width}, {channels}), as the "
-            "encoder was fitted to"
+            f"images of shape {pixels.shape}, {pixels.dtype}; expected uint8 (N, {height}, {width}, {channels}), as "
+            "the encoder was fitted to"
         )
     shape, expected = np.asarray(targets).shape, (len(pixels), len(encoder.site_ids))
     if shape != expected or not fitted.shape == stopping.shape == (len(pixels),) or fitted.dtype != bool:
         raise ValueError(
-            f"targets {shape}, fitted {fitted.shape} {fitted.dtype}, stopping {stopping.shape}; expected {expected}, and one "
-            "flag (bool) per image"
+            f"targets {shape}, fitted {fitted.shape} {fitted.dtype}, stopping {stopping.shape}; expected {expected}, "
+            "and one flag (bool) per image"
         )
     rates = schedule.rates
     if schedule.epochs < 1 or schedule.batch_size < 1 or min(rates) < 0 or max(rates) == 0:
         raise ValueError(
-            f"{schedule.epochs} epochs of batches of {schedule.batch_size}, learning rates {rates}; expected at least 1 each, "
-            "and a learning rate above 0"
+            f"{schedule.epochs} epochs of batches of {schedule.batch_size}, learning rates {rates}; expected at least "
+            "1 each, and a learning rate above 0"
         )
 
 
@@ -254,13 +256,13 @@ def _check_keep(schedule: Schedule, fitted: NDArray[np.bool_], stopping: NDArray
     if fitted.sum() < MINIMUM_FITTED_IMAGES or stopping.sum() < least:
         raise ValueError(
             f"{int(fitted.sum())} images to tune on and {int(stopping.sum())} to stop by; expected at least "
-            f"{MINIMUM_FITTED_IMAGES} and {least}. Likely cause: a short recording, or flags of another one. Fix: record more "
-            "images, or leave the network as it is"
+            f"{MINIMUM_FITTED_IMAGES} and {least}. Likely cause: a short recording, or flags of another one. Fix: "
+            "record more images, or leave the network as it is"
         )
     if keep is not None and (keep not in range(1, epochs + 1) or stopping.any()):
         raise ValueError(
-            f"keep {keep} of {epochs} epochs, {int(stopping.sum())} images to stop by; expected an epoch from 1 to {epochs} and "
-            "no such images, as the epoch is chosen already. Fix: flag them as fitted, or leave keep out"
+            f"keep {keep} of {epochs} epochs, {int(stopping.sum())} images to stop by; expected an epoch from 1 to "
+            f"{epochs} and no such images, as the epoch is chosen already. Fix: flag them as fitted, or leave keep out"
         )
 
 

@@ -166,7 +166,7 @@ def test_a_split_that_leaks_is_refused(recording):
     groups = [f"photo_{i // 2}" for i in range(len(images))]
     with pytest.raises(ValueError, match="leave held_out to the toolkit"):
         recording.fit(groups=groups, held_out=held_out)
-    with pytest.raises(ValueError, match="one flag an image"):
+    with pytest.raises(ValueError, match="one flag per image"):
         recording.fit(held_out=held_out[:10])
 
 
@@ -433,7 +433,7 @@ def test_neither_held_out_nor_stopping_trials_touch_the_readouts_that_are_tuned(
         assert torch.equal(moved.encoder.backbone.adapted[key], tensor), key
 
 
-def test_too_few_images_to_tune_by_and_no_number_of_passes_are_told(recording):
+def test_too_few_images_to_tune_by_and_no_number_of_epochs_are_refused(recording):
     few = recording.index < 30
     some = {"images": recording.images[:30], "values": recording.values[few], "image_index": recording.index[few]}
     recording.fit(**some)
