@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +16,7 @@ from encoders.backbones.multiple import Backbones, open_config
 from encoders.readouts import Readout
 
 from .info import EncoderInfo, Judgement
-from .storage import SCHEMA, fingerprint_of, restored_readout
+from .storage import SCHEMA, fingerprint_of, read_files, restored_readout, write_files
 from .uncertainty import CONFIDENCE, Uncertainty
 
 
@@ -187,23 +185,12 @@ class _Predictor(nn.Module):
         Only those weights of the network are stored that were adapted to the recording. Of the others the files hold
         name and hash.
         """
-        from safetensors.torch import save_file
-
         fingerprint = self.fingerprint
         target = Path(folder) / fingerprint
-        temporary = target.with_name(f".{fingerprint}.tmp-{os.getpid()}")
         if target.exists():
             load(target)
             return target
-        temporary.mkdir(parents=True)
-        try:
-            save_file(self._tensors(), temporary / "encoder.safetensors")
-            record = {"schema": SCHEMA, "fingerprint": fingerprint} | self._description()
-            text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-            (temporary / "encoder.json").write_bytes(text.encode("utf-8"))
-            os.replace(temporary, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        write_files(target, {"schema": SCHEMA, "fingerprint": fingerprint} | self._description(), self._tensors())
         return target
 
     @staticmethod
@@ -325,7 +312,7 @@ class Ensemble(_Predictor):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Predicted responses of every member, shape (M, B, U)."""
+        """Predicted responses of each member, shape (M, B, U)."""
         features = self.backbone(images)
         return self.adjust(torch.stack([readout(features) for readout in self.readouts]))
 
@@ -354,29 +341,7 @@ def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | En
     ValueError
         If the weights, the description or the backbone's weights are not those that were saved.
     """
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    if not (path / "encoder.json").is_file() or not (path / "encoder.safetensors").is_file():
-        raise ValueError(
-            f"{path}: no encoder.json and encoder.safetensors here; expected a folder that Encoder.save wrote"
-        )
-    try:
-        record = json.loads((path / "encoder.json").read_text(encoding="utf-8"))
-        tensors = load_file(path / "encoder.safetensors")
-    except Exception as error:  # the two parsers raise errors of their own kinds
-        raise ValueError(
-            f"{path}: cannot be read ({error}). Likely cause: a file copied in part. Fix: copy it again"
-        ) from error
-    if record.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: schema {record.get('schema')!r}, expected {SCHEMA!r}; fit the encoder again")
-    description = {k: v for k, v in record.items() if k not in ("schema", "fingerprint")}
-    fingerprint = fingerprint_of(description, tensors)
-    if fingerprint != record["fingerprint"]:
-        raise ValueError(
-            f"{path}: the content has fingerprint {fingerprint}, the file says {record['fingerprint']}. Likely cause: "
-            "the weights or encoder.json were altered after saving. Fix: restore both files, or fit the encoder again"
-        )
+    record, tensors = read_files(Path(path))
     adapted = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
     network = open_config(record["backbone"], weights=weights, adapted=adapted)
     readouts = [restored_readout(m, config, tensors) for m, config in enumerate(record["readouts"])]

@@ -62,7 +62,7 @@ class Trials:
         return means
 
     def counts(self) -> NDArray[np.float64]:
-        """Trials behind every mean, (N, U)."""
+        """Trials behind each mean, (N, U)."""
         counts = np.zeros((self.n_images, self.values.shape[1]))
         np.add.at(counts, self.index, np.isfinite(self.values) * self.repeats[:, None])
         return counts
@@ -86,7 +86,7 @@ class Trials:
 
     @property
     def single(self) -> bool:
-        """Whether every row is one trial."""
+        """Whether each row is one trial."""
         return bool(np.all(self.repeats == 1))
 
     def trial_variance(self) -> NDArray[np.float64]:

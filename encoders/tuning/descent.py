@@ -149,7 +149,7 @@ class TuningData:
 
     @torch.no_grad()
     def predict(self, tuned: Tunable, batch_size: int = 64) -> Tensor:
-        """Predictions of every member for the judged images, (M, S, U)."""
+        """Predictions of each member for the judged images, (M, S, U)."""
         parts = torch.split(self.judged, batch_size)
         return torch.cat([tuned.predict(self.batch(rows)) for rows in parts], 1)
 
