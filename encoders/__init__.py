@@ -36,8 +36,10 @@ from .fitting.candidates import Candidate
 from .fitting.compare import compare
 from .fitting.comparison import Comparison
 from .fitting.few_shot import few_shot_encoder
-from .fitting.fit import DEFAULT_LAYERS, DEFAULT_VALIDATOR_LAYERS, FittedPair, fit_encoder
+from .fitting.fit import FittedPair, fit_encoder
+from .fitting.options import DEFAULT_LAYERS, DEFAULT_VALIDATOR_LAYERS, FitOptions
 from .fitting.readout_spec import READOUTS, ReadoutSpec
+from .fitting.recording import Recording
 from .fitting.report import FitReport, NoReliableSites, SiteReport
 from .info import EncoderInfo
 from .metrics import (
@@ -78,6 +80,7 @@ __all__ = [
     "FeatureCache",
     "FeatureChange",
     "FineTuned",
+    "FitOptions",
     "FitReport",
     "FittedPair",
     "GaussianReadout",
@@ -89,6 +92,7 @@ __all__ = [
     "PLSFit",
     "ReadoutSpec",
     "ReceptiveField",
+    "Recording",
     "RepresentationalSimilarity",
     "RidgeFit",
     "RidgeReadout",

@@ -1,10 +1,8 @@
-"""Encoders: images in [0, 1] -> predicted responses in the recorded unit. They are saved with all that is needed to check them when loaded."""
+"""Encoders: images in [0, 1] -> predicted responses in the recorded unit; saved and loaded with checks."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,12 +16,12 @@ from encoders.backbones.multiple import Backbones, open_config
 from encoders.readouts import Readout
 
 from .info import EncoderInfo, Judgement
-from .storage import SCHEMA, fingerprint_of, restored_readout
-from .uncertainty import LEVEL, Uncertainty
+from .storage import SCHEMA, fingerprint_of, read_files, restored_readout, write_files
+from .uncertainty import CONFIDENCE, Uncertainty
 
 
 class _Predictor(nn.Module):
-    """What `Encoder` and `Ensemble` share: one backbone pass, one or several readouts, the description."""
+    """What `Encoder` and `Ensemble` share: the network, one or several readouts, and the description."""
 
     natural_mean: Tensor
     natural_sd: Tensor
@@ -46,11 +44,11 @@ class _Predictor(nn.Module):
         for readout in readouts:
             if readout.n_sites != sites or not set(readout.layers) <= set(backbone.layers):
                 raise ValueError(
-                    f"a readout of {readout.n_sites} sites and layer {', '.join(readout.layers)}; expected {sites} sites and some of "
-                    f"the backbone's layers {', '.join(backbone.layers)}"
+                    f"a readout of {readout.n_sites} sites and layer {', '.join(readout.layers)}; expected {sites} "
+                    f"sites and some of the backbone's layers {', '.join(backbone.layers)}"
                 )
         if natural_mean.shape != (sites,) or natural_sd.shape != (sites,):
-            raise ValueError(f"natural_mean and natural_sd: expected shape ({sites},), one number a site")
+            raise ValueError(f"natural_mean and natural_sd: expected shape ({sites},), one number per site")
         self.backbone, self.readouts, self.info = backbone, nn.ModuleList(readouts), info
         self.register_buffer("natural_mean", natural_mean.detach().float())
         self.register_buffer("natural_sd", natural_sd.detach().float())
@@ -100,7 +98,7 @@ class _Predictor(nn.Module):
 
     @property
     def scores(self) -> dict[str, list[float | None]]:
-        """Per-site scores of the fit, in the order of `site_ids`; None = unknown."""
+        """Scores of the fit, each a list in the order of `site_ids`; None = unknown."""
         return self.info.scores
 
     @property
@@ -109,22 +107,22 @@ class _Predictor(nn.Module):
         return fingerprint_of(self._description(), self._tensors())
 
     def train(self, mode: bool = True) -> _Predictor:
-        """Stays in evaluation mode: nothing in a fitted encoder changes between training and use."""
+        """Stay in evaluation mode: a fitted encoder has no other."""
         super().train(False)
         return self
 
     @torch.no_grad()
-    def judge(self, images: Tensor, *, level: float = LEVEL, repeats: float | None = None) -> Judgement:
-        """Predictions with what is known of their errors, in one pass of the network.
+    def judge(self, images: Tensor, *, level: float = CONFIDENCE, repeats: float | None = None) -> Judgement:
+        """Predictions with intervals and distances to the fitted images, in one pass of the network.
 
         Parameters
         ----------
         images : Tensor of shape (B, C, H, W), in [0, 1]
         level : float
-            Of the interval.
+            Confidence of the interval: the probability that it holds the response.
         repeats : float or None
-            The interval is for the mean of so many trials (1 = a single trial); None = for the expected response, without
-            trial noise.
+            The interval is for the mean of so many trials (1 = a single trial). None = for the expected response,
+            without trial noise.
 
         Raises
         ------
@@ -133,8 +131,8 @@ class _Predictor(nn.Module):
         """
         if self.uncertainty is None:
             raise ValueError(
-                "this encoder carries no uncertainty. Likely cause: it was put together by hand. Fix: fit it with fit_encoder, "
-                "or pass uncertainty=fit_uncertainty(...)"
+                "this encoder carries no uncertainty. Likely cause: it was put together by hand. Fix: fit it with "
+                "fit_encoder, or pass uncertainty=fit_uncertainty(...)"
             )
         features = self.backbone(images)
         answers = torch.stack([readout(features) for readout in self.readouts])  # (M, B, U), as they were calibrated
@@ -155,13 +153,13 @@ class _Predictor(nn.Module):
         )
 
     def adjust(self, responses: Tensor) -> Tensor:
-        """Readouts' responses (..., U) as the encoder gives them: output_gain * response + output_offset, a site."""
+        """Responses of the encoder from those of its readouts (..., U): gain * response + offset, per site."""
         return self.output_gain * responses + self.output_offset
 
     def adjusted(self, gain: Tensor, offset: Tensor) -> Self:
-        """The same encoder whose every member gives gain * response + offset (U,), gain >= 0: what `forward` gives now, corrected.
+        """The same encoder with the responses gain * response + offset, gain and offset (U,), gain >= 0.
 
-        `natural_mean` and `natural_sd` stay: they are what was measured.
+        The response is what `forward` gives now. `natural_mean` and `natural_sd` stay: they are what was measured.
         """
         gain, offset = gain.to(self.output_gain), offset.to(self.output_offset)
         both = (gain * self.output_gain, gain * self.output_offset + offset)
@@ -174,7 +172,7 @@ class _Predictor(nn.Module):
         return bool((self.output_gain != 1).any()) or bool((self.output_offset != 0).any())
 
     def unadjusted(self) -> Self:
-        """The same encoder with the responses of its readouts as they are."""
+        """The same encoder without gain and offset: it gives the responses of its readouts."""
         natural = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
         return self._with(natural, (torch.ones_like(self.output_gain), torch.zeros_like(self.output_offset)))
 
@@ -182,27 +180,17 @@ class _Predictor(nn.Module):
         raise NotImplementedError
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``folder/<fingerprint>/{encoder.safetensors, encoder.json}``, complete or not at all; gives that path.
+        """Write encoder.safetensors and encoder.json into ``folder/<fingerprint>``, both or neither; return that path.
 
-        Of the backbone only what was adapted to the recording is stored; of the rest its recipe and the weights' hash.
+        Only those weights of the network are stored that were adapted to the recording. Of the others the files hold
+        name and hash.
         """
-        from safetensors.torch import save_file
-
         fingerprint = self.fingerprint
         target = Path(folder) / fingerprint
-        temporary = target.with_name(f".{fingerprint}.tmp-{os.getpid()}")
         if target.exists():
             load(target)
             return target
-        temporary.mkdir(parents=True)
-        try:
-            save_file(self._tensors(), temporary / "encoder.safetensors")
-            record = {"schema": SCHEMA, "fingerprint": fingerprint} | self._description()
-            text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-            (temporary / "encoder.json").write_bytes(text.encode("utf-8"))
-            os.replace(temporary, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        write_files(target, {"schema": SCHEMA, "fingerprint": fingerprint} | self._description(), self._tensors())
         return target
 
     @staticmethod
@@ -241,11 +229,11 @@ class Encoder(_Predictor):
         Of some of the backbone's layers.
     info : EncoderInfo
     natural_mean, natural_sd : Tensors of shape (U,)
-        Over the natural images of the fit, of the expected response to each (`encoders.metrics.signal_sd`).
+        Mean and SD of the expected responses to the natural images of the fit (`encoders.metrics.signal_sd`).
     uncertainty : Uncertainty, optional
         Without it there are no intervals and no distances.
     adjusted : (gain, offset), Tensors of shape (U,), optional
-        What `forward` makes of the readout's responses; see `adjusted`. Default: nothing.
+        Applied to the readout's responses; see the method `adjusted`. Default: 1 and 0.
     """
 
     def __init__(
@@ -274,7 +262,7 @@ class Encoder(_Predictor):
 
     @property
     def members(self) -> tuple[Encoder, ...]:
-        """Only the encoder itself."""
+        """The encoder itself, as its only member."""
         return (self,)
 
     @property
@@ -290,7 +278,7 @@ class Encoder(_Predictor):
 
 
 class Ensemble(_Predictor):
-    """Several readouts on one frozen backbone: ``forward (B, C, H, W) in [0, 1] -> (M, B, U)``, one backbone pass.
+    """Several readouts on one frozen backbone: ``forward (B, C, H, W) in [0, 1] -> (M, B, U)``, in one pass.
 
     Parameters
     ----------
@@ -305,7 +293,7 @@ class Ensemble(_Predictor):
 
     @property
     def members(self) -> tuple[Encoder, ...]:
-        """The members as encoders of their own; they share the backbone."""
+        """Each member as an encoder; they share the network."""
         natural = {"natural_mean": self.natural_mean, "natural_sd": self.natural_sd}
         both = (self.output_gain, self.output_offset)
         return tuple(
@@ -324,7 +312,7 @@ class Ensemble(_Predictor):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Predicted responses of every member, shape (M, B, U)."""
+        """Predicted responses of each member, shape (M, B, U)."""
         features = self.backbone(images)
         return self.adjust(torch.stack([readout(features) for readout in self.readouts]))
 
@@ -339,43 +327,21 @@ class Ensemble(_Predictor):
 
 
 def load(path: str | Path, *, weights: str | Path | None = None) -> Encoder | Ensemble:
-    """Read an encoder that `save` wrote, and verify it.
+    """Read an encoder that `save` wrote, and check that it is the one that was saved.
 
     Parameters
     ----------
     path : path
         The folder ``enc_...``.
     weights : path, optional
-        Where the backbone's weights file lies now, if it was a local file and has moved.
+        Where the file of the network's weights lies now, if it was a local file and has moved.
 
     Raises
     ------
     ValueError
         If the weights, the description or the backbone's weights are not those that were saved.
     """
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    if not (path / "encoder.json").is_file() or not (path / "encoder.safetensors").is_file():
-        raise ValueError(
-            f"{path}: no encoder.json and encoder.safetensors here; expected a folder that Encoder.save wrote"
-        )
-    try:
-        record = json.loads((path / "encoder.json").read_text(encoding="utf-8"))
-        tensors = load_file(path / "encoder.safetensors")
-    except Exception as error:  # the two parsers raise errors of their own kinds
-        raise ValueError(
-            f"{path}: cannot be read ({error}). Likely cause: a file copied in part. Fix: copy it again"
-        ) from error
-    if record.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: schema {record.get('schema')!r}, expected {SCHEMA!r}; fit the encoder again")
-    description = {k: v for k, v in record.items() if k not in ("schema", "fingerprint")}
-    found = fingerprint_of(description, tensors)
-    if found != record["fingerprint"]:
-        raise ValueError(
-            f"{path}: the content has fingerprint {found}, the file says {record['fingerprint']}. Likely cause: the weights or "
-            "encoder.json were altered after saving. Fix: restore both files, or fit the encoder again"
-        )
+    record, tensors = read_files(Path(path))
     adapted = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
     network = open_config(record["backbone"], weights=weights, adapted=adapted)
     readouts = [restored_readout(m, config, tensors) for m, config in enumerate(record["readouts"])]

@@ -1,4 +1,4 @@
-"""What an encoder is for, and what it answers: `EncoderInfo` and `Judgement`."""
+"""Records of an encoder: what it is for (`EncoderInfo`), and its predictions with intervals (`Judgement`)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class EncoderInfo:
         Pixel value around and between images, 0 ... 255.
     colour : "grey" or "rgb"
     scores : dict of str to list
-        One value a site (None = unknown): reliability, held-out accuracy and the like.
+        One value per site (None = unknown) for each score: reliability, held-out correlation and the like.
     settings : dict
-        How it was fitted.
+        How the encoder was fitted, JSON-able.
     """
 
     site_ids: tuple[str, ...]
@@ -49,7 +49,8 @@ class EncoderInfo:
         strangers = set(self.target_ids) - set(self.site_ids)
         if not self.site_ids or len(set(self.site_ids)) != len(self.site_ids) or strangers:
             raise ValueError(
-                f"site ids {self.site_ids[:4]} ..., targets {self.target_ids[:4]} ...; expected unique sites, targets among them"
+                f"site ids {self.site_ids[:4]} ..., targets {self.target_ids[:4]} ...; expected unique sites, targets "
+                "among them"
             )
         if self.colour not in ("grey", "rgb") or self.image_shape[0] != (1 if self.colour == "grey" else 3):
             raise ValueError(
@@ -57,22 +58,23 @@ class EncoderInfo:
             )
         if not 0 <= self.background <= 255 or self.field_of_view_deg <= 0:
             raise ValueError(
-                f"background {self.background}, field of view {self.field_of_view_deg} deg; expected 0 ... 255, positive"
+                f"background {self.background}, field of view {self.field_of_view_deg} deg; expected 0 ... 255, "
+                "positive"
             )
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Predictions and their trustworthiness; see `Encoder.judge`.
+    """Predictions with their intervals, and how familiar the images are; see `Encoder.judge`.
 
     Attributes
     ----------
     mean, sd, lower, upper : Tensors of shape (B, U)
         Mean over members, predictive SD and the limits of the interval.
     distance : Tensor of shape (B,)
-        To the nearest fitted images, in medians of what natural images have.
+        To the nearest fitted images; 1 is the median of the fitted images themselves.
     outside : Tensor of shape (B,), bool
-        Farther than 99 % of the natural images: outside the training distribution.
+        Farther than 99 % of the fitted images: outside the training distribution.
     """
 
     mean: Tensor

@@ -1,4 +1,7 @@
-"""Which images are held out, and in which fold each image lies. Groups of images stay whole; the side of a group depends on its name and the seed only."""
+"""Deterministic splits: images that are held out, images that stop a tuning, and folds.
+
+Groups of images stay whole. The side of a group depends on its name and the seed only.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,31 @@ from torch import Tensor
 
 MINIMUM_FITTED_IMAGES = 20
 MINIMUM_HELD_OUT = 3
-STOPPING = 0.1  # share of the groups to fit that decide which pass of a tuning is kept
+STOPPING = 0.1  # share of the groups to fit that choose the epoch of a tuning
 NEAR_DUPLICATE = 0.8  # correlation of grey pixels
-SIDE = 64  # pixels that are compared, at least
+SIDE = 64  # least side in pixels of the images that are compared
 
 
-def group_names(images: NDArray[np.uint8], groups: Sequence[object] | None = None) -> list[str]:
-    """Name of every image's group; groups that share a pixel-identical image become one, under the first name by alphabet."""
-    pixels = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+def group_names(pixels: NDArray[np.uint8], groups: Sequence[object] | None = None) -> list[str]:
+    """Name of each image's group.
+
+    Groups that share a pixel-identical image become one, under the name that is first in the alphabet. Without `groups`
+    each image is a group, named by the SHA-256 of its pixels.
+
+    Parameters
+    ----------
+    pixels : array of shape (N, H, W, C), uint8
+    groups : sequence of N, optional
+
+    Returns
+    -------
+    list of N str
+    """
+    digests = [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels]
     if groups is None:
-        return pixels
-    if len(groups) != len(images):
-        raise ValueError(f"{len(groups)} groups for {len(images)} images; expected one an image")
+        return digests
+    if len(groups) != len(pixels):
+        raise ValueError(f"{len(groups)} groups for {len(pixels)} images; expected one per image")
     parent = {str(group): str(group) for group in groups}
 
     def root(name: str) -> str:
@@ -32,47 +48,78 @@ def group_names(images: NDArray[np.uint8], groups: Sequence[object] | None = Non
         return name
 
     first: dict[str, str] = {}
-    for digest, group in zip(pixels, groups, strict=True):
+    for digest, group in zip(digests, groups, strict=True):
         low, high = sorted((root(str(group)), root(first.setdefault(digest, str(group)))))
         parent[high] = low
     return [root(str(group)) for group in groups]
 
 
-def near_duplicates(images: NDArray[np.uint8], threshold: float = NEAR_DUPLICATE) -> list[int]:
-    """Group of every image (N, H, W, C): images whose grey pixels correlate above `threshold` are joined, and those joined to these; (N,)."""
-    pixels = _standardised(images)
-    group = list(range(len(images)))
-    for i, j in np.argwhere(np.triu(pixels @ pixels.T > threshold, 1)):
+def near_duplicates(pixels: NDArray[np.uint8], threshold: float = NEAR_DUPLICATE) -> list[int]:
+    """Group of each image, a list of N numbers: images that look alike, directly or through others, are one group.
+
+    Parameters
+    ----------
+    pixels : array of shape (N, H, W, C), uint8
+    threshold : float
+        Two images look alike if their grey pixels correlate above it.
+    """
+    grey = _standardised(pixels)
+    group = list(range(len(pixels)))
+    for i, j in np.argwhere(np.triu(grey @ grey.T > threshold, 1)):
         if group[i] != group[j]:
             group = [group[i] if g == group[j] else g for g in group]
     return group
 
 
 def resembling(
-    images: NDArray[np.uint8], others: NDArray[np.uint8], threshold: float = NEAR_DUPLICATE
+    pixels: NDArray[np.uint8], others: NDArray[np.uint8], threshold: float = NEAR_DUPLICATE
 ) -> NDArray[np.bool_]:
-    """Which of `images` (N, H, W, C) are near duplicates of one of `others` (M, H, W, C): grey pixels correlate above `threshold`; (N,)."""
-    if not len(images) or not len(others):
-        return np.zeros(len(images), dtype=bool)
-    return np.asarray((_standardised(images) @ _standardised(others).T > threshold).any(axis=1))
+    """Which of the images look like one of the others, (N,): their grey pixels correlate above `threshold`.
+
+    Parameters
+    ----------
+    pixels : array of shape (N, H, W, C), uint8
+    others : array of shape (M, H, W, C), uint8
+    threshold : float
+    """
+    if not len(pixels) or not len(others):
+        return np.zeros(len(pixels), dtype=bool)
+    return np.asarray((_standardised(pixels) @ _standardised(others).T > threshold).any(axis=1))
 
 
-def _standardised(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Grey pixels of mean 0 and norm 1, shape (N, P); images of 128 pixels or more averaged over squares, to 64 to 127 a side."""
-    height, width = images.shape[1:3]
+def _standardised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Grey pixels of mean 0 and norm 1, (N, P).
+
+    Images of 128 pixels or more are averaged over squares; the shorter side then has 64 to 127 pixels.
+    """
+    height, width = pixels.shape[1:3]
     step = max(1, min(height, width) // SIDE)
     rows, columns = height // step, width // step
-    grey = np.stack([image.mean(-1, dtype=np.float32) for image in images])[:, : rows * step, : columns * step]
-    pixels = grey.reshape(len(images), rows, step, columns, step).mean((2, 4)).reshape(len(images), -1)
-    pixels = pixels - pixels.mean(1, keepdims=True)
-    scaled: NDArray[np.float32] = pixels / np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-6)
+    grey = np.stack([image.mean(-1, dtype=np.float32) for image in pixels])[:, : rows * step, : columns * step]
+    flat = grey.reshape(len(pixels), rows, step, columns, step).mean((2, 4)).reshape(len(pixels), -1)
+    flat = flat - flat.mean(1, keepdims=True)
+    scaled: NDArray[np.float32] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     return scaled
 
 
 def hold_out(names: Sequence[str], fraction: float, *, seed: int = 0) -> NDArray[np.bool_]:
-    """Images whose group is held out: SHA-256 of (seed, name) below `fraction`; shape (N,).
+    """Images whose group is held out, (N,): SHA-256 of (seed, name), read as a number in [0, 1), is below `fraction`.
 
-    A group's side never changes when others are added, hence what is held out from the first fit stays so in every later one.
+    A group's side does not change when others are added: images held out from the first fit are held out from all later
+    ones.
+
+    Parameters
+    ----------
+    names : sequence of N str
+        Group of each image.
+    fraction : float
+        Expected share of the groups that are held out.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If too few images are left on either side.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"holdout_fraction {fraction}; expected between 0 and 1")
@@ -80,17 +127,17 @@ def hold_out(names: Sequence[str], fraction: float, *, seed: int = 0) -> NDArray
     held_out = np.array([side[name] < fraction for name in names])
     if held_out.sum() < MINIMUM_HELD_OUT or (~held_out).sum() < MINIMUM_FITTED_IMAGES:
         raise ValueError(
-            f"{len(side)} groups of {len(names)} images leave {int(held_out.sum())} images held out and {int((~held_out).sum())} to "
-            f"fit; expected at least {MINIMUM_HELD_OUT} and {MINIMUM_FITTED_IMAGES}. Likely cause: few images, or one large "
-            "group. Fix: record more images, or change holdout_fraction or seed"
+            f"{len(side)} groups of {len(names)} images leave {int(held_out.sum())} images held out and "
+            f"{int((~held_out).sum())} to fit; expected at least {MINIMUM_HELD_OUT} and {MINIMUM_FITTED_IMAGES}. "
+            "Likely cause: few images, or one large group. Fix: record more images, or change holdout_fraction or seed"
         )
     return held_out
 
 
 def stopping_images(names: Sequence[str], seed: int = 0) -> NDArray[np.bool_]:
-    """Those of the images to fit, of groups `names`, that decide which pass of a tuning is kept; shape (N,).
+    """Images that choose the epoch of a tuning, among N images to fit of the groups `names`; (N,).
 
-    A tenth of the groups, drawn apart from those that `hold_out` holds out with the same seed.
+    They are a tenth of the groups, drawn independently of what `hold_out` draws with the same seed.
 
     Raises
     ------
@@ -101,17 +148,24 @@ def stopping_images(names: Sequence[str], seed: int = 0) -> NDArray[np.bool_]:
         return hold_out(names, STOPPING, seed=seed + 1)
     except ValueError as error:
         raise ValueError(
-            f"{len(names)} images of {len(set(names))} groups to fit and to tune on; fine_tune sets a tenth of the groups aside to decide when to "
-            f"stop, and expects at least {MINIMUM_HELD_OUT} images there and {MINIMUM_FITTED_IMAGES} beside them. Likely cause: few images, or "
-            "large groups. Fix: record more images, or set fine_tune = 0"
+            f"{len(names)} images of {len(set(names))} groups to fit and to tune on; fine_tune sets a tenth of the "
+            f"groups aside to decide when to stop, and expects at least {MINIMUM_HELD_OUT} images there and "
+            f"{MINIMUM_FITTED_IMAGES} beside them. Likely cause: few images, or large groups. Fix: record more images, "
+            "or set fine_tune = 0"
         ) from error
 
 
 def check_split(names: Sequence[str], held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The images to hold out, refused where a group (an image, its copies, its crops) lies on both sides; shape (N,)."""
+    """The images to hold out, (N,), after a check that no group (an image, its copies, its crops) lies on both sides.
+
+    Raises
+    ------
+    ValueError
+        If a group does, or too few images are left on either side.
+    """
     held = np.asarray(held_out, bool)
     if held.shape != (len(names),):
-        raise ValueError(f"held_out of shape {held.shape} for {len(names)} images; expected one flag an image")
+        raise ValueError(f"held_out of shape {held.shape} for {len(names)} images; expected one flag per image")
     sides: dict[str, set[bool]] = {}
     for name, side in zip(names, held.tolist(), strict=True):
         sides.setdefault(name, set()).add(side)
@@ -119,22 +173,22 @@ def check_split(names: Sequence[str], held_out: NDArray[np.bool_]) -> NDArray[np
     if leaks:
         images = [i for i, name in enumerate(names) if name == leaks[0]]
         raise ValueError(
-            f"{len(leaks)} photographs lie on both sides of the split: images {', '.join(map(str, images[:6]))} are one photograph "
-            "(or one group), some held out, some fitted. Likely cause: copies or crops of a photograph under several names. "
-            "Fix: hold out whole groups, or leave held_out to the toolkit"
+            f"{len(leaks)} photographs lie on both sides of the split: images {', '.join(map(str, images[:6]))} are "
+            "one photograph (or one group), some held out, some fitted. Likely cause: copies or crops of a photograph "
+            "under several names. Fix: hold out whole groups, or leave held_out to the toolkit"
         )
     if held.sum() < MINIMUM_HELD_OUT or (~held).sum() < MINIMUM_FITTED_IMAGES:
         raise ValueError(
-            f"{int(held.sum())} images held out and {int((~held).sum())} to fit; expected at least {MINIMUM_HELD_OUT} and "
-            f"{MINIMUM_FITTED_IMAGES}"
+            f"{int(held.sum())} images held out and {int((~held).sum())} to fit; expected at least {MINIMUM_HELD_OUT} "
+            f"and {MINIMUM_FITTED_IMAGES}"
         )
     return held
 
 
 def group_folds(groups: Sequence[object], n_folds: int, *, seed: int = 0) -> Tensor:
-    """Fold of every image, whole groups to one fold, fold sizes as equal as the groups allow; shape (N,), int64.
+    """Fold of each image, (N,), int64: a group lies in one fold, and folds are as equal as the groups allow.
 
-    Groups are dealt out in a random order, each to the fold that is smallest so far, the largest groups first.
+    The largest groups are dealt out first, equal ones in a random order, each to the fold that is smallest so far.
     """
     members: dict[str, list[int]] = {}
     for i, group in enumerate(groups):
@@ -156,10 +210,10 @@ def group_folds(groups: Sequence[object], n_folds: int, *, seed: int = 0) -> Ten
 
 
 def extended_folds(groups: Sequence[object], added: Sequence[int], n_folds: int, *, seed: int = 0) -> Tensor:
-    """`group_folds` of the images with `added` = 0, and the others dealt out to these folds; shape (N,), int64.
+    """Fold of each image, (N,), int64: `group_folds` of those with `added` = 0, to which the others are added.
 
-    An image of a known group goes where its group is, a new group to the fold that is smallest so far, in the order of `added`: a later
-    call with more images keeps every fold.
+    In the order of `added`, an image of a known group goes to the fold of its group, and one of a new group to the fold
+    that is smallest so far. So a later call with more images changes no fold.
     """
     old = [i for i, age in enumerate(added) if age == 0]
     folds = torch.zeros(len(groups), dtype=torch.int64)

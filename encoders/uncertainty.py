@@ -1,4 +1,4 @@
-"""How far a prediction can be trusted: intervals calibrated on left-out images, and the distance to the images that were fitted."""
+"""Intervals of predictions, calibrated on left-out images, and the distance of an image to the fitted images."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from torch import Tensor, nn
 
 from encoders.backbones.pooling import summarise
 
-LEVEL = 0.9  # of the interval that left-out images calibrate
+CONFIDENCE = 0.9  # of the interval that left-out images calibrate
 NEIGHBOURS = 5
 LIMIT_QUANTILE = 0.99  # of the distances of natural images
 FLOOR = 0.01  # smallest model variance, as a share of a site's variance
 
 
 class Uncertainty(nn.Module):
-    r"""Predictive variance of every site, and how familiar an image is.
+    r"""Predictive variance of each site, and how familiar an image is.
 
     The error of a prediction f(x) of the mean of n trials has the variance
 
     .. math:: v_u(x) = a_u + g\, s_u^2(x) + (b_u + c_u \max(f_u(x), 0)) / n
 
-    with s the SD over the members of the ensemble, a_u and g fitted to the squared errors of left-out images less their trial noise, and
-    b_u, c_u to the variance of single trials about their image's mean. An interval is f +- q w_u sqrt(v), with q from the normal
-    distribution and w_u such that 90 % intervals cover 90 % of the left-out images (split conformal: Papadopoulos et al. 2002).
+    Here s is the SD over the members of the ensemble. a_u and g are fitted to the squared errors of left-out images
+    less their trial noise; b_u and c_u to the variance of single trials about their image's mean. An interval is
+    f +- q w_u sqrt(v). q is a quantile of the normal distribution; w_u makes 90 % intervals cover 90 % of the left-out
+    images (split conformal: Papadopoulos et al. 2002).
 
     Parameters
     ----------
@@ -40,7 +41,8 @@ class Uncertainty(nn.Module):
         Summaries of the fitted images (`summarise`), standardised.
     familiar_mean, familiar_scale : Tensors of shape (D,)
     unit_distance, limit : Tensors of shape ()
-        Median distance of a fitted image to the fitted images of other groups, and the 99th percentile over that median.
+        Median distance of a fitted image to the fitted images of other groups; 99th percentile, in units of that
+        median.
     """
 
     error_floor: Tensor
@@ -73,13 +75,13 @@ class Uncertainty(nn.Module):
         sites = tensors["error_floor"].shape
         if any(tensors[name].shape != sites for name in ("noise_floor", "noise_slope", "width")):
             raise ValueError(
-                "error_floor, noise_floor, noise_slope and width differ in shape; expected one number a site"
+                "error_floor, noise_floor, noise_slope and width differ in shape; expected one number per site"
             )
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor.detach().float().contiguous())
 
     def variance(self, mean: Tensor, spread: Tensor, repeats: float | None) -> Tensor:
-        """Predictive variance (B, U) from the mean and the variance over members (B, U); `repeats` None = no trial noise."""
+        """Predictive variance (B, U), from mean and variance over members (B, U); `repeats` None: no trial noise."""
         model = self.error_floor + self.error_gain * torch.nan_to_num(spread)
         if repeats is None:
             return model
@@ -87,28 +89,38 @@ class Uncertainty(nn.Module):
             raise ValueError(f"repeats {repeats}; expected 1 or more, or None for the expected response")
         return model + (self.noise_floor + self.noise_slope * mean.clamp_min(0)) / repeats
 
-    def half_width(self, mean: Tensor, spread: Tensor, *, level: float = LEVEL, repeats: float | None = 1) -> Tensor:
-        """Half the width of the interval that holds the mean of `repeats` trials with probability `level`, (B, U)."""
+    def half_width(
+        self, mean: Tensor, spread: Tensor, *, level: float = CONFIDENCE, repeats: float | None = 1
+    ) -> Tensor:
+        """Half the width (B, U) of the interval that holds the mean of `repeats` trials with the confidence `level`."""
         if not 0 < level < 1:
             raise ValueError(f"level {level}; expected between 0 and 1")
         quantile = NormalDist().inv_cdf((1 + level) / 2)
         return quantile * self.width * self.variance(mean, spread, repeats).sqrt()
 
     def distance(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Distance (B,) to the nearest fitted images, in medians of what natural images have."""
+        """Distance (B,) to the nearest fitted images; 1 is the median of the fitted images themselves."""
         summaries = torch.cat([summarise(features[layer]) for layer in sorted(features)], 1)
         rows = (summaries - self.familiar_mean) / self.familiar_scale
         return nearest(rows, self.familiar) / self.unit_distance
 
 
 def nearest(rows: Tensor, among: Tensor, forbidden: Tensor | None = None) -> Tensor:
-    """Root of the mean squared distance per dimension to the nearest `among`, mean over five of them, (B,)."""
+    """Root mean squared distance per dimension to the five nearest rows of `among`, mean over these, (B,).
+
+    Parameters
+    ----------
+    rows : Tensor of shape (B, D)
+    among : Tensor of shape (N, D)
+    forbidden : bool Tensor of shape (B, N), optional
+        Pairs that do not count.
+    """
     squared = torch.cdist(rows, among).square() / rows.shape[1]
     if forbidden is not None:
         squared = squared.masked_fill(forbidden, float("inf"))
     k = min(NEIGHBOURS, among.shape[0] - 1 if forbidden is not None else among.shape[0])
-    found: Tensor = squared.topk(max(k, 1), dim=1, largest=False).values.sqrt().mean(1)
-    return found
+    distances: Tensor = squared.topk(max(k, 1), dim=1, largest=False).values.sqrt().mean(1)
+    return distances
 
 
 def fit_uncertainty(
@@ -120,16 +132,16 @@ def fit_uncertainty(
     counts: NDArray[np.float64],
     trial_variance: NDArray[np.float64],
 ) -> Uncertainty:
-    """Calibrate on the fitted images, each predicted by members that were fitted without it.
+    """Calibrate on the fitted images; each is predicted by members that were fitted without it.
 
     Parameters
     ----------
     summaries : Tensor of shape (N, D)
-        Of the fitted images, for the distance: `summarise` of every layer, in alphabetical order.
+        Of the fitted images, for the distance: `summarise` of each layer, in alphabetical order.
     groups : sequence of N str
-        An image's distance is to images of other groups.
+        Distances are to images of other groups.
     left_out : sequence of G Tensors of shape (N, U)
-        Left-out predictions, one a group of layers.
+        Left-out predictions, one per group of layers.
     means, counts : arrays of shape (N, U)
         Mean responses (NaN = none) and the trials behind them.
     trial_variance : array of shape (N, U)
@@ -148,7 +160,7 @@ def fit_uncertainty(
     site_variance = np.maximum(np.nanvar(means, 0), 1e-12)
     gain, error_floor = _model_error(squared - noise, spread, site_variance)
     deviation = np.sqrt(squared / (error_floor + gain * spread + noise))
-    width = np.nanquantile(deviation, LEVEL, axis=0) / NormalDist().inv_cdf((1 + LEVEL) / 2)
+    width = np.nanquantile(deviation, CONFIDENCE, axis=0) / NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     tensors = {
         "error_floor": error_floor,
         "error_gain": gain,
@@ -160,7 +172,7 @@ def fit_uncertainty(
 
 
 def with_familiar(uncertainty: Uncertainty, summaries: Tensor, groups: Sequence[str]) -> Uncertainty:
-    """The same intervals with distances to other images, or to other features of the same ones.
+    """The same intervals, with distances to other images or to other features of the same images.
 
     Parameters
     ----------
@@ -176,7 +188,7 @@ def with_familiar(uncertainty: Uncertainty, summaries: Tensor, groups: Sequence[
 def _trial_noise(
     means: NDArray[np.float64], variance: NDArray[np.float64], counts: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Variance of a trial as floor + slope * mean, both >= 0, (U,); zero where no image has two trials."""
+    """Floor and slope (U,), both >= 0, of the variance of a trial over the mean; zero where no image has two trials."""
     sites = means.shape[1]
     floor, slope = np.zeros(sites), np.zeros(sites)
     for u in range(sites):
@@ -191,7 +203,7 @@ def _trial_noise(
 def _model_error(
     excess: NDArray[np.float64], spread: NDArray[np.float64], site_variance: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
-    """Gain of the spread, one for all sites, and every site's floor, (U,), from squared errors less trial noise (N, U)."""
+    """Gain of the spread for all sites, and floor of each site, (U,), from squared errors less trial noise (N, U)."""
     target, design = excess / site_variance, spread / site_variance
     known = np.isfinite(target)
     (_, gain), _ = nnls(np.stack([np.ones(int(known.sum())), design[known]], 1), target[known])
@@ -200,6 +212,7 @@ def _model_error(
 
 
 def _familiarity(summaries: Tensor, groups: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors of `Uncertainty` that the distance needs, from summaries (N, D) of the fitted images."""
     rows = summaries.double()
     mean, scale = rows.mean(0), rows.std(0)
     scale = scale + 1e-3 * scale.mean() + 1e-12

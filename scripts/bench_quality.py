@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from encoders.fitting.fit import FittedPair, fit_encoder
+from encoders import FitOptions, FittedPair, Recording, fit_encoder
 from protocols.project.photograph_import import demo_photographs
 from protocols.simulate import lite2 as lite2_sites
 from synth import Objective, ascend, exact_statistics, fourier, pixels, stretch
@@ -75,10 +75,18 @@ def fitted(images: NDArray[np.uint8], sites: int) -> tuple[FittedPair, NDArray[n
     _, drive = lite2_sites.candidates(images, SITES, np.random.default_rng(sites))
     values = (drive - drive.mean(0)) / drive.std(0)
     names = [f"sim_{i:03d}" for i in range(SITES)]
-    pair = fit_encoder(
-        images, values, np.arange(len(images)), site_ids=names, unit="zscore", field_of_view_deg=8.0, background=128,
-        colour="rgb", averages=True, readout="ridge",
-    )  # fmt: skip
+    recording = Recording(
+        pixels=images,
+        values=values,
+        image_index=np.arange(len(images)),
+        site_ids=names,
+        unit="zscore",
+        field_of_view_deg=8.0,
+        background=128,
+        colour="rgb",
+        averages=True,
+    )
+    pair = fit_encoder(recording, FitOptions(readout="ridge"))
     return pair, values[:, [names.index(s) for s in pair.encoder.site_ids]]
 
 

@@ -1,4 +1,4 @@
-"""What is compared: a readout on layers of a backbone, as a file of ``[[candidate]]`` tables names them."""
+"""Candidates of a comparison: a readout on layers of a network, read from ``[[candidate]]`` tables of a TOML file."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ COMBINE = ("mean", "best")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A readout on a backbone.
+    """A readout on layers of a network.
 
     Parameters
     ----------
     name : str
     readout : ReadoutSpec
     layers : tuple of str
-        Members; "a+b" are read together.
+        One member per entry; "a+b" are read together.
     backbone, weights, input_size
         See `encoders.backbone`.
     combine : "mean" or "best"
-        Mean of the members' predictions, or for each site those of the layer that predicts best in inner folds (layer search:
-        Guclu & van Gerven 2015).
+        "mean": the mean of the members' predictions. "best": for each site, the predictions of the layer that predicts
+        best in inner folds (layer search: Guclu & van Gerven 2015).
     """
 
     name: str
@@ -48,12 +48,12 @@ class Candidate:
 
     @property
     def groups(self) -> list[tuple[str, ...]]:
-        """Layers that are read together, one entry a member."""
+        """Layers that are read together, one entry per member."""
         return self.readout.groups(self.layers)
 
     @property
     def reduction(self) -> Reduction:
-        """What it reads of a layer."""
+        """What it reads of the features of a layer."""
         return Reduction(self.readout.pooled_to, maps=self.readout.trained)
 
 
@@ -63,10 +63,10 @@ def read_candidates(table: Any, *, layers: Sequence[str]) -> list[Candidate]:
     Parameters
     ----------
     table : dict
-        ``{"candidate": [{name, readout, layers, backbone, weights, input_size, combine, pool, loss, strengths, epochs, options}]}``; only `name` and `readout`
-        are needed.
+        ``{"candidate": [{...}, ...]}`` with the keys name, readout, layers, backbone, weights, input_size, combine,
+        pool, loss, strengths, epochs and options. Only `readout` is needed; the default name is that of the readout.
     layers : sequence of str
-        Where none are named.
+        Layers of a candidate that names none.
 
     Raises
     ------

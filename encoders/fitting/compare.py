@@ -1,4 +1,4 @@
-"""Compare readouts and backbones by nested cross-validation: what is chosen is scored on images that did not choose it."""
+"""Compare readouts and backbones by nested cross-validation: choices are scored on images that took no part in them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,25 +15,20 @@ from torch import Tensor
 from encoders.backbones.cache import FeatureCache
 from encoders.backbones.features import check_memory, extract_features
 from encoders.backbones.multiple import open_backbone
-from encoders.contract import Progress
+from encoders.contract import Floats, Progress
 from encoders.metrics import correlation, noise_corrected_r, split_half_reliability
 from encoders.readouts import TopographicReadout
 from encoders.splits import group_folds, group_names
 
 from .candidates import Candidate
-from .members import fit_members, memory_needed
-from .recording import Recording, read_recording
-
-if TYPE_CHECKING:
-    pass
-from encoders.contract import Floats
-
 from .comparison import CandidateScore, Comparison
+from .members import fit_members, memory_needed
+from .trials import Trials, read_trials
 
 
 def compare(
     candidates: Sequence[Candidate],
-    images: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
     values: ArrayLike,
     *,
     image_index: ArrayLike,
@@ -51,18 +45,20 @@ def compare(
 ) -> Comparison:
     """Score candidates by nested cross-validation on one recording.
 
-    Every outer fold's images are predicted by fits to the others, whose penalties, stops, layers and (for `chosen`) candidates are
-    chosen in inner folds of those others. Folds keep groups whole.
+    The images of each outer fold are predicted by fits to the other images. Penalties, epochs, layers and (for
+    `chosen`) candidates are chosen in inner folds of those others. Folds keep groups whole.
 
     Parameters
     ----------
     candidates : sequence of Candidate
-        The first is what the others are compared with.
-    images, values, image_index, site_ids, groups, coordinates, averages, repeats, device, cache
-        See `fit_encoder`. All sites are scored, reliable or not.
+        The others are compared with the first.
+    pixels, values, image_index, site_ids, groups, coordinates, averages, repeats
+        See `Recording`. All sites are scored, reliable or not.
     folds : int
         Outer and inner folds.
     seed : int
+    device, cache
+        See `fit_encoder`.
     progress : callable (label, done, total), optional
 
     Returns
@@ -72,15 +68,15 @@ def compare(
     names = [candidate.name for candidate in candidates]
     if not names or len(set(names)) != len(names) or "chosen" in names:
         raise ValueError(f"candidates {', '.join(names)}; expected at least one, all named differently, none 'chosen'")
-    recording = read_recording(images, values, image_index, repeats=repeats, site_ids=site_ids)
-    outer = group_folds(group_names(images, groups), folds, seed=seed)
+    trials = read_trials(pixels, values, image_index, repeats=repeats, site_ids=site_ids)
+    group_of = group_names(pixels, groups)
     reliability = np.full(len(site_ids), np.nan)
     if not averages:
-        reliability = split_half_reliability(recording.values, recording.index, n_images=len(images), seed=seed)
+        reliability = split_half_reliability(trials.values, trials.index, n_images=len(pixels), seed=seed)
     bench = _Bench(
-        recording=recording,
-        names=group_names(images, groups),
-        outer=outer,
+        trials=trials,
+        names=group_of,
+        outer=group_folds(group_of, folds, seed=seed),
         reliability=reliability,
         folds=folds,
         seed=seed,
@@ -88,18 +84,18 @@ def compare(
     )
     scores = []
     places = None if coordinates is None else np.asarray(coordinates, np.float64)
-    done: dict[str, _Fits] = {}  # candidates that differ in how they combine share their fits
+    done: dict[str, _Fits] = {}  # candidates that differ only in how they combine members share their fits
     for given in candidates:
         candidate = replace(given, readout=given.readout.at(places))
         key = repr(replace(candidate, name="", combine="mean"))
         if key not in done:
             features = _features(
-                candidate, images, device, cache=cache, progress=progress, n_sites=len(site_ids), folds=folds
+                candidate, pixels, device, cache=cache, progress=progress, n_sites=len(site_ids), folds=folds
             )
             done[key] = bench.fits(candidate, features, progress)
         scores.append(bench.score(candidate, done[key]))
     chosen, chosen_names = bench.choose(scores)
-    settings = {"folds": folds, "seed": seed, "images": len(images), "groups": len(set(bench.names))}
+    settings = {"folds": folds, "seed": seed, "images": len(pixels), "groups": len(set(bench.names))}
     return Comparison(
         scores=tuple(scores),
         chosen=chosen,
@@ -112,7 +108,7 @@ def compare(
 
 def _features(
     candidate: Candidate,
-    images: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
     device: torch.device | str,
     *,
     cache: str | Path | None,
@@ -120,22 +116,36 @@ def _features(
     n_sites: int,
     folds: int,
 ) -> dict[str, Tensor]:
+    """Features that the candidate reads, of all images, after a check of the memory that its fits need."""
     layers = [layer for group in candidate.groups for layer in group]
     network = open_backbone(candidate.backbone, layers, input_size=candidate.input_size, weights=candidate.weights)
-    probe = extract_features(network, images[:1], reduction=candidate.reduction, device=device)
+    probe = extract_features(network, pixels[:1], reduction=candidate.reduction, device=device)
     sizes = {layer: probe[layer][0].numel() for layer in network.layers}
     needed = memory_needed(
-        candidate.readout, sizes, candidate.layers, n_images=len(images), n_sites=n_sites, folds=folds
+        candidate.readout, sizes, candidate.layers, n_images=len(pixels), n_sites=n_sites, folds=folds
     )
     check_memory(needed, f"candidate {candidate.name!r}")
     if cache is None:
-        return extract_features(network, images, reduction=candidate.reduction, device=device, progress=progress)
-    return FeatureCache(cache).features(network, images, candidate.reduction, device=device, progress=progress)
+        return extract_features(network, pixels, reduction=candidate.reduction, device=device, progress=progress)
+    return FeatureCache(cache).features(network, pixels, candidate.reduction, device=device, progress=progress)
 
 
 @dataclass(frozen=True)
 class _Fits:
-    """One entry an outer fold: predictions of its images (M, n, U), and of the others by inner folds (M, N - n, U)."""
+    """The fits of one candidate.
+
+    Attributes
+    ----------
+    outputs : list of K Tensors of shape (M, n, U)
+        Predictions of the images of each outer fold, by each member.
+    left_out : list of K Tensors of shape (M, N - n, U)
+        Left-out predictions of the other images, by inner folds.
+    layer_weights : array of shape (U, L), or None
+    seconds : float
+        Per outer fold.
+    memory : int
+        Bytes, estimated peak.
+    """
 
     outputs: list[Tensor]
     left_out: list[Tensor]
@@ -146,7 +156,9 @@ class _Fits:
 
 @dataclass(frozen=True)
 class _Bench:
-    recording: Recording
+    """The recording and its outer folds, on which all candidates are fitted and scored."""
+
+    trials: Trials
     names: list[str]
     outer: Tensor
     reliability: Floats
@@ -155,8 +167,8 @@ class _Bench:
     device: torch.device | str
 
     def fits(self, candidate: Candidate, features: dict[str, Tensor], progress: Progress | None) -> _Fits:
-        """Every member's predictions of every outer fold, and of its training images by inner folds."""
-        means, weights = torch.from_numpy(self.recording.means()), torch.from_numpy(self.recording.weights())
+        """Predictions of each outer fold by each member, and left-out predictions of the others by inner folds."""
+        means, weights = torch.from_numpy(self.trials.means()), torch.from_numpy(self.trials.weights())
         outputs, left_out, begin = [], [], time.perf_counter()
         weighed: list[Tensor] = []
         for fold in range(self.folds):
@@ -200,8 +212,8 @@ class _Bench:
         )
 
     def score(self, candidate: Candidate, fits: _Fits) -> CandidateScore:
-        """Combine the members' predictions, and score them."""
-        means, weights = torch.from_numpy(self.recording.means()), torch.from_numpy(self.recording.weights())
+        """Combine the predictions of the members, and score them."""
+        means, weights = torch.from_numpy(self.trials.means()), torch.from_numpy(self.trials.weights())
         predicted = torch.full_like(means, float("nan"))
         inner, best = [], []
         for fold, (outputs, left_out) in enumerate(zip(fits.outputs, fits.left_out, strict=True)):
@@ -220,11 +232,10 @@ class _Bench:
     def _scored(
         self, candidate: Candidate, predicted: Floats, inner: Floats, *, best: NDArray[np.int64], fits: _Fits
     ) -> CandidateScore:
-        r = correlation(predicted, self.recording.means())
+        r = correlation(predicted, self.trials.means())
         r_nc = np.full_like(r, np.nan)
         if np.isfinite(self.reliability).any():
-            trials = (self.recording.values, self.recording.index)
-            r_nc = noise_corrected_r(predicted, *trials, reliability=self.reliability)
+            r_nc = noise_corrected_r(predicted, self.trials.values, self.trials.index, reliability=self.reliability)
         return CandidateScore(
             candidate=candidate,
             predicted=predicted,
@@ -238,7 +249,7 @@ class _Bench:
         )
 
     def choose(self, scores: Sequence[CandidateScore]) -> tuple[CandidateScore, tuple[str, ...]]:
-        """In every outer fold the candidate whose inner folds explain most, mean over sites."""
+        """In each outer fold the candidate whose inner folds explain most, mean over sites; and the names of these."""
         predicted = np.full_like(scores[0].predicted, np.nan)
         chosen = []
         for fold in range(self.folds):
@@ -263,7 +274,14 @@ class _Bench:
 
 
 def explained_variance(predicted: Tensor, means: Tensor, weights: Tensor) -> Tensor:
-    """1 - weighted squared error / weighted sum of squares about the mean, (U,); images that were not recorded are left out."""
+    """1 - weighted squared error / weighted sum of squares about the mean, (U,).
+
+    Parameters
+    ----------
+    predicted, means : Tensors of shape (N, U)
+        Images with NaN in either do not count.
+    weights : Tensor of shape (N,)
+    """
     there = torch.isfinite(means) & torch.isfinite(predicted)
     w = torch.where(there, weights[:, None], 0.0)
     y, f = torch.where(there, means, 0.0), torch.where(there, predicted, 0.0)

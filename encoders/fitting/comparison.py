@@ -1,21 +1,18 @@
-"""What a comparison found: scores of every candidate, and paired differences with intervals."""
+"""The outcome of a comparison: scores of each candidate, and paired differences with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.analysis.layer_gradient import LayerGradient, layer_gradient
+from encoders.contract import Floats
 
 from .candidates import Candidate
-
-if TYPE_CHECKING:
-    pass
-from encoders.contract import Floats
 
 
 @dataclass(frozen=True)
@@ -25,17 +22,18 @@ class CandidateScore:
     Attributes
     ----------
     predicted : array of shape (N, U)
-        Every image predicted without its outer fold.
+        Prediction of each image by fits without its outer fold.
     r, r_nc : arrays of shape (U,)
-        Correlation with the mean responses, all outer folds pooled, and over the root of the reliability; NaN = unknown.
+        Correlation with the mean responses over all outer folds; and divided by the root of the reliability; NaN =
+        unknown.
     inner_r2 : array of shape (K, U)
-        Variance explained in the inner folds of every outer fold's training images, by the combined members.
+        Share of variance that the combined members explain in the inner folds of each outer fold's training images.
     best_layer : array of shape (K, U), int
-        Of the members, the one that explains most in inner folds.
+        Position of the member that explains most in inner folds.
     layer_weights : array of shape (U, L), or None
-        Of a readout that weighs layers itself (topographic), mean over all fits.
+        Weights of the layers in a readout that learns them ("topographic"), mean over all fits.
     seconds : float
-        Of all fits of one outer fold, mean over folds; without features.
+        Time for all fits of one outer fold, mean over folds; features are not counted.
     memory : int
         Bytes, estimated peak.
     """
@@ -53,7 +51,16 @@ class CandidateScore:
 
 @dataclass(frozen=True)
 class Paired:
-    """Median over sites of a difference of scores, with a percentile bootstrap interval over sites."""
+    """Median over sites of a difference of scores, with a 95 % percentile bootstrap interval over sites.
+
+    Attributes
+    ----------
+    median, lower, upper : float
+    better : int
+        Sites whose difference is above 0.
+    sites : int
+        Sites that have both scores.
+    """
 
     median: float
     lower: float
@@ -70,7 +77,10 @@ class Comparison:
     ----------
     scores : tuple of CandidateScore
     chosen : CandidateScore
-        In every outer fold, the candidate with the best inner folds (mean over sites): what a user who compares will get.
+        In each outer fold, the candidate with the best inner folds (mean over sites): what a user who chooses by
+        comparison gets.
+    chosen_names : tuple of K str
+        The candidate chosen in each outer fold.
     reliability : array of shape (U,)
     site_ids : tuple of U str
     settings : dict
@@ -84,7 +94,7 @@ class Comparison:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def paired(self, name: str, other: str | None = None) -> Paired:
-        """Gain of one candidate over another (default: the first) in noise-corrected r, or in r where that is unknown."""
+        """Gain of a candidate over another (default: the first) in noise-corrected r, or in r where that is unknown."""
         by_name = {s.candidate.name: s for s in (*self.scores, self.chosen)}
         a, b = by_name[name], by_name[other or self.scores[0].candidate.name]
         return paired_difference(self._score(a), self._score(b))
@@ -93,7 +103,7 @@ class Comparison:
         return score.r_nc if np.isfinite(score.r_nc).any() else score.r
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; one record a candidate, one entry a site."""
+        """JSON-able: one record per candidate, with one entry per site."""
         rows = []
         for score in (*self.scores, self.chosen):
             gain = self.paired(score.candidate.name)
@@ -125,12 +135,13 @@ class Comparison:
         }
 
     def table(self) -> str:
-        """Fixed-width text, one line a candidate."""
+        """Fixed-width text, one line per candidate."""
         record = self.to_dict()
         width = max(len(row["name"]) for row in record["candidates"]) + 2
         first = self.scores[0].candidate.name
         lines = [
-            f"{'candidate':<{width}}{'r':>7}{'r_nc':>7}{'95 % interval':>16}   {'gain over ' + first:<26}{'better':>8}{'s/fit':>8}{'MB':>7}"
+            f"{'candidate':<{width}}{'r':>7}{'r_nc':>7}{'95 % interval':>16}   "
+            f"{'gain over ' + first:<26}{'better':>8}{'s/fit':>8}{'MB':>7}"
         ]
         for row in record["candidates"]:
             r_nc = "-" if row["median_r_nc"] is None else f"{row['median_r_nc']:.3f}"
@@ -180,13 +191,13 @@ def known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def layer_search(found: Comparison) -> CandidateScore:
+def layer_search(comparison: Comparison) -> CandidateScore:
     """The candidate with the most layers to choose from."""
-    return max(found.scores, key=lambda score: len(score.candidate.groups))
+    return max(comparison.scores, key=lambda score: len(score.candidate.groups))
 
 
 def area_gradient(score: CandidateScore, areas: Sequence[str]) -> LayerGradient | None:
-    """Mean best layer by area, with its permutation test; None where fewer than two areas are named."""
+    """Mean best layer per area, with its permutation test; None where fewer than two areas are named."""
     if not areas or len({a for a in areas if a}) < 2 or len(score.candidate.groups) < 2:
         return None
     named = np.array([bool(a) for a in areas])
@@ -195,6 +206,6 @@ def area_gradient(score: CandidateScore, areas: Sequence[str]) -> LayerGradient 
 
 
 def usual_layers(score: CandidateScore) -> list[str]:
-    """The layer that explains most in inner folds, for every site the one that most outer folds found."""
+    """For each site the layer that explains most in inner folds, in most of the outer folds."""
     names = ["+".join(group) for group in score.candidate.groups]
     return [names[np.bincount(column, minlength=len(names)).argmax()] for column in score.best_layer.T]

@@ -1,4 +1,4 @@
-"""Networks that were tuned on an earlier recording, in place of the trained ones."""
+"""Start a fit from networks that were fine-tuned on an earlier recording."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from encoders.backbones.backbone import Backbone
 from encoders.backbones.features import Reduction, extract_features
 from encoders.backbones.multiple import Backbones
 from encoders.encoder import Encoder, Ensemble
-from encoders.tuning.fine_tune import seen
-
-__all__ = ["NotInherited", "count_seen", "inherit"]
+from encoders.tuning.fine_tune import count_fitted
 
 
-class NotInherited(ValueError):
-    """Why networks of an earlier encoder cannot be taken."""
+class NoEarlierNetworks(ValueError):
+    """Why a fit cannot start from the networks of an encoder of an earlier recording."""
 
 
-def inherit(network: Backbone | Backbones, earlier: Encoder | Ensemble) -> Backbone | Backbones:
-    """`network` with the tensors that `earlier` tuned of the same networks; others stay as they are.
+def start_from(network: Backbone | Backbones, earlier: Encoder | Ensemble) -> Backbone | Backbones:
+    """The network with the tensors that `earlier` tuned of the same networks; other networks stay as they are.
 
-    A network is the same by its uri; where `earlier` tuned one at several sizes, by its size too.
+    Two networks are the same if their uri is; where `earlier` tuned one at several sizes, the size must be the same
+    too.
 
     Raises
     ------
-    NotInherited
+    NoEarlierNetworks
         If there is no such network, or it was loaded with other weights.
     """
     tuned: dict[str, dict[int | None, Backbone]] = {}
@@ -34,32 +33,34 @@ def inherit(network: Backbone | Backbones, earlier: Encoder | Ensemble) -> Backb
         if part.adapted:
             tuned.setdefault(part.uri, {})[part.input_size] = part
     own = _networks(network)
-    made = {name: _adapted(part, tuned.get(part.uri, {}), earlier) for name, part in own.items()}
+    started = {name: _adapted(part, tuned.get(part.uri, {}), earlier) for name, part in own.items()}
     if not any(part.uri in tuned for part in own.values()):
-        raise NotInherited(
-            f"encoder {earlier.fingerprint} tuned {', '.join(tuned) or 'no network'}; expected one of {', '.join(sorted({p.uri for p in own.values()}))}. "
-            "Likely cause: it was fitted without fine_tune, no pass of its tuning was kept, or it has another backbone or preset. Fix: name an encoder "
-            "that was tuned with these networks, or fit with its networks"
+        expected = ", ".join(sorted({part.uri for part in own.values()}))
+        raise NoEarlierNetworks(
+            f"encoder {earlier.fingerprint} tuned {', '.join(tuned) or 'no network'}; expected one of {expected}. "
+            "Likely cause: it was fitted without fine_tune, no epoch of its tuning was kept, or it has another "
+            "backbone or preset. Fix: name an encoder that was tuned with these networks, or fit with its networks"
         )
-    return made[""] if isinstance(network, Backbone) else Backbones(made)
+    return started[""] if isinstance(network, Backbone) else Backbones(started)
 
 
-def count_seen(
-    earlier: Encoder | Ensemble, images: NDArray[np.uint8], device: torch.device | str = "cpu"
+def count_known(
+    earlier: Encoder | Ensemble, pixels: NDArray[np.uint8], device: torch.device | str = "cpu"
 ) -> int | None:
-    """How many of the images (N, H, W, C) `earlier` was fitted to, pixel by pixel.
+    """How many of the images `pixels` (N, H, W, C) `earlier` was fitted to, compared pixel by pixel.
 
-    None where that cannot be told: images of another shape, nothing kept of those it was fitted to, or networks that it had from another recording.
+    None where that is unknown: the images have another shape, the encoder kept nothing of those it was fitted to, or
+    its own networks come from yet another recording.
     """
     channels, height, width = earlier.info.image_shape
     if (
         earlier.uncertainty is None
-        or images.shape[1:] != (height, width, channels)
+        or pixels.shape[1:] != (height, width, channels)
         or "networks_from" in earlier.info.settings
     ):
         return None
-    kept = Reduction(1, summary=True)
-    return seen(earlier, extract_features(earlier.backbone, images, reduction=kept, device=device))
+    reduction = Reduction(1, summary=True)
+    return count_fitted(earlier, extract_features(earlier.backbone, pixels, reduction=reduction, device=device))
 
 
 def _networks(network: Backbone | Backbones) -> dict[str, Backbone]:
@@ -67,23 +68,25 @@ def _networks(network: Backbone | Backbones) -> dict[str, Backbone]:
 
 
 def _adapted(part: Backbone, tuned: dict[int | None, Backbone], earlier: Encoder | Ensemble) -> Backbone:
-    """`part` as one of `tuned` (by input size) is: that of its own size, or the only one."""
+    """A network with the tensors of the one in `tuned` (by input size) that has its size, or of the only one."""
     if not tuned:
         return part
     if part.input_size not in tuned and len(tuned) > 1:
-        raise NotInherited(
-            f"{part.uri} at size {part.input_size}: encoder {earlier.fingerprint} tuned it at the sizes {', '.join(map(str, tuned))}; expected one of "
-            "these. Fix: read it at one of these sizes"
+        raise NoEarlierNetworks(
+            f"{part.uri} at size {part.input_size}: encoder {earlier.fingerprint} tuned it at the sizes "
+            f"{', '.join(map(str, tuned))}; expected one of these. Fix: read it at one of these sizes"
         )
     source = tuned.get(part.input_size) or next(iter(tuned.values()))
     if part.weights_sha256 != source.untuned_sha256:
-        raise NotInherited(
-            f"{part.uri}: encoder {earlier.fingerprint} tuned it from other weights than are loaded here. Likely cause: another file of weights, or "
-            "another version of the package they come with. Fix: use the weights that it was tuned from"
+        raise NoEarlierNetworks(
+            f"{part.uri}: encoder {earlier.fingerprint} tuned it from other weights than are loaded here. Likely "
+            "cause: another file of weights, or another version of the package they come with. Fix: use the weights "
+            "that it was tuned from"
         )
     if part.tunable().keys() != source.tunable().keys():
-        raise NotInherited(
-            f"{part.uri}: encoder {earlier.fingerprint} tuned it with other batch norms folded into its convolutions than here, where "
-            f"{', '.join(part.layers)} are read. Likely cause: one of the two reads the output of a single convolution. Fix: read whole blocks"
+        raise NoEarlierNetworks(
+            f"{part.uri}: encoder {earlier.fingerprint} tuned it with other batch norms folded into its convolutions "
+            f"than here, where {', '.join(part.layers)} are read. Likely cause: one of the two reads the output of a "
+            "single convolution. Fix: read whole blocks"
         )
     return part.adapt(source.adapted)

@@ -1,8 +1,9 @@
-"""Choices of a fit, and whether a later fit may go on from an earlier one."""
+"""Options of a fit: what a user chooses, the same with all defaults filled in, and the check of a warm start."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,104 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.backbones.multiple import split_layer
+from encoders.backbones.networks import DEFAULT_BACKBONE
 from encoders.encoder import Encoder, Ensemble
 
 from .readout_spec import ReadoutSpec
 
+DEFAULT_LAYERS = ("blocks.2.0", "blocks.3.0", "blocks.4.0")
+PRESETS = {
+    "diverse": DEFAULT_LAYERS,  # three depths of one network, one member per fold: best transfer to hidden V4 sites
+    "diverse_networks": (
+        *DEFAULT_LAYERS,
+        "offline:efficientnet_lite2/blocks.2.0",
+        "offline:efficientnet_lite2/blocks.3.0",
+        "offline:efficientnet_lite0@160/blocks.3.0",
+    ),
+    "two_networks": (
+        *DEFAULT_LAYERS,
+        *(f"offline:efficientnet_lite2/{layer}" for layer in DEFAULT_LAYERS),
+    ),
+    "single": ("blocks.3.0",),
+}
+DEFAULT_VALIDATOR_BACKBONE = "offline:efficientnet_lite2"
+DEFAULT_VALIDATOR_LAYERS = ("blocks.3.0",)  # where the validator has a network of its own
+SAME_NETWORK_VALIDATOR_LAYERS = ("blocks.3.2",)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Choices of a fit that are written into its report; see `fit_encoder`."""
+    """Choices of a fit, each with a default.
+
+    Attributes
+    ----------
+    backbone : str
+        Network of the encoder; see `encoders.backbone`.
+    layers : str or sequence of str
+        Name of a preset (`PRESETS`), or layers. Each layer gives one ensemble member, or one per fold for trained
+        readouts. "a+b" are read together. "NETWORK@160/LAYER" is a layer of another network, at 160 pixels.
+    readout : str or ReadoutSpec
+        Name of the readout (`encoders.READOUTS`), or its full description.
+    validator_backbone : str, optional
+        Default: EfficientNet-Lite2 where `backbone` is the default, else the same network as `backbone`.
+    validator_layers : sequence of str, optional
+        Candidates. The one that explains most variance in the left-out folds of the fitted images is used.
+    weights : str or path
+        Weights of `backbone`; see `encoders.backbone`. A file is for this network alone.
+    input_size : int, optional
+        Side in pixels at which the networks see the images; see `encoders.backbone`.
+    pool : int, optional
+        Feature maps are average-pooled to at most ``pool x pool``. Default: the readout's own (`ReadoutSpec`).
+    holdout_fraction : float
+        Expected share of the groups that are held out: no fit that is scored, and no choice, sees them. A group's side
+        depends on its name and `seed` only, so it stays the same when images are added for a later fit.
+    folds : int
+        Folds of the cross-validation that chooses penalties, and of the members of trained readouts.
+    fine_tune : int
+        Epochs over the fitted images in which networks and readouts of the encoder are tuned together (`fine_tune`);
+        0 = the networks stay frozen. A tenth of the groups that are not held out chooses the epoch to keep and stays
+        out of the encoder's fit. ``cv_r2``, best layers and intervals are those before the tuning, scores those after
+        it. The validator stays frozen.
+    final_fit : bool
+        When all is scored, fit the encoder once more, to all images: also those that were held out, and those that
+        chose the epoch of a tuning, which is kept. Sites, scores and report stay those of the encoder that was scored.
+        The intervals are its own.
+    seed : int
+        Of the split, the folds and the readouts' first values.
+    reliability_fit : float
+        Sites below are not fitted.
+    reliability_target : float
+        Fitted sites below are not offered as targets.
+    """
+
+    backbone: str = DEFAULT_BACKBONE
+    layers: str | Sequence[str] = "diverse"
+    readout: str | ReadoutSpec = "factorised"
+    validator_backbone: str | None = None
+    validator_layers: Sequence[str] | None = None
+    weights: str | Path = "pretrained"
+    input_size: int | None = None
+    pool: int | None = None
+    holdout_fraction: float = 0.2
+    folds: int = 5
+    fine_tune: int = 0
+    final_fit: bool = False
+    seed: int = 0
+    reliability_fit: float = 0.3
+    reliability_target: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """`FitOptions` with all defaults filled in, as they are written into the report; in the order of the report.
+
+    Attributes
+    ----------
+    averages : bool
+        See `Recording`.
+    networks_from : str
+        Fingerprint of the encoder of an earlier recording whose networks the fit begins with; "" = none.
+    """
 
     backbone: str
     layers: tuple[str, ...]
@@ -33,93 +124,154 @@ class FitOptions:
     reliability_fit: float
     reliability_target: float
     averages: bool
-    fine_tune: int = 0
-    networks_from: str = ""  # fingerprint of the encoder that tuned them
-    final_fit: bool = False
+    fine_tune: int
+    networks_from: str
+    final_fit: bool
 
 
-def settings_of(options: FitOptions, n_images: int, held_out: NDArray[np.bool_]) -> dict[str, Any]:
-    """The options and numbers of images, JSON-able, for the report."""
-    settings = asdict(options) | {"layers": list(options.layers), "validator_layers": list(options.validator_layers)}
-    settings["readout"] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options.readout).items()}
-    settings["weights"] = Path(options.weights).name
-    for name in ("networks_from", "final_fit"):
-        if not settings[name]:
-            del settings[name]
-    return settings | {"n_images": n_images, "n_fitted_images": int((~held_out).sum())}
-
-
-class NoWarmStart(ValueError):
-    """Why a fit cannot go on from an earlier one."""
-
-
-def warm_options(options: FitOptions, initial: tuple[Encoder | Ensemble, ...], site_ids: tuple[str, ...]) -> FitOptions:
-    """The options of a warm start: the validator's layer is the one that was chosen."""
-    known = initial[0].info.settings
-    chosen = replace(options, validator_layers=(known.get("validator_layer", ""),))
-    if options.fine_tune or any(_tuned(encoder) for encoder in initial):
-        raise NoWarmStart("the network is tuned, or was: every tuning begins with the networks as they were before it")
-    if not options.readout.trained:
-        raise NoWarmStart(f"readout {options.readout.kind!r} is solved in closed form")
-    if len(options.readout.strengths) != 1:
-        raise NoWarmStart("several strengths of the penalty are to be compared")
-    for encoder in initial:
-        if encoder.site_ids != site_ids:
-            raise NoWarmStart(f"{len(encoder.site_ids)} sites were fitted, {len(site_ids)} other ones are reliable now")
-    now = {"networks_from": ""} | settings_of(chosen, 0, np.zeros(0, bool))
-    known = {"networks_from": ""} | known
-    names = (
-        "backbone",
-        "layers",
-        "validator_backbone",
-        "input_size",
-        "readout",
-        "folds",
-        "seed",
-        "holdout_fraction",
-        "networks_from",
-    )
-    other = [name for name in names if _plain(now[name]) != _plain(known.get(name))]
-    if other:
-        raise NoWarmStart(f"{', '.join(other)} changed since the last fit")
-    return chosen
-
-
-def _tuned(encoder: Encoder | Ensemble) -> bool:
-    """Whether its networks are other than those that it began with."""
-    settings = encoder.info.settings
-    inherited = "networks_from" in settings and not settings.get("fine_tuning", {}).get("epoch", 0)
-    return bool(encoder.backbone.adapted) and not inherited
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
-def check_layers(options: FitOptions) -> None:
-    """Refuse a validator that reads a layer of the encoder's.
+def resolve(options: FitOptions, *, averages: bool, networks_from: Encoder | Ensemble | None) -> FitSettings:
+    """The options with presets and defaults filled in.
 
     Raises
     ------
     ValueError
-        If there is such a layer, or none at all for one of them.
+        If a preset is unknown, `fine_tune` is no number of epochs, or the validator reads a layer of the encoder.
     """
-    own, judge = (
-        {layer_place(uri, e) for entry in entries for e in entry.split("+")} for uri, entries in _sides(options)
+    if options.fine_tune != int(options.fine_tune) or options.fine_tune < 0:
+        raise ValueError(f"fine_tune is {options.fine_tune}; expected a whole number of epochs, 0 for none")
+    readout = options.readout
+    spec = readout if isinstance(readout, ReadoutSpec) else ReadoutSpec(readout, pool=options.pool)
+    layers = _preset(options.layers) if isinstance(options.layers, str) else tuple(options.layers)
+    other = options.validator_backbone or _other_backbone(options.backbone)
+    judged_by = options.validator_layers
+    if judged_by is None:
+        shared = other in {layer_place(options.backbone, entry)[0] for entry in layers}
+        judged_by = SAME_NETWORK_VALIDATOR_LAYERS if shared else DEFAULT_VALIDATOR_LAYERS
+    settings = FitSettings(
+        backbone=options.backbone,
+        layers=layers,
+        validator_backbone=other,
+        validator_layers=tuple(judged_by),
+        weights=str(options.weights),
+        input_size=options.input_size,
+        readout=spec,
+        holdout_fraction=options.holdout_fraction,
+        folds=options.folds,
+        seed=options.seed,
+        reliability_fit=options.reliability_fit,
+        reliability_target=options.reliability_target,
+        averages=averages,
+        fine_tune=options.fine_tune,
+        networks_from="" if networks_from is None else networks_from.fingerprint,
+        final_fit=options.final_fit,
     )
-    if own & judge or not own or not judge:
-        raise ValueError(
-            f"layers {', '.join(options.layers)} of {options.backbone} and validator layers {', '.join(options.validator_layers)} of "
-            f"{options.validator_backbone}; expected at least one each, and none in both: a validator that shares the encoder's layer "
-            "shares its mistakes"
+    check_layers(settings)
+    return settings
+
+
+def _preset(name: str) -> tuple[str, ...]:
+    if name not in PRESETS:
+        raise ValueError(f"layers {name!r}; expected a sequence of layers, or one of the presets {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _other_backbone(uri: str) -> str:
+    """Network of the validator where none is named: another one for the default, the same one for all others."""
+    return DEFAULT_VALIDATOR_BACKBONE if uri == DEFAULT_BACKBONE else uri
+
+
+def check_layers(settings: FitSettings) -> None:
+    """Refuse a validator that reads a layer of the encoder.
+
+    Raises
+    ------
+    ValueError
+        If there is such a layer, or no layer at all for one of the two.
+    """
+    encoder, validator = (
+        {layer_place(uri, layer) for entry in entries for layer in entry.split("+")}
+        for uri, entries in (
+            (settings.backbone, settings.layers),
+            (settings.validator_backbone, settings.validator_layers),
         )
-
-
-def _sides(options: FitOptions) -> tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]:
-    return (options.backbone, options.layers), (options.validator_backbone, options.validator_layers)
+    )
+    if encoder & validator or not encoder or not validator:
+        raise ValueError(
+            f"layers {', '.join(settings.layers)} of {settings.backbone} and validator layers "
+            f"{', '.join(settings.validator_layers)} of {settings.validator_backbone}; expected at least one each, and "
+            "none in both: a validator that shares the encoder's layer shares its mistakes"
+        )
 
 
 def layer_place(uri: str, entry: str) -> tuple[str, str]:
     """Network and layer of an entry, whatever the resolution."""
     name, layer = split_layer(entry)
     return name.partition("@")[0] or uri, layer
+
+
+def report_settings(settings: FitSettings, n_images: int, held_out: NDArray[np.bool_]) -> dict[str, Any]:
+    """Settings and numbers of images for the report, JSON-able."""
+    record = asdict(settings) | {"layers": list(settings.layers), "validator_layers": list(settings.validator_layers)}
+    record["readout"] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings.readout).items()}
+    record["weights"] = Path(settings.weights).name
+    for name in ("networks_from", "final_fit"):
+        if not record[name]:
+            del record[name]
+    return record | {"n_images": n_images, "n_fitted_images": int((~held_out).sum())}
+
+
+class NoWarmStart(ValueError):
+    """Why a fit cannot go on from an earlier one."""
+
+
+SAME_IN_A_WARM_START = (
+    "backbone",
+    "layers",
+    "validator_backbone",
+    "input_size",
+    "readout",
+    "folds",
+    "seed",
+    "holdout_fraction",
+    "networks_from",
+)
+
+
+def warm_settings(
+    settings: FitSettings, initial: tuple[Encoder | Ensemble, ...], site_ids: tuple[str, ...]
+) -> FitSettings:
+    """The settings of a warm start from the encoders `initial`: the validator's layer is the one chosen before.
+
+    Raises
+    ------
+    NoWarmStart
+        If the fit cannot go on from `initial`; says why.
+    """
+    before = initial[0].info.settings
+    chosen = replace(settings, validator_layers=(before.get("validator_layer", ""),))
+    if settings.fine_tune or any(_tuned(encoder) for encoder in initial):
+        raise NoWarmStart("the network is tuned, or was: every tuning begins with the networks as they were before it")
+    if not settings.readout.trained:
+        raise NoWarmStart(f"readout {settings.readout.kind!r} is solved in closed form")
+    if len(settings.readout.strengths) != 1:
+        raise NoWarmStart("several strengths of the penalty are to be compared")
+    for encoder in initial:
+        if encoder.site_ids != site_ids:
+            raise NoWarmStart(f"{len(encoder.site_ids)} sites were fitted, {len(site_ids)} other ones are reliable now")
+    now = {"networks_from": ""} | report_settings(chosen, 0, np.zeros(0, bool))
+    before = {"networks_from": ""} | before
+    changed = [name for name in SAME_IN_A_WARM_START if _plain(now[name]) != _plain(before.get(name))]
+    if changed:
+        raise NoWarmStart(f"{', '.join(changed)} changed since the last fit")
+    return chosen
+
+
+def _tuned(encoder: Encoder | Ensemble) -> bool:
+    """Whether its fit tuned its networks; those of an earlier recording that it only began with do not count."""
+    settings = encoder.info.settings
+    begun_with = "networks_from" in settings and not settings.get("fine_tuning", {}).get("epoch", 0)
+    return bool(encoder.backbone.adapted) and not begun_with
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))

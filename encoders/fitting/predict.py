@@ -1,4 +1,4 @@
-"""Predictions of a fitted encoder from features that a fit left in the cache: no image goes through the network twice."""
+"""Predict from cached features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .readout_spec import CLOSED_FORM, ReadoutSpec
 
 
 def reduction_of(encoder: Encoder | Ensemble) -> Reduction:
-    """What the fit of `encoder` kept of its layers' features.
+    """The reduction that the fit of `encoder` applied to its features; the cache holds them in this form.
 
     Raises
     ------
@@ -37,19 +37,19 @@ def reduction_of(encoder: Encoder | Ensemble) -> Reduction:
 @torch.no_grad()
 def predict_stored(
     encoder: Encoder | Ensemble,
-    images: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
     cache: str | Path | None,
     *,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Predictions of every member, from cached features where there are some.
+    """Predictions of each member; features are read from the cache where they are in it, else computed.
 
     Parameters
     ----------
     encoder : Encoder or Ensemble
-    images : array of shape (N, H, W, C), uint8
+    pixels : array of shape (N, H, W, C), uint8
     cache : path or None
-        Folder that the fit was given; None: all is computed.
+        The folder that the fit was given; None: all features are computed.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def predict_stored(
     """
     reduction = reduction_of(encoder)
     if cache is None:
-        features = extract_features(encoder.backbone, images, reduction=reduction, device=device)
+        features = extract_features(encoder.backbone, pixels, reduction=reduction, device=device)
     else:
-        features = FeatureCache(cache).features(encoder.backbone, images, reduction, device=device)
+        features = FeatureCache(cache).features(encoder.backbone, pixels, reduction, device=device)
     return encoder.adjust(torch.stack([readout(features) for readout in encoder.readouts]))

@@ -1,185 +1,94 @@
-"""Trials of the images at hand, and which sites they are enough for."""
+"""What an encoder is fitted to: images, responses, sites and display of one recording."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from statistics import NormalDist
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encoders.metrics import repeat_means, signal_sd, split_half_reliability
-from encoders.splits import MINIMUM_FITTED_IMAGES
+from encoders.splits import group_names
 
-from .report import SiteReport
-
-CHANCE = 0.01  # that any site of a recording with shuffled labels is fitted
+from .trials import Trials, read_trials
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
-    """Trials of the images at hand, each row one trial of one image."""
+    """Images that were shown, and the responses to them.
 
-    values: NDArray[np.float64]  # (T, U)
-    index: NDArray[np.int64]  # (T,)
-    repeats: NDArray[np.float64]  # (T,): trials behind each row
-    n_images: int
+    Attributes
+    ----------
+    pixels : array of shape (N, H, W, C), uint8
+        The images, C = 1 (grey) or 3.
+    values : array of shape (T, U)
+        Responses in `unit`, one row per trial and one column per site; NaN = missing.
+    image_index : array of shape (T,), int
+        Image of each trial; -1 = none of `pixels`.
+    site_ids : sequence of U str
+        Names of the sites, all different.
+    unit : str
+        Unit of `values`; the encoder predicts in it.
+    field_of_view_deg : float
+        Width of the images on the screen, in degrees of visual angle.
+    background : int
+        Pixel value around the images, 0 ... 255.
+    colour : "grey" or "rgb"
+        What the screen shows.
+    groups : sequence of N, optional
+        Group of each image. Images of one group (crops of one photograph, one object) never lie on two sides of a
+        split. Pixel-identical images are one group in any case. Default: each image is a group, named by its pixels.
+    coordinates : array of shape (U, d), optional
+        Place of each site in the brain, for the readout "topographic".
+    averages : bool
+        The rows are averages over an unknown number of trials: the fit knows no reliability, and scores stay
+        uncorrected.
+    repeats : array of shape (T,), optional
+        Trials behind each row of `values`, where rows are averages.
+    held_out : array of shape (N,), bool, optional
+        Images to hold out. Default: `FitOptions.holdout_fraction` of the groups. A group on both sides is an error.
+    natural : array of shape (N,), bool, optional
+        Images that define ``natural_mean`` and ``natural_sd`` of the encoder; only fitted ones count. Default: all.
+    importance : array of shape (N,), optional
+        Factor > 0 of each image's weight in the fit, beside its number of trials. Default: 1.
+    added : array of shape (N,), int, optional
+        For a fit that goes on from an earlier one: 0 for the images of the last fit from scratch, else the number of
+        the refit that an image was added for. The images of the highest number decide where that fit stops.
+    """
 
-    def part(self, rows: NDArray[np.bool_]) -> Recording:
-        """The images `rows` (N,) only, renumbered."""
-        new = np.where(rows, np.cumsum(rows) - 1, -1)
-        index = new[self.index]
-        keep = index >= 0
-        return Recording(self.values[keep], index[keep], self.repeats[keep], int(rows.sum()))
+    pixels: NDArray[np.uint8]
+    values: ArrayLike
+    image_index: ArrayLike
+    site_ids: Sequence[str]
+    unit: str
+    field_of_view_deg: float
+    background: int
+    colour: str
+    groups: Sequence[object] | None = None
+    coordinates: ArrayLike | None = None
+    averages: bool = False
+    repeats: ArrayLike | None = None
+    held_out: NDArray[np.bool_] | None = None
+    natural: NDArray[np.bool_] | None = None
+    importance: ArrayLike | None = None
+    added: ArrayLike | None = None
 
-    def sites(self, columns: Sequence[int]) -> Recording:
-        """The sites `columns` only."""
-        return replace(self, values=self.values[:, list(columns)])
+    def trials(self) -> Trials:
+        """The trials of `pixels`, checked.
 
-    def means(self) -> NDArray[np.float64]:
-        """Mean response (N, U), rows weighted by the trials behind them."""
-        if self.single:
-            return repeat_means(self.values, self.index, self.n_images)[0]
-        finite = np.isfinite(self.values)
-        sums, counts = np.zeros((2, self.n_images, self.values.shape[1]))
-        np.add.at(sums, self.index, np.where(finite, self.values, 0) * self.repeats[:, None])
-        np.add.at(counts, self.index, finite * self.repeats[:, None])
-        means: NDArray[np.float64] = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-        return means
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, site ids repeat, or a response is infinite.
+        """
+        return read_trials(self.pixels, self.values, self.image_index, repeats=self.repeats, site_ids=self.site_ids)
 
-    def counts(self) -> NDArray[np.float64]:
-        """Trials behind every mean, (N, U)."""
-        counts = np.zeros((self.n_images, self.values.shape[1]))
-        np.add.at(counts, self.index, np.isfinite(self.values) * self.repeats[:, None])
-        return counts
-
-    def natural_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and SD over images of the expected response, each (U,): `signal_sd`, or the SD of the means where rows are averages."""
-        means = self.means()
-        sd = signal_sd(self.values, self.index, self.n_images) if self.single else np.nanstd(means, 0, ddof=1)
-        return np.nanmean(means, 0), sd
+    def names(self) -> list[str]:
+        """Name of each image's group, N of them; see `encoders.splits.group_names`."""
+        return group_names(self.pixels, self.groups)
 
     @property
-    def kind_of_sd(self) -> str:
-        """Of what the SD of `natural_statistics` is: the expected response ("signal") or the means, trial noise included ("means")."""
-        return "signal" if self.single and (np.bincount(self.index) > 1).any() else "means"
-
-    @property
-    def single(self) -> bool:
-        """Whether every row is one trial."""
-        return bool(np.all(self.repeats == 1))
-
-    def trial_variance(self) -> NDArray[np.float64]:
-        """Variance of single trials about their image's mean (ddof 1), (N, U); NaN where fewer than two are at hand."""
-        means, counts = repeat_means(self.values, self.index, self.n_images)
-        squares = np.zeros_like(means)
-        finite = np.isfinite(self.values)
-        np.add.at(squares, self.index, np.where(finite, (self.values - means[self.index]) ** 2, 0.0))
-        return np.where((counts > 1) & self.single, squares / np.maximum(counts - 1, 1), np.nan)
-
-    def weights(self) -> NDArray[np.float64]:
-        """Repeats of every image, mean over sites, shape (N,)."""
-        counts = np.zeros(self.n_images)
-        np.add.at(counts, self.index, np.isfinite(self.values).mean(1) * self.repeats)
-        return counts
-
-
-def read_recording(
-    images: NDArray[np.uint8],
-    values: ArrayLike,
-    image_index: ArrayLike,
-    *,
-    repeats: ArrayLike | None,
-    site_ids: Sequence[str],
-) -> Recording:
-    """Checked trials of the images at hand."""
-    trials, index = np.asarray(values, np.float64), np.asarray(image_index)
-    behind = np.ones(len(trials)) if repeats is None else np.asarray(repeats, np.float64)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ValueError(f"images of shape {images.shape}, {images.dtype}; expected uint8 (N, H, W, C), C = 1 or 3")
-    if trials.ndim != 2 or index.shape != (len(trials),) or behind.shape != index.shape:
-        raise ValueError(
-            f"values {trials.shape}, image_index {index.shape}, repeats {behind.shape}; expected (T, U), (T,) and (T,)"
-        )
-    if trials.shape[1] != len(site_ids) or len(set(site_ids)) != len(site_ids):
-        raise ValueError(f"{len(site_ids)} site ids for {trials.shape[1]} sites; expected one each, all different")
-    if not np.issubdtype(index.dtype, np.integer) or index.max(initial=-1) >= len(images):
-        raise ValueError(f"image_index reaches {index.max(initial=-1)} for {len(images)} images; expected -1 ... N-1")
-    if np.isinf(trials).any() or not (behind > 0).all():
-        raise ValueError("values hold infinity, or repeats are not positive; missing trials are NaN")
-    keep = index >= 0
-    return Recording(trials[keep], index[keep].astype(np.int64), behind[keep], len(images))
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """What a site must reach: `reliability_fit` to be fitted, `reliability_target` to be driven; `averages`: unknown."""
-
-    reliability_fit: float
-    reliability_target: float
-    averages: bool
-    seed: int
-
-
-def screen(
-    recording: Recording, held_out: NDArray[np.bool_], site_ids: Sequence[str], *, thresholds: Thresholds
-) -> list[SiteReport]:
-    """Which sites are reliable enough, judged on the images to be fitted."""
-    fitted, rest = recording.part(~held_out), recording.part(held_out)
-    unknown = np.full(len(site_ids), np.nan)
-    reliability, held_out_reliability = unknown, unknown
-    if not thresholds.averages:
-        reliability, held_out_reliability = (
-            split_half_reliability(part.values, part.index, n_images=part.n_images, seed=thresholds.seed)
-            for part in (fitted, rest)
-        )
-    means, counts = repeat_means(recording.values, recording.index, recording.n_images)
-    n_fitted = (counts[~held_out] > 0).sum(0)
-    sites = []
-    for u, name in enumerate(site_ids):
-        site = SiteReport(str(name), int(counts[:, u].sum()), int((counts[:, u] > 0).sum()))
-        site.reliability, site.held_out_reliability = float(reliability[u]), float(held_out_reliability[u])
-        constant = not np.nanstd(means[~held_out, u]) > 0 if n_fitted[u] else True
-        site.eligible_fit, site.reason = _verdict(
-            site, int(n_fitted[u]), constant, n_sites=len(site_ids), thresholds=thresholds
-        )
-        site.eligible_target = site.eligible_fit and not site.reliability < thresholds.reliability_target
-        if site.eligible_fit and not site.eligible_target:
-            site.reason = (
-                f"fitted, not a target: reliability {site.reliability:.2f} below {thresholds.reliability_target}"
-            )
-        sites.append(site)
-    return sites
-
-
-def _verdict(
-    site: SiteReport, n_fitted: int, constant: bool, *, n_sites: int, thresholds: Thresholds
-) -> tuple[bool, str]:
-    """Whether a site is fitted, and why not."""
-    if site.n_trials == 0:
-        return False, "no response recorded"
-    if n_fitted < MINIMUM_FITTED_IMAGES:
-        return False, f"{n_fitted} images to fit, at least {MINIMUM_FITTED_IMAGES} needed"
-    if constant:
-        return False, "the response never varies"
-    if thresholds.averages:
-        return True, "reliability unknown: averages without single trials"
-    if math.isnan(site.reliability):
-        return False, "reliability unknown: too few images with two trials (averages=True fits averages without it)"
-    if site.reliability < thresholds.reliability_fit:
-        return False, f"reliability {site.reliability:.2f} below {thresholds.reliability_fit}"
-    half = site.reliability / (2 - site.reliability)
-    least = NormalDist().inv_cdf(1 - CHANCE / n_sites) / math.sqrt(n_fitted - 1)
-    if half < least:
-        return False, f"split-half correlation {half:.2f} could be chance with {n_fitted} images (below {least:.2f})"
-    return True, ""
-
-
-def image_factors(importance: ArrayLike | None, n_images: int) -> NDArray[np.float64]:
-    """Factors (N,) of the images' weights, checked; None: all are 1."""
-    factors = np.ones(n_images) if importance is None else np.asarray(importance, np.float64)
-    if factors.shape != (n_images,) or not (np.isfinite(factors) & (factors > 0)).all():
-        raise ValueError(f"importance of shape {factors.shape}; expected {n_images} positive numbers, one an image")
-    return factors
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        height, width, channels = self.pixels.shape[1:]
+        return channels, height, width

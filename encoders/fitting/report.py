@@ -1,4 +1,4 @@
-"""What a fit reports: one record a site, and the settings; JSON-able."""
+"""What a fit reports: one record per site, and the settings; JSON-able."""
 
 from __future__ import annotations
 
@@ -17,29 +17,37 @@ class SiteReport:
 
     Attributes
     ----------
+    site_id : str
+    n_trials, n_images : int
+        Trials of the site, and images with at least one of them.
     reliability : float
         Of the mean responses to the FITTED images; decides `eligible_fit` and `eligible_target`.
     held_out_reliability : float
         Of the mean responses to the held-out images.
     held_out_r, held_out_r_nc, held_out_feve : float
-        Encoder (mean over members) against the held-out images: correlation with the mean responses; the same over
-        sqrt(held_out_reliability), from these very images and trials (less spread, and no more bias, than with the
-        reliability of all images: simulated); fraction of explainable variance explained.
+        Of the encoder (mean over members) on the held-out images: correlation with the mean responses; the same over
+        sqrt(held_out_reliability); fraction of explainable variance explained. The reliability is that of these very
+        images: in simulations this has less spread, and no more bias, than the reliability of all images.
     validator_r, validator_r_nc, validator_feve : float
+        The same of the validator.
     ceiling : float
-        The correlation with the held-out mean responses that a perfect prediction would reach: sqrt(held_out_reliability).
+        Correlation with the held-out mean responses that a perfect prediction reaches: sqrt(held_out_reliability).
     best_layer : str
-        Of the encoder's, the one that explains most in left-out folds; "" = not known.
+        Layer of the encoder that explains most in left-out folds; "" = not known.
     rf_x_deg, rf_y_deg, rf_sd_deg : float
-        Centre of the model receptive field, rightwards and upwards from the image's centre, and its mean SD; `rf_reason`: why there
-        is none.
+        Centre of the model receptive field, rightwards and upwards from the centre of the image, and its mean SD, in
+        degrees.
+    rf_reason : str
+        Why there is no field; "" = there is one.
     alphas : dict of layer to float
-        Penalty of every ensemble member and of the validator.
+        Penalty of each ensemble member and of the validator.
     alpha_at_edge : list of str
         Layers whose penalty is the smallest or largest of the grid.
     cv_r2 : dict of layer to float
-        Variance of the mean responses explained in left-out folds of the fitted images; NaN where a warm start had no newest image
-        of the site to decide by.
+        Share of the variance of the mean responses that is explained in left-out folds of the fitted images. NaN: a
+        warm start had no newest image of the site to stop by.
+    eligible_fit, eligible_target : bool
+        Whether the site is fitted, and whether it is offered as a target.
     reason : str
         Why the site is not fitted or not a target; "" = it is both.
     """
@@ -76,16 +84,17 @@ class FitReport:
     Attributes
     ----------
     sites : list of SiteReport
-        Every site of the input, in its order.
+        All sites of the recording, in its order.
     settings : dict
-        Backbone, layers, folds, thresholds, and what was held out.
+        Network, layers, folds, thresholds and numbers of images.
     held_out_images : list of int
         Positions of the held-out images; no fit that is scored, and no choice, has seen them.
     encoder_fingerprint, validator_fingerprint : str
         "" where nothing was fitted.
     final : dict
-        Of the encoder that was fitted once more, to all images: its fingerprint ``encoder``, ``n_fitted_images``, and the ``epoch`` of its tuning that was
-        kept (0 = none), all as it was fitted, and ``warm_start`` where it went on from an earlier one. Empty where there is none.
+        Of the encoder that was fitted once more, to all images: its fingerprint ``encoder``, ``n_fitted_images``, the
+        ``epoch`` of its tuning that was kept (0 = none), and ``warm_start`` where it went on from an earlier one.
+        Empty: there is none.
     """
 
     sites: list[SiteReport]
@@ -101,7 +110,7 @@ class FitReport:
         return [site for site in self.sites if site.eligible_fit]
 
     def median(self, score: str) -> float:
-        """Median of a score over the fitted sites, unknown values left out; NaN if there is none."""
+        """Median of a score over the fitted sites where it is known; NaN if it is known for none."""
         values = [v for site in self.fitted if not math.isnan(v := getattr(site, score))]
         return float(np.median(values)) if values else NAN
 
@@ -112,7 +121,7 @@ class FitReport:
         return cleaned
 
     def summary(self) -> str:
-        """One paragraph for a person."""
+        """The outcome in a few lines of text."""
         targets = sum(site.eligible_target for site in self.sites)
         stopping = self.settings.get("n_stopping_images")
         beside = f" ({stopping} of them to decide when the tuning stops)" if stopping else ""
@@ -127,15 +136,15 @@ class FitReport:
 
 
 class NoReliableSites(ValueError):
-    """Nothing to fit: `report` says why, site by site."""
+    """No site can be fitted: `report` says why, per site."""
 
     def __init__(self, report: FitReport) -> None:
         self.report = report
         reasons = sorted({site.reason for site in report.sites}, key=len)[:3]
         super().__init__(
-            f"none of {len(report.sites)} sites is reliable enough to fit ({'; '.join(reasons)}). Likely cause: responses joined to "
-            "the wrong images, a wrong response window, or too few repeats. Fix: check the image ids and the window, or record "
-            "more repeats; reliability_fit sets the threshold"
+            f"none of {len(report.sites)} sites is reliable enough to fit ({'; '.join(reasons)}). Likely cause: "
+            "responses joined to the wrong images, a wrong response window, or too few repeats. Fix: check the image "
+            "ids and the window, or record more repeats; reliability_fit sets the threshold"
         )
 
 

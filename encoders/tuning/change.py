@@ -1,4 +1,4 @@
-"""How far a network's features moved, and which of its layers explain which sites."""
+"""How far a tuning moved the features of a network, and which layers explain which sites."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from encoders.contract import Floats
 
 @dataclass(frozen=True)
 class FeatureChange:
-    """How far a layer's features moved: `cka_distance`, 1 - linear CKA, and `relative_change`, mean of |after - before| / |before|."""
+    """How far the features of a layer moved.
+
+    Attributes
+    ----------
+    cka_distance : float
+        1 - linear CKA of the features before and after.
+    relative_change : float
+        Mean over images of |after - before| / |before|.
+    """
 
     cka_distance: float
     relative_change: float
@@ -30,7 +38,8 @@ class LayerMap:
     layers : tuple of G str
         What the members read, "a+b" where they read two together.
     explained : array of shape (G, U)
-        Share of the variance of the responses to the stopping images that the mean of a layer's members explains; NaN = unknown.
+        Share of the variance of the responses to the judged images that the mean of a layer's members explains; NaN =
+        unknown.
     best : tuple of U str
         The layer that explains most; "" = unknown.
     """
@@ -41,7 +50,7 @@ class LayerMap:
 
 
 def feature_change(before: Tensor, after: Tensor) -> FeatureChange:
-    """How far features (N, P) of the same images moved."""
+    """How far features (N, P) of the same images moved from `before` to `after`."""
     if torch.equal(before, after):
         return FeatureChange(0.0, 0.0)
     moved = (after.double() - before.double()).norm(dim=1) / before.double().norm(dim=1).clamp_min(1e-12)
@@ -49,7 +58,7 @@ def feature_change(before: Tensor, after: Tensor) -> FeatureChange:
 
 
 def layer_map(layers: Sequence[str], predicted: Tensor, targets: Tensor, *, weights: Tensor) -> LayerMap:
-    """Which layer's members explain most of each site.
+    """The layer whose members explain most of each site.
 
     Parameters
     ----------

@@ -1,7 +1,9 @@
-"""Tune a fitted encoder's late layers, or all of them, on the recording; stopping images, or an earlier tuning, decide when to stop.
+"""Tune the network of a fitted encoder, or its late layers, together with the readouts.
 
-The network (or networks, each with the members that read it), without its batch-norm statistics, and the readouts of all members descend one squared error
-together (the trunk "tuned end to end" of Cadena et al. 2019 and of Cowley et al. 2023), for a few epochs from the fitted readouts, with a small learning rate.
+The network (or networks, each with the members that read it) and the readouts of all members minimise one squared error
+(the trunk "tuned end to end" of Cadena et al. 2019 and of Cowley et al. 2023). The tuning starts from the fitted
+readouts and takes a few epochs at a small learning rate. Batch-norm statistics stay as they are. Stopping images choose
+the epoch that is kept, or an earlier tuning has chosen it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from encoders.splits import MINIMUM_FITTED_IMAGES, MINIMUM_HELD_OUT, group_names
 from encoders.uncertainty import with_familiar
 
 from .change import feature_change, layer_map
-from .descent import TuningData, descend
+from .descent import Descent, Schedule, TuningData, descend
 from .report import FineTuned, TuningReport
 from .tunable import Tunable, free_parameters
 
@@ -34,7 +36,7 @@ SAME_IMAGE = 1e-3  # distance of summaries, in SDs, below which an image is one 
 
 def fine_tune(
     encoder: Encoder | Ensemble,
-    images: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
     targets: ArrayLike,
     *,
     fitted: NDArray[np.bool_],
@@ -52,37 +54,39 @@ def fine_tune(
     progress: Progress | None = None,
     device: torch.device | str = "cpu",
 ) -> FineTuned:
-    """Tune the network and the readouts of an encoder together, by Adam, and keep the best pass.
+    """Tune the network and the readouts of an encoder together, by Adam, and keep the best epoch.
 
-    The loss is the squared error over the site's variance, mean over members, sites and images. The learning rate rises and falls
-    once (Smith & Topin 2018). The encoder given, and its network, stay as they are.
+    The loss is the squared error in variances of each site, mean over members, sites and images. The learning rate
+    rises and falls once (Smith & Topin 2018). The encoder that is given, and its network, stay as they are.
 
     Parameters
     ----------
     encoder : Encoder or Ensemble
-        Best one that was fitted without the stopping images: see `TuningReport.stopping_seen`.
-    images : array of shape (N, H, W, C), uint8
+        At best fitted without the stopping images; see `TuningReport.stopping_seen`.
+    pixels : array of shape (N, H, W, C), uint8
     targets : array of shape (N, U)
         Mean responses in the encoder's unit and order of sites; NaN = not recorded.
     fitted, stopping : arrays of shape (N,), bool
-        Images to tune on, and images that choose the pass to keep. Never give held-out images as either.
+        Images to tune on, and images that choose the epoch to keep. Never give held-out images as either.
     groups : sequence of N, optional
         Images of one group, and pixel-identical images, must lie on one side: fitted, stopping or neither.
     layers : sequence of str, "late" or "all"
-        Modules of the network to tune, of several networks as "NETWORK/MODULE". "all": all up to the last layer read, which helped on recorded V4 sites; "late": from the stage
-        on that holds that layer, which hardly did (docs/fine_tuning.md).
+        Modules of the network to tune; of several networks as "NETWORK/MODULE". "all": all up to the last layer that is
+        read, which helped on recorded V4 sites. "late": the stage that holds that layer, which hardly helped
+        (docs/fine_tuning.md).
     epochs : int
         Passes over the fitted images.
     keep : int, optional
-        The pass to keep, as an earlier tuning of as many passes chose it: the tuning ends there, and `stopping` holds no image. Where the
-        error on a sample of the fitted images did not fall (it diverged), nothing is kept.
+        The epoch to keep, as an earlier tuning of as many epochs chose it: the tuning ends there, and `stopping` holds
+        no image. Where the error on a sample of the fitted images did not fall (the tuning diverged), nothing is kept.
     learning_rate, readout_learning_rate : float
-        Highest, of the network and of the readouts; 0 = these stay as they are.
+        Highest values, of the network and of the readouts; 0 = these stay as they are.
     batch_size : int
+        Images per step.
     jitter_px : float
-        Every image is shifted at random by up to so many pixels, each time that it is shown.
+        Each time an image is shown, it is shifted at random by up to so many pixels.
     weights : array of shape (N,), optional
-        Such as numbers of repeats; only ratios matter.
+        Weight of each image, such as its number of repeats; only ratios matter.
     seed : int
     progress : callable (label, done, total), optional
     device : device
@@ -91,73 +95,93 @@ def fine_tune(
     Returns
     -------
     FineTuned
-        With the pass kept: its ``info.settings["fine_tuning"]`` tells how it was tuned. Intervals and scores are those of the encoder
-        given, from before the tuning; distances to the fitted images are taken anew.
+        With the epoch kept: ``info.settings["fine_tuning"]`` of the encoder says how it was tuned. Intervals and scores
+        are those of the encoder that was given, from before the tuning; distances to the fitted images are computed
+        anew.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, an image (or group) lies on two sides, or no parameter that counts is named.
+        If shapes do not fit, an image (or group) lies on two sides, or no parameter that the features depend on is
+        named.
     """
-    _check(encoder, images, targets, fitted, stopping, epochs, batch_size, learning_rate, readout_learning_rate)
-    _check_keep(keep, epochs, fitted, stopping=stopping)
-    names = group_names(images, groups)
-    _check_sides(names, fitted, stopping)
-    data = TuningData.read(images, targets, fitted, stopping=stopping, weights=weights, device=device)
-    given, tuned = Tunable(encoder, device), Tunable(encoder, device)
-    parameters = free_parameters(tuned.backbone, layers, to_images(images[:1], device))
-    tuned.free(parameters, network=learning_rate > 0, readouts=readout_learning_rate > 0)
-    rates = (learning_rate, readout_learning_rate)
-    losses, errors, epoch = descend(
-        tuned,
-        data,
-        epochs,
+    schedule = Schedule(
+        epochs=epochs,
         keep=keep,
-        rates=rates,
+        learning_rate=learning_rate,
+        readout_learning_rate=readout_learning_rate,
         batch_size=batch_size,
         jitter_px=jitter_px,
         seed=seed,
-        progress=progress,
     )
+    _check(encoder, pixels, targets, fitted=fitted, stopping=stopping, schedule=schedule)
+    _check_keep(schedule, fitted, stopping)
+    names = group_names(pixels, groups)
+    _check_sides(names, fitted, stopping)
+    data = TuningData.read(pixels, targets, fitted, stopping=stopping, weights=weights, device=device)
+    given, tuned = Tunable(encoder, device), Tunable(encoder, device)
+    parameters = free_parameters(tuned.backbone, layers, to_images(pixels[:1], device))
+    tuned.free(parameters, network=learning_rate > 0, readouts=readout_learning_rate > 0)
+    descent = descend(tuned, data, schedule, progress=progress)
     result = encoder
-    if epoch:
-        how = {"modules": list(tuned.modules), "epochs": epochs, "epoch": epoch, "learning_rate": learning_rate}
-        how |= {"readout_learning_rate": readout_learning_rate, "batch_size": batch_size, "jitter_px": jitter_px}
-        how |= {"seed": seed, "n_fitted_images": int(fitted.sum()), "n_stopping_images": int(stopping.sum())}
+    if descent.epoch:
+        note = _note(tuned, schedule, descent.epoch)
+        note |= {"n_fitted_images": int(fitted.sum()), "n_stopping_images": int(stopping.sum())}
         own = [name for name, row in zip(names, fitted, strict=True) if row]
-        result = _rebuilt(encoder, tuned, how, fitted=images[fitted], names=own).to(device)
-    return FineTuned(result, _report(encoder, given, tuned, data=data, losses=losses, errors=errors, epoch=epoch))
+        result = _rebuilt(encoder, tuned, note, fitted=pixels[fitted], names=own).to(device)
+    return FineTuned(result, _report(encoder, given, tuned, data=data, descent=descent))
+
+
+def _note(tuned: Tunable, schedule: Schedule, epoch: int) -> dict[str, Any]:
+    """How an encoder was tuned, for its settings, JSON-able."""
+    return {
+        "modules": list(tuned.modules),
+        "epochs": schedule.epochs,
+        "epoch": epoch,
+        "learning_rate": schedule.learning_rate,
+        "readout_learning_rate": schedule.readout_learning_rate,
+        "batch_size": schedule.batch_size,
+        "jitter_px": schedule.jitter_px,
+        "seed": schedule.seed,
+    }
 
 
 def _report(
-    encoder: Encoder | Ensemble,
-    given: Tunable,
-    tuned: Tunable,
-    *,
-    data: TuningData,
-    losses: list[float],
-    errors: list[float],
-    epoch: int,
+    encoder: Encoder | Ensemble, given: Tunable, tuned: Tunable, *, data: TuningData, descent: Descent
 ) -> TuningReport:
-    images = data.images[data.judged.numpy()]
-    kept = Reduction(DEFAULT_POOL, summary=True)
+    """What the tuning did, seen on the judged images."""
+    pixels = data.pixels[data.judged.numpy()]
+    reduction = Reduction(DEFAULT_POOL, summary=True)
     before, after = (
-        extract_features(one.backbone, images, reduction=kept, device=data.device) for one in (given, tuned)
+        extract_features(one.backbone, pixels, reduction=reduction, device=data.device) for one in (given, tuned)
     )
     reads = ["+".join(readout.layers) for readout in given.readouts]
-    of = data.judged.to(data.y.device)
-    maps = [layer_map(reads, data.predict(one), data.y[of], weights=data.w[of]) for one in (given, tuned)]
-    forgetting = {layer: feature_change(before[layer], after[layer]) for layer in encoder.backbone.layers}
-    known = seen(encoder, before) if errors else 0
+    rows = data.judged.to(data.y.device)
+    map_before, map_after = (
+        layer_map(reads, data.predict(one), data.y[rows], weights=data.w[rows]) for one in (given, tuned)
+    )
     return TuningReport(
-        tuned.modules, tuned.n_parameters, tuple(losses), tuple(errors), epoch, known, forgetting, *maps
+        modules=tuned.modules,
+        n_parameters=tuned.n_parameters,
+        losses=tuple(descent.losses),
+        stopping_errors=tuple(descent.errors),
+        epoch=descent.epoch,
+        stopping_seen=count_fitted(encoder, before) if descent.errors else 0,
+        forgetting={layer: feature_change(before[layer], after[layer]) for layer in encoder.backbone.layers},
+        before=map_before,
+        after=map_after,
     )
 
 
 def _rebuilt(
-    encoder: Encoder | Ensemble, tuned: Tunable, how: dict[str, Any], *, fitted: NDArray[np.uint8], names: Sequence[str]
+    encoder: Encoder | Ensemble,
+    tuned: Tunable,
+    note: dict[str, Any],
+    *,
+    fitted: NDArray[np.uint8],
+    names: Sequence[str],
 ) -> Encoder | Ensemble:
-    """`encoder` with the tuned tensors, distances to the fitted images in the tuned features, and a note."""
+    """The encoder with the tuned tensors, distances to the `fitted` pixels in the tuned features, and the note."""
     base = encoder.backbone
     original = base.tunable()
     changed = {n: p.detach() for n, p in tuned.network.items() if not torch.equal(p.detach(), original[n].to(p.device))}
@@ -168,8 +192,8 @@ def _rebuilt(
         parts = extract_features(tuned.backbone, fitted, reduction=Reduction(1, summary=True), device=device)
         summaries = torch.cat([parts[f"summary/{layer}"] for layer in sorted(backbone.layers)], 1)
         uncertainty = with_familiar(uncertainty, summaries, names)
-    how = how | {"intervals": "calibrated before tuning", "scores": "of the encoder before tuning"}
-    info: EncoderInfo = replace(encoder.info, settings=encoder.info.settings | {"fine_tuning": how})
+    note = note | {"intervals": "calibrated before tuning", "scores": "of the encoder before tuning"}
+    info: EncoderInfo = replace(encoder.info, settings=encoder.info.settings | {"fine_tuning": note})
     rest: dict[str, Any] = {"natural_mean": encoder.natural_mean, "natural_sd": encoder.natural_sd}
     rest["uncertainty"] = uncertainty
     if isinstance(encoder, Encoder):
@@ -177,8 +201,15 @@ def _rebuilt(
     return Ensemble(backbone, tuned.rebuilt_readouts(), info, **rest)
 
 
-def seen(encoder: Encoder | Ensemble, features: Mapping[str, Tensor]) -> int:
-    """How many images have the summaries of one that the encoder was fitted to; `features` are those of its own backbone, reduced with them."""
+def count_fitted(encoder: Encoder | Ensemble, features: Mapping[str, Tensor]) -> int:
+    """Number of images that the encoder was fitted to, recognised by the summaries of their features.
+
+    Parameters
+    ----------
+    encoder : Encoder or Ensemble
+    features : dict of str to Tensor
+        Of the encoder's own backbone, with ``summary/LAYER`` of each layer, (N, D).
+    """
     trust = encoder.uncertainty
     if trust is None:
         return 0
@@ -190,43 +221,48 @@ def seen(encoder: Encoder | Ensemble, features: Mapping[str, Tensor]) -> int:
 
 def _check(
     encoder: Encoder | Ensemble,
-    images: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
     targets: ArrayLike,
+    *,
     fitted: NDArray[np.bool_],
     stopping: NDArray[np.bool_],
-    epochs: int,
-    batch_size: int,
-    *rates: float,
+    schedule: Schedule,
 ) -> None:
+    """Refuse arrays whose shapes do not fit, and a schedule without an epoch, a batch or a learning rate."""
     channels, height, width = encoder.info.image_shape
-    if images.dtype != np.uint8 or images.shape[1:] != (height, width, channels):
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels):
         raise ValueError(
-            f"images of shape {images.shape}, {images.dtype}; expected uint8 (N, {height}, {width}, {channels}) as the encoder was fitted to"
+            f"images of shape {pixels.shape}, {pixels.dtype}; expected uint8 (N, {height}, {width}, {channels}), as "
+            "the encoder was fitted to"
         )
-    shape, expected = np.asarray(targets).shape, (len(images), len(encoder.site_ids))
-    if shape != expected or not fitted.shape == stopping.shape == (len(images),) or fitted.dtype != bool:
+    shape, expected = np.asarray(targets).shape, (len(pixels), len(encoder.site_ids))
+    if shape != expected or not fitted.shape == stopping.shape == (len(pixels),) or fitted.dtype != bool:
         raise ValueError(
-            f"targets {shape}, fitted {fitted.shape} {fitted.dtype}, stopping {stopping.shape}; expected {expected}, and one flag "
-            "(bool) an image"
+            f"targets {shape}, fitted {fitted.shape} {fitted.dtype}, stopping {stopping.shape}; expected {expected}, "
+            "and one flag (bool) per image"
         )
-    if epochs < 1 or batch_size < 1 or min(rates) < 0 or max(rates) == 0:
+    rates = schedule.rates
+    if schedule.epochs < 1 or schedule.batch_size < 1 or min(rates) < 0 or max(rates) == 0:
         raise ValueError(
-            f"{epochs} epochs of batches of {batch_size}, learning rates {rates}; expected at least 1 each, and a learning rate above 0"
+            f"{schedule.epochs} epochs of batches of {schedule.batch_size}, learning rates {rates}; expected at least "
+            "1 each, and a learning rate above 0"
         )
 
 
-def _check_keep(keep: int | None, epochs: int, fitted: NDArray[np.bool_], *, stopping: NDArray[np.bool_]) -> None:
-    """Refuse too few images, a pass to keep that is none, and stopping images that would decide nothing."""
+def _check_keep(schedule: Schedule, fitted: NDArray[np.bool_], stopping: NDArray[np.bool_]) -> None:
+    """Refuse too few images, an epoch to keep that there is not, and stopping images that have nothing to choose."""
+    keep, epochs = schedule.keep, schedule.epochs
     least = MINIMUM_HELD_OUT if keep is None else 0
     if fitted.sum() < MINIMUM_FITTED_IMAGES or stopping.sum() < least:
         raise ValueError(
-            f"{int(fitted.sum())} images to tune on and {int(stopping.sum())} to stop by; expected at least {MINIMUM_FITTED_IMAGES} and {least}. "
-            "Likely cause: a short recording, or flags of another one. Fix: record more images, or leave the network as it is"
+            f"{int(fitted.sum())} images to tune on and {int(stopping.sum())} to stop by; expected at least "
+            f"{MINIMUM_FITTED_IMAGES} and {least}. Likely cause: a short recording, or flags of another one. Fix: "
+            "record more images, or leave the network as it is"
         )
     if keep is not None and (keep not in range(1, epochs + 1) or stopping.any()):
         raise ValueError(
-            f"keep {keep} of {epochs} passes, {int(stopping.sum())} images to stop by; expected a pass from 1 to {epochs} and no such images: the "
-            "pass is chosen already. Fix: flag them as fitted, or leave keep out"
+            f"keep {keep} of {epochs} epochs, {int(stopping.sum())} images to stop by; expected an epoch from 1 to "
+            f"{epochs} and no such images, as the epoch is chosen already. Fix: flag them as fitted, or leave keep out"
         )
 
 
@@ -239,6 +275,7 @@ def _check_sides(names: Sequence[str], fitted: NDArray[np.bool_], stopping: NDAr
         if own or sides.setdefault(name, side) != side:
             first = names.index(name)
             raise ValueError(
-                f"images {first} and {i} are one photograph (or one group): found as {own or f'{sides[name]} and {side}'}, expected on one "
-                "side. Likely cause: copies or crops of a photograph under several names. Fix: put whole groups on one side"
+                f"images {first} and {i} are one photograph (or one group): found as "
+                f"{own or f'{sides[name]} and {side}'}, expected on one side. Likely cause: copies or crops of a "
+                "photograph under several names. Fix: put whole groups on one side"
             )

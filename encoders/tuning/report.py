@@ -1,4 +1,4 @@
-"""What a tuning gives: the tuned encoder and the report on it."""
+"""The outcome of a tuning: the tuned encoder and the report on it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from .change import FeatureChange, LayerMap
 
 @dataclass(frozen=True)
 class TuningReport:
-    """What a tuning did.
+    """Report on a tuning.
 
     Attributes
     ----------
     modules : tuple of str
         Modules whose parameters were tuned.
     n_parameters : int
-        Of the network, without the readouts'.
+        Tuned parameters of the network; those of the readouts do not count.
     losses : tuple of E floats
-        Mean loss of each pass over the fitted images, in variances of a site.
+        Mean loss of each epoch over the fitted images, in variances of a site.
     stopping_errors : tuple of E + 1 floats
-        Squared error of the mean over members on the stopping images, in variances of a site, before the first pass and after each. Empty without
-        stopping images; `forgetting`, `before` and `after` are then of some of the fitted ones.
+        Squared error of the mean over members on the stopping images, in variances of a site, before the first epoch
+        and after each. Empty without stopping images; `forgetting`, `before` and `after` then describe a sample of the
+        fitted images.
     epoch : int
-        The pass that was kept; 0 = nothing improved, and the encoder is the one that was given.
+        The epoch that was kept; 0 = nothing improved, and the encoder is the one that was given.
     stopping_seen : int
-        Stopping images among those that the encoder had been fitted to: they flatter the encoder as given (epoch 0).
+        Number of stopping images that the encoder had been fitted to. They make its error before the tuning look too
+        small.
     forgetting : dict of layer to FeatureChange
-        Of the encoder returned against the one given, on the stopping images. Zero for epoch 0.
+        Change of the features from the encoder given to the one returned, on the stopping images. Zero for epoch 0.
     before, after : LayerMap
+        Variance explained per layer, before and after the tuning.
     """
 
     modules: tuple[str, ...]

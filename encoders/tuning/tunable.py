@@ -1,4 +1,4 @@
-"""A copy of an encoder whose network and readouts follow their gradients together."""
+"""A copy of an encoder whose network and readouts can be tuned by gradient descent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOLVED = ("coef", "intercept")  # what is tuned of a readout that was solved, no
 
 
 class Tunable:
-    """A copy of an encoder: its network or networks, and of every readout the tensors that may be tuned.
+    """A copy of an encoder: its network or networks, and the tensors of each readout that may be tuned.
 
     Parameters
     ----------
@@ -37,12 +37,13 @@ class Tunable:
     def __init__(self, encoder: Encoder | Ensemble, device: torch.device | str) -> None:
         check_unadjusted(encoder)
         self.backbone: Backbone | Backbones = encoder.backbone.adapt({}).to(device)
-        self.readouts: list[Readout] = [copy.deepcopy(readout).to(device) for readout in encoder.readouts]  # type: ignore[misc]
+        copies = [copy.deepcopy(readout).to(device) for readout in encoder.readouts]
+        self.readouts: list[Readout] = copies  # type: ignore[assignment]
         self.network: dict[str, Tensor] = {}  # those that are tuned
         self.tensors = [_free_tensors(readout) for readout in self.readouts]
 
     def free(self, parameters: Mapping[str, Tensor], *, network: bool, readouts: bool) -> None:
-        """Make these parameters of the network (if `network`) and the readouts' tensors (if `readouts`) follow their gradients."""
+        """Let the parameters of the network (if `network`) and the tensors of the readouts (if `readouts`) be tuned."""
         self.network = {name: parameter.requires_grad_(True) for name, parameter in parameters.items() if network}
         for tensors in self.tensors if readouts else []:
             for tensor in tensors.values():
@@ -50,48 +51,48 @@ class Tunable:
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The modules that hold the network's parameters that are tuned."""
+        """The modules of the network that hold tuned parameters."""
         return tuple(dict.fromkeys(name.rpartition(".")[0] for name in self.network))
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers of the network are tuned."""
+        """Number of tuned parameters of the network, counted as numbers."""
         return sum(parameter.numel() for parameter in self.network.values())
 
     def groups(self, rates: tuple[float, float]) -> list[dict[str, Any]]:
-        """Parameter groups of an optimiser, with their highest learning rates."""
+        """Parameter groups for an optimiser, with their highest learning rates."""
         readouts = [tensor for tensors in self.tensors for tensor in tensors.values() if tensor.requires_grad]
         pairs = zip((list(self.network.values()), readouts), rates, strict=True)
         return [{"params": tensors, "lr": rate, "highest": rate} for tensors, rate in pairs if tensors]
 
     def predict(self, images: Tensor) -> Tensor:
-        """Predictions of every member, (M, B, U)."""
+        """Predictions of each member for images (B, C, H, W) in [0, 1], (M, B, U)."""
         features = self.backbone(images)
         pairs = zip(self.readouts, self.tensors, strict=True)
         return torch.stack([functional_call(readout, tensors, (features,)) for readout, tensors in pairs])
 
     def state(self) -> list[Tensor]:
-        """Copies of all that is tuned."""
+        """Copies of all tuned tensors."""
         return [t.detach().clone() for group in (self.network, *self.tensors) for t in group.values()]
 
     @torch.no_grad()
     def restore(self, state: list[Tensor]) -> None:
-        """Write back what `state` gave."""
+        """Write back the tensors that `state` returned."""
         current = [t for group in (self.network, *self.tensors) for t in group.values()]
         for tensor, kept in zip(current, state, strict=True):
             tensor.copy_(kept)
 
     def rebuilt_readouts(self) -> list[Readout]:
         """The readouts as they are now, frozen, on the CPU."""
-        found = []
+        rebuilt = []
         for readout, tensors in zip(self.readouts, self.tensors, strict=True):
             state = readout.state_dict() | {name: tensor.detach() for name, tensor in tensors.items()}
-            found.append(build_readout(readout.config(), {name: tensor.cpu() for name, tensor in state.items()}))
-        return found
+            rebuilt.append(build_readout(readout.config(), {name: tensor.cpu() for name, tensor in state.items()}))
+        return rebuilt
 
 
 def check_unadjusted(encoder: Encoder | Ensemble) -> None:
-    """Refuse an encoder with a gain and offset of its own, which readouts fitted anew to raw responses would lose.
+    """Refuse an encoder with gain and offset: readouts that are fitted anew to raw responses would lose them.
 
     Raises
     ------
@@ -100,8 +101,8 @@ def check_unadjusted(encoder: Encoder | Ensemble) -> None:
     """
     if encoder.is_adjusted:
         raise ValueError(
-            "the encoder carries gain and offset of its sites; expected an encoder without. Likely cause: a refit with the mode "
-            "'gain' made it. Fix: pass encoder.unadjusted(), and estimate gain and offset anew afterwards"
+            "the encoder carries gain and offset of its sites; expected an encoder without. Likely cause: a refit with "
+            "the mode 'gain' made it. Fix: pass encoder.unadjusted(), and estimate gain and offset anew afterwards"
         )
 
 
@@ -118,19 +119,20 @@ def _free_tensors(readout: Readout) -> dict[str, Tensor]:
 def free_parameters(
     backbone: Backbone | Backbones, layers: Sequence[str] | str, probe: Tensor
 ) -> dict[str, nn.Parameter]:
-    """The parameters of the modules named that the features depend on.
+    """Parameters of the named modules that the features depend on.
 
     Parameters
     ----------
     backbone : Backbone or Backbones
     layers : sequence of str, "late" or "all"
-        Modules, of several networks as "NETWORK/MODULE"; "late": the stage (`stage`) of the layer that each network calls last.
+        Modules; of several networks as "NETWORK/MODULE". "late": the stage (`stage`) of the layer that each network
+        calls last.
     probe : Tensor of shape (1, C, H, W), in [0, 1]
 
     Raises
     ------
     ValueError
-        If a module is unknown, or none holds a parameter that counts.
+        If a module is unknown, or none holds a parameter that the features depend on.
     """
     if isinstance(layers, str) and layers not in ("all", "late"):
         raise ValueError(f"layers {layers!r}; expected 'late', 'all' or a list of modules, such as ['blocks.4']")
@@ -151,13 +153,14 @@ def free_parameters(
         total = torch.stack([part.sum() for part in backbone(probe).values()]).sum()
         reached = torch.autograd.grad(total, list(named.values()), allow_unused=True) if total.requires_grad else []
         backbone.requires_grad_(False)
-    found = {n: p for (n, p), gradient in zip(named.items(), reached, strict=False) if gradient is not None}
-    if not found:
+    free = {n: p for (n, p), gradient in zip(named.items(), reached, strict=False) if gradient is not None}
+    if not free:
         raise ValueError(
-            f"modules {', '.join(layers)}: no parameter of theirs reaches the layers {', '.join(backbone.layers)}. Likely cause: modules "
-            "after the last layer read, or without parameters. Fix: name earlier ones, or layers='all'"
+            f"modules {', '.join(layers)}: no parameter of theirs reaches the layers {', '.join(backbone.layers)}. "
+            "Likely cause: modules after the last layer read, or without parameters. Fix: name earlier ones, or "
+            "layers='all'"
         )
-    return found
+    return free
 
 
 def stage(layer: str) -> str:

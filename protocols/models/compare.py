@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from encoders.fitting.candidates import Candidate, read_candidates
 from encoders.fitting.compare import compare
 from encoders.fitting.comparison import Comparison
-from encoders.fitting.fit import PRESETS
+from encoders.fitting.options import PRESETS
 from encoders.metrics import split_half_reliability
 from encoders.splits import group_names, hold_out
 from protocols.disk.files import write_atomically, write_json, write_text

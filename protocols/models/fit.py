@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import Encoder, Ensemble, FittedPair, NoReliableSites, fit_encoder
-from encoders.fitting.earlier_networks import NotInherited
+from encoders import Encoder, Ensemble, FitOptions, FittedPair, NoReliableSites, Recording, fit_encoder
+from encoders.fitting.earlier_networks import NoEarlierNetworks
 from encoders.splits import group_names, hold_out
 from protocols.arrays import Bools, Floats
 from protocols.disk.files import write_json
 from protocols.errors import DataError
 from protocols.progress import Reporter
+from protocols.project.config.encoder import EncoderConfig
 from protocols.project.folder import Project
 from protocols.recordings.dataset import Dataset
 
@@ -57,42 +58,34 @@ def fit_on(
     `initial` and `added` make it a warm start; see `fit_encoder`. The held-out photographs are the same in every refit; a controller stays on the side of the photograph that it started from.
     """
     settings = project.config.encoder
+    recording = Recording(
+        pixels=data.pixels,
+        values=data.values,
+        image_index=data.image_index,
+        site_ids=data.site_ids,
+        unit=data.unit,
+        field_of_view_deg=project.display.size_deg,
+        background=project.display.background,
+        colour=project.display.colour,
+        groups=data.groups,
+        coordinates=data.coordinates,
+        averages=data.averaged_over is not None,
+        repeats=data.averaged_over,
+        natural=np.arange(len(data.pixels)) < data.natural,
+        importance=None if weights is None else weights.factors,
+        added=added,
+    )
     try:
         return fit_encoder(
-            data.pixels,
-            data.values,
-            data.image_index,
-            site_ids=data.site_ids,
-            unit=data.unit,
-            groups=data.groups,
-            coordinates=data.coordinates,
-            field_of_view_deg=project.display.size_deg,
-            background=project.display.background,
-            colour=project.display.colour,
-            backbone=settings.backbone,
-            layers=settings.layers or settings.preset,
-            readout=settings.readout,
-            validator_backbone=settings.validator_backbone or None,
-            validator_layers=settings.validator_layers or None,
-            holdout_fraction=settings.holdout_fraction,
-            folds=settings.folds,
-            fine_tune=settings.fine_tune,
+            recording,
+            _fit_options(settings),
             networks_from=networks_from(project),
-            final_fit=settings.final_fit,
-            seed=settings.seed,
-            reliability_fit=settings.reliability_fit,
-            reliability_target=settings.reliability_target,
-            averages=data.averaged_over is not None,
-            repeats=data.averaged_over,
-            natural=np.arange(len(data.pixels)) < data.natural,
-            importance=None if weights is None else weights.factors,
             initial=initial,
-            added=added,
             device=device,
             cache=project.cache,
             progress=progress,
         )
-    except NotInherited as error:
+    except NoEarlierNetworks as error:
         raise DataError(
             "project.toml",
             found=f"[encoder] networks_from = {settings.networks_from!r}: {error}",
@@ -111,6 +104,24 @@ def fit_on(
             fix="look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
             code="D05",
         ) from error
+
+
+def _fit_options(settings: EncoderConfig) -> FitOptions:
+    """The options of a fit as project.toml has them."""
+    return FitOptions(
+        backbone=settings.backbone,
+        layers=settings.layers or settings.preset,
+        readout=settings.readout,
+        validator_backbone=settings.validator_backbone or None,
+        validator_layers=settings.validator_layers or None,
+        holdout_fraction=settings.holdout_fraction,
+        folds=settings.folds,
+        fine_tune=settings.fine_tune,
+        final_fit=settings.final_fit,
+        seed=settings.seed,
+        reliability_fit=settings.reliability_fit,
+        reliability_target=settings.reliability_target,
+    )
 
 
 def networks_from(project: Project) -> Encoder | Ensemble | None:

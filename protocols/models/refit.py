@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from encoders import Encoder
 from encoders.fitting.options import NoWarmStart
 from encoders.fitting.predict import predict_stored
-from encoders.fitting.recording import Recording
+from encoders.fitting.trials import Trials
 from encoders.gain import fit_adjustment
 from protocols.arrays import Bools
 from protocols.disk.files import write_json
@@ -204,11 +204,13 @@ def _adjusted(project: Project, number: int, before: Record, *, device: str, pro
     return _Made(encoder=pair[0], validator=pair[1], record=record, data=data, held_out=held_out)
 
 
-def _recording(data: Dataset, images: Bools, columns: Sequence[int]) -> Recording:
+def _recording(data: Dataset, images: Bools, columns: Sequence[int]) -> Trials:
     """Trials of `images` (N,) and of the sites `columns`, weighted by what is behind them where they are averages."""
     rows = data.image_index >= 0
     trials = np.ones(len(rows)) if data.averaged_over is None else data.averaged_over.astype(np.float64)
-    whole = Recording(data.values[rows], data.image_index[rows], trials[rows], len(data.pixels))
+    whole = Trials(
+        values=data.values[rows], index=data.image_index[rows], repeats=trials[rows], n_images=len(data.pixels)
+    )
     return whole.part(images).sites(columns)
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders import DEFAULT_LAYERS, Encoder, Ensemble, FittedPair, fine_tune, fit_encoder
+from encoders import DEFAULT_LAYERS, Encoder, Ensemble, FitOptions, FittedPair, Recording, fine_tune, fit_encoder
 from encoders.metrics import repeat_means
 from encoders.splits import group_names, hold_out
 from protocols.arrays import Bools
@@ -173,17 +173,29 @@ class World:
     def fit(self, backbone: str, layers: str | tuple[str, ...], seed: int = 0, **how: Any) -> FittedPair:
         """An encoder of the project's kind on more of the photographs; another `seed` holds out others and draws other folds."""
         data, display = self.data, self.project.display
-        how = how or {"held_out": self.held(seed), "folds": 10}
+        held_out = None if how else self.held(seed)
+        earlier = how.pop("networks_from", None)
+        how = how or {"folds": 10}
         sites = list(data.site_ids)
         if seed:  # the sites of the first draw, however reliable they look in this one
             sites, how = list(self.encoder("more").site_ids), how | {"reliability_fit": 0.0}
         values = data.values[:, [data.site_ids.index(s) for s in sites]]
-        return fit_encoder(
-            data.pixels, values, data.image_index, site_ids=sites, unit=data.unit, groups=data.groups,
-            field_of_view_deg=display.size_deg, background=display.background, colour=display.colour, backbone=backbone, layers=layers,
-            seed=seed, averages=data.averaged_over is not None, repeats=data.averaged_over, cache=self.project.cache,
-            progress=self.progress, **how,
-        )  # fmt: skip
+        recording = Recording(
+            pixels=data.pixels,
+            values=values,
+            image_index=data.image_index,
+            site_ids=sites,
+            unit=data.unit,
+            field_of_view_deg=display.size_deg,
+            background=display.background,
+            colour=display.colour,
+            groups=data.groups,
+            averages=data.averaged_over is not None,
+            repeats=data.averaged_over,
+            held_out=held_out,
+        )
+        options = FitOptions(backbone=backbone, layers=layers, seed=seed, **how)
+        return fit_encoder(recording, options, networks_from=earlier, cache=self.project.cache, progress=self.progress)
 
     def tune(self, encoder: AnyEncoder, epochs: int, seed: int = 0) -> AnyEncoder:
         """The encoder with its network tuned on the photographs that are not held out."""

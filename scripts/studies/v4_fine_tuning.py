@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 from encoders import (
     Encoder,
     Ensemble,
+    FitOptions,
     FittedPair,
+    Recording,
     correlation,
     fit_encoder,
     group_folds,
@@ -57,12 +59,17 @@ class Session:
     groups: list[int]
     reliability: Floats | None
 
-    def fit(self, held_out: NDArray[np.bool_] | None = None, **how: Any) -> FittedPair:
-        """The default encoder without the images `held_out`, or one as `how` says."""
-        return fit_encoder(
-            self.images,
-            self.values,
-            self.index,
+    def fit(
+        self,
+        held_out: NDArray[np.bool_] | None = None,
+        options: FitOptions | None = None,
+        networks_from: Encoder | Ensemble | None = None,
+    ) -> FittedPair:
+        """The default encoder without the images `held_out`, or one as `options` say."""
+        recording = Recording(
+            pixels=self.images,
+            values=self.values,
+            image_index=self.index,
             site_ids=[str(u) for u in range(self.values.shape[1])],
             unit="spikes",
             field_of_view_deg=1.0,  # takes no part
@@ -71,8 +78,8 @@ class Session:
             groups=self.groups,
             held_out=held_out,
             averages=self.reliability is None,
-            **how,
         )
+        return fit_encoder(recording, options, networks_from=networks_from)
 
 
 def read_session(data: Path, name: str) -> Session:
@@ -145,7 +152,8 @@ def tuned_in_turn(sessions: Sequence[Session]) -> Encoder | Ensemble:
     """An encoder of two networks, tuned on one recording after the other; the last one's sites."""
     earlier: Encoder | Ensemble | None = None
     for session in sessions:
-        pair = session.fit(layers="two_networks", folds=3, fine_tune=8, holdout_fraction=0.1, networks_from=earlier)
+        options = FitOptions(layers="two_networks", folds=3, fine_tune=8, holdout_fraction=0.1)
+        pair = session.fit(options=options, networks_from=earlier)
         earlier = pair.encoder
         print(f"{session.name}: errors {pair.report.settings['fine_tuning']['stopping_errors']}", file=sys.stderr)
     assert earlier is not None

@@ -32,21 +32,21 @@ SESSIONS = ("210325", "201025", "210225")
 
 def recording(data: Path, session: str) -> dict[str, Any]:
     """Arguments of `compare` for one session."""
-    images = read_images(data, session)
+    pixels = read_images(data, session)
     if session != "210325":
         means = read_averages(data, session)
-        return {"images": images, "values": means, "image_index": np.arange(len(images)), "averages": True}
+        return {"pixels": pixels, "values": means, "image_index": np.arange(len(pixels)), "averages": True}
     trials, index = read_trials(data, session)
-    return {"images": images, "values": trials, "image_index": index}
+    return {"pixels": pixels, "values": trials, "image_index": index}
 
 
 def beside_compact(data: Path, session: str, found: Comparison, *, given: dict[str, Any], n: int) -> dict[str, float]:
     """Median r over the modelled sites, on the same `n` images: the compact models', and every candidate's."""
-    rows = np.linspace(0, len(given["images"]) - 1, n).round().astype(int)
+    rows = np.linspace(0, len(given["pixels"]) - 1, n).round().astype(int)
     models = read_models(data, session)
     sites = sorted(models)
     means = given["values"][rows][:, sites]
-    predicted = model_responses(given["images"][rows], [fold(models[site]) for site in sites], progress=Progress())
+    predicted = model_responses(given["pixels"][rows], [fold(models[site]) for site in sites], progress=Progress())
     median = {"compact models": float(np.median(correlation(predicted, means)))}
     for score in found.scores:
         median[score.candidate.name] = float(np.median(correlation(score.predicted[rows][:, sites], means)))
@@ -64,7 +64,7 @@ def run(data: Path, session: str, options: argparse.Namespace) -> tuple[Comparis
         candidates,
         **given,
         site_ids=[f"s{u:03d}" for u in range(sites)],
-        groups=near_duplicates(given["images"]),
+        groups=near_duplicates(given["pixels"]),
         folds=options.folds,
         seed=options.seed,
         cache=options.out / "cache",

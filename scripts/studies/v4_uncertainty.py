@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from encoders import Ensemble, fit_encoder, repeat_means, to_images
+from encoders import Ensemble, FitOptions, Recording, fit_encoder, repeat_means, to_images
 from encoders.info import Judgement
 from encoders.splits import near_duplicates
 from protocols.arrays import Bools, Floats
@@ -103,19 +103,18 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     images = read_images(options.data, SESSION)
     values, index = read_trials(options.data, SESSION)
     trials = values.reshape(len(images), -1, values.shape[1])  # (N, R, U)
-    pair = fit_encoder(
-        images,
-        values,
-        index,
+    recording = Recording(
+        pixels=images,
+        values=values,
+        image_index=index,
         site_ids=[f"s{u:03d}" for u in range(values.shape[1])],
         unit="spikes",
         field_of_view_deg=8.0,
         background=128,
         colour="rgb",
         groups=near_duplicates(images),
-        readout=options.readout,
-        progress=Progress(),
     )
+    pair = fit_encoder(recording, FitOptions(readout=options.readout), progress=Progress())
     held = pair.report.held_out_images
     columns = [u for u, site in enumerate(pair.report.sites) if site.eligible_fit]
     means, counts = repeat_means(values[:, columns], index, len(images))

@@ -8,7 +8,7 @@ from encoders.backbones.backbone import Backbone
 from encoders.backbones.cache import FeatureCache
 from encoders.backbones.features import Reduction
 from encoders.backbones.multiple import Backbones, open_backbone, open_config, split_layer
-from encoders.fitting.fit import PRESETS
+from encoders.fitting.options import PRESETS
 
 TINY, OTHER = "timm:test_efficientnet", "timm:test_resnet"
 LAYERS = ("blocks.0.0", f"{OTHER}/layer1", f"{TINY}@48/blocks.1.0")

@@ -12,7 +12,7 @@ import torch
 from encoders import Encoder, ReadoutSpec, backbone, extract_features, to_images
 from encoders.backbones.backbone import Backbone
 from encoders.backbones.multiple import Backbones
-from encoders.fitting.earlier_networks import inherit
+from encoders.fitting.earlier_networks import start_from
 from encoders.metrics import correlation
 from encoders.splits import group_names, hold_out, stopping_images
 from tests.encoders.helpers.simulated import LAYERS, TINY, Simulated, simulate, smooth_images
@@ -128,14 +128,14 @@ def test_a_network_at_two_sizes_takes_that_of_its_size(earlier):
         return Backbones(moved if change else parts)
 
     tuned = several(1.0)
-    lender = SimpleNamespace(backbone=tuned, fingerprint="enc_00000000")
-    made = inherit(several(0.0), lender)
+    earlier_encoder = SimpleNamespace(backbone=tuned, fingerprint="enc_00000000")
+    made = start_from(several(0.0), earlier_encoder)
     assert isinstance(made, Backbones)
     for name, part in made.networks.items():
         for key, tensor in part.adapted.items():
             assert torch.equal(tensor, tuned.networks[name].adapted[key])
     with pytest.raises(ValueError, match=r"at size 64: .* tuned it at the sizes None, 48"):
-        inherit(backbone(TINY, ["blocks.1.0"], input_size=64, weights="random"), lender)
+        start_from(backbone(TINY, ["blocks.1.0"], input_size=64, weights="random"), earlier_encoder)
 
 
 def test_each_network_takes_its_own(earlier):
@@ -146,12 +146,12 @@ def test_each_network_takes_its_own(earlier):
             LITE0: backbone(LITE0, ["blocks.1.0"], weights="random"),
         }
     )
-    made = inherit(several, earlier)
+    made = start_from(several, earlier)
     assert isinstance(made, Backbones)
     own, resized, stranger = made.networks.values()
     assert own.adapted.keys() == resized.adapted.keys() == earlier.backbone.adapted.keys()
     assert not stranger.adapted
-    assert isinstance(inherit(several.networks[""], earlier), Backbone)
+    assert isinstance(start_from(several.networks[""], earlier), Backbone)
 
 
 def test_what_cannot_be_taken_is_refused(earlier, recording, later):
@@ -160,14 +160,14 @@ def test_what_cannot_be_taken_is_refused(earlier, recording, later):
     ):
         later.fit(**HOW, networks_from=recording.fit(**HOW).encoder)
     with pytest.raises(ValueError, match=r"tuned timm:test_efficientnet; expected one of offline:efficientnet_lite0"):
-        inherit(backbone(LITE0, ["blocks.1.0"], weights="random"), earlier)
+        start_from(backbone(LITE0, ["blocks.1.0"], weights="random"), earlier)
     with pytest.raises(ValueError, match=r"from other weights than are loaded here"):
-        inherit(backbone(TINY, LAYERS, weights="random", seed=3), earlier)
+        start_from(backbone(TINY, LAYERS, weights="random", seed=3), earlier)
     with pytest.raises(ValueError, match=r"with other batch norms folded .* reads the output of a single convolution"):
-        inherit(backbone(TINY, ["blocks.0.0.conv", *LAYERS], weights="random"), earlier)
+        start_from(backbone(TINY, ["blocks.0.0.conv", *LAYERS], weights="random"), earlier)
 
 
 def test_images_of_another_shape_are_not_known(earlier):
-    from encoders.fitting.earlier_networks import count_seen
+    from encoders.fitting.earlier_networks import count_known
 
-    assert count_seen(earlier, smooth_images(4, 40)) is None
+    assert count_known(earlier, smooth_images(4, 40)) is None

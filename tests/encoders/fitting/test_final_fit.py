@@ -97,7 +97,7 @@ def test_it_predicts_the_hidden_truth_better(how: dict[str, Any]) -> None:
     assert (final > scored).mean() >= 0.8
 
 
-def test_tuning_takes_the_passes_that_were_kept_and_spares_no_image(
+def test_tuning_takes_the_epochs_that_were_kept_and_sets_no_image_aside(
     recording: Simulated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
@@ -179,7 +179,7 @@ def test_a_warm_start_goes_on_from_the_final_one(recording: Simulated) -> None:
     assert moved(warm) < moved(cold)
 
 
-def test_lent_networks_and_what_a_final_one_knows(recording: Simulated) -> None:
+def test_earlier_networks_and_what_a_final_encoder_knows(recording: Simulated) -> None:
     """The final fit begins with them too; photographs held out here were seen there by the final encoder, which a fit counts."""
     earlier = recording.fit(**TRAINED, fine_tune=2, final_fit=True)
     later = simulate(n=80, sites=4, seed=5).fit(**TRAINED, networks_from=earlier.encoder, final_fit=True)
@@ -213,7 +213,7 @@ def trimmed(how: dict[str, Any], shown: np.ndarray) -> dict[str, Any]:
     return how | ({"repeats": how["repeats"][shown]} if "repeats" in how else {})
 
 
-def test_a_pass_that_is_given_is_that_pass_of_a_tuning() -> None:
+def test_an_epoch_that_is_given_is_that_epoch_of_a_tuning() -> None:
     planted = plant(n=160)
     none = np.zeros_like(planted.stopping)
     chosen = planted.tune()
@@ -235,7 +235,7 @@ def test_a_pass_that_is_given_is_that_pass_of_a_tuning() -> None:
         assert diverged.report.epoch == 0
         assert diverged.encoder is planted.encoder
     for keep in (0, 4):
-        with pytest.raises(ValueError, match=f"keep {keep} of 3 passes.*expected a pass from 1 to 3"):
+        with pytest.raises(ValueError, match=f"keep {keep} of 3 epochs.*expected an epoch from 1 to 3"):
             planted.tune(stopping=none, keep=keep)
     with pytest.raises(
         ValueError, match=r"\d+ images to stop by; expected .* no such images.*Fix: flag them as fitted"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoders import NoReliableSites, extract_features, fit_encoder, to_images
+from encoders import FitOptions, NoReliableSites, Recording, extract_features, fit_encoder, to_images
 from encoders.fitting.readout_spec import ReadoutSpec
 from encoders.metrics import correlation, feve, noise_corrected_r, repeat_means, split_half_reliability
 from encoders.solvers.ridge import ridge
@@ -166,7 +166,7 @@ def test_a_split_that_leaks_is_refused(recording):
     groups = [f"photo_{i // 2}" for i in range(len(images))]
     with pytest.raises(ValueError, match="leave held_out to the toolkit"):
         recording.fit(groups=groups, held_out=held_out)
-    with pytest.raises(ValueError, match="one flag an image"):
+    with pytest.raises(ValueError, match="one flag per image"):
         recording.fit(held_out=held_out[:10])
 
 
@@ -326,6 +326,43 @@ def test_fit_encoder_names_its_keywords():
         fit_encoder(np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 2)), np.arange(4))
 
 
+def test_a_call_with_arrays_and_keywords_says_the_new_way(recording):
+    arrays = (recording.images, recording.values, recording.index)
+    with pytest.raises(TypeError, match=r"expects a Recording, then FitOptions") as caught:
+        fit_encoder(*arrays, **recording.options, folds=3, bogus=1)
+    message = str(caught.value)
+    assert "site_ids, unit, field_of_view_deg, background, colour belong to Recording" in message
+    assert "folds belong to FitOptions" in message
+    assert "bogus are unknown" in message
+    with pytest.raises(TypeError, match="Fix: put the data into a Recording"):
+        fit_encoder(recording.images)
+    with pytest.raises(TypeError, match="folds belong to FitOptions"):
+        fit_encoder(_recording_of(recording), folds=3)
+    with pytest.raises(TypeError, match="expects a Recording, then FitOptions"):
+        fit_encoder(_recording_of(recording), {"folds": 3})
+    assert "belong" not in _message_of(recording.images)
+
+
+def _message_of(*arguments):
+    with pytest.raises(TypeError) as caught:
+        fit_encoder(*arguments)
+    return str(caught.value)
+
+
+def _recording_of(recording):
+    named = {f.name: recording.options[f.name] for f in dataclasses.fields(Recording) if f.name in recording.options}
+    return Recording(pixels=recording.images, values=recording.values, image_index=recording.index, **named)
+
+
+def test_options_and_recording_are_built_by_keyword(recording):
+    with pytest.raises(TypeError):
+        FitOptions("random")
+    with pytest.raises(TypeError):
+        Recording(recording.images, recording.values, recording.index)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FitOptions().folds = 3
+
+
 def test_sites_with_places_can_be_fitted_topographically(recording):
     spec = ReadoutSpec("topographic", epochs=3, pool=4)
     values = recording.values.copy()
@@ -396,14 +433,14 @@ def test_neither_held_out_nor_stopping_trials_touch_the_readouts_that_are_tuned(
         assert torch.equal(moved.encoder.backbone.adapted[key], tensor), key
 
 
-def test_too_few_images_to_tune_by_and_no_number_of_passes_are_told(recording):
+def test_too_few_images_to_tune_by_and_no_number_of_epochs_are_refused(recording):
     few = recording.index < 30
     some = {"images": recording.images[:30], "values": recording.values[few], "image_index": recording.index[few]}
     recording.fit(**some)
     with pytest.raises(ValueError, match=r"fine_tune sets a tenth of the groups aside .* set fine_tune = 0"):
         recording.fit(**some, fine_tune=1)
     for wrong in (-1, 1.5):
-        with pytest.raises(ValueError, match="expected a whole number of passes"):
+        with pytest.raises(ValueError, match="expected a whole number of epochs"):
             recording.fit(fine_tune=wrong)
 
 

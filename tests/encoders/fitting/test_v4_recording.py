@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import Candidate, ReadoutSpec, compare, fit_encoder, repeat_means, to_images
+from encoders import (
+    Candidate,
+    FitOptions,
+    ReadoutSpec,
+    Recording,
+    compare,
+    fit_encoder,
+    repeat_means,
+    to_images,
+)
 from encoders.splits import near_duplicates
 from protocols.simulate.v4 import read_images
 
@@ -50,17 +59,18 @@ def test_intervals_cover_held_out_trials_and_means_of_real_v4_sites(v4):
     images, trials, groups = v4
     index = np.repeat(np.arange(len(images)), trials.shape[1])
     pair = fit_encoder(
-        images,
-        trials.reshape(-1, 50),
-        index,
-        site_ids=[f"s{u}" for u in range(50)],
-        unit="spikes",
-        field_of_view_deg=8.0,
-        background=128,
-        colour="rgb",
-        groups=groups,
-        layers=LAYERS,
-        folds=3,
+        Recording(
+            pixels=images,
+            values=trials.reshape(-1, 50),
+            image_index=index,
+            site_ids=[f"s{u}" for u in range(50)],
+            unit="spikes",
+            field_of_view_deg=8.0,
+            background=128,
+            colour="rgb",
+            groups=groups,
+        ),
+        FitOptions(layers=LAYERS, folds=3),
     )
     held, columns = (
         pair.report.held_out_images,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import torch
 
-from encoders import backbone, extract_features, fit_encoder
+from encoders import FitOptions, Recording, backbone, extract_features, fit_encoder
 
 TINY = "timm:test_efficientnet"
 LAYERS = ("blocks.0.0", "blocks.1.0")
@@ -26,8 +26,14 @@ class Simulated:
     options: dict[str, Any] = field(default_factory=dict)
 
     def fit(self, **changes: Any) -> Any:
-        given = {"images": self.images, "values": self.values, "image_index": self.index} | self.options | changes
-        return fit_encoder(given.pop("images"), given.pop("values"), given.pop("image_index"), **given)
+        """The fit of this recording; `changes` are fields of `Recording` or `FitOptions`, or keywords of `fit_encoder`."""
+        given = {"pixels": self.images, "values": self.values, "image_index": self.index} | self.options | changes
+        if "images" in given:
+            given["pixels"] = given.pop("images")
+        data, choices = (
+            {f.name: given.pop(f.name) for f in fields(kind) if f.name in given} for kind in (Recording, FitOptions)
+        )
+        return fit_encoder(Recording(**data), FitOptions(**choices), **given)
 
 
 def smooth_images(n: int, side: int, seed: int = 0) -> np.ndarray:
