@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, StrictFloat, StrictInt
 from torch import Tensor
 
 from protocols.arrays import Pixels
-from protocols.errors import DataError
+from protocols.disk.toml import load_table, wrong_value
 from synth import exact_statistics
 from synth.constraints.exact import ExactStatistics
 
@@ -127,13 +127,12 @@ class Display:
 
     def _require(self, key: str, holds: bool, expected: str) -> None:
         if not holds:
-            raise DataError(
+            raise wrong_value(
                 f"[display] {key}",
                 found=f"{key} = {getattr(self, key)!r}",
                 expected=expected,
                 cause="a slip in the display's description, or another unit",
                 fix=f"correct {key} in the section [display] of project.toml",
-                code="C02",
             )
 
     @property
@@ -270,11 +269,7 @@ class Display:
     @staticmethod
     def load(path: str | Path) -> Display:
         """The display described in the section ``[display]`` of a project.toml."""
-        from protocols.project.config.load import (
-            load_config,  # the configuration holds a Display, so its module cannot be imported above
-        )
-
-        return load_config(path).display
+        return load_table(path, "display", Display)
 
 
 def _as_picture(image: Image.Image | Pixels) -> Image.Image:

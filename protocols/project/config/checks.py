@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from protocols.errors import DataError
 from protocols.stats.reach import reachable_p, repeats_needed
 
-if TYPE_CHECKING:
-    from .config import Config
+from .config import Config
 
 
 def cross_check(config: Config, where: str) -> None:

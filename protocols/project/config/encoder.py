@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from .safety import SafetyConfig as SafetyConfig
 from .section import Fraction, Section, Seed
 
 

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .safety import SafetyConfig as SafetyConfig
 from .section import Count, Fraction, Milliseconds, Section, Seed
 
 
