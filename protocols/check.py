@@ -50,8 +50,10 @@ def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
             findings.append(look(project))
         except (DataError, ValueError, OSError) as error:
             findings.append(Finding("fail", what, str(error)))
-        if what == "configuration" and findings[-1].status == "fail":
-            return findings
+        if what == "configuration":
+            if findings[-1].status == "fail":
+                return findings
+            project = project.for_stage()
     return [*findings, _device(device)]
 
 

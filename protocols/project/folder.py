@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from protocols.disk.files import is_id, make_id, portable, read_json, write_text
 from protocols.errors import DataError
 
-if TYPE_CHECKING:
-    from protocols.project.config.config import Config
-
-    from .display import Display
-
+from .config.config import Config
+from .config.load import load_config
+from .config.template import template
+from .display import Display
 
 ROUND_PATTERN = re.compile(r"round_(\d{2,})", re.ASCII)
 FOLDERS = ("data", "fitted", "cache", "sessions")
@@ -150,9 +149,17 @@ class Round:
 
 @dataclass(frozen=True)
 class Project:
-    """A project folder (see the design page for its layout)."""
+    """A project folder (see the design page for its layout).
+
+    Attributes
+    ----------
+    folder : Path
+    kept : Config or None
+        The ``project.toml`` that `for_stage` read; None: every access reads the file.
+    """
 
     folder: Path
+    kept: Config | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Project:
@@ -192,8 +199,6 @@ class Project:
                 code="S05",
             )
         if toml is None:
-            from protocols.project.config.template import template
-
             toml = template(name=name or make_id(folder.resolve().name, "project"), display=display)
         for name in FOLDERS:
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -202,10 +207,16 @@ class Project:
 
     @property
     def config(self) -> Config:
-        """The validated ``project.toml``."""
-        from protocols.project.config.load import load_config
+        """The validated ``project.toml``: as the file is now, or as `for_stage` read it."""
+        return load_config(self.folder / "project.toml") if self.kept is None else self.kept
 
-        return load_config(self.folder / "project.toml")
+    def for_stage(self) -> Project:
+        """The project with its ``project.toml`` read once, now: a stage that uses it never mixes two versions of the file.
+
+        Each stage of the loop begins with it, and so sees every edit made before. A project that keeps a configuration already is
+        returned as it is, so that a part of a stage keeps that of the whole.
+        """
+        return self if self.kept is not None else replace(self, kept=self.config)
 
     @property
     def display(self) -> Display:
