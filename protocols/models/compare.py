@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.fitting.candidates import Candidate, read_candidates
 from encoders.fitting.compare import compare
-from encoders.fitting.comparison import Comparison
+from encoders.fitting.comparison import Comparison, area_gradient, layer_search, usual_layers
 from encoders.fitting.fit import PRESETS
 from encoders.metrics import split_half_reliability
 from encoders.splits import group_names, hold_out
-from protocols.disk.files import write_atomically, write_json, write_text
+from protocols.disk.files import write_atomically, write_json
+from protocols.disk.tables import write_table
+from protocols.disk.toml import parse_toml
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
 from protocols.recordings.dataset import gather
-
-if TYPE_CHECKING:
-    pass
-from encoders.fitting.comparison import area_gradient, layer_search, usual_layers
 
 from .compare_figure import comparison_figure
 
@@ -40,9 +34,8 @@ def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
         F01: the file is missing, is no TOML, or names what does not exist.
     """
     try:
-        with path.open("rb") as handle:
-            return read_candidates(tomllib.load(handle), layers=layers)
-    except (OSError, tomllib.TOMLDecodeError, ValueError, TypeError) as error:
+        return read_candidates(parse_toml(path), layers=layers)
+    except (OSError, ValueError, TypeError) as error:
         raise DataError(
             str(path),
             found=str(error),
@@ -60,6 +53,7 @@ def compare_readouts(
 
     The held-out photographs take no part: what is chosen here can still be scored on them. Sites below reliability_fit are left out.
     """
+    project = project.for_stage()
     settings = project.config.encoder
     candidates = read_comparison(path, settings.layers or PRESETS[settings.preset])
     data = gather(project, [])
@@ -106,15 +100,14 @@ def save_comparison(
     found: Comparison, stem: Path, *, areas: Sequence[str] = (), places: NDArray[np.float64] | None = None
 ) -> None:
     """Write ``stem.json`` (all), ``stem.csv`` (one line a candidate and site) and ``stem.png``; `areas` and `places` (U, d) of the sites."""
-    buffer = io.StringIO()
-    table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(["candidate", "site_id", "r", "r_nc", "reliability", "best_layer"])
+    rows = []
     for score in (*found.scores, found.chosen):
         layers = usual_layers(score)
         for u, site in enumerate(found.site_ids):
             numbers = [f"{v:.4f}" if np.isfinite(v) else "" for v in (score.r[u], score.r_nc[u], found.reliability[u])]
-            table.writerow([score.candidate.name, site, *numbers, layers[u]])
-    write_text(stem.with_suffix(".csv"), buffer.getvalue())
+            rows.append([score.candidate.name, site, *numbers, layers[u]])
+    header = ["candidate", "site_id", "r", "r_nc", "reliability", "best_layer"]
+    write_table(stem.with_suffix(".csv"), header, rows)
     gradient = area_gradient(layer_search(found), areas)
     figure = comparison_figure(found, gradient, places)
     write_atomically(stem.with_suffix(".png"), lambda path: figure.savefig(path, format="png", dpi=130))

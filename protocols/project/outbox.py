@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from protocols.arrays import Pixels
 from protocols.disk.files import inside, read_json, sha256_bytes, verify_checksums
 from protocols.disk.png import read_png
+from protocols.disk.tables import parse_table
 from protocols.errors import DataError
 
 
@@ -40,7 +39,7 @@ def read_manifest(outbox: str | Path) -> dict[str, Any]:
 def read_order(outbox: str | Path) -> list[PlannedTrial]:
     """The planned presentations of an outbox, checked against their checksum."""
     outbox = Path(outbox)
-    rows = csv.DictReader(io.StringIO(_verified(outbox, "order.csv").decode("utf-8")))
+    _, rows = parse_table(_verified(outbox, "order.csv").decode("utf-8"))
     return [
         PlannedTrial(
             trial=int(r["trial"]),

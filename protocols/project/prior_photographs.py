@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from importlib import resources
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from protocols.disk.tables import parse_table
 
 from .photograph_import import demo_photographs
 
@@ -37,7 +38,7 @@ def photographs(folder: Path | None = None) -> tuple[Pictures, dict[str, Any]]:
     for photograph in demo_photographs():
         pictures.setdefault(photograph.group, []).append(_opened(photograph.data, photograph.filename))
     table = resources.files("protocols").joinpath("data/photographs.csv").read_text(encoding="utf-8")
-    rows = list(csv.DictReader(io.StringIO(table)))
+    rows = parse_table(table)[1]
     licences = {r["group"]: f"{r['title']}, {r['author']}: {r['licence']}" for r in rows}
     return list(pictures.values()), {"photographs": len(rows), "pictures": licences}
 
