@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from protocols.models.pair import load_pair, site_rows
-from protocols.models.refit import provide
+from protocols.models.refit import provide, refuse_shown
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
@@ -120,7 +120,7 @@ def run(
 ) -> State:
     """Do every stage that can be done now; wait up to `timeout_s` seconds for responses; say what is still waited for.
 
-    Safe to kill at any moment and to repeat: a stage is done when its file is there.
+    Safe to kill at any moment and to repeat: a stage is done when its file is there. Each stage reads project.toml once, when it begins.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -145,7 +145,7 @@ def step(project: Project, state: State, *, device: str = "cpu", progress: Repor
         "export": lambda: export(project, state.number, device=device, progress=progress),
         "ingest": lambda: ingest_round(project, project.round(state.number)),
         "evaluate": lambda: evaluate_round(project, project.round(state.number)),
-        "report": lambda: write_report(project, project.round(state.number)),
+        "report": lambda: write_report(project.for_stage(), project.round(state.number)),
     }
     actions[state.stage]()
 
@@ -161,12 +161,20 @@ def open_round(project: Project, number: int) -> Round:
 
 
 def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> dict[str, Any]:
-    """The encoder and the validator that make round `number`: fitted, or as ``[refit]`` has it; returns ``fitted/for_round_NN.json``."""
-    return provide(project, number, device=device, progress=progress)
+    """The encoder and the validator that make round `number`: fitted, or as ``[refit]`` has it; returns ``fitted/for_round_NN.json``.
+
+    Raises
+    ------
+    DataError
+        T03: the round was fitted before, and its images are made already.
+    """
+    refuse_shown(project, number)
+    return provide(project.for_stage(), number, device=device, progress=progress)
 
 
 def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:
     """Synthesise the controllers of round `number` and write ``sealed/controllers.h5``."""
+    project = project.for_stage()
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     targets = chosen_targets(project, encoder)
@@ -196,6 +204,7 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
 
 def export_baseline(project: Project) -> Path:
     """Export round 0: every photograph of the project, `baseline_repeats` times, and blanks."""
+    project = project.for_stage()
     natural = NaturalImages.load(project.data)
     stimuli = [
         Stimulus(pixels=image, role="natural", source_id=source)
@@ -218,6 +227,7 @@ def export_baseline(project: Project) -> Path:
 
 def export(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> Path:
     """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural images, blanks."""
+    project = project.for_stage()
     if number == 0:
         return export_baseline(project)
     config = project.config
@@ -267,6 +277,7 @@ def ingest_round(project: Project, round_: Round) -> dict[str, Any]:
 
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
     """Say with honest statistics whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
+    project = project.for_stage()
     settings = project.config.evaluation
     drift = drift_of(project, round_)
     if drift is not None:

@@ -24,11 +24,14 @@ def fit(
 ) -> None:
     """Fit the encoder and its validator on the baseline recording; `--compare` scores readouts side by side instead."""
     from protocols import loop
+    from protocols.models.refit import refuse_shown
     from protocols.recordings.adopt import adopt_recording
 
     project = open_project(folder)
     if (images is None) != (responses is None):
         raise typer.BadParameter("--images and --responses belong together")
+    if compare is None:
+        refuse_shown(project, 1)  # before a recording is adopted
     if images is not None and responses is not None:
         adopt_recording(project, images, responses, progress=progress())
     if compare is not None:
@@ -135,7 +138,7 @@ def generate(
             raise typer.BadParameter("--out takes no --round: such a batch belongs to no round")
         from .batch import make_batch
 
-        project = open_project(folder)
+        project = open_project(folder).for_stage()
         told = make_batch(
             project,
             out,
@@ -186,7 +189,7 @@ def export(
         number = 0
     number = number if number is not None else loop.look(project).number
     if dry_run:
-        plan = plan_round(project, number, gain=gain, wanted=power, progress=progress())
+        plan = plan_round(project.for_stage(), number, gain=gain, wanted=power, progress=progress())
         show(plan.text(), plan.to_dict())
         return
     outbox = loop.export(project, number, device=chosen_device(), progress=progress())
@@ -244,7 +247,7 @@ def evaluate(
         if out is not None:
             report.to_csv(out)
     else:
-        project = open_project(folder)
+        project = open_project(folder).for_stage()
         done = [r.number for r in project.rounds() if r.number > 0 and r.ingested]
         number = number if number is not None else max(done, default=1)
         report = loop.evaluate_round(project, project.round(number))
@@ -261,7 +264,7 @@ def report(folder: ProjectFolder, number: RoundNumber = None) -> None:
 
     project = open_project(folder)
     done = [r.number for r in project.rounds() if r.evaluation_path.is_file()]
-    path = write_report(project, project.round(number if number is not None else max(done, default=1)))
+    path = write_report(project.for_stage(), project.round(number if number is not None else max(done, default=1)))
     place = path.relative_to(project.folder).as_posix()
     show(f"report: {place}", {"report": place})
 

@@ -48,6 +48,7 @@ def provide(
     DataError
         D05: no site is reliable enough; T01: the held-out photographs are not those of the last fit.
     """
+    project = project.for_stage()
     settings = project.config.refit
     mode, before = mode or settings.mode, serving(project, number)
     if before is None:
@@ -66,6 +67,28 @@ def provide(
     record["refit"] = {"mode": mode} | record.get("refit", {}) if mode not in ("first", "reuse") else {"mode": mode}
     write_json(project.fitted / f"for_round_{number:02d}.json", record)
     return record
+
+
+def refuse_shown(project: Project, number: int) -> None:
+    """Refuse to fit round `number` anew where its encoder made images already: the record must go on naming that encoder.
+
+    Raises
+    ------
+    DataError
+        T03: the round has a record of its fit, and controllers or an outbox.
+    """
+    if project.fitted_for(number) is None:
+        return
+    for round_ in (r for r in project.rounds() if r.number == number):
+        if round_.controllers_path.is_file() or round_.outbox.is_dir():
+            raise DataError(
+                f"fitted/for_round_{number:02d}.json",
+                found=f"the encoder of round {number}, whose images are made already",
+                expected="a round that is not generated yet",
+                cause="`stimsynth fit` was repeated after the round had begun",
+                fix="run `stimsynth refit` for the encoder of the next round, or begin a new project with `stimsynth init`",
+                code="T03",
+            )
 
 
 def refit(
