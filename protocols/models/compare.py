@@ -31,7 +31,7 @@ def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
     Raises
     ------
     DataError
-        F01: the file is missing, is no TOML, or names what does not exist.
+        F03: the file is missing, is no TOML, or names what does not exist.
     """
     try:
         return read_candidates(parse_toml(path), layers=layers)
@@ -42,7 +42,7 @@ def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
             expected="a TOML file with [[candidate]] tables: name, readout and, where wanted, layers, backbone, combine, options",
             cause="a mistyped name, or another file",
             fix="start from scripts/readouts.toml of the source, which holds every readout",
-            code="F01",
+            code="F03",
         ) from error
 
 
@@ -72,7 +72,7 @@ def compare_readouts(
             expected="some sites that answer alike to repeats of one image",
             cause="image ids and responses were joined wrongly, or there are too few repeats",
             fix="look at the recording with `stimsynth fit` first",
-            code="F02",
+            code="F04",
         )
     found = compare(
         candidates,
