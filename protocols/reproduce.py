@@ -8,6 +8,7 @@ pixels are identical; elsewhere rounding differs, and the scores are compared.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -174,12 +175,19 @@ def replay(
         )
     encoder, validator = (_encoder(project, f) for f in (shown.encoder_fingerprint, shown.validator_fingerprint or ""))
     constraint = next((c for c in settings["constraints"] if c["name"] == "exact_statistics"), None)
-    held = [] if constraint is None else display.constraints(mean=constraint["mean"], rms=constraint["rms"])
-    moved = [jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]]
     together = settings["plan"][0][1] - settings["plan"][0][0]
+    common: dict[str, Any] = {
+        "constraints": []
+        if constraint is None
+        else display.constraints(mean=constraint["mean"], rms=constraint["rms"]),
+        "transforms": [
+            jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]
+        ],
+    }
+    where: dict[str, Any] = {"device": device, "progress": progress}
     if sampled:
         request = Request(
-            {"constraints": held, "transforms": moved},
+            common,
             shape=display.shape,
             seeds=settings["seeds"],
             steps=settings["steps"],
@@ -187,34 +195,32 @@ def replay(
             batch_size=together,
         )
         objective = Objective.from_description(settings["objective"])
-        again = make(
-            "diffusion", project, encoder, objective=objective, request=request, device=device, progress=progress
-        )
-        return again.validate(validator.to(device))
-    start, names = _starts(project, round_, shown)
+        again = make("diffusion", project, encoder, objective=objective, request=request, **where)
+    else:
+        start, names = _starts(project, round_, shown)
+        common |= {"start": start, "start_ids": names, "batch_size": together}
+        again = _climbed(encoder, settings, display.shape, **common, **where)
+    return again.validate(validator.to(device))
+
+
+def _climbed(
+    encoder: Encoder | Ensemble, settings: Mapping[str, Any], shape: tuple[int, int, int], **options: Any
+) -> StimulusBatch:
+    """The ascent that a batch's `settings` record, with `options` of `ascend`."""
+    kept = {k: v for k, v in settings["parameterisation"].items() if k in ("decay", "noise", "decorrelate")}
     checks = settings["check_steps"]
-    batch = ascend(
+    return ascend(
         encoder,
         Objective.from_description(settings["objective"]),
-        fourier(
-            display.shape,
-            **{k: v for k, v in settings["parameterisation"].items() if k in ("decay", "noise", "decorrelate")},
-        ),
-        constraints=held,
-        transforms=moved,
+        fourier(shape, **kept),
         seeds=settings["seeds"],
         steps=settings["steps"],
         learning_rate=settings["learning_rate"],
-        start=start,
-        start_ids=names,
         check_every=checks[1] - checks[0],
         patience=settings["patience"],
         snapshots=settings.get("snapshots", ()),
-        batch_size=together,
-        device=device,
-        progress=progress,
+        **options,
     )
-    return batch.validate(validator.to(device))
 
 
 def _available(asked: str, recorded: str) -> str:

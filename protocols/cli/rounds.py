@@ -113,9 +113,7 @@ def generate(
 ) -> None:
     """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or those of --wanted."""
     if list_kinds:
-        from protocols.synthesis.objectives_file import kinds
-
-        show("\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in kinds().items()), dict(kinds()))
+        list_objectives()
         return
     if folder is None:
         raise typer.BadParameter("expected the project folder")
@@ -128,30 +126,46 @@ def generate(
         "quick": quick or None,
     }
     sampled = {"prior": prior, "strength": strength, "steps": prior_steps, "noise_schedule": noise_schedule}
-    given = (wanted, generator, match, *asked.values(), *sampled.values())
-    if out is None and any(option is not None for option in given):
-        raise typer.BadParameter(
-            "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what project.toml says"
-        )
-    if out is not None:
-        if number is not None:
-            raise typer.BadParameter("--out takes no --round: such a batch belongs to no round")
-        from .batch import make_batch
-
-        project = open_project(folder).for_stage()
-        told = make_batch(
-            project,
-            out,
-            wanted,
-            generator=generator,
-            match=match,
-            sampled=sampled,
-            device=chosen_device(),
-            progress=progress(),
-            **asked,
-        )
-        show(*told)
+    options_of_a_batch = (wanted, generator, match, *asked.values(), *sampled.values())
+    if out is None:
+        if any(option is not None for option in options_of_a_batch):
+            raise typer.BadParameter(
+                "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what project.toml says"
+            )
+        generate_round(folder, number)
         return
+    if number is not None:
+        raise typer.BadParameter("--out takes no --round: such a batch belongs to no round")
+    generate_batch(folder, out, wanted, generator=generator, match=match, sampled=sampled, asked=asked)
+
+
+def list_objectives() -> None:
+    """Print the kinds of objective and their keys."""
+    from protocols.synthesis.objectives_file import kinds
+
+    show("\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in kinds().items()), dict(kinds()))
+
+
+def generate_batch(
+    folder: Path,
+    out: Path,
+    wanted: Path | None,
+    *,
+    generator: str | None,
+    match: str | None,
+    sampled: dict[str, Any],
+    asked: dict[str, Any],
+) -> None:
+    """Make a batch that belongs to no round, and print what was made; see `protocols.cli.batch.make_batch`."""
+    from .batch import make_batch
+
+    project = open_project(folder).for_stage()
+    choice: dict[str, Any] = {"generator": generator, "match": match, "sampled": sampled}
+    show(*make_batch(project, out, wanted, device=chosen_device(), progress=progress(), **choice, **asked))
+
+
+def generate_round(folder: Path, number: int | None) -> None:
+    """Make the controllers of a round, and print how many there are."""
     from protocols import loop
 
     project = open_project(folder)

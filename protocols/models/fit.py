@@ -54,7 +54,8 @@ def fit_on(
 ) -> FittedPair:
     """Encoder and validator fitted to `data` as project.toml has it.
 
-    `initial` and `added` make it a warm start; see `fit_encoder`. The held-out photographs are the same in every refit; a controller stays on the side of the photograph that it started from.
+    `initial` and `added` make it a warm start; see `fit_encoder`. The held-out photographs are the same in every refit; a controller
+    stays on the side of the photograph that it started from.
     """
     settings = project.config.encoder
     try:
@@ -66,22 +67,7 @@ def fit_on(
             unit=data.unit,
             groups=data.groups,
             coordinates=data.coordinates,
-            field_of_view_deg=project.display.size_deg,
-            background=project.display.background,
-            colour=project.display.colour,
-            backbone=settings.backbone,
-            layers=settings.layers or settings.preset,
-            readout=settings.readout,
-            validator_backbone=settings.validator_backbone or None,
-            validator_layers=settings.validator_layers or None,
-            holdout_fraction=settings.holdout_fraction,
-            folds=settings.folds,
-            fine_tune=settings.fine_tune,
-            networks_from=networks_from(project),
-            final_fit=settings.final_fit,
-            seed=settings.seed,
-            reliability_fit=settings.reliability_fit,
-            reliability_target=settings.reliability_target,
+            **fit_options(project),
             averages=data.averaged_over is not None,
             repeats=data.averaged_over,
             natural=np.arange(len(data.pixels)) < data.natural,
@@ -111,6 +97,24 @@ def fit_on(
             fix="look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
             code="D05",
         ) from error
+
+
+def fit_options(project: Project) -> dict[str, Any]:
+    """Arguments of `fit_encoder` that project.toml states: the display, and ``[encoder]``."""
+    settings, display = project.config.encoder, project.display
+    same = ("backbone", "readout", "holdout_fraction", "folds", "fine_tune", "final_fit", "seed")
+    return {
+        "field_of_view_deg": display.size_deg,
+        "background": display.background,
+        "colour": display.colour,
+        "layers": settings.layers or settings.preset,
+        "validator_backbone": settings.validator_backbone or None,
+        "validator_layers": settings.validator_layers or None,
+        "networks_from": networks_from(project),
+        "reliability_fit": settings.reliability_fit,
+        "reliability_target": settings.reliability_target,
+        **{name: getattr(settings, name) for name in same},
+    }
 
 
 def networks_from(project: Project) -> Encoder | Ensemble | None:
