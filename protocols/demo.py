@@ -113,9 +113,7 @@ def run_demo(
             raise RuntimeError(f"the demo waits for {state.waiting_for}")
         rig = partial(answer, out / "subject", state.round, seed=seed + state.number)
         announce(progress, f"simulated rig, round {state.number}", rig)
-    done = {
-        r.number: ControlReport.from_json(r.evaluation_path) for r in project.rounds() if r.evaluation_path.is_file()
-    }
+    done = {r.number: ControlReport.from_json(r.evaluation_path) for r in project.evaluated()}
     return DemoResult(project, done, project.rounds()[-1].report_path, time.monotonic() - begun)
 
 

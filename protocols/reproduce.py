@@ -17,12 +17,13 @@ import numpy as np
 import torch
 
 from encoders import Encoder, Ensemble
-from protocols.disk.files import inside, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
+from protocols.disk.files import inside, read_json, sha256_bytes, verify_checksums, write_json
 from protocols.disk.png import read_png, write_png
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.display import Display
 from protocols.project.folder import Project, Round
 from protocols.project.key import read_key
+from protocols.project.outbox import broken_seals
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import gather
 from protocols.rounds.stimulus import Stimulus, controller_stimuli, graded_stimuli
@@ -291,11 +292,9 @@ def _starts(
 
 def _sealed(round_: Round, recorded: dict[str, Any]) -> list[str]:
     """Whether the sealed key and sites are those of the manifest."""
-    files = {"key.csv": "sealed_key_sha256", "sites.csv": "sealed_sites_sha256"}
     return [
         f"sealed/{name} is not the file of the export (SHA-256 differs)"
-        for name, entry in files.items()
-        if not (round_.sealed / name).is_file() or sha256_file(round_.sealed / name) != recorded.get(entry)
+        for name in broken_seals(round_.sealed, recorded)
     ]
 
 
@@ -343,7 +342,7 @@ def _compare(
     others, differing, largest, identical, relative = [], 0, 0, 0, 0.0
     for made in replayed:
         source, row = made.source_id, row_of.get(made.source_id)
-        path = round_.outbox / "images" / f"{row.image_id}.png" if row is not None else None
+        path = round_.image_path(row.image_id) if row is not None else None
         if row is None or path is None or not path.is_file() or source not in recorded:
             others.append(f"{source} is not among the images that were shown")
             continue

@@ -277,7 +277,7 @@ def report(folder: ProjectFolder, number: RoundNumber = None) -> None:
     from protocols.report.page import write_report
 
     project = open_project(folder)
-    done = [r.number for r in project.rounds() if r.evaluation_path.is_file()]
+    done = [r.number for r in project.evaluated()]
     path = write_report(project.for_stage(), project.round(number if number is not None else max(done, default=1)))
     place = path.relative_to(project.folder).as_posix()
     show(f"report: {place}", {"report": place})

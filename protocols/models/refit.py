@@ -15,10 +15,9 @@ from encoders.fitting.predict import predict_stored
 from encoders.fitting.recording import Recording
 from encoders.gain import fit_adjustment
 from protocols.arrays import Bools
-from protocols.disk.files import write_json
 from protocols.errors import DataError
 from protocols.progress import Reporter
-from protocols.project.fitted import maker
+from protocols.project.fitted import Fitted, maker, write_fitted
 from protocols.project.folder import Project
 from protocols.recordings.dataset import Dataset, gather
 
@@ -65,7 +64,7 @@ def provide(
             device=device,
         )
     record["refit"] = {"mode": mode} | record.get("refit", {}) if mode not in ("first", "reuse") else {"mode": mode}
-    write_json(project.fitted / f"for_round_{number:02d}.json", record)
+    write_fitted(project.fitted, number, record)
     return record
 
 
@@ -173,9 +172,8 @@ def _fitted(
 
 def _warm(project: Project, number: int, before: Record, *, device: str, progress: Reporter | None) -> _Made:
     """A fit that goes on from the pair that serves; one from scratch, which says why, where it cannot."""
-    base: list[int] = list(before["fitted_rounds"] if "fitted_rounds" in before else before["rounds"])
-    names = [name for name in ("encoder", "validator", "final") if name in before]
-    initial = tuple(Encoder.load(project.fitted / before[name]) for name in names)
+    base = Fitted(before).fitted_rounds
+    initial = tuple(Encoder.load(project.fitted / folder) for folder in Fitted(before).members.values())
     try:
         made = _fitted(project, number, before, device=device, progress=progress, initial=initial, base=base)
     except NoWarmStart as reason:
@@ -196,7 +194,7 @@ def first_shown(data: Dataset) -> NDArray[np.int64]:
 
 def _adjusted(project: Project, number: int, before: Record, *, device: str, progress: Reporter | None) -> _Made:
     """The readouts of the pair that serves, with gain and offset of every site from the rounds that these were not fitted to."""
-    seen: list[int] = list(before["readout_rounds"] if "readout_rounds" in before else before["rounds"])
+    seen = Fitted(before).readout_rounds
     new = [n for n in _earlier(project, number) if n not in seen]
     data = gather(project, _earlier(project, number))
     held_out = held_out_of(project, data)
@@ -207,8 +205,8 @@ def _adjusted(project: Project, number: int, before: Record, *, device: str, pro
     record |= {"fitted_rounds": list(before.get("fitted_rounds", seen))}
     record |= {"n_images": len(data.pixels), "n_trials": int((data.image_index >= 0).sum())}
     told, pair = {}, []
-    for name in ("encoder", "validator", *(["final"] if "final" in before else [])):
-        old = Encoder.load(project.fitted / before[name]).unadjusted()
+    for name, folder in Fitted(before).members.items():
+        old = Encoder.load(project.fitted / folder).unadjusted()
         recording = _recording(since, shown, [data.site_ids.index(s) for s in old.site_ids])
         predicted = np.zeros((0, len(old.site_ids)))
         if shown.any():

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from protocols.disk.files import is_id, make_id, portable, read_json, write_text
+from protocols.disk.files import is_id, make_id, portable, write_text
 from protocols.errors import DataError
 
 from .config.config import Config
 from .config.load import load_config
 from .config.template import template
 from .display import Display
+from .fitted import fitted_for, newest_fit
 
 ROUND_PATTERN = re.compile(r"round_(\d{2,})", re.ASCII)
 FOLDERS = ("data", "fitted", "cache", "sessions")
@@ -33,7 +34,7 @@ def utc_now() -> str:
 class Round:
     """One round of the experiment: ``sessions/<session_id>/round_NN``; round 0 is the baseline.
 
-    Parameters
+    Attributes
     ----------
     folder : Path
     number : int
@@ -68,6 +69,10 @@ class Round:
     def inbox(self) -> Path:
         """Where the rig puts its answer."""
         return self.folder / "inbox"
+
+    def image_path(self, image_id: str) -> Path:
+        """The PNG of one image as the rig shows it."""
+        return self.outbox / "images" / f"{image_id}.png"
 
     @property
     def key_path(self) -> Path:
@@ -106,7 +111,7 @@ class Round:
 
     @property
     def log_path(self) -> Path:
-        """One JSON record a line."""
+        """One JSON record per line."""
         return self.folder / "log.jsonl"
 
     @property
@@ -240,7 +245,7 @@ class Project:
 
     @property
     def sessions(self) -> Path:
-        """One folder a recording day."""
+        """One folder per recording day."""
         return self.folder / "sessions"
 
     def rounds(self) -> list[Round]:
@@ -296,26 +301,18 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
         return Round(folder, number, session_id)
 
+    def evaluated(self) -> list[Round]:
+        """The rounds with a control report, sorted by number."""
+        return [r for r in self.rounds() if r.evaluation_path.is_file()]
+
     def newest_fit(self) -> int | None:
         """The number of the newest round that an encoder was fitted for, or None."""
-        return max((int(p.stem.rsplit("_", 1)[1]) for p in self.fitted.glob("for_round_*.json")), default=None)
+        return newest_fit(self.fitted)
 
     def fitted_for(self, number: int) -> dict[str, Any] | None:
-        """What was fitted for round `number` (``fitted/for_round_NN.json``), or None."""
-        path = self.fitted / f"for_round_{number:02d}.json"
-        if not path.is_file():
-            return None
-        record = read_json(path)
-        if not isinstance(record, dict):
-            raise DataError(
-                f"fitted/{path.name}",
-                found=f"a JSON {type(record).__name__}",
-                expected="a JSON object",
-                cause="the file was edited",
-                fix="delete it and run `stimsynth fit` again",
-                code="S06",
-            )
-        return record
+        """What was fitted for round `number` (``fitted/for_round_NN.json``), or None; as a `Fitted`: `protocols.project.fitted`."""
+        fitted = fitted_for(self.fitted, number)
+        return None if fitted is None else fitted.record
 
 
 def _is_session_id(text: str) -> bool:

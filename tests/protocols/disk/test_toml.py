@@ -46,7 +46,7 @@ def test_a_table_becomes_a_record_of_its_model(model: type) -> None:
         ({"width_px": 3, "zebra": 1}, "C01", ("unknown key 'zebra'", "one of width_px, name", "remove it")),
         ({}, "C02", ("rig.toml [rig] width_px", "is missing", "[px] Width", "add the key")),
         ({"width_px": 0}, "C02", ("width_px = 0", "greater than or equal to 1; [px] Width")),
-        ({"width_px": 3, "name": "/home/me"}, "C05", ("rig.name", "/home/me")),
+        ({"width_px": 3, "name": "/data/a.toml"}, "C05", ("rig.name", "/data/a.toml")),
         (3, "C02", ("rig = 3",)),
     ],
 )

@@ -100,7 +100,7 @@ def test_paths_of_a_round(round_):
     assert {
         name: getattr(round_, name).relative_to(round_.folder).as_posix()
         for name in dir(round_)
-        if name.endswith("_path") or name in ("outbox", "inbox", "sealed")
+        if (name.endswith("_path") and name != "image_path") or name in ("outbox", "inbox", "sealed")
     } == {
         "controllers_path": "sealed/controllers.h5",
         "drift_path": "drift.json",
@@ -185,3 +185,11 @@ def test_a_stage_keeps_the_configuration_that_it_began_with(project, monkeypatch
     assert not reads
     assert project.display.background == project.for_stage().display.background == 7
     assert len(reads) == 2
+
+
+def test_places_of_images_and_evaluated_rounds(project):
+    first, second = (project.new_round(n, "ses_20261121") for n in (1, 2))
+    assert first.image_path("im_0") == first.outbox / "images" / "im_0.png"
+    assert project.evaluated() == []
+    second.evaluation_path.touch()
+    assert project.evaluated() == [second]
