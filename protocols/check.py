@@ -31,7 +31,9 @@ class Finding:
 
 
 def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
-    """Findings on configuration, photographs, recordings, encoder, display, safety, disk, prior and earlier networks where named, and device."""
+    """Findings on configuration, photographs, recordings, encoder, display, safety, disk, prior and earlier
+    networks where named, and device.
+    """
     looks: dict[str, Callable[[Project], Finding]] = {
         "configuration": _configuration,
         "photographs": _photographs,

@@ -91,7 +91,8 @@ def run_demo(
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> DemoResult:
-    """Make a project and a simulated subject in `out`, then run the rounds of `settings`; a demo that was killed goes on where it stood.
+    """Make a project and a simulated subject in `out`, then run the rounds of `settings`; a demo that was killed
+    continues where it stopped.
 
     The subject's truth lies in ``out/subject``, beside the project; only the rig's process reads it.
     """

@@ -118,7 +118,9 @@ CODES = {
     "Y07": "There are no images to calibrate a simulated subject on.",
     "Y08": "The inbox holds an answer already.",
 }
-"""Every error code and what it means. Each code is raised by one module; codes are never used again for something else."""
+"""Every error code and what it means. Each code is raised by one module; codes are never used again for something
+else.
+"""
 
 
 class DataError(ValueError):

@@ -1,4 +1,7 @@
-"""The loop: one function a stage; what comes next is read from which files exist, so that any stage may be killed and repeated."""
+"""The loop: one function per stage.
+
+What comes next is read from the files that exist, so that any stage may be killed and repeated.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ class State:
 
 def look(project: Project) -> State:
     """What can be done next, or what is waited for, from the files of the project alone."""
-    wanted = project.config.loop.rounds  # an invalid project.toml is told before anything else
+    wanted = project.config.loop.rounds  # an invalid project.toml is reported before anything else
     if not (project.data / "natural.csv").is_file():
         return State(project, "import", 0, "photographs")
     rounds = {r.number: r for r in project.rounds()}
@@ -118,9 +121,11 @@ def run(
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> State:
-    """Do every stage that can be done now; wait up to `timeout_s` seconds for responses; say what is still waited for.
+    """Carry out every stage that can be done now; wait up to `timeout_s` seconds for responses; say what is still
+    waited for.
 
-    Safe to kill at any moment and to repeat: a stage is done when its file is there. Each stage reads project.toml once, when it begins.
+    Safe to kill at any moment and to repeat: a stage is done when its file is there. Each stage reads project.toml
+    once, when it begins.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -156,12 +161,15 @@ def today() -> str:
 
 
 def open_round(project: Project, number: int) -> Round:
-    """Round `number` where it exists already (a stage that was killed yesterday goes on there), else a new one of today."""
+    """Round `number` where it exists already (a stage that was killed yesterday goes on there), else a new one of
+    today.
+    """
     return next((r for r in project.rounds() if r.number == number), None) or project.new_round(number, today())
 
 
 def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> dict[str, Any]:
-    """The encoder and the validator that make round `number`: fitted, or as ``[refit]`` has it; returns ``fitted/for_round_NN.json``.
+    """The encoder and the validator that make round `number`: fitted, or as ``[refit]`` has it; returns
+    ``fitted/for_round_NN.json``.
 
     Raises
     ------
@@ -226,7 +234,9 @@ def export_baseline(project: Project) -> Path:
 
 
 def export(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> Path:
-    """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural images, blanks."""
+    """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural
+    images, blanks.
+    """
     project = project.for_stage()
     if number == 0:
         return export_baseline(project)
@@ -276,7 +286,7 @@ def ingest_round(project: Project, round_: Round) -> dict[str, Any]:
 
 
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
-    """Say with honest statistics whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
+    """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
     project = project.for_stage()
     settings = project.config.evaluation
     drift = drift_of(project, round_)

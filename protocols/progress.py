@@ -17,7 +17,8 @@ Reporter = Callable[[str, int, int], None]
 
 
 class Progress:
-    """A callable ``(label, done, total)`` that draws a bar on a terminal, and prints one line per finished label everywhere.
+    """A callable ``(label, done, total)`` that draws a bar on a terminal, and prints one line per finished label
+    everywhere.
 
     The bar is that of the label that was reported last. rich draws it, and is imported with the first bar.
 

@@ -44,7 +44,7 @@ SCORE_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What a replay found.
+    """Result of a replay.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Reproduction:
         return not self.problems
 
     def summary(self) -> str:
-        """What was compared, and every problem, one a line."""
+        """What was compared, and every problem, one per line."""
         lines = [
             f"round {self.round}: {self.identical} of {self.images} controllers and graded images identical after {self.steps} steps; "
             f"{self.pixels_differ} of {self.pixels} pixel values differ (at most by {self.largest_difference}); "
@@ -101,7 +101,8 @@ class Reproduction:
 def reproduce(
     manifest: str | Path, out: str | Path | None = None, *, device: str = "", progress: Reporter | None = None
 ) -> Reproduction:
-    """Make a round's controllers again and compare them with the round; writes images and ``reproduction.json`` into `out`.
+    """Make a round's controllers again and compare them with the round; writes images and ``reproduction.json`` into
+    `out`.
 
     Parameters
     ----------
@@ -115,8 +116,9 @@ def reproduce(
     Raises
     ------
     DataError
-        U01: no manifest of a round in its project; U02: `out` is not empty; U03: the encoder or the controllers of the record are gone; U04: a
-        starting image is gone; U05: a record of a generator that cannot be replayed; U06: the device is not available here.
+        U01: no manifest of a round in its project; U02: `out` is not empty; U03: the encoder or the controllers of
+        the record are gone; U04: a starting image is gone; U05: a record of a generator that cannot be replayed; U06:
+        the device is not available here.
     """
     round_, project, recorded = _placed(Path(manifest))
     out = Path(out) if out is not None else project.folder / "reproduced" / round_.folder.name
@@ -271,7 +273,9 @@ def _encoder(project: Project, fingerprint: str) -> Encoder | Ensemble:
 def _starts(
     project: Project, round_: Round, shown: StimulusBatch
 ) -> tuple[torch.Tensor | None, list[list[str]] | None]:
-    """The starting images (rows, seeds, C, H, W) and their names, from the photographs and the rounds before this one."""
+    """The starting images (rows, seeds, C, H, W) and their names, from the photographs and the rounds before this
+    one.
+    """
     if shown.settings["start"] == "noise":
         return None, None
     numbers = [r.number for r in project.rounds() if 0 < r.number < round_.number]

@@ -63,7 +63,8 @@ def make_batch(
     match : str, or None
         "contrast" or "drive,contrast", of two generators.
     sampled : dict
-        Keys of ``[diffusion]``, None where project.toml holds; a prior that is a path is relative to the working folder.
+        Keys of ``[diffusion]``, None where project.toml holds; a prior that is a path is relative to the working
+        folder.
     asked : as for `plan_batch`
 
     Raises

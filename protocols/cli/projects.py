@@ -113,7 +113,7 @@ def status(
     folder: ProjectFolder,
     learning: Annotated[bool, typer.Option("--learning", help="how the encoder learned, round by round")] = False,
 ) -> None:
-    """Say where a project stands, one line a round, from its files alone."""
+    """Say where a project stands, one line per round, from its files alone."""
     from protocols.status import status_lines, status_of
 
     project = open_project(folder)

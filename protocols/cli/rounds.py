@@ -94,11 +94,11 @@ def generate(
         str | None,
         typer.Option(help="of a network saved without its scheduler: linear, scaled_linear, squaredcos_cap_v2"),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="images a row (with --out)")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="images per row (with --out)")] = None,
     keep_seeds: Annotated[
         int | None, typer.Option(min=1, help="only the best so many after 10 steps climb on (gradient, with --out)")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="gradient steps an image (with --out)")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="gradient steps per image (with --out)")] = None,
     seconds: Annotated[
         float | None, typer.Option(min=1, help="so long, then the best so far (gradient, with --out)")
     ] = None,
@@ -111,7 +111,9 @@ def generate(
     ] = False,
     list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
 ) -> None:
-    """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or those of --wanted."""
+    """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or
+    those of --wanted.
+    """
     if list_kinds:
         list_objectives()
         return
@@ -253,7 +255,7 @@ def evaluate(
 
     if folder is None and (responses is None or key is None):
         raise typer.BadParameter("give a project folder, or --responses and --key")
-    told, beside = "", {}
+    drift_lines, beside = "", {}
     if folder is None:
         assert responses is not None
         assert key is not None
@@ -266,9 +268,9 @@ def evaluate(
         number = number if number is not None else max(done, default=1)
         report = loop.evaluate_round(project, project.round(number))
         drift, settings = RoundDrift.from_json(project.round(number).drift_path), project.config.drift
-        told = drift_text(drift, align=settings.align, exclude=settings.exclude)
+        drift_lines = drift_text(drift, align=settings.align, exclude=settings.exclude)
         beside = {"drift": None if drift is None else drift.to_dict()}
-    show(report.summary() + told, report.to_dict() | beside)
+    show(report.summary() + drift_lines, report.to_dict() | beside)
 
 
 @app.command()

@@ -21,7 +21,9 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def parse_table(text: str) -> tuple[list[str], list[dict[str, str]]]:
-    """The header of a comma-separated table, and its rows as dicts of column to text (None where a line is too short)."""
+    """The header of a comma-separated table, and its rows as dicts of column to text (None where a line is too
+    short).
+    """
     reader = csv.DictReader(io.StringIO(text, newline=""))
     return list(reader.fieldnames or ()), list(reader)
 

@@ -148,7 +148,8 @@ def checked_table(table: Any, section: str, model: type[T], *, where: str) -> T:
 def invalid_tables(
     problems: list[ErrorDetails], tables: Mapping[str, Any], models: Mapping[str, type], where: str
 ) -> DataError:
-    """The first of a validation's `problems` as a `DataError`; unknown keys come first, since they explain missing ones.
+    """The first of a validation's `problems` as a `DataError`; unknown keys come first, since they explain missing
+    ones.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""``stimsynth fit --compare``: readouts and backbones side by side on a project's own recording, in a table and a figure."""
+"""``stimsynth fit --compare``: readouts and backbones side by side on a project's own recording, in a table and a
+figure.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ def compare_readouts(
 ) -> Comparison:
     """Compare the candidates of `path` on the project's baseline; writes ``fitted/comparison.{json,csv,png}``.
 
-    The held-out photographs take no part: what is chosen here can still be scored on them. Sites below reliability_fit are left out.
+    The held-out photographs take no part: what is chosen here can still be scored on them. Sites below
+    reliability_fit are left out.
     """
     project = project.for_stage()
     settings = project.config.encoder
@@ -74,7 +77,7 @@ def compare_readouts(
             fix="look at the recording with `stimsynth fit` first",
             code="F04",
         )
-    found = compare(
+    comparison = compare(
         candidates,
         data.pixels[keep],
         data.values[:, columns],
@@ -92,14 +95,16 @@ def compare_readouts(
     )
     areas = [data.areas[u] for u in columns] if data.areas else []
     places = None if data.coordinates is None else data.coordinates[columns]
-    save_comparison(found, project.fitted / "comparison", areas=areas, places=places)
-    return found
+    save_comparison(comparison, project.fitted / "comparison", areas=areas, places=places)
+    return comparison
 
 
 def save_comparison(
     found: Comparison, stem: Path, *, areas: Sequence[str] = (), places: NDArray[np.float64] | None = None
 ) -> None:
-    """Write ``stem.json`` (all), ``stem.csv`` (one line a candidate and site) and ``stem.png``; `areas` and `places` (U, d) of the sites."""
+    """Write ``stem.json`` (all), ``stem.csv`` (one line per candidate and site) and ``stem.png``; `areas` and
+    `places` (U, d) of the sites.
+    """
     rows = []
     for score in (*found.scores, found.chosen):
         layers = usual_layers(score)

@@ -28,7 +28,8 @@ class Weights:
     factors : float64 array of shape (N,), or None
         Beside the number of trials of an image; None: all are 1.
     natural_share : float
-        Share of the natural images in the weight of the fitted images, after the factors; 0 where no fitted image was shown.
+        Share of the natural images in the weight of the fitted images, after the factors; 0 where no fitted image was
+        shown.
     natural_before : float
         The same by trials alone.
     """
@@ -54,8 +55,8 @@ def fit_on(
 ) -> FittedPair:
     """Encoder and validator fitted to `data` as project.toml has it.
 
-    `initial` and `added` make it a warm start; see `fit_encoder`. The held-out photographs are the same in every refit; a controller
-    stays on the side of the photograph that it started from.
+    `initial` and `added` make it a warm start; see `fit_encoder`. The held-out photographs are the same in every
+    refit; a controller stays on the side of the photograph that it started from.
     """
     settings = project.config.encoder
     try:
@@ -142,13 +143,16 @@ def networks_from(project: Project) -> Encoder | Ensemble | None:
 
 
 def held_out_of(project: Project, data: Dataset) -> Bools:
-    """Images that no fit of this project sees but a final one, (N,): by the names of their groups, hence the same in every refit."""
+    """Images that no fit of this project sees but a final one, (N,): by the names of their groups, hence the same
+    in every refit.
+    """
     settings = project.config.encoder
     return hold_out(group_names(data.pixels, data.groups), settings.holdout_fraction, seed=settings.seed)
 
 
 def image_weights(data: Dataset, fitted: Bools, *, newest: int, recency: float, floor: float, share: float) -> Weights:
-    """Factors of the images' weights: trials fade with age, natural images keep at least `floor` and together at least `share`.
+    """Factors of the images' weights: trials fade with age, natural images keep at least `floor` and together at
+    least `share`.
 
     Parameters
     ----------
@@ -162,8 +166,8 @@ def image_weights(data: Dataset, fitted: Bools, *, newest: int, recency: float, 
     floor : float
         Least factor of a natural image, before the share is looked at.
     share : float
-        Least share of the natural images in the weight (trials x factor) of the fitted ones; where they have less, all their factors
-        are raised alike.
+        Least share of the natural images in the weight (trials x factor) of the fitted ones; where they have less,
+        all their factors are raised alike.
     """
     shown = data.image_index >= 0
     index, behind = data.image_index[shown], data.averaged_over

@@ -52,8 +52,9 @@ def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
     Returns
     -------
     tuple of two encoders
-        The encoder is the final one where the fit has one, else the one that was scored (`protocols.project.fitted.Fitted.maker`).
-        Both predict images (B, C, H, W) in [0, 1] of the display's size, on the CPU until they are moved.
+        The encoder is the final one where the fit has one, else the one that was scored
+        (`protocols.project.fitted.Fitted.maker`). Both predict images (B, C, H, W) in [0, 1] of the display's size,
+        on the CPU until they are moved.
 
     Raises
     ------

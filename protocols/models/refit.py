@@ -36,11 +36,13 @@ def provide(
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> Record:
-    """The encoder and the validator that make round `number`; writes ``fitted/for_round_NN.json``, which names them, and returns it.
+    """The encoder and the validator that make round `number`; writes ``fitted/for_round_NN.json``, which names them,
+    and returns it.
 
-    Round 1, or whatever has no encoder before it, is fitted. Later ones follow `mode` (default: ``[refit] mode``). A refit that predicts
-    the frozen held-out photographs worse by more than the tolerance is refused: the old pair serves on, and the record says so; `force`
-    (default: ``[refit] accept_worse``) is the reason to accept it nevertheless.
+    Round 1, or whatever has no encoder before it, is fitted. Later ones follow `mode` (default: ``[refit] mode``). A
+    refit that predicts the frozen held-out photographs worse by more than the tolerance is refused: the old pair
+    serves on, and the record says so; `force` (default: ``[refit] accept_worse``) is the reason to accept it
+    nevertheless.
 
     Raises
     ------
@@ -69,7 +71,8 @@ def provide(
 
 
 def refuse_shown(project: Project, number: int) -> None:
-    """Refuse to fit round `number` anew where its encoder made images already: the record must go on naming that encoder.
+    """Refuse to fit round `number` anew where its encoder made images already: the record must go on naming that
+    encoder.
 
     Raises
     ------
@@ -145,7 +148,9 @@ def _fitted(
     initial: tuple[Predictor, ...] | None = None,
     base: Sequence[int] = (),
 ) -> _Made:
-    """A fit on the baseline and all earlier rounds, going on from `initial`, which was fitted from scratch on the rounds `base`."""
+    """A fit on the baseline and all earlier rounds, going on from `initial`, which was fitted from scratch on the
+    rounds `base`.
+    """
     earlier = _earlier(project, number)
     data = gather(project, earlier)
     held_out = held_out_of(project, data)
@@ -193,7 +198,9 @@ def first_shown(data: Dataset) -> NDArray[np.int64]:
 
 
 def _adjusted(project: Project, number: int, before: Record, *, device: str, progress: Reporter | None) -> _Made:
-    """The readouts of the pair that serves, with gain and offset of every site from the rounds that these were not fitted to."""
+    """The readouts of the pair that serves, with gain and offset of every site from the rounds that these were
+    not fitted to.
+    """
     seen = Fitted(before).readout_rounds
     new = [n for n in _earlier(project, number) if n not in seen]
     data = gather(project, _earlier(project, number))
@@ -204,7 +211,7 @@ def _adjusted(project: Project, number: int, before: Record, *, device: str, pro
     record = before | {"round": number, "rounds": [*seen, *new], "readout_rounds": seen, "drift": data.aligned}
     record |= {"fitted_rounds": list(before.get("fitted_rounds", seen))}
     record |= {"n_images": len(data.pixels), "n_trials": int((data.image_index >= 0).sum())}
-    told, pair = {}, []
+    adjustments, pair = {}, []
     for name, folder in Fitted(before).members.items():
         old = Encoder.load(project.fitted / folder).unadjusted()
         recording = _recording(since, shown, [data.site_ids.index(s) for s in old.site_ids])
@@ -219,9 +226,12 @@ def _adjusted(project: Project, number: int, before: Record, *, device: str, pro
             weights=recording.counts().mean(1) * (1.0 if weights.factors is None else weights.factors[shown]),
         )
         made = old.adjusted(torch.from_numpy(found.gain), torch.from_numpy(found.offset))
-        record[name], told[name] = made.save(project.fitted).name, {"sites": list(old.site_ids)} | found.to_dict()
+        record[name], adjustments[name] = (
+            made.save(project.fitted).name,
+            {"sites": list(old.site_ids)} | found.to_dict(),
+        )
         pair.append(made)
-    record["refit"] = {"weights": weights.to_dict(), "adjustment": told}
+    record["refit"] = {"weights": weights.to_dict(), "adjustment": adjustments}
     return _Made(encoder=pair[0], validator=pair[1], record=record, data=data, held_out=held_out)
 
 
@@ -241,12 +251,12 @@ def _refitted(project: Project, made: _Made, before: Record, *, force: str, devi
     check = regression_check(project, before, pair, data=made.data, held_out=made.held_out, judge=judge, device=device)
     if check["verdict"] == "refused" and force:
         check |= {"verdict": "forced", "reason": force}
-    told = record.pop("refit") | {"regression_check": check}
+    refit = record.pop("refit") | {"regression_check": check}
     if check["verdict"] != "refused":
-        return record | {"refit": told}
+        return record | {"refit": refit}
     named = ("encoder", "validator", "final", "rounds", "n_images", "n_trials")
     refused = {name: record[name] for name in named if name in record}
-    return before | {"round": record["round"], "refit": told | {"refused": refused}}
+    return before | {"round": record["round"], "refit": refit | {"refused": refused}}
 
 
 def refit_text(record: Record) -> str:

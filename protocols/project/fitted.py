@@ -1,4 +1,6 @@
-"""The record of a fit, ``fitted/for_round_NN.json``: which encoder makes the images of a round, and how well it predicts each site."""
+"""The record of a fit, ``fitted/for_round_NN.json``: which encoder makes the images of a round, and how well it
+predicts each site.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class SiteFit:
     reliability, held_out_reliability : float or None
         Of the mean responses to the fitted and to the held-out images.
     held_out_r, held_out_r_nc, held_out_feve : float or None
-        Encoder on the held-out images: correlation, the same corrected for noise, fraction of explainable variance explained.
+        Encoder on the held-out images: correlation, the same corrected for noise, fraction of explainable variance
+        explained.
     validator_r, validator_r_nc, validator_feve : float or None
         The same of the validator.
     ceiling : float or None
@@ -90,7 +93,9 @@ class Fitted:
 
     @property
     def maker(self) -> str:
-        """Folder of the encoder that makes the images of the round: the final one where there is one, else the scored one."""
+        """Folder of the encoder that makes the images of the round: the final one where there is one, else
+        the scored one.
+        """
         return self.final or self.encoder
 
     @property

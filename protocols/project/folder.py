@@ -1,4 +1,6 @@
-"""The project folder: rounds, their paths, their log. What has been done is read from the files that exist, never from memory."""
+"""The project folder: rounds, their paths, their log. What has been done is read from the files that exist, never
+from memory.
+"""
 
 from __future__ import annotations
 
@@ -140,7 +142,9 @@ class Round:
             os.fsync(handle.fileno())
 
     def events(self) -> list[dict[str, Any]]:
-        """All readable records of the log, oldest first; a line that a killed process left unfinished is passed over."""
+        """All readable records of the log, oldest first; a line that a killed process left unfinished is
+        passed over.
+        """
         if not self.log_path.is_file():
             return []
         records = []
@@ -216,10 +220,11 @@ class Project:
         return load_config(self.folder / "project.toml") if self.kept is None else self.kept
 
     def for_stage(self) -> Project:
-        """The project with its ``project.toml`` read once, now: a stage that uses it never mixes two versions of the file.
+        """The project with its ``project.toml`` read once, now: a stage that uses it never mixes two versions of the
+        file.
 
-        Each stage of the loop begins with it, and so sees every edit made before. A project that keeps a configuration already is
-        returned as it is, so that a part of a stage keeps that of the whole.
+        Each stage of the loop begins with it, and so sees every edit made before. A project that keeps a
+        configuration already is returned as it is, so that a part of a stage keeps that of the whole.
         """
         return self if self.kept is not None else replace(self, kept=self.config)
 
@@ -310,7 +315,9 @@ class Project:
         return newest_fit(self.fitted)
 
     def fitted_for(self, number: int) -> dict[str, Any] | None:
-        """What was fitted for round `number` (``fitted/for_round_NN.json``), or None; as a `Fitted`: `protocols.project.fitted`."""
+        """What was fitted for round `number` (``fitted/for_round_NN.json``), or None; as a `Fitted`:
+        `protocols.project.fitted`.
+        """
         fitted = fitted_for(self.fitted, number)
         return None if fitted is None else fitted.record
 

@@ -31,9 +31,10 @@ class KeyRow:
     source_id : str
         Name under which the image was made or imported.
     role : str
-        One of `ROLES`: "controller" (synthesised), "reference" (one of the K best natural images of a site, shown again; without
-        `reference_for`: a photograph chosen to teach the refit), "natural" (random natural image), "blank", "arm" (a control image shown
-        beside a controller), "graded" (an earlier iterate of a controller's own ascent).
+        One of `ROLES`: "controller" (synthesised), "reference" (one of the K best natural images of a site, shown
+        again; without `reference_for`: a photograph chosen to teach the refit), "natural" (random natural image),
+        "blank", "arm" (a control image shown beside a controller), "graded" (an earlier iterate of a controller's own
+        ascent).
     objective : str
         "stretch" or "one_hot", of controllers, arms and graded images.
     target : str
@@ -51,7 +52,8 @@ class KeyRow:
     arm : str
         Kind of control arm that the image serves as; a photograph shown in another role may serve as an arm too.
     parent : str
-        Source id of the controller that an arm or graded image belongs to; several, with spaces between, where it serves several.
+        Source id of the controller that an arm or graded image belongs to; several, with spaces between, where it
+        serves several.
     score, validator_score : float
         Score of the objective by the encoder and by the validator; NaN: none.
     distance : float
@@ -96,7 +98,9 @@ class KeyRow:
 
 @dataclass(frozen=True)
 class SiteRow:
-    """A site of the frozen site set: natural mean and SD (over images, of the expected response) in the encoder's unit."""
+    """A site of the frozen site set: natural mean and SD (over images, of the expected response) in the encoder's
+    unit.
+    """
 
     site_id: str
     natural_mean: float
@@ -107,7 +111,9 @@ class SiteRow:
 
 @dataclass(frozen=True)
 class Key:
-    """A round's sealed key: `rows` (one per image) and `sites` (the site set frozen at export; empty in a baseline round)."""
+    """A round's sealed key: `rows` (one per image) and `sites` (the site set frozen at export; empty in a
+    baseline round).
+    """
 
     rows: tuple[KeyRow, ...]
     sites: tuple[SiteRow, ...] = ()
@@ -127,7 +133,9 @@ class Key:
 
 
 class Column(NamedTuple):
-    """A column of a table: its name, which is also the attribute's, how the value is written, and how it is read ("" = left out)."""
+    """A column of a table: its name, which is also the attribute's, how the value is written, and how it is read
+    ("" = left out).
+    """
 
     name: str
     to_text: Callable[[Any], str]
@@ -187,7 +195,9 @@ COLUMNS = (
 )
 """The columns of key.csv that every round has."""
 BY_NAME = {"contrast": "contrast", "pred": "predicted", "sd": "predicted_sd", "val": "validator_predicted"}
-"""Further columns of key.csv, PREFIX_NAME: the prefix, and the attribute that maps a name (of a contrast, of a site) to a number."""
+"""Further columns of key.csv, PREFIX_NAME: the prefix, and the attribute that maps a name (of a contrast, of a site)
+to a number.
+"""
 SITE_COLUMNS = (
     Column("site_id", str, str),
     Column("natural_mean", _number, float),
@@ -294,6 +304,8 @@ def _broken(path: Path, line: int, what: str) -> DataError:
 
 
 def exceeded(contrast: Mapping[str, float]) -> tuple[str, ...] | None:
-    """The contrasts of an image (as `of_site` gives them) that lie above the natural percentile; None where none was measured."""
+    """The contrasts of an image (as `of_site` gives them) that lie above the natural percentile; None where none
+    was measured.
+    """
     known = [name for name in CONTRASTS if name in contrast and name + NATURAL_SUFFIX in contrast]
     return tuple(name for name in known if contrast[name] > contrast[name + NATURAL_SUFFIX]) if known else None

@@ -38,7 +38,9 @@ class Photograph:
 
 
 def demo_photographs() -> tuple[Photograph, ...]:
-    """The built-in photographs, grouped by the picture that they were cut from; see data/ATTRIBUTION.md for authors and licences."""
+    """The built-in photographs, grouped by the picture that they were cut from; see data/ATTRIBUTION.md for
+    authors and licences.
+    """
     data = resources.files("protocols").joinpath("data")
     table = parse_table(data.joinpath("photographs.csv").read_text(encoding="utf-8"))[1]
     with zipfile.ZipFile(io.BytesIO(data.joinpath("photographs.zip").read_bytes())) as archive:
@@ -61,13 +63,14 @@ def demo_photographs() -> tuple[Photograph, ...]:
 def import_photographs(
     source: Path | None, display: Display, destination: Path, *, progress: Reporter | None = None
 ) -> NaturalImages:
-    """Bring photographs into the display's size and colour: ``destination/natural/*.png`` and ``destination/natural.csv``.
+    """Bring photographs into the display's size and colour: ``destination/natural/*.png`` and
+    ``destination/natural.csv``.
 
     Parameters
     ----------
     source : Path or None
-        Folder of `SUFFIXES` files (sub-folders are not searched), with an optional ``groups.csv`` (columns filename, group); without
-        one, each file is its own group. None: the built-in photographs.
+        Folder of `SUFFIXES` files (sub-folders are not searched), with an optional ``groups.csv`` (columns filename,
+        group); without one, each file is its own group. None: the built-in photographs.
     display : Display
     destination : Path
         The project's ``data`` folder. Photographs imported before are replaced.
@@ -76,8 +79,8 @@ def import_photographs(
     Raises
     ------
     DataError
-        P05: fewer than `MINIMUM` photographs or no such folder; P06: files that cannot be used; P07: two files with one id;
-        P08: the same picture twice in different groups; P09: a broken groups.csv. Nothing is written then.
+        P05: fewer than `MINIMUM` photographs or no such folder; P06: files that cannot be used; P07: two files with
+        one id; P08: the same picture twice in different groups; P09: a broken groups.csv. Nothing is written then.
     """
     photographs = demo_photographs() if source is None else _from_folder(source)
     where = "the built-in photographs" if source is None else str(source)
@@ -210,7 +213,7 @@ def _convert(
         raise DataError(
             where,
             found=f"{len(bad)} of {len(photographs)} files that cannot be used: {'; '.join(bad[:5])}",
-            expected="whole pictures with one frame and 8 bits a channel, grey or RGB",
+            expected="whole pictures with one frame and 8 bits per channel, grey or RGB",
             cause="damaged, animated, 16-bit or print (CMYK) files",
             fix="remove these files, or save them again as 8-bit PNG or JPEG",
             code="P06",

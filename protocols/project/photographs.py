@@ -20,7 +20,9 @@ __all__ = ["NaturalImage", "NaturalImages", "read_photographs", "write_photograp
 
 @dataclass(frozen=True)
 class NaturalImage:
-    """One line of natural.csv. `resized_from` is "WxH" in px (empty: not resampled); `notes` are separated by semicolons."""
+    """One line of natural.csv. `resized_from` is "WxH" in px (empty: not resampled); `notes` are separated by
+    semicolons.
+    """
 
     source_id: str
     filename: str

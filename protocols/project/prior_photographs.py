@@ -1,4 +1,7 @@
-"""Photographs that a prior is trained on: those of the package, or a folder of one's own; one list a picture that they were cut from."""
+"""Photographs that a prior is trained on: those of the package, or those of a folder.
+
+They come as one list per picture that they were cut from.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ Pictures = list[list[NDArray[np.uint8]]]
 
 
 def photographs(folder: Path | None = None) -> tuple[Pictures, dict[str, Any]]:
-    """Pictures, each a list of arrays (H, W, 3), uint8, and what is to be said of them in a model card.
+    """Pictures, each a list of arrays (H, W, 3), uint8, and what a model card says of them.
 
     Raises
     ------

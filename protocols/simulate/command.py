@@ -49,7 +49,8 @@ THREADS = 2
 def write_truth(subject_folder: Path, outbox: Path, out: Path, *, progress: Reporter | None = None) -> None:
     """Noise-free responses to the images of an outbox as NPZ; for benchmark scripts, never for the toolkit.
 
-    Entries: ``image_ids`` (S,), ``site_ids`` (U,), ``expected`` (S, U), ``saturation`` (U,) = M, ``natural_expected`` (N, U).
+    Entries: ``image_ids`` (S,), ``site_ids`` (U,), ``expected`` (S, U), ``saturation`` (U,) = M, ``natural_expected``
+    (N, U).
     """
     subject, shown = Subject.load(subject_folder), read_outbox(outbox)
     np.savez_compressed(

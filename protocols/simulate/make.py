@@ -137,11 +137,13 @@ def make_lite2_subject(
     seed: int = 0,
     progress: Reporter | None = None,
 ) -> Path:
-    """An "easy transfer" subject: sites that pool rectified mixtures of EfficientNet-Lite2 channels over a Gaussian receptive field.
+    """An "easy transfer" subject: sites that pool rectified mixtures of EfficientNet-Lite2 channels over a Gaussian
+    receptive field.
 
-    ``drive = sum_xy g(x, y) max(0, sum_c w_c f_c(x, y) - threshold)``, f standardised features of one of two mid layers, w sparse. Of many
-    random candidates those are kept whose blank response is low and whose natural responses are not near-copies of each other; each is
-    scaled to a natural mean of 3-6 spikes in 100 ms and a natural SD of 1.5-3. Encoder and subject come from one network family.
+    ``drive = sum_xy g(x, y) max(0, sum_c w_c f_c(x, y) - threshold)``, f standardised features of one of two mid
+    layers, w sparse. Of many random candidates those are kept whose blank response is low and whose natural responses
+    are not near-copies of each other; each is scaled to a natural mean of 3-6 spikes in 100 ms and a natural SD of
+    1.5-3. Encoder and subject come from one network family.
 
     Parameters
     ----------

@@ -1,4 +1,5 @@
-"""The simulated rig: reads an outbox and nothing else of a project, simulates every trial in the order shown, answers as a lab would.
+"""The simulated rig: reads an outbox and nothing else of a project, simulates every trial in the order shown, answers
+as a lab would.
 
 Written as a stranger's script would be: plain h5py and csv, no part of the toolkit's own readers and writers.
 """
@@ -98,8 +99,8 @@ def read_outbox(outbox: Path) -> Shown:
 def simulate_counts(expected: Floats, onset_s: Floats, noise: Noise, *, generator: np.random.Generator) -> Floats:
     """Spike counts of single trials.
 
-    ``mean = expected * shared gain of the trial * slow drift * gain of the round``; counts negative binomial with variance
-    ``fano * mean`` (Poisson where fano = 1).
+    ``mean = expected * shared gain of the trial * slow drift * gain of the round``; counts negative binomial with
+    variance ``fano * mean`` (Poisson where fano = 1).
 
     Parameters
     ----------
@@ -157,7 +158,8 @@ class Rig:
 def answer(
     subject_folder: Path, outbox: Path, inbox: Path, *, rig: Rig | None = None, progress: Reporter | None = None
 ) -> tuple[int, int]:
-    """Show an outbox to a subject and write ``responses.h5`` into `inbox`: as ``.part``, renamed, then ``responses.h5.done``.
+    """Show an outbox to a subject and write ``responses.h5`` into `inbox`: as ``.part``, renamed, then
+    ``responses.h5.done``.
 
     Returns
     -------
@@ -199,7 +201,9 @@ def write_answer(
     valid: NDArray[np.bool_],
     layout: str,
 ) -> None:
-    """Write counts (R, U) of the trials `rows` (R,) as schema ``responses/1``, in Python's or MATLAB's dimension order."""
+    """Write counts (R, U) of the trials `rows` (R,) as schema ``responses/1``, in Python's or MATLAB's dimension
+    order.
+    """
     if layout not in ("python", "matlab"):
         raise ValueError(f"layout {layout!r}; expected python or matlab")
     ids = np.array(shown.image_ids, dtype=object)[shown.image_index]

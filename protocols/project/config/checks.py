@@ -1,4 +1,4 @@
-"""Keys of a project.toml that only make sense together: repeats and alpha, contrast and mean, durations and refresh rate."""
+"""Keys of a project.toml that must fit together: repeats and alpha, contrast and mean, durations and refresh rate."""
 
 from __future__ import annotations
 

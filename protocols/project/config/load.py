@@ -20,8 +20,8 @@ def load_config(path: str | Path) -> Config:
     Raises
     ------
     DataError
-        C01: an unknown section or key (names the nearest); C02: a wrong type or range, or a missing key; C03: not TOML (names the
-        line); C04: keys that contradict each other; C05: an absolute path; C06: no such file.
+        C01: an unknown section or key (names the nearest); C02: a wrong type or range, or a missing key; C03: not
+        TOML (names the line); C04: keys that contradict each other; C05: an absolute path; C06: no such file.
     """
     path = Path(path)
     return config_from_dict(read_toml(path), str(path))

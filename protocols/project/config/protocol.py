@@ -1,4 +1,6 @@
-"""Sections ``[protocol]``, ``[arms]``, ``[evaluation]``, ``[refit]``, ``[drift]`` and ``[loop]`` of a project.toml: what is shown, tested and done between rounds."""
+"""Sections ``[protocol]``, ``[arms]``, ``[evaluation]``, ``[refit]``, ``[drift]`` and ``[loop]`` of a project.toml:
+what is shown, tested and done between rounds.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ Kind = Literal["mean luminance", "RMS contrast", "Michelson contrast", "stripes"
 
 
 class SafetyConfig(Section):
-    """Section ``[safety]``: limits on what is shown; with species = "human" an export that exceeds one stops. See docs/safety.md."""
+    """Section ``[safety]``: limits on what is shown; with species = "human" an export that exceeds one stops. See
+    docs/safety.md.
+    """
 
     acknowledge: dict[Kind, str] = Field(
         default={},
