@@ -1,4 +1,4 @@
-"""What `stimsynth check` looks at before a recording day: one finding a subject, never an exception."""
+"""What `stimsynth check` looks at before a recording day: one finding per subject, never an exception."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from protocols.project.config.config import Config
+from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
 
 from .errors import DataError
@@ -30,7 +31,9 @@ class Finding:
 
 
 def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
-    """Findings on configuration, photographs, recordings, encoder, display, safety, disk, prior and earlier networks where named, and device."""
+    """Findings on configuration, photographs, recordings, encoder, display, safety, disk, prior and earlier
+    networks where named, and device.
+    """
     looks: dict[str, Callable[[Project], Finding]] = {
         "configuration": _configuration,
         "photographs": _photographs,
@@ -40,9 +43,9 @@ def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
         "safety": _safety,
         "disk": _disk,
     }
-    if _told(project, lambda config: config.synthesis.generator == "diffusion"):
+    if _asks(project, lambda config: config.synthesis.generator == "diffusion"):
         looks["prior"] = _prior
-    if _told(project, lambda config: bool(config.encoder.networks_from)):
+    if _asks(project, lambda config: bool(config.encoder.networks_from)):
         looks["networks"] = _networks
     findings = []
     for what, look in looks.items():
@@ -50,8 +53,10 @@ def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
             findings.append(look(project))
         except (DataError, ValueError, OSError) as error:
             findings.append(Finding("fail", what, str(error)))
-        if what == "configuration" and findings[-1].status == "fail":
-            return findings
+        if what == "configuration":
+            if findings[-1].status == "fail":
+                return findings
+            project = project.for_stage()
     return [*findings, _device(device)]
 
 
@@ -93,9 +98,9 @@ def _encoder(project: Project) -> Finding:
     if newest is None:
         return Finding("note", "encoder", "none yet: `stimsynth fit` makes it")
     encoder, validator = load_pair(project, newest)
-    record, scores = project.fitted_for(newest) or {}, ""
-    if "final" in record:  # then the pair above is without the encoder that was scored
-        scores = f", scores of {Encoder.load(project.fitted / record['encoder']).fingerprint}"
+    fitted, scores = fitted_for(project.fitted, newest), ""
+    if fitted is not None and fitted.final:  # then the pair above is without the encoder that was scored
+        scores = f", scores of {Encoder.load(project.fitted / fitted.encoder).fingerprint}"
     if encoder.field_of_view_deg != project.display.size_deg:
         return Finding(
             "fail",
@@ -145,12 +150,12 @@ def _safety(project: Project) -> Finding:
     return Finding("fail" if stops else "note", "safety", text)
 
 
-def _told(project: Project, what: Callable[[Config], bool]) -> bool:
+def _asks(project: Project, what: Callable[[Config], bool]) -> bool:
     """Whether project.toml asks for `what`."""
     try:
         return what(project.config)
     except DataError:
-        return False  # told under "configuration"
+        return False  # reported under "configuration"
 
 
 def _networks(project: Project) -> Finding:

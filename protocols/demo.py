@@ -40,7 +40,7 @@ class DemoResult:
     seconds: float
 
     def summary(self) -> str:
-        """Verdict counts a round, chance levels, and where the report lies."""
+        """Verdict counts per round, chance levels, and where the report lies."""
         lines = [f"round {number}\n{report.summary()}" for number, report in self.reports.items()]
         config = self.project.config
         synthesis, display = config.synthesis, config.display
@@ -58,45 +58,68 @@ class DemoResult:
         return {"report": self.page.as_posix(), "rounds": counts, "seconds": round(self.seconds, 1)}
 
 
+@dataclass(frozen=True)
+class DemoSettings:
+    """What a demo does.
+
+    Attributes
+    ----------
+    rounds : int
+        Closed-loop rounds after the baseline.
+    sites : int
+        Driven sites of the simulated subject.
+    steps : int
+        Gradient steps per image.
+    photographs : Path or None
+        Folder of photographs; None: the built-in ones.
+    seed : int
+        Seed of the subject and its rig.
+    """
+
+    rounds: int = 2
+    sites: int = 12
+    steps: int = 60
+    photographs: Path | None = None
+    seed: int = 0
+
+
 def run_demo(
     out: Path,
+    settings: DemoSettings | None = None,
     *,
-    rounds: int = 2,
-    sites: int = 12,
-    steps: int = 60,
-    photographs: Path | None = None,
-    seed: int = 0,
     fresh: bool = False,
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> DemoResult:
-    """Make a project and a simulated subject in `out`, then run `rounds` rounds; a demo that was killed goes on where it stood.
+    """Make a project and a simulated subject in `out`, then run the rounds of `settings`; a demo that was killed
+    continues where it stopped.
 
     The subject's truth lies in ``out/subject``, beside the project; only the rig's process reads it.
     """
-    begun = time.monotonic()
+    begun, settings = time.monotonic(), settings or DemoSettings()
+    seed = settings.seed
     claim(out, fresh)
     folder = out / "project"
     if not (folder / "project.toml").is_file():
-        Project.create(folder, demo_settings(rounds, steps, seed))
+        Project.create(folder, project_toml(settings))
     project = Project.open(folder)
     if not (project.data / "natural.csv").is_file():
-        import_photographs(photographs, project.display, project.data, progress=progress)
+        import_photographs(settings.photographs, project.display, project.data, progress=progress)
     if not (out / "subject" / "subject.json").is_file():
-        announce(progress, "simulated subject", lambda: make_subject(out / "subject", project, sites, seed=seed))
+        announce(
+            progress, "simulated subject", lambda: make_subject(out / "subject", project, settings.sites, seed=seed)
+        )
     while (state := run(project, device=device, progress=progress)).waiting_for:
         if state.round is None:
             raise RuntimeError(f"the demo waits for {state.waiting_for}")
         rig = partial(answer, out / "subject", state.round, seed=seed + state.number)
         announce(progress, f"simulated rig, round {state.number}", rig)
-    done = {
-        r.number: ControlReport.from_json(r.evaluation_path) for r in project.rounds() if r.evaluation_path.is_file()
-    }
+    done = {r.number: ControlReport.from_json(r.evaluation_path) for r in project.evaluated()}
     return DemoResult(project, done, project.rounds()[-1].report_path, time.monotonic() - begun)
 
 
 def announce(progress: Reporter | None, label: str, act: Callable[[], None]) -> None:
-    """Do `act`, with a line of progress for it."""
+    """Call `act` and report its beginning and end as one step of progress."""
     if progress is not None:
         progress(label, 0, 1)
     act()
@@ -121,7 +144,7 @@ def claim(out: Path, fresh: bool) -> None:
     (out / MARKER).touch()
 
 
-def demo_settings(rounds: int, steps: int, seed: int) -> str:
+def project_toml(settings: DemoSettings) -> str:
     """project.toml of the demo: 128 px colour images, the defaults of everything else.
 
     The validator is of the encoder's own network: the default, another network, is the one that the subject is made of.
@@ -131,8 +154,8 @@ def demo_settings(rounds: int, steps: int, seed: int) -> str:
             project=ProjectConfig(name="demo", species="simulated"),
             display=Display(width_px=128, height_px=128, size_deg=8.0, background=128, colour="rgb"),
             encoder=EncoderConfig(validator_backbone=DEFAULT_BACKBONE),
-            synthesis=SynthesisConfig(steps=steps),
-            loop=LoopConfig(rounds=rounds),
+            synthesis=SynthesisConfig(steps=settings.steps),
+            loop=LoopConfig(rounds=settings.rounds),
         )
     )
 

@@ -1,4 +1,7 @@
-"""The loop: one function a stage; what comes next is read from which files exist, so that any stage may be killed and repeated."""
+"""The loop: one function per stage.
+
+What comes next is read from the files that exist, so that any stage may be killed and repeated.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any
 import torch
 
 from protocols.models.pair import load_pair, site_rows
-from protocols.models.refit import provide
+from protocols.models.refit import provide, refuse_shown
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
@@ -77,7 +80,7 @@ class State:
 
 def look(project: Project) -> State:
     """What can be done next, or what is waited for, from the files of the project alone."""
-    wanted = project.config.loop.rounds  # an invalid project.toml is told before anything else
+    wanted = project.config.loop.rounds  # an invalid project.toml is reported before anything else
     if not (project.data / "natural.csv").is_file():
         return State(project, "import", 0, "photographs")
     rounds = {r.number: r for r in project.rounds()}
@@ -118,9 +121,11 @@ def run(
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> State:
-    """Do every stage that can be done now; wait up to `timeout_s` seconds for responses; say what is still waited for.
+    """Carry out every stage that can be done now; wait up to `timeout_s` seconds for responses; say what is still
+    waited for.
 
-    Safe to kill at any moment and to repeat: a stage is done when its file is there.
+    Safe to kill at any moment and to repeat: a stage is done when its file is there. Each stage reads project.toml
+    once, when it begins.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -145,7 +150,7 @@ def step(project: Project, state: State, *, device: str = "cpu", progress: Repor
         "export": lambda: export(project, state.number, device=device, progress=progress),
         "ingest": lambda: ingest_round(project, project.round(state.number)),
         "evaluate": lambda: evaluate_round(project, project.round(state.number)),
-        "report": lambda: write_report(project, project.round(state.number)),
+        "report": lambda: write_report(project.for_stage(), project.round(state.number)),
     }
     actions[state.stage]()
 
@@ -156,17 +161,28 @@ def today() -> str:
 
 
 def open_round(project: Project, number: int) -> Round:
-    """Round `number` where it exists already (a stage that was killed yesterday goes on there), else a new one of today."""
+    """Round `number` where it exists already (a stage that was killed yesterday goes on there), else a new one of
+    today.
+    """
     return next((r for r in project.rounds() if r.number == number), None) or project.new_round(number, today())
 
 
 def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> dict[str, Any]:
-    """The encoder and the validator that make round `number`: fitted, or as ``[refit]`` has it; returns ``fitted/for_round_NN.json``."""
-    return provide(project, number, device=device, progress=progress)
+    """The encoder and the validator that make round `number`: fitted, or as ``[refit]`` has it; returns
+    ``fitted/for_round_NN.json``.
+
+    Raises
+    ------
+    DataError
+        T03: the round was fitted before, and its images are made already.
+    """
+    refuse_shown(project, number)
+    return provide(project.for_stage(), number, device=device, progress=progress)
 
 
 def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:
     """Synthesise the controllers of round `number` and write ``sealed/controllers.h5``."""
+    project = project.for_stage()
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     targets = chosen_targets(project, encoder)
@@ -196,6 +212,7 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
 
 def export_baseline(project: Project) -> Path:
     """Export round 0: every photograph of the project, `baseline_repeats` times, and blanks."""
+    project = project.for_stage()
     natural = NaturalImages.load(project.data)
     stimuli = [
         Stimulus(pixels=image, role="natural", source_id=source)
@@ -217,7 +234,10 @@ def export_baseline(project: Project) -> Path:
 
 
 def export(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> Path:
-    """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural images, blanks."""
+    """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural
+    images, blanks.
+    """
+    project = project.for_stage()
     if number == 0:
         return export_baseline(project)
     config = project.config
@@ -266,7 +286,8 @@ def ingest_round(project: Project, round_: Round) -> dict[str, Any]:
 
 
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
-    """Say with honest statistics whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
+    """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
+    project = project.for_stage()
     settings = project.config.evaluation
     drift = drift_of(project, round_)
     if drift is not None:

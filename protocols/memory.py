@@ -1,4 +1,4 @@
-"""The C library's memory: what a process gives back each step it must ask for again in the next."""
+"""The C library's memory: a process that frees memory in every step has to request it again in the next one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # parameters of mallopt(3)
 
 
 def keep_memory() -> None:
-    """Let glibc keep freed memory: image gradients take and give back the same blocks each step (2 x faster; other C libraries ignore it)."""
+    """Let glibc keep freed memory (other C libraries ignore it).
+
+    Image gradients allocate and free the same blocks in every step; kept memory makes them twice as fast.
+    """
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_MAX, 0)

@@ -1,4 +1,4 @@
-"""The three import packages belong together: found in one place, of one version; and the versions that a record names."""
+"""Check that the three import packages come from one place and have one version; list the versions for records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ PACKAGES = ("encoders", "synth", "protocols")
 
 
 def check_packages() -> None:
-    """Raise `ImportError` where `encoders` or `synth` would be a stranger's module or of another version than `protocols`.
+    """Raise `ImportError` where `encoders` or `synth` would be another project's module, or of another version than
+    `protocols`.
 
     Nothing is imported: the check looks at where Python would find the packages and at the versions in their sources.
     """
@@ -34,7 +35,9 @@ def check_packages() -> None:
 
 
 def _location(name: str) -> Path | None:
-    """The file that ``import name`` runs; None where there is none (nothing found, or a folder without ``__init__.py``)."""
+    """The file that ``import name`` runs; None where there is none (nothing found, or a folder without
+    ``__init__.py``).
+    """
     loaded = getattr(sys.modules.get(name), "__file__", None)
     if loaded is not None:
         return Path(loaded).resolve()

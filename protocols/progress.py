@@ -1,17 +1,26 @@
-"""Progress for people: a bar on a terminal, one line a finished step elsewhere, nothing where quiet is asked for."""
+"""Progress for people: a bar on a terminal, one line per finished step elsewhere, nothing where quiet is asked for."""
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
 Reporter = Callable[[str, int, int], None]
+"""Called with the label of a step, the parts that are done, and the parts in all."""
 
 
 class Progress:
-    """A callable ``(label, done, total)`` that draws one bar a label on a terminal and prints one line a label elsewhere.
+    """A callable ``(label, done, total)`` that draws a bar on a terminal, and prints one line per finished label
+    everywhere.
+
+    The bar is that of the label that was reported last. rich draws it, and is imported with the first bar.
 
     Parameters
     ----------
@@ -22,12 +31,17 @@ class Progress:
     """
 
     WIDTH = 28
+    """Characters of a bar."""
+    REFRESH_S = 0.1
+    """Least time between two drawings of a bar, in seconds."""
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self.stream = stream if stream is not None else sys.stderr
         self.quiet = quiet
         self.started: dict[str, float] = {}
         self.drawn = 0.0
+        self.bars: Bars | None = None
+        self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, label: str, done: int, total: int) -> None:
         """Report that `done` of `total` parts of the step `label` are finished."""
@@ -36,16 +50,62 @@ class Progress:
         now = time.monotonic()
         begun = self.started.setdefault(label, now)
         finished = done >= total
-        if self.stream.isatty():
-            if finished or now - self.drawn > 0.1:
-                self.drawn = now
-                filled = self.WIDTH * done // max(total, 1)
-                bar = "#" * filled + "." * (self.WIDTH - filled)
-                end = "\n" if finished else ""
-                self.stream.write(f"\r  {label:<34} [{bar}] {done}/{total}  {now - begun:5.1f} s{end}")
-                self.stream.flush()
-        elif finished:
-            self.stream.write(f"  {label:<34} {done}/{total}  {now - begun:.1f} s\n")
-            self.stream.flush()
+        line = f"  {label:<34} {done}/{total}  {now - begun:.1f} s"
         if finished:
-            self.started.pop(label, None)
+            self.started.pop(label)
+        if self.stream.isatty():
+            self._draw(label, done, total, line=line if finished else "")
+        elif finished:
+            self.stream.write(f"{line}\n")
+            self.stream.flush()
+
+    def _draw(self, label: str, done: int, total: int, *, line: str) -> None:
+        """Move the bar of `label`; with its finished `line`, print that above the bar and remove the bar."""
+        bars = self.bars = self.bars or self._begin()
+        if label not in self.tasks:
+            self.tasks[label] = bars.add_task(label, total=total)
+        for name, task in self.tasks.items():
+            bars.update(task, visible=name == label)
+        bars.update(self.tasks[label], completed=done, total=total)
+        if line:
+            from rich.text import Text
+
+            bars.remove_task(self.tasks.pop(label))
+            bars.console.print(Text(line), no_wrap=True, overflow="ellipsis")
+            if not self.tasks:
+                self.close()
+        elif time.monotonic() - self.drawn > self.REFRESH_S:
+            self.drawn = time.monotonic()
+            bars.refresh()
+
+    def _begin(self) -> Bars:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            TextColumn("  {task.description:<34}", markup=False),
+            BarColumn(self.WIDTH),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        console = Console(file=self.stream)
+        bars = Bars(
+            *columns,
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,  # results go to standard output as they are
+            redirect_stderr=False,
+        )
+        bars.start()
+        atexit.register(self.close)
+        return bars
+
+    def close(self) -> None:
+        """Remove the bar and give the terminal back; the next report begins a new bar."""
+        if self.bars is not None:
+            self.bars.stop()
+            self.bars = None
+            self.tasks.clear()
+            atexit.unregister(self.close)

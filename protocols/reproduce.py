@@ -8,6 +8,7 @@ pixels are identical; elsewhere rounding differs, and the scores are compared.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ import numpy as np
 import torch
 
 from encoders import Encoder, Ensemble
-from protocols.disk.files import inside, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
+from protocols.disk.files import inside, read_json, sha256_bytes, verify_checksums, write_json
 from protocols.disk.png import read_png, write_png
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.display import Display
 from protocols.project.folder import Project, Round
 from protocols.project.key import read_key
+from protocols.project.outbox import broken_seals
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import gather
 from protocols.rounds.stimulus import Stimulus, controller_stimuli, graded_stimuli
@@ -42,7 +44,7 @@ SCORE_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What a replay found.
+    """Result of a replay.
 
     Parameters
     ----------
@@ -81,7 +83,7 @@ class Reproduction:
         return not self.problems
 
     def summary(self) -> str:
-        """What was compared, and every problem, one a line."""
+        """What was compared, and every problem, one per line."""
         lines = [
             f"round {self.round}: {self.identical} of {self.images} controllers and graded images identical after {self.steps} steps; "
             f"{self.pixels_differ} of {self.pixels} pixel values differ (at most by {self.largest_difference}); "
@@ -99,7 +101,8 @@ class Reproduction:
 def reproduce(
     manifest: str | Path, out: str | Path | None = None, *, device: str = "", progress: Reporter | None = None
 ) -> Reproduction:
-    """Make a round's controllers again and compare them with the round; writes images and ``reproduction.json`` into `out`.
+    """Make a round's controllers again and compare them with the round; writes images and ``reproduction.json`` into
+    `out`.
 
     Parameters
     ----------
@@ -113,8 +116,9 @@ def reproduce(
     Raises
     ------
     DataError
-        U01: no manifest of a round in its project; U02: `out` is not empty; U03: the encoder or the controllers of the record are gone; U04: a
-        starting image is gone; U05: a record of a generator that cannot be replayed; U06: the device is not available here.
+        U01: no manifest of a round in its project; U02: `out` is not empty; U03: the encoder or the controllers of
+        the record are gone; U04: a starting image is gone; U05: a record of a generator that cannot be replayed; U06:
+        the device is not available here.
     """
     round_, project, recorded = _placed(Path(manifest))
     out = Path(out) if out is not None else project.folder / "reproduced" / round_.folder.name
@@ -174,12 +178,19 @@ def replay(
         )
     encoder, validator = (_encoder(project, f) for f in (shown.encoder_fingerprint, shown.validator_fingerprint or ""))
     constraint = next((c for c in settings["constraints"] if c["name"] == "exact_statistics"), None)
-    held = [] if constraint is None else display.constraints(mean=constraint["mean"], rms=constraint["rms"])
-    moved = [jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]]
     together = settings["plan"][0][1] - settings["plan"][0][0]
+    common: dict[str, Any] = {
+        "constraints": []
+        if constraint is None
+        else display.constraints(mean=constraint["mean"], rms=constraint["rms"]),
+        "transforms": [
+            jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]
+        ],
+    }
+    where: dict[str, Any] = {"device": device, "progress": progress}
     if sampled:
         request = Request(
-            {"constraints": held, "transforms": moved},
+            common,
             shape=display.shape,
             seeds=settings["seeds"],
             steps=settings["steps"],
@@ -187,34 +198,32 @@ def replay(
             batch_size=together,
         )
         objective = Objective.from_description(settings["objective"])
-        again = make(
-            "diffusion", project, encoder, objective=objective, request=request, device=device, progress=progress
-        )
-        return again.validate(validator.to(device))
-    start, names = _starts(project, round_, shown)
+        again = make("diffusion", project, encoder, objective=objective, request=request, **where)
+    else:
+        start, names = _starts(project, round_, shown)
+        common |= {"start": start, "start_ids": names, "batch_size": together}
+        again = _climbed(encoder, settings, display.shape, **common, **where)
+    return again.validate(validator.to(device))
+
+
+def _climbed(
+    encoder: Encoder | Ensemble, settings: Mapping[str, Any], shape: tuple[int, int, int], **options: Any
+) -> StimulusBatch:
+    """The ascent that a batch's `settings` record, with `options` of `ascend`."""
+    kept = {k: v for k, v in settings["parameterisation"].items() if k in ("decay", "noise", "decorrelate")}
     checks = settings["check_steps"]
-    batch = ascend(
+    return ascend(
         encoder,
         Objective.from_description(settings["objective"]),
-        fourier(
-            display.shape,
-            **{k: v for k, v in settings["parameterisation"].items() if k in ("decay", "noise", "decorrelate")},
-        ),
-        constraints=held,
-        transforms=moved,
+        fourier(shape, **kept),
         seeds=settings["seeds"],
         steps=settings["steps"],
         learning_rate=settings["learning_rate"],
-        start=start,
-        start_ids=names,
         check_every=checks[1] - checks[0],
         patience=settings["patience"],
         snapshots=settings.get("snapshots", ()),
-        batch_size=together,
-        device=device,
-        progress=progress,
+        **options,
     )
-    return batch.validate(validator.to(device))
 
 
 def _available(asked: str, recorded: str) -> str:
@@ -264,7 +273,9 @@ def _encoder(project: Project, fingerprint: str) -> Encoder | Ensemble:
 def _starts(
     project: Project, round_: Round, shown: StimulusBatch
 ) -> tuple[torch.Tensor | None, list[list[str]] | None]:
-    """The starting images (rows, seeds, C, H, W) and their names, from the photographs and the rounds before this one."""
+    """The starting images (rows, seeds, C, H, W) and their names, from the photographs and the rounds before this
+    one.
+    """
     if shown.settings["start"] == "noise":
         return None, None
     numbers = [r.number for r in project.rounds() if 0 < r.number < round_.number]
@@ -285,11 +296,9 @@ def _starts(
 
 def _sealed(round_: Round, recorded: dict[str, Any]) -> list[str]:
     """Whether the sealed key and sites are those of the manifest."""
-    files = {"key.csv": "sealed_key_sha256", "sites.csv": "sealed_sites_sha256"}
     return [
         f"sealed/{name} is not the file of the export (SHA-256 differs)"
-        for name, entry in files.items()
-        if not (round_.sealed / name).is_file() or sha256_file(round_.sealed / name) != recorded.get(entry)
+        for name in broken_seals(round_.sealed, recorded)
     ]
 
 
@@ -337,7 +346,7 @@ def _compare(
     others, differing, largest, identical, relative = [], 0, 0, 0, 0.0
     for made in replayed:
         source, row = made.source_id, row_of.get(made.source_id)
-        path = round_.outbox / "images" / f"{row.image_id}.png" if row is not None else None
+        path = round_.image_path(row.image_id) if row is not None else None
         if row is None or path is None or not path.is_file() or source not in recorded:
             others.append(f"{source} is not among the images that were shown")
             continue

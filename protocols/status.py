@@ -1,18 +1,18 @@
-"""Where a project stands: one line a round, from its files alone."""
+"""Where a project stands: one line per round, from its files alone."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from protocols.disk.files import read_json
-from protocols.project.fitted import maker
+from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project, Round
 
 from .loop import look
 
 
 def status_of(project: Project) -> dict[str, Any]:
-    """What comes next (`State.to_dict`) and, under ``rounds``, one record a round."""
+    """What comes next (`State.to_dict`) and, under ``rounds``, one record per round."""
     state = look(project)
     rounds = [_round(project, r) for r in project.rounds()]
     return {**state.to_dict(), "summary": state.summary(), "rounds": rounds}
@@ -23,8 +23,8 @@ def _round(project: Project, round_: Round) -> dict[str, Any]:
     manifest = read_json(manifest_path) if manifest_path.is_file() else {}
     counts = dict(manifest.get("counts", {}))
     trials, total = counts.pop("trials", None), counts.pop("images", None)
-    fitted = project.fitted_for(round_.number) or {}
-    refit = fitted.get("refit") or {}
+    fitted = fitted_for(project.fitted, round_.number)
+    refit = {} if fitted is None else fitted.refit
     check = refit.get("regression_check") or {}
     state = "generated" if round_.state == "new" and round_.controllers_path.is_file() else round_.state
     return {
@@ -36,7 +36,7 @@ def _round(project: Project, round_: Round) -> dict[str, Any]:
         "images_total": total,
         "trials": trials,
         "safety": (manifest.get("safety") or {}).get("verdict"),
-        "encoder": maker(fitted) if fitted else None,
+        "encoder": None if fitted is None else fitted.maker,
         "refit": refit.get("mode"),
         "refit_verdict": check.get("verdict"),
         "verdicts": _verdicts(round_),
@@ -55,7 +55,7 @@ def _verdicts(round_: Round) -> dict[str, int]:
 
 
 def status_lines(record: dict[str, Any]) -> str:
-    """The record for people: one line a round, then what comes next."""
+    """The record for people: one line per round, then what comes next."""
     return "\n".join([*(_line(r) for r in record["rounds"]), record["summary"]])
 
 

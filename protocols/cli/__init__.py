@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. It reads words and prints words; the work is done elsewhere."""
+"""The command line: parse, call, print. The work is done elsewhere."""
 
 from __future__ import annotations
 

@@ -25,6 +25,8 @@ app = typer.Typer(
     add_completion=False,
 )
 options: dict[str, Any] = {"json": False, "quiet": False, "device": None}
+reporters: list[Progress] = []
+"""Those of the command that runs, for their bars to be removed before an error is printed."""
 
 
 def version(value: bool) -> None:
@@ -53,7 +55,14 @@ def settings(
 
 def progress() -> Progress:
     """The progress reporter that the options ask for."""
-    return Progress(quiet=options["quiet"])
+    reporters.append(Progress(quiet=options["quiet"]))
+    return reporters[-1]
+
+
+def close_bars() -> None:
+    """Remove what progress bars an interrupted command left on the terminal."""
+    while reporters:
+        reporters.pop().close()
 
 
 def chosen_device() -> str:
@@ -83,6 +92,7 @@ def main() -> None:
     except SafetyStop as error:
         fail(error, 5)
     except KeyboardInterrupt:
+        close_bars()
         typer.echo("interrupted; run the same command again to go on", err=True)
         sys.exit(6)
     except (ValueError, OSError) as error:
@@ -91,6 +101,7 @@ def main() -> None:
 
 def fail(error: Exception, code: int) -> None:
     """Print the error for people or scripts and leave with `code`."""
+    close_bars()
     if options.get("verbose"):
         raise error
     if options["json"]:

@@ -1,7 +1,8 @@
-"""`stimsynth generate --out`: words of the command line become a plan, the plan a batch or a comparison of generators."""
+"""`stimsynth generate --out`: the options become a plan, and the plan a batch or a comparison of generators."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,24 @@ from synth.ascent.ascend import DROP_AFTER
 __all__ = ["make_batch"]
 
 MATCHES = ({"contrast"}, {"drive", "contrast"})
-OPTIONS = {"prior": "--prior", "strength": "--strength", "steps": "--prior-steps", "noise_schedule": "--noise-schedule"}
+"""What two generators may share."""
+ASCENT = {
+    "keep_seeds": "--keep-seeds",
+    "steps": "--steps",
+    "seconds": "--seconds",
+    "start": "--start",
+    "quick": "--quick",
+}
+"""Options that go with the generator "gradient"."""
+ONE_ASCENT = ("keep_seeds", "quick")
+"""Those of them that go with "gradient" alone, not with a comparison."""
+SAMPLING = {
+    "prior": "--prior",
+    "strength": "--strength",
+    "steps": "--prior-steps",
+    "noise_schedule": "--noise-schedule",
+}
+"""Options that go with the generator "diffusion": keys of ``[diffusion]``."""
 
 
 def make_batch(
@@ -36,7 +54,7 @@ def make_batch(
     progress: Reporter | None = None,
     **asked: Any,
 ) -> tuple[str, dict[str, Any]]:
-    """Make a batch, or compare two generators, and write it to `out`; what is to be told of it, for people and for scripts.
+    """Make a batch, or compare two generators, and write it to `out`; returns what to print for people and for scripts.
 
     Parameters
     ----------
@@ -45,81 +63,86 @@ def make_batch(
     match : str, or None
         "contrast" or "drive,contrast", of two generators.
     sampled : dict
-        Keys of ``[diffusion]``, None where project.toml holds; a prior that is a path is relative to the working folder.
+        Keys of ``[diffusion]``, None where project.toml holds; a prior that is a path is relative to the working
+        folder.
     asked : as for `plan_batch`
 
     Raises
     ------
     DataError
-        W05: `out` is there; W06: a word of the command line that is not known, or that goes with another one.
+        W05: `out` exists; W06: an option of the command line is not known, or does not go with another one.
     """
     check_new(out)
     generator = project.config.synthesis.generator if generator is None else generator
     names = [word.strip() for word in generator.split(",")]
-    if not set(names) <= set(GENERATORS) or len(set(names)) < len(names):
-        raise _unknown("--generator", generator, "gradient, diffusion, or gradient,diffusion")
-    shared = {"contrast"} if match is None else {word.strip() for word in match.split(",")}
-    if match is not None and shared not in MATCHES:
-        raise _unknown(
-            "--match", match, "contrast, or drive,contrast: images of both generators always have the same contrast"
-        )
-    if match is not None and len(names) < 2:
-        raise _unknown("--match", match, "two generators, --generator gradient,diffusion, that can be matched")
-    own = [key for key in ("keep_seeds", "steps", "seconds", "start", "quick") if asked.get(key) is not None]
-    climbing = [f"--{key.replace('_', '-')}" for key in own]
-    if "gradient" not in names and climbing:
-        raise _unknown(
-            "--generator", generator, f"gradient, which {', '.join(climbing)} goes with; a prior takes --prior-steps"
-        )
-    if "diffusion" not in names and any(v is not None for v in sampled.values()):
-        given = ", ".join(OPTIONS[k] for k, v in sampled.items() if v is not None)
-        raise _unknown("--generator", generator, f"diffusion, which {given} goes with")
-    alone = ", ".join(f"--{key.replace('_', '-')}" for key in ("keep_seeds", "quick") if key in own)
-    if len(names) > 1 and alone:
-        raise _unknown(
-            "--generator",
-            generator,
-            f"gradient alone with {alone}: generators are compared seed by seed and step by step",
-        )
-    if "keep_seeds" in own:
+    shared = _shared(match, generator, names)
+    _check_options(generator, names, asked=asked, sampled=sampled)
+    if asked.get("keep_seeds") is not None:
         _check_kept(project, **asked)
     diffusion = diffusion_settings(project, sampled)
+    where: dict[str, Any] = {"device": device, "progress": progress}
     if len(names) == 1:
-        batch = free_batch(
-            project, wanted, generator=names[0], device=device, progress=progress, diffusion=diffusion, **asked
-        )
+        batch = free_batch(project, wanted, generator=names[0], diffusion=diffusion, **where, **asked)
         return summary(batch, write_batch(batch, out))
     plan = plan_batch(project, wanted, device=device, diffusion=diffusion, **asked)
-    found = compare(
-        project,
-        (plan.encoder, plan.validator),
-        plan.objective,
-        request=plan.request,
-        match_drive="drive" in shared,
-        device=device,
-        progress=progress,
-    )
+    pair = plan.encoder, plan.validator
+    found = compare(project, pair, plan.objective, request=plan.request, match_drive="drive" in shared, **where)
     write_comparison(found, out)
-    text = f"{found.text()}\nin {out.name}: a folder a generator, comparison.csv, comparison.json, comparison.png"
+    text = f"{found.text()}\nin {out.name}: one folder per generator, comparison.csv, comparison.json, comparison.png"
     return text, found.to_dict() | {"folder": out.name}
 
 
+def _shared(match: str | None, generator: str, names: list[str]) -> set[str]:
+    """What the images of two generators share; refuses unknown generators and matches."""
+    if not set(names) <= set(GENERATORS) or len(set(names)) < len(names):
+        raise _unknown("--generator", generator, "gradient, diffusion, or gradient,diffusion")
+    if match is None:
+        return {"contrast"}
+    shared = {word.strip() for word in match.split(",")}
+    if shared not in MATCHES:
+        expected = "contrast, or drive,contrast: images of both generators always have the same contrast"
+        raise _unknown("--match", match, expected)
+    if len(names) < 2:
+        raise _unknown("--match", match, "two generators, --generator gradient,diffusion, that can be matched")
+    return shared
+
+
+def _check_options(generator: str, names: list[str], *, asked: dict[str, Any], sampled: dict[str, Any]) -> None:
+    """Refuse an option without the generator that it goes with, and one that does not go with a comparison."""
+
+    def given(options: Mapping[str, str], values: dict[str, Any]) -> str:
+        return ", ".join(option for key, option in options.items() if values.get(key) is not None)
+
+    climbing, sampling = given(ASCENT, asked), given(SAMPLING, sampled)
+    alone = given({key: ASCENT[key] for key in ONE_ASCENT}, asked)
+    rules = (
+        (climbing and "gradient" not in names, f"gradient, which {climbing} goes with; a prior takes --prior-steps"),
+        (sampling and "diffusion" not in names, f"diffusion, which {sampling} goes with"),
+        (
+            alone and len(names) > 1,
+            f"gradient alone with {alone}: generators are compared seed by seed and step by step",
+        ),
+    )
+    for broken, expected in rules:
+        if broken:
+            raise _unknown("--generator", generator, expected)
+
+
 def diffusion_settings(project: Project, sampled: dict[str, Any]) -> DiffusionConfig:
-    """``[diffusion]`` of project.toml with the words of the command line above it."""
+    """``[diffusion]`` of project.toml with the options of the command line in place of its keys."""
     changes = {key: value for key, value in sampled.items() if value is not None}
     if "strength" in changes:
         with suppress(ValueError):  # a name
             changes["strength"] = float(changes["strength"])
     if "prior" in changes and Path(changes["prior"]).exists():
-        changes["prior"] = str(
-            Path(changes["prior"]).resolve()
-        )  # named from the working folder, not from the project's
+        # The option is relative to the working folder, the key of project.toml to the project.
+        changes["prior"] = str(Path(changes["prior"]).resolve())
     try:
         return DiffusionConfig.model_validate({**project.config.diffusion.model_dump(), **changes})
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
-        raise _unknown(OPTIONS.get(key, key), str(changes.get(key)), first["msg"]) from error
+        raise _unknown(SAMPLING.get(key, key), str(changes.get(key)), first["msg"]) from error
 
 
 def _unknown(option: str, found: str, expected: str) -> DataError:

@@ -26,19 +26,10 @@ def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="delete an earlier demo in this folder first")] = False,
 ) -> None:
     """Run a whole closed loop on a simulated subject, on a CPU, offline, and write a report."""
-    from protocols.demo import run_demo
+    from protocols.demo import DemoSettings, run_demo
 
-    result = run_demo(
-        out,
-        rounds=rounds,
-        sites=sites,
-        steps=steps,
-        photographs=photographs,
-        seed=seed,
-        fresh=fresh,
-        device=chosen_device(),
-        progress=progress(),
-    )
+    settings = DemoSettings(rounds=rounds, sites=sites, steps=steps, photographs=photographs, seed=seed)
+    result = run_demo(out, settings, fresh=fresh, device=chosen_device(), progress=progress())
     show(result.summary(), result.to_dict())
 
 
@@ -122,7 +113,7 @@ def status(
     folder: ProjectFolder,
     learning: Annotated[bool, typer.Option("--learning", help="how the encoder learned, round by round")] = False,
 ) -> None:
-    """Say where a project stands, one line a round, from its files alone."""
+    """Say where a project stands, one line per round, from its files alone."""
     from protocols.status import status_lines, status_of
 
     project = open_project(folder)

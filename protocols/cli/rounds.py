@@ -24,11 +24,14 @@ def fit(
 ) -> None:
     """Fit the encoder and its validator on the baseline recording; `--compare` scores readouts side by side instead."""
     from protocols import loop
+    from protocols.models.refit import refuse_shown
     from protocols.recordings.adopt import adopt_recording
 
     project = open_project(folder)
     if (images is None) != (responses is None):
         raise typer.BadParameter("--images and --responses belong together")
+    if compare is None:
+        refuse_shown(project, 1)  # before a recording is adopted
     if images is not None and responses is not None:
         adopt_recording(project, images, responses, progress=progress())
     if compare is not None:
@@ -91,11 +94,11 @@ def generate(
         str | None,
         typer.Option(help="of a network saved without its scheduler: linear, scaled_linear, squaredcos_cap_v2"),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="images a row (with --out)")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="images per row (with --out)")] = None,
     keep_seeds: Annotated[
         int | None, typer.Option(min=1, help="only the best so many after 10 steps climb on (gradient, with --out)")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="gradient steps an image (with --out)")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="gradient steps per image (with --out)")] = None,
     seconds: Annotated[
         float | None, typer.Option(min=1, help="so long, then the best so far (gradient, with --out)")
     ] = None,
@@ -108,11 +111,11 @@ def generate(
     ] = False,
     list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
 ) -> None:
-    """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or those of --wanted."""
+    """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or
+    those of --wanted.
+    """
     if list_kinds:
-        from protocols.synthesis.objectives_file import kinds
-
-        show("\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in kinds().items()), dict(kinds()))
+        list_objectives()
         return
     if folder is None:
         raise typer.BadParameter("expected the project folder")
@@ -125,30 +128,46 @@ def generate(
         "quick": quick or None,
     }
     sampled = {"prior": prior, "strength": strength, "steps": prior_steps, "noise_schedule": noise_schedule}
-    given = (wanted, generator, match, *asked.values(), *sampled.values())
-    if out is None and any(option is not None for option in given):
-        raise typer.BadParameter(
-            "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what project.toml says"
-        )
-    if out is not None:
-        if number is not None:
-            raise typer.BadParameter("--out takes no --round: such a batch belongs to no round")
-        from .batch import make_batch
-
-        project = open_project(folder)
-        told = make_batch(
-            project,
-            out,
-            wanted,
-            generator=generator,
-            match=match,
-            sampled=sampled,
-            device=chosen_device(),
-            progress=progress(),
-            **asked,
-        )
-        show(*told)
+    options_of_a_batch = (wanted, generator, match, *asked.values(), *sampled.values())
+    if out is None:
+        if any(option is not None for option in options_of_a_batch):
+            raise typer.BadParameter(
+                "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what project.toml says"
+            )
+        generate_round(folder, number)
         return
+    if number is not None:
+        raise typer.BadParameter("--out takes no --round: such a batch belongs to no round")
+    generate_batch(folder, out, wanted, generator=generator, match=match, sampled=sampled, asked=asked)
+
+
+def list_objectives() -> None:
+    """Print the kinds of objective and their keys."""
+    from protocols.synthesis.objectives_file import kinds
+
+    show("\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in kinds().items()), dict(kinds()))
+
+
+def generate_batch(
+    folder: Path,
+    out: Path,
+    wanted: Path | None,
+    *,
+    generator: str | None,
+    match: str | None,
+    sampled: dict[str, Any],
+    asked: dict[str, Any],
+) -> None:
+    """Make a batch that belongs to no round, and print what was made; see `protocols.cli.batch.make_batch`."""
+    from .batch import make_batch
+
+    project = open_project(folder).for_stage()
+    choice: dict[str, Any] = {"generator": generator, "match": match, "sampled": sampled}
+    show(*make_batch(project, out, wanted, device=chosen_device(), progress=progress(), **choice, **asked))
+
+
+def generate_round(folder: Path, number: int | None) -> None:
+    """Make the controllers of a round, and print how many there are."""
     from protocols import loop
 
     project = open_project(folder)
@@ -186,7 +205,7 @@ def export(
         number = 0
     number = number if number is not None else loop.look(project).number
     if dry_run:
-        plan = plan_round(project, number, gain=gain, wanted=power, progress=progress())
+        plan = plan_round(project.for_stage(), number, gain=gain, wanted=power, progress=progress())
         show(plan.text(), plan.to_dict())
         return
     outbox = loop.export(project, number, device=chosen_device(), progress=progress())
@@ -236,7 +255,7 @@ def evaluate(
 
     if folder is None and (responses is None or key is None):
         raise typer.BadParameter("give a project folder, or --responses and --key")
-    told, beside = "", {}
+    drift_lines, beside = "", {}
     if folder is None:
         assert responses is not None
         assert key is not None
@@ -244,14 +263,14 @@ def evaluate(
         if out is not None:
             report.to_csv(out)
     else:
-        project = open_project(folder)
+        project = open_project(folder).for_stage()
         done = [r.number for r in project.rounds() if r.number > 0 and r.ingested]
         number = number if number is not None else max(done, default=1)
         report = loop.evaluate_round(project, project.round(number))
         drift, settings = RoundDrift.from_json(project.round(number).drift_path), project.config.drift
-        told = drift_text(drift, align=settings.align, exclude=settings.exclude)
+        drift_lines = drift_text(drift, align=settings.align, exclude=settings.exclude)
         beside = {"drift": None if drift is None else drift.to_dict()}
-    show(report.summary() + told, report.to_dict() | beside)
+    show(report.summary() + drift_lines, report.to_dict() | beside)
 
 
 @app.command()
@@ -260,8 +279,8 @@ def report(folder: ProjectFolder, number: RoundNumber = None) -> None:
     from protocols.report.page import write_report
 
     project = open_project(folder)
-    done = [r.number for r in project.rounds() if r.evaluation_path.is_file()]
-    path = write_report(project, project.round(number if number is not None else max(done, default=1)))
+    done = [r.number for r in project.evaluated()]
+    path = write_report(project.for_stage(), project.round(number if number is not None else max(done, default=1)))
     place = path.relative_to(project.folder).as_posix()
     show(f"report: {place}", {"report": place})
 

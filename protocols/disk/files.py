@@ -141,7 +141,7 @@ def write_checksums(folder: Path, files: Iterable[Path], name: str = "checksums.
 
 
 def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
-    """Problems found against `folder`/`name`: one sentence a missing or altered file; empty where all agree."""
+    """Problems found against `folder`/`name`: one sentence per missing or altered file; empty where all agree."""
     if not (folder / name).is_file():
         return [f"{name} is missing"]
     problems = []

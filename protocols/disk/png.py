@@ -44,7 +44,9 @@ def write_png(path: Path, pixels: Pixels) -> None:
 
 
 def png_chunks(data: bytes) -> list[tuple[str, bytes]]:
-    """Name and content of every chunk, in order; `ValueError` where `data` is not a whole PNG or a checksum is wrong."""
+    """Name and content of every chunk, in order; `ValueError` where `data` is not a whole PNG or a checksum is
+    wrong.
+    """
     if not data.startswith(SIGNATURE):
         raise ValueError("it does not start like a PNG")
     chunks, at = [], len(SIGNATURE)
@@ -82,8 +84,8 @@ def read_png(path: Path) -> Pixels:
         kind = _COLOUR_TYPES.get(colour, f"colour type {colour}")
         raise DataError(
             str(path),
-            found=f"a PNG with {depth} bits a channel, {kind}{', transparent' if colour in (0, 2) and depth == 8 else ''}",
-            expected="8 bits a channel, grey or RGB, nothing transparent",
+            found=f"a PNG with {depth} bits per channel, {kind}{', transparent' if colour in (0, 2) and depth == 8 else ''}",
+            expected="8 bits per channel, grey or RGB, nothing transparent",
             cause="the file was saved again by another program",
             fix="restore the file that stimsynth wrote, or import the picture as a photograph",
             code="P02",

@@ -1,4 +1,7 @@
-"""Is a new encoder worse than the old one? Both predict the same frozen held-out photographs; paired changes of a score a site."""
+"""Whether a new encoder is worse than the old one: paired changes of a score per site.
+
+Both encoders predict the same frozen held-out photographs.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,8 @@ class Change:
     before, after : float64 arrays of shape (U,)
         NaN where the site cannot be scored.
     median, low, high : float
-        Of after - before over sites, with its percentile bootstrap 95 % interval: images drawn with replacement, the same for all
-        sites and both encoders, since sites share the images and their noise.
+        Of after - before over sites, with its percentile bootstrap 95 % interval: images drawn with replacement, the
+        same for all sites and both encoders, since sites share the images and their noise.
     images : int
     """
 
@@ -50,11 +53,12 @@ class Change:
 
     @property
     def measured(self) -> bool:
-        """Whether any site tells the change and its interval."""
+        """Whether the change and its interval are known for any site."""
         return all(map(math.isfinite, (self.median, self.low, self.high)))
 
     def worse(self, tolerance: float) -> bool:
-        """Whether the median falls by more than `tolerance` and its interval lies below 0: few photographs must not refuse by chance.
+        """Whether the median falls by more than `tolerance` and its interval lies below 0: few photographs must not
+        refuse by chance.
 
         A change that cannot be measured is no reason to refuse.
         """
@@ -135,10 +139,11 @@ def paired_error_change(
     averages: bool = False,
     seed: int = 0,
 ) -> Change:
-    """Change of the squared error over the variance, which sees a gain and an offset, to which every correlation is blind.
+    """Change of the squared error over the variance, which depends on gain and offset, as a correlation does not.
 
-    Arguments as in `paired_change`. The score is FEVE (`encoders.metrics.feve`); of averages, whose noise is unknown, R2, one less
-    the mean squared error over the variance. The interval draws images with all their trials; the variance stays that of all images.
+    Arguments as in `paired_change`. The score is FEVE (`encoders.metrics.feve`); of averages, whose noise is unknown,
+    R2, one less the mean squared error over the variance. The interval draws images with all their trials; the
+    variance stays that of all images.
     """
     shown = image_index >= 0
     values, index = values[shown], image_index[shown]
@@ -207,10 +212,10 @@ def image_interval(
         1 / square root of the reliability, or 1; NaN = the site is left out.
     """
     counts = _draws(len(means), seed)
-    told = np.isfinite(scale)
-    before, after, means = before[:, told], after[:, told], means[:, told]
+    known = np.isfinite(scale)
+    before, after, means = before[:, known], after[:, known], means[:, known]
     change = _weighted_correlation(after, means, counts) - _weighted_correlation(before, means, counts)
-    return _median_limits(scale[told] * change, confidence)
+    return _median_limits(scale[known] * change, confidence)
 
 
 def _draws(n: int, seed: int) -> Floats:
@@ -219,7 +224,7 @@ def _draws(n: int, seed: int) -> Floats:
 
 
 def _median_limits(change: Floats, confidence: float = 0.95) -> tuple[float, float]:
-    """Percentile limits of the median over the sites that every draw (D, U) tells."""
+    """Percentile limits of the median over the sites that are known in every draw (D, U)."""
     known = change[:, np.isfinite(change).all(0)]
     if not known.shape[1]:
         return math.nan, math.nan
@@ -228,7 +233,9 @@ def _median_limits(change: Floats, confidence: float = 0.95) -> tuple[float, flo
 
 
 def _weighted_correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Pearson correlation of the columns of x and y (N, U) under D sets of weights (D, N): (D, U); 0 where x does not vary."""
+    """Pearson correlation of the columns of x and y (N, U) under D sets of weights (D, N): (D, U); 0 where x does
+    not vary.
+    """
     known = np.isfinite(x) & np.isfinite(y)
     x, y = (
         np.where(known, v - np.nanmean(np.where(known, v, np.nan), 0), 0.0) for v in (x, y)

@@ -1,32 +1,28 @@
-"""``stimsynth fit --compare``: readouts and backbones side by side on a project's own recording, in a table and a figure."""
+"""``stimsynth fit --compare``: readouts and backbones side by side on a project's own recording, in a table and a
+figure.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.fitting.candidates import Candidate, read_candidates
 from encoders.fitting.compare import compare
-from encoders.fitting.comparison import Comparison
+from encoders.fitting.comparison import Comparison, area_gradient, layer_search, usual_layers
 from encoders.fitting.options import PRESETS
 from encoders.metrics import split_half_reliability
 from encoders.splits import group_names, hold_out
-from protocols.disk.files import write_atomically, write_json, write_text
+from protocols.disk.files import write_atomically, write_json
+from protocols.disk.tables import write_table
+from protocols.disk.toml import parse_toml
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
 from protocols.recordings.dataset import gather
-
-if TYPE_CHECKING:
-    pass
-from encoders.fitting.comparison import area_gradient, layer_search, usual_layers
 
 from .compare_figure import comparison_figure
 
@@ -37,19 +33,18 @@ def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
     Raises
     ------
     DataError
-        F01: the file is missing, is no TOML, or names what does not exist.
+        F03: the file is missing, is no TOML, or names what does not exist.
     """
     try:
-        with path.open("rb") as handle:
-            return read_candidates(tomllib.load(handle), layers=layers)
-    except (OSError, tomllib.TOMLDecodeError, ValueError, TypeError) as error:
+        return read_candidates(parse_toml(path), layers=layers)
+    except (OSError, ValueError, TypeError) as error:
         raise DataError(
             str(path),
             found=str(error),
             expected="a TOML file with [[candidate]] tables: name, readout and, where wanted, layers, backbone, combine, options",
             cause="a mistyped name, or another file",
             fix="start from scripts/readouts.toml of the source, which holds every readout",
-            code="F01",
+            code="F03",
         ) from error
 
 
@@ -58,8 +53,10 @@ def compare_readouts(
 ) -> Comparison:
     """Compare the candidates of `path` on the project's baseline; writes ``fitted/comparison.{json,csv,png}``.
 
-    The held-out photographs take no part: what is chosen here can still be scored on them. Sites below reliability_fit are left out.
+    The held-out photographs take no part: what is chosen here can still be scored on them. Sites below
+    reliability_fit are left out.
     """
+    project = project.for_stage()
     settings = project.config.encoder
     candidates = read_comparison(path, settings.layers or PRESETS[settings.preset])
     data = gather(project, [])
@@ -78,9 +75,9 @@ def compare_readouts(
             expected="some sites that answer alike to repeats of one image",
             cause="image ids and responses were joined wrongly, or there are too few repeats",
             fix="look at the recording with `stimsynth fit` first",
-            code="F02",
+            code="F04",
         )
-    found = compare(
+    comparison = compare(
         candidates,
         data.pixels[keep],
         data.values[:, columns],
@@ -98,23 +95,24 @@ def compare_readouts(
     )
     areas = [data.areas[u] for u in columns] if data.areas else []
     places = None if data.coordinates is None else data.coordinates[columns]
-    save_comparison(found, project.fitted / "comparison", areas=areas, places=places)
-    return found
+    save_comparison(comparison, project.fitted / "comparison", areas=areas, places=places)
+    return comparison
 
 
 def save_comparison(
     found: Comparison, stem: Path, *, areas: Sequence[str] = (), places: NDArray[np.float64] | None = None
 ) -> None:
-    """Write ``stem.json`` (all), ``stem.csv`` (one line a candidate and site) and ``stem.png``; `areas` and `places` (U, d) of the sites."""
-    buffer = io.StringIO()
-    table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(["candidate", "site_id", "r", "r_nc", "reliability", "best_layer"])
+    """Write ``stem.json`` (all), ``stem.csv`` (one line per candidate and site) and ``stem.png``; `areas` and
+    `places` (U, d) of the sites.
+    """
+    rows = []
     for score in (*found.scores, found.chosen):
         layers = usual_layers(score)
         for u, site in enumerate(found.site_ids):
             numbers = [f"{v:.4f}" if np.isfinite(v) else "" for v in (score.r[u], score.r_nc[u], found.reliability[u])]
-            table.writerow([score.candidate.name, site, *numbers, layers[u]])
-    write_text(stem.with_suffix(".csv"), buffer.getvalue())
+            rows.append([score.candidate.name, site, *numbers, layers[u]])
+    header = ["candidate", "site_id", "r", "r_nc", "reliability", "best_layer"]
+    write_table(stem.with_suffix(".csv"), header, rows)
     gradient = area_gradient(layer_search(found), areas)
     figure = comparison_figure(found, gradient, places)
     write_atomically(stem.with_suffix(".png"), lambda path: figure.savefig(path, format="png", dpi=130))

@@ -20,8 +20,9 @@ from encoders.fitting.comparison import layer_search, usual_layers
 def comparison_figure(
     found: Comparison, gradient: LayerGradient | None = None, places: NDArray[np.float64] | None = None
 ) -> Figure:
-    """One row a candidate: every site's score, the median and its interval. Beside it the layers that sites prefer: how many, their mean by
-    area where areas are named, and on the cortex where places are known (of a topographic readout its own map).
+    """One row per candidate: every site's score, the median and its interval. Beside it the layers that sites prefer:
+    how many, their mean by area where areas are named, and on the cortex where places are known (of a topographic
+    readout its own map).
     """
     rows = found.to_dict()["candidates"]
     corrected = any(row["median_r_nc"] is not None for row in rows)
@@ -62,7 +63,9 @@ def draw_scores(axes: Any, found: Comparison, rows: list[dict[str, Any]], *, cor
 
 
 def draw_layer_map(axes: Any, found: Comparison, places: NDArray[np.float64], *, best: Sequence[int]) -> None:
-    """Sites on the cortex, coloured by the mean layer of the topographic readout's weights, or else by the best layer."""
+    """Sites on the cortex, coloured by the mean layer of the topographic readout's weights, or else by the best
+    layer.
+    """
     weighed = next((score for score in found.scores if score.layer_weights is not None), None)
     colour, title = np.array(best, float), "best layer"
     if weighed is not None and weighed.layer_weights is not None:

@@ -29,7 +29,8 @@ class Weights:
     factors : float64 array of shape (N,), or None
         Beside the number of trials of an image; None: all are 1.
     natural_share : float
-        Share of the natural images in the weight of the fitted images, after the factors; 0 where no fitted image was shown.
+        Share of the natural images in the weight of the fitted images, after the factors; 0 where no fitted image was
+        shown.
     natural_before : float
         The same by trials alone.
     """
@@ -55,7 +56,8 @@ def fit_on(
 ) -> FittedPair:
     """Encoder and validator fitted to `data` as project.toml has it.
 
-    `initial` and `added` make it a warm start; see `fit_encoder`. The held-out photographs are the same in every refit; a controller stays on the side of the photograph that it started from.
+    `initial` and `added` make it a warm start; see `fit_encoder`. The held-out photographs are the same in every
+    refit; a controller stays on the side of the photograph that it started from.
     """
     settings = project.config.encoder
     recording = Recording(
@@ -78,7 +80,7 @@ def fit_on(
     try:
         return fit_encoder(
             recording,
-            _fit_options(settings),
+            fit_options(settings),
             networks_from=networks_from(project),
             initial=initial,
             device=device,
@@ -106,7 +108,7 @@ def fit_on(
         ) from error
 
 
-def _fit_options(settings: EncoderConfig) -> FitOptions:
+def fit_options(settings: EncoderConfig) -> FitOptions:
     """The options of a fit as project.toml has them."""
     return FitOptions(
         backbone=settings.backbone,
@@ -149,13 +151,16 @@ def networks_from(project: Project) -> Encoder | Ensemble | None:
 
 
 def held_out_of(project: Project, data: Dataset) -> Bools:
-    """Images that no fit of this project sees but a final one, (N,): by the names of their groups, hence the same in every refit."""
+    """Images that no fit of this project sees but a final one, (N,): by the names of their groups, hence the same
+    in every refit.
+    """
     settings = project.config.encoder
     return hold_out(group_names(data.pixels, data.groups), settings.holdout_fraction, seed=settings.seed)
 
 
 def image_weights(data: Dataset, fitted: Bools, *, newest: int, recency: float, floor: float, share: float) -> Weights:
-    """Factors of the images' weights: trials fade with age, natural images keep at least `floor` and together at least `share`.
+    """Factors of the images' weights: trials fade with age, natural images keep at least `floor` and together at
+    least `share`.
 
     Parameters
     ----------
@@ -169,8 +174,8 @@ def image_weights(data: Dataset, fitted: Bools, *, newest: int, recency: float, 
     floor : float
         Least factor of a natural image, before the share is looked at.
     share : float
-        Least share of the natural images in the weight (trials x factor) of the fitted ones; where they have less, all their factors
-        are raised alike.
+        Least share of the natural images in the weight (trials x factor) of the fitted ones; where they have less,
+        all their factors are raised alike.
     """
     shown = data.image_index >= 0
     index, behind = data.image_index[shown], data.averaged_over

@@ -6,9 +6,11 @@ from typing import Any
 
 from encoders import Encoder, Ensemble
 from protocols.errors import DataError
-from protocols.project.fitted import maker
+from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
 from protocols.project.key import SiteRow
+
+__all__ = ["Predictor", "Record", "load_pair", "serving", "site_rows"]
 
 Predictor = Encoder | Ensemble
 Record = dict[str, Any]
@@ -34,14 +36,33 @@ def site_rows(encoder: Encoder | Ensemble) -> list[SiteRow]:
 
 def serving(project: Project, number: int) -> Record | None:
     """The record of the encoder that served last before round `number`; None before the first fit."""
-    found = (project.fitted_for(n) for n in range(number - 1, 0, -1))
-    return next((record for record in found if record is not None), None)
+    records = (project.fitted_for(n) for n in range(number - 1, 0, -1))
+    return next((record for record in records if record is not None), None)
 
 
 def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
-    """The encoder that makes the images of round `number` (`protocols.project.fitted.maker`), and the validator."""
-    record = project.fitted_for(number)
-    if record is None:
+    """The encoder that makes the images of a round, and the validator that judges them.
+
+    Parameters
+    ----------
+    project : Project
+    number : int
+        Number of the round; ``Project.newest_fit()`` is that of the newest encoder.
+
+    Returns
+    -------
+    tuple of two encoders
+        The encoder is the final one where the fit has one, else the one that was scored
+        (`protocols.project.fitted.Fitted.maker`). Both predict images (B, C, H, W) in [0, 1] of the display's size,
+        on the CPU until they are moved.
+
+    Raises
+    ------
+    DataError
+        D06: no encoder was fitted for that round.
+    """
+    fitted = fitted_for(project.fitted, number)
+    if fitted is None:
         raise DataError(
             str(project.fitted),
             found=f"no encoder for round {number}",
@@ -50,4 +71,4 @@ def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
             fix="run `stimsynth fit` (or `stimsynth refit` after a round)",
             code="D06",
         )
-    return Encoder.load(project.fitted / maker(record)), Encoder.load(project.fitted / record["validator"])
+    return Encoder.load(project.fitted / fitted.maker), Encoder.load(project.fitted / fitted.validator)

@@ -15,10 +15,9 @@ from encoders.fitting.predict import predict_stored
 from encoders.fitting.trials import Trials
 from encoders.gain import fit_adjustment
 from protocols.arrays import Bools
-from protocols.disk.files import write_json
 from protocols.errors import DataError
 from protocols.progress import Reporter
-from protocols.project.fitted import maker
+from protocols.project.fitted import Fitted, maker, write_fitted
 from protocols.project.folder import Project
 from protocols.recordings.dataset import Dataset, gather
 
@@ -37,17 +36,20 @@ def provide(
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> Record:
-    """The encoder and the validator that make round `number`; writes ``fitted/for_round_NN.json``, which names them, and returns it.
+    """The encoder and the validator that make round `number`; writes ``fitted/for_round_NN.json``, which names them,
+    and returns it.
 
-    Round 1, or whatever has no encoder before it, is fitted. Later ones follow `mode` (default: ``[refit] mode``). A refit that predicts
-    the frozen held-out photographs worse by more than the tolerance is refused: the old pair serves on, and the record says so; `force`
-    (default: ``[refit] accept_worse``) is the reason to accept it nevertheless.
+    Round 1, or whatever has no encoder before it, is fitted. Later ones follow `mode` (default: ``[refit] mode``). A
+    refit that predicts the frozen held-out photographs worse by more than the tolerance is refused: the old pair
+    serves on, and the record says so; `force` (default: ``[refit] accept_worse``) is the reason to accept it
+    nevertheless.
 
     Raises
     ------
     DataError
         D05: no site is reliable enough; T01: the held-out photographs are not those of the last fit.
     """
+    project = project.for_stage()
     settings = project.config.refit
     mode, before = mode or settings.mode, serving(project, number)
     if before is None:
@@ -64,8 +66,31 @@ def provide(
             device=device,
         )
     record["refit"] = {"mode": mode} | record.get("refit", {}) if mode not in ("first", "reuse") else {"mode": mode}
-    write_json(project.fitted / f"for_round_{number:02d}.json", record)
+    write_fitted(project.fitted, number, record)
     return record
+
+
+def refuse_shown(project: Project, number: int) -> None:
+    """Refuse to fit round `number` anew where its encoder made images already: the record must go on naming that
+    encoder.
+
+    Raises
+    ------
+    DataError
+        T03: the round has a record of its fit, and controllers or an outbox.
+    """
+    if project.fitted_for(number) is None:
+        return
+    for round_ in (r for r in project.rounds() if r.number == number):
+        if round_.controllers_path.is_file() or round_.outbox.is_dir():
+            raise DataError(
+                f"fitted/for_round_{number:02d}.json",
+                found=f"the encoder of round {number}, whose images are made already",
+                expected="a round that is not generated yet",
+                cause="`stimsynth fit` was repeated after the round had begun",
+                fix="run `stimsynth refit` for the encoder of the next round, or begin a new project with `stimsynth init`",
+                code="T03",
+            )
 
 
 def refit(
@@ -123,7 +148,9 @@ def _fitted(
     initial: tuple[Predictor, ...] | None = None,
     base: Sequence[int] = (),
 ) -> _Made:
-    """A fit on the baseline and all earlier rounds, going on from `initial`, which was fitted from scratch on the rounds `base`."""
+    """A fit on the baseline and all earlier rounds, going on from `initial`, which was fitted from scratch on the
+    rounds `base`.
+    """
     earlier = _earlier(project, number)
     data = gather(project, earlier)
     held_out = held_out_of(project, data)
@@ -150,9 +177,8 @@ def _fitted(
 
 def _warm(project: Project, number: int, before: Record, *, device: str, progress: Reporter | None) -> _Made:
     """A fit that goes on from the pair that serves; one from scratch, which says why, where it cannot."""
-    base: list[int] = list(before["fitted_rounds"] if "fitted_rounds" in before else before["rounds"])
-    names = [name for name in ("encoder", "validator", "final") if name in before]
-    initial = tuple(Encoder.load(project.fitted / before[name]) for name in names)
+    base = Fitted(before).fitted_rounds
+    initial = tuple(Encoder.load(project.fitted / folder) for folder in Fitted(before).members.values())
     try:
         made = _fitted(project, number, before, device=device, progress=progress, initial=initial, base=base)
     except NoWarmStart as reason:
@@ -172,8 +198,10 @@ def first_shown(data: Dataset) -> NDArray[np.int64]:
 
 
 def _adjusted(project: Project, number: int, before: Record, *, device: str, progress: Reporter | None) -> _Made:
-    """The readouts of the pair that serves, with gain and offset of every site from the rounds that these were not fitted to."""
-    seen: list[int] = list(before["readout_rounds"] if "readout_rounds" in before else before["rounds"])
+    """The readouts of the pair that serves, with gain and offset of every site from the rounds that these were
+    not fitted to.
+    """
+    seen = Fitted(before).readout_rounds
     new = [n for n in _earlier(project, number) if n not in seen]
     data = gather(project, _earlier(project, number))
     held_out = held_out_of(project, data)
@@ -183,9 +211,9 @@ def _adjusted(project: Project, number: int, before: Record, *, device: str, pro
     record = before | {"round": number, "rounds": [*seen, *new], "readout_rounds": seen, "drift": data.aligned}
     record |= {"fitted_rounds": list(before.get("fitted_rounds", seen))}
     record |= {"n_images": len(data.pixels), "n_trials": int((data.image_index >= 0).sum())}
-    told, pair = {}, []
-    for name in ("encoder", "validator", *(["final"] if "final" in before else [])):
-        old = Encoder.load(project.fitted / before[name]).unadjusted()
+    adjustments, pair = {}, []
+    for name, folder in Fitted(before).members.items():
+        old = Encoder.load(project.fitted / folder).unadjusted()
         recording = _recording(since, shown, [data.site_ids.index(s) for s in old.site_ids])
         predicted = np.zeros((0, len(old.site_ids)))
         if shown.any():
@@ -198,9 +226,12 @@ def _adjusted(project: Project, number: int, before: Record, *, device: str, pro
             weights=recording.counts().mean(1) * (1.0 if weights.factors is None else weights.factors[shown]),
         )
         made = old.adjusted(torch.from_numpy(found.gain), torch.from_numpy(found.offset))
-        record[name], told[name] = made.save(project.fitted).name, {"sites": list(old.site_ids)} | found.to_dict()
+        record[name], adjustments[name] = (
+            made.save(project.fitted).name,
+            {"sites": list(old.site_ids)} | found.to_dict(),
+        )
         pair.append(made)
-    record["refit"] = {"weights": weights.to_dict(), "adjustment": told}
+    record["refit"] = {"weights": weights.to_dict(), "adjustment": adjustments}
     return _Made(encoder=pair[0], validator=pair[1], record=record, data=data, held_out=held_out)
 
 
@@ -222,12 +253,12 @@ def _refitted(project: Project, made: _Made, before: Record, *, force: str, devi
     check = regression_check(project, before, pair, data=made.data, held_out=made.held_out, judge=judge, device=device)
     if check["verdict"] == "refused" and force:
         check |= {"verdict": "forced", "reason": force}
-    told = record.pop("refit") | {"regression_check": check}
+    refit = record.pop("refit") | {"regression_check": check}
     if check["verdict"] != "refused":
-        return record | {"refit": told}
+        return record | {"refit": refit}
     named = ("encoder", "validator", "final", "rounds", "n_images", "n_trials")
     refused = {name: record[name] for name in named if name in record}
-    return before | {"round": record["round"], "refit": told | {"refused": refused}}
+    return before | {"round": record["round"], "refit": refit | {"refused": refused}}
 
 
 def refit_text(record: Record) -> str:

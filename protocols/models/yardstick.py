@@ -30,7 +30,8 @@ def regression_check(
     judge: Callable[..., Change] = paired_change,
     device: str = "cpu",
 ) -> Record:
-    """Old and new encoder and validator on the frozen held-out photographs and their baseline trials; JSON-able, see docs/refit.md.
+    """Old and new encoder and validator on the frozen held-out photographs and their baseline trials; JSON-able, see
+    docs/refit.md.
 
     Parameters
     ----------
@@ -45,10 +46,10 @@ def regression_check(
     """
     tolerance = project.config.refit.tolerance
     chosen, duplicates = yardstick(project, before, data, held_out=held_out)
-    told = {"tolerance": tolerance, "images": len(chosen), "near_duplicates_left_out": duplicates}
+    about = {"tolerance": tolerance, "images": len(chosen), "near_duplicates_left_out": duplicates}
     if len(chosen) < MINIMUM_IMAGES:
         reason = f"{len(chosen)} held-out photographs with baseline trials; expected at least {MINIMUM_IMAGES}"
-        return {"verdict": "unchecked", "reason": reason} | told
+        return {"verdict": "unchecked", "reason": reason} | about
     changes, unknown = {}, []
     for name, new in zip(("encoder", "validator"), after, strict=True):
         old = Encoder.load(project.fitted / before[name])
@@ -57,17 +58,18 @@ def regression_check(
             continue
         changes[name] = changed(project, old, new, data=data, chosen=chosen, device=device, judge=judge)
         if not changes[name].measured:
-            unknown.append(f"{name}: the baseline trials tell the change of {changes[name].score} of no site")
+            unknown.append(f"{name}: no site has enough baseline trials to measure the change of {changes[name].score}")
     worse = [change.sentence(name) for name, change in changes.items() if change.worse(tolerance)]
     verdict = "refused" if worse else "unchecked" if unknown else "accepted"
     scores = {name: change.to_dict() for name, change in changes.items()}
-    return {"verdict": verdict, "reason": "; ".join(worse or unknown)} | told | scores
+    return {"verdict": verdict, "reason": "; ".join(worse or unknown)} | about | scores
 
 
 def yardstick(
     project: Project, before: Record, data: Dataset, *, held_out: Bools | None = None
 ) -> tuple[list[int], int]:
-    """Held-out photographs with baseline trials that neither pair was fitted to, and how many more resemble a fitted image.
+    """Held-out photographs with baseline trials that neither pair was fitted to, and how many more resemble a fitted
+    image.
 
     `held_out` (N,): what the new fit holds out; default: by project.toml.
 

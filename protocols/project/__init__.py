@@ -1,1 +1,3 @@
-"""The experiment on disk: display, folders, key, outbox, photographs, configuration. It reads and writes; it decides nothing."""
+"""The experiment on disk: display, folders, key, outbox, photographs, configuration. It reads and writes; it decides
+nothing.
+"""

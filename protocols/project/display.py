@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, StrictFloat, StrictInt
 from torch import Tensor
 
 from protocols.arrays import Pixels
-from protocols.errors import DataError
+from protocols.disk.toml import load_table, wrong_value
 from synth import exact_statistics
 from synth.constraints.exact import ExactStatistics
 
@@ -56,8 +56,8 @@ class Display:
     bit_depth : int
         8; other depths are refused.
     viewing_distance_cm, refresh_hz, max_luminance_cd_m2 : float or None
-        Recorded in manifests; `refresh_hz` is also used to check that durations are whole frames, `max_luminance_cd_m2` by the limits
-        of ``[safety]``.
+        Recorded in manifests; `refresh_hz` is also used to check that durations are whole frames,
+        `max_luminance_cd_m2` by the limits of ``[safety]``.
 
     Raises
     ------
@@ -127,13 +127,12 @@ class Display:
 
     def _require(self, key: str, holds: bool, expected: str) -> None:
         if not holds:
-            raise DataError(
+            raise wrong_value(
                 f"[display] {key}",
                 found=f"{key} = {getattr(self, key)!r}",
                 expected=expected,
                 cause="a slip in the display's description, or another unit",
                 fix=f"correct {key} in the section [display] of project.toml",
-                code="C02",
             )
 
     @property
@@ -143,13 +142,14 @@ class Display:
 
     @property
     def px_per_deg(self) -> float:
-        """Pixels a degree, averaged over the width of the image."""
+        """Pixels per degree, averaged over the width of the image."""
         return self.width_px / self.size_deg
 
     def aperture_mask(self) -> Tensor | None:
         """Weight of the image against the background: float32 (H, W) in [0, 1], 0 = background; None without aperture.
 
-        1 up to ``(1 - aperture_edge) * radius``, 0 from the radius on, half a cosine between; distances are those of pixel centres.
+        1 up to ``(1 - aperture_edge) * radius``, 0 from the radius on, half a cosine between; distances are those of
+        pixel centres.
         """
         if self.aperture == "none":
             return None
@@ -163,7 +163,9 @@ class Display:
         return torch.where(distance >= 1, 0.0, mask).float()
 
     def to_luminance(self, pixels: Tensor) -> Tensor:
-        """Relative luminance of pixel values in [0, 1], elementwise and differentiable; shape, dtype and device are kept."""
+        """Relative luminance of pixel values in [0, 1], elementwise and differentiable; shape, dtype and
+        device are kept.
+        """
         if self.encoding == "srgb":
             magnitude = pixels.abs().clamp_min(_SRGB_SWITCH)
             power = ((magnitude + _SRGB_OFFSET) / (1 + _SRGB_OFFSET)) ** _SRGB_POWER
@@ -194,7 +196,8 @@ class Display:
         return float(self.to_luminance(torch.tensor(self.background / 255, dtype=torch.float64)))
 
     def constraints(self, mean: float | None = None, rms: float | None = None) -> list[ExactStatistics]:
-        """What an image must satisfy on this screen: range, aperture, background and, where given, luminance statistics.
+        """What an image must satisfy on this screen: range, aperture, background and, where given, luminance
+        statistics.
 
         Parameters
         ----------
@@ -224,12 +227,13 @@ class Display:
         return left, upper, left + crop_width, upper + crop_height
 
     def fit_image(self, image: Image.Image | Pixels) -> Pixels:
-        """A picture as this screen shows it: uint8 (H, W, C), cut to the aspect, resized, grey or RGB, aperture applied.
+        """A picture as this screen shows it: uint8 (H, W, C), cut to the aspect, resized, grey or RGB, aperture
+        applied.
 
-        Pixel values are kept as they are (no change of tone curve), as is usual for photographs in this field. A picture that has the
-        display's size already is not resampled; others are resized with a Lanczos window on pixel values. Grey conversion keeps the
-        luminance that the colours would have on THIS screen: decode, weigh by `LUMINANCE_WEIGHTS`, encode. A grey picture therefore
-        comes through unchanged.
+        Pixel values are kept as they are (no change of tone curve), as is usual for photographs in this field. A
+        picture that has the display's size already is not resampled; others are resized with a Lanczos window on
+        pixel values. Grey conversion keeps the luminance that the colours would have on THIS screen: decode, weigh by
+        `LUMINANCE_WEIGHTS`, encode. A grey picture therefore comes through unchanged.
 
         Parameters
         ----------
@@ -270,11 +274,7 @@ class Display:
     @staticmethod
     def load(path: str | Path) -> Display:
         """The display described in the section ``[display]`` of a project.toml."""
-        from protocols.project.config.load import (
-            load_config,  # the configuration holds a Display, so its module cannot be imported above
-        )
-
-        return load_config(path).display
+        return load_table(path, "display", Display)
 
 
 def _as_picture(image: Image.Image | Pixels) -> Image.Image:

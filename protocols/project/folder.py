@@ -1,23 +1,25 @@
-"""The project folder: rounds, their paths, their log. What has been done is read from the files that exist, never from memory."""
+"""The project folder: rounds, their paths, their log. What has been done is read from the files that exist, never
+from memory.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from protocols.disk.files import is_id, make_id, portable, read_json, write_text
+from protocols.disk.files import is_id, make_id, portable, write_text
 from protocols.errors import DataError
 
-if TYPE_CHECKING:
-    from protocols.project.config.config import Config
-
-    from .display import Display
-
+from .config.config import Config
+from .config.load import load_config
+from .config.template import template
+from .display import Display
+from .fitted import fitted_for, newest_fit
 
 ROUND_PATTERN = re.compile(r"round_(\d{2,})", re.ASCII)
 FOLDERS = ("data", "fitted", "cache", "sessions")
@@ -34,7 +36,7 @@ def utc_now() -> str:
 class Round:
     """One round of the experiment: ``sessions/<session_id>/round_NN``; round 0 is the baseline.
 
-    Parameters
+    Attributes
     ----------
     folder : Path
     number : int
@@ -69,6 +71,10 @@ class Round:
     def inbox(self) -> Path:
         """Where the rig puts its answer."""
         return self.folder / "inbox"
+
+    def image_path(self, image_id: str) -> Path:
+        """The PNG of one image as the rig shows it."""
+        return self.outbox / "images" / f"{image_id}.png"
 
     @property
     def key_path(self) -> Path:
@@ -107,7 +113,7 @@ class Round:
 
     @property
     def log_path(self) -> Path:
-        """One JSON record a line."""
+        """One JSON record per line."""
         return self.folder / "log.jsonl"
 
     @property
@@ -136,7 +142,9 @@ class Round:
             os.fsync(handle.fileno())
 
     def events(self) -> list[dict[str, Any]]:
-        """All readable records of the log, oldest first; a line that a killed process left unfinished is passed over."""
+        """All readable records of the log, oldest first; a line that a killed process left unfinished is
+        passed over.
+        """
         if not self.log_path.is_file():
             return []
         records = []
@@ -150,9 +158,17 @@ class Round:
 
 @dataclass(frozen=True)
 class Project:
-    """A project folder (see the design page for its layout)."""
+    """A project folder (see the design page for its layout).
+
+    Attributes
+    ----------
+    folder : Path
+    kept : Config or None
+        The ``project.toml`` that `for_stage` read; None: every access reads the file.
+    """
 
     folder: Path
+    kept: Config | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Project:
@@ -192,8 +208,6 @@ class Project:
                 code="S05",
             )
         if toml is None:
-            from protocols.project.config.template import template
-
             toml = template(name=name or make_id(folder.resolve().name, "project"), display=display)
         for name in FOLDERS:
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -202,10 +216,17 @@ class Project:
 
     @property
     def config(self) -> Config:
-        """The validated ``project.toml``."""
-        from protocols.project.config.load import load_config
+        """The validated ``project.toml``: as the file is now, or as `for_stage` read it."""
+        return load_config(self.folder / "project.toml") if self.kept is None else self.kept
 
-        return load_config(self.folder / "project.toml")
+    def for_stage(self) -> Project:
+        """The project with its ``project.toml`` read once, now: a stage that uses it never mixes two versions of the
+        file.
+
+        Each stage of the loop begins with it, and so sees every edit made before. A project that keeps a
+        configuration already is returned as it is, so that a part of a stage keeps that of the whole.
+        """
+        return self if self.kept is not None else replace(self, kept=self.config)
 
     @property
     def display(self) -> Display:
@@ -229,7 +250,7 @@ class Project:
 
     @property
     def sessions(self) -> Path:
-        """One folder a recording day."""
+        """One folder per recording day."""
         return self.folder / "sessions"
 
     def rounds(self) -> list[Round]:
@@ -285,26 +306,20 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
         return Round(folder, number, session_id)
 
+    def evaluated(self) -> list[Round]:
+        """The rounds with a control report, sorted by number."""
+        return [r for r in self.rounds() if r.evaluation_path.is_file()]
+
     def newest_fit(self) -> int | None:
         """The number of the newest round that an encoder was fitted for, or None."""
-        return max((int(p.stem.rsplit("_", 1)[1]) for p in self.fitted.glob("for_round_*.json")), default=None)
+        return newest_fit(self.fitted)
 
     def fitted_for(self, number: int) -> dict[str, Any] | None:
-        """What was fitted for round `number` (``fitted/for_round_NN.json``), or None."""
-        path = self.fitted / f"for_round_{number:02d}.json"
-        if not path.is_file():
-            return None
-        record = read_json(path)
-        if not isinstance(record, dict):
-            raise DataError(
-                f"fitted/{path.name}",
-                found=f"a JSON {type(record).__name__}",
-                expected="a JSON object",
-                cause="the file was edited",
-                fix="delete it and run `stimsynth fit` again",
-                code="S06",
-            )
-        return record
+        """What was fitted for round `number` (``fitted/for_round_NN.json``), or None; as a `Fitted`:
+        `protocols.project.fitted`.
+        """
+        fitted = fitted_for(self.fitted, number)
+        return None if fitted is None else fitted.record
 
 
 def _is_session_id(text: str) -> bool:

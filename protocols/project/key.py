@@ -2,58 +2,70 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.disk.files import is_id, write_text
+from protocols.disk.files import is_id
+from protocols.disk.tables import read_table, write_table
 from protocols.errors import DataError
 
 CONTRASTS = ("luminance", "chroma", "local")
 NATURAL_SUFFIX = "_natural"  # of the names under which the natural percentiles are kept
 ROLES = ("controller", "reference", "natural", "blank", "arm", "graded")
-COLUMNS = (
-    "image_id",
-    "source_id",
-    "role",
-    "objective",
-    "target",
-    "generator",
-    "seed",
-    "confirmatory",
-    "reference_for",
-    "started_from",
-    "arm",
-    "parent",
-    "score",
-    "validator_score",
-    "distance",
-    "outside",
-    "sha256",
-)
-SITE_COLUMNS = ("site_id", "natural_mean", "natural_sd", "reliability", "is_target")
 
 
 @dataclass(frozen=True)
 class KeyRow:
     """One image of a round.
 
-    `role` is one of `ROLES`: controller (synthesised), reference (one of the K best natural images of a site, re-shown; without
-    `reference_for`: a photograph chosen to teach the refit), natural (random natural image), blank, arm (a control image shown beside a controller), graded (an earlier iterate of a controller's own
-    ascent). `objective` ("stretch" | "one_hot") and `target` (a site id) belong to controllers, arms and graded images. `arm` is the
-    kind of control arm that the image serves as, and `parent` the source id of the controller that an arm or graded image belongs to
-    (several, separated by spaces, where it serves several); a photograph shown in another role may serve as an arm too.
-    `reference_for` lists the (objective, site) pairs whose natural reference this image may become. `confirmatory` marks the one
-    controller a site and objective that was chosen before unblinding; `started_from` is the source id of a controller's starting image. `predicted`, `predicted_sd`, `validator_predicted` map site
-    ids to responses in the encoder's unit (NaN where there is none); they belong to the PNG read back from disk, as do `distance` from
-    the fitted images, in medians of what natural images have, and `outside`: farther than 99 % of them (None = unknown). `contrast`
-    maps the names of `protocols.rounds.contrast` to the image's contrasts and to their natural 95th percentiles; empty = not measured.
+    Attributes
+    ----------
+    image_id : str
+        Opaque name under which the image is shown.
+    source_id : str
+        Name under which the image was made or imported.
+    role : str
+        One of `ROLES`: "controller" (synthesised), "reference" (one of the K best natural images of a site, shown
+        again; without `reference_for`: a photograph chosen to teach the refit), "natural" (random natural image),
+        "blank", "arm" (a control image shown beside a controller), "graded" (an earlier iterate of a controller's own
+        ascent).
+    objective : str
+        "stretch" or "one_hot", of controllers, arms and graded images.
+    target : str
+        Site id, of controllers, arms and graded images.
+    generator : str
+        How the image was made.
+    seed : int or None
+        Seed of the image.
+    confirmatory : bool
+        Whether this is the one controller per site and objective that was chosen before the responses were known.
+    reference_for : tuple of (objective, site)
+        The pairs whose natural reference this image may become.
+    started_from : str
+        Source id of a controller's starting image.
+    arm : str
+        Kind of control arm that the image serves as; a photograph shown in another role may serve as an arm too.
+    parent : str
+        Source id of the controller that an arm or graded image belongs to; several, with spaces between, where it
+        serves several.
+    score, validator_score : float
+        Score of the objective by the encoder and by the validator; NaN: none.
+    distance : float
+        Distance from the fitted images, in medians of what natural images have; NaN: not known.
+    outside : bool or None
+        Whether `distance` is larger than for 99 % of the natural images; None: not known.
+    sha256 : str
+        Of the PNG file.
+    predicted, predicted_sd, validator_predicted : dict of site id to float
+        Responses to the PNG read back from disk, in the encoder's unit; NaN where there is none.
+    contrast : dict of name to float
+        The image's contrasts (`CONTRASTS`) and their natural 95th percentiles; empty: not measured.
     """
 
     image_id: str
@@ -86,7 +98,9 @@ class KeyRow:
 
 @dataclass(frozen=True)
 class SiteRow:
-    """A site of the frozen site set: natural mean and SD (over images, of the expected response) in the encoder's unit."""
+    """A site of the frozen site set: natural mean and SD (over images, of the expected response) in the encoder's
+    unit.
+    """
 
     site_id: str
     natural_mean: float
@@ -97,7 +111,9 @@ class SiteRow:
 
 @dataclass(frozen=True)
 class Key:
-    """A round's sealed key: `rows` (one an image) and `sites` (the site set frozen at export; empty in a baseline round)."""
+    """A round's sealed key: `rows` (one per image) and `sites` (the site set frozen at export; empty in a
+    baseline round).
+    """
 
     rows: tuple[KeyRow, ...]
     sites: tuple[SiteRow, ...] = ()
@@ -116,58 +132,103 @@ class Key:
         return [r for r in self.rows if r.role == role]
 
 
+class Column(NamedTuple):
+    """A column of a table: its name, which is also the attribute's, how the value is written, and how it is read
+    ("" = left out).
+    """
+
+    name: str
+    to_text: Callable[[Any], str]
+    from_text: Callable[[str], Any]
+
+
 def _number(value: float) -> str:
     return "" if not math.isfinite(value) else repr(float(value))
 
 
+def _float(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def _image_id(text: str) -> str:
+    if not is_id(text):
+        raise ValueError(f"image id {text!r} is not of the form a-z, then a-z, 0-9, _")
+    return text
+
+
+def _role(text: str) -> str:
+    if text not in ROLES:
+        raise ValueError(f"role {text!r}; expected one of {', '.join(ROLES)}")
+    return text
+
+
+def _pairs_text(pairs: Iterable[tuple[str, str]]) -> str:
+    return " ".join(f"{objective}:{site}" for objective, site in pairs)
+
+
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((objective, site) for objective, _, site in (pair.partition(":") for pair in text.split()))
+
+
+def _flag(value: bool | None) -> str:
+    return "" if value is None else str(int(value))
+
+
+COLUMNS = (
+    Column("image_id", str, _image_id),
+    Column("source_id", str, str),
+    Column("role", str, _role),
+    Column("objective", str, str),
+    Column("target", str, str),
+    Column("generator", str, str),
+    Column("seed", lambda seed: "" if seed is None else str(seed), lambda text: int(text) if text else None),
+    Column("confirmatory", _flag, lambda text: text == "1"),
+    Column("reference_for", _pairs_text, _pairs),
+    Column("started_from", str, str),
+    Column("arm", str, str),
+    Column("parent", str, str),
+    Column("score", _number, _float),
+    Column("validator_score", _number, _float),
+    Column("distance", _number, _float),
+    Column("outside", _flag, lambda text: text == "1" if text else None),
+    Column("sha256", str, str),
+)
+"""The columns of key.csv that every round has."""
+BY_NAME = {"contrast": "contrast", "pred": "predicted", "sd": "predicted_sd", "val": "validator_predicted"}
+"""Further columns of key.csv, PREFIX_NAME: the prefix, and the attribute that maps a name (of a contrast, of a site)
+to a number.
+"""
+SITE_COLUMNS = (
+    Column("site_id", str, str),
+    Column("natural_mean", _number, float),
+    Column("natural_sd", _number, float),
+    Column("reliability", _number, _float),
+    Column("is_target", _flag, lambda text: text == "1"),
+)
+"""The columns of sites.csv."""
+
+
 def write_key(path: Path, key: Key) -> None:
     """Write `key` as ``key.csv`` and, beside it, ``sites.csv`` (each atomically)."""
-    prefixes = {"pred": "predicted", "sd": "predicted_sd", "val": "validator_predicted"}
-    sites, contrasts = key.site_ids, sorted({name for row in key.rows for name in row.contrast})
-    buffer = io.StringIO()
-    table = csv.writer(buffer, lineterminator="\n")
-    table.writerow([*COLUMNS, *(f"contrast_{c}" for c in contrasts), *(f"{p}_{s}" for p in prefixes for s in sites)])
-    for row in key.rows:
-        fixed = [
-            row.image_id,
-            row.source_id,
-            row.role,
-            row.objective,
-            row.target,
-            row.generator,
-            "" if row.seed is None else row.seed,
-            int(row.confirmatory),
-            " ".join(f"{o}:{s}" for o, s in row.reference_for),
-            row.started_from,
-            row.arm,
-            row.parent,
-            _number(row.score),
-            _number(row.validator_score),
-            _number(row.distance),
-            "" if row.outside is None else int(row.outside),
-            row.sha256,
-            *(_number(row.contrast.get(name, math.nan)) for name in contrasts),
-        ]
-        table.writerow([*fixed, *(_number(getattr(row, a).get(s, math.nan)) for a in prefixes.values() for s in sites)])
-    buffer_sites = io.StringIO()
-    table = csv.writer(buffer_sites, lineterminator="\n")
-    table.writerow(SITE_COLUMNS)
-    for site in key.sites:
-        table.writerow(
-            [
-                site.site_id,
-                _number(site.natural_mean),
-                _number(site.natural_sd),
-                _number(site.reliability),
-                int(site.is_target),
-            ]
-        )
-    write_text(path.with_name("sites.csv"), buffer_sites.getvalue())
-    write_text(path, buffer.getvalue())
+    contrasts = sorted({name for row in key.rows for name in row.contrast})
+    further = [(p, a, name) for p, a in BY_NAME.items() for name in (contrasts if p == "contrast" else key.site_ids)]
+    header = [*(c.name for c in COLUMNS), *(f"{prefix}_{name}" for prefix, _, name in further)]
+    rows = [
+        [*_cells(COLUMNS, row), *(_number(getattr(row, a).get(name, math.nan)) for _, a, name in further)]
+        for row in key.rows
+    ]
+    write_table(
+        path.with_name("sites.csv"), [c.name for c in SITE_COLUMNS], [_cells(SITE_COLUMNS, s) for s in key.sites]
+    )
+    write_table(path, header, rows)
 
 
-def _float(text: str | None) -> float:
-    return float(text) if text else math.nan
+def _cells(columns: Sequence[Column], row: KeyRow | SiteRow) -> list[str]:
+    return [c.to_text(getattr(row, c.name)) for c in columns]
+
+
+def _values(columns: Sequence[Column], record: Mapping[str, str | None]) -> dict[str, Any]:
+    return {c.name: c.from_text(record.get(c.name) or "") for c in columns}
 
 
 def read_key(path: str | Path) -> Key:
@@ -179,19 +240,16 @@ def read_key(path: str | Path) -> Key:
         K01: a column is missing; K02: a row that cannot be read (role, id, number) or an image id listed twice.
     """
     path = Path(path)
-    with open(path, newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        header = list(reader.fieldnames or ())
-        records = list(reader)
+    header, records = read_table(path)
     _require(path, header, ("image_id", "role"))
     beside = path.with_name("sites.csv")
     sites = read_sites(beside) if beside.is_file() else ()
     rows: list[KeyRow] = []
     seen: set[str] = set()
-    for line, r in enumerate(records, start=2):
+    for line, record in enumerate(records, start=2):
         try:
-            row = _row(r, header)
-        except (KeyError, TypeError, ValueError) as error:
+            row = KeyRow(**_values(COLUMNS, record), **_by_name(record, header))
+        except (TypeError, ValueError) as error:
             raise _broken(path, line, str(error)) from error
         if row.image_id in seen:
             raise _broken(path, line, f"image id {row.image_id!r} is listed twice")
@@ -200,58 +258,28 @@ def read_key(path: str | Path) -> Key:
     return Key(tuple(rows), sites)
 
 
+def _by_name(record: Mapping[str, str], header: Sequence[str]) -> dict[str, Any]:
+    return {
+        attribute: {h[len(prefix) + 1 :]: _float(record[h]) for h in header if h.startswith(f"{prefix}_") and record[h]}
+        for prefix, attribute in BY_NAME.items()
+    }
+
+
 def read_sites(path: str | Path) -> tuple[SiteRow, ...]:
-    """Read the frozen site set (``sealed/sites.csv``); it tells nothing about the images. Raises as `read_key` does."""
+    """Read the frozen site set (``sealed/sites.csv``); it says nothing about the images. Raises as `read_key` does."""
     path = Path(path)
+    header, records = read_table(path)
+    _require(path, header, ("site_id", "natural_mean", "natural_sd"))
     sites = []
-    with open(path, newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        _require(path, list(reader.fieldnames or ()), SITE_COLUMNS[:3])
-        for line, r in enumerate(reader, start=2):
-            try:
-                statistics = float(r["natural_mean"]), float(r["natural_sd"]), _float(r.get("reliability"))
-                sites.append(SiteRow(r["site_id"], *statistics, (r.get("is_target") or "0") == "1"))
-            except (TypeError, ValueError) as error:
-                raise _broken(path, line, str(error)) from error
+    for line, record in enumerate(records, start=2):
+        try:
+            sites.append(SiteRow(**_values(SITE_COLUMNS, record)))
+        except (TypeError, ValueError) as error:
+            raise _broken(path, line, str(error)) from error
     return tuple(sites)
 
 
-def _row(r: dict[str, str], header: list[str]) -> KeyRow:
-    if not is_id(r["image_id"]):
-        raise ValueError(f"image id {r['image_id']!r} is not of the form a-z, then a-z, 0-9, _")
-    if r["role"] not in ROLES:
-        raise ValueError(f"role {r['role']!r}; expected one of {', '.join(ROLES)}")
-    pairs = [p.partition(":") for p in (r.get("reference_for") or "").split()]
-    by_prefix = {
-        p: {h[len(p) + 1 :]: _float(r[h]) for h in header if h.startswith(f"{p}_") and r[h]}
-        for p in ("pred", "sd", "val", "contrast")
-    }
-    return KeyRow(
-        image_id=r["image_id"],
-        source_id=r.get("source_id") or "",
-        role=r["role"],
-        objective=r.get("objective") or "",
-        target=r.get("target") or "",
-        generator=r.get("generator") or "",
-        seed=int(r["seed"]) if r.get("seed") else None,
-        confirmatory=(r.get("confirmatory") or "0") == "1",
-        reference_for=tuple((o, s) for o, _, s in pairs),
-        started_from=r.get("started_from") or "",
-        arm=r.get("arm") or "",
-        parent=r.get("parent") or "",
-        score=_float(r.get("score")),
-        validator_score=_float(r.get("validator_score")),
-        distance=_float(r.get("distance")),
-        outside=None if not r.get("outside") else r["outside"] == "1",
-        sha256=r.get("sha256") or "",
-        predicted=by_prefix["pred"],
-        predicted_sd=by_prefix["sd"],
-        validator_predicted=by_prefix["val"],
-        contrast=by_prefix["contrast"],
-    )
-
-
-def _require(path: Path, header: list[str], needed: tuple[str, ...]) -> None:
+def _require(path: Path, header: list[str], needed: Sequence[str]) -> None:
     missing = [c for c in needed if c not in header]
     if missing:
         raise DataError(
@@ -276,6 +304,8 @@ def _broken(path: Path, line: int, what: str) -> DataError:
 
 
 def exceeded(contrast: Mapping[str, float]) -> tuple[str, ...] | None:
-    """The contrasts of an image (as `of_site` gives them) that lie above the natural percentile; None where none was measured."""
+    """The contrasts of an image (as `of_site` gives them) that lie above the natural percentile; None where none
+    was measured.
+    """
     known = [name for name in CONTRASTS if name in contrast and name + NATURAL_SUFFIX in contrast]
     return tuple(name for name in known if contrast[name] > contrast[name + NATURAL_SUFFIX]) if known else None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protocols.arrays import Pixels
-from protocols.disk.files import inside, read_json, sha256_bytes, verify_checksums
+from protocols.disk.files import inside, read_json, sha256_bytes, sha256_file, verify_checksums
 from protocols.disk.png import read_png
+from protocols.disk.tables import parse_table
 from protocols.errors import DataError
+
+SEALS = {"key.csv": "sealed_key_sha256", "sites.csv": "sealed_sites_sha256"}
+"""Sealed file to the entry of the manifest that holds its SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def read_manifest(outbox: str | Path) -> dict[str, Any]:
 def read_order(outbox: str | Path) -> list[PlannedTrial]:
     """The planned presentations of an outbox, checked against their checksum."""
     outbox = Path(outbox)
-    rows = csv.DictReader(io.StringIO(_verified(outbox, "order.csv").decode("utf-8")))
+    _, rows = parse_table(_verified(outbox, "order.csv").decode("utf-8"))
     return [
         PlannedTrial(
             trial=int(r["trial"]),
@@ -60,6 +62,27 @@ def read_images(outbox: str | Path) -> dict[str, Pixels]:
     outbox = Path(outbox)
     verify_outbox(outbox)
     return {e["image_id"]: read_png(inside(outbox, e["filename"])) for e in read_manifest(outbox)["images"]}
+
+
+def broken_seals(sealed: Path, manifest: dict[str, Any]) -> dict[str, str]:
+    """The files of the folder ``sealed`` that are missing or are not those of the export.
+
+    Parameters
+    ----------
+    sealed : Path
+        ``Round.sealed``.
+    manifest : dict
+        The manifest of the round's outbox, which holds the SHA-256 of the sealed files.
+
+    Returns
+    -------
+    dict of file name to the manifest's entry for it
+    """
+    return {
+        name: entry
+        for name, entry in SEALS.items()
+        if not (sealed / name).is_file() or sha256_file(sealed / name) != manifest.get(entry)
+    }
 
 
 def verify_outbox(outbox: str | Path) -> None:

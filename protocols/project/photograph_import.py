@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import shutil
@@ -17,14 +16,16 @@ from PIL import Image, ImageOps
 
 from protocols.disk.files import make_id, sha256_bytes
 from protocols.disk.png import encode_png
+from protocols.disk.tables import parse_table, read_table
 from protocols.errors import DataError
 from protocols.progress import Reporter
 
 from .display import Display
-from .photographs import NaturalImage, NaturalImages, write_table
+from .photographs import NaturalImage, NaturalImages, write_photographs
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MINIMUM = 50
+"""Fewer photographs than this say too little about a site."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,11 @@ class Photograph:
 
 
 def demo_photographs() -> tuple[Photograph, ...]:
-    """The built-in photographs, grouped by the picture that they were cut from; see data/ATTRIBUTION.md for authors and licences."""
+    """The built-in photographs, grouped by the picture that they were cut from; see data/ATTRIBUTION.md for
+    authors and licences.
+    """
     data = resources.files("protocols").joinpath("data")
-    table = csv.DictReader(io.StringIO(data.joinpath("photographs.csv").read_text(encoding="utf-8")))
+    table = parse_table(data.joinpath("photographs.csv").read_text(encoding="utf-8"))[1]
     with zipfile.ZipFile(io.BytesIO(data.joinpath("photographs.zip").read_bytes())) as archive:
         photographs = []
         for line in table:
@@ -51,7 +54,7 @@ def demo_photographs() -> tuple[Photograph, ...]:
                     expected="the file that belongs to this version",
                     cause="a damaged installation",
                     fix="install stimsynth again",
-                    code="P04",
+                    code="P12",
                 )
             photographs.append(Photograph(line["filename"], line["group"], content))
     return tuple(photographs)
@@ -60,13 +63,14 @@ def demo_photographs() -> tuple[Photograph, ...]:
 def import_photographs(
     source: Path | None, display: Display, destination: Path, *, progress: Reporter | None = None
 ) -> NaturalImages:
-    """Bring photographs into the display's size and colour: ``destination/natural/*.png`` and ``destination/natural.csv``.
+    """Bring photographs into the display's size and colour: ``destination/natural/*.png`` and
+    ``destination/natural.csv``.
 
     Parameters
     ----------
     source : Path or None
-        Folder of `SUFFIXES` files (sub-folders are not searched), with an optional ``groups.csv`` (columns filename, group); without
-        one, each file is its own group. None: the built-in photographs.
+        Folder of `SUFFIXES` files (sub-folders are not searched), with an optional ``groups.csv`` (columns filename,
+        group); without one, each file is its own group. None: the built-in photographs.
     display : Display
     destination : Path
         The project's ``data`` folder. Photographs imported before are replaced.
@@ -75,8 +79,8 @@ def import_photographs(
     Raises
     ------
     DataError
-        P05: fewer than `MINIMUM` photographs or no such folder; P06: files that cannot be used; P07: two files with one id;
-        P08: the same picture twice in different groups; P09: a broken groups.csv. Nothing is written then.
+        P05: fewer than `MINIMUM` photographs or no such folder; P06: files that cannot be used; P07: two files with
+        one id; P08: the same picture twice in different groups; P09: a broken groups.csv. Nothing is written then.
     """
     photographs = demo_photographs() if source is None else _from_folder(source)
     where = "the built-in photographs" if source is None else str(source)
@@ -93,7 +97,7 @@ def import_photographs(
         os.replace(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    write_table(destination / "natural.csv", rows)
+    write_photographs(destination / "natural.csv", rows)
     return NaturalImages(folder, tuple(rows))
 
 
@@ -121,11 +125,11 @@ def _read_groups(folder: Path, names: set[str]) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
+        header, table = read_table(path)
     except UnicodeDecodeError as error:
         raise _bad_groups(path, f"text that is not UTF-8 ({error})") from error
-    if not {"filename", "group"} <= set(table.fieldnames or ()):
-        raise _bad_groups(path, f"the columns {', '.join(table.fieldnames or ()) or 'none'}")
+    if not {"filename", "group"} <= set(header):
+        raise _bad_groups(path, f"the columns {', '.join(header) or 'none'}")
     groups: dict[str, str] = {}
     for number, line in enumerate(table, start=2):
         name, group = (line["filename"] or "").strip(), (line["group"] or "").strip()
@@ -209,7 +213,7 @@ def _convert(
         raise DataError(
             where,
             found=f"{len(bad)} of {len(photographs)} files that cannot be used: {'; '.join(bad[:5])}",
-            expected="whole pictures with one frame and 8 bits a channel, grey or RGB",
+            expected="whole pictures with one frame and 8 bits per channel, grey or RGB",
             cause="damaged, animated, 16-bit or print (CMYK) files",
             fix="remove these files, or save them again as 8-bit PNG or JPEG",
             code="P06",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
@@ -12,19 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from protocols.arrays import Pixels
-from protocols.disk.files import inside, sha256_file, write_text
-from protocols.disk.png import read_png, write_png
+from protocols.disk.files import inside, sha256_file
+from protocols.disk.png import read_png
+from protocols.disk.tables import read_table, write_table
 from protocols.errors import DataError
 
-__all__ = ["NaturalImage", "NaturalImages", "read_png", "write_png"]
-
-
-"""Fewer photographs than this say too little about a site."""
+__all__ = ["NaturalImage", "NaturalImages", "read_photographs", "write_photographs"]
 
 
 @dataclass(frozen=True)
 class NaturalImage:
-    """One line of natural.csv. `resized_from` is "WxH" in px (empty: not resampled); `notes` are separated by semicolons."""
+    """One line of natural.csv. `resized_from` is "WxH" in px (empty: not resampled); `notes` are separated by
+    semicolons.
+    """
 
     source_id: str
     filename: str
@@ -52,7 +50,7 @@ class NaturalImages:
             P03: no table or a broken one; P04: images that are missing or altered.
         """
         table = destination / "natural.csv"
-        rows = read_table(table)
+        rows = read_photographs(table)
         folder = destination / "natural"
         bad = [
             row.filename
@@ -98,19 +96,16 @@ class NaturalImages:
         return text + "".join(f", {count} {note}" for note, count in sorted(notes.items()))
 
 
-def write_table(path: Path, rows: Sequence[NaturalImage]) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([f.name for f in fields(NaturalImage)])
-    writer.writerows(astuple(row) for row in rows)
-    write_text(path, buffer.getvalue())
+def write_photographs(path: Path, rows: Sequence[NaturalImage]) -> None:
+    """Write the table of imported photographs, one line per image."""
+    write_table(path, [f.name for f in fields(NaturalImage)], map(astuple, rows))
 
 
-def read_table(path: Path) -> tuple[NaturalImage, ...]:
+def read_photographs(path: Path) -> tuple[NaturalImage, ...]:
+    """Read the table of imported photographs; `DataError` P03 where there is none or a broken one."""
     names = [f.name for f in fields(NaturalImage)]
     try:
-        with open(path, newline="", encoding="utf-8") as handle:
-            rows = tuple(NaturalImage(*(line[name] for name in names)) for line in csv.DictReader(handle))
+        return tuple(NaturalImage(**{name: line[name] for name in names}) for line in read_table(path)[1])
     except (OSError, KeyError, UnicodeDecodeError) as error:
         missing = isinstance(error, FileNotFoundError)
         raise DataError(
@@ -121,4 +116,3 @@ def read_table(path: Path) -> tuple[NaturalImage, ...]:
             fix="import photographs: `stimsynth export --baseline IMAGES`",
             code="P03",
         ) from error
-    return rows

@@ -1,8 +1,10 @@
-"""Photographs that a prior is trained on: those of the package, or a folder of one's own; one list a picture that they were cut from."""
+"""Photographs that a prior is trained on: those of the package, or those of a folder.
+
+They come as one list per picture that they were cut from.
+"""
 
 from __future__ import annotations
 
-import csv
 import io
 from importlib import resources
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from protocols.disk.tables import parse_table
 
 from .photograph_import import demo_photographs
 
@@ -21,7 +25,7 @@ Pictures = list[list[NDArray[np.uint8]]]
 
 
 def photographs(folder: Path | None = None) -> tuple[Pictures, dict[str, Any]]:
-    """Pictures, each a list of arrays (H, W, 3), uint8, and what is to be said of them in a model card.
+    """Pictures, each a list of arrays (H, W, 3), uint8, and what a model card says of them.
 
     Raises
     ------
@@ -37,7 +41,7 @@ def photographs(folder: Path | None = None) -> tuple[Pictures, dict[str, Any]]:
     for photograph in demo_photographs():
         pictures.setdefault(photograph.group, []).append(_opened(photograph.data, photograph.filename))
     table = resources.files("protocols").joinpath("data/photographs.csv").read_text(encoding="utf-8")
-    rows = list(csv.DictReader(io.StringIO(table)))
+    rows = parse_table(table)[1]
     licences = {r["group"]: f"{r['title']}, {r['author']}: {r['licence']}" for r in rows}
     return list(pictures.values()), {"photographs": len(rows), "pictures": licences}
 

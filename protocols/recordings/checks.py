@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from protocols.arrays import Floats
-from protocols.disk.files import sha256_file
 from protocols.errors import DataError
 from protocols.project.folder import Round
 from protocols.project.key import SiteRow
-from protocols.project.outbox import PlannedTrial
+from protocols.project.outbox import PlannedTrial, broken_seals
 
 from .responses import Responses
 
@@ -28,17 +27,15 @@ _LATEST_MS = 1000.0
 
 def sealed(round_: Round, manifest: dict[str, Any]) -> None:
     """I18: the sealed key is not the one that belongs to this outbox (only its hash is looked at)."""
-    for name, entry in (("key.csv", "sealed_key_sha256"), ("sites.csv", "sealed_sites_sha256")):
-        path = round_.sealed / name
-        if not path.is_file() or sha256_file(path) != manifest.get(entry):
-            raise DataError(
-                f"{round_.session_id}/{round_.folder.name}/sealed/{name}",
-                found="another file than the one sealed at export" if path.is_file() else "no such file",
-                expected=f"the file whose SHA-256 stands in manifest.json ({entry})",
-                cause="it was edited, or the folder was put together from two exports",
-                fix="restore it from a backup",
-                code="I18",
-            )
+    for name, entry in broken_seals(round_.sealed, manifest).items():
+        raise DataError(
+            f"{round_.session_id}/{round_.folder.name}/sealed/{name}",
+            found="another file than the one sealed at export" if (round_.sealed / name).is_file() else "no such file",
+            expected=f"the file whose SHA-256 stands in manifest.json ({entry})",
+            cause="it was edited, or the folder was put together from two exports",
+            fix="restore it from a backup",
+            code="I18",
+        )
 
 
 def identity(path: Path, responses: Responses, round_: Round, *, manifest_sha256: str, notes: list[str]) -> None:

@@ -50,7 +50,7 @@ def write_report(project: Project, round_: Round) -> Path:
     Raises
     ------
     DataError
-        P01: the round is not evaluated yet; P02: the page would exceed 5 MB.
+        P10: the round is not evaluated yet; P11: the page would exceed 5 MB.
     """
     from jinja2 import Environment
 
@@ -61,7 +61,7 @@ def write_report(project: Project, round_: Round) -> Path:
             expected="an evaluated round",
             cause="the responses are not in yet",
             fix="run `stimsynth run` or `stimsynth evaluate` first",
-            code="P01",
+            code="P10",
         )
     template = resources.files("protocols").joinpath("report/page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True)
@@ -74,7 +74,7 @@ def write_report(project: Project, round_: Round) -> Path:
             expected=f"at most {LIMIT_BYTES / 1e6:.0f} MB",
             cause="very many controllers in one round",
             fix="read control.csv, or control fewer sites a round",
-            code="P02",
+            code="P11",
         )
     write_text(round_.report_path, page)
     return round_.report_path

@@ -21,7 +21,7 @@ import numpy as np
 
 from protocols.disk.files import flush_folder, portable, sha256_file, write_checksums, write_json, write_text
 from protocols.disk.png import contact_sheet, read_png, write_png
-from protocols.disk.tables import write_csv
+from protocols.disk.tables import write_table
 from protocols.errors import DataError
 from protocols.packages import package_versions
 from protocols.project.folder import Round, utc_now
@@ -358,9 +358,9 @@ def _write_tables(
     """Everything in the outbox but the images; the checksums last but one, ``_READY`` last."""
     _, height, width, _ = pixels.shape
     rows = [[e["image_id"], e["filename"], width, height, e["sha256"]] for e in manifest["images"]]
-    write_csv(folder / "images.csv", ["image_id", "filename", "width_px", "height_px", "sha256"], rows)
+    write_table(folder / "images.csv", ["image_id", "filename", "width_px", "height_px", "sha256"], rows)
     times = [f"{config.on_ms:g}", f"{config.off_ms:g}"]
-    write_csv(
+    write_table(
         folder / "order.csv",
         ["trial", "block", "rep", "image_id", "filename", "on_ms", "off_ms"],
         [[t.trial, t.block, t.rep, t.image_id, f"images/{t.image_id}.png", *times] for t in trials],

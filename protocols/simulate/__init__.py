@@ -1,1 +1,3 @@
-"""A simulated subject and its rig: a process of its own that the toolkit never imports. Start it with ``python -m protocols.simulate``."""
+"""A simulated subject and its rig: a process of its own that the toolkit never imports. Start it with ``python -m
+protocols.simulate``.
+"""

@@ -22,13 +22,15 @@ from protocols.arrays import Pixels
 from protocols.errors import DataError
 from protocols.progress import Progress, Reporter
 
-from .make import make_lite2_subject, make_v4_subject
-from .rig import answer, read_outbox, read_png, simulate_counts
+from .make import V4Choice, make_lite2_subject, make_v4_subject
+from .rig import Rig, answer, read_outbox, read_png, simulate_counts
 from .subject import Noise, Subject, expected_responses, saturate
 
 __all__ = [
     "Noise",
+    "Rig",
     "Subject",
+    "V4Choice",
     "answer",
     "expected_responses",
     "main",
@@ -47,7 +49,8 @@ THREADS = 2
 def write_truth(subject_folder: Path, outbox: Path, out: Path, *, progress: Reporter | None = None) -> None:
     """Noise-free responses to the images of an outbox as NPZ; for benchmark scripts, never for the toolkit.
 
-    Entries: ``image_ids`` (S,), ``site_ids`` (U,), ``expected`` (S, U), ``saturation`` (U,) = M, ``natural_expected`` (N, U).
+    Entries: ``image_ids`` (S,), ``site_ids`` (U,), ``expected`` (S, U), ``saturation`` (U,) = M, ``natural_expected``
+    (N, U).
     """
     subject, shown = Subject.load(subject_folder), read_outbox(outbox)
     np.savez_compressed(
@@ -94,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_rig(options: argparse.Namespace, progress: Reporter) -> str:
     names = ("layout", "missing", "invalid", "shuffle", "permute_sites", "seed")
-    settings = {name: getattr(options, name) for name in names}
-    written, shown = answer(options.subject, options.outbox, options.inbox, **settings, progress=progress)
+    rig = Rig(**{name: getattr(options, name) for name in names})
+    written, shown = answer(options.subject, options.outbox, options.inbox, rig=rig, progress=progress)
     return f"simulated rig: {written} of {shown} trials written ({options.layout} layout)"
 
 
@@ -111,9 +114,8 @@ def _run_lite2(options: argparse.Namespace, progress: Reporter) -> str:
 
 
 def _run_v4(options: argparse.Namespace, progress: Reporter) -> str:
-    make_v4_subject(
-        options.subject, options.data, options.session, count=options.sites, seed=options.seed, progress=progress
-    )
+    choice = V4Choice(count=options.sites)
+    make_v4_subject(options.subject, options.data, options.session, choice=choice, seed=options.seed, progress=progress)
     return (
         f"simulated subject made: {len(Subject.load(options.subject).site_ids)} V4 sites of session {options.session}"
     )

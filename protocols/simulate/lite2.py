@@ -35,8 +35,8 @@ def drive_of(
 ) -> Floats:
     """Drive of the sites described by `tensors`, uint8 RGB (N, H, W, 3) -> float64 (N, U).
 
-    Per site (first axis U of ``layer``, ``weights`` (U, most channels), ``threshold``, ``centre`` (U, 2), ``width``), and per layer
-    ``mean0``, ``sd0``, ... of the features' channels.
+    Per site (first axis U of ``layer``, ``weights`` (U, most channels), ``threshold``, ``centre`` (U, 2), ``width``),
+    and per layer ``mean0``, ``sd0``, ... of the features' channels.
     """
     out = np.empty((len(images), len(tensors["layer"])))
     start = 0
@@ -51,7 +51,9 @@ def drive_of(
 
 
 def receptive_fields(centre: Tensor, width: Tensor, shape: Sequence[int]) -> Tensor:
-    """Gaussians of unit sum, (U, h, w); `centre` (U, 2) as (row, column) and `width` (U,) as SD, in fractions of the image."""
+    """Gaussians of unit sum, (U, h, w); `centre` (U, 2) as (row, column) and `width` (U,) as SD, in fractions of
+    the image.
+    """
     rows, columns = ((torch.arange(n) + 0.5) / n for n in shape)
     squared = (rows[:, None] - centre[:, 0, None, None]) ** 2 + (columns - centre[:, 1, None, None]) ** 2
     fields = torch.exp(-squared / (2 * width[:, None, None] ** 2))
@@ -59,7 +61,9 @@ def receptive_fields(centre: Tensor, width: Tensor, shape: Sequence[int]) -> Ten
 
 
 def choose_diverse(drive: Floats, order: NDArray[np.int64], count: int, *, largest: float) -> NDArray[np.int64]:
-    """The first `count` columns of `drive`, tried in `order`, whose correlation with those taken before stays below `largest`."""
+    """The first `count` columns of `drive`, tried in `order`, whose correlation with those taken before stays
+    below `largest`.
+    """
     correlation = np.abs(np.corrcoef(drive.T))
     chosen: list[int] = []
     for candidate in order:
@@ -108,7 +112,7 @@ def _network(layers: tuple[str, ...]) -> Backbone:
 
 
 def _features(images: Pixels, layers: Sequence[str], progress: Reporter | None) -> Iterator[list[Tensor]]:
-    """Lite2 features, batch by batch: one tensor (B, C, h, w) a layer."""
+    """Lite2 features, batch by batch: one tensor (B, C, h, w) per layer."""
     network = _network(tuple(layers))
     for start in range(0, len(images), BATCH):
         part = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])).permute(0, 3, 1, 2).float() / 255

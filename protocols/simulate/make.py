@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,14 +23,31 @@ LARGEST_SITE_CORRELATION = 0.75
 LARGEST_BLANK = 0.7  # of the natural mean
 
 
+@dataclass(frozen=True)
+class V4Choice:
+    """Which sites of a recording a subject is made of.
+
+    Attributes
+    ----------
+    sites : sequence of int, or None
+        Rows of the recording to consider; None: all.
+    count : int or None
+        Take so many sites, drawn with the subject's seed; None: every one that is good enough.
+    minimum_r : float
+        Sites whose model correlates less with the recorded averages are left out.
+    """
+
+    sites: Sequence[int] | None = None
+    count: int | None = None
+    minimum_r: float = 0.5
+
+
 def make_v4_subject(
     folder: str | Path,
     data: str | Path,
     session: str,
     *,
-    sites: Sequence[int] | None = None,
-    count: int | None = None,
-    minimum_r: float = 0.5,
+    choice: V4Choice | None = None,
     noise: Noise | None = None,
     seed: int = 0,
     progress: Reporter | None = None,
@@ -44,13 +62,11 @@ def make_v4_subject(
         The folder ``v4_cowley2023``.
     session : str
         "201025" or "210225".
-    sites : sequence of int, optional
-        Rows of the recording to consider; default: all.
-    count : int, optional
-        Take so many sites, drawn with `seed`; default: every one that is good enough.
-    minimum_r : float
-        Sites whose model correlates less with the recorded averages are left out.
+    choice : V4Choice
+        Which sites; default: all that are good enough.
     """
+    choice = choice or V4Choice()
+    sites, count, minimum_r = choice.sites, choice.count, choice.minimum_r
     images, averages = v4_models.read_images(Path(data), session), v4_models.read_averages(Path(data), session)
     states = v4_models.read_models(Path(data), session)
     rest = [
@@ -121,11 +137,13 @@ def make_lite2_subject(
     seed: int = 0,
     progress: Reporter | None = None,
 ) -> Path:
-    """An "easy transfer" subject: sites that pool rectified mixtures of EfficientNet-Lite2 channels over a Gaussian receptive field.
+    """An "easy transfer" subject: sites that pool rectified mixtures of EfficientNet-Lite2 channels over a Gaussian
+    receptive field.
 
-    ``drive = sum_xy g(x, y) max(0, sum_c w_c f_c(x, y) - threshold)``, f standardised features of one of two mid layers, w sparse. Of many
-    random candidates those are kept whose blank response is low and whose natural responses are not near-copies of each other; each is
-    scaled to a natural mean of 3-6 spikes in 100 ms and a natural SD of 1.5-3. Encoder and subject come from one network family.
+    ``drive = sum_xy g(x, y) max(0, sum_c w_c f_c(x, y) - threshold)``, f standardised features of one of two mid
+    layers, w sparse. Of many random candidates those are kept whose blank response is low and whose natural responses
+    are not near-copies of each other; each is scaled to a natural mean of 3-6 spikes in 100 ms and a natural SD of
+    1.5-3. Encoder and subject come from one network family.
 
     Parameters
     ----------

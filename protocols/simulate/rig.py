@@ -1,4 +1,5 @@
-"""The simulated rig: reads an outbox and nothing else of a project, simulates every trial in the order shown, answers as a lab would.
+"""The simulated rig: reads an outbox and nothing else of a project, simulates every trial in the order shown, answers
+as a lab would.
 
 Written as a stranger's script would be: plain h5py and csv, no part of the toolkit's own readers and writers.
 """
@@ -98,8 +99,8 @@ def read_outbox(outbox: Path) -> Shown:
 def simulate_counts(expected: Floats, onset_s: Floats, noise: Noise, *, generator: np.random.Generator) -> Floats:
     """Spike counts of single trials.
 
-    ``mean = expected * shared gain of the trial * slow drift * gain of the round``; counts negative binomial with variance
-    ``fano * mean`` (Poisson where fano = 1).
+    ``mean = expected * shared gain of the trial * slow drift * gain of the round``; counts negative binomial with
+    variance ``fano * mean`` (Poisson where fano = 1).
 
     Parameters
     ----------
@@ -128,22 +129,11 @@ def simulate_counts(expected: Floats, onset_s: Floats, noise: Noise, *, generato
     return np.asarray(counts, dtype=np.float64)
 
 
-def answer(
-    subject_folder: Path,
-    outbox: Path,
-    inbox: Path,
-    *,
-    layout: str = "python",
-    missing: float = 0.05,
-    invalid: float = 0.0,
-    shuffle: bool = True,
-    permute_sites: bool = True,
-    seed: int = 0,
-    progress: Reporter | None = None,
-) -> tuple[int, int]:
-    """Show an outbox to a subject and write ``responses.h5`` into `inbox`: as ``.part``, renamed, then ``responses.h5.done``.
+@dataclass(frozen=True)
+class Rig:
+    """How the simulated rig writes what it recorded.
 
-    Parameters
+    Attributes
     ----------
     layout : "python" or "matlab"
         "matlab": dimensions reversed and vectors 1 x N, as MATLAB writes them.
@@ -155,29 +145,47 @@ def answer(
         Write rows and sites in a random order.
     seed : int
         With the subject's own seed and the round's number it fixes every count.
+    """
+
+    layout: str = "python"
+    missing: float = 0.05
+    invalid: float = 0.0
+    shuffle: bool = True
+    permute_sites: bool = True
+    seed: int = 0
+
+
+def answer(
+    subject_folder: Path, outbox: Path, inbox: Path, *, rig: Rig | None = None, progress: Reporter | None = None
+) -> tuple[int, int]:
+    """Show an outbox to a subject and write ``responses.h5`` into `inbox`: as ``.part``, renamed, then
+    ``responses.h5.done``.
 
     Returns
     -------
     tuple of int
         Trials written and trials shown.
     """
+    rig = rig or Rig()
     inbox = Path(inbox)
     if (inbox / "responses.h5.done").exists():
         raise _answered(inbox)
     subject, shown = Subject.load(subject_folder), read_outbox(outbox)
-    entropy = [seed, subject.seed, shown.round_number]
+    entropy = [rig.seed, subject.seed, shown.round_number]
     expected = subject.expected(shown.images, progress=progress)[shown.image_index]  # (T, U)
     counts = simulate_counts(expected, shown.onset_s, subject.noise, generator=np.random.default_rng([*entropy, 1]))
     generator = np.random.default_rng([*entropy, 2])
-    rows = np.flatnonzero(~_drawn(len(counts), missing, generator))
-    rows = generator.permutation(rows) if shuffle else rows
-    broken = _drawn(len(rows), invalid, generator)
+    rows = np.flatnonzero(~_drawn(len(counts), rig.missing, generator))
+    rows = generator.permutation(rows) if rig.shuffle else rows
+    broken = _drawn(len(rows), rig.invalid, generator)
     counts[rows[broken]] = generator.poisson(0.5, (int(broken.sum()), counts.shape[1]))
-    columns = generator.permutation(counts.shape[1]) if permute_sites else np.arange(counts.shape[1])
+    columns = generator.permutation(counts.shape[1]) if rig.permute_sites else np.arange(counts.shape[1])
     inbox.mkdir(parents=True, exist_ok=True)
     part = inbox / "responses.h5.part"
     sites = [subject.site_ids[c] for c in columns]
-    write_answer(part, shown, counts[np.ix_(rows, columns)], rows=rows, site_ids=sites, valid=~broken, layout=layout)
+    write_answer(
+        part, shown, counts[np.ix_(rows, columns)], rows=rows, site_ids=sites, valid=~broken, layout=rig.layout
+    )
     os.replace(part, inbox / "responses.h5")
     (inbox / "responses.h5.done").touch()
     return len(rows), len(counts)
@@ -193,7 +201,9 @@ def write_answer(
     valid: NDArray[np.bool_],
     layout: str,
 ) -> None:
-    """Write counts (R, U) of the trials `rows` (R,) as schema ``responses/1``, in Python's or MATLAB's dimension order."""
+    """Write counts (R, U) of the trials `rows` (R,) as schema ``responses/1``, in Python's or MATLAB's dimension
+    order.
+    """
     if layout not in ("python", "matlab"):
         raise ValueError(f"layout {layout!r}; expected python or matlab")
     ids = np.array(shown.image_ids, dtype=object)[shown.image_index]

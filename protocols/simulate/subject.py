@@ -58,9 +58,10 @@ class Noise:
 class Subject:
     """A loaded subject; `expected` is the truth.
 
-    `image_shape` (H, W) is what the subject's front end takes: other sizes are resized to it, since the subject sees the screen and not the
-    pixels (a display of another aspect is refused). Tensors: ``gain``, ``offset``, ``saturation`` (U,), ``natural_expected`` (N, U) =
-    noise-free responses to the natural images of the calibration, ``natural_sha256`` (N, 32), and the parameters of the drive.
+    `image_shape` (H, W) is what the subject's front end takes: other sizes are resized to it, since the subject sees
+    the screen and not the pixels (a display of another aspect is refused). Tensors: ``gain``, ``offset``,
+    ``saturation`` (U,), ``natural_expected`` (N, U) = noise-free responses to the natural images of the calibration,
+    ``natural_sha256`` (N, 32), and the parameters of the drive.
     """
 
     kind: str
@@ -156,12 +157,16 @@ class Subject:
 
 
 def expected_responses(folder: str | Path, images: Pixels, *, progress: Reporter | None = None) -> Floats:
-    """The truth, for benchmark scripts only: expected counts of the subject in `folder`, uint8 (N, H, W, C) -> (N, U)."""
+    """The truth, for benchmark scripts only: expected counts of the subject in `folder`, uint8 (N, H, W, C) ->
+    (N, U).
+    """
     return Subject.load(folder).expected(images, progress=progress)
 
 
 def saturate(x: Floats, maximum: Floats) -> Floats:
-    """``M + M tanh((x - M) / M)`` above `maximum` M, unchanged below; shapes (N, U) and (U,). Smooth at M; 2 M is never passed."""
+    """``M + M tanh((x - M) / M)`` above `maximum` M, unchanged below; shapes (N, U) and (U,). Smooth at M; 2 M is
+    never passed.
+    """
     bounded = maximum + maximum * np.tanh((x - maximum) / maximum)
     return np.where(x > maximum, bounded, x)
 
@@ -179,7 +184,9 @@ def digests(images: Pixels) -> Pixels:
 
 
 def as_seen(images: Pixels, shape: tuple[int, int]) -> Pixels:
-    """Images as RGB at the subject's size: grey repeated to three channels, other sizes resized (bilinear, antialiased)."""
+    """Images as RGB at the subject's size: grey repeated to three channels, other sizes resized (bilinear,
+    antialiased).
+    """
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3):
         raise ValueError(f"images of shape {images.shape}, {images.dtype}; expected uint8 (N, H, W, C) with C = 1 or 3")
     height, width = images.shape[1:3]
@@ -197,7 +204,9 @@ def as_seen(images: Pixels, shape: tuple[int, int]) -> Pixels:
 
 
 def regression(drive: Floats, recorded: Floats) -> tuple[Floats, Floats, Floats]:
-    """Least squares of recorded averages on model outputs, a site at a time, (N, U) each: gain, offset, Pearson r, each (U,)."""
+    """Least squares of recorded averages on model outputs, site by site, (N, U) each: gain, offset, Pearson r,
+    each (U,).
+    """
     x, y = drive - drive.mean(0), recorded - recorded.mean(0)
     gain = (x * y).sum(0) / (x**2).sum(0)
     r = (x * y).sum(0) / np.sqrt((x**2).sum(0) * (y**2).sum(0))
@@ -205,7 +214,9 @@ def regression(drive: Floats, recorded: Floats) -> tuple[Floats, Floats, Floats]
 
 
 def calibration(images: Pixels, drive: Floats, gain: Floats, *, offset: Floats) -> dict[str, Tensor]:
-    """Tensors of a calibration on natural images, drives (N, U): gain, offset, saturation M, natural responses and their images."""
+    """Tensors of a calibration on natural images, drives (N, U): gain, offset, saturation M, natural responses
+    and their images.
+    """
     rectified = np.maximum(drive * gain + offset, 0.0)
     maximum = np.quantile(rectified, SATURATION_QUANTILE, axis=0)
     tensors = {

@@ -27,7 +27,7 @@ CHANNEL_MEAN = (116.222, 109.270, 100.381)
 """Subtracted from the red, green and blue pixel values 0..255."""
 SIDE_PX = 112
 BATCH_NORM_EPS = 1e-5
-BATCH = 4  # images a pass: the first layer's maps stay in the processor's cache
+BATCH = 4  # images per pass: the first layer's maps stay in the processor's cache
 
 
 def read_models(data: Path, session: str) -> dict[int, dict[str, Tensor]]:
@@ -46,7 +46,7 @@ def read_images(data: Path, session: str) -> Pixels:
 
 
 def read_averages(data: Path, session: str) -> Floats:
-    """Recorded spike counts a 100 ms bin, averaged over repeats: float64 (N images, sites)."""
+    """Recorded spike counts per 100 ms bin, averaged over repeats: float64 (N images, sites)."""
     path = _existing(data / f"responses_repeat_averaged/responses_{session}.npy", data, session)
     averages: Floats = np.load(path, allow_pickle=False).T
     return averages
@@ -60,7 +60,8 @@ def read_trials(data: Path, session: str) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def fold(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A site's state dict with batch norm folded into the convolutions: names ``mix{l}.weight``, ``mix{l}.bias``, ``depth{l}``, ``beta``.
+    """A site's state dict with batch norm folded into the convolutions: names ``mix{l}.weight``, ``mix{l}.bias``,
+    ``depth{l}``, ``beta``.
 
     ``w' = w g / sqrt(var + eps)``, ``b' = (b - mean) g / sqrt(var + eps) + beta``, per output channel.
     """

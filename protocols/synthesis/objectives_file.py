@@ -25,16 +25,15 @@ The keys of an entry are the arguments of the factory of that name in `synth` (`
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
 
+from protocols.disk.toml import nearest, parse_toml
 from protocols.errors import DataError
 from synth import Objective, cautious
 from synth.objectives import CATALOGUE, fractions
@@ -71,8 +70,8 @@ def read_wanted(path: Path, site_ids: tuple[str, ...], natural_range: Range | No
         nearest); W04: a value that the objective refuses.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = parse_toml(path)
+    except (OSError, ValueError) as error:
         raise _error(
             path, str(error), "a TOML file of objectives", cause="a slip of the pen, or another file", code="W01"
         ) from error
@@ -147,8 +146,8 @@ def _from_fractions(kind: str, entry: dict[str, Any], ranges: Range | None) -> d
 def _factory(path: Path, entry: dict[str, Any], where: str) -> Callable[..., Objective]:
     kind = entry.get("kind")
     if not isinstance(kind, str) or kind not in CATALOGUE:
-        near = difflib.get_close_matches(str(kind), CATALOGUE, n=1)
-        expected = f"one of {', '.join(CATALOGUE)}" + (f" (nearest: {near[0]})" if near else "")
+        near = nearest(str(kind), CATALOGUE)
+        expected = f"one of {', '.join(CATALOGUE)}" + (f" (nearest: {near})" if near else "")
         raise _error(
             path, f"kind = {kind!r} in {where}", expected, cause="a slip of the pen, or the key is missing", code="W02"
         )
@@ -158,16 +157,16 @@ def _factory(path: Path, entry: dict[str, Any], where: str) -> Callable[..., Obj
 def _check_keys(path: Path, table: Mapping[str, Any], known: tuple[str, ...], *, where: str) -> None:
     unknown = [k for k in table if k not in known]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        expected = f"keys among {', '.join(known)}" + (f" (nearest: {near[0]})" if near else "")
+        near = nearest(unknown[0], known)
+        expected = f"keys among {', '.join(known)}" + (f" (nearest: {near})" if near else "")
         raise _error(path, f"the key {unknown[0]!r} in {where}", expected, cause="a slip of the pen", code="W02")
 
 
 def _check_sites(path: Path, entry: dict[str, Any], where: str, *, known: tuple[str, ...]) -> None:
     for site in (s for key in SITE_KEYS for s in _names(entry.get(key), numbers=key == "fractions")):
         if not isinstance(site, str) or site not in known:
-            near = difflib.get_close_matches(str(site), known, n=1)
-            expected = f"sites of the encoder ({len(known)} of them)" + (f"; nearest: {near[0]}" if near else "")
+            near = nearest(str(site), known)
+            expected = f"sites of the encoder ({len(known)} of them)" + (f"; nearest: {near}" if near else "")
             cause = "a slip of the pen, or the site was left out of the fit because it is not reliable"
             raise _error(path, f"the site {site!r} in {where}", expected, cause=cause, code="W03")
 

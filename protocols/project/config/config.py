@@ -20,7 +20,10 @@ class ProjectConfig(Section):
 
     name: Name = Field(
         default="myproject",
-        description="[id: a-z, then a-z, 0-9, _] Name of the project; opens no door, names no person.",
+        description=(
+            "[id: a-z, then a-z, 0-9, _] Name of the project. It stands in file names and reports; name no person in "
+            "it."
+        ),
     )
     species: Literal["macaque", "marmoset", "mouse", "ferret", "cat", "human", "simulated", "other"] = Field(
         default="macaque",

@@ -1,4 +1,6 @@
-"""Sections ``[protocol]``, ``[arms]``, ``[evaluation]``, ``[refit]``, ``[drift]`` and ``[loop]`` of a project.toml: what is shown, tested and done between rounds."""
+"""Sections ``[protocol]``, ``[arms]``, ``[evaluation]``, ``[refit]``, ``[drift]`` and ``[loop]`` of a project.toml:
+what is shown, tested and done between rounds.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .safety import SafetyConfig as SafetyConfig
 from .section import Count, Fraction, Milliseconds, Section, Seed
 
 
@@ -16,14 +17,23 @@ class ArmsConfig(Section):
     kinds: tuple[Literal["contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"], ...] = Field(
         default=("contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"),
         strict=False,
-        description="[names] Control arms, the most important first: the controller at natural local contrast, the best natural image at the "
-        "controller's local contrast, the best natural image by prediction, the controller with random phases. [] shows none.",
+        description=(
+            "[names] Control arms to show, the most important first. contrast_matched: the controller at natural "
+            "local contrast; natural_raised: the best natural image at the controller's local contrast; "
+            "predicted_natural: the best natural image by prediction; phase_scrambled: the controller with random "
+            "phases. []: none."
+        ),
     )
-    repeats: Count = Field(default=8, description="[count] Presentations of each arm, at most those of a controller.")
+    repeats: Count = Field(
+        default=8, description="[count] Presentations of each arm, at most as many as of a controller."
+    )
     budget: int = Field(
         default=1000,
         ge=0,
-        description="[presentations] Of all arms of a round; what does not fit is cut from the end of kinds and told in the log.",
+        description=(
+            "[presentations] Presentations of all arms of a round together. Arms that do not fit are left out from "
+            "the end of kinds; the log says which."
+        ),
     )
 
 
@@ -32,51 +42,66 @@ class ProtocolConfig(Section):
 
     repeats: Count = Field(
         default=24,
-        description="[count] Presentations of each image in a round; half of those of a reference choose it, half test it.",
+        description=(
+            "[count] Presentations of each image in a round. Half of those of a reference choose the reference, half "
+            "test it."
+        ),
     )
     blocks: Count = Field(
-        default=4, description="[count] Blocks a round is cut into; each shows every image, in a new order."
+        default=4, description="[count] Blocks that a round is cut into; each shows every image, in a new order."
     )
     references: Count = Field(
         default=5,
-        description="[count] Best natural images shown again for each target and objective: what a controller must beat.",
+        description=(
+            "[count] Best natural images shown again for each target and objective; a controller must beat the best "
+            "of them."
+        ),
     )
     natural_images: int = Field(
-        default=20, ge=0, description="[count] Random natural images a round, to follow drift and to refit."
+        default=20, ge=0, description="[count] Random natural images shown per round, to follow drift and to refit."
     )
     chosen_images: int = Field(
         default=0,
         ge=0,
-        description="[count] Natural images a round, none held out, chosen to teach the refit, beside the random ones.",
+        description=(
+            "[count] Natural images shown per round that are chosen to teach the refit, besides the random ones; none"
+            " of them is held out."
+        ),
     )
     choice: Literal["disagreement", "core_set"] = Field(
         default="disagreement",
-        description='[name] How they are chosen: "disagreement" of the members of the encoder, or "core_set": farthest from what was shown.',
+        description=(
+            '[name] How these images are chosen. "disagreement": the members of the encoder disagree most; '
+            '"core_set": they lie farthest from what was shown.'
+        ),
     )
     blanks_per_block: int = Field(
         default=8, ge=0, description="[count] Presentations of the plain background in each block."
     )
-    on_ms: Milliseconds = Field(default=100.0, description="[ms] Image on the screen.")
+    on_ms: Milliseconds = Field(default=100.0, description="[ms] Time that an image is on the screen.")
     off_ms: Annotated[float, Field(ge=0, le=60_000)] = Field(
-        default=100.0, description="[ms] Background between two images."
+        default=100.0, description="[ms] Time of the background between two images."
     )
     response_window_ms: Annotated[tuple[float, float], Field(strict=False)] = Field(
         default=(70.0, 170.0),
-        description="[ms after image onset] Window in which the recording is expected to count responses.",
+        description="[ms after image onset] Window in which the recording counts responses.",
     )
     baseline_repeats: Count = Field(
         default=8, description="[count] Presentations of each photograph in the baseline round (round 0)."
     )
-    seed: Seed = Field(default=0, description="[integer] Order of the trials, names of the images.")
+    seed: Seed = Field(
+        default=0, description="[integer] Seed of the order of the trials and of the names of the images."
+    )
     expected_loss: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="[fraction] Presentations without a usable trial (broken fixation), for planning only."
+        default=0.0,
+        description=("[fraction] Presentations that leave no usable trial (broken fixation); for planning only."),
     )
     overhead: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.0,
-        description="[fraction of on_ms + off_ms] Time around a presentation (fixation, reward), for planning only.",
+        description=("[fraction of on_ms + off_ms] Time around a presentation (fixation, reward); for planning only."),
     )
     pause_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        default=0.0, description="[s] Pause between two blocks, for planning only."
+        default=0.0, description="[s] Pause between two blocks; for planning only."
     )
 
 
@@ -87,10 +112,14 @@ class EvaluationConfig(Section):
         default=0.01, description="[probability] Level of the one-sided permutation test."
     )
     permutations: int = Field(
-        default=9999, ge=99, le=10_000_000, description="[count] Random permutations where not all can be listed."
+        default=9999,
+        ge=99,
+        le=10_000_000,
+        description="[count] Random permutations, where not all permutations can be listed.",
     )
     seed: Seed = Field(
-        default=0, description="[integer] Permutations, and which half of the trials picks the reference."
+        default=0,
+        description=("[integer] Seed of the permutations, and of which half of the trials chooses the reference."),
     )
 
 
@@ -105,27 +134,41 @@ class RefitConfig(Section):
 
     mode: Literal["full", "warm", "gain", "reuse"] = Field(
         default="full",
-        description='[name] "full": fit anew on all rounds; "warm": go on from the weights at hand, readouts without gradient fit anew; "gain": only gain and offset of every site, from the rounds that the readouts were not fitted to; '
-        '"reuse": the encoder of the round before serves again.',
+        description=(
+            '[name] "full": fit from scratch on all rounds; "warm": continue from the present weights (readouts '
+            'without gradient are fitted from scratch); "gain": fit only gain and offset of every site, on the rounds'
+            ' that the readouts were not fitted to; "reuse": the encoder of the round before makes the images again.'
+        ),
     )
     recency: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0,
-        description="[factor] A trial's weight is this to the power of its age in rounds, the newest having 1; 1: nothing is forgotten.",
+        description=(
+            "[factor] A trial's weight is this to the power of its age in rounds; the newest round has age 0. 1: old "
+            "trials weigh as much as new ones."
+        ),
     )
     natural_floor: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.5, description="[factor] Natural images never weigh less than this, however old."
+        default=0.5, description="[factor] Least weight of a natural image, however old."
     )
     natural_share: Fraction = Field(
         default=0.25,
-        description="[fraction of the weight] Least share of the natural images in a refit, without which the encoder forgets them.",
+        description=(
+            "[fraction of the weight] Least share of the natural images in a refit; with too few of them the encoder "
+            "forgets them."
+        ),
     )
     tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.02,
-        description="[correlation, or FEVE of a gain refit] A refit is refused where the median over sites of the score on held-out natural "
-        "images falls by more than this.",
+        description=(
+            "[correlation, or FEVE of a gain refit] A refit is refused where the median over sites of the score on "
+            "held-out natural images falls by more than this."
+        ),
     )
     accept_worse: str = Field(
-        default="", description='[text] Reason to accept a refit that is refused; it is recorded; "": none is accepted.'
+        default="",
+        description=(
+            '[text] Reason to accept a refit that would be refused; the reason is recorded. "": none is accepted.'
+        ),
     )
 
 
@@ -134,9 +177,15 @@ class DriftConfig(Section):
 
     align: bool = Field(
         default=True,
-        description="[true or false] Bring each round's responses to the baseline's scale, by gains and shifts from re-shown images, before they are pooled in a fit.",
+        description=(
+            "[true or false] Bring each round's responses to the baseline's scale, by gains and shifts measured with "
+            "images that are shown again, before the rounds are pooled in a fit."
+        ),
     )
     exclude: bool = Field(
         default=True,
-        description="[true or false] Leave sites out of a round's verdicts and of later fits where their tuning or signal is lost, or another site's, on evidence.",
+        description=(
+            "[true or false] Leave a site out of a round's verdicts and of later fits where there is evidence that "
+            "its tuning or signal is lost, or that it is another site's."
+        ),
     )

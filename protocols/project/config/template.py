@@ -7,11 +7,11 @@ import textwrap
 from pydantic_core import PydanticUndefined
 
 from protocols.disk.files import is_id
-from protocols.disk.toml import toml_value
+from protocols.disk.toml import described_keys, toml_value
 from protocols.project.display import Display
 
 from .config import Config
-from .keys import described_keys, keys_of
+from .keys import SECTIONS
 
 
 def template(config: Config | None = None, *, name: str | None = None, display: Display | None = None) -> str:
@@ -38,9 +38,9 @@ def template(config: Config | None = None, *, name: str | None = None, display: 
         "# A stimsynth project. Every key is explained above it: [unit] meaning (default).",
         "# Keys that start with '#' are optional and left out. Unknown keys are errors. Paths are relative to this folder.",
     ]
-    for section in keys_of(""):
+    for section, model in SECTIONS.items():
         lines += ["", f"[{section}]"]
-        for key in described_keys(section):
+        for key in described_keys(model):
             value = values[section][key.name]
             default = "required" if key.default is PydanticUndefined else f"default {toml_value(key.default)}"
             lines += textwrap.wrap(f"{key.description} ({default})", 110, initial_indent="# ", subsequent_indent="#   ")

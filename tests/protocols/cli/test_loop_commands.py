@@ -147,7 +147,7 @@ combine = "best"
     assert (folder / "fitted" / "comparison.png").read_bytes()[:4] == b"\x89PNG"
     file.write_text('[[candidate]]\nreadout = "rigde"\n', encoding="utf-8")
     code, out = told(capsys, "-q", "fit", folder, "--compare", file)
-    assert (code, "F01" in out, "expected one of ridge" in out) == (3, True, True)
+    assert (code, "F03" in out, "expected one of ridge" in out) == (3, True, True)
 
 
 def test_run_says_with_exit_code_4_that_it_waits(base: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,10 +107,10 @@ def test_areas_and_places_come_from_the_recordings() -> None:
 
 def test_a_file_that_names_what_does_not_exist_is_refused(tmp_path) -> None:
     path = tmp_path / "readouts.toml"
-    for text, message in (("candidate = 3", "no [[candidate]]"), ("[[candidate", "F01"), ("", "no [[candidate]]")):
+    for text, message in (("candidate = 3", "no [[candidate]]"), ("[[candidate", "F03"), ("", "no [[candidate]]")):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(DataError) as caught:
             read_comparison(path, LAYERS)
         assert message in str(caught.value)
-    with pytest.raises(DataError, match="F01"):
+    with pytest.raises(DataError, match="F03"):
         read_comparison(tmp_path / "absent.toml", LAYERS)

@@ -313,7 +313,7 @@ def test_what_cannot_be_measured_is_unchecked(good: tuple[Project, dict]) -> Non
     for judge, score in ((paired_change, "noise-corrected r"), (paired_error_change, "FEVE")):
         check = regression_check(project, first, load_pair(project, 2), data=unknown, held_out=held_out, judge=judge)
         assert check["verdict"] == "unchecked"
-        assert f"encoder: the baseline trials tell the change of {score} of no site" in check["reason"]
+        assert f"encoder: no site has enough baseline trials to measure the change of {score}" in check["reason"]
         json.dumps(check, allow_nan=False)
     pair = load_pair(project, 2)
     for encoder in pair:

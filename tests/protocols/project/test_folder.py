@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from protocols.disk.files import write_json
+from protocols.disk.files import write_json, write_text
 from protocols.errors import DataError
+from protocols.project import folder as folder_module
+from protocols.project.config.load import load_config
+from protocols.project.config.template import template
 from protocols.project.display import Display
 from protocols.project.folder import Project, Round
 
@@ -96,7 +100,7 @@ def test_paths_of_a_round(round_):
     assert {
         name: getattr(round_, name).relative_to(round_.folder).as_posix()
         for name in dir(round_)
-        if name.endswith("_path") or name in ("outbox", "inbox", "sealed")
+        if (name.endswith("_path") and name != "image_path") or name in ("outbox", "inbox", "sealed")
     } == {
         "controllers_path": "sealed/controllers.h5",
         "drift_path": "drift.json",
@@ -164,3 +168,28 @@ def test_a_project_may_be_moved(project, tmp_path):
     project.folder.rename(tmp_path / "moved")
     assert [r.number for r in Project.open(tmp_path / "moved").rounds()] == [1]
     assert Project.open(Path(tmp_path / "moved")).round(1).events()[0]["event"] == "export"
+
+
+def edit(project: Project, background: int) -> None:
+    write_text(project.folder / "project.toml", template(display=replace(project.display, background=background)))
+
+
+def test_a_stage_keeps_the_configuration_that_it_began_with(project, monkeypatch):
+    reads = []
+    monkeypatch.setattr(folder_module, "load_config", lambda path: reads.append(path) or load_config(path))
+    kept = project.for_stage()
+    assert kept == project
+    edit(project, 7)
+    reads.clear()
+    assert kept.display.background == kept.config.display.background == kept.for_stage().display.background == 128
+    assert not reads
+    assert project.display.background == project.for_stage().display.background == 7
+    assert len(reads) == 2
+
+
+def test_places_of_images_and_evaluated_rounds(project):
+    first, second = (project.new_round(n, "ses_20261121") for n in (1, 2))
+    assert first.image_path("im_0") == first.outbox / "images" / "im_0.png"
+    assert project.evaluated() == []
+    second.evaluation_path.touch()
+    assert project.evaluated() == [second]

@@ -116,3 +116,22 @@ def test_edited_sites(tmp_path):
     path.write_text(text.replace("natural_sd", "sd"))
     with pytest.raises(DataError, match=r"\[K01\].*natural_sd"):
         read_sites(path)
+
+
+def test_the_file_has_these_bytes(tmp_path):
+    row = KeyRow(
+        image_id="im_0", source_id="r01_s", role="controller", objective="stretch", target="a_1", generator="gradient",
+        seed=3, confirmatory=True, reference_for=(("stretch", "a_1"), ("one_hot", "b_2")), started_from="scene",
+        score=0.1, outside=False, sha256="ff", predicted={"a_1": 2.0}, contrast={"local": 0.5},
+    )  # fmt: skip
+    key = Key((row, KeyRow("im_1", "", "blank")), (SiteRow("a_1", 4.0, 2.0, 0.8, True), SiteRow("b_2", 1.0, 0.5)))
+    write_key(tmp_path / "key.csv", key)
+    assert (tmp_path / "key.csv").read_bytes() == (
+        b"image_id,source_id,role,objective,target,generator,seed,confirmatory,reference_for,started_from,arm,parent,score,"
+        b"validator_score,distance,outside,sha256,contrast_local,pred_a_1,pred_b_2,sd_a_1,sd_b_2,val_a_1,val_b_2\n"
+        b"im_0,r01_s,controller,stretch,a_1,gradient,3,1,stretch:a_1 one_hot:b_2,scene,,,0.1,,,0,ff,0.5,2.0,,,,,\n"
+        b"im_1,,blank,,,,,0,,,,,,,,,,,,,,,,\n"
+    )
+    assert (tmp_path / "sites.csv").read_bytes() == (
+        b"site_id,natural_mean,natural_sd,reliability,is_target\na_1,4.0,2.0,0.8,1\nb_2,1.0,0.5,,0\n"
+    )

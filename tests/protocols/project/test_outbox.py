@@ -8,7 +8,7 @@ import pytest
 
 from protocols.disk.files import verify_checksums
 from protocols.errors import DataError
-from protocols.project.outbox import read_images, read_manifest, read_order, verify_outbox
+from protocols.project.outbox import broken_seals, read_images, read_manifest, read_order, verify_outbox
 
 
 def test_reading_an_altered_or_unfinished_outbox(exported, tmp_path):
@@ -38,3 +38,12 @@ def test_checksums_cannot_point_outside(exported, tmp_path):
     sums.write_text(sums.read_text() + "0" * 64 + "  ../../secret\n")
     with pytest.raises(DataError, match=r"\[F02\]"):
         verify_outbox(copy)
+
+
+def test_broken_seals_are_named(exported):
+    manifest = read_manifest(exported.outbox)
+    assert broken_seals(exported.sealed, manifest) == {}
+    (exported.sealed / "sites.csv").write_text("edited")
+    assert broken_seals(exported.sealed, manifest) == {"sites.csv": "sealed_sites_sha256"}
+    (exported.sealed / "key.csv").unlink()
+    assert list(broken_seals(exported.sealed, manifest)) == ["key.csv", "sites.csv"]

@@ -89,7 +89,7 @@ def test_importing_the_built_in_photographs(tmp_path, monkeypatch):
 
 def test_a_damaged_installation_is_noticed(monkeypatch):
     monkeypatch.setattr("protocols.project.photograph_import.sha256_bytes", lambda data: "0" * 64)
-    with pytest.raises(DataError, match=r"P04.*install"):
+    with pytest.raises(DataError, match=r"P12.*install"):
         demo_photographs()
 
 

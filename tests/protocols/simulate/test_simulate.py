@@ -22,8 +22,8 @@ from protocols.recordings.readers.hdf5 import read_responses
 from protocols.simulate import v4 as v4_models
 from protocols.simulate.command import main
 from protocols.simulate.lite2 import choose_diverse, receptive_fields
-from protocols.simulate.make import make_lite2_subject, make_v4_subject
-from protocols.simulate.rig import answer, read_outbox, simulate_counts
+from protocols.simulate.make import V4Choice, make_lite2_subject, make_v4_subject
+from protocols.simulate.rig import Rig, answer, read_outbox, simulate_counts
 from protocols.simulate.subject import Noise, Subject, as_seen, calibrated, expected_responses, regression, saturate
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "v4_cowley2023"
@@ -213,7 +213,7 @@ def content(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_rig_writes_the_shown_trials(subject, project) -> None:
-    written, shown = answer(subject, project / "outbox", project / "inbox", seed=1)
+    written, shown = answer(subject, project / "outbox", project / "inbox", rig=Rig(seed=1))
     assert (written, shown) == (57, 60)  # 5 % missing
     assert sorted(p.name for p in (project / "inbox").iterdir()) == ["responses.h5", "responses.h5.done"]
     responses = read_responses(project / "inbox" / "responses.h5")
@@ -239,7 +239,7 @@ def test_rig_writes_the_shown_trials(subject, project) -> None:
 
 def test_layouts_hold_the_same_trials_and_matlab_is_transposed(subject, project, tmp_path) -> None:
     for layout in ("python", "matlab"):
-        answer(subject, project / "outbox", tmp_path / layout, layout=layout)
+        answer(subject, project / "outbox", tmp_path / layout, rig=Rig(layout=layout))
     one, two = (content(tmp_path / layout / "responses.h5") for layout in ("python", "matlab"))
     assert one["responses"].shape == (57, SITES + NOISE_SITES)
     assert two["responses"].shape == (SITES + NOISE_SITES, 57)
@@ -251,11 +251,11 @@ def test_layouts_hold_the_same_trials_and_matlab_is_transposed(subject, project,
     assert np.array_equal(read[0].values, read[1].values)
     assert read[0].site_ids == read[1].site_ids
     with pytest.raises(ValueError, match="layout"):
-        answer(subject, project / "outbox", tmp_path / "other", layout="fortran")
+        answer(subject, project / "outbox", tmp_path / "other", rig=Rig(layout="fortran"))
 
 
 def test_order_of_rows_and_sites_changes_no_count(subject, project, tmp_path) -> None:
-    answer(subject, project / "outbox", tmp_path / "plain", shuffle=False, permute_sites=False)
+    answer(subject, project / "outbox", tmp_path / "plain", rig=Rig(shuffle=False, permute_sites=False))
     answer(subject, project / "outbox", tmp_path / "mixed")
     plain, mixed = (content(tmp_path / n / "responses.h5") for n in ("plain", "mixed"))
     assert list(plain["site_id"]) == list(Subject.load(subject).site_ids)
@@ -271,7 +271,7 @@ def test_rounds_and_seeds_differ(subject, tmp_path) -> None:
     seen = []
     for outbox, seed in ((first, 0), (first, 1), (second, 0)):
         folder = tmp_path / f"in{len(seen)}"
-        answer(subject, outbox, folder, seed=seed, shuffle=False, permute_sites=False, missing=0.0)
+        answer(subject, outbox, folder, rig=Rig(seed=seed, shuffle=False, permute_sites=False, missing=0.0))
         seen.append(content(folder / "responses.h5")["responses"])
     assert not np.array_equal(seen[0], seen[1])
     assert not np.array_equal(seen[0], seen[2])
@@ -288,7 +288,7 @@ def test_averages_approach_the_truth(subject, tmp_path) -> None:
 
 
 def test_invalid_trials_are_marked(subject, project) -> None:
-    answer(subject, project / "outbox", project / "inbox", missing=0.0, invalid=0.1)
+    answer(subject, project / "outbox", project / "inbox", rig=Rig(missing=0.0, invalid=0.1))
     responses = read_responses(project / "inbox" / "responses.h5")
     assert (len(responses.values), int((~responses.valid).sum())) == (60, 6)
 
@@ -466,9 +466,9 @@ def test_v4_subject_is_calibrated_to_the_recorded_counts(recordings, tmp_path, m
     images, averages = (read(recordings, "210225")[::5] for read in (v4_models.read_images, v4_models.read_averages))
     monkeypatch.setattr(v4_models, "read_images", lambda *_: images)
     monkeypatch.setattr(v4_models, "read_averages", lambda *_: averages)
-    folder = make_v4_subject(tmp_path / "subject", recordings, "210225", sites=[2, 3], minimum_r=0.62)
+    folder = make_v4_subject(tmp_path / "subject", recordings, "210225", choice=V4Choice(sites=[2, 3], minimum_r=0.62))
     with pytest.raises(ValueError, match=r"1 sites .* expected 2"):
-        make_v4_subject(tmp_path / "two", recordings, "210225", sites=[2, 3], count=2, minimum_r=0.62)
+        make_v4_subject(tmp_path / "two", recordings, "210225", choice=V4Choice(sites=[2, 3], count=2, minimum_r=0.62))
     subject = Subject.load(folder)
     assert subject.site_ids == ("v4_003",)  # the model of site 2 is too far from the recording
     assert subject.natural_expected.mean(0) == pytest.approx(averages[:, [3]].mean(0), rel=0.05)

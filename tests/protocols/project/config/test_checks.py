@@ -1,0 +1,64 @@
+"""Every rule on keys that go together finds its own contradiction, and no other rule does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from protocols.errors import DataError
+from protocols.project.config import checks
+from protocols.project.config.config import Config
+from protocols.project.display import Display
+
+BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
+    "every_block_shows_every_image": (
+        {"protocol": {"repeats": 3, "blocks": 4}, "evaluation": {"alpha": 0.49}},
+        "repeats = 3",
+    ),
+    "alpha_is_reachable": ({"protocol": {"repeats": 4, "blocks": 4}}, "cannot go below"),
+    "window_ends_after_it_starts": ({"protocol": {"response_window_ms": (170.0, 70.0)}}, "response_window_ms"),
+    "targets_are_fitted": ({"encoder": {"reliability_target": 0.1}}, "reliability_target = 0.1"),
+    "graded_steps_come_before_the_last": ({"synthesis": {"graded_steps": (70,)}}, "graded_steps = [70]"),
+    "arms_are_named_once": ({"arms": {"kinds": ("phase_scrambled", "phase_scrambled")}}, "phase_scrambled twice"),
+    "contrast_fits_the_mean": ({"synthesis": {"mean_luminance": 0.01, "rms_contrast": 0.4}}, "rms_contrast = 0.4"),
+    "permutations_suffice_for_alpha": ({"evaluation": {"permutations": 99, "alpha": 0.005}}, "permutations = 99"),
+    "durations_are_whole_frames": ({"display": {"refresh_hz": 85.0}}, "frames at 85 Hz"),
+    "stripe_frequencies_rise": ({"safety": {"stripe_frequencies": (8.0, 1.0)}}, "stripe_frequencies"),
+    "luminance_limit_has_a_scale": ({"safety": {"max_mean_luminance_cd_m2": 50.0}}, "max_mean_luminance_cd_m2"),
+}
+
+
+def config(**sections: dict[str, Any]) -> Config:
+    """The default configuration with other values, none of them checked."""
+    display = {"width_px": 64, "height_px": 64, "size_deg": 4.0} | sections.pop("display", {})
+    whole = Config(display=Display(**display))
+    return whole.model_copy(update={s: getattr(whole, s).model_copy(update=keys) for s, keys in sections.items()})
+
+
+def test_every_rule_has_an_example() -> None:
+    assert [rule.__name__ for rule in checks.RULES] == list(BROKEN)
+
+
+@pytest.mark.parametrize("rule", checks.RULES, ids=lambda rule: rule.__name__)
+def test_a_rule_finds_its_contradiction_alone(rule: checks.Rule) -> None:
+    sections, part = BROKEN[rule.__name__]
+    broken = config(**sections)
+    errors = {other.__name__: other(broken, "project.toml") for other in checks.RULES}
+    assert [name for name, error in errors.items() if error is not None and name != "alpha_is_reachable"] == [
+        name for name in (rule.__name__,) if name != "alpha_is_reachable"
+    ]
+    error = errors[rule.__name__]
+    assert error is not None
+    assert (error.code, part in str(error)) == ("C04", True)
+    assert error.where.startswith("project.toml [")
+
+
+def test_the_defaults_break_no_rule() -> None:
+    checks.cross_check(config(), "project.toml")
+
+
+def test_the_first_broken_rule_is_raised() -> None:
+    sections = BROKEN["targets_are_fitted"][0] | BROKEN["stripe_frequencies_rise"][0]
+    with pytest.raises(DataError, match="reliability_target"):
+        checks.cross_check(config(**sections), "project.toml")

@@ -1,0 +1,45 @@
+"""Every error code is listed once, is used, and is raised by one module alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from protocols.errors import CODES, DataError
+
+PACKAGE = Path(__file__).parents[2] / "protocols"
+CODE = re.compile(r"[A-Z]\d{2}")
+
+
+def uses() -> dict[str, set[str]]:
+    """Code to the modules whose syntax trees hold it as a text of its own."""
+    found = defaultdict(set)
+    for path in PACKAGE.rglob("*.py"):
+        if path == PACKAGE / "errors.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
+                found[node.value].add(path.relative_to(PACKAGE).as_posix())
+    return found
+
+
+def test_the_codes_used_are_the_codes_listed() -> None:
+    assert sorted(uses()) == sorted(CODES)
+
+
+def test_no_code_has_two_homes() -> None:
+    assert {code: sorted(modules) for code, modules in uses().items() if len(modules) > 1} == {}
+
+
+def test_every_code_has_one_plain_sentence() -> None:
+    assert list(CODES) == sorted(CODES)
+    assert len(set(CODES.values())) == len(CODES)
+    assert all(re.fullmatch(r"[A-Z].*[^.]\.", text) for text in CODES.values())
+
+
+def test_an_error_says_where_what_why_and_the_way_out() -> None:
+    error = DataError("a.csv", found="x", expected="y", cause="z", fix="do", code="K01")
+    assert str(error) == "error[K01] a.csv: found x; expected y. Likely cause: z. Fix: do."
+    assert (error.where, error.code) == ("a.csv", "K01")
