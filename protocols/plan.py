@@ -14,7 +14,7 @@ from protocols.project.key import Key
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import best_natural, shrunken_means
-from protocols.recordings.responses import NO_PERCENT
+from protocols.recordings.units import UNITS
 from protocols.rounds.stimulus import natural_stimuli
 from protocols.stats.reach import reachable_p
 from protocols.stats.trials import trial_variance
@@ -253,10 +253,11 @@ def expected_sites(
     values, index = data.values[shown][:, columns], data.image_index[shown]
     means = shrunken_means(values, index, data.natural)
     variance, level = (np.nan_to_num(v) for v in trial_variance(values, index))
-    counted = data.unit not in NO_PERCENT and bool((level > 0).all())
+    zero = UNITS[data.unit].zero
+    counted = zero and bool((level > 0).all())
     blanks, notes = values[index < 0], []
     blank = np.nanmean(blanks, axis=0) if len(blanks) else np.zeros(len(columns))
-    if data.unit not in NO_PERCENT and not counted:
+    if zero and not counted:
         notes.append("a site's mean response is not above 0: gains are in natural SDs, not fractions")
     if counted and not len(blanks):
         notes.append("no blanks in the baseline: gains are fractions of the whole response")

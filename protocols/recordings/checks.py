@@ -18,6 +18,7 @@ from protocols.project.key import SiteRow
 from protocols.project.outbox import PlannedTrial
 
 from .responses import Responses
+from .units import UNITS
 
 # Factors between the file's and the encoder's typical response: beyond the first the unit is wrong, beyond the second it is noted.
 # Controllers may raise single sites several-fold, hence the median over sites.
@@ -174,14 +175,15 @@ def values(path: Path, responses: Responses, sites: Sequence[SiteRow], *, notes:
 
 def _countable(path: Path, responses: Responses) -> None:
     finite = responses.values[np.isfinite(responses.values)]
-    negative = responses.unit in ("spikes", "spikes/s") and bool(np.any(finite < 0))
-    broken = responses.unit == "spikes" and responses.averaged_over is None and bool(np.any(finite % 1))
+    unit = UNITS[responses.unit]
+    negative = bool(unit.claim) and bool(np.any(finite < 0))
+    broken = unit.whole and responses.averaged_over is None and bool(np.any(finite % 1))
     if negative or broken:
         example = finite[finite < 0][0] if negative else finite[finite % 1 != 0][0]
         raise DataError(
             path.name,
             found=f"values such as {example:g} with units = {responses.unit!r}",
-            expected="counts 0, 1, 2, ..." if responses.unit == "spikes" else "rates of 0 or more",
+            expected=unit.claim,
             cause="a baseline was subtracted or the values were normalised"
             if negative
             else "rates (Hz) or averages were written, not counts",

@@ -18,8 +18,8 @@ from protocols.recordings.readers.hdf5 import read_responses
 
 from .drift import RoundDrift, measure_drift
 from .responses import Responses
+from .units import UNITS
 
-WITHOUT_NEGATIVES = ("spikes", "spikes/s", "deconvolved")
 SYNTHESISED = ("controller", "arm", "graded")
 
 
@@ -101,7 +101,7 @@ def drift_of(project: Project, round_: Round) -> RoundDrift | None:
         "key": sha256_file(round_.key_path),
     }
     known = RoundDrift.from_json(round_.drift_path)
-    if known is not None and known.inputs == inputs:
+    if known is not None and known.inputs == inputs and known.percent == UNITS[known.unit].zero:
         return known
     found = measure_drift(*first, read_responses(round_.responses_path), key=read_key(round_.key_path))
     return replace(found, inputs=inputs)
@@ -179,7 +179,7 @@ def corrected(project: Project, round_: Round, responses: Responses) -> tuple[Re
 def on_baseline_scale(responses: Responses, drift: RoundDrift) -> tuple[Responses, int]:
     """A round's responses aligned, and how many values of counts or rates were set from below 0 to 0 (readouts refuse negative ones)."""
     values = drift.align(responses.values, responses.site_ids)
-    below = (values < 0) & (responses.values >= 0) if responses.unit in WITHOUT_NEGATIVES else np.zeros(1, dtype=bool)
+    below = np.zeros(1, dtype=bool) if UNITS[responses.unit].negative else (values < 0) & (responses.values >= 0)
     return replace(responses, values=np.where(below, 0.0, values)), int(below.sum())
 
 

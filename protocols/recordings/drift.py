@@ -20,8 +20,9 @@ from protocols.stats.gain import FEWEST_IMAGES, Alignment, DayDrift, GainFit, dr
 from protocols.stats.identity import Identity, Means, identify
 from protocols.stats.intervals import benjamini_hochberg
 
-from .responses import NO_PERCENT, Responses
+from .responses import Responses
 from .trial_table import block_codes, remove_block_means
+from .units import UNITS
 
 SCHEMA = "drift/1"
 BLANK = ""  # source id of a blank
@@ -279,7 +280,7 @@ def site_gain(before: Tuning, after: Tuning, u: int, *, own: Bools, unit: str, c
     if not picture.all():
         b = int(np.flatnonzero(~picture)[0])
         plain = (float(x[b]), float(y[b]), float(each_x[b] / nx[b]), float(each_y[b] / ny[b]))
-    if plain is None and unit in (*NO_PERCENT, "au"):
+    if plain is None and not UNITS[unit].zero:
         return GainFit(images=n)
     return ratio_gain(x[picture], y[picture], (each_x / nx)[picture], y_variance=(each_y / ny)[picture], blank=plain)
 
@@ -294,7 +295,7 @@ def within_round(now: Responses, key: Key) -> DayDrift:
     if usable.averaged_over is not None:
         index = np.full(len(index), -1)
     index = np.where(np.isfinite(time), index, -1)
-    return drift_within(usable.values, index, time, blocks=blocks, percent=now.unit not in NO_PERCENT)
+    return drift_within(usable.values, index, time, blocks=blocks, percent=UNITS[now.unit].zero)
 
 
 def notes_on(sites: Sequence[SiteDrift], before: Tuning, after: Tuning) -> list[str]:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from protocols.arrays import Floats, Ints
 
-NO_PERCENT = ("zscore", "beta", "dff")  # units without a meaningful zero
-UNITS = ("spikes", "spikes/s", "dff", "deconvolved", "beta", "zscore", "au")
+from .units import UNITS
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from protocols.arrays import Floats, Ints
-from protocols.recordings.responses import NO_PERCENT
+from protocols.recordings.units import UNITS
 from protocols.stats.intervals import fieller_interval, welch_p
 from protocols.stats.permutation import (
     Pool,
@@ -52,7 +52,7 @@ def stretch_gain(setting: Setting, pool: Pool, site: str, *, blank: Floats) -> d
     column = setting.table.column(site)
     treated, other = (column[rows] for rows in sides(pool))
     few = _few(pool)
-    if setting.unit in NO_PERCENT:
+    if not UNITS[setting.unit].zero:
         note = _joined(f"no percentage for unit {setting.unit}", few)
         return {**_difference_in_sd(setting, pool, site), "gain_note": note}
     if len(blank) < 2 or welch_p(other, blank) >= 0.05:

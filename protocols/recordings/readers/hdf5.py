@@ -6,7 +6,6 @@ their lengths to the ids, and every such decision is told in ``Responses.attribu
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from protocols.arrays import Floats
 from protocols.disk.files import is_id, make_id, write_atomically
 from protocols.errors import DataError
-from protocols.recordings.responses import UNITS, Responses
+from protocols.recordings.responses import Responses
+from protocols.recordings.units import UNITS, unit_meant
 
 from .layout import File, open_file, reader_error
 
@@ -32,15 +32,6 @@ TRIAL_COLUMNS = {
     "averaged_over": ("trial/averaged_over", np.int64),
 }
 ATTRIBUTES = ("session_id", "subject", "round", "manifest_sha256")
-_UNIT_HINTS = {
-    "hz": "spikes/s",
-    "sp/s": "spikes/s",
-    "rate": "spikes/s",
-    "counts": "spikes",
-    "count": "spikes",
-    "spike": "spikes",
-}
-_UNIT_HINTS |= {"df/f": "dff", "dfof": "dff", "z": "zscore", "z-score": "zscore", "a.u.": "au"}
 
 
 def read_responses(path: str | Path, *, image_ids: Sequence[str] | None = None) -> Responses:
@@ -236,9 +227,7 @@ def _unit(file: File) -> str:
     unit = file.attribute("units")
     if isinstance(unit, str) and unit in UNITS:
         return unit
-    near = _UNIT_HINTS.get(str(unit).lower()) or next(
-        iter(difflib.get_close_matches(str(unit).lower(), UNITS, n=1)), None
-    )
+    near = unit_meant(str(unit))
     raise reader_error(
         file.path,
         found="no attribute units" if unit is None else f"units = {unit!r}",
