@@ -11,6 +11,7 @@ import numpy as np
 from protocols.models.fit import held_out_of
 from protocols.project.folder import Project
 from protocols.project.key import Key
+from protocols.project.objectives import OBJECTIVES
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import best_natural, shrunken_means
@@ -19,14 +20,14 @@ from protocols.rounds.stimulus import natural_stimuli
 from protocols.stats.reach import reachable_p
 from protocols.stats.trials import trial_variance
 from protocols.synthesis.request import graded_steps
-from protocols.verdict.power import ExpectedSite, SitePlan, Trials, plan_site
+from protocols.verdict.expected import ExpectedSite, Trials
+from protocols.verdict.experiments import SIMULATED
+from protocols.verdict.power import SitePlan, plan_site
 
 from .progress import Reporter
 
 if TYPE_CHECKING:
     from encoders import Encoder, Ensemble
-
-EXPERIMENTS = {"stretch": 200, "one_hot": 100}  # simulated a site and setting: power to 0.035 and 0.05
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def plan_round(
                 gain,
                 wanted=wanted,
                 objective=objective,
-                experiments=EXPERIMENTS[objective],
+                experiments=SIMULATED[objective].planned,
                 name=site,
             )
         )
@@ -182,7 +183,7 @@ def _plan(
     objectives = project.config.synthesis.objectives if number else ()
     least = 1 / (1 + project.config.evaluation.permutations)
     smallest: dict[str, float] = {
-        o: max(least, reachable_p(repeats, config.blocks, equal=o == "one_hot")) for o in objectives
+        o: max(least, reachable_p(repeats, config.blocks, equal=OBJECTIVES[o].equal_counts)) for o in objectives
     }
     return SessionPlan(
         round=number,

@@ -1,7 +1,7 @@
 """The objectives of a round, one row each: its name, its words on the page, how its score reads, what its test needs.
 
-To add an objective: its name in `ObjectiveName`, a row here, a row in `protocols.verdict.scores.OBJECTIVES` (score, gain, test),
-and its image objective in `protocols.synthesis.request`.
+To add an objective: its name in `ObjectiveName`, a row here, one in `protocols.verdict.objectives` (score, gain, test),
+one in `protocols.verdict.experiments` (simulated tests), and its image objective in `protocols.synthesis.request`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Objective:
     marker, marker_name : str
         Marker of the objective in figures (matplotlib's code) and its plural noun for the title.
     site_scores : callable
-        Score of each image at each site, higher is better: ``(responses (N, U), mean (U,), sd (U,), temperature=1.0) -> (N, U)``,
+        Score of each image at each site, higher is better: ``(responses (..., U), mean (U,), sd (U,), temperature=1.0) -> (..., U)``,
         from responses in the recording's unit and the natural mean and SD of each site.
     """
 
@@ -79,13 +79,13 @@ class Objective:
 
 
 def responses_as_scores(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
-    """The responses themselves, shape (N, U): `mean`, `sd` and `temperature` do not matter."""
+    """The responses themselves, shape (..., U): `mean`, `sd` and `temperature` do not matter."""
     return responses
 
 
 def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
-    """Log softmax over sites of standardised responses, shape (N, U) -> (N, U)."""
-    return np.asarray(log_softmax((responses - mean) / sd / temperature, axis=1))
+    """Log softmax over sites of standardised responses, shape (..., U) -> (..., U)."""
+    return np.asarray(log_softmax((responses - mean) / sd / temperature, axis=-1))
 
 
 OBJECTIVES: dict[str, Objective] = {

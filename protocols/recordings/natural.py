@@ -8,6 +8,7 @@ import numpy as np
 
 from protocols.arrays import Floats, Ints
 from protocols.project.key import Key
+from protocols.project.objectives import OBJECTIVES
 from protocols.stats.trials import trial_variance
 
 from .dataset import Dataset
@@ -41,14 +42,6 @@ def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
     return shrunk
 
 
-def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
-    """Log-softmax over sites of standardised responses, shape (N, U) -> (N, U)."""
-    z = (responses - mean) / sd / temperature
-    z = z - z.max(1, keepdims=True)
-    scores: Floats = z - np.log(np.exp(z).sum(1, keepdims=True))
-    return scores
-
-
 def natural_means(dataset: Dataset, site_ids: Sequence[str]) -> Floats:
     """`shrunken_means` of the natural images at the sites named, (N, U) in the recording's unit."""
     columns = [dataset.site_ids.index(s) for s in site_ids]
@@ -68,7 +61,7 @@ def best_natural(
     """For every (objective, target): indices of the `count` natural images with the highest shrunken baseline score, best first."""
     means = natural_means(dataset, key_sites.site_ids)
     mean, sd = key_sites.natural_statistics()
-    scores = {"stretch": means, "one_hot": one_hot_scores(means, mean, sd, temperature=temperature)}
+    scores = {o: OBJECTIVES[o].site_scores(means, mean, sd, temperature=temperature) for o in objectives}
     recorded = np.zeros(dataset.natural, dtype=bool)
     recorded[np.unique(dataset.image_index[(dataset.image_index >= 0) & (dataset.image_index < dataset.natural)])] = (
         True

@@ -119,6 +119,14 @@ def mean_difference(labels: Floats, values: Floats) -> Linearised:
     return Linearised(difference, centred, centred)
 
 
+def log_share(scaled: Floats, target: int) -> Floats:
+    """Log softmax of `scaled`, shape (..., U), at `target`, shape (...).
+
+    `scipy.special.log_softmax` gives the same to 1e-12 and other last bits: evaluations that were written earlier would not repeat.
+    """
+    return np.asarray(scaled[..., target] - np.logaddexp.reduce(scaled, axis=-1))
+
+
 def log_softmax_difference(labels: Floats, values: Floats, *, target: int, temperature: float = 1.0) -> Linearised:
     """Log softmax of the mean responses at `target`, treated minus other; `values` (n, U) standardised responses.
 

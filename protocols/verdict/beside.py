@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from protocols.project.key import KeyRow, exceeded
+from protocols.project.objectives import OBJECTIVES
 from protocols.stats.permutation import spearman_test
 
 from .reference import candidates_of, choose_reference, comparison_pool, enough, sides
@@ -28,7 +29,7 @@ def arm_comparisons(setting: Setting, score: Score, row: KeyRow, *, tested: bool
     """
     found: dict[str, dict[str, Any]] = {name: {} for name in ("arm_images", "arm_scores", "arm_differences", "arm_p")}
     arms = [r for r in setting.key.rows if r.arm and row.source_id in r.parents]
-    share = math.exp if row.objective == "one_hot" else float
+    displayed = OBJECTIVES[row.objective].displayed
     for arm in sorted(arms, key=lambda r: (r.arm, r.image_id)):
         rows = setting.table.rows(arm.image_id, score.usable)
         if not len(rows) or arm.image_id == row.image_id:
@@ -36,7 +37,7 @@ def arm_comparisons(setting: Setting, score: Score, row: KeyRow, *, tested: bool
         found["arm_images"][arm.arm] = arm.image_id
         if not tested:
             mine = score.of(setting.table.rows(row.image_id, score.usable))
-            found["arm_scores"][arm.arm] = share(score.of(rows))
+            found["arm_scores"][arm.arm] = displayed(score.of(rows))
             found["arm_differences"][arm.arm] = mine - score.of(rows)
             continue
         pool = comparison_pool(setting, score, [row.image_id], reference=[arm.image_id], half=None)
@@ -44,7 +45,7 @@ def arm_comparisons(setting: Setting, score: Score, row: KeyRow, *, tested: bool
             del found["arm_images"][arm.arm]
             continue
         result = setting.test(pool, secondary=True)
-        found["arm_scores"][arm.arm] = share(score.of(sides(pool)[1]))
+        found["arm_scores"][arm.arm] = displayed(score.of(sides(pool)[1]))
         found["arm_differences"][arm.arm] = result.difference
         if result.smallest_p <= setting.alpha:
             found["arm_p"][arm.arm] = result.p
@@ -65,11 +66,11 @@ def specificity(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     if not levels:
         return {"other_site_images": 0}
     own = score.of(setting.table.rows(row.image_id, score.usable))
-    share = math.exp if row.objective == "one_hot" else float
+    displayed = OBJECTIVES[row.objective].displayed
     return {
         "other_site_images": len(levels),
         "other_site_share": float(np.mean(np.array(levels) < own)),
-        "other_site_score": share(max(levels)),
+        "other_site_score": displayed(max(levels)),
     }
 
 
@@ -110,10 +111,11 @@ def predicted_score(
     setting: Setting, score: Score, row: KeyRow, *, image: KeyRow, validator: bool = False
 ) -> float | None:
     """The score of the predicted responses to `image`, for the objective and site of `row`; None where a prediction is missing."""
-    sites = setting.scale.site_ids if row.objective == "one_hot" else (row.target,)
+    all_sites = OBJECTIVES[row.objective].all_sites
+    sites = setting.scale.site_ids if all_sites else (row.target,)
     predictions = image.validator_predicted if validator else image.predicted
     predicted = np.array([predictions.get(s, math.nan) for s in sites])
-    if row.objective == "one_hot":
+    if all_sites:
         predicted = (predicted - setting.scale.mean) / setting.scale.sd
     return score.level(predicted) if np.isfinite(predicted).all() else None
 

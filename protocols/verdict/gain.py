@@ -12,6 +12,7 @@ from protocols.stats.intervals import fieller_interval, welch_p
 from protocols.stats.permutation import (
     Pool,
     difference_interval,
+    log_share,
     mean_difference,
 )
 
@@ -43,7 +44,7 @@ def selectivity(setting: Setting, score: Score, site: str, *, treated: Ints) -> 
     without = np.append(kept, mean[target]) / setting.temperature
     return {
         "margin": float(mean[target] - others.max()),
-        "score_without_worst": float(np.exp(without[-1] - np.logaddexp.reduce(without))),
+        "score_without_worst": float(np.exp(log_share(without, -1))),
     }
 
 

@@ -16,6 +16,7 @@ from protocols.stats.permutation import (
     PermutationResult,
     Pool,
     Statistic,
+    log_share,
     log_softmax_difference,
     mean_difference,
     permutation_test,
@@ -91,14 +92,10 @@ def one_hot_score(setting: Setting, site: str) -> Score:
     values, target = standardised(setting), scale.site_ids.index(site)
 
     def level(mean: Floats) -> float:
-        scaled = mean / setting.temperature
-        return float(scaled[target] - np.logaddexp.reduce(scaled))
+        return float(log_share(mean / setting.temperature, target))
 
     statistic = partial(log_softmax_difference, target=target, temperature=setting.temperature)
     return Score(values, np.asarray(np.isfinite(values).all(1)), level, statistic, equal_counts=True)
-
-
-SCORES: dict[str, Callable[[Setting, str], Score]] = {"stretch": stretch_score, "one_hot": one_hot_score}
 
 
 def standardised(setting: Setting) -> Floats:
