@@ -20,7 +20,8 @@ from protocols.errors import DataError
 from protocols.recordings.responses import Responses
 from protocols.recordings.units import UNITS, unit_meant
 
-from .layout import File, open_file, reader_error
+from .finished import reader_error
+from .layout import File, open_file
 
 SCHEMA = "responses/1"
 # Columns of Responses <-> datasets of the file, with the NumPy kinds that may stand there.

@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 
 from protocols.errors import DataError
 
+from .finished import check_finished, reader_error
+
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # A matrix larger than this is no recording (10^4 sites x 2 x 10^5 trials), but a damaged or hostile header.
 _MOST_ELEMENTS = 4 * 10**9
-
-
-def reader_error(path: Path, *, found: str, expected: str, cause: str, fix: str, code: str) -> DataError:
-    """A `DataError` that names the file as the user does."""
-    return DataError(path.name, found=found, expected=expected, cause=cause, fix=fix, code=code)
 
 
 @contextmanager
@@ -43,30 +40,8 @@ def open_file(path: Path) -> Iterator[File]:
 
 
 def check_kind(path: Path) -> None:
-    """Refuse what is no finished HDF5 file by its name and first bytes: R01, R02, R14, R16."""
-    if path.name.endswith(".part"):
-        raise reader_error(
-            path,
-            found="a file that is being written (.part)",
-            expected="a finished file",
-            cause="the rig has not renamed it yet",
-            fix="wait for the rename; never rename it yourself while the rig is writing",
-            code="R14",
-        )
-    if not path.is_file():
-        near = (
-            difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
-            if path.parent.is_dir()
-            else []
-        )
-        raise reader_error(
-            path,
-            found="no such file",
-            expected="a responses file in HDF5",
-            cause=f"another name ({near[0]} lies there)" if near else "another folder, or nothing was recorded yet",
-            fix="give the path of the file that the rig wrote",
-            code="R16",
-        )
+    """Refuse what is no finished HDF5 file by its name and first bytes: R14, R16 (`check_finished`), R01, R02."""
+    check_finished(path)
     with open(path, "rb") as handle:
         head = handle.read(520)
     mat = head.startswith(b"MATLAB 7.3 MAT-file")
