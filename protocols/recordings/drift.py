@@ -19,6 +19,7 @@ from protocols.project.key import Key
 from protocols.stats.gain import FEWEST_IMAGES, Alignment, DayDrift, GainFit, drift_within, fit_gain, ratio_gain, shrink
 from protocols.stats.identity import Identity, Means, identify
 from protocols.stats.intervals import benjamini_hochberg
+from protocols.stats.trials import sums_per_image
 
 from .responses import Responses
 from .trial_table import block_codes, remove_block_means
@@ -52,15 +53,12 @@ def tuning(
     usable = responses.usable().sites(tuple(sites))
     position = {image: i for i, image in enumerate(images)}
     index = np.array([position.get(source_of.get(str(i), "?"), -1) for i in usable.image_ids], dtype=np.int64)
-    values = remove_block_means(usable.values, block_codes(usable))[index >= 0]
-    weight = np.ones(len(index)) if usable.averaged_over is None else usable.averaged_over.astype(float)
-    weight, index = weight[index >= 0], index[index >= 0]
-    finite = np.isfinite(values)
-    sums, squares, repeats = np.zeros((3, len(images), len(sites)))
-    np.add.at(repeats, index, finite * weight[:, None])
-    np.add.at(sums, index, np.where(finite, values, 0.0) * weight[:, None])
+    values = remove_block_means(usable.values, block_codes(usable))
+    weights = None if usable.averaged_over is None else usable.averaged_over.astype(float)
+    sums, repeats = sums_per_image(values, index, len(images), weights=weights)
     means = np.divide(sums, repeats, out=np.full_like(sums, np.nan), where=repeats > 0)
-    np.add.at(squares, index, np.where(finite, values - means[index], 0.0) ** 2)
+    residual = values[index >= 0] - means[index[index >= 0]]
+    squares, _ = sums_per_image(residual**2, index[index >= 0], len(images))
     freedom = np.maximum(repeats - 1, 0.0) if usable.averaged_over is None else np.zeros_like(repeats)
     each = np.divide(squares, freedom, out=np.full_like(sums, np.nan), where=freedom > 0)
     total = freedom.sum(0)

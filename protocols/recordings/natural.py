@@ -9,7 +9,7 @@ import numpy as np
 from protocols.arrays import Floats, Ints
 from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
-from protocols.stats.trials import trial_variance
+from protocols.stats.trials import sums_per_image, trial_variance
 
 from .dataset import Dataset
 
@@ -20,13 +20,7 @@ def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
     ``m + s2 / (s2 + v / n_i) * (mean_i - m)`` with pooled within-image variance v, signal variance s2 = max(0, Var(means) - mean(v / n_i))
     (methods.md H, "shrunken baseline response"). Images without a trial get the site's mean; so does all where no image has two trials.
     """
-    shown = image_index >= 0
-    values, image_index = values[shown], image_index[shown]
-    finite = np.isfinite(values)
-    filled = np.where(finite, values, 0.0)
-    sums, counts = np.zeros((2, n_images, values.shape[1]))
-    np.add.at(sums, image_index, filled)
-    np.add.at(counts, image_index, finite)
+    sums, counts = sums_per_image(values, image_index, n_images)
     has = counts > 0
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=has)
     within = trial_variance(values, image_index)[0]

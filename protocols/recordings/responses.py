@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Floats, Ints
+from protocols.stats.trials import sums_per_image
 
 from .units import UNITS
 
@@ -121,12 +122,5 @@ class Responses:
 
     def _sums(self, image_ids: list[str]) -> tuple[Floats, Floats]:
         usable = self.usable()
-        index = usable.index(image_ids)
-        keep = index >= 0
-        values, index = usable.values[keep], index[keep]
-        weights = np.ones(len(values)) if usable.averaged_over is None else usable.averaged_over[keep].astype(float)
-        finite = np.isfinite(values)
-        sums, counts = np.zeros((2, len(image_ids), len(self.site_ids)))
-        np.add.at(sums, index, np.where(finite, values, 0.0) * weights[:, None])
-        np.add.at(counts, index, finite * weights[:, None])
-        return sums, counts
+        weights = None if usable.averaged_over is None else usable.averaged_over.astype(float)
+        return sums_per_image(usable.values, usable.index(image_ids), len(image_ids), weights=weights)

@@ -260,7 +260,11 @@ def _log_error(fit: GainFit) -> float:
 
 
 def between_variance(values: Floats, errors: Floats) -> float:
-    """Variance about zero beyond the `errors`: the t2 >= 0 with ``sum values^2 / (errors^2 + t2) = n`` (Paule & Mandel 1982)."""
+    """Variance about zero beyond the `errors`: the t2 >= 0 with ``sum values^2 / (errors^2 + t2) = n`` (Paule & Mandel 1982).
+
+    Sixty halvings of the interval. `scipy.optimize.brentq` gives the same but for the last bits, in which alignments that were written
+    earlier would not repeat.
+    """
 
     def excess(t2: float) -> float:
         return float((values**2 / (errors**2 + t2)).sum()) - len(values)

@@ -260,7 +260,11 @@ def difference_interval(
 
 
 def spearman_test(x: Floats, y: Floats, *, permutations: int, seed: int) -> tuple[float, float]:
-    """Spearman correlation of two arrays (n,) and its one-sided permutation p (greater than 0); ties have mid-ranks."""
+    """Spearman correlation of two arrays (n,) and its one-sided permutation p (greater than 0); ties have mid-ranks.
+
+    Equal to `scipy.stats.permutation_test` of `scipy.stats.spearmanr` over pairings where all orders are listed. That ranks every order
+    anew: seconds for 7 values, where one matrix product takes milliseconds.
+    """
     ranks, other = rankdata(x) - (len(x) + 1) / 2, rankdata(y) - (len(y) + 1) / 2
     norm = math.sqrt(float((ranks**2).sum() * (other**2).sum()))
     if norm == 0:

@@ -1,4 +1,4 @@
-"""Single trials: variance, reliability, correlation and margins."""
+"""Single trials: sums per image, variance, reliability, correlation and margins."""
 
 from __future__ import annotations
 
@@ -10,6 +10,31 @@ from numpy.typing import NDArray
 from protocols.arrays import Floats
 
 # --- trials ------------------------------------------------------------------------------------------------------------
+
+
+def sums_per_image(
+    values: Floats, index: NDArray[np.int64], n: int, *, weights: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """Sum of the finite values of every image and their count, both of shape (n, U).
+
+    Parameters
+    ----------
+    values : array of shape (T, U), NaN = missing
+    index : int array of shape (T,)
+        Image of every trial, 0 .. n - 1; -1 = no image.
+    n : int
+        Number of images.
+    weights : array of shape (T,), optional
+        Weight of every trial in sum and count (repeats behind an average); default: 1.
+    """
+    of_image = index >= 0
+    values, index = values[of_image], index[of_image]
+    finite = np.isfinite(values)
+    weight = np.ones((len(values), 1)) if weights is None else weights[of_image][:, None]
+    sums, counts = np.zeros((2, n, values.shape[1]))
+    np.add.at(sums, index, np.where(finite, values, 0.0) * weight)
+    np.add.at(counts, index, finite * weight)
+    return sums, counts
 
 
 def trial_variance(values: Floats, image_index: NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -25,9 +50,7 @@ def trial_variance(values: Floats, image_index: NDArray[np.int64]) -> tuple[Floa
     shown = image_index >= 0
     values, image_index = values[shown], image_index[shown]
     finite = np.isfinite(values)
-    sums, counts = np.zeros((2, int(image_index.max(initial=-1)) + 1, values.shape[1]))
-    np.add.at(sums, image_index, np.where(finite, values, 0.0))
-    np.add.at(counts, image_index, finite)
+    sums, counts = sums_per_image(values, image_index, int(image_index.max(initial=-1)) + 1)
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     squares = np.where(finite, (values - means[image_index]) ** 2, 0.0).sum(0)
     freedom = np.maximum(counts - 1, 0)
