@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -126,53 +127,64 @@ def plan_round(
         D01 nothing recorded, D06 no encoder yet, D07 no site to control.
     """
     config = project.config.protocol
+    unit, rows, notes = "", list[SitePlan](), list[str]()
     if number == 0:
-        images = {"natural": len(NaturalImages.load(project.data).source_ids)}
-        return _plan(
-            project, 0, images, repeats=config.baseline_repeats, gain=gain, wanted=wanted, unit="", rows=[], notes=[]
-        )
-    from protocols.models.pair import load_pair
-    from protocols.synthesis.request import chosen_targets
+        images, repeats = {"natural": len(NaturalImages.load(project.data).source_ids)}, config.baseline_repeats
+    else:
+        from protocols.models.pair import load_pair
+        from protocols.synthesis.request import chosen_targets
 
-    encoder = load_pair(project, number)[0]
-    targets, data = chosen_targets(project, encoder), gather(project, [])
-    best, images = _images(project, number, data, encoder=encoder, targets=targets)
-    sites, unit, notes = expected_sites(project, data, encoder, best=best)
-    rows: list[SitePlan] = []
-    trials = _trials(project)
-    for (objective, site), expected in sites.items():
-        if progress is not None:
-            progress("planning", len(rows), len(sites))
-        rows.append(
-            plan_site(
-                expected,
-                trials,
-                gain,
-                wanted=wanted,
-                objective=objective,
-                experiments=SIMULATED[objective].planned,
-                name=site,
-            )
-        )
-    if progress is not None and rows:
-        progress("planning", len(rows), len(sites))
-    return _plan(
-        project, number, images, repeats=config.repeats, gain=gain, wanted=wanted, unit=unit, rows=rows, notes=notes
+        encoder, repeats = load_pair(project, number)[0], config.repeats
+        targets, data = chosen_targets(project, encoder), gather(project, [])
+        best, images = _images(project, number, data, encoder=encoder, targets=targets)
+        sites, unit, notes = expected_sites(project, data, encoder, best=best)
+        rows = _site_plans(sites, _trials(project), gain, wanted=wanted, progress=progress)
+    schedule = _schedule(project, number, images, repeats=repeats)
+    return SessionPlan(
+        round=number,
+        **schedule._asdict(),
+        repeats=repeats,
+        gain=gain,
+        gain_unit=unit,
+        power=wanted,
+        sites=tuple(rows),
+        notes=tuple(notes),
     )
 
 
-def _plan(
-    project: Project,
-    number: int,
-    images: dict[str, int],
-    *,
-    repeats: int,
+def _site_plans(
+    sites: Mapping[tuple[str, str], ExpectedSite],
+    trials: Trials,
     gain: float,
+    *,
     wanted: float,
-    unit: str,
-    rows: list[SitePlan],
-    notes: list[str],
-) -> SessionPlan:
+    progress: Reporter | None,
+) -> list[SitePlan]:
+    """What can be found at each (objective, site)."""
+    rows: list[SitePlan] = []
+    for (objective, site), expected in sites.items():
+        if progress is not None:
+            progress("planning", len(rows), len(sites))
+        experiments = SIMULATED[objective].planned
+        rows.append(
+            plan_site(expected, trials, gain, wanted=wanted, objective=objective, experiments=experiments, name=site)
+        )
+    if progress is not None and rows:
+        progress("planning", len(rows), len(sites))
+    return rows
+
+
+class _Schedule(NamedTuple):
+    """Images and presentations by role, the length in minutes, and the smallest p by objective."""
+
+    images: dict[str, int]
+    presentations: dict[str, int]
+    minutes: float
+    smallest_p: dict[str, float]
+
+
+def _schedule(project: Project, number: int, images: dict[str, int], *, repeats: int) -> _Schedule:
+    """How long a round with these images takes, and the smallest p that its tests can reach."""
     config = project.config.protocol
     fewer = {"graded": project.config.synthesis.graded_repeats, "arm": project.config.arms.repeats}
     shown = {role: n * min(repeats, fewer.get(role, repeats)) for role, n in images.items()}
@@ -185,19 +197,7 @@ def _plan(
     smallest: dict[str, float] = {
         o: max(least, reachable_p(repeats, config.blocks, equal=OBJECTIVES[o].equal_counts)) for o in objectives
     }
-    return SessionPlan(
-        round=number,
-        images=images,
-        presentations=shown,
-        minutes=seconds / 60,
-        repeats=repeats,
-        smallest_p=smallest,
-        gain=gain,
-        gain_unit=unit,
-        power=wanted,
-        sites=tuple(rows),
-        notes=tuple(notes),
-    )
+    return _Schedule(images=images, presentations=shown, minutes=seconds / 60, smallest_p=smallest)
 
 
 def _images(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -116,13 +117,11 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
         D01: nothing recorded; D02: responses to images that the project does not hold; D03: units differ between rounds.
     """
     natural = NaturalImages.load(project.data)
-    parts: list[tuple[Responses, dict[str, str]]] = []
-    rounds_of: list[int] = []
+    parts: list[_Part] = []
     aligned: dict[str, dict[str, object]] = {}
     first = baseline(project)
     if first is not None:
-        parts.append(first)
-        rounds_of.append(0)
+        parts.append(_Part(*first, round=0))
     pixels, source_ids, groups = list(natural.pixels()), list(natural.source_ids), list(natural.groups)
     group_of = dict(zip(natural.source_ids, natural.groups, strict=True))
     for round_ in project.rounds():
@@ -131,8 +130,7 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
             responses, done = corrected(project, round_, responses)
             if done:
                 aligned[f"round_{round_.number:02d}"] = done
-            parts.append((responses, source_of))
-            rounds_of.append(round_.number)
+            parts.append(_Part(responses, source_of, round=round_.number))
             for source_id, image, group in synthesised(round_, group_of):
                 group_of[source_id] = group  # a later image that starts from this one is of the same photograph
                 source_ids.append(source_id)
@@ -150,11 +148,10 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
     joined = _join(
         project,
         parts,
-        rounds_of,
         pixels=pixels,
         source_ids=source_ids,
         groups=groups,
-        n_natural=len(natural.source_ids),
+        natural=len(natural.source_ids),
     )
     return replace(joined, aligned=aligned)
 
@@ -197,75 +194,102 @@ def synthesised(round_: Round, group_of: dict[str, str]) -> list[tuple[str, Pixe
     return found
 
 
+class _Part(NamedTuple):
+    """One recording: its responses, the source id of each of its images ("" = blank), and its round (0 = the baseline)."""
+
+    responses: Responses
+    source_of: dict[str, str]
+    round: int
+
+
 def _join(
     project: Project,
-    parts: list[tuple[Responses, dict[str, str]]],
-    rounds_of: list[int],
+    parts: list[_Part],
     *,
     pixels: list[Pixels],
     source_ids: list[str],
     groups: list[str],
-    n_natural: int,
+    natural: int,
 ) -> Dataset:
-    site_ids = tuple(dict.fromkeys(s for responses, _ in parts for s in responses.site_ids))
+    """The trials of all recordings, one under the other, with the sites of all of them as columns."""
+    unit = _common_unit(project, parts)
+    site_ids = tuple(dict.fromkeys(s for part in parts for s in part.responses.site_ids))
     position = {s: i for i, s in enumerate(source_ids)}
-    units = {responses.unit for responses, _ in parts}
+    usable = [part._replace(responses=part.responses.usable()) for part in parts]
+    index = [_image_index(project, part, position) for part in usable]
+    is_average = any(part.responses.averaged_over is not None for part in parts)
+    areas, coordinates = _places(parts, site_ids)
+    return Dataset(
+        pixels=np.stack(pixels),
+        source_ids=tuple(source_ids),
+        groups=tuple(groups),
+        values=np.concatenate([_columns(part.responses, site_ids) for part in usable]),
+        image_index=np.concatenate(index),
+        site_ids=site_ids,
+        unit=unit,
+        natural=natural,
+        trial_rounds=np.repeat(np.array([part.round for part in parts], dtype=np.int64), [len(i) for i in index]),
+        averaged_over=np.concatenate([_repeats(part.responses) for part in usable]) if is_average else None,
+        areas=areas,
+        coordinates=coordinates,
+    )
+
+
+def _common_unit(project: Project, parts: list[_Part]) -> str:
+    """The unit of all recordings; D03 where they have more than one."""
+    units = sorted({part.responses.unit for part in parts})
     if len(units) > 1:
         raise DataError(
             str(project.folder),
-            found=f"the units {', '.join(sorted(units))}",
+            found=f"the units {', '.join(units)}",
             expected="one unit in all rounds",
             cause="the rig's export settings changed between the recordings",
             fix="write all responses in one unit and ingest them again",
             code="D03",
         )
-    values, index, averaged = [], [], []
-    for responses, source_of in parts:
-        usable = responses.usable()
-        columns = np.full((len(usable.values), len(site_ids)), np.nan)
-        columns[:, [site_ids.index(s) for s in usable.site_ids]] = usable.values
-        shown = [source_of.get(str(i)) for i in usable.image_ids]
-        unknown = sorted(
-            {str(i) for i, s in zip(usable.image_ids, shown, strict=True) if s is None or (s and s not in position)}
-        )
-        if unknown:
-            raise DataError(
-                str(project.data),
-                found=f"responses to {len(unknown)} images that the project does not hold ({', '.join(unknown[:5])})",
-                expected="every image id among the source ids of data/natural.csv",
-                cause="other photographs were imported than those shown",
-                fix="import the photographs that were shown (`stimsynth fit --images DIR --responses FILE`)",
-                code="D02",
-            )
-        values.append(columns)
-        index.append(np.array([position[s] if s else -1 for s in shown], dtype=np.int64))
-        averaged.append(
-            usable.averaged_over if usable.averaged_over is not None else np.ones(len(shown), dtype=np.int64)
-        )
-    trial_rounds = np.repeat(np.array(rounds_of, dtype=np.int64), [len(part) for part in index])
-    is_average = any(responses.averaged_over is not None for responses, _ in parts)
-    return Dataset(
-        np.stack(pixels),
-        tuple(source_ids),
-        tuple(groups),
-        np.concatenate(values),
-        np.concatenate(index),
-        site_ids,
-        units.pop(),
-        n_natural,
-        trial_rounds,
-        np.concatenate(averaged) if is_average else None,
-        *_places(parts, site_ids),
+    return units[0]
+
+
+def _image_index(project: Project, part: _Part, position: dict[str, int]) -> Ints:
+    """Place of every trial's image in the dataset, shape (T,), -1 for a blank; D02 for an image that is not there."""
+    sources = [part.source_of.get(str(i)) for i in part.responses.image_ids]
+    unknown = sorted(
+        {
+            str(i)
+            for i, s in zip(part.responses.image_ids, sources, strict=True)
+            if s is None or (s and s not in position)
+        }
     )
+    if unknown:
+        raise DataError(
+            str(project.data),
+            found=f"responses to {len(unknown)} images that the project does not hold ({', '.join(unknown[:5])})",
+            expected="every image id among the source ids of data/natural.csv",
+            cause="other photographs were imported than those shown",
+            fix="import the photographs that were shown (`stimsynth fit --images DIR --responses FILE`)",
+            code="D02",
+        )
+    return np.array([position[s] if s else -1 for s in sources], dtype=np.int64)
 
 
-def _places(
-    parts: list[tuple[Responses, dict[str, str]]], site_ids: tuple[str, ...]
-) -> tuple[tuple[str, ...], Floats | None]:
+def _columns(responses: Responses, site_ids: tuple[str, ...]) -> Floats:
+    """Responses of the sites named, shape (T, U); NaN for a site that this recording does not have."""
+    columns = np.full((len(responses.values), len(site_ids)), np.nan)
+    columns[:, [site_ids.index(s) for s in responses.site_ids]] = responses.values
+    return columns
+
+
+def _repeats(responses: Responses) -> Ints:
+    """Trials behind every row, shape (T,)."""
+    known = responses.averaged_over
+    return np.ones(len(responses.values), dtype=np.int64) if known is None else known
+
+
+def _places(parts: list[_Part], site_ids: tuple[str, ...]) -> tuple[tuple[str, ...], Floats | None]:
     """Area and coordinates of every site, as the latest recording has them."""
     table: dict[str, dict[str, object]] = {site: {} for site in site_ids}
-    for responses, _ in parts:
-        for site, row in responses.attributes.get("sites", {}).items():
+    for part in parts:
+        for site, row in part.responses.attributes.get("sites", {}).items():
             table.setdefault(site, {}).update({k: v for k, v in row.items() if v is not None})
     areas = tuple(str(table[site].get("area", "")) for site in site_ids)
     axes = [axis for axis in ("x_um", "y_um", "z_um") if all(axis in table[site] for site in site_ids)]

@@ -184,15 +184,7 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
         The round.
     """
     sites = tuple(s for s in now.site_ids if s in first.site_ids)
-    shown = {source_of.get(str(i)) for i in first.image_ids}
-    rows = {
-        r.source_id if r.role != "blank" else BLANK: r for r in key.rows if r.role in ("reference", "natural", "blank")
-    }
-    images = [source for source in sorted(rows) if source in shown]
-    here = {r.image_id: source for source, r in rows.items()}
-    before, after = tuning(first, source_of, images, sites=sites), tuning(now, here, images, sites=sites)
-    own = np.array([[s in {t for _, t in rows[i].reference_for} for s in sites] for i in images], dtype=np.bool_)
-    own = own.reshape(len(images), len(sites))
+    before, after, own = _common_images(first, source_of, now, key=key, sites=sites)
     columns = range(len(sites))
     fits = [site_gain(before, after, u, own=own[:, u], unit=now.unit) for u in columns]
     surely = [site_gain(before, after, u, own=own[:, u], unit=now.unit, confidence=0.98) for u in columns]
@@ -201,41 +193,62 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
     alignment = shrink(fits, np.array([i.outcome not in EXCLUDED for i in identities], dtype=np.bool_))
     day = within_round(now.sites(sites), key)
     listed = benjamini_hochberg(day.p)
-    made = []
-    for u, (site, fit) in enumerate(zip(sites, fits, strict=True)):
-        numbers = {
-            **{f"gain{end}": v for end, v in (("", fit.gain), ("_low", fit.low), ("_high", fit.high))},
-            "offset": fit.offset,
-            "shift": fit.shift,
-            "shift_error": fit.shift_error,
-            "misfit": fit.misfit,
-            "centre": float(alignment.centre[u]),
-            "within_change": float(day.change[u]),
-            "within_p": float(day.p[u]),
-        }
-        numbers = numbers if fit.method else {k: v for k, v in numbers.items() if k.startswith(("within", "centre"))}
-        row = SiteDrift(
-            site,
-            **finite_or_none(numbers),
-            images=fit.images,
-            method=fit.method,
-            told=fit.told,
-            aligned_gain=float(alignment.gain[u]),
-            aligned_shift=float(alignment.shift[u]),
-            within_listed=bool(listed[u]),
-            **{k: v for k, v in finite_or_none(asdict(identities[u])).items() if k != "site"},
-        )
-        made.append(row)
-    residual = tuple(tuple(float(v) if math.isfinite(v) else None for v in row) for row in day.block_residual)
-    notes = tuple(notes_on(made, before, after))
+    rows = tuple(
+        _site_drift(fits[u], identities[u], u, alignment=alignment, day=day, listed=bool(listed[u])) for u in columns
+    )
     return RoundDrift(
         unit=now.unit,
         percent=day.percent,
-        sites=tuple(made),
+        sites=rows,
         gain_sd=alignment.gain_sd,
         shift_sd=alignment.shift_sd,
-        block_residual=residual,
-        notes=notes,
+        block_residual=tuple(tuple(float(v) if math.isfinite(v) else None for v in row) for row in day.block_residual),
+        notes=tuple(notes_on(rows, before, after)),
+    )
+
+
+def _common_images(
+    first: Responses, source_of: Mapping[str, str], now: Responses, *, key: Key, sites: tuple[str, ...]
+) -> tuple[Tuning, Tuning, Bools]:
+    """Tuning in the baseline and now over the images shown in both, and which were chosen as a site's own references, (N, U)."""
+    in_baseline = {source_of.get(str(i)) for i in first.image_ids}
+    rows = {
+        r.source_id if r.role != "blank" else BLANK: r for r in key.rows if r.role in ("reference", "natural", "blank")
+    }
+    images = [source for source in sorted(rows) if source in in_baseline]
+    here = {r.image_id: source for source, r in rows.items()}
+    own = np.array([[s in {t for _, t in rows[i].reference_for} for s in sites] for i in images], dtype=np.bool_)
+    before, after = tuning(first, source_of, images, sites=sites), tuning(now, here, images, sites=sites)
+    return before, after, own.reshape(len(images), len(sites))
+
+
+def _site_drift(
+    fit: GainFit, identity: Identity, u: int, *, alignment: Alignment, day: DayDrift, listed: bool
+) -> SiteDrift:
+    """The row of site `u`; numbers that are not known are None."""
+    measured = {
+        "gain": fit.gain,
+        "gain_low": fit.low,
+        "gain_high": fit.high,
+        "offset": fit.offset,
+        "shift": fit.shift,
+        "shift_error": fit.shift_error,
+        "misfit": fit.misfit,
+    }
+    others = {
+        "centre": float(alignment.centre[u]),
+        "within_change": float(day.change[u]),
+        "within_p": float(day.p[u]),
+    }
+    return SiteDrift(
+        **finite_or_none(others | (measured if fit.method else {})),
+        images=fit.images,
+        method=fit.method,
+        told=fit.told,
+        aligned_gain=float(alignment.gain[u]),
+        aligned_shift=float(alignment.shift[u]),
+        within_listed=listed,
+        **finite_or_none(asdict(identity)),
     )
 
 

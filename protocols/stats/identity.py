@@ -221,35 +221,62 @@ def identify(
     r = correlations(first.values, second.values)
     r_nc = corrected(r, first, second)
     shuffled = shuffled_best(first.values, second.values, permutations, seed=seed)
-    made = []
-    for u, site in enumerate(first.site_ids):
-        use = ~own[:, u] & np.isfinite(first.values[:, u]) & np.isfinite(second.values[:, u])
-        columns = [m[use, u] for m in (first.values, second.values, first.error, second.error)]
-        known = np.isfinite(np.concatenate(columns[2:])).all()
-        if use.sum() < FEWEST or not known or not first.take(use).reliability[u] > RELIABLE:
-            made.append(Identity(site))
-            continue
-        own_r, own_nc, p_below = below(*columns[:3], y_error=columns[3])
-        rivals = np.concatenate([np.delete(r[:, u], u), np.delete(r[u], u)])
-        p_other = (1 + float((rivals >= r[u, u]).sum())) / (1 + len(rivals))
-        p_shuffled = (1 + float((shuffled[:, u] >= own_r).sum())) / (1 + permutations)
-        outcome, reason = "no evidence", ""
-        if highest_gain[u] < LEAST_GAIN:
-            outcome = "lost"
-            reason = f"hardly responds to the images any more (gain surely below {highest_gain[u]:.2f})"
-        elif p_below < LEVEL:
-            outcome, reason = (
-                "lost",
-                f"its tuning is gone (noise-corrected r {own_nc:.2f} with the baseline, below 0.6)",
-            )
-        elif own_nc > SAME and p_shuffled < LEVEL and p_other <= max(LEVEL, 1 / (1 + len(rivals))):
-            outcome = "same"
-        partner = rival(first, second, own, r_nc=r_nc, u=u)
-        if partner[0] and not (shuffled[:, u] >= r[first.site_ids.index(partner[0]), u]).mean() < LEVEL:
-            partner = (*partner[:2], math.nan)  # no better than shuffled images
-        values = (p_below, p_shuffled, p_other, *partner)
-        made.append(Identity(site, outcome, reason, own_r, own_nc, *values))
-    return [explained(i, made) for i in made]
+    every = [
+        _judged(first, second, own, u=u, r=r, r_nc=r_nc, shuffled=shuffled[:, u], highest_gain=float(highest_gain[u]))
+        for u in range(len(first.site_ids))
+    ]
+    return [explained(identity, every) for identity in every]
+
+
+def _judged(
+    first: Means,
+    second: Means,
+    own: Bools,
+    *,
+    u: int,
+    r: Floats,
+    r_nc: Floats,
+    shuffled: Floats,
+    highest_gain: float,
+) -> Identity:
+    """Site `u` against itself and against its nearest other site; `shuffled` (permutations,): its best r with shuffled images."""
+    site = first.site_ids[u]
+    use = ~own[:, u] & np.isfinite(first.values[:, u]) & np.isfinite(second.values[:, u])
+    x, y, x_error, y_error = (m[use, u] for m in (first.values, second.values, first.error, second.error))
+    known = np.isfinite(x_error).all() and np.isfinite(y_error).all()
+    if use.sum() < FEWEST or not known or not first.take(use).reliability[u] > RELIABLE:
+        return Identity(site)
+    own_r, own_nc, p_below = below(x, y, x_error, y_error=y_error)
+    others = np.concatenate([np.delete(r[:, u], u), np.delete(r[u], u)])
+    p_other = (1 + float((others >= r[u, u]).sum())) / (1 + len(others))
+    p_shuffled = (1 + float((shuffled >= own_r).sum())) / (1 + len(shuffled))
+    alike = own_nc > SAME and p_shuffled < LEVEL and p_other <= max(LEVEL, 1 / (1 + len(others)))
+    outcome, reason = _outcome(own_nc, p_below, highest_gain, alike=alike)
+    partner, partner_r_nc, p_partner = rival(first, second, own, r_nc=r_nc, u=u)
+    if partner and not (shuffled >= r[first.site_ids.index(partner), u]).mean() < LEVEL:
+        p_partner = math.nan  # no better than shuffled images
+    return Identity(
+        site=site,
+        outcome=outcome,
+        reason=reason,
+        r=own_r,
+        r_nc=own_nc,
+        p_below=p_below,
+        p_shuffled=p_shuffled,
+        p_other=p_other,
+        partner=partner,
+        partner_r_nc=partner_r_nc,
+        p_partner=p_partner,
+    )
+
+
+def _outcome(r_nc: float, p_below: float, highest_gain: float, *, alike: bool) -> tuple[str, str]:
+    """Outcome and reason of a site from its own tuning: "lost", "same" or "no evidence"."""
+    if highest_gain < LEAST_GAIN:
+        return "lost", f"hardly responds to the images any more (gain surely below {highest_gain:.2f})"
+    if p_below < LEVEL:
+        return "lost", f"its tuning is gone (noise-corrected r {r_nc:.2f} with the baseline, below 0.6)"
+    return ("same" if alike else "no evidence"), ""
 
 
 def rival(first: Means, second: Means, own: Bools, *, r_nc: Floats, u: int) -> tuple[str, float, float]:

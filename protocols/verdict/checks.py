@@ -146,34 +146,51 @@ def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> t
     Excluded sites, sites that were hardly recorded and sites without a natural SD leave the set, each with a note.
     """
     naturals = sorted(r.image_id for r in key.of_role("natural"))
-    means = image_means(table, naturals)
+    means, spread = image_means(table, naturals), _natural_sd(table, naturals)
+    if key.sites:
+        statistics = {s.site_id: (s.natural_mean, s.natural_sd) for s in key.sites}
+        judged = {s: v for s, v in statistics.items() if s not in excluded}
+        notes = _check_scale(table, judged, means, spread=spread)
+    else:
+        statistics = _statistics_of_this_round(table, means, spread=spread)
+        notes = [
+            f"no sites.csv beside the key: natural mean and SD come from this round's {len(naturals)} natural images"
+        ]
+    lost = _left_out(table, statistics, excluded)
+    notes += [f"one_hot leaves out site {s}: {why}" for s, why in sorted(lost.items())]
+    kept = tuple(s for s in table.site_ids if s in statistics and s not in lost)
+    mean, sd = (np.array([statistics[s][i] for s in kept]) for i in (0, 1))
+    return NaturalScale(kept, mean, sd), notes
+
+
+def _natural_sd(table: TrialTable, naturals: Sequence[str]) -> Floats:
+    """SD of the natural images' responses without trial noise, shape (U,)."""
     rows = [table.rows(image) for image in naturals]
     trials = table.values[np.concatenate([np.zeros(0, np.int64), *rows])]
-    spread = signal_sd(trials, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), len(rows))
-    notes = []
-    if key.sites:
-        frozen = {s.site_id: (s.natural_mean, s.natural_sd) for s in key.sites}
-        notes += _check_scale(table, {s: v for s, v in frozen.items() if s not in excluded}, means, spread=spread)
-    else:
-        recorded = np.isfinite(means).sum(0) >= 3
-        frozen = {
-            s: (float(np.nanmean(means[:, i])), float(spread[i])) if recorded[i] else (math.nan, 0.0)
-            for i, s in enumerate(table.site_ids)
-        }
-        notes.append(
-            f"no sites.csv beside the key: natural mean and SD come from this round's {len(naturals)} natural images"
-        )
+    return signal_sd(trials, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), len(rows))
+
+
+def _statistics_of_this_round(table: TrialTable, means: Floats, *, spread: Floats) -> dict[str, tuple[float, float]]:
+    """Natural mean and SD of each site, from at least three natural images; else NaN and 0."""
+    recorded = np.isfinite(means).sum(0) >= 3
+    return {
+        s: (float(np.nanmean(means[:, i])), float(spread[i])) if recorded[i] else (math.nan, 0.0)
+        for i, s in enumerate(table.site_ids)
+    }
+
+
+def _left_out(
+    table: TrialTable, statistics: Mapping[str, tuple[float, float]], excluded: Mapping[str, str]
+) -> dict[str, str]:
+    """Sites that cannot be in the site set, with the reason."""
     share = np.isfinite(table.values).mean(0) if len(table.values) else np.zeros(len(table.site_ids))
     lost = {
         s: "not recorded" if s not in table.site_ids else "recorded in less than half of the trials"
-        for s in sorted(frozen)
+        for s in sorted(statistics)
         if s not in table.site_ids or share[table.site_ids.index(s)] < 0.5
     }
-    lost |= {s: "excluded" for s in frozen if s in excluded}
-    lost |= {s: "no natural SD" for s, (m, sd) in frozen.items() if not (math.isfinite(m) and sd > 0)}
-    notes += [f"one_hot leaves out site {s}: {why}" for s, why in sorted(lost.items())]
-    kept = tuple(s for s in table.site_ids if s in frozen and s not in lost)
-    return NaturalScale(kept, np.array([frozen[s][0] for s in kept]), np.array([frozen[s][1] for s in kept])), notes
+    lost |= {s: "excluded" for s in statistics if s in excluded}
+    return lost | {s: "no natural SD" for s, (m, sd) in statistics.items() if not (math.isfinite(m) and sd > 0)}
 
 
 def _check_scale(
