@@ -14,7 +14,7 @@ from protocols.project.key import Key
 from protocols.recordings.responses import Responses
 from protocols.recordings.trial_table import TrialTable, image_means
 
-from .control_report import ControlRow
+from .records import ControlRow
 from .scores import NaturalScale
 
 

@@ -20,9 +20,10 @@ from protocols.stats.reach import repeats_needed
 
 from .beside import arm_comparisons, contrast_flags, empirical_chance, monotonicity, specificity
 from .checks import check_excluded, check_inputs, check_reachable, input_notes, natural_scale, one_row_an_image
-from .control_report import ControlReport, ControlRow
+from .control_report import ControlReport
 from .gain import blank_trials
 from .objectives import JUDGEMENTS, Comparison
+from .records import ControlRow
 from .reference import (
     Reference,
     beats_each,
@@ -204,7 +205,7 @@ def _tested(setting: Setting, score: Score, row: KeyRow, *, reference: Reference
         "exact": result.exact,
         "incomplete_trials": len(table.rows(row.image_id)) - len(table.rows(row.image_id, score.usable)),
     }
-    values |= judgement.described(setting, score, row, mine)
+    values |= judgement.described(setting, score, row, treated=mine)
     values |= judgement.gain(setting, score, Comparison(row, reference, pool, result=result, blank=blank))
     values |= _verdict(setting, row, score, values=values)
     if row.confirmatory:
@@ -283,7 +284,7 @@ def _described(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     if not levels:
         raise Exclusion("no usable natural reference image for this site and objective")
     best, mine = max(levels, key=lambda c: levels[c]), table.rows(row.image_id, score.usable)
-    beside = JUDGEMENTS[row.objective].described(setting, score, row, mine)
+    beside = JUDGEMENTS[row.objective].described(setting, score, row, treated=mine)
     if row.confirmatory:
         beside |= arm_comparisons(setting, score, row, tested=False) | specificity(setting, score, row)
         beside |= monotonicity(setting, score, row)

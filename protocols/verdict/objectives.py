@@ -39,15 +39,15 @@ class Judgement:
         Scores trials and means at the site; raises `Exclusion` where the site has no such score.
     gain : callable (setting, score, comparison) -> dict
         Gain over the reference, and what is known only of tested controllers.
-    described : callable (setting, score, row, treated) -> dict
-        What is said of the responses in the rows `treated` of the trial table, of averages without a test too.
+    described : callable (setting, score, row, *, treated) -> dict
+        What is said of the responses in the rows `treated` of the trial table, also of averages, which have no test.
     confirmatory : callable (setting, score, row) -> dict
         What is tested only for confirmatory controllers.
     """
 
     score: Callable[[Setting, str], Score]
     gain: Callable[[Setting, Score, Comparison], dict[str, Any]]
-    described: Callable[[Setting, Score, KeyRow, Ints], dict[str, Any]]
+    described: Callable[..., dict[str, Any]]
     confirmatory: Callable[[Setting, Score, KeyRow], dict[str, Any]]
 
 
@@ -60,7 +60,7 @@ def _one_hot_gain(setting: Setting, score: Score, comparison: Comparison) -> dic
     return one_hot_gain(comparison.pool, comparison.result.difference)
 
 
-def _selectivity(setting: Setting, score: Score, row: KeyRow, treated: Ints) -> dict[str, Any]:
+def _selectivity(setting: Setting, score: Score, row: KeyRow, *, treated: Ints) -> dict[str, Any]:
     return selectivity(setting, score, row.target, treated=treated)
 
 
@@ -68,7 +68,7 @@ def _suppression(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     return suppression(setting, score, row.target, image_id=row.image_id)
 
 
-def _nothing(*_: object) -> dict[str, Any]:
+def _nothing(*_: object, **__: object) -> dict[str, Any]:
     return {}
 
 
