@@ -1,4 +1,4 @@
-"""What a round will take and what it can find: presentations by role, hours, smallest p, and the gain within reach of every site."""
+"""What a round will take and what it can find: presentations, hours, smallest p, gain within reach of every site."""
 
 from __future__ import annotations
 
@@ -33,7 +33,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SessionPlan:
-    """Images and presentations by role, the length in minutes, and what the round can find."""
+    """What a round takes and what it can find.
+
+    Attributes
+    ----------
+    round : int
+    images, presentations : dict of role to int
+    minutes : float
+        Length of the round with its pauses.
+    repeats : int
+        Presentations of every image (fewer of graded images and arms).
+    smallest_p : dict of objective to float
+        The smallest p that a test can reach.
+    gain, gain_unit, power
+        The gain that is asked for, "fraction" of the evoked response or "natural SD", and the power that is wanted.
+    sites : tuple of SitePlan
+        One per objective and site; empty before the baseline is recorded.
+    notes : tuple of str
+    """
 
     round: int
     images: dict[str, int]
@@ -72,7 +89,7 @@ class SessionPlan:
         for objective, p in self.smallest_p.items():
             lines.append(f"{objective}: smallest reachable p {p:.2g} with {self.repeats} repeats")
             if spread := self._spread(objective):
-                lines += [f"  {line}" for line in self._told(spread)]
+                lines += [f"  {line}" for line in self._sentences(spread)]
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
     def _spread(self, objective: str) -> dict[str, Any]:
@@ -93,15 +110,16 @@ class SessionPlan:
             },
         }
 
-    def _told(self, spread: dict[str, Any]) -> list[str]:
+    def _sentences(self, spread: dict[str, Any]) -> list[str]:
         def gain(value: float | None) -> str:
             if value is None:
                 return "out of reach"
             return f"+{100 * value:.0f} %" if self.gain_unit == "fraction" else f"+{value:.2f} natural SD"
 
         def three(name: str, form: Any) -> str:
-            found = spread[name]
-            return f"{form(found['median'])} (from {form(found['least'])} to {form(found['most'])} over {spread['sites']} sites)"
+            values = spread[name]
+            least, most = form(values["least"]), form(values["most"])
+            return f"{form(values['median'])} (from {least} to {most} over {spread['sites']} sites)"
 
         return [
             f"gain of the target found with power {self.power:g}: {three('detectable_gain', gain)}",
@@ -119,7 +137,7 @@ def _three(values: list[float]) -> dict[str, float]:
 def plan_round(
     project: Project, number: int, *, gain: float = 0.3, wanted: float = 0.8, progress: Reporter | None = None
 ) -> SessionPlan:
-    """Plan round `number` from the configuration and, after round 0, from the baseline recording and the fitted encoder.
+    """Plan round `number` from the configuration and, after round 0, from the baseline and the fitted encoder.
 
     Raises
     ------
@@ -203,9 +221,10 @@ def _schedule(project: Project, number: int, images: dict[str, int], *, repeats:
 def _images(
     project: Project, number: int, data: Dataset, *, encoder: Encoder | Ensemble, targets: list[str]
 ) -> tuple[dict[tuple[str, str], list[int]], dict[str, int]]:
-    """The references of every objective and target, and the number of images by role: of graded images and arms at most so many.
+    """The references of every objective and target, and the number of images by role.
 
-    Arms that cannot be made and photographs that are shown anyway are known only at export.
+    Of graded images and arms there are at most so many. Arms that cannot be made and photographs that are shown anyway
+    are known only at export.
     """
     from protocols.models.pair import site_rows
 
@@ -243,9 +262,10 @@ def _trials(project: Project) -> Trials:
 def expected_sites(
     project: Project, data: Dataset, encoder: Encoder | Ensemble, *, best: dict[tuple[str, str], list[int]]
 ) -> tuple[dict[tuple[str, str], ExpectedSite], str, list[str]]:
-    """What the baseline recording says of every (objective, target): shrunken means of its references, trial variance, blank.
+    """What the baseline says of every (objective, target): shrunken means of its references, trial variance, blank.
 
-    Also the unit of gains ("fraction" of the evoked response, or "natural SD") and notes. Empty where only averages were recorded.
+    Also the unit of gains ("fraction" of the evoked response, or "natural SD") and notes. Empty where only averages
+    were recorded.
     """
     if data.averaged_over is not None:
         return {}, "", ["the baseline holds averages: without single trials their variance, hence power, is unknown"]
@@ -263,10 +283,10 @@ def expected_sites(
     if counted and not len(blanks):
         notes.append("no blanks in the baseline: gains are fractions of the whole response")
     noise: dict[str, Any] = {"fano": variance / np.where(level > 0, level, 1.0)} if counted else {"variance": variance}
-    found = {}
+    expected = {}
     for (objective, target), images in best.items():
         k = list(encoder.site_ids).index(target)
-        found[objective, target] = ExpectedSite(
+        expected[objective, target] = ExpectedSite(
             means[images],
             target=k,
             blank=float(blank[k]),
@@ -275,4 +295,4 @@ def expected_sites(
             temperature=project.config.synthesis.temperature,
             **noise,
         )
-    return found, "fraction" if counted else "natural SD", notes
+    return expected, "fraction" if counted else "natural SD", notes

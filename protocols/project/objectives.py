@@ -35,7 +35,8 @@ class Objective:
     explanation : str
         Sentences of the report page, above the table of the objective.
     all_sites : bool
-        The score needs the standardised responses of all sites; False: the response of the target site alone, in the recording's unit.
+        The score needs the standardised responses of all sites; False: the response of the target site alone, in the
+        recording's unit.
     equal_counts : bool
         The test compares as many trials of the reference as of the controller.
     log_score : bool
@@ -47,8 +48,8 @@ class Objective:
     marker, marker_name : str
         Marker of the objective in figures (matplotlib's code) and its plural noun for the title.
     site_scores : callable
-        Score of each image at each site, higher is better: ``(responses (..., U), mean (U,), sd (U,), temperature=1.0) -> (..., U)``,
-        from responses in the recording's unit and the natural mean and SD of each site.
+        Score of each image at each site, higher is better, from responses in the recording's unit and the natural mean
+        and SD of each site: ``(responses (..., U), mean (U,), sd (U,), temperature=1.0) -> (..., U)``.
     """
 
     name: ObjectiveName
@@ -96,8 +97,9 @@ OBJECTIVES: dict[str, Objective] = {
             label="stretch",
             description="drive the target site as far as possible",
             explanation=(
-                "Each controller against the site's best natural image, both shown in this round. Of the re-shown candidates one is "
-                "picked on half of the trials and tested on the other half; the gain is of the evoked response over that named image."
+                "Each controller against the site's best natural image, both shown in this round. Of the re-shown "
+                "candidates one is picked on half of the trials and tested on the other half; the gain is of the "
+                "evoked response over that named image."
             ),
             all_sites=False,
             equal_counts=False,
@@ -113,8 +115,9 @@ OBJECTIVES: dict[str, Objective] = {
             label="one-hot",
             description="drive it alone, the others not",
             explanation=(
-                "S is the softmax over all sites of the standardised mean responses, at the target; control: S above the best natural "
-                "image's (chosen like the stretch reference); suppression: the other sites below their mean over random natural images."
+                "S is the softmax over all sites of the standardised mean responses, at the target; control: S above "
+                "the best natural image's (chosen like the stretch reference); suppression: the other sites below "
+                "their mean over random natural images."
             ),
             all_sites=True,
             equal_counts=True,

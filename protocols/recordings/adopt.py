@@ -44,10 +44,10 @@ def _in_use(project: Project) -> DataError:
 
 
 def adopt_recording(project: Project, images: Path, responses: Path, *, progress: Reporter | None = None) -> Responses:
-    """Take photographs and responses recorded elsewhere as the project's baseline (``data/natural.csv``, ``data/responses.h5``).
+    """Take photographs and responses recorded elsewhere as the project's baseline.
 
-    `responses` is a file of any format of `protocols.recordings.readers.READERS`. Its image ids are the photographs' file names, with or
-    without ending.
+    They become ``data/natural.csv`` and ``data/responses.h5``. `responses` is a file of any format of
+    `protocols.recordings.readers.READERS`. Its image ids are the photographs' file names, with or without ending.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What has been recorded so far, gathered from the rounds for fitting, and the best natural images a site in it."""
+"""What has been recorded so far, gathered from the rounds for fitting."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Dataset:
     source_ids : tuple of N str
         Natural images first, then the synthesised images of the rounds (controllers, graded images, control arms).
     groups : tuple of N str
-        Images of one group (source photograph; a synthesised image belongs to the photograph that it started from) stay on one side of
-        every split.
+        Images of one group (source photograph; a synthesised image belongs to the photograph that it started from) stay
+        on one side of every split.
     values : float64 array of shape (T, U); image_index : int array of shape (T,), -1 where the trial showed a blank
     natural : int
         The first `natural` images are natural.
@@ -46,10 +46,12 @@ class Dataset:
     areas : tuple of U str
         Cortical area of every site, "" = unknown (``site/area`` of the responses).
     coordinates : float64 array of shape (U, d), or None
-        Place of every site in micrometres (``site/x_um``, ``y_um`` and, where all have it, ``z_um``); None where one is not known.
+        Place of every site in micrometres (``site/x_um``, ``y_um`` and, where all have it, ``z_um``); None where one is
+        not known.
     aligned : dict
-        What was done to a round's responses: under "sites" the gain, shift and centre by which each was brought to the baseline's scale,
-        under "clipped" how many values of a unit without negative numbers were set to 0 by it, under "excluded" the sites left out.
+        What was done to a round's responses: under "sites" the gain, shift and centre by which each was brought to the
+        baseline's scale, under "clipped" how many values of a unit without negative numbers were set to 0 by it, under
+        "excluded" the sites left out.
     """
 
     pixels: Pixels
@@ -68,9 +70,10 @@ class Dataset:
 
 
 def baseline(project: Project) -> tuple[Responses, dict[str, str]] | None:
-    """Responses to natural images before any controller, and the map image id -> source id; None where nothing is recorded yet.
+    """Responses to natural images before any controller, and the map image id -> source id; None before there are any.
 
-    They stand in round 0, or, for a recording made elsewhere, in ``data/responses.h5`` with the photographs' source ids as image ids.
+    They stand in round 0, or, for a recording made elsewhere, in ``data/responses.h5`` with the photographs' source ids
+    as image ids.
     """
     for round_ in project.rounds():
         if round_.number == 0 and round_.ingested:
@@ -91,7 +94,10 @@ def recorded(round_: Round) -> tuple[Responses, dict[str, str]]:
 
 
 def drift_of(project: Project, round_: Round) -> RoundDrift | None:
-    """Drift of an ingested round against the baseline: ``drift.json`` where it belongs to these files, else measured; None for round 0."""
+    """Drift of an ingested round against the baseline; None for round 0.
+
+    It is read from ``drift.json`` where that belongs to these files, and measured otherwise.
+    """
     first = baseline(project)
     if first is None or round_.number == 0:
         return None
@@ -104,17 +110,20 @@ def drift_of(project: Project, round_: Round) -> RoundDrift | None:
     known = RoundDrift.from_json(round_.drift_path)
     if known is not None and known.inputs == inputs and known.percent == UNITS[known.unit].zero:
         return known
-    found = measure_drift(*first, read_responses(round_.responses_path), key=read_key(round_.key_path))
-    return replace(found, inputs=inputs)
+    measured = measure_drift(*first, read_responses(round_.responses_path), key=read_key(round_.key_path))
+    return replace(measured, inputs=inputs)
 
 
 def gather(project: Project, numbers: Sequence[int]) -> Dataset:
-    """Everything recorded in the baseline and in the rounds `numbers`, these on the baseline's scale where ``[drift] align`` is true.
+    """Everything recorded in the baseline and in the rounds `numbers`.
+
+    The rounds are brought to the baseline's scale where ``[drift] align`` is true.
 
     Raises
     ------
     DataError
-        D01: nothing recorded; D02: responses to images that the project does not hold; D03: units differ between rounds.
+        D01: nothing recorded; D02: responses to images that the project does not hold; D03: units differ between
+        rounds.
     """
     natural = NaturalImages.load(project.data)
     parts: list[_Part] = []
@@ -157,7 +166,10 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
 
 
 def corrected(project: Project, round_: Round, responses: Responses) -> tuple[Responses, dict[str, object]]:
-    """A round's responses without lost sites and on the baseline's scale, as ``[drift]`` has it, and what was done (empty: nothing)."""
+    """A round's responses without lost sites and on the baseline's scale, as ``[drift]`` asks, and what was done.
+
+    What was done is empty where nothing was.
+    """
     settings = project.config.drift
     drift = drift_of(project, round_) if settings.align or settings.exclude else None
     if drift is None:
@@ -174,7 +186,7 @@ def corrected(project: Project, round_: Round, responses: Responses) -> tuple[Re
 
 
 def on_baseline_scale(responses: Responses, drift: RoundDrift) -> tuple[Responses, int]:
-    """A round's responses aligned, and how many values of counts or rates were set from below 0 to 0 (readouts refuse negative ones)."""
+    """A round's responses aligned, and how many values were set to 0 where their unit allows none below it."""
     values = drift.align(responses.values, responses.site_ids)
     below = np.zeros(1, dtype=bool) if UNITS[responses.unit].negative else (values < 0) & (responses.values >= 0)
     return replace(responses, values=np.where(below, 0.0, values)), int(below.sum())
@@ -185,17 +197,17 @@ def synthesised(round_: Round, group_of: dict[str, str]) -> list[tuple[str, Pixe
 
     An arm or graded image of a controller that started from noise is grouped with that controller.
     """
-    found = []
+    images = []
     for row in read_key(round_.key_path).rows:
         if row.role in SYNTHESISED and row.source_id not in group_of:  # an arm may be a photograph as it is
             image = read_png(round_.outbox / "images" / f"{row.image_id}.png")
             start = row.started_from or (row.parents or (row.source_id,))[0]
-            found.append((row.source_id, image, group_of.get(start, start)))
-    return found
+            images.append((row.source_id, image, group_of.get(start, start)))
+    return images
 
 
 class _Part(NamedTuple):
-    """One recording: its responses, the source id of each of its images ("" = blank), and its round (0 = the baseline)."""
+    """One recording: its responses, the source id of each of its images ("" = blank), its round (0 = the baseline)."""
 
     responses: Responses
     source_of: dict[str, str]

@@ -1,4 +1,4 @@
-"""Drift of a round against the baseline, site by site: gain and offset, the alignment made of them, drift within the day.
+"""Drift of a round against the baseline, site by site: gain and offset, alignment, drift within the day.
 
 Written as ``drift.json`` (schema ``drift/1``) beside a round's responses once its key is open.
 """
@@ -27,15 +27,24 @@ from .units import UNITS
 
 SCHEMA = "drift/1"
 BLANK = ""  # source id of a blank
-EXCLUDED = ("lost", "moved", "split")  # outcomes on evidence; "no evidence" excludes nobody
+EXCLUDED = ("lost", "moved", "split")  # outcomes on evidence; "no evidence" excludes no site
 
 
 @dataclass(frozen=True)
 class Tuning:
     """Mean responses of a recording to some images, block means removed.
 
-    `means`, `repeats`, `each` (every image's own trial variance, NaN below two trials), of shape (N, U); `variance` (U,): trial variance
-    pooled over images, NaN where no image has two trials (averages).
+    Attributes
+    ----------
+    images : tuple of N str
+        Source ids; "" = the blank.
+    site_ids : tuple of U str
+    means, repeats : arrays of shape (N, U)
+        Mean response and number of trials.
+    each : array of shape (N, U)
+        Trial variance of every image, NaN below two trials.
+    variance : array of shape (U,)
+        Trial variance pooled over images, NaN where no image has two trials (averages).
     """
 
     images: tuple[str, ...]
@@ -70,11 +79,26 @@ def tuning(
 class SiteDrift:
     """One site of a round; None = not available.
 
-    `gain` ... `misfit`, `method`: see `GainFit`, from `images` images shown in the baseline and now that were not chosen as this site's
-    references; `told`: the gain's limits are finite and within a factor of 4. `aligned_gain`, `aligned_shift`: the shrunken values used
-    in pooling, ``aligned = centre + (response - centre - aligned_shift) / aligned_gain`` (centre None: left as it is). `within_change`:
-    linear drift over this recording in % of the mean response (or in SDs of the image means, see `RoundDrift.percent`), `within_p` its two-sided p,
-    `within_listed`: on the Benjamini-Hochberg list over sites (q 0.05). `outcome` ... `p_partner`: see `Identity`.
+    Attributes
+    ----------
+    site : str
+    gain, gain_low, gain_high, offset, shift, shift_error, misfit, method
+        As in `GainFit`.
+    images : int
+        Images shown in the baseline and now that were not chosen as references of this site.
+    told : bool
+        The limits of the gain are finite and at most a factor of 4 apart.
+    aligned_gain, aligned_shift, centre : float
+        Shrunken values with which rounds are joined, ``aligned = centre + (response - centre - aligned_shift) /
+        aligned_gain``; centre None: the site is left as it is.
+    within_change : float
+        Linear drift over this recording, in % of the mean response or in SDs of the image means (`RoundDrift.percent`).
+    within_p : float
+        Its two-sided p.
+    within_listed : bool
+        On the Benjamini-Hochberg list over sites (q 0.05).
+    outcome, reason, r, r_nc, p_below, p_shuffled, p_other, partner, partner_r_nc, p_partner
+        As in `Identity`.
     """
 
     site: str
@@ -108,9 +132,22 @@ class SiteDrift:
 
 @dataclass(frozen=True)
 class RoundDrift:
-    """Everything known about the drift of one round; `block_residual`: mean residual of each block (blocks, sites), None = no trial.
+    """Everything known about the drift of one round.
 
-    `gain_sd`, `shift_sd`: estimated SDs over sites of log gain and of shift / spread (0: no drift between the days beyond errors).
+    Attributes
+    ----------
+    unit : str
+        Of the responses.
+    percent : bool
+        Drift within the day is in % of the mean response; False: in SDs of the image means.
+    sites : tuple of SiteDrift
+    gain_sd, shift_sd : float
+        Estimated SDs over sites of log gain and of shift / spread (0: no drift between the days beyond errors).
+    block_residual : (blocks, sites) floats
+        Mean residual of each block, None = no trial.
+    notes : tuple of str
+    inputs : dict of name to str
+        SHA-256 of the files that were compared.
     """
 
     unit: str
@@ -133,7 +170,7 @@ class RoundDrift:
         return {s.site: f"{s.outcome}: {s.reason}" for s in self.sites if s.outcome in EXCLUDED}
 
     def align(self, values: Floats, site_ids: Sequence[str]) -> Floats:
-        """Responses (T, U) of this round on the baseline's scale; sites that are not known here are left as they are."""
+        """Responses (T, U) of this round on the baseline's scale; sites that are not known here stay as they are."""
         known = {s.site: s for s in self.sites}
         rows = [known.get(site, SiteDrift(site)) for site in site_ids]
         gain, shift = np.array([r.aligned_gain for r in rows]), np.array([r.aligned_shift for r in rows])
@@ -210,7 +247,7 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
 def _common_images(
     first: Responses, source_of: Mapping[str, str], now: Responses, *, key: Key, sites: tuple[str, ...]
 ) -> tuple[Tuning, Tuning, Bools]:
-    """Tuning in the baseline and now over the images shown in both, and which were chosen as a site's own references, (N, U)."""
+    """Tuning in the baseline and now over the images shown in both, and which are references of a site, (N, U)."""
     in_baseline = {source_of.get(str(i)) for i in first.image_ids}
     rows = {
         r.source_id if r.role != "blank" else BLANK: r for r in key.rows if r.role in ("reference", "natural", "blank")
@@ -253,7 +290,10 @@ def _site_drift(
 
 
 def site_identities(before: Tuning, after: Tuning, own: Bools, *, highest_gain: Floats) -> list[Identity]:
-    """`identify` on the common natural and reference images; a baseline without trials borrows this round's trial variance."""
+    """`identify` on the common natural and reference images.
+
+    The trial variance of this round stands in for that of a baseline without trials.
+    """
     picture = np.array([image != BLANK for image in before.images], dtype=np.bool_)
     borrowed = np.where(np.isfinite(before.variance), before.variance, after.variance)
     means = []
@@ -267,8 +307,8 @@ def site_identities(before: Tuning, after: Tuning, own: Bools, *, highest_gain: 
 def site_gain(before: Tuning, after: Tuning, u: int, *, own: Bools, unit: str, confidence: float = 0.95) -> GainFit:
     """Gain and offset of site `u` from the images that were not chosen for its own noisy baseline (`own`, (N,)).
 
-    Too few of them: the gain alone, through the blank or, where the unit has a zero, through zero. A baseline without trials borrows
-    this round's trial variance; a round without trials tells nothing.
+    Too few of them: the gain alone, through the blank or, where the unit has a zero, through zero. A baseline without
+    trials borrows this round's trial variance; nothing is known of a round without trials.
     """
     blank = np.array([image == BLANK for image in before.images], dtype=np.bool_)
     use = np.isfinite(before.means[:, u]) & np.isfinite(after.means[:, u]) & ~own
@@ -331,8 +371,8 @@ def notes_on(sites: Sequence[SiteDrift], before: Tuning, after: Tuning) -> list[
         notes.append(
             f"identity of {len(sites)} sites on up to {max(s.images for s in sites)} common images: {counts}{few}"
         )
-    untold = [s.site for s in sites if s.method and not s.told]
-    if untold:
-        some = f"{', '.join(untold[:3])}{', ...' if len(untold) > 3 else ''}"
-        notes.append(f"{len(untold)} sites: the images cannot tell the gain, nothing is aligned ({some})")
+    unknown = [s.site for s in sites if s.method and not s.told]
+    if unknown:
+        some = f"{', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}"
+        notes.append(f"{len(unknown)} sites: the images cannot tell the gain, nothing is aligned ({some})")
     return notes

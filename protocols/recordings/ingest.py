@@ -1,7 +1,8 @@
 """Ingest: the rig's answer, checked against what was exported, becomes the round's trial table.
 
-The answer joins on the image that was SHOWN. The table is written in a canonical order (block, rep, image; sites as the encoder has
-them), so that shuffled rows, a transposed matrix or permuted sites give the same bytes. A bad answer changes nothing in the round.
+The answer joins on the image that was SHOWN. The table is written in a canonical order (block, rep, image; sites as the
+encoder has them), so that shuffled rows, a transposed matrix or permuted sites give the same bytes. A bad answer
+changes nothing in the round.
 """
 
 from __future__ import annotations
@@ -110,9 +111,9 @@ class IngestReport:
 
 
 def poll_inbox(round_: Round) -> Path | None:
-    """The rig's finished answer, None before: ``inbox/responses.h5`` (or with another ending of `READERS`) beside its ``.done`` file.
+    """The rig's finished answer; None before, and while the share of the inbox is away.
 
-    None too while the share of the inbox is away.
+    It is ``inbox/responses.h5``, or has another ending of `READERS`, and its ``.done`` file stands beside it.
     """
     for path in (round_.inbox / f"{ANSWER}{ending}" for ending in READERS):
         try:
@@ -186,9 +187,9 @@ def ingest(
 def _locate(round_: Round, path: str | Path | None) -> Path:
     if path is not None:
         return Path(path)
-    found = poll_inbox(round_)
-    if found is not None:
-        return found
+    answer = poll_inbox(round_)
+    if answer is not None:
+        return answer
     present = sorted(p.name for p in round_.inbox.glob("*")) if round_.inbox.is_dir() else []
     usual = f"{ANSWER}{next(iter(READERS))}"
     near = difflib.get_close_matches(usual, [n for n in present if n.endswith(tuple(READERS))], n=1, cutoff=0.3)
@@ -217,7 +218,7 @@ def _earlier(round_: Round, path: Path, digest: str, *, replace: bool) -> Ingest
     raise DataError(
         path.name,
         found=f"another file than the one ingested before ({report.file}, SHA-256 {report.sha256[:12]})",
-        expected="one answer a round",
+        expected="one answer per round",
         cause="the rig wrote a second answer, or the file belongs to another round",
         fix="give it to its own round; to replace the earlier answer, say so (replace=True)",
         code="I03",

@@ -17,8 +17,9 @@ from .dataset import Dataset
 def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
     """Empirical-Bayes image means, shape (N, U): each mean is drawn to the site's mean by the share of noise in it.
 
-    ``m + s2 / (s2 + v / n_i) * (mean_i - m)`` with pooled within-image variance v, signal variance s2 = max(0, Var(means) - mean(v / n_i))
-    (methods.md H, "shrunken baseline response"). Images without a trial get the site's mean; so does all where no image has two trials.
+    ``m + s2 / (s2 + v / n_i) * (mean_i - m)`` with pooled within-image variance v, signal variance s2 = max(0,
+    Var(means) - mean(v / n_i)) (methods.md H, "shrunken baseline response"). Images without a trial get the site's
+    mean; so does all where no image has two trials.
     """
     sums, counts = sums_per_image(values, image_index, n_images)
     has = counts > 0
@@ -39,8 +40,8 @@ def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
 def natural_means(dataset: Dataset, site_ids: Sequence[str]) -> Floats:
     """`shrunken_means` of the natural images at the sites named, (N, U) in the recording's unit."""
     columns = [dataset.site_ids.index(s) for s in site_ids]
-    shown = dataset.image_index < dataset.natural
-    return shrunken_means(dataset.values[shown][:, columns], dataset.image_index[shown], dataset.natural)
+    natural = dataset.image_index < dataset.natural
+    return shrunken_means(dataset.values[natural][:, columns], dataset.image_index[natural], dataset.natural)
 
 
 def best_natural(
@@ -52,7 +53,7 @@ def best_natural(
     count: int,
     temperature: float,
 ) -> dict[tuple[str, str], list[int]]:
-    """For every (objective, target): indices of the `count` natural images with the highest shrunken baseline score, best first."""
+    """The `count` natural images with the highest shrunken baseline score, best first, per (objective, target)."""
     means = natural_means(dataset, key_sites.site_ids)
     mean, sd = key_sites.natural_statistics()
     scores = {o: OBJECTIVES[o].site_scores(means, mean, sd, temperature=temperature) for o in objectives}

@@ -21,7 +21,7 @@ class Responses:
     Parameters
     ----------
     values : array of shape (T, U), float64
-        One row a trial, one column a site, in `unit`; NaN = missing.
+        One row per trial, one column per site, in `unit`; NaN = missing.
     image_ids : array of shape (T,), str
         The image shown in each trial.
     site_ids : tuple of U str
@@ -112,7 +112,10 @@ class Responses:
         return np.array([position.get(str(i), -1) for i in self.image_ids], dtype=np.int64)
 
     def mean(self, image_ids: list[str]) -> Floats:
-        """NaN-aware mean response, shape (len(image_ids), U); NaN where nothing was recorded. Averages are weighted by repeats."""
+        """Mean response to each image, shape (len(image_ids), U); NaN where nothing was recorded.
+
+        Missing trials are left out; averages are weighted by their repeats.
+        """
         sums, counts = self._sums(image_ids)
         return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 

@@ -15,7 +15,7 @@ class Unit:
     sentence : str
         What a response is, for people.
     zero : bool
-        0 means no response, so that gains and changes may be told in percent.
+        0 means no response, so that gains and changes may be given in percent.
     negative : bool
         Responses may be below 0; False: what alignment brings below 0 is set to 0, since readouts refuse it.
     hints : tuple of str

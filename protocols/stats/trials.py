@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from protocols.arrays import Floats
 
-# --- trials ------------------------------------------------------------------------------------------------------------
+# --- trials -----------------------------------------------------------------------------------------------------------
 
 
 def sums_per_image(
@@ -47,8 +47,8 @@ def trial_variance(values: Floats, image_index: NDArray[np.int64]) -> tuple[Floa
     values : array of shape (T, U), NaN = missing
     image_index : int array of shape (T,), -1 = no image
     """
-    shown = image_index >= 0
-    values, image_index = values[shown], image_index[shown]
+    of_image = image_index >= 0
+    values, image_index = values[of_image], image_index[of_image]
     finite = np.isfinite(values)
     sums, counts = sums_per_image(values, image_index, int(image_index.max(initial=-1)) + 1)
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
@@ -59,13 +59,14 @@ def trial_variance(values: Floats, image_index: NDArray[np.int64]) -> tuple[Floa
     return squares / total, (freedom * means).sum(0) / total
 
 
-# --- reliability -------------------------------------------------------------------------------------------------------
+# --- reliability ------------------------------------------------------------------------------------------------------
 
 
 def reliability(values: Floats, index: NDArray[np.int64]) -> float:
     """Share of the variance of image means that is not trial noise: ``1 - mean(s_i^2 / n_i) / var(means)``.
 
-    `values` (T,) finite trials, `index` (T,) the image of each. Images with fewer than two trials are left out; NaN below three images.
+    `values` (T,) finite trials, `index` (T,) the image of each. Images with fewer than two trials are left out; NaN
+    below three images.
     """
     counts = np.bincount(index)
     sums = np.bincount(index, weights=values)

@@ -23,12 +23,13 @@ def _error(code: str, found: str, expected: str, *, cause: str, fix: str) -> Dat
 
 
 def check_inputs(responses: Responses, key: Key, unit: str | None) -> None:
-    """Refuse responses and key that do not belong together (E01, E03, E07) or name no controllers to count (E02, E05)."""
-    shown, keyed = sorted(set(map(str, responses.image_ids))), sorted(r.image_id for r in key.rows)
-    if not set(shown) & set(keyed):
+    """Refuse responses and key that do not belong together (E01, E03, E07) or have no controllers (E02, E05)."""
+    recorded, keyed = sorted(set(map(str, responses.image_ids))), sorted(r.image_id for r in key.rows)
+    if not set(recorded) & set(keyed):
         raise _error(
             "E01",
-            f"the images {', '.join(shown[:3]) or 'none'} ... in the responses and {', '.join(keyed[:3]) or 'none'} ... in the key",
+            f"the images {', '.join(recorded[:3]) or 'none'} ... in the responses and "
+            f"{', '.join(keyed[:3]) or 'none'} ... in the key",
             "responses to images of this key",
             cause="wrong round: the responses and the key belong to different rounds",
             fix="give the sealed/key.csv of the round whose images were shown",
@@ -88,9 +89,9 @@ def _check_controllers(key: Key) -> None:
         raise _error(
             "E05",
             f"{counts[several[0]]} confirmatory controllers for {first}" if several else "no confirmatory controller",
-            "one confirmatory controller for a site and objective, marked before the responses were seen",
+            "one confirmatory controller per site and objective, marked before the responses were seen",
             cause="the key was written by hand, or the choice among seeds was not made at export",
-            fix="mark one controller a site and objective with confirmatory = 1, chosen by prediction alone",
+            fix="mark one controller per site and objective with confirmatory = 1, chosen by prediction alone",
         )
 
 
@@ -129,7 +130,7 @@ def input_notes(responses: Responses, key: Key, excluded: Mapping[str, str]) -> 
 
 
 def one_row_an_image(responses: Responses, key: Key) -> Responses:
-    """Averages pooled to one row an image, weighted by their repeats."""
+    """Averages pooled to one row per image, weighted by their repeats."""
     images = sorted({str(i) for i in responses.image_ids} & {r.image_id for r in key.rows})
     return Responses(
         values=responses.mean(images),
@@ -196,7 +197,7 @@ def _left_out(
 def _check_scale(
     table: TrialTable, frozen: dict[str, tuple[float, float]], means: Floats, *, spread: Floats
 ) -> list[str]:
-    """Refuse a spread of natural responses that is 8 times off the key's (counts against rates); note it from 3 times on."""
+    """Refuse a spread of natural responses 8 times off the key's (counts against rates); note it from 3 times on."""
     ratios = []
     for i, site in enumerate(table.site_ids):
         if np.isfinite(means[:, i]).sum() >= 8 and frozen.get(site, (0.0, 0.0))[1] > 0:
@@ -205,9 +206,11 @@ def _check_scale(
     if not 1 / 8 < ratio < 8:
         raise _error(
             "E04",
-            f"natural responses that vary {ratio:.3g} times as much as frozen in the key (median of {len(ratios)} sites)",
+            f"natural responses that vary {ratio:.3g} times as much as frozen in the key "
+            f"(median of {len(ratios)} sites)",
             "about the same spread",
-            cause="another unit or response window than in the baseline, such as spikes against spikes/s, or another subject",
+            cause="another unit or response window than in the baseline, such as spikes against spikes/s, or another "
+            "subject",
             fix="write the responses in the baseline's unit, or evaluate without the sites.csv beside the key",
         )
     off = f"natural responses vary {ratio:.2g} times as much as frozen in the key: check unit, window and gain"

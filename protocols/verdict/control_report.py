@@ -103,8 +103,9 @@ class ControlReport:
     def summary(self) -> str:
         """A text of counts, chance levels, one line per confirmatory controller, exclusions and notes."""
         lines = [
-            f"Control of {len({r.site for r in self.confirmatory()})} sites, {self.trials_used} of {self.trials} trials used, "
-            f"unit {self.unit}, alpha {self.alpha:g}, {self.permutations} permutations, seed {self.seed}"
+            f"Control of {len({r.site for r in self.confirmatory()})} sites, "
+            f"{self.trials_used} of {self.trials} trials used, unit {self.unit}, alpha {self.alpha:g}, "
+            f"{self.permutations} permutations, seed {self.seed}"
         ]
         for s in self.objectives:
             lines += ["", *objective_lines(s, self.confirmatory(s.objective))]

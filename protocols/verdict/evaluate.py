@@ -61,24 +61,27 @@ def evaluate(
     alpha : float
         One-sided level of a site's verdict.
     permutations, seed : int
-        Random relabellings within block (all of them where there are fewer), seed of these and of the split of trials in halves.
+        Random relabellings within block (all of them where there are fewer), seed of these and of the split of trials
+        in halves.
     temperature : float
         Of the one_hot softmax.
     unit : str, optional
         Unit of the key's predictions, where the caller knows it; refused where the responses are in another.
     excluded : mapping of site id to reason, optional
-        Sites that are not to be judged (lost or another unit today): verdict "excluded" with the reason, out of the one_hot site set,
-        the consistency and every test.
+        Sites that are not to be judged (lost or another unit today): verdict "excluded" with the reason, out of the
+        one_hot site set, the consistency and every test.
 
     Raises
     ------
     DataError
-        E01 no common image, E02 no controllers, E03 / E04 another unit or scale, E05 not one confirmatory controller a site and
-        objective, E06 alpha out of reach of these repeats, E07 no common site, E09 an excluded site that nobody knows.
+        E01 no common image, E02 no controllers, E03 / E04 another unit or scale, E05 not one confirmatory controller
+        per site and objective, E06 alpha out of reach of these repeats, E07 no common site, E09 an unknown excluded
+        site.
     """
     if not 0 < alpha < 1 or permutations < 1 or temperature <= 0:
         raise ValueError(
-            f"alpha {alpha}, permutations {permutations}, temperature {temperature}; expected 0 < alpha < 1, others above 0"
+            f"alpha {alpha}, permutations {permutations}, temperature {temperature}; "
+            "expected 0 < alpha < 1, others above 0"
         )
     excluded = dict(sorted((excluded or {}).items()))
     check_inputs(responses, key, unit)
@@ -215,7 +218,7 @@ def _tested(setting: Setting, score: Score, row: KeyRow, *, reference: Reference
 
 
 def _levels(setting: Setting, score: Score, row: KeyRow, *, mine: Ints, other: Ints) -> dict[str, Any]:
-    """Mean response and score of the controller (rows `mine`) and of its reference (rows `other`), and the response to blanks."""
+    """Mean response and score of the controller (rows `mine`) and its reference (rows `other`), response to blanks."""
     column, blank = setting.table.column(row.target), blank_trials(setting, row.target)
     displayed = OBJECTIVES[row.objective].displayed
     return {
@@ -228,7 +231,10 @@ def _levels(setting: Setting, score: Score, row: KeyRow, *, mine: Ints, other: I
 
 
 def _both_directions(setting: Setting, score: Score, row: KeyRow, *, mine: Ints) -> float:
-    """The controller's score beside its reference's over both directions: of as many trials where counts must be equal."""
+    """The controller's score beside its reference's over both directions.
+
+    Where counts must be equal it is the mean over both halves of its trials: of as many trials as the reference's.
+    """
     if not score.equal_counts:
         return score.of(mine)
     return float(np.mean([score.of(setting.table.rows(row.image_id, score.usable, half)) for half in HALVES]))
@@ -254,7 +260,7 @@ def _verdict(setting: Setting, row: KeyRow, score: Score, *, values: dict[str, A
 def _confirmatory_extras(
     setting: Setting, score: Score, row: KeyRow, *, reference: Reference, controlled: bool
 ) -> dict[str, Any]:
-    """Strict comparison with every candidate (where there is control), the pseudo-controller's test, arms, suppression."""
+    """Comparison with every candidate (where there is control), pseudo-controller, arms, suppression."""
     values = arm_comparisons(setting, score, row) | specificity(setting, score, row) | monotonicity(setting, score, row)
     if reference.kind == "re-shown":
         values |= _strict(setting, score, row) if controlled else {"strict": False}
@@ -263,7 +269,7 @@ def _confirmatory_extras(
 
 
 def _strict(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
-    """Whether the controller beats every natural reference that was listed; not told where one of them lacks trials."""
+    """Whether the controller beats every natural reference that was listed; unknown where one of them lacks trials."""
     listed, _ = candidates_of(setting, row)
     each = beats_each(setting, score, row.image_id, candidates=listed)
     if len(each) < len(listed):

@@ -1,4 +1,4 @@
-"""What is expected of a site before the day: its responses to natural images and to a controller, and how often all are shown."""
+"""What is expected of a site before the day: its responses to natural images and to a controller, and the trials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from protocols.project.objectives import OBJECTIVES
 
 @dataclass(frozen=True)
 class Trials:
-    """How often every image is shown and how the round is tested; `lost` is the share of presentations without a usable trial."""
+    """How often every image is shown and how the round is tested.
+
+    `lost` is the share of presentations without a usable trial.
+    """
 
     repeats: int = 24
     blocks: int = 4
@@ -33,7 +36,8 @@ class ExpectedSite:
     Parameters
     ----------
     references : array of shape (K,) or (K, D)
-        Expected responses to the K re-shown images, of the site itself or of the D sites of the softmax (column `target` is the site).
+        Expected responses to the K re-shown images, of the site itself or of the D sites of the softmax (column
+        `target` is the site).
     target : int
     blank : float
         Expected response of the site to the blank; gains are fractions of the evoked response.

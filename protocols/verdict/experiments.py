@@ -67,7 +67,10 @@ def _mean(site: ExpectedSite, mean: Floats, trials: int, *, experiments: int, ge
 
 
 def _draw(site: ExpectedSite, mean: Floats, shape: tuple[int, int], *, generator: np.random.Generator) -> Floats:
-    """Single trials of an image, shape (experiments, trials, D); sites beside the target, which matter only in sum, are normal."""
+    """Single trials of an image, shape (experiments, trials, D).
+
+    Sites beside the target matter only in sum; their trials are normal.
+    """
     expected = np.broadcast_to(np.maximum(mean, 0.0) if site.variance is None else mean, (*shape, len(mean)))
     if site.shared_gain and site.variance is None:
         noise = site.shared_gain * generator.normal(size=(*shape, 1)) - site.shared_gain**2 / 2
@@ -81,7 +84,7 @@ def _draw(site: ExpectedSite, mean: Floats, shape: tuple[int, int], *, generator
 
 
 def _rejected(site: ExpectedSite, objective: str, sides: Sequence[Floats], *, strata: Strata, trials: Trials) -> Bools:
-    """Which experiments end in "control"; `sides` are the reference's and the controller's trials, (experiments, n, D)."""
+    """Which experiments end in "control"; `sides`: trials of reference and controller, each (experiments, n, D)."""
     simulated = SIMULATED[objective]
     least = max(simulated.relabellings, math.ceil(3 / trials.alpha) - 1)
     random = min(trials.permutations, least)
@@ -112,7 +115,10 @@ def _welch(labels: Floats, values: Floats) -> Floats:
 
 
 def _welch_of_log_softmax(labels: Floats, scaled: Floats, target: int) -> Floats:
-    """The t of `log_softmax_difference` for every relabelling (B, n) of standardised trials (experiments, n, D), (B, experiments)."""
+    """The t of `log_softmax_difference` for every relabelling (B, n) of standardised trials (experiments, n, D).
+
+    Shape (B, experiments).
+    """
     sums = np.matmul(labels, scaled)  # (experiments, B, D)
     total, own = scaled.sum(1)[:, None], scaled[..., target][:, None]
     levels, variance = [], np.zeros(sums.shape[:2])
@@ -150,8 +156,8 @@ class Simulated:
     Attributes
     ----------
     t : callable
-        The studentised difference of every relabelling (B, n) of the trials (experiments, n, D) of a site, (B, experiments): that of the
-        verdict's own test, for many experiments at a time.
+        The studentised difference of every relabelling (B, n) of the trials (experiments, n, D) of a site, (B,
+        experiments): that of the verdict's own test, for many experiments at a time.
     relabellings : int
         Relabellings of an experiment, at least.
     planned : int

@@ -19,7 +19,7 @@ from protocols.stats.permutation import (
 from .reference import comparison_pool, enough, sides
 from .scores import Score, Setting
 
-# --- gain --------------------------------------------------------------------------------------------------------------
+# --- gain -------------------------------------------------------------------------------------------------------------
 
 
 def blank_trials(setting: Setting, site: str) -> Floats:
@@ -30,9 +30,6 @@ def blank_trials(setting: Setting, site: str) -> Floats:
         return column[rows]
     baseline = table.baseline[:, table.site_ids.index(site)]
     return baseline[np.isfinite(baseline)]
-
-
-# --- suppression -------------------------------------------------------------------------------------------------------
 
 
 def selectivity(setting: Setting, score: Score, site: str, *, treated: Ints) -> dict[str, Any]:
@@ -96,7 +93,7 @@ def _joined(*notes: str) -> str:
 
 
 def suppression(setting: Setting, score: Score, site: str, *, image_id: str) -> dict[str, Any]:
-    """Mean off-target activity below that of this round's random natural images: one-sided studentised permutation in block."""
+    """Is mean off-target activity below that of this round's random natural images? The same one-sided test."""
     off = np.delete(score.values, setting.scale.site_ids.index(site), axis=1).mean(1, keepdims=True)
     key, table = setting.key, setting.table
     naturals = sorted(r.image_id for r in key.of_role("natural") if r.image_id in table.image_rows)

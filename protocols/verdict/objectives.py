@@ -1,7 +1,7 @@
 """How a controller of each objective is judged, one row each: its score, its gain, and what stands beside them.
 
-The words of an objective and the display of its score are in `protocols.project.objectives`; how its experiments are simulated for the
-plan of a round is in `protocols.verdict.experiments`.
+The words of an objective and the display of its score are in `protocols.project.objectives`; how its experiments are
+simulated for the plan of a round is in `protocols.verdict.experiments`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .scores import Score, Setting, one_hot_score, stretch_score
 
 
 class Comparison(NamedTuple):
-    """A controller tested against its reference: both, the trials of the test, its result, the site's responses to blanks."""
+    """A controller tested against its reference: trials and result of the test, and the site's responses to blanks."""
 
     row: KeyRow
     reference: Reference

@@ -1,7 +1,8 @@
 """Before the day: the power of a verdict at a site, the repeats that a wanted gain takes, the gain within reach.
 
-Nothing is approximated by a formula: experiments are simulated and judged by the procedure of `evaluate` (the best of the re-shown
-natural images chosen on one half of its trials, the controller tested against its other half by a studentised permutation within block).
+Nothing is approximated by a formula: experiments are simulated and judged by the procedure of `evaluate` (the best of
+the re-shown natural images chosen on one half of its trials, the controller tested against its other half by a
+studentised permutation within block).
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def power(
     site : ExpectedSite
     trials : Trials
     gain : float
-        Of the controller over the best of the references: of its evoked response (natural SDs where `site` states a `variance`). For
-        one_hot the other sites answer as to the reference.
+        Of the controller over the best of the references: of its evoked response (natural SDs where `site` states a
+        `variance`). For one_hot the other sites answer as to the reference.
     objective : str
         One of `protocols.project.objectives.OBJECTIVES`.
     experiments, seed : int
@@ -99,12 +100,12 @@ def repeats_for(
     seed: int = 0,
     limit: int = 120,
 ) -> int | None:
-    """The fewest repeats (a multiple of the blocks) with which `gain` is found with probability `wanted`; None above `limit`."""
+    """The fewest repeats with which `gain` is found with probability `wanted`, in whole blocks; None above `limit`."""
     blocks = trials.blocks
 
     def reached(rounds: int) -> bool:
-        shown = replace(trials, repeats=rounds * blocks)
-        return power(site, shown, gain, objective=objective, experiments=experiments, seed=seed) >= wanted
+        longer = replace(trials, repeats=rounds * blocks)
+        return power(site, longer, gain, objective=objective, experiments=experiments, seed=seed) >= wanted
 
     low, high, most = 0, max(1, trials.repeats // blocks), max(1, limit // blocks)
     while not reached(min(high, most)):
@@ -120,7 +121,22 @@ def repeats_for(
 
 @dataclass(frozen=True)
 class SitePlan:
-    """What one site can show: power for `gain`, the gain found with `wanted` power, the repeats for both (None: out of reach)."""
+    """What one site can show; None = out of reach.
+
+    Attributes
+    ----------
+    objective, site : str
+    gain, wanted : float
+        The gain and the power that are asked for.
+    smallest_p : float
+        That the test can reach.
+    power : float
+        For `gain`.
+    detectable_gain : float
+        The smallest gain that is found with power `wanted`.
+    repeats_needed : int
+        To find `gain` with power `wanted`.
+    """
 
     objective: str
     gain: float
@@ -137,13 +153,13 @@ class SitePlan:
 
     def text(self) -> str:
         """The plan for people, gains being fractions of the evoked response."""
-        found, needed = self.detectable_gain, self.repeats_needed
+        detectable, needed = self.detectable_gain, self.repeats_needed
         return "\n".join(
             [
                 f"smallest reachable p: {self.smallest_p:.2g}",
                 f"power for +{100 * self.gain:g} %: {self.power:.2f}",
                 f"gain found with power {self.wanted:g}: "
-                + ("out of reach" if found is None else f"+{100 * found:.0f} %"),
+                + ("out of reach" if detectable is None else f"+{100 * detectable:.0f} %"),
                 f"repeats for +{100 * self.gain:g} % with power {self.wanted:g}: {needed or 'out of reach'}",
             ]
         )

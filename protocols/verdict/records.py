@@ -46,7 +46,8 @@ class ControlRow:
     reference_shortfall : float
         Expected loss of choosing the reference on half of its trials.
     difference, difference_both : float
-        Controller less reference, of scores (stretch) or of log S (one_hot), over the tested trials and over both directions.
+        Controller less reference, of scores (stretch) or of log S (one_hot), over the tested trials and over both
+        directions.
     gain, gain_low, gain_high : float
         Gain over the named reference image with its 95 % interval.
     gain_unit : str
@@ -188,8 +189,8 @@ class ObjectiveSummary:
     contrast_measured, exceeded
         Controllers whose contrast was measured, and by contrast those above the photographs' 95th percentile.
     monotonic, monotonic_tested : int
-        Sites whose response rises with prediction (p 0.05), of those tested; the others do not count in claims about how far a response
-        can be driven.
+        Sites whose response rises with prediction (p 0.05), of those tested; the others do not count in claims about
+        how far a response can be driven.
     other_site_share : float
         Median over sites of `ControlRow.other_site_share`.
     """

@@ -1,4 +1,4 @@
-"""One controller against its natural reference: scores, choice of the reference, test, gain, suppression."""
+"""How a site is scored in a round, and what all tests of an evaluation share."""
 
 from __future__ import annotations
 
@@ -61,7 +61,21 @@ class Setting:
 
 @dataclass(frozen=True)
 class Score:
-    """How one objective scores one site: trial values (T, D), which trials have them, the score of mean values, its test."""
+    """How one objective scores one site.
+
+    Attributes
+    ----------
+    values : array of shape (T, D)
+        What is averaged over trials.
+    usable : bool array of shape (T,)
+        Trials that have all of them.
+    level : callable
+        Score of mean values (D,).
+    statistic : callable
+        Of the test.
+    equal_counts : bool
+        The test compares as many trials of either image.
+    """
 
     values: Floats
     usable: Bools

@@ -11,16 +11,17 @@ from .records import ControlRow, ObjectiveSummary, SiteConsistency
 def objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[str]:
     """Counts of one objective, gains, and one line per confirmatory controller of `rows`."""
     lines = [
-        f"{s.objective}: {s.successes} of {s.tested} sites controlled (Wilson 95 % {s.low:.0%}-{s.high:.0%}, descriptive; "
-        f"chance {s.chance:.1%}); group p {_show(s.group_p)}; Benjamini-Hochberg list (q 0.05): {s.listed}; "
+        f"{s.objective}: {s.successes} of {s.tested} sites controlled "
+        f"(Wilson 95 % {s.low:.0%}-{s.high:.0%}, descriptive; chance {s.chance:.1%}); group p {_show(s.group_p)}; "
+        f"Benjamini-Hochberg list (q 0.05): {s.listed}; "
         f"beats every reference: {s.strict} of {s.strict_tested}"
     ]
     if s.suppression_tested:
         lines.append(f"  suppression of the other sites: {s.suppressed} of {s.suppression_tested}")
     if s.empirical_tested:
         lines.append(
-            f"  empirical chance (of all photographs shown, the one predicted best; same test): {s.empirical_successes} of "
-            f"{s.empirical_tested} ({s.empirical_low:.0%}-{s.empirical_high:.0%})"
+            f"  empirical chance (of all photographs shown, the one predicted best; same test): "
+            f"{s.empirical_successes} of {s.empirical_tested} ({s.empirical_low:.0%}-{s.empirical_high:.0%})"
         )
     lines += [f"  {sentence}" for sentence in beside_verdicts(s)]
     for unit in sorted({r.gain_unit for r in rows if r.gain is not None}):
@@ -28,7 +29,8 @@ def objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[str
         middle = f"{median(gains):+.0%}" if unit == "fraction" else f"{median(gains):+.2f} {unit}"
         lines.append(f"  median gain over the named reference image: {middle} ({len(gains)} sites)")
     lines.append(
-        f"  {'site':<14}{'verdict':<14}{'p':>9} {'predicted':>10}{'measured':>10}{'n':>4} {'reference':>10}{'n':>4} {'gain [95 %]':>26}"
+        f"  {'site':<14}{'verdict':<14}{'p':>9} {'predicted':>10}{'measured':>10}{'n':>4} {'reference':>10}{'n':>4} "
+        f"{'gain [95 %]':>26}"
     )
     return [*lines, *(_row_line(r) for r in rows)]
 
@@ -41,7 +43,8 @@ def beside_verdicts(s: ObjectiveSummary) -> list[str]:
     ]
     if s.other_site_share is not None:
         lines.append(
-            f"controllers of other sites that drive a site less than its own: {s.other_site_share:.0%} (median over sites)"
+            f"controllers of other sites that drive a site less than its own: {s.other_site_share:.0%} "
+            "(median over sites)"
         )
     if s.contrast_measured:
         above = ", ".join(f"{name} {n}" for name, n in s.exceeded.items())
@@ -51,7 +54,8 @@ def beside_verdicts(s: ObjectiveSummary) -> list[str]:
     if s.monotonic_tested:
         left_out = 1 - s.monotonic / s.monotonic_tested
         lines.append(
-            f"response rises with prediction over graded images: {s.monotonic} of {s.monotonic_tested} sites ({left_out:.0%} left out)"
+            f"response rises with prediction over graded images: {s.monotonic} of {s.monotonic_tested} sites "
+            f"({left_out:.0%} left out)"
         )
     return lines
 
@@ -92,6 +96,7 @@ def consistency_lines(sites: Sequence[SiteConsistency]) -> list[str]:
     ):
         if values:
             lines.append(
-                f"Consistency, squared noise-corrected correlation over {label}: median {median(values):.2f} ({len(values)} sites)"
+                f"Consistency, squared noise-corrected correlation over {label}: median {median(values):.2f} "
+                f"({len(values)} sites)"
             )
     return lines

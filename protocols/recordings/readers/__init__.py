@@ -1,4 +1,4 @@
-"""Readers of a stranger's responses: one file per format, and the catalogue that chooses one by the ending of the file's name.
+"""Readers of a stranger's responses: one file per format, and the catalogue that chooses by the ending of a name.
 
 To add a format: a module here with a function of the signature of `Reader`, and a row in `READERS`.
 """
@@ -19,8 +19,8 @@ __all__ = ["read_responses", "reader_of", "write_responses"]
 class Reader(Protocol):
     """Reads and checks one file: ``(path, image_ids=None) -> Responses``.
 
-    `image_ids` are the images in the order of images.csv, for files that state positions in that list in place of ids. What the
-    reader decided stands in ``Responses.attributes["notes"]``, a list of sentences. Raises `DataError`.
+    `image_ids` are the images in the order of images.csv, for files that state positions in that list in place of ids.
+    What the reader decided stands in ``Responses.attributes["notes"]``, a list of sentences. Raises `DataError`.
     """
 
     def __call__(self, path: Path, /, *, image_ids: list[str] | None = None) -> Responses: ...

@@ -68,8 +68,8 @@ def check_kind(path: Path) -> None:
 class File:
     """An open file: items by name, strings of every kind, matrices turned to (trial, site).
 
-    Nothing outside the file is ever followed: external links, external storage and virtual datasets are refused, and so is every type
-    that could hold pickled objects.
+    Nothing outside the file is ever followed: external links, external storage and virtual datasets are refused, and so
+    is every type that could hold pickled objects.
     """
 
     def __init__(self, path: Path, handle: Any) -> None:
@@ -125,7 +125,7 @@ class File:
         return np.asarray(dataset[()])
 
     def attribute(self, name: str) -> Any:
-        """An attribute of the root: text as str, arrays of one element as a number, others as arrays; None where missing."""
+        """An attribute of the root: text as str, one element as a number, others as arrays; None where missing."""
         if name not in self.handle.attrs:
             return None
         try:
@@ -143,7 +143,7 @@ class File:
         return value.strip() if isinstance(value, str) else value
 
     def strings(self, name: str, axis: str) -> list[str]:
-        """Text, one entry a trial or site: HDF5 strings, MATLAB cell arrays of char (references), or a char matrix."""
+        """Text, one entry per trial or site: HDF5 strings, MATLAB cell arrays of char (references) or a char matrix."""
         dataset = self.dataset(name)
         if h5py.check_string_dtype(dataset.dtype) is not None:
             try:
