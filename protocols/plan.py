@@ -1,37 +1,56 @@
-"""What a round will take and what it can find: presentations by role, hours, smallest p, and the gain within reach of every site."""
+"""What a round will take and what it can find: presentations, hours, smallest p, gain within reach of every site."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from protocols.models.fit import held_out_of
 from protocols.project.folder import Project
 from protocols.project.key import Key
+from protocols.project.objectives import OBJECTIVES
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import best_natural, shrunken_means
-from protocols.recordings.responses import NO_PERCENT
+from protocols.recordings.units import UNITS
 from protocols.rounds.stimulus import natural_stimuli
 from protocols.stats.reach import reachable_p
 from protocols.stats.trials import trial_variance
 from protocols.synthesis.request import graded_steps
-from protocols.verdict.power import ExpectedSite, SitePlan, Trials, plan_site
+from protocols.verdict.expected import ExpectedSite, Trials
+from protocols.verdict.experiments import SIMULATED
+from protocols.verdict.power import SitePlan, plan_site
 
 from .progress import Reporter
 
 if TYPE_CHECKING:
     from encoders import Encoder, Ensemble
 
-EXPERIMENTS = {"stretch": 200, "one_hot": 100}  # simulated a site and setting: power to 0.035 and 0.05
-
 
 @dataclass(frozen=True)
 class SessionPlan:
-    """Images and presentations by role, the length in minutes, and what the round can find."""
+    """What a round takes and what it can find.
+
+    Attributes
+    ----------
+    round : int
+    images, presentations : dict of role to int
+    minutes : float
+        Length of the round with its pauses.
+    repeats : int
+        Presentations of every image (fewer of graded images and arms).
+    smallest_p : dict of objective to float
+        The smallest p that a test can reach.
+    gain, gain_unit, power
+        The gain that is asked for, "fraction" of the evoked response or "natural SD", and the power that is wanted.
+    sites : tuple of SitePlan
+        One per objective and site; empty before the baseline is recorded.
+    notes : tuple of str
+    """
 
     round: int
     images: dict[str, int]
@@ -70,7 +89,7 @@ class SessionPlan:
         for objective, p in self.smallest_p.items():
             lines.append(f"{objective}: smallest reachable p {p:.2g} with {self.repeats} repeats")
             if spread := self._spread(objective):
-                lines += [f"  {line}" for line in self._told(spread)]
+                lines += [f"  {line}" for line in self._sentences(spread)]
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
     def _spread(self, objective: str) -> dict[str, Any]:
@@ -91,15 +110,16 @@ class SessionPlan:
             },
         }
 
-    def _told(self, spread: dict[str, Any]) -> list[str]:
+    def _sentences(self, spread: dict[str, Any]) -> list[str]:
         def gain(value: float | None) -> str:
             if value is None:
                 return "out of reach"
             return f"+{100 * value:.0f} %" if self.gain_unit == "fraction" else f"+{value:.2f} natural SD"
 
         def three(name: str, form: Any) -> str:
-            found = spread[name]
-            return f"{form(found['median'])} (from {form(found['least'])} to {form(found['most'])} over {spread['sites']} sites)"
+            values = spread[name]
+            least, most = form(values["least"]), form(values["most"])
+            return f"{form(values['median'])} (from {least} to {most} over {spread['sites']} sites)"
 
         return [
             f"gain of the target found with power {self.power:g}: {three('detectable_gain', gain)}",
@@ -117,7 +137,7 @@ def _three(values: list[float]) -> dict[str, float]:
 def plan_round(
     project: Project, number: int, *, gain: float = 0.3, wanted: float = 0.8, progress: Reporter | None = None
 ) -> SessionPlan:
-    """Plan round `number` from the configuration and, after round 0, from the baseline recording and the fitted encoder.
+    """Plan round `number` from the configuration and, after round 0, from the baseline and the fitted encoder.
 
     Raises
     ------
@@ -125,53 +145,64 @@ def plan_round(
         D01 nothing recorded, D06 no encoder yet, D07 no site to control.
     """
     config = project.config.protocol
+    unit, rows, notes = "", list[SitePlan](), list[str]()
     if number == 0:
-        images = {"natural": len(NaturalImages.load(project.data).source_ids)}
-        return _plan(
-            project, 0, images, repeats=config.baseline_repeats, gain=gain, wanted=wanted, unit="", rows=[], notes=[]
-        )
-    from protocols.models.pair import load_pair
-    from protocols.synthesis.request import chosen_targets
+        images, repeats = {"natural": len(NaturalImages.load(project.data).source_ids)}, config.baseline_repeats
+    else:
+        from protocols.models.pair import load_pair
+        from protocols.synthesis.request import chosen_targets
 
-    encoder = load_pair(project, number)[0]
-    targets, data = chosen_targets(project, encoder), gather(project, [])
-    best, images = _images(project, number, data, encoder=encoder, targets=targets)
-    sites, unit, notes = expected_sites(project, data, encoder, best=best)
-    rows: list[SitePlan] = []
-    trials = _trials(project)
-    for (objective, site), expected in sites.items():
-        if progress is not None:
-            progress("planning", len(rows), len(sites))
-        rows.append(
-            plan_site(
-                expected,
-                trials,
-                gain,
-                wanted=wanted,
-                objective=objective,
-                experiments=EXPERIMENTS[objective],
-                name=site,
-            )
-        )
-    if progress is not None and rows:
-        progress("planning", len(rows), len(sites))
-    return _plan(
-        project, number, images, repeats=config.repeats, gain=gain, wanted=wanted, unit=unit, rows=rows, notes=notes
+        encoder, repeats = load_pair(project, number)[0], config.repeats
+        targets, data = chosen_targets(project, encoder), gather(project, [])
+        best, images = _images(project, number, data, encoder=encoder, targets=targets)
+        sites, unit, notes = expected_sites(project, data, encoder, best=best)
+        rows = _site_plans(sites, _trials(project), gain, wanted=wanted, progress=progress)
+    schedule = _schedule(project, number, images, repeats=repeats)
+    return SessionPlan(
+        round=number,
+        **schedule._asdict(),
+        repeats=repeats,
+        gain=gain,
+        gain_unit=unit,
+        power=wanted,
+        sites=tuple(rows),
+        notes=tuple(notes),
     )
 
 
-def _plan(
-    project: Project,
-    number: int,
-    images: dict[str, int],
-    *,
-    repeats: int,
+def _site_plans(
+    sites: Mapping[tuple[str, str], ExpectedSite],
+    trials: Trials,
     gain: float,
+    *,
     wanted: float,
-    unit: str,
-    rows: list[SitePlan],
-    notes: list[str],
-) -> SessionPlan:
+    progress: Reporter | None,
+) -> list[SitePlan]:
+    """What can be found at each (objective, site)."""
+    rows: list[SitePlan] = []
+    for (objective, site), expected in sites.items():
+        if progress is not None:
+            progress("planning", len(rows), len(sites))
+        experiments = SIMULATED[objective].planned
+        rows.append(
+            plan_site(expected, trials, gain, wanted=wanted, objective=objective, experiments=experiments, name=site)
+        )
+    if progress is not None and rows:
+        progress("planning", len(rows), len(sites))
+    return rows
+
+
+class _Schedule(NamedTuple):
+    """Images and presentations by role, the length in minutes, and the smallest p by objective."""
+
+    images: dict[str, int]
+    presentations: dict[str, int]
+    minutes: float
+    smallest_p: dict[str, float]
+
+
+def _schedule(project: Project, number: int, images: dict[str, int], *, repeats: int) -> _Schedule:
+    """How long a round with these images takes, and the smallest p that its tests can reach."""
     config = project.config.protocol
     fewer = {"graded": project.config.synthesis.graded_repeats, "arm": project.config.arms.repeats}
     shown = {role: n * min(repeats, fewer.get(role, repeats)) for role, n in images.items()}
@@ -182,29 +213,18 @@ def _plan(
     objectives = project.config.synthesis.objectives if number else ()
     least = 1 / (1 + project.config.evaluation.permutations)
     smallest: dict[str, float] = {
-        o: max(least, reachable_p(repeats, config.blocks, equal=o == "one_hot")) for o in objectives
+        o: max(least, reachable_p(repeats, config.blocks, equal=OBJECTIVES[o].equal_counts)) for o in objectives
     }
-    return SessionPlan(
-        round=number,
-        images=images,
-        presentations=shown,
-        minutes=seconds / 60,
-        repeats=repeats,
-        smallest_p=smallest,
-        gain=gain,
-        gain_unit=unit,
-        power=wanted,
-        sites=tuple(rows),
-        notes=tuple(notes),
-    )
+    return _Schedule(images=images, presentations=shown, minutes=seconds / 60, smallest_p=smallest)
 
 
 def _images(
     project: Project, number: int, data: Dataset, *, encoder: Encoder | Ensemble, targets: list[str]
 ) -> tuple[dict[tuple[str, str], list[int]], dict[str, int]]:
-    """The references of every objective and target, and the number of images by role: of graded images and arms at most so many.
+    """The references of every objective and target, and the number of images by role.
 
-    Arms that cannot be made and photographs that are shown anyway are known only at export.
+    Of graded images and arms there are at most so many. Arms that cannot be made and photographs that are shown anyway
+    are known only at export.
     """
     from protocols.models.pair import site_rows
 
@@ -242,9 +262,10 @@ def _trials(project: Project) -> Trials:
 def expected_sites(
     project: Project, data: Dataset, encoder: Encoder | Ensemble, *, best: dict[tuple[str, str], list[int]]
 ) -> tuple[dict[tuple[str, str], ExpectedSite], str, list[str]]:
-    """What the baseline recording says of every (objective, target): shrunken means of its references, trial variance, blank.
+    """What the baseline says of every (objective, target): shrunken means of its references, trial variance, blank.
 
-    Also the unit of gains ("fraction" of the evoked response, or "natural SD") and notes. Empty where only averages were recorded.
+    Also the unit of gains ("fraction" of the evoked response, or "natural SD") and notes. Empty where only averages
+    were recorded.
     """
     if data.averaged_over is not None:
         return {}, "", ["the baseline holds averages: without single trials their variance, hence power, is unknown"]
@@ -253,18 +274,19 @@ def expected_sites(
     values, index = data.values[shown][:, columns], data.image_index[shown]
     means = shrunken_means(values, index, data.natural)
     variance, level = (np.nan_to_num(v) for v in trial_variance(values, index))
-    counted = data.unit not in NO_PERCENT and bool((level > 0).all())
+    zero = UNITS[data.unit].zero
+    counted = zero and bool((level > 0).all())
     blanks, notes = values[index < 0], []
     blank = np.nanmean(blanks, axis=0) if len(blanks) else np.zeros(len(columns))
-    if data.unit not in NO_PERCENT and not counted:
+    if zero and not counted:
         notes.append("a site's mean response is not above 0: gains are in natural SDs, not fractions")
     if counted and not len(blanks):
         notes.append("no blanks in the baseline: gains are fractions of the whole response")
     noise: dict[str, Any] = {"fano": variance / np.where(level > 0, level, 1.0)} if counted else {"variance": variance}
-    found = {}
+    expected = {}
     for (objective, target), images in best.items():
         k = list(encoder.site_ids).index(target)
-        found[objective, target] = ExpectedSite(
+        expected[objective, target] = ExpectedSite(
             means[images],
             target=k,
             blank=float(blank[k]),
@@ -273,4 +295,4 @@ def expected_sites(
             temperature=project.config.synthesis.temperature,
             **noise,
         )
-    return found, "fraction" if counted else "natural SD", notes
+    return expected, "fraction" if counted else "natural SD", notes

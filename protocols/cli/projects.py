@@ -86,7 +86,8 @@ def plan(
     power: Annotated[float, typer.Option(min=0.05, max=0.99, help="wanted power")] = 0.8,
 ) -> None:
     """Say without a project how many repeats a gain takes at one site, and which gain is within reach (stretch)."""
-    from protocols.verdict.power import ExpectedSite, Trials, plan_site
+    from protocols.verdict.expected import ExpectedSite, Trials
+    from protocols.verdict.power import plan_site
 
     levels = [blank + (reference - blank) * max(0.0, 1 - spread * i) for i in range(references)]
     site = ExpectedSite(levels, blank=blank, fano=fano)

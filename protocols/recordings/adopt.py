@@ -12,7 +12,7 @@ from protocols.progress import Reporter
 from protocols.project.folder import Project
 from protocols.project.photograph_import import import_photographs
 from protocols.project.photographs import NaturalImages
-from protocols.recordings.readers.hdf5 import read_responses, write_responses
+from protocols.recordings.readers import reader_of, write_responses
 
 from .responses import Responses
 
@@ -44,9 +44,10 @@ def _in_use(project: Project) -> DataError:
 
 
 def adopt_recording(project: Project, images: Path, responses: Path, *, progress: Reporter | None = None) -> Responses:
-    """Take photographs and responses recorded elsewhere as the project's baseline (``data/natural.csv``, ``data/responses.h5``).
+    """Take photographs and responses recorded elsewhere as the project's baseline.
 
-    The image ids of the responses are the photographs' file names, with or without ending.
+    They become ``data/natural.csv`` and ``data/responses.h5``. `responses` is a file of any format of
+    `protocols.recordings.readers.READERS`. Its image ids are the photographs' file names, with or without ending.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def adopt_recording(project: Project, images: Path, responses: Path, *, progress
     """
     if (project.data / "natural.csv").is_file():
         raise _in_use(project)
-    table = read_responses(responses)
+    table = reader_of(responses)(responses)
     natural = import_photographs(images, project.display, project.data, progress=progress)
     known = set(natural.source_ids)
     renamed = np.array([_source_id(str(i), known) for i in table.image_ids])

@@ -17,8 +17,10 @@ from protocols.project.key import SiteRow
 from protocols.project.outbox import PlannedTrial, broken_seals
 
 from .responses import Responses
+from .units import UNITS
 
-# Factors between the file's and the encoder's typical response: beyond the first the unit is wrong, beyond the second it is noted.
+# Factors between the file's and the encoder's typical response: beyond the first the unit is wrong, beyond the second
+# a note is added.
 # Controllers may raise single sites several-fold, hence the median over sites.
 _WRONG_SCALE, _ODD_SCALE = 30.0, 5.0
 # Longest time after the end of a presentation in which a response window may still begin.
@@ -88,7 +90,10 @@ def images(path: Path, responses: Responses, known: Sequence[str]) -> None:
 
 
 def unit_and_window(path: Path, responses: Responses, manifest: dict[str, Any], *, notes: list[str]) -> None:
-    """I08: a unit other than the encoder's; I17: a window that cannot hold a response. Another window than planned is noted."""
+    """I08: a unit other than the encoder's; I17: a window that cannot hold a response.
+
+    A window other than the planned one is noted.
+    """
     unit = (manifest.get("encoder") or {}).get("unit")
     if unit is not None and unit != responses.unit:
         raise DataError(
@@ -126,7 +131,8 @@ def site_order(path: Path, responses: Responses, wanted: tuple[str, ...], *, not
         near = difflib.get_close_matches(missing[0], others, n=1)
         raise DataError(
             path.name,
-            found=f"{len(missing)} of {len(wanted)} sites missing ({', '.join(missing[:5])}), {len(others)} unknown ({', '.join(others[:5]) or 'none'})",
+            found=f"{len(missing)} of {len(wanted)} sites missing ({', '.join(missing[:5])}), "
+            f"{len(others)} unknown ({', '.join(others[:5]) or 'none'})",
             expected="every site of the encoder under the name it had",
             cause=f"sites were renamed ({missing[0]} -> {near[0]}?)" if near else "sites were left out or renamed",
             fix="write the names of the baseline recording; a site that is lost stays as a column of NaN",
@@ -148,13 +154,14 @@ def validity(path: Path, responses: Responses, max_dropped: float) -> None:
             found=f"{dropped:.0%} of the rows marked invalid in trial/valid",
             expected=f"at most {max_dropped:.0%}",
             cause="valid was written the wrong way round (1 = use the row), or the recording was bad",
-            fix=f"correct trial/valid; to accept the recording as it is, allow it (max_dropped={np.ceil(dropped * 100) / 100:g})",
+            fix="correct trial/valid; to accept the recording as it is, allow it "
+            f"(max_dropped={np.ceil(dropped * 100) / 100:g})",
             code="I13",
         )
 
 
 def values(path: Path, responses: Responses, sites: Sequence[SiteRow], *, notes: list[str]) -> None:
-    """I14: no counts where counts are claimed; I15: values far from the encoder's natural ones; I16: nothing recorded at all."""
+    """I14: values that the unit does not allow; I15: far from the encoder's natural ones; I16: nothing recorded."""
     odd = odd_sites(responses)
     if len(odd) == len(responses.site_ids):
         raise DataError(
@@ -171,14 +178,15 @@ def values(path: Path, responses: Responses, sites: Sequence[SiteRow], *, notes:
 
 def _countable(path: Path, responses: Responses) -> None:
     finite = responses.values[np.isfinite(responses.values)]
-    negative = responses.unit in ("spikes", "spikes/s") and bool(np.any(finite < 0))
-    broken = responses.unit == "spikes" and responses.averaged_over is None and bool(np.any(finite % 1))
+    unit = UNITS[responses.unit]
+    negative = bool(unit.claim) and bool(np.any(finite < 0))
+    broken = unit.whole and responses.averaged_over is None and bool(np.any(finite % 1))
     if negative or broken:
         example = finite[finite < 0][0] if negative else finite[finite % 1 != 0][0]
         raise DataError(
             path.name,
             found=f"values such as {example:g} with units = {responses.unit!r}",
-            expected="counts 0, 1, 2, ..." if responses.unit == "spikes" else "rates of 0 or more",
+            expected=unit.claim,
             cause="a baseline was subtracted or the values were normalised"
             if negative
             else "rates (Hz) or averages were written, not counts",
@@ -208,7 +216,8 @@ def _scale(path: Path, responses: Responses, sites: Sequence[SiteRow], *, notes:
             path.name,
             found=f"responses about {ratio:.3g} times those that the encoder was fitted on",
             expected="responses of the same size and unit as in the baseline",
-            cause="spikes per second against counts in the window (Hz or counts), or a window in ms read as s (ms or s)",
+            cause="spikes per second against counts in the window (Hz or counts), or a window in ms read as s "
+            "(ms or s)",
             fix="write the responses in the unit and with the window of the baseline recording",
             code="I15",
         )
@@ -232,7 +241,8 @@ def coverage(path: Path, responses: Responses, order: list[PlannedTrial], *, max
             found=f"{len(unseen)} of {len(planned)} planned images without a usable row ({', '.join(unseen[:5])})",
             expected=f"at most {max_unseen:.0%}",
             cause="the recording was stopped early, the file was cut, or it belongs to another round",
-            fix=f"record the rest, or accept what there is (max_unseen={np.ceil(len(unseen) / len(planned) * 100) / 100:g})",
+            fix="record the rest, or accept what there is "
+            f"(max_unseen={np.ceil(len(unseen) / len(planned) * 100) / 100:g})",
             code="I12",
         )
     return {i: n - used[i] for i, n in sorted(planned.items()) if used[i] < n}
@@ -240,12 +250,12 @@ def coverage(path: Path, responses: Responses, order: list[PlannedTrial], *, max
 
 def odd_sites(responses: Responses) -> dict[str, str]:
     """Sites with nothing in them, in words, by id."""
-    found = {}
+    odd = {}
     for site, column in zip(responses.site_ids, responses.values.T, strict=True):
         what = _odd(column)
         if what:
-            found[site] = what
-    return found
+            odd[site] = what
+    return odd
 
 
 def _odd(column: Floats) -> str:

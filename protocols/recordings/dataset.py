@@ -1,9 +1,10 @@
-"""What has been recorded so far, gathered from the rounds for fitting, and the best natural images a site in it."""
+"""What has been recorded so far, gathered from the rounds for fitting."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from protocols.recordings.readers.hdf5 import read_responses
 
 from .drift import RoundDrift, measure_drift
 from .responses import Responses
+from .units import UNITS
 
-WITHOUT_NEGATIVES = ("spikes", "spikes/s", "deconvolved")
 SYNTHESISED = ("controller", "arm", "graded")
 
 
@@ -33,8 +34,8 @@ class Dataset:
     source_ids : tuple of N str
         Natural images first, then the synthesised images of the rounds (controllers, graded images, control arms).
     groups : tuple of N str
-        Images of one group (source photograph; a synthesised image belongs to the photograph that it started from) stay on one side of
-        every split.
+        Images of one group (source photograph; a synthesised image belongs to the photograph that it started from) stay
+        on one side of every split.
     values : float64 array of shape (T, U); image_index : int array of shape (T,), -1 where the trial showed a blank
     natural : int
         The first `natural` images are natural.
@@ -45,10 +46,12 @@ class Dataset:
     areas : tuple of U str
         Cortical area of every site, "" = unknown (``site/area`` of the responses).
     coordinates : float64 array of shape (U, d), or None
-        Place of every site in micrometres (``site/x_um``, ``y_um`` and, where all have it, ``z_um``); None where one is not known.
+        Place of every site in micrometres (``site/x_um``, ``y_um`` and, where all have it, ``z_um``); None where one is
+        not known.
     aligned : dict
-        What was done to a round's responses: under "sites" the gain, shift and centre by which each was brought to the baseline's scale,
-        under "clipped" how many values of a unit without negative numbers were set to 0 by it, under "excluded" the sites left out.
+        What was done to a round's responses: under "sites" the gain, shift and centre by which each was brought to the
+        baseline's scale, under "clipped" how many values of a unit without negative numbers were set to 0 by it, under
+        "excluded" the sites left out.
     """
 
     pixels: Pixels
@@ -67,9 +70,10 @@ class Dataset:
 
 
 def baseline(project: Project) -> tuple[Responses, dict[str, str]] | None:
-    """Responses to natural images before any controller, and the map image id -> source id; None where nothing is recorded yet.
+    """Responses to natural images before any controller, and the map image id -> source id; None before there are any.
 
-    They stand in round 0, or, for a recording made elsewhere, in ``data/responses.h5`` with the photographs' source ids as image ids.
+    They stand in round 0, or, for a recording made elsewhere, in ``data/responses.h5`` with the photographs' source ids
+    as image ids.
     """
     for round_ in project.rounds():
         if round_.number == 0 and round_.ingested:
@@ -90,7 +94,10 @@ def recorded(round_: Round) -> tuple[Responses, dict[str, str]]:
 
 
 def drift_of(project: Project, round_: Round) -> RoundDrift | None:
-    """Drift of an ingested round against the baseline: ``drift.json`` where it belongs to these files, else measured; None for round 0."""
+    """Drift of an ingested round against the baseline; None for round 0.
+
+    It is read from ``drift.json`` where that belongs to these files, and measured otherwise.
+    """
     first = baseline(project)
     if first is None or round_.number == 0:
         return None
@@ -101,28 +108,29 @@ def drift_of(project: Project, round_: Round) -> RoundDrift | None:
         "key": sha256_file(round_.key_path),
     }
     known = RoundDrift.from_json(round_.drift_path)
-    if known is not None and known.inputs == inputs:
+    if known is not None and known.inputs == inputs and known.percent == UNITS[known.unit].zero:
         return known
-    found = measure_drift(*first, read_responses(round_.responses_path), key=read_key(round_.key_path))
-    return replace(found, inputs=inputs)
+    measured = measure_drift(*first, read_responses(round_.responses_path), key=read_key(round_.key_path))
+    return replace(measured, inputs=inputs)
 
 
 def gather(project: Project, numbers: Sequence[int]) -> Dataset:
-    """Everything recorded in the baseline and in the rounds `numbers`, these on the baseline's scale where ``[drift] align`` is true.
+    """Everything recorded in the baseline and in the rounds `numbers`.
+
+    The rounds are brought to the baseline's scale where ``[drift] align`` is true.
 
     Raises
     ------
     DataError
-        D01: nothing recorded; D02: responses to images that the project does not hold; D03: units differ between rounds.
+        D01: nothing recorded; D02: responses to images that the project does not hold; D03: units differ between
+        rounds.
     """
     natural = NaturalImages.load(project.data)
-    parts: list[tuple[Responses, dict[str, str]]] = []
-    rounds_of: list[int] = []
+    parts: list[_Part] = []
     aligned: dict[str, dict[str, object]] = {}
     first = baseline(project)
     if first is not None:
-        parts.append(first)
-        rounds_of.append(0)
+        parts.append(_Part(*first, round=0))
     pixels, source_ids, groups = list(natural.pixels()), list(natural.source_ids), list(natural.groups)
     group_of = dict(zip(natural.source_ids, natural.groups, strict=True))
     for round_ in project.rounds():
@@ -131,8 +139,7 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
             responses, done = corrected(project, round_, responses)
             if done:
                 aligned[f"round_{round_.number:02d}"] = done
-            parts.append((responses, source_of))
-            rounds_of.append(round_.number)
+            parts.append(_Part(responses, source_of, round=round_.number))
             for source_id, image, group in synthesised(round_, group_of):
                 group_of[source_id] = group  # a later image that starts from this one is of the same photograph
                 source_ids.append(source_id)
@@ -150,17 +157,19 @@ def gather(project: Project, numbers: Sequence[int]) -> Dataset:
     joined = _join(
         project,
         parts,
-        rounds_of,
         pixels=pixels,
         source_ids=source_ids,
         groups=groups,
-        n_natural=len(natural.source_ids),
+        natural=len(natural.source_ids),
     )
     return replace(joined, aligned=aligned)
 
 
 def corrected(project: Project, round_: Round, responses: Responses) -> tuple[Responses, dict[str, object]]:
-    """A round's responses without lost sites and on the baseline's scale, as ``[drift]`` has it, and what was done (empty: nothing)."""
+    """A round's responses without lost sites and on the baseline's scale, as ``[drift]`` asks, and what was done.
+
+    What was done is empty where nothing was.
+    """
     settings = project.config.drift
     drift = drift_of(project, round_) if settings.align or settings.exclude else None
     if drift is None:
@@ -177,9 +186,9 @@ def corrected(project: Project, round_: Round, responses: Responses) -> tuple[Re
 
 
 def on_baseline_scale(responses: Responses, drift: RoundDrift) -> tuple[Responses, int]:
-    """A round's responses aligned, and how many values of counts or rates were set from below 0 to 0 (readouts refuse negative ones)."""
+    """A round's responses aligned, and how many values were set to 0 where their unit allows none below it."""
     values = drift.align(responses.values, responses.site_ids)
-    below = (values < 0) & (responses.values >= 0) if responses.unit in WITHOUT_NEGATIVES else np.zeros(1, dtype=bool)
+    below = np.zeros(1, dtype=bool) if UNITS[responses.unit].negative else (values < 0) & (responses.values >= 0)
     return replace(responses, values=np.where(below, 0.0, values)), int(below.sum())
 
 
@@ -188,84 +197,111 @@ def synthesised(round_: Round, group_of: dict[str, str]) -> list[tuple[str, Pixe
 
     An arm or graded image of a controller that started from noise is grouped with that controller.
     """
-    found = []
+    images = []
     for row in read_key(round_.key_path).rows:
         if row.role in SYNTHESISED and row.source_id not in group_of:  # an arm may be a photograph as it is
             image = read_png(round_.outbox / "images" / f"{row.image_id}.png")
             start = row.started_from or (row.parents or (row.source_id,))[0]
-            found.append((row.source_id, image, group_of.get(start, start)))
-    return found
+            images.append((row.source_id, image, group_of.get(start, start)))
+    return images
+
+
+class _Part(NamedTuple):
+    """One recording: its responses, the source id of each of its images ("" = blank), its round (0 = the baseline)."""
+
+    responses: Responses
+    source_of: dict[str, str]
+    round: int
 
 
 def _join(
     project: Project,
-    parts: list[tuple[Responses, dict[str, str]]],
-    rounds_of: list[int],
+    parts: list[_Part],
     *,
     pixels: list[Pixels],
     source_ids: list[str],
     groups: list[str],
-    n_natural: int,
+    natural: int,
 ) -> Dataset:
-    site_ids = tuple(dict.fromkeys(s for responses, _ in parts for s in responses.site_ids))
+    """The trials of all recordings, one under the other, with the sites of all of them as columns."""
+    unit = _common_unit(project, parts)
+    site_ids = tuple(dict.fromkeys(s for part in parts for s in part.responses.site_ids))
     position = {s: i for i, s in enumerate(source_ids)}
-    units = {responses.unit for responses, _ in parts}
+    usable = [part._replace(responses=part.responses.usable()) for part in parts]
+    index = [_image_index(project, part, position) for part in usable]
+    is_average = any(part.responses.averaged_over is not None for part in parts)
+    areas, coordinates = _places(parts, site_ids)
+    return Dataset(
+        pixels=np.stack(pixels),
+        source_ids=tuple(source_ids),
+        groups=tuple(groups),
+        values=np.concatenate([_columns(part.responses, site_ids) for part in usable]),
+        image_index=np.concatenate(index),
+        site_ids=site_ids,
+        unit=unit,
+        natural=natural,
+        trial_rounds=np.repeat(np.array([part.round for part in parts], dtype=np.int64), [len(i) for i in index]),
+        averaged_over=np.concatenate([_repeats(part.responses) for part in usable]) if is_average else None,
+        areas=areas,
+        coordinates=coordinates,
+    )
+
+
+def _common_unit(project: Project, parts: list[_Part]) -> str:
+    """The unit of all recordings; D03 where they have more than one."""
+    units = sorted({part.responses.unit for part in parts})
     if len(units) > 1:
         raise DataError(
             str(project.folder),
-            found=f"the units {', '.join(sorted(units))}",
+            found=f"the units {', '.join(units)}",
             expected="one unit in all rounds",
             cause="the rig's export settings changed between the recordings",
             fix="write all responses in one unit and ingest them again",
             code="D03",
         )
-    values, index, averaged = [], [], []
-    for responses, source_of in parts:
-        usable = responses.usable()
-        columns = np.full((len(usable.values), len(site_ids)), np.nan)
-        columns[:, [site_ids.index(s) for s in usable.site_ids]] = usable.values
-        shown = [source_of.get(str(i)) for i in usable.image_ids]
-        unknown = sorted(
-            {str(i) for i, s in zip(usable.image_ids, shown, strict=True) if s is None or (s and s not in position)}
-        )
-        if unknown:
-            raise DataError(
-                str(project.data),
-                found=f"responses to {len(unknown)} images that the project does not hold ({', '.join(unknown[:5])})",
-                expected="every image id among the source ids of data/natural.csv",
-                cause="other photographs were imported than those shown",
-                fix="import the photographs that were shown (`stimsynth fit --images DIR --responses FILE`)",
-                code="D02",
-            )
-        values.append(columns)
-        index.append(np.array([position[s] if s else -1 for s in shown], dtype=np.int64))
-        averaged.append(
-            usable.averaged_over if usable.averaged_over is not None else np.ones(len(shown), dtype=np.int64)
-        )
-    trial_rounds = np.repeat(np.array(rounds_of, dtype=np.int64), [len(part) for part in index])
-    is_average = any(responses.averaged_over is not None for responses, _ in parts)
-    return Dataset(
-        np.stack(pixels),
-        tuple(source_ids),
-        tuple(groups),
-        np.concatenate(values),
-        np.concatenate(index),
-        site_ids,
-        units.pop(),
-        n_natural,
-        trial_rounds,
-        np.concatenate(averaged) if is_average else None,
-        *_places(parts, site_ids),
+    return units[0]
+
+
+def _image_index(project: Project, part: _Part, position: dict[str, int]) -> Ints:
+    """Place of every trial's image in the dataset, shape (T,), -1 for a blank; D02 for an image that is not there."""
+    sources = [part.source_of.get(str(i)) for i in part.responses.image_ids]
+    unknown = sorted(
+        {
+            str(i)
+            for i, s in zip(part.responses.image_ids, sources, strict=True)
+            if s is None or (s and s not in position)
+        }
     )
+    if unknown:
+        raise DataError(
+            str(project.data),
+            found=f"responses to {len(unknown)} images that the project does not hold ({', '.join(unknown[:5])})",
+            expected="every image id among the source ids of data/natural.csv",
+            cause="other photographs were imported than those shown",
+            fix="import the photographs that were shown (`stimsynth fit --images DIR --responses FILE`)",
+            code="D02",
+        )
+    return np.array([position[s] if s else -1 for s in sources], dtype=np.int64)
 
 
-def _places(
-    parts: list[tuple[Responses, dict[str, str]]], site_ids: tuple[str, ...]
-) -> tuple[tuple[str, ...], Floats | None]:
+def _columns(responses: Responses, site_ids: tuple[str, ...]) -> Floats:
+    """Responses of the sites named, shape (T, U); NaN for a site that this recording does not have."""
+    columns = np.full((len(responses.values), len(site_ids)), np.nan)
+    columns[:, [site_ids.index(s) for s in responses.site_ids]] = responses.values
+    return columns
+
+
+def _repeats(responses: Responses) -> Ints:
+    """Trials behind every row, shape (T,)."""
+    known = responses.averaged_over
+    return np.ones(len(responses.values), dtype=np.int64) if known is None else known
+
+
+def _places(parts: list[_Part], site_ids: tuple[str, ...]) -> tuple[tuple[str, ...], Floats | None]:
     """Area and coordinates of every site, as the latest recording has them."""
     table: dict[str, dict[str, object]] = {site: {} for site in site_ids}
-    for responses, _ in parts:
-        for site, row in responses.attributes.get("sites", {}).items():
+    for part in parts:
+        for site, row in part.responses.attributes.get("sites", {}).items():
             table.setdefault(site, {}).update({k: v for k, v in row.items() if v is not None})
     areas = tuple(str(table[site].get("area", "")) for site in site_ids)
     axes = [axis for axis in ("x_um", "y_um", "z_um") if all(axis in table[site] for site in site_ids)]

@@ -1,4 +1,4 @@
-"""Drift of a round against the baseline, site by site: gain and offset, the alignment made of them, drift within the day.
+"""Drift of a round against the baseline, site by site: gain and offset, alignment, drift within the day.
 
 Written as ``drift.json`` (schema ``drift/1``) beside a round's responses once its key is open.
 """
@@ -19,21 +19,32 @@ from protocols.project.key import Key
 from protocols.stats.gain import FEWEST_IMAGES, Alignment, DayDrift, GainFit, drift_within, fit_gain, ratio_gain, shrink
 from protocols.stats.identity import Identity, Means, identify
 from protocols.stats.intervals import benjamini_hochberg
+from protocols.stats.trials import sums_per_image
 
-from .responses import NO_PERCENT, Responses
+from .responses import Responses
 from .trial_table import block_codes, remove_block_means
+from .units import UNITS
 
 SCHEMA = "drift/1"
 BLANK = ""  # source id of a blank
-EXCLUDED = ("lost", "moved", "split")  # outcomes on evidence; "no evidence" excludes nobody
+EXCLUDED = ("lost", "moved", "split")  # outcomes on evidence; "no evidence" excludes no site
 
 
 @dataclass(frozen=True)
 class Tuning:
     """Mean responses of a recording to some images, block means removed.
 
-    `means`, `repeats`, `each` (every image's own trial variance, NaN below two trials), of shape (N, U); `variance` (U,): trial variance
-    pooled over images, NaN where no image has two trials (averages).
+    Attributes
+    ----------
+    images : tuple of N str
+        Source ids; "" = the blank.
+    site_ids : tuple of U str
+    means, repeats : arrays of shape (N, U)
+        Mean response and number of trials.
+    each : array of shape (N, U)
+        Trial variance of every image, NaN below two trials.
+    variance : array of shape (U,)
+        Trial variance pooled over images, NaN where no image has two trials (averages).
     """
 
     images: tuple[str, ...]
@@ -51,15 +62,12 @@ def tuning(
     usable = responses.usable().sites(tuple(sites))
     position = {image: i for i, image in enumerate(images)}
     index = np.array([position.get(source_of.get(str(i), "?"), -1) for i in usable.image_ids], dtype=np.int64)
-    values = remove_block_means(usable.values, block_codes(usable))[index >= 0]
-    weight = np.ones(len(index)) if usable.averaged_over is None else usable.averaged_over.astype(float)
-    weight, index = weight[index >= 0], index[index >= 0]
-    finite = np.isfinite(values)
-    sums, squares, repeats = np.zeros((3, len(images), len(sites)))
-    np.add.at(repeats, index, finite * weight[:, None])
-    np.add.at(sums, index, np.where(finite, values, 0.0) * weight[:, None])
+    values = remove_block_means(usable.values, block_codes(usable))
+    weights = None if usable.averaged_over is None else usable.averaged_over.astype(float)
+    sums, repeats = sums_per_image(values, index, len(images), weights=weights)
     means = np.divide(sums, repeats, out=np.full_like(sums, np.nan), where=repeats > 0)
-    np.add.at(squares, index, np.where(finite, values - means[index], 0.0) ** 2)
+    residual = values[index >= 0] - means[index[index >= 0]]
+    squares, _ = sums_per_image(residual**2, index[index >= 0], len(images))
     freedom = np.maximum(repeats - 1, 0.0) if usable.averaged_over is None else np.zeros_like(repeats)
     each = np.divide(squares, freedom, out=np.full_like(sums, np.nan), where=freedom > 0)
     total = freedom.sum(0)
@@ -71,11 +79,26 @@ def tuning(
 class SiteDrift:
     """One site of a round; None = not available.
 
-    `gain` ... `misfit`, `method`: see `GainFit`, from `images` images shown in the baseline and now that were not chosen as this site's
-    references; `told`: the gain's limits are finite and within a factor of 4. `aligned_gain`, `aligned_shift`: the shrunken values used
-    in pooling, ``aligned = centre + (response - centre - aligned_shift) / aligned_gain`` (centre None: left as it is). `within_change`:
-    linear drift over this recording in % of the mean response (or in SDs of the image means, see `RoundDrift.percent`), `within_p` its two-sided p,
-    `within_listed`: on the Benjamini-Hochberg list over sites (q 0.05). `outcome` ... `p_partner`: see `Identity`.
+    Attributes
+    ----------
+    site : str
+    gain, gain_low, gain_high, offset, shift, shift_error, misfit, method
+        As in `GainFit`.
+    images : int
+        Images shown in the baseline and now that were not chosen as references of this site.
+    told : bool
+        The limits of the gain are finite and at most a factor of 4 apart.
+    aligned_gain, aligned_shift, centre : float
+        Shrunken values with which rounds are joined, ``aligned = centre + (response - centre - aligned_shift) /
+        aligned_gain``; centre None: the site is left as it is.
+    within_change : float
+        Linear drift over this recording, in % of the mean response or in SDs of the image means (`RoundDrift.percent`).
+    within_p : float
+        Its two-sided p.
+    within_listed : bool
+        On the Benjamini-Hochberg list over sites (q 0.05).
+    outcome, reason, r, r_nc, p_below, p_shuffled, p_other, partner, partner_r_nc, p_partner
+        As in `Identity`.
     """
 
     site: str
@@ -109,9 +132,22 @@ class SiteDrift:
 
 @dataclass(frozen=True)
 class RoundDrift:
-    """Everything known about the drift of one round; `block_residual`: mean residual of each block (blocks, sites), None = no trial.
+    """Everything known about the drift of one round.
 
-    `gain_sd`, `shift_sd`: estimated SDs over sites of log gain and of shift / spread (0: no drift between the days beyond errors).
+    Attributes
+    ----------
+    unit : str
+        Of the responses.
+    percent : bool
+        Drift within the day is in % of the mean response; False: in SDs of the image means.
+    sites : tuple of SiteDrift
+    gain_sd, shift_sd : float
+        Estimated SDs over sites of log gain and of shift / spread (0: no drift between the days beyond errors).
+    block_residual : (blocks, sites) floats
+        Mean residual of each block, None = no trial.
+    notes : tuple of str
+    inputs : dict of name to str
+        SHA-256 of the files that were compared.
     """
 
     unit: str
@@ -134,7 +170,7 @@ class RoundDrift:
         return {s.site: f"{s.outcome}: {s.reason}" for s in self.sites if s.outcome in EXCLUDED}
 
     def align(self, values: Floats, site_ids: Sequence[str]) -> Floats:
-        """Responses (T, U) of this round on the baseline's scale; sites that are not known here are left as they are."""
+        """Responses (T, U) of this round on the baseline's scale; sites that are not known here stay as they are."""
         known = {s.site: s for s in self.sites}
         rows = [known.get(site, SiteDrift(site)) for site in site_ids]
         gain, shift = np.array([r.aligned_gain for r in rows]), np.array([r.aligned_shift for r in rows])
@@ -185,15 +221,7 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
         The round.
     """
     sites = tuple(s for s in now.site_ids if s in first.site_ids)
-    shown = {source_of.get(str(i)) for i in first.image_ids}
-    rows = {
-        r.source_id if r.role != "blank" else BLANK: r for r in key.rows if r.role in ("reference", "natural", "blank")
-    }
-    images = [source for source in sorted(rows) if source in shown]
-    here = {r.image_id: source for source, r in rows.items()}
-    before, after = tuning(first, source_of, images, sites=sites), tuning(now, here, images, sites=sites)
-    own = np.array([[s in {t for _, t in rows[i].reference_for} for s in sites] for i in images], dtype=np.bool_)
-    own = own.reshape(len(images), len(sites))
+    before, after, own = _common_images(first, source_of, now, key=key, sites=sites)
     columns = range(len(sites))
     fits = [site_gain(before, after, u, own=own[:, u], unit=now.unit) for u in columns]
     surely = [site_gain(before, after, u, own=own[:, u], unit=now.unit, confidence=0.98) for u in columns]
@@ -202,46 +230,70 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
     alignment = shrink(fits, np.array([i.outcome not in EXCLUDED for i in identities], dtype=np.bool_))
     day = within_round(now.sites(sites), key)
     listed = benjamini_hochberg(day.p)
-    made = []
-    for u, (site, fit) in enumerate(zip(sites, fits, strict=True)):
-        numbers = {
-            **{f"gain{end}": v for end, v in (("", fit.gain), ("_low", fit.low), ("_high", fit.high))},
-            "offset": fit.offset,
-            "shift": fit.shift,
-            "shift_error": fit.shift_error,
-            "misfit": fit.misfit,
-            "centre": float(alignment.centre[u]),
-            "within_change": float(day.change[u]),
-            "within_p": float(day.p[u]),
-        }
-        numbers = numbers if fit.method else {k: v for k, v in numbers.items() if k.startswith(("within", "centre"))}
-        row = SiteDrift(
-            site,
-            **finite_or_none(numbers),
-            images=fit.images,
-            method=fit.method,
-            told=fit.told,
-            aligned_gain=float(alignment.gain[u]),
-            aligned_shift=float(alignment.shift[u]),
-            within_listed=bool(listed[u]),
-            **{k: v for k, v in finite_or_none(asdict(identities[u])).items() if k != "site"},
-        )
-        made.append(row)
-    residual = tuple(tuple(float(v) if math.isfinite(v) else None for v in row) for row in day.block_residual)
-    notes = tuple(notes_on(made, before, after))
+    rows = tuple(
+        _site_drift(fits[u], identities[u], u, alignment=alignment, day=day, listed=bool(listed[u])) for u in columns
+    )
     return RoundDrift(
         unit=now.unit,
         percent=day.percent,
-        sites=tuple(made),
+        sites=rows,
         gain_sd=alignment.gain_sd,
         shift_sd=alignment.shift_sd,
-        block_residual=residual,
-        notes=notes,
+        block_residual=tuple(tuple(float(v) if math.isfinite(v) else None for v in row) for row in day.block_residual),
+        notes=tuple(notes_on(rows, before, after)),
+    )
+
+
+def _common_images(
+    first: Responses, source_of: Mapping[str, str], now: Responses, *, key: Key, sites: tuple[str, ...]
+) -> tuple[Tuning, Tuning, Bools]:
+    """Tuning in the baseline and now over the images shown in both, and which are references of a site, (N, U)."""
+    in_baseline = {source_of.get(str(i)) for i in first.image_ids}
+    rows = {
+        r.source_id if r.role != "blank" else BLANK: r for r in key.rows if r.role in ("reference", "natural", "blank")
+    }
+    images = [source for source in sorted(rows) if source in in_baseline]
+    here = {r.image_id: source for source, r in rows.items()}
+    own = np.array([[s in {t for _, t in rows[i].reference_for} for s in sites] for i in images], dtype=np.bool_)
+    before, after = tuning(first, source_of, images, sites=sites), tuning(now, here, images, sites=sites)
+    return before, after, own.reshape(len(images), len(sites))
+
+
+def _site_drift(
+    fit: GainFit, identity: Identity, u: int, *, alignment: Alignment, day: DayDrift, listed: bool
+) -> SiteDrift:
+    """The row of site `u`; numbers that are not known are None."""
+    measured = {
+        "gain": fit.gain,
+        "gain_low": fit.low,
+        "gain_high": fit.high,
+        "offset": fit.offset,
+        "shift": fit.shift,
+        "shift_error": fit.shift_error,
+        "misfit": fit.misfit,
+    }
+    others = {
+        "centre": float(alignment.centre[u]),
+        "within_change": float(day.change[u]),
+        "within_p": float(day.p[u]),
+    }
+    return SiteDrift(
+        **finite_or_none(others | (measured if fit.method else {})),
+        images=fit.images,
+        method=fit.method,
+        told=fit.told,
+        aligned_gain=float(alignment.gain[u]),
+        aligned_shift=float(alignment.shift[u]),
+        within_listed=listed,
+        **finite_or_none(asdict(identity)),
     )
 
 
 def site_identities(before: Tuning, after: Tuning, own: Bools, *, highest_gain: Floats) -> list[Identity]:
-    """`identify` on the common natural and reference images; a baseline without trials borrows this round's trial variance."""
+    """`identify` on the common natural and reference images.
+
+    The trial variance of this round stands in for that of a baseline without trials.
+    """
     picture = np.array([image != BLANK for image in before.images], dtype=np.bool_)
     borrowed = np.where(np.isfinite(before.variance), before.variance, after.variance)
     means = []
@@ -255,8 +307,8 @@ def site_identities(before: Tuning, after: Tuning, own: Bools, *, highest_gain: 
 def site_gain(before: Tuning, after: Tuning, u: int, *, own: Bools, unit: str, confidence: float = 0.95) -> GainFit:
     """Gain and offset of site `u` from the images that were not chosen for its own noisy baseline (`own`, (N,)).
 
-    Too few of them: the gain alone, through the blank or, where the unit has a zero, through zero. A baseline without trials borrows
-    this round's trial variance; a round without trials tells nothing.
+    Too few of them: the gain alone, through the blank or, where the unit has a zero, through zero. A baseline without
+    trials borrows this round's trial variance; nothing is known of a round without trials.
     """
     blank = np.array([image == BLANK for image in before.images], dtype=np.bool_)
     use = np.isfinite(before.means[:, u]) & np.isfinite(after.means[:, u]) & ~own
@@ -279,7 +331,7 @@ def site_gain(before: Tuning, after: Tuning, u: int, *, own: Bools, unit: str, c
     if not picture.all():
         b = int(np.flatnonzero(~picture)[0])
         plain = (float(x[b]), float(y[b]), float(each_x[b] / nx[b]), float(each_y[b] / ny[b]))
-    if plain is None and unit in (*NO_PERCENT, "au"):
+    if plain is None and not UNITS[unit].zero:
         return GainFit(images=n)
     return ratio_gain(x[picture], y[picture], (each_x / nx)[picture], y_variance=(each_y / ny)[picture], blank=plain)
 
@@ -294,7 +346,7 @@ def within_round(now: Responses, key: Key) -> DayDrift:
     if usable.averaged_over is not None:
         index = np.full(len(index), -1)
     index = np.where(np.isfinite(time), index, -1)
-    return drift_within(usable.values, index, time, blocks=blocks, percent=now.unit not in NO_PERCENT)
+    return drift_within(usable.values, index, time, blocks=blocks, percent=UNITS[now.unit].zero)
 
 
 def notes_on(sites: Sequence[SiteDrift], before: Tuning, after: Tuning) -> list[str]:
@@ -319,8 +371,8 @@ def notes_on(sites: Sequence[SiteDrift], before: Tuning, after: Tuning) -> list[
         notes.append(
             f"identity of {len(sites)} sites on up to {max(s.images for s in sites)} common images: {counts}{few}"
         )
-    untold = [s.site for s in sites if s.method and not s.told]
-    if untold:
-        some = f"{', '.join(untold[:3])}{', ...' if len(untold) > 3 else ''}"
-        notes.append(f"{len(untold)} sites: the images cannot tell the gain, nothing is aligned ({some})")
+    unknown = [s.site for s in sites if s.method and not s.told]
+    if unknown:
+        some = f"{', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}"
+        notes.append(f"{len(unknown)} sites: the images cannot tell the gain, nothing is aligned ({some})")
     return notes

@@ -1,7 +1,8 @@
 """Ingest: the rig's answer, checked against what was exported, becomes the round's trial table.
 
-The answer joins on the image that was SHOWN. The table is written in a canonical order (block, rep, image; sites as the encoder has
-them), so that shuffled rows, a transposed matrix or permuted sites give the same bytes. A bad answer changes nothing in the round.
+The answer joins on the image that was SHOWN. The table is written in a canonical order (block, rep, image; sites as the
+encoder has them), so that shuffled rows, a transposed matrix or permuted sites give the same bytes. A bad answer
+changes nothing in the round.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ from protocols.errors import DataError
 from protocols.project.folder import Round, utc_now
 from protocols.project.key import read_sites
 from protocols.project.outbox import PlannedTrial, read_manifest, read_order, verify_outbox
-from protocols.recordings.readers.hdf5 import read_responses, write_responses
-from protocols.recordings.readers.layout import check_kind
+from protocols.recordings.readers import READERS, reader_of, write_responses
 
-from . import checks as checks
+from . import checks
 from .join import Joined, join
 from .responses import Responses
 
 SCHEMA = "ingest/1"
-NAME = "responses.h5"
+ANSWER = "responses"  # a rig's answer has this name and an ending of READERS
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,17 @@ class IngestReport:
 
 
 def poll_inbox(round_: Round) -> Path | None:
-    """The rig's finished answer: ``inbox/responses.h5`` once ``responses.h5.done`` stands beside it; None before, or while the share is away."""
-    path = round_.inbox / NAME
-    try:
-        return path if path.is_file() and path.with_name(f"{NAME}.done").is_file() else None
-    except OSError:
-        return None
+    """The rig's finished answer; None before, and while the share of the inbox is away.
+
+    It is ``inbox/responses.h5``, or has another ending of `READERS`, and its ``.done`` file stands beside it.
+    """
+    for path in (round_.inbox / f"{ANSWER}{ending}" for ending in READERS):
+        try:
+            if path.is_file() and path.with_name(f"{path.name}.done").is_file():
+                return path
+        except OSError:
+            return None
+    return None
 
 
 def ingest(
@@ -148,22 +153,22 @@ def ingest(
     Raises
     ------
     DataError
-        R01-R16 from the reader; X06-X07 from the outbox; I01-I18 (see `_ingest_checks` and `_ingest_join`). The round is untouched.
+        R01-R17 from the reader; X06-X07 from the outbox; I01-I18 (see `checks` and `join`). The round is untouched.
     """
     path = _locate(round_, path)
     verify_outbox(round_.outbox)
     manifest, order = read_manifest(round_.outbox), read_order(round_.outbox)
-    check_kind(path)
+    read = reader_of(path)
     digest = sha256_file(path)
     checks.sealed(round_, manifest)
     earlier = _earlier(round_, path, digest, replace=replace)
     if earlier is not None:
         return earlier
     sites = read_sites(round_.key_path.with_name("sites.csv"))
-    responses = read_responses(path, image_ids=[e["image_id"] for e in manifest["images"]])
+    responses = read(path, image_ids=[e["image_id"] for e in manifest["images"]])
     if sha256_file(path) != digest:
         raise _changing(path)
-    notes = list(responses.attributes["notes"])
+    notes = list(responses.attributes.get("notes", ()))
     manifest_sha256 = sha256_file(round_.outbox / "manifest.json")
     checks.identity(path, responses, round_, manifest_sha256=manifest_sha256, notes=notes)
     checks.images(path, responses, [e["image_id"] for e in manifest["images"]])
@@ -182,21 +187,20 @@ def ingest(
 def _locate(round_: Round, path: str | Path | None) -> Path:
     if path is not None:
         return Path(path)
-    found = poll_inbox(round_)
-    if found is not None:
-        return found
+    answer = poll_inbox(round_)
+    if answer is not None:
+        return answer
     present = sorted(p.name for p in round_.inbox.glob("*")) if round_.inbox.is_dir() else []
-    near = difflib.get_close_matches(
-        NAME, [n for n in present if n.endswith((".h5", ".hdf5", ".mat"))], n=1, cutoff=0.3
-    )
+    usual = f"{ANSWER}{next(iter(READERS))}"
+    near = difflib.get_close_matches(usual, [n for n in present if n.endswith(tuple(READERS))], n=1, cutoff=0.3)
     raise DataError(
         f"{round_.session_id}/{round_.folder.name}/inbox",
         found=", ".join(present[:8]) or "nothing",
-        expected=f"{NAME} and {NAME}.done",
+        expected=f"{usual} and {usual}.done",
         cause="the rig has not finished"
         if not near
         else f"the answer has another name ({near[0]}), or the .done file is missing",
-        fix=f"write {NAME}.part, rename it to {NAME}, then make the empty file {NAME}.done",
+        fix=f"write {usual}.part, rename it to {usual}, then make the empty file {usual}.done",
         code="I01",
     )
 
@@ -214,7 +218,7 @@ def _earlier(round_: Round, path: Path, digest: str, *, replace: bool) -> Ingest
     raise DataError(
         path.name,
         found=f"another file than the one ingested before ({report.file}, SHA-256 {report.sha256[:12]})",
-        expected="one answer a round",
+        expected="one answer per round",
         cause="the rig wrote a second answer, or the file belongs to another round",
         fix="give it to its own round; to replace the earlier answer, say so (replace=True)",
         code="I03",

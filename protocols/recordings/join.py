@@ -28,8 +28,8 @@ class Joined:
 def join(path: Path, responses: Responses, order: list[PlannedTrial]) -> Joined:
     """Drop unusable rows (counted), then give every row the block and rep of its planned trial.
 
-    Both come from ``trial/block`` and ``trial/rep`` where the file has them; else the k-th usable showing of an image (by ``trial/onset_s``, or
-    row order) is its k-th planned trial, since aborted showings are shown again later.
+    Both come from ``trial/block`` and ``trial/rep`` where the file has them; else the k-th usable showing of an image
+    (by ``trial/onset_s``, or row order) is its k-th planned trial, since aborted showings are shown again later.
 
     Raises
     ------
@@ -68,7 +68,8 @@ def _as_stated(path: Path, used: Responses, order: list[PlannedTrial]) -> Respon
         planned = block_of.get((image, rep))
         raise DataError(
             path.name,
-            found=f"{len(wrong)} rows whose trial/block and trial/rep contradict order.csv (such as {image}: block {block}, rep {rep})",
+            found=f"{len(wrong)} rows whose trial/block and trial/rep contradict order.csv "
+            f"(such as {image}: block {block}, rep {rep})",
             expected=f"block {planned} for rep {rep} of {image}"
             if planned is not None
             else f"a rep of {image} in order.csv",
@@ -85,10 +86,10 @@ def _as_stated(path: Path, used: Responses, order: list[PlannedTrial]) -> Respon
 def _by_order(path: Path, used: Responses, order: list[PlannedTrial], *, notes: list[str]) -> Responses:
     """Rows without block and rep: the k-th showing of an image is its k-th planned trial."""
     if used.onset_s is not None and np.all(np.isfinite(used.onset_s)):
-        sequence, told = np.argsort(used.onset_s, kind="stable"), "trial/onset_s"
+        sequence, source = np.argsort(used.onset_s, kind="stable"), "trial/onset_s"
         _refuse_twice(path, _repeated([f"onset {t:.6f} s" for t in used.onset_s]), "the same onset")
     else:
-        sequence, told = np.arange(len(used.values)), "the order of the rows"
+        sequence, source = np.arange(len(used.values)), "the order of the rows"
     planned: dict[str, list[PlannedTrial]] = {}
     for trial in sorted(order, key=lambda t: t.rep):
         planned.setdefault(trial.image_id, []).append(trial)
@@ -105,7 +106,8 @@ def _by_order(path: Path, used: Responses, order: list[PlannedTrial], *, notes: 
         image = min(more)
         raise DataError(
             path.name,
-            found=f"{len(more)} images with more usable rows than planned (such as {image}: {more[image]} for {len(planned[image])})",
+            found=f"{len(more)} images with more usable rows than planned "
+            f"(such as {image}: {more[image]} for {len(planned[image])})",
             expected="at most the number of trials in order.csv; aborted showings marked trial/valid = 0",
             cause="rows were written twice, or two recordings were joined",
             fix="remove the duplicates, or mark aborted showings as invalid",
@@ -113,7 +115,7 @@ def _by_order(path: Path, used: Responses, order: list[PlannedTrial], *, notes: 
         )
     lacking = any(seen[image] < len(trials) for image, trials in planned.items())
     notes.append(
-        f"block and rep were taken from {told}: the k-th usable showing of an image is its k-th planned trial"
+        f"block and rep were taken from {source}: the k-th usable showing of an image is its k-th planned trial"
         + (" (approximate, since trials are missing: write trial/block and trial/rep)" if lacking else "")
     )
     return replace(used, block=block, rep=rep)

@@ -8,7 +8,8 @@ import numpy as np
 
 from protocols.arrays import Floats, Ints
 from protocols.project.key import Key
-from protocols.stats.trials import trial_variance
+from protocols.project.objectives import OBJECTIVES
+from protocols.stats.trials import sums_per_image, trial_variance
 
 from .dataset import Dataset
 
@@ -16,16 +17,11 @@ from .dataset import Dataset
 def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
     """Empirical-Bayes image means, shape (N, U): each mean is drawn to the site's mean by the share of noise in it.
 
-    ``m + s2 / (s2 + v / n_i) * (mean_i - m)`` with pooled within-image variance v, signal variance s2 = max(0, Var(means) - mean(v / n_i))
-    (methods.md H, "shrunken baseline response"). Images without a trial get the site's mean; so does all where no image has two trials.
+    ``m + s2 / (s2 + v / n_i) * (mean_i - m)`` with pooled within-image variance v, signal variance s2 = max(0,
+    Var(means) - mean(v / n_i)) (methods.md H, "shrunken baseline response"). Images without a trial get the site's
+    mean; so does all where no image has two trials.
     """
-    shown = image_index >= 0
-    values, image_index = values[shown], image_index[shown]
-    finite = np.isfinite(values)
-    filled = np.where(finite, values, 0.0)
-    sums, counts = np.zeros((2, n_images, values.shape[1]))
-    np.add.at(sums, image_index, filled)
-    np.add.at(counts, image_index, finite)
+    sums, counts = sums_per_image(values, image_index, n_images)
     has = counts > 0
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=has)
     within = trial_variance(values, image_index)[0]
@@ -41,19 +37,11 @@ def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
     return shrunk
 
 
-def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
-    """Log-softmax over sites of standardised responses, shape (N, U) -> (N, U)."""
-    z = (responses - mean) / sd / temperature
-    z = z - z.max(1, keepdims=True)
-    scores: Floats = z - np.log(np.exp(z).sum(1, keepdims=True))
-    return scores
-
-
 def natural_means(dataset: Dataset, site_ids: Sequence[str]) -> Floats:
     """`shrunken_means` of the natural images at the sites named, (N, U) in the recording's unit."""
     columns = [dataset.site_ids.index(s) for s in site_ids]
-    shown = dataset.image_index < dataset.natural
-    return shrunken_means(dataset.values[shown][:, columns], dataset.image_index[shown], dataset.natural)
+    natural = dataset.image_index < dataset.natural
+    return shrunken_means(dataset.values[natural][:, columns], dataset.image_index[natural], dataset.natural)
 
 
 def best_natural(
@@ -65,10 +53,10 @@ def best_natural(
     count: int,
     temperature: float,
 ) -> dict[tuple[str, str], list[int]]:
-    """For every (objective, target): indices of the `count` natural images with the highest shrunken baseline score, best first."""
+    """The `count` natural images with the highest shrunken baseline score, best first, per (objective, target)."""
     means = natural_means(dataset, key_sites.site_ids)
     mean, sd = key_sites.natural_statistics()
-    scores = {"stretch": means, "one_hot": one_hot_scores(means, mean, sd, temperature=temperature)}
+    scores = {o: OBJECTIVES[o].site_scores(means, mean, sd, temperature=temperature) for o in objectives}
     recorded = np.zeros(dataset.natural, dtype=bool)
     recorded[np.unique(dataset.image_index[(dataset.image_index >= 0) & (dataset.image_index < dataset.natural)])] = (
         True

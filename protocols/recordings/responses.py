@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Floats, Ints
+from protocols.stats.trials import sums_per_image
 
-NO_PERCENT = ("zscore", "beta", "dff")  # units without a meaningful zero
-UNITS = ("spikes", "spikes/s", "dff", "deconvolved", "beta", "zscore", "au")
+from .units import UNITS
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Responses:
     Parameters
     ----------
     values : array of shape (T, U), float64
-        One row a trial, one column a site, in `unit`; NaN = missing.
+        One row per trial, one column per site, in `unit`; NaN = missing.
     image_ids : array of shape (T,), str
         The image shown in each trial.
     site_ids : tuple of U str
@@ -112,7 +112,10 @@ class Responses:
         return np.array([position.get(str(i), -1) for i in self.image_ids], dtype=np.int64)
 
     def mean(self, image_ids: list[str]) -> Floats:
-        """NaN-aware mean response, shape (len(image_ids), U); NaN where nothing was recorded. Averages are weighted by repeats."""
+        """Mean response to each image, shape (len(image_ids), U); NaN where nothing was recorded.
+
+        Missing trials are left out; averages are weighted by their repeats.
+        """
         sums, counts = self._sums(image_ids)
         return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
@@ -122,12 +125,5 @@ class Responses:
 
     def _sums(self, image_ids: list[str]) -> tuple[Floats, Floats]:
         usable = self.usable()
-        index = usable.index(image_ids)
-        keep = index >= 0
-        values, index = usable.values[keep], index[keep]
-        weights = np.ones(len(values)) if usable.averaged_over is None else usable.averaged_over[keep].astype(float)
-        finite = np.isfinite(values)
-        sums, counts = np.zeros((2, len(image_ids), len(self.site_ids)))
-        np.add.at(sums, index, np.where(finite, values, 0.0) * weights[:, None])
-        np.add.at(counts, index, finite * weights[:, None])
-        return sums, counts
+        weights = None if usable.averaged_over is None else usable.averaged_over.astype(float)
+        return sums_per_image(usable.values, usable.index(image_ids), len(image_ids), weights=weights)

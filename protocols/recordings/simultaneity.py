@@ -1,4 +1,4 @@
-"""Which sites were not recorded simultaneously: claims about a population of sites then rest on trials that no brain ever had together."""
+"""Which sites were not recorded simultaneously: claims about a population of sites need trials that they share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ NAMED = 6
 
 
 def shared_trials(values: Floats) -> Floats:
-    """Share of the trials of the less often recorded site of each pair in which both are finite; (U, U), NaN: one has no trial.
+    """Share of trials in which both sites of a pair have a response, of those of the less often recorded one.
+
+    Shape (U, U); NaN where one of them has no trial.
 
     Parameters
     ----------
@@ -30,23 +32,25 @@ def shared_trials(values: Floats) -> Floats:
 
 
 def apart(responses: Responses, sites: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Pairs of `sites` that were not recorded simultaneously: "trials" (they share fewer than 5 %) or "session" (another one).
+    """Pairs of `sites` that were not recorded simultaneously, and why.
 
-    Averages over repeats have no trials to share: only the site attribute ``session`` tells.
+    "trials": they share fewer than 5 % of them; "session": they are of different sessions.
+
+    Averages over repeats have no trials to share: only the site attribute ``session`` is known.
     """
     sites = [s for s in sites if s in responses.site_ids]
-    found: dict[tuple[str, str], str] = {}
+    pairs: dict[tuple[str, str], str] = {}
     if responses.averaged_over is None:
         share = shared_trials(responses.usable().sites(tuple(sites)).values)
-        found = {
+        pairs = {
             (sites[i], sites[j]): "trials" for i, j in combinations(range(len(sites)), 2) if share[i, j] < LEAST_SHARED
         }
     table = responses.attributes.get("sites", {})
     session = {s: table[s]["session"] for s in sites if table.get(s, {}).get("session") not in (None, "")}
     for pair in combinations([s for s in sites if s in session], 2):
         if str(session[pair[0]]) != str(session[pair[1]]):
-            found.setdefault(pair, "session")
-    return found
+            pairs.setdefault(pair, "session")
+    return pairs
 
 
 def simultaneity_notes(responses: Responses, sites: Sequence[str], one_hot_sites: Sequence[str]) -> list[str]:
@@ -77,8 +81,8 @@ def simultaneity_notes(responses: Responses, sites: Sequence[str], one_hot_sites
         values = responses.usable().sites(tuple(one_hot_sites)).values
         complete = int(np.isfinite(values).all(1).sum())
         notes.append(
-            f"one_hot uses only trials in which all {len(one_hot_sites)} sites of its set have a response: {complete} of "
-            f"{len(values)}; a controller or reference without such a trial is excluded"
+            f"one_hot uses only trials in which all {len(one_hot_sites)} sites of its set have a response: {complete} "
+            f"of {len(values)}; a controller or reference without such a trial is excluded"
         )
     return notes
 

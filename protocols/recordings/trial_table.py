@@ -1,4 +1,4 @@
-"""Trials made ready for a test: canonical order, drift between blocks removed, each image's trials split in two halves."""
+"""Trials made ready for a test: canonical order, block means removed, each image's trials split in two halves."""
 
 from __future__ import annotations
 
@@ -20,8 +20,22 @@ HALVES = (0, 1)  # choose on half 0, test on half 1
 class TrialTable:
     """The usable trials of a round in an order that depends on their content alone.
 
-    `values` (T, U), block means removed; `blocks` (T,) codes 0..; `halves` (T,) 0 or 1; `image_rows`: the rows of each image,
-    block by block, in random order within a block; `site_ids` sorted; `baseline` (T, U) or None.
+    Attributes
+    ----------
+    values : array of shape (T, U)
+        Responses, block means removed.
+    blocks : int array of shape (T,)
+        Codes 0, 1, ... of the blocks.
+    halves : int array of shape (T,)
+        0 or 1: the half of its image's trials.
+    image_rows : dict of image id to int array
+        The rows of each image, block by block, in random order within a block.
+    site_ids : tuple of U str
+        Sorted.
+    baseline : array of shape (T, U), or None
+        Responses before the stimulus.
+    notes : tuple of str
+        What was decided on blocks.
     """
 
     values: Floats
@@ -56,8 +70,8 @@ class TrialTable:
 def trial_table(responses: Responses, image_ids: Sequence[str], *, seed: int = 0) -> TrialTable:
     """Order, correct and split the usable trials that showed one of `image_ids`.
 
-    Nothing depends on the order of trials or sites in `responses`: trials are sorted by block, repeat, image, onset and, where all
-    these agree, by their values.
+    Nothing depends on the order of trials or sites in `responses`: trials are sorted by block, repeat, image, onset
+    and, where all these agree, by their values.
     """
     usable = responses.usable()
     usable = usable.select(usable.index(list(image_ids)) >= 0).sites(tuple(sorted(responses.site_ids)))
@@ -127,7 +141,7 @@ def remove_block_means(values: Floats, blocks: Ints) -> Floats:
 
 
 def _split(image_ids: NDArray[np.str_], blocks: Ints, seed: int) -> tuple[dict[str, Ints], Ints]:
-    """Halve every image's trials of every block at random; the odd trials of successive blocks go to either half in turn."""
+    """Halve every image's trials of every block at random; odd trials of successive blocks go to each half in turn."""
     halves = np.zeros(len(image_ids), dtype=np.int64)
     image_rows = {}
     order = np.argsort(image_ids, kind="stable")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from protocols.arrays import Floats, Pixels
 from protocols.project.display import Display
-from protocols.recordings.natural import one_hot_scores
+from protocols.project.objectives import one_hot_scores
 from synth import ConstraintError
 
 from .contrast import measure

@@ -1,8 +1,8 @@
-"""Drift of recorded sites: gain and offset between two recordings from images shown in both, and drift within one recording.
+"""Drift of recorded sites: gain and offset between two recordings of the same images, and drift within a recording.
 
-Both recordings are noisy: ``y_i = gain * x*_i + offset + error``, ``x_i = x*_i + error``, with the trial variances known from repeats
-(errors in variables; York 1966, Deming 1943). Images that were chosen because THIS site's noisy baseline was high must not enter
-(regression to the mean would feign a loss of gain); the caller leaves them out.
+Both recordings are noisy: ``y_i = gain * x*_i + offset + error``, ``x_i = x*_i + error``, with the trial variances
+known from repeats (errors in variables; York 1966, Deming 1943). Images that were chosen because THIS site's noisy
+baseline was high must not enter (regression to the mean would feign a loss of gain); the caller leaves them out.
 """
 
 from __future__ import annotations
@@ -22,11 +22,24 @@ GAINS = np.concatenate([[0.0], np.geomspace(0.02, 20.0, 200)])
 
 @dataclass(frozen=True)
 class GainFit:
-    """One site's ``response = gain * baseline response + offset``, with 95 % limits of the gain (infinite = cannot be told).
+    """One site's ``response = gain * baseline response + offset``.
 
-    `shift`: mean response less mean baseline response over the same images, with its standard error; `centre`: that mean baseline
-    response; `spread`: SD of the baseline means. `misfit`: scatter of the images about the line in units of what their trials explain,
-    at least 1 (above 1: a change of tuning). `method`: "regression", "blank" (gain of the evoked response, offset from the blank), "zero" (offset 0) or "" (nothing).
+    Attributes
+    ----------
+    gain, low, high : float
+        The gain and its 95 % limits; infinite where the images do not bound it.
+    offset : float
+    shift, shift_error : float
+        Mean response less mean baseline response over the same images, and its standard error.
+    centre, spread : float
+        Mean and SD of the baseline responses to these images.
+    misfit : float
+        Scatter of the images about the line in units of what their trials explain, at least 1; above 1 the tuning
+        changed.
+    images : int
+        Common images of the fit.
+    method : str
+        "regression", "blank" (gain of the evoked response, offset from the blank), "zero" (offset 0) or "" (nothing).
     """
 
     gain: float = math.nan
@@ -58,17 +71,19 @@ def fit_gain(
 ) -> GainFit:
     """Errors-in-variables line through image means with known variances.
 
-    The gain minimises ``sum (y - offset - gain x)^2 / (v_y + gain^2 v_x)`` (York 1966; Deming 1943 where the variances are equal). The
-    limits are the gains at which the slope of that sum differs from zero (t with n - 2 degrees of freedom), so that they are unbounded
-    where the baseline responses do not differ by more than their noise (cf. Creasy 1956, Fieller 1954). Where the images scatter more
-    than their trials explain (a change of tuning), errors are multiplied by `misfit`.
+    The gain minimises ``sum (y - offset - gain x)^2 / (v_y + gain^2 v_x)`` (York 1966; Deming 1943 where the variances
+    are equal). The limits are the gains at which the slope of that sum differs from zero (t with n - 2 degrees of
+    freedom), so that they are unbounded where the baseline responses do not differ by more than their noise (cf. Creasy
+    1956, Fieller 1954). Where the images scatter more than their trials explain (a change of tuning), errors are
+    multiplied by `misfit`.
 
     Parameters
     ----------
     x, y : arrays of shape (n,)
         Mean responses in the baseline and now.
     x_variance, y_variance : arrays of shape (n,)
-        Variances of these means that weight the images: pooled over images, so that no image is favoured for a low mean.
+        Variances of these means that weight the images: pooled over images, so that no image is favoured for a low
+        mean.
     each : two arrays of shape (n,), optional
         Every image's own estimates of these variances, for the limits alone (counts vary more where the mean is high).
 
@@ -113,9 +128,10 @@ def fit_gain(
 def _profile(
     gains: Floats, x: Floats, y: Floats, *, pooled: tuple[Floats, Floats], each: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats, Floats]:
-    """For every one of `gains` (G,): the weighted squares, minus half their derivative in the gain, and its t; each of shape (G,).
+    """For each of `gains` (G,): the weighted squares, minus half their derivative in the gain, and its t; each (G,).
 
-    With the gain's true value the residual e and ``z = x + gain v_x weight e``, the best estimate of x*, are uncorrelated.
+    With the gain's true value the residual e and ``z = x + gain v_x weight e``, the best estimate of x*, are
+    uncorrelated.
     """
     g = gains[:, None]  # (G, 1)
     weight = 1 / (pooled[1] + g**2 * pooled[0])  # (G, n)
@@ -142,7 +158,10 @@ def _root(gains: Floats, slope: Floats, index: int) -> float:
 def _limits(
     gains: Floats, t: Floats, critical: float, *, index: int
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Ends of the connected region around the best gain where ``|t| < critical`` (infinite where it does not end); grid around it."""
+    """Ends of the region around the best gain where ``|t| < critical``, and the grid points around it.
+
+    An end is infinite where the region does not end.
+    """
     outside = np.flatnonzero(np.abs(t) > critical)
     below, above = outside[outside < index], outside[outside > index]
 
@@ -165,10 +184,12 @@ def ratio_gain(
     blank: tuple[float, float, float, float] | None,
     confidence: float = 0.95,
 ) -> GainFit:
-    """Gain alone, from too few images for a line: ratio of mean responses above the blank (else above zero), Fieller limits.
+    """Gain alone, from too few images for a line: ratio of mean responses above the blank (else above zero).
 
-    `blank`: mean baseline and present response to the blank and the variances of these two means; None: through zero (only for
-    units with a meaningful zero).
+    Its limits are Fieller's.
+
+    `blank`: mean baseline and present response to the blank and the variances of these two means; None: through zero
+    (only for units with a meaningful zero).
     """
     n = len(x)
     if n < 1:
@@ -201,15 +222,23 @@ def ratio_gain(
     )
 
 
-# --- alignment ---------------------------------------------------------------------------------------------------------
+# --- alignment --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """What brings a round's responses to the baseline's scale, each array of shape (U,): gain 1 and shift 0 = nothing.
+    """What brings a round's responses to the baseline's scale.
 
-    ``aligned = centre + (response - centre - shift) / gain``; `gain` and `shift` are shrunk, `gain_sd` and `shift_sd` are the estimated
-    SDs of log gain and of shift / spread over sites; `centre` is NaN where a site is left as it is.
+    ``aligned = centre + (response - centre - shift) / gain``
+
+    Attributes
+    ----------
+    gain, shift : arrays of shape (U,)
+        Shrunken; gain 1 and shift 0 change nothing.
+    centre : array of shape (U,)
+        NaN where a site is left as it is.
+    gain_sd, shift_sd : float
+        Estimated SDs over sites of log gain and of shift / spread.
     """
 
     gain: Floats
@@ -232,14 +261,14 @@ LARGEST_GAIN = 4.0
 def shrink(fits: Sequence[GainFit], usable: Bools) -> Alignment:
     """Empirical-Bayes gains and shifts: each is drawn to 1 (0) by the share of its squared error in its total variance.
 
-    log gain ~ N(0, tau^2) over the sites with a told gain, tau^2 by Paule & Mandel (1982); shift / spread likewise. Where the sites' gains do not differ
-    from 1 by more than their errors tau is 0 and nothing is changed. Gains are held within 1/4 and 4. Sites that are not `usable`
-    (lost) or whose gain is not told are left as they are.
+    log gain ~ N(0, tau^2) over the sites whose gain is known, tau^2 by Paule & Mandel (1982); shift / spread likewise.
+    Where the sites' gains do not differ from 1 by more than their errors tau is 0 and nothing is changed. Gains are
+    held within 1/4 and 4. Sites that are not `usable` (lost) or whose gain is not known are left as they are.
     """
-    told = np.array([bool(u) and f.told and f.gain > 0 and f.spread > 0 for f, u in zip(fits, usable, strict=True)])
+    known = np.array([bool(u) and f.told and f.gain > 0 and f.spread > 0 for f, u in zip(fits, usable, strict=True)])
     gain, shift = np.ones(len(fits)), np.zeros(len(fits))
     centre = np.full(len(fits), np.nan)
-    chosen = [f for f, t in zip(fits, told, strict=True) if t]
+    chosen = [f for f, t in zip(fits, known, strict=True) if t]
     if not chosen:
         return Alignment(gain=gain, shift=shift, centre=centre, gain_sd=0.0, shift_sd=0.0)
     spread = np.array([f.spread for f in chosen])
@@ -247,9 +276,9 @@ def shrink(fits: Sequence[GainFit], usable: Bools) -> Alignment:
     shifts, errors = np.array([f.shift for f in chosen]) / spread, np.array([f.shift_error for f in chosen]) / spread
     gain_variance, shift_variance = between_variance(log_gain, log_error), between_variance(shifts, errors)
     bound = math.log(LARGEST_GAIN)
-    gain[told] = np.exp(np.clip(log_gain * gain_variance / (gain_variance + log_error**2), -bound, bound))
-    shift[told] = spread * shifts * shift_variance / (shift_variance + errors**2)
-    centre[told] = [f.centre for f in chosen]
+    gain[known] = np.exp(np.clip(log_gain * gain_variance / (gain_variance + log_error**2), -bound, bound))
+    shift[known] = spread * shifts * shift_variance / (shift_variance + errors**2)
+    centre[known] = [f.centre for f in chosen]
     return Alignment(
         gain=gain, shift=shift, centre=centre, gain_sd=math.sqrt(gain_variance), shift_sd=math.sqrt(shift_variance)
     )
@@ -260,7 +289,11 @@ def _log_error(fit: GainFit) -> float:
 
 
 def between_variance(values: Floats, errors: Floats) -> float:
-    """Variance about zero beyond the `errors`: the t2 >= 0 with ``sum values^2 / (errors^2 + t2) = n`` (Paule & Mandel 1982)."""
+    """Variance about zero beyond the `errors` (Paule & Mandel 1982).
+
+    The t2 >= 0 with ``sum values^2 / (errors^2 + t2) = n``, by sixty halvings of the interval. `scipy.optimize.brentq`
+    gives the same but for the last bits, in which alignments that were written earlier would not repeat.
+    """
 
     def excess(t2: float) -> float:
         return float((values**2 / (errors**2 + t2)).sum()) - len(values)
@@ -274,14 +307,23 @@ def between_variance(values: Floats, errors: Floats) -> float:
     return (low + high) / 2
 
 
-# --- within one recording ----------------------------------------------------------------------------------------------
+# --- within one recording ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class DayDrift:
-    """Linear drift within a recording, arrays of shape (U,), NaN where untestable; and mean residuals of `block_residual` (blocks, U).
+    """Linear drift within a recording.
 
-    `change`: from the first to the last trial, in % of the mean response where `percent`, else in SDs of the image means; `p` two-sided.
+    Attributes
+    ----------
+    change, p : arrays of shape (U,)
+        From the first to the last trial, and its two-sided p; NaN where it cannot be tested.
+    percent : bool
+        Changes are in % of the mean response; False: in SDs of the image means.
+    trials : int array of shape (U,)
+        Trials of every site.
+    block_residual : array of shape (blocks, U)
+        Mean residual of every block, NaN without a trial.
     """
 
     change: Floats
@@ -292,7 +334,7 @@ class DayDrift:
 
 
 def drift_within(values: Floats, image_index: Ints, time: Floats, *, blocks: Ints, percent: bool) -> DayDrift:
-    """Regress responses on time with the image means taken out of both (one intercept an image); t test of the slope.
+    """Regress responses on time with the image means taken out of both (one intercept per image); t test of the slope.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Which site is which on another day: tuning over common images, against other sites and against shuffled images.
 
-Two questions. `match_sites`: ids mean nothing across the days, which pairs are one site? `identify`: every site carries its id, is there
-evidence that it is another one today? Absence of evidence excludes nobody: with few common images most sites are "no evidence".
+Two questions. `match_sites`: ids mean nothing across the days, which pairs are one site? `identify`: every site carries
+its id, is there evidence that it is another one today? Absence of evidence excludes no site: with few common images
+most sites are "no evidence".
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ RELIABLE = 0.3  # reliability over the common images below which a site has no t
 
 @dataclass(frozen=True)
 class Means:
-    """Mean responses (N, U) of one recording to the common images, and their error variances (N, U); NaN variances = averages alone."""
+    """Mean responses (N, U) of one recording to the common images, and their error variances (N, U).
+
+    Error variances are NaN where only averages were recorded.
+    """
 
     site_ids: tuple[str, ...]
     values: Floats
@@ -58,10 +62,20 @@ class Means:
 class SiteMatch:
     """A site of the second recording and the first recording's site that it resembles most; None = not available.
 
-    `r`: correlation of the two tunings, `r_nc`: over the root of both reliabilities. `p_other`: how often different sites of ONE
-    recording resemble each other that much, best partner for best partner; `p_shuffled`: how often the best of all sites does with the
-    images' names shuffled. `mutual`: each is the other's best. `matched`: mutual, both p below 0.01 and r_nc (r where there are no
-    trials) above 0.6.
+    Attributes
+    ----------
+    site, partner : str
+        Of the second and of the first recording.
+    r, r_nc : float
+        Correlation of the two tunings, and that over the root of both reliabilities.
+    p_other : float
+        How often different sites of ONE recording resemble each other that much, best partner for best partner.
+    p_shuffled : float
+        How often the best of all sites does with the images' names shuffled.
+    mutual : bool
+        Each is the other's best.
+    matched : bool
+        Mutual, both p below 0.01 and r_nc (r where there are no trials) above 0.6.
     """
 
     site: str
@@ -82,7 +96,10 @@ def mean_of(values: Floats) -> Floats:
 
 
 def correlations(first: Floats, second: Floats) -> Floats:
-    """Pearson correlations over images of all pairs, (N, U) and (N, V) -> (U, V); 0 where a site does not vary, NaN counts as the mean."""
+    """Pearson correlations over images of all pairs, (N, U) and (N, V) -> (U, V).
+
+    0 where a site does not vary; NaN counts as the mean.
+    """
     return np.asarray(standard(first).T @ standard(second))
 
 
@@ -95,7 +112,10 @@ def standard(values: Floats) -> Floats:
 
 
 def corrected(r: Floats, first: Means, second: Means) -> Floats:
-    """Correlations (U, V) over the root of both reliabilities; uncorrected by a recording without trials, NaN where it is not above 0."""
+    """Correlations (U, V) over the root of both reliabilities; NaN where a reliability is not above 0.
+
+    The reliability of a recording without trials counts as 1.
+    """
     roots = []
     for recording in (first, second):
         rho = recording.reliability
@@ -107,8 +127,9 @@ def corrected(r: Floats, first: Means, second: Means) -> Floats:
 def match_sites(first: Means, second: Means, *, permutations: int = 999, seed: int = 0) -> list[SiteMatch]:
     """The best partner of every site of `second` among the sites of `first`, with its evidence.
 
-    Different sites of one area resemble each other, so that beating shuffled images proves no identity: the best partners of DIFFERENT
-    sites, within each of the two recordings, are the null of `p_other`. Noise that the sites of a recording share makes it strict.
+    Different sites of one area resemble each other, so that beating shuffled images proves no identity: the best
+    partners of DIFFERENT sites, within each of the two recordings, are the null of `p_other`. Noise that the sites of a
+    recording share makes it strict.
     """
     r = correlations(first.values, second.values)
     r_nc = corrected(r, first, second)
@@ -119,7 +140,7 @@ def match_sites(first: Means, second: Means, *, permutations: int = 999, seed: i
     shuffled = shuffled_best(first.values, second.values, permutations, seed=seed)
     best_of_second, best_of_first = judged.argmax(0), judged.argmax(1)
     known = bool(np.isfinite(first.error).any() or np.isfinite(second.error).any())
-    found = []
+    matches = []
     for v, site in enumerate(second.site_ids):
         u = int(best_of_second[v])
         p_other = likeness_p(float(alike[u, v]), others)
@@ -127,7 +148,7 @@ def match_sites(first: Means, second: Means, *, permutations: int = 999, seed: i
         mutual = int(best_of_first[u]) == v
         matched = mutual and judged[u, v] > SAME and max(p_other, p_shuffled) < LEVEL
         value = float(r_nc[u, v]) if known and math.isfinite(r_nc[u, v]) else None
-        found.append(
+        matches.append(
             SiteMatch(
                 site=site,
                 partner=first.site_ids[u],
@@ -139,7 +160,7 @@ def match_sites(first: Means, second: Means, *, permutations: int = 999, seed: i
                 matched=bool(matched),
             )
         )
-    return found
+    return matches
 
 
 def best_other(recording: Means, *, correct: bool) -> Floats:
@@ -151,9 +172,10 @@ def best_other(recording: Means, *, correct: bool) -> Floats:
 
 
 def likeness_p(r: float, others: Floats) -> float:
-    """Share of the best partners of different sites that would reach `r`: Gumbel's law of maxima, by moments of their Fisher z.
+    """Share of the best partners of different sites that would reach `r`.
 
-    Two sites that are each other's best count once. The ranks alone could not go below 1 / (1 + sites).
+    By Gumbel's law of maxima, fitted by moments to their Fisher z. Two sites that are each other's best count once. The
+    ranks alone could not go below 1 / (1 + sites).
     """
     z = np.unique(np.arctanh(np.clip(others, -0.999, 0.999)))
     if len(z) < 4:
@@ -164,24 +186,37 @@ def likeness_p(r: float, others: Floats) -> float:
 
 
 def shuffled_best(first: Floats, second: Floats, permutations: int, *, seed: int) -> Floats:
-    """Largest correlation over the sites of `first` for every site of `second`, images of `first` shuffled; (permutations, V)."""
+    """Largest correlation of every site of `second` with those of `first`, its images shuffled; (permutations, V)."""
     a, b = standard(first), standard(second)
     generator = np.random.default_rng(seed)
     return np.stack([(a[generator.permutation(len(a))].T @ b).max(0) for _ in range(permutations)])
 
 
-# --- sites that carry their ids ----------------------------------------------------------------------------------------
+# --- sites that carry their ids ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Identity:
     """What is known of a site's identity today.
 
-    `outcome`: "same", "moved" (another site's tuning, which that site has no more: swapped or renumbered), "split" (another site's
-    tuning, which that site still has), "lost" (tuning or signal gone), "no evidence". `r`, `r_nc`: with its own tuning in the baseline;
-    `p_below`: that r_nc is 0.6 or more (jackknife over images); `partner`, `partner_r_nc`: the baseline site that it resembles most;
-    `p_partner`: that its own tuning fits as well as the partner's (jackknife, times the number of other sites); `p_shuffled`, `p_other`:
-    as in `SiteMatch`, here of the site with itself (`p_other`: its rank among all pairs with other sites).
+    Attributes
+    ----------
+    site : str
+    outcome : str
+        "same"; "moved": another site's tuning, which that site has no more (swapped or renumbered); "split": another
+        site's tuning, which that site still has; "lost": tuning or signal gone; "no evidence".
+    reason : str
+        Evidence for another outcome than "same".
+    r, r_nc : float
+        Correlation with its own tuning in the baseline, and that corrected for noise.
+    p_below : float
+        That r_nc is 0.6 or more (jackknife over images).
+    p_shuffled, p_other : float
+        As in `SiteMatch`, here of the site with itself; `p_other` is its rank among all pairs with other sites.
+    partner, partner_r_nc
+        The other baseline site that it resembles most, and their correlation corrected for noise.
+    p_partner : float
+        That its own tuning fits as well as the partner's (jackknife, times the number of other sites).
     """
 
     site: str
@@ -202,54 +237,84 @@ def identify(
 ) -> list[Identity]:
     """Identity of every site, the same ids in both recordings.
 
-    A site is taken for another one only on evidence: another baseline site's tuning fits significantly better than its own, with r_nc
-    above 0.6 ("moved", or "split" where that site still has it); its own r_nc is significantly below 0.6, or its gain is surely below
-    0.3 ("lost").
-    A site whose baseline is not reliable over these images (0.3) has no identity to lose.
-    "same" needs r_nc above 0.6, shuffled images beaten at 0.01 and no more than 1 % (with fewer than 51 sites: none) of the pairs with
-    other sites as high.
+    A site is taken for another one only on evidence: another baseline site's tuning fits significantly better than its
+    own, with r_nc above 0.6 ("moved", or "split" where that site still has it); its own r_nc is significantly below
+    0.6, or its gain is surely below 0.3 ("lost"). A site whose baseline is not reliable over these images (0.3) has no
+    identity to lose. "same" needs r_nc above 0.6, shuffled images beaten at 0.01 and no more than 1 % (with fewer than
+    51 sites: none) of the pairs with other sites as high.
 
     Parameters
     ----------
     own : bool array of shape (N, U)
-        Images chosen as references of a site: their baseline means read too high for it, its own comparison leaves them out.
+        Images chosen as references of a site: their baseline means read too high for it, its own comparison leaves them
+        out.
     highest_gain : array of shape (U,)
-        One-sided 99 % upper limit of each gain, infinite where it is not told.
+        One-sided 99 % upper limit of each gain, infinite where it is not known.
     """
     if len(first.values) < FEWEST:
         return [Identity(site) for site in first.site_ids]
     r = correlations(first.values, second.values)
     r_nc = corrected(r, first, second)
     shuffled = shuffled_best(first.values, second.values, permutations, seed=seed)
-    made = []
-    for u, site in enumerate(first.site_ids):
-        use = ~own[:, u] & np.isfinite(first.values[:, u]) & np.isfinite(second.values[:, u])
-        columns = [m[use, u] for m in (first.values, second.values, first.error, second.error)]
-        known = np.isfinite(np.concatenate(columns[2:])).all()
-        if use.sum() < FEWEST or not known or not first.take(use).reliability[u] > RELIABLE:
-            made.append(Identity(site))
-            continue
-        own_r, own_nc, p_below = below(*columns[:3], y_error=columns[3])
-        rivals = np.concatenate([np.delete(r[:, u], u), np.delete(r[u], u)])
-        p_other = (1 + float((rivals >= r[u, u]).sum())) / (1 + len(rivals))
-        p_shuffled = (1 + float((shuffled[:, u] >= own_r).sum())) / (1 + permutations)
-        outcome, reason = "no evidence", ""
-        if highest_gain[u] < LEAST_GAIN:
-            outcome = "lost"
-            reason = f"hardly responds to the images any more (gain surely below {highest_gain[u]:.2f})"
-        elif p_below < LEVEL:
-            outcome, reason = (
-                "lost",
-                f"its tuning is gone (noise-corrected r {own_nc:.2f} with the baseline, below 0.6)",
-            )
-        elif own_nc > SAME and p_shuffled < LEVEL and p_other <= max(LEVEL, 1 / (1 + len(rivals))):
-            outcome = "same"
-        partner = rival(first, second, own, r_nc=r_nc, u=u)
-        if partner[0] and not (shuffled[:, u] >= r[first.site_ids.index(partner[0]), u]).mean() < LEVEL:
-            partner = (*partner[:2], math.nan)  # no better than shuffled images
-        values = (p_below, p_shuffled, p_other, *partner)
-        made.append(Identity(site, outcome, reason, own_r, own_nc, *values))
-    return [explained(i, made) for i in made]
+    every = [
+        _judged(first, second, own, u=u, r=r, r_nc=r_nc, shuffled=shuffled[:, u], highest_gain=float(highest_gain[u]))
+        for u in range(len(first.site_ids))
+    ]
+    return [explained(identity, every) for identity in every]
+
+
+def _judged(
+    first: Means,
+    second: Means,
+    own: Bools,
+    *,
+    u: int,
+    r: Floats,
+    r_nc: Floats,
+    shuffled: Floats,
+    highest_gain: float,
+) -> Identity:
+    """Site `u` against itself and against its nearest other site.
+
+    `shuffled` (permutations,): its best correlation with shuffled images.
+    """
+    site = first.site_ids[u]
+    use = ~own[:, u] & np.isfinite(first.values[:, u]) & np.isfinite(second.values[:, u])
+    x, y, x_error, y_error = (m[use, u] for m in (first.values, second.values, first.error, second.error))
+    known = np.isfinite(x_error).all() and np.isfinite(y_error).all()
+    if use.sum() < FEWEST or not known or not first.take(use).reliability[u] > RELIABLE:
+        return Identity(site)
+    own_r, own_nc, p_below = below(x, y, x_error, y_error=y_error)
+    others = np.concatenate([np.delete(r[:, u], u), np.delete(r[u], u)])
+    p_other = (1 + float((others >= r[u, u]).sum())) / (1 + len(others))
+    p_shuffled = (1 + float((shuffled >= own_r).sum())) / (1 + len(shuffled))
+    alike = own_nc > SAME and p_shuffled < LEVEL and p_other <= max(LEVEL, 1 / (1 + len(others)))
+    outcome, reason = _outcome(own_nc, p_below, highest_gain, alike=alike)
+    partner, partner_r_nc, p_partner = rival(first, second, own, r_nc=r_nc, u=u)
+    if partner and not (shuffled >= r[first.site_ids.index(partner), u]).mean() < LEVEL:
+        p_partner = math.nan  # no better than shuffled images
+    return Identity(
+        site=site,
+        outcome=outcome,
+        reason=reason,
+        r=own_r,
+        r_nc=own_nc,
+        p_below=p_below,
+        p_shuffled=p_shuffled,
+        p_other=p_other,
+        partner=partner,
+        partner_r_nc=partner_r_nc,
+        p_partner=p_partner,
+    )
+
+
+def _outcome(r_nc: float, p_below: float, highest_gain: float, *, alike: bool) -> tuple[str, str]:
+    """Outcome and reason of a site from its own tuning: "lost", "same" or "no evidence"."""
+    if highest_gain < LEAST_GAIN:
+        return "lost", f"hardly responds to the images any more (gain surely below {highest_gain:.2f})"
+    if p_below < LEVEL:
+        return "lost", f"its tuning is gone (noise-corrected r {r_nc:.2f} with the baseline, below 0.6)"
+    return ("same" if alike else "no evidence"), ""
 
 
 def rival(first: Means, second: Means, own: Bools, *, r_nc: Floats, u: int) -> tuple[str, float, float]:
@@ -288,25 +353,26 @@ def leave_one_out(x: Floats, y: Floats, x_error: Floats, *, keep: Bools) -> Floa
     return np.asarray(np.divide(covariance, np.sqrt(np.maximum(signal, 0)), out=np.zeros(len(keep)), where=signal > 0))
 
 
-def explained(found: Identity, every: Sequence[Identity]) -> Identity:
+def explained(identity: Identity, every: Sequence[Identity]) -> Identity:
     """Outcome "moved" or "split" where another baseline site's tuning is significantly what this site has now."""
-    if not (found.partner_r_nc > SAME and found.p_partner < LEVEL):
-        return found
-    partner = next(i for i in every if i.site == found.partner)
+    if not (identity.partner_r_nc > SAME and identity.p_partner < LEVEL):
+        return identity
+    partner = next(i for i in every if i.site == identity.partner)
     stays = partner.outcome == "same" or (partner.r_nc > SAME and not partner.p_partner < LEVEL)
     text = (
-        f"its tuning is that of {found.partner} in the baseline (noise-corrected r {found.partner_r_nc:.2f}, "
-        f"{found.r_nc:.2f} with itself)"
+        f"its tuning is that of {identity.partner} in the baseline (noise-corrected r {identity.partner_r_nc:.2f}, "
+        f"{identity.r_nc:.2f} with itself)"
     )
     reason = text + (", which still has it" if stays else "")
-    return replace(found, outcome="split" if stays else "moved", reason=reason)
+    return replace(identity, outcome="split" if stays else "moved", reason=reason)
 
 
 def below(x: Floats, y: Floats, x_error: Floats, *, y_error: Floats, least: float = SAME) -> tuple[float, float, float]:
-    """Correlation, noise-corrected correlation (NaN without signal) and the one-sided p that the latter is `least` or more.
+    """Correlation, noise-corrected correlation and the one-sided p that the latter is `least` or more.
 
-    Jackknife over images of ``cov - least * sqrt(signal_x signal_y)``, which is below 0 where the tuning has changed; t with n - 1
-    degrees of freedom. Signals are variances over images less the mean error variances.
+    NaN without signal. Jackknife over images of ``cov - least * sqrt(signal_x signal_y)``, which is below 0 where the
+    tuning has changed; t with n - 1 degrees of freedom. Signals are variances over images less the mean error
+    variances.
     """
     n = len(x)
     dx, dy = x - x.mean(), y - y.mean()
@@ -326,6 +392,9 @@ def below(x: Floats, y: Floats, x_error: Floats, *, y_error: Floats, least: floa
 
 
 def contrast(moments: Floats, errors: Floats, least: float) -> Floats:
-    """``cov - least * sqrt(signal_x signal_y)`` from variances and covariance (3, ...) and mean error variances (2, ...)."""
+    """``cov - least * sqrt(signal_x signal_y)``.
+
+    From two variances and the covariance (3, ...), and mean error variances (2, ...).
+    """
     signal = np.maximum(moments[:2] - errors, 0.0)
     return np.asarray(moments[2] - least * np.sqrt(signal[0] * signal[1]))

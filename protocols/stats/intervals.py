@@ -1,4 +1,4 @@
-"""Intervals, Welch's t, false discovery rate and reliability: pure functions on arrays, one-sided tests as treated > other."""
+"""Intervals, Welch's t and the false discovery rate: pure functions on arrays, one-sided tests as treated > other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ class Fieller(NamedTuple):
 
 
 def welch_t(treated: Floats, other: Floats) -> tuple[float, float]:
-    """Welch's t of ``mean(treated) - mean(other)`` and its degrees of freedom (Welch 1947)."""
+    """Welch's t of ``mean(treated) - mean(other)`` and its degrees of freedom (Welch 1947).
+
+    Equal to `scipy.stats.ttest_ind` with ``equal_var=False``, which warns of counts that do not vary and gives NaN
+    where neither side varies; here t is then 0 or infinite.
+    """
     variances = treated.var(ddof=1) / len(treated), other.var(ddof=1) / len(other)
     error = math.sqrt(sum(variances))
     difference = float(treated.mean() - other.mean())
@@ -45,11 +49,15 @@ def welch_p(treated: Floats, other: Floats) -> float:
     return float(special.stdtr(df, -t))
 
 
-# --- intervals and lists -----------------------------------------------------------------------------------------------
+# --- intervals and lists ----------------------------------------------------------------------------------------------
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson 1927); (0, 1) without observations."""
+    """Wilson score interval of a proportion (Wilson 1927); (0, 1) without observations.
+
+    Equal to ``scipy.stats.binomtest(successes, n).proportion_ci(confidence, "wilson")`` but for the last bit, in which
+    evaluations that were written earlier would not repeat.
+    """
     if n == 0:
         return 0.0, 1.0
     z = float(special.ndtri(0.5 + confidence / 2))
@@ -60,7 +68,11 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 
 
 def benjamini_hochberg(p: Floats, q: float = 0.05) -> Bools:
-    """Which hypotheses are rejected at false discovery rate `q` (Benjamini & Hochberg 1995); NaN is never rejected."""
+    """Which hypotheses are rejected at false discovery rate `q` (Benjamini & Hochberg 1995); NaN is never rejected.
+
+    Equal to ``scipy.stats.false_discovery_control(p) <= q`` except where a p equals its threshold ``q * rank / tests``,
+    as the p of few relabellings often do: scipy multiplies p instead, and rounding then decides.
+    """
     order = np.argsort(np.where(np.isfinite(p), p, np.inf), kind="stable")
     tests = int(np.isfinite(p).sum())
     passed = np.flatnonzero(p[order][:tests] <= q * np.arange(1, tests + 1) / max(tests, 1))
@@ -73,8 +85,8 @@ def benjamini_hochberg(p: Floats, q: float = 0.05) -> Bools:
 def fieller_interval(treated: Floats, other: Floats, blank: Floats, *, confidence: float = 0.95) -> Fieller:
     """Ratio of evoked responses ``(treated - blank) / (other - blank)`` with Fieller's (1954) limits.
 
-    The limits are the ratios q at which ``treated - q other - (1 - q) blank`` does not differ from zero (t, Satterthwaite degrees
-    of freedom), so that the blank's noise enters numerator and denominator together.
+    The limits are the ratios q at which ``treated - q other - (1 - q) blank`` does not differ from zero (t,
+    Satterthwaite degrees of freedom), so that the blank's noise enters numerator and denominator together.
     """
     c, r, b = (float(x.mean()) for x in (treated, other, blank))
     vc, vr, vb = (float(x.var(ddof=1)) / len(x) for x in (treated, other, blank))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-# --- label assignments -------------------------------------------------------------------------------------------------
+# --- label assignments ------------------------------------------------------------------------------------------------
 
 
 def distinct_assignments(strata: Sequence[tuple[int, int]]) -> int:
-    """Number of ways to relabel trials within blocks; `strata` gives (others, treated) a block."""
+    """Number of ways to relabel trials within blocks; `strata` gives (others, treated) per block."""
     return math.prod(math.comb(others + treated, treated) for others, treated in strata)
 
 
@@ -25,7 +25,10 @@ def repeats_a_block(repeats: int, blocks: int) -> list[int]:
 
 
 def half_counts(counts: Sequence[int], odd: int) -> tuple[list[int], list[int]]:
-    """Trials of one image a block in either half: the odd trials of successive blocks go to half 0 (`odd` = 1) or 1, in turn."""
+    """Trials of one image per block in either half.
+
+    The odd trials of successive blocks go to half 0 (`odd` = 1) or 1, in turn.
+    """
     halves: tuple[list[int], list[int]] = [], []
     for count in counts:
         first = (int(count) + odd) // 2
@@ -36,20 +39,20 @@ def half_counts(counts: Sequence[int], odd: int) -> tuple[list[int], list[int]]:
 
 
 def reachable_p(repeats: int, blocks: int, *, equal: bool = False) -> float:
-    """The smallest p that a test within blocks can always reach with `repeats` of every image, were the effect as large as one likes.
+    """The smallest p that a test within blocks can always reach with `repeats` of every image, for any large effect.
 
-    Half of a reference's trials pick it, the other half test it against all trials of the controller or, where counts must be `equal`,
-    against as many. Chance decides which half an odd trial joins; the worse case counts.
+    Half of a reference's trials pick it, the other half test it against all trials of the controller or, where counts
+    must be `equal`, against as many. Chance decides which half an odd trial joins; the worse case counts.
     """
-    shown = repeats_a_block(repeats, blocks)
+    counts = repeats_a_block(repeats, blocks)
     distinct = [
-        distinct_assignments([(n, min(n, all_) if equal else all_) for n, all_ in zip(half, shown, strict=True)])
-        for half in (half_counts(shown, odd)[1] for odd in (0, 1))
+        distinct_assignments([(n, min(n, all_) if equal else all_) for n, all_ in zip(half, counts, strict=True)])
+        for half in (half_counts(counts, odd)[1] for odd in (0, 1))
     ]
     return 1 / min(distinct)
 
 
 def repeats_needed(alpha: float, blocks: int, *, equal: bool = False, limit: int = 512) -> int:
-    """Fewest repeats of every image, at least one a block, with which p can always reach `alpha` (`reachable_p`)."""
+    """Fewest repeats of every image, at least one per block, with which p can always reach `alpha` (`reachable_p`)."""
     tried = range(max(2, blocks), limit)
     return next((n for n in tried if reachable_p(n, blocks, equal=equal) <= alpha), limit)

@@ -1,4 +1,4 @@
-"""Single trials: variance, reliability, correlation and margins."""
+"""Single trials: sums per image, variance, reliability, correlation and margins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,32 @@ from numpy.typing import NDArray
 
 from protocols.arrays import Floats
 
-# --- trials ------------------------------------------------------------------------------------------------------------
+# --- trials -----------------------------------------------------------------------------------------------------------
+
+
+def sums_per_image(
+    values: Floats, index: NDArray[np.int64], n: int, *, weights: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """Sum of the finite values of every image and their count, both of shape (n, U).
+
+    Parameters
+    ----------
+    values : array of shape (T, U), NaN = missing
+    index : int array of shape (T,)
+        Image of every trial, 0 .. n - 1; -1 = no image.
+    n : int
+        Number of images.
+    weights : array of shape (T,), optional
+        Weight of every trial in sum and count (repeats behind an average); default: 1.
+    """
+    of_image = index >= 0
+    values, index = values[of_image], index[of_image]
+    finite = np.isfinite(values)
+    weight = np.ones((len(values), 1)) if weights is None else weights[of_image][:, None]
+    sums, counts = np.zeros((2, n, values.shape[1]))
+    np.add.at(sums, index, np.where(finite, values, 0.0) * weight)
+    np.add.at(counts, index, finite * weight)
+    return sums, counts
 
 
 def trial_variance(values: Floats, image_index: NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -22,12 +47,10 @@ def trial_variance(values: Floats, image_index: NDArray[np.int64]) -> tuple[Floa
     values : array of shape (T, U), NaN = missing
     image_index : int array of shape (T,), -1 = no image
     """
-    shown = image_index >= 0
-    values, image_index = values[shown], image_index[shown]
+    of_image = image_index >= 0
+    values, image_index = values[of_image], image_index[of_image]
     finite = np.isfinite(values)
-    sums, counts = np.zeros((2, int(image_index.max(initial=-1)) + 1, values.shape[1]))
-    np.add.at(sums, image_index, np.where(finite, values, 0.0))
-    np.add.at(counts, image_index, finite)
+    sums, counts = sums_per_image(values, image_index, int(image_index.max(initial=-1)) + 1)
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     squares = np.where(finite, (values - means[image_index]) ** 2, 0.0).sum(0)
     freedom = np.maximum(counts - 1, 0)
@@ -36,13 +59,14 @@ def trial_variance(values: Floats, image_index: NDArray[np.int64]) -> tuple[Floa
     return squares / total, (freedom * means).sum(0) / total
 
 
-# --- reliability -------------------------------------------------------------------------------------------------------
+# --- reliability ------------------------------------------------------------------------------------------------------
 
 
 def reliability(values: Floats, index: NDArray[np.int64]) -> float:
     """Share of the variance of image means that is not trial noise: ``1 - mean(s_i^2 / n_i) / var(means)``.
 
-    `values` (T,) finite trials, `index` (T,) the image of each. Images with fewer than two trials are left out; NaN below three images.
+    `values` (T,) finite trials, `index` (T,) the image of each. Images with fewer than two trials are left out; NaN
+    below three images.
     """
     counts = np.bincount(index)
     sums = np.bincount(index, weights=values)

@@ -1,1 +1,1 @@
-"""Was a site controlled, and could the test have told?"""
+"""Was a site controlled, and could the test have shown it?"""

@@ -1,4 +1,4 @@
-"""What else is said of a controller beside its verdict: its control arms, specificity, contrast, monotonicity, and its chance.
+"""What stands beside a controller's verdict: control arms, specificity, contrast, monotonicity and chance.
 
 None of this counts in a verdict; all of it is in the row of the controller.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from protocols.project.key import KeyRow, exceeded
+from protocols.project.objectives import OBJECTIVES
 from protocols.stats.permutation import spearman_test
 
 from .reference import candidates_of, choose_reference, comparison_pool, enough, sides
@@ -21,40 +22,43 @@ FEWEST_LEVELS = 5  # 4 levels cannot go below p = 1/24 and their ranks are mostl
 
 
 def arm_comparisons(setting: Setting, score: Score, row: KeyRow, *, tested: bool = True) -> dict[str, Any]:
-    """The controller against each of its control arms by the same test on all trials; without `tested` differences alone.
+    """The controller against each of its control arms by the same test on all trials.
 
-    `arm_images`, `arm_scores` (mean response; one_hot: share S), `arm_differences` (one_hot: of log S), `arm_p`: by kind of arm; no p
-    where these trials could not have reached the level.
+    Without `tested` there are differences alone.
+
+    `arm_images`, `arm_scores` (mean response; one_hot: share S), `arm_differences` (one_hot: of log S), `arm_p`: by
+    kind of arm; no p where these trials could not have reached the level.
     """
-    found: dict[str, dict[str, Any]] = {name: {} for name in ("arm_images", "arm_scores", "arm_differences", "arm_p")}
+    fields: dict[str, dict[str, Any]] = {name: {} for name in ("arm_images", "arm_scores", "arm_differences", "arm_p")}
     arms = [r for r in setting.key.rows if r.arm and row.source_id in r.parents]
-    share = math.exp if row.objective == "one_hot" else float
+    displayed = OBJECTIVES[row.objective].displayed
     for arm in sorted(arms, key=lambda r: (r.arm, r.image_id)):
         rows = setting.table.rows(arm.image_id, score.usable)
         if not len(rows) or arm.image_id == row.image_id:
             continue
-        found["arm_images"][arm.arm] = arm.image_id
+        fields["arm_images"][arm.arm] = arm.image_id
         if not tested:
             mine = score.of(setting.table.rows(row.image_id, score.usable))
-            found["arm_scores"][arm.arm] = share(score.of(rows))
-            found["arm_differences"][arm.arm] = mine - score.of(rows)
+            fields["arm_scores"][arm.arm] = displayed(score.of(rows))
+            fields["arm_differences"][arm.arm] = mine - score.of(rows)
             continue
         pool = comparison_pool(setting, score, [row.image_id], reference=[arm.image_id], half=None)
         if not enough(pool):
-            del found["arm_images"][arm.arm]
+            del fields["arm_images"][arm.arm]
             continue
         result = setting.test(pool, secondary=True)
-        found["arm_scores"][arm.arm] = share(score.of(sides(pool)[1]))
-        found["arm_differences"][arm.arm] = result.difference
+        fields["arm_scores"][arm.arm] = displayed(score.of(sides(pool)[1]))
+        fields["arm_differences"][arm.arm] = result.difference
         if result.smallest_p <= setting.alpha:
-            found["arm_p"][arm.arm] = result.p
-    return found
+            fields["arm_p"][arm.arm] = result.p
+    return fields
 
 
 def specificity(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
-    """The controller among the confirmatory controllers that the same objective made for other sites, all scored at this site.
+    """The controller among the confirmatory ones of the same objective for other sites, all scored at this site.
 
-    `other_site_images`: how many; `other_site_share`: share of them that score lower here; `other_site_score`: the highest of them.
+    `other_site_images`: how many; `other_site_share`: share of them that score lower here; `other_site_score`: the
+    highest of them.
     """
     others = [
         r.image_id
@@ -65,16 +69,16 @@ def specificity(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     if not levels:
         return {"other_site_images": 0}
     own = score.of(setting.table.rows(row.image_id, score.usable))
-    share = math.exp if row.objective == "one_hot" else float
+    displayed = OBJECTIVES[row.objective].displayed
     return {
         "other_site_images": len(levels),
         "other_site_share": float(np.mean(np.array(levels) < own)),
-        "other_site_score": share(max(levels)),
+        "other_site_score": displayed(max(levels)),
     }
 
 
 def contrast_flags(row: KeyRow) -> dict[str, Any]:
-    """The controller's contrasts and which of them lie above the photographs' 95th percentile; None where not measured."""
+    """The controller's contrasts and which lie above the photographs' 95th percentile; None where not measured."""
     above = exceeded(row.contrast)
     return {"contrast": dict(row.contrast), "contrast_exceeded": None if above is None else " ".join(above)}
 
@@ -82,8 +86,8 @@ def contrast_flags(row: KeyRow) -> dict[str, Any]:
 def monotonicity(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     """Does the score rise with the predicted score from natural references over graded images to the controller?
 
-    Spearman correlation over images (methods: "monotonic") with a one-sided permutation p, exact for up to 7 images. Nothing where no
-    graded image of the controller was shown, or where there are fewer than 5 images.
+    Spearman correlation over images (methods: "monotonic") with a one-sided permutation p, exact for up to 7 images.
+    Nothing where no graded image of the controller was shown, or where there are fewer than 5 images.
     """
     graded = [r.image_id for r in setting.key.of_role("graded") if row.source_id in r.parents]
     if not graded:
@@ -109,21 +113,25 @@ def monotonicity(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
 def predicted_score(
     setting: Setting, score: Score, row: KeyRow, *, image: KeyRow, validator: bool = False
 ) -> float | None:
-    """The score of the predicted responses to `image`, for the objective and site of `row`; None where a prediction is missing."""
-    sites = setting.scale.site_ids if row.objective == "one_hot" else (row.target,)
+    """Score of the predicted responses to `image`, for the objective and site of `row`.
+
+    None where a prediction is missing.
+    """
+    all_sites = OBJECTIVES[row.objective].all_sites
+    sites = setting.scale.site_ids if all_sites else (row.target,)
     predictions = image.validator_predicted if validator else image.predicted
     predicted = np.array([predictions.get(s, math.nan) for s in sites])
-    if row.objective == "one_hot":
+    if all_sites:
         predicted = (predicted - setting.scale.mean) / setting.scale.sd
     return score.level(predicted) if np.isfinite(predicted).all() else None
 
 
 def pseudo_controller(setting: Setting, score: Score, row: KeyRow) -> str | None:
-    """The photograph of this round that would have been the controller: chosen by prediction as controllers are, without synthesis.
+    """The photograph of this round that prediction would have chosen as controller, without synthesis.
 
-    Controllers are chosen among seeds by the validator, so the pseudo-controller is too; by the encoder where the key holds no
-    validator's predictions. All photographs that were shown compete, the best natural images of this and of every other site among
-    them: random photographs alone would hardly ever beat the best one.
+    Controllers are chosen among seeds by the validator, so the pseudo-controller is too; by the encoder where the key
+    holds no validator's predictions. All photographs that were shown compete, the best natural images of this and of
+    every other site among them: random photographs alone would hardly ever beat the best one.
     """
     photographs = [
         r
@@ -143,7 +151,10 @@ def pseudo_controller(setting: Setting, score: Score, row: KeyRow) -> str | None
 
 
 def empirical_chance(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
-    """The pseudo-controller through the identical test; where it is one of the natural references, another one takes that part."""
+    """The pseudo-controller in the same test.
+
+    Where it is one of the natural references, another one takes that part.
+    """
     pseudo = pseudo_controller(setting, score, row)
     if pseudo is None:
         return {}

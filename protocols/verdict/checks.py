@@ -14,7 +14,7 @@ from protocols.project.key import Key
 from protocols.recordings.responses import Responses
 from protocols.recordings.trial_table import TrialTable, image_means
 
-from .control_report import ControlRow
+from .records import ControlRow
 from .scores import NaturalScale
 
 
@@ -23,12 +23,13 @@ def _error(code: str, found: str, expected: str, *, cause: str, fix: str) -> Dat
 
 
 def check_inputs(responses: Responses, key: Key, unit: str | None) -> None:
-    """Refuse responses and key that do not belong together (E01, E03, E07) or name no controllers to count (E02, E05)."""
-    shown, keyed = sorted(set(map(str, responses.image_ids))), sorted(r.image_id for r in key.rows)
-    if not set(shown) & set(keyed):
+    """Refuse responses and key that do not belong together (E01, E03, E07) or have no controllers (E02, E05)."""
+    recorded, keyed = sorted(set(map(str, responses.image_ids))), sorted(r.image_id for r in key.rows)
+    if not set(recorded) & set(keyed):
         raise _error(
             "E01",
-            f"the images {', '.join(shown[:3]) or 'none'} ... in the responses and {', '.join(keyed[:3]) or 'none'} ... in the key",
+            f"the images {', '.join(recorded[:3]) or 'none'} ... in the responses and "
+            f"{', '.join(keyed[:3]) or 'none'} ... in the key",
             "responses to images of this key",
             cause="wrong round: the responses and the key belong to different rounds",
             fix="give the sealed/key.csv of the round whose images were shown",
@@ -88,9 +89,9 @@ def _check_controllers(key: Key) -> None:
         raise _error(
             "E05",
             f"{counts[several[0]]} confirmatory controllers for {first}" if several else "no confirmatory controller",
-            "one confirmatory controller for a site and objective, marked before the responses were seen",
+            "one confirmatory controller per site and objective, marked before the responses were seen",
             cause="the key was written by hand, or the choice among seeds was not made at export",
-            fix="mark one controller a site and objective with confirmatory = 1, chosen by prediction alone",
+            fix="mark one controller per site and objective with confirmatory = 1, chosen by prediction alone",
         )
 
 
@@ -129,7 +130,7 @@ def input_notes(responses: Responses, key: Key, excluded: Mapping[str, str]) -> 
 
 
 def one_row_an_image(responses: Responses, key: Key) -> Responses:
-    """Averages pooled to one row an image, weighted by their repeats."""
+    """Averages pooled to one row per image, weighted by their repeats."""
     images = sorted({str(i) for i in responses.image_ids} & {r.image_id for r in key.rows})
     return Responses(
         values=responses.mean(images),
@@ -146,40 +147,57 @@ def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> t
     Excluded sites, sites that were hardly recorded and sites without a natural SD leave the set, each with a note.
     """
     naturals = sorted(r.image_id for r in key.of_role("natural"))
-    means = image_means(table, naturals)
+    means, spread = image_means(table, naturals), _natural_sd(table, naturals)
+    if key.sites:
+        statistics = {s.site_id: (s.natural_mean, s.natural_sd) for s in key.sites}
+        judged = {s: v for s, v in statistics.items() if s not in excluded}
+        notes = _check_scale(table, judged, means, spread=spread)
+    else:
+        statistics = _statistics_of_this_round(table, means, spread=spread)
+        notes = [
+            f"no sites.csv beside the key: natural mean and SD come from this round's {len(naturals)} natural images"
+        ]
+    lost = _left_out(table, statistics, excluded)
+    notes += [f"one_hot leaves out site {s}: {why}" for s, why in sorted(lost.items())]
+    kept = tuple(s for s in table.site_ids if s in statistics and s not in lost)
+    mean, sd = (np.array([statistics[s][i] for s in kept]) for i in (0, 1))
+    return NaturalScale(kept, mean, sd), notes
+
+
+def _natural_sd(table: TrialTable, naturals: Sequence[str]) -> Floats:
+    """SD of the natural images' responses without trial noise, shape (U,)."""
     rows = [table.rows(image) for image in naturals]
     trials = table.values[np.concatenate([np.zeros(0, np.int64), *rows])]
-    spread = signal_sd(trials, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), len(rows))
-    notes = []
-    if key.sites:
-        frozen = {s.site_id: (s.natural_mean, s.natural_sd) for s in key.sites}
-        notes += _check_scale(table, {s: v for s, v in frozen.items() if s not in excluded}, means, spread=spread)
-    else:
-        recorded = np.isfinite(means).sum(0) >= 3
-        frozen = {
-            s: (float(np.nanmean(means[:, i])), float(spread[i])) if recorded[i] else (math.nan, 0.0)
-            for i, s in enumerate(table.site_ids)
-        }
-        notes.append(
-            f"no sites.csv beside the key: natural mean and SD come from this round's {len(naturals)} natural images"
-        )
+    return signal_sd(trials, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), len(rows))
+
+
+def _statistics_of_this_round(table: TrialTable, means: Floats, *, spread: Floats) -> dict[str, tuple[float, float]]:
+    """Natural mean and SD of each site, from at least three natural images; else NaN and 0."""
+    recorded = np.isfinite(means).sum(0) >= 3
+    return {
+        s: (float(np.nanmean(means[:, i])), float(spread[i])) if recorded[i] else (math.nan, 0.0)
+        for i, s in enumerate(table.site_ids)
+    }
+
+
+def _left_out(
+    table: TrialTable, statistics: Mapping[str, tuple[float, float]], excluded: Mapping[str, str]
+) -> dict[str, str]:
+    """Sites that cannot be in the site set, with the reason."""
     share = np.isfinite(table.values).mean(0) if len(table.values) else np.zeros(len(table.site_ids))
     lost = {
         s: "not recorded" if s not in table.site_ids else "recorded in less than half of the trials"
-        for s in sorted(frozen)
+        for s in sorted(statistics)
         if s not in table.site_ids or share[table.site_ids.index(s)] < 0.5
     }
-    lost |= {s: "excluded" for s in frozen if s in excluded}
-    lost |= {s: "no natural SD" for s, (m, sd) in frozen.items() if not (math.isfinite(m) and sd > 0)}
-    notes += [f"one_hot leaves out site {s}: {why}" for s, why in sorted(lost.items())]
-    kept = tuple(s for s in table.site_ids if s in frozen and s not in lost)
-    return NaturalScale(kept, np.array([frozen[s][0] for s in kept]), np.array([frozen[s][1] for s in kept])), notes
+    lost |= {s: "excluded" for s in statistics if s in excluded}
+    return lost | {s: "no natural SD" for s, (m, sd) in statistics.items() if not (math.isfinite(m) and sd > 0)}
 
 
 def _check_scale(
     table: TrialTable, frozen: dict[str, tuple[float, float]], means: Floats, *, spread: Floats
 ) -> list[str]:
-    """Refuse a spread of natural responses that is 8 times off the key's (counts against rates); note it from 3 times on."""
+    """Refuse a spread of natural responses 8 times off the key's (counts against rates); note it from 3 times on."""
     ratios = []
     for i, site in enumerate(table.site_ids):
         if np.isfinite(means[:, i]).sum() >= 8 and frozen.get(site, (0.0, 0.0))[1] > 0:
@@ -188,9 +206,11 @@ def _check_scale(
     if not 1 / 8 < ratio < 8:
         raise _error(
             "E04",
-            f"natural responses that vary {ratio:.3g} times as much as frozen in the key (median of {len(ratios)} sites)",
+            f"natural responses that vary {ratio:.3g} times as much as frozen in the key "
+            f"(median of {len(ratios)} sites)",
             "about the same spread",
-            cause="another unit or response window than in the baseline, such as spikes against spikes/s, or another subject",
+            cause="another unit or response window than in the baseline, such as spikes against spikes/s, or another "
+            "subject",
             fix="write the responses in the baseline's unit, or evaluate without the sites.csv beside the key",
         )
     off = f"natural responses vary {ratio:.2g} times as much as frozen in the key: check unit, window and gain"

@@ -8,18 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from protocols.arrays import Ints
 from protocols.disk.files import finite_or_none
 from protocols.project.key import Key, KeyRow
+from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.responses import Responses
 from protocols.recordings.simultaneity import simultaneity_notes
-from protocols.recordings.trial_table import trial_table
+from protocols.recordings.trial_table import HALVES, trial_table
 from protocols.stats.permutation import Pool
 from protocols.stats.reach import repeats_needed
 
 from .beside import arm_comparisons, contrast_flags, empirical_chance, monotonicity, specificity
 from .checks import check_excluded, check_inputs, check_reachable, input_notes, natural_scale, one_row_an_image
-from .control_report import ControlReport, ControlRow
-from .gain import blank_trials, one_hot_gain, selectivity, stretch_gain, suppression
+from .control_report import ControlReport
+from .gain import blank_trials
+from .objectives import JUDGEMENTS, Comparison
+from .records import ControlRow
 from .reference import (
     Reference,
     beats_each,
@@ -27,10 +31,9 @@ from .reference import (
     choose_reference,
     comparison_pool,
     enough,
-    reference_shortfall,
     sides,
 )
-from .scores import SCORES, Exclusion, Score, Setting
+from .scores import Exclusion, Score, Setting
 from .summary import consistency, summarise
 
 __all__ = ["ControlReport", "evaluate"]
@@ -58,24 +61,27 @@ def evaluate(
     alpha : float
         One-sided level of a site's verdict.
     permutations, seed : int
-        Random relabellings within block (all of them where there are fewer), seed of these and of the split of trials in halves.
+        Random relabellings within block (all of them where there are fewer), seed of these and of the split of trials
+        in halves.
     temperature : float
         Of the one_hot softmax.
     unit : str, optional
         Unit of the key's predictions, where the caller knows it; refused where the responses are in another.
     excluded : mapping of site id to reason, optional
-        Sites that are not to be judged (lost or another unit today): verdict "excluded" with the reason, out of the one_hot site set,
-        the consistency and every test.
+        Sites that are not to be judged (lost or another unit today): verdict "excluded" with the reason, out of the
+        one_hot site set, the consistency and every test.
 
     Raises
     ------
     DataError
-        E01 no common image, E02 no controllers, E03 / E04 another unit or scale, E05 not one confirmatory controller a site and
-        objective, E06 alpha out of reach of these repeats, E07 no common site, E09 an excluded site that nobody knows.
+        E01 no common image, E02 no controllers, E03 / E04 another unit or scale, E05 not one confirmatory controller
+        per site and objective, E06 alpha out of reach of these repeats, E07 no common site, E09 an unknown excluded
+        site.
     """
     if not 0 < alpha < 1 or permutations < 1 or temperature <= 0:
         raise ValueError(
-            f"alpha {alpha}, permutations {permutations}, temperature {temperature}; expected 0 < alpha < 1, others above 0"
+            f"alpha {alpha}, permutations {permutations}, temperature {temperature}; "
+            "expected 0 < alpha < 1, others above 0"
         )
     excluded = dict(sorted((excluded or {}).items()))
     check_inputs(responses, key, unit)
@@ -120,7 +126,7 @@ def evaluate(
 
 
 def _order(row: KeyRow) -> tuple[int, str, str, bool, str]:
-    known = list(SCORES)
+    known = list(JUDGEMENTS)
     return (
         known.index(row.objective) if row.objective in known else len(known),
         row.objective,
@@ -169,15 +175,15 @@ def _evaluate_one(setting: Setting, row: KeyRow, *, averaged: bool) -> tuple[Con
 def _score(setting: Setting, row: KeyRow) -> Score:
     if row.target in setting.excluded:
         raise Exclusion(setting.excluded[row.target])
-    if row.objective not in SCORES:
-        raise Exclusion(f"objective {row.objective!r} has no control score; known: {', '.join(SCORES)}")
+    if row.objective not in JUDGEMENTS:
+        raise Exclusion(f"objective {row.objective!r} has no control score; known: {', '.join(JUDGEMENTS)}")
     if row.target not in setting.table.site_ids:
         raise Exclusion("the site was not recorded")
     if row.image_id not in setting.table.image_rows:
         raise Exclusion("the controller has no usable trial")
     if not np.isfinite(setting.table.column(row.target)).any():
         raise Exclusion("the site has no finite response")
-    score = SCORES[row.objective](setting, row.target)
+    score = JUDGEMENTS[row.objective].score(setting, row.target)
     if not len(setting.table.rows(row.image_id, score.usable)):
         raise Exclusion("the controller has no trial with the responses that the score needs")
     return score
@@ -185,43 +191,53 @@ def _score(setting: Setting, row: KeyRow) -> Score:
 
 def _tested(setting: Setting, score: Score, row: KeyRow, *, reference: Reference, pool: Pool) -> dict[str, Any]:
     """All numbers of a tested controller."""
-    result, (mine, other) = setting.test(pool), sides(pool)
-    column, table = setting.table.column(row.target), setting.table
-    blank = blank_trials(setting, row.target)
-    one_hot = row.objective == "one_hot"
-    own = [score.of(mine), *([score.of(table.rows(row.image_id, score.usable, h)) for h in (0, 1)] if one_hot else [])]
-    share = math.exp if one_hot else float
-    values: dict[str, Any] = {
-        "measured": float(column[mine].mean()),
+    judgement, table = JUDGEMENTS[row.objective], setting.table
+    result, (mine, other), blank = setting.test(pool), sides(pool), blank_trials(setting, row.target)
+    values = _levels(setting, score, row, mine=mine, other=other) | {
         "n": len(mine),
-        "score": share(own[0]),
-        "blank": float(blank.mean()) if len(blank) else None,
         "n_blank": len(blank),
         "reference_image": reference.image_id,
         "reference_kind": reference.kind,
-        "reference": float(column[other].mean()),
         "n_reference": len(other),
-        "reference_score": share(score.of(other)),
-        "reference_both": share(reference.both),
+        "reference_both": OBJECTIVES[row.objective].displayed(reference.both),
         "difference": result.difference,
-        "difference_both": float(np.mean(own[-2:])) - reference.both,
+        "difference_both": _both_directions(setting, score, row, mine=mine) - reference.both,
         "t": result.t,
         "p": result.p,
         "smallest_p": result.smallest_p,
         "exact": result.exact,
         "incomplete_trials": len(table.rows(row.image_id)) - len(table.rows(row.image_id, score.usable)),
     }
-    if one_hot:
-        values |= one_hot_gain(pool, result.difference) | selectivity(setting, score, row.target, treated=mine)
-    else:
-        values |= stretch_gain(setting, pool, row.target, blank=blank)
-        values["reference_shortfall"] = reference_shortfall(setting, score, reference)
+    values |= judgement.described(setting, score, row, treated=mine)
+    values |= judgement.gain(setting, score, Comparison(row, reference, pool, result=result, blank=blank))
     values |= _verdict(setting, row, score, values=values)
     if row.confirmatory:
-        values |= _confirmatory_extras(
-            setting, score, row, reference=reference, controlled=values["verdict"] == "control"
-        )
+        controlled = values["verdict"] == "control"
+        values |= _confirmatory_extras(setting, score, row, reference=reference, controlled=controlled)
     return values
+
+
+def _levels(setting: Setting, score: Score, row: KeyRow, *, mine: Ints, other: Ints) -> dict[str, Any]:
+    """Mean response and score of the controller (rows `mine`) and its reference (rows `other`), response to blanks."""
+    column, blank = setting.table.column(row.target), blank_trials(setting, row.target)
+    displayed = OBJECTIVES[row.objective].displayed
+    return {
+        "measured": float(column[mine].mean()),
+        "score": displayed(score.of(mine)),
+        "blank": float(blank.mean()) if len(blank) else None,
+        "reference": float(column[other].mean()),
+        "reference_score": displayed(score.of(other)),
+    }
+
+
+def _both_directions(setting: Setting, score: Score, row: KeyRow, *, mine: Ints) -> float:
+    """The controller's score beside its reference's over both directions.
+
+    Where counts must be equal it is the mean over both halves of its trials: of as many trials as the reference's.
+    """
+    if not score.equal_counts:
+        return score.of(mine)
+    return float(np.mean([score.of(setting.table.rows(row.image_id, score.usable, half)) for half in HALVES]))
 
 
 def _verdict(setting: Setting, row: KeyRow, score: Score, *, values: dict[str, Any]) -> dict[str, str]:
@@ -244,18 +260,16 @@ def _verdict(setting: Setting, row: KeyRow, score: Score, *, values: dict[str, A
 def _confirmatory_extras(
     setting: Setting, score: Score, row: KeyRow, *, reference: Reference, controlled: bool
 ) -> dict[str, Any]:
-    """Strict comparison with every candidate (where there is control), the pseudo-controller's test, arms, suppression."""
+    """Comparison with every candidate (where there is control), pseudo-controller, arms, suppression."""
     values = arm_comparisons(setting, score, row) | specificity(setting, score, row) | monotonicity(setting, score, row)
     if reference.kind == "re-shown":
         values |= _strict(setting, score, row) if controlled else {"strict": False}
         values |= empirical_chance(setting, score, row)
-    if row.objective == "one_hot":
-        values |= suppression(setting, score, row.target, image_id=row.image_id)
-    return values
+    return values | JUDGEMENTS[row.objective].confirmatory(setting, score, row)
 
 
 def _strict(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
-    """Whether the controller beats every natural reference that was listed; not told where one of them lacks trials."""
+    """Whether the controller beats every natural reference that was listed; unknown where one of them lacks trials."""
     listed, _ = candidates_of(setting, row)
     each = beats_each(setting, score, row.image_id, candidates=listed)
     if len(each) < len(listed):
@@ -276,23 +290,16 @@ def _described(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     if not levels:
         raise Exclusion("no usable natural reference image for this site and objective")
     best, mine = max(levels, key=lambda c: levels[c]), table.rows(row.image_id, score.usable)
-    column, blank = table.column(row.target), blank_trials(setting, row.target)
-    share = math.exp if row.objective == "one_hot" else float
-    beside = {}
+    beside = JUDGEMENTS[row.objective].described(setting, score, row, treated=mine)
     if row.confirmatory:
-        beside = arm_comparisons(setting, score, row, tested=False) | specificity(setting, score, row)
+        beside |= arm_comparisons(setting, score, row, tested=False) | specificity(setting, score, row)
         beside |= monotonicity(setting, score, row)
     return {
         **beside,
+        **_levels(setting, score, row, mine=mine, other=table.rows(best, score.usable)),
         "verdict": "not testable",
         "reason": "averages only",
-        "measured": float(column[mine].mean()),
-        "score": share(score.of(mine)),
-        "blank": float(blank.mean()) if len(blank) else None,
         "reference_image": best,
         "reference_kind": "best of the same averages",
-        "reference": float(column[table.rows(best)].mean()),
-        "reference_score": share(levels[best]),
         "difference": score.of(mine) - levels[best],
-        **(selectivity(setting, score, row.target, treated=mine) if row.objective == "one_hot" else {}),
     }

@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 
 from protocols.arrays import Floats, Ints
-from protocols.recordings.responses import NO_PERCENT
+from protocols.recordings.units import UNITS
 from protocols.stats.intervals import fieller_interval, welch_p
 from protocols.stats.permutation import (
     Pool,
     difference_interval,
+    log_share,
     mean_difference,
 )
 
 from .reference import comparison_pool, enough, sides
 from .scores import Score, Setting
 
-# --- gain --------------------------------------------------------------------------------------------------------------
+# --- gain -------------------------------------------------------------------------------------------------------------
 
 
 def blank_trials(setting: Setting, site: str) -> Floats:
@@ -31,9 +32,6 @@ def blank_trials(setting: Setting, site: str) -> Floats:
     return baseline[np.isfinite(baseline)]
 
 
-# --- suppression -------------------------------------------------------------------------------------------------------
-
-
 def selectivity(setting: Setting, score: Score, site: str, *, treated: Ints) -> dict[str, Any]:
     """Margin over the strongest other site, and S without it, from mean standardised responses over `treated` rows."""
     target = setting.scale.site_ids.index(site)
@@ -43,7 +41,7 @@ def selectivity(setting: Setting, score: Score, site: str, *, treated: Ints) -> 
     without = np.append(kept, mean[target]) / setting.temperature
     return {
         "margin": float(mean[target] - others.max()),
-        "score_without_worst": float(np.exp(without[-1] - np.logaddexp.reduce(without))),
+        "score_without_worst": float(np.exp(log_share(without, -1))),
     }
 
 
@@ -52,7 +50,7 @@ def stretch_gain(setting: Setting, pool: Pool, site: str, *, blank: Floats) -> d
     column = setting.table.column(site)
     treated, other = (column[rows] for rows in sides(pool))
     few = _few(pool)
-    if setting.unit in NO_PERCENT:
+    if not UNITS[setting.unit].zero:
         note = _joined(f"no percentage for unit {setting.unit}", few)
         return {**_difference_in_sd(setting, pool, site), "gain_note": note}
     if len(blank) < 2 or welch_p(other, blank) >= 0.05:
@@ -95,7 +93,7 @@ def _joined(*notes: str) -> str:
 
 
 def suppression(setting: Setting, score: Score, site: str, *, image_id: str) -> dict[str, Any]:
-    """Mean off-target activity below that of this round's random natural images: one-sided studentised permutation in block."""
+    """Is mean off-target activity below that of this round's random natural images? The same one-sided test."""
     off = np.delete(score.values, setting.scale.site_ids.index(site), axis=1).mean(1, keepdims=True)
     key, table = setting.key, setting.table
     naturals = sorted(r.image_id for r in key.of_role("natural") if r.image_id in table.image_rows)

@@ -16,11 +16,11 @@ from protocols.stats.permutation import (
 
 from .scores import Exclusion, Score, Setting
 
-# --- the natural reference ---------------------------------------------------------------------------------------------
+# --- the natural reference --------------------------------------------------------------------------------------------
 
 
 class Reference(NamedTuple):
-    """The image chosen on half 0 (tested on half 1), the candidates, where they come from, and the score over both directions."""
+    """The image chosen on half 0 (tested on half 1), the candidates, their kind, and the score over both directions."""
 
     image_id: str
     candidates: tuple[str, ...]
@@ -38,9 +38,10 @@ def candidates_of(setting: Setting, row: KeyRow) -> tuple[tuple[str, ...], str]:
 
 
 def choose_reference(setting: Setting, score: Score, row: KeyRow, *, without: str = "") -> Reference:
-    """Choose the best candidate on one half of its trials, to be measured on the other (both directions for the estimate).
+    """Choose the best candidate on one half of its trials, to be measured on the other.
 
-    `without`: an image that is no candidate here, because it takes the controller's part.
+    The estimate takes both directions. `without`: an image that is no candidate here, because it takes the controller's
+    part.
     """
     listed, kind = candidates_of(setting, row)
     candidates = tuple(c for c in listed if c != without)
@@ -57,7 +58,7 @@ def choose_reference(setting: Setting, score: Score, row: KeyRow, *, without: st
 
 
 def reference_shortfall(setting: Setting, score: Score, reference: Reference) -> float | None:
-    """Expected loss of choosing on half the trials: best candidate minus expected choice, by simulation on shrunken means."""
+    """Expected loss of choosing on half the trials: best candidate less expected choice, by simulation."""
     trials = [score.values[setting.table.rows(c, score.usable), 0] for c in reference.candidates]
     if min(len(x) for x in trials) < 4 or len(trials) < 3:
         return None
@@ -72,7 +73,7 @@ def reference_shortfall(setting: Setting, score: Score, reference: Reference) ->
     return max(0.0, float(shrunken.max() - shrunken[picked].mean()))
 
 
-# --- comparisons -------------------------------------------------------------------------------------------------------
+# --- comparisons ------------------------------------------------------------------------------------------------------
 
 
 def comparison_pool(
@@ -80,8 +81,9 @@ def comparison_pool(
 ) -> Pool:
     """Trials of controller and reference, block by block, reference first.
 
-    With `half` the reference is restricted to that half of its trials; the controller never is, its trials chose nothing. A score
-    that needs equal counts takes as many of either as the scarcer has in a block, first in the random order of the trial table.
+    With `half` the reference is restricted to that half of its trials; the controller never is, its trials chose
+    nothing. A score that needs equal counts takes as many of either as the scarcer has in a block, first in the random
+    order of the trial table.
     """
     table = setting.table
     others = np.concatenate([table.rows(i, score.usable, half) for i in reference])
@@ -109,7 +111,7 @@ def enough(pool: Pool) -> bool:
 
 
 def beats_each(setting: Setting, score: Score, image_id: str, *, candidates: Sequence[str]) -> dict[str, float]:
-    """One p a candidate whose trials can reach the level: the controller against it, on all its trials."""
+    """One p per candidate whose trials can reach alpha: the controller against it, on all its trials."""
     pools = {c: comparison_pool(setting, score, [image_id], reference=[c], half=None) for c in candidates}
     results = {c: setting.test(pool, secondary=True) for c, pool in pools.items() if enough(pool)}
     return {c: result.p for c, result in results.items() if result.smallest_p <= setting.alpha}

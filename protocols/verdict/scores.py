@@ -1,4 +1,4 @@
-"""One controller against its natural reference: scores, choice of the reference, test, gain, suppression."""
+"""How a site is scored in a round, and what all tests of an evaluation share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from protocols.stats.permutation import (
     PermutationResult,
     Pool,
     Statistic,
+    log_share,
     log_softmax_difference,
     mean_difference,
     permutation_test,
@@ -60,7 +61,21 @@ class Setting:
 
 @dataclass(frozen=True)
 class Score:
-    """How one objective scores one site: trial values (T, D), which trials have them, the score of mean values, its test."""
+    """How one objective scores one site.
+
+    Attributes
+    ----------
+    values : array of shape (T, D)
+        What is averaged over trials.
+    usable : bool array of shape (T,)
+        Trials that have all of them.
+    level : callable
+        Score of mean values (D,).
+    statistic : callable
+        Of the test.
+    equal_counts : bool
+        The test compares as many trials of either image.
+    """
 
     values: Floats
     usable: Bools
@@ -91,14 +106,10 @@ def one_hot_score(setting: Setting, site: str) -> Score:
     values, target = standardised(setting), scale.site_ids.index(site)
 
     def level(mean: Floats) -> float:
-        scaled = mean / setting.temperature
-        return float(scaled[target] - np.logaddexp.reduce(scaled))
+        return float(log_share(mean / setting.temperature, target))
 
     statistic = partial(log_softmax_difference, target=target, temperature=setting.temperature)
     return Score(values, np.asarray(np.isfinite(values).all(1)), level, statistic, equal_counts=True)
-
-
-SCORES: dict[str, Callable[[Setting, str], Score]] = {"stretch": stretch_score, "one_hot": one_hot_score}
 
 
 def standardised(setting: Setting) -> Floats:

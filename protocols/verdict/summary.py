@@ -17,7 +17,7 @@ from protocols.stats.permutation import Pool, joint_permutation_p
 from protocols.stats.trials import correlation, reliability
 
 from .beside import MONOTONIC_ALPHA
-from .control_report import ControlRow, ObjectiveSummary, SiteConsistency
+from .records import ControlRow, ObjectiveSummary, SiteConsistency
 from .scores import Setting
 
 

@@ -26,7 +26,8 @@ from protocols.recordings.responses import Responses
 from protocols.stats.intervals import welch_p
 from protocols.verdict.control_report import ControlReport, ControlRow
 from protocols.verdict.evaluate import evaluate
-from protocols.verdict.power import ExpectedSite, Trials, power
+from protocols.verdict.expected import ExpectedSite, Trials
+from protocols.verdict.power import power
 
 OBJECTIVES = ("stretch", "one_hot")
 ALPHA, GROUP_ALPHA, PERMUTATIONS = 0.01, 0.05, 999

@@ -1,7 +1,52 @@
-"""Readers: one file a format, path -> Responses."""
+"""Readers of a stranger's responses: one file per format, and the catalogue that chooses by the ending of a name.
+
+To add a format: a module here with a function of the signature of `Reader`, and a row in `READERS`.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Protocol
+
+from protocols.recordings.responses import Responses
+
+from .finished import check_finished, reader_error
 from .hdf5 import read_responses, write_responses
 
-__all__ = ["read_responses", "write_responses"]
+__all__ = ["read_responses", "reader_of", "write_responses"]
+
+
+class Reader(Protocol):
+    """Reads and checks one file: ``(path, image_ids=None) -> Responses``.
+
+    `image_ids` are the images in the order of images.csv, for files that state positions in that list in place of ids.
+    What the reader decided stands in ``Responses.attributes["notes"]``, a list of sentences. Raises `DataError`.
+    """
+
+    def __call__(self, path: Path, /, *, image_ids: list[str] | None = None) -> Responses: ...
+
+
+READERS: dict[str, Reader] = {".h5": read_responses, ".hdf5": read_responses, ".mat": read_responses}
+"""The reader of each ending, in lower case; the first ending is the one that outboxes ask for."""
+
+
+def reader_of(path: Path) -> Reader:
+    """The reader of a finished file, by the ending of its name.
+
+    Raises
+    ------
+    DataError
+        R14 still being written; R16 no such file; R17 an ending that no reader has.
+    """
+    check_finished(path)
+    ending = path.suffix.lower()
+    if ending not in READERS:
+        raise reader_error(
+            path,
+            found=f"the ending {ending!r}" if ending else "a name without an ending",
+            expected=f"one of {', '.join(READERS)}",
+            cause="a format that is not read, or a file under another name",
+            fix=f"write the responses as a {next(iter(READERS))} file, as README.txt in the outbox shows",
+            code="R17",
+        )
+    return READERS[ending]

@@ -1,12 +1,11 @@
 """Responses in HDF5 (schema ``responses/1``), as Python or MATLAB writes it.
 
-MATLAB reverses the dimensions and writes vectors as 1 x N: vectors are squeezed, the orientation of matrices is decided by matching
-their lengths to the ids, and every such decision is told in ``Responses.attributes["notes"]``.
+MATLAB reverses the dimensions and writes vectors as 1 x N: vectors are squeezed, the orientation of matrices is decided
+by matching their lengths to the ids, and every such decision is noted in ``Responses.attributes["notes"]``.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,11 @@ from numpy.typing import NDArray
 from protocols.arrays import Floats
 from protocols.disk.files import is_id, make_id, write_atomically
 from protocols.errors import DataError
-from protocols.recordings.responses import UNITS, Responses
+from protocols.recordings.responses import Responses
+from protocols.recordings.units import UNITS, unit_meant
 
-from .layout import File, open_file, reader_error
+from .finished import reader_error
+from .layout import File, open_file
 
 SCHEMA = "responses/1"
 # Columns of Responses <-> datasets of the file, with the NumPy kinds that may stand there.
@@ -32,15 +33,6 @@ TRIAL_COLUMNS = {
     "averaged_over": ("trial/averaged_over", np.int64),
 }
 ATTRIBUTES = ("session_id", "subject", "round", "manifest_sha256")
-_UNIT_HINTS = {
-    "hz": "spikes/s",
-    "sp/s": "spikes/s",
-    "rate": "spikes/s",
-    "counts": "spikes",
-    "count": "spikes",
-    "spike": "spikes",
-}
-_UNIT_HINTS |= {"df/f": "dff", "dfof": "dff", "z": "zscore", "z-score": "zscore", "a.u.": "au"}
 
 
 def read_responses(path: str | Path, *, image_ids: Sequence[str] | None = None) -> Responses:
@@ -56,9 +48,9 @@ def read_responses(path: str | Path, *, image_ids: Sequence[str] | None = None) 
     Raises
     ------
     DataError
-        R01 not HDF5; R02 a MAT-file; R03 truncated; R04 item missing; R05 a type that is not read; R06 shape fits neither layout;
-        R07 the layouts cannot be told apart; R08 image ids; R09 units; R10 window; R11 site ids; R12 time bins; R13 optional items;
-        R14 still being written; R15 infinite values; R16 no such file.
+        R01 not HDF5; R02 a MAT-file; R03 truncated; R04 item missing; R05 a type that is not read; R06 shape fits
+        neither layout; R07 the layouts cannot be told apart; R08 image ids; R09 units; R10 window; R11 site ids; R12
+        time bins; R13 optional items; R14 still being written; R15 infinite values; R16 no such file.
     """
     path = Path(path)
     with open_file(path) as file:
@@ -188,7 +180,7 @@ def _indexed_images(file: File, images: Sequence[str] | None) -> list[str]:
 
 
 def _site_ids(file: File, raw: list[str]) -> tuple[str, ...]:
-    """Valid site ids; foreign ones (``Site-0012``, ``12``) are mapped and told."""
+    """Valid site ids; foreign ones (``Site-0012``, ``12``) are mapped and noted."""
     mapped = {s: s if is_id(s) else make_id(s, "site") for s in raw}
     twice = sorted({s for s in raw if raw.count(s) > 1}) if len(set(raw)) < len(raw) else []
     merged = _collision(mapped)
@@ -236,9 +228,7 @@ def _unit(file: File) -> str:
     unit = file.attribute("units")
     if isinstance(unit, str) and unit in UNITS:
         return unit
-    near = _UNIT_HINTS.get(str(unit).lower()) or next(
-        iter(difflib.get_close_matches(str(unit).lower(), UNITS, n=1)), None
-    )
+    near = unit_meant(str(unit))
     raise reader_error(
         file.path,
         found="no attribute units" if unit is None else f"units = {unit!r}",
@@ -333,7 +323,7 @@ def _finite_or_nan(file: File, values: NDArray[Any]) -> Floats:
 
 
 def _column(file: File, name: str, trials: int) -> Any:
-    """One optional entry a trial; NaN stands for unknown (-1) in integer columns."""
+    """One optional entry per trial; NaN stands for unknown (-1) in integer columns."""
     item, kind = TRIAL_COLUMNS[name]
     if not file.has(item):
         return None

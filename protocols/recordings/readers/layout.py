@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 
 from protocols.errors import DataError
 
+from .finished import check_finished, reader_error
+
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # A matrix larger than this is no recording (10^4 sites x 2 x 10^5 trials), but a damaged or hostile header.
 _MOST_ELEMENTS = 4 * 10**9
-
-
-def reader_error(path: Path, *, found: str, expected: str, cause: str, fix: str, code: str) -> DataError:
-    """A `DataError` that names the file as the user does."""
-    return DataError(path.name, found=found, expected=expected, cause=cause, fix=fix, code=code)
 
 
 @contextmanager
@@ -43,30 +40,8 @@ def open_file(path: Path) -> Iterator[File]:
 
 
 def check_kind(path: Path) -> None:
-    """Refuse what is no finished HDF5 file by its name and first bytes: R01, R02, R14, R16."""
-    if path.name.endswith(".part"):
-        raise reader_error(
-            path,
-            found="a file that is being written (.part)",
-            expected="a finished file",
-            cause="the rig has not renamed it yet",
-            fix="wait for the rename; never rename it yourself while the rig is writing",
-            code="R14",
-        )
-    if not path.is_file():
-        near = (
-            difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
-            if path.parent.is_dir()
-            else []
-        )
-        raise reader_error(
-            path,
-            found="no such file",
-            expected="a responses file in HDF5",
-            cause=f"another name ({near[0]} lies there)" if near else "another folder, or nothing was recorded yet",
-            fix="give the path of the file that the rig wrote",
-            code="R16",
-        )
+    """Refuse what is no finished HDF5 file by its name and first bytes: R14, R16 (`check_finished`), R01, R02."""
+    check_finished(path)
     with open(path, "rb") as handle:
         head = handle.read(520)
     mat = head.startswith(b"MATLAB 7.3 MAT-file")
@@ -93,8 +68,8 @@ def check_kind(path: Path) -> None:
 class File:
     """An open file: items by name, strings of every kind, matrices turned to (trial, site).
 
-    Nothing outside the file is ever followed: external links, external storage and virtual datasets are refused, and so is every type
-    that could hold pickled objects.
+    Nothing outside the file is ever followed: external links, external storage and virtual datasets are refused, and so
+    is every type that could hold pickled objects.
     """
 
     def __init__(self, path: Path, handle: Any) -> None:
@@ -150,7 +125,7 @@ class File:
         return np.asarray(dataset[()])
 
     def attribute(self, name: str) -> Any:
-        """An attribute of the root: text as str, arrays of one element as a number, others as arrays; None where missing."""
+        """An attribute of the root: text as str, one element as a number, others as arrays; None where missing."""
         if name not in self.handle.attrs:
             return None
         try:
@@ -168,7 +143,7 @@ class File:
         return value.strip() if isinstance(value, str) else value
 
     def strings(self, name: str, axis: str) -> list[str]:
-        """Text, one entry a trial or site: HDF5 strings, MATLAB cell arrays of char (references), or a char matrix."""
+        """Text, one entry per trial or site: HDF5 strings, MATLAB cell arrays of char (references) or a char matrix."""
         dataset = self.dataset(name)
         if h5py.check_string_dtype(dataset.dtype) is not None:
             try:

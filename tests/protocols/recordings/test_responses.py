@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.recordings.responses import UNITS, Responses
+from protocols.recordings.responses import Responses
+from protocols.recordings.units import UNITS
 
 NAN = np.nan
 

@@ -7,7 +7,31 @@ import math
 import numpy as np
 import pytest
 
-from protocols.stats.trials import correlation, margins, reliability, trial_variance
+from protocols.stats.trials import correlation, margins, reliability, sums_per_image, trial_variance
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_per_image_leave_out_what_is_missing(weighted):
+    rng = np.random.default_rng(7)
+    index = rng.integers(-1, 5, 40)
+    values = rng.normal(size=(40, 3))
+    values[rng.random((40, 3)) < 0.3] = np.nan
+    weights = rng.integers(1, 6, 40).astype(float) if weighted else None
+    sums, counts = sums_per_image(values, index, 6, weights=weights)
+    assert sums.shape == counts.shape == (6, 3)
+    for image in range(6):
+        for site in range(3):
+            rows = (index == image) & np.isfinite(values[:, site])
+            weight = weights[rows] if weighted else np.ones(rows.sum())
+            assert counts[image, site] == weight.sum()
+            assert sums[image, site] == pytest.approx((values[rows, site] * weight).sum())
+
+
+def test_sums_of_no_trial_are_zero():
+    sums, counts = sums_per_image(np.zeros((0, 2)), np.zeros(0, np.int64), 3)
+    assert not sums.any()
+    assert not counts.any()
+    assert sums.shape == (3, 2)
 
 
 def test_trial_variance_by_image():

@@ -17,8 +17,9 @@ from protocols.verdict.beside import empirical_chance, pseudo_controller
 from protocols.verdict.checks import natural_scale
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
+from protocols.verdict.objectives import JUDGEMENTS
 from protocols.verdict.reference import choose_reference
-from protocols.verdict.scores import SCORES, Setting
+from protocols.verdict.scores import Setting
 from tests.protocols.helpers.simulated_rounds import Truth, make_truth, record
 
 ARMS = {
@@ -227,9 +228,9 @@ def test_the_pseudo_controller_is_the_validators_choice_and_the_encoders_without
     validated = replace(truth, key=Key(tuple(map(with_validator, truth.key.rows)), truth.key.sites))
     row = next(r for r in truth.key.of_role("controller") if (r.objective, r.target) == (objective, site))
     setting, by_encoder = setting_of(validated, responses), setting_of(truth, responses)
-    chosen = pseudo_controller(setting, SCORES[objective](setting, site), row)
+    chosen = pseudo_controller(setting, JUDGEMENTS[objective].score(setting, site), row)
     assert chosen == naturals[3].image_id
-    other = pseudo_controller(by_encoder, SCORES[objective](by_encoder, site), row)
+    other = pseudo_controller(by_encoder, JUDGEMENTS[objective].score(by_encoder, site), row)
     photographs = sorted([*naturals, *truth.key.of_role("reference")], key=lambda r: r.image_id)
     z = np.array([[(r.predicted[s] - 4.5) / 2.0 for s in truth.key.site_ids] for r in photographs])
     scores = z[:, 0] if objective == "stretch" else z[:, 0] - np.logaddexp.reduce(z, axis=1)
@@ -247,7 +248,7 @@ def test_a_reference_that_takes_the_controllers_part_is_not_compared_with_itself
 
     favoured = replace(truth, key=Key(tuple(map(predicted, truth.key.rows)), truth.key.sites))
     setting = setting_of(favoured, responses)
-    score = SCORES["stretch"](setting, site)
+    score = JUDGEMENTS["stretch"].score(setting, site)
     assert pseudo_controller(setting, score, row) == own[2]
     assert choose_reference(setting, score, row, without=own[2]).candidates == tuple(i for i in own if i != own[2])
     found = empirical_chance(setting, score, row)

@@ -112,9 +112,9 @@ def test_no_controllers():
 
 def test_not_one_confirmatory_controller():
     texts = (
-        "one confirmatory controller for a site and objective, marked before the responses were seen",
+        "one confirmatory controller per site and objective, marked before the responses were seen",
         "the key was written by hand, or the choice among seeds was not made at export",
-        "mark one controller a site and objective with confirmatory = 1, chosen by prediction alone",
+        "mark one controller per site and objective with confirmatory = 1, chosen by prediction alone",
     )
     none = Key((controller(confirmatory=False), controller("c2", confirmatory=False)), KEY.sites)
     assert refusal(check_inputs, responses_to("c1"), none, None) == ("E05", "no confirmatory controller", *texts)

@@ -18,11 +18,9 @@ from protocols.stats.permutation import (
     random_labels,
     studentised,
 )
+from protocols.verdict.expected import ExpectedSite, Trials
+from protocols.verdict.experiments import _welch, _welch_of_log_softmax
 from protocols.verdict.power import (
-    ExpectedSite,
-    Trials,
-    _welch,
-    _welch_of_log_softmax,
     detectable_gain,
     plan_site,
     power,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from protocols.errors import DataError
 from protocols.recordings.readers import __all__ as catalogue
 from protocols.recordings.readers.hdf5 import read_responses, write_responses
-from protocols.recordings.responses import UNITS, Responses
+from protocols.recordings.responses import Responses
+from protocols.recordings.units import UNITS
 
 IMAGES = ["r01_0001_aaaa", "r01_0002_bbbb", "r01_0001_aaaa", "r01_0003_cccc"]
 SITES = ["v4_001", "v4_002", "v4_003"]
@@ -316,7 +317,7 @@ def tables(draw):
         values=values,
         image_ids=np.array(draw(st.lists(st.sampled_from(IMAGES), min_size=trials, max_size=trials))),
         site_ids=tuple(f"s{i}" for i in range(sites)),
-        unit=draw(st.sampled_from(UNITS)),
+        unit=draw(st.sampled_from(tuple(UNITS))),
         window_ms=(70.0, 170.0),
         block=column(st.integers(-1, 9), np.int64),
         rep=column(st.integers(-1, 9), np.int64),

@@ -1,0 +1,40 @@
+"""What every format asks of a stranger's file first: it is there, and the rig has finished it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from protocols.errors import DataError
+
+
+def reader_error(path: Path, *, found: str, expected: str, cause: str, fix: str, code: str) -> DataError:
+    """A `DataError` that names the file as the user does."""
+    return DataError(path.name, found=found, expected=expected, cause=cause, fix=fix, code=code)
+
+
+def check_finished(path: Path) -> None:
+    """Refuse a file that is still being written (R14) or does not exist (R16)."""
+    if path.name.endswith(".part"):
+        raise reader_error(
+            path,
+            found="a file that is being written (.part)",
+            expected="a finished file",
+            cause="the rig has not renamed it yet",
+            fix="wait for the rename; never rename it yourself while the rig is writing",
+            code="R14",
+        )
+    if not path.is_file():
+        near = (
+            difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+            if path.parent.is_dir()
+            else []
+        )
+        raise reader_error(
+            path,
+            found="no such file",
+            expected="a responses file",
+            cause=f"another name ({near[0]} lies there)" if near else "another folder, or nothing was recorded yet",
+            fix="give the path of the file that the rig wrote",
+            code="R16",
+        )

@@ -1,0 +1,99 @@
+"""What is expected of a site before the day: its responses to natural images and to a controller, and the trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from protocols.arrays import Floats
+from protocols.project.objectives import OBJECTIVES
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How often every image is shown and how the round is tested.
+
+    `lost` is the share of presentations without a usable trial.
+    """
+
+    repeats: int = 24
+    blocks: int = 4
+    alpha: float = 0.01
+    permutations: int = 9999
+    lost: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.blocks <= self.repeats or not 0 < self.alpha < 1 or not 0 <= self.lost < 1:
+            raise ValueError(f"{self}; expected 1 <= blocks <= repeats, 0 < alpha < 1, 0 <= lost < 1")
+
+
+@dataclass(frozen=True)
+class ExpectedSite:
+    """What is expected of a site: the responses to its re-shown natural images and the noise of single trials.
+
+    Parameters
+    ----------
+    references : array of shape (K,) or (K, D)
+        Expected responses to the K re-shown images, of the site itself or of the D sites of the softmax (column
+        `target` is the site).
+    target : int
+    blank : float
+        Expected response of the site to the blank; gains are fractions of the evoked response.
+    fano : float or array of shape (D,)
+        Variance of single trials over their mean. Above 1 trials are negative-binomial, else normal.
+    variance : float or array of shape (D,), optional
+        Variance of single trials that does not grow with the mean (units without a zero); stands instead of `fano`.
+    shared_gain : float
+        SD of the log gain that all sites share from trial to trial, where `fano` leaves it out.
+    natural_mean, natural_sd : float or array of shape (D,)
+        Natural statistics of the D sites; with `variance`, gains are in natural SDs.
+    temperature : float
+        Of the one_hot softmax.
+    """
+
+    references: ArrayLike
+    target: int = 0
+    blank: float = 0.0
+    fano: ArrayLike = 1.0
+    variance: ArrayLike | None = None
+    shared_gain: float = 0.0
+    natural_mean: ArrayLike = 0.0
+    natural_sd: ArrayLike = 1.0
+    temperature: float = 1.0
+
+    @property
+    def means(self) -> Floats:
+        """Expected responses to the references, shape (K, D)."""
+        means = np.asarray(self.references, dtype=float)
+        return means if means.ndim == 2 else means[:, None]
+
+    def standardised(self, values: Floats) -> Floats:
+        """Responses (..., D) in natural SDs from the natural mean, over the temperature."""
+        scaled = (values - np.asarray(self.natural_mean)) / np.asarray(self.natural_sd) / self.temperature
+        return np.asarray(scaled)
+
+    def scores(self, means: Floats, objective: str) -> Floats:
+        """Score at the target of mean responses (..., D), shape (...)."""
+        scale = (np.asarray(self.natural_mean), np.asarray(self.natural_sd))
+        return OBJECTIVES[objective].site_scores(means, *scale, temperature=self.temperature)[..., self.target]
+
+    def only(self) -> ExpectedSite:
+        """The site alone, without the others of the softmax."""
+        if self.means.shape[1] == 1:
+            return self
+        k, width = self.target, self.means.shape[1]
+        fields = ("fano", "natural_mean", "natural_sd", *(("variance",) if self.variance is not None else ()))
+        alone = {name: float(np.broadcast_to(getattr(self, name), width)[k]) for name in fields}
+        return replace(self, references=self.means[:, k], target=0, **alone)
+
+    def controller(self, gain: float, objective: str) -> Floats:
+        """Expected responses (D,) to a controller: the best reference's, the site's own raised by `gain`."""
+        level = self.scores(self.means, objective)
+        raised: Floats = self.means[int(level.argmax())].copy()
+        if self.variance is None:
+            raised[self.target] += gain * (raised[self.target] - self.blank)
+        else:
+            raised[self.target] += gain * float(np.broadcast_to(self.natural_sd, raised.shape)[self.target])
+        return raised

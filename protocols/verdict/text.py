@@ -1,0 +1,102 @@
+"""An evaluation in words: lines and sentences for the terminal and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from .records import ControlRow, ObjectiveSummary, SiteConsistency
+
+
+def objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[str]:
+    """Counts of one objective, gains, and one line per confirmatory controller of `rows`."""
+    lines = [
+        f"{s.objective}: {s.successes} of {s.tested} sites controlled "
+        f"(Wilson 95 % {s.low:.0%}-{s.high:.0%}, descriptive; chance {s.chance:.1%}); group p {_show(s.group_p)}; "
+        f"Benjamini-Hochberg list (q 0.05): {s.listed}; "
+        f"beats every reference: {s.strict} of {s.strict_tested}"
+    ]
+    if s.suppression_tested:
+        lines.append(f"  suppression of the other sites: {s.suppressed} of {s.suppression_tested}")
+    if s.empirical_tested:
+        lines.append(
+            f"  empirical chance (of all photographs shown, the one predicted best; same test): "
+            f"{s.empirical_successes} of {s.empirical_tested} ({s.empirical_low:.0%}-{s.empirical_high:.0%})"
+        )
+    lines += [f"  {sentence}" for sentence in beside_verdicts(s)]
+    for unit in sorted({r.gain_unit for r in rows if r.gain is not None}):
+        gains = [r.gain for r in rows if r.gain is not None and r.gain_unit == unit]
+        middle = f"{median(gains):+.0%}" if unit == "fraction" else f"{median(gains):+.2f} {unit}"
+        lines.append(f"  median gain over the named reference image: {middle} ({len(gains)} sites)")
+    lines.append(
+        f"  {'site':<14}{'verdict':<14}{'p':>9} {'predicted':>10}{'measured':>10}{'n':>4} {'reference':>10}{'n':>4} "
+        f"{'gain [95 %]':>26}"
+    )
+    return [*lines, *(_row_line(r) for r in rows)]
+
+
+def beside_verdicts(s: ObjectiveSummary) -> list[str]:
+    """Sentences on control arms, specificity, contrast and monotonicity, for what was shown and measured."""
+    lines = [
+        f"against the arm {kind.replace('_', ' ')}: {above} of {n} controllers above it"
+        for kind, (n, above) in s.arms.items()
+    ]
+    if s.other_site_share is not None:
+        lines.append(
+            f"controllers of other sites that drive a site less than its own: {s.other_site_share:.0%} "
+            "(median over sites)"
+        )
+    if s.contrast_measured:
+        above = ", ".join(f"{name} {n}" for name, n in s.exceeded.items())
+        lines.append(
+            f"above the photographs' 95th percentile of contrast: {above} of {s.contrast_measured} controllers"
+        )
+    if s.monotonic_tested:
+        left_out = 1 - s.monotonic / s.monotonic_tested
+        lines.append(
+            f"response rises with prediction over graded images: {s.monotonic} of {s.monotonic_tested} sites "
+            f"({left_out:.0%} left out)"
+        )
+    return lines
+
+
+def _row_line(r: ControlRow) -> str:
+    line = (
+        f"  {r.site:<14}{r.verdict:<14}{_show(r.p):>9} {_show(r.predicted):>10}{_show(r.measured):>10}{r.n:>4} "
+        f"{_show(r.reference):>10}{r.n_reference:>4} {_gain(r):>26}"
+    )
+    extra = [r.reason, f"S {_show(r.score)} against {_show(r.reference_score)}" if r.margin is not None else ""]
+    extra += [r.suppression, r.gain_note]
+    extra += [f"contrast above natural: {r.contrast_exceeded}" if r.contrast_exceeded else ""]
+    return "  ".join([line, *(e for e in extra if e)]).rstrip()
+
+
+def _gain(r: ControlRow) -> str:
+    if r.gain is None:
+        return "-"
+    if r.gain_unit == "fraction":
+        interval = (
+            "unbounded" if r.gain_low is None or r.gain_high is None else f"{r.gain_low:+.0%}, {r.gain_high:+.0%}"
+        )
+        return f"{r.gain:+.0%} [{interval}]"
+    interval = "-" if r.gain_low is None or r.gain_high is None else f"{r.gain_low:+.2f}, {r.gain_high:+.2f}"
+    return f"{r.gain:+.2f} {r.gain_unit} [{interval}]"
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def consistency_lines(sites: Sequence[SiteConsistency]) -> list[str]:
+    """How well predictions hold, as medians over sites."""
+    lines = []
+    for label, values in (
+        ("controllers only", [s.controllers_r2 for s in sites if s.controllers_r2 is not None]),
+        ("natural images and controllers", [s.images_r2 for s in sites if s.images_r2 is not None]),
+    ):
+        if values:
+            lines.append(
+                f"Consistency, squared noise-corrected correlation over {label}: median {median(values):.2f} "
+                f"({len(values)} sites)"
+            )
+    return lines
