@@ -1,4 +1,4 @@
-"""Probe anybody's encoder before hours of synthesis: each fault is an error that names the cure."""
+"""Check an encoder before hours of synthesis; each fault is an error that says how to fix it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EncoderFault(ValueError):
 
 
 def check_encoder(module: nn.Module, image_shape: Sequence[int], *, site_ids: Sequence[str] | None = None) -> None:
-    """Check that `module` maps images in [0, 1] to responses as ascent on its gradient needs it.
+    """Check that `module` maps images in [0, 1] to responses, deterministically and with a gradient to the images.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def check_encoder(module: nn.Module, image_shape: Sequence[int], *, site_ids: Se
     Raises
     ------
     EncoderFault (a ValueError)
-        Names the first fault found, and its cure.
+        Names the first fault and how to fix it.
     """
     channels, height, width = (int(n) for n in image_shape)
     if channels not in (1, 3) or min(height, width) < 1:
@@ -40,7 +40,8 @@ def check_encoder(module: nn.Module, image_shape: Sequence[int], *, site_ids: Se
     names = getattr(module, "site_ids", None) if site_ids is None else site_ids
     if names is not None and responses.shape[-1] != len(names):
         raise EncoderFault(
-            f"gives {responses.shape[-1]} responses an image for {len(names)} sites; order the output by site_ids, one column each"
+            f"gives {responses.shape[-1]} responses per image for {len(names)} sites; order the output by site_ids, "
+            "one column each"
         )
     _check_repeatable(module, images, responses)
     _check_range(module, images, responses)
@@ -51,7 +52,8 @@ def _check_mode(module: nn.Module) -> None:
     training = [name or "the module itself" for name, part in module.named_modules() if part.training]
     if training:
         raise EncoderFault(
-            f"is in training mode ({training[0]}): dropout and batch statistics would change every response; call .eval() first"
+            f"is in training mode ({training[0]}): dropout and batch statistics would change every response; call "
+            ".eval() first"
         )
 
 
@@ -69,19 +71,21 @@ def _check_forward(module: nn.Module, images: Tensor) -> Tensor:
     try:
         with torch.no_grad():
             responses = module(images)
-    except Exception as error:  # whatever a stranger's module raises
+    except Exception as error:  # a module of unknown origin may raise anything
         raise EncoderFault(_explain_failure(module, images, error)) from error
     if not isinstance(responses, Tensor):
         raise EncoderFault(f"gives a {type(responses).__name__}; return one tensor (B, U) or (M, B, U)")
     if responses.ndim not in (2, 3) or responses.shape[-2] != len(images) or 0 in responses.shape:
         raise EncoderFault(
-            f"gives shape {tuple(responses.shape)} for {len(images)} images; return (B, U), or (M, B, U) for an ensemble"
+            f"gives shape {tuple(responses.shape)} for {len(images)} images; return (B, U), or (M, B, U) for an "
+            "ensemble"
         )
     if not torch.equal(before, images):
         raise EncoderFault("changes the images it is given; work on a copy (no in-place operation on the input)")
     if responses.dtype != images.dtype or responses.device != images.device:
         raise EncoderFault(
-            f"gives {responses.dtype} on {responses.device} for {images.dtype} on {images.device}; device and dtype must follow the input"
+            f"gives {responses.dtype} on {responses.device} for {images.dtype} on {images.device}; device and dtype "
+            "must follow the input"
         )
     if not bool(torch.isfinite(responses).all()):
         raise EncoderFault(
@@ -91,7 +95,7 @@ def _check_forward(module: nn.Module, images: Tensor) -> Tensor:
 
 
 def _explain_failure(module: nn.Module, images: Tensor, error: Exception) -> str:
-    """Was it the number of channels?"""
+    """The message for a forward pass that failed: a wrong number of channels, or the error itself."""
     channels = images.shape[1]
     other = images[:, :1] if channels == 3 else images.expand(-1, 3, -1, -1)
     try:
@@ -115,13 +119,13 @@ def _check_repeatable(module: nn.Module, images: Tensor, responses: Tensor) -> N
         )
     if float((alone - responses[..., 2:3, :]).abs().max()) > TOLERANCE * scale:
         raise EncoderFault(
-            "responds to an image differently alone than within a batch; remove what mixes images (batch statistics, batch-wide "
-            "normalisation)"
+            "responds differently to an image alone and within a batch; remove what mixes images (batch statistics, "
+            "batch-wide normalisation)"
         )
 
 
 def _check_range(module: nn.Module, images: Tensor, responses: Tensor) -> None:
-    """A module made for 0 ... 255 sees images in [0, 1] as nearly black, and hardly responds to them."""
+    """Refuse modules for pixels in 0 ... 255, to which images in [0, 1] look nearly black."""
     relative = _relative_change(responses)
     if relative > INSENSITIVE:
         return
@@ -129,8 +133,8 @@ def _check_range(module: nn.Module, images: Tensor, responses: Tensor) -> None:
         larger = _relative_change(module(images * 255))
     if larger > 20 * max(relative, 1e-9):
         raise EncoderFault(
-            f"hardly responds to images in [0, 1] (black, white and noise change it by {relative:.1e}) but does to 0 ... 255 "
-            f"({larger:.1e}): it needs the wrong range; multiply by 255 inside the module"
+            f"hardly responds to images in [0, 1] (black, white and noise change it by {relative:.1e}) but does to 0 "
+            f"... 255 ({larger:.1e}): it needs the wrong range; multiply by 255 inside the module"
         )
     if relative < 1e-6:
         raise EncoderFault(
@@ -139,7 +143,7 @@ def _check_range(module: nn.Module, images: Tensor, responses: Tensor) -> None:
 
 
 def _relative_change(responses: Tensor) -> float:
-    """Largest over sites of the SD over images, relative to the size of the responses."""
+    """SD over images, relative to the mean magnitude of the responses; the largest over sites."""
     rows = responses.reshape(-1, *responses.shape[-2:])  # (M, B, U)
     return float((rows.std(1, unbiased=False) / (rows.abs().mean(1) + 1e-12)).max())
 
@@ -157,4 +161,4 @@ def _check_gradient(module: nn.Module, images: Tensor) -> None:
     if not bool(torch.isfinite(gradient).all()):
         raise EncoderFault("gives a NaN or infinite gradient to the images; look for square roots or norms at zero")
     if float(gradient.abs().max()) == 0:
-        raise EncoderFault(f"gives a gradient of zero to the images, hence is not differentiable here; {cure}")
+        raise EncoderFault(f"gives a gradient of zero to the images, so that it is not differentiable here; {cure}")

@@ -1,4 +1,4 @@
-"""The type aliases that all rooms share."""
+"""Type aliases that all folders of this package share."""
 
 from __future__ import annotations
 

@@ -12,19 +12,19 @@ from .contract import Floats
 
 GAIN_SD = 0.5  # of the prior about 1
 OFFSET_SD = 0.5  # of the prior about 0, in natural SDs, at the natural mean
-MINIMUM_IMAGES = 4  # fewer leave gain and offset at 1 and 0
+MINIMUM_IMAGES = 4  # with fewer, gain and offset stay 1 and 0
 
 
 @dataclass(frozen=True)
 class Adjustment:
-    """measured = gain * predicted + offset, a site.
+    """measured = gain * predicted + offset, for every site.
 
     Attributes
     ----------
     gain, offset : arrays of shape (U,)
-        1 and 0 where there is nothing to learn from.
+        1 and 0 where there are too few images.
     images : int array of shape (U,)
-        That they were estimated on.
+        Number of images behind each estimate.
     """
 
     gain: Floats
@@ -44,11 +44,12 @@ def fit_adjustment(
     natural_sd: ArrayLike,
     weights: ArrayLike | None = None,
 ) -> Adjustment:
-    r"""Weighted least squares of measured on predicted responses, gain >= 0, drawn to 1 and 0 where images are few or noisy.
+    r"""Weighted least squares of measured on predicted responses; few or noisy images shrink the gain to 1, the offset
+    to 0.
 
-    With m and s the natural mean and SD of a site, minimises
-    :math:`\sum_i w_i (y_i - m - g (p_i - m) - o)^2 / \sigma^2 + (g - 1)^2 / 0.5^2 + (o / 0.5 s)^2`, the posterior mode for normal priors;
-    :math:`\sigma^2` is the residual variance of the unshrunken fit, the weights have mean 1. A gain that would be negative is 0.
+    With m and s the natural mean and SD of a site, minimises :math:`\sum_i w_i (y_i - m - g (p_i - m) - o)^2 / \sigma^2
+    + (g - 1)^2 / 0.5^2 + (o / 0.5 s)^2`, the posterior mode for normal priors; :math:`\sigma^2` is the residual
+    variance of the unshrunken fit, the weights have mean 1. A negative gain becomes 0.
 
     Parameters
     ----------
@@ -56,18 +57,21 @@ def fit_adjustment(
         Mean responses; NaN = not recorded.
     natural_mean, natural_sd : arrays of shape (U,)
     weights : array of shape (N,), optional
-        Such as numbers of trials; only ratios matter.
+        Weight of every image, such as its number of trials; only ratios matter.
 
     Returns
     -------
     Adjustment
-        Its offset is that of the uncentred equation, m + o - g m.
+        Its offset is that of the equation without centring, m + o - g m.
     """
     p, y = np.asarray(predicted, np.float64), np.asarray(measured, np.float64)
     m, s = np.asarray(natural_mean, np.float64), np.asarray(natural_sd, np.float64)
     w = np.ones(len(p)) if weights is None else np.asarray(weights, np.float64)
     if p.shape != y.shape or p.ndim != 2 or w.shape != (len(p),) or not {m.shape, s.shape} <= {(p.shape[1],)}:
-        raise ValueError(f"predicted {p.shape}, measured {y.shape}, weights {w.shape}, natural {m.shape}, {s.shape}; expected (N, U), (N, U), (N,) and (U,)")  # fmt: skip
+        raise ValueError(
+            f"predicted {p.shape}, measured {y.shape}, weights {w.shape}, natural {m.shape}, {s.shape}; expected (N, "
+            "U), (N, U), (N,) and (U,)"
+        )
     gain, offset, images = np.ones(p.shape[1]), np.zeros(p.shape[1]), np.zeros(p.shape[1], dtype=np.int64)
     for u in range(p.shape[1]):
         rows = np.isfinite(p[:, u]) & np.isfinite(y[:, u]) & (w > 0)

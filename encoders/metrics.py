@@ -1,7 +1,8 @@
-"""Reliability of recordings and accuracy of predictions: pure functions on trials, one value a site.
+"""Reliability of recordings and accuracy of predictions: pure functions on trials, one value per site.
 
-Trials come as ``values`` of shape (T, U) with NaN = missing and ``image_index`` of shape (T,), the image of every trial; trials of
-image -1 (or of any image beyond those scored) are left out. Repeats may be ragged, and may differ between sites.
+Trials come as ``values`` of shape (T, U) with NaN = missing and ``image_index`` of shape (T,), the image of every
+trial; trials of image -1 (or of any image beyond those scored) are left out. Repeats may be ragged, and may differ
+between sites.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .contract import Floats, Ints
 
-MINIMUM_IMAGES = 3  # a correlation over fewer says nothing
-LEAST_SIGNAL = 0.25  # share of the variance of the means that is taken for signal at least
-BLOCK = 20_000_000  # elements of a table x splits that are worked on at a time
+MINIMUM_IMAGES = 3  # fewer give no correlation
+LEAST_SIGNAL = 0.25  # smallest share of the variance of the means that counts as signal
+BLOCK = 20_000_000  # elements of table x splits in one block
 
 
 def repeat_means(values: ArrayLike, image_index: ArrayLike, n_images: int | None = None) -> tuple[Floats, Ints]:
-    """Mean response and number of finite trials of every image and site, both of shape (N, U); NaN where there is none."""
+    """Mean response (N, U), NaN without trials, and number of finite trials (N, U) of every image and site."""
     trials, index, n = _trials(values, image_index, n_images)
     finite = np.isfinite(trials)
     sums, counts = np.zeros((2, n, trials.shape[1]))
@@ -28,7 +29,7 @@ def repeat_means(values: ArrayLike, image_index: ArrayLike, n_images: int | None
 
 
 def correlation(predicted: ArrayLike, observed: ArrayLike) -> Floats:
-    """Pearson correlation over images, one value a site, shape (U,).
+    """Pearson correlation over images, one value per site, shape (U,).
 
     Parameters
     ----------
@@ -52,8 +53,9 @@ def split_half_reliability(
 ) -> Floats:
     """Reliability of the repeat means: split halves, averaged over splits, then stepped up (Spearman 1910, Brown 1910).
 
-    Every split deals the trials of an image at random into two halves that differ by at most one trial; the correlation r_h of
-    the halves' means over images is averaged over splits, and rho = 2 r_h / (1 + r_h). A negative r_h is not clipped.
+    Every split divides the trials of an image at random into two halves, which differ by at most one trial. The
+    correlation r_h of the halves' means over images is averaged over splits; rho = 2 r_h / (1 + r_h). A negative r_h is
+    not clipped.
 
     Parameters
     ----------
@@ -82,11 +84,13 @@ def split_half_reliability(
 
 
 def signal_sd(values: ArrayLike, image_index: ArrayLike, n_images: int | None = None) -> Floats:
-    """SD over images of the expected response: of the repeat means, less the trial noise that is left in them.
+    """SD over images of the expected response: that of the repeat means, less their trial noise.
 
-    The variance of the means over images less the mean over images of s_i^2 / n_i, with s_i^2 the variance of the n_i trials of an image (their
-    pooled one where an image has a single trial): the unbiased estimate of one-way random effects (Searle, Casella & McCulloch 1992). At least a
-    quarter of the variance of the means. Without it the same response counts for fewer SDs at a noisy site than at a quiet one.
+    Its square is the variance of the means over images, less the mean over images of s_i^2 / n_i, with s_i^2 the
+    variance of the n_i trials of an image (the pooled variance where an image has a single trial). This is the unbiased
+    estimate of one-way random effects (Searle, Casella & McCulloch 1992). It is at least a quarter of the variance of
+    the means. The plain SD of the means is too large at noisy sites, where the same response would count for fewer SDs
+    than at a quiet site.
 
     Parameters
     ----------
@@ -105,9 +109,9 @@ def signal_sd(values: ArrayLike, image_index: ArrayLike, n_images: int | None = 
     degrees = np.maximum(counts - 1, 0).sum(0)
     pooled = np.divide(squares.sum(0), degrees, out=np.zeros(means.shape[1]), where=degrees > 0)
     own = np.where(counts > 1, squares / np.maximum(counts - 1, 1), pooled)
-    shown = counts > 0
-    left = np.divide(own, counts, out=np.zeros_like(means), where=shown).sum(0) / np.maximum(shown.sum(0), 1)
-    many = shown.sum(0) > 1
+    recorded = counts > 0
+    left = np.divide(own, counts, out=np.zeros_like(means), where=recorded).sum(0) / np.maximum(recorded.sum(0), 1)
+    many = recorded.sum(0) > 1
     total = np.full(means.shape[1], np.nan)
     total[many] = np.nanvar(means[:, many], 0, ddof=1)
     sd: Floats = np.sqrt(np.maximum(total - left, LEAST_SIGNAL * total))
@@ -129,16 +133,16 @@ def noise_corrected_r(
     n_splits: int = 100,
     seed: int = 0,
 ) -> Floats:
-    """Correlation with the repeat means over what a perfect prediction would reach: r / sqrt(rho).
+    """Correlation with the repeat means, divided by that of a perfect prediction: r / sqrt(rho).
 
     Parameters
     ----------
     predicted : array of shape (N, U)
-        One row an image; ``image_index`` points into these rows.
+        One row per image; ``image_index`` points into these rows.
     values : array of shape (T, U)
     image_index : array of shape (T,), int
     reliability : array of shape (U,), optional
-        rho of repeat means with these numbers of trials. Default: `split_half_reliability` of these very trials.
+        rho of the repeat means. Default: `split_half_reliability` of these trials.
 
     Returns
     -------
@@ -155,7 +159,9 @@ def noise_corrected_r(
 
 
 def explainable_variance(values: ArrayLike, image_index: ArrayLike, *, n_images: int | None = None) -> Floats:
-    """Fraction of single-trial variance that the image explains, (total - noise) / total, shape (U,); Cadena et al. 2019."""
+    """Fraction of single-trial variance that the image explains (Cadena et al. 2019), shape (U,): (total - noise) /
+    total.
+    """
     total, noise = _variances(_table(values, image_index, n_images))
     return np.divide(total - noise, total, out=np.full_like(total, np.nan), where=total > 0)
 
@@ -163,9 +169,10 @@ def explainable_variance(values: ArrayLike, image_index: ArrayLike, *, n_images:
 def feve(predicted: ArrayLike, values: ArrayLike, image_index: ArrayLike) -> Floats:
     """Fraction of explainable variance explained, from single trials (Cadena et al. 2019).
 
-    1 - (mean over trials of (trial - prediction)^2 - noise) / (total - noise), with noise the mean within-image variance (ddof 1;
-    images weighted by their trials, as in the squared error) and total the variance over all trials (ddof 1). Bias and gain of the
-    prediction count. Can be negative, and exceeds 1 by chance; filter unreliable sites by `explainable_variance`.
+    1 - (mean over trials of (trial - prediction)^2 - noise) / (total - noise), with noise the mean within-image
+    variance (ddof 1; images weighted by their trials, as in the squared error) and total the variance over all trials
+    (ddof 1). A wrong bias or gain of the prediction lowers it. It can be negative, and can exceed 1 by chance; filter
+    unreliable sites by `explainable_variance`.
 
     Parameters
     ----------
@@ -235,7 +242,11 @@ def _mean_split(
 
 
 def _correlation(a: Floats, b: Floats) -> Floats:
-    """Pearson correlation over axis 1 of (S, N, U) arrays, shape (S, U)."""
+    """Pearson correlation over axis 1 of (S, N, U) arrays, shape (S, U).
+
+    Not `scipy.stats.pearsonr`: here a NaN leaves out its image for that column alone, and a constant column gives NaN
+    without a warning.
+    """
     finite = np.isfinite(a) & np.isfinite(b)
     n = finite.sum(1)
     count = np.maximum(n, 1)[:, None]

@@ -1,1 +1,1 @@
-"""Comparisons of representations: RDMs, CKA, kernel analysis, layers by area. A library for notebooks; few commands use it."""
+"""Comparisons of representations: RDMs, CKA, kernel analysis, layers by area. Mainly a library for notebooks."""

@@ -8,7 +8,8 @@ from torch import Tensor
 
 
 def linear_cka(a: Tensor, b: Tensor) -> float:
-    """Linear centred kernel alignment of two representations of the same images (Kornblith et al. 2019, eq. 5), 0 ... 1.
+    """Linear centred kernel alignment of two representations of the same images, 0 ... 1 (Kornblith et al. 2019, eq.
+    5).
 
     Parameters
     ----------

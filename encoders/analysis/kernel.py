@@ -1,4 +1,4 @@
-"""Kernel analysis: how well, and with how simple a function, labels can be read from a representation."""
+"""Kernel analysis: how well labels can be read from a representation, by complexity of the readout."""
 
 from __future__ import annotations
 
@@ -53,26 +53,29 @@ def kernel_analysis(
 ) -> KernelAnalysis:
     """Precision against complexity of regularised least squares on a representation, and the area under that curve.
 
-    ``along="regularisation"``: kernel ridge regression with a free intercept for every lambda, the kernel scaled to a mean diagonal
-    of 1 after centring; with the leave-one-out loss this is the extended kernel analysis of Cadieu et al. 2014.
-    ``along="dimension"``: least squares on the leading d kernel principal components (Montavon, Braun & Müller 2011); with
-    ``loss="training"`` and ``n_dimensions=N`` this is the KA-AUC of Cadieu et al. 2013. Leave-one-out refits only the weights: the
-    components stay those of all images (they hold no labels), as do the scale and width of the kernel.
-    At every complexity the kernel width with the smallest loss counts, a choice among few that favours all representations alike.
+    ``along="regularisation"``: kernel ridge regression with a free intercept for every lambda, the kernel scaled to a
+    mean diagonal of 1 after centring; with the leave-one-out loss this is the extended kernel analysis of Cadieu et al.
+    2014. ``along="dimension"``: least squares on the leading d kernel principal components (Montavon, Braun & Müller
+    2011); with ``loss="training"`` and ``n_dimensions=N`` this is the KA-AUC of Cadieu et al. 2013. Leave-one-out
+    refits only the weights: the components stay those of all images (they hold no labels), as do the scale and width of
+    the kernel. At every complexity the kernel width with the smallest loss counts; this choice among few favours all
+    representations equally.
 
     Parameters
     ----------
     features : array of shape (N, P)
-        One row an image: encoder features, or mean responses of the recorded sites; scaled as they shall count.
+        One row per image: encoder features, or mean responses of the recorded sites. Columns with a large variance
+        weigh most; scale them first unless that is intended.
     labels : array of shape (N,) or (N, K)
-        Classes (integers, booleans, strings: one column of -1 or 1 a class), or floats, to be predicted as they are.
+        Classes (integers, booleans or strings: one column of -1 or 1 per class), or floats, which are predicted as they
+        are.
     kernel : "gaussian" or "linear"
         exp(-d^2 / s^2), or the inner product.
     along, loss : see above
     quantiles : sequence of floats in (0, 1]
         s^2 is this quantile of the squared distances between images.
     lambdas : sequence of K positive floats
-        From simple to complex, spaced evenly on a log scale, for the area to be one over log complexity.
+        From simple to complex, evenly spaced on a log scale, so that the area is taken over log complexity.
     n_dimensions : int, optional
         Largest d. Default: N // 2; near N - 1 components the leave-one-out loss grows without limit.
 
@@ -83,7 +86,7 @@ def kernel_analysis(
     Raises
     ------
     ValueError
-        Wrong shapes, values that are not finite, labels or features that do not vary.
+        For wrong shapes, values that are not finite, or labels or features that do not vary.
     """
     x, y = _checked(features, labels)
     n = len(x)
@@ -95,8 +98,8 @@ def kernel_analysis(
         or loss not in ("leave_one_out", "training")
     ):
         raise ValueError(
-            f"kernel {kernel!r}, along {along!r}, loss {loss!r}; expected gaussian or linear, regularisation or dimension, leave_one_out "
-            "or training"
+            f"kernel {kernel!r}, along {along!r}, loss {loss!r}; expected gaussian or linear, regularisation or "
+            "dimension, leave_one_out or training"
         )
     limit = n - 2 if loss == "leave_one_out" else n
     if (
@@ -106,8 +109,8 @@ def kernel_analysis(
         or not all(0 < q <= 1 for q in quantiles)
     ):
         raise ValueError(
-            f"lambdas {list(lambdas)[:3]} ..., {n_dimensions} dimensions, quantiles {list(quantiles)}; expected positive lambdas, 1 ... "
-            f"{limit} dimensions for {n} images, quantiles in (0, 1]"
+            f"lambdas {list(lambdas)[:3]} ..., {n_dimensions} dimensions, quantiles {list(quantiles)}; expected "
+            f"positive lambdas, 1 ... {limit} dimensions for {n} images, quantiles in (0, 1]"
         )
     complexity = 1 / np.asarray(lambdas, np.float64) if along == "regularisation" else np.arange(n_dimensions + 1.0)
     widths = tuple(quantiles) if kernel == "gaussian" else (float("nan"),)
@@ -128,8 +131,9 @@ def _checked(features: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
         or not np.isfinite(x).all()
     ):
         raise ValueError(
-            f"features {x.shape}, labels {given.shape}; expected finite (N, P) and (N,) or (N, K), N at least {MINIMUM_IMAGES}. Likely "
-            "cause: missing responses (NaN), or feature maps not flattened. Fix: leave incomplete images or sites out"
+            f"features {x.shape}, labels {given.shape}; expected finite (N, P) and (N,) or (N, K), N at least "
+            f"{MINIMUM_IMAGES}. Likely cause: missing responses (NaN), or feature maps not flattened. Fix: leave "
+            "incomplete images or sites out"
         )
     if np.issubdtype(given.dtype, np.floating):
         y = np.asarray(given, np.float64).reshape(len(given), -1)
@@ -157,8 +161,8 @@ def _centred_eigen(x: Floats, quantile: float) -> tuple[Floats, Floats]:
         width = np.quantile(squared, quantile)
         if width <= 0:
             raise ValueError(
-                f"the {quantile} quantile of the distances between images is 0. Likely cause: many images with one and the same "
-                "pattern. Fix: leave duplicates out, or raise the quantile"
+                f"the {quantile} quantile of the distances between images is 0. Likely cause: many images with one and "
+                "the same pattern. Fix: leave duplicates out, or raise the quantile"
             )
         k = np.exp(-squareform(squared) / width)
         k = k - k.mean(0) - k.mean(1)[:, None] + k.mean()
@@ -171,7 +175,8 @@ def _centred_eigen(x: Floats, quantile: float) -> tuple[Floats, Floats]:
 def _losses(eigen: tuple[Floats, Floats], y: Floats, complexity: Floats, *, along: str, loss: str) -> Floats:
     """Mean squared error for every complexity (K,), that of the labels' mean being 1.
 
-    The smoother is H = 1 1' / N + V F V' with F diagonal, and the error of a refit without image i is residual_i / (1 - H_ii).
+    The smoother is H = 1 1' / N + V F V' with F diagonal, and the error of a refit without image i is residual_i / (1 -
+    H_ii).
     """
     values, vectors = eigen
     n = len(y)
@@ -183,7 +188,7 @@ def _losses(eigen: tuple[Floats, Floats], y: Floats, complexity: Floats, *, alon
         )
         residual = y - vectors @ (factors[:, None] * weights)
         if loss == "leave_one_out":
-            left = (1 - 1 / n - squares @ factors)[:, None]  # 0: the others say nothing about this image but their mean
+            left = (1 - 1 / n - squares @ factors)[:, None]  # 0: the other images determine only the mean here
             determined = left > 1e-10
             residual = (1 - 1 / n) * np.where(determined, residual, y) / np.where(determined, left, 1 - 1 / n)
         result[k] = (residual**2).mean()

@@ -1,4 +1,4 @@
-"""Whether the layers chosen for the sites become deeper along an order of areas, tested by permutation."""
+"""Do later areas choose deeper layers? A permutation test on the layers chosen for the sites."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .rdm import average_ranks
 
 @dataclass(frozen=True)
 class LayerGradient:
-    """Answer of `layer_gradient`: areas in order, mean layer index and number of sites of each, statistic and its p."""
+    """Result of `layer_gradient`: areas in order, mean layer index and number of sites of each, statistic and its p."""
 
     areas: tuple[str, ...]
     mean_layer: Floats
@@ -32,10 +32,11 @@ def layer_gradient(
     order: Sequence[str] | None = None,
     seed: int = 0,
 ) -> LayerGradient:
-    """Do later areas choose later layers? Mean chosen layer by area, with a permutation test (Güçlü & van Gerven 2015).
+    """Mean chosen layer of every area, with a permutation test of their differences (Güçlü & van Gerven 2015).
 
-    Sites are permuted over areas, which takes them as exchangeable: sites of one array or subject share noise, and p is then too
-    small. Layers of unequal feature number or spatial extent give gradients of their own; match these first.
+    Sites are permuted over areas, as if they were exchangeable. Sites of one array or subject share noise, and p is
+    then too small. Layers with unequal numbers of features or spatial extents give gradients of their own; match these
+    first.
 
     Parameters
     ----------
@@ -44,14 +45,19 @@ def layer_gradient(
     area : sequence of U str
     n_permutations : int
     order : sequence of str, optional
-        All areas, from early to late: the statistic is Spearman's correlation of area and layer, tested one-sided for an increase.
-        Default: any difference between areas, the statistic being the between-area part of the layer variance, in [0, 1].
+        All areas, from early to late: the statistic is Spearman's correlation of area and layer, tested one-sided for
+        an increase. Default: any difference between areas, the statistic being the between-area part of the layer
+        variance, in [0, 1].
     seed : int
 
     Returns
     -------
     LayerGradient
-        p = (1 + number of permutations at least as large) / (1 + n_permutations).
+        p = (1 + number of permutations with a statistic at least as large) / (1 + n_permutations).
+
+    Notes
+    -----
+    Not `scipy.stats.permutation_test`: one matrix product per permutation gives the statistic of all areas at once.
     """
     layers, labels = np.asarray(best_layer), np.asarray(area).astype(str)
     names = tuple(sorted(set(labels.tolist()))) if order is None else tuple(order)
@@ -59,9 +65,9 @@ def layer_gradient(
     integers = np.issubdtype(layers.dtype, np.integer) and layers.ndim == 1 and bool((layers >= 0).all())
     if not integers or labels.shape != layers.shape or sorted(known) != sorted(names) or len(names) < 2:
         raise ValueError(
-            f"best_layer {layers.shape} {layers.dtype}, areas {sorted(known)} of shape {labels.shape}, order {order}; expected U integers "
-            ">= 0 and U labels of at least two areas, each of them in `order` once. Likely cause: sites without a chosen layer. Fix: "
-            "leave them out"
+            f"best_layer {layers.shape} {layers.dtype}, areas {sorted(known)} of shape {labels.shape}, order {order}; "
+            "expected U integers >= 0 and U labels of at least two areas, each of them in `order` once. Likely cause: "
+            "sites without a chosen layer. Fix: leave them out"
         )
     membership = (labels == np.array(names)[:, None]).astype(np.float64)  # (A, U)
     counts = membership.sum(1)

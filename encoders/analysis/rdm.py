@@ -1,4 +1,4 @@
-"""Representational dissimilarity matrices (RDMs): how unlike the responses to two images are, and how alike two RDMs."""
+"""Representational dissimilarity matrices (RDMs) and the similarity of two of them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from encoders.metrics import MINIMUM_IMAGES
 
 Metric = Literal["correlation", "euclidean"]
 Method = Literal["spearman", "pearson"]
-MINIMUM_SITES = 3  # a correlation over fewer sites says nothing
+MINIMUM_SITES = 3  # fewer give no correlation
 
 
 def rdm(responses: ArrayLike, metric: Metric = "correlation") -> Floats:
     """Representational dissimilarity matrix over images (Kriegeskorte, Mur & Bandettini 2008).
 
-    Sites with large means or variances weigh most; scale the columns first where they should weigh alike.
+    Sites with large means or variances dominate; scale the columns first unless that is intended.
 
     Parameters
     ----------
     responses : array of shape (N, P)
-        One row an image. NaN = missing: a pair of images is compared over the sites where both are finite.
+        One row per image. NaN = missing: a pair of images is compared over the sites where both are finite.
     metric : "correlation" or "euclidean"
         1 - Pearson correlation of two rows, in [0, 2]; or their Euclidean distance in the unit of the responses (where
         values are missing, scaled up to P sites).
@@ -31,8 +31,8 @@ def rdm(responses: ArrayLike, metric: Metric = "correlation") -> Floats:
     Returns
     -------
     array of shape (N, N)
-        Symmetric, 0 on the diagonal; NaN where two images share too few sites (fewer than 3, or 1 for the distance) or, for
-        the correlation, where a row is constant.
+        Symmetric, 0 on the diagonal; NaN where two images share too few sites (fewer than 3, or 1 for the distance) or,
+        for the correlation, where a row is constant.
 
     Raises
     ------
@@ -42,8 +42,9 @@ def rdm(responses: ArrayLike, metric: Metric = "correlation") -> Floats:
     rows = np.asarray(responses, np.float64)
     if rows.ndim != 2 or metric not in ("correlation", "euclidean"):
         raise ValueError(
-            f"responses of shape {rows.shape}, metric {metric!r}; expected (N, P), one row an image, and correlation or euclidean. "
-            "Likely cause: feature maps that were not flattened. Fix: features.reshape(len(features), -1)"
+            f"responses of shape {rows.shape}, metric {metric!r}; expected (N, P), one row per image, and correlation "
+            "or euclidean. Likely cause: feature maps that were not flattened. Fix: features.reshape(len(features), "
+            "-1)"
         )
     if metric == "correlation":
         result = _correlation_distances(rows)
@@ -75,8 +76,8 @@ def rdm_similarity(a: ArrayLike, b: ArrayLike, method: Method = "spearman") -> f
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if first.shape != second.shape or first.ndim != 2 or first.shape[0] != first.shape[1]:
         raise ValueError(
-            f"RDMs of shapes {first.shape} and {second.shape}; expected the same (N, N). Likely cause: responses given in place "
-            "of their RDM, or RDMs of other images. Fix: rdm(responses) of the same images, in the same order"
+            f"RDMs of shapes {first.shape} and {second.shape}; expected the same (N, N). Likely cause: responses given "
+            "in place of their RDM, or RDMs of other images. Fix: rdm(responses) of the same images, in the same order"
         )
     if method not in ("spearman", "pearson"):
         raise ValueError(f"method {method!r}; expected spearman or pearson")
@@ -88,14 +89,17 @@ def rdm_similarity(a: ArrayLike, b: ArrayLike, method: Method = "spearman") -> f
 
 
 def topological_rdm(dissimilarity: ArrayLike, lower: float, upper: float) -> Floats:
-    """Geo-topological transform of an RDM (Lin & Kriegeskorte 2024): 0 below a lower quantile, linear between, 1 above an upper one.
+    """Geo-topological transform of an RDM (Lin & Kriegeskorte 2024).
+
+    Dissimilarities below the lower quantile become 0,
+    those above the upper quantile 1; between the two they are scaled linearly.
 
     Parameters
     ----------
     dissimilarity : array of shape (N, N)
     lower, upper : floats, 0 <= lower <= upper <= 1
-        Quantiles of the finite off-diagonal dissimilarities. 0 and 1 only rescale the geometry; equal ones give a graph:
-        1 where the dissimilarity exceeds the quantile, else 0.
+        Quantiles of the finite off-diagonal dissimilarities. 0 and 1 only rescale the geometry; equal ones give a
+        graph: 1 where the dissimilarity exceeds the quantile, else 0.
 
     Returns
     -------
@@ -105,8 +109,8 @@ def topological_rdm(dissimilarity: ArrayLike, lower: float, upper: float) -> Flo
     matrix = np.asarray(dissimilarity, np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not 0 <= lower <= upper <= 1:
         raise ValueError(
-            f"RDM of shape {matrix.shape}, quantiles {lower} and {upper}; expected (N, N) and 0 <= lower <= upper <= 1. "
-            "Likely cause: thresholds given as dissimilarities. Fix: give quantiles, such as 0.2 and 0.8"
+            f"RDM of shape {matrix.shape}, quantiles {lower} and {upper}; expected (N, N) and 0 <= lower <= upper <= "
+            "1. Likely cause: thresholds given as dissimilarities. Fix: give quantiles, such as 0.2 and 0.8"
         )
     pairs = matrix[np.triu_indices(len(matrix), 1)]
     if not np.isfinite(pairs).any():
@@ -120,18 +124,24 @@ def topological_rdm(dissimilarity: ArrayLike, lower: float, upper: float) -> Flo
 def topological_similarity(
     a: ArrayLike, b: ArrayLike, lower: float, *, upper: float, method: Method = "pearson"
 ) -> float:
-    """`rdm_similarity` of two RDMs after `topological_rdm` with the same quantiles; Pearson by default, as the ends are tied."""
+    """`rdm_similarity` of two RDMs after `topological_rdm` with the same quantiles; Pearson by default, as many values
+    are tied.
+    """
     return rdm_similarity(topological_rdm(a, lower, upper), topological_rdm(b, lower, upper), method)
 
 
 def average_ranks(x: Floats) -> Floats:
-    """Ranks 1 ... n of the values of `x`, ties by their average."""
-    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place])
+    """Ranks 1 ... n of the values of `x`; ties get their average rank."""
+    from scipy.stats import rankdata  # slow to import
+
+    return np.asarray(rankdata(x), np.float64)
 
 
 def _correlation_distances(rows: Floats) -> Floats:
-    """1 - Pearson correlation of all pairs of rows over the columns where both are finite."""
+    """1 - Pearson correlation of all pairs of rows, over the columns where both are finite.
+
+    Not `numpy.corrcoef`, which cannot leave out NaN.
+    """
     finite = np.isfinite(rows)
     mask = finite.astype(np.float64)
     n = np.maximum(mask.sum(1, keepdims=True), 1)
@@ -154,7 +164,10 @@ def _correlation_distances(rows: Floats) -> Floats:
 
 
 def _masked_distances(rows: Floats) -> Floats:
-    """Euclidean distances over the columns where both rows are finite, scaled up to all columns."""
+    """Euclidean distances over the columns where both rows are finite, scaled up to all columns.
+
+    Not `scipy.spatial.distance.pdist`, which cannot leave out NaN.
+    """
     result = np.full((len(rows), len(rows)), np.nan)
     for i, row in enumerate(rows):
         difference = rows - row
@@ -166,6 +179,7 @@ def _masked_distances(rows: Floats) -> Floats:
 
 
 def _pearson(x: Floats, y: Floats) -> float:
+    """Pearson correlation; NaN, without the warning of `scipy.stats.pearsonr`, where a side is short or constant."""
     if len(x) < MINIMUM_IMAGES:
         return float("nan")
     scale = max(float(np.abs(x).max()), 1e-300), max(float(np.abs(y).max()), 1e-300)

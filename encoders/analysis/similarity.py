@@ -18,7 +18,15 @@ Units = Literal["equal", "all", "matched"]
 
 @dataclass(frozen=True)
 class SubsampledSimilarity:
-    """Similarity of two RDMs over random subsamples: `mean`, central interval `lower` ... `upper`, all `values` (B,)."""
+    """Similarity of two RDMs over B random subsamples.
+
+    Attributes
+    ----------
+    mean : float
+    lower, upper : float
+        Central interval.
+    values : array of shape (B,)
+    """
 
     mean: float
     lower: float
@@ -37,7 +45,8 @@ class SplitHalfSimilarity:
     reliability : float
         Of the RDM of all trials: `half` stepped up by Spearman-Brown.
     ceiling : float
-        sqrt(reliability): what the true RDM would reach against the RDM of all trials. NaN where the reliability is not positive.
+        sqrt(reliability): what the true RDM would reach against the RDM of all trials. NaN where the reliability is not
+        positive.
     corrected : float
         Mean similarity of the model with the halves over sqrt(half); NaN without a model. May exceed 1 by chance.
     """
@@ -50,7 +59,9 @@ class SplitHalfSimilarity:
 
 @dataclass(frozen=True)
 class RepresentationalSimilarity:
-    """Answer of `representational_similarity`: `similarity` with its interval `lower` ... `upper`, `corrected`, `ceiling`."""
+    """Answer of `representational_similarity`: `similarity` with its interval `lower` ... `upper`, `corrected`,
+    `ceiling`.
+    """
 
     similarity: float
     lower: float
@@ -76,10 +87,11 @@ def robust_rdm_similarity(
 ) -> SubsampledSimilarity:
     """Similarity of two representations over random subsamples of images and sites, drawn without replacement.
 
-    The interval is the central `confidence` part of the subsamples' values, NOT a confidence interval around the similarity of the
-    whole: fewer sites give noisier RDMs, hence a lower mean. For halves of the images and of the sites its width is about that of a
-    confidence interval for new images and new sites (half-sampling, McCarthy 1969; `representational_similarity` uses it so).
-    Images are not drawn with replacement: an image drawn twice would put distances of exactly 0 in both RDMs.
+    The interval is the central `confidence` part of the subsamples' values, NOT a confidence interval around the
+    similarity of the whole: fewer sites give noisier RDMs and so a lower mean. For halves of the images and of the
+    sites its width is about that of a confidence interval for new images and new sites (half-sampling, McCarthy 1969;
+    `representational_similarity` uses it so). Images are not drawn with replacement: an image drawn twice would put
+    distances of exactly 0 in both RDMs.
 
     Parameters
     ----------
@@ -91,7 +103,8 @@ def robust_rdm_similarity(
     n_sites : int, optional
         Sites of the recording in a subsample. Default: half of the smaller of P and U.
     units : "equal", "all" or "matched"
-        Columns of `model` in a subsample: as many as sites, drawn apart; all of them; or the sites' own columns (P = U).
+        Columns of `model` in a subsample: as many as sites, drawn apart; all of them; or the sites' own columns (P =
+        U).
     metric, method : see `rdm`, `rdm_similarity`
     confidence : float in (0, 1)
     seed : int
@@ -106,8 +119,9 @@ def robust_rdm_similarity(
     available = b.shape[1] if units != "equal" else min(a.shape[1], b.shape[1])
     if not MINIMUM_IMAGES <= images <= len(a) or not MINIMUM_SITES <= drawn <= available or n_subsamples < 1:
         raise ValueError(
-            f"{n_subsamples} subsamples of {images} of {len(a)} images and {drawn} of {available} sites; expected at least 1 subsample, "
-            f"{MINIMUM_IMAGES} images, {MINIMUM_SITES} sites. Fix: more images and sites, or another image_fraction and n_sites"
+            f"{n_subsamples} subsamples of {images} of {len(a)} images and {drawn} of {available} sites; expected at "
+            f"least 1 subsample, {MINIMUM_IMAGES} images, {MINIMUM_SITES} sites. Fix: more images and sites, or "
+            "another image_fraction and n_sites"
         )
     generator = np.random.default_rng(seed)
     whole = rdm(a, metric) if units == "all" else None
@@ -135,11 +149,12 @@ def split_half_rdm_similarity(
     method: Method = "spearman",
     seed: int = 0,
 ) -> SplitHalfSimilarity:
-    """Noise ceiling of a recording's RDM from random halves of the trials, and a model's similarity corrected for noise.
+    """Noise ceiling of a recording's RDM from random halves of the trials, and a model's similarity corrected for
+    noise.
 
-    The correction compares the model with RDMs of half the trials and divides by the square root of their agreement (Spearman 1904),
-    so nothing is extrapolated. What noise does alike to both halves (it pulls correlation distances towards 1, most for weak
-    images) counts as signal, and for ranks the correction is approximate.
+    The correction compares the model with RDMs of half the trials and divides by the square root of their agreement
+    (Spearman 1904), so that nothing is extrapolated. An effect of noise that both halves share counts as signal (noise
+    pulls correlation distances towards 1, most for weak images). For ranks the correction is approximate.
 
     Parameters
     ----------
@@ -193,12 +208,12 @@ def representational_similarity(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> RepresentationalSimilarity:
-    """Compare an encoder (features of any layer, or its predicted responses) with a recording.
+    """Compare an encoder (features of any layer, or its predicted responses) with a recording by their RDMs.
 
     Parameters
     ----------
     model : array of shape (N, P) or (N, ...), flattened
-        One row an image.
+        One row per image.
     values : array of shape (T, U)
         Trials, NaN = missing; at least 6 sites.
     image_index : array of shape (T,), int
@@ -213,20 +228,21 @@ def representational_similarity(
     Returns
     -------
     RepresentationalSimilarity
-        `similarity` over all images shown and all sites. `lower` ... `upper`: a half-sampling interval for other images and other
-        sites, the model fixed (deviations of `robust_rdm_similarity` on halves of both from their mean, around `similarity`); rather
-        wide: at 0.95 it held the expected value in 148 of 150 simulated recordings of 60 images and 24 sites. `corrected` and
-        `ceiling` as in `SplitHalfSimilarity`, NaN without repeats.
+        `similarity` over all images shown and all sites. `lower` ... `upper`: a half-sampling interval for other images
+        and other sites, the model fixed (deviations of `robust_rdm_similarity` on halves of both from their mean,
+        around `similarity`); rather wide: at 0.95 it held the expected value in 148 of 150 simulated recordings of 60
+        images and 24 sites. `corrected` and `ceiling` as in `SplitHalfSimilarity`, NaN without repeats.
     """
     features = np.asarray(model, np.float64)
     features = features.reshape(len(features), -1)
     means, counts = repeat_means(values, image_index, len(features))
-    shown = counts.any(1)
-    a, b = _paired(features[shown], means[shown], units)
+    recorded = counts.any(1)
+    a, b = _paired(features[recorded], means[recorded], units)
     if b.shape[1] < 2 * MINIMUM_SITES or len(a) < 2 * MINIMUM_IMAGES or units == "equal":
         raise ValueError(
-            f"{len(a)} images shown, {b.shape[1]} sites, units {units!r}; expected at least {2 * MINIMUM_IMAGES} images and "
-            f"{2 * MINIMUM_SITES} sites, and units all or matched. Likely cause: image_index does not point into the rows of `model`"
+            f"{len(a)} images shown, {b.shape[1]} sites, units {units!r}; expected at least {2 * MINIMUM_IMAGES} "
+            f"images and {2 * MINIMUM_SITES} sites, and units all or matched. Likely cause: image_index does not point "
+            "into the rows of `model`"
         )
     similarity = rdm_similarity(rdm(a, metric), rdm(b, metric), method)
     spread = robust_rdm_similarity(
@@ -263,8 +279,9 @@ def _paired(model: ArrayLike, recorded: ArrayLike, units: str) -> tuple[Floats, 
     unmatched = units == "matched" and a.shape[-1:] != b.shape[-1:]
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or units not in ("equal", "all", "matched") or unmatched:
         raise ValueError(
-            f"model {a.shape}, recording {b.shape}, units {units!r}; expected (N, P) and (N, U) of the same images, units equal, all or "
-            "matched (P = U). Likely cause: features not flattened, or other images. Fix: one row an image, in the same order"
+            f"model {a.shape}, recording {b.shape}, units {units!r}; expected (N, P) and (N, U) of the same images, "
+            "units equal, all or matched (P = U). Likely cause: features not flattened, or other images. Fix: one row "
+            "an image, in the same order"
         )
     return a, b
 

@@ -1,7 +1,7 @@
-"""One door to frozen feature networks: ``backbone(uri, layers)`` -> images in [0, 1] to the features of named layers.
+"""Frozen feature networks: ``backbone(uri, layers)`` maps images in [0, 1] to the features of named layers.
 
-Input range, channel count, resizing and normalisation are the backbone's own business, so that everything outside speaks only
-of pixel value / 255.
+The backbone handles input range, channel count, resizing and normalisation, so that all other code uses pixel value /
+255.
 """
 
 from __future__ import annotations
@@ -23,15 +23,25 @@ from .networks import build_network
 from .strided import quicken_first_convolution
 from .tensors import copy_parameters, hash_tensors, unknown_name
 
-CHANNELS_LAST = ("offline:", "torchvision:")  # families that are run in this memory format: faster where measured
+CHANNELS_LAST = ("offline:", "torchvision:")  # families that run faster in this memory format
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """All that is needed to build a backbone again; `weights_sha256`, of the weights before any adaptation, is checked then.
+    """Everything needed to build a backbone again.
 
-    `built_for` are the layers that it was first built for (they decide what `fold_batch_norm` folds; none = `layers`), `adapted`
-    the parameters that `Backbone.adapt` was given.
+    Attributes
+    ----------
+    uri, layers, input_size, weights, seed
+        See `backbone`.
+    weights_sha256 : str
+        Of the weights before any adaptation; checked when the backbone is built again.
+    built_for : tuple of str
+        Layers that it was first built for, which decide what `fold_batch_norm` folds; empty = `layers`.
+    adapted : tuple of str
+        Names of the parameters that `Backbone.adapt` was given.
+    folded : bool
+        Batch normalisation was folded into the convolutions.
     """
 
     uri: str
@@ -46,12 +56,12 @@ class BackboneConfig:
 
 
 class Backbone(nn.Module):
-    """Frozen network, cut after the last layer asked for.
+    """Frozen network, cut after the last named layer.
 
     Parameters
     ----------
     network : nn.Module
-        Takes normalised RGB images. Its parameters are frozen, and it stays in evaluation mode for ever.
+        Takes normalised RGB images. Its parameters are frozen, and it always stays in evaluation mode.
     config : BackboneConfig
     mean, std : sequences of 3 floats
         Input normalisation (x - mean) / std of images in [0, 1].
@@ -88,7 +98,9 @@ class Backbone(nn.Module):
 
     @property
     def weights_sha256(self) -> str:
-        """Hash of all the network's tensors as they were loaded (`hash_tensors`), joined with that of the adapted ones."""
+        """Hash of the network's tensors as they were loaded (`hash_tensors`), combined with that of the adapted
+        tensors.
+        """
         base = self._config.weights_sha256
         return (
             base if not self._config.adapted else hashlib.sha256((base + self._adapted_sha256()).encode()).hexdigest()
@@ -96,12 +108,12 @@ class Backbone(nn.Module):
 
     @property
     def untuned_sha256(self) -> str:
-        """Hash of the network's tensors as they were loaded, whatever was adapted since."""
+        """Hash of the network's tensors as they were loaded, without the adapted ones."""
         return self._config.weights_sha256
 
     @property
     def folded(self) -> bool:
-        """Whether batch normalisation was folded into the convolutions; adapted weights belong to one of the two."""
+        """Whether batch normalisation was folded into the convolutions; adapted weights fit one of the two cases."""
         return self._config.folded
 
     @property
@@ -123,7 +135,9 @@ class Backbone(nn.Module):
         return described
 
     def select(self, layers: Sequence[str]) -> Backbone:
-        """The same network (shared, not copied; adapted as it is), cut after the last of `layers`, some of its own."""
+        """The same network (shared, not copied, with its adapted weights), cut after the last of `layers`, a part of
+        its layers.
+        """
         strangers = [layer for layer in layers if layer not in self.layers]
         if strangers:
             raise ValueError(
@@ -140,7 +154,7 @@ class Backbone(nn.Module):
         Parameters
         ----------
         tensors : dict of str to Tensor
-            By name in ``network.named_parameters()``. Statistics of batch norms are none: they never change.
+            By name in ``network.named_parameters()``. Statistics of batch norms are not parameters and never change.
 
         Raises
         ------
@@ -161,7 +175,7 @@ class Backbone(nn.Module):
         return hash_tensors({name: tensor.float() for name, tensor in self.adapted.items()})
 
     def train(self, mode: bool = True) -> Backbone:
-        """Stays in evaluation mode: a frozen network has no other."""
+        """Stay in evaluation mode, whatever `mode` is: the network is frozen."""
         super().train(False)
         return self
 
@@ -179,7 +193,8 @@ class Backbone(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.is_floating_point():
             raise ValueError(
-                f"images of shape {tuple(images.shape)}, {images.dtype}; expected floating (B, C, H, W), C = 1 or 3, in [0, 1]"
+                f"images of shape {tuple(images.shape)}, {images.dtype}; expected floating (B, C, H, W), C = 1 or 3, "
+                "in [0, 1]"
             )
         size = self.input_size
         if size is not None and tuple(images.shape[-2:]) != (size, size):
@@ -260,20 +275,22 @@ def backbone_from_config(
     )
     if built.weights_sha256 != config["weights_sha256"]:
         raise ValueError(
-            f"backbone {config['uri']!r} has weights {built.weights_sha256[:12]}, expected {config['weights_sha256'][:12]}. "
-            "Likely cause: another version of the weights or of the library that makes them. Fix: install the version that "
-            "was used, or pass weights=FILE with the original weights"
+            f"backbone {config['uri']!r} has weights {built.weights_sha256[:12]}, expected "
+            f"{config['weights_sha256'][:12]}. Likely cause: another version of the weights or of the library that "
+            "makes them. Fix: install the version that was used, or pass weights=FILE with the original weights"
         )
     tensors = dict(adapted or {})
     if (hash_tensors(tensors) if tensors else None) != config.get("adapted"):
         raise ValueError(
-            f"backbone {config['uri']!r}: found {len(tensors)} adapted tensors, which are not those described. Likely cause: they were "
-            "altered, left out or belong to another encoder. Fix: pass Backbone.adapted of the backbone that was described"
+            f"backbone {config['uri']!r}: found {len(tensors)} adapted tensors, which are not those described. Likely "
+            "cause: they were altered, left out or belong to another encoder. Fix: pass Backbone.adapted of the "
+            "backbone that was described"
         )
     if tensors and built.folded != (expected := config.get("folded", config["uri"].startswith("offline:"))):
         raise ValueError(
-            f"backbone {config['uri']!r}: adapted weights of a network whose batch normalisation was {'' if expected else 'not '}folded into its "
-            f"convolutions, for one where it is {'' if built.folded else 'not '}folded. Likely cause: another version of stimsynth or of torch. Fix: "
+            f"backbone {config['uri']!r}: adapted weights of a network whose batch normalisation was "
+            f"{'' if expected else 'not '}folded into its convolutions, for one where it is "
+            f"{'' if built.folded else 'not '}folded. Likely cause: another version of stimsynth or of torch. Fix: "
             "adapt the encoder again from its recording"
         )
     selected = built.select(config["layers"])

@@ -1,4 +1,7 @@
-"""Features computed once: a folder of chunks keyed by image bytes, network weights, layer and preprocessing. It may be deleted at any time."""
+"""A cache of features: a folder of chunks, keyed by image bytes, network weights, layer and preprocessing.
+
+The folder may be deleted at any time.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,8 @@ class FeatureCache:
     Parameters
     ----------
     folder : path
-        Made when first written to. A chunk that cannot be read (copied in part, edited) counts as absent and is written again.
+        Created at the first write. A chunk that cannot be read (partly copied, edited) counts as absent and is written
+        again.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -47,33 +51,33 @@ class FeatureCache:
         device: torch.device | str = "cpu",
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
-        """As `extract_features`, computing only what is not there yet."""
+        """As `extract_features`; computes only what the cache lacks."""
         how: dict[str, Any] = {"batch_size": batch_size, "device": device, "progress": progress}
         if isinstance(backbone, Backbones):
             return self._of_several(backbone, images, reduction, how=how)
         digests = [image_digest(image) for image in images]
         names = reduction.names(backbone.layers)
-        found = {name: self._read(self._place(backbone, name, reduction), set(digests)) for name in names}
-        missing = [i for i, digest in enumerate(digests) if any(digest not in rows for rows in found.values())]
+        stored = {name: self._read(self._place(backbone, name, reduction), set(digests)) for name in names}
+        missing = [i for i, digest in enumerate(digests) if any(digest not in rows for rows in stored.values())]
         first = {digests[i]: i for i in reversed(missing)}  # each image once
         if first:
             order = sorted(first.values())
             fresh = extract_features(backbone, images[order], reduction=reduction, **how)
             for name, rows in fresh.items():
                 self._write(self._place(backbone, name, reduction), [digests[i] for i in order], rows)
-                found[name] |= {digests[i]: row for i, row in zip(order, rows, strict=True)}
-        return {name: torch.stack([rows[digest] for digest in digests]) for name, rows in found.items()}
+                stored[name] |= {digests[i]: row for i, row in zip(order, rows, strict=True)}
+        return {name: torch.stack([rows[digest] for digest in digests]) for name, rows in stored.items()}
 
     def _of_several(
         self, backbone: Backbones, images: NDArray[np.uint8], reduction: Reduction, *, how: dict[str, Any]
     ) -> dict[str, Tensor]:
         """Each network's features under its name, the summaries under "summary/NETWORK/LAYER"."""
-        found = {}
+        joined = {}
         for name, part in backbone.networks.items():
             for entry, rows in self.features(part, images, reduction, **how).items():
                 summary, layer = ("summary/", entry[8:]) if entry.startswith("summary/") else ("", entry)
-                found[f"{summary}{name}/{layer}" if name else entry] = rows
-        return found
+                joined[f"{summary}{name}/{layer}" if name else entry] = rows
+        return joined
 
     def _place(self, backbone: Backbone, name: str, reduction: Reduction) -> Path:
         key = {

@@ -1,4 +1,4 @@
-"""Features of named layers by forward hooks; what comes after the last of them is not run."""
+"""Features of named layers by forward hooks; the network stops after the last of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class _Stop(Exception):
-    """Raised by the hook of the last layer asked for: the rest of the network is not run."""
+    """Raised by the hook of the last named layer, to stop the forward pass."""
 
 
 class Capture:
@@ -19,7 +19,7 @@ class Capture:
         self.features: dict[str, Tensor] = {}
 
     def run(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
-        """Features of every layer, in the order of `modules`; hooks are removed whatever happens."""
+        """Features of every layer, in the order of `modules`; hooks are removed even after an error."""
         handles = [module.register_forward_hook(self._hook(name)) for name, module in self.modules.items()]
         try:
             network(images)
@@ -45,6 +45,6 @@ class Capture:
             if len(self.features) + 1 == len(self.modules):
                 self.features[name] = output
                 raise _Stop
-            self.features[name] = output.clone()  # what follows in the network may work in place
+            self.features[name] = output.clone()  # later layers may work in place
 
         return hook

@@ -43,7 +43,7 @@ class Reduction:
         return [*layers, *(f"summary/{layer}" for layer in layers if self.summary)]
 
     def key(self) -> list[object]:
-        """What two caches must share to be one."""
+        """Part of the cache's key: equal keys give equal entries."""
         return [self.pool, self.maps]
 
     def apply(self, layer: str, features: Tensor) -> dict[str, Tensor]:
@@ -85,7 +85,7 @@ def extract_features(
         Pool and flatten as linear readouts do: rows of shape (N, P). Default: features as they are.
     batch_size : int
     device : device
-        Where the network runs; the features come back to the CPU.
+        Where the network runs; the features are on the CPU.
     progress : callable (label, done, total), optional
 
     Returns
@@ -109,12 +109,12 @@ def extract_features(
 
 
 def check_memory(n_bytes: int, what: str, *, available: int | None = None) -> None:
-    """Refuse before the work what would end it without memory.
+    """Refuse work that needs more memory than is free.
 
     Parameters
     ----------
     n_bytes : int
-        What `what` will need at its peak.
+        Memory that `what` needs at its peak.
     available : int, optional
         Default: the free memory of this machine, as psutil counts it.
 
@@ -128,6 +128,7 @@ def check_memory(n_bytes: int, what: str, *, available: int | None = None) -> No
     free = psutil.virtual_memory().available if available is None else available
     if n_bytes > MEMORY_SHARE * free:
         raise MemoryError(
-            f"{what} needs about {n_bytes / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free. Likely cause: many images, large feature "
-            "maps or several layers at once. Fix: pool the maps further (pool), name fewer layers, or use a larger machine"
+            f"{what} needs about {n_bytes / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free. Likely cause: many "
+            "images, large feature maps or several layers at once. Fix: pool the maps further (pool), name fewer "
+            "layers, or use a larger machine"
         )

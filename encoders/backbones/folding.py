@@ -1,4 +1,7 @@
-"""The same function of a frozen network in less time: batch norms folded into convolutions, rectifiers moved behind max-pooling."""
+"""Exact rewrites that make a frozen network faster.
+
+Batch norms are folded into convolutions, rectifiers are moved behind max-pooling.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,21 @@ from .capture import Capture
 
 __all__ = ["fold_batch_norm", "pool_before_relu", "rewritten"]
 
-PROBE_SIZE = 224  # side of the image by which networks are compared; one that any of them takes
+PROBE_SIZE = 224  # side of the image on which networks are compared; all of them accept it
 AGREEMENT = 1e-3  # largest difference of a layer's output over its largest value
 
 
 def fold_batch_norm(network: nn.Module, keep: tuple[str, ...] = ()) -> int:
     """Fold every batch normalisation that is defined right after a convolution into it, in place; returns how many.
 
-    The network must call each such pair in the order of its definition (`rewritten` sees to that); what the normalisation layer
-    does besides (timm's activation) stays in its place. Outputs agree to rounding (relative 1e-5).
+    The network must call each such pair in the order of its definition (`rewritten` sees to that); what the
+    normalisation layer does besides (timm's activation) stays in its place. Outputs agree to rounding (relative 1e-5).
 
     Parameters
     ----------
     network : nn.Module in evaluation mode
     keep : tuple of str
-        Module paths whose output is asked for: a convolution among them, or a part of a normalisation, is left as it is.
+        Module paths whose output is read: a convolution among them, or a part of a normalisation, is not changed.
     """
     folded = 0
     for prefix, module in list(network.named_modules()):
@@ -45,16 +48,16 @@ def fold_batch_norm(network: nn.Module, keep: tuple[str, ...] = ()) -> int:
 
 
 def pool_before_relu(network: nn.Module, keep: tuple[str, ...] = ()) -> int:
-    """Exchange every rectifier with the max-pooling that is defined right after it, in place; returns how many.
+    """Swap every rectifier with the max-pooling that is defined right after it, in place; returns how many.
 
-    Both orders give the same values and gradients, bit for bit (a rectifier keeps the order of values), but this one rectifies a
-    quarter of them. Only the rectifier's own output is another, which nobody sees unless it is asked for.
+    Both orders give the same values and gradients, bit for bit (a rectifier keeps the order of values), but this one
+    rectifies a quarter of them. Only the output of the rectifier itself changes.
 
     Parameters
     ----------
     network : nn.Module
     keep : tuple of str
-        Module paths whose output is asked for: a rectifier among them is left where it is.
+        Module paths whose output is read: a rectifier among them is not moved.
     """
     moved = 0
     for prefix, module in list(network.named_modules()):
@@ -76,24 +79,26 @@ def rewritten(
     *,
     input_size: int | None = None,
 ) -> nn.Module:
-    """A copy of a network after `change`, or the network itself where there is nothing to change or `layers` would come out otherwise.
+    """A copy of a network after `change`, or the network itself where nothing changes or `layers` would give other
+    features.
 
-    Whether they would is seen on one image of noise: a network may call its modules in another order than it defines them in.
+    Features are compared on one image of noise, because a network may call its modules in another order than that of
+    their definition.
 
     Parameters
     ----------
     network : nn.Module in evaluation mode
     change : `fold_batch_norm`, `pool_before_relu`, or any like them
-        Works in place on a network, given the layers that are asked for; returns how much it changed.
+        Works in place on a network, given the layers that are read; returns the number of changes.
     layers : sequence of str
-        Module paths whose output is asked for.
+        Module paths whose output is read.
     input_size : int or None
         Side of the square image that the network takes; None = any.
     """
     if not any(isinstance(module, (nn.BatchNorm2d, nn.MaxPool2d)) for module in network.modules()):
         return network
-    made = copy.deepcopy(network)
-    if not change(made, tuple(layers)):
+    copied = copy.deepcopy(network)
+    if not change(copied, tuple(layers)):
         return network
     size = input_size or PROBE_SIZE
     probe = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
@@ -103,14 +108,14 @@ def rewritten(
 
     plain = features(network)
     try:
-        changed = features(made)
-    except Exception:  # whatever the network asks of its modules that they no longer are; as it was it has just run
+        changed = features(copied)
+    except Exception:  # the changed modules may lack something that the network uses; unchanged it ran above
         return network
     agree = all(
         changed[n].shape == plain[n].shape and (changed[n] - plain[n]).abs().max() <= AGREEMENT * plain[n].abs().max()
         for n in layers
     )
-    return made if agree else network
+    return copied if agree else network
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Several networks, or one at several resolutions, as one backbone: members of an ensemble that differ in what they see."""
+"""Several networks, or one at several resolutions, as one backbone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Backbones(nn.Module):
     Parameters
     ----------
     networks : dict of str to Backbone
-        By the name that stands before the layers; "" = their bare names.
+        By the name that precedes their layers; "" = layers without a name before them.
     """
 
     def __init__(self, networks: Mapping[str, Backbone]) -> None:
@@ -34,7 +34,7 @@ class Backbones(nn.Module):
 
     @property
     def uri(self) -> str:
-        """The networks' own, joined."""
+        """The uris of all networks, joined."""
         return " + ".join(part.uri for part in self.networks.values())
 
     @property
@@ -49,7 +49,7 @@ class Backbones(nn.Module):
 
     @property
     def adapted(self) -> dict[str, Tensor]:
-        """What was tuned of every network, by "NETWORK/TENSOR"."""
+        """Tuned parameters of every network, by "NETWORK/TENSOR"."""
         return {join_layer(name, key): t for name, part in self.networks.items() for key, t in part.adapted.items()}
 
     def adapt(self, tensors: Mapping[str, Tensor]) -> Backbones:
@@ -104,11 +104,12 @@ def open_backbone(
     Parameters
     ----------
     uri, input_size, weights, seed
-        See `encoders.backbone`; of the layers that name no network. A file of weights is also for layers that name the same network at
-        another size; networks of other names have their own trained weights, or random ones where `weights` is "random".
+        See `encoders.backbone`; for the layers that name no network. A file of weights also applies to layers that name
+        the same network at another size. Networks with other names have their trained weights, or random ones where
+        `weights` is "random".
     layers : sequence of str
-        "LAYER" of `uri`, or "NETWORK/LAYER" with NETWORK a uri such as ``offline:efficientnet_lite2``, followed by ``@160`` where the
-        images are to be resized to 160 pixels for it.
+        "LAYER" of `uri`, or "NETWORK/LAYER" with NETWORK a uri such as ``offline:efficientnet_lite2``, followed by
+        ``@160`` where the images are to be resized to 160 pixels for it.
     """
     by_network: dict[str, list[str]] = {}
     for entry in layers:
@@ -126,7 +127,7 @@ def open_backbone(
 
 
 def weights_elsewhere(weights: str | Path) -> str:
-    """The weights of another network than the one whose file of weights is named: its own trained ones."""
+    """Which weights a network takes to which `weights`, a file of another network, does not apply."""
     return "random" if str(weights) == "random" else "pretrained"
 
 
@@ -160,13 +161,13 @@ def _by_network(tensors: Mapping[str, Tensor], names: Sequence[str]) -> dict[str
     ValueError
         If a network is unknown.
     """
-    found: dict[str, dict[str, Tensor]] = {name: {} for name in names}
+    by_network: dict[str, dict[str, Tensor]] = {name: {} for name in names}
     for entry, tensor in tensors.items():
         name, key = split_layer(entry)
-        if name not in found:
+        if name not in by_network:
             raise ValueError(unknown_name("network", name, list(names)))
-        found[name][key] = tensor
-    return found
+        by_network[name][key] = tensor
+    return by_network
 
 
 def join_layer(name: str, layer: str) -> str:

@@ -1,4 +1,7 @@
-"""Networks by name, with their weights and input normalisation. timm and torchvision are imported inside the functions that need them."""
+"""Networks by name, with their weights and input normalisation.
+
+timm and torchvision are imported inside the functions that need them.
+"""
 
 from __future__ import annotations
 
@@ -71,9 +74,11 @@ def _load_file(network: nn.Module, path: Path) -> None:
     expected = network.state_dict()
     missing, unknown = ([name for name in a if name not in b] for a, b in ((expected, state), (state, expected)))
     other = [n for n in expected if n in state and getattr(state[n], "shape", None) != expected[n].shape]
-    if wrong := [f"{len(n)} {what} (the first: {n[0]})" for what, n in (("missing", missing), ("unknown", unknown), ("of another shape", other)) if n]:  # fmt: skip
+    faults = {"missing": missing, "unknown": unknown, "of another shape": other}
+    if wrong := [f"{len(names)} {what} (the first: {names[0]})" for what, names in faults.items() if names]:
         raise ValueError(
-            f"{path.name} does not fit {type(network).__name__}: of {len(expected)} tensors expected {', '.join(wrong)}. Likely cause: the weights "
-            "of another network, or of another version of it. Fix: name the network that they belong to"
+            f"{path.name} does not fit {type(network).__name__}: of {len(expected)} tensors expected "
+            f"{', '.join(wrong)}. Likely cause: the weights of another network, or of another version of it. Fix: name "
+            "the network that they belong to"
         )
     network.load_state_dict(state, strict=True)

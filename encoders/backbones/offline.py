@@ -15,7 +15,17 @@ from .tensors import unknown_name
 
 @dataclass(frozen=True)
 class OfflineModel:
-    """A network whose trained weights come with an installed package: timm name, package, class of the path, SHA-256."""
+    """A network whose trained weights come with an installed package.
+
+    Attributes
+    ----------
+    timm_name : str
+    package : str
+    locator : str
+        Class of the package that gives the path of the weights.
+    sha256 : str
+        Of the file of weights.
+    """
 
     timm_name: str
     package: str
@@ -55,10 +65,10 @@ def _load_offline(network: nn.Module, model: OfflineModel) -> None:
     """Load the package's weights: its state dict lists the tensors in the network's order under other names."""
     path = _package_file(model)
     with open(path, "rb") as handle:
-        found = hashlib.file_digest(handle, "sha256").hexdigest()
-    if found != model.sha256:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    if digest != model.sha256:
         raise ValueError(
-            f"{path.name} of package {model.package} has SHA-256 {found[:12]}, expected {model.sha256[:12]}. "
+            f"{path.name} of package {model.package} has SHA-256 {digest[:12]}, expected {model.sha256[:12]}. "
             "Likely cause: another version, or a damaged file. Fix: reinstall the package in the declared version"
         )
     source = torch.load(path, map_location="cpu", weights_only=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def flatten_features(features: Tensor, pool: int | None) -> Tensor:
-    """One row an image.
+    """One row per image.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ def flatten_features(features: Tensor, pool: int | None) -> Tensor:
 
 
 def feature_maps(features: Tensor, pool: int | None) -> Tensor:
-    """Features as maps, whatever the network calls them.
+    """Features as maps, for networks that give maps, tokens or vectors.
 
     Parameters
     ----------
     features : Tensor of shape (B, C, h, w), (B, T, C) or (B, C)
-        Tokens become a square map; where one token is left over (T = s * s + 1) it is the class token, the first, and is left
-        out. Any other number of tokens becomes one row of T positions, features without positions a map of one.
+        Tokens become a square map; with T = s * s + 1 tokens the first is the class token and is left out. Any other
+        number of tokens becomes one row of T positions; features without positions become a map of one position.
     pool : int or None
         Maps wider or higher than this are average-pooled to at most ``pool x pool``; None = never.
 

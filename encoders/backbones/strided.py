@@ -1,4 +1,4 @@
-"""The image gradient of a network's first, strided convolution in a fraction of the time: forward as ever, backward by whole strides."""
+"""A faster image gradient of the first, strided convolution of a network; the forward pass is unchanged."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 __all__ = ["StridedConv2d", "quicken_first_convolution"]
 
-SMALLEST_KERNEL = 7  # where it was measured to win (docs/speed.md): 7 x 7 and 11 x 11, not 3 x 3
-MOST_CHANNELS = 4  # of the image; with more of them the ordinary backward pass is fast
+SMALLEST_KERNEL = 7  # faster for 7 x 7 and 11 x 11, not for 3 x 3 (docs/speed.md)
+MOST_CHANNELS = 4  # of the image; with more channels the ordinary backward pass is fast
 
 
 class StridedConv2d(nn.Conv2d):
     """A convolution of stride s > 1 over few channels whose gradient with respect to the image is cheap on a CPU.
 
-    A kernel of k x k that moves by s pixels is one of k/s x k/s (rounded up) that moves by 1 over the s x s pixels of each cell taken as
-    channels (the sub-pixel arrangement of Shi et al. 2016). The forward pass is the ordinary one, bit for bit; only the backward pass to
-    the image is done in that arrangement, where the library's kernels have enough channels to be fast. With weights that are tuned, or
-    on another device, everything is ordinary.
+    A kernel of k x k with stride s equals one of k/s x k/s (rounded up) with stride 1, where the s x s pixels of each
+    cell are channels (the sub-pixel arrangement of Shi et al. 2016). The forward pass is the ordinary one, bit for bit.
+    Only the backward pass to the image uses that arrangement, where the library's kernels have enough channels to be
+    fast. With trainable weights, or on another device, both passes are the ordinary ones.
     """
 
     @staticmethod
@@ -35,7 +35,7 @@ class StridedConv2d(nn.Conv2d):
     @staticmethod
     def of(convolution: nn.Conv2d) -> StridedConv2d:
         """The same convolution, with the same parameters (not copies)."""
-        made = StridedConv2d(
+        strided = StridedConv2d(
             convolution.in_channels,
             convolution.out_channels,
             convolution.kernel_size,  # type: ignore[arg-type]
@@ -44,8 +44,8 @@ class StridedConv2d(nn.Conv2d):
             bias=convolution.bias is not None,
             device="meta",
         )
-        made.weight, made.bias = convolution.weight, convolution.bias
-        return made.train(convolution.training)
+        strided.weight, strided.bias = convolution.weight, convolution.bias
+        return strided.train(convolution.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', h, w)."""
@@ -73,7 +73,7 @@ class _Convolve(torch.autograd.Function):
         split = cells.permute(0, 2, 3, 1).reshape(batch, rows, columns, s, -1)
         spread = split.transpose(2, 3).reshape(batch, rows * s, columns * s, channels // s**2).permute(0, 3, 1, 2)
         # `spread` is the padded image, from its first row and column
-        missing = [full + ctx.padding - found for full, found in zip(ctx.size, spread.shape[-2:], strict=True)]
+        missing = [full + ctx.padding - side for full, side in zip(ctx.size, spread.shape[-2:], strict=True)]
         cut = (
             -ctx.padding,
             missing[1],
@@ -84,7 +84,9 @@ class _Convolve(torch.autograd.Function):
 
 
 def _by_cells(weight: Tensor, stride: int) -> Tensor:
-    """Kernels (O, C, k, k) as (O, s s C, k', k'), k' = ceil(k / s): cells of s x s pixels as channels, a pixel's colours side by side."""
+    """Kernels (O, C, k, k) as (O, s s C, k', k'), k' = ceil(k / s): cells of s x s pixels as channels, a pixel's
+    colours side by side.
+    """
     out, channels, k, _ = weight.shape
     cells = -(-k // stride)
     padded = F.pad(weight, (0, cells * stride - k, 0, cells * stride - k))
@@ -93,9 +95,10 @@ def _by_cells(weight: Tensor, stride: int) -> Tensor:
 
 
 def quicken_first_convolution(network: nn.Module) -> bool:
-    """Replace the first convolution of `network`, in the order of definition, by a `StridedConv2d` where that is faster; in place.
+    """Replace the first convolution of `network`, in the order of definition, by a `StridedConv2d` where that is
+    faster; in place.
 
-    Its path and parameters keep their names. Gives whether it was replaced.
+    Its path and parameters keep their names. Returns whether it was replaced.
     """
     for path, module in network.named_modules():
         if isinstance(module, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""Named tensors of networks: their hash, other values for some of them, and what to say of a name that is unknown."""
+"""Named tensors of networks: their hash, new values for some of them, and the message for an unknown name."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def copy_parameters(tensors: Mapping[str, Tensor], network: nn.Module, label: st
             raise ValueError(unknown_name(f"parameter of {label}", name, list(parameters)))
         if tensor.shape != parameters[name].shape or not bool(torch.isfinite(tensor).all()):
             raise ValueError(
-                f"parameter {name!r}: found shape {tuple(tensor.shape)}, expected {tuple(parameters[name].shape)} and finite "
-                "numbers. Likely cause: tensors of another network, or a fit that diverged. Fix: adapt the backbone that "
-                "they were made with, with a smaller learning rate"
+                f"parameter {name!r}: found shape {tuple(tensor.shape)}, expected {tuple(parameters[name].shape)} and "
+                "finite numbers. Likely cause: tensors of another network, or a fit that diverged. Fix: adapt the "
+                "backbone that they were made with, with a smaller learning rate"
             )
         parameters[name].copy_(tensor)
 
 
 def unknown_name(what: str, name: str, known: list[str]) -> str:
-    """Say that `name` is none of `known`, with the nearest of them."""
+    """Message that `name` is not among `known`, with the nearest of these."""
     near = difflib.get_close_matches(name, known, n=4, cutoff=0.3)
     hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known[:8])} ..."
     return f"unknown {what}: {name!r}; {hint}"

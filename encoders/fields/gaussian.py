@@ -11,7 +11,8 @@ from encoders.contract import Floats
 
 @dataclass(frozen=True)
 class Gaussian:
-    """``background + amplitude * exp(-Mahalanobis distance squared / 2)``; called with places, gives the exponential alone.
+    """``background + amplitude * exp(-Mahalanobis distance squared / 2)``; a call with places gives the exponential
+    only.
 
     Parameters
     ----------
@@ -36,10 +37,11 @@ class Gaussian:
 
 
 def fit_gaussian(z: Floats, x: Floats, y: Floats) -> Gaussian:
-    """Fit `z`, which must vary and be about 1 in range, at the places `x`, `y`, all of one shape.
+    """Fit values `z`, which must vary, with a range of about 1, at the places `x`, `y`; all have one shape.
 
-    Levenberg-Marquardt over (background, amplitude, x, y, root of the inverse covariance), from the moments of what exceeds half the
-    peak. The root is triangular with a positive diagonal, so that every step is an ellipse and a round one is no special case.
+    Levenberg-Marquardt over (background, amplitude, x, y, root of the inverse covariance), from the moments of the part
+    above half the peak. The root is triangular with a positive diagonal, so that every step is an ellipse and a round
+    field is not a special case.
     """
     from scipy.optimize import least_squares  # slow to import
 

@@ -16,20 +16,23 @@ from encoders.contract import Floats
 
 @dataclass(frozen=True)
 class LayerReceptiveField:
-    """The part of the image that one central unit of a layer sees. All in pixels, as (vertical, horizontal).
+    """Receptive field of the central unit of a layer. All in pixels, as (vertical, horizontal).
 
     Parameters
     ----------
     support_px : pair of int
-        Height and width of the box around all pixels with any influence: the theoretical size, or the image's where `clipped`.
+        Height and width of the box around all pixels with an influence: the theoretical size, or that of the image
+        where `clipped`.
     sd_px : pair of float
         Standard deviation of the mean gradient magnitude along both axes: the effective size (Luo et al. 2016).
     offset_px : pair of float
-        Centre of that magnitude, less the centre of the unit's cell when the image is cut evenly into the layer's cells.
+        Centre of that magnitude, less the centre of the unit's cell when the image is divided evenly into the layer's
+        cells.
     stride_px : pair of float
         Distance between neighbouring units.
     clipped : bool
-        The box reaches an edge of the image, so that the field may be larger than measured (always so after global pooling).
+        The box reaches an edge of the image, so that the field may be larger than measured (always so after global
+        pooling).
     """
 
     support_px: tuple[int, int]
@@ -47,14 +50,14 @@ class LayerReceptiveField:
 def gradient_map(
     encoder: nn.Module, images: Tensor, sites: Sequence[str | int] | None = None, *, batch_size: int = 16
 ) -> Tensor:
-    """Where in the image each site looks: mean over images of the magnitude of d response / d pixel.
+    """Sensitivity map of every site: mean over images of the magnitude of d response / d pixel.
 
-    One backward pass a site and batch, memory of one batch.
+    One backward pass per site and batch; memory for one batch.
 
     Parameters
     ----------
     encoder : nn.Module
-        ``forward (B, C, H, W) -> (B, U)``, or ``(M, B, U)``, of which the mean over members counts.
+        ``forward (B, C, H, W) -> (B, U)``, or ``(M, B, U)``, which is averaged over members.
     images : Tensor of shape (N, C, H, W), in [0, 1]
         Natural images: the gradient of a nonlinear encoder differs from image to image. 50 give a stable map.
     sites : sequence of site ids or column numbers, optional
@@ -69,12 +72,12 @@ def gradient_map(
     Raises
     ------
     ValueError
-        Wrong images or sites, or responses without a gradient.
+        For wrong images or sites, or responses without a gradient.
     """
     if images.ndim != 4 or not len(images) or not images.is_floating_point() or batch_size < 1:
         raise ValueError(
-            f"images of shape {tuple(images.shape)}, {images.dtype}, batch size {batch_size}; expected at least one, floating, "
-            "(N, C, H, W) in [0, 1]. Likely cause: uint8 pixels. Fix: to_images(pixels)"
+            f"images of shape {tuple(images.shape)}, {images.dtype}, batch size {batch_size}; expected at least one, "
+            "floating, (N, C, H, W) in [0, 1]. Likely cause: uint8 pixels. Fix: to_images(pixels)"
         )
     total: Tensor | None = None
     columns: list[int] = []
@@ -94,21 +97,22 @@ def gradient_map(
 
 
 def mask_map(mask: ArrayLike, image_size: int | tuple[int, int], layer_rf: LayerReceptiveField | None = None) -> Floats:
-    """Magnitude of a readout mask in pixels: every cell of the mask over the pixels that it covers.
+    """Magnitude of a readout mask in pixels: every cell of the mask is spread over the pixels that it covers.
 
     Parameters
     ----------
     mask : array of shape (U, h, w)
     image_size : int or (H, W)
-        In pixels. The mask's cells divide the image evenly, as cells of a feature map or of its pooling do.
+        In pixels. The cells of the mask divide the image evenly, like those of a feature map or of its pooling.
     layer_rf : LayerReceptiveField, optional
-        Of the layer under the mask: every cell is moved by `offset_px` and blurred by a Gaussian of `sd_px`, since a unit sees more
-        than its own cell. Without it the maps understate the receptive fields.
+        Of the layer under the mask: every cell is moved by `offset_px` and blurred by a Gaussian of `sd_px`, since a
+        unit sees more than its cell. Without it the maps are smaller than the receptive fields.
 
     Returns
     -------
     array of shape (U, H, W)
-        Without `layer_rf` the sum over pixels is that of |mask| times the pixels a cell; with it, less what falls outside.
+        Without `layer_rf` the sum over pixels is that of |mask| times the pixels per cell; with it, the part outside
+        the image is missing.
     """
     cells = np.abs(np.asarray(mask, np.float64))
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -127,10 +131,10 @@ def mask_map(mask: ArrayLike, image_size: int | tuple[int, int], layer_rf: Layer
 def layer_receptive_field(
     backbone: nn.Module, layer: str, image_shape: Sequence[int], *, n_images: int = 16, seed: int = 0
 ) -> LayerReceptiveField:
-    """Size of what one central unit of a layer sees, from its gradient on noise images (Luo et al. 2016).
+    """Receptive field of the central unit of a layer, from its gradient on noise images (Luo et al. 2016).
 
-    Magnitudes of the gradients of randomly weighted sums over channels, averaged over images; the weights keep channels from
-    cancelling each other.
+    Magnitudes of the gradients of randomly weighted sums over channels, averaged over images. The random weights
+    prevent that channels cancel each other.
 
     Parameters
     ----------
@@ -138,7 +142,7 @@ def layer_receptive_field(
         ``forward (B, C, H, W) -> dict of layer to Tensor (B, C', h, w)``, in evaluation mode.
     layer : str
     image_shape : (C, H, W)
-        Of the images as the backbone gets them.
+        Of the images that the backbone is given.
     n_images : int
     seed : int
 
@@ -149,7 +153,7 @@ def layer_receptive_field(
     Raises
     ------
     ValueError
-        The layer has no spatial map, or its unit no gradient.
+        The layer has no spatial map, or the unit has no gradient.
     """
     channels, height, width = (int(n) for n in image_shape)
     buffers = next((t for t in (*backbone.parameters(), *backbone.buffers()) if t.is_floating_point()), torch.zeros(1))
@@ -159,8 +163,8 @@ def layer_receptive_field(
         features = backbone(images)[layer]
     if features.ndim != 4:
         raise ValueError(
-            f"layer {layer!r} gives features of shape {tuple(features.shape)}; expected (B, C, h, w). Likely cause: a layer of tokens or "
-            "after global pooling, whose units see the whole image. Fix: name a convolutional layer"
+            f"layer {layer!r} gives features of shape {tuple(features.shape)}; expected (B, C, h, w). Likely cause: a "
+            "layer of tokens or after global pooling, whose units see the whole image. Fix: name a convolutional layer"
         )
     h, w = features.shape[-2:]
     unit = features[:, :, h // 2, w // 2]  # (B, C')
@@ -169,8 +173,8 @@ def layer_receptive_field(
     magnitude = gradient.double().square().mean(1).sqrt().mean(0).cpu().numpy()  # (H, W)
     if not magnitude.any():
         raise ValueError(
-            f"the central unit of layer {layer!r} does not depend on the image; likely cause: dead units, or a layer cut off by a "
-            "threshold. Fix: more n_images, or another layer"
+            f"the central unit of layer {layer!r} does not depend on the image; likely cause: dead units, or a layer "
+            "cut off by a threshold. Fix: more n_images, or another layer"
         )
     stride = (height / h, width / w)
     cell = ((h // 2 + 0.5) * stride[0], (w // 2 + 0.5) * stride[1])
@@ -184,8 +188,8 @@ def layer_receptive_field(
 def _columns(encoder: nn.Module, responses: Tensor, sites: Sequence[str | int] | None) -> list[int]:
     if responses.ndim != 2 or not responses.requires_grad:
         raise ValueError(
-            f"responses of shape {tuple(responses.shape)}, gradient: {responses.requires_grad}; expected (B, U) or (M, B, U) that depend "
-            "on the images. Likely cause: torch.no_grad inside forward. Fix: remove it"
+            f"responses of shape {tuple(responses.shape)}, gradient: {responses.requires_grad}; expected (B, U) or (M, "
+            "B, U) that depend on the images. Likely cause: torch.no_grad inside forward. Fix: remove it"
         )
     count = responses.shape[1]
     if sites is None:
@@ -199,7 +203,9 @@ def _columns(encoder: nn.Module, responses: Tensor, sites: Sequence[str | int] |
 
 
 def _spread(cells: int, pixels: int, sd: float, *, offset: float) -> Floats:
-    """Weight of every cell in every pixel (pixels, cells): the part of the pixel that the cell covers, or its blur at the centre."""
+    """Weight of every cell in every pixel (pixels, cells): the part of the pixel that the cell covers, or its blur at
+    the centre.
+    """
     edges = np.arange(cells + 1) * (pixels / cells) + offset
     left = np.arange(pixels)[:, None]
     if sd > 0:

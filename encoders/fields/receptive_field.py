@@ -25,7 +25,7 @@ class ReceptiveField:
     sd_x_deg, sd_y_deg : float
         Standard deviations along the horizontal and the vertical.
     sd_major_deg, sd_minor_deg : float
-        Along the ellipse's own axes.
+        Along the axes of the ellipse.
     orientation_deg : float
         Of the long axis, counter-clockwise from the horizontal, in [0, 180); arbitrary for a round field.
     within_2sd : float
@@ -71,7 +71,7 @@ def fit_receptive_field(
 ) -> tuple[ReceptiveField, ...]:
     """Place and size of receptive fields: a two-dimensional Gaussian on a constant background, by least squares.
 
-    The fit starts from the moments of what exceeds half the peak above the median. Degrees are pixels times one factor.
+    The fit starts from the moments of the part above half the peak. Degrees are pixels times one factor.
 
     Parameters
     ----------
@@ -80,24 +80,24 @@ def fit_receptive_field(
     field_of_view_deg : float
         Width of the image.
     minimum_explained : float
-        Maps whose Gaussian explains less (squared correlation) get no numbers.
+        Smallest squared correlation of map and Gaussian; maps below it get no numbers.
 
     Returns
     -------
     tuple of U ReceptiveField
-        With a `reason` and NaN for a map that is flat, holds NaN, or has no bump in the image.
+        NaN and a `reason` for a map that is flat, contains NaN, or has no bump in the image.
     """
     stack = np.asarray(maps, np.float64)
     if stack.ndim != 3 or min(stack.shape[1:], default=0) < 3 or not field_of_view_deg > 0:
         raise ValueError(
-            f"maps of shape {stack.shape}, field of view {field_of_view_deg} deg; expected (U, H, W), at least 3 x 3 pixels, and positive "
-            "degrees. Likely cause: a single map. Fix: maps[None]"
+            f"maps of shape {stack.shape}, field of view {field_of_view_deg} deg; expected (U, H, W), at least 3 x 3 "
+            "pixels, and positive degrees. Likely cause: a single map. Fix: maps[None]"
         )
     return tuple(_fit_one(one, field_of_view_deg / stack.shape[2], minimum_explained) for one in stack)
 
 
 def overlap(maps: ArrayLike) -> Floats:
-    """How much receptive fields share: O_kl = <|s_k|, |s_l|> / (||s_k|| ||s_l||), a cosine over pixels.
+    """Overlap of receptive fields: O_kl = <|s_k|, |s_l|> / (||s_k|| ||s_l||), a cosine over pixels.
 
     Parameters
     ----------
@@ -106,7 +106,8 @@ def overlap(maps: ArrayLike) -> Floats:
     Returns
     -------
     array of shape (U, U)
-        In [0, 1]: 0 = nowhere together, 1 = the same up to a factor; NaN for a map of zeros. A constant background counts as shared.
+        In [0, 1]: 0 = no common pixel, 1 = the same up to a factor; NaN for a map of zeros. A constant background
+        counts as shared.
     """
     stack = np.abs(np.asarray(maps, np.float64))
     if stack.ndim != 3:
@@ -117,7 +118,7 @@ def overlap(maps: ArrayLike) -> Floats:
     return np.asarray(np.minimum(unit @ unit.T, 1.0))
 
 
-def _fit_one(one: Floats, degrees_a_pixel: float, minimum_explained: float) -> ReceptiveField:
+def _fit_one(one: Floats, degrees_per_pixel: float, minimum_explained: float) -> ReceptiveField:
     if not np.isfinite(one).all():
         return _unknown("the map holds values that are not finite")
     low, high = float(one.min()), float(one.max())
@@ -136,7 +137,7 @@ def _fit_one(one: Floats, degrees_a_pixel: float, minimum_explained: float) -> R
     explained = float(np.corrcoef(profile.ravel(), z.ravel())[0, 1] ** 2) if profile.std() > 1e-12 else 0.0
     if explained < minimum_explained:
         return _unknown(f"a Gaussian explains {explained:.3f} of the map, less than {minimum_explained}")
-    return _describe(bump, profile, z - bump.background, explained=explained, degrees=degrees_a_pixel)
+    return _describe(bump, profile, z - bump.background, explained=explained, degrees=degrees_per_pixel)
 
 
 def _describe(bump: Gaussian, profile: Floats, above: Floats, *, explained: float, degrees: float) -> ReceptiveField:
@@ -151,9 +152,7 @@ def _describe(bump: Gaussian, profile: Floats, above: Floats, *, explained: floa
         sd_minor_deg=float(np.sqrt(values[0])) * degrees,
         orientation_deg=float(np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1])) % 180),
         within_2sd=float(above[profile > np.exp(-2.0)].sum() / above.sum()),
-        inside_image=min(
-            held, 1.0
-        ),  # the sum over pixels exceeds the integral a little where the field is about a pixel wide
+        inside_image=min(held, 1.0),  # fields about a pixel wide: the sum over pixels exceeds the integral a little
         explained=explained,
     )
 

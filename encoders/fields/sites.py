@@ -1,4 +1,4 @@
-"""Where every site of a fitted encoder looks: from the masks of its readouts where they have some, else from image gradients."""
+"""Receptive fields of all sites of an encoder, from the masks of its readouts or from image gradients."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ GRADIENT_IMAGES = 8
 NOISE_IMAGES = 4
 
 
-def site_fields(encoder: Encoder | Ensemble, images: NDArray[np.uint8]) -> tuple[ReceptiveField, ...]:
+def site_fields(encoder: Encoder | Ensemble, pixels: NDArray[np.uint8]) -> tuple[ReceptiveField, ...]:
     """Centre and size of every site's model receptive field, in degrees.
 
     Parameters
     ----------
     encoder : Encoder or Ensemble
-    images : array of shape (N, H, W, C), uint8
+    pixels : array of shape (N, H, W, C), uint8
         Natural images; eight of them are used where readouts have no mask.
 
     Returns
@@ -36,11 +36,14 @@ def site_fields(encoder: Encoder | Ensemble, images: NDArray[np.uint8]) -> tuple
     tuple of U ReceptiveField
         NaN with a reason where a map has no single bump.
     """
-    return fit_receptive_field(site_maps(encoder, images), encoder.field_of_view_deg)
+    return fit_receptive_field(site_maps(encoder, pixels), encoder.field_of_view_deg)
 
 
-def site_maps(encoder: Encoder | Ensemble, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Map of every site in pixels, (U, H, W): masks blurred by what a unit of their layer sees, members and layers averaged."""
+def site_maps(encoder: Encoder | Ensemble, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Map of every site in pixels, (U, H, W): masks blurred by the receptive field of their layer's units.
+
+    Members and layers are averaged.
+    """
     masks = readout_masks(list(encoder.readouts))  # type: ignore[arg-type]
     shape = encoder.image_shape
     device = encoder.natural_mean.device
@@ -48,7 +51,7 @@ def site_maps(encoder: Encoder | Ensemble, images: NDArray[np.uint8]) -> NDArray
         probe = encoder.backbone(torch.zeros(1, *shape, device=device))
     tokens = any(features.ndim != 4 for features in probe.values())  # a token sees the whole image
     if masks is None or tokens or any(min(mask.shape[1:]) < 2 for mask in masks.values()):
-        few = images[np.linspace(0, len(images) - 1, min(GRADIENT_IMAGES, len(images))).astype(int)]
+        few = pixels[np.linspace(0, len(pixels) - 1, min(GRADIENT_IMAGES, len(pixels))).astype(int)]
         return gradient_map(encoder, to_images(few, device)).cpu().double().numpy()
     total = np.zeros((len(encoder.site_ids), *shape[1:]))
     for layer, mask in masks.items():
@@ -58,13 +61,15 @@ def site_maps(encoder: Encoder | Ensemble, images: NDArray[np.uint8]) -> NDArray
 
 
 def readout_masks(readouts: list[Readout]) -> dict[str, Tensor] | None:
-    """Mean over the readouts of a layer of their masks (U, h, w), each layer weighted by its share; None where one has no masks."""
-    found: dict[str, list[Tensor]] = {}
+    """Mean masks (U, h, w) of the readouts of every layer, all layers with the same sum; None where a readout has no
+    masks.
+    """
+    by_layer: dict[str, list[Tensor]] = {}
     for readout in readouts:
         masks = readout.spatial_masks()
         if masks is None:
             return None
         for layer, mask in masks.items():
-            found.setdefault(layer, []).append(mask.detach().float())
-    means = {layer: torch.stack(parts).mean(0) for layer, parts in found.items()}
+            by_layer.setdefault(layer, []).append(mask.detach().float())
+    means = {layer: torch.stack(parts).mean(0) for layer, parts in by_layer.items()}
     return {layer: mask / mask.sum((1, 2), keepdim=True).mean().clamp_min(1e-12) for layer, mask in means.items()}

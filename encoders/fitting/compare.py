@@ -22,7 +22,7 @@ from encoders.splits import group_folds, group_names
 
 from .candidates import Candidate
 from .comparison import CandidateScore, Comparison
-from .members import fit_members, memory_needed
+from .members import FitRun, fit_members, memory_needed
 from .trials import Trials, read_trials
 
 
@@ -187,8 +187,7 @@ class _Bench:
                     targets=means[train],
                     folds=inner,
                     weights=weights[train],
-                    seed=seed,
-                    device=self.device,
+                    run=FitRun(seed=seed, device=self.device),
                 )
                 with torch.no_grad():
                     mean = torch.stack([readout(here) for readout in fit.readouts]).mean(0)

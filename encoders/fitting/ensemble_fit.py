@@ -23,7 +23,7 @@ from encoders.uncertainty import Uncertainty, fit_uncertainty
 
 from .design import Design, Role, names_of
 from .earlier_networks import count_known, start_from
-from .members import MemberFit, fit_members
+from .members import FitRun, MemberFit, fit_members
 
 Group = tuple[str, ...]  # layers that are read together
 
@@ -134,10 +134,12 @@ def _fit_groups(design: Design, role: Role, features: Mapping[str, Tensor]) -> d
             targets=targets,
             folds=design.folds(role.fitted, seed),
             weights=weights,
-            seed=seed,
-            warm=design.warm(role, place),
-            device=design.runtime.device,
-            progress=design.runtime.progress,
+            run=FitRun(
+                seed=seed,
+                warm=design.warm(role, place),
+                device=design.runtime.device,
+                progress=design.runtime.progress,
+            ),
         )
     return fits
 

@@ -22,7 +22,7 @@ from encoders.contract import Progress
 from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo
 from encoders.metrics import correlation, split_half_reliability
-from encoders.readouts import DEFAULT_POOL, PopulationReadout, Readout, RidgeReadout
+from encoders.readouts import DEFAULT_POOL, LinearReadout, PopulationReadout, Readout
 from encoders.solvers.population_prior import few_shot
 from encoders.splits import MINIMUM_FITTED_IMAGES, check_split, group_folds, group_names
 from encoders.tuning.tunable import check_unadjusted
@@ -232,7 +232,7 @@ def _member(
     mean = predicted.mean(0)
     targets, weights = torch.from_numpy(trials.means()), torch.from_numpy(trials.weights())
     fit = few_shot((predicted - mean) / scale, torch.cat(rows, 1), targets, folds=folds, weights=weights)
-    linear = RidgeReadout(
+    linear = LinearReadout(
         known.layers,
         fit.features.T,
         fit.intercept,

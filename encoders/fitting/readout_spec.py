@@ -1,4 +1,4 @@
-"""Which readout is fitted, and how: the names of all readouts and `ReadoutSpec`."""
+"""Which readout is fitted and with which settings: `READOUTS`, `ReadoutSpec`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.readouts import DEFAULT_POOL, KINDS, MAP_POOL, GradientReadout
-from encoders.solvers.gradient import Loss
+from encoders.readouts import DEFAULT_POOL, MAP_POOL
+from encoders.solvers.catalogue import CLOSED_FORM as CLOSED_FORM
+from encoders.solvers.catalogue import JOIN_LAYERS, SOLVERS, TRAINED
+from encoders.solvers.member import Loss
 
-CLOSED_FORM = ("ridge", "banded_ridge", "pls")
-TRAINED = tuple(kind for kind, readout in KINDS.items() if issubclass(readout, GradientReadout))
-READOUTS = (*CLOSED_FORM, *TRAINED)
-TOGETHER = ("topographic", "banded_ridge")  # readouts that weigh layers against each other: all layers in one member
+READOUTS = tuple(SOLVERS)
 
 
 @dataclass(frozen=True)
@@ -27,15 +26,16 @@ class ReadoutSpec:
     kind : str
         One of `READOUTS`.
     options : dict
-        Keyword arguments of the readout's class, for those that are trained.
+        Keyword arguments of the readout's class; trained readouts only.
     loss : "gaussian", "poisson" or "frobenius"
-        Of those that are trained; see `encoders.train`.
+        See `encoders.train`; trained readouts only.
     strengths : tuple of floats
-        Factors of the penalty among which left-out folds choose, for those that are trained.
+        Factors of the penalty from which left-out folds choose; trained readouts only.
     epochs : int, optional
         Default: the readout's own.
     pool : int, optional
-        Feature maps are average-pooled to at most ``pool x pool``. Default: 7 for closed forms, 14 for the trained ones.
+        Feature maps are average-pooled to at most ``pool x pool``. Default: 7 for closed forms, 14 for the trained
+        ones.
     """
 
     kind: str = "factorised"
@@ -54,33 +54,35 @@ class ReadoutSpec:
             )
 
     def at(self, coordinates: NDArray[np.float64] | None) -> ReadoutSpec:
-        """The same with the sites' coordinates (U, d), for the readout that reads them.
+        """The spec with the sites' coordinates (U, d), where it reads them.
 
         Raises
         ------
         ValueError
-            If it needs them and there are none, or not for every site.
+            If it needs coordinates and there are none, or not for every site.
         """
         if self.kind != "topographic" or "coordinates" in self.options:
             return self
         if coordinates is None or not np.isfinite(coordinates).all():
             raise ValueError(
-                "readout 'topographic' needs the place of every site; found none, or not of all. Likely cause: no site/x_um and site/y_um "
-                "in the responses file. Fix: write them, or use another readout"
+                "readout 'topographic' needs the place of every site; found none, or not of all. Likely cause: no "
+                "site/x_um and site/y_um in the responses file. Fix: write them, or use another readout"
             )
         return replace(self, options={**self.options, "coordinates": np.asarray(coordinates).tolist()})
 
     @property
     def trained(self) -> bool:
-        """Fitted by gradient descent, hence once a fold and on maps."""
+        """Whether it is fitted by gradient descent: on maps, once per fold."""
         return self.kind in TRAINED
 
     @property
     def pooled_to(self) -> int:
-        """The `pool` in force."""
+        """`pool`, or its default."""
         return self.pool or (MAP_POOL if self.trained else DEFAULT_POOL)
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
-        """Layers that are read together, one member (or one a fold) a group; "a+b" names two layers of one group."""
+        """Groups of layers that are read together, one member (or one per fold) each; "a+b" names two layers of one
+        group.
+        """
         named = [tuple(entry.split("+")) for entry in layers]
-        return [tuple(layer for group in named for layer in group)] if self.kind in TOGETHER else named
+        return [tuple(layer for group in named for layer in group)] if self.kind in JOIN_LAYERS else named

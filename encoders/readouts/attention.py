@@ -1,4 +1,4 @@
-"""Where to look is decided by the image: attention over positions or tokens, and masks that the image moves."""
+"""Readouts whose place depends on the image: attention over positions or tokens, and masks that the image moves."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from .factorised import laplacian, read_masked
 
 
 class AttentionReadout(GradientReadout):
-    r"""A query a site looks at positions by their content and place.
+    r"""One query per site, which weighs positions by their content and place.
 
-    :math:`u_k = \sum_l a_{kl} \cdot \sum_p \mathrm{softmax}_p(q_{kl} \cdot \phi_l(p) / \sqrt{C_l} + s_{kl}(p)) \phi_l(p) + b_k`, the
-    attention readout of neuralpredictors with a place term s; on tokens of a transformer, the query readout of Adeli,
-    Sun & Zelinsky 2025 with one linear head. Every query gives one output only: the cost grows with U, not U^2.
+    :math:`u_k = \sum_l a_{kl} \cdot \sum_p \mathrm{softmax}_p(q_{kl} \cdot \phi_l(p) / \sqrt{C_l} + s_{kl}(p))
+    \phi_l(p) + b_k`, the attention readout of neuralpredictors with a place term s; on tokens of a transformer, the
+    query readout of Adeli, Sun & Zelinsky 2025 with one linear head. Every query gives one output only, so that the
+    cost grows with U, not U^2.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ class AttentionReadout(GradientReadout):
         return dict(self._own)
 
     def attention(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Where every site looks in every image, (B, U, h * w) a layer, sums of one."""
+        """Weight of every position for every image and site, (B, U, h * w) per layer; each sums to one."""
         return [
             (torch.einsum("bcp,uc->bup", features.flatten(2), query) / features.shape[1] ** 0.5 + place).softmax(2)
             for features, query, place in zip(maps, self.queries, self.places, strict=True)
@@ -65,9 +66,9 @@ class AttentionReadout(GradientReadout):
     def respond(self, maps: Sequence[Tensor]) -> Tensor:
         """Linear responses (B, U)."""
         responses: Tensor = self.bias
-        for features, weights, looked in zip(maps, self.weights, self.attention(maps), strict=True):
+        for features, weights, attended in zip(maps, self.weights, self.attention(maps), strict=True):
             values = torch.einsum("bcp,uc->bup", features.flatten(2), weights)  # weights first: no (B, U, C, P)
-            responses = responses + (looked * values).sum(2)
+            responses = responses + (attended * values).sum(2)
         return responses
 
     def site_penalties(self) -> Tensor:
@@ -82,10 +83,10 @@ class AttentionReadout(GradientReadout):
 class SemanticTransformerReadout(GradientReadout):
     r"""A factorised readout of maps that the image itself shifts, scales and rotates.
 
-    A small network, shared by all sites, reads the pooled features of a layer and gives one affine transform an image, the identity at
-    first (spatial transformer, Jaderberg et al. 2015); the transformed map is read by mask and feature weights. The semantic spatial
-    transformer of the comparison of readouts in models of human visual cortex; its details are not published in a form that
-    could be followed, hence ours.
+    A small network, shared by all sites, reads the pooled features of a layer and gives one affine transform per image,
+    the identity at first (spatial transformer, Jaderberg et al. 2015). Mask and feature weights read the transformed
+    map. The idea is that of the semantic spatial transformer in a comparison of readouts for human visual cortex; its
+    details are not published in a form that could be followed, so that the details here are our own.
 
     Parameters
     ----------
@@ -94,7 +95,8 @@ class SemanticTransformerReadout(GradientReadout):
     mask, weight, smoothness : float
         As in `FactorisedReadout` with "smooth".
     motion : float
-        Factor of the squared distance of the transforms from the identity, over the weights that make them.
+        Factor of the squared weights of the small network's last layer, which move the transforms away from the
+        identity.
     hidden : int
         Units of the small network.
     """
@@ -127,12 +129,16 @@ class SemanticTransformerReadout(GradientReadout):
 
     identity: Tensor
 
+    def site_masks(self) -> list[Tensor]:
+        """Masks (U, h, w) of the moved maps, of any sign and scale, one per layer."""
+        return list(self.masks)
+
     def options(self) -> dict[str, Any]:
         """Factors of the penalty, and the size of the small network."""
         return dict(self._own)
 
     def transforms(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Affine transforms (B, 2, 3) of the sampling grid, one a layer."""
+        """Affine transforms (B, 2, 3) of the sampling grid, one per layer."""
         return [
             (self.identity + 0.5 * torch.tanh(F.linear(F.gelu(F.linear(features.mean((2, 3)), first)), second))).view(
                 -1, 2, 3
@@ -144,7 +150,7 @@ class SemanticTransformerReadout(GradientReadout):
         """Linear responses (B, U)."""
         responses: Tensor = self.bias
         for features, mask, weights, transform in zip(
-            maps, self.masks, self.weights, self.transforms(maps), strict=True
+            maps, self.site_masks(), self.weights, self.transforms(maps), strict=True
         ):
             grid = F.affine_grid(transform, list(features.shape), align_corners=False)
             moved = F.grid_sample(features, grid, align_corners=False, padding_mode="border")
@@ -152,9 +158,9 @@ class SemanticTransformerReadout(GradientReadout):
         return responses
 
     def site_penalties(self) -> Tensor:
-        """Penalty of every site, (U,); the shared network's is spread over the sites."""
+        """Penalty of every site, (U,); each site includes the penalty of the shared network."""
         own, total = self._own, torch.zeros_like(self.bias)
-        for mask, weights, second in zip(self.masks, self.weights, self.second, strict=True):
+        for mask, weights, second in zip(self.site_masks(), self.weights, self.second, strict=True):
             total = total + own["mask"] * mask.flatten(1).abs().sum(1) + own["weight"] * weights.square().sum(1)
             total = total + own["smoothness"] * laplacian(mask).flatten(1).square().sum(1)
             total = total + own["motion"] * second.square().sum()

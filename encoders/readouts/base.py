@@ -1,9 +1,9 @@
-"""The contract of all readouts, and what those fitted by gradient descent share."""
+"""The contract of all readouts, and the base class of those fitted by gradient descent."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -16,6 +16,7 @@ DEFAULT_POOL = 7
 MAP_POOL = 14
 Output = Literal["identity", "softplus", "elu1"]
 Shapes = Mapping[str, Sequence[int]]
+Build = Callable[[Mapping[str, Any], Mapping[str, Tensor]], "Readout"]
 
 
 class Readout(nn.Module):
@@ -38,27 +39,30 @@ class Readout(nn.Module):
         raise NotImplementedError
 
     def penalty(self) -> Tensor:
-        """What the fit added to its error, a scalar."""
+        """The term that the fit adds to its error, a scalar."""
         raise NotImplementedError
 
     def spatial_masks(self) -> dict[str, Tensor] | None:
-        """How much of every position each site reads, (U, h, w) >= 0 a layer; None where the readout has no masks."""
+        """How much each site reads of every position, (U, h, w) >= 0 per layer; None where the readout has no masks."""
         return None
 
     def config(self) -> dict[str, Any]:
-        """JSON-able description; with the state dict it makes the same readout again (`build_readout`)."""
+        """JSON-able description; `build_readout` makes the same readout from it and the state dict."""
         raise NotImplementedError
 
     @classmethod
-    def restore(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
-        """The readout that `config` described, with the tensors of its state dict."""
+    def restore(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor], build: Build | None = None) -> Self:
+        """The readout that `config` described, with the tensors of its state dict.
+
+        `build` does the same for a readout of any kind (`build_readout`); a readout that holds another one needs it.
+        """
         readout = cls(**{name: value for name, value in config.items() if name != "kind"})
         readout.load_state_dict(dict(tensors), strict=True)
         return readout
 
 
 class GradientReadout(Readout):
-    """A readout that is fitted by gradient descent, on standardised feature maps and in units of each site's SD.
+    """A readout fitted by gradient descent. It reads standardised feature maps and predicts in units of each site's SD.
 
     Parameters
     ----------
@@ -68,8 +72,8 @@ class GradientReadout(Readout):
     pool : int, optional
         Passed to `feature_maps`.
     output : "identity", "softplus" or "elu1"
-        What stands between the linear response u and the prediction: u in SDs about the mean response, or rates >= 0:
-        softplus(u), ELU(u) + 1 (Lurz et al. 2021), in units of the mean response.
+        From the linear response u to the prediction. "identity": u, in SDs about the mean response. "softplus":
+        softplus(u); "elu1": ELU(u) + 1 (Lurz et al. 2021); both are rates >= 0 in units of the mean response.
     seed : int
         Of the initial weights.
 
@@ -78,12 +82,13 @@ class GradientReadout(Readout):
     strength : Tensor of shape (U,)
         Factor of every site's penalty.
     generator : torch.Generator or None
-        While fitting: what is drawn at random is drawn from it.
+        Source of all random draws while fitting; None afterwards.
     decay : float
-        While fitting: 1 at first, 0 from the middle on, for penalties that fade.
+        Factor of penalties that fade while fitting: 1 at first, 0 from the middle on.
     """
 
     independent: ClassVar[bool] = True  # every parameter leads with the site axis; no site's fit depends on another's
+    joins_layers: ClassVar[bool] = False  # weighs layers against each other: one readout reads all layers of a fit
     epochs: ClassVar[int] = 60
     learning_rate: ClassVar[float] = 5e-3
 
@@ -113,11 +118,11 @@ class GradientReadout(Readout):
         self.decay = 1.0
 
     def options(self) -> dict[str, Any]:
-        """The keyword arguments of the class's own, for `config`."""
+        """Keyword arguments that only this class has, for `config`."""
         return {}
 
     def respond(self, maps: Sequence[Tensor]) -> Tensor:
-        """Linear responses u (B, U) to standardised maps (B, C, h, w), one a layer."""
+        """Linear responses u (B, U) to standardised maps (B, C, h, w), one per layer."""
         raise NotImplementedError
 
     def site_penalties(self) -> Tensor:
@@ -143,27 +148,27 @@ class GradientReadout(Readout):
     def standardised(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """Maps (B, C, h, w) less the mean of each channel, over its SD."""
         maps = []
-        for i, found in enumerate(self.maps(features)):
+        for i, raw in enumerate(self.maps(features)):
             mean, scale = getattr(self, f"feature_mean_{i}"), getattr(self, f"feature_scale_{i}")
-            maps.append((found - mean[:, None, None]) / scale[:, None, None])
+            maps.append((raw - mean[:, None, None]) / scale[:, None, None])
         return maps
 
     def maps(self, features: Mapping[str, Tensor]) -> list[Tensor]:
-        """Maps (B, C, h, w) of every layer as they are, pooled, of the shapes that were fitted."""
+        """Pooled maps (B, C, h, w) of every layer, not standardised; other shapes than the fitted ones are refused."""
         maps = []
         for layer, shape in self.shapes.items():
-            found = feature_maps(features[layer], self.pool)
-            if tuple(found.shape[1:]) != shape:
+            pooled = feature_maps(features[layer], self.pool)
+            if tuple(pooled.shape[1:]) != shape:
                 raise ValueError(
-                    f"layer {layer!r} gives maps of {tuple(found.shape[1:])}, this readout was fitted to {shape}. "
+                    f"layer {layer!r} gives maps of {tuple(pooled.shape[1:])}, this readout was fitted to {shape}. "
                     "Likely cause: images of another size. Fix: use images of the encoder's image_shape"
                 )
-            maps.append(found)
+            maps.append(pooled)
         return maps
 
     @torch.no_grad()
     def calibrate_features(self, features: Mapping[str, Tensor]) -> None:
-        """Take the mean and SD of every channel over images and positions from `features`."""
+        """Set the mean and SD of every channel, over images and positions, to those of `features`."""
         for i, layer in enumerate(self.layers):
             maps = feature_maps(features[layer], self.pool)
             sd = maps.std((0, 2, 3))
@@ -174,22 +179,27 @@ class GradientReadout(Readout):
 
     @torch.no_grad()
     def calibrate_responses(self, mean: Tensor, sd: Tensor) -> None:
-        """Take the mean and SD (U,) of the responses to the fitted images; the bias starts at the mean response."""
+        """Set the mean and SD (U,) of the responses to the fitted images; the bias starts at the mean response."""
         self.response_mean.copy_(mean)
         self.response_scale.copy_(sd if self.output == "identity" else mean.clamp_min(1e-3))
         self.bias.fill_({"identity": 0.0, "softplus": math.log(math.e - 1), "elu1": 0.0}[self.output])
 
     @torch.no_grad()
     def select(self, columns: Tensor) -> Self:
-        """The readout of the sites `columns` alone, in that order."""
+        """A readout of the sites `columns` alone, in that order."""
         if not self.independent:
             raise ValueError(f"{self.kind}: the sites share parameters; they cannot be taken apart")
         config = self.config() | {"n_sites": len(columns)}
-        state = {
-            name: tensor if name.startswith("feature_") else tensor[columns]
-            for name, tensor in self.state_dict().items()
-        }
-        return type(self).restore(config, state)
+        return type(self).restore(config, self.site_state(columns))
+
+    def standardisation(self) -> dict[str, Tensor]:
+        """Mean and SD of every channel, by their names in the state dict; all sites share them."""
+        return {name: tensor for name, tensor in self.state_dict().items() if name.startswith("feature_")}
+
+    def site_state(self, columns: Tensor | slice) -> dict[str, Tensor]:
+        """State dict of a readout of the sites `columns` alone; only where the sites are independent."""
+        shared = self.standardisation()
+        return shared | {name: part[columns] for name, part in self.state_dict().items() if name not in shared}
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; the tensors are the state dict."""
@@ -198,11 +208,11 @@ class GradientReadout(Readout):
         return {"kind": self.kind, "shapes": shapes} | own | self.options()
 
     def noise(self, *shape: int, scale: float) -> nn.Parameter:
-        """Initial weights from a normal distribution of this SD, the same for the same seed and shape."""
+        """Initial weights, normal with SD `scale`; the same seed and shape give the same weights."""
         generator = torch.Generator().manual_seed(self.seed)
         return nn.Parameter(scale * torch.randn(*shape, generator=generator))
 
 
 def per_layer(parts: Sequence[Tensor]) -> nn.ParameterList:
-    """One parameter a layer."""
+    """One parameter per layer."""
     return nn.ParameterList([nn.Parameter(part) for part in parts])

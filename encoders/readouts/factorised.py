@@ -24,8 +24,8 @@ def laplacian(masks: Tensor) -> Tensor:
 def read_masked(features: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
     """sum_hw m(hw) sum_c a_c phi_c(hw) of maps (B, C, h, w) for masks (U, h, w) and weights (U, C): (B, U).
 
-    Both orders cost one matrix product; the smaller intermediate wins: masked features of every image, or the outer product of mask and
-    weights of every site.
+    Two orders are possible, each with one matrix product: masked features of every image, or the outer product of mask
+    and weights of every site. The one with the smaller intermediate array is used.
     """
     flat, masks = features.flatten(2), masks.flatten(1)
     if len(flat) < flat.shape[2]:
@@ -37,7 +37,10 @@ def read_masked(features: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
 def read_standardised(
     readout: GradientReadout, maps: Sequence[Tensor], masks: Sequence[Tensor], *, weights: Sequence[Tensor]
 ) -> Tensor:
-    """What masks and weights read of standardised maps, (B, U), without making these: their mean and SD go into the weights."""
+    """Linear responses (B, U) of masks and weights to the standardised maps.
+
+    The standardised maps are not computed: their mean and SD go into the weights.
+    """
     total: Tensor = readout.bias
     for i, (features, mask, weight) in enumerate(zip(maps, masks, weights, strict=True)):
         mean, scale = getattr(readout, f"feature_mean_{i}"), getattr(readout, f"feature_scale_{i}")
@@ -47,10 +50,10 @@ def read_standardised(
 
 
 class FactorisedReadout(GradientReadout):
-    r"""One spatial mask and one vector of feature weights a site and layer.
+    r"""One spatial mask and one vector of feature weights per site and layer.
 
-    :math:`u_k = \sum_l \sum_{hw} m_{kl}(hw) \sum_c a_{klc} \phi_{lc}(hw) + b_k` (Klindt et al. 2017). Scale and sign may move
-    between mask and weights: `gauge` fixes them.
+    :math:`u_k = \sum_l \sum_{hw} m_{kl}(hw) \sum_c a_{klc} \phi_{lc}(hw) + b_k` (Klindt et al. 2017). Scale and sign
+    are free to move between mask and weights; `gauge` fixes them.
 
     Parameters
     ----------
@@ -58,8 +61,8 @@ class FactorisedReadout(GradientReadout):
         See `GradientReadout`.
     regulariser : "smooth", "klindt" or "bashivan"
         Penalty of a site: "smooth": ``mask |m|_1 + weight |a|_2^2 + smoothness |Lap m|_2^2``, sparse smooth masks;
-        "klindt": ``weight |m|_1 |a|_1`` (Klindt et al. 2017); "bashivan": the released separable map,
-        ``mask (|m|_2^2 + |Lap m|_2) + weight |a|_2^2`` (Bashivan, Kar & DiCarlo 2019), to be fitted with the loss "frobenius".
+        "klindt": ``weight |m|_1 |a|_1`` (Klindt et al. 2017); "bashivan": the released separable map, ``mask (|m|_2^2 +
+        |Lap m|_2) + weight |a|_2^2`` (Bashivan, Kar & DiCarlo 2019), to be fitted with the loss "frobenius".
     mask, weight, smoothness : float
         Factors of the above.
     """
@@ -84,10 +87,19 @@ class FactorisedReadout(GradientReadout):
         super().__init__(shapes, n_sites, pool=pool, output=output, seed=seed)
         if regulariser not in ("smooth", "klindt", "bashivan"):
             raise ValueError(f"regulariser {regulariser!r}; expected smooth, klindt or bashivan")
-        self._own = {"regulariser": regulariser, "mask": mask, "weight": weight, "smoothness": smoothness}
+        self._own: dict[str, Any] = {
+            "regulariser": regulariser,
+            "mask": mask,
+            "weight": weight,
+            "smoothness": smoothness,
+        }
         spaces = [shape[1:] for shape in self.shapes.values()]
         self.masks = per_layer([torch.full((n_sites, h, w), 1.0 / (h * w)) for h, w in spaces])
         self.weights = per_layer([self.noise(n_sites, shape[0], scale=0.01) for shape in self.shapes.values()])
+
+    def site_masks(self) -> list[Tensor]:
+        """Masks (U, h, w), of any sign and scale, one per layer."""
+        return list(self.masks)
 
     def options(self) -> dict[str, Any]:
         """Regulariser and its factors."""
@@ -95,12 +107,12 @@ class FactorisedReadout(GradientReadout):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Responses of shape (B, U), in the unit of the fit."""
-        return self.finish(read_standardised(self, self.maps(features), list(self.masks), weights=list(self.weights)))
+        return self.finish(read_standardised(self, self.maps(features), self.site_masks(), weights=list(self.weights)))
 
     def respond(self, maps: Sequence[Tensor]) -> Tensor:
         """Linear responses (B, U)."""
         responses: Tensor = self.bias
-        for mask, weights, features in zip(self.masks, self.weights, maps, strict=True):
+        for mask, weights, features in zip(self.site_masks(), self.weights, maps, strict=True):
             responses = responses + read_masked(features, mask, weights)
         return responses
 
@@ -108,7 +120,7 @@ class FactorisedReadout(GradientReadout):
         """Penalty of every site, (U,)."""
         own = self._own
         total = torch.zeros_like(self.bias)
-        for mask, weights in zip(self.masks, self.weights, strict=True):
+        for mask, weights in zip(self.site_masks(), self.weights, strict=True):
             rough = laplacian(mask).flatten(1).square().sum(1)
             flat = mask.flatten(1)
             if own["regulariser"] == "klindt":
@@ -123,14 +135,14 @@ class FactorisedReadout(GradientReadout):
 
     def spatial_masks(self) -> dict[str, Tensor] | None:
         """Magnitude of mask times norm of weights."""
-        pairs = zip(self.layers, self.masks, self.weights, strict=True)
+        pairs = zip(self.layers, self.site_masks(), self.weights, strict=True)
         return {layer: mask.abs() * weights.norm(dim=1)[:, None, None] for layer, mask, weights in pairs}
 
     @torch.no_grad()
     def gauge(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Masks (U, h, w) of norm 1 and positive sum, and the weights (U, C) that take over their scale, one pair a layer."""
+        """Masks (U, h, w) of norm 1 and positive sum, and weights (U, C) with the scale of both, one pair per layer."""
         masks, weights = [], []
-        for mask, weight in zip(self.masks, self.weights, strict=True):
+        for mask, weight in zip(self.site_masks(), self.weights, strict=True):
             sign = torch.where(mask.sum((1, 2)) < 0, -1.0, 1.0)
             norm = sign * mask.flatten(1).norm(dim=1).clamp_min(1e-12)
             masks.append(mask / norm[:, None, None])
@@ -177,21 +189,21 @@ class SpatialFeatureReadout(GradientReadout):
 
     def spatial_masks(self) -> dict[str, Tensor] | None:
         """Mask times norm of weights."""
-        pairs = zip(self.layers, self.masks(), self.weights, strict=True)
+        pairs = zip(self.layers, self.site_masks(), self.weights, strict=True)
         return {layer: mask * weights.norm(dim=1)[:, None, None] for layer, mask, weights in pairs}
 
-    def masks(self) -> list[Tensor]:
-        """Masks (U, h, w) that sum to one, one a layer."""
+    def site_masks(self) -> list[Tensor]:
+        """Masks (U, h, w), each with the sum one, one per layer."""
         return [logit.flatten(1).softmax(1).view_as(logit) for logit in self.logits]
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Responses of shape (B, U), in the unit of the fit."""
-        return self.finish(read_standardised(self, self.maps(features), self.masks(), weights=list(self.weights)))
+        return self.finish(read_standardised(self, self.maps(features), self.site_masks(), weights=list(self.weights)))
 
     def respond(self, maps: Sequence[Tensor]) -> Tensor:
         """Linear responses (B, U)."""
         responses: Tensor = self.bias
-        for mask, weights, features in zip(self.masks(), self.weights, maps, strict=True):
+        for mask, weights, features in zip(self.site_masks(), self.weights, maps, strict=True):
             responses = responses + read_masked(features, mask, weights)
         return responses
 

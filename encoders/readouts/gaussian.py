@@ -1,4 +1,4 @@
-"""A point in space a site, learned by sampling around it: the Gaussian readout of Lurz et al. 2021."""
+"""One point in space per site, learned by sampling around it: the Gaussian readout of Lurz et al. 2021."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .base import GradientReadout, Output, Shapes, per_layer
 
 
 class GaussianReadout(GradientReadout):
-    r"""Feature weights at one position a site: :math:`u_k = a_k \cdot \phi(\mu_k + \Sigma_k^{1/2} \epsilon) + b_k`.
+    r"""Feature weights at one position per site: :math:`u_k = a_k \cdot \phi(\mu_k + \Sigma_k^{1/2} \epsilon) + b_k`.
 
-    While it is fitted, every image and site draws its own :math:`\epsilon \sim N(0, I)`, so that the gradient sees the surroundings;
-    afterwards the mean position is read. Positions are (x right, y down) in [-1, 1], the centres of the outermost features at
-    -1 and 1 (``align_corners=True``).
+    While it is fitted, :math:`\epsilon \sim N(0, I)` is drawn for every image and site, so that the gradient depends on
+    the surroundings; afterwards the mean position is read. Positions are (x right, y down) in [-1, 1], the centres of
+    the outermost features at -1 and 1 (``align_corners=True``).
 
     Parameters
     ----------
@@ -26,7 +26,8 @@ class GaussianReadout(GradientReadout):
     weight : float
         Penalty of a site: ``weight |a|_1``.
     initial_range, initial_sd : float
-        Positions start uniform in [-initial_range, initial_range], their SD at `initial_sd` (Lurz et al. 2021: 0.1 and 1).
+        Positions start uniform in [-initial_range, initial_range], their SD at `initial_sd` (Lurz et al. 2021: 0.1 and
+        1).
     """
 
     kind = "gaussian"

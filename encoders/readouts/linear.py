@@ -1,4 +1,4 @@
-"""Linear readouts that are solved, not trained: ridge, banded ridge, partial least squares."""
+"""The linear readout of the closed forms: ridge, banded ridge, partial least squares, few-shot."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from encoders.backbones.pooling import flatten_features
 
-from .base import DEFAULT_POOL, Readout
+from .base import DEFAULT_POOL, Build, Readout
 
 
-class RidgeReadout(Readout):
-    """Linear readout of one layer or of several side by side: sum_l ((features_l - mean_l) / scale_l) @ coef_l.T + intercept.
+class LinearReadout(Readout):
+    """Linear readout of one or several layers: sum_l ((features_l - mean_l) / scale_l) @ coef_l.T + intercept.
 
     Parameters
     ----------
@@ -26,16 +26,16 @@ class RidgeReadout(Readout):
     mean : Tensor of shape (P,)
         Mean of every feature over the fitted images.
     scale : Tensor of shape () or (L,)
-        One number a layer. The ridge keeps the channels' own variances: standardising them, or single features, lowers the
-        accuracy on recorded V4 sites by about 0.01 and 0.02.
+        One number per layer. The channels of a layer keep their variances: standardising channels, or single features,
+        lowers the accuracy on recorded V4 sites by about 0.01 and 0.02.
     alpha : Tensor of shape (U,) or (U, L)
-        Penalty of every site, and of every layer where they differ (banded ridge); 0 where the solver has none (PLS).
+        Penalty of every site, or of every site and layer (banded ridge); 0 where the solver has no penalty (PLS).
     pool : int, optional
         Passed to `flatten_features`.
     sizes : sequence of L ints, optional
-        Features of every layer; needed for several.
+        Number of features of every layer; needed for several layers.
     solver : str
-        How the coefficients were found: "ridge", "banded_ridge", "pls", "few_shot".
+        Which solver gave the coefficients: "ridge", "banded_ridge", "pls" or "few_shot".
     """
 
     kind = "linear"
@@ -71,8 +71,8 @@ class RidgeReadout(Readout):
         if not fits or tuple(scale.shape) not in ((), (bands,)):
             raise ValueError(
                 f"coef {tuple(coef.shape)}, intercept {tuple(intercept.shape)}, mean {tuple(mean.shape)}, alpha "
-                f"{tuple(alpha.shape)}, scale {tuple(scale.shape)}, sizes {self.sizes}; expected (U, P), (U,), (P,), (U,) or (U, L), "
-                f"() or (L,) and {bands} sizes that sum to P"
+                f"{tuple(alpha.shape)}, scale {tuple(scale.shape)}, sizes {self.sizes}; expected (U, P), (U,), (P,), "
+                f"(U,) or (U, L), () or (L,) and {bands} sizes that sum to P"
             )
         tensors = {"coef": coef, "intercept": intercept, "mean": mean, "scale": scale, "alpha": alpha}
         for name, tensor in tensors.items():
@@ -88,7 +88,7 @@ class RidgeReadout(Readout):
             rows = flatten_features(features[layer], self.pool)
             if rows.shape[1] != size:
                 raise ValueError(
-                    f"layer {layer!r} gives {rows.shape[1]} features an image, this readout was fitted to {size}. "
+                    f"layer {layer!r} gives {rows.shape[1]} features per image, this readout was fitted to {size}. "
                     "Likely cause: images of another size. Fix: use images of the encoder's image_shape"
                 )
             part = F.linear((rows - mean) / scale, coef)
@@ -97,7 +97,7 @@ class RidgeReadout(Readout):
         return responses + self.intercept
 
     def penalty(self) -> Tensor:
-        """Sum over sites (and layers) of alpha * squared norm of the coefficients: what the ridge added to its squared error."""
+        """Sum over sites (and layers) of alpha * squared norm of the coefficients, as in the error of ridge."""
         squared = torch.stack(
             [part.square().sum(1) for part in torch.split(self.coef, list(self.sizes), 1)], dim=1
         )  # (U, L)
@@ -114,7 +114,7 @@ class RidgeReadout(Readout):
         }
 
     @classmethod
-    def restore(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
+    def restore(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor], build: Build | None = None) -> Self:
         """The readout that `config` described, with the tensors of its state dict."""
         parts = {name: tensors[name] for name in ("mean", "scale", "alpha")}
         return cls(
@@ -126,3 +126,7 @@ class RidgeReadout(Readout):
             solver=config["solver"],
             **parts,
         )
+
+
+RidgeReadout = LinearReadout
+"""The earlier name of `LinearReadout`."""

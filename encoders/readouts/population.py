@@ -1,4 +1,4 @@
-"""A site as a mixture of sites that are already fitted, plus a linear part of its own: the readout of few-shot sites."""
+"""The readout of few-shot sites: a mixture of sites that are already fitted, plus a linear part of the new site."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Self
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Readout
-from .linear import RidgeReadout
+from .base import Build, Readout
+from .linear import LinearReadout
 
 
 class PopulationReadout(Readout):
@@ -18,8 +18,8 @@ class PopulationReadout(Readout):
     Parameters
     ----------
     known : Readout
-        f, of K sites; it is kept as it is.
-    linear : RidgeReadout
+        f, of K sites; it is not changed.
+    linear : LinearReadout
         g, of U sites, with the intercept.
     coef : Tensor of shape (U, K)
         C, in the unit of the U sites.
@@ -37,14 +37,14 @@ class PopulationReadout(Readout):
     alpha: Tensor
 
     def __init__(
-        self, known: Readout, linear: RidgeReadout, coef: Tensor, *, mean: Tensor, scale: Tensor, alpha: Tensor
+        self, known: Readout, linear: LinearReadout, coef: Tensor, *, mean: Tensor, scale: Tensor, alpha: Tensor
     ) -> None:
         super().__init__()
         sites, population = (linear.n_sites,), (known.n_sites,)
         if tuple(coef.shape) != sites + population or not tuple(mean.shape) == tuple(scale.shape) == population:
             raise ValueError(
-                f"coef {tuple(coef.shape)}, mean {tuple(mean.shape)}, scale {tuple(scale.shape)} for {sites[0]} sites and "
-                f"{population[0]} known ones; expected (U, K), (K,), (K,)"
+                f"coef {tuple(coef.shape)}, mean {tuple(mean.shape)}, scale {tuple(scale.shape)} for {sites[0]} sites "
+                f"and {population[0]} known ones; expected (U, K), (K,), (K,)"
             )
         if tuple(alpha.shape) != sites or not bool((scale > 0).all()):
             raise ValueError(f"alpha {tuple(alpha.shape)}; expected {sites}, and every scale positive")
@@ -68,14 +68,15 @@ class PopulationReadout(Readout):
         return {"kind": self.kind, "known": self.known.config(), "linear": self.linear.config()}
 
     @classmethod
-    def restore(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
-        """The readout that `config` described, with the tensors of its state dict."""
-        from . import build_readout  # the catalogue holds this class
+    def restore(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor], build: Build | None = None) -> Self:
+        """The readout that `config` described, with the tensors of its state dict; `build` makes the known readout."""
+        if build is None:
+            raise ValueError("a population readout holds another readout; make it with build_readout(config, tensors)")
 
         def part(name: str) -> dict[str, Tensor]:
             prefix = f"{name}."
             return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
-        linear = RidgeReadout.restore(config["linear"], part("linear"))
+        linear = LinearReadout.restore(config["linear"], part("linear"))
         own = {name: tensors[name] for name in ("mean", "scale", "alpha")}
-        return cls(build_readout(config["known"], part("known")), linear, tensors["coef"], **own)
+        return cls(build(config["known"], part("known")), linear, tensors["coef"], **own)

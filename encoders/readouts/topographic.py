@@ -1,4 +1,7 @@
-"""Where, how deep and how local a site reads is a smooth function of where it lies in the brain (Yang, Gee & Shi 2024, FactorTopy)."""
+"""A readout in which a site's place, layer and scale are smooth functions of its coordinates in the brain.
+
+After Yang, Gee & Shi 2024 (FactorTopy).
+"""
 
 from __future__ import annotations
 
@@ -19,28 +22,30 @@ class TopographicReadout(GradientReadout):
     r"""Factorised selectors of layer, place and scale, each a small network of the site's coordinates.
 
     With p_k the site's coordinates in a sinusoidal code: place :math:`\mu_k = \tanh(\cdot)` in [-1, 1]^2, layers
-    :math:`w_k = \mathrm{softmax}(\cdot)`, scale :math:`a_k = \sigma(\cdot)`;
-    :math:`v_k = (1 - a_k) \sum_l w_{kl} \phi_l(\mu_k) + a_k \sum_l w_{kl} g_l`, where phi_l and the global g_l (mean over
-    positions) are projected to D dimensions, and :math:`u_k = \frac{1}{D} \sum_d v_{kd} W_{kd} + b_k`. Neighbours in the brain get
-    neighbouring selectors because they share the networks; nothing else makes the maps smooth.
+    :math:`w_k = \mathrm{softmax}(\cdot)`, scale :math:`a_k = \sigma(\cdot)`; :math:`v_k = (1 - a_k) \sum_l w_{kl}
+    \phi_l(\mu_k) + a_k \sum_l w_{kl} g_l`, where phi_l and the global g_l (mean over positions) are projected to D
+    dimensions, and :math:`u_k = \frac{1}{D} \sum_d v_{kd} W_{kd} + b_k`. Neighbours in the brain get similar selectors
+    because all sites share the networks; no penalty makes the maps smooth.
 
     Parameters
     ----------
     shapes, n_sites, pool, output, seed
         See `GradientReadout`.
     coordinates : sequence of U sequences of 1 to 3 floats, optional
-        Of the sites (cortex or array), any unit; they are centred and scaled to unit SD. Needed unless restored.
+        Place of every site (in cortex or on the array), in any unit; centred and scaled to unit SD here. Not needed to
+        restore a saved readout.
     dimensions : int
-        Of the coordinates; only for restoring.
+        Number of coordinates per site; only needed to restore a saved readout.
     width : int
         D.
     entropy : float
-        Factor of the penalty ``sum_l w log w / log L + (a - 0.5)^2``, which holds the selectors near indifference at first and
-        fades to nothing over the first half of the fit (`decay`).
+        Factor of the penalty ``sum_l w log w / log L + (a - 0.5)^2``. It keeps the selectors nearly uniform at first
+        and fades to zero over the first half of the fit (`decay`).
     """
 
     kind = "topographic"
     independent = False
+    joins_layers = True
     epochs = 100
     learning_rate = 3e-3
 
@@ -63,8 +68,9 @@ class TopographicReadout(GradientReadout):
         where = torch.zeros(n_sites, dimensions) if coordinates is None else torch.as_tensor(coordinates).float()
         if where.ndim != 2 or len(where) != n_sites or not 1 <= where.shape[1] <= 3 or not bool(where.isfinite().all()):
             raise ValueError(
-                f"coordinates of shape {tuple(where.shape)} for {n_sites} sites; expected one finite row of 1 to 3 numbers a site. "
-                "Likely cause: a site without x_um, y_um. Fix: give every site its place, or use another readout"
+                f"coordinates of shape {tuple(where.shape)} for {n_sites} sites; expected one finite row of 1 to 3 "
+                "numbers per site. Likely cause: a site without x_um, y_um. Fix: give every site its place, or use "
+                "another readout"
             )
         centred = where - where.mean(0)
         self.register_buffer("coordinates", centred / centred.std(0).mean().clamp_min(1e-6) if n_sites > 1 else centred)
@@ -82,7 +88,7 @@ class TopographicReadout(GradientReadout):
         return dict(self._own)
 
     def selection(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Place (U, 2) (x right, y down, in [-1, 1]), layer weights (U, L) and scale (U,): 0 = local, 1 = the whole map."""
+        """Place (U, 2) in [-1, 1] (x right, y down), layer weights (U, L), scale (U,): 0 = local, 1 = whole map."""
         code = _positional_code(self.coordinates)
         place = torch.tanh(self.selectors["place"](code))
         layers = self.selectors["layer"](code).softmax(1)
@@ -110,7 +116,7 @@ class TopographicReadout(GradientReadout):
 
 
 def _selector(dimensions: int, outputs: int) -> nn.Sequential:
-    """Coordinates in their sinusoidal code -> raw selector; zero at first, hence indifferent."""
+    """Network from coordinates in their sinusoidal code to a raw selector; zero at first, which favours nothing."""
     last = nn.Linear(128, outputs, bias=False)
     nn.init.zeros_(last.weight)
     return nn.Sequential(nn.Linear(dimensions * 2 * OCTAVES, 128), nn.GELU(), nn.Linear(128, 128), nn.GELU(), last)
@@ -120,7 +126,7 @@ OCTAVES = 32
 
 
 def _positional_code(coordinates: Tensor) -> Tensor:
-    """Sines and cosines of the coordinates (U, d) at 32 frequencies, half a cycle to four a unit of SD; (U, 64 d)."""
+    """Sines and cosines of the coordinates (U, d) at 32 frequencies, 1/16 to 1/2 cycle per SD; shape (U, 64 d)."""
     frequency = torch.linspace(0.25, 2.0, OCTAVES, device=coordinates.device, dtype=coordinates.dtype) * math.pi / 2
     phase = coordinates[:, :, None] * frequency
     return torch.cat([phase.sin(), phase.cos()], dim=2).flatten(1)

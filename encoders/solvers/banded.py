@@ -1,23 +1,25 @@
-"""Banded ridge regression: one penalty a band of features and a site, by random search over how the bands share one kernel.
+"""Banded ridge regression: one penalty per band of features and site, by random search over the bands' shares of a
+kernel.
 
-A band is a layer, a frequency range or any other set of features. Penalties alpha_b on bands X_b are one penalty alpha on the kernel
-sum_b g_b K_b with alpha_b = alpha / g_b; for each candidate of the shares g, one eigendecomposition serves all penalties, folds and
-sites, as in `ridge`. All arithmetic is float64.
+A band is a layer, a frequency range or any other set of features. Penalties alpha_b on bands X_b are one penalty alpha
+on the kernel sum_b g_b K_b with alpha_b = alpha / g_b; for each candidate of the shares g, one eigendecomposition
+serves all penalties, folds and sites, as in `ridge`. All arithmetic is float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .member import MemberFit, Rows, SolverSettings
 from .ridge import RELATIVE_ALPHAS, as_grid, relative_alphas
 from .smoother import Smoother, centre, centre_targets, check, gram, patterns
 
-CONCENTRATIONS = (0.1, 1.0)  # of the Dirichlet draws in turn: few bands dominate; all shares alike
+CONCENTRATIONS = (0.1, 1.0)  # of the Dirichlet draws, in turn: few bands dominate; all shares are equally likely
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,14 @@ class BandedRidgeFit:
     coefs : tuple of B Tensors of shape (P_b, U), float64
     intercept : Tensor of shape (U,), float64
     alpha : Tensor of shape (B, U), float64
-        The chosen penalty of every band and site; infinite where a site does without the band.
+        The chosen penalty of every band and site; infinite where a site does not use the band.
     cv_r2 : Tensor of shape (C, A, U), float64
         Variance explained on left-out groups, for every candidate of the shares and every penalty of `alphas`.
     proportions : Tensor of shape (C, B), float64
-        The candidates: the share of every band in the kernel, bands brought to one mean diagonal; rows sum to one.
+        The candidates: the share of every band in the kernel, all bands scaled to one mean diagonal; rows sum to one.
     alphas : Tensor of shape (A,), float64
     at_edge : Tensor of shape (U,), bool
-        The chosen penalty is the smallest or the largest of `alphas`: a wider grid might serve better.
+        The chosen penalty is the smallest or the largest of `alphas`: a wider grid might be better.
     left_out : Tensor of shape (N, U), float64
         Prediction of every image by the fit at the chosen penalties without the image's fold; NaN where not recorded.
     """
@@ -55,7 +57,7 @@ class BandedRidgeFit:
         return self.parts(features).sum(0) + self.intercept
 
     def parts(self, features: Sequence[Tensor]) -> Tensor:
-        """What every band adds to the prediction, shape (B, N, U)."""
+        """Contribution of every band to the prediction, shape (B, N, U)."""
         return torch.stack([x.double() @ coef for x, coef in zip(features, self.coefs, strict=True)])
 
 
@@ -72,11 +74,12 @@ def banded_ridge(
 ) -> BandedRidgeFit:
     r"""Ridge regression on bands of features, with a penalty for every band and site and an unpenalised intercept.
 
-    Minimises :math:`\sum_i w_i (y_{iu} - \sum_b x_{bi} W_{bu} - c_u)^2 + \sum_b \alpha_{bu} \|W_{bu}\|^2` for every site u. The
-    penalties :math:`\alpha_{bu} = \alpha_u d_b / (\bar d g_{bu})`, with :math:`d_b` the mean diagonal of band b's kernel and
-    :math:`\bar d` the mean of these, are those with the smallest squared error over left-out folds, among all `alphas` times all
-    candidates of the shares g: each band alone, all equally, and random draws (Dupre la Tour et al. 2022). Kernels of shape (N, N) are
-    held for all bands, and each candidate costs one eigendecomposition of one.
+    Minimises :math:`\sum_i w_i (y_{iu} - \sum_b x_{bi} W_{bu} - c_u)^2 + \sum_b \alpha_{bu} \|W_{bu}\|^2` for every
+    site u. The penalties :math:`\alpha_{bu} = \alpha_u d_b / (\bar d g_{bu})`, with :math:`d_b` the mean diagonal of
+    band b's kernel and :math:`\bar d` the mean of these, are those with the smallest squared error over left-out folds,
+    among all `alphas` times all candidates of the shares g: each band alone, all equally, and random draws (Dupre la
+    Tour et al. 2022). Kernels of shape (N, N) are held for all bands, and each candidate costs one eigendecomposition
+    of one.
 
     Parameters
     ----------
@@ -92,7 +95,7 @@ def banded_ridge(
     n_iter : int
         Random candidates of the shares, beside the B + 1 fixed ones.
     proportions : Tensor of shape (C, B), optional
-        The candidates themselves, instead; rows sum to one.
+        The candidates, in place of random ones; rows sum to one.
     seed : int
         Of the random candidates.
 
@@ -139,8 +142,27 @@ def banded_ridge(
     )
 
 
+def solve(
+    features: Mapping[str, Tensor], targets: Tensor, folds: Tensor, *, weights: Tensor | None, settings: SolverSettings
+) -> MemberFit:
+    """One linear readout of the standardised layers, each of them a band of `banded_ridge`; see `Solver`."""
+    data = Rows.of(features)
+    fit = banded_ridge(data.rows, targets, folds=folds, weights=weights, seed=settings.run.seed)
+    alpha = torch.where(
+        torch.isinf(fit.alpha), 0.0, fit.alpha
+    ).T  # the coefficients of a band that a site does not use are 0
+    readout = data.readout(torch.cat(fit.coefs), fit.intercept, alpha=alpha, pool=settings.pool, solver="banded_ridge")
+    return MemberFit(
+        readouts=(readout,),
+        left_out=fit.left_out,
+        cv_r2=fit.cv_r2.amax((0, 1)),
+        strength=fit.alpha.amin(0),
+        at_edge=fit.at_edge,
+    )
+
+
 def candidates(n_bands: int, n_random: int, seed: int = 0) -> Tensor:
-    """Shares of the bands to try: each band alone, all equally, then `n_random` Dirichlet draws; shape (C, B), rows sum to one."""
+    """Candidates of the shares, (C, B): each band alone, all equally, `n_random` Dirichlet draws; rows sum to one."""
     if n_bands == 1:
         return torch.ones(1, 1, dtype=torch.float64)
     rng = np.random.default_rng(seed)
@@ -153,7 +175,7 @@ def candidates(n_bands: int, n_random: int, seed: int = 0) -> Tensor:
 def _shares(proportions: Tensor, n_bands: int) -> Tensor:
     shares = proportions.double()
     if shares.ndim != 2 or shares.shape[1] != n_bands or not len(shares):
-        raise ValueError(f"proportions of shape {tuple(shares.shape)}; expected (C, {n_bands}), a column a band")
+        raise ValueError(f"proportions of shape {tuple(shares.shape)}; expected (C, {n_bands}), one column per band")
     if not bool((shares >= 0).all() and torch.allclose(shares.sum(1), shares.new_ones(len(shares)))):
         raise ValueError("proportions: expected shares of at least zero, each row with the sum one")
     return shares
@@ -162,7 +184,7 @@ def _shares(proportions: Tensor, n_bands: int) -> Tensor:
 def _search(
     kernels: Sequence[Tensor], mix: Tensor, grid: Tensor, *, y: Tensor, root: Tensor, folds: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores (C, A, U), and of every site's best candidate the dual coefficients (N, U) and the left-out residuals (N, U)."""
+    """Scores (C, A, U) of all candidates; dual coefficients and left-out residuals (N, U) of every site's best."""
     scores, best = [], torch.full_like(y[0], -torch.inf)
     dual, residual = torch.empty_like(y), torch.empty_like(y)
     for shares in mix:

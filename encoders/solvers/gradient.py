@@ -1,44 +1,49 @@
-"""Fit readouts by gradient descent, all folds and penalties of a site at once, with left-out images deciding strength and stop.
+"""Fit readouts by gradient descent without each fold in turn; left-out images choose strength and epoch.
 
-Where the sites of a readout are independent, a fold or a penalty more is a column more: one matrix product a step serves
-them all.
+`train` is the whole algorithm. Where the sites of a readout are independent, all folds and strengths are columns of one
+readout, so that one matrix product per step serves them all.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from encoders.backbones.pooling import feature_maps
 from encoders.contract import Progress
 from encoders.readouts import GradientReadout
 
-Loss = Literal["gaussian", "poisson", "frobenius"]
+from .descent import Descent, Run
+from .member import Loss, MemberFit, Solver, SolverSettings
+from .stopping import Best, all_sites, copied, copy_sites, left_out_error, predict_runs
+from .training_data import TrainingData
+
 Make = Callable[[int, int], GradientReadout]
 DECAY_FROM, DECAY_TO = 0.7, 0.2  # the learning rate falls to a fifth for the last third
-CHECKS = 12
+CHECKS = 12  # of the left-out error, in one fit
+WARM_RATE = 0.1  # of a readout's learning rate, in a warm start
 
 
 @dataclass(frozen=True)
 class TrainedReadout:
-    """A readout fitted once a fold.
+    """A readout fitted without each fold in turn.
 
     Attributes
     ----------
     members : tuple of F GradientReadout
         Member f was fitted without fold f.
     left_out : Tensor of shape (N, U)
-        Prediction of every image by the member that was fitted without it; its strength and stop were chosen on these very images.
+        Prediction of every image by the member fitted without it. Strength and epoch were chosen on these very images.
     cv_r2 : Tensor of shape (S, U)
-        Variance explained in left-out folds at every strength, at its best stop; NaN where no image that decides was recorded.
+        Variance explained in left-out folds at every strength, at its best epoch; NaN where no deciding image was
+        recorded.
     strength : Tensor of shape (U,)
-        The chosen one.
+        The chosen factor of the penalty.
     epochs : Tensor of shape (U,), int64
-        Passes over the images until the best left-out error.
+        Epochs until the best left-out error.
     """
 
     members: tuple[GradientReadout, ...]
@@ -72,16 +77,16 @@ def train(
     Parameters
     ----------
     make : callable (n_sites, seed) -> GradientReadout
-        Of the readout to fit; all else about it is its own.
+        Makes the readout to fit.
     features : dict of layer to Tensor of shape (N, ...)
     targets : Tensor of shape (N, U)
         Mean responses; NaN = not recorded.
     folds : Tensor of shape (N,), int
         Fold of every image; images that belong together share one. Features are standardised over all N images.
     weights : Tensor of shape (N,), optional
-        Such as numbers of repeats; only ratios matter.
+        Weight of every image, such as its number of repeats; only ratios matter.
     strengths : sequence of S floats
-        Factors of the penalty to choose from, one a site (of readouts whose sites share parameters: one for all).
+        Factors of the penalty to choose from: one for every site, or one for all where the sites share parameters.
     loss : "gaussian", "poisson" or "frobenius"
         Squared error over the site's variance; 2 (f - y log f) over its variance / mean (counts or rates >= 0, output
         not identity); the root of the summed squared error of a batch (Bashivan, Kar & DiCarlo 2019).
@@ -89,12 +94,13 @@ def train(
         Default: the readout's own.
     batch_size, seed : int
     initial : sequence of F GradientReadout, optional
-        Members of an earlier fit, one a fold, of the same sites: the fit goes on from them (warm start) and keeps their strengths and
-        standardisations; they count as the first stop, hence an error of left-out images that only grows changes nothing.
+        Members of an earlier fit, one per fold, of the same sites. The fit continues from them (warm start) and keeps
+        their strengths and standardisations. They count as epoch 0: where the left-out error only grows, they are
+        returned unchanged.
     deciding : bool Tensor of shape (N,), optional
-        Images whose left-out error decides on strength and stop. Default: all.
+        Images whose left-out error chooses strength and epoch. Default: all.
     device : device
-        Where the fit runs; the result comes back to the CPU.
+        Where the fit runs; the result is on the CPU.
     progress : callable (label, done, total), optional
 
     Returns
@@ -104,250 +110,171 @@ def train(
     Raises
     ------
     ValueError
-        Bad input, named; or a fit that diverged.
+        The input is bad (the message names it), or the fit diverged.
     """
-    y, folds = targets.float().to(device), folds.to(device)
-    features = {layer: part.to(device) for layer, part in features.items()}
-    known = torch.isfinite(y)
-    _check(y, known, folds, strengths=strengths, loss=loss)
-    w = torch.ones(len(y)) if weights is None else weights.float()
-    w = torch.where(known, w.to(device)[:, None], 0.0)
-    fold_ids = torch.unique(folds).tolist()
-    runs = _Runs(
-        make,
-        features,
-        torch.where(known, y, 0.0),
-        w=w,
-        folds=folds,
-        fold_ids=fold_ids,
-        strengths=list(strengths),
-        loss=loss,
-        seed=seed,
-        initial=initial,
-        deciding=deciding,
-    )
-    total = epochs or runs.trainers[0].readout.epochs
-    rate = learning_rate or runs.trainers[0].readout.learning_rate
-    generator = torch.Generator().manual_seed(seed)
+    data = TrainingData.of(targets, folds, weights, deciding=deciding, loss=loss, device=device)
+    _check_strengths(strengths, initial, data)
+    first = make(data.n_sites, seed).to(device)
+    _check_output(first.output, loss, bool((data.y[data.w > 0] < 0).any()))
+    maps = _standardised_maps(first, {layer: part.to(device) for layer, part in features.items()}, initial)
+    runs = [Run(s, f) for s in range(len(strengths)) for f in range(len(data.folds))]
+    side_by_side = [runs] if first.independent else [[run] for run in runs]  # what one readout fits
+    descents = []
+    for i, group in enumerate(side_by_side):
+        readout = make(data.n_sites * len(group), seed + i).to(device)
+        _initialise(readout, group, scales=first.standardisation(), strengths=strengths, initial=initial)
+        readout.generator = torch.Generator().manual_seed(seed + i)
+        w = torch.cat([torch.where(data.folds[run.fold][:, None], 0.0, data.w) for run in group], dim=1)
+        y = data.y.repeat(1, len(group))
+        descents.append(Descent(readout, group, y, w=w, loss=loss, calibrate=initial is None))
+
+    total, rate = epochs or first.epochs, learning_rate or first.learning_rate
     every = max(1, total // CHECKS)
-    if initial is not None:
-        runs.check(0)
-    for epoch in range(1, total + 1):
-        runs.epoch(epoch, total, rate, batch_size=batch_size, generator=generator)
+    generator = torch.Generator().manual_seed(seed)
+    best = Best.nothing(descents, len(strengths), data)
+    for epoch in range(1 if initial is None else 0, total + 1):  # epoch 0 of a warm start: the earlier fit itself
+        if epoch > 0:
+            order = torch.randperm(len(data.y), generator=generator).to(device)
+            shuffled = [part[order] for part in maps]
+            for descent in descents:
+                descent.readout.decay = max(0.0, 1 - 2 * (epoch - 1) / total) if initial is None else 0.0
+                falling = 1.0 if epoch <= DECAY_FROM * total else DECAY_TO
+                descent.epoch(shuffled, order, rate=rate * falling, batch_size=batch_size)
         if epoch % every == 0 or epoch == total:
-            runs.check(epoch)
-        if progress is not None:
+            predicted = predict_runs(descents, maps, data)  # (S, F, N, U)
+            error = left_out_error(predicted, data)  # (S, U), summed over folds
+            better = error < best.error if first.independent else all_sites(error.sum(1) < best.error.sum(1), data)
+            best.epoch[better] = epoch
+            best.error[better] = error[better]
+            best.keep(better, predicted, data=data, descents=descents)
+        if progress is not None and epoch > 0:
             progress(label, epoch, total)
-    return runs.result()
+
+    chosen = (best.error if first.independent else all_sites(best.error.sum(1), data)).argmin(0)  # (U,): a strength
+    strength = torch.tensor(list(strengths))[chosen.cpu()] if initial is None else initial[0].strength
+    return _result(best, chosen, strength, descents=descents, data=data)
 
 
-class _Trainer:
-    """One readout in training; its columns are sites, or strengths x folds x sites."""
+def solver(kind: type[GradientReadout]) -> Solver:
+    """The solver that trains readouts of the class `kind`: one member per fold; see `Solver`."""
 
-    def __init__(self, readout: GradientReadout, y: Tensor, w: Tensor, *, loss: Loss, calibrate: bool = True) -> None:
-        self.readout, self.y, self.loss = readout, y, loss
-        total = w.sum(0).clamp_min(1e-12)
-        self.w = w * (len(w) / total)  # every column's weights sum to N
-        mean = (w * y).sum(0) / total
-        variance = (w * (y - mean).square()).sum(0) / total
-        if calibrate:
-            readout.calibrate_responses(mean, variance.sqrt().clamp_min(1e-6))
-        self.sd = variance.sqrt().clamp_min(1e-6)
-        self.dispersion = (variance / mean.abs().clamp_min(1e-6)).clamp_min(1e-6)
-        self.optimiser = torch.optim.Adam(readout.parameters(), lr=1e-3)
-
-    def epoch(self, maps: Sequence[Tensor], order: Tensor, batch_size: int) -> None:
-        """One pass over `maps`, which come in this order."""
-        y, w = self.y[order], self.w[order]
-        for i in range(0, len(order), batch_size):
-            rows = slice(i, i + batch_size)
-            predicted = self.readout.finish(self.readout.respond([part[rows] for part in maps]))
-            error = w[rows] * self.error(predicted, y[rows])
-            total = error.sum().clamp_min(1e-12).sqrt() if self.loss == "frobenius" else error.mean(0).sum()
-            self.optimiser.zero_grad(set_to_none=True)
-            (total + self.readout.penalty()).backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
-
-    def error(self, predicted: Tensor, y: Tensor) -> Tensor:
-        """Error of every image and column, in units of the column's variance: one penalty serves every loss."""
-        if self.loss == "poisson":  # near y it is a constant plus (predicted - y)^2 / y
-            return 2 * (predicted - y * (predicted + 1e-8).log()) / self.dispersion
-        return ((predicted - y) / self.sd).square()
-
-    @torch.no_grad()
-    def predict(self, maps: Sequence[Tensor], batch_size: int = 256) -> Tensor:
-        """Predictions of all images; what is drawn at random while fitting is at its mean here."""
-        readout, generator = self.readout, self.readout.generator
-        readout.generator = None
-        parts = [
-            readout.finish(readout.respond([part[i : i + batch_size] for part in maps]))
-            for i in range(0, len(maps[0]), batch_size)
-        ]
-        readout.generator = generator
-        return torch.cat(parts)
-
-
-class _Runs:
-    """All strengths and folds of one fit, and the best of each so far."""
-
-    def __init__(
-        self,
-        make: Make,
+    def solve(
         features: Mapping[str, Tensor],
-        y: Tensor,
-        *,
-        w: Tensor,
+        targets: Tensor,
         folds: Tensor,
-        fold_ids: list[int],
-        strengths: list[float],
-        loss: Loss,
-        seed: int,
-        initial: Sequence[GradientReadout] | None = None,
-        deciding: Tensor | None = None,
-    ) -> None:
-        self.y, self.w, self.folds, self.fold_ids, self.initial = y, w, folds, fold_ids, initial
-        _check_initial(initial, fold_ids, strengths, n_sites=y.shape[1])
-        decide = torch.ones(len(y), dtype=torch.bool) if deciding is None else deciding.bool()
-        self.deciding = torch.where(decide.to(y.device)[:, None], w, 0.0)  # weights of what decides
-        self.strengths, self.sites = strengths, y.shape[1]
-        first = make(self.sites, seed).to(y.device)
-        self.independent = first.independent
-        _check_output(first.output, loss, bool((y[w > 0] < 0).any()))
-        if initial is None:
-            first.calibrate_features(features)
-        else:
-            first.load_state_dict(first.state_dict() | _scales(initial[0], y.device))
-        self.maps = [part.contiguous() for part in first.standardised(features)]
-        self.scales = {k: v for k, v in first.state_dict().items() if k.startswith("feature_")}
-        in_fold = torch.stack([folds != k for k in fold_ids])  # (F, N)
-        runs = [(s, f) for s in range(len(strengths)) for f in range(len(fold_ids))]
-        groups = [runs] if self.independent else [[run] for run in runs]
-        self.trainers = [
-            self._trainer(make, group, in_fold, loss=loss, seed=seed + i) for i, group in enumerate(groups)
-        ]
-        shape = (len(strengths), self.sites)
-        self.best = torch.full(shape, float("inf"), device=y.device)
-        self.stop = torch.zeros(shape, dtype=torch.int64, device=y.device)
-        self.kept = torch.zeros(len(strengths), len(fold_ids), len(y), self.sites, device=y.device)
-        self.states = [copy.deepcopy(trainer.readout.state_dict()) for trainer in self.trainers]
-
-    def _trainer(self, make: Make, group: list[tuple[int, int]], in_fold: Tensor, *, loss: Loss, seed: int) -> _Trainer:
-        readout = make(self.sites * len(group), seed).to(self.y.device)
-        readout.load_state_dict(readout.state_dict() | self.scales)
-        readout.strength.copy_(torch.cat([torch.full((self.sites,), float(self.strengths[s])) for s, _ in group]))
-        if self.initial is not None:
-            readout.load_state_dict(_joined([self.initial[f] for _, f in group], self.y.device))
-        readout.generator = torch.Generator().manual_seed(seed)
-        weights = torch.cat([self.w * in_fold[f][:, None] for _, f in group], dim=1)
-        return _Trainer(readout, self.y.repeat(1, len(group)), weights, loss=loss, calibrate=self.initial is None)
-
-    def epoch(self, epoch: int, total: int, rate: float, *, batch_size: int, generator: torch.Generator) -> None:
-        order = torch.randperm(len(self.y), generator=generator).to(self.y.device)
-        maps = [part[order] for part in self.maps]
-        for trainer in self.trainers:
-            for group in trainer.optimiser.param_groups:
-                group["lr"] = rate * (1.0 if epoch <= DECAY_FROM * total else DECAY_TO)
-            trainer.readout.decay = max(0.0, 1 - 2 * (epoch - 1) / total) if self.initial is None else 0.0
-            trainer.epoch(maps, order, batch_size)
-
-    def check(self, epoch: int) -> None:
-        """Note the left-out error of every strength and site, and keep what is better than before."""
-        shape = (len(self.strengths), len(self.fold_ids), len(self.y), self.sites)
-        columns = torch.cat([trainer.predict(self.maps) for trainer in self.trainers], dim=1)
-        predicted = columns.view(len(self.y), shape[0], shape[1], self.sites).permute(1, 2, 0, 3)  # (S, F, N, U)
-        error = self._left_out_error(predicted)
-        better = error < self.best if self.independent else (error.sum(1) < self.best.sum(1))[:, None].expand_as(error)
-        self.best = torch.where(better, error, self.best)
-        self.stop = torch.where(better, epoch, self.stop)
-        self.kept = torch.where(better[:, None, None], predicted, self.kept)
-        self._keep(better)
-
-    def _left_out_error(self, predicted: Tensor) -> Tensor:
-        """Weighted squared error of left-out images, summed over folds, (S, U)."""
-        error = torch.zeros_like(self.best)
-        for f, k in enumerate(self.fold_ids):
-            rows = self.folds == k
-            error += (self.deciding[rows] * (predicted[:, f, rows] - self.y[rows]).square()).sum(1)
-        return error
-
-    def _keep(self, better: Tensor) -> None:
-        folds = len(self.fold_ids)
-        if self.independent:
-            columns = better[:, None].expand(-1, folds, -1).flatten()
-            for name, tensor in self.trainers[0].readout.state_dict().items():
-                if not name.startswith("feature_"):
-                    self.states[0][name][columns] = tensor[columns]
-            return
-        for s in range(len(self.strengths)):
-            if bool(better[s, 0]):
-                for f in range(folds):
-                    i = s * folds + f
-                    self.states[i] = copy.deepcopy(self.trainers[i].readout.state_dict())
-
-    def result(self) -> TrainedReadout:
-        if not bool(torch.isfinite(self.best).all()):
-            diverged = torch.nonzero(~torch.isfinite(self.best).all(0))[:, 0].tolist()
-            raise ValueError(
-                f"the fit diverged at sites {', '.join(map(str, diverged[:6]))} (by position). Likely cause: too large a learning rate, or responses "
-                "of enormous size. Fix: lower learning_rate, or look at these sites' responses"
-            )
-        folds = len(self.fold_ids)
-        score = self.best if self.independent else self.best.sum(1, keepdim=True).expand_as(self.best)
-        chosen = score.argmin(0)  # (U,)
-        sites = torch.arange(self.sites, device=chosen.device)
-        for trainer, state in zip(self.trainers, self.states, strict=True):
-            trainer.readout.load_state_dict(state)
-            trainer.readout.requires_grad_(False)
-            trainer.readout.generator = None
-        if self.independent:
-            whole = self.trainers[0].readout
-            members = [whole.select((chosen * folds + f) * self.sites + sites) for f in range(folds)]
-        else:
-            members = [self.trainers[int(chosen[0]) * folds + f].readout for f in range(folds)]
-        left_out = torch.full_like(self.y, float("nan"))
-        for f, k in enumerate(self.fold_ids):
-            rows = self.folds == k
-            left_out[rows] = self.kept[:, f, rows].gather(0, chosen[None, None].expand(1, int(rows.sum()), -1))[0]
-        w = self.deciding
-        total = w.sum(0)
-        mean = (w * self.y).sum(0) / total.clamp_min(1e-12)
-        variance = (w * (self.y - mean).square()).sum(0).clamp_min(1e-12)
-        variance = torch.where(total > 0, variance, float("nan"))  # nothing decided: nothing is explained
-        strength = torch.tensor(self.strengths)[chosen.cpu()] if self.initial is None else self.initial[0].strength
-        stop, cv_r2 = self.stop.gather(0, chosen[None])[0], 1 - self.best / variance
-        return TrainedReadout(
-            members=tuple(m.cpu() for m in members),
-            left_out=left_out.cpu(),
-            cv_r2=cv_r2.cpu(),
-            strength=strength,
-            epochs=stop.cpu(),
+        *,
+        weights: Tensor | None,
+        settings: SolverSettings,
+    ) -> MemberFit:
+        shapes = {layer: tuple(feature_maps(part[:1], settings.pool).shape[1:]) for layer, part in features.items()}
+        warm = settings.run.warm
+        fit = train(
+            lambda n_sites, seed: kind(shapes, n_sites, pool=settings.pool, seed=seed, **settings.options),
+            features,
+            targets,
+            folds=folds,
+            weights=weights,
+            strengths=settings.strengths if warm is None else (1.0,),
+            loss=settings.loss,
+            epochs=settings.epochs,
+            learning_rate=None if warm is None else WARM_RATE * kind.learning_rate,
+            seed=settings.run.seed,
+            initial=None if warm is None else warm.members,
+            deciding=None if warm is None else warm.deciding,
+            device=settings.run.device,
+            progress=settings.run.progress,
+            label=f"{kind.kind} on {'+'.join(features)}",
+        )
+        grid = torch.tensor(settings.strengths)
+        edge = ((fit.strength == grid.min()) | (fit.strength == grid.max())) & (len(grid) > 1)
+        return MemberFit(
+            readouts=fit.members, left_out=fit.left_out, cv_r2=fit.cv_r2.amax(0), strength=fit.strength, at_edge=edge
         )
 
-
-def _scales(readout: GradientReadout, device: torch.device) -> dict[str, Tensor]:
-    return {k: v.to(device) for k, v in readout.state_dict().items() if k.startswith("feature_")}
+    return solve
 
 
-def _joined(members: Sequence[GradientReadout], device: torch.device) -> dict[str, Tensor]:
-    """State of one readout whose columns are those of `members`, one after the other."""
-    states = [member.state_dict() for member in members]
-    return {
-        name: (tensor if len(states) == 1 or name.startswith("feature_") else torch.cat([s[name] for s in states])).to(
-            device
+def _result(
+    best: Best, chosen: Tensor, strength: Tensor, *, descents: Sequence[Descent], data: TrainingData
+) -> TrainedReadout:
+    """Members, predictions and scores at every site's `chosen` strength (U,), by number."""
+    diverged = torch.nonzero(~torch.isfinite(best.error).all(0))[:, 0].tolist()
+    if diverged:
+        raise ValueError(
+            f"the fit diverged at sites {', '.join(map(str, diverged[:6]))} (by position). Likely cause: too large a "
+            "learning rate, or responses of enormous size. Fix: lower learning_rate, or look at the responses of "
+            "these sites"
         )
-        for name, tensor in states[0].items()
-    }
+    members = [_member(f, chosen, best, descents=descents) for f in range(len(data.folds))]
+    w, total = data.deciding, data.deciding.sum(0)
+    mean = (w * data.y).sum(0) / total.clamp_min(1e-12)
+    variance = (w * (data.y - mean).square()).sum(0).clamp_min(1e-12)
+    variance = torch.where(total > 0, variance, float("nan"))  # no image decided: nothing is explained
+    return TrainedReadout(
+        members=tuple(member.cpu() for member in members),
+        left_out=best.left_out.gather(0, chosen[None, None].expand(1, *data.y.shape))[0].cpu(),
+        cv_r2=(1 - best.error / variance).cpu(),
+        strength=strength,
+        epochs=best.epoch.gather(0, chosen[None])[0].cpu(),
+    )
 
 
-def _check_initial(
-    initial: Sequence[GradientReadout] | None, fold_ids: Sequence[int], strengths: Sequence[float], *, n_sites: int
+def _member(fold: int, chosen: Tensor, best: Best, *, descents: Sequence[Descent]) -> GradientReadout:
+    """The member without `fold`; every site's parameters are those of its chosen strength."""
+    run = Run(int(chosen[0]), fold)
+    readout = next(descent.readout for descent in descents if run in descent.runs)
+    if not readout.independent:  # all sites chose the same strength
+        readout.load_state_dict(best.states[run])
+        readout.generator = None
+        return readout.requires_grad_(False)
+    state = copied(best.states[run])
+    for s in torch.unique(chosen).tolist():
+        copy_sites(best.states[Run(s, fold)], state, chosen == s, shared=readout.standardisation())
+    return type(readout).restore(readout.config() | {"n_sites": len(chosen)}, state)
+
+
+def _standardised_maps(
+    first: GradientReadout, features: Mapping[str, Tensor], initial: Sequence[GradientReadout] | None
+) -> list[Tensor]:
+    """Maps (N, C, h, w) of every layer, standardised over all images, or as the initial members standardise them."""
+    if initial is None:
+        first.calibrate_features(features)
+    else:
+        first.load_state_dict(first.state_dict() | initial[0].standardisation())
+    return [part.contiguous() for part in first.standardised(features)]
+
+
+def _initialise(
+    readout: GradientReadout,
+    runs: Sequence[Run],
+    *,
+    scales: Mapping[str, Tensor],
+    strengths: Sequence[float],
+    initial: Sequence[GradientReadout] | None,
 ) -> None:
+    """Give the readout of `runs` its standardisation and strengths, or the state of the initial members."""
+    u = readout.n_sites // len(runs)
+    readout.load_state_dict(readout.state_dict() | dict(scales))
+    readout.strength.copy_(torch.cat([torch.full((u,), float(strengths[run.strength])) for run in runs]))
     if initial is None:
         return
-    if len(initial) != len(fold_ids) or len(strengths) != 1 or any(member.n_sites != n_sites for member in initial):
+    states = [initial[run.fold].state_dict() for run in runs]
+    joined = {
+        name: part if name in scales else torch.cat([s[name] for s in states]) for name, part in states[0].items()
+    }
+    readout.load_state_dict(states[0] if len(states) == 1 else joined)
+
+
+def _check_strengths(strengths: Sequence[float], initial: Sequence[GradientReadout] | None, data: TrainingData) -> None:
+    if not strengths or any(s < 0 for s in strengths):
+        raise ValueError(f"strengths {tuple(strengths)}; expected one or more, none negative")
+    if initial is None:
+        return
+    n_folds, n_sites = len(data.folds), data.n_sites
+    if len(initial) != n_folds or len(strengths) != 1 or any(member.n_sites != n_sites for member in initial):
         raise ValueError(
-            f"{len(initial)} initial readouts of {initial[0].n_sites if initial else 0} sites, {len(strengths)} strengths; expected one a fold "
-            f"({len(fold_ids)}) of {n_sites} sites and one strength"
+            f"{len(initial)} initial readouts of {initial[0].n_sites if initial else 0} sites, {len(strengths)} "
+            f"strengths; expected one per fold ({n_folds}) of {n_sites} sites and one strength"
         )
 
 
@@ -356,24 +283,6 @@ def _check_output(output: str, loss: str, negative: bool) -> None:
         raise ValueError("loss 'poisson' with output 'identity', which may be negative; use output softplus or elu1")
     if output != "identity" and negative:
         raise ValueError(
-            f"output {output!r}, which is never negative, for negative responses. Likely cause: z-scored or baseline-corrected responses. "
-            "Fix: use the output 'identity', or give counts or rates"
+            f"output {output!r}, which is never negative, for negative responses. Likely cause: z-scored or "
+            "baseline-corrected responses. Fix: use the output 'identity', or give counts or rates"
         )
-
-
-def _check(y: Tensor, known: Tensor, folds: Tensor, *, strengths: Sequence[float], loss: str) -> None:
-    if y.ndim != 2 or tuple(folds.shape) != (len(y),) or len(torch.unique(folds)) < 2:
-        raise ValueError(
-            f"targets {tuple(y.shape)}, folds {tuple(folds.shape)}; expected (N, U), (N,) with two folds or more"
-        )
-    if not strengths or any(s < 0 for s in strengths):
-        raise ValueError(f"strengths {tuple(strengths)}; expected one or more, none negative")
-    if loss not in ("gaussian", "poisson", "frobenius"):
-        raise ValueError(f"loss {loss!r}; expected gaussian, poisson or frobenius")
-    if loss == "poisson" and bool((y[known] < 0).any()):
-        raise ValueError(
-            "loss 'poisson' with negative responses; expected raw counts or rates >= 0. Likely cause: z-scored or "
-            "baseline-corrected responses. Fix: use the loss 'gaussian'"
-        )
-    if bool((known.sum(0) < 2).any()):
-        raise ValueError("a site has fewer than two recorded images; leave it out")

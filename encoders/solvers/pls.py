@@ -1,16 +1,19 @@
-"""Partial least squares regression in kernel form, the number of components chosen a site by cross-validation over groups of images.
+"""Partial least squares regression in kernel form, with a cross-validated number of components for every site.
 
-All arithmetic is float64 and sees the features only through their kernel (N, N), so that its cost does not grow with their number.
+All arithmetic is float64. The features enter only through their kernel (N, N), so that the cost does not grow with
+their number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .member import MemberFit, Rows, SolverSettings
 from .smoother import centre, centre_targets, check, gram, patterns
 
 
@@ -27,9 +30,10 @@ class PLSFit:
     cv_r2 : Tensor of shape (A, U), float64
         Variance explained on left-out groups with 1, ..., A components.
     at_edge : Tensor of shape (U,), bool
-        All components are used: more might serve better.
+        All components are used: more might be better.
     left_out : Tensor of shape (N, U), float64
-        Prediction of every image, with the chosen number of components, by the fit without the image's fold; NaN where not recorded.
+        Prediction of every image, with the chosen number of components, by the fit without the image's fold; NaN where
+        not recorded.
     """
 
     coef: Tensor
@@ -54,10 +58,10 @@ def pls(
 ) -> PLSFit:
     """Partial least squares regression of all sites together (PLS2: Wold 1966; in kernel form, Rosipal & Trejo 2001).
 
-    Every component is the direction of the features with the largest covariance with any combination of the sites, whence sites of
-    large variance rule: bring the targets to one variance first where that is not meant. The components are common to the sites; how
-    many of them a site uses is the number with the smallest weighted squared error over left-out folds, each with a fit and an
-    intercept of its own.
+    Every component is the direction of the features with the largest covariance with any combination of the sites.
+    Sites with large variance dominate; scale the targets first unless that is intended. All sites share the components.
+    Each site uses as many of them as give the smallest weighted squared error over left-out folds; each fold has its
+    own fit and intercept.
 
     Parameters
     ----------
@@ -109,31 +113,49 @@ def pls(
     )
 
 
+def solve(
+    features: Mapping[str, Tensor], targets: Tensor, folds: Tensor, *, weights: Tensor | None, settings: SolverSettings
+) -> MemberFit:
+    """One linear readout of the standardised layers, by `pls` on responses scaled to unit SD; see `Solver`."""
+    data = Rows.of(features)
+    scale = torch.from_numpy(np.nanstd(targets.numpy(), 0)).clamp_min(1e-12)
+    fit = pls(torch.cat(data.rows, 1), targets / scale, folds=folds, weights=weights)
+    no_penalty = torch.zeros_like(scale)
+    readout = data.readout(fit.coef * scale, fit.intercept * scale, alpha=no_penalty, pool=settings.pool, solver="pls")
+    return MemberFit(
+        readouts=(readout,),
+        left_out=fit.left_out * scale,
+        cv_r2=fit.cv_r2.amax(0),
+        strength=fit.n_components.double(),
+        at_edge=fit.at_edge,
+    )
+
+
 def components(kernel: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """Rotation R (N, A) and loadings Q (A, U) of centred data: scores T = K R are orthonormal, and y_hat = T Q.
 
-    The first a components are those of a fit with a components. Algorithm of Rosipal & Trejo (2001), with the leading eigenvector of
-    Y^T K Y in place of a power iteration. Components past the rank of the kernel are zero.
+    The first a components are those of a fit with a components. Algorithm of Rosipal & Trejo (2001), with the leading
+    eigenvector of Y^T K Y in place of a power iteration. Components past the rank of the kernel are zero.
     """
     deflated, rest = kernel.clone(), y.clone()
     t, u = y.new_zeros(len(y), number), y.new_zeros(len(y), number)
     limit = 1e-12 * float(kernel.diagonal().sum()) * float(y.square().sum())
-    found = 0
+    rank = 0
     for a in range(number):
         product = deflated @ rest
         values, vectors = torch.linalg.eigh(rest.T @ product)
         if float(values[-1]) <= limit:
             break
         score = product @ vectors[:, -1]
-        score = score - t[:, :a] @ (t[:, :a].T @ score)  # again: rounding leaves a trace of the earlier ones
+        score = score - t[:, :a] @ (t[:, :a].T @ score)  # again: rounding leaves a part along the earlier ones
         t[:, a], u[:, a] = score / score.norm(), rest @ vectors[:, -1] / score.norm()
         along = deflated @ t[:, a]
         deflated -= torch.outer(t[:, a], along) + torch.outer(along - (t[:, a] @ along) * t[:, a], t[:, a])
         rest -= torch.outer(t[:, a], t[:, a] @ rest)
-        found += 1
+        rank += 1
     rotation = torch.zeros_like(t)
-    triangle = (t[:, :found].T @ kernel @ u[:, :found]).triu()  # of scores and start vectors: upper triangular
-    rotation[:, :found] = torch.linalg.solve_triangular(triangle, u[:, :found], upper=True, left=False)
+    triangle = (t[:, :rank].T @ kernel @ u[:, :rank]).triu()  # of scores and start vectors: upper triangular
+    rotation[:, :rank] = torch.linalg.solve_triangular(triangle, u[:, :rank], upper=True, left=False)
     return rotation, t.T @ y
 
 

@@ -1,8 +1,8 @@
 """The prior that a fitted population gives to a new site's readout, and the fit under it in closed form.
 
-Which functions of an image sites of an area compute, those that are fitted already say: a Gaussian prior whose covariance is the
-second moment of their readouts, beside the isotropic prior that is ridge regression. How much of either, and how much noise, every
-site's own few responses tell through their marginal likelihood. All arithmetic is float64.
+The prior is Gaussian. Its covariance is a mixture of the second moment of the readouts of sites that are already
+fitted, and of the isotropic covariance of ridge regression. The marginal likelihood of each site's few responses weighs
+the shares of both and the noise. All arithmetic is float64.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .smoother import check, patterns
 
-PROPORTIONS = (0.0, 0.25, 0.5, 0.75, 0.95)  # of the prior variance that the population holds
+PROPORTIONS = (0.0, 0.25, 0.5, 0.75, 0.95)  # share of the population in the prior variance
 NOISE = tuple(10.0 ** (k / 2) for k in range(-3, 7))  # noise variance over signal variance of an image
 
 
@@ -57,15 +57,16 @@ def few_shot(
     folds: Tensor | None = None,
     weights: Tensor | None = None,
 ) -> FewShotFit:
-    r"""Bayesian linear regression on two bands, the predictions of known sites and the features, averaged over hyper-parameters.
+    r"""Bayesian linear regression on two bands, the predictions of known sites and the features, averaged over
+    hyper-parameters.
 
-    The prior of a new site's function is a Gaussian process with kernel
-    :math:`\sigma^2 (\rho\, k_p / \bar k_p + (1 - \rho)\, k_f / \bar k_f)`, linear kernels of centred population and features over
-    their mean diagonals, noise variance :math:`\lambda \sigma^2 / w_i` and a flat prior on the intercept. With the population
-    in units of each known site, :math:`k_p` is the prior whose covariance is the second moment of the known readouts.
-    :math:`\sigma` is profiled out of the restricted likelihood (Patterson & Thompson 1971); predictions are averaged over the grid of
-    :math:`\rho` (`PROPORTIONS`) and :math:`\lambda` (`NOISE`) by each site's own marginal likelihood,
-    which needs no left-out images (Rasmussen & Williams 2006, section 5.4). The average stays linear. All arithmetic is float64.
+    The prior of a new site's function is a Gaussian process with kernel :math:`\sigma^2 (\rho\, k_p / \bar k_p + (1 -
+    \rho)\, k_f / \bar k_f)`, linear kernels of centred population and features over their mean diagonals, noise
+    variance :math:`\lambda \sigma^2 / w_i` and a flat prior on the intercept. With the population in units of each
+    known site, :math:`k_p` is the prior whose covariance is the second moment of the known readouts. :math:`\sigma` is
+    profiled out of the restricted likelihood (Patterson & Thompson 1971); predictions are averaged over the grid of
+    :math:`\rho` (`PROPORTIONS`) and :math:`\lambda` (`NOISE`) by each site's own marginal likelihood, which needs no
+    left-out images (Rasmussen & Williams 2006, section 5.4). The average stays linear. All arithmetic is float64.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def few_shot(
     targets : Tensor of shape (N, U)
         Mean responses of the new sites; NaN = not recorded.
     folds : Tensor of shape (N,), int, optional
-        Fold of every image, for `FewShotFit.left_out`; hyper-parameters are weighed anew without each fold.
+        Fold of every image, for `FewShotFit.left_out`; hyper-parameters are weighed again without each fold.
     weights : Tensor of shape (N,), optional
         Weight of every image, such as its number of repeats; only ratios matter.
 
@@ -113,7 +114,9 @@ def few_shot(
 
 @dataclass(frozen=True)
 class _Solved:
-    """Functions sum_b k_b(x, .) dual_b + intercept, dual (2, n, U); proportion (U,) and alpha (2, U) as in `FewShotFit`."""
+    """Functions sum_b k_b(x, .) dual_b + intercept, dual (2, n, U); proportion (U,) and alpha (2, U) as in
+    `FewShotFit`.
+    """
 
     dual: Tensor
     intercept: Tensor
@@ -131,8 +134,8 @@ def _solve(kernels: Tensor, y: Tensor, weights: Tensor) -> _Solved:
     size = centred.diagonal(dim1=1, dim2=2).mean(1)
     if not bool((size > 0).all()):
         raise ValueError(
-            "the known sites, or the features, answer all images alike: nothing to fit. Likely cause: one image many times. "
-            "Fix: check that the images differ"
+            "the known sites, or the features, respond equally to all images: nothing to fit. Likely cause: one image "
+            "many times. Fix: check that the images differ"
         )
     mean = share @ y
     z = (y - mean) * root[:, None]
@@ -150,9 +153,14 @@ def _solve(kernels: Tensor, y: Tensor, weights: Tensor) -> _Solved:
         dual += torch.stack([rho / size[0] * own, (1 - rho) / size[1] * own])
     intercept = mean - (across.unsqueeze(1) @ dual).sum((0, 1))
     proportion = (posterior.sum(1) * y.new_tensor(PROPORTIONS)[:, None]).sum(0)
-    level = (posterior.sum(0) * noise.log()[:, None]).sum(0).exp()
-    held = proportion.clamp(1e-3, 1 - 1e-3)
-    return _Solved(dual, intercept, proportion, level * size[:, None] / torch.stack([held, 1 - held]))
+    mean_noise = (posterior.sum(0) * noise.log()[:, None]).sum(0).exp()
+    share_of_population = proportion.clamp(1e-3, 1 - 1e-3)
+    return _Solved(
+        dual,
+        intercept,
+        proportion,
+        mean_noise * size[:, None] / torch.stack([share_of_population, 1 - share_of_population]),
+    )
 
 
 def _log_evidence(values: Tensor, along: Tensor, noise: Tensor) -> Tensor:

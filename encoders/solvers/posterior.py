@@ -1,4 +1,4 @@
-"""What ridge regression knows beside its fit: the variance of a prediction, and fits from sums that need no old images.
+"""Posterior variance of ridge predictions, and ridge fits from running sums that need no earlier images.
 
 All arithmetic is float64.
 """
@@ -18,11 +18,12 @@ STATISTICS_LIMIT = 2 * 2**30  # bytes
 def predictive_variance(
     features_train: Tensor, weights: Tensor | None, alpha: Tensor, *, residual_variance: Tensor, features_new: Tensor
 ) -> Tensor:
-    r"""Posterior variance of a ridge prediction, not of a response: the noise of a single trial is not in it.
+    r"""Posterior variance of a ridge prediction (not of a response: without the noise of a single trial).
 
-    :math:`\sigma_u^2 z^T (Z^T W Z + \alpha_u D)^{-1} z` with Z the features and a column of ones, and D the identity but for the
-    unpenalised intercept: Bayesian linear regression with noise variance :math:`\sigma_u^2` (MacKay 1992), which is the Laplace
-    approximation of a network's last layer. One eigendecomposition, of the smaller of (N, N) and (P, P), serves all sites.
+    :math:`\sigma_u^2 z^T (Z^T W Z + \alpha_u D)^{-1} z` with Z the features and a column of ones, and D the identity
+    but for the unpenalised intercept: Bayesian linear regression with noise variance :math:`\sigma_u^2` (MacKay 1992),
+    which is the Laplace approximation of a network's last layer. One eigendecomposition, of the smaller of (N, N) and
+    (P, P), serves all sites.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def predictive_variance(
         raise ValueError(f"new features {tuple(features_new.shape)}; expected (M, {features_train.shape[1]})")
     if alpha.ndim != 1 or alpha.shape != residual_variance.shape or not bool((alpha > 0).all()):
         raise ValueError(
-            f"alpha {tuple(alpha.shape)}, residual variance {tuple(residual_variance.shape)}; expected (U,) both, alpha > 0"
+            f"alpha {tuple(alpha.shape)}, residual variance {tuple(residual_variance.shape)}; expected (U,) both, "
+            "alpha > 0"
         )
     part = centre(features_train, w)
     new = features_new.double() - part.mean
@@ -53,7 +55,7 @@ def predictive_variance(
         keep = values > values.max() * 1e-13
         values = values[keep]
         along = (new @ part.x.T) @ left[:, keep] / values.sqrt()  # (M, K)
-        beyond = (new.square().sum(1) - along.square().sum(1)).clamp_min(0)  # seen by no training image
+        beyond = (new.square().sum(1) - along.square().sum(1)).clamp_min(0)  # orthogonal to all training images
     else:
         values, right = torch.linalg.eigh(gram(part.x.T))
         values, along, beyond = values.clamp_min(0), new @ right, new.new_zeros(len(new))
@@ -64,10 +66,10 @@ def predictive_variance(
 
 @dataclass
 class RidgeStatistics:
-    """All that ridge regression needs of the images seen so far: add new ones, merge two, solve at any penalty.
+    """Sufficient statistics of ridge regression: add images, merge two statistics, solve at any penalty.
 
-    Means and sums of products about them are updated together (Chan, Golub & LeVeque 1983), which stays accurate where raw sums lose
-    their digits. Memory: 8 (P^2 + P U) bytes, and three times as much more while solving; more than `limit` bytes are refused.
+    Means and sums of products about them are updated together (Chan, Golub & LeVeque 1983), which stays accurate where
+    raw sums lose digits. Memory: 8 (P^2 + P U) bytes, at most `limit`; solving needs three times as much in addition.
 
     Attributes
     ----------
@@ -107,7 +109,9 @@ class RidgeStatistics:
         self.xx, self.xy = torch.zeros(p, p, dtype=torch.float64), torch.zeros(p, u, dtype=torch.float64)
 
     def add(self, features: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
-        """Add images: `features` (N, P), `targets` (N, U) without NaN, `weights` (N,), whose absolute size counts here."""
+        """Add images: `features` (N, P), `targets` (N, U) without NaN, `weights` (N,); here the absolute size of
+        weights counts.
+        """
         if targets.ndim != 2 or targets.shape[1] != self.n_sites or features.shape[1:] != (self.n_features,):
             raise ValueError(
                 f"features {tuple(features.shape)}, targets {tuple(targets.shape)}; "
@@ -127,8 +131,8 @@ class RidgeStatistics:
         """Statistics of the images of both; neither is changed."""
         if (self.n_features, self.n_sites) != (other.n_features, other.n_sites):
             raise ValueError(
-                f"statistics of {self.n_features} features and {self.n_sites} sites with others of {other.n_features} and "
-                f"{other.n_sites}; expected the same"
+                f"statistics of {self.n_features} features and {self.n_sites} sites with others of {other.n_features} "
+                f"and {other.n_sites}; expected the same"
             )
         both = RidgeStatistics(self.n_features, self.n_sites, max(self.limit, other.limit))
         for one in (self, other):

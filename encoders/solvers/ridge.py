@@ -1,18 +1,20 @@
 """Ridge regression in closed form, one penalty per site, chosen by cross-validation over whole groups of images.
 
-One eigendecomposition serves every penalty, every fold and every site: the prediction of a fold's images by a fit without
-them follows from the full fit's smoother (leave-group-out identity), so no fold is ever fitted. All arithmetic is float64.
+One eigendecomposition serves every penalty, every fold and every site: the prediction of a fold's images by a fit
+without them follows from the full fit's smoother (leave-group-out identity), so no fold is ever fitted. All arithmetic
+is float64.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .member import MemberFit, Rows, SolverSettings
 from .smoother import ROWS, Smoother, at_once, centre, centre_targets, check, patterns, weighted_mean
 
 RELATIVE_ALPHAS = tuple(10.0 ** (k / 2) for k in range(-8, 7))  # times the mean diagonal of the kernel
@@ -32,10 +34,10 @@ class RidgeFit:
         Variance explained on left-out groups, for every penalty of `alphas`.
     alphas : Tensor of shape (A,), float64
     at_edge : Tensor of shape (U,), bool
-        The chosen penalty is the smallest or the largest of `alphas`: a wider grid might serve better.
+        The chosen penalty is the smallest or the largest of `alphas`: a wider grid might be better.
     left_out : Tensor of shape (N, U), float64
-        Prediction of every image, in the unit of the targets, by the fit at the chosen penalty without the image's fold; NaN where the
-        site was not recorded.
+        Prediction of every image, in the unit of the targets, by the fit at the chosen penalty without the image's
+        fold; NaN where the site was not recorded.
     """
 
     coef: Tensor
@@ -59,12 +61,12 @@ def ridge(
     alphas: Sequence[float] | Tensor | None = None,
     weights: Tensor | None = None,
 ) -> RidgeFit:
-    r"""Ridge regression with an unpenalised intercept, one penalty a site.
+    r"""Ridge regression with an unpenalised intercept, one penalty per site.
 
-    Minimises :math:`\sum_i w_i (y_{iu} - x_i b_u - c_u)^2 + \alpha_u \|b_u\|^2` for every site u (Hoerl & Kennard 1970), in the
-    primal (P <= N) or the dual. The penalty is the one of `alphas` with the smallest weighted squared error over left-out folds;
-    these residuals are :math:`(I - H_{kk})^{-1} (y - \hat y)_k` (the leave-one-out identity of Allen 1974, for groups), exact
-    for fits without fold k that have their own intercept.
+    Minimises :math:`\sum_i w_i (y_{iu} - x_i b_u - c_u)^2 + \alpha_u \|b_u\|^2` for every site u (Hoerl & Kennard
+    1970), in the primal (P <= N) or the dual. The penalty is the one of `alphas` with the smallest weighted squared
+    error over left-out folds; these residuals are :math:`(I - H_{kk})^{-1} (y - \hat y)_k` (the leave-one-out identity
+    of Allen 1974, for groups), exact for fits without fold k that have their own intercept.
 
     Parameters
     ----------
@@ -74,8 +76,8 @@ def ridge(
     folds : Tensor of shape (N,), int
         Fold of every image; images that belong together share one.
     alphas : sequence of A floats, optional
-        Penalties to choose from. Default: 15 values from 1e-4 to 1e3 times the mean diagonal of the weighted, centred kernel,
-        which makes the choice independent of the scale and the number of features.
+        Penalties to choose from. Default: 15 values from 1e-4 to 1e3 times the mean diagonal of the weighted, centred
+        kernel, which makes the choice independent of the scale and the number of features.
     weights : Tensor of shape (N,), optional
         Weight of every image, such as its number of repeats; only ratios matter.
 
@@ -114,12 +116,24 @@ def ridge(
     )
 
 
+def solve(
+    features: Mapping[str, Tensor], targets: Tensor, folds: Tensor, *, weights: Tensor | None, settings: SolverSettings
+) -> MemberFit:
+    """One linear readout of the standardised layers, by `ridge`; see `Solver`."""
+    data = Rows.of(features)
+    fit = ridge(torch.cat(data.rows, 1), targets, folds=folds, weights=weights)
+    readout = data.readout(fit.coef, fit.intercept, alpha=fit.alpha, pool=settings.pool, solver="ridge")
+    return MemberFit(
+        readouts=(readout,), left_out=fit.left_out, cv_r2=fit.cv_r2.amax(0), strength=fit.alpha, at_edge=fit.at_edge
+    )
+
+
 def ridge_memory(n_images: int, n_features: int, n_sites: int, *, n_alphas: int = 15, n_folds: int = 5) -> int:
     """Bytes that `ridge` needs at its peak beside its arguments, where every site was recorded with every image.
 
-    One centred copy of the features (8 N P) stays throughout. On top of it comes the largest of three stages: the eigendecomposition,
-    in the smaller of N and P; the search over penalties; and the coefficients (8 P U). What the linear algebra library keeps for
-    itself, some tens of megabytes, is not counted.
+    One centred copy of the features (8 N P) stays throughout. On top of it comes the largest of three stages: the
+    eigendecomposition, in the smaller of N and P; the search over penalties; and the coefficients (8 P U). What the
+    linear algebra library keeps for itself, some tens of megabytes, is not counted.
     """
     n, p, u, k = n_images, n_features, n_sites, min(n_images, n_features)
     vectors, basis, fold = n * k, k * (n + u), math.ceil(n / n_folds) ** 2
@@ -130,7 +144,7 @@ def ridge_memory(n_images: int, n_features: int, n_sites: int, *, n_alphas: int 
 
 
 def as_grid(alphas: Sequence[float] | Tensor, device: torch.device) -> Tensor:
-    """Penalties as float64, shape (A,), after refusing what is none."""
+    """Penalties as float64, shape (A,), checked to be positive."""
     grid = torch.as_tensor(alphas, dtype=torch.float64, device=device)
     if grid.ndim != 1 or not len(grid) or not bool((grid > 0).all()):
         raise ValueError(f"alphas of shape {tuple(grid.shape)}; expected at least one penalty, all positive")

@@ -1,5 +1,5 @@
-"""What the closed-form regressions share: checked input, one centred copy of the features, half a Gram matrix, and one linear
-smoother whose left-out residuals come without refits.
+"""Shared parts of the closed-form regressions: checked input, centred features, Gram matrices, left-out residuals
+without refits.
 
 All arithmetic is float64. Where a symmetric matrix is needed, only its lower triangle is computed and read.
 """
@@ -12,13 +12,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ROWS = 128  # images centred at a time: a block stays in the processor's cache
+ROWS = 128  # images per block when centring; a block fits into the processor's cache
 BATCH = 2**22  # numbers in the largest temporary array of the search over penalties
 
 
 @dataclass(frozen=True)
 class Centred:
-    """Features less their weighted mean, times the root of the weights: `x` (N, P), `mean` (P,), `root` (N,), float64."""
+    """Weighted, centred features, float64.
+
+    Attributes
+    ----------
+    x : Tensor of shape (N, P)
+        Features less their weighted mean, times the root of the weights.
+    mean : Tensor of shape (P,)
+    root : Tensor of shape (N,)
+        Root of the weights.
+    """
 
     x: Tensor
     mean: Tensor
@@ -47,7 +56,7 @@ def weighted_mean(features: Tensor, weights: Tensor) -> Tensor:
 
 
 def gram(x: Tensor) -> Tensor:
-    """Gram matrix of the rows of `x` (..., N, P), panel by panel: complete in its lower triangle only; shape (..., N, N)."""
+    """Gram matrix (..., N, N) of the rows of `x` (..., N, P), panel by panel; only its lower triangle is complete."""
     n = x.shape[-2]
     out = x.new_zeros(*x.shape[:-1], n)
     step = -(-n // min(5, 1 + n // 128))
@@ -58,7 +67,9 @@ def gram(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Smoother:
-    """The fits at all penalties to one weighted, centred kernel K = U diag(s) U^T: y_hat = U diag(s / (s + alpha)) U^T y.
+    """Ridge fits at all penalties to one weighted, centred kernel.
+
+    With K = U diag(s) U^T, the prediction at the penalty alpha is y_hat = U diag(s / (s + alpha)) U^T y.
 
     Attributes
     ----------
@@ -77,7 +88,7 @@ class Smoother:
 
     @classmethod
     def of_features(cls, x: Tensor, y: Tensor, root: Tensor) -> Smoother:
-        """Smoother of weighted, centred features `x` (N, P): in the primal where P <= N, else in the dual."""
+        """Smoother of weighted, centred features `x` (N, P), from x^T x where P <= N, else from x x^T."""
         if x.shape[1] > x.shape[0]:
             return cls.of_kernel(gram(x), y, root)
         values, right = torch.linalg.eigh(gram(x.T))
@@ -92,16 +103,19 @@ class Smoother:
         return cls(left, values.clamp_min_(0), y, root)
 
     def dual(self, alpha: Tensor, sites: Tensor | None = None) -> Tensor:
-        """Dual coefficients of all or some `sites` at the penalties `alpha` (U,), shape (N, U); linear weights are x^T times these."""
+        """Dual coefficients (N, U) of all or some `sites` at the penalties `alpha` (U,); linear weights are x^T times
+        these.
+        """
         y = self.y if sites is None else self.y[:, sites]
         return self.left @ ((self.left.T @ y) / (self.values[:, None] + alpha))
 
     def search(self, alphas: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:
-        """Every penalty's variance explained on left-out folds (A, U), and the residuals (N, U) at each site's best penalty.
+        """Variance explained on left-out folds (A, U) at every penalty, and residuals (N, U) at each site's best.
 
-        The residuals of fold k are (I - H)_kk^-1 ((I - H) y)_k. With q the unit vector along `root`, the intercept's direction, and
-        Z = (I - q q^T) U, I - H = (I - q q^T - U U^T) + Z diag(alpha / (s + alpha)) Z^T: a sum of positive semidefinite terms, so that
-        nothing cancels at small penalties. Images are sorted by fold, which makes each fold's rows a view.
+        The residuals of fold k are (I - H)_kk^-1 ((I - H) y)_k. With q the unit vector along `root`, the intercept's
+        direction, and Z = (I - q q^T) U, I - H = (I - q q^T - U U^T) + Z diag(alpha / (s + alpha)) Z^T: a sum of
+        positive semidefinite terms, so that nothing cancels at small penalties. Images are sorted by fold, which makes
+        each fold's rows a view.
         """
         order = torch.argsort(folds, stable=True)
         ends = torch.bincount(torch.unique(folds, return_inverse=True)[1]).cumsum(0).tolist()
@@ -132,14 +146,16 @@ class Smoother:
 
 
 def at_once(n_alphas: int, *sizes: int) -> int:
-    """Penalties searched together, so that arrays of `sizes` numbers a penalty stay within `BATCH` numbers where they can."""
+    """Number of penalties searched together, so that arrays of `sizes` numbers per penalty have at most `BATCH` numbers
+    if possible.
+    """
     return min(n_alphas, max(1, BATCH // max(1, *sizes)))
 
 
 def _left_out(
     basis: Tensor, shrink: Tensor, projected: Tensor, *, held: Sequence[slice], rest: Sequence[tuple[Tensor, Tensor]]
 ) -> Tensor:
-    """Left-out residuals (A, N, U) of A penalties that leave the shares `shrink` (A, K) of the directions `basis` (K, N)."""
+    """Left-out residuals (A, N, U) of A penalties, which leave `shrink` (A, K) of the directions `basis` (K, N)."""
     scaled = (shrink.T[:, :, None] * projected[:, None, :]).flatten(1)  # (K, A U)
     out = (basis.T @ scaled).view(-1, len(shrink), projected.shape[1]).transpose(0, 1)  # (A, N, U)
     half = basis * shrink.sqrt()[:, :, None]  # (A, K, N)
@@ -149,13 +165,15 @@ def _left_out(
 
 
 def _unreached(left: Tensor, q: Tensor, y: Tensor, *, projected: Tensor) -> tuple[Tensor, Tensor]:
-    """A fold's rows of what no penalised direction reaches: of I - q q^T - U U^T, (n, n), and of its product with y, (n, U)."""
+    """A fold's part of I - q q^T - U U^T, (n, n), and of its product with y, (n, U): directions without penalty."""
     identity = torch.eye(len(q), dtype=y.dtype, device=y.device) - torch.outer(q, q)
     return identity - left @ left.T, y - left @ projected
 
 
 def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
-    """matrix^-1 right for positive definite matrices (..., n, n), lower triangles read; LU where rounding defeats Cholesky."""
+    """Solve positive definite systems (..., n, n), of which the lower triangle is read; by LU where Cholesky fails by
+    rounding.
+    """
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if not bool(failed.any()):
         return torch.cholesky_solve(right, factor)
@@ -164,14 +182,14 @@ def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
 
 
 def patterns(y: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Sites (columns) that share a pattern of missing images, and the images (rows) that they have; None = all of them."""
+    """Groups of sites with one pattern of missing images: their columns, and the rows of their images (None = all)."""
     finite = torch.isfinite(y)
     if bool(finite.all()):
         yield torch.arange(y.shape[1], device=y.device), None
         return
-    found, which = torch.unique(finite, dim=1, return_inverse=True)
-    for p in range(found.shape[1]):
-        yield torch.nonzero(which == p)[:, 0], torch.nonzero(found[:, p])[:, 0]
+    different, which = torch.unique(finite, dim=1, return_inverse=True)
+    for p in range(different.shape[1]):
+        yield torch.nonzero(which == p)[:, 0], torch.nonzero(different[:, p])[:, 0]
 
 
 def centre_targets(targets: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,7 +201,7 @@ def centre_targets(targets: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
 def check(
     bands: Sequence[Tensor], targets: Tensor, folds: Tensor | None, *, weights: Tensor | None, at_least: int = 2
 ) -> tuple[Tensor, Tensor]:
-    """Targets (N, U) and weights (N,) as float64, after refusing what cannot be fitted."""
+    """Targets (N, U) and weights (N,) as float64, checked."""
     n = len(targets)
     if targets.ndim != 2 or any(x.ndim != 2 or len(x) != n for x in bands):
         shapes = ", ".join(str(tuple(x.shape)) for x in bands)
@@ -193,7 +211,7 @@ def check(
     w = torch.ones(n, dtype=torch.float64, device=targets.device) if weights is None else weights.double()
     if tuple(w.shape) != (n,) or not bool((w > 0).all() and torch.isfinite(w).all()):
         raise ValueError(
-            "weights: expected one positive finite number an image; leave out images that were not recorded"
+            "weights: expected one positive finite number per image; leave out images that were not recorded"
         )
     if not all(map(all_finite, bands)):
         raise ValueError("features hold NaN or infinity; check the images and the backbone")
@@ -203,5 +221,5 @@ def check(
 
 
 def all_finite(x: Tensor) -> bool:
-    """No NaN and no infinity: a finite sum shows it in one cheap pass; only an overflowing sum needs the long way."""
+    """Whether `x` holds no NaN and no infinity. A finite sum shows it in one pass; otherwise each number is checked."""
     return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())

@@ -27,7 +27,7 @@ from torch import Tensor
 from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, correlation, extract_features, group_folds, ridge
 from encoders import split_half_reliability as reliability_of
 from encoders.backbones.pooling import feature_maps, flatten_features
-from encoders.fitting.members import fit_members, standardise
+from encoders.fitting.members import FitRun, fit_members, standardise
 from encoders.fitting.readout_spec import ReadoutSpec
 from encoders.readouts import DEFAULT_POOL, MAP_POOL
 from encoders.solvers.population_prior import few_shot
@@ -87,7 +87,9 @@ def fit_known(session: Session, train: Tensor, known: Tensor, show: Session | No
     predictions, layers = [], []
     for seed, (layer, maps) in enumerate(session.maps.items()):
         folds = group_folds(own, INNER_FOLDS, seed=seed)
-        fit = fit_members(ReadoutSpec(), {layer: maps[train]}, [layer], targets=targets, folds=folds, seed=seed)
+        fit = fit_members(
+            ReadoutSpec(), {layer: maps[train]}, [layer], targets=targets, folds=folds, run=FitRun(seed=seed)
+        )
         with torch.no_grad():
             predictions += [readout({layer: shown.maps[layer]}).double() / targets.std(0) for readout in fit.readouts]
         layers += [layer] * len(fit.readouts)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from encoders import Encoder, EncoderInfo, Ensemble, RidgeReadout, backbone, to_images
+from encoders import Encoder, EncoderInfo, Ensemble, LinearReadout, backbone, to_images
 from encoders.backbones.networks import build_network
 from encoders.backbones.tensors import hash_tensors
 
@@ -232,11 +232,11 @@ def test_readouts_that_do_not_fit_are_named():
     network = backbone(TINY, ["blocks.0.0"], weights="random")
     tensors = {"mean": torch.zeros(4), "scale": torch.tensor(1.0), "alpha": torch.ones(2)}
     natural = {"natural_mean": torch.zeros(2), "natural_sd": torch.ones(2)}
-    other = RidgeReadout("blocks.1.0", torch.zeros(2, 4), torch.zeros(2), **tensors)
+    other = LinearReadout("blocks.1.0", torch.zeros(2, 4), torch.zeros(2), **tensors)
     with pytest.raises(
         ValueError, match=r"layer blocks.1.0; expected 2 sites and some of the backbone's layers blocks.0.0"
     ):
         Encoder(network, other, EncoderInfo(**INFO), **natural)
-    own = RidgeReadout("blocks.0.0", torch.zeros(2, 4), torch.zeros(2), **tensors)
+    own = LinearReadout("blocks.0.0", torch.zeros(2, 4), torch.zeros(2), **tensors)
     with pytest.raises(ValueError, match=r"expected shape \(2,\)"):
         Encoder(network, own, EncoderInfo(**INFO), **(natural | {"natural_sd": torch.ones(3)}))

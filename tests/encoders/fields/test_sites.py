@@ -8,7 +8,7 @@ import torch
 
 from encoders import EncoderInfo, Ensemble, backbone
 from encoders.fields.sites import readout_masks, site_fields, site_maps
-from encoders.readouts import FactorisedReadout, RidgeReadout
+from encoders.readouts import FactorisedReadout, LinearReadout
 
 TINY, LAYER = "timm:test_efficientnet", "blocks.0.0"
 
@@ -62,7 +62,7 @@ def test_without_masks_the_image_gradient_tells(looking, network):
     masks = readout_masks(list(looking.readouts))[LAYER]
     weights = looking.readouts[0].weights[0].detach()
     coef = (weights[:, :, None] * masks.flatten(1)[:, None]).flatten(1)
-    linear = RidgeReadout(
+    linear = LinearReadout(
         LAYER,
         coef,
         torch.zeros(2),

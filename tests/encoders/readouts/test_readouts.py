@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import convolve
 
-from encoders import RidgeReadout, backbone, extract_features, readouts
+from encoders import LinearReadout, backbone, extract_features, readouts
 from encoders.backbones.pooling import feature_maps, flatten_features
 from encoders.readouts import FactorisedReadout, GaussianReadout, GradientReadout, build_readout
 from encoders.readouts.factorised import read_masked
@@ -24,7 +24,7 @@ def make(u: int = 3, p: int = 8, **changes):
         "scale": torch.tensor(2.0),
         "alpha": torch.arange(1.0, u + 1),
     } | changes
-    return RidgeReadout("a", given.pop("coef"), given.pop("intercept"), **given)
+    return LinearReadout("a", given.pop("coef"), given.pop("intercept"), **given)
 
 
 def test_forward_is_the_formula_on_one_layer():
@@ -52,7 +52,7 @@ def test_pooling_only_shrinks():
 
 
 def test_images_of_another_size_are_named():
-    with pytest.raises(ValueError, match="gives 18 features an image, this readout was fitted to 8"):
+    with pytest.raises(ValueError, match="gives 18 features per image, this readout was fitted to 8"):
         make()({"a": torch.rand(1, 2, 3, 3)})
 
 
@@ -68,9 +68,9 @@ def example(name: str):
     if name == "PopulationReadout":
         own = {"mean": torch.rand(3), "scale": torch.rand(3) + 1, "alpha": torch.rand(3)}
         return readouts.PopulationReadout(
-            example("FactorisedReadout"), example("RidgeReadout"), torch.randn(3, 3), **own
+            example("FactorisedReadout"), example("LinearReadout"), torch.randn(3, 3), **own
         )
-    if name == "RidgeReadout":
+    if name == "LinearReadout":
         p = 4 * 9 + 2 * 9
         tensors = {
             "coef": torch.randn(3, p),
@@ -79,7 +79,7 @@ def example(name: str):
             "scale": torch.rand(2) + 1,
         }
         coef, intercept = tensors.pop("coef"), tensors.pop("intercept")
-        return RidgeReadout(("a", "b"), coef, intercept, **tensors, alpha=torch.rand(3, 2), sizes=(36, 18))
+        return LinearReadout(("a", "b"), coef, intercept, **tensors, alpha=torch.rand(3, 2), sizes=(36, 18))
     readout = getattr(readouts, name)({"a": (4, 3, 3), "b": (2, 3, 3)}, 3, seed=1)
     with torch.no_grad():
         for parameter in readout.parameters():
@@ -243,7 +243,7 @@ def test_both_orders_of_the_factorised_product_agree(images):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in readouts.__all__ if n not in ("RidgeReadout", "PopulationReadout")])
+@pytest.mark.parametrize("name", [n for n in readouts.__all__ if n not in ("LinearReadout", "PopulationReadout")])
 def test_prediction_is_the_linear_response_to_standardised_maps(name):
     torch.manual_seed(0)
     readout = example(name)

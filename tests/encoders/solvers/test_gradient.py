@@ -123,7 +123,7 @@ def test_spatial_feature_and_attention_explain_what_is_theirs(planted):
     features, masks, _, _, targets = planted
     fitted = fit(SpatialFeatureReadout, features, targets)
     assert fitted.cv_r2.median() > 0.45  # 0.67 is all there is: noise variance 0.49 on 1
-    mask = torch.stack([member.masks()[0] for member in fitted.members]).mean(0)
+    mask = torch.stack([member.site_masks()[0] for member in fitted.members]).mean(0)
     assert cosine(mask, masks).median() > 0.9
     generator = torch.Generator().manual_seed(5)
     looking = AttentionReadout({"a": features.shape[1:]}, U)

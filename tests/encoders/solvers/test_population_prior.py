@@ -93,7 +93,7 @@ def test_sites_without_some_images_are_fitted_without_them():
     assert torch.equal(torch.isnan(fit.left_out), torch.isnan(y))
 
 
-def test_a_population_that_answers_all_images_alike_is_named():
+def test_a_population_that_responds_equally_to_all_images_is_named():
     x, population, _, y = planted(n_new=1)
-    with pytest.raises(ValueError, match="answer all images alike"):
+    with pytest.raises(ValueError, match="respond equally to all images"):
         few_shot(torch.ones_like(population[:30]), x[:30], y[:30])
