@@ -285,5 +285,5 @@ def evaluate_round(project: Project, round_: Round) -> ControlReport:
     )
     report.to_csv(round_.folder / "control.csv")
     report.to_json(round_.evaluation_path)
-    round_.log("evaluate", **report.counts())
+    round_.log("evaluate", **report.counts(), align=project.config.drift.align, exclude=project.config.drift.exclude)
     return report

@@ -6,27 +6,23 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from protocols.project.arms import arm_named, in_order
 from protocols.project.config.config import Config
 from protocols.project.key import CONTRASTS, NATURAL_SUFFIX
+from protocols.project.objectives import OBJECTIVES
 from protocols.verdict.control_report import ControlReport, ControlRow, ObjectiveSummary, beside_verdicts
-
-ARMS = {
-    "contrast_matched": "the controller scaled to the photographs' median contrast within the site's model receptive field",
-    "natural_raised": "the site's best natural image scaled to the controller's contrast there",
-    "predicted_natural": "the natural image with the highest predicted score among all photographs",
-    "phase_scrambled": "the controller with random phases and the same amplitude spectrum",
-}
 
 
 def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, Any]:
-    """Sentence, header and one line a site; columns that no site has are left out."""
-    kinds = [kind for kind in ARMS if any(kind in r.arm_differences for r in rows)]
+    """Sentence, header and one line per site; columns that no site has are left out."""
+    arms = in_order({kind for r in rows for kind in r.arm_differences})
     names = [name for name in CONTRASTS if any(name in r.contrast for r in rows)]
     graded = any(r.monotonic_images for r in rows)
     others = any(r.other_site_images for r in rows)
-    log = "log S " if summary.objective == "one_hot" else ""
+    objective = OBJECTIVES[summary.objective]
+    log = f"{objective.difference_name} " if objective.difference_name else ""
     header = [
-        *(f"{log}less {kind.replace('_', ' ')} (p)" for kind in kinds),
+        *(f"{log}less {arm.label} (p)" for arm in arms),
         *(f"{name} contrast (natural 95 %)" for name in names),
         *(["other sites' controllers below it"] if others else []),
         *(["rises with prediction: rho (p)"] if graded else []),
@@ -34,7 +30,7 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
     lines = [
         [
             r.site,
-            *(_arm(r, kind) for kind in kinds),
+            *(_arm(r, arm.name) for arm in arms),
             *(_contrast(r, name) for name in names),
             *([_share(r)] if others else []),
             *([_with_p(r.monotonic_rho, r.monotonic_p)] if graded else []),
@@ -59,7 +55,7 @@ def arms_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:
     for kind, objective, site, reason in last["reasons"]:
         reasons.setdefault((kind, _unnumbered(reason)), []).append(f"{site} ({objective})")
     return notes + [
-        f"control arm {kind.replace('_', ' ')} not shown for {', '.join(sites[:6])}{' ...' if len(sites) > 6 else ''}: {reason}"
+        f"control arm {arm_named(kind).label} not shown for {', '.join(sites[:6])}{' ...' if len(sites) > 6 else ''}: {reason}"
         for (kind, reason), sites in reasons.items()
     ]
 
@@ -92,11 +88,11 @@ def _share(row: ControlRow) -> str:
 
 def arms_sentences(config: Config, report: ControlReport) -> str:
     """Sentences for a methods section on the control arms and graded images that were shown; each ends with a space."""
-    kinds = [kind for kind in ARMS if any(kind in s.arms for s in report.objectives)]
+    arms = in_order({kind for s in report.objectives for kind in s.arms})
     text = ""
-    if kinds:
+    if arms:
         text += (
-            f"As control arms, {config.arms.repeats} presentations each: {'; '.join(ARMS[kind] for kind in kinds)}. A controller was compared "
+            f"As control arms, {config.arms.repeats} presentations each: {'; '.join(arm.sentence for arm in arms)}. A controller was compared "
             "with each of its arms by the same test on all trials, and with the controllers made for other sites. "
         )
     if any(s.contrast_measured for s in report.objectives):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from protocols.disk.drawing import new_figure
+from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.drift import RoundDrift
 
 from .figures import NATURAL
@@ -161,7 +162,7 @@ def _curve(
 
 
 def success_over_rounds(history: Sequence[dict[str, Any]]) -> Figure:
-    """Share of controlled sites a round, with descriptive Wilson intervals."""
+    """Share of controlled sites per round, with descriptive Wilson intervals."""
     figure = new_figure(4.6, 3.2)
     axes = figure.add_subplot()
     draw_success(axes, history)
@@ -171,14 +172,14 @@ def success_over_rounds(history: Sequence[dict[str, Any]]) -> Figure:
 
 
 def draw_success(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
-    """One line an objective, with Wilson intervals."""
+    """One line per objective, with Wilson intervals."""
     for shift, objective in enumerate(dict.fromkeys(h["objective"] for h in history)):
         points = [h for h in history if h["objective"] == objective and h["tested"]]
         x = [h["round"] + 0.06 * shift for h in points]
         share = [h["successes"] / h["tested"] for h in points]
         low, high = ([h[k] for h in points] for k in ("low", "high"))
         errors = [np.maximum(np.subtract(share, low), 0), np.maximum(np.subtract(high, share), 0)]
-        axes.errorbar(x, share, errors, fmt="o-", label=objective.replace("_", "-"), capsize=3)
+        axes.errorbar(x, share, errors, fmt="o-", label=OBJECTIVES[objective].label, capsize=3)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xticks(sorted({h["round"] for h in history}))
     axes.set_ylabel("share of sites controlled")

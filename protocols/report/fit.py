@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -21,8 +19,8 @@ def percent(value: float | None, digits: int = 0) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}%}"
 
 
-def fit_lines(record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and one line a site of the fit report."""
+def fit_lines(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and one line per site of the fit report."""
     header = [
         "site",
         "trials",
@@ -62,7 +60,7 @@ def field_text(site: dict[str, Any]) -> str:
     return "-" if x is None or y is None or sd is None else f"{x:+.1f}, {y:+.1f}, {sd:.1f}"
 
 
-def fit_sentence(record: dict[str, Any]) -> str:
+def fit_sentence(record: Mapping[str, Any]) -> str:
     """What the encoder was fitted on, in a sentence."""
     if not record:
         return "No record of the fit."
@@ -79,7 +77,7 @@ def fit_sentence(record: dict[str, Any]) -> str:
     )
 
 
-def final_sentence(record: dict[str, Any]) -> str:
+def final_sentence(record: Mapping[str, Any]) -> str:
     """Which encoder makes the images where it is another than the one that was scored, with a space before it; else ""."""
     if "final" not in record:
         return ""
@@ -92,7 +90,7 @@ def final_sentence(record: dict[str, Any]) -> str:
     )
 
 
-def inherited_sentence(record: dict[str, Any]) -> str:
+def inherited_sentence(record: Mapping[str, Any]) -> str:
     """Which earlier encoder's networks the fit began with, with a space before it; "" where none's."""
     settings = record["report"].get("settings", {})
     if "networks_from" not in settings:
@@ -109,7 +107,7 @@ def inherited_sentence(record: dict[str, Any]) -> str:
     return f" It began with the networks of {settings['networks_from']}, tuned on an earlier recording{doubt}."
 
 
-def tuning_sentence(record: dict[str, Any]) -> str:
+def tuning_sentence(record: Mapping[str, Any]) -> str:
     """What the tuning of the encoder's network came to, in a sentence with a space before it; "" where it is frozen."""
     how = record["report"].get("settings", {}).get("fine_tuning")
     if not how:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from protocols.packages import version
-from protocols.project.folder import Project
+from protocols.project.config.config import Config
 from protocols.verdict.control_report import ControlReport
 
 from .beside import arms_sentences
-
-if TYPE_CHECKING:
-    from protocols.project.config.config import Config
 
 
 def synthesis_sentence(config: Config) -> str:
@@ -31,17 +26,16 @@ def synthesis_sentence(config: Config) -> str:
     )
 
 
-def methods_paragraph(project: Project, report: ControlReport) -> str:
-    """A paragraph to paste into a methods section."""
-    config = project.config
+def methods_paragraph(config: Config, report: ControlReport) -> str:
+    """A paragraph to paste into a methods section; `config`: the settings that the round was made with (`view.round_config`)."""
     display, protocol = config.display, config.protocol
     return (
         f"Images of {display.width_px} x {display.height_px} pixels ({display.size_deg:g} degrees wide, {display.colour}, 8 bits, background "
         f"{display.background}) were shown for {protocol.on_ms:g} ms with {protocol.off_ms:g} ms between them, {protocol.repeats} times each in "
-        f"{protocol.blocks} blocks of fresh random order, with {protocol.natural_images} random natural images and {protocol.blanks_per_block} blanks a "
+        f"{protocol.blocks} blocks of fresh random order, with {protocol.natural_images} random natural images and {protocol.blanks_per_block} blanks per "
         f"block. {synthesis_sentence(config)} For each site the "
         f"{protocol.references} best natural images of the baseline recording were shown again; one was picked on a random half of its trials and "
         f"compared, on its other half, with the controller by a one-sided studentised permutation test within blocks ({report.permutations} permutations, "
-        f"level {report.alpha:g}). One controller a site and objective was declared confirmatory before the responses were read, by the prediction of a "
+        f"level {report.alpha:g}). One controller per site and objective was declared confirmatory before the responses were read, by the prediction of a "
         f"second encoder on which it had not been optimised. {arms_sentences(config, report)}Software: stimsynth {version()}."
     )

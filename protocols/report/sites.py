@@ -11,10 +11,11 @@ import numpy as np
 from protocols.arrays import Floats
 from protocols.project.display import Display
 from protocols.project.key import Key
+from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.responses import Responses
 from protocols.verdict.control_report import ControlReport, ControlRow
 
-from .figures_sites import MARKS, Mark, SiteTuning
+from .figures_sites import Mark, SiteTuning
 
 MOST_TUNINGS = 24
 
@@ -58,14 +59,13 @@ def _order(row: ControlRow) -> tuple[bool, int, str]:
 
 def _cell(row: ControlRow) -> dict[str, Any]:
     """One controller of the grid: image, verdict and what stands below it."""
+    symbol = OBJECTIVES[row.objective].score_name
     return {
         "image": row.image_id,
         "confirmatory": row.confirmatory,
         "verdict": row.verdict,
         "seed": "seed unknown" if row.seed is None else f"seed {row.seed}",
-        "text": _texts(
-            recorded=row.measured, predicted=row.predicted, S=row.score if row.objective == "one_hot" else None
-        ),
+        "text": _texts(recorded=row.measured, predicted=row.predicted, **({symbol: row.score} if symbol else {})),
     }
 
 
@@ -85,7 +85,7 @@ def tunings(report: ControlReport, key: Key, responses: Responses, *, most: int 
     for row in rows[:most]:
         marked = {row.image_id: "controller"}
         marked |= {r.image_id: "graded" for r in key.of_role("graded") if source.get(row.image_id, "") in r.parents}
-        marked |= {image: kind for kind, image in row.arm_images.items() if kind in MARKS}
+        marked |= {image: kind for kind, image in row.arm_images.items()}
         means, errors = means_and_errors(responses, row.site, [r.image_id for r in natural])
         order = np.argsort(-means, kind="stable")[: int(np.isfinite(means).sum())]
         own = np.array([("stretch", row.site) in r.reference_for for r in natural], dtype=np.bool_)

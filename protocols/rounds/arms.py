@@ -25,7 +25,7 @@ from .contrast import measure
 from .stimulus import Stimulus
 
 __all__ = [
-    "KINDS",
+    "MAKERS",
     "Arms",
     "Material",
     "Unreachable",
@@ -218,12 +218,13 @@ def _predicted_natural(material: Material, controller: Stimulus) -> Stimulus:
     )
 
 
-KINDS: dict[str, Callable[[Material, Stimulus], Stimulus]] = {
+MAKERS: dict[str, Callable[[Material, Stimulus], Stimulus]] = {
     "contrast_matched": _contrast_matched,
     "natural_raised": _natural_raised,
     "predicted_natural": _predicted_natural,
     "phase_scrambled": _phase_scrambled,
 }
+"""How the image of each arm of `protocols.project.arms` is made from its controller."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,7 @@ def choose_arms(
     for kind in kinds:
         for controller in (c for c in controllers if c.confirmatory):
             try:
-                made = _as_arm(KINDS[kind](material, controller), controller, kind)
+                made = _as_arm(MAKERS[kind](material, controller), controller, kind)
             except Unreachable as why:
                 skipped.append((kind, controller.objective, controller.target, str(why)))
                 continue

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
+
+from protocols.project.arms import ArmName
 
 from .safety import SafetyConfig as SafetyConfig
 from .section import Count, Fraction, Milliseconds, Section, Seed
@@ -13,8 +15,8 @@ from .section import Count, Fraction, Milliseconds, Section, Seed
 class ArmsConfig(Section):
     """Section ``[arms]``: control images shown beside the confirmatory controllers."""
 
-    kinds: tuple[Literal["contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"], ...] = Field(
-        default=("contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"),
+    kinds: tuple[ArmName, ...] = Field(
+        default=get_args(ArmName),
         strict=False,
         description="[names] Control arms, the most important first: the controller at natural local contrast, the best natural image at the "
         "controller's local contrast, the best natural image by prediction, the controller with random phases. [] shows none.",

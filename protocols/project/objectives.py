@@ -1,0 +1,132 @@
+"""The objectives of a round, one row each: its name, its words on the page, how its score reads, what its test needs.
+
+To add an objective: its name in `ObjectiveName`, a row here, a row in `protocols.verdict.scores.OBJECTIVES` (score, gain, test),
+and its image objective in `protocols.synthesis.request`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from scipy.special import log_softmax
+
+from protocols.arrays import Floats
+
+ObjectiveName = Literal["stretch", "one_hot"]
+"""What ``[synthesis] objectives`` of project.toml may name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What the rooms of `protocols` say of one objective and how they show its score.
+
+    Attributes
+    ----------
+    name : str
+        As project.toml, key.csv and evaluation.json have it.
+    label : str
+        For titles, axes and legends.
+    description : str
+        What the images of the objective do, for project.toml.
+    explanation : str
+        Sentences of the report page, above the table of the objective.
+    all_sites : bool
+        The score needs the standardised responses of all sites; False: the response of the target site alone, in the recording's unit.
+    equal_counts : bool
+        The test compares as many trials of the reference as of the controller.
+    log_score : bool
+        Tests and differences are of the logarithm of the score that is shown.
+    score_name : str
+        Symbol of the score that is shown ("S"); "" where the score is the response itself.
+    score_axis : str
+        Label of an axis of scores; ``{unit}`` stands for the recording's unit.
+    marker, marker_name : str
+        Marker of the objective in figures (matplotlib's code) and its plural noun for the title.
+    site_scores : callable
+        Score of each image at each site, higher is better: ``(responses (N, U), mean (U,), sd (U,), temperature=1.0) -> (N, U)``,
+        from responses in the recording's unit and the natural mean and SD of each site.
+    """
+
+    name: ObjectiveName
+    label: str
+    description: str
+    explanation: str
+    all_sites: bool
+    equal_counts: bool
+    log_score: bool
+    score_name: str
+    score_axis: str
+    marker: str
+    marker_name: str
+    site_scores: Callable[..., Floats]
+
+    def displayed(self, score: float) -> float:
+        """A score as it is shown: the softmax share of a logarithm, else the score itself."""
+        return math.exp(score) if self.log_score else score
+
+    def score_label(self, unit: str) -> str:
+        """Label of an axis of scores that were recorded in `unit`."""
+        return self.score_axis.format(unit=unit)
+
+    @property
+    def difference_name(self) -> str:
+        """Name of the score whose differences are tested: "log S", or "" where it is the response itself."""
+        return f"log {self.score_name}" if self.log_score else self.score_name
+
+
+def responses_as_scores(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
+    """The responses themselves, shape (N, U): `mean`, `sd` and `temperature` do not matter."""
+    return responses
+
+
+def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
+    """Log softmax over sites of standardised responses, shape (N, U) -> (N, U)."""
+    return np.asarray(log_softmax((responses - mean) / sd / temperature, axis=1))
+
+
+OBJECTIVES: dict[str, Objective] = {
+    row.name: row
+    for row in (
+        Objective(
+            name="stretch",
+            label="stretch",
+            description="drive the target site as far as possible",
+            explanation=(
+                "Each controller against the site's best natural image, both shown in this round. Of the re-shown candidates one is "
+                "picked on half of the trials and tested on the other half; the gain is of the evoked response over that named image."
+            ),
+            all_sites=False,
+            equal_counts=False,
+            log_score=False,
+            score_name="",
+            score_axis="recorded response ({unit})",
+            marker="o",
+            marker_name="circles",
+            site_scores=responses_as_scores,
+        ),
+        Objective(
+            name="one_hot",
+            label="one-hot",
+            description="drive it alone, the others not",
+            explanation=(
+                "S is the softmax over all sites of the standardised mean responses, at the target; control: S above the best natural "
+                "image's (chosen like the stretch reference); suppression: the other sites below their mean over random natural images."
+            ),
+            all_sites=True,
+            equal_counts=True,
+            log_score=True,
+            score_name="S",
+            score_axis="softmax share S",
+            marker="s",
+            marker_name="squares",
+            site_scores=one_hot_scores,
+        ),
+    )
+}
+"""Every objective by its name, in the order in which a round makes and reports them."""
+
+NAMES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
