@@ -17,7 +17,7 @@ from protocols.project.display import Display
 from protocols.project.folder import Project, Round
 from protocols.project.key import write_key
 from protocols.recordings.readers.hdf5 import write_responses
-from protocols.rounds.export import SCHEMA
+from protocols.rounds.manifest import SCHEMA
 from tests.protocols.helpers.simulated_rounds import make_truth, record
 
 DISPLAY = Display(width_px=24, height_px=20, size_deg=4.0, background=128)

@@ -19,7 +19,7 @@ from protocols.project.folder import Project
 from protocols.report.methods import methods_paragraph
 from protocols.report.page import write_report
 from protocols.report.view import RoundView, drift_settings, round_config
-from protocols.rounds.export import SCHEMA
+from protocols.rounds.manifest import SCHEMA
 from protocols.verdict.control_report import ControlReport
 from tests.protocols.helpers.reported_project import DISPLAY, make, settings, write_manifest
 
