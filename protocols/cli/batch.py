@@ -13,8 +13,8 @@ from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.folder import Project
-from protocols.synthesis.batch import free_batch, plan_batch, summary, write_batch
-from protocols.synthesis.compare import compare, write_comparison
+from protocols.synthesis.batch import BatchOptions, free_batch, plan_batch, summary, write_batch
+from protocols.synthesis.compare import compare_generators, write_comparison
 from protocols.synthesis.generators import GENERATORS
 from synth.ascent.ascend import DROP_AFTER
 
@@ -46,7 +46,7 @@ def make_batch(
         "contrast" or "drive,contrast", of two generators.
     sampled : dict
         Keys of ``[diffusion]``, None where project.toml holds; a prior that is a path is relative to the working folder.
-    asked : as for `plan_batch`
+    asked : fields of `BatchOptions`
 
     Raises
     ------
@@ -89,8 +89,8 @@ def make_batch(
             project, wanted, generator=names[0], device=device, progress=progress, diffusion=diffusion, **asked
         )
         return summary(batch, write_batch(batch, out))
-    plan = plan_batch(project, wanted, device=device, diffusion=diffusion, **asked)
-    found = compare(
+    plan = plan_batch(project, wanted, options=BatchOptions(diffusion=diffusion, **asked), device=device)
+    found = compare_generators(
         project,
         (plan.encoder, plan.validator),
         plan.objective,

@@ -119,20 +119,36 @@ class FlashCount:
     trials: tuple[int, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FlashLimit:
+    """What counts as a flash, and how many are allowed.
+
+    Attributes
+    ----------
+    change : float
+        Smallest change between a peak and a valley that counts, in the unit of the compared values.
+    area_sr : float
+        Solid angle [sr] that must be exceeded at one moment.
+    per_second : float
+        Flashes per second that are allowed.
+    """
+
+    change: float
+    area_sr: float
+    per_second: float
+
+
 def count_flashes(
     values: Floats,
     flags: Bools,
     background: tuple[Floats, Bools],
     *,
     order: Sequence[int],
-    on_ms: float,
-    off_ms: float,
-    change: float,
-    area_sr: float,
+    durations_ms: tuple[float, float],
+    limit: FlashLimit,
     cell_deg: float,
-    limit: float,
 ) -> FlashCount:
-    """Flashes of a sequence: background, image ``order[0]`` for `on_ms`, background for `off_ms`, image ``order[1]``, ...
+    """Flashes of a sequence: background, image ``order[0]``, background, image ``order[1]``, ...
 
     Parameters
     ----------
@@ -140,10 +156,14 @@ def count_flashes(
         What is compared (luminance, redness), and which states make a transition count, in cells.
     background : (value, flag), each (h, w)
     order : sequence of T positions in `values`
-    change, area_sr, limit : float
-        Change that counts; solid angle that must be exceeded at one moment; flashes a second that are allowed.
+    durations_ms : (float, float)
+        Of an image, and of the background after it.
+    limit : FlashLimit
+    cell_deg : float
+        Side of a cell in degrees.
     """
-    transitions = Transitions(*background, change)
+    on_ms, off_ms = durations_ms
+    transitions = Transitions(*background, limit.change)
     recent: deque[tuple[float, int]] = deque()
     worst, worst_area, worst_trials = 0.0, 0.0, (0, 0)
     over: set[int] = set()
@@ -155,7 +175,7 @@ def count_flashes(
             moved = transitions.step(value, flag)
             area = largest_area(moved, cell_deg)
             worst_area = max(worst_area, area)
-            if area <= area_sr:
+            if area <= limit.area_sr:
                 continue
             recent.append((now, trial))
             while recent[0][0] <= now - WINDOW_MS + TOLERANCE:
@@ -163,6 +183,6 @@ def count_flashes(
             flashes = len(recent) / 2
             if flashes > worst:
                 worst, worst_trials = flashes, (recent[0][1], trial)
-            if flashes > limit:
+            if flashes > limit.per_second:
                 over.update(range(recent[0][1], trial + 1))
     return FlashCount(worst, worst_area, tuple(range(worst_trials[0], worst_trials[1] + 1)), tuple(sorted(over)))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from protocols.errors import SafetyStop
 from protocols.project.display import LUMINANCE_WEIGHTS, Display
 
-from .flashes import cell_px, cells, count_flashes, largest_area
+from .flashes import FlashLimit, cell_px, cells, count_flashes, largest_area
 from .stripes import regular_pattern
 
 if TYPE_CHECKING:
@@ -258,12 +258,9 @@ def _flash_findings(
             flags[:-1],
             (values[-1], flags[-1]),
             order=[place[image] for image in order],
-            on_ms=durations[0],
-            off_ms=durations[1],
-            change=smallest,
-            area_sr=limits.flash_area_sr,
+            durations_ms=durations,
+            limit=FlashLimit(change=smallest, area_sr=limits.flash_area_sr, per_second=limits.flashes_per_second),
             cell_deg=cell_deg,
-            limit=limits.flashes_per_second,
         )
         if count.trials:
             detail = f"over up to {count.worst_area_sr:.4f} sr of a 10-degree field, worst from trial {count.worst_trials[0]}"

@@ -28,7 +28,7 @@ from .objectives_file import read_wanted
 from .request import Request, chosen_targets, declared, recipe
 from .starts import measured_z, natural_ranges, starts_for
 
-__all__ = ["Plan", "free_batch", "plan_batch", "write_batch"]
+__all__ = ["BatchOptions", "Plan", "free_batch", "plan_batch", "write_batch"]
 
 
 COLUMNS = (
@@ -48,39 +48,56 @@ class Plan:
     request: Request
 
 
-def plan_batch(
-    project: Project,
-    wanted: Path | None = None,
-    *,
-    seeds: int | None = None,
-    keep_seeds: int | None = None,
-    steps: int | None = None,
-    start: str | None = None,
-    quick: bool | None = None,
-    seconds: float | None = None,
-    diffusion: DiffusionConfig | None = None,
-    device: str = "cpu",
-) -> Plan:
-    """What project.toml and the newest encoder of the project have to say of a batch.
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """What is asked of a batch otherwise than project.toml has it; None = as there.
 
-    Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives, `seeds`, `steps`, `start` and
-    `diffusion` where they are None; `keep_seeds` is as for `synth.ascend`. `wanted` is a file of objectives. `quick`: ten large steps
-    from the best measured photographs (`synth.recipes.quick`) in place of the project's variables, rule, shifts and steps.
+    Attributes
+    ----------
+    seeds : int or None
+        Images per row of the objective.
+    keep_seeds : int or None
+        As for `synth.ascend`.
+    steps : int or None
+        Gradient steps.
+    start : "natural", "noise" or None
+    quick : bool or None
+        Ten large steps from the best measured photographs (`synth.recipes.quick`) in place of the project's variables, rule, shifts and steps.
+    seconds : float or None
+        Time for the ascent, in seconds, after which the best images so far are taken.
+    diffusion : DiffusionConfig or None
     """
-    settings = project.config.synthesis
+
+    seeds: int | None = None
+    keep_seeds: int | None = None
+    steps: int | None = None
+    start: str | None = None
+    quick: bool | None = None
+    seconds: float | None = None
+    diffusion: DiffusionConfig | None = None
+
+
+def plan_batch(
+    project: Project, wanted: Path | None = None, *, options: BatchOptions | None = None, device: str = "cpu"
+) -> Plan:
+    """What a batch is made of: the newest encoder of the project, its settings, and the `options` above them.
+
+    Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives where no file `wanted` names others.
+    """
+    options, settings = options or BatchOptions(), project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))
     measured = measured_z(project, encoder)
     if wanted is not None:
         objective = read_wanted(wanted, tuple(encoder.site_ids), natural_ranges(encoder.site_ids, measured))
     else:
         objective = declared(project, chosen_targets(project, encoder))
-    count = settings.seeds if seeds is None else seeds
+    count = settings.seeds if options.seeds is None else options.seeds
     natural = NaturalImages.load(project.data)
-    how, climbed = recipe(project, natural.pixels()), settings.steps
-    if quick:
+    how, steps, start = recipe(project, natural.pixels()), settings.steps, options.start
+    if options.quick:
         fast: dict[str, Any] = dict(quick_recipe(project.display.shape))
-        climbed, start = fast.pop("steps"), start or "natural"
-        fast["check_every"] = 1 if seconds is not None else fast["check_every"]  # a budget ends at a check
+        steps, start = fast.pop("steps"), start or "natural"
+        fast["check_every"] = 1 if options.seconds is not None else fast["check_every"]  # a budget ends at a check
         how |= fast
     begins = None
     if (settings.start if start is None else start) == "natural":
@@ -89,10 +106,10 @@ def plan_batch(
         how,
         shape=project.display.shape,
         seeds=range(count),
-        keep_seeds=keep_seeds,
-        steps=climbed if steps is None else steps,
-        diffusion=project.config.diffusion if diffusion is None else diffusion,
-        budget_s=seconds,
+        keep_seeds=options.keep_seeds,
+        steps=steps if options.steps is None else options.steps,
+        diffusion=project.config.diffusion if options.diffusion is None else options.diffusion,
+        budget_s=options.seconds,
         start=None if begins is None else torch.from_numpy(natural.pixels()[begins]).movedim(-1, -3).float() / 255,
         start_ids=None if begins is None else [[natural.source_ids[i] for i in row] for row in begins],
     )
@@ -110,7 +127,7 @@ def free_batch(
 ) -> StimulusBatch:
     """Images for the objectives of the file `wanted`, by the newest encoder of the project, judged by its validator.
 
-    `asked` is as for `plan_batch`. `seconds` of climbing at most, then the best so far; the steps really made are in
+    `asked`: the fields of `BatchOptions`. `seconds` of climbing at most, then the best so far; the steps really made are in
     ``settings["steps"]``.
 
     Raises
@@ -118,11 +135,12 @@ def free_batch(
     ValueError
         If a sampled batch is to be quick.
     """
-    if asked.get("quick") and generator != "gradient":
+    options = BatchOptions(**asked)
+    if options.quick and generator != "gradient":
         raise ValueError(
             f"quick with generator {generator!r}; expected 'gradient': a prior's own steps are those of diffusion"
         )
-    plan = plan_batch(project, wanted, device=device, **asked)
+    plan = plan_batch(project, wanted, options=options, device=device)
     made = make(
         generator,
         project,
@@ -150,7 +168,7 @@ def write_batch(batch: StimulusBatch, out: Path) -> Path:
 
 
 def table(batch: StimulusBatch, names: Sequence[str]) -> str:
-    """The batch as CSV, one line an image, with what is predicted of its (first) target in the encoder's unit; all sites are in ``batch.h5``."""
+    """The batch as CSV, one line per image, with what is predicted of its (first) target in the encoder's unit; all sites are in ``batch.h5``."""
     chosen = set(batch.best_indices())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
