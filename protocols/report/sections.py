@@ -98,11 +98,17 @@ def grid_sections(view: RoundView) -> list[Section]:
 
 
 def tuning_sections(view: RoundView) -> list[Section]:
-    """Sorted tuning of the sites with a confirmatory stretch controller."""
-    shown = tunings(view.report, view.key, view.responses)
+    """Sorted tuning of the targets, one section per objective whose score is the response itself."""
+    sections = [_tuning_section(view, o) for o in view.objectives if not OBJECTIVES[o].all_sites]
+    return [s for s in sections if s is not None]
+
+
+def _tuning_section(view: RoundView, objective: str) -> Section | None:
+    """Sorted tuning of the targets of one objective; None without any."""
+    shown = tunings(view.report, view.key, view.responses, objective=objective)
     if not shown:
-        return []
-    targets = len(view.report.confirmatory("stretch"))
+        return None
+    targets = len(view.report.confirmatory(objective))
     of = f"The first {len(shown)} of {targets} sites. " if targets > len(shown) == MOST_TUNINGS else ""
     sentence = (
         f"{of}Grey bars: mean response to each natural and reference image of this round with its standard error, sorted; coloured: where the "
@@ -110,7 +116,8 @@ def tuning_sections(view: RoundView) -> list[Section]:
         "computed from the tested trials alone."
     )
     drawing = drawn("sorted tuning of each site", tuning_bars(shown, view.report.unit))
-    return [Section(title="Sorted tuning of the stretch targets", sentences=[sentence], drawings=[drawing])]
+    title = f"Sorted tuning of the {OBJECTIVES[objective].label} targets"
+    return Section(title=title, sentences=[sentence], drawings=[drawing])
 
 
 def drift_sections(view: RoundView) -> list[Section]:

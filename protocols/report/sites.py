@@ -35,7 +35,7 @@ def field_circle(site: Mapping[str, Any] | None, display: Display) -> tuple[floa
 
 
 def grids(report: ControlReport, record: Mapping[str, Any], display: Display) -> dict[str, list[dict[str, Any]]]:
-    """By objective one line a site: its reference, its controllers (confirmatory first, then by seed), its receptive field."""
+    """By objective one line per site: its reference, its controllers (confirmatory first, then by seed), its receptive field."""
     fits = {s["site_id"]: s for s in record.get("report", {}).get("sites", [])}
     made: dict[str, list[dict[str, Any]]] = {}
     for objective in dict.fromkeys(r.objective for r in report.rows):
@@ -73,12 +73,14 @@ def _texts(**values: float | None) -> list[str]:
     return [f"{name} {value:.2f}" for name, value in values.items() if value is not None]
 
 
-def tunings(report: ControlReport, key: Key, responses: Responses, *, most: int = MOST_TUNINGS) -> list[SiteTuning]:
-    """Sorted responses of the sites with a confirmatory stretch controller, the first `most` by id.
+def tunings(
+    report: ControlReport, key: Key, responses: Responses, *, objective: str, most: int = MOST_TUNINGS
+) -> list[SiteTuning]:
+    """Sorted responses of the sites with a confirmatory controller of one objective, the first `most` by id.
 
     Means over all usable trials of this round; the verdicts are computed from the tested trials alone, with block means removed.
     """
-    rows = sorted((r for r in report.confirmatory("stretch") if r.site in responses.site_ids), key=lambda r: r.site)
+    rows = sorted((r for r in report.confirmatory(objective) if r.site in responses.site_ids), key=lambda r: r.site)
     natural = [r for r in key.rows if r.role in ("natural", "reference")]
     source = {r.image_id: r.source_id for r in key.rows}
     made = []
@@ -88,7 +90,7 @@ def tunings(report: ControlReport, key: Key, responses: Responses, *, most: int 
         marked |= {image: kind for kind, image in row.arm_images.items()}
         means, errors = means_and_errors(responses, row.site, [r.image_id for r in natural])
         order = np.argsort(-means, kind="stable")[: int(np.isfinite(means).sum())]
-        own = np.array([("stretch", row.site) in r.reference_for for r in natural], dtype=np.bool_)
+        own = np.array([(objective, row.site) in r.reference_for for r in natural], dtype=np.bool_)
         values = zip(
             marked.values(), *(v.tolist() for v in means_and_errors(responses, row.site, list(marked))), strict=True
         )

@@ -209,7 +209,7 @@ def test_tunings_sort_naturals_and_gather_graded_images_and_all_arms_of_the_site
         objectives=(),
         consistency=(),
     )
-    a, b = tunings(report, Key(rows), recorded)
+    a, b = tunings(report, Key(rows), recorded, objective="stretch")
     assert a.means.tolist() == [10.0, 6.0, 2.0]  # n3 was never shown
     assert a.own.tolist() == [True, False, False]
     assert a.errors.tolist() == pytest.approx([1.0, 0.0, 1.0])
@@ -221,7 +221,7 @@ def test_tunings_sort_naturals_and_gather_graded_images_and_all_arms_of_the_site
     ]
     assert math.isnan(a.marks[1].error)  # one trial
     assert [m.kind for m in b.marks] == ["graded"]  # its controller has no trial
-    assert [t.site for t in tunings(report, Key(rows), recorded, most=1)] == ["a"]
+    assert [t.site for t in tunings(report, Key(rows), recorded, objective="stretch", most=1)] == ["a"]
     averages = replace(recorded, averaged_over=np.full(len(ids), 4))
     assert np.isnan(means_and_errors(averages, "a", ["n1", "c1"])[1]).all()
 
