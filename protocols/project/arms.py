@@ -44,7 +44,9 @@ ARMS: dict[str, ControlArm] = {
     for arm in (
         ControlArm(
             name="contrast_matched",
-            sentence="the controller scaled to the photographs' median contrast within the site's model receptive field",
+            sentence=(
+                "the controller scaled to the photographs' median contrast within the site's model receptive field"
+            ),
             marker="^",
             colour="#d95f02",
         ),

@@ -1,4 +1,6 @@
-"""What the report page says beside the verdicts: control arms, specificity, contrast, monotonicity; a table and sentences."""
+"""What the report page says beside the verdicts: control arms, specificity, contrast, monotonicity; a table and
+sentences.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
 
 
 def arms_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the round's log says of arms that were not shown: cut by the budget, or skipped and why."""
+    """Sentences on the arms that were not shown, from the log of the round: cut by the budget, or skipped and why."""
     last = next((e for e in reversed(events) if e.get("event") == "arms"), None)
     if last is None:
         return []
@@ -55,7 +57,8 @@ def arms_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:
     for kind, objective, site, reason in last["reasons"]:
         reasons.setdefault((kind, _unnumbered(reason)), []).append(f"{site} ({objective})")
     return notes + [
-        f"control arm {arm_named(kind).label} not shown for {', '.join(sites[:6])}{' ...' if len(sites) > 6 else ''}: {reason}"
+        f"control arm {arm_named(kind).label} not shown for {', '.join(sites[:6])}{' ...' if len(sites) > 6 else ''}: "
+        f"{reason}"
         for (kind, reason), sites in reasons.items()
     ]
 
@@ -92,18 +95,22 @@ def arms_sentences(config: Config, report: ControlReport) -> str:
     text = ""
     if arms:
         text += (
-            f"As control arms, {config.arms.repeats} presentations each: {'; '.join(arm.sentence for arm in arms)}. A controller was compared "
+            f"As control arms, {config.arms.repeats} presentations each: {'; '.join(arm.sentence for arm in arms)}. A "
+            "controller was compared "
             "with each of its arms by the same test on all trials, and with the controllers made for other sites. "
         )
     if any(s.contrast_measured for s in report.objectives):
         text += (
-            "Luminance RMS, chroma RMS and receptive-field-weighted luminance RMS of each controller were compared with the 95th percentile of the "
+            "Luminance RMS, chroma RMS and receptive-field-weighted luminance RMS of each controller were compared "
+            "with the 95th percentile of the "
             "photographs on this display. "
         )
     if any(s.monotonic_tested for s in report.objectives):
         text += (
-            f"Earlier iterates of each confirmatory ascent were shown {config.synthesis.graded_repeats} times each; a site counts as monotonic where "
-            "measured scores rise with predicted scores over its references, these images and the controller (Spearman, one-sided permutation "
+            f"Earlier iterates of each confirmatory ascent were shown {config.synthesis.graded_repeats} times each; a "
+            "site counts as monotonic where "
+            "measured scores rise with predicted scores over its references, these images and the controller "
+            "(Spearman, one-sided permutation "
             "p at most 0.05). "
         )
     return text

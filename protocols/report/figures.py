@@ -1,4 +1,6 @@
-"""Figures of a round, each a matplotlib figure from a control report; and the sheet of controllers for README and slides."""
+"""Figures of a round, each a matplotlib figure from a control report; and the sheet of controllers for README and
+slides.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def against_reference(report: ControlReport, objective: str, label: str) -> Figu
 
 
 def response_matrix(matrix: Floats, targets: Sequence[str], sites: Sequence[str], *, label: str) -> Figure:
-    """Measured standardised responses (targets, sites) to the controllers of the objective `label`; sites driven alone stand on the diagonal."""
+    """Measured standardised responses (targets, sites) to the controllers of the objective `label`; sites driven alone
+    stand on the diagonal.
+    """
     figure = new_figure(min(9.0, 2.4 + 0.32 * len(sites)), min(9.0, 1.6 + 0.32 * len(targets)))
     axes = figure.add_subplot()
     bound = float(np.nanmax(np.abs(matrix))) if np.isfinite(matrix).any() else 1.0

@@ -23,7 +23,9 @@ SHOWN_GAINS = (0.1, 10.0)
 
 
 def drift_figure(drifts: Sequence[tuple[int, RoundDrift]]) -> Figure:
-    """Gain of every site in the rounds so far (number, drift), oldest first; and the last one's drift within the recording."""
+    """Gain of every site in the rounds so far (number, drift), oldest first; and the last one's drift within the
+    recording.
+    """
     sites = sorted({s.site for _, drift in drifts for s in drift.sites})
     figure = new_figure(max(5.0, min(14.0, 1.8 + 0.24 * len(sites))), 5.4)
     above, below = figure.subplots(2, 1, sharex=True)
@@ -44,20 +46,20 @@ def _gains(axes: Axes, drifts: Sequence[tuple[int, RoundDrift]], sites: Sequence
     for i, (number, drift) in enumerate(drifts):
         shift = 0.5 * (i - (len(drifts) - 1) / 2) / len(drifts)
         gain = {s.site: s.gain for s in drift.sites if s.gain is not None and s.gain > 0}
-        told = [s for s in drift.sites if s.told and s.site in gain]
-        untold = [s for s in drift.sites if not s.told and s.site in gain]
-        middle = np.array([gain[s.site] for s in told], dtype=float)
-        lower = middle - np.array([s.gain_low or 0.0 for s in told])
-        upper = np.array([s.gain_high or 0.0 for s in told]) - middle
+        known = [s for s in drift.sites if s.told and s.site in gain]
+        unknown = [s for s in drift.sites if not s.told and s.site in gain]
+        middle = np.array([gain[s.site] for s in known], dtype=float)
+        lower = middle - np.array([s.gain_low or 0.0 for s in known])
+        upper = np.array([s.gain_high or 0.0 for s in known]) - middle
         axes.errorbar(
-            [sites.index(s.site) + shift for s in told], middle, np.maximum([lower, upper], 0), fmt="o", color=shades[i],
+            [sites.index(s.site) + shift for s in known], middle, np.maximum([lower, upper], 0), fmt="o", color=shades[i],
             markersize=4, linewidth=1, label=f"round {number}",
         )  # fmt: skip
-        x = [sites.index(s.site) + shift for s in untold]
+        x = [sites.index(s.site) + shift for s in unknown]
         axes.plot(
-            x, [gain[s.site] for s in untold], "o", markersize=4, markerfacecolor="none", markeredgecolor=shades[i]
+            x, [gain[s.site] for s in unknown], "o", markersize=4, markerfacecolor="none", markeredgecolor=shades[i]
         )
-        out = [s for s in (*told, *untold) if s.site in drift.excluded]
+        out = [s for s in (*known, *unknown) if s.site in drift.excluded]
         x = [sites.index(s.site) + shift for s in out]
         axes.plot(x, [gain[s.site] for s in out], "x", color=LEFT_OUT, markersize=8)
     axes.set_yscale("log")
@@ -91,7 +93,9 @@ def _within(axes: Axes, drift: RoundDrift, sites: Sequence[str]) -> None:
 
 
 def learning_figure(entries: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> Figure:
-    """The entries of `history.learning_curve`: held-out photographs, consistency on controllers, and success counts of `history`."""
+    """The entries of `learning.learning_curve`: held-out photographs, consistency on controllers, and success counts of
+    `history`.
+    """
     figure = new_figure(12.6, 3.4)
     held_out, controllers, success = figure.subplots(1, 3)
     score = next((e["natural_score"] for e in entries if e["natural_score"]), "r")

@@ -1,4 +1,6 @@
-"""Figures of a round's sites: histograms of the gain, and each site's sorted tuning with the synthesised images in it."""
+"""Figures of a round's sites: histograms of the gain, and each site's sorted tuning with the synthesised images in
+it.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ LARGEST_BINS = 20
 
 @dataclass(frozen=True)
 class Mark:
-    """A synthesised image or control arm in a site's tuning: its `kind` ("controller", "graded" or the name of a control arm), mean response and standard error (NaN = unknown)."""
+    """A synthesised image or control arm in a site's tuning: its `kind` ("controller", "graded" or the name of a
+    control arm), mean response and standard error (NaN = unknown).
+    """
 
     kind: str
     mean: float
@@ -44,7 +48,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class SiteTuning:
-    """Mean responses of a site to the natural and reference images, highest first, shape (N,), with standard errors (NaN = unknown).
+    """Mean responses of a site to the natural and reference images, highest first, shape (N,), with standard errors
+    (NaN = unknown).
 
     `own`: which of them are the site's re-shown references; `marks`: synthesised images and arms.
     """
@@ -57,7 +62,9 @@ class SiteTuning:
 
 
 def gain_histogram(rows: Sequence[ControlRow]) -> Figure | None:
-    """Gains of the confirmatory controllers of one objective, a panel for each unit, stacked by verdict; None without any gain."""
+    """Gains of the confirmatory controllers of one objective, a panel for each unit, stacked by verdict; None without
+    any gain.
+    """
     counted = [r for r in rows if r.confirmatory]
     units = [u for u in UNITS if any(r.gain is not None and r.gain_unit == u for r in counted)]
     if not units:
@@ -97,7 +104,9 @@ def _histogram(axes: Axes, rows: Sequence[ControlRow], unit: str) -> None:
 
 
 def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
-    """One panel a site: its sorted responses as bars with standard errors, and where its synthesised images fall among them."""
+    """One panel per site: its sorted responses as bars with standard errors, and where its synthesised images fall
+    among them.
+    """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -152,7 +161,9 @@ def _tuning(axes: Axes, tuning: SiteTuning) -> None:
 
 
 def place_of(mean: float, means: Floats) -> float:
-    """Where `mean` falls among bars at 0, 1, ... of falling height `means`: between the last bar above it and the next."""
+    """Where `mean` falls among bars at 0, 1, ... of falling height `means`: between the last bar above it and the
+    next.
+    """
     return float((means > mean).sum()) - 0.5
 
 

@@ -67,8 +67,8 @@ def write_report(project: Project, round_: Round) -> Path:
 
 def shown_images(view: RoundView) -> dict[str, Pixels]:
     """The controllers and their references by image id, uint8 (H, W, C)."""
-    shown = {i for r in view.report.rows for i in (r.image_id, r.reference_image) if i}
-    return {i: read_png(view.round_.outbox / "images" / f"{i}.png") for i in sorted(shown)}
+    ids = {i for r in view.report.rows for i in (r.image_id, r.reference_image) if i}
+    return {i: read_png(view.round_.outbox / "images" / f"{i}.png") for i in sorted(ids)}
 
 
 def content(view: RoundView, images: dict[str, Pixels]) -> dict[str, Any]:

@@ -40,7 +40,9 @@ def drift_so_far(project: Project, last: int) -> list[tuple[int, RoundDrift]]:
 
 
 def learning_so_far(project: Project, last: int) -> tuple[list[dict[str, Any]], str]:
-    """The learning curve up to round `last`, from the second round on, and why there is none ("" = there is, or too early)."""
+    """The learning curve up to round `last`, from the second round on, and why there is none ("" = there is, or too
+    early).
+    """
     if last < 2:
         return [], ""
     try:

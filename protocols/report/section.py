@@ -42,7 +42,8 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table: `header` and `lines` of as many cells; `numbers`: which columns hold numbers; `note`: grey sentences below it.
+    """A table: `header` and `lines` of as many cells; `numbers`: which columns hold numbers; `note`: grey sentences
+    below it.
 
     A line break in a name of the header breaks the line on the page.
     """

@@ -1,4 +1,6 @@
-"""The sections of the page, in their order. To add one: a function from `RoundView` to its sections, and a row in `SECTIONS`."""
+"""The sections of the page, in their order. To add one: a function from `RoundView` to its sections, and a row in
+`SECTIONS`.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ def figure_sections(view: RoundView) -> list[Section]:
 
 
 def response_table(key: Key, responses: Responses, rows: Sequence[ControlRow]) -> tuple[list[str], NDArray[np.float64]]:
-    """Sites (targets first, in the rows' order) and the mean standardised responses, shape (rows, sites), of this round."""
+    """Sites (targets first, in the rows' order) and the mean standardised responses, shape (rows, sites), of this
+    round.
+    """
     targets = [r.site for r in rows]
     order = [*targets, *(s for s in key.site_ids if s not in targets)]
     order = [s for s in order if s in responses.site_ids]
@@ -86,8 +90,10 @@ def response_table(key: Key, responses: Responses, rows: Sequence[ControlRow]) -
 def grid_sections(view: RoundView) -> list[Section]:
     """The controllers of every seed beside the reference, one section per objective."""
     sentence = (
-        "Beside the reference of the confirmatory controller: the controllers of every seed. Thick frame: the confirmatory one, chosen before "
-        "the responses were read (green: control, red: no control, grey: not tested); the others are exploratory and counted nowhere. "
+        "Beside the reference of the confirmatory controller: the controllers of every seed. Thick frame: the "
+        "confirmatory one, chosen before "
+        "the responses were read (green: control, red: no control, grey: not tested); the others are exploratory and "
+        "counted nowhere. "
         "Circle: the site's model receptive field, 1 SD around its centre; no circle: the field is unknown."
     )
     lines = grids(view.report, view.record, view.config.display)
@@ -105,17 +111,19 @@ def tuning_sections(view: RoundView) -> list[Section]:
 
 def _tuning_section(view: RoundView, objective: str) -> Section | None:
     """Sorted tuning of the targets of one objective; None without any."""
-    shown = tunings(view.report, view.key, view.responses, objective=objective)
-    if not shown:
+    listed = tunings(view.report, view.key, view.responses, objective=objective)
+    if not listed:
         return None
     targets = len(view.report.confirmatory(objective))
-    of = f"The first {len(shown)} of {targets} sites. " if targets > len(shown) == MOST_TUNINGS else ""
+    of = f"The first {len(listed)} of {targets} sites. " if targets > len(listed) == MOST_TUNINGS else ""
     sentence = (
-        f"{of}Grey bars: mean response to each natural and reference image of this round with its standard error, sorted; coloured: where the "
-        "confirmatory controller, its graded images and its control arms fall among them. Means are over all usable trials; verdicts are "
+        f"{of}Grey bars: mean response to each natural and reference image of this round with its standard error, "
+        "sorted; coloured: where the "
+        "confirmatory controller, its graded images and its control arms fall among them. Means are over all usable "
+        "trials; verdicts are "
         "computed from the tested trials alone."
     )
-    drawing = drawn("sorted tuning of each site", tuning_bars(shown, view.report.unit))
+    drawing = drawn("sorted tuning of each site", tuning_bars(listed, view.report.unit))
     title = f"Sorted tuning of the {OBJECTIVES[objective].label} targets"
     return Section(title=title, sentences=[sentence], drawings=[drawing])
 
@@ -139,7 +147,8 @@ def round_sections(view: RoundView) -> list[Section]:
     if view.learning:
         header, lines = learning_lines(view.learning)
         note = (
-            "Prequential: the sealed predictions of an encoder that was fitted before the controllers were shown. After the refit: the next "
+            "Prequential: the sealed predictions of an encoder that was fitted before the controllers were shown. "
+            "After the refit: the next "
             "round's encoder, fitted to most of them."
         )
         tables.append(Table(header=header, lines=lines, numbers=[i > 3 for i in range(len(header))], note=note))
@@ -154,7 +163,8 @@ def round_sections(view: RoundView) -> list[Section]:
         for h in view.history
     ]
     note = (
-        "Rounds share sites and references; the confirmatory round is the one declared before the experiment. A best-of-rounds figure "
+        "Rounds share sites and references; the confirmatory round is the one declared before the experiment. A "
+        "best-of-rounds figure "
         "carries no p."
     )
     header = ["round", "objective", "controlled", "Wilson 95 %", "group p"]
@@ -194,4 +204,6 @@ SECTIONS: dict[str, Callable[[RoundView], Sequence[Section]]] = {
     "fit": fit_sections,
     "methods": methods_sections,
 }
-"""Every kind of section, from the top of the page to its end; a function gives no section where it has nothing to say."""
+"""Every kind of section, from the top of the page to its end; a function gives no section where it has nothing to
+say.
+"""

@@ -23,8 +23,8 @@ MOST_TUNINGS = 24
 def field_circle(site: Mapping[str, Any] | None, display: Display) -> tuple[float, float, float] | None:
     """Centre x, y and radius (1 SD) of a site's model receptive field, in pixels from the image's upper left corner.
 
-    `site`: its entry in the record of the fit; degrees are from the centre of the image, x to the right, y upwards. None where the
-    field is unknown.
+    `site`: its entry in the record of the fit; degrees are from the centre of the image, x to the right, y upwards.
+    None where the field is unknown.
     """
     values = [(site or {}).get(f"rf_{name}_deg") for name in ("x", "y", "sd")]
     known = [float(v) for v in values if v is not None and math.isfinite(v)]
@@ -35,9 +35,11 @@ def field_circle(site: Mapping[str, Any] | None, display: Display) -> tuple[floa
 
 
 def grids(report: ControlReport, record: Mapping[str, Any], display: Display) -> dict[str, list[dict[str, Any]]]:
-    """By objective one line per site: its reference, its controllers (confirmatory first, then by seed), its receptive field."""
+    """By objective one line per site: its reference, its controllers (confirmatory first, then by seed), its receptive
+    field.
+    """
     fits = {s["site_id"]: s for s in record.get("report", {}).get("sites", [])}
-    made: dict[str, list[dict[str, Any]]] = {}
+    boxes: dict[str, list[dict[str, Any]]] = {}
     for objective in dict.fromkeys(r.objective for r in report.rows):
         rows = [r for r in report.rows if r.objective == objective]
         for site in sorted({r.site for r in rows}):
@@ -49,8 +51,8 @@ def grids(report: ControlReport, record: Mapping[str, Any], display: Display) ->
                 "reference_text": _texts(recorded=mine[0].reference),
                 "controllers": [_cell(r) for r in mine],
             }
-            made.setdefault(objective, []).append(line)
-    return made
+            boxes.setdefault(objective, []).append(line)
+    return boxes
 
 
 def _order(row: ControlRow) -> tuple[bool, int, str]:
@@ -78,12 +80,13 @@ def tunings(
 ) -> list[SiteTuning]:
     """Sorted responses of the sites with a confirmatory controller of one objective, the first `most` by id.
 
-    Means over all usable trials of this round; the verdicts are computed from the tested trials alone, with block means removed.
+    Means over all usable trials of this round; the verdicts are computed from the tested trials alone, with block means
+    removed.
     """
     rows = sorted((r for r in report.confirmatory(objective) if r.site in responses.site_ids), key=lambda r: r.site)
     natural = [r for r in key.rows if r.role in ("natural", "reference")]
     source = {r.image_id: r.source_id for r in key.rows}
-    made = []
+    listed = []
     for row in rows[:most]:
         marked = {row.image_id: "controller"}
         marked |= {r.image_id: "graded" for r in key.of_role("graded") if source.get(row.image_id, "") in r.parents}
@@ -96,14 +99,16 @@ def tunings(
         )
         marks = tuple(Mark(kind, mean, error) for kind, mean, error in values if math.isfinite(mean))
         if len(order):
-            made.append(
+            listed.append(
                 SiteTuning(site=row.site, means=means[order], errors=errors[order], own=own[order], marks=marks)
             )
-    return made
+    return listed
 
 
 def means_and_errors(responses: Responses, site: str, images: Sequence[str]) -> tuple[Floats, Floats]:
-    """Mean response of `site` to each of `images` over its usable trials, and standard error; (N,), NaN = unknown (as errors of averages)."""
+    """Mean response of `site` to each of `images` over its usable trials, and standard error; (N,), NaN = unknown (as
+    errors of averages).
+    """
     means = responses.sites((site,)).mean(list(images))[:, 0]
     errors = np.full(len(images), np.nan)
     if responses.averaged_over is not None:

@@ -101,7 +101,8 @@ class RoundView:
 
 
 def round_config(project: Project, round_: Round) -> Config:
-    """The settings that a round was made with: those of its manifest; today's project.toml only where no manifest stands.
+    """The settings that a round was made with: those of its manifest; today's project.toml only where no manifest
+    stands.
 
     Keys that the manifest does not name, such as those of a later version, have their defaults.
 
@@ -122,9 +123,12 @@ def round_config(project: Project, round_: Round) -> Config:
 
 
 def drift_settings(events: list[dict[str, Any]], config: Config) -> DriftConfig:
-    """Section ``[drift]`` as the last evaluation in a round's log found it; where the log does not say, that of the round's `config`."""
-    # [drift] acts after the export: the evaluation decides who is left out of the verdicts, and later fits pool the responses. The manifest is older
-    # than both, and today's project.toml may be younger. What the evaluation found is also what `stimsynth evaluate` printed.
+    """Section ``[drift]`` as the last evaluation in a round's log found it; where the log does not say, that of the
+    round's `config`.
+    """
+    # [drift] acts after the export: the evaluation decides who is left out of the verdicts, and later fits pool the
+    # responses. The manifest is older than both, and today's project.toml may be younger. What the evaluation found is
+    # also what `stimsynth evaluate` printed.
     for event in reversed(events):
         if event.get("event") == "evaluate" and {"align", "exclude"} <= event.keys():
             return DriftConfig(align=event["align"], exclude=event["exclude"])

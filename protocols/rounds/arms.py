@@ -1,8 +1,8 @@
 """Control arms: images shown beside a controller that rule out simpler reasons for its success.
 
-Each maker is a pure function image -> image whose result is exact on the display (`Display.constraints`). An image that cannot be made so is
-refused with the reachable value (`Unreachable`), and its arm is skipped with that reason. The controllers of other sites need no image of
-their own: the evaluation compares those that are shown anyway.
+Each maker is a pure function image -> image whose result is exact on the display (`Display.constraints`). An image that
+cannot be made so is refused with the reachable value (`Unreachable`), and its arm is skipped with that reason. The
+controllers of other sites need no image of their own: the evaluation compares those that are shown anyway.
 
 To add an arm: see `protocols.project.arms`; its maker is a row of `MAKERS`.
 """
@@ -46,14 +46,17 @@ class Unreachable(ValueError):
     """Why an arm cannot be made."""
 
 
-# --- makers ------------------------------------------------------------------------------------------------------------
+# --- makers
+# ------------------------------------------------------------------------------------------------------------
 
 
 def phase_scrambled(display: Display, image: Pixels, generator: np.random.Generator) -> Pixels:
-    """`image` (H, W, C) with random phases: its amplitude spectrum, mean luminance and RMS contrast, but none of its shapes.
+    """`image` (H, W, C) with random phases: its amplitude spectrum, mean luminance and RMS contrast, but none of its
+    shapes.
 
-    The phases of white noise are added to those of all channels alike (decoded to luminance, less the background), so that colours keep
-    their relation (Oppenheim & Lim 1981; Dakin et al. 2002). Clipping and the aperture change the spectrum a little.
+    The phases of white noise are added to those of all channels alike (decoded to luminance, less the background), so
+    that colours keep their relation (Oppenheim & Lim 1981; Dakin et al. 2002). Clipping and the aperture change the
+    spectrum a little.
     """
     decoded = _decoded(display, image)
     away = decoded - display.background_luminance  # (H, W, C)
@@ -65,10 +68,11 @@ def phase_scrambled(display: Display, image: Pixels, generator: np.random.Genera
 
 
 def at_local_contrast(display: Display, image: Pixels, mask: Tensor, *, contrast: float) -> Pixels:
-    """`image` (H, W, C) with its contrast scaled, at its own mean luminance, until the local RMS under `mask` (H, W) is `contrast`.
+    """`image` (H, W, C) with its contrast scaled, at its own mean luminance, until the local RMS under `mask` (H, W) is
+    `contrast`.
 
-    The RMS contrast of the whole image is searched by bisection, since clipping bends the relation; the result is within half a grey
-    level of `contrast` in 8 bits.
+    The RMS contrast of the whole image is searched by bisection, since clipping bends the relation; the result is
+    within half a grey level of `contrast` in 8 bits.
 
     Raises
     ------
@@ -104,7 +108,9 @@ def _decoded(display: Display, image: Pixels) -> Floats:
 
 
 def _shown(display: Display, luminance: Tensor, mean: float, *, rms: float) -> Pixels:
-    """8-bit pixels of a shown luminance image (H, W, C), exact in mean and RMS contrast; the aperture fades it only once."""
+    """8-bit pixels of a shown luminance image (H, W, C), exact in mean and RMS contrast; the aperture fades it only
+    once.
+    """
     aperture = display.aperture_mask()
     if aperture is not None:
         away = (luminance - display.background_luminance) / aperture.double().clamp_min(FADED)[..., None]
@@ -127,7 +133,8 @@ def _local(display: Display, image: Pixels, mask: Tensor) -> float:
     return float(measure(display, image[None], mask[None]).local[0, 0])
 
 
-# --- the arms of a round -----------------------------------------------------------------------------------------------
+# --- the arms of a round
+# -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -232,8 +239,9 @@ MAKERS: dict[str, Callable[[Material, Stimulus], Stimulus]] = {
 class Arms:
     """The arms of a round: those to show, and why others are not.
 
-    `images`: new images, one per controller and kind; a photograph that serves several controllers stands once. `skipped`: (kind, objective,
-    site, reason) of those that cannot be made. `cut`: how many of each kind the budget left out.
+    `images`: new images, one per controller and kind; a photograph that serves several controllers stands once.
+    `skipped`: (kind, objective, site, reason) of those that cannot be made. `cut`: how many of each kind the budget
+    left out.
     """
 
     images: tuple[Stimulus, ...]
@@ -241,7 +249,9 @@ class Arms:
     cut: dict[str, int]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Shown, skipped and cut arms of each kind, for the round's log; a shared photograph counts for each controller."""
+        """Shown, skipped and cut arms of each kind, for the round's log; a shared photograph counts for each
+        controller.
+        """
         shown = Counter(s.arm for s in self.images for _ in s.parent.split())
         return {"shown": dict(shown), "skipped": dict(Counter(s[0] for s in self.skipped)), "cut": dict(self.cut)}
 
@@ -255,10 +265,11 @@ def choose_arms(
     repeats: int,
     shown: Collection[str] = (),
 ) -> Arms:
-    """The arms of the confirmatory `controllers`: kind after kind, each for all sites, while `budget` presentations last.
+    """The arms of the confirmatory `controllers`: kind after kind, each for all sites, while `budget` presentations
+    last.
 
-    A photograph that is the best by prediction for several controllers is one image and is paid for once; the photographs whose source
-    ids are `shown` anyway cost nothing.
+    A photograph that is the best by prediction for several controllers is one image and is paid for once; the
+    photographs whose source ids are `shown` anyway cost nothing.
     """
     shown, spent = set(shown), 0
     images: dict[str, Stimulus] = {}
@@ -301,7 +312,9 @@ def _as_arm(made: Stimulus, controller: Stimulus, kind: str) -> Stimulus:
 
 
 def with_arms(stimuli: Sequence[Stimulus], arms: Arms) -> list[Stimulus]:
-    """`stimuli` and the images of the arms; a photograph that is shown anyway is not shown twice, only marked as an arm."""
+    """`stimuli` and the images of the arms; a photograph that is shown anyway is not shown twice, only marked as an
+    arm.
+    """
     marks = {a.source_id: a for a in arms.images}
     marked = []
     for stimulus in stimuli:

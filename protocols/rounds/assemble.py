@@ -1,4 +1,6 @@
-"""The images of a round, put together: controllers with their graded images and control arms, references, natural images."""
+"""The images of a round, put together: controllers with their graded images and control arms, references, natural
+images.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ def arm_material(
     predicted: Floats | None,
     best: Mapping[tuple[str, str], Sequence[int]],
 ) -> Material:
-    """What the control arms of a round are made from; `predicted`: of the N photographs at the U sites, (N, U), or None."""
+    """What the control arms of a round are made from; `predicted`: of the N photographs at the U sites, (N, U), or
+    None.
+    """
     mean, sd = key.natural_statistics()
     return Material(
         display=project.display,
@@ -100,7 +104,9 @@ def arm_material(
 def with_contrast(
     display: Display, stimuli: Sequence[Stimulus], site_ids: Sequence[str], *, masks: Tensor, natural: Contrast
 ) -> list[Stimulus]:
-    """`stimuli`, those made for a site with their contrasts there and the 95th percentiles of the photographs (`natural`)."""
+    """`stimuli`, those made for a site with their contrasts there and the 95th percentiles of the photographs
+    (`natural`).
+    """
     limits = usual(natural)
     targeted = [i for i, s in enumerate(stimuli) if s.target]
     measured = list(stimuli)

@@ -1,4 +1,6 @@
-"""What an export refuses: stimuli of another size or without a parent, an encoder of another display, controllers that break a constraint."""
+"""What an export refuses: stimuli of another size or without a parent, an encoder of another display, controllers that
+break a constraint.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def refuse_again(round_: Round) -> None:
 
 
 def check_stimuli(stimuli: Sequence[Stimulus], display: Display, sites: Sequence[SiteRow]) -> None:
-    """Raise `DataError` X03 for an image of another size than the display's, and ValueError for stimuli or sites that contradict each other."""
+    """Raise `DataError` X03 for an image of another size than the display's, and ValueError for stimuli or sites that
+    contradict each other.
+    """
     channels, height, width = display.shape
     known = {s.site_id for s in sites}
     if not stimuli:

@@ -1,7 +1,8 @@
 """Export of a round: the outbox that the rig shows and the sealed key that nobody needs before the responses are in.
 
-The outbox is built beside its place and appears in one rename, so that it is there completely or not at all. Its images are numbered in
-a shuffled order and carry no role; what they are stands in ``sealed/key.csv``. Stored predictions are those of the PNG read back.
+The outbox is built beside its place and appears in one rename, so that it is there completely or not at all. Its images
+are numbered in a shuffled order and carry no role; what they are stands in ``sealed/key.csv``. Stored predictions are
+those of the PNG read back.
 """
 
 from __future__ import annotations
@@ -72,13 +73,14 @@ class Inspection:
     Attributes
     ----------
     predict : callable or None
-        uint8 images (S, H, W, C) -> ``predicted`` (S, U), and optionally ``predicted_sd`` and ``validator_predicted`` (S, U), ``distance`` and
-        ``outside`` (S,). Called once. None in a baseline round.
+        uint8 images (S, H, W, C) -> ``predicted`` (S, U), and optionally ``predicted_sd`` and ``validator_predicted``
+        (S, U), ``distance`` and ``outside`` (S,). Called once. None in a baseline round.
     check : callable or None
-        The display's exact constraint: uint8 controllers and graded images (S, H, W, C), in the order of the stimuli -> the problems found, one
-        sentence each.
+        The display's exact constraint: uint8 controllers and graded images (S, H, W, C), in the order of the stimuli ->
+        the problems found, one sentence each.
     safety : callable or None
-        Images by id and the ids in the order of the trials -> the entry ``safety`` of the manifest; raises `SafetyStop` (see `safety.guard`).
+        Images by id and the ids in the order of the trials -> the entry ``safety`` of the manifest; raises `SafetyStop`
+        (see `safety.guard`).
     """
 
     predict: Predict | None = None
@@ -103,13 +105,14 @@ def export_round(
     round_ : Round
     display : Display
     stimuli : sequence of Stimulus
-        Controllers, graded images, arms, references and natural images; the blank is added here where ``blanks_per_block`` > 0.
+        Controllers, graded images, arms, references and natural images; the blank is added here where
+        ``blanks_per_block`` > 0.
     sites : sequence of SiteRow
         The site set frozen with this export; empty in a baseline round.
     showing : Showing
     manifest : mapping
-        JSON-able entries for ``manifest.json`` (``encoder``, ``validator``, ``config`` ...). With `Inspection.predict`, ``encoder`` must hold
-        ``fingerprint`` and ``field_of_view_deg``.
+        JSON-able entries for ``manifest.json`` (``encoder``, ``validator``, ``config`` ...). With `Inspection.predict`,
+        ``encoder`` must hold ``fingerprint`` and ``field_of_view_deg``.
     inspection : Inspection, optional
 
     Raises
@@ -117,8 +120,9 @@ def export_round(
     SafetyStop
         From `Inspection.safety`. Nothing appears in the round.
     DataError
-        X01: the round was exported before; X02: the encoder's field of view is not the display's; X03: an image of another size;
-        X04: a controller breaks the display's constraint; X05: a written image reads back differently. Nothing appears in the round.
+        X01: the round was exported before; X02: the encoder's field of view is not the display's; X03: an image of
+        another size; X04: a controller breaks the display's constraint; X05: a written image reads back differently.
+        Nothing appears in the round.
     ValueError
         Where the arguments contradict each other.
     """
@@ -158,7 +162,7 @@ def export_round(
 def _named(
     round_: Round, display: Display, stimuli: Sequence[Stimulus], *, blank: bool, seed: int
 ) -> dict[str, Stimulus]:
-    """Opaque ids, numbered in a shuffled order, so that neither names nor numbers tell a role."""
+    """Opaque ids, numbered in a shuffled order, so that neither names nor numbers reveal a role."""
     generator = np.random.default_rng([seed, round_.number, 0])
     everything = list(stimuli)
     if blank:

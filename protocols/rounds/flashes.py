@@ -1,10 +1,11 @@
 """Flashes in an ordered sequence of frames: the general flash and the red flash of WCAG 2.x, success criterion 2.3.1.
 
-A transition is the change between adjacent peaks and valleys of a place's luminance over time; a flash is two opposing transitions
-(W3C, Web Content Accessibility Guidelines 2.2, "general flash and red flash thresholds"). Here the places are cells of about 0.1
-degrees, over which light is averaged: flicker of finer balanced patterns is exempt there. A transition of the field is a moment at
-which cells of more than the allowed solid angle within any 10 x 10 degrees make a transition, up or down; two of them are counted as
-one flash, whether or not the same cells made both, and half a flash counts: both readings are the stricter ones.
+A transition is the change between adjacent peaks and valleys of a place's luminance over time; a flash is two opposing
+transitions (W3C, Web Content Accessibility Guidelines 2.2, "general flash and red flash thresholds"). Here the places
+are cells of about 0.1 degrees, over which light is averaged: flicker of finer balanced patterns is exempt there. A
+transition of the field is a moment at which cells of more than the allowed solid angle within any 10 x 10 degrees make
+a transition, up or down; two of them are counted as one flash, whether or not the same cells made both, and half a
+flash counts: both readings are the stricter ones.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def cell_px(height: int, width: int, px_per_deg: float) -> int:
 
 
 def cells(values: NDArray[np.float64], side: int) -> Floats:
-    """Means over cells of `side` x `side` pixels: (..., H, W) -> (..., ceil(H / side), ceil(W / side)); the last ones may be narrower."""
+    """Means over cells of `side` x `side` pixels: (..., H, W) -> (..., ceil(H / side), ceil(W / side)); the last ones
+    may be narrower.
+    """
     height, width = values.shape[-2:]
     rows, columns = np.arange(0, height, side), np.arange(0, width, side)
     sums = np.add.reduceat(np.add.reduceat(values, rows, axis=-2), columns, axis=-1)

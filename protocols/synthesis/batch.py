@@ -1,4 +1,6 @@
-"""A batch of images for any objective, outside the rounds: made, validated, written as PNG files with a table and a contact sheet."""
+"""A batch of images for any objective, outside the rounds: made, validated, written as PNG files with a table and a
+contact sheet.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a batch outside the rounds is made of: encoder, validator, objective, and what is asked of the generators."""
+    """All that a batch outside the rounds is made of: encoder, validator, objective, and what is asked of the
+    generators.
+    """
 
     encoder: Encoder | Ensemble
     validator: Encoder | Ensemble
@@ -62,7 +66,8 @@ class BatchOptions:
         Gradient steps.
     start : "natural", "noise" or None
     quick : bool or None
-        Ten large steps from the best measured photographs (`synth.recipes.quick`) in place of the project's variables, rule, shifts and steps.
+        Ten large steps from the best measured photographs (`synth.recipes.quick`) in place of the project's variables,
+        rule, shifts and steps.
     seconds : float or None
         Time for the ascent, in seconds, after which the best images so far are taken.
     diffusion : DiffusionConfig or None
@@ -82,7 +87,8 @@ def plan_batch(
 ) -> Plan:
     """What a batch is made of: the newest encoder of the project, its settings, and the `options` above them.
 
-    Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives where no file `wanted` names others.
+    Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives where no file `wanted`
+    names others.
     """
     options, settings = options or BatchOptions(), project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))
@@ -127,8 +133,8 @@ def free_batch(
 ) -> StimulusBatch:
     """Images for the objectives of the file `wanted`, by the newest encoder of the project, judged by its validator.
 
-    `asked`: the fields of `BatchOptions`. `seconds` of climbing at most, then the best so far; the steps really made are in
-    ``settings["steps"]``.
+    `asked`: the fields of `BatchOptions`. `seconds` of climbing at most, then the best so far; the steps really made
+    are in ``settings["steps"]``.
 
     Raises
     ------
@@ -141,7 +147,7 @@ def free_batch(
             f"quick with generator {generator!r}; expected 'gradient': a prior's own steps are those of diffusion"
         )
     plan = plan_batch(project, wanted, options=options, device=device)
-    made = make(
+    batch = make(
         generator,
         project,
         plan.encoder,
@@ -150,11 +156,13 @@ def free_batch(
         device=device,
         progress=progress,
     )
-    return made.validate(plan.validator)
+    return batch.validate(plan.validator)
 
 
 def write_batch(batch: StimulusBatch, out: Path) -> Path:
-    """Write ``batch.h5``, ``images.csv``, ``images/*.png`` and ``contact_sheet.png`` into a new folder (`new_folder`)."""
+    """Write ``batch.h5``, ``images.csv``, ``images/*.png`` and ``contact_sheet.png`` into a new folder
+    (`new_folder`).
+    """
     with new_folder(out) as temporary:
         names = [f"img_{i + 1:04d}" for i in range(len(batch))]
         for name, image in zip(names, batch.images, strict=True):
@@ -168,7 +176,9 @@ def write_batch(batch: StimulusBatch, out: Path) -> Path:
 
 
 def table(batch: StimulusBatch, names: Sequence[str]) -> str:
-    """The batch as CSV, one line per image, with what is predicted of its (first) target in the encoder's unit; all sites are in ``batch.h5``."""
+    """The batch as CSV, one line per image, with what is predicted of its (first) target in the encoder's unit; all
+    sites are in ``batch.h5``.
+    """
     chosen = set(batch.best_indices())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -190,7 +200,7 @@ def table(batch: StimulusBatch, names: Sequence[str]) -> str:
 
 
 def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
-    """What was made, for people and for scripts: the best image of every row."""
+    """A text for people and a record for scripts: the best image of every row."""
     best = batch.take(batch.best_indices())
     judged = best.validator_scores
     steps = batch.settings.get("steps")
@@ -200,7 +210,8 @@ def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
     rows = []
     for i in range(len(best)):
         validator = None if judged is None else float(judged[i])
-        rows.append({"objective": best.row_names[i], "seed": int(best.seeds[i]), "score": float(best.scores[i]), "validator_score": validator})  # fmt: skip
-        told = "" if validator is None else f", by the validator {validator:.2f}"
-        lines.append(f"  {best.row_names[i]:<40} score {best.scores[i]:.2f}{told}")
+        row = {"objective": best.row_names[i], "seed": int(best.seeds[i]), "score": float(best.scores[i])}
+        rows.append({**row, "validator_score": validator})
+        judgement = "" if validator is None else f", by the validator {validator:.2f}"
+        lines.append(f"  {best.row_names[i]:<40} score {best.scores[i]:.2f}{judgement}")
     return "\n".join(lines), {"images": len(batch), "steps": steps, "folder": out.name, "rows": rows}

@@ -1,7 +1,9 @@
-"""Two generators on the same targets, display and seeds: paired images, what is predicted of them, and how natural they are.
+"""Two generators on the same targets, display and seeds: paired images, what is predicted of them, and how natural they
+are.
 
-Gradient ascent reaches higher predictions than a guided prior, and a comparison at unequal drive tells little of the images themselves.
-Matched in drive, each gradient image is the iterate whose predicted score is nearest to that of the prior's image of its row and seed.
+Gradient ascent reaches higher predictions than a guided prior, and a comparison at unequal drive says little about the
+images themselves. Matched in drive, each gradient image is the iterate whose predicted score is nearest to that of the
+prior's image of its row and seed.
 """
 
 from __future__ import annotations
@@ -64,7 +66,8 @@ def compare_generators(
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> GeneratorComparison:
-    """Make the same images by gradient ascent and by guided sampling, and samples of the prior without guidance; measure all.
+    """Make the same images by gradient ascent and by guided sampling, and samples of the prior without guidance;
+    measure all.
 
     All meet the same mean, contrast and background (`request.recipe`).
     """
@@ -130,8 +133,8 @@ def nearest(climbed: GeneratorImages, guided: GeneratorImages) -> GeneratorImage
 def nearest_iterates(batch: StimulusBatch, graded: StimulusBatch, wanted: NDArray[np.floating]) -> dict[int, int]:
     """Position in `graded` of the iterate of each image of `batch` whose score is nearest to `wanted`, shape (S,).
 
-    An image whose result is nearer than every iterate has no entry. The images of a set are judged together, by the sum of their
-    differences, so that they are taken at one step.
+    An image whose result is nearer than every iterate has no entry. The images of a set are judged together, by the sum
+    of their differences, so that they are taken at one step.
     """
     assert graded.parents is not None
     assert graded.steps is not None
@@ -150,7 +153,9 @@ def nearest_iterates(batch: StimulusBatch, graded: StimulusBatch, wanted: NDArra
 
 
 def with_iterates(batch: StimulusBatch, graded: StimulusBatch, chosen: dict[int, int]) -> StimulusBatch:
-    """`batch` with all that is known of the images `chosen` (position in `batch` -> position in `graded`) taken from `graded`."""
+    """`batch` with all that is known of the images `chosen` (position in `batch` -> position in `graded`) taken from
+    `graded`.
+    """
     taken = replace(batch, graded=None, unrounded_predicted=None)
     for name in OF_AN_IMAGE:
         ours, theirs = getattr(batch, name), getattr(graded, name)
@@ -165,10 +170,10 @@ def with_iterates(batch: StimulusBatch, graded: StimulusBatch, chosen: dict[int,
 
 def sets_of(batch: StimulusBatch) -> list[list[int]]:
     """Positions of the images of every set; one that belongs to none is a set of its own."""
-    found: dict[str, list[int]] = {}
+    sets: dict[str, list[int]] = {}
     for i, row in enumerate(batch.objective.rows):
-        found.setdefault(row.group or f"\n{i}", []).append(i)
-    return list(found.values())
+        sets.setdefault(row.group or f"\n{i}", []).append(i)
+    return list(sets.values())
 
 
 @torch.no_grad()
@@ -193,7 +198,9 @@ def best_of(
 
 
 def summarise(pixels: Pixels, display: Display) -> tuple[dict[str, Any], list[dict[str, float | None]]]:
-    """Statistics of all images together with intervals, and of each; inside the square that the aperture holds; nothing where it is too small."""
+    """Statistics of all images together with intervals, and of each; inside the square that the aperture holds; nothing
+    where it is too small.
+    """
     side = min(pixels.shape[1:3])
     if display.aperture == "circle":
         side = int(side * (1 - display.aperture_edge) / math.sqrt(2))
@@ -202,16 +209,18 @@ def summarise(pixels: Pixels, display: Display) -> tuple[dict[str, Any], list[di
     names = ("slope", *(f"kurtosis_{w}" for w in WAVELENGTHS))
     if side < SMALLEST:
         return dict.fromkeys(names), [dict.fromkeys(names) for _ in pixels]
-    found = image_statistics(np.ascontiguousarray(pixels))
+    measured = image_statistics(np.ascontiguousarray(pixels))
     each: list[dict[str, float | None]] = []
-    for i in range(len(found)):
-        values = {"slope": found.slope([i]), **{f"kurtosis_{w}": found.kurtosis(w, [i]) for w in WAVELENGTHS}}
+    for i in range(len(measured)):
+        values = {"slope": measured.slope([i]), **{f"kurtosis_{w}": measured.kurtosis(w, [i]) for w in WAVELENGTHS}}
         each.append({k: v if math.isfinite(v) else None for k, v in values.items()})
-    return dict(found.summary()), each
+    return dict(measured.summary()), each
 
 
 def write_comparison(comparison: GeneratorComparison, out: Path) -> Path:
-    """Write a folder per generator (as `write_batch`), ``comparison.json``, ``.csv`` and ``.png`` into a new folder (`new_folder`)."""
+    """Write a folder per generator (as `write_batch`), ``comparison.json``, ``.csv`` and ``.png`` into a new folder
+    (`new_folder`).
+    """
     with new_folder(out) as temporary:
         for images in comparison.generators:
             write_batch(images.batch, temporary / images.name)

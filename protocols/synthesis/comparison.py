@@ -16,8 +16,11 @@ from .image_statistics import WAVELENGTHS
 
 TOLERANCE = 0.05  # of the span of scores of an ascent; a pair farther apart counts as unmatched
 LOOKS = {
-    "slope": "slope", **{f"kurtosis_{w}": f"kurtosis {w} px" for w in WAVELENGTHS}, "distance": "distance", "seconds": "s an image",
-}  # fmt: skip
+    "slope": "slope",
+    **{f"kurtosis_{w}": f"kurtosis {w} px" for w in WAVELENGTHS},
+    "distance": "distance",
+    "seconds": "s per image",
+}
 DRIVE = {
     "score": "score",
     "validator_score": "validator",
@@ -25,8 +28,8 @@ DRIVE = {
     "drive_matched": "drive matched",
 }
 COLUMNS = (
-    "generator", "objective", "target", "seed", "image", "score", "validator_score", "best_natural", "best_natural_by_validator", "drive_matched",
-    "slope", *(f"kurtosis_{w}" for w in WAVELENGTHS), "distance", "outside", "seconds",
+    "generator", "objective", "target", "seed", "image", "score", "validator_score", "best_natural", "best_natural_by_validator",
+    "drive_matched", "slope", *(f"kurtosis_{w}" for w in WAVELENGTHS), "distance", "outside", "seconds",
 )  # fmt: skip
 
 
@@ -61,11 +64,13 @@ class GeneratorComparison:
     natural : dict of statistic to {"value", "low", "high"}
         Of the project's photographs.
     best_natural, best_natural_by_validator : arrays of shape (S,)
-        Highest score of a photograph for each image's row, as the encoder and as the validator predict; NaN for rows of a set.
+        Highest score of a photograph for each image's row, as the encoder and as the validator predict; NaN for rows of
+        a set.
     rows : list of dict
         One per generator and image, keys `COLUMNS`.
     summary : dict of generator name to numbers
-        What images look like over all rows; under ``drive``, by kind of objective (their scores have different units), medians over images.
+        What images look like over all rows; under ``drive``, by kind of objective (their scores have different units),
+        medians over images.
     """
 
     generators: tuple[GeneratorImages, ...]
@@ -88,8 +93,10 @@ class GeneratorComparison:
                     _line(name, (_short(of[n], percent=n in ("above_natural", "drive_matched")) for n in DRIVE))
                 )
         lines.append(
-            "\nscore, validator: medians over images; above natural: rows whose chosen image is above every photograph by the validator's prediction;\n"
-            f"drive matched: within {TOLERANCE:.0%} of the span of scores along the ascent; distance: from the images that were fitted, medians of\n"
+            "\nscore, validator: medians over images; above natural: rows whose chosen image is above every photograph "
+            "by the validator's prediction;\n"
+            f"drive matched: within {TOLERANCE:.0%} of the span of scores along the ascent; distance: from the images "
+            "that were fitted, medians of\n"
             "theirs; time: all iterates of a matched ascent included; intervals: comparison.json"
         )
         return "\n".join(lines)

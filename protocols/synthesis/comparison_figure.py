@@ -20,7 +20,9 @@ PAIRS = 8
 
 
 def generator_figure(comparison: GeneratorComparison) -> Figure:
-    """One column per target above (the image that the validator chooses, one row per generator); drive, naturalness and time below."""
+    """One column per target above (the image that the validator chooses, one row per generator); drive, naturalness and
+    time below.
+    """
     generators = comparison.generators
     chosen = [images.batch.best_indices()[:PAIRS] for images in generators]
     columns = max(len(c) for c in chosen)
@@ -52,7 +54,7 @@ def generator_figure(comparison: GeneratorComparison) -> Figure:
     _bars(panels[1], comparison, "slope", title="spectrum slope")
     _bars(panels[2], comparison, f"kurtosis_{WAVELENGTHS[0]}", title=f"Gabor kurtosis, {WAVELENGTHS[0]} px")
     _bars(panels[3], comparison, "distance", title="distance from fitted images\n(medians of theirs)")
-    _bars(panels[4], comparison, "seconds", title="seconds an image")
+    _bars(panels[4], comparison, "seconds", title="seconds per image")
     return figure
 
 

@@ -102,18 +102,24 @@ IMAGE_OBJECTIVES: dict[ObjectiveName, Callable[[list[str], SynthesisConfig], Obj
     "stretch": lambda targets, settings: stretch(targets),
     "one_hot": lambda targets, settings: one_hot(targets, temperature=settings.temperature),
 }
-"""What the images of each objective of `protocols.project.objectives` are made for: the targets and ``[synthesis]`` -> one row per target."""
+"""What the images of each objective of `protocols.project.objectives` are made for: the targets and ``[synthesis]`` ->
+one row per target.
+"""
 
 
 def declared(project: Project, targets: list[str]) -> Objective:
-    """The objectives of project.toml, one row per objective and target, less a charge for the disagreement of the encoder's members."""
+    """The objectives of project.toml, one row per objective and target, less a charge for the disagreement of the
+    encoder's members.
+    """
     settings = project.config.synthesis
     objective = reduce(or_, [IMAGE_OBJECTIVES[name](targets, settings) for name in settings.objectives])
     return cautious(objective, settings.kappa) if settings.kappa else objective
 
 
 def graded_steps(settings: SynthesisConfig) -> tuple[int, ...]:
-    """Steps of the ascent whose iterates are shown as graded images: those of the configuration, else 4, 10 and 22 of 60, to scale."""
+    """Steps of the ascent whose iterates are shown as graded images: those of the configuration, else 4, 10 and 22 of
+    60, to scale.
+    """
     if settings.graded_steps is not None:
         return settings.graded_steps
     scaled = {round(step * settings.steps / 60) for step in (4, 10, 22)}

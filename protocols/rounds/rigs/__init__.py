@@ -1,4 +1,6 @@
-"""Files that rigs read, one module per rig. To add one: its module with a function `write` (see `rig.Write`), and a row in `RIGS`."""
+"""Files that rigs read, one module per rig. To add one: its module with a function `write` (see `rig.Write`), and a row
+in `RIGS`.
+"""
 
 from __future__ import annotations
 

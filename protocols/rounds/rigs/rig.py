@@ -12,7 +12,9 @@ from protocols.rounds.order import Trial
 
 @dataclass(frozen=True, kw_only=True)
 class ShownImage:
-    """An image of the outbox: its file, relative to the outbox with forward slashes, size in pixels, and SHA-256 of the file."""
+    """An image of the outbox: its file, relative to the outbox with forward slashes, size in pixels, and SHA-256 of the
+    file.
+    """
 
     filename: str
     width_px: int
@@ -22,7 +24,9 @@ class ShownImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Duration of an image and of the background after it, and the window of the response after image onset, all in ms."""
+    """Duration of an image and of the background after it, and the window of the response after image onset, all in
+    ms.
+    """
 
     on_ms: float
     off_ms: float
@@ -52,6 +56,6 @@ class Write(Protocol):
         images : mapping of image id to ShownImage
         timing : Timing
         manifest : mapping
-            What ``manifest.json`` of this outbox will hold: display, session, counts, unit of the recording. It tells no image's role, and
-            neither may a rig's file.
+            What ``manifest.json`` of this outbox will hold: display, session, counts, unit of the recording. It tells
+            no image's role, and neither may a rig's file.
         """
