@@ -24,7 +24,7 @@ from protocols.recordings.dataset import baseline, drift_of
 from protocols.recordings.ingest import ingest, poll_inbox
 from protocols.recordings.readers.hdf5 import read_responses
 from protocols.rounds.assemble import assemble
-from protocols.rounds.export import export_round
+from protocols.rounds.export import Inspection, Showing, export_round
 from protocols.rounds.predictions import predictor
 from protocols.rounds.safety import guard
 from protocols.rounds.stimulus import Stimulus, batch_statistics
@@ -225,11 +225,9 @@ def export_baseline(project: Project) -> Path:
         project.display,
         stimuli,
         sites=[],
-        config=config,
-        repeats=config.baseline_repeats,
-        predict=None,
+        showing=Showing(config=config, repeats=config.baseline_repeats),
         manifest={"config": project.config.to_dict()},
-        safety=guard(project.config),
+        inspection=Inspection(safety=guard(project.config)),
     )
 
 
@@ -258,9 +256,11 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
         project.display,
         stimuli,
         sites=sites,
-        config=config.protocol,
-        repeats=config.protocol.repeats,
-        predict=predictor(encoder, validator, device),
+        showing=Showing(
+            config=config.protocol,
+            repeats=config.protocol.repeats,
+            fewer={"arm": config.arms.repeats, "graded": config.synthesis.graded_repeats},
+        ),
         manifest={
             "config": config.to_dict(),
             "encoder": {
@@ -271,9 +271,9 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
             "validator": {"fingerprint": validator.fingerprint},
             "arms": arms.counts(),
         },
-        fewer={"arm": config.arms.repeats, "graded": config.synthesis.graded_repeats},
-        check=check,
-        safety=guard(config, progress),
+        inspection=Inspection(
+            predict=predictor(encoder, validator, device), check=check, safety=guard(config, progress)
+        ),
     )
     round_.log("arms", **arms.counts(), reasons=[list(s) for s in arms.skipped])
     return outbox
@@ -306,5 +306,5 @@ def evaluate_round(project: Project, round_: Round) -> ControlReport:
     )
     report.to_csv(round_.folder / "control.csv")
     report.to_json(round_.evaluation_path)
-    round_.log("evaluate", **report.counts())
+    round_.log("evaluate", **report.counts(), align=project.config.drift.align, exclude=project.config.drift.exclude)
     return report

@@ -14,8 +14,8 @@ from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.folder import Project
-from protocols.synthesis.batch import free_batch, plan_batch, summary, write_batch
-from protocols.synthesis.compare import compare, write_comparison
+from protocols.synthesis.batch import BatchOptions, free_batch, plan_batch, summary, write_batch
+from protocols.synthesis.compare import compare_generators, write_comparison
 from protocols.synthesis.generators import GENERATORS
 from synth.ascent.ascend import DROP_AFTER
 
@@ -65,7 +65,7 @@ def make_batch(
     sampled : dict
         Keys of ``[diffusion]``, None where project.toml holds; a prior that is a path is relative to the working
         folder.
-    asked : as for `plan_batch`
+    asked : fields of `BatchOptions`
 
     Raises
     ------
@@ -84,9 +84,15 @@ def make_batch(
     if len(names) == 1:
         batch = free_batch(project, wanted, generator=names[0], diffusion=diffusion, **where, **asked)
         return summary(batch, write_batch(batch, out))
-    plan = plan_batch(project, wanted, device=device, diffusion=diffusion, **asked)
-    pair = plan.encoder, plan.validator
-    found = compare(project, pair, plan.objective, request=plan.request, match_drive="drive" in shared, **where)
+    plan = plan_batch(project, wanted, options=BatchOptions(diffusion=diffusion, **asked), device=device)
+    found = compare_generators(
+        project,
+        (plan.encoder, plan.validator),
+        plan.objective,
+        request=plan.request,
+        match_drive="drive" in shared,
+        **where,
+    )
     write_comparison(found, out)
     text = f"{found.text()}\nin {out.name}: one folder per generator, comparison.csv, comparison.json, comparison.png"
     return text, found.to_dict() | {"folder": out.name}

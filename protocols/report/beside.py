@@ -1,4 +1,6 @@
-"""What the report page says beside the verdicts: control arms, specificity, contrast, monotonicity; a table and sentences."""
+"""What the report page says beside the verdicts: control arms, specificity, contrast, monotonicity; a table and
+sentences.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +8,23 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from protocols.project.arms import arm_named, in_order
 from protocols.project.config.config import Config
 from protocols.project.key import CONTRASTS, NATURAL_SUFFIX
+from protocols.project.objectives import OBJECTIVES
 from protocols.verdict.control_report import ControlReport, ControlRow, ObjectiveSummary, beside_verdicts
-
-ARMS = {
-    "contrast_matched": "the controller scaled to the photographs' median contrast within the site's model receptive field",
-    "natural_raised": "the site's best natural image scaled to the controller's contrast there",
-    "predicted_natural": "the natural image with the highest predicted score among all photographs",
-    "phase_scrambled": "the controller with random phases and the same amplitude spectrum",
-}
 
 
 def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, Any]:
-    """Sentence, header and one line a site; columns that no site has are left out."""
-    kinds = [kind for kind in ARMS if any(kind in r.arm_differences for r in rows)]
+    """Sentence, header and one line per site; columns that no site has are left out."""
+    arms = in_order({kind for r in rows for kind in r.arm_differences})
     names = [name for name in CONTRASTS if any(name in r.contrast for r in rows)]
     graded = any(r.monotonic_images for r in rows)
     others = any(r.other_site_images for r in rows)
-    log = "log S " if summary.objective == "one_hot" else ""
+    objective = OBJECTIVES[summary.objective]
+    log = f"{objective.difference_name} " if objective.difference_name else ""
     header = [
-        *(f"{log}less {kind.replace('_', ' ')} (p)" for kind in kinds),
+        *(f"{log}less {arm.label} (p)" for arm in arms),
         *(f"{name} contrast (natural 95 %)" for name in names),
         *(["other sites' controllers below it"] if others else []),
         *(["rises with prediction: rho (p)"] if graded else []),
@@ -34,7 +32,7 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
     lines = [
         [
             r.site,
-            *(_arm(r, kind) for kind in kinds),
+            *(_arm(r, arm.name) for arm in arms),
             *(_contrast(r, name) for name in names),
             *([_share(r)] if others else []),
             *([_with_p(r.monotonic_rho, r.monotonic_p)] if graded else []),
@@ -46,7 +44,7 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
 
 
 def arms_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the round's log says of arms that were not shown: cut by the budget, or skipped and why."""
+    """Sentences on the arms that were not shown, from the log of the round: cut by the budget, or skipped and why."""
     last = next((e for e in reversed(events) if e.get("event") == "arms"), None)
     if last is None:
         return []
@@ -59,7 +57,8 @@ def arms_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:
     for kind, objective, site, reason in last["reasons"]:
         reasons.setdefault((kind, _unnumbered(reason)), []).append(f"{site} ({objective})")
     return notes + [
-        f"control arm {kind.replace('_', ' ')} not shown for {', '.join(sites[:6])}{' ...' if len(sites) > 6 else ''}: {reason}"
+        f"control arm {arm_named(kind).label} not shown for {', '.join(sites[:6])}{' ...' if len(sites) > 6 else ''}: "
+        f"{reason}"
         for (kind, reason), sites in reasons.items()
     ]
 
@@ -92,22 +91,26 @@ def _share(row: ControlRow) -> str:
 
 def arms_sentences(config: Config, report: ControlReport) -> str:
     """Sentences for a methods section on the control arms and graded images that were shown; each ends with a space."""
-    kinds = [kind for kind in ARMS if any(kind in s.arms for s in report.objectives)]
+    arms = in_order({kind for s in report.objectives for kind in s.arms})
     text = ""
-    if kinds:
+    if arms:
         text += (
-            f"As control arms, {config.arms.repeats} presentations each: {'; '.join(ARMS[kind] for kind in kinds)}. A controller was compared "
+            f"As control arms, {config.arms.repeats} presentations each: {'; '.join(arm.sentence for arm in arms)}. A "
+            "controller was compared "
             "with each of its arms by the same test on all trials, and with the controllers made for other sites. "
         )
     if any(s.contrast_measured for s in report.objectives):
         text += (
-            "Luminance RMS, chroma RMS and receptive-field-weighted luminance RMS of each controller were compared with the 95th percentile of the "
+            "Luminance RMS, chroma RMS and receptive-field-weighted luminance RMS of each controller were compared "
+            "with the 95th percentile of the "
             "photographs on this display. "
         )
     if any(s.monotonic_tested for s in report.objectives):
         text += (
-            f"Earlier iterates of each confirmatory ascent were shown {config.synthesis.graded_repeats} times each; a site counts as monotonic where "
-            "measured scores rise with predicted scores over its references, these images and the controller (Spearman, one-sided permutation "
+            f"Earlier iterates of each confirmatory ascent were shown {config.synthesis.graded_repeats} times each; a "
+            "site counts as monotonic where "
+            "measured scores rise with predicted scores over its references, these images and the controller "
+            "(Spearman, one-sided permutation "
             "p at most 0.05). "
         )
     return text

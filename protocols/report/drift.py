@@ -1,4 +1,4 @@
-"""What the report page and the terminal say of a round's drift: who left, what was aligned, gains, drift within the day."""
+"""Sentences on the drift of a round, for page and terminal: sites left out, gains, alignment, drift within the day."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMED = 6
 
 
 def drift_sentences(drift: RoundDrift | None, *, align: bool = True, exclude: bool = True) -> list[str]:
-    """Sentences on one round, the excluded sites first; `align`, `exclude`: the section ``[drift]`` of project.toml."""
+    """Sentences on one round, the excluded sites first; `align`, `exclude`: section ``[drift]`` at the evaluation."""
     if drift is None:
         return []
     return [
@@ -24,7 +24,7 @@ def drift_sentences(drift: RoundDrift | None, *, align: bool = True, exclude: bo
 
 
 def drift_text(drift: RoundDrift | None, *, align: bool = True, exclude: bool = True) -> str:
-    """The sentences for a terminal, one a line; "" without a record."""
+    """The sentences for a terminal, one per line; "" without a record."""
     lines = drift_sentences(drift, align=align, exclude=exclude)
     return "\n".join(["Drift against the baseline:", *(f"  {line}" for line in lines)]) + "\n" if lines else ""
 
@@ -39,15 +39,16 @@ def _left_out(drift: RoundDrift, exclude: bool) -> list[str]:
 
 
 def _gains(drift: RoundDrift) -> str:
-    told = [s.gain for s in drift.sites if s.told and s.gain is not None]
-    if not told:
+    gains = [s.gain for s in drift.sites if s.told and s.gain is not None]
+    if not gains:
         return f"No site's gain against the baseline can be told (of {len(drift.sites)})."
     surely = sum(
         s.told and s.gain_low is not None and s.gain_high is not None and not s.gain_low <= 1 <= s.gain_high
         for s in drift.sites
     )
     return (
-        f"Gain against the baseline: median {median(told):.2f} ({min(told):.2f} to {max(told):.2f}) over the {len(told)} of "
+        f"Gain against the baseline: median {median(gains):.2f} ({min(gains):.2f} to {max(gains):.2f}) over the "
+        f"{len(gains)} of "
         f"{len(drift.sites)} sites whose gain the common images tell; the 95 % interval leaves out 1 at {surely}."
     )
 
@@ -62,7 +63,8 @@ def _aligned(drift: RoundDrift, align: bool) -> str:
     how = (
         "gains and shifts do not differ between the days beyond their errors, nothing is changed"
         if untouched
-        else f"by gains of {min(gains):.2f} to {max(gains):.2f} (drawn to 1; SD over sites {drift.gain_sd:.2f}) and shifts (SD {drift.shift_sd:.2f} of the baseline spread)"
+        else f"by gains of {min(gains):.2f} to {max(gains):.2f} (drawn to 1; SD over sites {drift.gain_sd:.2f}) and "
+        f"shifts (SD {drift.shift_sd:.2f} of the baseline spread)"
     )
     return f"Aligned with the baseline before pooling: {len(gains)} of {len(drift.sites)} sites, {how}."
 
@@ -76,7 +78,8 @@ def _within(drift: RoundDrift) -> list[str]:
     text = f"{size:.0f} % of the mean response" if drift.percent else f"{size:.2f} SD of the image means"
     marked = f": {_listed(listed)}" if listed else ""
     return [
-        f"Drift within the recording: median size {text} from the first to the last trial; {len(listed)} of {len(known)} sites on the "
+        f"Drift within the recording: median size {text} from the first to the last trial; {len(listed)} of "
+        f"{len(known)} sites on the "
         f"Benjamini-Hochberg list (q 0.05){marked}."
     ]
 

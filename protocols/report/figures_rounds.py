@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from protocols.disk.drawing import new_figure
+from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.drift import RoundDrift
 
 from .figures import NATURAL
@@ -22,7 +23,9 @@ SHOWN_GAINS = (0.1, 10.0)
 
 
 def drift_figure(drifts: Sequence[tuple[int, RoundDrift]]) -> Figure:
-    """Gain of every site in the rounds so far (number, drift), oldest first; and the last one's drift within the recording."""
+    """Gain of every site in the rounds so far (number, drift), oldest first; and the last one's drift within the
+    recording.
+    """
     sites = sorted({s.site for _, drift in drifts for s in drift.sites})
     figure = new_figure(max(5.0, min(14.0, 1.8 + 0.24 * len(sites))), 5.4)
     above, below = figure.subplots(2, 1, sharex=True)
@@ -43,20 +46,20 @@ def _gains(axes: Axes, drifts: Sequence[tuple[int, RoundDrift]], sites: Sequence
     for i, (number, drift) in enumerate(drifts):
         shift = 0.5 * (i - (len(drifts) - 1) / 2) / len(drifts)
         gain = {s.site: s.gain for s in drift.sites if s.gain is not None and s.gain > 0}
-        told = [s for s in drift.sites if s.told and s.site in gain]
-        untold = [s for s in drift.sites if not s.told and s.site in gain]
-        middle = np.array([gain[s.site] for s in told], dtype=float)
-        lower = middle - np.array([s.gain_low or 0.0 for s in told])
-        upper = np.array([s.gain_high or 0.0 for s in told]) - middle
+        known = [s for s in drift.sites if s.told and s.site in gain]
+        unknown = [s for s in drift.sites if not s.told and s.site in gain]
+        middle = np.array([gain[s.site] for s in known], dtype=float)
+        lower = middle - np.array([s.gain_low or 0.0 for s in known])
+        upper = np.array([s.gain_high or 0.0 for s in known]) - middle
         axes.errorbar(
-            [sites.index(s.site) + shift for s in told], middle, np.maximum([lower, upper], 0), fmt="o", color=shades[i],
+            [sites.index(s.site) + shift for s in known], middle, np.maximum([lower, upper], 0), fmt="o", color=shades[i],
             markersize=4, linewidth=1, label=f"round {number}",
         )  # fmt: skip
-        x = [sites.index(s.site) + shift for s in untold]
+        x = [sites.index(s.site) + shift for s in unknown]
         axes.plot(
-            x, [gain[s.site] for s in untold], "o", markersize=4, markerfacecolor="none", markeredgecolor=shades[i]
+            x, [gain[s.site] for s in unknown], "o", markersize=4, markerfacecolor="none", markeredgecolor=shades[i]
         )
-        out = [s for s in (*told, *untold) if s.site in drift.excluded]
+        out = [s for s in (*known, *unknown) if s.site in drift.excluded]
         x = [sites.index(s.site) + shift for s in out]
         axes.plot(x, [gain[s.site] for s in out], "x", color=LEFT_OUT, markersize=8)
     axes.set_yscale("log")
@@ -90,7 +93,9 @@ def _within(axes: Axes, drift: RoundDrift, sites: Sequence[str]) -> None:
 
 
 def learning_figure(entries: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> Figure:
-    """The entries of `history.learning_curve`: held-out photographs, consistency on controllers, and success counts of `history`."""
+    """The entries of `learning.learning_curve`: held-out photographs, consistency on controllers, and success counts of
+    `history`.
+    """
     figure = new_figure(12.6, 3.4)
     held_out, controllers, success = figure.subplots(1, 3)
     score = next((e["natural_score"] for e in entries if e["natural_score"]), "r")
@@ -161,7 +166,7 @@ def _curve(
 
 
 def success_over_rounds(history: Sequence[dict[str, Any]]) -> Figure:
-    """Share of controlled sites a round, with descriptive Wilson intervals."""
+    """Share of controlled sites per round, with descriptive Wilson intervals."""
     figure = new_figure(4.6, 3.2)
     axes = figure.add_subplot()
     draw_success(axes, history)
@@ -171,14 +176,14 @@ def success_over_rounds(history: Sequence[dict[str, Any]]) -> Figure:
 
 
 def draw_success(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
-    """One line an objective, with Wilson intervals."""
+    """One line per objective, with Wilson intervals."""
     for shift, objective in enumerate(dict.fromkeys(h["objective"] for h in history)):
         points = [h for h in history if h["objective"] == objective and h["tested"]]
         x = [h["round"] + 0.06 * shift for h in points]
         share = [h["successes"] / h["tested"] for h in points]
         low, high = ([h[k] for h in points] for k in ("low", "high"))
         errors = [np.maximum(np.subtract(share, low), 0), np.maximum(np.subtract(high, share), 0)]
-        axes.errorbar(x, share, errors, fmt="o-", label=objective.replace("_", "-"), capsize=3)
+        axes.errorbar(x, share, errors, fmt="o-", label=OBJECTIVES[objective].label, capsize=3)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xticks(sorted({h["round"] for h in history}))
     axes.set_ylabel("share of sites controlled")

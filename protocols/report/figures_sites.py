@@ -1,4 +1,6 @@
-"""Figures of a round's sites: histograms of the gain, and each site's sorted tuning with the synthesised images in it."""
+"""Figures of a round's sites: histograms of the gain, and each site's sorted tuning with the synthesised images in
+it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.disk.drawing import new_figure
+from protocols.project.arms import arm_named, in_order
+from protocols.project.objectives import OBJECTIVES
 from protocols.verdict.control_report import ControlRow
 
 from .figures import COLOURS, CONTROLLER
@@ -26,20 +30,16 @@ UNITS = {
     "log S": "gain (log S)",
 }
 OTHER_IMAGES, OWN_REFERENCE = "#c9c9c9", "#4d4d4d"
-MARKS = {
-    "controller": ("D", CONTROLLER),
-    "graded": ("o", "#67a9cf"),
-    "contrast_matched": ("^", "#d95f02"),
-    "natural_raised": ("v", "#1b9e77"),
-    "predicted_natural": ("s", "#e7298a"),
-    "phase_scrambled": ("X", "#a6761d"),
-}
+OWN_MARKS = {"controller": ("D", CONTROLLER), "graded": ("o", "#67a9cf")}
+"""Marker and colour of what is shown beside the control arms, whose marks stand in `protocols.project.arms`."""
 LARGEST_BINS = 20
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A synthesised image or control arm in a site's tuning: its `kind` (of `MARKS`), mean response and standard error (NaN = unknown)."""
+    """A synthesised image or control arm in a site's tuning: its `kind` ("controller", "graded" or the name of a
+    control arm), mean response and standard error (NaN = unknown).
+    """
 
     kind: str
     mean: float
@@ -48,7 +48,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class SiteTuning:
-    """Mean responses of a site to the natural and reference images, highest first, shape (N,), with standard errors (NaN = unknown).
+    """Mean responses of a site to the natural and reference images, highest first, shape (N,), with standard errors
+    (NaN = unknown).
 
     `own`: which of them are the site's re-shown references; `marks`: synthesised images and arms.
     """
@@ -61,7 +62,9 @@ class SiteTuning:
 
 
 def gain_histogram(rows: Sequence[ControlRow]) -> Figure | None:
-    """Gains of the confirmatory controllers of one objective, a panel for each unit, stacked by verdict; None without any gain."""
+    """Gains of the confirmatory controllers of one objective, a panel for each unit, stacked by verdict; None without
+    any gain.
+    """
     counted = [r for r in rows if r.confirmatory]
     units = [u for u in UNITS if any(r.gain is not None and r.gain_unit == u for r in counted)]
     if not units:
@@ -70,7 +73,7 @@ def gain_histogram(rows: Sequence[ControlRow]) -> Figure | None:
     for axes, unit in zip(np.atleast_1d(figure.subplots(1, len(units))), units, strict=True):
         _histogram(axes, [r for r in counted if r.gain is not None and r.gain_unit == unit], unit)
     known = sum(r.gain is not None for r in counted)
-    objective = counted[0].objective.replace("_", "-")
+    objective = OBJECTIVES[counted[0].objective].label
     figure.suptitle(f"{objective}: gain over the re-shown natural image, {known} of {len(counted)} sites", fontsize=9)
     return figure
 
@@ -101,7 +104,9 @@ def _histogram(axes: Axes, rows: Sequence[ControlRow], unit: str) -> None:
 
 
 def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
-    """One panel a site: its sorted responses as bars with standard errors, and where its synthesised images fall among them."""
+    """One panel per site: its sorted responses as bars with standard errors, and where its synthesised images fall
+    among them.
+    """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -115,13 +120,14 @@ def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
         _tuning(axes, tuning)
         if i % columns == 0:
             axes.set_ylabel(f"response ({unit})", fontsize=7)
-    kinds = [kind for kind in MARKS if any(m.kind == kind for t in tunings for m in t.marks)]
+    kinds = {mark.kind for tuning in tunings for mark in tuning.marks}
+    kinds_in_order = [k for k in OWN_MARKS if k in kinds] + [arm.name for arm in in_order(kinds - OWN_MARKS.keys())]
     handles: list[Patch | Line2D] = [
         Patch(color=OTHER_IMAGES, label="natural and reference images"),
         Patch(color=OWN_REFERENCE, label="the site's own references"),
     ]
-    for kind in kinds:
-        shape, colour = MARKS[kind]
+    for kind in kinds_in_order:
+        shape, colour = mark_of(kind)
         handles.append(
             Line2D([], [], marker=shape, color=colour, linestyle="", markersize=5, label=kind.replace("_", " "))
         )
@@ -129,12 +135,20 @@ def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
     return figure
 
 
+def mark_of(kind: str) -> tuple[str, str]:
+    """Marker and colour of a synthesised image or of a control arm."""
+    if kind in OWN_MARKS:
+        return OWN_MARKS[kind]
+    arm = arm_named(kind)
+    return arm.marker, arm.colour
+
+
 def _tuning(axes: Axes, tuning: SiteTuning) -> None:
     x = np.arange(len(tuning.means))
     colours = [OWN_REFERENCE if own else OTHER_IMAGES for own in tuning.own]
     axes.bar(x, tuning.means, width=1.0, color=colours, yerr=_lengths(tuning.errors), error_kw={"linewidth": 0.5})
     for mark in tuning.marks:
-        shape, colour = MARKS[mark.kind]
+        shape, colour = mark_of(mark.kind)
         place = place_of(mark.mean, tuning.means)
         axes.errorbar(
             place, mark.mean, _lengths(np.array([mark.error])), fmt=shape, color=colour, markersize=5 if mark.kind == "controller" else 4, linewidth=1,
@@ -147,7 +161,9 @@ def _tuning(axes: Axes, tuning: SiteTuning) -> None:
 
 
 def place_of(mean: float, means: Floats) -> float:
-    """Where `mean` falls among bars at 0, 1, ... of falling height `means`: between the last bar above it and the next."""
+    """Where `mean` falls among bars at 0, 1, ... of falling height `means`: between the last bar above it and the
+    next.
+    """
     return float((means > mean).sum()) - 0.5
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -21,8 +19,8 @@ def percent(value: float | None, digits: int = 0) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}%}"
 
 
-def fit_lines(record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and one line a site of the fit report."""
+def fit_lines(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and one line per site of the fit report."""
     header = [
         "site",
         "trials",
@@ -62,8 +60,8 @@ def field_text(site: dict[str, Any]) -> str:
     return "-" if x is None or y is None or sd is None else f"{x:+.1f}, {y:+.1f}, {sd:.1f}"
 
 
-def fit_sentence(record: dict[str, Any]) -> str:
-    """What the encoder was fitted on, in a sentence."""
+def fit_sentence(record: Mapping[str, Any]) -> str:
+    """Sentences on what the encoder was fitted to."""
     if not record:
         return "No record of the fit."
     sites = record["report"]["sites"]
@@ -73,27 +71,32 @@ def fit_sentence(record: dict[str, Any]) -> str:
     )
     rounds = ", ".join(map(str, record["rounds"]))
     return (
-        f"{record['encoder']} (validator {record['validator']}), fitted on {record['n_images']} images and {record['n_trials']} trials of rounds "
+        f"{record['encoder']} (validator {record['validator']}), fitted on {record['n_images']} images and "
+        f"{record['n_trials']} trials of rounds "
         f"{rounds}: {sum(bool(s.get('eligible_fit')) for s in sites)} of {len(sites)} sites in the model, "
-        f"{sum(bool(s.get('eligible_target')) for s in sites)} reliable enough to control{middle}.{inherited_sentence(record)}{tuning_sentence(record)}{final_sentence(record)}"
+        f"{sum(bool(s.get('eligible_target')) for s in sites)} reliable enough to "
+        f"control{middle}.{inherited_sentence(record)}{tuning_sentence(record)}{final_sentence(record)}"
     )
 
 
-def final_sentence(record: dict[str, Any]) -> str:
-    """Which encoder makes the images where it is another than the one that was scored, with a space before it; else ""."""
+def final_sentence(record: Mapping[str, Any]) -> str:
+    """Sentence that names the final encoder, after a space; "" where the scored one made the images."""
     if "final" not in record:
         return ""
-    told = record["report"].get("final", {})
+    final = record["report"].get("final", {})
     tuned = record["report"].get("settings", {}).get("fine_tuning", {}).get("epoch", 0)
-    lost = " (its tuning made it worse and was not kept)" if tuned and not told.get("epoch", tuned) else ""
+    lost = " (its tuning made it worse and was not kept)" if tuned and not final.get("epoch", tuned) else ""
     return (
-        f" Images are made by {record['final']}, fitted once more, to the held-out photographs too{lost}: the scores are those of {record['encoder']}, "
+        f" Images are made by {record['final']}, fitted once more, to the held-out photographs too{lost}: the scores "
+        f"are those of {record['encoder']}, "
         "which did not see them."
     )
 
 
-def inherited_sentence(record: dict[str, Any]) -> str:
-    """Which earlier encoder's networks the fit began with, with a space before it; "" where none's."""
+def inherited_sentence(record: Mapping[str, Any]) -> str:
+    """Sentence that names the earlier encoder whose networks the fit began with, after a space; "" where there is
+    none.
+    """
     settings = record["report"].get("settings", {})
     if "networks_from" not in settings:
         return ""
@@ -103,14 +106,15 @@ def inherited_sentence(record: dict[str, Any]) -> str:
         doubt = "; whether photographs held out here were tuned on there cannot be told: if so, the scores flatter"
     elif known:
         doubt = (
-            f"; {known} of the photographs held out here were tuned on there, which flatters the scores: give both projects one seed, and take the "
+            f"; {known} of the photographs held out here were tuned on there, which flatters the scores: give both "
+            "projects one seed, and take the "
             "encoder that was scored there, not its final one"
         )
     return f" It began with the networks of {settings['networks_from']}, tuned on an earlier recording{doubt}."
 
 
-def tuning_sentence(record: dict[str, Any]) -> str:
-    """What the tuning of the encoder's network came to, in a sentence with a space before it; "" where it is frozen."""
+def tuning_sentence(record: Mapping[str, Any]) -> str:
+    """Sentence on the result of tuning the network, after a space; "" where the network is frozen."""
     how = record["report"].get("settings", {}).get("fine_tuning")
     if not how:
         return ""
@@ -122,7 +126,8 @@ def tuning_sentence(record: dict[str, Any]) -> str:
         before = "unknown" if errors[0] is None else f"{errors[0]:.3f}"
         return f" Tuning on the photographs did not help ({judged} {before} before, {best}): nothing was tuned."
     return (
-        f" Networks and readouts were tuned on {how['n_fitted_images']} photographs: pass {kept} of {len(errors) - 1} kept, {judged} "
+        f" Networks and readouts were tuned on {how['n_fitted_images']} photographs: pass {kept} of {len(errors) - 1} "
+        f"kept, {judged} "
         f"{errors[0]:.3f} -> {errors[kept]:.3f} of a site's variance."
     )
 

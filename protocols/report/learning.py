@@ -1,4 +1,6 @@
-"""The learning curve: per round the encoder on frozen held-out photographs and on controllers it never saw, and what was controlled."""
+"""The learning curve: per round the encoder on frozen held-out photographs and on controllers it never saw, and what
+was controlled.
+"""
 
 from __future__ import annotations
 
@@ -27,22 +29,24 @@ from protocols.verdict.summary import consistency
 
 
 def learning_curve(project: Project, *, device: str = "cpu") -> list[dict[str, Any]]:
-    """One JSON-able entry a fitted round, oldest first; None = not known (yet).
+    """One JSON-able entry per fitted round, oldest first; None = not known (yet).
 
     Keys of an entry
     ----------------
     round, session, encoder, made_by, mode, check
-        The encoder that was scored, the one that made the round (the same, or a final one that was fitted to the held-out photographs too), how they came
-        about ("first", "full", "warm", "gain", "reuse") and the verdict of the regression check.
+        The encoder that was scored, the one that made the round (the same, or a final one that was fitted to the
+        held-out photographs too), how they came about ("first", "full", "warm", "gain", "reuse") and the verdict of the
+        regression check.
     natural_score, natural_r, natural_r_low, natural_r_high, natural_images
-        Median over sites of the (noise-corrected) correlation of `encoder` with the baseline responses to the held-out photographs that no encoder of
-        the project but a final one was fitted to, and its bootstrap interval over sites.
+        Median over sites of the (noise-corrected) correlation of `encoder` with the baseline responses to the held-out
+        photographs that no encoder of the project but a final one was fitted to, and its bootstrap interval over sites.
     controllers, prequential_r2, prequential_low, prequential_high
-        Median over sites of the squared noise-corrected correlation of the predictions sealed with the round's controllers, hence of an
-        encoder fitted only on earlier rounds, with what was then measured (methods.md H; as in evaluation.json).
+        Median over sites of the squared noise-corrected correlation of the predictions sealed with the round's
+        controllers, hence of an encoder fitted only on earlier rounds, with what was then measured (methods.md H; as in
+        evaluation.json).
     after_r2, after_low, after_high, after_encoder
-        The same of the encoder that makes the next round on the same controllers. It was fitted to most of them (a final one to all): after the refit,
-        not prequential.
+        The same of the encoder that makes the next round on the same controllers. It was fitted to most of them (a
+        final one to all): after the refit, not prequential.
     success_OBJECTIVE, tested_OBJECTIVE
         Confirmatory controllers with the verdict "control", and those tested.
     """
@@ -90,7 +94,7 @@ def _controllers(project: Project, round_: Round, load: Callable[[str], Predicto
         return {"controllers": None, **_summary("prequential", empty), **after}
     report, key = ControlReport.from_json(round_.evaluation_path), read_key(round_.key_path)
     sites = [c.site for c in report.consistency]
-    found: dict[str, Any] = {
+    known: dict[str, Any] = {
         "controllers": len(key.of_role("controller")),
         **_summary("prequential", _squares([c.controllers_r2 for c in report.consistency])),
     }
@@ -100,10 +104,10 @@ def _controllers(project: Project, round_: Round, load: Callable[[str], Predicto
         renewed = predicted_by(load(maker(later)), project, round_, key=key, device=device)
         table = trial_table(read_responses(round_.responses_path), [r.image_id for r in key.rows], seed=report.seed)
         squares = [c.controllers_r2 for c in consistency(table, renewed) if c.site in sites]
-    found |= _summary("after", _squares(squares)) | {"after_encoder": None if later is None else maker(later)}
+    known |= _summary("after", _squares(squares)) | {"after_encoder": None if later is None else maker(later)}
     for s in report.objectives:
-        found |= {f"success_{s.objective}": s.successes, f"tested_{s.objective}": s.tested}
-    return found
+        known |= {f"success_{s.objective}": s.successes, f"tested_{s.objective}": s.tested}
+    return known
 
 
 def predicted_by(encoder: Predictor, project: Project, round_: Round, *, key: Key, device: str = "cpu") -> Key:
@@ -118,10 +122,11 @@ def predicted_by(encoder: Predictor, project: Project, round_: Round, *, key: Ke
 
 
 def curve_text(entries: list[dict[str, Any]]) -> str:
-    """One line a round for a terminal."""
+    """One line per round, for a terminal."""
     return "\n".join(
         f"round {e['round']} ({e['session']}): {e['encoder']} ({e['mode']}{', ' + e['check'] if e['check'] else ''}); "
-        f"held-out photographs r {_text(e, 'natural_r')}; controllers, prequential r2 {_text(e, 'prequential_r2', 'prequential')}, "
+        f"held-out photographs r {_text(e, 'natural_r')}; controllers, prequential r2 "
+        f"{_text(e, 'prequential_r2', 'prequential')}, "
         f"after the refit {_text(e, 'after_r2', 'after')}" + "".join(
             f"; {k.removeprefix('success_').replace('_', '-')} {v} of {e['tested_' + k.removeprefix('success_')]}"
             for k, v in e.items()

@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from protocols.packages import version
-from protocols.project.folder import Project
+from protocols.project.config.config import Config
 from protocols.verdict.control_report import ControlReport
 
 from .beside import arms_sentences
 
-if TYPE_CHECKING:
-    from protocols.project.config.config import Config
-
 
 def synthesis_sentence(config: Config) -> str:
-    """How the controllers were made, in one sentence."""
+    """One sentence on how the controllers were made."""
     synthesis, diffusion = config.synthesis, config.diffusion
     shifts = f"random shifts of up to {synthesis.jitter_fraction:.0%} of the width"
     if synthesis.generator == "diffusion":
         return (
-            f"Controllers were sampled from the diffusion prior {diffusion.prior} in {diffusion.steps} noise levels, the clean estimate of each guided "
-            f"by the gradient of the encoder ({diffusion.method}, strength {diffusion.strength} in posterior standard deviations, {shifts}) at a fixed "
-            "mean luminance and RMS contrast."
+            f"Controllers were sampled from the diffusion prior {diffusion.prior} in {diffusion.steps} noise levels, "
+            f"the clean estimate of each guided by the gradient of the encoder ({diffusion.method}, strength "
+            f"{diffusion.strength} in posterior standard deviations, {shifts}) at a fixed mean luminance and RMS "
+            "contrast."
         )
+    start = "the best measured images" if synthesis.start == "natural" else "noise"
     return (
-        f"Controllers were synthesised by gradient ascent ({synthesis.steps} steps of Adam on Fourier coefficients with amplitudes scaled by "
-        f"1/f^{synthesis.decay:g}, {shifts}, started from {'the best measured images' if synthesis.start == 'natural' else 'noise'}) at a fixed mean "
-        "luminance and RMS contrast."
+        f"Controllers were synthesised by gradient ascent ({synthesis.steps} steps of Adam on Fourier coefficients "
+        f"with amplitudes scaled by 1/f^{synthesis.decay:g}, {shifts}, started from {start}) at a fixed mean luminance "
+        "and RMS contrast."
     )
 
 
-def methods_paragraph(project: Project, report: ControlReport) -> str:
-    """A paragraph to paste into a methods section."""
-    config = project.config
+def methods_paragraph(config: Config, report: ControlReport) -> str:
+    """A paragraph to paste into a methods section.
+
+    Parameters
+    ----------
+    config : Config
+        The settings that the round was made with (`view.round_config`).
+    report : ControlReport
+    """
     display, protocol = config.display, config.protocol
     return (
-        f"Images of {display.width_px} x {display.height_px} pixels ({display.size_deg:g} degrees wide, {display.colour}, 8 bits, background "
-        f"{display.background}) were shown for {protocol.on_ms:g} ms with {protocol.off_ms:g} ms between them, {protocol.repeats} times each in "
-        f"{protocol.blocks} blocks of fresh random order, with {protocol.natural_images} random natural images and {protocol.blanks_per_block} blanks a "
-        f"block. {synthesis_sentence(config)} For each site the "
-        f"{protocol.references} best natural images of the baseline recording were shown again; one was picked on a random half of its trials and "
-        f"compared, on its other half, with the controller by a one-sided studentised permutation test within blocks ({report.permutations} permutations, "
-        f"level {report.alpha:g}). One controller a site and objective was declared confirmatory before the responses were read, by the prediction of a "
-        f"second encoder on which it had not been optimised. {arms_sentences(config, report)}Software: stimsynth {version()}."
+        f"Images of {display.width_px} x {display.height_px} pixels ({display.size_deg:g} degrees wide, "
+        f"{display.colour}, 8 bits, background {display.background}) were shown for {protocol.on_ms:g} ms with "
+        f"{protocol.off_ms:g} ms between them, {protocol.repeats} times each in {protocol.blocks} blocks of fresh "
+        f"random order, with {protocol.natural_images} random natural images and {protocol.blanks_per_block} blanks "
+        f"per block. {synthesis_sentence(config)} For each site the {protocol.references} best natural images of the "
+        "baseline recording were shown again; one was picked on a random half of its trials and compared, on its other "
+        "half, with the controller by a one-sided studentised permutation test within blocks "
+        f"({report.permutations} permutations, level {report.alpha:g}). One controller per site and objective was "
+        "declared confirmatory before the responses were read, by the prediction of a second encoder on which it had "
+        f"not been optimised. {arms_sentences(config, report)}Software: stimsynth {version()}."
     )

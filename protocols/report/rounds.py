@@ -6,6 +6,7 @@ from typing import Any
 
 from protocols.errors import DataError
 from protocols.project.folder import Project
+from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.drift import RoundDrift
 from protocols.verdict.control_report import ControlReport
 
@@ -13,7 +14,7 @@ from .learning import learning_curve
 
 
 def rounds_so_far(project: Project, last: int) -> list[dict[str, Any]]:
-    """Counts of every evaluated round up to `last`, one entry a round and objective."""
+    """Counts of every evaluated round up to `last`, one entry per round and objective."""
     history = []
     for round_ in project.rounds():
         if 0 < round_.number <= last and round_.evaluation_path.is_file():
@@ -39,7 +40,9 @@ def drift_so_far(project: Project, last: int) -> list[tuple[int, RoundDrift]]:
 
 
 def learning_so_far(project: Project, last: int) -> tuple[list[dict[str, Any]], str]:
-    """The learning curve up to round `last`, from the second round on, and why there is none ("" = there is, or too early)."""
+    """The learning curve up to round `last`, from the second round on, and why there is none ("" = there is, or too
+    early).
+    """
     if last < 2:
         return [], ""
     try:
@@ -50,7 +53,7 @@ def learning_so_far(project: Project, last: int) -> tuple[list[dict[str, Any]], 
 
 
 def learning_lines(entries: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Header and one line a round of the learning curve."""
+    """Header and one line per round of the learning curve."""
     objectives = list(dict.fromkeys(k.removeprefix("success_") for e in entries for k in e if k.startswith("success_")))
     header = [
         "round",
@@ -62,7 +65,7 @@ def learning_lines(entries: list[dict[str, Any]]) -> tuple[list[str], list[list[
         "controllers",
         "r2 on them, prequential [95 %]",
         "r2 after the refit, not prequential [95 %]",
-        *(f"{objective.replace('_', '-')} controlled" for objective in objectives),
+        *(f"{OBJECTIVES[objective].label} controlled" for objective in objectives),
     ]
     lines = [
         [

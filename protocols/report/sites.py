@@ -11,10 +11,11 @@ import numpy as np
 from protocols.arrays import Floats
 from protocols.project.display import Display
 from protocols.project.key import Key
+from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.responses import Responses
 from protocols.verdict.control_report import ControlReport, ControlRow
 
-from .figures_sites import MARKS, Mark, SiteTuning
+from .figures_sites import Mark, SiteTuning
 
 MOST_TUNINGS = 24
 
@@ -22,8 +23,8 @@ MOST_TUNINGS = 24
 def field_circle(site: Mapping[str, Any] | None, display: Display) -> tuple[float, float, float] | None:
     """Centre x, y and radius (1 SD) of a site's model receptive field, in pixels from the image's upper left corner.
 
-    `site`: its entry in the record of the fit; degrees are from the centre of the image, x to the right, y upwards. None where the
-    field is unknown.
+    `site`: its entry in the record of the fit; degrees are from the centre of the image, x to the right, y upwards.
+    None where the field is unknown.
     """
     values = [(site or {}).get(f"rf_{name}_deg") for name in ("x", "y", "sd")]
     known = [float(v) for v in values if v is not None and math.isfinite(v)]
@@ -34,9 +35,11 @@ def field_circle(site: Mapping[str, Any] | None, display: Display) -> tuple[floa
 
 
 def grids(report: ControlReport, record: Mapping[str, Any], display: Display) -> dict[str, list[dict[str, Any]]]:
-    """By objective one line a site: its reference, its controllers (confirmatory first, then by seed), its receptive field."""
+    """By objective one line per site: its reference, its controllers (confirmatory first, then by seed), its receptive
+    field.
+    """
     fits = {s["site_id"]: s for s in record.get("report", {}).get("sites", [])}
-    made: dict[str, list[dict[str, Any]]] = {}
+    boxes: dict[str, list[dict[str, Any]]] = {}
     for objective in dict.fromkeys(r.objective for r in report.rows):
         rows = [r for r in report.rows if r.objective == objective]
         for site in sorted({r.site for r in rows}):
@@ -48,8 +51,8 @@ def grids(report: ControlReport, record: Mapping[str, Any], display: Display) ->
                 "reference_text": _texts(recorded=mine[0].reference),
                 "controllers": [_cell(r) for r in mine],
             }
-            made.setdefault(objective, []).append(line)
-    return made
+            boxes.setdefault(objective, []).append(line)
+    return boxes
 
 
 def _order(row: ControlRow) -> tuple[bool, int, str]:
@@ -58,14 +61,13 @@ def _order(row: ControlRow) -> tuple[bool, int, str]:
 
 def _cell(row: ControlRow) -> dict[str, Any]:
     """One controller of the grid: image, verdict and what stands below it."""
+    symbol = OBJECTIVES[row.objective].score_name
     return {
         "image": row.image_id,
         "confirmatory": row.confirmatory,
         "verdict": row.verdict,
         "seed": "seed unknown" if row.seed is None else f"seed {row.seed}",
-        "text": _texts(
-            recorded=row.measured, predicted=row.predicted, S=row.score if row.objective == "one_hot" else None
-        ),
+        "text": _texts(recorded=row.measured, predicted=row.predicted, **({symbol: row.score} if symbol else {})),
     }
 
 
@@ -73,35 +75,40 @@ def _texts(**values: float | None) -> list[str]:
     return [f"{name} {value:.2f}" for name, value in values.items() if value is not None]
 
 
-def tunings(report: ControlReport, key: Key, responses: Responses, *, most: int = MOST_TUNINGS) -> list[SiteTuning]:
-    """Sorted responses of the sites with a confirmatory stretch controller, the first `most` by id.
+def tunings(
+    report: ControlReport, key: Key, responses: Responses, *, objective: str, most: int = MOST_TUNINGS
+) -> list[SiteTuning]:
+    """Sorted responses of the sites with a confirmatory controller of one objective, the first `most` by id.
 
-    Means over all usable trials of this round; the verdicts are computed from the tested trials alone, with block means removed.
+    Means over all usable trials of this round; the verdicts are computed from the tested trials alone, with block means
+    removed.
     """
-    rows = sorted((r for r in report.confirmatory("stretch") if r.site in responses.site_ids), key=lambda r: r.site)
+    rows = sorted((r for r in report.confirmatory(objective) if r.site in responses.site_ids), key=lambda r: r.site)
     natural = [r for r in key.rows if r.role in ("natural", "reference")]
     source = {r.image_id: r.source_id for r in key.rows}
-    made = []
+    listed = []
     for row in rows[:most]:
         marked = {row.image_id: "controller"}
         marked |= {r.image_id: "graded" for r in key.of_role("graded") if source.get(row.image_id, "") in r.parents}
-        marked |= {image: kind for kind, image in row.arm_images.items() if kind in MARKS}
+        marked |= {image: kind for kind, image in row.arm_images.items()}
         means, errors = means_and_errors(responses, row.site, [r.image_id for r in natural])
         order = np.argsort(-means, kind="stable")[: int(np.isfinite(means).sum())]
-        own = np.array([("stretch", row.site) in r.reference_for for r in natural], dtype=np.bool_)
+        own = np.array([(objective, row.site) in r.reference_for for r in natural], dtype=np.bool_)
         values = zip(
             marked.values(), *(v.tolist() for v in means_and_errors(responses, row.site, list(marked))), strict=True
         )
         marks = tuple(Mark(kind, mean, error) for kind, mean, error in values if math.isfinite(mean))
         if len(order):
-            made.append(
+            listed.append(
                 SiteTuning(site=row.site, means=means[order], errors=errors[order], own=own[order], marks=marks)
             )
-    return made
+    return listed
 
 
 def means_and_errors(responses: Responses, site: str, images: Sequence[str]) -> tuple[Floats, Floats]:
-    """Mean response of `site` to each of `images` over its usable trials, and standard error; (N,), NaN = unknown (as errors of averages)."""
+    """Mean response of `site` to each of `images` over its usable trials, and standard error; (N,), NaN = unknown (as
+    errors of averages).
+    """
     means = responses.sites((site,)).mean(list(images))[:, 0]
     errors = np.full(len(images), np.nan)
     if responses.averaged_over is not None:

@@ -1,8 +1,10 @@
 """Control arms: images shown beside a controller that rule out simpler reasons for its success.
 
-Each maker is a pure function image -> image whose result is exact on the display (`Display.constraints`); an image that cannot be made
-so is refused with the reachable value (`Unreachable`), and its arm is skipped with that reason. ``other_site``, the controllers of
-other sites, needs no image of its own: the evaluation reads it from the controllers that are shown anyway.
+Each maker is a pure function image -> image whose result is exact on the display (`Display.constraints`). An image that
+cannot be made so is refused with the reachable value (`Unreachable`), and its arm is skipped with that reason. The
+controllers of other sites need no image of their own: the evaluation compares those that are shown anyway.
+
+To add an arm: see `protocols.project.arms`; its maker is a row of `MAKERS`.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ from torch import Tensor
 
 from protocols.arrays import Floats, Pixels
 from protocols.project.display import Display
-from protocols.project.objectives import one_hot_scores
+from protocols.project.objectives import OBJECTIVES
 from synth import ConstraintError
 
 from .contrast import measure
 from .stimulus import Stimulus
 
 __all__ = [
-    "KINDS",
+    "MAKERS",
     "Arms",
     "Material",
     "Unreachable",
@@ -37,21 +39,24 @@ __all__ = [
 
 
 TRIES = 25
-FADED = 0.25  # weight of the aperture below which 8-bit pixels tell too little of the image behind it
+FADED = 0.25  # weight of the aperture below which 8-bit pixels hold too little of the image behind it
 
 
 class Unreachable(ValueError):
     """Why an arm cannot be made."""
 
 
-# --- makers ------------------------------------------------------------------------------------------------------------
+# --- makers
+# ------------------------------------------------------------------------------------------------------------
 
 
 def phase_scrambled(display: Display, image: Pixels, generator: np.random.Generator) -> Pixels:
-    """`image` (H, W, C) with random phases: its amplitude spectrum, mean luminance and RMS contrast, but none of its shapes.
+    """`image` (H, W, C) with random phases: its amplitude spectrum, mean luminance and RMS contrast, but none of its
+    shapes.
 
-    The phases of white noise are added to those of all channels alike (decoded to luminance, less the background), so that colours keep
-    their relation (Oppenheim & Lim 1981; Dakin et al. 2002). Clipping and the aperture change the spectrum a little.
+    The phases of white noise are added to those of all channels alike (decoded to luminance, less the background), so
+    that colours keep their relation (Oppenheim & Lim 1981; Dakin et al. 2002). Clipping and the aperture change the
+    spectrum a little.
     """
     decoded = _decoded(display, image)
     away = decoded - display.background_luminance  # (H, W, C)
@@ -63,10 +68,11 @@ def phase_scrambled(display: Display, image: Pixels, generator: np.random.Genera
 
 
 def at_local_contrast(display: Display, image: Pixels, mask: Tensor, *, contrast: float) -> Pixels:
-    """`image` (H, W, C) with its contrast scaled, at its own mean luminance, until the local RMS under `mask` (H, W) is `contrast`.
+    """`image` (H, W, C) with its contrast scaled, at its own mean luminance, until the local RMS under `mask` (H, W) is
+    `contrast`.
 
-    The RMS contrast of the whole image is searched by bisection, since clipping bends the relation; the result is within half a grey
-    level of `contrast` in 8 bits.
+    The RMS contrast of the whole image is searched by bisection, since clipping bends the relation; the result is
+    within half a grey level of `contrast` in 8 bits.
 
     Raises
     ------
@@ -81,15 +87,15 @@ def at_local_contrast(display: Display, image: Pixels, mask: Tensor, *, contrast
     rms *= contrast / here
     for _ in range(TRIES):
         try:
-            made = _shown(display, luminance, mean, rms=rms)
+            image = _shown(display, luminance, mean, rms=rms)
         except Unreachable:
             high = rms
         else:
-            found = _local(display, made, mask)
-            if abs(found - contrast) <= tolerance:
-                return made
-            most = max(most, found)
-            low, high = (max(low, rms), high) if found < contrast else (low, min(high, rms))
+            reached = _local(display, image, mask)
+            if abs(reached - contrast) <= tolerance:
+                return image
+            most = max(most, reached)
+            low, high = (max(low, rms), high) if reached < contrast else (low, min(high, rms))
         if high - low < tolerance / 4:
             break
         rms = (low + high) / 2 if np.isfinite(high) else rms * 1.25
@@ -102,7 +108,9 @@ def _decoded(display: Display, image: Pixels) -> Floats:
 
 
 def _shown(display: Display, luminance: Tensor, mean: float, *, rms: float) -> Pixels:
-    """8-bit pixels of a shown luminance image (H, W, C), exact in mean and RMS contrast; the aperture fades it only once."""
+    """8-bit pixels of a shown luminance image (H, W, C), exact in mean and RMS contrast; the aperture fades it only
+    once.
+    """
     aperture = display.aperture_mask()
     if aperture is not None:
         away = (luminance - display.background_luminance) / aperture.double().clamp_min(FADED)[..., None]
@@ -117,15 +125,16 @@ def _shown(display: Display, luminance: Tensor, mean: float, *, rms: float) -> P
 
 
 def _statistics(display: Display, image: Pixels) -> tuple[float, float]:
-    found = display.constraints()[-1].statistics(torch.from_numpy(image).permute(2, 0, 1)[None].double() / 255)
-    return float(found["mean"]), float(found["rms"])
+    measured = display.constraints()[-1].statistics(torch.from_numpy(image).permute(2, 0, 1)[None].double() / 255)
+    return float(measured["mean"]), float(measured["rms"])
 
 
 def _local(display: Display, image: Pixels, mask: Tensor) -> float:
     return float(measure(display, image[None], mask[None]).local[0, 0])
 
 
-# --- the arms of a round -----------------------------------------------------------------------------------------------
+# --- the arms of a round
+# -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -143,9 +152,9 @@ class Material:
     local : array of shape (N, U)
         Their local contrasts.
     predicted : array of shape (N, U), or None
-        The encoder's answers to them; needed for the arm ``predicted_natural`` alone.
+        The encoder's predictions for them; needed for the arm ``predicted_natural`` alone.
     mean, sd : arrays of shape (U,); temperature : float
-        Scale of the one_hot score.
+        Scale of the scores that need all sites.
     best : dict
         Best photograph of each (objective, site) in the baseline recording.
     """
@@ -199,12 +208,11 @@ def _natural_raised(material: Material, controller: Stimulus) -> Stimulus:
 
 
 def _predicted_natural(material: Material, controller: Stimulus) -> Stimulus:
-    """The photograph with the highest predicted score of all, as it is: what search among photographs would show."""
+    """The photograph with the highest predicted score, unchanged: what a search among photographs would show."""
     if material.predicted is None:
         raise Unreachable("nothing is predicted for the photographs")
-    scores = material.predicted
-    if controller.objective == "one_hot":
-        scores = one_hot_scores(scores, material.mean, material.sd, temperature=material.temperature)
+    score = OBJECTIVES[controller.objective].site_scores
+    scores = score(material.predicted, material.mean, material.sd, temperature=material.temperature)
     index = int(scores[:, material.site_ids.index(controller.target)].argmax())
     source = material.source_ids[index]
     return replace(
@@ -218,20 +226,22 @@ def _predicted_natural(material: Material, controller: Stimulus) -> Stimulus:
     )
 
 
-KINDS: dict[str, Callable[[Material, Stimulus], Stimulus]] = {
+MAKERS: dict[str, Callable[[Material, Stimulus], Stimulus]] = {
     "contrast_matched": _contrast_matched,
     "natural_raised": _natural_raised,
     "predicted_natural": _predicted_natural,
     "phase_scrambled": _phase_scrambled,
 }
+"""How the image of each arm of `protocols.project.arms` is made from its controller."""
 
 
 @dataclass(frozen=True)
 class Arms:
     """The arms of a round: those to show, and why others are not.
 
-    `images`: new images, one a controller and kind; a photograph that serves several controllers once. `skipped`: (kind, objective,
-    site, reason) of those that cannot be made. `cut`: how many of each kind the budget left out.
+    `images`: new images, one per controller and kind; a photograph that serves several controllers stands once.
+    `skipped`: (kind, objective, site, reason) of those that cannot be made. `cut`: how many of each kind the budget
+    left out.
     """
 
     images: tuple[Stimulus, ...]
@@ -239,7 +249,9 @@ class Arms:
     cut: dict[str, int]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Shown, skipped and cut arms of each kind, for the round's log; a shared photograph counts for each controller."""
+        """Shown, skipped and cut arms of each kind, for the round's log; a shared photograph counts for each
+        controller.
+        """
         shown = Counter(s.arm for s in self.images for _ in s.parent.split())
         return {"shown": dict(shown), "skipped": dict(Counter(s[0] for s in self.skipped)), "cut": dict(self.cut)}
 
@@ -253,10 +265,11 @@ def choose_arms(
     repeats: int,
     shown: Collection[str] = (),
 ) -> Arms:
-    """The arms of the confirmatory `controllers`: kind after kind, each for all sites, while `budget` presentations last.
+    """The arms of the confirmatory `controllers`: kind after kind, each for all sites, while `budget` presentations
+    last.
 
-    A photograph that is the best by prediction for several controllers is one image and is paid for once; the photographs whose source
-    ids are `shown` anyway cost nothing.
+    A photograph that is the best by prediction for several controllers is one image and is paid for once; the
+    photographs whose source ids are `shown` anyway cost nothing.
     """
     shown, spent = set(shown), 0
     images: dict[str, Stimulus] = {}
@@ -264,15 +277,15 @@ def choose_arms(
     for kind in kinds:
         for controller in (c for c in controllers if c.confirmatory):
             try:
-                made = _as_arm(KINDS[kind](material, controller), controller, kind)
+                arm = _as_arm(MAKERS[kind](material, controller), controller, kind)
             except Unreachable as why:
                 skipped.append((kind, controller.objective, controller.target, str(why)))
                 continue
-            known = images.get(made.source_id)
+            known = images.get(arm.source_id)
             if known is not None:
-                images[made.source_id] = replace(known, parent=f"{known.parent} {made.parent}")
-            elif (cost := 0 if made.source_id in shown else repeats) <= budget - spent:
-                images[made.source_id] = made
+                images[arm.source_id] = replace(known, parent=f"{known.parent} {arm.parent}")
+            elif (cost := 0 if arm.source_id in shown else repeats) <= budget - spent:
+                images[arm.source_id] = arm
                 spent += cost
             else:
                 cut[kind] += 1
@@ -299,10 +312,12 @@ def _as_arm(made: Stimulus, controller: Stimulus, kind: str) -> Stimulus:
 
 
 def with_arms(stimuli: Sequence[Stimulus], arms: Arms) -> list[Stimulus]:
-    """`stimuli` and the arms' images; a photograph that is shown anyway is not shown twice but marked as the arm that it is."""
+    """`stimuli` and the images of the arms; a photograph that is shown anyway is not shown twice, only marked as an
+    arm.
+    """
     marks = {a.source_id: a for a in arms.images}
-    found = []
+    marked = []
     for stimulus in stimuli:
         mark = marks.pop(stimulus.source_id, None)
-        found.append(stimulus if mark is None else replace(stimulus, arm=mark.arm, parent=mark.parent))
-    return [*found, *marks.values()]
+        marked.append(stimulus if mark is None else replace(stimulus, arm=mark.arm, parent=mark.parent))
+    return [*marked, *marks.values()]

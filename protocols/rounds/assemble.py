@@ -1,8 +1,10 @@
-"""The images of a round, put together: controllers with their graded images and control arms, references, natural images."""
+"""The images of a round, put together: controllers with their graded images and control arms, references, natural
+images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +12,11 @@ from torch import Tensor
 
 from encoders import Encoder, Ensemble
 from encoders.fitting.predict import predict_stored
+from protocols.arrays import Floats
 from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.key import Key, SiteRow
-from protocols.recordings.dataset import gather
+from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import best_natural
 from synth import StimulusBatch
 
@@ -33,9 +36,8 @@ def assemble(
     device: str = "cpu",
 ) -> tuple[list[Stimulus], Arms]:
     """All images of round `number` but the blank, with their contrasts; and what became of the control arms."""
-    config, display = project.config, project.display
-    key, site_ids = Key((), tuple(sites)), tuple(s.site_id for s in sites)
-    data = gather(project, [])
+    config, display, key = project.config, project.display, Key((), tuple(sites))
+    data = gather(project, [])  # references and control arms come from the baseline alone
     best = best_natural(
         data,
         key,
@@ -51,48 +53,66 @@ def assemble(
         *natural_stimuli(data, best, config.protocol.natural_images, seed=config.protocol.seed + number),
     ]
     if config.protocol.chosen_images:
-        known = gather(project, range(1, number))  # references and controls see the baseline alone
-        shown += chosen_stimuli(project, known, encoder, taken={s.source_id for s in shown}, device=device)
-    photographs, source_ids = data.pixels[: data.natural], data.source_ids[: data.natural]
-    masks = site_masks(display, project.fitted_for(number), site_ids)
-    natural = measure(display, photographs, masks)
+        recorded = gather(project, range(1, number))
+        shown += chosen_stimuli(project, recorded, encoder, taken={s.source_id for s in shown}, device=device)
+    masks = site_masks(display, project.fitted_for(number), key.site_ids)
+    natural = measure(display, data.pixels[: data.natural], masks)
     predicted = None
     if "predicted_natural" in config.arms.kinds:
+        photographs = data.pixels[: data.natural]
         predicted = predict_stored(encoder, photographs, project.cache, device=device).mean(0).double().cpu().numpy()
-    material = Material(
-        display=display,
-        site_ids=site_ids,
-        masks=masks,
-        pixels=photographs,
-        source_ids=source_ids,
-        local=natural.local,
-        predicted=predicted,
-        mean=key.natural_statistics()[0],
-        sd=key.natural_statistics()[1],
-        temperature=config.synthesis.temperature,
-        best={pair: images[0] for pair, images in best.items()},
-    )
     arms = choose_arms(
-        material,
+        arm_material(project, data, key, masks=masks, natural=natural, predicted=predicted, best=best),
         controllers,
         config.arms.kinds,
         budget=config.arms.budget,
         repeats=min(config.arms.repeats, config.protocol.repeats),
         shown=[s.source_id for s in shown],
     )
-    return with_contrast(display, with_arms(shown, arms), site_ids, masks=masks, natural=natural), arms
+    return with_contrast(display, with_arms(shown, arms), key.site_ids, masks=masks, natural=natural), arms
+
+
+def arm_material(
+    project: Project,
+    data: Dataset,
+    key: Key,
+    *,
+    masks: Tensor,
+    natural: Contrast,
+    predicted: Floats | None,
+    best: Mapping[tuple[str, str], Sequence[int]],
+) -> Material:
+    """What the control arms of a round are made from; `predicted`: of the N photographs at the U sites, (N, U), or
+    None.
+    """
+    mean, sd = key.natural_statistics()
+    return Material(
+        display=project.display,
+        site_ids=key.site_ids,
+        masks=masks,
+        pixels=data.pixels[: data.natural],
+        source_ids=data.source_ids[: data.natural],
+        local=natural.local,
+        predicted=predicted,
+        mean=mean,
+        sd=sd,
+        temperature=project.config.synthesis.temperature,
+        best={pair: images[0] for pair, images in best.items()},
+    )
 
 
 def with_contrast(
     display: Display, stimuli: Sequence[Stimulus], site_ids: Sequence[str], *, masks: Tensor, natural: Contrast
 ) -> list[Stimulus]:
-    """`stimuli`, those made for a site with their contrasts there and the 95th percentiles of the photographs' (`natural`)."""
+    """`stimuli`, those made for a site with their contrasts there and the 95th percentiles of the photographs
+    (`natural`).
+    """
     limits = usual(natural)
-    made = [i for i, s in enumerate(stimuli) if s.target]
-    found = list(stimuli)
-    contrast = measure(display, np.stack([stimuli[i].pixels for i in made]), masks) if made else natural
-    for place, i in enumerate(made):
+    targeted = [i for i, s in enumerate(stimuli) if s.target]
+    measured = list(stimuli)
+    contrast = measure(display, np.stack([stimuli[i].pixels for i in targeted]), masks) if targeted else natural
+    for place, i in enumerate(targeted):
         site = site_ids.index(stimuli[i].target)
         values = of_site(contrast, limits, place, site=site, colour=display.colour == "rgb")
-        found[i] = replace(stimuli[i], contrast=values)
-    return found
+        measured[i] = replace(stimuli[i], contrast=values)
+    return measured

@@ -1,7 +1,9 @@
-"""Photographs shown beside the random ones because they should teach the refit most: where members disagree, or what is not covered.
+"""Photographs shown beside the random ones because they should teach the refit most: where members disagree, or what is
+not covered.
 
-They take the role ``reference`` without any ``reference_for``: no controller is compared with them, and the suppression verdict, which
-needs random natural images, never reads them. The random images of the round are the share that is never chosen.
+They take the role ``reference`` without any ``reference_for``: no controller is compared with them, and the suppression
+verdict, which needs random natural images, never reads them. The random images of the round are the share that is never
+chosen.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ Choice = Literal["disagreement", "core_set"]
 def chosen_stimuli(
     project: Project, data: Dataset, encoder: Encoder | Ensemble, *, taken: Collection[str], device: str = "cpu"
 ) -> list[Stimulus]:
-    """The ``[protocol] chosen_images`` photographs of a round, from those that are fitted and not among the source ids `taken`.
+    """The ``[protocol] chosen_images`` photographs of a round, from those that are fitted and not among the source ids
+    `taken`.
 
     Parameters
     ----------
@@ -38,7 +41,7 @@ def chosen_stimuli(
         Of this round.
     """
     protocol = project.config.protocol
-    free = ~held_out_of(project, data)[: data.natural]  # the others no fit that is scored would learn from
+    free = ~held_out_of(project, data)[: data.natural]  # a scored fit learns nothing from the others
     free &= [s not in taken for s in data.source_ids[: data.natural]]
     count = min(protocol.chosen_images, int(free.sum()))
     if not count:
@@ -65,7 +68,8 @@ def chosen_stimuli(
 def choose_images(
     predictions: Floats, noise: Floats, recorded: Ints, *, free: Bools, count: int, method: Choice
 ) -> list[int]:
-    """Positions of `count` images, from those that are `free`; as long as there are enough, from the least `recorded` alone.
+    """Positions of `count` images, from those that are `free`; as long as there are enough, from the least `recorded`
+    alone.
 
     Parameters
     ----------
@@ -77,8 +81,9 @@ def choose_images(
         0 = not yet, 1 = in the baseline alone, 2 = in a later round.
     free : bool array of shape (N,)
     method : "disagreement" or "core_set"
-        Expected information of a trial (`encoders.acquisition.expected_information`) less redundancy; or coverage: always the image
-        farthest, in standardised predicted responses, from all that are recorded or chosen. With one member: coverage.
+        Expected information of a trial (`encoders.acquisition.expected_information`) less redundancy; or coverage:
+        always the image farthest, in standardised predicted responses, from all that are recorded or chosen. With one
+        member: coverage.
     """
     enough = (level for level in np.unique(recorded) if (free & (recorded <= level)).sum() >= count)
     pool = np.flatnonzero(free & (recorded <= next(enough, recorded.max())))
@@ -86,15 +91,17 @@ def choose_images(
     z = (mean - mean.mean(0)) / np.maximum(mean.std(0), 1e-12)
     if method == "disagreement" and len(predictions) > 1:
         scores = expected_information(predictions[:, pool], noise)
-        found = greedy_batch(scores, z[pool], count)
+        places = greedy_batch(scores, z[pool], count)
     else:
         covered = np.setdiff1d(np.flatnonzero(recorded), pool)
-        found = core_set(z[pool], count, covered=z[covered] if len(covered) else None)
-    return [int(pool[i]) for i in found]
+        places = core_set(z[pool], count, covered=z[covered] if len(covered) else None)
+    return [int(pool[i]) for i in places]
 
 
 def trial_noise(values: Floats, image_index: Ints) -> Floats:
-    """Pooled variance of a trial about its image's mean, (U,); where no image has two trials, the variance over all trials; never 0."""
+    """Pooled variance of a trial about its image's mean, (U,); where no image has two trials, the variance over all
+    trials; never 0.
+    """
     noise = trial_variance(values, image_index)[0]
     shown = values[image_index >= 0]
     for u in np.flatnonzero(~np.isfinite(noise)):

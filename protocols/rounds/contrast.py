@@ -1,10 +1,12 @@
-"""Contrast of images on this display, and what is usual among the project's photographs: a controller's likeliest confound.
+"""Contrast of images on this display, and its usual range among the photographs: the likeliest confound of a
+controller.
 
-All contrasts are root mean squares of relative luminance (`Display.to_luminance`, 0 = black, 1 = the brightest white) over the pixels
-that show the image (aperture above 0):
+All contrasts are root mean squares of relative luminance (`Display.to_luminance`, 0 = black, 1 = the brightest white)
+over the pixels that show the image (aperture above 0):
 
 - ``luminance``: SD of luminance over the whole image, the RMS contrast that `Display.constraints` holds;
-- ``chroma``: root mean square distance of the decoded red, green and blue channel from the pixel's luminance, 0 for grey;
+- ``chroma``: root mean square distance of the decoded red, green and blue channel from the pixel's luminance, 0 for
+  grey;
 - ``local``: SD of luminance weighted by a site's model receptive field, about the weighted mean.
 
 A controller above the 95th percentile of the photographs is reported as exceeding it (methods: contrast confound).
@@ -31,7 +33,9 @@ BATCH = 64
 
 
 class Contrast(NamedTuple):
-    """Contrasts of S images: `luminance` and `chroma` (S,), `local` (S, U) at U sites, NaN where a site's field is not known."""
+    """Contrasts of S images: `luminance` and `chroma` (S,), `local` (S, U) at U sites, NaN where a site's field is not
+    known.
+    """
 
     luminance: Floats
     chroma: Floats
@@ -39,7 +43,7 @@ class Contrast(NamedTuple):
 
 
 class Usual(NamedTuple):
-    """95th percentiles over photographs: two numbers, and one a site (U,)."""
+    """95th percentiles over photographs: two numbers, and one per site (U,)."""
 
     luminance: float
     chroma: float
@@ -47,13 +51,14 @@ class Usual(NamedTuple):
 
 
 def field_masks(display: Display, fields: Sequence[tuple[float, float, float]]) -> Tensor:
-    """Round Gaussian weights of receptive fields, float64 (U, H, W), each with the sum 1 over the pixels that show the image.
+    """Round Gaussian weights of receptive fields, float64 (U, H, W), each with the sum 1 over the pixels that show the
+    image.
 
     Parameters
     ----------
     fields : sequence of (x, y, SD)
-        In degrees from the centre of the image, rightwards and upwards. NaN gives a mask of NaN; so does a field that lies so far
-        outside that no pixel has any weight.
+        In degrees from the centre of the image, rightwards and upwards. NaN gives a mask of NaN; so does a field that
+        lies so far outside that no pixel has any weight.
     """
     _, height, width = display.shape
     aperture = display.aperture_mask()
@@ -74,8 +79,8 @@ def site_masks(display: Display, record: Mapping[str, Any] | None, site_ids: Seq
     """`field_masks` of the sites, from the receptive fields in the record of a fit (``fitted/for_round_NN.json``)."""
     sites = {s["site_id"]: s for s in ((record or {}).get("report") or {}).get("sites", [])}
     names = ("rf_x_deg", "rf_y_deg", "rf_sd_deg")
-    found = [[sites.get(site, {}).get(name) for name in names] for site in site_ids]
-    return field_masks(display, [tuple(np.nan if v is None else float(v) for v in row) for row in found])  # type: ignore[misc]
+    rows = [[sites.get(site, {}).get(name) for name in names] for site in site_ids]
+    return field_masks(display, [tuple(np.nan if v is None else float(v) for v in row) for row in rows])  # type: ignore[misc]
 
 
 def measure(display: Display, pixels: Pixels, masks: Tensor) -> Contrast:
@@ -106,7 +111,9 @@ def usual(natural: Contrast) -> Usual:
 
 
 def of_site(contrast: Contrast, limits: Usual, image: int, *, site: int, colour: bool) -> dict[str, float]:
-    """What the sealed key keeps of one image: its contrasts at one site and the natural percentiles, by name; no NaN."""
+    """What the sealed key keeps of one image: its contrasts at one site and the natural percentiles, by name; no
+    NaN.
+    """
     values = {
         "luminance": (contrast.luminance[image], limits.luminance),
         "chroma": (contrast.chroma[image] if colour else np.nan, limits.chroma),

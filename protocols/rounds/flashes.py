@@ -1,10 +1,11 @@
 """Flashes in an ordered sequence of frames: the general flash and the red flash of WCAG 2.x, success criterion 2.3.1.
 
-A transition is the change between adjacent peaks and valleys of a place's luminance over time; a flash is two opposing transitions
-(W3C, Web Content Accessibility Guidelines 2.2, "general flash and red flash thresholds"). Here the places are cells of about 0.1
-degrees, over which light is averaged: flicker of finer balanced patterns is exempt there. A transition of the field is a moment at
-which cells of more than the allowed solid angle within any 10 x 10 degrees make a transition, up or down; two of them are counted as
-one flash, whether or not the same cells made both, and half a flash counts: both readings are the stricter ones.
+A transition is the change between adjacent peaks and valleys of a place's luminance over time; a flash is two opposing
+transitions (W3C, Web Content Accessibility Guidelines 2.2, "general flash and red flash thresholds"). Here the places
+are cells of about 0.1 degrees, over which light is averaged: flicker of finer balanced patterns is exempt there. A
+transition of the field is a moment at which cells of more than the allowed solid angle within any 10 x 10 degrees make
+a transition, up or down; two of them are counted as one flash, whether or not the same cells made both, and half a
+flash counts: both readings are the stricter ones.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def cell_px(height: int, width: int, px_per_deg: float) -> int:
 
 
 def cells(values: NDArray[np.float64], side: int) -> Floats:
-    """Means over cells of `side` x `side` pixels: (..., H, W) -> (..., ceil(H / side), ceil(W / side)); the last ones may be narrower."""
+    """Means over cells of `side` x `side` pixels: (..., H, W) -> (..., ceil(H / side), ceil(W / side)); the last ones
+    may be narrower.
+    """
     height, width = values.shape[-2:]
     rows, columns = np.arange(0, height, side), np.arange(0, width, side)
     sums = np.add.reduceat(np.add.reduceat(values, rows, axis=-2), columns, axis=-1)
@@ -119,20 +122,36 @@ class FlashCount:
     trials: tuple[int, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FlashLimit:
+    """What counts as a flash, and how many are allowed.
+
+    Attributes
+    ----------
+    change : float
+        Smallest change between a peak and a valley that counts, in the unit of the compared values.
+    area_sr : float
+        Solid angle [sr] that must be exceeded at one moment.
+    per_second : float
+        Flashes per second that are allowed.
+    """
+
+    change: float
+    area_sr: float
+    per_second: float
+
+
 def count_flashes(
     values: Floats,
     flags: Bools,
     background: tuple[Floats, Bools],
     *,
     order: Sequence[int],
-    on_ms: float,
-    off_ms: float,
-    change: float,
-    area_sr: float,
+    durations_ms: tuple[float, float],
+    limit: FlashLimit,
     cell_deg: float,
-    limit: float,
 ) -> FlashCount:
-    """Flashes of a sequence: background, image ``order[0]`` for `on_ms`, background for `off_ms`, image ``order[1]``, ...
+    """Flashes of a sequence: background, image ``order[0]``, background, image ``order[1]``, ...
 
     Parameters
     ----------
@@ -140,10 +159,14 @@ def count_flashes(
         What is compared (luminance, redness), and which states make a transition count, in cells.
     background : (value, flag), each (h, w)
     order : sequence of T positions in `values`
-    change, area_sr, limit : float
-        Change that counts; solid angle that must be exceeded at one moment; flashes a second that are allowed.
+    durations_ms : (float, float)
+        Of an image, and of the background after it.
+    limit : FlashLimit
+    cell_deg : float
+        Side of a cell in degrees.
     """
-    transitions = Transitions(*background, change)
+    on_ms, off_ms = durations_ms
+    transitions = Transitions(*background, limit.change)
     recent: deque[tuple[float, int]] = deque()
     worst, worst_area, worst_trials = 0.0, 0.0, (0, 0)
     over: set[int] = set()
@@ -155,7 +178,7 @@ def count_flashes(
             moved = transitions.step(value, flag)
             area = largest_area(moved, cell_deg)
             worst_area = max(worst_area, area)
-            if area <= area_sr:
+            if area <= limit.area_sr:
                 continue
             recent.append((now, trial))
             while recent[0][0] <= now - WINDOW_MS + TOLERANCE:
@@ -163,6 +186,6 @@ def count_flashes(
             flashes = len(recent) / 2
             if flashes > worst:
                 worst, worst_trials = flashes, (recent[0][1], trial)
-            if flashes > limit:
+            if flashes > limit.per_second:
                 over.update(range(recent[0][1], trial + 1))
     return FlashCount(worst, worst_area, tuple(range(worst_trials[0], worst_trials[1] + 1)), tuple(sorted(over)))

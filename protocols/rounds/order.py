@@ -40,12 +40,12 @@ def trial_list(
 ) -> list[Trial]:
     """Block-randomised order of presentations.
 
-    Every block shows every image ``repeats / blocks`` times (the remainder goes to the first blocks) as a chain of fresh random
-    permutations, so that an image returns only after all others; no image follows itself, within a block or across a border. In
-    rapid sequences a response carries a trace of the previous image: images change places within each permutation until none
-    follows one that it followed before (or as rarely as a bounded search finds). Each block is cut into as many stretches as it has
-    blanks, and one blank stands in each, at a random place before an image that followed a blank least often, so that blanks are
-    spread over the block and never follow each other.
+    Every block shows every image ``repeats / blocks`` times (the remainder goes to the first blocks) as a chain of
+    fresh random permutations, so that an image returns only after all others; no image follows itself, within a block
+    or across a border. In rapid sequences a response carries a trace of the previous image: images change places within
+    each permutation until none follows one that it followed before (or as rarely as a bounded search finds). Each block
+    is cut into as many stretches as it has blanks, and one blank stands in each, at a random place before an image that
+    followed a blank least often, so that blanks are spread over the block and never follow each other.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ def trial_list(
     repeats, blocks : int
         Presentations of every image over the round; number of blocks (at most `repeats`).
     blank_id : str, optional
-        The blank image, shown `blanks_per_block` times a block.
+        The blank image, shown `blanks_per_block` times per block.
     fewer : mapping of image id to int, optional
-        Images shown less often than `repeats` (control arms, graded images): each takes part in so many of the permutations, spread
-        evenly, so that its counts in any two blocks of equal length differ by at most one.
+        Images shown less often than `repeats` (control arms, graded images): each takes part in so many of the
+        permutations, spread evenly, so that its counts in any two blocks of equal length differ by at most one.
     seed : int or sequence of int
         Entropy of a generator of its own (`numpy.random.default_rng`).
 
@@ -100,7 +100,9 @@ def trial_list(
 def _due(
     images: list[str], repeats: int, fewer: Mapping[str, int], *, generator: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Which images take part in which permutation, (repeats, images): all, but those with `fewer` presentations in so many only."""
+    """Which images take part in which permutation, (repeats, images): all, but those with `fewer` presentations in so
+    many only.
+    """
     due = np.ones((repeats, len(images)), dtype=np.bool_)
     for i, image in enumerate(images):
         if (count := fewer.get(image, repeats)) < repeats:
@@ -109,10 +111,11 @@ def _due(
 
 
 def _permutation(followed: Ints, here: Ints, last: int, *, generator: np.random.Generator) -> Ints:
-    """A random order of the images `here` that begins after `last` and repeats few of the pairs counted in `followed`, which it updates.
+    """A random order of the images `here` that begins after `last` and repeats few of the pairs counted in `followed`,
+    which it updates.
 
-    Min-conflicts search (Minton et al. 1992): around one image that repeats a pair the order is rearranged as lowers the summed count
-    of pairs most, until no pair is above the rarest or patience ends.
+    Min-conflicts search (Minton et al. 1992): around one image that repeats a pair the order is rearranged as lowers
+    the summed count of pairs most, until no pair is above the rarest or patience ends.
     """
     size, cost = len(here), followed.copy()
     cost[here, here] = FORBIDDEN
@@ -137,7 +140,8 @@ def _permutation(followed: Ints, here: Ints, last: int, *, generator: np.random.
 def _rearranged(cost: Ints, last: int, order: Ints, *, place: int, generator: np.random.Generator) -> Ints:
     """The best of many random rearrangements of `order` that give the image at `place` another one before it.
 
-    Half exchange it for another image, half exchange two successive stretches of the order, one border of which is at `place`.
+    Half exchange it for another image, half exchange two successive stretches of the order, one border of which is at
+    `place`.
     """
     size, rows = len(order), np.arange(TRIED)
     partners = generator.integers(size, size=TRIED)
@@ -156,7 +160,9 @@ def _rearranged(cost: Ints, last: int, order: Ints, *, place: int, generator: np
 
 
 def _blank_places(order: Ints, count: int, after_blank: Ints, *, generator: np.random.Generator) -> set[int]:
-    """Places of `order` before which a blank stands, one a stretch; counts the images that follow in `after_blank`."""
+    """Places of `order` before which a blank stands, one per stretch; counts the images that follow in
+    `after_blank`.
+    """
     places = set()
     for start, stop in pairwise([round(i * len(order) / count) for i in range(count + 1)] if count else []):
         counts = after_blank[order[start:stop]]
@@ -172,8 +178,8 @@ def pair_balance(trials: Sequence[Trial]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``pairs`` successive trials; ``possible`` ordered pairs of two different images; ``largest`` and ``mean`` count of one of them;
-        ``repeated`` pairs that had occurred before.
+        ``pairs`` successive trials; ``possible`` ordered pairs of two different images; ``largest`` and ``mean`` count
+        of one of them; ``repeated`` pairs that had occurred before.
     """
     counts = Counter(pairwise([t.image_id for t in trials]))
     images = len({t.image_id for t in trials})
@@ -204,7 +210,7 @@ def _check(
             f"{always} image with {repeats} repeats would follow itself; add a second image, or show it once"
         )
     if blanks < 0 or (blanks > 0) != (blank_id is not None):
-        raise ValueError(f"{blanks} blanks a block with blank_id={blank_id!r}; give both or neither")
+        raise ValueError(f"{blanks} blanks per block with blank_id={blank_id!r}; give both or neither")
     if blank_id in images:
         raise ValueError(f"the blank {blank_id!r} is listed among the images; list it only as blank_id")
     smallest = always * (repeats // blocks)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 
 from encoders import Encoder, Ensemble
-
-if TYPE_CHECKING:
-    pass
 from protocols.arrays import Floats, Pixels
 
 
 def predictor(
     encoder: Encoder | Ensemble, validator: Encoder | Ensemble | None, device: str
 ) -> Callable[[Pixels], dict[str, Floats]]:
-    """uint8 images (S, H, W, C) -> predictions (S, U) by encoder (mean, SD over members) and validator, in micro-batches of 32.
+    """uint8 images (S, H, W, C) -> predictions (S, U) by encoder (mean, SD over members) and validator, in
+    micro-batches of 32.
 
     An encoder that knows its training images also gives their ``distance`` and ``outside``, (S,).
     """

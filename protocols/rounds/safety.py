@@ -1,8 +1,10 @@
-"""Safety of what a round shows: luminance, contrast, flashes, red flashes and stripes, measured on the ordered sequence of frames.
+"""Safety of what a round shows: luminance, contrast, flashes, red flashes and stripes, measured on the ordered sequence
+of frames.
 
-A person may be photosensitive without knowing it. With ``species = "human"`` an export whose sequence exceeds a limit of the section
-``[safety]`` stops before anything appears in the outbox, unless a reason is given there for every kind of finding; elsewhere the findings are recorded
-alone. docs/safety.md says where each limit comes from. Passing is no medical clearance.
+A person may be photosensitive without knowing it. With ``species = "human"`` an export whose sequence exceeds a limit
+of the section ``[safety]`` stops before anything appears in the outbox, unless a reason is given there for every kind
+of finding; elsewhere the findings are recorded alone. docs/safety.md says where each limit comes from. Passing is no
+medical clearance.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from protocols.errors import SafetyStop
 from protocols.project.display import LUMINANCE_WEIGHTS, Display
 
-from .flashes import cell_px, cells, count_flashes, largest_area
+from .flashes import FlashLimit, cell_px, cells, count_flashes, largest_area
 from .stripes import regular_pattern
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ class SafetyFinding:
         """One sentence."""
         first = f"trial {self.trials[0]} on, image {self.images[0]}" if self.trials else "nowhere"
         return (
-            f"{self.what} {self.value:.3g} {self.unit} (limit {self.limit:.3g}; {self.detail}) in {self.n_trials} trials, "
+            f"{self.what} {self.value:.3g} {self.unit} (limit {self.limit:.3g}; {self.detail}) in {self.n_trials} "
+            "trials, "
             f"{self.n_images} images, {first}"
         )
 
@@ -83,7 +86,7 @@ class SafetyReport:
     images: int
 
     def summary(self) -> str:
-        """One line a finding."""
+        """One line per finding."""
         return "\n".join(f.summary() for f in self.findings) or f"no limit exceeded in {self.trials} trials"
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,12 +115,13 @@ def check_sequence(
     limits: SafetyConfig,
     progress: Reporter | None = None,
 ) -> SafetyReport:
-    """Hold a sequence to the limits: image ``order[0]`` for `on_ms`, background for `off_ms`, image ``order[1]``, ... without pauses.
+    """Hold a sequence to the limits: image ``order[0]`` for `on_ms`, background for `off_ms`, image ``order[1]``, ...
+    without pauses.
 
     Parameters
     ----------
     images : mapping of image id to uint8 pixels (H, W, C)
-    order : sequence of image ids, one a trial
+    order : sequence of image ids, one per trial
     limits : SafetyConfig
     """
     ids = list(dict.fromkeys(order))
@@ -168,7 +172,7 @@ def _image_limits(limits: SafetyConfig) -> list[tuple[str, str, float]]:
 
 
 def _image_values(display: Display, luminance: Floats, limits: SafetyConfig) -> tuple[dict[str, float], str]:
-    """The values of one image under the names of `_image_limits`, and what is told of its stripes."""
+    """The values of one image under the names of `_image_limits`, and a description of its stripes."""
     mean, low, high = float(luminance.mean()), float(luminance.min()), float(luminance.max())
     values = {
         "RMS contrast": float(luminance.std()) / mean if mean > 0 else 0.0,
@@ -187,8 +191,8 @@ def _image_values(display: Display, luminance: Floats, limits: SafetyConfig) -> 
     if pattern is None:
         return values, ""
     values["stripes"] = pattern.pairs
-    told = f"{pattern.frequency:.2g} cycles/degree, contrast {pattern.contrast:.2f}, {pattern.area_sr:.4f} sr"
-    return values, told
+    stripes = f"{pattern.frequency:.2g} cycles/degree, contrast {pattern.contrast:.2f}, {pattern.area_sr:.4f} sr"
+    return values, stripes
 
 
 def _image_finding(
@@ -258,15 +262,13 @@ def _flash_findings(
             flags[:-1],
             (values[-1], flags[-1]),
             order=[place[image] for image in order],
-            on_ms=durations[0],
-            off_ms=durations[1],
-            change=smallest,
-            area_sr=limits.flash_area_sr,
+            durations_ms=durations,
+            limit=FlashLimit(change=smallest, area_sr=limits.flash_area_sr, per_second=limits.flashes_per_second),
             cell_deg=cell_deg,
-            limit=limits.flashes_per_second,
         )
         if count.trials:
-            detail = f"over up to {count.worst_area_sr:.4f} sr of a 10-degree field, worst from trial {count.worst_trials[0]}"
+            area, first = f"{count.worst_area_sr:.4f} sr of a 10-degree field", count.worst_trials[0]
+            detail = f"over up to {area}, worst from trial {first}"
             unit, limit = "flashes in one second", limits.flashes_per_second
             findings.append(
                 _finding(what, count.worst, limit, unit=unit, detail=detail, trials=count.trials, order=order)
@@ -275,7 +277,9 @@ def _flash_findings(
 
 
 def redness(light: NDArray[np.float32], saturation: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(R - G - B) x 320, negative values set to 0, and where R / (R + G + B) is saturated: (S, 3, h, w) -> two of (S, h, w)."""
+    """(R - G - B) x 320, negative values set to 0, and where R / (R + G + B) is saturated: (S, 3, h, w) -> two of (S,
+    h, w).
+    """
     red, green, blue = light[:, 0], light[:, 1], light[:, 2]
     total = red + green + blue
     return np.maximum(red - green - blue, 0) * 320, (red >= saturation * total) & (total > 0)
@@ -288,7 +292,8 @@ def acknowledged(report: SafetyReport, limits: SafetyConfig) -> dict[str, str]:
 
 
 def guard(config: Config, progress: Reporter | None = None) -> Callable[[Images, Sequence[str]], dict[str, Any]]:
-    """What an export calls with its images and its order before anything appears; returns the entry ``safety`` of the manifest.
+    """What an export calls with its images and its order before anything appears; returns the entry ``safety`` of the
+    manifest.
 
     Raises
     ------
@@ -324,10 +329,11 @@ def guard(config: Config, progress: Reporter | None = None) -> Callable[[Images,
 
 
 def _stop(findings: Sequence[SafetyFinding]) -> SafetyStop:
-    found = "; ".join(f.summary() for f in findings)
+    exceeded = "; ".join(f.summary() for f in findings)
     table = ", ".join(f'"{f.what}" = "the reason"' for f in findings)
     return SafetyStop(
-        f"error[Z01] safety stop: the sequence exceeds what [safety] allows for a human subject: {found}. Nothing was exported. "
+        f"error[Z01] safety stop: the sequence exceeds what [safety] allows for a human subject: {exceeded}. Nothing "
+        "was exported. "
         f"Way out: {WAY_OUT}; or, where an ethics protocol covers it, give the reason by kind of finding in [safety], "
         f"acknowledge = {{ {table} }}, which the manifest then records."
     )

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from protocols.arrays import Pixels
 from protocols.recordings.dataset import Dataset
 from synth import StimulusBatch
-
-if TYPE_CHECKING:
-    pass
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-from protocols.arrays import Pixels
 
 MADE_BY = {"ascend": "gradient", "guide": "diffusion"}
 
@@ -31,7 +22,7 @@ def batch_statistics(batch: StimulusBatch) -> dict[str, float | None]:
 
 
 def controller_stimuli(batch: StimulusBatch, number: int) -> list[Stimulus]:
-    """The controllers of a batch; one a (objective, site), the validator's choice, is confirmatory."""
+    """The controllers of a batch; one per (objective, site), the validator's choice, is confirmatory."""
     chosen = {(batch.row_names[i], batch.seeds[i]) for i in batch.best_indices()}
     return [
         Stimulus(
@@ -56,11 +47,11 @@ def graded_stimuli(batch: StimulusBatch, number: int) -> list[Stimulus]:
     graded, controllers = batch.graded, controller_stimuli(batch, number)
     if graded is None or graded.parents is None or graded.steps is None:
         return []
-    found = []
+    stimuli = []
     for i, (parent, step) in enumerate(zip(graded.parents.tolist(), graded.steps.tolist(), strict=True)):
         controller = controllers[parent]
         if controller.confirmatory and not np.array_equal(graded.images[i], controller.pixels):
-            found.append(
+            stimuli.append(
                 replace(
                     controller,
                     pixels=graded.images[i],
@@ -74,7 +65,7 @@ def graded_stimuli(batch: StimulusBatch, number: int) -> list[Stimulus]:
                     else float(graded.validator_scores[i]),
                 )
             )
-    return found
+    return stimuli
 
 
 def natural_stimuli(
@@ -99,7 +90,9 @@ def natural_stimuli(
 
 @dataclass(frozen=True)
 class Stimulus:
-    """An image to be shown: `pixels` uint8 (H, W, C) in the display's size, and what the sealed key says of it (see `KeyRow`)."""
+    """An image to be shown: `pixels` uint8 (H, W, C) in the display's size, and what the sealed key says about it (see
+    `KeyRow`).
+    """
 
     pixels: Pixels
     role: str

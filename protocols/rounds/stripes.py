@@ -1,8 +1,9 @@
 """Stripes and other regular patterns in one image, by the amplitude of its luminance in bands of spatial frequency.
 
-The rule of stripes is that of the Epilepsy Foundation of America (Harding, Wilkins, Erba, Barkley & Fisher 2005, Epilepsia 46:1423):
-more than five light-dark pairs, in any orientation, over more than 0.006 steradians. That the spatial frequency and the contrast
-of stripes matter is from Wilkins et al. (1984, Brain 107:989); the limits of both used here are settings of this project.
+The rule of stripes is that of the Epilepsy Foundation of America (Harding, Wilkins, Erba, Barkley & Fisher 2005,
+Epilepsia 46:1423): more than five light-dark pairs, in any orientation, over more than 0.006 steradians. That the
+spatial frequency and the contrast of stripes matter is from Wilkins et al. (1984, Brain 107:989); the limits of both
+used here are settings of this project.
 """
 
 from __future__ import annotations
@@ -21,20 +22,26 @@ from protocols.arrays import Floats
 from .flashes import SR_PER_DEG2, TOLERANCE, largest_area
 
 BANDWIDTH = 0.4
-"""Standard deviation of a band in ln(frequency): half an octave apart, a grating between two bands keeps 91 % of its contrast."""
+"""Standard deviation of a band in ln(frequency): half an octave apart, a grating between two bands keeps 91 % of its
+contrast.
+"""
 MEAN_WIDTH = 0.5
-"""Standard deviation [periods] of the Gaussian that gives the mean luminance under a pattern: 0.7 % of a grating's modulation is left in it."""
+"""Standard deviation [periods] of the Gaussian that gives the mean luminance under a pattern: 0.7 % of a grating's
+modulation is left in it.
+"""
 DARKEST_MEAN = 0.01
-"""Smallest mean luminance that an amplitude is divided by, as a share of the screen's maximum, not the image's, so that no pixel of the
-image moves it. It keeps noise in black from counting as contrast; a full grating of that mean changes the luminance by 0.02, a fifth of what
-WCAG calls a flash."""
+"""Smallest mean luminance that an amplitude is divided by, as a share of the screen's maximum, not the image's, so that
+no pixel of the image moves it. It keeps noise in black from counting as contrast; a full grating of that mean changes
+the luminance by 0.02, a fifth of what WCAG calls a flash."""
 OCTAVES_BELOW, OCTAVES_ABOVE = 2.0, 1.0
 PAD_DEG = 1.0
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """The largest regular pattern found: frequency [cycles/degree], Michelson contrast (median), area [sr], light-dark pairs."""
+    """The largest regular pattern found: frequency [cycles/degree], Michelson contrast (median), area [sr], light-dark
+    pairs.
+    """
 
     frequency: float
     contrast: float
@@ -53,11 +60,12 @@ def regular_pattern(
 ) -> Pattern | None:
     """The regular pattern of largest area within the limits, or None.
 
-    The image is split into bands half an octave apart. The local amplitude of a band is that of the monogenic signal (Felsberg &
-    Sommer 2001, IEEE Trans. Signal Processing 49:3136), which for a grating of any orientation is its amplitude everywhere. A pixel belongs to
-    the pattern of a band in `frequencies` where this amplitude, divided by the mean luminance of its neighbourhood (`_Bands.mean`), is at
-    least `contrast` and no other band, from two octaves below to one above, has a larger one. What lies elsewhere in the image, such as a
-    few white pixels, has no say in it.
+    The image is split into bands half an octave apart. The local amplitude of a band is that of the monogenic signal
+    (Felsberg & Sommer 2001, IEEE Trans. Signal Processing 49:3136), which for a grating of any orientation is its
+    amplitude everywhere. A pixel belongs to the pattern of a band in `frequencies` where this amplitude, divided by the
+    mean luminance of its neighbourhood (`_Bands.mean`), is at least `contrast` and no other band, from two octaves
+    below to one above, has a larger one. What lies elsewhere in the image, such as a few white pixels, has no say in
+    it.
 
     Parameters
     ----------
@@ -83,19 +91,21 @@ def regular_pattern(
         return None
     amplitudes = np.stack([bands.amplitude(i) for i in range(len(bands.centres))])  # (bands, H, W)
     strongest = amplitudes.argmax(axis=0)
-    found = []
+    patterns = []
     for i, marked in wanted.items():
         marked &= strongest == i
         area = largest_area(marked, 1 / px_per_deg)
         if area > area_sr:
             across = bands.extent(i, marked) / px_per_deg
             typical = min(1.0, float(np.median(amplitudes[i][marked] / bands.mean(i)[marked])))
-            found.append(Pattern(bands.centres[i], typical, area, bands.centres[i] * across))
-    return max(found, key=lambda p: p.area_sr, default=None)
+            patterns.append(Pattern(bands.centres[i], typical, area, bands.centres[i] * across))
+    return max(patterns, key=lambda p: p.area_sr, default=None)
 
 
 def _least_energy(amplitude: Floats, count: int) -> float:
-    """Energy of a pattern that has this amplitude in the `count` pixels where it is smallest: no pattern of that size has less."""
+    """Energy of a pattern that has this amplitude in the `count` pixels where it is smallest: no pattern of that size
+    has less.
+    """
     smallest = np.partition(amplitude, count, axis=None)[:count]
     return float(np.vdot(smallest, smallest))
 
@@ -153,7 +163,9 @@ class _Bands:
         self.power = np.abs(self.spectrum) ** 2 * self.filters.twice
 
     def energy(self, index: int) -> float:
-        """Sum of the squared amplitude over the canvas (Parseval; the two Riesz parts hold as much as the band itself)."""
+        """Sum of the squared amplitude over the canvas (Parseval; the two Riesz parts hold as much as the band
+        itself).
+        """
         return float(2 * np.vdot(self.power, self.filters.gains[index] ** 2) / (self.size[0] * self.size[1]))
 
     def parts(self, index: int) -> tuple[Floats, Floats, Floats]:
@@ -169,7 +181,9 @@ class _Bands:
         return np.sqrt(even**2 + down**2 + across**2)
 
     def mean(self, index: int) -> Floats:
-        """Mean luminance under a pattern of the band, (H, W): Gaussian of `MEAN_WIDTH` periods, at least `DARKEST_MEAN`."""
+        """Mean luminance under a pattern of the band, (H, W): Gaussian of `MEAN_WIDTH` periods, at least
+        `DARKEST_MEAN`.
+        """
         smooth = fft.irfft2(self.spectrum * self.filters.means[index], s=self.size)[self.window]
         return np.maximum(smooth + self.surround, DARKEST_MEAN)
 

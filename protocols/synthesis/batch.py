@@ -1,4 +1,6 @@
-"""A batch of images for any objective, outside the rounds: made, validated, written as PNG files with a table and a contact sheet."""
+"""A batch of images for any objective, outside the rounds: made, validated, written as PNG files with a table and a
+contact sheet.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from .objectives_file import read_wanted
 from .request import Request, chosen_targets, declared, recipe
 from .starts import measured_z, natural_ranges, starts_for
 
-__all__ = ["Plan", "free_batch", "plan_batch", "write_batch"]
+__all__ = ["BatchOptions", "Plan", "free_batch", "plan_batch", "write_batch"]
 
 
 COLUMNS = (
@@ -40,7 +42,9 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a batch outside the rounds is made of: encoder, validator, objective, and what is asked of the generators."""
+    """All that a batch outside the rounds is made of: encoder, validator, objective, and what is asked of the
+    generators.
+    """
 
     encoder: Encoder | Ensemble
     validator: Encoder | Ensemble
@@ -48,39 +52,58 @@ class Plan:
     request: Request
 
 
-def plan_batch(
-    project: Project,
-    wanted: Path | None = None,
-    *,
-    seeds: int | None = None,
-    keep_seeds: int | None = None,
-    steps: int | None = None,
-    start: str | None = None,
-    quick: bool | None = None,
-    seconds: float | None = None,
-    diffusion: DiffusionConfig | None = None,
-    device: str = "cpu",
-) -> Plan:
-    """What project.toml and the newest encoder of the project have to say of a batch.
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """What is asked of a batch otherwise than project.toml has it; None = as there.
 
-    Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives, `seeds`, `steps`, `start` and
-    `diffusion` where they are None; `keep_seeds` is as for `synth.ascend`. `wanted` is a file of objectives. `quick`: ten large steps
-    from the best measured photographs (`synth.recipes.quick`) in place of the project's variables, rule, shifts and steps.
+    Attributes
+    ----------
+    seeds : int or None
+        Images per row of the objective.
+    keep_seeds : int or None
+        As for `synth.ascend`.
+    steps : int or None
+        Gradient steps.
+    start : "natural", "noise" or None
+    quick : bool or None
+        Ten large steps from the best measured photographs (`synth.recipes.quick`) in place of the project's variables,
+        rule, shifts and steps.
+    seconds : float or None
+        Time for the ascent, in seconds, after which the best images so far are taken.
+    diffusion : DiffusionConfig or None
     """
-    settings = project.config.synthesis
+
+    seeds: int | None = None
+    keep_seeds: int | None = None
+    steps: int | None = None
+    start: str | None = None
+    quick: bool | None = None
+    seconds: float | None = None
+    diffusion: DiffusionConfig | None = None
+
+
+def plan_batch(
+    project: Project, wanted: Path | None = None, *, options: BatchOptions | None = None, device: str = "cpu"
+) -> Plan:
+    """What a batch is made of: the newest encoder of the project, its settings, and the `options` above them.
+
+    Display, spectrum, jitter, mean and contrast are those of project.toml; so are the objectives where no file `wanted`
+    names others.
+    """
+    options, settings = options or BatchOptions(), project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))
     measured = measured_z(project, encoder)
     if wanted is not None:
         objective = read_wanted(wanted, tuple(encoder.site_ids), natural_ranges(encoder.site_ids, measured))
     else:
         objective = declared(project, chosen_targets(project, encoder))
-    count = settings.seeds if seeds is None else seeds
+    count = settings.seeds if options.seeds is None else options.seeds
     natural = NaturalImages.load(project.data)
-    how, climbed = recipe(project, natural.pixels()), settings.steps
-    if quick:
+    how, steps, start = recipe(project, natural.pixels()), settings.steps, options.start
+    if options.quick:
         fast: dict[str, Any] = dict(quick_recipe(project.display.shape))
-        climbed, start = fast.pop("steps"), start or "natural"
-        fast["check_every"] = 1 if seconds is not None else fast["check_every"]  # a budget ends at a check
+        steps, start = fast.pop("steps"), start or "natural"
+        fast["check_every"] = 1 if options.seconds is not None else fast["check_every"]  # a budget ends at a check
         how |= fast
     begins = None
     if (settings.start if start is None else start) == "natural":
@@ -89,10 +112,10 @@ def plan_batch(
         how,
         shape=project.display.shape,
         seeds=range(count),
-        keep_seeds=keep_seeds,
-        steps=climbed if steps is None else steps,
-        diffusion=project.config.diffusion if diffusion is None else diffusion,
-        budget_s=seconds,
+        keep_seeds=options.keep_seeds,
+        steps=steps if options.steps is None else options.steps,
+        diffusion=project.config.diffusion if options.diffusion is None else options.diffusion,
+        budget_s=options.seconds,
         start=None if begins is None else torch.from_numpy(natural.pixels()[begins]).movedim(-1, -3).float() / 255,
         start_ids=None if begins is None else [[natural.source_ids[i] for i in row] for row in begins],
     )
@@ -110,20 +133,21 @@ def free_batch(
 ) -> StimulusBatch:
     """Images for the objectives of the file `wanted`, by the newest encoder of the project, judged by its validator.
 
-    `asked` is as for `plan_batch`. `seconds` of climbing at most, then the best so far; the steps really made are in
-    ``settings["steps"]``.
+    `asked`: the fields of `BatchOptions`. `seconds` of climbing at most, then the best so far; the steps really made
+    are in ``settings["steps"]``.
 
     Raises
     ------
     ValueError
         If a sampled batch is to be quick.
     """
-    if asked.get("quick") and generator != "gradient":
+    options = BatchOptions(**asked)
+    if options.quick and generator != "gradient":
         raise ValueError(
             f"quick with generator {generator!r}; expected 'gradient': a prior's own steps are those of diffusion"
         )
-    plan = plan_batch(project, wanted, device=device, **asked)
-    made = make(
+    plan = plan_batch(project, wanted, options=options, device=device)
+    batch = make(
         generator,
         project,
         plan.encoder,
@@ -132,11 +156,13 @@ def free_batch(
         device=device,
         progress=progress,
     )
-    return made.validate(plan.validator)
+    return batch.validate(plan.validator)
 
 
 def write_batch(batch: StimulusBatch, out: Path) -> Path:
-    """Write ``batch.h5``, ``images.csv``, ``images/*.png`` and ``contact_sheet.png`` into a new folder (`new_folder`)."""
+    """Write ``batch.h5``, ``images.csv``, ``images/*.png`` and ``contact_sheet.png`` into a new folder
+    (`new_folder`).
+    """
     with new_folder(out) as temporary:
         names = [f"img_{i + 1:04d}" for i in range(len(batch))]
         for name, image in zip(names, batch.images, strict=True):
@@ -150,7 +176,9 @@ def write_batch(batch: StimulusBatch, out: Path) -> Path:
 
 
 def table(batch: StimulusBatch, names: Sequence[str]) -> str:
-    """The batch as CSV, one line an image, with what is predicted of its (first) target in the encoder's unit; all sites are in ``batch.h5``."""
+    """The batch as CSV, one line per image, with what is predicted of its (first) target in the encoder's unit; all
+    sites are in ``batch.h5``.
+    """
     chosen = set(batch.best_indices())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -172,7 +200,7 @@ def table(batch: StimulusBatch, names: Sequence[str]) -> str:
 
 
 def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
-    """What was made, for people and for scripts: the best image of every row."""
+    """A text for people and a record for scripts: the best image of every row."""
     best = batch.take(batch.best_indices())
     judged = best.validator_scores
     steps = batch.settings.get("steps")
@@ -182,7 +210,8 @@ def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
     rows = []
     for i in range(len(best)):
         validator = None if judged is None else float(judged[i])
-        rows.append({"objective": best.row_names[i], "seed": int(best.seeds[i]), "score": float(best.scores[i]), "validator_score": validator})  # fmt: skip
-        told = "" if validator is None else f", by the validator {validator:.2f}"
-        lines.append(f"  {best.row_names[i]:<40} score {best.scores[i]:.2f}{told}")
+        row = {"objective": best.row_names[i], "seed": int(best.seeds[i]), "score": float(best.scores[i])}
+        rows.append({**row, "validator_score": validator})
+        judgement = "" if validator is None else f", by the validator {validator:.2f}"
+        lines.append(f"  {best.row_names[i]:<40} score {best.scores[i]:.2f}{judgement}")
     return "\n".join(lines), {"images": len(batch), "steps": steps, "folder": out.name, "rows": rows}

@@ -1,7 +1,9 @@
-"""Two generators on the same targets, display and seeds: paired images, what is predicted of them, and how natural they are.
+"""Two generators on the same targets, display and seeds: paired images, what is predicted of them, and how natural they
+are.
 
-Gradient ascent reaches higher predictions than a guided prior, and a comparison at unequal drive tells little of the images themselves.
-Matched in drive, each gradient image is the iterate whose predicted score is nearest to that of the prior's image of its row and seed.
+Gradient ascent reaches higher predictions than a guided prior, and a comparison at unequal drive says little about the
+images themselves. Matched in drive, each gradient image is the iterate whose predicted score is nearest to that of the
+prior's image of its row and seed.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
 from encoders.fitting.predict import predict_stored
@@ -29,20 +32,31 @@ from protocols.project.photographs import NaturalImages
 from synth import Objective, StimulusBatch
 
 from .batch import write_batch
-from .comparison import COLUMNS, TOLERANCE, Arm, Comparison
-from .comparison_figure import comparison_figure
+from .comparison import COLUMNS, TOLERANCE, GeneratorComparison, GeneratorImages
+from .comparison_figure import generator_figure
 from .generators import make
 from .image_statistics import WAVELENGTHS, image_statistics
 from .request import Request
 
-__all__ = ["compare", "write_comparison"]
+__all__ = ["compare_generators", "write_comparison"]
 
 
-PHOTOGRAPHS = 600  # of which statistics are told beside those of the images
-SMALLEST = 32  # pixels a side of which statistics can be taken
+PHOTOGRAPHS = 600  # whose statistics stand beside those of the images
+SMALLEST = 32  # pixels per side of which statistics can be taken
+OF_AN_IMAGE = (
+    "images",
+    "predicted",
+    "predicted_sd",
+    "scores",
+    "validator_predicted",
+    "validator_scores",
+    "distance",
+    "outside",
+)
+"""What a batch knows of each image and its iterates."""
 
 
-def compare(
+def compare_generators(
     project: Project,
     pair: tuple[Encoder | Ensemble, Encoder | Ensemble],
     objective: Objective,
@@ -51,42 +65,43 @@ def compare(
     match_drive: bool = False,
     device: str = "cpu",
     progress: Reporter | None = None,
-) -> Comparison:
-    """Make the same images by gradient ascent and by guided sampling, and samples of the prior without guidance; measure all.
+) -> GeneratorComparison:
+    """Make the same images by gradient ascent and by guided sampling, and samples of the prior without guidance;
+    measure all.
 
     All meet the same mean, contrast and background (`request.recipe`).
     """
     encoder, validator = pair
 
-    def made(name: str, generator: str, asked: Request) -> Arm:
-        told: Reporter | None = None
+    def images_of(name: str, generator: str, asked: Request) -> GeneratorImages:
+        """The images of one generator under the name `name`, which also stands in the progress."""
+        named: Reporter | None = None
         if progress is not None:
-            told = lambda _label, done, total: progress(name, done, total)  # noqa: E731
+            named = lambda _label, done, total: progress(name, done, total)  # noqa: E731
         begin = time.perf_counter()
-        batch = make(generator, project, encoder, objective=objective, request=asked, device=device, progress=told)
+        batch = make(generator, project, encoder, objective=objective, request=asked, device=device, progress=named)
         seconds = (time.perf_counter() - begin) / len(batch)
-        return Arm(name, batch.validate(validator), seconds)
+        return GeneratorImages(name, batch.validate(validator), seconds)
 
-    guided = made("diffusion", "diffusion", request)
-    free = made(
-        "unguided", "diffusion", replace(request, diffusion=request.diffusion.model_copy(update={"strength": 0.0}))
-    )
+    without_guidance = replace(request, diffusion=request.diffusion.model_copy(update={"strength": 0.0}))
     snapshots = iterates(request.steps) if match_drive else ()
-    climbed = made("gradient", "gradient", replace(request, snapshots=snapshots))
-    arms = [replace(climbed, batch=replace(climbed.batch, graded=None))]
+    guided = images_of("diffusion", "diffusion", request)
+    free = images_of("unguided", "diffusion", without_guidance)
+    climbed = images_of("gradient", "gradient", replace(request, snapshots=snapshots))
+    generators = [replace(climbed, batch=replace(climbed.batch, graded=None))]
     if match_drive:
-        arms.append(nearest(climbed, guided))
-    arms += [guided, free]
+        generators.append(nearest(climbed, guided))
+    generators += [guided, free]
     photographs = NaturalImages.load(project.data).pixels()
     best = [best_of(objective.repeat(len(request.seeds)), e, photographs, project=project, device=device) for e in pair]
     natural = summarise(photographs[:: -(-len(photographs) // PHOTOGRAPHS)], project.display)[0]
     rows, summary = [], {}
-    for arm in arms:
-        pooled, each = summarise(arm.batch.images, project.display)
-        rows += [_row(arm, i, best, each=each) for i in range(len(arm.batch))]
-        summary[arm.name] = _summary(arm, best[1], pooled)
-    return Comparison(
-        arms=tuple(arms),
+    for images in generators:
+        pooled, each = summarise(images.batch.images, project.display)
+        rows += [_row(images, i, best, each=each) for i in range(len(images.batch))]
+        summary[images.name] = _summary(images, best[1], pooled)
+    return GeneratorComparison(
+        generators=tuple(generators),
         natural=natural,
         best_natural=best[0],
         best_natural_by_validator=best[1],
@@ -100,13 +115,31 @@ def iterates(steps: int) -> tuple[int, ...]:
     return tuple(sorted({0, steps, *(round(steps * (k / 24) ** 1.7) for k in range(1, 24))}))
 
 
-def nearest(climbed: Arm, guided: Arm) -> Arm:
+def nearest(climbed: GeneratorImages, guided: GeneratorImages) -> GeneratorImages:
     """Of every ascent the iterate (or the result) whose score is nearest to the guided image of its row and seed."""
     graded, batch = climbed.batch.graded, climbed.batch
     if graded is None or graded.parents is None or graded.steps is None:
         raise ValueError("the ascent has no iterates; expected snapshots")
-    wanted, chosen = guided.batch.scores, dict[int, int]()
-    for members in sets_of(batch):  # images of a set are judged together, so they are taken at one step
+    wanted = guided.batch.scores
+    chosen = nearest_iterates(batch, graded, wanted)
+    taken = with_iterates(batch, graded, chosen)
+    taken = replace(taken, settings={**batch.settings, "matched_to": guided.batch.settings})
+    every = [np.append(graded.scores[graded.parents == i], batch.scores[i]) for i in range(len(batch))]
+    spans = np.array([scores.max() - scores.min() for scores in every])
+    matched = np.abs(taken.scores - wanted) <= TOLERANCE * spans
+    return GeneratorImages("gradient_matched", taken, climbed.seconds, matched)
+
+
+def nearest_iterates(batch: StimulusBatch, graded: StimulusBatch, wanted: NDArray[np.floating]) -> dict[int, int]:
+    """Position in `graded` of the iterate of each image of `batch` whose score is nearest to `wanted`, shape (S,).
+
+    An image whose result is nearer than every iterate has no entry. The images of a set are judged together, by the sum
+    of their differences, so that they are taken at one step.
+    """
+    assert graded.parents is not None
+    assert graded.steps is not None
+    chosen: dict[int, int] = {}
+    for members in sets_of(batch):
         own = {i: np.flatnonzero(graded.parents == i) for i in members}
         shared = set.intersection(*({int(s) for s in graded.steps[places]} for places in own.values()))
         least = sum(abs(float(batch.scores[i] - wanted[i])) for i in members)
@@ -114,19 +147,17 @@ def nearest(climbed: Arm, guided: Arm) -> Arm:
             at = {i: int(places[graded.steps[places] == step][0]) for i, places in own.items()}
             gap = sum(abs(float(graded.scores[at[i]] - wanted[i])) for i in members)
             if gap < least:
-                least, found = gap, at
-                chosen.update(found)
-    taken = replace(batch, graded=None)
-    for name in (
-        "images",
-        "predicted",
-        "predicted_sd",
-        "scores",
-        "validator_predicted",
-        "validator_scores",
-        "distance",
-        "outside",
-    ):
+                least = gap
+                chosen.update(at)
+    return chosen
+
+
+def with_iterates(batch: StimulusBatch, graded: StimulusBatch, chosen: dict[int, int]) -> StimulusBatch:
+    """`batch` with all that is known of the images `chosen` (position in `batch` -> position in `graded`) taken from
+    `graded`.
+    """
+    taken = replace(batch, graded=None, unrounded_predicted=None)
+    for name in OF_AN_IMAGE:
         ours, theirs = getattr(batch, name), getattr(graded, name)
         if ours is None or theirs is None:
             continue
@@ -134,19 +165,15 @@ def nearest(climbed: Arm, guided: Arm) -> Arm:
         for i, place in chosen.items():
             values[i] = theirs[place]
         taken = replace(taken, **{name: values})
-    taken = replace(taken, unrounded_predicted=None, settings={**batch.settings, "matched_to": guided.batch.settings})
-    every = [np.append(graded.scores[graded.parents == i], batch.scores[i]) for i in range(len(batch))]
-    spans = np.array([scores.max() - scores.min() for scores in every])
-    matched = np.abs(taken.scores - wanted) <= TOLERANCE * spans
-    return Arm("gradient_matched", taken, climbed.seconds, matched)
+    return taken
 
 
 def sets_of(batch: StimulusBatch) -> list[list[int]]:
     """Positions of the images of every set; one that belongs to none is a set of its own."""
-    found: dict[str, list[int]] = {}
+    sets: dict[str, list[int]] = {}
     for i, row in enumerate(batch.objective.rows):
-        found.setdefault(row.group or f"\n{i}", []).append(i)
-    return list(found.values())
+        sets.setdefault(row.group or f"\n{i}", []).append(i)
+    return list(sets.values())
 
 
 @torch.no_grad()
@@ -171,7 +198,9 @@ def best_of(
 
 
 def summarise(pixels: Pixels, display: Display) -> tuple[dict[str, Any], list[dict[str, float | None]]]:
-    """Statistics of all images together with intervals, and of each; inside the square that the aperture holds; nothing where it is too small."""
+    """Statistics of all images together with intervals, and of each; inside the square that the aperture holds; nothing
+    where it is too small.
+    """
     side = min(pixels.shape[1:3])
     if display.aperture == "circle":
         side = int(side * (1 - display.aperture_edge) / math.sqrt(2))
@@ -180,34 +209,38 @@ def summarise(pixels: Pixels, display: Display) -> tuple[dict[str, Any], list[di
     names = ("slope", *(f"kurtosis_{w}" for w in WAVELENGTHS))
     if side < SMALLEST:
         return dict.fromkeys(names), [dict.fromkeys(names) for _ in pixels]
-    found = image_statistics(np.ascontiguousarray(pixels))
+    measured = image_statistics(np.ascontiguousarray(pixels))
     each: list[dict[str, float | None]] = []
-    for i in range(len(found)):
-        values = {"slope": found.slope([i]), **{f"kurtosis_{w}": found.kurtosis(w, [i]) for w in WAVELENGTHS}}
+    for i in range(len(measured)):
+        values = {"slope": measured.slope([i]), **{f"kurtosis_{w}": measured.kurtosis(w, [i]) for w in WAVELENGTHS}}
         each.append({k: v if math.isfinite(v) else None for k, v in values.items()})
-    return dict(found.summary()), each
+    return dict(measured.summary()), each
 
 
-def write_comparison(comparison: Comparison, out: Path) -> Path:
-    """Write a folder an arm (as `write_batch`), ``comparison.json``, ``.csv`` and ``.png`` into a new folder (`new_folder`)."""
+def write_comparison(comparison: GeneratorComparison, out: Path) -> Path:
+    """Write a folder per generator (as `write_batch`), ``comparison.json``, ``.csv`` and ``.png`` into a new folder
+    (`new_folder`).
+    """
     with new_folder(out) as temporary:
-        for arm in comparison.arms:
-            write_batch(arm.batch, temporary / arm.name)
+        for images in comparison.generators:
+            write_batch(images.batch, temporary / images.name)
         write_json(temporary / "comparison.json", comparison.to_dict())
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in comparison.rows)
         write_text(temporary / "comparison.csv", text.getvalue())
-        comparison_figure(comparison).savefig(temporary / "comparison.png", dpi=110)
+        generator_figure(comparison).savefig(temporary / "comparison.png", dpi=110)
     return out
 
 
-def _row(arm: Arm, i: int, best: Sequence[Floats], *, each: Sequence[dict[str, float | None]]) -> dict[str, Any]:
-    batch = arm.batch
+def _row(
+    images: GeneratorImages, i: int, best: Sequence[Floats], *, each: Sequence[dict[str, float | None]]
+) -> dict[str, Any]:
+    batch = images.batch
     judged = batch.validator_scores
     return {
-        "generator": arm.name,
+        "generator": images.name,
         "objective": batch.kinds[i],
         "target": batch.targets[i],
         "seed": int(batch.seeds[i]),
@@ -216,28 +249,28 @@ def _row(arm: Arm, i: int, best: Sequence[Floats], *, each: Sequence[dict[str, f
         "validator_score": None if judged is None else round(float(judged[i]), 4),
         "best_natural": _number(best[0][i]),
         "best_natural_by_validator": _number(best[1][i]),
-        "drive_matched": None if arm.matched is None else bool(arm.matched[i]),
+        "drive_matched": None if images.matched is None else bool(images.matched[i]),
         **each[i],
         "distance": None if batch.distance is None else round(float(batch.distance[i]), 4),
         "outside": None if batch.outside is None else bool(batch.outside[i]),
-        "seconds": round(arm.seconds, 4),
+        "seconds": round(images.seconds, 4),
     }
 
 
-def _summary(arm: Arm, best_natural: Floats, pooled: dict[str, Any]) -> dict[str, Any]:
-    batch = arm.batch
+def _summary(images: GeneratorImages, best_natural: Floats, pooled: dict[str, Any]) -> dict[str, Any]:
+    batch = images.batch
     return {
         "images": len(batch),
         **pooled,
         "distance": None if batch.distance is None else float(np.median(batch.distance)),
-        "seconds": arm.seconds,
-        "drive": {kind: _drive(arm, kind, best_natural) for kind in dict.fromkeys(batch.kinds)},
+        "seconds": images.seconds,
+        "drive": {kind: _drive(images, kind, best_natural) for kind in dict.fromkeys(batch.kinds)},
     }
 
 
-def _drive(arm: Arm, kind: str, best_natural: Floats) -> dict[str, Any]:
+def _drive(images: GeneratorImages, kind: str, best_natural: Floats) -> dict[str, Any]:
     """What is predicted of the images of one kind of objective."""
-    batch, judged = arm.batch, arm.batch.validator_scores
+    batch, judged = images.batch, images.batch.validator_scores
     own = np.array([k == kind for k in batch.kinds])
     known = [i for i in batch.best_indices() if own[i] and judged is not None and math.isfinite(best_natural[i])]
     above = None if not known or judged is None else float(np.mean([judged[i] > best_natural[i] for i in known]))
@@ -246,7 +279,7 @@ def _drive(arm: Arm, kind: str, best_natural: Floats) -> dict[str, Any]:
         "score": float(np.median(batch.scores[own])),
         "validator_score": None if judged is None else float(np.median(judged[own])),
         "above_natural": above,
-        "drive_matched": None if arm.matched is None else float(arm.matched[own].mean()),
+        "drive_matched": None if images.matched is None else float(images.matched[own].mean()),
     }
 
 

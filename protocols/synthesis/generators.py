@@ -1,4 +1,6 @@
-"""How images are made for an objective: by gradient ascent, or sampled from a prior; the same display, targets and seeds either way."""
+"""How images are made for an objective: by gradient ascent, or sampled from a prior; the same display, targets and
+seeds either way.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,7 @@ def make(
         raise ValueError(f"generator {generator!r}; expected one of {', '.join(GENERATORS)}")
     settings = request.diffusion
     prior = open_prior(settings, request.shape, project.folder)
-    made = guide(
+    batch = guide(
         encoder,
         objective,
         prior,
@@ -65,5 +67,5 @@ def make(
         transforms=request.recipe["transforms"],
         **asked,
     )
-    told = settings.model_copy(update={"prior": portable(settings.prior)}).model_dump(mode="json")
-    return replace(made, settings={**made.settings, "diffusion": told})
+    diffusion = settings.model_copy(update={"prior": portable(settings.prior)}).model_dump(mode="json")
+    return replace(batch, settings={**batch.settings, "diffusion": diffusion})

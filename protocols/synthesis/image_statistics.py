@@ -1,4 +1,6 @@
-"""Statistics that tell natural images from noise: the slope of the amplitude spectrum, and the kurtosis of Gabor responses."""
+"""Statistics that distinguish natural images from noise: the slope of the amplitude spectrum, and the kurtosis of Gabor
+responses.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ __all__ = ["WAVELENGTHS", "ImageStatistics", "image_statistics"]
 
 WAVELENGTHS = (4, 8)  # pixels
 ORIENTATIONS = 4
-FLATTEST = 3  # cycles an image: below it, the window decides
+FLATTEST = 3  # cycles per image: below it, the window decides
 FINEST = 0.8  # of the Nyquist frequency
 MICRO_BATCH = 256
 
@@ -32,7 +34,7 @@ class ImageStatistics:
     Parameters
     ----------
     frequencies : array of shape (K,)
-        Cycles an image (its shorter side).
+        Cycles per image (its shorter side).
     power : array of shape (S, K)
         Mean power of the windowed image at those frequencies.
     second, fourth : arrays of shape (S, len(WAVELENGTHS), ORIENTATIONS)
@@ -48,30 +50,36 @@ class ImageStatistics:
         return len(self.power)
 
     def slope(self, rows: Sequence[int] | NDArray[np.integer] | None = None) -> float:
-        """Minus the slope of log amplitude over log frequency of the mean power spectrum: about 1.2 for photographs, 0 for white noise."""
+        """Minus the slope of log amplitude over log frequency of the mean power spectrum: about 1.2 for photographs, 0
+        for white noise.
+        """
         power = (self.power if rows is None else self.power[rows]).mean(0)
         if not (power > 0).all():
             return math.nan
         return -float(np.polyfit(np.log(self.frequencies), 0.5 * np.log(power), 1)[0])
 
     def kurtosis(self, wavelength: int, rows: Sequence[int] | NDArray[np.integer] | None = None) -> float:
-        """Fourth moment over squared second moment of all responses, mean over orientations: 3 for Gaussian images, more with edges."""
+        """Fourth moment over squared second moment of all responses, mean over orientations: 3 for Gaussian images,
+        more with edges.
+        """
         which = WAVELENGTHS.index(wavelength)
         chosen = slice(None) if rows is None else rows
         second, fourth = self.second[chosen, which].mean(0), self.fourth[chosen, which].mean(0)
         return float((fourth / second**2).mean()) if (second > 0).all() else math.nan
 
     def summary(self, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> dict[str, dict[str, float]]:
-        """``slope``, ``kurtosis_4`` and ``kurtosis_8``, each ``{"value", "low", "high"}``: percentile interval of a bootstrap of images."""
+        """``slope``, ``kurtosis_4`` and ``kurtosis_8``, each ``{"value", "low", "high"}``: percentile interval of a
+        bootstrap of images.
+        """
         generator = np.random.default_rng(seed)
         draws = [generator.integers(len(self), size=len(self)) for _ in range(resamples)]
         tail = 50 * (1 - level)
-        found = {}
+        intervals = {}
         for name in ("slope", *(f"kurtosis_{w}" for w in WAVELENGTHS)):
             values = np.array([self._value(name, rows) for rows in draws])
             low, high = np.percentile(values, [tail, 100 - tail])
-            found[name] = {"value": self._value(name, None), "low": float(low), "high": float(high)}
-        return found
+            intervals[name] = {"value": self._value(name, None), "low": float(low), "high": float(high)}
+        return intervals
 
     def _value(self, name: str, rows: NDArray[np.integer] | None) -> float:
         return self.slope(rows) if name == "slope" else self.kurtosis(int(name.removeprefix("kurtosis_")), rows)
@@ -81,15 +89,15 @@ class ImageStatistics:
 def image_statistics(images: NDArray[np.uint8] | Tensor) -> ImageStatistics:
     """Measure luminance statistics of images.
 
-    The spectrum is that of the image less its mean under a Hann window, averaged over orientations, from 3 cycles an image to 0.8 of the
-    Nyquist frequency (van der Schaaf & van Hateren 1996 measure so). The filters are even Gabors of 4 orientations and wavelengths of 4
-    and 8 pixels, an SD of half a wavelength, without response to a uniform field (Field 1987: responses of such filters to natural images
-    have heavy tails).
+    The spectrum is that of the image less its mean under a Hann window, averaged over orientations, from 3 cycles per
+    image to 0.8 of the Nyquist frequency (van der Schaaf & van Hateren 1996 measure so). The filters are even Gabors of
+    4 orientations and wavelengths of 4 and 8 pixels, an SD of half a wavelength, without response to a uniform field
+    (Field 1987: responses of such filters to natural images have heavy tails).
 
     Parameters
     ----------
     images : uint8 array (S, H, W, C), or Tensor (S, C, H, W) of pixel values
-        At least 32 pixels a side; C = 1 or 3 (luminance is taken of the pixel values as they are).
+        At least 32 pixels per side; C = 1 or 3 (luminance is taken of the pixel values as they are).
     """
     stack = torch.from_numpy(images).movedim(-1, 1).float() / 255 if isinstance(images, np.ndarray) else images.float()
     if stack.ndim != 4 or stack.shape[1] not in (1, 3) or min(stack.shape[2:]) < 32 or len(stack) == 0:

@@ -48,27 +48,29 @@ def open_prior(settings: DiffusionConfig, shape: tuple[int, int, int], folder: P
 
 
 def _diffusers_model(settings: DiffusionConfig, display: tuple[int, int], folder: Path | None) -> Prior:
-    """A model of a folder or the hub, at its own size, or at one of the display's proportions; tried once where the size is not its own."""
+    """A model of a folder or the hub, at its own size, or at one of the display's proportions; tried once where the
+    size is not its own.
+    """
     schedule = {"beta_schedule": settings.noise_schedule} if settings.noise_schedule else None
     source = settings.prior if folder is None else folder
     options: dict[str, Any] = {"noise_schedule": schedule, "prompt": settings.prompt or None, "dtype": settings.dtype}
-    made = pretrained(source, **options)
+    prior = pretrained(source, **options)
     if settings.size_px is not None or display[0] != display[1]:
-        short = min(made.shape[1:]) if settings.size_px is None else settings.size_px
-        made = pretrained(source, **options, size=scaled(*display, short, multiple=LATENT_MULTIPLE))
+        short = min(prior.shape[1:]) if settings.size_px is None else settings.size_px
+        prior = pretrained(source, **options, size=scaled(*display, short, multiple=LATENT_MULTIPLE))
         with torch.no_grad():
-            made(torch.zeros(1, *made.shape), torch.full((1,), made.sigmas[0]))
+            prior(torch.zeros(1, *prior.shape), torch.full((1,), prior.sigmas[0]))
     if settings.save_memory:
-        made.network.enable_gradient_checkpointing()
-        if made.decoder is not None:
-            made.decoder.enable_slicing()
+        prior.network.enable_gradient_checkpointing()
+        if prior.decoder is not None:
+            prior.decoder.enable_slicing()
     if folder is not None:
-        made.source = portable(settings.prior)
-    return made
+        prior.source = portable(settings.prior)
+    return prior
 
 
 def portable(prior: str) -> str:
-    """The name of a prior without the folders of this machine; the digest of its weights tells what it is."""
+    """The name of a prior without the folders of this machine; the digest of its weights identifies it."""
     return Path(prior).name if Path(prior).is_absolute() else prior
 
 
@@ -82,7 +84,9 @@ def solver(name: str, prior: Prior) -> Any:
 
 
 def scaled(height: int, width: int, size_px: int | None, *, multiple: int = 1) -> tuple[int, int]:
-    """Height and width with the shorter side brought to `size_px` (None = as they are), both multiples of `multiple`."""
+    """Height and width with the shorter side brought to `size_px` (None = as they are), both multiples of
+    `multiple`.
+    """
     factor = 1.0 if size_px is None else size_px / min(height, width)
     return tuple(max(multiple, multiple * math.ceil(round(factor * n) / multiple)) for n in (height, width))  # type: ignore[return-value]
 
@@ -109,11 +113,17 @@ def _no_prior(name: str, found: str) -> DataError:
     elif "noise_schedule" in found and "takes" in found:
         fix = "leave out noise_schedule (--noise-schedule)"
     elif "noise_schedule" in found:
-        fix = "say it with --noise-schedule linear, or noise_schedule in [diffusion]; or copy the folder of the whole pipeline"
+        fix = (
+            "say it with --noise-schedule linear, or noise_schedule in [diffusion]; or copy the folder of the whole "
+            "pipeline"
+        )
     return DataError(
         f"prior {name!r}",
         found=found,
-        expected="natural64, spectral, a file of weights (.safetensors, .pt), a folder of a diffusers model, or a hub id such as owner/name",
+        expected=(
+            "natural64, spectral, a file of weights (.safetensors, .pt), a folder of a diffusers model, or a hub id such "
+            "as owner/name"
+        ),
         cause="a slip of the pen, a path relative to another folder, a missing package, or no network for a hub id",
         fix=fix,
         code="G01",

@@ -1,26 +1,24 @@
-"""What is to be synthesised: targets, objectives, display statistics, graded steps."""
+"""What is asked of a generator: targets, objectives, display statistics, graded steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from encoders import Encoder, Ensemble
+from protocols.arrays import Pixels
 from protocols.errors import DataError
-from protocols.project.config.synthesis import DiffusionConfig
+from protocols.project.config.synthesis import DiffusionConfig, SynthesisConfig
 from protocols.project.display import Display
 from protocols.project.folder import Project
+from protocols.project.objectives import ObjectiveName
 from synth import Objective, cautious, fourier, jitter, one_hot, stretch
-
-if TYPE_CHECKING:
-    from protocols.project.config.synthesis import SynthesisConfig
-from protocols.arrays import Pixels
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Request:
         Of `recipe`: constraints, transforms, and for the ascent variables and learning rate.
     shape : (C, H, W) of the display
     seeds : sequence of int
-        One image a row and seed.
+        One image per row and seed.
     steps : int
         Gradient steps; a prior takes those of `diffusion`.
     start : Tensor of shape (R, len(seeds), C, H, W), or None
@@ -62,9 +60,9 @@ def natural_luminance(display: Display, natural: Pixels) -> dict[str, float]:
 
 
 def recipe(project: Project, natural: Pixels) -> dict[str, Any]:
-    """How project.toml has images made, as arguments of `synth.ascend`: variables, constraints, transforms, learning rate.
+    """The settings of project.toml as arguments of `synth.ascend`: variables, constraints, transforms, learning rate.
 
-    Mean luminance and contrast that it leaves out are the medians of the photographs `natural`, uint8 (N, H, W, C).
+    Where it gives no mean luminance or contrast, they are the medians of the photographs `natural`, uint8 (N, H, W, C).
     """
     settings, typical = project.config.synthesis, natural_luminance(project.display, natural)
     mean = typical["mean"] if settings.mean_luminance is None else settings.mean_luminance
@@ -100,16 +98,28 @@ def chosen_targets(project: Project, encoder: Encoder | Ensemble) -> list[str]:
     return targets
 
 
+IMAGE_OBJECTIVES: dict[ObjectiveName, Callable[[list[str], SynthesisConfig], Objective]] = {
+    "stretch": lambda targets, settings: stretch(targets),
+    "one_hot": lambda targets, settings: one_hot(targets, temperature=settings.temperature),
+}
+"""What the images of each objective of `protocols.project.objectives` are made for: the targets and ``[synthesis]`` ->
+one row per target.
+"""
+
+
 def declared(project: Project, targets: list[str]) -> Objective:
-    """The objectives of project.toml, one row a kind and target, charged for the disagreement of the encoder's members."""
+    """The objectives of project.toml, one row per objective and target, less a charge for the disagreement of the
+    encoder's members.
+    """
     settings = project.config.synthesis
-    made = {"stretch": stretch(targets), "one_hot": one_hot(targets, temperature=settings.temperature)}
-    objective = reduce(or_, [made[name] for name in settings.objectives])
+    objective = reduce(or_, [IMAGE_OBJECTIVES[name](targets, settings) for name in settings.objectives])
     return cautious(objective, settings.kappa) if settings.kappa else objective
 
 
 def graded_steps(settings: SynthesisConfig) -> tuple[int, ...]:
-    """Steps of the ascent whose iterates are shown as graded images: those of the configuration, else 4, 10 and 22 of 60, to scale."""
+    """Steps of the ascent whose iterates are shown as graded images: those of the configuration, else 4, 10 and 22 of
+    60, to scale.
+    """
     if settings.graded_steps is not None:
         return settings.graded_steps
     scaled = {round(step * settings.steps / 60) for step in (4, 10, 22)}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from encoders import Encoder, Ensemble
-from protocols.arrays import Floats
+from protocols.arrays import Floats, Pixels
 from protocols.project.folder import Project
 from protocols.project.key import Key, read_key
 from protocols.recordings.dataset import gather
@@ -18,10 +17,6 @@ from protocols.verdict.control_report import ControlReport
 from synth import Objective
 
 from .objectives_file import Range
-
-if TYPE_CHECKING:
-    pass
-from protocols.arrays import Pixels
 
 PERCENTILES = (1.0, 99.0)
 
@@ -47,7 +42,7 @@ def starts_for(objective: Objective, site_ids: Sequence[str], z: Floats, *, seed
     """
     answers = torch.from_numpy(z).float()
     blank = torch.zeros(len(answers), 1, 1, 1)
-    found, taken = [], dict[str, int]()
+    starts, taken = [], dict[str, int]()
     for row in objective.rows:
         if row.group:
             column = list(site_ids).index(str(row.terms[0].site))
@@ -58,17 +53,19 @@ def starts_for(objective: Objective, site_ids: Sequence[str], z: Floats, *, seed
         order = np.argsort(-scores, kind="stable")
         first = taken.get(row.group, 0) if row.group else 0
         taken[row.group] = first + seeds
-        found.append([int(order[(first + i) % len(order)]) for i in range(seeds)])
-    return found
+        starts.append([int(order[(first + i) % len(order)]) for i in range(seeds)])
+    return starts
 
 
 def starting_images(
     project: Project, number: int, sites: Key, *, targets: list[str]
 ) -> tuple[Pixels, list[list[str]]] | None:
-    """The images that the ascent starts from, uint8 (rows, seeds, H, W, C), and their source ids; None where it starts from noise.
+    """The images that the ascent starts from, uint8 (rows, seeds, H, W, C), and their source ids; None where it starts
+    from noise.
 
-    The best measured images so far (transfer.md: the one step that helped most): natural images by shrunken baseline score, and, before
-    them, earlier rounds' controllers of the same objective and site that were measured above the re-shown natural reference.
+    The best measured images so far (transfer.md: the one step that helped most): natural images by shrunken baseline
+    score, and, before them, earlier rounds' controllers of the same objective and site that were measured above the
+    re-shown natural reference.
     """
     settings = project.config.synthesis
     if settings.start == "noise":
@@ -88,12 +85,14 @@ def starting_images(
 
 
 def winners(project: Project, number: int) -> dict[tuple[str, str], list[str]]:
-    """Source ids of earlier controllers measured above their round's reference, by (objective, site), largest difference first."""
-    found: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    """Source ids of earlier controllers measured above their round's reference, by (objective, site), largest
+    difference first.
+    """
+    won: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for round_ in project.rounds():
         if 0 < round_.number < number and round_.evaluation_path.is_file():
             source_of = {r.image_id: r.source_id for r in read_key(round_.key_path).rows}
             for row in ControlReport.from_json(round_.evaluation_path).rows:
                 if row.difference is not None and row.difference > 0:
-                    found.setdefault((row.objective, row.site), []).append((row.difference, source_of[row.image_id]))
-    return {key: [source for _, source in sorted(values, reverse=True)] for key, values in found.items()}
+                    won.setdefault((row.objective, row.site), []).append((row.difference, source_of[row.image_id]))
+    return {key: [source for _, source in sorted(values, reverse=True)] for key, values in won.items()}

@@ -35,9 +35,9 @@ from protocols.rounds.contrast import measure, site_masks
 from protocols.simulate.subject import Subject
 from protocols.stats.intervals import wilson_interval
 from protocols.stats.trials import margins
-from protocols.synthesis.batch import plan_batch
+from protocols.synthesis.batch import BatchOptions, plan_batch
 from protocols.synthesis.compare import iterates, nearest
-from protocols.synthesis.comparison import Arm
+from protocols.synthesis.comparison import GeneratorImages
 from protocols.synthesis.generators import make
 from protocols.synthesis.image_statistics import image_statistics
 from protocols.synthesis.priors import open_prior
@@ -93,7 +93,7 @@ class Study:
         self.session, self.options, self.out = session, options, options.out / session
         self.out.mkdir(parents=True, exist_ok=True)
         self.project = Project.open(options.benchmark / f"project_{session}")
-        plan = plan_batch(self.project, seeds=options.seeds)
+        plan = plan_batch(self.project, options=BatchOptions(seeds=options.seeds))
         self.encoder, self.validator, self.request = plan.encoder, plan.validator, plan.request
         eligible = list(self.encoder.target_ids)
         drawn = np.random.default_rng(0).permutation(len(eligible))[: options.sites]
@@ -157,7 +157,7 @@ class Study:
         if name == "gradient matched":
             climbed = StimulusBatch.load(self.path("gradient", objective))
             guided = StimulusBatch.load(self.path("natural", objective))
-            batch = nearest(Arm("gradient", climbed, 0.0), Arm("natural", guided, 0.0)).batch
+            batch = nearest(GeneratorImages("gradient", climbed, 0.0), GeneratorImages("natural", guided, 0.0)).batch
         else:
             generator = "gradient" if name == "gradient" else "diffusion"
             asked = replace(self.request, start=self.starts(objective) if name == "gradient" else None, start_ids=None)

@@ -17,7 +17,7 @@ from protocols.project.display import Display
 from protocols.project.folder import Project, Round
 from protocols.project.key import SiteRow
 from protocols.project.outbox import read_order
-from protocols.rounds.export import export_round
+from protocols.rounds.export import Inspection, Showing, export_round
 from protocols.rounds.stimulus import Stimulus
 
 if TYPE_CHECKING:
@@ -160,8 +160,12 @@ def export_small(round_: Round, n: int = 8, **changed: object) -> Path:
         "predict": predict,
         "manifest": ENCODER,
     } | changed
-    display = arguments.pop("display", SMALL)
-    return export_round(round_, display, arguments.pop("stimuli", stimuli(n)), **arguments)
+    display, shown = arguments.pop("display", SMALL), arguments.pop("stimuli", stimuli(n))
+    showing = {k: arguments.pop(k) for k in ("config", "repeats", "fewer", "rigs") if k in arguments}
+    inspection = {k: arguments.pop(k) for k in ("predict", "check", "safety") if k in arguments}
+    return export_round(
+        round_, display, shown, showing=Showing(**showing), inspection=Inspection(**inspection), **arguments
+    )
 
 
 @pytest.fixture(scope="session")

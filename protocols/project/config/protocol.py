@@ -4,9 +4,11 @@ what is shown, tested and done between rounds.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
+
+from protocols.project.arms import ArmName
 
 from .section import Count, Fraction, Milliseconds, Section, Seed
 
@@ -14,8 +16,8 @@ from .section import Count, Fraction, Milliseconds, Section, Seed
 class ArmsConfig(Section):
     """Section ``[arms]``: control images shown beside the confirmatory controllers."""
 
-    kinds: tuple[Literal["contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"], ...] = Field(
-        default=("contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"),
+    kinds: tuple[ArmName, ...] = Field(
+        default=get_args(ArmName),
         strict=False,
         description=(
             "[names] Control arms to show, the most important first. contrast_matched: the controller at natural "

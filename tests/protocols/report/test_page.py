@@ -13,69 +13,22 @@ import pytest
 from typer.testing import CliRunner
 
 from protocols.cli.app import app
-from protocols.disk.files import sha256_file, write_json
-from protocols.disk.png import write_png
 from protocols.errors import DataError
-from protocols.project.config.config import Config, ProjectConfig
-from protocols.project.config.protocol import EvaluationConfig
-from protocols.project.config.template import template
-from protocols.project.display import Display
 from protocols.project.folder import Project
-from protocols.project.key import Key, KeyRow, write_key
+from protocols.project.key import Key, KeyRow
 from protocols.recordings.drift import RoundDrift, SiteDrift
-from protocols.recordings.readers.hdf5 import write_responses
 from protocols.recordings.responses import Responses
 from protocols.report.drift import drift_sentences, drift_text
 from protocols.report.page import LIMIT_BYTES, write_report
 from protocols.report.rounds import drift_so_far, learning_lines, learning_so_far
 from protocols.report.sites import field_circle, grids, means_and_errors, tunings
-from protocols.rounds.export import SCHEMA
 from protocols.verdict.control_report import ControlReport, ControlRow
-from tests.protocols.helpers.simulated_rounds import make_truth, record
-
-DISPLAY = Display(width_px=24, height_px=20, size_deg=4.0, background=128)
-
-
-def fit_record(*sites: dict) -> dict:
-    scores = dict.fromkeys(("held_out_r", "held_out_r_nc", "held_out_feve", "validator_r"), 0.5)
-    return {
-        "encoder": "enc_1", "validator": "enc_2", "rounds": [0], "n_images": 12, "n_trials": 99, "report": {"sites": [scores | s for s in sites]},
-    }  # fmt: skip
+from tests.protocols.helpers.reported_project import DISPLAY, make
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Three sites with a confirmatory and an exploratory controller each; a baseline recording; round 1 evaluated by the command line."""
-    config = Config(
-        project=ProjectConfig(name="page"), display=DISPLAY, evaluation=EvaluationConfig(permutations=199, alpha=0.05)
-    )
-    made = Project.create(tmp_path_factory.mktemp("page") / "p", template(config))
-    rng = np.random.default_rng(2)
-    truth = make_truth(rng, sites=3, natural=12, equal=False, exploratory=1).scaled("controller", 2.0)
-    sources = {r.image_id: r.source_id for r in truth.key.rows if r.role in ("natural", "reference")}
-    before = record(rng, truth)
-    before = before.select(np.array([str(i) in sources for i in before.image_ids]))
-    write_responses(
-        made.data / "responses.h5",
-        replace(before, image_ids=np.array([sources[str(i)] for i in before.image_ids]), block=None, onset_s=None),
-    )
-    round_ = made.new_round(1, "ses_a")
-    write_responses(round_.responses_path, record(rng, truth))
-    round_.sealed.mkdir()
-    write_key(round_.key_path, truth.key)
-    for r in truth.key.rows:
-        write_png(
-            round_.outbox / "images" / f"{r.image_id}.png",
-            rng.integers(0, 256, (*DISPLAY.shape[1:], 1), dtype=np.uint8),
-        )
-    manifest = {"schema": SCHEMA, "config": {"synthesis": {"temperature": 1.0}}}
-    write_json(round_.outbox / "manifest.json", manifest)
-    digest = sha256_file(round_.outbox / "manifest.json")
-    (round_.outbox / "checksums.sha256").write_text(f"{digest}  manifest.json\n", encoding="utf-8")
-    (round_.outbox / "_READY").touch()
-    sites = [{"site_id": "v4_000", "rf_x_deg": 1.0, "rf_y_deg": -0.5, "rf_sd_deg": 0.5}, {"site_id": "v4_001"}]
-    write_json(made.fitted / "for_round_01.json", fit_record(*sites))
-    return made
+    return make(tmp_path_factory.mktemp("page") / "p", {"synthesis": {"temperature": 1.0}})
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +176,7 @@ def test_the_confirmatory_controller_comes_first_then_the_seeds() -> None:
 # --- tuning --------------------------------------------------------------------------------------------------------------
 
 
-def test_tunings_sort_naturals_and_gather_graded_images_and_arms_of_the_site() -> None:
+def test_tunings_sort_naturals_and_gather_graded_images_and_all_arms_of_the_site() -> None:
     rows = (
         KeyRow("n1", "s1", "natural"), KeyRow("n2", "s2", "natural"), KeyRow("n3", "s3", "natural"),
         KeyRow("r1", "s4", "reference", reference_for=(("stretch", "a"),)),
@@ -256,14 +209,19 @@ def test_tunings_sort_naturals_and_gather_graded_images_and_arms_of_the_site() -
         objectives=(),
         consistency=(),
     )
-    a, b = tunings(report, Key(rows), recorded)
+    a, b = tunings(report, Key(rows), recorded, objective="stretch")
     assert a.means.tolist() == [10.0, 6.0, 2.0]  # n3 was never shown
     assert a.own.tolist() == [True, False, False]
     assert a.errors.tolist() == pytest.approx([1.0, 0.0, 1.0])
-    assert [(m.kind, m.mean) for m in a.marks] == [("controller", 21.0), ("graded", 15.0), ("phase_scrambled", 2.0)]
+    assert [(m.kind, m.mean) for m in a.marks] == [
+        ("controller", 21.0),
+        ("graded", 15.0),
+        ("phase_scrambled", 2.0),
+        ("unheard_of", 2.0),
+    ]
     assert math.isnan(a.marks[1].error)  # one trial
     assert [m.kind for m in b.marks] == ["graded"]  # its controller has no trial
-    assert [t.site for t in tunings(report, Key(rows), recorded, most=1)] == ["a"]
+    assert [t.site for t in tunings(report, Key(rows), recorded, objective="stretch", most=1)] == ["a"]
     averages = replace(recorded, averaged_over=np.full(len(ids), 4))
     assert np.isnan(means_and_errors(averages, "a", ["n1", "c1"])[1]).all()
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
+from protocols.project.arms import ARMS, ArmName, arm_named, in_order
+from protocols.project.config.protocol import ArmsConfig
 from protocols.project.display import Display
 from protocols.rounds.arms import (
-    KINDS,
+    MAKERS,
     Material,
     Unreachable,
     at_local_contrast,
@@ -136,10 +139,10 @@ def controllers(display: Display) -> list[Stimulus]:
 
 def test_every_arm_is_exact_named_after_its_controller_and_kept_with_its_photograph(display: Display) -> None:
     stuff, shown = material(display), controllers(display)
-    arms = choose_arms(stuff, shown, list(KINDS), budget=10_000, repeats=8)
+    arms = choose_arms(stuff, shown, list(MAKERS), budget=10_000, repeats=8)
     assert not arms.cut
     counts = arms.counts()["shown"]
-    assert counts == dict.fromkeys(KINDS, 4)
+    assert counts == dict.fromkeys(MAKERS, 4)
     free = display.constraints()[-1]
     confirmatory = {c.source_id: c for c in shown if c.confirmatory}
     for arm in arms.images:
@@ -179,7 +182,7 @@ def test_the_budget_cuts_the_last_kinds_and_counts_them() -> None:
     )
     assert [a.arm for a in arms.images] == ["natural_raised"] * 4 + ["phase_scrambled"]
     assert arms.cut == {"phase_scrambled": 3}
-    assert choose_arms(material(display), controllers(display), list(KINDS), budget=0, repeats=8).images == ()
+    assert choose_arms(material(display), controllers(display), list(MAKERS), budget=0, repeats=8).images == ()
 
 
 def test_arms_that_mean_nothing_are_skipped_with_the_reason() -> None:
@@ -192,3 +195,25 @@ def test_arms_that_mean_nothing_are_skipped_with_the_reason() -> None:
     blind = material(display, fields=(FIELD, (np.nan, 0.0, 1.0)))
     arms = choose_arms(blind, controllers(display), ["natural_raised"], budget=1000, repeats=8)
     assert {(s[2], s[3]) for s in arms.skipped} == {("v4_002", "the site's receptive field is not known")}
+
+
+def test_the_catalogue_the_settings_and_the_makers_name_the_same_arms() -> None:
+    assert list(ARMS) == list(get_args(ArmName))
+    assert set(MAKERS) == set(ARMS)
+    assert ArmsConfig().kinds == tuple(ARMS)
+    with pytest.raises(ValueError, match="kinds"):
+        ArmsConfig.model_validate({"kinds": ["mirrored"]})
+    for name, arm in ARMS.items():
+        assert arm.name == name
+        assert arm.sentence
+        assert not arm.sentence.endswith(".")
+    assert len({(arm.marker, arm.colour) for arm in ARMS.values()}) == len(ARMS)
+
+
+def test_an_arm_of_another_version_keeps_its_name_and_comes_last() -> None:
+    assert [arm.name for arm in in_order({"mirrored", "phase_scrambled", "natural_raised"})] == [
+        "natural_raised",
+        "phase_scrambled",
+        "mirrored",
+    ]
+    assert arm_named("upside_down").label == "upside down"

@@ -263,9 +263,9 @@ def test_previous_images_are_balanced_across_blocks():
             {"fewer": {"b": 1}, "blank_id": "x", "blanks_per_block": 5},
             "5 blanks in a block of 4 images would follow each other; ask for at most 4",
         ),
-        (["a", "b"], {"blanks_per_block": -1}, "-1 blanks a block with blank_id=None; give both or neither"),
-        (["a", "b"], {"blanks_per_block": 1}, "1 blanks a block with blank_id=None; give both or neither"),
-        (["a", "b"], {"blank_id": "x"}, "0 blanks a block with blank_id='x'; give both or neither"),
+        (["a", "b"], {"blanks_per_block": -1}, "-1 blanks per block with blank_id=None; give both or neither"),
+        (["a", "b"], {"blanks_per_block": 1}, "1 blanks per block with blank_id=None; give both or neither"),
+        (["a", "b"], {"blank_id": "x"}, "0 blanks per block with blank_id='x'; give both or neither"),
         (
             ["a", "b"],
             {"blank_id": "b", "blanks_per_block": 1},

@@ -11,7 +11,7 @@ from protocols.errors import DataError
 from protocols.project.config.load import config_from_dict
 from protocols.project.config.safety import SafetyConfig
 from protocols.project.display import Display
-from protocols.rounds.flashes import Transitions, cell_px, cells, count_flashes, largest_area
+from protocols.rounds.flashes import FlashLimit, Transitions, cell_px, cells, count_flashes, largest_area
 from protocols.rounds.safety import check_sequence, redness
 from protocols.rounds.stripes import regular_pattern
 
@@ -152,7 +152,7 @@ def test_flashes_agree_with_a_count_over_all_windows(shown, on_ms, off_ms):
     flags = values < 0.8
     count = count_flashes(
         values, flags, (values[0], flags[0]), order=shown,
-        on_ms=on_ms, off_ms=off_ms, change=0.1, area_sr=0.0, cell_deg=1.0, limit=3.0,
+        durations_ms=(on_ms, off_ms), limit=FlashLimit(change=0.1, area_sr=0.0, per_second=3.0), cell_deg=1.0,
     )  # fmt: skip
     times = [t * (on_ms + off_ms) + after for t, white in enumerate(shown) if white for after in (0, on_ms)]
     most = max((sum(t <= u < t + 1000 for u in times) for t in times), default=0)

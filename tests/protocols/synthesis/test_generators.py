@@ -26,9 +26,9 @@ from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import gather
 from protocols.report.methods import synthesis_sentence
 from protocols.reproduce import reproduce
-from protocols.synthesis.batch import plan_batch
-from protocols.synthesis.compare import best_of, compare, iterates, nearest, summarise
-from protocols.synthesis.comparison import TOLERANCE, Arm
+from protocols.synthesis.batch import BatchOptions, plan_batch
+from protocols.synthesis.compare import best_of, compare_generators, iterates, nearest, summarise
+from protocols.synthesis.comparison import TOLERANCE, GeneratorImages
 from protocols.synthesis.generators import make
 from protocols.synthesis.image_statistics import image_statistics
 from protocols.synthesis.priors import open_prior, scaled, solver, trained_size
@@ -296,10 +296,12 @@ def test_the_ascent_is_matched_from_below_and_above(looped: Path, wanted: Path) 
     """At strength 0 the prior drives nothing, so that the starting noise of the ascent is nearest or near."""
     project = Project.open(looped / "project")
     weak = DiffusionConfig(prior="spectral", strength=0.05, steps=6)
-    plan = plan_batch(project, wanted, seeds=1, steps=8, start="noise", diffusion=weak)
+    plan = plan_batch(project, wanted, options=BatchOptions(seeds=1, steps=8, start="noise", diffusion=weak))
     assert list(plan.request.seeds) == [0]
-    found = compare(project, (plan.encoder, plan.validator), plan.objective, request=plan.request, match_drive=True)
-    arms = {a.name: a for a in found.arms}
+    found = compare_generators(
+        project, (plan.encoder, plan.validator), plan.objective, request=plan.request, match_drive=True
+    )
+    arms = {a.name: a for a in found.generators}
     matched, full = arms["gradient_matched"], arms["gradient"]
     assert (matched.batch.scores < full.batch.scores).all()
     with torch.no_grad():
@@ -314,7 +316,7 @@ def test_images_of_a_set_are_matched_at_one_step(looped: Path) -> None:
     project = Project.open(looped / "project")
     encoder, _ = load_pair(project, 1)
     weak = DiffusionConfig(prior="spectral", strength=0.05, steps=4)
-    plan = plan_batch(project, seeds=1, steps=6, start="noise", diffusion=weak)
+    plan = plan_batch(project, options=BatchOptions(seeds=1, steps=6, start="noise", diffusion=weak))
     rows = diverse([encoder.target_ids[0]], count=2) | stretch([encoder.target_ids[1]])
     guided = make("diffusion", project, encoder, objective=rows, request=plan.request)
     climbed = make(
@@ -324,7 +326,7 @@ def test_images_of_a_set_are_matched_at_one_step(looped: Path) -> None:
         objective=rows,
         request=replace(plan.request, start=None, start_ids=None, snapshots=iterates(6)),
     )
-    found = nearest(Arm("gradient", climbed, 0.0), Arm("diffusion", guided, 0.0)).batch
+    found = nearest(GeneratorImages("gradient", climbed, 0.0), GeneratorImages("diffusion", guided, 0.0)).batch
     with torch.no_grad():
         shown = torch.from_numpy(found.images).movedim(-1, 1).float() / 255
         bound = rows.bind(tuple(encoder.site_ids), encoder.natural_mean, encoder.natural_sd)
@@ -343,15 +345,18 @@ def test_images_of_a_set_are_matched_at_one_step(looped: Path) -> None:
 def test_kinds_of_objective_are_summed_up_apart(looped: Path) -> None:
     """Medians over z of stretch and log shares of one-hot together would say nothing."""
     project = Project.open(looped / "project")
-    plan = plan_batch(project, seeds=1, steps=3, start="noise", diffusion=DiffusionConfig(prior="spectral", steps=3))
+    plan = plan_batch(
+        project,
+        options=BatchOptions(seeds=1, steps=3, start="noise", diffusion=DiffusionConfig(prior="spectral", steps=3)),
+    )
     a = plan.encoder.target_ids[0]
-    found = compare(
+    found = compare_generators(
         project,
         (plan.encoder, plan.validator),
         stretch([a]) | one_hot([a]),
         request=replace(plan.request, start=None, start_ids=None),
     )
-    for arm in found.arms:
+    for arm in found.generators:
         drive = found.summary[arm.name]["drive"]
         assert {k: v["score"] for k, v in drive.items()} == dict(
             zip(("stretch", "one_hot"), arm.batch.scores.tolist(), strict=True)

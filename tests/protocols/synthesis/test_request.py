@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from protocols.project.config.synthesis import SynthesisConfig
-from protocols.synthesis.request import graded_steps
+from protocols.project.objectives import OBJECTIVES
+from protocols.synthesis.request import IMAGE_OBJECTIVES, graded_steps
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,10 @@ from protocols.synthesis.request import graded_steps
 )
 def test_the_default_steps_scale_with_the_ascent(steps, given, expected):
     assert graded_steps(SynthesisConfig(steps=steps, graded_steps=given)) == expected
+
+
+def test_every_objective_of_a_round_has_its_image_objective() -> None:
+    assert set(IMAGE_OBJECTIVES) == set(OBJECTIVES)
+    for name, make in IMAGE_OBJECTIVES.items():
+        objective = make(["a", "b"], SynthesisConfig())
+        assert objective.kinds == (name, name)

@@ -1,8 +1,16 @@
-"""The page that the rig's operator reads: README.txt of an outbox."""
+"""Plain files that any rig can read: the order and the images as tables, and a page for the rig's operator."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from protocols.disk.files import write_text
+from protocols.disk.tables import write_table
+from protocols.rounds.order import Trial
+
+from .rig import ShownImage, Timing
 
 README = """\
 {title}
@@ -31,21 +39,43 @@ _READY is in it. The names of the images tell nothing about them, on purpose; co
 """
 
 
-def readme(manifest: dict[str, Any]) -> str:
+def write(
+    folder: Path,
+    order: Sequence[Trial],
+    images: Mapping[str, ShownImage],
+    *,
+    timing: Timing,
+    manifest: Mapping[str, Any],
+) -> list[Path]:
+    """Write ``images.csv``, ``order.csv`` and ``README.txt``; see `rig.Write`."""
+    paths = [folder / name for name in ("images.csv", "order.csv", "README.txt")]
+    rows: list[list[Any]] = [[i, e.filename, e.width_px, e.height_px, e.sha256] for i, e in images.items()]
+    write_table(paths[0], ["image_id", "filename", "width_px", "height_px", "sha256"], rows)
+    times = [f"{timing.on_ms:g}", f"{timing.off_ms:g}"]
+    write_table(
+        paths[1],
+        ["trial", "block", "rep", "image_id", "filename", "on_ms", "off_ms"],
+        [[t.trial, t.block, t.rep, t.image_id, images[t.image_id].filename, *times] for t in order],
+    )
+    write_text(paths[2], readme(manifest, timing, images=len(images), trials=len(order)))
+    return paths
+
+
+def readme(manifest: Mapping[str, Any], timing: Timing, *, images: int, trials: int) -> str:
     """What the rig's operator does, on one page."""
-    display, timing, counts = manifest["display"], manifest["timing"], manifest["counts"]
+    display = manifest["display"]
     unit = manifest.get("encoder", {}).get("unit") or "spikes"
     return README.format(
         title=f"{manifest['session']}, round {manifest['round']}",
-        on_ms=f"{timing['on_ms']:g}",
-        off_ms=f"{timing['off_ms']:g}",
+        on_ms=f"{timing.on_ms:g}",
+        off_ms=f"{timing.off_ms:g}",
         background=display["background"],
         width=display["width_px"],
         height=display["height_px"],
         size_deg=f"{display['size_deg']:g}",
         encoding=display["encoding"],
         unit=unit,
-        window=[round(t, 3) for t in timing["response_window_ms"]],
-        counts=f"{counts['images']} images, {counts['trials']} presentations, "
-        f"about {counts['trials'] * (timing['on_ms'] + timing['off_ms']) / 60_000:.1f} minutes without pauses.",
+        window=[round(t, 3) for t in timing.response_window_ms],
+        counts=f"{images} images, {trials} presentations, "
+        f"about {trials * (timing.on_ms + timing.off_ms) / 60_000:.1f} minutes without pauses.",
     )

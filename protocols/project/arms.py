@@ -1,0 +1,87 @@
+"""The control arms of a round, one row each: its name, what it is in words, and its mark in the figures.
+
+To add an arm: its name in `ArmName` and a row in `ARMS` here, and a maker in `protocols.rounds.arms.MAKERS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ArmName = Literal["contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"]
+"""What ``[arms] kinds`` of project.toml may name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlArm:
+    """What the report says and draws of one control arm.
+
+    Attributes
+    ----------
+    name : str
+        As project.toml and key.csv have it.
+    sentence : str
+        What its image is, for a methods section; no full stop.
+    marker : str
+        Marker in the figures (matplotlib's code).
+    colour : str
+        Colour in the figures, ``#rrggbb``.
+    """
+
+    name: str
+    sentence: str
+    marker: str
+    colour: str
+
+    @property
+    def label(self) -> str:
+        """The name in words, for tables and legends."""
+        return self.name.replace("_", " ")
+
+
+ARMS: dict[str, ControlArm] = {
+    arm.name: arm
+    for arm in (
+        ControlArm(
+            name="contrast_matched",
+            sentence=(
+                "the controller scaled to the photographs' median contrast within the site's model receptive field"
+            ),
+            marker="^",
+            colour="#d95f02",
+        ),
+        ControlArm(
+            name="natural_raised",
+            sentence="the site's best natural image scaled to the controller's contrast there",
+            marker="v",
+            colour="#1b9e77",
+        ),
+        ControlArm(
+            name="predicted_natural",
+            sentence="the natural image with the highest predicted score among all photographs",
+            marker="s",
+            colour="#e7298a",
+        ),
+        ControlArm(
+            name="phase_scrambled",
+            sentence="the controller with random phases and the same amplitude spectrum",
+            marker="X",
+            colour="#a6761d",
+        ),
+    )
+}
+"""Every control arm by its name, in the order of the tables and of the default of ``[arms] kinds``."""
+
+
+def arm_named(name: str) -> ControlArm:
+    """The row of `ARMS`; an arm of another version gets its name for a sentence, and a grey mark."""
+    unknown = ControlArm(
+        name=name, sentence=f"{name.replace('_', ' ')} (an arm of another version)", marker="P", colour="#777777"
+    )
+    return ARMS.get(name, unknown)
+
+
+def in_order(names: set[str]) -> list[ControlArm]:
+    """The arms of these names, those of `ARMS` first and in its order, the others by name."""
+    known = [arm for name, arm in ARMS.items() if name in names]
+    return known + [arm_named(name) for name in sorted(names - ARMS.keys())]

@@ -1,0 +1,99 @@
+"""The catalogue of sections: each stands alone, says nothing where there is nothing, and one more is a function and a row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from protocols.loop import evaluate_round
+from protocols.project.folder import Project
+from protocols.project.objectives import OBJECTIVES
+from protocols.report import sections
+from protocols.report.figures_sites import OWN_MARKS, mark_of
+from protocols.report.page import content, shown_images, write_report
+from protocols.report.section import Cell, Section, Table
+from protocols.report.sections import SECTIONS
+from protocols.report.verdicts import verdict_table
+from protocols.report.view import RoundView
+from protocols.verdict.control_report import ControlRow
+from tests.protocols.helpers.reported_project import make, settings
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = make(tmp_path_factory.mktemp("sections") / "p", settings().to_dict())
+    evaluate_round(made, made.round(1))
+    return made
+
+
+@pytest.fixture(scope="module")
+def view(project: Project) -> RoundView:
+    return RoundView.load(project, project.round(1))
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_section_has_a_title_whole_tables_and_figures_with_words(view: RoundView, name: str) -> None:
+    for section in SECTIONS[name](view):
+        assert section.title
+        for table in section.tables:
+            assert len(table.numbers) == len(table.header)
+            assert {len(line) for line in table.lines} <= {len(table.header)}
+        for drawing in section.drawings:
+            assert drawing.alt
+            assert drawing.uri.startswith("data:image/")
+
+
+def test_a_first_round_without_arms_fit_and_drift_has_the_sections_that_it_can_have(view: RoundView) -> None:
+    bare = replace(view, record={}, drifts=[])
+    titles = {name: [s.title for s in make_sections(bare)] for name, make_sections in SECTIONS.items()}
+    assert titles["verdicts"] == ["stretch, site by site", "one-hot, site by site"]
+    assert titles["drift"] == titles["rounds"] == []
+    assert titles["fit"] == ["Encoder of this round"]
+    assert list(titles)[-1] == "methods"
+
+
+def test_one_more_section_is_a_function_and_a_row(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def electrodes(view: RoundView) -> list[Section]:
+        table = Table(
+            header=["site", "depth\n(um)"], lines=[["v4_000", Cell(text="<12>", below="guess")]], numbers=[False, True]
+        )
+        return [Section(title="Electrodes", sentences=[f"Of {view.round_.session_id}."], tables=[table])]
+
+    monkeypatch.setitem(sections.SECTIONS, "electrodes", electrodes)
+    page = write_report(project, project.round(1)).read_text(encoding="utf-8")
+    assert page.index("<h2>Methods</h2>") < page.index("<h2>Electrodes</h2>")
+    assert '<th class="n">depth<br>(um)</th>' in page
+    assert '<td class="n">&lt;12&gt;<br><span class="grey">guess</span></td>' in page
+    assert "Of ses_a." in page
+
+
+def test_gathering_the_content_writes_nothing(project: Project, view: RoundView) -> None:
+    before = {p: p.stat().st_mtime_ns for p in project.folder.rglob("*")}
+    content(view, shown_images(view))
+    assert {p: p.stat().st_mtime_ns for p in project.folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_row_of_the_verdict_table_has_its_images_and_a_gain_without_the_unit_of_the_header(objective: str) -> None:
+    unit = OBJECTIVES[objective].difference_name or "natural SD"
+    row = ControlRow(
+        objective, "a", "c1", True, reference_image="r1", verdict="no control", reason="few", gain=1.0, gain_unit=unit
+    )
+    table = verdict_table([row], objective)
+    (line,) = table.lines
+    assert [c.image for c in line if isinstance(c, Cell) and c.image] == ["r1", "c1"]
+    verdict = line[table.header.index("verdict")]
+    assert verdict == Cell(text="no control", kind="no", below="few")
+    column = next(i for i, name in enumerate(table.header) if "gain" in name)
+    assert line[column] == ("+1.00 [unbounded] natural SD" if unit == "natural SD" else "+1.00 [unbounded]")
+
+
+def test_every_mark_of_the_tuning_is_another() -> None:
+    from protocols.project.arms import ARMS
+
+    marks = [mark_of(kind) for kind in (*OWN_MARKS, *ARMS, "of_another_version")]
+    assert len({shape for shape, _ in marks}) == len({colour for _, colour in marks}) == len(marks)
