@@ -81,6 +81,7 @@ CODES = {
     "R14": "The responses file is still being written.",
     "R15": "The responses hold infinite values.",
     "R16": "There is no responses file.",
+    "R17": "No reader knows the ending of the file's name.",
     "S01": "There is no project in the folder.",
     "S02": "The name of a session or round folder is not valid.",
     "S03": "Two rounds have the same number.",

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
 from encoders import FitOptions, FittedPair, Recording, fit_encoder
+from protocols.arrays import Floats, Pixels
 from protocols.project.photograph_import import demo_photographs
 from protocols.simulate import lite2 as lite2_sites
 from synth import Objective, ascend, exact_statistics, fourier, pixels, stretch
@@ -37,7 +37,7 @@ from synth.rules import Rule, adamw, smooth
 from synth.transforms import DEFAULT_TRANSFORMS
 
 SIZE, SITES, SHARE, RMS = 112, 16, 0.95, 0.2
-Kept = tuple[list[int], list[float], list[NDArray[np.uint8]]]  # steps, CPU seconds, 8-bit images
+Kept = tuple[list[int], list[float], list[Pixels]]  # steps, CPU seconds, 8-bit images
 LUCENT_STEPS, MEI_STEPS = 512, 320
 POINTS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 26, 32, 40, 50, 64, 80, 100, 128, 160, 200)
 LONG = (*POINTS, 256, 320, 400, 512)
@@ -64,13 +64,13 @@ class Curve:
         return float("inf")
 
 
-def photographs(count: int) -> NDArray[np.uint8]:
+def photographs(count: int) -> Pixels:
     """The package's photographs at SIZE x SIZE px: uint8 (N, H, W, 3)."""
     opened = (Image.open(io.BytesIO(p.data)).convert("RGB").resize((SIZE, SIZE)) for p in demo_photographs()[:count])
     return np.stack([np.asarray(image) for image in opened])
 
 
-def fitted(images: NDArray[np.uint8], sites: int) -> tuple[FittedPair, NDArray[np.float64]]:
+def fitted(images: Pixels, sites: int) -> tuple[FittedPair, Floats]:
     """Encoder (Lite0) and validator (Lite2) of simulated sites, drawn by the seed `sites`; and what was measured, (N, SITES)."""
     _, drive = lite2_sites.candidates(images, SITES, np.random.default_rng(sites))
     values = (drive - drive.mean(0)) / drive.std(0)
@@ -97,7 +97,7 @@ class Clock:
         self.display, self.begun, self.idle = display, time.process_time(), 0.0
         self.steps: list[int] = []
         self.seconds: list[float] = []
-        self.images: list[NDArray[np.uint8]] = []
+        self.images: list[Pixels] = []
 
     def keep(self, step: int, shown: Tensor) -> None:
         """Note the time, then keep the images as they would be shown; that itself is not counted."""
@@ -245,7 +245,7 @@ def variants() -> dict[str, dict[str, Any]]:
     }
 
 
-def best_photographs(measured: NDArray[np.float64], images: NDArray[np.uint8]) -> Tensor:
+def best_photographs(measured: Floats, images: Pixels) -> Tensor:
     """For each site the photograph with the highest measured response, as a round starts from it, (SITES, 3, SIZE, SIZE)."""
     return torch.from_numpy(images[measured.argmax(0)]).permute(0, 3, 1, 2).float() / 255
 

@@ -142,11 +142,11 @@ def checked_table(table: Any, section: str, model: type[T], *, where: str) -> T:
         return TypeAdapter(model).validate_python(table)
     except ValidationError as error:
         problems = [{**p, "loc": (section, *p["loc"])} for p in error.errors()]
-        raise invalid_tables(problems, {section: table}, {section: model}, where) from error  # type: ignore[arg-type]
+        raise invalid_tables(problems, {section: table}, {section: model}, where=where) from error  # type: ignore[arg-type]
 
 
 def invalid_tables(
-    problems: list[ErrorDetails], tables: Mapping[str, Any], models: Mapping[str, type], where: str
+    problems: list[ErrorDetails], tables: Mapping[str, Any], models: Mapping[str, type], *, where: str
 ) -> DataError:
     """The first of a validation's `problems` as a `DataError`; unknown keys come first, since they explain missing
     ones.

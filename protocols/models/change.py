@@ -167,7 +167,10 @@ def paired_error_change(
     change = new - old
     median = float(np.nanmedian(change)) if np.isfinite(change).any() else math.nan
     name = "R2" if averages else "FEVE"
-    return Change(name, site_ids, old, new, median, *_median_limits(drawn), len(before))
+    low, high = _median_limits(drawn)
+    return Change(
+        score=name, site_ids=site_ids, before=old, after=new, median=median, low=low, high=high, images=len(before)
+    )
 
 
 def _variance(values: Floats) -> Floats:

@@ -33,6 +33,6 @@ def config_from_dict(tables: dict[str, Any], where: str = "project.toml") -> Con
     try:
         config = Config.model_validate(tables)
     except ValidationError as error:
-        raise invalid_tables(error.errors(), tables, SECTIONS, where) from error
+        raise invalid_tables(error.errors(), tables, SECTIONS, where=where) from error
     cross_check(config, where)
     return config
