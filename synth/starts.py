@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from synth.contract import check_shape
 from synth.parameterisations import NATURAL_SD, fourier
 from synth.parameterisations.masks import check_background, check_masks
+
+from .contract import check_shape
 
 __all__ = ["blend", "noise_within"]
 

@@ -18,11 +18,12 @@ from encoders.backbones.multiple import open_backbone
 from encoders.contract import Floats, Progress
 from encoders.metrics import correlation, noise_corrected_r, split_half_reliability
 from encoders.readouts import TopographicReadout
+from encoders.solvers.member import FitRun
 from encoders.splits import group_folds, group_names
 
 from .candidates import Candidate
 from .comparison import CandidateScore, Comparison
-from .members import FitRun, fit_members, memory_needed
+from .members import fit_members, memory_needed
 from .trials import Trials, read_trials
 
 

@@ -19,9 +19,10 @@ from encoders.backbones.multiple import Backbones
 from encoders.contract import Progress
 from encoders.encoder import Encoder, Ensemble
 from encoders.readouts import GradientReadout
+from encoders.solvers.member import Warm
 from encoders.splits import extended_folds, stopping_images
 
-from .members import Warm, memory_needed
+from .members import memory_needed
 from .options import FitSettings
 from .readout_spec import ReadoutSpec
 from .trials import Trials

@@ -18,12 +18,13 @@ from encoders.backbones.multiple import Backbones, open_backbone, weights_elsewh
 from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo
 from encoders.readouts import Readout
+from encoders.solvers.member import FitRun, MemberFit
 from encoders.tuning.fine_tune import fine_tune as tune
 from encoders.uncertainty import Uncertainty, fit_uncertainty
 
 from .design import Design, Role, names_of
 from .earlier_networks import count_known, start_from
-from .members import FitRun, MemberFit, fit_members
+from .members import fit_members
 
 Group = tuple[str, ...]  # layers that are read together
 

@@ -23,12 +23,12 @@ from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo
 from encoders.metrics import correlation, split_half_reliability
 from encoders.readouts import DEFAULT_POOL, LinearReadout, PopulationReadout, Readout
+from encoders.solvers.member import standardise
 from encoders.solvers.population_prior import few_shot
 from encoders.splits import MINIMUM_FITTED_IMAGES, check_split, group_folds, group_names
 from encoders.tuning.tunable import check_unadjusted
 from encoders.uncertainty import Uncertainty, fit_uncertainty
 
-from .members import standardise
 from .trials import Trials, read_trials
 
 BATCH = 64

@@ -13,8 +13,9 @@ from torch import Tensor
 from encoders.backbones.cache import FeatureCache
 from encoders.backbones.features import Reduction, extract_features
 from encoders.encoder import Encoder, Ensemble
+from encoders.solvers.catalogue import CLOSED_FORM
 
-from .readout_spec import CLOSED_FORM, ReadoutSpec
+from .readout_spec import ReadoutSpec
 
 
 def reduction_of(encoder: Encoder | Ensemble) -> Reduction:

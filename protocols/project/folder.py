@@ -14,10 +14,10 @@ from typing import Any
 
 from protocols.disk.files import is_id, make_id, portable, write_text
 from protocols.errors import DataError
+from protocols.project.config.config import Config
+from protocols.project.config.load import load_config
+from protocols.project.config.template import template
 
-from .config.config import Config
-from .config.load import load_config
-from .config.template import template
 from .display import Display
 from .fitted import fitted_for, newest_fit
 

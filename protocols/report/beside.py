@@ -11,8 +11,10 @@ from typing import Any
 from protocols.project.arms import arm_named, in_order
 from protocols.project.config.config import Config
 from protocols.project.key import CONTRASTS, NATURAL_SUFFIX
-from protocols.project.objectives import OBJECTIVES
-from protocols.verdict.control_report import ControlReport, ControlRow, ObjectiveSummary, beside_verdicts
+from protocols.project.objectives import objective_named
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.records import ControlRow, ObjectiveSummary
+from protocols.verdict.text import beside_verdicts
 
 
 def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
     names = [name for name in CONTRASTS if any(name in r.contrast for r in rows)]
     graded = any(r.monotonic_images for r in rows)
     others = any(r.other_site_images for r in rows)
-    objective = OBJECTIVES[summary.objective]
+    objective = objective_named(summary.objective)
     log = f"{objective.difference_name} " if objective.difference_name else ""
     header = [
         *(f"{log}less {arm.label} (p)" for arm in arms),

@@ -14,10 +14,10 @@ from protocols.errors import DataError
 from protocols.packages import version
 from protocols.project.fitted import maker
 from protocols.project.folder import Project, Round
-from protocols.project.objectives import OBJECTIVES
+from protocols.project.objectives import objective_named
+from protocols.report.figures.verdicts import controller_sheet
 
 from .beside import arms_notes
-from .figures import controller_sheet
 from .fit import number, percent
 from .sections import SECTIONS
 from .view import RoundView
@@ -81,7 +81,7 @@ def content(view: RoundView, images: dict[str, Pixels]) -> dict[str, Any]:
         "encoder": maker(dict(view.record)) if view.record else "-",
         "validator": view.record.get("validator", "-"),
         "report": view.report,
-        "labels": {name: row.label for name, row in OBJECTIVES.items()},
+        "labels": {s.objective: objective_named(s.objective).label for s in view.report.objectives},
         "notes": notes,
         "thumbs": thumbnails(images, IMAGE_BYTES),
         "width": view.config.display.width_px,

@@ -6,7 +6,7 @@ from typing import Any
 
 from protocols.errors import DataError
 from protocols.project.folder import Project
-from protocols.project.objectives import OBJECTIVES
+from protocols.project.objectives import objective_named
 from protocols.recordings.drift import RoundDrift
 from protocols.verdict.control_report import ControlReport
 
@@ -65,7 +65,7 @@ def learning_lines(entries: list[dict[str, Any]]) -> tuple[list[str], list[list[
         "controllers",
         "r2 on them, prequential [95 %]",
         "r2 after the refit, not prequential [95 %]",
-        *(f"{OBJECTIVES[objective].label} controlled" for objective in objectives),
+        *(f"{objective_named(objective).label} controlled" for objective in objectives),
     ]
     lines = [
         [

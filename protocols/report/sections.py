@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.project.key import Key
-from protocols.project.objectives import OBJECTIVES
+from protocols.project.objectives import objective_named
 from protocols.recordings.responses import Responses
-from protocols.verdict.control_report import ControlRow
+from protocols.report.figures.rounds import drift_figure, learning_figure, success_over_rounds
+from protocols.report.figures.sites import gain_histogram, tuning_bars
+from protocols.report.figures.verdicts import against_reference, predicted_against_measured, response_matrix
+from protocols.verdict.records import ControlRow
 
 from .beside import beside
 from .drift import drift_sentences
-from .figures import against_reference, predicted_against_measured, response_matrix
-from .figures_rounds import drift_figure, learning_figure, success_over_rounds
-from .figures_sites import gain_histogram, tuning_bars
 from .fit import fit_lines, fit_sentence, number, percent
 from .methods import methods_paragraph
 from .rounds import learning_lines
@@ -32,8 +32,8 @@ def verdict_sections(view: RoundView) -> list[Section]:
     """Verdicts site by site, one section per objective."""
     return [
         Section(
-            title=f"{OBJECTIVES[o].label}, site by site",
-            sentences=[OBJECTIVES[o].explanation],
+            title=f"{objective_named(o).label}, site by site",
+            sentences=[objective_named(o).explanation],
             tables=[verdict_table(view.confirmatory(o), o)],
         )
         for o in view.objectives
@@ -49,7 +49,7 @@ def beside_sections(view: RoundView) -> list[Section]:
             numbers = [i > 0 for i in range(1 + len(block["header"]))]
             table = Table(header=["site", *block["header"]], lines=block["lines"], numbers=numbers)
             sentence = f"{block['sentence']} None of this counts in a verdict."
-            title = f"{OBJECTIVES[summary.objective].label}, beside the verdicts"
+            title = f"{objective_named(summary.objective).label}, beside the verdicts"
             sections.append(Section(title=title, sentences=[sentence], tables=[table]))
     return sections
 
@@ -59,7 +59,7 @@ def figure_sections(view: RoundView) -> list[Section]:
     report = view.report
     drawings = [drawn("predicted against recorded response", predicted_against_measured(report, report.unit))]
     for o in view.objectives:
-        paired = against_reference(report, o, OBJECTIVES[o].score_label(report.unit))
+        paired = against_reference(report, o, objective_named(o).score_label(report.unit))
         drawings.append(drawn(f"{o}: controller and reference, paired", paired))
     for o in view.objectives:
         histogram = gain_histogram(report.confirmatory(o))
@@ -67,10 +67,10 @@ def figure_sections(view: RoundView) -> list[Section]:
             drawings.append(drawn(f"{o}: histogram of the gain", histogram))
     for o in view.objectives:
         rows = view.confirmatory(o)
-        if OBJECTIVES[o].all_sites and rows and view.key.sites:
+        if objective_named(o).all_sites and rows and view.key.sites:
             sites, matrix = response_table(view.key, view.responses, rows)
-            responses = response_matrix(matrix, [r.site for r in rows], sites, label=OBJECTIVES[o].label)
-            drawings.append(drawn(f"responses of all sites to the {OBJECTIVES[o].label} controllers", responses))
+            responses = response_matrix(matrix, [r.site for r in rows], sites, label=objective_named(o).label)
+            drawings.append(drawn(f"responses of all sites to the {objective_named(o).label} controllers", responses))
     return [Section(title="Figures", drawings=drawings)]
 
 
@@ -98,14 +98,14 @@ def grid_sections(view: RoundView) -> list[Section]:
     )
     lines = grids(view.report, view.record, view.config.display)
     return [
-        Section(title=f"{OBJECTIVES[o].label}: controllers of all seeds", sentences=[sentence], grid=grid)
+        Section(title=f"{objective_named(o).label}: controllers of all seeds", sentences=[sentence], grid=grid)
         for o, grid in lines.items()
     ]
 
 
 def tuning_sections(view: RoundView) -> list[Section]:
     """Sorted tuning of the targets, one section per objective whose score is the response itself."""
-    sections = [_tuning_section(view, o) for o in view.objectives if not OBJECTIVES[o].all_sites]
+    sections = [_tuning_section(view, o) for o in view.objectives if not objective_named(o).all_sites]
     return [s for s in sections if s is not None]
 
 
@@ -124,7 +124,7 @@ def _tuning_section(view: RoundView, objective: str) -> Section | None:
         "computed from the tested trials alone."
     )
     drawing = drawn("sorted tuning of each site", tuning_bars(listed, view.report.unit))
-    title = f"Sorted tuning of the {OBJECTIVES[objective].label} targets"
+    title = f"Sorted tuning of the {objective_named(objective).label} targets"
     return Section(title=title, sentences=[sentence], drawings=[drawing])
 
 
@@ -155,7 +155,7 @@ def round_sections(view: RoundView) -> list[Section]:
     lines = [
         [
             str(h["round"]),
-            OBJECTIVES[h["objective"]].label,
+            objective_named(h["objective"]).label,
             f"{h['successes']} of {h['tested']}",
             f"{percent(h['low'])} to {percent(h['high'])}",
             number(h["group_p"], 4),

@@ -11,11 +11,11 @@ import numpy as np
 from protocols.arrays import Floats
 from protocols.project.display import Display
 from protocols.project.key import Key
-from protocols.project.objectives import OBJECTIVES
+from protocols.project.objectives import objective_named
 from protocols.recordings.responses import Responses
-from protocols.verdict.control_report import ControlReport, ControlRow
-
-from .figures_sites import Mark, SiteTuning
+from protocols.report.figures.sites import Mark, SiteTuning
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.records import ControlRow
 
 MOST_TUNINGS = 24
 
@@ -61,7 +61,7 @@ def _order(row: ControlRow) -> tuple[bool, int, str]:
 
 def _cell(row: ControlRow) -> dict[str, Any]:
     """One controller of the grid: image, verdict and what stands below it."""
-    symbol = OBJECTIVES[row.objective].score_name
+    symbol = objective_named(row.objective).score_name
     return {
         "image": row.image_id,
         "confirmatory": row.confirmatory,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protocols.project.objectives import OBJECTIVES, Objective
-from protocols.verdict.control_report import ControlRow
+from protocols.project.objectives import Objective, objective_named
+from protocols.verdict.records import ControlRow
 
 from .fit import number
 from .section import Cell, Table
@@ -17,7 +17,7 @@ KINDS = {"control": "control", "no control": "no"}
 
 def verdict_table(rows: Sequence[ControlRow], objective: str) -> Table:
     """One line per site: reference and controller as images, verdict, predictions, responses, gain."""
-    row = OBJECTIVES[objective]
+    row = objective_named(objective)
     header = [
         "site",
         "best natural\nimage (re-shown)",

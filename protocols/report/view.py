@@ -16,7 +16,8 @@ from protocols.project.outbox import read_manifest
 from protocols.recordings.drift import RoundDrift
 from protocols.recordings.readers.hdf5 import read_responses
 from protocols.recordings.responses import Responses
-from protocols.verdict.control_report import ControlReport, ControlRow
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.records import ControlRow
 
 from .rounds import drift_so_far, learning_so_far, rounds_so_far
 

@@ -27,11 +27,11 @@ from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
 from protocols.project.folder import Round
 from protocols.project.key import Key, KeyRow, SiteRow, write_key
+from protocols.rounds.rigs import ShownImage, Timing, check_rigs, write_rigs
 
 from .checks import Check, check_constraint, check_encoder, check_stimuli, refuse_again
 from .manifest import checked_entries, fixed_entries
 from .order import Trial, trial_list
-from .rigs import ShownImage, Timing, check_rigs, write_rigs
 from .stimulus import SHARED, Stimulus
 
 __all__ = ["Inspection", "Showing", "export_round"]

@@ -37,7 +37,8 @@ from protocols.project.key import Key, read_key
 from protocols.project.photograph_import import import_photographs
 from protocols.stats.intervals import wilson_interval
 from protocols.stats.trials import margins
-from protocols.verdict.control_report import ControlReport, ControlRow
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.records import ControlRow
 
 Truth = dict[str, NDArray[Any]]
 

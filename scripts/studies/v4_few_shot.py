@@ -27,9 +27,10 @@ from torch import Tensor
 from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, correlation, extract_features, group_folds, ridge
 from encoders import split_half_reliability as reliability_of
 from encoders.backbones.pooling import feature_maps, flatten_features
-from encoders.fitting.members import FitRun, fit_members, standardise
+from encoders.fitting.members import fit_members
 from encoders.fitting.readout_spec import ReadoutSpec
 from encoders.readouts import DEFAULT_POOL, MAP_POOL
+from encoders.solvers.member import FitRun, standardise
 from encoders.solvers.population_prior import few_shot
 from encoders.splits import near_duplicates
 from protocols.arrays import Floats

@@ -24,10 +24,11 @@ from protocols.progress import Progress
 from protocols.project.key import Key, KeyRow, SiteRow
 from protocols.recordings.responses import Responses
 from protocols.stats.intervals import welch_p
-from protocols.verdict.control_report import ControlReport, ControlRow
+from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
 from protocols.verdict.expected import ExpectedSite, Trials
 from protocols.verdict.power import power
+from protocols.verdict.records import ControlRow
 
 OBJECTIVES = ("stretch", "one_hot")
 ALPHA, GROUP_ALPHA, PERMUTATIONS = 0.01, 0.05, 999

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from protocols.project.key import Key, SiteRow
-from protocols.verdict.control_report import ControlRow
+from protocols.verdict.records import ControlRow
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "studies" / "v4_benchmark.py"
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from protocols.errors import DataError
+from protocols.project.objectives import OBJECTIVES
 from protocols.stats.reach import reachable_p, repeats_needed
 
 from .config import Config
@@ -38,7 +39,7 @@ def alpha_is_reachable(config: Config, where: str) -> DataError | None:
     """The permutation test of each objective can reach a p below alpha with so many repeats and blocks."""
     protocol, alpha = config.protocol, config.evaluation.alpha
     for objective in config.synthesis.objectives:
-        equal = objective == "one_hot"
+        equal = OBJECTIVES[objective].equal_counts
         smallest = reachable_p(protocol.repeats, protocol.blocks, equal=equal)
         if smallest > alpha:
             enough = repeats_needed(alpha, protocol.blocks, equal=equal)

@@ -6,14 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from protocols.project.objectives import NAMES, ObjectiveName
+
 from .section import Count, Fraction, Name, Section
 
 
 class SynthesisConfig(Section):
     """Section ``[synthesis]``: how controller images are made."""
 
-    objectives: tuple[Literal["stretch", "one_hot"], ...] = Field(
-        default=("stretch", "one_hot"),
+    objectives: tuple[ObjectiveName, ...] = Field(
+        default=NAMES,
         strict=False,
         min_length=1,
         description=(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from protocols.project.config.config import Config
 from protocols.project.display import Display
 from protocols.report.beside import arms_notes, arms_sentences, beside
-from protocols.verdict.control_report import ControlReport, ControlRow, ObjectiveSummary
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.records import ControlRow, ObjectiveSummary
 
 CONTRAST = {"luminance": 0.25, "luminance_natural": 0.3, "local": 0.4, "local_natural": 0.31}
 

@@ -10,8 +10,7 @@ from matplotlib.colors import to_hex
 
 from protocols.disk.drawing import as_data_uri
 from protocols.recordings.drift import RoundDrift, SiteDrift
-from protocols.report.figures import COLOURS, CONTROLLER
-from protocols.report.figures_rounds import (
+from protocols.report.figures.rounds import (
     AFTER,
     LISTED,
     NOT_LISTED,
@@ -19,7 +18,7 @@ from protocols.report.figures_rounds import (
     learning_figure,
     success_over_rounds,
 )
-from protocols.report.figures_sites import (
+from protocols.report.figures.sites import (
     OTHER_IMAGES,
     OWN_REFERENCE,
     Mark,
@@ -28,7 +27,8 @@ from protocols.report.figures_sites import (
     place_of,
     tuning_bars,
 )
-from protocols.verdict.control_report import ControlRow
+from protocols.report.figures.verdicts import COLOURS, CONTROLLER
+from protocols.verdict.records import ControlRow
 
 
 def row(i: int, gain: float | None, verdict: str = "control", unit: str = "fraction", **more) -> ControlRow:

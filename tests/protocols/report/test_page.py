@@ -22,7 +22,8 @@ from protocols.report.drift import drift_sentences, drift_text
 from protocols.report.page import LIMIT_BYTES, write_report
 from protocols.report.rounds import drift_so_far, learning_lines, learning_so_far
 from protocols.report.sites import field_circle, grids, means_and_errors, tunings
-from protocols.verdict.control_report import ControlReport, ControlRow
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.records import ControlRow
 from tests.protocols.helpers.reported_project import DISPLAY, make
 
 

@@ -11,13 +11,13 @@ from protocols.loop import evaluate_round
 from protocols.project.folder import Project
 from protocols.project.objectives import OBJECTIVES
 from protocols.report import sections
-from protocols.report.figures_sites import OWN_MARKS, mark_of
+from protocols.report.figures.sites import OWN_MARKS, mark_of
 from protocols.report.page import content, shown_images, write_report
 from protocols.report.section import Cell, Section, Table
 from protocols.report.sections import SECTIONS
 from protocols.report.verdicts import verdict_table
 from protocols.report.view import RoundView
-from protocols.verdict.control_report import ControlRow
+from protocols.verdict.records import ControlRow
 from tests.protocols.helpers.reported_project import make, settings
 
 
@@ -52,6 +52,23 @@ def test_a_first_round_without_arms_fit_and_drift_has_the_sections_that_it_can_h
     assert titles["drift"] == titles["rounds"] == []
     assert titles["fit"] == ["Encoder of this round"]
     assert list(titles)[-1] == "methods"
+
+
+def test_an_objective_of_another_version_is_shown_with_its_reason(project: Project, view: RoundView) -> None:
+    strange = "new_stretch"
+    rows = tuple(
+        replace(row, objective=strange, verdict="excluded", reason=f"objective {strange!r} has no control score")
+        for row in view.report.rows
+        if row.objective == "stretch"
+    )
+    summaries = tuple(replace(s, objective=strange) for s in view.report.objectives if s.objective == "stretch")
+    report = replace(view.report, rows=rows, objectives=summaries)
+    foreign = replace(view, report=report)
+    titles = [section.title for make in SECTIONS.values() for section in make(foreign)]
+    assert f"{strange}, site by site" in titles
+    shown = content(foreign, shown_images(foreign))
+    assert shown["labels"] == {strange: strange}
+    assert any("has no control score" in str(section) for section in shown["sections"])
 
 
 def test_one_more_section_is_a_function_and_a_row(

@@ -20,7 +20,7 @@ from protocols.verdict.checks import (
     natural_scale,
     one_row_an_image,
 )
-from protocols.verdict.control_report import ControlRow
+from protocols.verdict.records import ControlRow
 
 SITES = ("a", "b", "c")
 

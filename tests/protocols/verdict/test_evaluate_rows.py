@@ -16,8 +16,8 @@ from protocols.stats.permutation import Pool, joint_permutation_p, mean_differen
 from protocols.stats.reach import repeats_needed
 from protocols.stats.trials import reliability
 from protocols.verdict import scores as parts
-from protocols.verdict.control_report import ControlRow
 from protocols.verdict.evaluate import evaluate
+from protocols.verdict.records import ControlRow
 from protocols.verdict.summary import consistency, summarise
 from tests.protocols.helpers.simulated_rounds import make_truth, record, subset
 from tests.protocols.helpers.small_tables import parts_df, setting_of

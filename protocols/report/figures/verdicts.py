@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from protocols.project.objectives import OBJECTIVES
-from protocols.verdict.control_report import ControlReport, ControlRow
+from protocols.project.objectives import OBJECTIVES, objective_named
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.records import ControlRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
     for row in report.rows:
         if row.predicted is not None and row.measured is not None:
             axes.plot(
-                row.predicted, row.measured, OBJECTIVES[row.objective].marker, color=COLOURS[row.verdict], alpha=0.8
+                row.predicted, row.measured, objective_named(row.objective).marker, color=COLOURS[row.verdict], alpha=0.8
             )
             values += [row.predicted, row.measured]
     if values:

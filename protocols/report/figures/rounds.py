@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from protocols.disk.drawing import new_figure
-from protocols.project.objectives import OBJECTIVES
+from protocols.project.objectives import objective_named
 from protocols.recordings.drift import RoundDrift
 
-from .figures import NATURAL
+from .verdicts import NATURAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -183,7 +183,7 @@ def draw_success(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
         share = [h["successes"] / h["tested"] for h in points]
         low, high = ([h[k] for h in points] for k in ("low", "high"))
         errors = [np.maximum(np.subtract(share, low), 0), np.maximum(np.subtract(high, share), 0)]
-        axes.errorbar(x, share, errors, fmt="o-", label=OBJECTIVES[objective].label, capsize=3)
+        axes.errorbar(x, share, errors, fmt="o-", label=objective_named(objective).label, capsize=3)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xticks(sorted({h["round"] for h in history}))
     axes.set_ylabel("share of sites controlled")

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from protocols.disk.drawing import new_figure
 from protocols.project.arms import arm_named, in_order
-from protocols.project.objectives import OBJECTIVES
-from protocols.verdict.control_report import ControlRow
+from protocols.project.objectives import objective_named
+from protocols.verdict.records import ControlRow
 
-from .figures import COLOURS, CONTROLLER
+from .verdicts import COLOURS, CONTROLLER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def gain_histogram(rows: Sequence[ControlRow]) -> Figure | None:
     for axes, unit in zip(np.atleast_1d(figure.subplots(1, len(units))), units, strict=True):
         _histogram(axes, [r for r in counted if r.gain is not None and r.gain_unit == unit], unit)
     known = sum(r.gain is not None for r in counted)
-    objective = OBJECTIVES[counted[0].objective].label
+    objective = objective_named(counted[0].objective).label
     figure.suptitle(f"{objective}: gain over the re-shown natural image, {known} of {len(counted)} sites", fontsize=9)
     return figure
 
