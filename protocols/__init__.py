@@ -22,7 +22,7 @@ _HOMES = {
     "State": "loop",
     "evaluate": "verdict.evaluate",
     "read_key": "project.key",
-    "read_responses": "recordings.readers.hdf5",
+    "read_responses": "recordings.readers",
     "run": "loop",
     "write_responses": "recordings.readers.hdf5",
 }
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .project.folder import Project as Project
     from .project.folder import Round as Round
     from .project.key import read_key as read_key
-    from .recordings.readers.hdf5 import read_responses as read_responses
+    from .recordings.readers import read_responses as read_responses
     from .recordings.readers.hdf5 import write_responses as write_responses
     from .recordings.responses import Responses as Responses
     from .verdict.control_report import ControlReport as ControlReport

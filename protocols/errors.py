@@ -82,6 +82,7 @@ CODES = {
     "R15": "The responses hold infinite values.",
     "R16": "There is no responses file.",
     "R17": "No reader knows the ending of the file's name.",
+    "R18": "A responses file is not of the format that its ending names.",
     "S01": "There is no project in the folder.",
     "S02": "The name of a session or round folder is not valid.",
     "S03": "Two rounds have the same number.",

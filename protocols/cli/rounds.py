@@ -249,7 +249,7 @@ def evaluate(
     from protocols import loop
     from protocols.project.key import read_key
     from protocols.recordings.drift import RoundDrift
-    from protocols.recordings.readers.hdf5 import read_responses
+    from protocols.recordings.readers import read_responses
     from protocols.report.drift import drift_text
     from protocols.verdict.evaluate import evaluate as evaluate_files
 

@@ -6,7 +6,7 @@ To add an arm: its name in `ArmName` and a row in `ARMS` here, and a maker in `p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 ArmName = Literal["contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"]
 """What ``[arms] kinds`` of project.toml may name."""
@@ -22,16 +22,23 @@ class ControlArm:
         As project.toml and key.csv have it.
     sentence : str
         What its image is, for a methods section; no full stop.
+    option : str
+        What its image is in a few words, for the comment above ``[arms] kinds`` in project.toml.
     marker : str
         Marker in the figures (matplotlib's code).
     colour : str
         Colour in the figures, ``#rrggbb``.
+    default : bool
+        Whether a project shows it where ``[arms] kinds`` is not written. It costs `[arms] repeats` presentations per
+        controller: a new arm is best left to the projects that ask for it.
     """
 
     name: str
     sentence: str
+    option: str
     marker: str
     colour: str
+    default: bool = False
 
     @property
     def label(self) -> str:
@@ -47,36 +54,51 @@ ARMS: dict[str, ControlArm] = {
             sentence=(
                 "the controller scaled to the photographs' median contrast within the site's model receptive field"
             ),
+            option="the controller at natural local contrast",
             marker="^",
             colour="#d95f02",
+            default=True,
         ),
         ControlArm(
             name="natural_raised",
             sentence="the site's best natural image scaled to the controller's contrast there",
+            option="the best natural image at the controller's local contrast",
             marker="v",
             colour="#1b9e77",
+            default=True,
         ),
         ControlArm(
             name="predicted_natural",
             sentence="the natural image with the highest predicted score among all photographs",
+            option="the best natural image by prediction",
             marker="s",
             colour="#e7298a",
+            default=True,
         ),
         ControlArm(
             name="phase_scrambled",
             sentence="the controller with random phases and the same amplitude spectrum",
+            option="the controller with random phases",
             marker="X",
             colour="#a6761d",
+            default=True,
         ),
     )
 }
 """Every control arm by its name, in the order of the tables and of the default of ``[arms] kinds``."""
 
+DEFAULT: tuple[ArmName, ...] = tuple(name for name in get_args(ArmName) if ARMS[name].default)
+"""The arms of a project that does not write ``[arms] kinds``; the budget cuts from the end."""
+
 
 def arm_named(name: str) -> ControlArm:
     """The row of `ARMS`; an arm of another version gets its name for a sentence, and a grey mark."""
     unknown = ControlArm(
-        name=name, sentence=f"{name.replace('_', ' ')} (an arm of another version)", marker="P", colour="#777777"
+        name=name,
+        sentence=f"{name.replace('_', ' ')} (an arm of another version)",
+        option="an arm of another version",
+        marker="P",
+        colour="#777777",
     )
     return ARMS.get(name, unknown)
 

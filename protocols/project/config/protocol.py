@@ -4,11 +4,11 @@ what is shown, tested and done between rounds.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from protocols.project.arms import ArmName
+from protocols.project.arms import ARMS, DEFAULT, ArmName
 
 from .section import Count, Fraction, Milliseconds, Section, Seed
 
@@ -17,14 +17,11 @@ class ArmsConfig(Section):
     """Section ``[arms]``: control images shown beside the confirmatory controllers."""
 
     kinds: tuple[ArmName, ...] = Field(
-        default=get_args(ArmName),
+        default=DEFAULT,
         strict=False,
-        description=(
-            "[names] Control arms to show, the most important first. contrast_matched: the controller at natural "
-            "local contrast; natural_raised: the best natural image at the controller's local contrast; "
-            "predicted_natural: the best natural image by prediction; phase_scrambled: the controller with random "
-            "phases. []: none."
-        ),
+        description="[names] Control arms to show, the most important first. "
+        + "; ".join(f"{arm.name}: {arm.option}" for arm in ARMS.values())
+        + ". []: none.",
     )
     repeats: Count = Field(
         default=8, description="[count] Presentations of each arm, at most as many as of a controller."

@@ -1,6 +1,7 @@
 """Readers of a stranger's responses: one file per format, and the catalogue that chooses by the ending of a name.
 
-To add a format: a module here with a function of the signature of `Reader`, and a row in `READERS`.
+To add a format: a module here with a function of the signature of `Reader`, and a row in `READERS`. The function opens the
+file, hands images, sites, unit, window and values to `readers.checks`, and calls `not_of_format` where it cannot be read.
 """
 
 from __future__ import annotations
@@ -11,22 +12,24 @@ from typing import Protocol
 from protocols.recordings.responses import Responses
 
 from .finished import check_finished, reader_error
-from .hdf5 import read_responses, write_responses
+from .hdf5 import read_responses as read_hdf5
+from .hdf5 import write_responses
 
 __all__ = ["read_responses", "reader_of", "write_responses"]
 
 
 class Reader(Protocol):
-    """Reads and checks one file: ``(path, image_ids=None) -> Responses``.
+    """Reads and checks one finished file: ``(path, image_ids=None) -> Responses``.
 
-    `image_ids` are the images in the order of images.csv, for files that state positions in that list in place of ids.
+    What it must hold: image and site names turned into ids, each site once, a known unit, a window in ms, no infinite values: the
+    functions of `readers.checks` do that and refuse with the codes that all formats share. `image_ids` are the images in the order of images.csv, for files that state positions in that list in place of ids.
     What the reader decided stands in ``Responses.attributes["notes"]``, a list of sentences. Raises `DataError`.
     """
 
     def __call__(self, path: Path, /, *, image_ids: list[str] | None = None) -> Responses: ...
 
 
-READERS: dict[str, Reader] = {".h5": read_responses, ".hdf5": read_responses, ".mat": read_responses}
+READERS: dict[str, Reader] = {".h5": read_hdf5, ".hdf5": read_hdf5, ".mat": read_hdf5}
 """The reader of each ending, in lower case; the first ending is the one that outboxes ask for."""
 
 
@@ -50,3 +53,23 @@ def reader_of(path: Path) -> Reader:
             code="R17",
         )
     return READERS[ending]
+
+
+def read_responses(path: str | Path, *, image_ids: list[str] | None = None) -> Responses:
+    """Read and check a responses file of any known format; a file of another ending is read as HDF5.
+
+    Parameters
+    ----------
+    path : path
+        Never a ``*.part`` file.
+    image_ids : list of str, optional
+        The images in the order of images.csv; needed only where the file states positions in place of ids.
+
+    Raises
+    ------
+    DataError
+        R01 to R18, as the reader of the format and `readers.checks` say.
+    """
+    path = Path(path)
+    check_finished(path)
+    return READERS.get(path.suffix.lower(), read_hdf5)(path, image_ids=image_ids)

@@ -13,6 +13,19 @@ def reader_error(path: Path, *, found: str, expected: str, cause: str, fix: str,
     return DataError(path.name, found=found, expected=expected, cause=cause, fix=fix, code=code)
 
 
+def not_of_format(path: Path, error: Exception, *, expected: str) -> DataError:
+    """A `DataError` (R18) for a file that its reader cannot take apart; `expected`: what such a file looks like."""
+    reason = str(error) or type(error).__name__
+    return reader_error(
+        path,
+        found=f"a file that cannot be read as {path.suffix or 'its ending says'} ({reason[:120]})",
+        expected=expected,
+        cause="it was written by another program or version, or cut short",
+        fix="write the file as expected, or hand in responses.h5 as README.txt in the outbox shows",
+        code="R18",
+    )
+
+
 def check_finished(path: Path) -> None:
     """Refuse a file that is still being written (R14) or does not exist (R16)."""
     if path.name.endswith(".part"):

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Floats
-from protocols.disk.files import is_id, make_id, write_atomically
+from protocols.disk.files import write_atomically
 from protocols.errors import DataError
 from protocols.recordings.responses import Responses
-from protocols.recordings.units import UNITS, unit_meant
 
+from . import checks
 from .finished import reader_error
 from .layout import File, open_file
 
@@ -56,10 +56,10 @@ def read_responses(path: str | Path, *, image_ids: Sequence[str] | None = None) 
     with open_file(path) as file:
         images = _image_ids(file, image_ids)
         source_sites = file.strings("site_id", "site")
-        site_ids = _site_ids(file, source_sites)
-        unit, window = _unit(file), None
+        site_ids = checks.sites_by_name(file.path, source_sites, file.notes)
+        unit, window = checks.unit(file.path, file.attribute("units")), None
         if unit != "beta" or file.attribute("window_ms") is not None:
-            window = _window(file)
+            window = checks.window_ms(file.path, file.attribute("window_ms"))
         values = _values(file, len(images), len(site_ids), window=window)
         columns = {name: _column(file, name, len(images)) for name in TRIAL_COLUMNS}
         previous = file.strings("trial/prev_image_id", "trial") if file.has("trial/prev_image_id") else None
@@ -125,136 +125,11 @@ def _write(file: Any, responses: Responses) -> None:
 
 
 def _image_ids(file: File, images: Sequence[str] | None) -> list[str]:
-    """The image of every trial; file names are cut to their stem, foreign names mapped to valid ids."""
+    """The image of every trial, by name or, with ``image_index``, by its position in images.csv."""
     if not file.has("image_id") and file.has("image_index"):
-        return _indexed_images(file, images)
-    raw = file.strings("image_id", "trial")
-    numeric = [i for i in raw if _looks_numeric(i)]
-    if numeric:
-        raise reader_error(
-            file.path,
-            found=f"image ids that look like numbers ({', '.join(repr(i) for i in numeric[:5])})",
-            expected="the image_id of images.csv, such as r01_0001_k7f3",
-            cause="positions were written in place of ids, or a spreadsheet turned ids into numbers",
-            fix="write image_id as strings; or write integers as image_index with the attribute index_base (0 or 1)",
-            code="R08",
-        )
-    mapped = {
-        i: i if is_id(i) else make_id(i.replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0], "img")
-        for i in set(raw)
-    }
-    merged = _collision(mapped)
-    if merged:
-        raise reader_error(
-            file.path,
-            found=f"the image ids {merged[0]!r} and {merged[1]!r}, which become one id {mapped[merged[0]]!r}",
-            expected="ids that differ in a-z, 0-9 and _",
-            cause="the names differ only in case, in signs or in their ending",
-            fix="rename the images so that they differ in letters or digits",
-            code="R08",
-        )
-    changed = sorted(i for i in mapped if mapped[i] != i)
-    if changed:
-        file.notes.append(
-            f"{len(changed)} image names were turned into ids (such as {changed[0]!r} -> {mapped[changed[0]]!r})"
-        )
-    return [mapped[i] for i in raw]
-
-
-def _indexed_images(file: File, images: Sequence[str] | None) -> list[str]:
-    base, index = file.attribute("index_base"), np.asarray(file.array("image_index")).reshape(-1)
-    listed = len(images or ())
-    whole = index.dtype.kind in "iuf" and bool(np.all(np.isfinite(index))) and bool(np.all(index == np.floor(index)))
-    if base not in (0, 1) or not whole or index.size == 0 or index.min() < base or index.max() >= base + listed:
-        span = f"{index.min():g}..{index.max():g}" if index.size and index.dtype.kind in "iuf" else "no numbers"
-        raise reader_error(
-            file.path,
-            found=f"image_index {span} with index_base = {base!r} for {listed} listed images",
-            expected="integers, counted from the attribute index_base (0 or 1), into the rows of images.csv",
-            cause="index_base is missing, or the indices count something else",
-            fix="write image_id (the strings of images.csv) instead, or add the attribute index_base",
-            code="R08",
-        )
-    file.notes.append(f"image_index (counted from {base}) was joined with images.csv")
-    return [list(images or ())[int(i) - int(base)] for i in index]
-
-
-def _site_ids(file: File, raw: list[str]) -> tuple[str, ...]:
-    """Valid site ids; foreign ones (``Site-0012``, ``12``) are mapped and noted."""
-    mapped = {s: s if is_id(s) else make_id(s, "site") for s in raw}
-    twice = sorted({s for s in raw if raw.count(s) > 1}) if len(set(raw)) < len(raw) else []
-    merged = _collision(mapped)
-    if not raw or twice or merged:
-        what = (
-            f"the ids {merged[0]!r} and {merged[1]!r}, which become one"
-            if merged
-            else f"sites listed more than once: {', '.join(twice[:5])}"
-        )
-        raise reader_error(
-            file.path,
-            found=what if raw else "no site",
-            expected="every site once, with an id that stays the same over all rounds",
-            cause="several units of one electrode share a name, or two recordings were joined",
-            fix="give every site an id of its own, such as e012_u1",
-            code="R11",
-        )
-    changed = [s for s in raw if mapped[s] != s]
-    if changed:
-        file.notes.append(
-            f"{len(changed)} site names were turned into ids (such as {changed[0]!r} -> {mapped[changed[0]]!r})"
-        )
-    return tuple(mapped[s] for s in raw)
-
-
-def _collision(mapped: dict[str, str]) -> tuple[str, str] | None:
-    """Two different names that are mapped to the same id, or None."""
-    first: dict[str, str] = {}
-    for name in sorted(mapped):
-        if mapped[name] in first:
-            return first[mapped[name]], name
-        first[mapped[name]] = name
-    return None
-
-
-def _looks_numeric(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return text == ""
-    return True
-
-
-def _unit(file: File) -> str:
-    unit = file.attribute("units")
-    if isinstance(unit, str) and unit in UNITS:
-        return unit
-    near = unit_meant(str(unit))
-    raise reader_error(
-        file.path,
-        found="no attribute units" if unit is None else f"units = {unit!r}",
-        expected=f"one of {', '.join(UNITS)}",
-        cause="the attribute was left out" if unit is None else "another name for the unit",
-        fix=f"write the attribute units of '/' as {near or 'spikes'!r}"
-        + (", if that is what was measured" if near else ""),
-        code="R09",
-    )
-
-
-def _window(file: File) -> tuple[float, float]:
-    """The response window in ms after image onset."""
-    window = np.asarray(file.attribute("window_ms") if file.attribute("window_ms") is not None else [])
-    numbers = window.astype(float).reshape(-1) if window.dtype.kind in "iuf" else np.array([])
-    if len(numbers) == 2 and np.all(np.isfinite(numbers)) and numbers[1] - numbers[0] >= 1:
-        return float(numbers[0]), float(numbers[1])
-    in_seconds = len(numbers) == 2 and 0 < numbers[1] - numbers[0] < 1
-    raise reader_error(
-        file.path,
-        found=f"window_ms = {numbers.tolist()}" if len(numbers) else "no attribute window_ms",
-        expected="two numbers, begin and end in ms after image onset, such as [70, 170]",
-        cause="the window was given in seconds" if in_seconds else "the attribute was left out or has another form",
-        fix="write the attribute window_ms of '/' in milliseconds",
-        code="R10",
-    )
+        index, base = file.array("image_index").reshape(-1), file.attribute("index_base")
+        return checks.images_by_index(file.path, index, base, images=list(images or ()), notes=file.notes)
+    return checks.images_by_name(file.path, file.strings("image_id", "trial"), file.notes)
 
 
 def _values(file: File, trials: int, sites: int, *, window: tuple[float, float] | None) -> Floats:
@@ -267,8 +142,8 @@ def _values(file: File, trials: int, sites: int, *, window: tuple[float, float] 
     if len(shape) == 3:
         return _binned(file, trials, sites, window=window, edges=edges)
     if len(shape) == 1 and 1 in (trials, sites) and shape[0] == trials * sites:
-        return _finite_or_nan(file, file.array("responses").reshape(trials, sites))
-    return _finite_or_nan(file, file.oriented("responses", (trials, sites), ("trials", "sites")))
+        return checks.finite_or_nan(file.path, file.array("responses").reshape(trials, sites))
+    return checks.finite_or_nan(file.path, file.oriented("responses", (trials, sites), ("trials", "sites")))
 
 
 def _binned(
@@ -298,27 +173,12 @@ def _binned(
             code="R12",
         )
     cube = file.oriented("responses", (trials, sites, len(inside)), ("trials", "sites", "bins"))
-    chosen = _finite_or_nan(file, cube)[:, :, inside]
+    chosen = checks.finite_or_nan(file.path, cube)[:, :, inside]
     counts = np.isfinite(chosen).sum(2)
     file.notes.append(
         f"responses were averaged over {int(inside.sum())} of {len(inside)} time bins, those inside window_ms"
     )
     result: Floats = np.divide(np.nansum(chosen, 2), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
-    return result
-
-
-def _finite_or_nan(file: File, values: NDArray[Any]) -> Floats:
-    result = np.ascontiguousarray(values, dtype=np.float64)
-    infinite = int(np.isinf(result).sum())
-    if infinite:
-        raise reader_error(
-            file.path,
-            found=f"{infinite} infinite values in responses",
-            expected="numbers, or NaN where nothing was measured",
-            cause="a division by zero in the preprocessing",
-            fix="write NaN in their place",
-            code="R15",
-        )
     return result
 
 

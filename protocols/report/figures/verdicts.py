@@ -36,7 +36,11 @@ def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
     for row in report.rows:
         if row.predicted is not None and row.measured is not None:
             axes.plot(
-                row.predicted, row.measured, objective_named(row.objective).marker, color=COLOURS[row.verdict], alpha=0.8
+                row.predicted,
+                row.measured,
+                objective_named(row.objective).marker,
+                color=COLOURS[row.verdict],
+                alpha=0.8,
             )
             values += [row.predicted, row.measured]
     if values:

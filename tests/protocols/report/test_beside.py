@@ -102,9 +102,13 @@ def test_what_was_cut_or_skipped_is_told_once_a_reason() -> None:
 
 
 def test_an_arm_that_this_version_does_not_know_is_shown_by_its_name() -> None:
-    rows = [ControlRow("stretch", "v4_001", "a", True, arm_differences={"mirrored": 1.0, "phase_scrambled": 2.0})]
-    made = beside(summary(arms={"mirrored": (1, 0)}), rows)
-    assert made["header"] == ["less phase scrambled (p)", "less mirrored (p)"]
+    rows = [
+        ControlRow("stretch", "v4_001", "a", True, arm_differences={"of_another_version": 1.0, "phase_scrambled": 2.0})
+    ]
+    made = beside(summary(arms={"of_another_version": (1, 0)}), rows)
+    assert made["header"] == ["less phase scrambled (p)", "less of another version (p)"]
     assert made["lines"] == [["v4_001", "+2.00", "+1.00"]]
     config = Config(display=Display(width_px=64, height_px=64, size_deg=4.0))
-    assert "mirrored (an arm of another version)" in arms_sentences(config, report(summary(arms={"mirrored": (1, 0)})))
+    assert "of another version (an arm of another version)" in arms_sentences(
+        config, report(summary(arms={"of_another_version": (1, 0)}))
+    )

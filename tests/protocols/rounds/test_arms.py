@@ -200,20 +200,22 @@ def test_arms_that_mean_nothing_are_skipped_with_the_reason() -> None:
 def test_the_catalogue_the_settings_and_the_makers_name_the_same_arms() -> None:
     assert list(ARMS) == list(get_args(ArmName))
     assert set(MAKERS) == set(ARMS)
-    assert ArmsConfig().kinds == tuple(ARMS)
+    assert ArmsConfig().kinds == tuple(name for name, arm in ARMS.items() if arm.default)
+    assert all(name in str(ArmsConfig.model_fields["kinds"].description) for name in ARMS)
     with pytest.raises(ValueError, match="kinds"):
-        ArmsConfig.model_validate({"kinds": ["mirrored"]})
+        ArmsConfig.model_validate({"kinds": ["of_another_version"]})
     for name, arm in ARMS.items():
         assert arm.name == name
         assert arm.sentence
+        assert arm.option
         assert not arm.sentence.endswith(".")
     assert len({(arm.marker, arm.colour) for arm in ARMS.values()}) == len(ARMS)
 
 
 def test_an_arm_of_another_version_keeps_its_name_and_comes_last() -> None:
-    assert [arm.name for arm in in_order({"mirrored", "phase_scrambled", "natural_raised"})] == [
+    assert [arm.name for arm in in_order({"of_another_version", "phase_scrambled", "natural_raised"})] == [
         "natural_raised",
         "phase_scrambled",
-        "mirrored",
+        "of_another_version",
     ]
-    assert arm_named("upside_down").label == "upside down"
+    assert arm_named("of_another_version").label == "of another version"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import textwrap
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import protocols
 from protocols.errors import DataError
 from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.recordings.adopt import adopt_recording
 from protocols.recordings.ingest import ingest, poll_inbox
-from protocols.recordings.readers import READERS, reader_of
+from protocols.recordings.readers import READERS, checks, reader_of
+from protocols.recordings.readers.finished import not_of_format
 from protocols.recordings.readers.hdf5 import read_responses
 from protocols.recordings.responses import Responses
 
@@ -107,3 +112,90 @@ def test_capital_endings_are_known_and_part_files_are_not_read(tmp_path):
 
 def test_the_first_ending_is_the_one_that_the_outbox_asks_for(exported):
     assert f"responses{next(iter(READERS))}" in (exported.outbox / "README.txt").read_text(encoding="utf-8")
+
+
+def test_offline_evaluation_reads_every_known_format(tmp_path, toy):
+    path = tmp_path / "day.toy"
+    path.write_text("image_id,block,rep,a,b\nr01_0001_k7f3,0,0,3,5\n", encoding="utf-8")
+    assert protocols.read_responses(path).values.tolist() == [[3.0, 5.0]]
+    with pytest.raises(DataError, match="R16"):
+        protocols.read_responses(tmp_path / "none.toy")
+
+
+def test_a_file_without_a_known_ending_is_read_as_hdf5(tmp_path):
+    (tmp_path / "day.dat").write_bytes(b"1,2\n")
+    with pytest.raises(DataError, match="R01"):
+        protocols.read_responses(tmp_path / "day.dat")
+
+
+def test_a_file_that_its_reader_cannot_take_apart_is_refused_with_the_format(tmp_path):
+    error = not_of_format(tmp_path / "day.toy", ValueError("no header"), expected="a header and one line per trial")
+    assert error.code == "R18"
+    assert "cannot be read as .toy (no header); expected a header" in str(error)
+    assert str(tmp_path) not in str(error)
+
+
+def test_the_shared_checks_map_names_and_refuse_what_would_be_a_wrong_number(tmp_path):
+    path, notes = tmp_path / "day.toy", []
+    assert checks.images_by_name(path, ["Scene 12.PNG", "r01_0001_k7f3"], notes) == ["scene_12", "r01_0001_k7f3"]
+    assert checks.sites_by_name(path, ["V4-001", "v4_002"], notes) == ("v4_001", "v4_002")
+    assert len(notes) == 2
+    for refused, code in (
+        (lambda: checks.images_by_name(path, ["12"], []), "R08"),
+        (lambda: checks.sites_by_name(path, ["V4 1", "v4_1"], []), "R11"),
+        (lambda: checks.unit(path, "Hz"), "R09"),
+        (lambda: checks.window_ms(path, [170.0, 70.0]), "R10"),
+        (lambda: checks.window_ms(path, [0.07, 0.17]), "R10"),
+        (lambda: checks.finite_or_nan(path, np.array([1.0, np.inf])), "R15"),
+    ):
+        with pytest.raises(DataError, match=code):
+            refused()
+
+
+@pytest.fixture
+def example():
+    """The reader that CONTRIBUTING.md shows, run as it stands there."""
+    page = (Path(__file__).parents[4] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = page.partition("csv_table.py` (new)")[2].partition("```python\n")[2].partition("```")[0]
+    module = types.ModuleType("protocols.recordings.readers.csv_table")
+    module.__package__ = "protocols.recordings.readers"
+    exec(compile(textwrap.dedent(code), "CONTRIBUTING.md", "exec"), module.__dict__)
+    return module.read_csv
+
+
+def test_the_example_of_the_page_reads_a_table(example, tmp_path):
+    path = tmp_path / "day.csv"
+    path.write_text(
+        "# units: spikes\n# window_ms: 70 170\n# a free comment\nimage_id,block,rep,V4-001,v4_002\n"
+        "r01_0001_k7f3,0,0,3,5\nr01_0002_aaaa,0,0,,1\n",
+        encoding="utf-8",
+    )
+    table = example(path)
+    assert table.site_ids == ("v4_001", "v4_002")
+    assert table.source_site_ids == ("V4-001", "v4_002")
+    assert (table.unit, table.window_ms) == ("spikes", (70.0, 170.0))
+    np.testing.assert_array_equal(table.values, [[3, 5], [np.nan, 1]])
+    assert len(table.attributes["notes"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("# units: spikes", "# units: Hz", "R09"),
+        ("# units: spikes", "", "R09"),
+        ("70 170", "0.07 0.17", "R10"),
+        ("# window_ms: 70 170", "", "R10"),
+        ("image_id,block,rep,a,b", "image,block,rep,a,b", "R18"),
+        ("image_id,block,rep,a,b", "image_id,block,rep,a,A", "R11"),
+        ("r01_0001_k7f3,0,0,3,5", "12,0,0,3,5", "R08"),
+        ("r01_0001_k7f3,0,0,3,5", "r01_0001_k7f3,0,0,3,inf", "R15"),
+        ("r01_0001_k7f3,0,0,3,5", "r01_0001_k7f3,0,0,3", "R18"),
+        ("r01_0001_k7f3,0,0,3,5", "r01_0001_k7f3,0,0,3,x", "R18"),
+    ],
+)
+def test_the_example_of_the_page_refuses_what_hdf5_refuses(example, tmp_path, old, new, code):
+    text = "# units: spikes\n# window_ms: 70 170\nimage_id,block,rep,a,b\nr01_0001_k7f3,0,0,3,5\n"
+    path = tmp_path / "day.csv"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(DataError, match=code):
+        example(path)
