@@ -52,8 +52,8 @@ def _gains(axes: Axes, drifts: Sequence[tuple[int, RoundDrift]], sites: Sequence
         lower = middle - np.array([s.gain_low or 0.0 for s in known])
         upper = np.array([s.gain_high or 0.0 for s in known]) - middle
         axes.errorbar(
-            [sites.index(s.site) + shift for s in known], middle, np.maximum([lower, upper], 0), fmt="o", color=shades[i],
-            markersize=4, linewidth=1, label=f"round {number}",
+            [sites.index(s.site) + shift for s in known], middle, np.maximum([lower, upper], 0), fmt="o",
+            color=shades[i], markersize=4, linewidth=1, label=f"round {number}",
         )  # fmt: skip
         x = [sites.index(s.site) + shift for s in unknown]
         axes.plot(

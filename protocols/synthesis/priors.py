@@ -121,8 +121,8 @@ def _no_prior(name: str, found: str) -> DataError:
         f"prior {name!r}",
         found=found,
         expected=(
-            "natural64, spectral, a file of weights (.safetensors, .pt), a folder of a diffusers model, or a hub id such "
-            "as owner/name"
+            "natural64, spectral, a file of weights (.safetensors, .pt), a folder of a diffusers model, or a hub id "
+            "such as owner/name"
         ),
         cause="a slip of the pen, a path relative to another folder, a missing package, or no network for a hub id",
         fix=fix,
