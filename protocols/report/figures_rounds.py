@@ -69,7 +69,7 @@ def _gains(axes: Axes, drifts: Sequence[tuple[int, RoundDrift]], sites: Sequence
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("gain against the baseline")
-    axes.set_title("filled: gain with 95 % interval; open: cannot be told; x: lost, moved or split", fontsize=8)
+    axes.set_title("filled: gain with 95 % interval; open: unknown; x: lost, moved or split", fontsize=8)
     axes.legend(fontsize=7, frameon=False, ncols=len(drifts))
 
 

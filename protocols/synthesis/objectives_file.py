@@ -122,7 +122,7 @@ def _made(path: Path, entry: dict[str, Any], where: str, *, sites: tuple[str, ..
     except (ValueError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        expected = f"the keys {', '.join(parameters)} as `stimsynth generate --kinds` tells"
+        expected = f"the keys {', '.join(parameters)} as `stimsynth generate --kinds` lists"
         raise _error(
             path, f"{where} ({kind}): {error}", expected, cause="a missing key or a value of another type", code="W04"
         ) from error
@@ -139,7 +139,7 @@ def _from_fractions(kind: str, entry: dict[str, Any], ranges: Range | None) -> d
     if kind == "level":
         listed = entry.get("sites", [])
         if len(listed) != 1:
-            raise ValueError("fractions of a level are those of one site; write one [[objective]] a site")
+            raise ValueError("fractions of a level are those of one site; write one [[objective]] per site")
         return {"levels": [fractions({listed[0]: float(v)}, ranges)[listed[0]] for v in given]}
     raise ValueError("fractions belong to a pattern or a level")
 
