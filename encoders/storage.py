@@ -59,8 +59,8 @@ def read_files(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     fingerprint = fingerprint_of(description, tensors)
     if fingerprint != record["fingerprint"]:
         raise ValueError(
-            f"{path}: the content has fingerprint {fingerprint}, the file says {record['fingerprint']}. Likely cause: the "
-            "weights or encoder.json were altered after saving. Fix: restore both files, or fit the encoder again"
+            f"{path}: the content has fingerprint {fingerprint}, the file says {record['fingerprint']}. Likely cause: "
+            "the weights or encoder.json were altered after saving. Fix: restore both files, or fit the encoder again"
         )
     return record, tensors
 

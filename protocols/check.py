@@ -66,7 +66,8 @@ def _configuration(project: Project) -> Finding:
     return Finding(
         "ok",
         "configuration",
-        f"{', '.join(config.synthesis.objectives)}; {protocol.repeats} repeats in {protocol.blocks} blocks; alpha {config.evaluation.alpha}",
+        f"{', '.join(config.synthesis.objectives)}; {protocol.repeats} repeats in {protocol.blocks} blocks; "
+        f"alpha {config.evaluation.alpha}",
     )
 
 
@@ -110,7 +111,8 @@ def _encoder(project: Project) -> Finding:
     return Finding(
         "ok",
         "encoder",
-        f"{encoder.fingerprint} ({len(encoder.site_ids)} sites, {len(encoder.target_ids)} to control), validator {validator.fingerprint}{scores}",
+        f"{encoder.fingerprint} ({len(encoder.site_ids)} sites, {len(encoder.target_ids)} to control), "
+        f"validator {validator.fingerprint}{scores}",
     )
 
 
@@ -119,8 +121,8 @@ def _display(project: Project) -> Finding:
     return Finding(
         "ok",
         "display",
-        f"{display.width_px} x {display.height_px} px, {display.size_deg} deg wide ({display.px_per_deg:.1f} px/deg), {display.colour}, "
-        f"{display.encoding}, background {display.background}",
+        f"{display.width_px} x {display.height_px} px, {display.size_deg} deg wide ({display.px_per_deg:.1f} px/deg), "
+        f"{display.colour}, {display.encoding}, background {display.background}",
     )
 
 

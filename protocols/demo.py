@@ -45,8 +45,9 @@ class DemoResult:
         config = self.project.config
         synthesis, display = config.synthesis, config.display
         lines.append(
-            f"{len(self.reports)} rounds in {self.seconds:.0f} s: {' and '.join(synthesis.objectives)}, {synthesis.seeds} seed, "
-            f"{synthesis.steps} steps, {display.width_px} x {display.height_px} px {display.colour}, {config.protocol.repeats} repeats; "
+            f"{len(self.reports)} rounds in {self.seconds:.0f} s: {' and '.join(synthesis.objectives)}, "
+            f"{synthesis.seeds} seed, {synthesis.steps} steps, {display.width_px} x {display.height_px} px "
+            f"{display.colour}, {config.protocol.repeats} repeats; "
             "simulated subject, labelled easy transfer (a network of the encoder's family)"
         )
         lines.append(f"report: {self.page.as_posix()}")

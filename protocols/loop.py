@@ -64,7 +64,10 @@ class State:
     def summary(self) -> str:
         """One sentence on what was reached and what comes next."""
         if self.waiting_for == "photographs":
-            return "waiting for photographs: run `stimsynth export --baseline IMAGES`, or `stimsynth fit --images DIR --responses FILE`"
+            return (
+                "waiting for photographs: run `stimsynth export --baseline IMAGES`, or "
+                "`stimsynth fit --images DIR --responses FILE`"
+            )
         if self.waiting_for == "responses" and self.round is not None:
             inbox = self.round.inbox.relative_to(self.project.folder).as_posix()
             return f"round {self.number}: waiting for {inbox}/responses.h5 and responses.h5.done"

@@ -56,8 +56,8 @@ def _advice(name: str, found: Path | None, home: Path) -> str:
     )
     stranger = (found.parent if found.name == "__init__.py" else found) if found else Path(name)
     return (
-        f"`import {name}` finds {where}; expected {home / name}. Likely cause: a file or folder of that name in the current folder "
-        f"or on PYTHONPATH comes first. Fix: rename {stranger}, or start Python in another folder."
+        f"`import {name}` finds {where}; expected {home / name}. Likely cause: a file or folder of that name in the "
+        f"current folder or on PYTHONPATH comes first. Fix: rename {stranger}, or start Python in another folder."
     )
 
 

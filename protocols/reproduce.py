@@ -1,8 +1,8 @@
 """Replay of an exported round: its controllers made again from what was recorded, and held against what was shown.
 
-The recorded settings are replayed, not those of today's project.toml: encoder by fingerprint, objective, constraint, transforms, seeds,
-starting images, micro-batches and the number of steps that were really run. On the same type of device with the same package versions the
-pixels are identical; elsewhere rounding differs, and the scores are compared.
+The recorded settings are replayed, not those of today's project.toml: encoder by fingerprint, objective, constraint,
+transforms, seeds, starting images, micro-batches and the number of steps that were really run. On the same type of
+device with the same package versions the pixels are identical; elsewhere rounding differs, and the scores are compared.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class Reproduction:
     def summary(self) -> str:
         """What was compared, and every problem, one per line."""
         lines = [
-            f"round {self.round}: {self.identical} of {self.images} controllers and graded images identical after {self.steps} steps; "
+            f"round {self.round}: {self.identical} of {self.images} controllers and graded images identical "
+            f"after {self.steps} steps; "
             f"{self.pixels_differ} of {self.pixels} pixel values differ (at most by {self.largest_difference}); "
             f"scores within {self.score_difference:.2g} (relative); {self.not_replayed} other images by checksum",
             *(f"other environment: {text}" for text in self.environment),
@@ -234,7 +235,10 @@ def _available(asked: str, recorded: str) -> str:
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch built without that kind of device
         raise DataError(
             "--device",
-            found=f"the device {device!r} {'that was asked for' if asked else 'that made the round'}, not available to torch {torch.__version__} here",
+            found=(
+                f"the device {device!r} {'that was asked for' if asked else 'that made the round'}, not available "
+                f"to torch {torch.__version__} here"
+            ),
             expected=f"the recorded type of device ({recorded}), or another one that this machine has",
             cause="the round was made on another machine, or a driver or the right build of torch is missing",
             fix="put `--device cpu` before `reproduce`: pixels are then counted, and scores compared",
@@ -249,7 +253,8 @@ def _placed(manifest: Path) -> tuple[Round, Project, dict[str, Any]]:
     project = Project(folder.parent.parent.parent)
     if not manifest.is_file() or manifest.parent.name != "outbox" or not (project.folder / "project.toml").is_file():
         raise _gone(
-            str(manifest), "no manifest of a round in its project", "PROJECT/sessions/DAY/round_NN/outbox/manifest.json", code="U01",
+            str(manifest), "no manifest of a round in its project",
+            "PROJECT/sessions/DAY/round_NN/outbox/manifest.json", code="U01",
             fix="give the manifest in the project folder, not a copy at the rig",
         )  # fmt: skip
     return Round.at(folder), project, read_json(manifest)

@@ -281,7 +281,7 @@ def _paired(model: ArrayLike, recorded: ArrayLike, units: str) -> tuple[Floats, 
         raise ValueError(
             f"model {a.shape}, recording {b.shape}, units {units!r}; expected (N, P) and (N, U) of the same images, "
             "units equal, all or matched (P = U). Likely cause: features not flattened, or other images. Fix: one row "
-            "an image, in the same order"
+            "per image, in the same order"
         )
     return a, b
 

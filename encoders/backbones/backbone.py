@@ -303,7 +303,7 @@ def list_layers(uri: str) -> list[str]:
 
 
 def _check_size(network: nn.Module, uri: str, input_size: int | None) -> None:
-    """A network for one input size only must be told that size: nothing is resized silently."""
+    """Refuse another size than the one input size that a network has: nothing is resized silently."""
     fixed = getattr(network, "image_size", None)
     settings = getattr(network, "pretrained_cfg", None) or {}
     if settings.get("fixed_input_size"):

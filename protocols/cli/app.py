@@ -18,7 +18,10 @@ from protocols.packages import version as toolkit_version
 from protocols.progress import Progress
 
 app = typer.Typer(
-    help="Closed-loop visual stimulus synthesis: fit an encoder, make controller images, export, ingest, evaluate, refit.",
+    help=(
+        "Closed-loop visual stimulus synthesis: fit an encoder, make controller images, export, ingest, evaluate, "
+        "refit."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

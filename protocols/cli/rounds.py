@@ -132,7 +132,8 @@ def generate(
     if out is None:
         if any(option is not None for option in options_of_a_batch):
             raise typer.BadParameter(
-                "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what project.toml says"
+                "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what "
+                "project.toml says"
             )
         generate_round(folder, number)
         return

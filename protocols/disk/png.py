@@ -84,7 +84,10 @@ def read_png(path: Path) -> Pixels:
         kind = _COLOUR_TYPES.get(colour, f"colour type {colour}")
         raise DataError(
             str(path),
-            found=f"a PNG with {depth} bits per channel, {kind}{', transparent' if colour in (0, 2) and depth == 8 else ''}",
+            found=(
+                f"a PNG with {depth} bits per channel, {kind}"
+                f"{', transparent' if colour in (0, 2) and depth == 8 else ''}"
+            ),
             expected="8 bits per channel, grey or RGB, nothing transparent",
             cause="the file was saved again by another program",
             fix="restore the file that stimsynth wrote, or import the picture as a photograph",

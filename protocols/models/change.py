@@ -82,7 +82,8 @@ class Change:
     def sentence(self, name: str) -> str:
         """One line for a person."""
         return (
-            f"{name}: median {self.score} on {self.images} held-out photographs {_median(self.before) or math.nan:.3f} -> "
+            f"{name}: median {self.score} on {self.images} held-out photographs "
+            f"{_median(self.before) or math.nan:.3f} -> "
             f"{_median(self.after) or math.nan:.3f}, change {self.median:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
         )
 

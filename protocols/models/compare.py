@@ -41,7 +41,10 @@ def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
         raise DataError(
             str(path),
             found=str(error),
-            expected="a TOML file with [[candidate]] tables: name, readout and, where wanted, layers, backbone, combine, options",
+            expected=(
+                "a TOML file with [[candidate]] tables: name, readout and, where wanted, layers, backbone, combine, "
+                "options"
+            ),
             cause="a mistyped name, or another file",
             fix="start from scripts/readouts.toml of the source, which holds every readout",
             code="F03",

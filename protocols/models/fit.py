@@ -102,7 +102,10 @@ def fit_on(
             str(project.folder),
             found=f"no site with a reliability of at least {settings.reliability_fit}",
             expected="some sites that answer alike to repeats of one image",
-            cause="image ids and responses were joined wrongly, the response window misses the response, or there are too few repeats",
+            cause=(
+                "image ids and responses were joined wrongly, the response window misses the response, or there are "
+                "too few repeats"
+            ),
             fix="look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
             code="D05",
         ) from error
@@ -145,7 +148,10 @@ def networks_from(project: Project) -> Encoder | Ensemble | None:
             found=f"[encoder] networks_from = {named!r}, which cannot be opened ({error})",
             expected="the folder enc_... of an encoder of an earlier recording, copied into this project",
             cause="it was not copied, or copied under another name",
-            fix='copy it from fitted/ of the earlier project, or set networks_from to "" to begin with the trained networks',
+            fix=(
+                "copy it from fitted/ of the earlier project, or set networks_from "
+                'to "" to begin with the trained networks'
+            ),
             code="D08",
         ) from error
 

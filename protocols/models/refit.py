@@ -88,7 +88,10 @@ def refuse_shown(project: Project, number: int) -> None:
                 found=f"the encoder of round {number}, whose images are made already",
                 expected="a round that is not generated yet",
                 cause="`stimsynth fit` was repeated after the round had begun",
-                fix="run `stimsynth refit` for the encoder of the next round, or begin a new project with `stimsynth init`",
+                fix=(
+                    "run `stimsynth refit` for the encoder of the next round, or begin a new project with "
+                    "`stimsynth init`"
+                ),
                 code="T03",
             )
 
@@ -282,7 +285,8 @@ def refit_text(record: Record) -> str:
             c = check[name]
             lines.append(
                 f"  {name}: median {c['score']} over {c['sites']} sites on {c['images']} held-out photographs "
-                f"{_number(c['median_before'])} -> {_number(c['median_after'])}, paired change {_number(c['median_change'], '+')} "
+                f"{_number(c['median_before'])} -> {_number(c['median_after'])}, "
+                f"paired change {_number(c['median_change'], '+')} "
                 f"[{_number(c['low'], '+')}, {_number(c['high'], '+')}]; refused below {-check['tolerance']:+.3f}"
             )
     if "fitted_from_scratch" in refit:

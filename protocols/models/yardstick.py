@@ -87,7 +87,10 @@ def yardstick(
     if now_fitted:
         raise DataError(
             str(project.folder / "project.toml"),
-            found=f"{len(now_fitted)} photographs that the last fit held out and this one would not ({', '.join(now_fitted[:5])})",
+            found=(
+                f"{len(now_fitted)} photographs that the last fit held out and this one would not "
+                f"({', '.join(now_fitted[:5])})"
+            ),
             expected="the same held-out photographs in every refit",
             cause="[encoder] holdout_fraction or seed was changed between rounds, or photographs or their groups were",
             fix="put them back as they were",

@@ -1,8 +1,9 @@
 """The screen: what a pixel value means in luminance and degrees, and how a photograph becomes an image shown on it.
 
-A pixel value v in [0, 1] (the PNG's pixel / 255) shows the relative luminance L = ``to_luminance(v)``, 0 for black and 1 for the
-brightest white. Means and contrasts are always those of L; only the background is given as a pixel value. Both transfer functions
-are odd in their argument, so that an optimiser that steps outside [0, 1] still sees a monotone function.
+A pixel value v in [0, 1] (the PNG's pixel / 255) shows the relative luminance L = ``to_luminance(v)``, 0 for black
+and 1 for the brightest white. Means and contrasts are always those of L; only the background is given as a pixel value.
+Both transfer functions are odd in their argument, so that an optimiser that steps outside [0, 1] still sees a monotone
+function.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from synth.constraints.exact import ExactStatistics
 
 LUMINANCE_WEIGHTS = (0.2126, 0.7152, 0.0722)
 """Share of the decoded red, green and blue channel in the relative luminance (ITU-R BT.709, as in IEC 61966-2-1)."""
-# sRGB, IEC 61966-2-1: linear up to 0.04045, then a power of 2.4. The inverse switches at the image of the same point (the
-# standard prints it rounded, 0.0031308), so that the two are inverse everywhere.
+# sRGB, IEC 61966-2-1: linear up to 0.04045, then a power of 2.4. The inverse switches at the image of the same point
+# (the standard prints it rounded, 0.0031308), so that the two are inverse everywhere.
 _SRGB_SWITCH, _SRGB_SLOPE, _SRGB_OFFSET, _SRGB_POWER = 0.04045, 12.92, 0.055, 2.4
 # Below this pixel value a pure power law is replaced by its chord: its inverse has no finite slope at 0.
 _POWER_SWITCH = 1e-7
@@ -79,8 +80,9 @@ class Display:
     encoding: Annotated[
         Literal["linear", "srgb", "gamma"],
         Field(
-            description='[name] How the screen turns a pixel value v in 0..1 into relative luminance: "linear" (v itself, a '
-            'linearised screen), "srgb" (IEC 61966-2-1), "gamma" (v to the power of gamma). Nothing is baked into the images.'
+            description="[name] How the screen turns a pixel value v in 0..1 into relative luminance: "
+            '"linear" (v itself, a linearised screen), "srgb" (IEC 61966-2-1), "gamma" (v to the power of gamma). '
+            "Nothing is baked into the images."
         ),
     ] = "linear"
     gamma: Annotated[

@@ -1,4 +1,4 @@
-"""The sealed key: what each opaque image of a round is, what was predicted for it, and the sites' natural statistics."""
+"""The sealed key: what each opaque image of a round is, its predictions, and the sites' natural statistics."""
 
 from __future__ import annotations
 

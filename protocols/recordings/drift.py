@@ -308,7 +308,7 @@ def site_gain(before: Tuning, after: Tuning, u: int, *, own: Bools, unit: str, c
     """Gain and offset of site `u` from the images that were not chosen for its own noisy baseline (`own`, (N,)).
 
     Too few of them: the gain alone, through the blank or, where the unit has a zero, through zero. A baseline without
-    trials borrows this round's trial variance; nothing is known of a round without trials.
+    trials takes this round's trial variance; nothing is known of a round without trials.
     """
     blank = np.array([image == BLANK for image in before.images], dtype=np.bool_)
     use = np.isfinite(before.means[:, u]) & np.isfinite(after.means[:, u]) & ~own

@@ -41,7 +41,7 @@ def _left_out(drift: RoundDrift, exclude: bool) -> list[str]:
 def _gains(drift: RoundDrift) -> str:
     gains = [s.gain for s in drift.sites if s.told and s.gain is not None]
     if not gains:
-        return f"No site's gain against the baseline can be told (of {len(drift.sites)})."
+        return f"No site's gain against the baseline is known (of {len(drift.sites)})."
     surely = sum(
         s.told and s.gain_low is not None and s.gain_high is not None and not s.gain_low <= 1 <= s.gain_high
         for s in drift.sites
@@ -49,7 +49,7 @@ def _gains(drift: RoundDrift) -> str:
     return (
         f"Gain against the baseline: median {median(gains):.2f} ({min(gains):.2f} to {max(gains):.2f}) over the "
         f"{len(gains)} of "
-        f"{len(drift.sites)} sites whose gain the common images tell; the 95 % interval leaves out 1 at {surely}."
+        f"{len(drift.sites)} sites whose gain the common images determine; the 95 % interval leaves out 1 at {surely}."
     )
 
 

@@ -103,7 +103,7 @@ def inherited_sentence(record: Mapping[str, Any]) -> str:
     known = settings.get("held_out_known_to_networks")
     doubt = ""
     if known is None:
-        doubt = "; whether photographs held out here were tuned on there cannot be told: if so, the scores flatter"
+        doubt = "; whether photographs held out here were tuned on there is unknown: if so, the scores flatter"
     elif known:
         doubt = (
             f"; {known} of the photographs held out here were tuned on there, which flatters the scores: give both "

@@ -36,7 +36,7 @@ Images = Mapping[str, Pixels]
 NAMED = 12
 """Trials and images that a finding names; the rest is counted."""
 WAY_OUT = (
-    "longer on_ms and off_ms in [protocol] (at most 3 images a second with background between them), lower contrast "
+    "longer on_ms and off_ms in [protocol] (at most 3 images per second with background between them), lower contrast "
     "([synthesis] rms_contrast) or smaller images ([display] size_deg)"
 )
 

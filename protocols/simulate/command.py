@@ -1,9 +1,10 @@
 """A simulated rig: a process of its own that sees only an outbox and its subject folder, and answers as a lab would.
 
-``python -m protocols.simulate rig --subject DIR --outbox DIR --inbox DIR`` shows every trial of ``order.csv`` to the subject in the order of
-the list and writes ``inbox/responses.h5`` (schema ``responses/1``) with plain h5py, as a stranger's script would, from Python or in MATLAB's
-dimension order. ``truth`` writes the noise-free responses and belongs to benchmark scripts alone; ``lite2`` and ``v4`` make subjects.
-Pixel values are taken as they are; an image of another size than the subject's is resized by the subject, which sees the screen.
+``python -m protocols.simulate rig --subject DIR --outbox DIR --inbox DIR`` shows every trial of ``order.csv`` to the
+subject in the order of the list and writes ``inbox/responses.h5`` (schema ``responses/1``) with plain h5py, as the
+script of a lab would, from Python or in MATLAB's dimension order. ``truth`` writes the noise-free responses and belongs
+to benchmark scripts alone; ``lite2`` and ``v4`` make subjects. Pixel values are taken as they are; an image of another
+size than the subject's is resized by the subject, which sees the screen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Simulated sites that pool rectified mixtures of EfficientNet-Lite2 channels over a Gaussian receptive field.
 
-``drive = sum_xy g(x, y) max(0, sum_c w_c f_c(x, y) - threshold)``: f = standardised features of one of two mid layers, w sparse. The
-trained weights come with an installed package; encoder and sites are of one network family, so that transfer between them is easy.
+``drive = sum_xy g(x, y) max(0, sum_c w_c f_c(x, y) - threshold)``: f = standardised features of one of two mid layers,
+w sparse. The trained weights come with an installed package; encoder and sites are of one network family, so that
+transfer between them is easy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The simulated rig: reads an outbox and nothing else of a project, simulates every trial in the order shown, answers
 as a lab would.
 
-Written as a stranger's script would be: plain h5py and csv, no part of the toolkit's own readers and writers.
+Written as the script of a lab would be: plain h5py and csv, no part of the toolkit's own readers and writers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Simulated subjects: hidden expected responses to images, calibrated to natural ones, and the noise of single trials.
 
-A subject is a folder (``subject.json`` + ``subject.safetensors``) that only the simulated rig and benchmark scripts open; the rest of the
-toolkit sees recorded trials alone. Expected counts follow ``saturate(max(0, gain * drive(image) + offset), M)`` with M the site's natural
-99.5th percentile (methods.md, H).
+A subject is a folder (``subject.json`` + ``subject.safetensors``) that only the simulated rig and benchmark scripts
+open; the rest of the toolkit sees recorded trials alone. Expected counts follow
+``saturate(max(0, gain * drive(image) + offset), M)`` with M the site's natural 99.5th percentile (methods.md, H).
 """
 
 from __future__ import annotations

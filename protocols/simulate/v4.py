@@ -1,8 +1,9 @@
 """Compact models of recorded macaque V4 sites (Cowley, Stan, Pillow & Smith), in plain torch.
 
-Every site is a small network of its own: a 5x5 convolution, four depthwise-separable convolutions (the first two of stride 2), each with
-batch norm and ReLU, and a linear map of the 28 x 28 feature maps to one number. The networks, images and recorded averages are read from
-a folder with ``compact_models_f32/``, ``images/`` and ``responses_repeat_averaged/``; nothing of it is part of this package.
+Every site is a small network of its own: a 5x5 convolution, four depthwise-separable convolutions (the first two of
+stride 2), each with batch norm and ReLU, and a linear map of the 28 x 28 feature maps to one number. The networks,
+images and recorded averages are read from a folder with ``compact_models_f32/``, ``images/`` and
+``responses_repeat_averaged/``; nothing of it is part of this package.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class GainFit:
 
     @property
     def told(self) -> bool:
-        """Whether the images tell the gain at all: both limits finite and above zero, at most a factor of 4 apart."""
+        """Whether the images determine the gain: both limits finite and above zero, at most a factor of 4 apart."""
         return bool(self.low > 0 and self.high / self.low <= 4)
 
 

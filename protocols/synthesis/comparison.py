@@ -28,8 +28,9 @@ DRIVE = {
     "drive_matched": "drive matched",
 }
 COLUMNS = (
-    "generator", "objective", "target", "seed", "image", "score", "validator_score", "best_natural", "best_natural_by_validator",
-    "drive_matched", "slope", *(f"kurtosis_{w}" for w in WAVELENGTHS), "distance", "outside", "seconds",
+    "generator", "objective", "target", "seed", "image", "score", "validator_score", "best_natural",
+    "best_natural_by_validator", "drive_matched", "slope", *(f"kurtosis_{w}" for w in WAVELENGTHS), "distance",
+    "outside", "seconds",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What an experimenter wants of the sites, in a file of their own: any objective of `synth`'s catalogue, written as TOML.
+"""What an experimenter wants of the sites, as a TOML file: any objective of `synth`'s catalogue.
 
     kappa = 0.5                              # caution: score = mean - kappa * SD over the encoder's members
 
@@ -13,7 +13,8 @@
 
     [[objective]]
     kind = "pattern"
-    fractions = { v4_012 = 0.9, v4_047 = 0.1 }  # of each site's natural range: 0 = 1st, 1 = 99th percentile over photographs
+    fractions = { v4_012 = 0.9, v4_047 = 0.1 }  # of each site's natural range over photographs:
+                                                # 0 = 1st, 1 = 99th percentile
 
     [[objective]]
     kind = "stretch"
@@ -66,8 +67,8 @@ def read_wanted(path: Path, site_ids: tuple[str, ...], natural_range: Range | No
     Raises
     ------
     DataError
-        W01: not TOML, or no objective in it; W02: an unknown key or kind (names the nearest); W03: an unknown site (names the
-        nearest); W04: a value that the objective refuses.
+        W01: not TOML, or no objective in it; W02: an unknown key or kind (names the nearest); W03: an unknown site
+        (names the nearest); W04: a value that the objective refuses.
     """
     try:
         table = parse_toml(path)
@@ -121,7 +122,7 @@ def _made(path: Path, entry: dict[str, Any], where: str, *, sites: tuple[str, ..
     except (ValueError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        expected = f"the keys {', '.join(parameters)} as `stimsynth generate --kinds` tells"
+        expected = f"the keys {', '.join(parameters)} as `stimsynth generate --kinds` lists"
         raise _error(
             path, f"{where} ({kind}): {error}", expected, cause="a missing key or a value of another type", code="W04"
         ) from error
@@ -138,7 +139,7 @@ def _from_fractions(kind: str, entry: dict[str, Any], ranges: Range | None) -> d
     if kind == "level":
         listed = entry.get("sites", [])
         if len(listed) != 1:
-            raise ValueError("fractions of a level are those of one site; write one [[objective]] a site")
+            raise ValueError("fractions of a level are those of one site; write one [[objective]] per site")
         return {"levels": [fractions({listed[0]: float(v)}, ranges)[listed[0]] for v in given]}
     raise ValueError("fractions belong to a pattern or a level")
 
@@ -172,7 +173,10 @@ def _check_sites(path: Path, entry: dict[str, Any], where: str, *, known: tuple[
 
 
 def _names(value: Any, *, numbers: bool = False) -> list[Any]:
-    """The site names in a list, a list of lists or the keys of a table; `numbers`: a list holds numbers (fractions of a level), not names."""
+    """The site names in a list, a list of lists or the keys of a table.
+
+    `numbers`: a list holds numbers (fractions of a level), not names.
+    """
     if isinstance(value, dict):
         return list(value)
     if isinstance(value, list):

@@ -13,7 +13,7 @@ from protocols.project.config.synthesis import DiffusionConfig
 from synth.diffusion import coarse_to_fine, ddim, scheduler
 from synth.priors import Prior, blind, natural, pretrained, spectral
 
-LARGEST = 128  # pixels a side of what the trained prior samples: its receptive field knows no more
+LARGEST = 128  # pixels per side of what the trained prior samples: its receptive field covers no more
 MULTIPLE = 16  # what its levels halve
 LATENT_MULTIPLE = 8  # what those of most diffusers models do
 
@@ -121,8 +121,8 @@ def _no_prior(name: str, found: str) -> DataError:
         f"prior {name!r}",
         found=found,
         expected=(
-            "natural64, spectral, a file of weights (.safetensors, .pt), a folder of a diffusers model, or a hub id such "
-            "as owner/name"
+            "natural64, spectral, a file of weights (.safetensors, .pt), a folder of a diffusers model, or a hub id "
+            "such as owner/name"
         ),
         cause="a slip of the pen, a path relative to another folder, a missing package, or no network for a hub id",
         fix=fix,

@@ -108,7 +108,7 @@ one row per target.
 
 
 def declared(project: Project, targets: list[str]) -> Objective:
-    """The objectives of project.toml, one row per objective and target, less a charge for the disagreement of the
+    """The objectives of project.toml, one row per objective and target, minus a penalty for the disagreement of the
     encoder's members.
     """
     settings = project.config.synthesis

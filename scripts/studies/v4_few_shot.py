@@ -205,7 +205,7 @@ def table(result: dict[str, Any]) -> str:
             f"{row['session']:<8} {row['score']:<5} {row['images']:>6}  {row['method']:<10} {row['median']:>6.3f}  "
             f"{'' if own else difference:<36} {'' if own else better}".rstrip()
         )
-    return "\n".join([*lines, f"{result['draws']} draws of images a site, {result['cpu_seconds']} CPU seconds"])
+    return "\n".join([*lines, f"{result['draws']} draws of images per site, {result['cpu_seconds']} CPU seconds"])
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -149,7 +149,7 @@ class CoarseToFine:
         if not getattr(prior, "blind", False):
             raise ValueError(
                 "coarse_to_fine measures the noise level from what a blind denoiser takes away, but "
-                f"{type(prior).__name__} must be told it; use solver=ddim()"
+                f"{type(prior).__name__} needs it as an input; use solver=ddim()"
             )
         h0 = self.h0 if self.h0 is not None else fitting_h0(prior.sigmas[1] / prior.sigmas[0], steps, self.beta)
         return CoarseToFineTrajectory(prior.sigmas, steps, h0, beta=self.beta)

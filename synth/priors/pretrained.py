@@ -226,7 +226,7 @@ class Pretrained(nn.Module):
             )
         chosen = trained if size is None else size
         if chosen is None:
-            raise ValueError(f"the U-Net of {self.source!r} does not tell the size it was trained at; give size=")
+            raise ValueError(f"the U-Net of {self.source!r} does not say at which size it was trained; give size=")
         height, width = (chosen, chosen) if isinstance(chosen, int) else tuple(chosen)
         return channels, int(height), int(width)
 

@@ -142,7 +142,8 @@ def durations_are_whole_frames(config: Config, where: str) -> DataError | None:
             shorter, longer = (1000 * n / config.display.refresh_hz for n in (math.floor(frames), math.ceil(frames)))
             return _contradiction(
                 f"{where} [protocol] {key}",
-                f"{key} = {getattr(config.protocol, key):g}, which is {frames:.2f} frames at {config.display.refresh_hz:g} Hz",
+                f"{key} = {getattr(config.protocol, key):g}, which is {frames:.2f} frames "
+                f"at {config.display.refresh_hz:g} Hz",
                 "a whole number of frames",
                 fix=f"use {shorter:.2f} or {longer:.2f} ms",
             )

@@ -64,7 +64,10 @@ class SafetyConfig(Section):
     flash_area_sr: float = Field(
         default=0.006,
         ge=0,
-        description="[steradians in any 10-degree field] Smaller flashes are allowed (WCAG 2.3.1: 0.006, a quarter of the field).",
+        description=(
+            "[steradians in any 10-degree field] Smaller flashes are allowed (WCAG 2.3.1: 0.006, a quarter of the "
+            "field)."
+        ),
     )
     red_saturation: Fraction = Field(
         default=0.8,
@@ -74,7 +77,9 @@ class SafetyConfig(Section):
         default=20.0,
         ge=0,
         le=320,
-        description="[change of (R - G - B) x 320, linear light] Larger ones are part of a red flash (WCAG 2.0 and 2.1: 20).",
+        description=(
+            "[change of (R - G - B) x 320, linear light] Larger ones are part of a red flash (WCAG 2.0 and 2.1: 20)."
+        ),
     )
     stripe_pairs: float = Field(
         default=5.0,

@@ -1,4 +1,4 @@
-"""Sections ``[synthesis]`` and ``[diffusion]`` of a project.toml: how controller images are made (docs/diffusion.md)."""
+"""Sections ``[synthesis]`` and ``[diffusion]`` of project.toml: how controller images are made (docs/diffusion.md)."""
 
 from __future__ import annotations
 

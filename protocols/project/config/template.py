@@ -36,7 +36,8 @@ def template(config: Config | None = None, *, name: str | None = None, display: 
     values = config.to_dict()
     lines = [
         "# A stimsynth project. Every key is explained above it: [unit] meaning (default).",
-        "# Keys that start with '#' are optional and left out. Unknown keys are errors. Paths are relative to this folder.",
+        "# Keys that start with '#' are optional and left out. Unknown keys are errors. "
+        "Paths are relative to this folder.",
     ]
     for section, model in SECTIONS.items():
         lines += ["", f"[{section}]"]

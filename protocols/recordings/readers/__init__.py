@@ -1,4 +1,4 @@
-"""Readers of a stranger's responses: one file per format, and the catalogue that chooses by the ending of a name.
+"""Readers of the responses that a rig wrote: one file per format, and the catalogue that chooses by a name's ending.
 
 To add a format: a module here with a function of the signature of `Reader`, and a row in `READERS`. The function opens the
 file, hands images, sites, unit, window and values to `readers.checks`, and calls `not_of_format` where it cannot be read.

@@ -1,4 +1,4 @@
-"""What every format asks of a stranger's file first: it is there, and the rig has finished it."""
+"""What is checked first in a file of any format: it is there, and the rig has finished writing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening an HDF5 file of a stranger: what it is, what it holds, which way round its matrices lie."""
+"""Opening an HDF5 file that a rig wrote: what it is, what it holds, which way round its matrices lie."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ def _gains(axes: Axes, drifts: Sequence[tuple[int, RoundDrift]], sites: Sequence
         lower = middle - np.array([s.gain_low or 0.0 for s in known])
         upper = np.array([s.gain_high or 0.0 for s in known]) - middle
         axes.errorbar(
-            [sites.index(s.site) + shift for s in known], middle, np.maximum([lower, upper], 0), fmt="o", color=shades[i],
-            markersize=4, linewidth=1, label=f"round {number}",
+            [sites.index(s.site) + shift for s in known], middle, np.maximum([lower, upper], 0), fmt="o",
+            color=shades[i], markersize=4, linewidth=1, label=f"round {number}",
         )  # fmt: skip
         x = [sites.index(s.site) + shift for s in unknown]
         axes.plot(
@@ -69,7 +69,7 @@ def _gains(axes: Axes, drifts: Sequence[tuple[int, RoundDrift]], sites: Sequence
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("gain against the baseline")
-    axes.set_title("filled: gain with 95 % interval; open: cannot be told; x: lost, moved or split", fontsize=8)
+    axes.set_title("filled: gain with 95 % interval; open: unknown; x: lost, moved or split", fontsize=8)
     axes.legend(fontsize=7, frameon=False, ncols=len(drifts))
 
 

@@ -151,8 +151,9 @@ def _tuning(axes: Axes, tuning: SiteTuning) -> None:
         shape, colour = mark_of(mark.kind)
         place = place_of(mark.mean, tuning.means)
         axes.errorbar(
-            place, mark.mean, _lengths(np.array([mark.error])), fmt=shape, color=colour, markersize=5 if mark.kind == "controller" else 4, linewidth=1,
-            markeredgecolor="white", markeredgewidth=0.4, label=mark.kind, zorder=4 if mark.kind == "controller" else 3,
+            place, mark.mean, _lengths(np.array([mark.error])), fmt=shape, color=colour, linewidth=1,
+            markersize=5 if mark.kind == "controller" else 4, markeredgecolor="white", markeredgewidth=0.4,
+            label=mark.kind, zorder=4 if mark.kind == "controller" else 3,
         )  # fmt: skip
     axes.set_xlim(-0.5 - 0.05 * len(x), len(x) - 0.5)
     axes.set_title(tuning.site, fontsize=8)

@@ -36,7 +36,7 @@ the empty file responses.h5.done (MATLAB: movefile(p,'responses.h5'); fclose(fop
 Before you begin: `sha256sum -c checksums.sha256` in this folder must find every file unchanged. Copy the folder only while
 _READY is in it. The names of the images tell nothing about them, on purpose; contact_sheet.png shows all, shuffled.
 {counts}
-"""
+"""  # noqa: E501
 
 
 def write(

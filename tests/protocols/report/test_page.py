@@ -256,7 +256,7 @@ def test_drift_of_which_nothing_is_known_says_so() -> None:
     assert drift_text(None) == ""
     lines = drift_sentences(RoundDrift("zscore", False, (SiteDrift("a"),)))
     assert lines == [
-        "No site's gain against the baseline can be told (of 1).",
+        "No site's gain against the baseline is known (of 1).",
         "No site is aligned: responses are pooled as they are.",
     ]
     same = RoundDrift("zscore", False, (replace(TOLD, aligned_gain=1.0),))

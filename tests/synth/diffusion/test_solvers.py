@@ -185,7 +185,7 @@ class TestCoarseToFine:
     def test_what_it_cannot_do_is_refused(self) -> None:
         with pytest.raises(ValueError, match="does not go back"):
             samples(coarse_to_fine(), prior=BlindGaussian(), method=guided(), score=linear, repeats=2)
-        with pytest.raises(ValueError, match="Gaussian must be told it"):
+        with pytest.raises(ValueError, match="Gaussian needs it as an input"):
             samples(coarse_to_fine())
         with pytest.raises(ValueError, match="expected 0 < beta <= 1"):
             coarse_to_fine(0.0)
