@@ -65,6 +65,7 @@ CODES = {
     "P10": "The round to report is not evaluated yet.",
     "P11": "The report page would be too large.",
     "P12": "A built-in photograph is damaged.",
+    "P13": "A manifest holds settings that this version does not know.",
     "R01": "The responses file is not HDF5.",
     "R02": "The responses file is a MAT-file of another schema.",
     "R03": "The responses file cannot be read to its end.",
@@ -119,6 +120,7 @@ CODES = {
     "Y06": "The simulated rig cannot use the order of the trials.",
     "Y07": "There are no images to calibrate a simulated subject on.",
     "Y08": "The inbox holds an answer already.",
+    "Z01": "A sequence of images exceeds the limits of [safety] for a human subject.",
 }
 """Every error code and what it means. Each code is raised by one module; codes are never used again for something
 else.

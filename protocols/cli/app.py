@@ -63,7 +63,7 @@ def progress() -> Progress:
 
 
 def close_bars() -> None:
-    """Remove what progress bars an interrupted command left on the terminal."""
+    """Remove the progress bars that are still on the terminal."""
     while reporters:
         reporters.pop().close()
 
@@ -75,6 +75,7 @@ def chosen_device() -> str:
 
 def show(text: str, value: dict[str, Any]) -> None:
     """Print `text` for people or `value` for scripts."""
+    close_bars()
     typer.echo(json.dumps(value, indent=1, allow_nan=False) if options["json"] else text)
 
 

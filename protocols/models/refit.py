@@ -19,6 +19,7 @@ from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.fitted import Fitted, maker, write_fitted
 from protocols.project.folder import Project
+from protocols.project.outbox import read_manifest
 from protocols.recordings.dataset import Dataset, gather
 
 from .change import paired_change, paired_error_change
@@ -66,34 +67,58 @@ def provide(
             device=device,
         )
     record["refit"] = {"mode": mode} | record.get("refit", {}) if mode not in ("first", "reuse") else {"mode": mode}
+    _refuse_another_maker(project, number, record)
     write_fitted(project.fitted, number, record)
     return record
 
 
 def refuse_shown(project: Project, number: int) -> None:
     """Refuse to fit round `number` anew where its encoder made images already: the record must go on naming that
-    encoder.
+    encoder. A record that was lost may be fitted again; `_refuse_another_maker` compares it with the round.
 
     Raises
     ------
     DataError
-        T03: the round has a record of its fit, and controllers or an outbox.
+        T03: the round has a record of its fit and an outbox, or controllers that are not exported.
     """
-    if project.fitted_for(number) is None:
-        return
+    recorded = project.fitted_for(number) is not None
     for round_ in (r for r in project.rounds() if r.number == number):
-        if round_.controllers_path.is_file() or round_.outbox.is_dir():
-            raise DataError(
-                f"fitted/for_round_{number:02d}.json",
-                found=f"the encoder of round {number}, whose images are made already",
-                expected="a round that is not generated yet",
-                cause="`stimsynth fit` was repeated after the round had begun",
-                fix=(
-                    "run `stimsynth refit` for the encoder of the next round, or begin a new project with "
-                    "`stimsynth init`"
-                ),
-                code="T03",
+        exported = round_.outbox.is_dir()
+        if exported and recorded:
+            fix = (
+                "run `stimsynth refit` for the encoder of the next round when this one is ingested, or begin a new "
+                "project with `stimsynth init`"
             )
+        elif round_.controllers_path.is_file() and not exported:
+            fix = (
+                f"delete the folder {round_.folder.name}, of which nothing was exported, then run `stimsynth fit`; "
+                "for another project, `stimsynth init`"
+            )
+        else:
+            continue
+        raise _shown(number, "an encoder that made the images of the round", fix=fix)
+
+
+def _refuse_another_maker(project: Project, number: int, record: Record) -> None:
+    """Refuse a new record of an exported round (T03) that names another encoder than the round's manifest."""
+    for round_ in (r for r in project.rounds() if r.number == number):
+        if not (round_.outbox / "manifest.json").is_file():
+            continue
+        shown = read_manifest(round_.outbox).get("encoder", {}).get("fingerprint")
+        if shown is not None and shown != maker(record):
+            found = f"the encoder {maker(record)}, where {shown} made the images of the round"
+            raise _shown(number, found, fix="restore the record from a backup; the fit of today is another one")
+
+
+def _shown(number: int, found: str, *, fix: str) -> DataError:
+    return DataError(
+        f"fitted/for_round_{number:02d}.json",
+        found=found,
+        expected="the encoder of a round whose images are not made yet, or the very one that made them",
+        cause="the round was fitted again after it had begun",
+        fix=fix,
+        code="T03",
+    )
 
 
 def refit(

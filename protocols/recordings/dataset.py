@@ -230,7 +230,7 @@ def _join(
     usable = [part._replace(responses=part.responses.usable()) for part in parts]
     index = [_image_index(project, part, position) for part in usable]
     is_average = any(part.responses.averaged_over is not None for part in parts)
-    areas, coordinates = _places(parts, site_ids)
+    areas, coordinates = _places([part.responses for part in parts], site_ids)
     return Dataset(
         pixels=np.stack(pixels),
         source_ids=tuple(source_ids),
@@ -297,11 +297,11 @@ def _repeats(responses: Responses) -> Ints:
     return np.ones(len(responses.values), dtype=np.int64) if known is None else known
 
 
-def _places(parts: list[_Part], site_ids: tuple[str, ...]) -> tuple[tuple[str, ...], Floats | None]:
+def _places(recordings: Sequence[Responses], site_ids: tuple[str, ...]) -> tuple[tuple[str, ...], Floats | None]:
     """Area and coordinates of every site, as the latest recording has them."""
     table: dict[str, dict[str, object]] = {site: {} for site in site_ids}
-    for part in parts:
-        for site, row in part.responses.attributes.get("sites", {}).items():
+    for responses in recordings:
+        for site, row in responses.attributes.get("sites", {}).items():
             table.setdefault(site, {}).update({k: v for k, v in row.items() if v is not None})
     areas = tuple(str(table[site].get("area", "")) for site in site_ids)
     axes = [axis for axis in ("x_um", "y_um", "z_um") if all(axis in table[site] for site in site_ids)]

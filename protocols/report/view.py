@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from protocols.errors import DataError
 from protocols.project.config.config import Config
 from protocols.project.config.load import config_from_dict
 from protocols.project.config.protocol import DriftConfig
@@ -110,7 +111,7 @@ def round_config(project: Project, round_: Round) -> Config:
     Raises
     ------
     DataError
-        X07: the manifest was altered; C01, C02, C04: it holds settings that this version does not know.
+        X07: the manifest was altered; P13: it holds settings that this version does not know.
     """
     if not (round_.outbox / "manifest.json").is_file():
         return project.config
@@ -120,7 +121,18 @@ def round_config(project: Project, round_: Round) -> Config:
         known = {f.name for f in fields(Display)}
         shown = {k: v for k, v in manifest.get("display", {}).items() if k in known}
         tables["display"] = shown or asdict(project.display)
-    return config_from_dict(tables, f"{round_.session_id}/{round_.folder.name}/outbox/manifest.json")
+    where = f"{round_.session_id}/{round_.folder.name}/outbox/manifest.json"
+    try:
+        return config_from_dict(tables, where)
+    except DataError as error:
+        raise DataError(
+            where,
+            found=f"settings that this version does not know: {error.found}",
+            expected="the settings of a round that this version, or an older one, exported",
+            cause="the round was exported by a newer version of stimsynth",
+            fix="report the round with that version, which toolkit in the manifest names; never edit a manifest",
+            code="P13",
+        ) from error
 
 
 def drift_settings(events: list[dict[str, Any]], config: Config) -> DriftConfig:

@@ -10,7 +10,7 @@ from pathlib import Path
 from protocols.errors import CODES, DataError
 
 PACKAGE = Path(__file__).parents[2] / "protocols"
-CODE = re.compile(r"[A-Z]\d{2}")
+CODE = re.compile(r"[A-Z]\d{2}|error\[[A-Z]\d{2}\].*", re.DOTALL)  # a text of its own, or the head of a message
 
 
 def uses() -> dict[str, set[str]]:
@@ -21,7 +21,7 @@ def uses() -> dict[str, set[str]]:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
-                found[node.value].add(path.relative_to(PACKAGE).as_posix())
+                found[node.value.removeprefix("error[")[:3]].add(path.relative_to(PACKAGE).as_posix())
     return found
 
 

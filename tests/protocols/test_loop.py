@@ -162,7 +162,7 @@ def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, fin
     shutil.rmtree(first_round(folder).folder)
     project = Project.open(folder / "project")
     kills = {
-        "fit": "protocols.models.refit:write_json",
+        "fit": "protocols.models.refit:write_fitted",
         "generate": "synth.batch:StimulusBatch.save",
         "export": "protocols.rounds.export:write_checksums",
     }

@@ -97,10 +97,15 @@ def with_controllers(project: Project) -> None:
     round_.controllers_path.touch()
 
 
-@pytest.mark.parametrize("change", [lambda project: None, with_controllers], ids=["outbox", "controllers"])
+@pytest.mark.parametrize(
+    ("change", "cure"),
+    [(lambda project: None, "stimsynth refit.*stimsynth init"), (with_controllers, "delete the folder round_01")],
+    ids=["outbox", "controllers"],
+)
 def test_a_fit_does_not_replace_the_encoder_of_a_round_that_was_made(
     project: Project,
     change: Callable[[Project], None],
+    cure: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -108,7 +113,7 @@ def test_a_fit_does_not_replace_the_encoder_of_a_round_that_was_made(
     change(project)
     before = record.read_bytes()
     monkeypatch.setattr(loop, "provide", lambda *_, **__: pytest.fail("nothing may be fitted"))
-    with pytest.raises(DataError, match=r"T03.*stimsynth refit.*stimsynth init"):
+    with pytest.raises(DataError, match=f"T03.*{cure}"):
         loop.fit(project, 1)
     nothing = project.folder / "nothing"
     code, _, err = stimsynth(capsys, "fit", project.folder, "--images", nothing, "--responses", nothing)
@@ -126,6 +131,27 @@ def test_a_fit_may_be_repeated_before_and_restored_after_the_round_is_made(
     write_json(record, {"encoder": "enc_old", "validator": "val_old"})
     shutil.rmtree(project.sessions / "ses_20261121")
     assert loop.fit(project, 1) == {"fitted": True}
+
+
+def test_a_lost_record_is_restored_only_with_the_encoder_that_made_the_images(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = begun(project)
+    record.unlink()
+    (project.round(1).outbox / "manifest.json").touch()
+    monkeypatch.setattr(refit_module, "read_manifest", lambda outbox: {"encoder": {"fingerprint": "enc_old"}})
+    monkeypatch.setattr(refit_module, "serving", lambda *_: None)
+
+    def fit(encoder: str) -> None:
+        made = type("Made", (), {"record": {"encoder": encoder, "validator": "val_old"}})
+        monkeypatch.setattr(refit_module, "_fitted", lambda *_, **__: made)
+        loop.fit(project, 1)
+
+    with pytest.raises(DataError, match=r"T03.*enc_new, where enc_old made.*restore the record from a backup"):
+        fit("enc_new")
+    assert not record.exists()
+    fit("enc_old")
+    assert record.is_file()
 
 
 class TestOnALoop:

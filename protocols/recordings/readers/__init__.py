@@ -1,13 +1,16 @@
 """Readers of the responses that a rig wrote: one file per format, and the catalogue that chooses by a name's ending.
 
-To add a format: a module here with a function of the signature of `Reader`, and a row in `READERS`. The function opens the
-file, hands images, sites, unit, window and values to `readers.checks`, and calls `not_of_format` where it cannot be read.
+To add a format: a module here with a function of the signature of `Reader`, and a row in `READERS`. The function opens
+the file, hands images, sites, unit, window and values to `readers.checks`, and raises `not_of_format` where it cannot
+be read.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Protocol
+
+import h5py
 
 from protocols.recordings.responses import Responses
 
@@ -21,8 +24,9 @@ __all__ = ["read_responses", "reader_of", "write_responses"]
 class Reader(Protocol):
     """Reads and checks one finished file: ``(path, image_ids=None) -> Responses``.
 
-    What it must hold: image and site names turned into ids, each site once, a known unit, a window in ms, no infinite values: the
-    functions of `readers.checks` do that and refuse with the codes that all formats share. `image_ids` are the images in the order of images.csv, for files that state positions in that list in place of ids.
+    The functions of `readers.checks` give it what it must hold (names turned into ids, each site once, a known unit, a
+    window in ms, no infinite values) and refuse the rest with the codes that all formats share. `image_ids` are the
+    images in the order of images.csv, for files that state positions in that list in place of ids.
     What the reader decided stands in ``Responses.attributes["notes"]``, a list of sentences. Raises `DataError`.
     """
 
@@ -34,7 +38,7 @@ READERS: dict[str, Reader] = {".h5": read_hdf5, ".hdf5": read_hdf5, ".mat": read
 
 
 def reader_of(path: Path) -> Reader:
-    """The reader of a finished file, by the ending of its name.
+    """The reader of a finished file, by the ending of its name; an HDF5 file may have any name.
 
     Raises
     ------
@@ -43,6 +47,8 @@ def reader_of(path: Path) -> Reader:
     """
     check_finished(path)
     ending = path.suffix.lower()
+    if ending not in READERS and h5py.is_hdf5(path):
+        return read_hdf5
     if ending not in READERS:
         raise reader_error(
             path,

@@ -1,7 +1,8 @@
 """What every reader checks, whatever the format: images, sites, unit, window and values, as plain Python values.
 
-A reader of a new format reads its file and hands what it found to these functions. They turn the names of the file into ids, write
-what they did into `notes` (kept in ``Responses.attributes["notes"]``), and refuse what would become a wrong number.
+A reader of a new format reads its file and hands what it found to these functions. They turn the names of the file into
+ids, write what they did into `notes` (kept in ``Responses.attributes["notes"]``), and refuse what would become a wrong
+number.
 """
 
 from __future__ import annotations

@@ -96,13 +96,13 @@ def test_areas_and_places_come_from_the_recordings() -> None:
             attributes={"sites": sites},
         )
 
-    areas, places = _places([(responses(table), {})], ("a", "b"))
+    areas, places = _places([responses(table)], ("a", "b"))
     assert areas == ("V4", "V1")
     np.testing.assert_array_equal(places, [[0, 1], [2, 3]])
-    areas, places = _places([(responses({"a": table["a"], "b": {"area": "V1"}}), {})], ("a", "b"))
+    areas, places = _places([responses({"a": table["a"], "b": {"area": "V1"}})], ("a", "b"))
     assert (areas, places) == (("V4", "V1"), None)
     later = responses({"b": {"x_um": 5.0, "y_um": 6.0}})
-    assert _places([(responses(table), {}), (later, {})], ("a", "b"))[1][1].tolist() == [5, 6]
+    assert _places([responses(table), later], ("a", "b"))[1][1].tolist() == [5, 6]
 
 
 def test_a_file_that_names_what_does_not_exist_is_refused(tmp_path) -> None:
