@@ -61,7 +61,9 @@ def status_lines(record: dict[str, Any]) -> str:
 
 def _line(r: dict[str, Any]) -> str:
     parts = [f"round {r['round']} ({r['session']}): {r['state']}"]
-    shown = [f"{n} {role}{'' if n == 1 or role == 'natural' else 's'}" for role, n in r["images"].items() if n]
+    shown = [
+        f"{n} {role}{'' if n == 1 or role in ('natural', 'graded') else 's'}" for role, n in r["images"].items() if n
+    ]
     if shown:
         parts.append(f"{', '.join(shown)} in {r['trials']} trials")
     if r["refit_verdict"] == "refused":

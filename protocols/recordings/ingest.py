@@ -153,7 +153,7 @@ def ingest(
     Raises
     ------
     DataError
-        R01-R17 from the reader; X06-X07 from the outbox; I01-I18 (see `checks` and `join`). The round is untouched.
+        R01-R18 from the reader; X06-X07 from the outbox; I01-I18 (see `checks` and `join`). The round is untouched.
     """
     path = _locate(round_, path)
     verify_outbox(round_.outbox)

@@ -106,10 +106,10 @@ def unit(path: Path, named: object) -> str:
     near = unit_meant(str(named))
     raise reader_error(
         path,
-        found="no attribute units" if named is None else f"units = {named!r}",
+        found="no units" if named is None else f"units = {named!r}",
         expected=f"one of {', '.join(UNITS)}",
-        cause="the attribute was left out" if named is None else "another name for the unit",
-        fix=f"write the attribute units of '/' as {near or 'spikes'!r}"
+        cause="it was left out" if named is None else "another name for the unit",
+        fix=f"write units (in HDF5 an attribute of '/') as {near or 'spikes'!r}"
         + (", if that is what was measured" if near else ""),
         code="R09",
     )
@@ -124,10 +124,10 @@ def window_ms(path: Path, named: Any) -> tuple[float, float]:
     in_seconds = len(numbers) == 2 and 0 < numbers[1] - numbers[0] < 1
     raise reader_error(
         path,
-        found=f"window_ms = {numbers.tolist()}" if len(numbers) else "no attribute window_ms",
+        found=f"window_ms = {numbers.tolist()}" if len(numbers) else "no window_ms",
         expected="two numbers, begin and end in ms after image onset, such as [70, 170]",
-        cause="the window was given in seconds" if in_seconds else "the attribute was left out or has another form",
-        fix="write the attribute window_ms of '/' in milliseconds",
+        cause="the window was given in seconds" if in_seconds else "it was left out or has another form",
+        fix="write window_ms (in HDF5 an attribute of '/') in milliseconds",
         code="R10",
     )
 

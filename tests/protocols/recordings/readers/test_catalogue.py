@@ -176,6 +176,13 @@ def test_the_example_of_the_page_reads_a_table(example, tmp_path):
     assert (table.unit, table.window_ms) == ("spikes", (70.0, 170.0))
     np.testing.assert_array_equal(table.values, [[3, 5], [np.nan, 1]])
     assert len(table.attributes["notes"]) == 1
+    path.write_text(
+        "# units: beta\n# round: 1\n# manifest_sha256: 00\nimage_id,block,rep,a\nr01_0001_k7f3,0,0,3\n",
+        encoding="utf-8",
+    )
+    table = example(path)
+    assert (table.unit, table.window_ms) == ("beta", None)
+    assert {k: table.attributes[k] for k in ("round", "manifest_sha256")} == {"round": 1, "manifest_sha256": "00"}
 
 
 @pytest.mark.parametrize(
@@ -191,6 +198,9 @@ def test_the_example_of_the_page_reads_a_table(example, tmp_path):
         ("r01_0001_k7f3,0,0,3,5", "r01_0001_k7f3,0,0,3,inf", "R15"),
         ("r01_0001_k7f3,0,0,3,5", "r01_0001_k7f3,0,0,3", "R18"),
         ("r01_0001_k7f3,0,0,3,5", "r01_0001_k7f3,0,0,3,x", "R18"),
+        ("r01_0001_k7f3,0,0,3,5", f"r01_0001_k7f3,0,{10**30},3,5", "R18"),
+        ("a,b\nr01_0001_k7f3,0,0,3,5", "a,b,\nr01_0001_k7f3,0,0,3,5,", "R18"),
+        ("image_id,block,rep,a,b\nr01_0001_k7f3,0,0,3,5\n", "", "R18"),
     ],
 )
 def test_the_example_of_the_page_refuses_what_hdf5_refuses(example, tmp_path, old, new, code):
