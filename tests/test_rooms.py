@@ -223,3 +223,22 @@ def test_records_are_built_by_keyword():
                 if called[:1].isupper() and called not in {"Sequential"}:
                     found.append(f"{name(path)}:{node.lineno} {called}")
     assert not found, f"more than {MOST_BUILT} arguments by position: {found}"
+
+
+def aliases(path: Path) -> list[str]:
+    """Names of array and callable types that a module defines at its top level."""
+    found = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        value = node.value if isinstance(node, ast.Assign) else None
+        if isinstance(value, ast.Subscript) and ast.unparse(value.value) in {"NDArray", "Callable"}:
+            found += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_type_alias_has_one_home_per_package(package):
+    homes: dict[str, list[str]] = {}
+    for path in rooms.modules(package):
+        for alias in aliases(path):
+            homes.setdefault(alias, []).append(name(path))
+    assert not {alias: places for alias, places in homes.items() if len(places) > 1}

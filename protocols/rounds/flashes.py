@@ -18,9 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.arrays import Bools
+from protocols.arrays import Bools, Floats32
 
-Floats = NDArray[np.float32]
 CELL_DEG = 0.1
 MAX_CELLS = 128
 FIELD_DEG = 10.0
@@ -34,7 +33,7 @@ def cell_px(height: int, width: int, px_per_deg: float) -> int:
     return max(1, math.floor(CELL_DEG * px_per_deg), -(-max(height, width) // MAX_CELLS))
 
 
-def cells(values: NDArray[np.float64], side: int) -> Floats:
+def cells(values: NDArray[np.float64], side: int) -> Floats32:
     """Means over cells of `side` x `side` pixels: (..., H, W) -> (..., ceil(H / side), ceil(W / side)); the last ones
     may be narrower.
     """
@@ -42,7 +41,7 @@ def cells(values: NDArray[np.float64], side: int) -> Floats:
     rows, columns = np.arange(0, height, side), np.arange(0, width, side)
     sums = np.add.reduceat(np.add.reduceat(values, rows, axis=-2), columns, axis=-1)
     sizes = np.diff([*rows, height])[:, None] * np.diff([*columns, width])[None, :]
-    means: Floats = (sums / sizes).astype(np.float32)
+    means: Floats32 = (sums / sizes).astype(np.float32)
     return means
 
 
@@ -59,7 +58,7 @@ class Transitions:
         Smallest change between a peak and a valley that counts.
     """
 
-    def __init__(self, value: Floats, flag: Bools, change: float) -> None:
+    def __init__(self, value: Floats32, flag: Bools, change: float) -> None:
         self.change = change
         self.rising = self.falling = np.zeros(
             value.shape, dtype=np.bool_
@@ -67,7 +66,7 @@ class Transitions:
         self.low = self.high = value
         self.low_flag = self.high_flag = flag
 
-    def step(self, value: Floats, flag: Bools) -> Bools:
+    def step(self, value: Floats32, flag: Bools) -> Bools:
         """Where a transition is completed by the change to this state, (h, w)."""
         up = value - self.low >= self.change
         up &= ~self.rising
@@ -142,9 +141,9 @@ class FlashLimit:
 
 
 def count_flashes(
-    values: Floats,
+    values: Floats32,
     flags: Bools,
-    background: tuple[Floats, Bools],
+    background: tuple[Floats32, Bools],
     *,
     order: Sequence[int],
     durations_ms: tuple[float, float],

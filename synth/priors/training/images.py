@@ -16,7 +16,7 @@ from .dead_leaves import dead_leaves
 __all__ = ["TrainingImages", "leaf", "set_apart"]
 
 Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+Floats32 = NDArray[np.float32]
 FLAT = 0.09  # SD in [-1, 1] below which a crop shows nothing
 EVERY = 6
 DULL = 0.25  # SD in [-1, 1] of the pixels of a photograph below which leaves take no colours from it
@@ -44,13 +44,13 @@ class TrainingImages:
     size: int
     share: float
 
-    def draw(self, generator: np.random.Generator) -> Floats:
+    def draw(self, generator: np.random.Generator) -> Floats32:
         """One image to train on, (size, size, 3) in [-1, 1]."""
         if generator.uniform() < self.share:
             return crop(generator, self.photographs, self.size)
         return cut(generator, self.leaves, self.size)
 
-    def unseen(self, generator: np.random.Generator) -> Floats:
+    def unseen(self, generator: np.random.Generator) -> Floats32:
         """One image of the same kind that was never trained on: of the photographs held out, or new leaves."""
         if generator.uniform() < self.share:
             return crop(generator, self.held_out, self.size)
@@ -73,7 +73,7 @@ def set_apart(pictures: Sequence[Sequence[Pixels]]) -> tuple[list[Pixels], list[
     return [image for i, picture in enumerate(pictures) if i % EVERY != EVERY - 1 for image in picture], held_out
 
 
-def coloured_leaves(generator: np.random.Generator, size: int, photographs: Sequence[Pixels]) -> Floats:
+def coloured_leaves(generator: np.random.Generator, size: int, photographs: Sequence[Pixels]) -> Floats32:
     """Dead leaves in the colours of one of the photographs, fine or coarse: (size, size, 3) in [-1, 1]."""
     for _ in range(100):
         photograph = photographs[int(generator.integers(len(photographs)))]
@@ -91,7 +91,7 @@ def leaf(seed: int, i: int, size: int, *, photographs: Sequence[Pixels]) -> Pixe
     return rounded
 
 
-def crop(generator: np.random.Generator, images: Sequence[Pixels], size: int) -> Floats:
+def crop(generator: np.random.Generator, images: Sequence[Pixels], size: int) -> Floats32:
     """A square of a photograph, perhaps mirrored: (size, size, 3) in [-1, 1].
 
     Its scale is drawn uniformly in log size; it is never enlarged.
@@ -107,14 +107,14 @@ def crop(generator: np.random.Generator, images: Sequence[Pixels], size: int) ->
             return pixels[:, ::-1].copy() if generator.uniform() < 0.5 else pixels
 
 
-def cut(generator: np.random.Generator, leaves: Pixels, size: int) -> Floats:
+def cut(generator: np.random.Generator, leaves: Pixels, size: int) -> Floats32:
     """A window of one of the images, turned and perhaps mirrored: dead leaves are as likely either way."""
     image = leaves[int(generator.integers(len(leaves)))]
     top, left = (int(generator.integers(n - size + 1)) for n in image.shape[:2])
     window = np.rot90(image[top : top + size, left : left + size], int(generator.integers(4)))
     if generator.uniform() < 0.5:
         window = window[:, ::-1]
-    pixels: Floats = window.astype(np.float32) / 127.5 - 1
+    pixels: Floats32 = window.astype(np.float32) / 127.5 - 1
     return pixels
 
 
