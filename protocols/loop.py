@@ -180,7 +180,7 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
         T03: the round was fitted before, and its images are made already.
     """
     refuse_shown(project, number)
-    return provide(project.for_stage(), number, device=device, progress=progress)
+    return provide(project.for_stage(), number, device=device, progress=progress, as_shown=True)
 
 
 def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:

@@ -34,6 +34,7 @@ def provide(
     *,
     mode: str = "",
     force: str = "",
+    as_shown: bool = False,
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> Record:
@@ -43,12 +44,13 @@ def provide(
     Round 1, or whatever has no encoder before it, is fitted. Later ones follow `mode` (default: ``[refit] mode``). A
     refit that predicts the frozen held-out photographs worse by more than the tolerance is refused: the old pair
     serves on, and the record says so; `force` (default: ``[refit] accept_worse``) is the reason to accept it
-    nevertheless.
+    nevertheless. With `as_shown` a round that was exported takes no other encoder than the one of its manifest.
 
     Raises
     ------
     DataError
-        D05: no site is reliable enough; T01: the held-out photographs are not those of the last fit.
+        D05: no site is reliable enough; T01: the held-out photographs are not those of the last fit; T03: another
+        encoder made the images of the round.
     """
     project = project.for_stage()
     settings = project.config.refit
@@ -67,7 +69,8 @@ def provide(
             device=device,
         )
     record["refit"] = {"mode": mode} | record.get("refit", {}) if mode not in ("first", "reuse") else {"mode": mode}
-    _refuse_another_maker(project, number, record)
+    if as_shown:
+        _refuse_another_maker(project, number, record)
     write_fitted(project.fitted, number, record)
     return record
 
