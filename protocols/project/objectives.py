@@ -31,7 +31,8 @@ class Objective:
     label : str
         For titles, axes and legends.
     description : str
-        What the images of the objective do, for project.toml.
+        What the images of the objective do, for the comment above ``[synthesis] objectives`` in project.toml; no full
+        stop.
     explanation : str
         Sentences of the report page, above the table of the objective.
     all_sites : bool
@@ -113,7 +114,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(
             name="one_hot",
             label="one-hot",
-            description="drive it alone, the others not",
+            description="drive the target site and not the others",
             explanation=(
                 "S is the softmax over all sites of the standardised mean responses, at the target; control: S above "
                 "the best natural image's (chosen like the stretch reference); suppression: the other sites below "

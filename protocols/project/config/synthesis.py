@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from protocols.project.objectives import NAMES, ObjectiveName
+from protocols.project.objectives import NAMES, OBJECTIVES, ObjectiveName
 
 from .section import Count, Fraction, Name, Section
 
@@ -18,10 +18,7 @@ class SynthesisConfig(Section):
         default=NAMES,
         strict=False,
         min_length=1,
-        description=(
-            '[names] "stretch": drive the target site as far as possible; "one_hot": drive the target site and not '
-            "the others."
-        ),
+        description="[names] " + "; ".join(f'"{o.name}": {o.description}' for o in OBJECTIVES.values()) + ".",
     )
     targets: Literal["all"] | Annotated[tuple[Name, ...], Field(strict=False, min_length=1)] = Field(
         default="all", description='[site ids] Sites to control, or "all": every site above reliability_target.'
