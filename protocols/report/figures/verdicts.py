@@ -64,7 +64,7 @@ def against_reference(report: ControlReport, objective: str, label: str) -> Figu
     axes.set_xlim(-0.3, 1.3)
     axes.set_xticks([0, 1], ["best natural image\n(re-shown)", "controller"])
     axes.set_ylabel(label)
-    axes.set_title(f"{objective}: one line per site", fontsize=9)
+    axes.set_title(f"{objective_named(objective).label}: one line per site", fontsize=9)
     return figure
 
 
