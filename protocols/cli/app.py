@@ -79,6 +79,13 @@ def show(text: str, value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=1, allow_nan=False) if options["json"] else text)
 
 
+def tell(text: str) -> None:
+    """Print `text` for people before a command has ended; a script finds it in the object printed at the end."""
+    if not options["json"]:
+        close_bars()
+        typer.echo(text)
+
+
 def open_project(folder: Path) -> Any:
     """Open the project folder."""
     from protocols.project.folder import Project

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import app, chosen_device, open_project, progress, show
+from .app import app, chosen_device, open_project, progress, show, tell
 from .arguments import Colour, ProjectFolder
 
 
@@ -103,7 +103,8 @@ def run(
     """Do every stage that can be done now, then say what is waited for; safe to kill and repeat."""
     from protocols import loop
 
-    state = loop.run(open_project(folder), timeout_s=timeout, device=chosen_device(), progress=progress())
+    project = open_project(folder)
+    state = loop.run(project, timeout_s=timeout, device=chosen_device(), progress=progress(), tell=tell)
     show(state.summary(), state.to_dict())
     if state.waiting_for:
         raise typer.Exit(4)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
-from .app import app, chosen_device, open_project, options, progress, show
+from .app import app, chosen_device, open_project, options, progress, show, tell
 from .arguments import ProjectFolder, RoundNumber, Start
 
 
@@ -21,27 +22,48 @@ def fit(
     compare: Annotated[
         Path | None, typer.Option(help="readouts.toml: score its candidates side by side, fit nothing")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="check photographs and responses, fit and write nothing")
+    ] = False,
 ) -> None:
     """Fit the encoder and its validator on the baseline recording; `--compare` scores readouts side by side instead."""
     from protocols import loop
     from protocols.models.refit import refuse_shown
-    from protocols.recordings.adopt import adopt_recording
+    from protocols.recordings.quality.earlier import window_notes
 
     project = open_project(folder)
     if (images is None) != (responses is None):
         raise typer.BadParameter("--images and --responses belong together")
+    if dry_run and images is None:
+        raise typer.BadParameter("--dry-run checks the files of --images and --responses")
     if compare is None:
         refuse_shown(project, 1)  # before a recording is adopted
+    beside: dict[str, Any] = {}
     if images is not None and responses is not None:
-        adopt_recording(project, images, responses, progress=progress())
+        beside = {"recording": bring_along(project, images, responses, dry_run=dry_run)}
+    if dry_run:
+        show("the photographs and the responses can be used; nothing was written", beside)
+        return
     if compare is not None:
         from protocols.models.compare import compare_readouts
 
         found = compare_readouts(project, compare, device=chosen_device(), progress=progress())
-        show(f"{found.table()}\nwritten: fitted/comparison.json, .csv and .png", found.to_dict())
+        show(f"{found.table()}\nwritten: fitted/comparison.json, .csv and .png", found.to_dict() | beside)
         return
+    for note in window_notes(project):
+        tell(note)
+        beside.setdefault("notes", []).append(note)
     record = loop.fit(project, 1, device=chosen_device(), progress=progress())
-    show(fit_text(record), record)
+    show(fit_text(record), record | beside)
+
+
+def bring_along(project: Any, images: Path, responses: Path, *, dry_run: bool) -> dict[str, Any]:
+    """Take a recording made elsewhere, or only check it, print what was found, and return its record."""
+    from protocols.recordings.adopt import take_recording
+
+    record = take_recording(project, images, responses, progress=progress(), dry_run=dry_run)[1]
+    tell(record.summary())
+    return record.to_dict()
 
 
 def fit_text(record: dict[str, Any]) -> str:
@@ -198,17 +220,21 @@ def export(
     """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
     from protocols import loop
     from protocols.plan import plan_round
-    from protocols.recordings.adopt import import_baseline
+    from protocols.recordings.adopt import import_baseline, with_photographs
 
     project = open_project(folder)
-    if baseline is not None or demo_photographs:
-        import_baseline(project, baseline, progress=progress())
+    new = baseline is not None or demo_photographs
+    if new:
         number = 0
-    number = number if number is not None else loop.look(project).number
     if dry_run:
-        plan = plan_round(project.for_stage(), number, gain=gain, wanted=power, progress=progress())
+        with with_photographs(project, baseline, progress=progress()) if new else nullcontext(project) as seen:
+            number = number if number is not None else loop.look(project).number
+            plan = plan_round(seen.for_stage(), number, gain=gain, wanted=power, progress=progress())
         show(plan.text(), plan.to_dict())
         return
+    if new:
+        import_baseline(project, baseline, progress=progress())
+    number = number if number is not None else loop.look(project).number
     outbox = loop.export(project, number, device=chosen_device(), progress=progress())
     place = outbox.relative_to(project.folder).as_posix()
     show(
@@ -224,17 +250,53 @@ def ingest(
         Path | None, typer.Option(help="responses file; default: the inbox of the round that waits")
     ] = None,
     number: RoundNumber = None,
+    replace: Annotated[
+        str, typer.Option(help="reason to take another file than the one ingested before; it is recorded")
+    ] = "",
+    max_dropped: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="largest part of the rows marked invalid; default: that of project.toml"),
+    ] = None,
+    max_unseen: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="largest part of the images without a trial; default: that of project.toml"),
+    ] = None,
+    drop_extra: Annotated[
+        bool, typer.Option("--drop-extra", help="leave out presentations beyond the planned number, the last ones")
+    ] = False,
+    other_subject: Annotated[
+        str, typer.Option(help="reason to take another subject than in earlier recordings; it is recorded")
+    ] = "",
+    other_window: Annotated[
+        str, typer.Option(help="reason to take another response window than the baseline's; it is recorded")
+    ] = "",
 ) -> None:
     """Check recorded responses and keep them as the round's trial table."""
     from protocols import loop
-    from protocols.project.key import read_key
-    from protocols.recordings.ingest import ingest as ingest_file
 
     project = open_project(folder)
-    number = number if number is not None else loop.look(project).number
-    round_ = project.round(number)
-    report = ingest_file(round_, file, encoder_sites=read_key(round_.key_path).site_ids or None)
+    number = number if number is not None else round_of_answer(project, replace)
+    reasons = {"other_subject": other_subject, "other_window": other_window}
+    report = loop.ingest_round(
+        project,
+        project.round(number),
+        file,
+        replace=replace,
+        accept={name: reason for name, reason in reasons.items() if reason},
+        max_dropped=max_dropped,
+        max_unseen=max_unseen,
+        drop_extra=drop_extra or None,
+    )
     show(report.summary(), report.to_dict())
+
+
+def round_of_answer(project: Any, replace: str) -> int:
+    """The round that waits; where an answer is to be replaced, the newest that has one."""
+    from protocols import loop
+
+    answered = [r.number for r in project.rounds() if r.ingested]
+    state = loop.look(project)
+    return max(answered) if replace and answered and state.stage != "ingest" else state.number
 
 
 @app.command()
