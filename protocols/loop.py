@@ -10,12 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from protocols.models.pair import load_pair, site_rows
-from protocols.models.refit import provide, refuse_shown
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
@@ -24,21 +20,13 @@ from protocols.recordings.dataset import baseline, drift_of
 from protocols.recordings.ingest import IngestReport, ingest, may_still_come, poll_inbox
 from protocols.recordings.readers.hdf5 import read_responses
 from protocols.recordings.recording import read_record
-from protocols.rounds.assemble import assemble
-from protocols.rounds.export import Inspection, Showing, export_round
-from protocols.rounds.predictions import predictor
-from protocols.rounds.safety import guard
-from protocols.rounds.stimulus import Stimulus, batch_statistics
-from protocols.synthesis.generators import make
-from protocols.synthesis.request import Request, chosen_targets, declared, graded_steps, recipe
-from protocols.synthesis.starts import starting_images
-from protocols.verdict.control_report import ControlReport
-from protocols.verdict.evaluate import evaluate
-from synth import StimulusBatch
 
-from .arrays import Pixels
 from .errors import DataError
 from .progress import Reporter
+
+if TYPE_CHECKING:  # each stage imports what it works with, so that looking at a project waits for no network
+    from protocols.verdict.control_report import ControlReport
+    from synth import StimulusBatch
 
 
 @dataclass(frozen=True)
@@ -227,12 +215,22 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
     DataError
         T03: the round was fitted before, and its images are made already.
     """
+    from protocols.models.refit import provide, refuse_shown
+
     refuse_shown(project, number)
     return provide(project.for_stage(), number, device=device, progress=progress, as_shown=True)
 
 
 def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:
     """Synthesise the controllers of round `number` and write ``sealed/controllers.h5``."""
+    import torch
+
+    from protocols.models.pair import load_pair, site_rows
+    from protocols.rounds.stimulus import batch_statistics
+    from protocols.synthesis.generators import make
+    from protocols.synthesis.request import Request, chosen_targets, declared, graded_steps, recipe
+    from protocols.synthesis.starts import starting_images
+
     project = project.for_stage()
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, number))
@@ -263,6 +261,10 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
 
 def export_baseline(project: Project) -> Path:
     """Export round 0: every photograph of the project, `baseline_repeats` times, and blanks."""
+    from protocols.rounds.export import Inspection, Showing, export_round
+    from protocols.rounds.safety import guard
+    from protocols.rounds.stimulus import Stimulus
+
     project = project.for_stage()
     natural = NaturalImages.load(project.data)
     stimuli = [
@@ -286,6 +288,13 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural
     images, blanks.
     """
+    from protocols.models.pair import load_pair, site_rows
+    from protocols.rounds.assemble import assemble
+    from protocols.rounds.export import Inspection, Showing, export_round
+    from protocols.rounds.predictions import predictor
+    from protocols.rounds.safety import guard
+    from synth import StimulusBatch
+
     project = project.for_stage()
     if number == 0:
         return export_baseline(project)
@@ -295,13 +304,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     sites = site_rows(encoder)
     stimuli, arms = assemble(project, number, batch, encoder=encoder, sites=sites, device=device)
-    constraint = project.display.constraints(**batch_statistics(batch))[-1]
-
-    def check(pixels: Pixels) -> list[str]:
-        found = constraint.violations(torch.from_numpy(pixels))
-        names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]
-        return [f"{name}: {problem}" for name, problem in zip(names, found, strict=True) if problem]
-
+    names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]
     outbox = export_round(
         round_,
         project.display,
@@ -323,7 +326,9 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
             "arms": arms.counts(),
         },
         inspection=Inspection(
-            predict=predictor(encoder, validator, device), check=check, safety=guard(config, progress)
+            predict=predictor(encoder, validator, device),
+            check=_exactness(project, batch, names),
+            safety=guard(config, progress),
         ),
     )
     round_.log("arms", **arms.counts(), reasons=[list(s) for s in arms.skipped])
@@ -357,6 +362,8 @@ def ingest_round(
 
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
     """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
+    from protocols.verdict.evaluate import evaluate
+
     project = project.for_stage()
     settings = project.config.evaluation
     drift = drift_of(project, round_)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
-from .app import app, chosen_device, open_project, options, progress, show, tell
+from .app import announce, app, chosen_device, open_project, options, progress, show, tell
 from .arguments import ProjectFolder, RoundNumber, Start
 
 
@@ -27,15 +26,17 @@ def fit(
     ] = False,
 ) -> None:
     """Fit the encoder and its validator on the baseline recording; `--compare` scores readouts side by side instead."""
-    from protocols import loop
-    from protocols.models.refit import refuse_shown
-    from protocols.recordings.quality.earlier import window_notes
-
     project = open_project(folder)
     if (images is None) != (responses is None):
         raise typer.BadParameter("--images and --responses belong together")
     if dry_run and images is None:
         raise typer.BadParameter("--dry-run checks the files of --images and --responses")
+    _ = project.config  # an invalid project.toml is told before the libraries are loaded
+    announce("loading the networks")
+    from protocols import loop
+    from protocols.models.refit import refuse_shown
+    from protocols.recordings.quality.earlier import window_notes
+
     if compare is None:
         refuse_shown(project, 1)  # before a recording is adopted
     beside: dict[str, Any] = {}
@@ -80,14 +81,18 @@ def refit(
     force: Annotated[str, typer.Option(help="reason to accept a refit that is worse; it is recorded")] = "",
 ) -> None:
     """Refit the encoder for the next round; one that predicts held-out photographs worse is refused."""
-    from protocols.models.refit import refit as refit_round
-    from protocols.models.refit import refit_text
     from protocols.project.config.protocol import RefitConfig
 
     modes = get_args(RefitConfig.model_fields["mode"].annotation)
     if mode and mode not in modes:
         raise typer.BadParameter(f"mode {mode!r}; expected {' or '.join(modes)}")
-    record = refit_round(open_project(folder), mode=mode, force=force, device=chosen_device(), progress=progress())
+    project = open_project(folder)
+    _ = project.config
+    announce("loading the networks")
+    from protocols.models.refit import refit as refit_round
+    from protocols.models.refit import refit_text
+
+    record = refit_round(project, mode=mode, force=force, device=chosen_device(), progress=progress())
     show(f"{fit_text(record)}\n\n{refit_text(record)}", record)
 
 
@@ -166,9 +171,12 @@ def generate(
 
 def list_objectives() -> None:
     """Print the kinds of objective and their keys."""
-    from protocols.synthesis.objectives_file import kinds
+    from protocols.synthesis.wanted import KINDS
 
-    show("\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in kinds().items()), dict(kinds()))
+    show(
+        "\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in KINDS.items()),
+        {k: list(v) for k, v in KINDS.items()},
+    )
 
 
 def generate_batch(
@@ -195,6 +203,7 @@ def generate_round(folder: Path, number: int | None) -> None:
 
     project = open_project(folder)
     number = number if number is not None else loop.look(project).number
+    announce("loading the networks")
     batch = loop.generate(project, number, device=chosen_device(), progress=progress())
     path = project.round(number).controllers_path.relative_to(project.folder).as_posix()
     outside = None if batch.outside is None else int(batch.outside.sum())
@@ -219,22 +228,22 @@ def export(
 ) -> None:
     """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
     from protocols import loop
-    from protocols.plan import plan_round
-    from protocols.recordings.adopt import import_baseline, with_photographs
+    from protocols.recordings.adopt import import_baseline
 
     project = open_project(folder)
-    new = baseline is not None or demo_photographs
-    if new:
+    _ = project.config
+    if baseline is not None or demo_photographs:
+        import_baseline(project, baseline, progress=progress())
         number = 0
+    number = number if number is not None else loop.look(project).number
+    if number > 0:
+        announce("loading the networks")
     if dry_run:
-        with with_photographs(project, baseline, progress=progress()) if new else nullcontext(project) as seen:
-            number = number if number is not None else loop.look(project).number
-            plan = plan_round(seen.for_stage(), number, gain=gain, wanted=power, progress=progress())
+        from protocols.plan import plan_round
+
+        plan = plan_round(project.for_stage(), number, gain=gain, wanted=power, progress=progress())
         show(plan.text(), plan.to_dict())
         return
-    if new:
-        import_baseline(project, baseline, progress=progress())
-    number = number if number is not None else loop.look(project).number
     outbox = loop.export(project, number, device=chosen_device(), progress=progress())
     place = outbox.relative_to(project.folder).as_posix()
     show(
@@ -309,6 +318,8 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="CSV to write (files given)")] = None,
 ) -> None:
     """Say whether control succeeded: of a round, or of any responses and key given as files."""
+    if folder is None and (responses is None or key is None):
+        raise typer.BadParameter("give a project folder, or --responses and --key")
     from protocols import loop
     from protocols.project.key import read_key
     from protocols.recordings.drift import RoundDrift
@@ -316,8 +327,6 @@ def evaluate(
     from protocols.report.drift import drift_text
     from protocols.verdict.evaluate import evaluate as evaluate_files
 
-    if folder is None and (responses is None or key is None):
-        raise typer.BadParameter("give a project folder, or --responses and --key")
     drift_lines, beside = "", {}
     if folder is None:
         assert responses is not None
@@ -357,6 +366,7 @@ def reproduce(
     ] = None,
 ) -> None:
     """Make a round's controllers again from what was recorded and compare them with the round, pixel by pixel."""
+    announce("loading the networks")
     from protocols.reproduce import reproduce as replay_round
 
     found = replay_round(manifest, out, device=options["device"] or "", progress=progress())
