@@ -198,23 +198,39 @@ def export(
     """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
     from protocols import loop
     from protocols.plan import plan_round
-    from protocols.recordings.adopt import import_baseline
+    from protocols.rounds.export_notes import export_notes
 
     project = open_project(folder)
-    if baseline is not None or demo_photographs:
-        import_baseline(project, baseline, progress=progress())
-        number = 0
-    number = number if number is not None else loop.look(project).number
+    if dry_run and (baseline is not None or demo_photographs):
+        with project.trial_copy() as copy:
+            told = import_told(copy, baseline)
+            plan = plan_round(copy.for_stage(), 0, gain=gain, wanted=power, progress=progress())
+        show("\n".join([*told, plan.text()]), plan.to_dict() | {"photographs": told})
+        return
+    told = import_told(project, baseline) if baseline is not None or demo_photographs else []
+    number = 0 if told else number if number is not None else loop.look(project).number
     if dry_run:
         plan = plan_round(project.for_stage(), number, gain=gain, wanted=power, progress=progress())
         show(plan.text(), plan.to_dict())
         return
     outbox = loop.export(project, number, device=chosen_device(), progress=progress())
     place = outbox.relative_to(project.folder).as_posix()
+    notes = export_notes(project.round(number))
     show(
-        f"round {number} is in {place}: copy it to the rig; README.txt there says how to answer",
-        {"round": number, "outbox": place},
+        "\n".join(
+            [*told, f"round {number} is in {place}: copy it to the rig; README.txt there says how to answer", *notes]
+        ),
+        {"round": number, "outbox": place, "photographs": told, "notes": notes},
     )
+
+
+def import_told(project: Any, images: Path | None) -> list[str]:
+    """Import the photographs of round 0, and say what was done, what was left out, and what is hardly meant."""
+    from protocols.project.photograph_warnings import photograph_report
+    from protocols.recordings.adopt import import_baseline
+
+    natural = import_baseline(project, images, progress=progress())
+    return photograph_report(natural, project.display, shown_elsewhere=False)
 
 
 @app.command()
