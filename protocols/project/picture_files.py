@@ -27,6 +27,7 @@ ALPHA = "with alpha laid over the background"
 EXTRA = "with a further channel that was ignored"
 SECOND = "with a second picture in the file (a preview or a gain map) that was ignored"
 
+_BROKEN = (TypeError, LookupError, struct.error, EOFError, AttributeError, AssertionError, ArithmeticError, MemoryError)
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 _ORIENTATION, _PLAIN_GAMMA = 0x0112, 45455
 _TIFF_BITS, _TIFF_COLOURS, _TIFF_SIGN, _TIFF_EXTRA, _TIFF_PALETTE = 258, 262, 339, 338, 320
@@ -76,25 +77,32 @@ def read_picture(data: bytes, background: int) -> tuple[Image.Image, list[str]]:
         warnings.simplefilter("ignore")  # what Pillow says of odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-        except Image.UnidentifiedImageError as error:
-            raise ValueError(_kind(data)) from error
-        frames = getattr(picture, "n_frames", 1)
-        if frames > 1 and picture.format != "MPO":
-            raise ValueError(f"animated or of several pages ({frames} frames)")
-        notes = [SECOND] if frames > 1 else []
-        turned = picture.getexif().get(_ORIENTATION, 1) in range(2, 9)
-        picture.load()  # turns a TIFF upright by itself
+            picture, notes = _decoded(data)
+        except _BROKEN as error:
+            raise ValueError(f"a damaged picture ({error})") from error
     if picture.mode not in _MODES:
         raise ValueError(f"pixels of type {picture.mode}, not 8-bit grey or RGB")
-    notes += _colour_notes(picture, data)
+    notes[:0] = _colour_notes(picture, data)
     transparent = picture.info.get("transparency")
     if picture.format == "PNG" and picture.mode == "L" and data[24] < 8 and isinstance(transparent, int):
         picture.info["transparency"] = transparent * 255 // (2 ** data[24] - 1)  # Pillow spreads the pixels, not this
-    upright = ImageOps.exif_transpose(picture)
-    if turned:
+    return _flattened(ImageOps.exif_transpose(picture), background, notes), notes
+
+
+def _decoded(data: bytes) -> tuple[Image.Image, list[str]]:
+    """The picture with its pixels as the decoder gives them, and what is to be said of frames and orientation."""
+    try:
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.UnidentifiedImageError as error:
+        raise ValueError(_kind(data)) from error
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format != "MPO":
+        raise ValueError(f"animated or of several pages ({frames} frames)")
+    notes = [SECOND] if frames > 1 else []
+    if picture.getexif().get(_ORIENTATION, 1) in range(2, 9):
         notes.append(TURNED)
-    return _flattened(upright, background, notes), notes
+    picture.load()  # turns a TIFF upright by itself
+    return picture, notes
 
 
 def _flattened(picture: Image.Image, background: int, notes: list[str]) -> Image.Image:
