@@ -44,6 +44,11 @@ def refuse_ties(path: Path, onset_s: Floats) -> None:
     )
 
 
+def times(number: int) -> str:
+    """How often something happens, in words."""
+    return "once" if number == 1 else f"{number} times"
+
+
 def steps_back(onset_s: Floats) -> int:
     """How often the clock runs back from one row to the next."""
     return int((np.diff(onset_s[np.isfinite(onset_s)]) < 0).sum())
@@ -77,13 +82,13 @@ def order_shown(
         return by_clock, "trial/onset_s"
     if follows_file >= _FOLLOWS and follows_file >= follows_clock:
         notes.append(
-            f"trial/onset_s runs back {back} times (the clock restarts, runs over or was set back): the rows were "
+            f"trial/onset_s runs back {times(back)} (the clock restarts, runs over or was set back): the rows were "
             "taken in the order of the file, which is the planned one"
         )
         return in_file, "the order of the rows"
     raise DataError(
         path.name,
-        found=f"a clock trial/onset_s that runs back {back} times, and rows that follow the planned order neither by "
+        found=f"a clock trial/onset_s that runs back {times(back)}, and rows that follow the planned order neither by "
         f"the clock ({follows_clock:.0%} of the trials) nor as they stand in the file ({follows_file:.0%})",
         expected="one rising clock, or rows in the order shown",
         cause="two recordings were joined whose clocks both start at 0, or the clock was set back, and the rows were "
