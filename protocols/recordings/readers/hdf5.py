@@ -15,12 +15,11 @@ import numpy as np
 
 from protocols.arrays import Floats
 from protocols.disk.files import write_atomically
-from protocols.errors import DataError
 from protocols.recordings.responses import Responses
 
 from . import checks
 from .bins import over_bins, three_dimensional, window_of_bins
-from .finished import reader_error
+from .columns import TRIAL_COLUMNS, note_unread, previous_images, site_table, trial_columns
 from .images import images_by_index, images_by_name
 from .layout import File, open_file
 from .plausible import Recorded, check_numbers
@@ -28,14 +27,6 @@ from .text import strings
 from .unwritten import check_rows
 
 SCHEMA = "responses/1"
-# Columns of Responses <-> datasets of the file, with the NumPy kinds that may stand there.
-TRIAL_COLUMNS = {
-    "block": ("trial/block", np.int64),
-    "rep": ("trial/rep", np.int64),
-    "onset_s": ("trial/onset_s", np.float64),
-    "valid": ("trial/valid", np.bool_),
-    "averaged_over": ("trial/averaged_over", np.int64),
-}
 ATTRIBUTES = ("session_id", "subject", "round", "manifest_sha256")
 
 
@@ -86,7 +77,7 @@ def _read(path: Path, image_ids: Sequence[str] | None, names: Sequence[str] | No
         source_sites = strings(file, "site_id", "site")
         site_ids = checks.sites_by_name(file.path, source_sites, file.notes)
         unit, window = _unit_and_window(file)
-        columns = {name: _column(file, name, len(images)) for name in TRIAL_COLUMNS}
+        columns = trial_columns(file, len(images))
         recorded = Recorded(
             unit=unit,
             image_ids=np.array(images, dtype=np.str_),
@@ -96,12 +87,10 @@ def _read(path: Path, image_ids: Sequence[str] | None, names: Sequence[str] | No
             silence_recorded=file.attribute("silent_trials") == "recorded",
         )
         values = _values(file, recorded, len(site_ids), doubted=doubted)
-        previous = strings(file, "trial/prev_image_id", "trial") if file.has("trial/prev_image_id") else None
-        if previous is not None and len(previous) != len(images):
-            raise _length(file, "trial/prev_image_id", len(previous), expected=len(images))
         attributes = {a: v for a in (*ATTRIBUTES, "schema", "writer") if (v := file.attribute(a)) is not None}
         sources = strings(file, "site/source_id", "site") if file.has("site/source_id") else source_sites
-        attributes |= {"sites": _site_table(file, site_ids), "notes": file.notes}
+        attributes |= {"sites": site_table(file, site_ids), "notes": file.notes}
+        note_unread(file)
         if source_images:
             attributes["source_image_ids"] = source_images
         return Responses(
@@ -110,7 +99,7 @@ def _read(path: Path, image_ids: Sequence[str] | None, names: Sequence[str] | No
             site_ids=site_ids,
             unit=unit,
             window_ms=window,
-            prev_image_ids=None if previous is None else np.array(previous, dtype=np.str_),
+            prev_image_ids=previous_images(file, len(images)),
             baseline=_baseline(file, len(images), len(site_ids)),
             source_site_ids=tuple(sources) if len(sources) == len(site_ids) else tuple(source_sites),
             attributes=attributes,
@@ -223,33 +212,6 @@ def _binned(file: File, recorded: Recorded, sites: int, *, doubted: bool) -> Flo
     return table
 
 
-def _column(file: File, name: str, trials: int) -> Any:
-    """One optional entry per trial; NaN stands for unknown (-1) in integer columns."""
-    item, kind = TRIAL_COLUMNS[name]
-    if not file.has(item):
-        return None
-    raw = file.array(item).reshape(-1)
-    if raw.dtype.kind not in "fiub":
-        raise file.refused(item, f"elements of type {raw.dtype}", "numbers")
-    if len(raw) != trials:
-        raise _length(file, item, len(raw), expected=trials)
-    numbers = raw.astype(np.float64)
-    if kind is np.float64:
-        return numbers
-    missing = ~np.isfinite(numbers)
-    whole = np.where(missing, 0 if kind is np.bool_ else -1, numbers)
-    if np.any(whole != np.floor(whole)) or (kind is np.bool_ and not np.all(np.isin(whole, (0, 1)))):
-        raise reader_error(
-            file.path,
-            found=f"{item} with values such as {whole[whole != np.floor(whole)][:1].tolist() or whole[:3].tolist()}",
-            expected="0 or 1" if kind is np.bool_ else "whole numbers",
-            cause="another column was written under this name",
-            fix=f"correct {item} or leave it out",
-            code="R13",
-        )
-    return whole.astype(kind)
-
-
 def _baseline(file: File, trials: int, sites: int) -> Floats | None:
     if not file.has("baseline"):
         return None
@@ -259,31 +221,3 @@ def _baseline(file: File, trials: int, sites: int) -> Floats | None:
     if raw.size == sites:
         return np.asarray(raw, dtype=np.float64).reshape(sites)
     return np.ascontiguousarray(file.oriented("baseline", (trials, sites), ("trials", "sites")), dtype=np.float64)
-
-
-def _site_table(file: File, site_ids: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """The optional columns of ``site/``, by site id."""
-    table: dict[str, dict[str, Any]] = {s: {} for s in site_ids}
-    for name in file.members("site"):
-        if name == "source_id":
-            continue
-        kind = file.dataset(f"site/{name}").dtype.kind
-        column = (
-            file.array(f"site/{name}").reshape(-1).tolist() if kind in "fiub" else strings(file, f"site/{name}", "site")
-        )
-        if len(column) != len(site_ids):
-            raise _length(file, f"site/{name}", len(column), expected=len(site_ids))
-        for site, value in zip(site_ids, column, strict=True):
-            table[site][name] = value
-    return {s: row for s, row in table.items() if row}
-
-
-def _length(file: File, item: str, found: int, *, expected: int) -> DataError:
-    return reader_error(
-        file.path,
-        found=f"{found} entries in {item}",
-        expected=f"{expected}, one for each " + ("site" if item.startswith("site") else "trial"),
-        cause="some rows were removed from one item and not from the other",
-        fix=f"write {item} from the same table as responses, or leave it out",
-        code="R13",
-    )

@@ -92,13 +92,18 @@ class File:
         return node
 
     def members(self, group: str) -> list[str]:
-        """Names of the items directly inside `group`, sorted; empty where there is no such group."""
-        found = self._find(group)
+        """Names of the items directly inside `group` ("/": the root), sorted; empty where there is no such group."""
+        found = self.handle if group == "/" else self._find(group)
         return sorted(found) if isinstance(found, h5py.Group) else []
 
     def has(self, name: str) -> bool:
         """Whether the item is there."""
         return self._find(name) is not None
+
+    def is_dimension(self, name: str) -> bool:
+        """Whether the item is a dimension or a coordinate of netCDF, which holds no data of its own."""
+        link = self.handle.get(name, getlink=True)
+        return isinstance(link, h5py.HardLink) and self.handle[name].attrs.get("CLASS") == b"DIMENSION_SCALE"
 
     def dataset(self, name: str) -> Any:
         """The dataset `name`; R04 where it is missing, R05 where it is none, or leads out of the file."""
