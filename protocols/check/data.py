@@ -84,7 +84,7 @@ def display(project: Project) -> Iterator[Finding | Exception]:
 
 def shown(project: Project) -> Iterator[Finding | Exception]:
     """The display of the rounds that were exported, against that of project.toml."""
-    now = project.display.to_dict()
+    now = {key: getattr(project.display, key) for key in SEEN}
     for round_ in _exported(project):
         before = _manifest(round_).get("display", {})
         changed = [key for key in SEEN if key in before and before[key] != now[key]]
