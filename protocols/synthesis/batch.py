@@ -221,6 +221,10 @@ def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
         rows.append({**row, "validator_score": validator})
         judgement = "" if validator is None else f", by the validator {validator:.2f}"
         lines.append(f"  {best.row_names[i]:<40} score {best.scores[i]:.2f}{judgement}")
+    if judged is not None:
+        lines.append(
+            "score: the objective as the encoder that made the images predicts it; the validator made none of them"
+        )
     if text := clipping_text(batch.images):
         lines.append(f"note: {text}")
     return "\n".join(lines), {"images": len(batch), "steps": steps, "folder": out.name, "rows": rows}
