@@ -95,10 +95,19 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = told_error(error, path)
+        told = told_error(error, path) if _concerns(error, path) else None
         if told is None:
             raise
         raise told from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether an error is about `path`, its folders or what is made beside it, and not about a file that is read."""
+    if not isinstance(error.filename, str):
+        return True
+    place = Path(os.path.abspath(error.filename))
+    target = Path(os.path.abspath(path))
+    return place.is_relative_to(target.parent) or target.is_relative_to(place)
 
 
 def told_error(error: OSError, path: Path | None = None) -> DataError | None:
