@@ -152,7 +152,7 @@ def _from_folder(folder: Path) -> tuple[tuple[Photograph, ...], tuple[LeftOut, .
 
 def source_id(filename: str) -> str:
     """The id of the photograph that comes from a file of this name: `make_id` of the name without its ending."""
-    return make_id(Path(filename.strip()).stem, "img")
+    return make_id(Path(filename.rstrip()).stem, "img")
 
 
 def _bytes(path: Path) -> bytes | OSError:
