@@ -203,18 +203,21 @@ def _bad_groups(path: Path, found: str) -> DataError:
 
 def _source_ids(photographs: Sequence[Photograph], where: str) -> list[str]:
     owner: dict[str, str] = {}
+    pairs = []
     for photograph in photographs:
         made = source_id(photograph.filename)
         if made in owner:
-            raise DataError(
-                where,
-                found=f"the files {owner[made]!r} and {photograph.filename!r}",
-                expected="file names that differ in a-z, 0-9 and _",
-                cause=f"both names become the id {made!r}",
-                fix="rename one of them",
-                code="P07",
-            )
-        owner[made] = photograph.filename
+            pairs.append(f"{owner[made]!r} and {photograph.filename!r} ({made!r})")
+        owner.setdefault(made, photograph.filename)
+    if pairs:
+        raise DataError(
+            where,
+            found=f"{len(pairs)} pairs of files with one id: {'; '.join(pairs[:5])}",
+            expected="file names that differ in a-z, 0-9 and _, not in case, accents or punctuation alone",
+            cause="an id is the name in lower case, every other character replaced by _",
+            fix="rename one file of each pair (and its id in the responses, where the recording was made elsewhere)",
+            code="P07",
+        )
     return list(owner)
 
 
