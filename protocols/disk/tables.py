@@ -62,8 +62,9 @@ def read_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise _unreadable(path, f"the column {twice[0]!r} twice", "a column was copied")
-    if len(header) == 1 and any(mark in header[0] for mark in SEPARATORS):
-        raise _unreadable(path, f"one column named {header[0][:60]!r}", "a spreadsheet put each line into one cell")
+    named = [name for name in header if name]
+    if len(named) == 1 and any(mark in named[0] for mark in SEPARATORS):
+        raise _unreadable(path, f"one column named {named[0][:60]!r}", "a spreadsheet put each line into one cell")
     rows = []
     for number, cells in lines[1:]:
         if any(cell.strip() for i, cell in enumerate(cells) if i >= len(header) or not header[i]):
@@ -71,7 +72,7 @@ def read_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
         if separator == ";":
             cells = [_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in cells]
         rows.append({name: cells[i] if i < len(cells) else None for i, name in enumerate(header) if name})
-    return [name for name in header if name], rows  # type: ignore[return-value]
+    return named, rows  # type: ignore[return-value]
 
 
 def _text(path: Path, data: bytes) -> str:

@@ -8,6 +8,7 @@ import shutil
 import unicodedata
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,13 +24,15 @@ from protocols.errors import DataError
 from protocols.progress import Reporter
 
 from .display import Display
-from .photograph_folder import LeftOut, PictureFolder, left_out_sentences, read_folder
+from .photograph_folder import LeftOut, left_out_sentences, read_folder
 from .photographs import NaturalImage, NaturalImages, write_photographs
 from .picture_files import SUFFIXES, UNREADABLE, read_picture
 
 CUT = "cut to the aspect of the display"
 ENLARGED = "smaller than the display and enlarged"
 MADE_GREY = "turned from colour into grey"
+KEPT = ("natural", "natural.csv")
+"""What an import leaves in the project's data folder, in the order in which it appears."""
 MINIMUM = 50
 """Fewer photographs than this say too little about a site."""
 
@@ -40,8 +43,9 @@ class Photograph:
 
     filename: str
     group: str
-    data: bytes | OSError
-    """OSError: what keeps the file from being read."""
+    data: bytes
+    unreadable: str = ""
+    """What keeps the file from being read; `data` is empty then."""
 
 
 def demo_photographs() -> tuple[Photograph, ...]:
@@ -104,7 +108,8 @@ def import_photographs(
             write_photographs(building / "natural.csv", rows, left_out)
             _swap_in(building, destination)
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        if not any((building / "before" / n).exists() and not (destination / n).exists() for n in KEPT):
+            shutil.rmtree(building, ignore_errors=True)  # else it holds the earlier ones, which could not be put back
     return NaturalImages(destination / "natural", tuple(rows), left_out)
 
 
@@ -114,53 +119,59 @@ def _swap_in(building: Path, destination: Path) -> None:
     """
     before = building / "before"
     before.mkdir()
-    names = ("natural", "natural.csv")
     try:
-        for name in reversed(names):
+        for name in reversed(KEPT):
             if (destination / name).exists():
                 move(destination / name, before / name)
-        for name in names:
+        for name in KEPT:
             move(building / name, destination / name)
-    except OSError:
-        for name in names:
+    except BaseException:
+        for name in KEPT:
             if (before / name).exists():
                 shutil.rmtree(destination / name, ignore_errors=True)
-                move(before / name, destination / name)
+                with suppress(OSError):
+                    move(before / name, destination / name)
         raise
 
 
 def _from_folder(folder: Path) -> tuple[tuple[Photograph, ...], tuple[LeftOut, ...]]:
     """The photographs of a folder, and what it holds besides."""
-    with writing(folder):
-        held = read_folder(folder) if folder.is_dir() else PictureFolder((), None, ())
+    if not folder.is_dir():
+        raise _too_few(folder, "no such folder")
+    try:
+        held = read_folder(folder)
+    except OSError as error:
+        raise _too_few(folder, f"a folder that cannot be listed ({error.strerror or error})") from error
     if len(held.pictures) < MINIMUM:
         told = "".join(f"; {sentence}" for sentence in left_out_sentences(held.left_out))
-        raise DataError(
-            str(folder),
-            found=f"{len(held.pictures)} photographs ({', '.join(SUFFIXES)}){told}"
-            if folder.is_dir()
-            else "no such folder",
-            expected=f"a folder with at least {MINIMUM} photographs",
-            cause="another folder was meant, or the files lie in sub-folders or are of a kind that is not read",
-            fix="give the folder that holds the files themselves, saved as 8-bit PNG or JPEG",
-            code="P05",
-        )
+        raise _too_few(folder, f"{len(held.pictures)} photographs ({', '.join(SUFFIXES)}){told}")
     groups = _read_groups(held.groups, {p.name for p in held.pictures}) if held.groups else {}
-    photographs = [Photograph(p.name, groups.get(p.name, source_id(p.name)), _bytes(p)) for p in held.pictures]
+    photographs = [Photograph(p.name, groups.get(p.name, source_id(p.name)), *_bytes(p)) for p in held.pictures]
     return tuple(photographs), held.left_out
+
+
+def _too_few(folder: Path, found: str) -> DataError:
+    return DataError(
+        str(folder),
+        found=found,
+        expected=f"a folder with at least {MINIMUM} photographs",
+        cause="another folder was meant, or the files lie in sub-folders or are of a kind that is not read",
+        fix="give the folder that holds the files themselves, saved as 8-bit PNG or JPEG",
+        code="P05",
+    )
 
 
 def source_id(filename: str) -> str:
     """The id of the photograph that comes from a file of this name: `make_id` of the name without its ending."""
-    return make_id(Path(filename.strip()).stem, "img")
+    return make_id(Path(filename.rstrip()).stem, "img")
 
 
-def _bytes(path: Path) -> bytes | OSError:
-    """The bytes of a file, or what keeps it from being read; the import names all such files at once."""
+def _bytes(path: Path) -> tuple[bytes, str]:
+    """The bytes of a file, and what keeps it from being read; the import names all such files at once."""
     try:
-        return path.read_bytes()
+        return path.read_bytes(), ""
     except OSError as error:
-        return error
+        return b"", error.strerror or str(error)
 
 
 def _read_groups(path: Path, names: set[str]) -> dict[str, str]:
@@ -199,18 +210,21 @@ def _bad_groups(path: Path, found: str) -> DataError:
 
 def _source_ids(photographs: Sequence[Photograph], where: str) -> list[str]:
     owner: dict[str, str] = {}
+    pairs = []
     for photograph in photographs:
         made = source_id(photograph.filename)
         if made in owner:
-            raise DataError(
-                where,
-                found=f"the files {owner[made]!r} and {photograph.filename!r}",
-                expected="file names that differ in a-z, 0-9 and _",
-                cause=f"both names become the id {made!r}",
-                fix="rename one of them",
-                code="P07",
-            )
-        owner[made] = photograph.filename
+            pairs.append(f"{owner[made]!r} and {photograph.filename!r} ({made!r})")
+        owner.setdefault(made, photograph.filename)
+    if pairs:
+        raise DataError(
+            where,
+            found=f"{len(pairs)} pairs of files with one id: {'; '.join(pairs[:5])}",
+            expected="file names that differ in a-z, 0-9 and _, not in case, accents or punctuation alone",
+            cause="an id is the name in lower case, every other character replaced by _",
+            fix="rename one file of each pair (and its id in the responses, where the recording was made elsewhere)",
+            code="P07",
+        )
     return list(owner)
 
 
@@ -228,8 +242,8 @@ def _convert(
     rows, bad = [], []
     for number, (photograph, made) in enumerate(zip(photographs, ids, strict=True), start=1):
         try:
-            if isinstance(photograph.data, OSError):
-                raise photograph.data
+            if photograph.unreadable:
+                raise OSError(photograph.unreadable)
             picture, notes = read_picture(photograph.data, display.background)
         except UNREADABLE as error:
             bad.append(f"{photograph.filename}: {error or type(error).__name__}")
