@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from encoders import Encoder, Ensemble
-from protocols.disk.files import inside, read_json, sha256_bytes, verify_checksums, write_json
+from protocols.disk.files import inside, is_litter, read_json, sha256_bytes, verify_checksums, write_json
 from protocols.disk.png import read_png, write_png
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.display import Display
@@ -27,6 +27,7 @@ from protocols.project.outbox import broken_seals
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import gather
 from protocols.rounds.stimulus import Stimulus, controller_stimuli, graded_stimuli
+from protocols.synthesis.colour import chroma_limit
 from protocols.synthesis.generators import make
 from protocols.synthesis.request import Request
 from synth import Objective, StimulusBatch, ascend, fourier, jitter
@@ -123,7 +124,7 @@ def reproduce(
     """
     round_, project, recorded = _placed(Path(manifest))
     out = Path(out) if out is not None else project.folder / "reproduced" / round_.folder.name
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(not is_litter(p.name) for p in out.iterdir()):
         raise _gone(
             str(out),
             "a folder with files",
@@ -179,11 +180,12 @@ def replay(
         )
     encoder, validator = (_encoder(project, f) for f in (shown.encoder_fingerprint, shown.validator_fingerprint or ""))
     constraint = next((c for c in settings["constraints"] if c["name"] == "exact_statistics"), None)
+    limits = [chroma_limit(display, c["chroma"]) for c in settings["constraints"] if c["name"] == "gamut"]
     together = settings["plan"][0][1] - settings["plan"][0][0]
     common: dict[str, Any] = {
         "constraints": []
         if constraint is None
-        else display.constraints(mean=constraint["mean"], rms=constraint["rms"]),
+        else [*display.constraints(mean=constraint["mean"], rms=constraint["rms"]), *limits],
         "transforms": [
             jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]
         ],

@@ -24,7 +24,7 @@ BEGIN, END = "<!-- rooms: made by `python scripts/rooms.py --write` -->", "<!-- 
 
 LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "encoders": (
-        ("contract", "info", "splits", "check"),
+        ("contract", "devices", "info", "splits", "check"),
         ("metrics", "gain", "acquisition", "backbones"),
         ("analysis", "readouts", "uncertainty"),
         ("solvers", "storage"),
@@ -41,7 +41,7 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("ascent", "diffusion"),
     ),
     "protocols": (
-        ("arrays", "errors", "memory", "packages", "progress", "disk", "stats"),
+        ("arrays", "devices", "errors", "memory", "packages", "progress", "disk", "stats"),
         ("project",),
         ("recordings",),
         ("models", "verdict"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from encoders import Encoder, Ensemble, FitOptions, FittedPair, NoReliableSites,
 from encoders.fitting.earlier_networks import NoEarlierNetworks
 from encoders.splits import group_names, hold_out
 from protocols.arrays import Bools, Floats
-from protocols.disk.files import write_json
+from protocols.disk.files import inside, write_json
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.config.encoder import EncoderConfig
@@ -80,7 +81,7 @@ def fit_on(
     try:
         return fit_encoder(
             recording,
-            fit_options(settings),
+            fit_options(settings, project.folder),
             networks_from=networks_from(project),
             initial=initial,
             device=device,
@@ -98,23 +99,37 @@ def fit_on(
         ) from error
     except NoReliableSites as error:
         write_json(project.fitted / "excluded_sites.json", error.report.to_dict())
-        raise DataError(
-            str(project.folder),
-            found=f"no site with a reliability of at least {settings.reliability_fit}",
-            expected="some sites that answer alike to repeats of one image",
-            cause=(
-                "image ids and responses were joined wrongly, the response window misses the response, or there are "
-                "too few repeats"
-            ),
-            fix="look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
-            code="D05",
-        ) from error
+        raise _no_reliable_site(project, data, least=settings.reliability_fit) from error
 
 
-def fit_options(settings: EncoderConfig) -> FitOptions:
-    """The options of a fit as project.toml has them."""
+def _no_reliable_site(project: Project, data: Dataset, *, least: float) -> DataError:
+    """D05; where each image has one row, nothing can say how reliable a site is."""
+    rows = np.bincount(data.image_index[data.image_index >= 0])
+    once = data.averaged_over is None and (not rows.size or rows.max() < 2)
+    return DataError(
+        str(project.folder),
+        found="one row for each image" if once else f"no site with a reliability of at least {least}",
+        expected="several presentations of the images, in rows of their own"
+        if once
+        else "some sites that answer alike to repeats of one image",
+        cause="averages over repeats (means, betas) that are not marked as such, or images that were shown once"
+        if once
+        else "image ids and responses were joined wrongly, the response window misses the response, or there are "
+        "too few repeats",
+        fix="write every presentation as a row; or, where rows are averages, write in trial/averaged_over how many "
+        "presentations are behind each row (docs/responses.md)"
+        if once
+        else "look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
+        code="D05",
+    )
+
+
+def fit_options(settings: EncoderConfig, folder: Path) -> FitOptions:
+    """The options of a fit as project.toml has them; files of weights lie in the project's `folder`."""
     return FitOptions(
         backbone=settings.backbone,
+        weights=inside(folder, settings.weights) if settings.weights else "pretrained",
+        validator_weights=inside(folder, settings.validator_weights) if settings.validator_weights else None,
         layers=settings.layers or settings.preset,
         readout=settings.readout,
         validator_backbone=settings.validator_backbone or None,

@@ -11,17 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from encoders import Encoder
 from encoders.fitting.predict import predict_stored
 from protocols.arrays import Floats
 from protocols.disk.png import read_png
-from protocols.models.pair import Predictor
+from protocols.models.pair import Predictor, load_encoder
 from protocols.models.yardstick import natural_scores, yardstick
 from protocols.project.fitted import maker
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.recordings.dataset import Dataset, gather
-from protocols.recordings.readers.hdf5 import read_responses
+from protocols.recordings.readers.hdf5 import read_kept
 from protocols.recordings.trial_table import trial_table
 from protocols.stats.intervals import median_interval
 from protocols.verdict.control_report import ControlReport
@@ -57,7 +56,7 @@ def learning_curve(project: Project, *, device: str = "cpu") -> list[dict[str, A
     data = gather(project, [r.number for r in project.rounds() if r.number > 0])
     chosen, _ = yardstick(project, first, data)
     known: dict[str, dict[str, Any]] = {}
-    load = cache(lambda name: Encoder.load(project.fitted / name))
+    load = cache(lambda name: load_encoder(project, name))
     entries = []
     for number in numbers:
         round_, record = project.round(number), project.fitted_for(number) or {}
@@ -102,7 +101,7 @@ def _controllers(project: Project, round_: Round, load: Callable[[str], Predicto
     squares: list[float | None] = []
     if later is not None:
         renewed = predicted_by(load(maker(later)), project, round_, key=key, device=device)
-        table = trial_table(read_responses(round_.responses_path), [r.image_id for r in key.rows], seed=report.seed)
+        table = trial_table(read_kept(round_.responses_path), [r.image_id for r in key.rows], seed=report.seed)
         squares = [c.controllers_r2 for c in consistency(table, renewed) if c.site in sites]
     known |= _summary("after", _squares(squares)) | {"after_encoder": None if later is None else maker(later)}
     for s in report.objectives:
