@@ -21,8 +21,8 @@ from torch import Tensor
 
 from encoders.contract import Progress
 
-from .backbone import Backbone
 from .features import Reduction, extract_features
+from .frozen import Backbone
 from .multiple import Backbones
 
 VERSION = 1

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from encoders.contract import Progress
 
-from .backbone import Backbone
+from .frozen import Backbone
 from .multiple import Backbones
 from .pooling import feature_maps, flatten_features, summarise
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .backbone import Backbone, backbone, backbone_from_config
+from .frozen import Backbone, backbone, backbone_from_config
 from .tensors import unknown_name
 
 

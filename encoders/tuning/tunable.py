@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from encoders.backbones.backbone import Backbone
+from encoders.backbones.frozen import Backbone
 from encoders.backbones.multiple import Backbones, join_layer
 from encoders.backbones.tensors import unknown_name
 from encoders.encoder import Encoder, Ensemble

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from encoders.backbones import offline
-from encoders.backbones.backbone import Backbone, BackboneConfig, backbone, backbone_from_config, list_layers
+from encoders.backbones.frozen import Backbone, BackboneConfig, backbone, backbone_from_config, list_layers
 from encoders.backbones.networks import DEFAULT_BACKBONE, build_network
 from encoders.backbones.offline import OFFLINE_MODELS
 from encoders.backbones.tensors import hash_tensors
