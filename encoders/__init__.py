@@ -25,9 +25,9 @@ from .analysis.similarity import (
     robust_rdm_similarity,
     split_half_rdm_similarity,
 )
+from .backbones import Backbone, backbone, list_layers
 from .backbones.cache import FeatureCache
 from .backbones.features import extract_features, to_images
-from .backbones.frozen import Backbone, backbone, list_layers
 from .backbones.networks import DEFAULT_BACKBONE
 from .check import check_encoder
 from .encoder import Encoder, Ensemble

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.backbones import Backbone
 from encoders.backbones.cache import FeatureCache
 from encoders.backbones.features import Reduction, check_memory, extract_features
-from encoders.backbones.frozen import Backbone
 from encoders.backbones.multiple import Backbones
 from encoders.contract import Progress
 from encoders.encoder import Encoder, Ensemble

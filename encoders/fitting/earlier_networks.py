@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from encoders.backbones import Backbone
 from encoders.backbones.features import Reduction, extract_features
-from encoders.backbones.frozen import Backbone
 from encoders.backbones.multiple import Backbones
 from encoders.encoder import Encoder, Ensemble
 from encoders.tuning.fine_tune import count_fitted

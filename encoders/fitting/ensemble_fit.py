@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.backbones import Backbone
 from encoders.backbones.features import extract_features
-from encoders.backbones.frozen import Backbone
 from encoders.backbones.multiple import Backbones, open_backbone, weights_elsewhere
 from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from encoders import DEFAULT_BACKBONE, FeatureCache, backbone
+from encoders.backbones.build import backbone_from_config
 from encoders.backbones.features import Reduction
-from encoders.backbones.frozen import backbone_from_config
 from tests.encoders.helpers.simulated import LAYERS, TINY, smooth_images
 
 
