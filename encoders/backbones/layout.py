@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,10 @@ class LaidOut(Tensor):
 
     arrangement: Layout
 
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        """A copy with the same layout."""
+        return lay_out(copy.deepcopy(plain_features(self), memo), self.arrangement)
+
     @classmethod
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -100,7 +105,7 @@ class LaidOut(Tensor):
 
 def lay_out(features: Tensor, layout: Layout) -> Tensor:
     """`features` with its layout; a plain tensor where it is (B, C, h, w) or (B, C) already."""
-    plain = _plain(features)
+    plain: Tensor = _plain(features)
     if plain.ndim not in (3, 4) or (plain.ndim == 4 and layout.axes == CHANNELS_FIRST and not layout.unknown):
         return plain
     marked = plain.as_subclass(LaidOut)

@@ -18,10 +18,13 @@ from torch import Tensor, nn
 
 from .layout import Layout
 
-SPOTS = ((0.06, 0.06), (0.94, 0.94), (0.06, 0.94), (0.3, 0.65), (0.6, 0.2), (0.75, 0.5))  # centres: part of the sides
+SPOTS = (  # centres, as part of the sides; corners tell tokens before the map from tokens behind it
+    *((0.06, 0.06), (0.94, 0.94), (0.06, 0.94), (0.2, 0.5), (0.35, 0.25)),
+    *((0.5, 0.75), (0.65, 0.4), (0.8, 0.1), (0.9, 0.6)),
+)
 SPOT_SIZE = 1 / 8  # of a side
 MOST_EXTRA_TOKENS = 16  # class, distillation and register tokens together
-SEEN, APART = 0.35, 0.08  # least correlation of the right layout with the spots; least distance to any other
+SEEN, APART = 0.4, 0.08  # least correlation of the right layout with the spots; least distance to any other
 AGREEMENT = 1e-3  # largest difference of a feature between two runs, over the layer's largest value
 
 Run = Callable[[Tensor], Mapping[str, Tensor]]
@@ -117,6 +120,11 @@ def _texture(size: tuple[int, int], seed: int) -> Tensor:
     return 0.7 * F.interpolate(coarse, size, mode="bilinear") + 0.3 * fine
 
 
+def _plain(size: tuple[int, int]) -> Tensor:
+    """A grey image with little noise, so that a spot is the same everywhere."""
+    return 0.5 + 0.02 * (_texture(size, 1) - 0.5)
+
+
 def _check_shape(name: str, features: Tensor, alone: Tensor) -> None:
     shape = tuple(features.shape)
     if features.ndim not in (2, 3, 4) or len(features) != 2 or alone.shape != (1, *shape[1:]):
@@ -195,25 +203,26 @@ def _candidates(features: Tensor, size: tuple[int, int], sizes: _Sizes | None) -
         shape = features.shape
         orders = ((0, *order) for order in itertools.permutations((1, 2, 3)))
         return [Layout(axes=o) for o in orders if _even(size, (shape[o[2]], shape[o[3]]))]
-    found = []
+    found: dict[bool, list[Layout]] = {True: [], False: []}
     for axis in (1, 2):
         for extra, grid in _grids(features.shape[axis], size):
-            if sizes is not None and not _grows(axis - 1, extra, grid, sizes=sizes):
+            doubled = _doubled(axis - 1, extra, grid, sizes=sizes)
+            if doubled is None:
                 continue
             for first in dict.fromkeys((extra, 0)):
-                found.append(Layout(token_axis=axis, grid=grid, first=first))
+                found[doubled].append(Layout(token_axis=axis, grid=grid, first=first))
                 if min(grid) > 1:
-                    found.append(Layout(token_axis=axis, grid=grid, first=first, by_columns=True))
-    return found
+                    found[doubled].append(Layout(token_axis=axis, grid=grid, first=first, by_columns=True))
+    return found[True] or found[False]
 
 
 def _grids(tokens: int, size: tuple[int, int]) -> Iterator[tuple[int, tuple[int, int]]]:
     """Numbers of tokens that are no positions, each with a grid of the image's aspect that the others fill."""
-    for extra in range(min(MOST_EXTRA_TOKENS, tokens - 1) + 1):
+    for extra in range(min(MOST_EXTRA_TOKENS, tokens // 2) + 1):
         places = tokens - extra
         near = int(math.sqrt(places * size[0] / size[1]))  # rows of an even grid
         for height in range(max(near - 1, 1), min(near + 2, places) + 1):
-            if places % height == 0 and _even(size, (height, places // height)):
+            if places >= 4 and places % height == 0 and _even(size, (height, places // height)):
                 yield extra, (height, places // height)
 
 
@@ -225,25 +234,29 @@ def _even(size: tuple[int, int], grid: tuple[int, int]) -> bool:
     return all(abs(cells - side / stride) < 1 for cells, side in zip(grid, size, strict=True))
 
 
-def _grows(axis: int, extra: int, grid: tuple[int, int], *, sizes: _Sizes) -> bool:
-    """Whether the tokens of larger images fit a grid of twice the rows, or columns."""
-    if any(len(shape) != 2 or shape[1 - axis] != sizes.plain[1 - axis] for shape in sizes):
-        return False
-    if sizes.plain == sizes.higher == sizes.wider:  # a fixed number of places
+def _doubled(axis: int, extra: int, grid: tuple[int, int], *, sizes: _Sizes | None) -> bool | None:
+    """Whether the tokens of larger images fill a grid of exactly twice the rows, or columns; None = of about as many
+    neither.
+    """
+    if sizes is None or sizes.plain == sizes.higher == sizes.wider:  # one size, or a fixed number of places
         return True
+    if any(len(shape) != 2 or shape[1 - axis] != sizes.plain[1 - axis] for shape in sizes):
+        return None
     rows, columns = sizes.higher[axis] - extra, sizes.wider[axis] - extra
-    doubled = (rows / grid[1], columns / grid[0])
-    return all(n == int(n) and abs(n - 2 * side) <= 1 for n, side in zip(doubled, grid, strict=True))
+    off = [n / other - 2 * side for n, other, side in zip((rows, columns), grid[::-1], grid, strict=True)]
+    return not any(off) if all(o == int(o) and abs(o) <= 1 for o in off) else None
 
 
 def _changes(run: Run, base: Mapping[str, Tensor], layers: list[str], *, size: tuple[int, int]) -> dict[str, Tensor]:
     """How much each output changes with each spot, (K, ...)."""
-    image = _texture(size, 0)
+    image = _plain(size)
+    pattern = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(2)).round()  # the same in every spot
+    base = run(image.to(base[layers[0]]))
     changes: dict[str, list[Tensor]] = {name: [] for name in layers}
     for centre in SPOTS:
         rows, columns = (_span(c, side) for c, side in zip(centre, size, strict=True))
         other = image.clone()
-        other[..., rows, columns] = (other[..., rows, columns] < 0.5).float()
+        other[..., rows, columns] = pattern[..., : rows.stop - rows.start, : columns.stop - columns.start]
         features = run(other.to(base[layers[0]]))
         for name in layers:
             changes[name].append((features[name] - base[name])[0].abs().double().cpu())
@@ -265,11 +278,13 @@ def _best(candidates: list[Layout], change: Tensor | None, *, size: tuple[int, i
     scores = {layout: _score(layout.maps(change).sum(1)) for layout in candidates}
     best = max(scores.values())
     near = [layout for layout, score in scores.items() if score > best - APART]
+    even = [c for c in scores if c.grid and size[0] * c.grid[1] == size[1] * c.grid[0] and scores[c] > best - 3 * APART]
+    near += [layout for layout in even if layout not in near]
     if best < SEEN:
         return Layout(unknown="a spot in the image changes all places alike")
     if len(near) > 1:
-        even = [c for c in near if c.grid is not None and size[0] * c.grid[1] == size[1] * c.grid[0]]
-        near = even if len(even) == 1 else near
+        sure = [c for c in even if scores[c] > max(scores[e] for e in even) - APART]
+        near = sure if len(sure) == 1 else near
     same = all(torch.equal(c.maps(change), near[0].maps(change)) for c in near)
     return near[0] if len(near) == 1 or same else Layout(unknown="several layouts fit alike")
 

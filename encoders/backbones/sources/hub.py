@@ -36,7 +36,7 @@ def timm_options(name: str) -> dict[str, Any]:
             'weights=FILE or weights="random"'
         )
     if not published.hf_hub_id:
-        _ask_unless_there(uri, published.url)
+        _ask_unless_there(uri, str(published.url))
         return {}
     repository, _, revision = published.hf_hub_id.partition("@")
     named = published.hf_hub_filename
