@@ -58,15 +58,12 @@ def look(run: Run, size: tuple[int, int], *, like: Tensor) -> dict[str, Layout]:
     with torch.random.fork_rng(devices=[]):
         pair = torch.cat([_texture(size, seed) for seed in (0, 1)]).to(like)
         together, alone = run(pair), run(pair[:1])
-        numbers = like.device.type != "meta"
         for name, features in together.items():
             _check_shape(name, features, alone[name])
-            if numbers:
-                _check_numbers(name, features, alone[name])
-        if numbers:
-            again = run(pair[:1])
-            for name, features in alone.items():
-                _check_chance(name, features, again[name])
+        numbers = like.device.type != "meta"
+        again = run(pair[:1]) if numbers else {}
+        for name, repeated in again.items():
+            _check_numbers(name, together[name], alone[name], repeated)
         if all(features.ndim == 2 for features in alone.values()):
             return {name: Layout() for name in alone}
         grown = _grown(run, size, like)
@@ -137,24 +134,21 @@ def _check_shape(name: str, features: Tensor, alone: Tensor) -> None:
         raise ValueError(f"layer {name!r} gives {features.dtype}; expected floating features. Fix: name another layer")
 
 
-def _check_numbers(name: str, features: Tensor, alone: Tensor) -> None:
+def _check_numbers(name: str, features: Tensor, alone: Tensor, again: Tensor) -> None:
     if not bool(torch.isfinite(features).all()):
         raise ValueError(
             f"layer {name!r} gives NaN or infinity for plain images; expected finite features. Likely cause: weights "
             "that are missing in the file, or that overflowed. Fix: name other weights, or an earlier layer"
         )
+    if _differ(alone, again):
+        raise ValueError(
+            f"layer {name!r} gives other features to the same image a second time. Likely cause: dropout or noise "
+            "that does not follow the evaluation mode. Fix: remove it from the network's forward pass"
+        )
     if _differ(features[:1], alone):
         raise ValueError(
             f"layer {name!r} gives other features to an image alone and within a batch. Likely cause: batch "
             "statistics, or another step that mixes images. Fix: use statistics of the training in evaluation mode"
-        )
-
-
-def _check_chance(name: str, features: Tensor, again: Tensor) -> None:
-    if _differ(features, again):
-        raise ValueError(
-            f"layer {name!r} gives other features to the same image a second time. Likely cause: dropout or noise "
-            "that does not follow the evaluation mode. Fix: remove it from the network's forward pass"
         )
 
 

@@ -88,12 +88,10 @@ def load_weights(network: nn.Module, path: Path, used: Used, *, rename: Callable
     types = sorted({str(t.dtype).removeprefix("torch.") for n, t in kept.items() if t.dtype != expected[n].dtype})
     if types:
         notes.append(f"numbers of type {', '.join(types)} were converted")
-    filled = {
-        name: torch.full_like(tensor, float("nan")) if tensor.is_floating_point() else tensor
-        for name, tensor in expected.items()
-        if name not in kept
-    }
-    network.load_state_dict(filled | kept, strict=True)
+    for name, tensor in expected.items():  # keeps the versions of the modules, which a plain dict lacks
+        unknown = torch.full_like(tensor, float("nan")) if tensor.is_floating_point() else tensor
+        expected[name] = kept.get(name, unknown)
+    network.load_state_dict(expected, strict=True)
     return [f"{path.name}: {note}" for note in notes]
 
 
