@@ -106,6 +106,9 @@ def backbone_from_config(
         seed=config["seed"],
         calls=config.get("calls", {}),
     )
+    from_file = config["weights"] not in ("pretrained", "random")
+    if from_file and getattr(built.network, "transform_input", False) and not config.get("transform_input"):
+        built.network.transform_input = False  # type: ignore[assignment]  # as versions that did not set it were fitted
     if built.is_laid_out and "reading" not in config:
         built = built.like(built.network, reading=1)
     if built.weights_sha256 != config["weights_sha256"]:

@@ -156,6 +156,9 @@ class Backbone(nn.Module):
             described["calls"] = calls
         if self._config.reading > 1 and self.is_laid_out:
             described["reading"] = self._config.reading
+        from_file = self._config.weights not in ("pretrained", "random")
+        if from_file and getattr(self.network, "transform_input", False):
+            described["transform_input"] = True
         if self._config.adapted:
             described |= {
                 "built_for": list(self._config.built_for or self.layers),

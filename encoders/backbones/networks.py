@@ -182,9 +182,7 @@ def _torchvision_options(name: str, builder: Any, kind: str) -> dict[str, Any]:
 
 
 def _without_auxiliary(network: nn.Module) -> None:
-    """Take the auxiliary classifiers off GoogLeNet and Inception, as torchvision does for trained weights by name."""
-    if type(network).__module__.startswith("torchvision.") and getattr(network, "aux_logits", False):
+    """Take the auxiliary classifiers off GoogLeNet, as torchvision does for trained weights by name."""
+    if type(network).__module__ == "torchvision.models.googlenet":
         network.aux_logits = False  # type: ignore[assignment]
-        for name in ("aux1", "aux2", "AuxLogits"):
-            if hasattr(network, name):
-                setattr(network, name, None)
+        network.aux1 = network.aux2 = None  # type: ignore[assignment]

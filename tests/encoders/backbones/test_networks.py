@@ -9,6 +9,7 @@ import torch
 from torchvision import models
 
 from encoders.backbones import backbone, list_layers
+from encoders.backbones.build import backbone_from_config
 from encoders.backbones.networks import build_network
 
 SMALL = {  # a layer, and the side of images; those of torchvision's networks that are quickly built
@@ -38,6 +39,11 @@ def test_the_same_weights_from_a_file_and_by_name_give_the_same_features(name, t
     filed = backbone(uri, [layer], weights=tmp_path / "w.pth")
     assert filed.weights_sha256 == named.weights_sha256
     torch.testing.assert_close(filed(x)[layer], named(x)[layer], atol=0, rtol=0)
+    for config, weights in ((filed.config(), None), (named.config(), tmp_path / "w.pth")):
+        torch.testing.assert_close(backbone_from_config(config, weights=weights)(x)[layer], named(x)[layer])
+    if how:  # a description of a version that left the images as they were
+        earlier = backbone_from_config({k: v for k, v in filed.config().items() if k != "transform_input"})
+        assert not torch.allclose(earlier(x)[layer], named(x)[layer], rtol=0.1)
 
 
 @pytest.mark.parametrize("name", ["fcn_resnet50", "lraspp_mobilenet_v3_large"])
