@@ -63,7 +63,7 @@ def look(run: Run, size: tuple[int, int], *, like: Tensor) -> dict[str, Layout]:
         numbers = like.device.type != "meta"
         again = run(pair[:1]) if numbers else {}
         for name, repeated in again.items():
-            _check_numbers(name, together[name], alone[name], repeated)
+            _check_numbers(name, together[name], alone[name], again=repeated)
         if all(features.ndim == 2 for features in alone.values()):
             return {name: Layout() for name in alone}
         grown = _grown(run, size, like)
@@ -134,7 +134,7 @@ def _check_shape(name: str, features: Tensor, alone: Tensor) -> None:
         raise ValueError(f"layer {name!r} gives {features.dtype}; expected floating features. Fix: name another layer")
 
 
-def _check_numbers(name: str, features: Tensor, alone: Tensor, again: Tensor) -> None:
+def _check_numbers(name: str, features: Tensor, alone: Tensor, *, again: Tensor) -> None:
     if not bool(torch.isfinite(features).all()):
         raise ValueError(
             f"layer {name!r} gives NaN or infinity for plain images; expected finite features. Likely cause: weights "

@@ -82,7 +82,7 @@ def load_weights(network: nn.Module, path: Path, used: Used, *, rename: Callable
             renamed = {k: v for k, v in rename(dict(table.tensors), network).items() if isinstance(v, Tensor)}
             if (fitting := _fitting(renamed, expected)) > table.fitting:
                 table = _Table(table.place, renamed, fitting)
-    kept, left = _compared(path, table, network, used)
+    kept, left = _compared(path, table, network, used=used)
     if left:
         notes.append(f"{left} tensors that the named layers do not need are missing in the file, or of another shape")
     types = sorted({str(t.dtype).removeprefix("torch.") for n, t in kept.items() if t.dtype != expected[n].dtype})
@@ -285,7 +285,7 @@ def _fitting(tensors: Mapping[str, Any], expected: Mapping[str, Tensor]) -> int:
     )
 
 
-def _compared(path: Path, table: _Table, network: nn.Module, used: Used) -> tuple[dict[str, Tensor], int]:
+def _compared(path: Path, table: _Table, network: nn.Module, *, used: Used) -> tuple[dict[str, Tensor], int]:
     """The tensors that fit, in the network's dtypes to come, and how many are left out because no layer needs them."""
     expected = network.state_dict()
     strange = [n for n in table.tensors if n not in expected and not n.endswith(DERIVED)]
