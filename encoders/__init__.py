@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AttentionReadout": "readouts",
-    "Backbone": "backbones.backbone",
+    "Backbone": "backbones.frozen",
     "BandedRidgeFit": "solvers.banded",
     "Candidate": "fitting.candidates",
     "Comparison": "fitting.comparison",
@@ -54,7 +54,7 @@ _HOMES = {
     "TrainedReadout": "solvers.gradient",
     "TuningReport": "tuning.report",
     "Uncertainty": "uncertainty",
-    "backbone": "backbones.backbone",
+    "backbone": "backbones.build",
     "banded_ridge": "solvers.banded",
     "check_encoder": "check",
     "compare": "fitting.compare",
@@ -73,7 +73,7 @@ _HOMES = {
     "layer_gradient": "analysis.layer_gradient",
     "layer_receptive_field": "fields.maps",
     "linear_cka": "analysis.cka",
-    "list_layers": "backbones.backbone",
+    "list_layers": "backbones.build",
     "mask_map": "fields.maps",
     "noise_corrected_r": "metrics",
     "overlap": "fields.receptive_field",
@@ -111,9 +111,9 @@ if TYPE_CHECKING:
     from .analysis.similarity import representational_similarity as representational_similarity
     from .analysis.similarity import robust_rdm_similarity as robust_rdm_similarity
     from .analysis.similarity import split_half_rdm_similarity as split_half_rdm_similarity
-    from .backbones.backbone import Backbone as Backbone
-    from .backbones.backbone import backbone as backbone
-    from .backbones.backbone import list_layers as list_layers
+    from .backbones.frozen import Backbone as Backbone
+    from .backbones.build import backbone as backbone
+    from .backbones.build import list_layers as list_layers
     from .backbones.cache import FeatureCache as FeatureCache
     from .backbones.features import extract_features as extract_features
     from .backbones.features import to_images as to_images

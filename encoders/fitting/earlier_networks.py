@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.backbones.backbone import Backbone
+from encoders.backbones import Backbone
 from encoders.backbones.features import Reduction, extract_features
 from encoders.backbones.multiple import Backbones
 from encoders.encoder import Encoder, Ensemble
