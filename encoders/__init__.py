@@ -51,6 +51,7 @@ from .metrics import (
     repeat_means,
     split_half_reliability,
 )
+from .reliability import chance_of_signal, reliability_of_means, variance_components
 from .solvers.banded import BandedRidgeFit, banded_ridge
 from .solvers.gradient import TrainedReadout, train
 from .solvers.pls import PLSFit, pls
@@ -110,6 +111,7 @@ __all__ = [
     "Uncertainty",
     "backbone",
     "banded_ridge",
+    "chance_of_signal",
     "check_encoder",
     "compare",
     "correlation",
@@ -135,6 +137,7 @@ __all__ = [
     "predictive_variance",
     "rdm",
     "rdm_similarity",
+    "reliability_of_means",
     "repeat_means",
     "representational_similarity",
     "ridge",
@@ -146,4 +149,5 @@ __all__ = [
     "topological_rdm",
     "topological_similarity",
     "train",
+    "variance_components",
 ]

@@ -16,8 +16,9 @@ from encoders.backbones.cache import FeatureCache
 from encoders.backbones.features import check_memory, extract_features
 from encoders.backbones.multiple import open_backbone
 from encoders.contract import Floats, Progress
-from encoders.metrics import correlation, noise_corrected_r, split_half_reliability
+from encoders.metrics import correlation, noise_corrected_r
 from encoders.readouts import TopographicReadout
+from encoders.reliability import reliability_of_means
 from encoders.solvers.member import FitRun
 from encoders.splits import group_folds, group_names
 
@@ -73,7 +74,7 @@ def compare(
     group_of = group_names(pixels, groups)
     reliability = np.full(len(site_ids), np.nan)
     if not averages:
-        reliability = split_half_reliability(trials.values, trials.index, n_images=len(pixels), seed=seed)
+        reliability = reliability_of_means(trials.values, trials.index, n_images=len(pixels))
     bench = _Bench(
         trials=trials,
         names=group_of,

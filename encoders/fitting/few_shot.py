@@ -21,8 +21,9 @@ from encoders.backbones.pooling import flatten_features, summarise
 from encoders.contract import Progress
 from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo
-from encoders.metrics import correlation, split_half_reliability
+from encoders.metrics import correlation
 from encoders.readouts import DEFAULT_POOL, LinearReadout, PopulationReadout, Readout
+from encoders.reliability import reliability_of_means, varies
 from encoders.solvers.member import standardise
 from encoders.solvers.population_prior import few_shot
 from encoders.splits import MINIMUM_FITTED_IMAGES, check_split, group_folds, group_names
@@ -113,7 +114,7 @@ def few_shot_encoder(
         summaries, own, left_out, means=means, counts=part.counts(), trial_variance=part.trial_variance()
     )
     left_out_r = correlation(torch.stack(left_out).mean(0).numpy(), means)
-    scores = {"reliability": _reliability(part, averages, seed), "left_out_r": left_out_r}
+    scores = {"reliability": _reliability(part, averages), "left_out_r": left_out_r}
     if held.any():
         test = _features(encoder, pixels[held], batch_size, progress=progress)
         predicted = torch.stack([_respond(member, test) for member in members]).mean(0)
@@ -186,13 +187,13 @@ def _usable(
         )
     means = trials.part(used).means()
     recorded = np.isfinite(means).sum(0)
-    for site, n, column in zip(site_ids, recorded.tolist(), means.T, strict=True):
+    for site, n, alive in zip(site_ids, recorded.tolist(), varies(means).tolist(), strict=True):
         if n < MINIMUM_FITTED_IMAGES:
             raise ValueError(
                 f"site {site}: {n} images with a response; expected {MINIMUM_FITTED_IMAGES} or more, 30 to 500 are "
                 "meant. Fix: record more images, or leave the site out"
             )
-        if not np.nanstd(column) > 0:
+        if not alive:
             raise ValueError(f"site {site}: the response never varies over {n} images. Fix: leave the site out")
     return used
 
@@ -247,11 +248,11 @@ def _member(
     return readout, fit.left_out
 
 
-def _reliability(trials: Trials, averages: bool, seed: int) -> NDArray[np.float64]:
-    """Split-half reliability of the mean responses (U,); NaN where there are only averages."""
+def _reliability(trials: Trials, averages: bool) -> NDArray[np.float64]:
+    """Reliability of the mean responses (U,); NaN where there are only averages."""
     if averages:
         return np.full(trials.values.shape[1], np.nan)
-    return split_half_reliability(trials.values, trials.index, n_images=trials.n_images, seed=seed)
+    return reliability_of_means(trials.values, trials.index, n_images=trials.n_images)
 
 
 def _describe(

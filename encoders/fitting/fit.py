@@ -167,7 +167,6 @@ def _prepare(
         reliability_fit=settings.reliability_fit,
         reliability_target=settings.reliability_target,
         averages=settings.averages,
-        seed=settings.seed,
     )
     report = FitReport(
         sites=screen(trials, held_out, recording.site_ids, thresholds=thresholds),

@@ -14,7 +14,7 @@ from encoders.fitting.candidates import Candidate, read_candidates
 from encoders.fitting.compare import compare
 from encoders.fitting.comparison import Comparison, area_gradient, layer_search, usual_layers
 from encoders.fitting.options import PRESETS
-from encoders.metrics import split_half_reliability
+from encoders.reliability import reliability_of_means
 from encoders.splits import group_names, hold_out
 from protocols.disk.files import write_atomically, write_json
 from protocols.disk.tables import write_table
@@ -69,7 +69,7 @@ def compare_readouts(
     index = np.where(data.image_index >= 0, number[data.image_index], -1)
     columns = np.arange(len(data.site_ids))
     if data.averaged_over is None:
-        reliability = split_half_reliability(data.values, index, n_images=int(keep.sum()), seed=settings.seed)
+        reliability = reliability_of_means(data.values, index, n_images=int(keep.sum()))
         columns = np.flatnonzero(reliability >= settings.reliability_fit)
     if not len(columns):
         raise DataError(

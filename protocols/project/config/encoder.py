@@ -112,12 +112,15 @@ class EncoderConfig(Section):
         ),
     )
     reliability_fit: float = Field(
-        default=0.3, ge=0, lt=1, description="[split-half correlation, Spearman-Brown] Sites below this are not fitted."
+        default=0.3,
+        ge=0,
+        lt=1,
+        description="[reliability of the mean responses, 0 ... 1] Sites below this are not fitted.",
     )
     reliability_target: float = Field(
         default=0.5,
         ge=0,
         lt=1,
-        description="[split-half correlation, Spearman-Brown] Sites below this are never controlled.",
+        description="[reliability of the mean responses, 0 ... 1] Sites below this are never controlled.",
     )
     seed: Seed = Field(default=0, description="[integer] Seed of the splits of the images.")
