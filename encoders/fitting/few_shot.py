@@ -111,7 +111,13 @@ def few_shot_encoder(
     means, (natural_mean, natural_sd) = part.means(), part.natural_statistics()
     summaries = torch.cat([summarise(features[layer]) for layer in sorted(features)], 1)
     uncertainty = fit_uncertainty(
-        summaries, own, left_out, means=means, counts=part.counts(), trial_variance=part.trial_variance()
+        summaries,
+        own,
+        left_out,
+        means=means,
+        counts=part.counts(),
+        trial_variance=part.trial_variance(),
+        reads=[member.layers for member in members],
     )
     left_out_r = correlation(torch.stack(left_out).mean(0).numpy(), means)
     scores = {"reliability": _reliability(part, averages), "left_out_r": left_out_r}
