@@ -37,6 +37,7 @@ def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
     looks: dict[str, Callable[[Project], Finding]] = {
         "configuration": _configuration,
         "photographs": _photographs,
+        "near duplicates": _near_duplicates,
         "recordings": _recordings,
         "encoder": _encoder,
         "display": _display,
@@ -80,6 +81,13 @@ def _photographs(project: Project) -> Finding:
     return Finding(
         "ok", "photographs", f"{len(natural.source_ids)} images of {len(set(natural.groups))} source photographs"
     )
+
+
+def _near_duplicates(project: Project) -> Finding:
+    from protocols.models.duplicates import count_near_duplicates
+
+    found = count_near_duplicates(project)
+    return Finding(found.status, "near duplicates", found.text)
 
 
 def _recordings(project: Project) -> Finding:

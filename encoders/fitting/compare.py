@@ -20,7 +20,7 @@ from encoders.metrics import correlation, noise_corrected_r
 from encoders.readouts import TopographicReadout
 from encoders.reliability import reliability_of_means, varies
 from encoders.solvers.member import FitRun
-from encoders.splits import group_folds, group_names
+from encoders.splits import group_folds, photographs
 
 from .candidates import Candidate
 from .comparison import CandidateScore, Comparison
@@ -50,7 +50,8 @@ def compare(
     """Score candidates by nested cross-validation on one recording.
 
     The images of each outer fold are predicted by fits to the other images. Penalties, epochs, layers and (for
-    `chosen`) candidates are chosen in inner folds of those others. Folds keep groups whole.
+    `chosen`) candidates are chosen in inner folds of those others. Folds keep groups whole, and near duplicates
+    together (`encoders.splits.photographs`).
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def compare(
     if not names or len(set(names)) != len(names) or "chosen" in names:
         raise ValueError(f"candidates {', '.join(names)}; expected at least one, all named differently, none 'chosen'")
     trials = read_trials(pixels, values, image_index, repeats=repeats, site_ids=site_ids)
-    group_of = group_names(pixels, groups)
+    group_of = photographs(pixels, groups).names
     reliability = np.full(len(site_ids), np.nan)
     if not averages:
         reliability = reliability_of_means(trials.values, trials.index, n_images=len(pixels))

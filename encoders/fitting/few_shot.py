@@ -26,7 +26,7 @@ from encoders.readouts import DEFAULT_POOL, LinearReadout, PopulationReadout, Re
 from encoders.reliability import reliability_of_means, varies
 from encoders.solvers.member import standardise
 from encoders.solvers.population_prior import few_shot
-from encoders.splits import MINIMUM_FITTED_IMAGES, check_split, group_folds, group_names
+from encoders.splits import MINIMUM_FITTED_IMAGES, check_split, group_folds, group_names, photographs
 from encoders.tuning.tunable import check_unadjusted
 from encoders.uncertainty import Uncertainty, fit_uncertainty
 
@@ -70,7 +70,8 @@ def few_shot_encoder(
     site_ids : sequence of U str
         Names of the new sites; none may be a site of the encoder.
     groups : sequence of N, optional
-        Images of one group never lie in two folds, nor on both sides of `held_out`. Default: each image is a group.
+        Images of one group never lie in two folds, nor on both sides of `held_out`; near duplicates never lie in two
+        folds. Default: each image is a group.
     held_out : array of shape (N,), bool, optional
         Images that no fit uses; they only give the score "held_out_r". Default: none.
     averages : bool
@@ -103,7 +104,8 @@ def few_shot_encoder(
     names = group_names(pixels, groups)
     held = np.zeros(len(pixels), bool) if held_out is None else check_split(names, held_out)
     used = _usable(encoder, pixels, trials, held_out=held, site_ids=site_ids)
-    own = [name for name, row in zip(names, used.tolist(), strict=True) if row]
+    looks = photographs(pixels, groups).looks
+    own = [name for name, row in zip(looks, used.tolist(), strict=True) if row]
     image_folds = group_folds(own, folds, seed=seed)
     part = trials.part(used)
     features = _features(encoder, pixels[used], batch_size, progress=progress)

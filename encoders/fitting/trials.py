@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,7 @@ from encoders.reliability import (
 )
 from encoders.splits import MINIMUM_FITTED_IMAGES
 
-from .report import SiteReport
+from .report import CONSTANT, UNKNOWN, SiteReport
 
 CHANCE = 0.01  # probability that any site of a recording with shuffled labels is fitted
 
@@ -140,8 +141,14 @@ def read_trials(
         raise ValueError(
             f"values {trials.shape}, image_index {index.shape}, repeats {behind.shape}; expected (T, U), (T,) and (T,)"
         )
-    if trials.shape[1] != len(site_ids) or len(set(site_ids)) != len(site_ids):
-        raise ValueError(f"{len(site_ids)} site ids for {trials.shape[1]} sites; expected one each, all different")
+    twice = [site for site, times in Counter(map(str, site_ids)).items() if times > 1]
+    if trials.shape[1] != len(site_ids) or twice or not len(site_ids):
+        raise ValueError(
+            f"{len(site_ids)} site ids for {trials.shape[1]} columns of values"
+            + (f", {', '.join(twice[:4])} more than once" if twice else "")
+            + "; expected one each, all different. Likely cause: another recording's list of sites, or units that are "
+            "numbered anew per electrode. Fix: name every column once, in the order of the columns"
+        )
     if not np.issubdtype(index.dtype, np.integer) or index.max(initial=-1) >= len(pixels):
         raise ValueError(f"image_index reaches {index.max(initial=-1)} for {len(pixels)} images; expected -1 ... N-1")
     if np.isinf(trials).any() or not (behind > 0).all():
@@ -225,12 +232,12 @@ def _verdict(site: SiteReport, found: _Screened, thresholds: Thresholds) -> tupl
     if found.n_fitted < MINIMUM_FITTED_IMAGES:
         return False, f"{found.n_fitted} images to fit, at least {MINIMUM_FITTED_IMAGES} needed"
     if found.constant:
-        return False, "the response never varies"
+        return False, CONSTANT
     if thresholds.averages:
         return True, "reliability unknown: averages without single trials"
     if math.isnan(site.reliability):
         return False, (
-            f"reliability unknown: {found.repeated} images with two trials, at least {MINIMUM_REPEATED} needed "
+            f"{UNKNOWN}{found.repeated} images with two trials, at least {MINIMUM_REPEATED} needed "
             "(averages=True fits averages without it)"
         )
     if site.reliability < thresholds.reliability_fit:

@@ -111,6 +111,13 @@ class EncoderConfig(Section):
             "[count] Cross-validation folds that choose the penalties; trained readouts have one member per fold."
         ),
     )
+    join_near_duplicates: bool = Field(
+        default=True,
+        description=(
+            "[true or false] Photographs that look alike (compressed, resized or mirrored copies under other names) "
+            "stay together on one side of every split. Where they do not, the scores are too high."
+        ),
+    )
     reliability_fit: float = Field(
         default=0.3,
         ge=0,
