@@ -142,9 +142,9 @@ def read_trials(
             f"values {trials.shape}, image_index {index.shape}, repeats {behind.shape}; expected (T, U), (T,) and (T,)"
         )
     twice = [site for site, times in Counter(map(str, site_ids)).items() if times > 1]
-    if trials.shape[1] != len(site_ids) or twice or not len(site_ids):
+    if trials.shape[1] != len(site_ids) or twice:
         raise ValueError(
-            f"{len(site_ids)} site ids for {trials.shape[1]} columns of values"
+            f"{len(site_ids)} site ids for {trials.shape[1]} sites (columns of values)"
             + (f", {', '.join(twice[:4])} more than once" if twice else "")
             + "; expected one each, all different. Likely cause: another recording's list of sites, or units that are "
             "numbered anew per electrode. Fix: name every column once, in the order of the columns"

@@ -111,7 +111,7 @@ def test_one_row_per_image_is_told_apart_from_a_wrong_join():
 
 def test_columns_named_twice_or_not_at_all_are_refused_at_once(recording):
     ids = recording.options["site_ids"]
-    with pytest.raises(ValueError, match=rf"5 site ids for 5 columns of values, {ids[0]} more than once"):
+    with pytest.raises(ValueError, match=rf"5 site ids for 5 sites \(columns of values\), {ids[0]} more than once"):
         recording.fit(site_ids=[ids[0], *ids[:4]])
-    with pytest.raises(ValueError, match="4 site ids for 5 columns"):
+    with pytest.raises(ValueError, match="4 site ids for 5 sites"):
         recording.fit(site_ids=ids[:4])
