@@ -88,7 +88,8 @@ class Photographs:
     def across(self, held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Held-out images (N,) that look like an image which is not held out."""
         fitted = {look for look, held in zip(self.looks, held_out.tolist(), strict=True) if not held}
-        return self.alike & held_out & np.array([look in fitted for look in self.looks], dtype=bool)
+        seen = np.array([look in fitted for look in self.looks], dtype=bool)
+        return np.asarray(self.alike & held_out & seen, dtype=bool)
 
 
 def photographs(
@@ -147,7 +148,7 @@ def _names_per_look(names: Sequence[str], looks: Sequence[str]) -> list[int]:
     return [len(within[look]) for look in looks]
 
 
-def _components(n: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
+def _components(n: int, pairs: Sequence[Sequence[int]]) -> list[int]:
     """Number of the connected component of each of n nodes."""
     rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     graph = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(n, n))

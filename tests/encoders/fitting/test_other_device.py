@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoders import few_shot_encoder, fine_tune
+from encoders import few_shot_encoder
 from encoders.fields.sites import site_fields, site_maps
 from encoders.fitting.earlier_networks import count_known
 from encoders.fitting.predict import BATCH, answers_to, network_on, predict_stored
@@ -88,30 +88,25 @@ def test_batches_are_put_together_in_order(made):
 
 
 @pytest.mark.parametrize("kind", ["ridge", "factorised"])
-def test_fields_judgements_new_sites_and_tuning_on_another_device(made, recording, kind):
+def test_fields_and_judgements_on_another_device(made, recording, kind):
     encoder = made[kind][0].encoder
     pixels = recording.images[:60]
-    fitted = np.arange(60) < 45
     with elsewhere() as device:
         there = moved(encoder)
         assert site_maps(there, pixels).shape == (5, 32, 32)
         assert len(site_fields(there, pixels)) == 5
         judged = there.judge(torch.zeros(2, 3, 32, 32, device=device))
         assert judged.mean.device == device
-        few = recording.index < 60
-        new = few_shot_encoder(
-            there,
-            pixels,
-            recording.values[few][:, :2],
-            image_index=recording.index[few],
-            site_ids=["new a", "new b"],
-        )
-        assert places(new) == {"meta"}
-        outcome = fine_tune(
-            there, pixels, recording.truth[:60], fitted=fitted, stopping=~fitted, epochs=1, device=device
-        )
-        assert places(outcome.encoder) == {"meta"}
         assert places(there) == {"meta"}
+
+
+def test_new_sites_on_another_device(made, recording):
+    pixels, few = recording.images[:60], recording.index < 60
+    values, index = recording.values[few][:, :2], recording.index[few]
+    with elsewhere():
+        there = moved(made["ridge"][0].encoder)
+        new = few_shot_encoder(there, pixels, values, image_index=index, site_ids=["new a", "new b"])
+        assert places(new) == places(there) == {"meta"}
 
 
 def test_an_adjusted_encoder_answers_from_stored_features_on_another_device(made, recording):

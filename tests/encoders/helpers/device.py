@@ -1,7 +1,7 @@
 """A device that every machine has: torch's "meta" device, whose tensors have a shape and no numbers.
 
-Operations that mix it with the CPU fail, as they do on a GPU. Inside `elsewhere()`, what comes back to the CPU is zeros,
-and a question to a number is answered with 0.
+Operations that mix it with the CPU fail, as they do on a GPU. Inside `elsewhere()`, what comes back to the CPU is random
+numbers, and a question to a number is answered with 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class _Elsewhere(TorchFunctionMode):
             targets = [str(a) for a in (*args[1:], *kwargs.values()) if isinstance(a, str | torch.device)]
             if func is Tensor.cpu or (func is Tensor.to and targets == ["cpu"]):
                 dtypes = [a for a in (*args[1:], *kwargs.values()) if isinstance(a, torch.dtype)]
-                return torch.zeros(first.shape, dtype=(dtypes or [first.dtype])[0])
+                made = torch.rand(first.shape, generator=torch.Generator().manual_seed(0))
+                return made.to((dtypes or [first.dtype])[0])
             if func in NUMBERS:
                 return False if func is Tensor.__bool__ else 0
         return func(*args, **kwargs)
