@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -39,6 +40,11 @@ def check_encoder(module: nn.Module, image_shape: Sequence[int], *, site_ids: Se
     images = _probes(channels, height, width, module=module)
     responses = _check_forward(module, images)
     names = getattr(module, "site_ids", None) if site_ids is None else site_ids
+    twice = [name for name, times in Counter(map(str, names or ())).items() if times > 1]
+    if twice:
+        raise EncoderFault(
+            f"names {', '.join(twice[:4])} more than once among its sites; give each column its own name"
+        )
     if names is not None and responses.shape[-1] != len(names):
         raise EncoderFault(
             f"gives {responses.shape[-1]} responses per image for {len(names)} sites; order the output by site_ids, "

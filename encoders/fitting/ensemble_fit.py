@@ -140,6 +140,7 @@ def _fit_groups(design: Design, role: Role, features: Mapping[str, Tensor]) -> d
             run=FitRun(
                 seed=seed,
                 warm=design.warm(role, place),
+                site_ids=design.site_ids,
                 device=design.runtime.device,
                 progress=design.runtime.progress,
             ),
