@@ -103,7 +103,7 @@ class Natural(PixelPrior):
         self.trained: dict[str, Any] = {}
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
             torch.default_generator.manual_seed(seed)
-            self.learned = UNet(shape[0], widths)
+            self.learned = UNet(shape[0], widths).float()
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -130,7 +130,11 @@ class UNet(nn.Module):
     def __init__(self, channels: int, widths: Sequence[int]) -> None:
         super().__init__()
         top, embedded = widths[0], 4 * widths[0]
-        self.register_buffer("frequencies", torch.exp(torch.linspace(0, math.log(100), FREQUENCIES)), persistent=False)
+        self.register_buffer(
+            "frequencies",
+            torch.exp(torch.linspace(0, math.log(100), FREQUENCIES, dtype=torch.float32)),
+            persistent=False,
+        )
         self.embed = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, embedded), nn.SiLU(), nn.Linear(embedded, embedded), nn.SiLU()
         )
