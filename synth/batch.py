@@ -19,7 +19,7 @@ from synth.objectives import Objective
 
 from .answers import Answers, evaluating
 from .contract import MICRO_BATCH, Attributes, EncoderLike, attributes_of
-from .probe import ask_encoder
+from .probe import ask_encoder, probe_images
 
 __all__ = ["StimulusBatch"]
 
@@ -193,7 +193,7 @@ class StimulusBatch:
         """The batch with the responses and scores that a second encoder predicts for the same pixels.
 
         Its sites are matched by name; the scores are of the same objective, in the natural SDs of that encoder. It is
-        asked first, four times of at most 4 images of the batch, as `synth.ascend` asks its encoder.
+        asked first, as `synth.ascend` asks its encoder.
 
         Raises
         ------
@@ -202,8 +202,9 @@ class StimulusBatch:
         """
         own = attributes_of(encoder)
         if len(self):
-            first = torch.from_numpy(self.images[:4]).to(own.device).permute(0, 3, 1, 2).float() / 255
-            encoder = ask_encoder(encoder, first.contiguous(), site_ids=own.site_ids, what="validator").encoder
+            height, width, channels = self.images.shape[1:]
+            images = probe_images((channels, height, width), own.device)
+            encoder = ask_encoder(encoder, images, site_ids=own.site_ids, what="validator").encoder
         return self._validated(encoder, own)
 
     def _validated(self, encoder: EncoderLike, own: Attributes) -> StimulusBatch:

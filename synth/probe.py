@@ -94,7 +94,7 @@ def ask_encoder(
     dtype: torch.dtype = torch.float32,
     what: str = "encoder",
 ) -> Asked:
-    """Ask an encoder three times: all `images`, all again, half of them in another order.
+    """Ask an encoder five times: one of the `images`, all, all again, and each half of them in another order.
 
     Nothing of the user's changes: buffers and generators of random numbers are as before.
 
@@ -171,7 +171,7 @@ def check_answers(asked: Asked, objective: BoundObjective, site_ids: Sequence[st
 def ask(answer: Call, inputs: Tensor, *, what: str, watch: object, axis: int = 0) -> Tensor:
     """The answer to `inputs` (n, ...), refused where the network answers otherwise a second time or in another batch.
 
-    Three calls: all inputs twice, then half of them in another order.
+    Four calls: all inputs twice, then each half of them, the last first.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def ask(answer: Call, inputs: Tensor, *, what: str, watch: object, axis: int = 0
     ------
     ValueError
     """
-    (first, again, other), order, seen = _three_answers(answer, inputs, what, watch=watch)
+    (first, again), halves, seen = _answers(answer, inputs, what, watch=watch)
     if seen.changed:
         raise ValueError(
             f"the {what} changes its own state when it is asked ({', '.join(seen.changed[:3])}; put back); expected "
@@ -205,22 +205,27 @@ def ask(answer: Call, inputs: Tensor, *, what: str, watch: object, axis: int = 0
     twice = f"the {what} answers otherwise to the same inputs a second time"
     _compare(first, again, tolerances[0], says=twice, cure=AGAIN_CURE)
     apart = f"the {what} answers otherwise to the same input in another batch"
-    _compare(first.index_select(axis, order), other, tolerances[1], says=apart, cure=BATCH_CURE)
+    for order, half in halves:
+        _compare(first.index_select(axis, order), half, tolerances[1], says=apart, cure=BATCH_CURE)
     return first
 
 
-def _three_answers(answer: Call, inputs: Tensor, what: str, *, watch: object) -> tuple[list[Tensor], Tensor, Watch]:
-    """Answers to the inputs, to the same again, and to those of `order`; fewer inputs where memory does not suffice."""
+def _answers(
+    answer: Call, inputs: Tensor, what: str, *, watch: object
+) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]], Watch]:
+    """Answers to the inputs twice, and (order, answers) to each half; fewer inputs where memory does not suffice."""
     some = inputs
     while True:
-        order = torch.arange(len(some) - 1, -1, -2, device=some.device)  # half of them, the last first
+        last = len(some) - 1  # halves, the last first: whatever one image does to all others is not in both
+        orders = [torch.arange(end, -1, -2, device=some.device) for end in (last, last - 1) if end >= 0]
         try:
             for _ in range(2):  # another thread may have drawn a random number, or the network on its first call
                 with watched(watch, what, some.device) as seen, torch.no_grad():
-                    answers = [answer(some), answer(some), answer(some[order])]
+                    answers = [answer(some), answer(some)]
+                    halves = [(order, answer(some[order])) for order in orders]
                 if not seen.drew:
                     break
-            return answers, order, seen
+            return answers, halves, seen
         except torch.OutOfMemoryError:
             if len(some) == 1:
                 raise

@@ -62,7 +62,7 @@ def ascend(
     Every row is climbed from every seed, in the order row 0 seed 0, row 0 seed 1, ... An image depends on its own row,
     seed and start only: it comes out the same alone, in any batch and in any shard (to floating-point rounding).
 
-    Before the first step the encoder is asked four times, of at most 4 images, what a run rests on: one tensor of one
+    Before the first step the encoder is asked five times, of at most 4 images, what a run rests on: one tensor of one
     column per site, the same a second time and in another batch. The mode of gradients around the call does not matter.
 
     Parameters

@@ -21,7 +21,7 @@ PROBES = 2
 
 
 def ask_prior(prior: Prior, device: torch.device) -> None:
-    """Ask a prior three times for clean estimates of at most 2 noisy images, and three times to decode them.
+    """Ask a prior five times for clean estimates of at most 2 noisy images, and five times to decode them.
 
     Raises
     ------

@@ -73,7 +73,7 @@ def guide(
     and seed only: it comes out the same alone, in any batch and in any shard (to floating-point rounding). The
     objective sees in every step what the display will show: the clean estimate, decoded, brought to `shape`,
     constrained. Before the first step encoder and prior are asked what a run rests on, as `ascend` asks its encoder:
-    four calls of each, of at most 4 images and 2 noisy ones.
+    five calls of each, of at most 4 images and 2 noisy ones.
 
     Parameters
     ----------

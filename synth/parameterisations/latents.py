@@ -40,7 +40,7 @@ def latent(
     decoder : callable, latents (B, *size) -> images (B, C, H, W)
         Pixel values in [0, 1] (of a network that gives [-1, 1]: ``lambda z: (network(z) + 1) / 2``), on the device of
         its input. An `nn.Module` is moved to the device of the run. Networks must be in evaluation mode, those behind a
-        function too; neither parameters nor buffers are ever changed. Before the first image the decoder is asked four
+        function too; neither parameters nor buffers are ever changed. Before the first image the decoder is asked five
         times, of at most 4 latents: the images of a latent must be the same a second time and in another batch, and few
         of their values may lie outside [0, 1].
     size : shape of one latent

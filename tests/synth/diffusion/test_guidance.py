@@ -323,11 +323,11 @@ class _Broken(nn.Module):
 
 def test_what_is_not_finite_is_refused_and_not_shown_black(encoder) -> None:
     objective = stretch(encoder.site_ids[0])
-    broken = _Broken(encoder, 4)  # what it is asked before the first step
+    broken = _Broken(encoder, 5)  # what it is asked before the first step
     broken.site_ids, broken.natural_mean, broken.natural_sd = encoder.site_ids, encoder.natural_mean, encoder.natural_sd
     with pytest.raises(ValueError, match="not finite"):
         guide(broken, objective, PRIOR, strength=0, steps=3)
-    overflowing = blind(_Broken(nn.Identity(), 4 + 2), (3, 16, 16))
+    overflowing = blind(_Broken(nn.Identity(), 5 + 2), (3, 16, 16))
     with pytest.raises(ValueError, match="not finite"):
         guide(encoder, objective, overflowing, strength=0, steps=3)
 
