@@ -20,6 +20,7 @@ KNOWS = "local structure (edges, surfaces), no objects; results are no evidence 
 EPSILON = 1e-5
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def blind(denoiser: str | Path | Callable[[Tensor], Tensor], shape: Sequence[int]) -> Blind:
     """A denoiser that does not use the noise level, as a prior (Kadkhodaie & Simoncelli 2021).
 

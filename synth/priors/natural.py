@@ -26,6 +26,7 @@ FREQUENCIES = 16
 KNOWS = "second-order statistics and local edges, no objects; results are no evidence about object selectivity"
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def natural(
     source: str | Path | Mapping[str, Any] = "natural64", shape: Sequence[int] = (3, 64, 64), *, seed: int = 0
 ) -> Natural:

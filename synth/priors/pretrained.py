@@ -23,6 +23,7 @@ PIXEL_LIMITS = (-1.2, 1.2)
 SNAP = 1e-3  # of a time step: below it, a time is one of those that the network was trained at
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def pretrained(
     source: str | Path,
     *,

@@ -20,6 +20,7 @@ COLOUR_VARIANCES = (1.0, 0.04, 0.065)
 KNOWS = "second-order statistics alone: no edges, no objects; evidence about neither"
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def spectral(
     shape: Sequence[int],
     *,
