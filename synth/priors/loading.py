@@ -126,7 +126,8 @@ def component(
     folder = Path(source) if alone else Path(source) / name
     chosen = variant if variant is not None or not folder.is_dir() else _variant_of(folder)
     try:
-        network, told = kind.from_pretrained(source, **place, **options, variant=chosen, output_loading_info=True)
+        with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
+            network, told = kind.from_pretrained(source, **place, **options, variant=chosen, output_loading_info=True)
     except Exception as error:  # the loaders of four libraries raise errors of many kinds
         if Path(source).is_dir():
             raise ValueError(
@@ -268,9 +269,10 @@ def embed(source: str, index: Mapping[str, Any], prompt: str, *, options: Mappin
         )
     try:
         tokenizer = transformers.CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", **options)
-        encoder, told = transformers.CLIPTextModel.from_pretrained(
-            source, subfolder="text_encoder", output_loading_info=True, **options
-        )
+        with torch.random.fork_rng(devices=[]):
+            encoder, told = transformers.CLIPTextModel.from_pretrained(
+                source, subfolder="text_encoder", output_loading_info=True, **options
+            )
     except Exception as error:  # the loaders raise errors of many kinds
         raise ValueError(
             f"the text encoder of {source!r} cannot be loaded: {_first_line(error)}. Copy or download it again, or "
