@@ -255,7 +255,7 @@ def _tolerances(answers: Tensor, network: object, axis: int) -> tuple[Tensor, Te
     else:
         rounding = max(rounding, TF32)
         again = ELSEWHERE * spread + 2 * rounding * size
-    return again + 1e-12, coarse * ELSEWHERE * spread + 16 * rounding * size + 1e-12
+    return again + 1e-12, coarse * ELSEWHERE * spread + (4 if coarse > 1 else 16) * rounding * size + 1e-12
 
 
 def settled(network: Call, inputs: Tensor, what: str) -> tuple[Call, torch.dtype | None]:
@@ -291,7 +291,7 @@ def _failure(network: Call, inputs: Tensor, what: str, *, error: Exception) -> s
     """Why a network fails: another number of channels, another device, or the error itself."""
     shape, call = ("n", *inputs.shape[1:]), what.split()[0]
     text = f"the {what} fails on inputs of shape ({', '.join(map(str, shape))}), {inputs.dtype}, on {inputs.device}"
-    if what == "encoder" and inputs.shape[1] in (1, 3):
+    if what in ("encoder", "validator") and inputs.shape[1] in (1, 3):
         grey = inputs.shape[1] == 1
         if works(network, inputs.expand(-1, 3, -1, -1) if grey else inputs[:, :1]):
             how = "x.expand(-1, 3, -1, -1)" if grey else "x.mean(1, keepdim=True)"
@@ -301,7 +301,7 @@ def _failure(network: Call, inputs: Tensor, what: str, *, error: Exception) -> s
             )
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     hint = f". Likely cause: not all of it is on one device; {call}.to(device)" if "device" in first else ""
-    return f"{text}, which are float32 in [0, 1] where it is an encoder: {first}{hint}"
+    return f"{text}: {first}{hint}"
 
 
 def _check_responses(responses: Tensor, images: Tensor, what: str) -> None:

@@ -37,7 +37,12 @@ _NOT_CALLS = ("__init__", "train", "eval", "extra_repr", "training")
 
 
 def unsteady(module: nn.Module) -> bool:
-    """Whether a module is in training mode and is not known to answer then as it does in evaluation mode."""
+    """Whether a module is in training mode and is not known to answer then as it does in evaluation mode.
+
+    Batch normalisation that keeps no statistics takes those of the batch in either mode.
+    """
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+        return True
     if not module.training:
         return False
     for kind, depends in _OF_TORCH:
@@ -82,6 +87,11 @@ def check_frozen(network: object, what: str = "encoder") -> None:
 def _in_training(found: Sequence[tuple[str, nn.Module]], what: str) -> str:
     (name, module), more = found[0], len(found) - 1
     others = f" (and {more} more)" if more else ""
+    if not module.training:
+        return (
+            f"the {what}'s {type(module).__name__} {name!r} keeps no running statistics{others}, so that an image's "
+            "response depends on the other images; expected track_running_stats=True in its training, or a group norm"
+        )
     return (
         f"the {what}'s {type(module).__name__} {name!r} is in training mode{others}, so that an image's response "
         f"depends on chance or on the other images; call {what.split()[0]}.eval() first"
@@ -98,10 +108,13 @@ class Watch:
         A global generator of random numbers (of torch, numpy or Python) went on.
     changed : list of str
         Buffers that the calls have changed, such as "BatchNorm2d.running_mean"; they are as before again.
+    refused : ValueError, or None
+        The refusal of a module, also where somebody has caught it.
     """
 
     drew: bool = False
     changed: list[str] = field(default_factory=list)
+    refused: ValueError | None = None
 
 
 @contextmanager
@@ -130,7 +143,8 @@ def watched(network: object, what: str, device: torch.device) -> Iterator[Watch]
             return
         if unsteady(module):
             hidden = f"{names[id(module)]}" if id(module) in names else "behind it"
-            raise ValueError(_in_training([(hidden, module)], what))
+            watch.refused = ValueError(_in_training([(hidden, module)], what))
+            raise watch.refused
         own = {name: value for name, value in module.named_buffers(recurse=False) if value is not None}
         kept[id(module)] = module, {name: (value, value.clone()) for name, value in own.items()}
 
@@ -140,6 +154,8 @@ def watched(network: object, what: str, device: torch.device) -> Iterator[Watch]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Using `torch.compile")  # it tells of the hook
             yield watch
+    except Exception as error:
+        raise error if watch.refused is None else watch.refused from error.__cause__
     finally:
         hook.remove()
         watch.drew = not _equal(before, _generators(device))

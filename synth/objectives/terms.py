@@ -85,7 +85,7 @@ def discriminate(images: Tensor, z: Tensor, columns: Tensor, settings: Settings)
     named, place = _named(z, columns, settings)
     labels: Tensor = settings["values"]
     clusters = torch.arange(int(settings["clusters"]), device=z.device, dtype=labels.dtype)
-    one_of = (labels[:, None] == clusters).to(z)  # (k, C)
+    one_of = (labels[:, None] == clusters).to(z.dtype)  # (k, C)
     cluster = labels.long()
     means = named @ (one_of / one_of.sum(0)) / float(settings["temperature"])  # (..., n, C)
     return of_target(means, cluster[place]) - means.logsumexp(-1) + math.log(means.shape[-1])
