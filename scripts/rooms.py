@@ -33,8 +33,9 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("fitting",),
     ),
     "synth": (
-        ("contract",),
+        ("contract", "places", "steady"),
         ("objectives", "priors"),
+        ("probe",),
         ("answers", "constraints", "parameterisations", "rules", "transforms"),
         ("accentuation", "batch", "lucent", "recipes", "starts"),
         ("batches", "graded"),
