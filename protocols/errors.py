@@ -84,6 +84,7 @@ CODES = {
     "R16": "There is no responses file.",
     "R17": "No reader knows the ending of the file's name.",
     "R18": "A responses file is not of the format that its ending names.",
+    "R19": "Numbers of the responses file have too few digits for what they tell apart.",
     "S01": "There is no project in the folder.",
     "S02": "The name of a session or round folder is not valid.",
     "S03": "Two rounds have the same number.",

@@ -17,6 +17,13 @@ from protocols.errors import DataError
 
 ID_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
 ABSOLUTE_PATTERN = re.compile(r"(/\w|~/|\\\\|[A-Za-z]:[\\/])")
+PICTURE_ENDINGS = frozenset(
+    [
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif"),
+        *(".heic", ".heif", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
+    ]
+)
+"""Endings of picture files, in lower case; whatever else stands after a dot belongs to the name."""
 
 
 def is_id(text: str) -> bool:
@@ -28,6 +35,13 @@ def make_id(text: str, prefix: str) -> str:
     """A valid id made of a foreign name: lower case, other characters to ``_``, `prefix` put before a leading digit."""
     cleaned = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")
     return cleaned if is_id(cleaned) else f"{prefix}_{cleaned}" if cleaned else prefix
+
+
+def picture_stem(name: str) -> str:
+    """The name of a picture without its folders and without the ending of a picture; ``scene.007`` stays as it is."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    stem, dot, ending = last.rpartition(".")
+    return stem if stem and f"{dot}{ending}".lower() in PICTURE_ENDINGS else last
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

@@ -40,7 +40,9 @@ class Responses:
     source_site_ids : tuple of U str
         The ids as the file had them.
     attributes : dict
-        Remaining attributes of the file (session_id, subject, round, manifest_sha256, writer ...).
+        Remaining attributes of the file (session_id, subject, round, manifest_sha256, writer ...); ``notes``: what the
+        reader decided, one sentence each; ``source_image_ids``: the name that the file had, by image id, where it had
+        another one.
     """
 
     values: Floats

@@ -1,8 +1,8 @@
-"""What every reader checks, whatever the format: images, sites, unit, window and values, as plain Python values.
+"""What every reader checks, whatever the format: sites, unit, window and values, as plain Python values.
 
-A reader of a new format reads its file and hands what it found to these functions. They turn the names of the file into
-ids, write what they did into `notes` (kept in ``Responses.attributes["notes"]``), and refuse what would become a wrong
-number.
+A reader of a new format reads its file and hands what it found to these functions, and the names of the images to
+`readers.images`. They turn the names of the file into ids, write what they did into `notes` (kept in
+``Responses.attributes["notes"]``), and refuse what would become a wrong number.
 """
 
 from __future__ import annotations
@@ -15,68 +15,18 @@ from numpy.typing import NDArray
 
 from protocols.arrays import Floats
 from protocols.disk.files import is_id, make_id
+from protocols.errors import DataError
 from protocols.recordings.units import UNITS, unit_meant
 
 from .finished import reader_error
-
-
-def images_by_name(path: Path, raw: list[str], notes: list[str]) -> list[str]:
-    """The image id of each trial; file names are cut to their stem, foreign names are mapped to valid ids (R08)."""
-    numeric = [i for i in raw if _looks_numeric(i)]
-    if numeric:
-        raise reader_error(
-            path,
-            found=f"image ids that look like numbers ({', '.join(repr(i) for i in numeric[:5])})",
-            expected="the image_id of images.csv, such as r01_0001_k7f3",
-            cause="positions were written in place of ids, or a spreadsheet turned ids into numbers",
-            fix="write image_id as strings; or write integers as image_index with the attribute index_base (0 or 1)",
-            code="R08",
-        )
-    mapped = {
-        i: i if is_id(i) else make_id(i.replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0], "img")
-        for i in set(raw)
-    }
-    merged = _collision(mapped)
-    if merged:
-        raise reader_error(
-            path,
-            found=f"the image ids {merged[0]!r} and {merged[1]!r}, which become one id {mapped[merged[0]]!r}",
-            expected="ids that differ in a-z, 0-9 and _",
-            cause="the names differ only in case, in signs or in their ending",
-            fix="rename the images so that they differ in letters or digits",
-            code="R08",
-        )
-    changed = sorted(i for i in mapped if mapped[i] != i)
-    if changed:
-        notes.append(
-            f"{len(changed)} image names were turned into ids (such as {changed[0]!r} -> {mapped[changed[0]]!r})"
-        )
-    return [mapped[i] for i in raw]
-
-
-def images_by_index(path: Path, index: NDArray[Any], base: object, *, images: list[str], notes: list[str]) -> list[str]:
-    """The image id of each trial, from positions in the rows of images.csv that count from `base`, 0 or 1 (R08)."""
-    listed = len(images)
-    whole = index.dtype.kind in "iuf" and bool(np.all(np.isfinite(index))) and bool(np.all(index == np.floor(index)))
-    if base not in (0, 1) or not whole or index.size == 0 or index.min() < base or index.max() >= base + listed:
-        span = f"{index.min():g}..{index.max():g}" if index.size and index.dtype.kind in "iuf" else "no numbers"
-        raise reader_error(
-            path,
-            found=f"image_index {span} with index_base = {base!r} for {listed} listed images",
-            expected="integers, counted from the attribute index_base (0 or 1), into the rows of images.csv",
-            cause="index_base is missing, or the indices count something else",
-            fix="write image_id (the strings of images.csv) instead, or add the attribute index_base",
-            code="R08",
-        )
-    notes.append(f"image_index (counted from {base}) was joined with images.csv")
-    return [images[int(i) - int(base)] for i in index]
+from .images import collision
 
 
 def sites_by_name(path: Path, raw: list[str], notes: list[str]) -> tuple[str, ...]:
     """Valid site ids, each once (R11); foreign names (``Site-0012``, ``12``) are mapped to ids."""
     mapped = {s: s if is_id(s) else make_id(s, "site") for s in raw}
     twice = sorted({s for s in raw if raw.count(s) > 1}) if len(set(raw)) < len(raw) else []
-    merged = _collision(mapped)
+    merged = collision(mapped)
     if not raw or twice or merged:
         what = (
             f"the ids {merged[0]!r} and {merged[1]!r}, which become one"
@@ -97,6 +47,39 @@ def sites_by_name(path: Path, raw: list[str], notes: list[str]) -> tuple[str, ..
             f"{len(changed)} site names were turned into ids (such as {changed[0]!r} -> {mapped[changed[0]]!r})"
         )
     return tuple(mapped[s] for s in raw)
+
+
+def numbers_as_text(path: Path, item: str, numbers: NDArray[Any]) -> list[str]:
+    """Ids that were written as numbers, (N,), as text with every digit: whole numbers without a point.
+
+    Raises
+    ------
+    DataError
+        R19: floating-point numbers so large that neighbouring whole numbers are the same in their type.
+    """
+    if numbers.dtype.kind == "f" and len(numbers):
+        largest = 2.0 ** (np.finfo(numbers.dtype).nmant + 1)
+        beyond = numbers[np.abs(numbers) >= largest]
+        if beyond.size:
+            raise too_coarse(
+                path,
+                found=f"ids in {item} such as {int(beyond[0])} in {numbers.dtype}, which holds whole numbers up to "
+                f"{int(largest)} exactly",
+                fix=f"write {item} as text, or as 64-bit integers (int64) from the table of the ids",
+            )
+    return [str(int(v)) if np.isfinite(v) and v == np.floor(v) else str(v) for v in numbers]
+
+
+def too_coarse(path: Path, *, found: str, fix: str) -> DataError:
+    """R19: numbers whose type has too few digits for what they mean."""
+    return reader_error(
+        path,
+        found=found,
+        expected="numbers of a type with enough digits for what they tell apart",
+        cause="they were converted to a type of fewer digits (single precision, whole seconds)",
+        fix=fix,
+        code="R19",
+    )
 
 
 def unit(path: Path, named: object) -> str:
@@ -146,21 +129,3 @@ def finite_or_nan(path: Path, values: NDArray[Any]) -> Floats:
             code="R15",
         )
     return result
-
-
-def _collision(mapped: dict[str, str]) -> tuple[str, str] | None:
-    """Two different names that are mapped to the same id, or None."""
-    first: dict[str, str] = {}
-    for name in sorted(mapped):
-        if mapped[name] in first:
-            return first[mapped[name]], name
-        first[mapped[name]] = name
-    return None
-
-
-def _looks_numeric(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return text == ""
-    return True

@@ -21,6 +21,7 @@ from protocols.recordings.responses import Responses
 
 from . import checks
 from .finished import reader_error
+from .images import images_by_index, images_by_name
 from .layout import File, open_file
 
 SCHEMA = "responses/1"
@@ -35,7 +36,9 @@ TRIAL_COLUMNS = {
 ATTRIBUTES = ("session_id", "subject", "round", "manifest_sha256")
 
 
-def read_responses(path: str | Path, *, image_ids: Sequence[str] | None = None) -> Responses:
+def read_responses(
+    path: str | Path, *, image_ids: Sequence[str] | None = None, names: Sequence[str] | None = None
+) -> Responses:
     """Read and check a responses file.
 
     Parameters
@@ -44,6 +47,9 @@ def read_responses(path: str | Path, *, image_ids: Sequence[str] | None = None) 
         Never a ``*.part`` file. Opened read-only and without locks.
     image_ids : sequence of str, optional
         The images in the order of images.csv; needed only where the file has ``image_index`` in place of ``image_id``.
+    names : sequence of str, optional
+        For a recording made elsewhere: the file names of the photographs that were shown, in their sorted order;
+        ``image_id`` is joined with them, and ``image_index`` counts them.
 
     Raises
     ------
@@ -54,7 +60,7 @@ def read_responses(path: str | Path, *, image_ids: Sequence[str] | None = None) 
     """
     path = Path(path)
     with open_file(path) as file:
-        images = _image_ids(file, image_ids)
+        images, source_images = _image_ids(file, image_ids, names)
         source_sites = file.strings("site_id", "site")
         site_ids = checks.sites_by_name(file.path, source_sites, file.notes)
         unit, window = checks.unit(file.path, file.attribute("units")), None
@@ -68,6 +74,8 @@ def read_responses(path: str | Path, *, image_ids: Sequence[str] | None = None) 
         attributes = {a: v for a in (*ATTRIBUTES, "schema", "writer") if (v := file.attribute(a)) is not None}
         sources = file.strings("site/source_id", "site") if file.has("site/source_id") else source_sites
         attributes |= {"sites": _site_table(file, site_ids), "notes": file.notes}
+        if source_images:
+            attributes["source_image_ids"] = source_images
         return Responses(
             values=values,
             image_ids=np.array(images, dtype=np.str_),
@@ -108,6 +116,10 @@ def _write(file: Any, responses: Responses) -> None:
         file.create_dataset("baseline", data=responses.baseline)
     if responses.source_site_ids != responses.site_ids:
         file.create_dataset("site/source_id", data=list(responses.source_site_ids), dtype=text)
+    sources = responses.attributes.get("source_image_ids", {})
+    if sources:
+        file.create_dataset("image/id", data=sorted(sources), dtype=text)
+        file.create_dataset("image/source_id", data=[sources[i] for i in sorted(sources)], dtype=text)
     table = responses.attributes.get("sites", {})
     for name in sorted({c for row in table.values() for c in row}):
         column = [table.get(s, {}).get(name) for s in responses.site_ids]
@@ -124,12 +136,20 @@ def _write(file: Any, responses: Responses) -> None:
             file.attrs[name] = responses.attributes[name]
 
 
-def _image_ids(file: File, images: Sequence[str] | None) -> list[str]:
-    """The image of every trial, by name or, with ``image_index``, by its position in images.csv."""
+def _image_ids(
+    file: File, images: Sequence[str] | None, names: Sequence[str] | None
+) -> tuple[list[str], dict[str, str]]:
+    """The image of every trial, by its name or its position (``image_index``); the names that the file had, by id."""
     if not file.has("image_id") and file.has("image_index"):
         index, base = file.array("image_index").reshape(-1), file.attribute("index_base")
-        return checks.images_by_index(file.path, index, base, images=list(images or ()), notes=file.notes)
-    return checks.images_by_name(file.path, file.strings("image_id", "trial"), file.notes)
+        listed = list(images or ()) if names is None else list(names)
+        by_photograph = names is not None
+        return images_by_index(file.path, index, base, images=listed, notes=file.notes, photographs=by_photograph), {}
+    ids, sources = images_by_name(file.path, file.strings("image_id", "trial"), file.notes, names=names)
+    if file.has("image/source_id"):
+        kept = zip(file.strings("image/id", "image"), file.strings("image/source_id", "image"), strict=True)
+        sources |= {i: source for i, source in kept if i in set(ids)}
+    return ids, sources
 
 
 def _values(file: File, trials: int, sites: int, *, window: tuple[float, float] | None) -> Floats:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from protocols.errors import DataError
 
+from . import checks
 from .finished import check_finished, reader_error
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -161,7 +162,7 @@ class File:
         ):
             found = self._characters(name, dataset, axis)
         elif dataset.dtype.kind in "iuf":
-            found = [f"{v:.12g}" for v in np.asarray(dataset[()], dtype=np.float64).reshape(-1)]
+            found = checks.numbers_as_text(self.path, name, np.asarray(dataset[()]).reshape(-1))
         else:
             raise self.refused(name, f"elements of type {dataset.dtype}", "strings")
         return [s.strip("\0 \t\r\n") for s in found]

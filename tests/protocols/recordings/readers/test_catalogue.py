@@ -20,6 +20,7 @@ from protocols.recordings.ingest import ingest, poll_inbox
 from protocols.recordings.readers import READERS, checks, reader_of
 from protocols.recordings.readers.finished import not_of_format
 from protocols.recordings.readers.hdf5 import read_responses
+from protocols.recordings.readers.images import images_by_name
 from protocols.recordings.responses import Responses
 
 
@@ -33,7 +34,7 @@ def write_table(path, answer):
     return path
 
 
-def read_table(path, *, image_ids=None):
+def read_table(path, *, image_ids=None, names=None):
     with open(path, newline="", encoding="utf-8") as file:
         header, *lines = list(csv.reader(file))
     return Responses(
@@ -137,11 +138,14 @@ def test_a_file_that_its_reader_cannot_take_apart_is_refused_with_the_format(tmp
 
 def test_the_shared_checks_map_names_and_refuse_what_would_be_a_wrong_number(tmp_path):
     path, notes = tmp_path / "day.toy", []
-    assert checks.images_by_name(path, ["Scene 12.PNG", "r01_0001_k7f3"], notes) == ["scene_12", "r01_0001_k7f3"]
+    assert images_by_name(path, ["Scene 12.PNG", "r01_0001_k7f3"], notes) == (
+        ["scene_12", "r01_0001_k7f3"],
+        {"scene_12": "Scene 12.PNG"},
+    )
     assert checks.sites_by_name(path, ["V4-001", "v4_002"], notes) == ("v4_001", "v4_002")
     assert len(notes) == 2
     for refused, code in (
-        (lambda: checks.images_by_name(path, ["12"], []), "R08"),
+        (lambda: images_by_name(path, ["12"], []), "R08"),
         (lambda: checks.sites_by_name(path, ["V4 1", "v4_1"], []), "R11"),
         (lambda: checks.unit(path, "Hz"), "R09"),
         (lambda: checks.window_ms(path, [170.0, 70.0]), "R10"),
