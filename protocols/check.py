@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version as installed_version
 from typing import Any
 
 from protocols.project.config.config import Config
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
 
+from .devices import checked_device
 from .errors import DataError
 
 ENOUGH_DISK_GB = 2.0
@@ -92,12 +94,12 @@ def _recordings(project: Project) -> Finding:
 
 
 def _encoder(project: Project) -> Finding:
-    from encoders import Encoder
-    from protocols.models.pair import load_pair
-
     newest = project.newest_fit()
     if newest is None:
         return Finding("note", "encoder", "none yet: `stimsynth fit` makes it")
+    from encoders import Encoder
+    from protocols.models.pair import load_pair
+
     encoder, validator = load_pair(project, newest)
     fitted, scores = fitted_for(project.fitted, newest), ""
     if fitted is not None and fitted.final:  # then the pair above is without the encoder that was scored
@@ -130,7 +132,6 @@ def _safety(project: Project) -> Finding:
     """The sequence of the newest exported round; before any, the first photographs one after the other."""
     from protocols.project.outbox import read_images, read_order
     from protocols.project.photographs import NaturalImages
-    from protocols.rounds.safety import acknowledged, check_sequence
 
     config = project.config
     exported = [r for r in project.rounds() if (r.outbox / "_READY").is_file()]
@@ -143,6 +144,8 @@ def _safety(project: Project) -> Finding:
         order = list(images)
     else:
         return Finding("note", "safety", "no image yet to look at")
+    from protocols.rounds.safety import acknowledged, check_sequence
+
     times = config.protocol
     report = check_sequence(config.display, images, order, on_ms=times.on_ms, off_ms=times.off_ms, limits=config.safety)
     text = f"{what}, {config.project.species}: {'; '.join(report.summary().splitlines())}"
@@ -193,8 +196,4 @@ def _disk(project: Project) -> Finding:
 
 
 def _device(device: str) -> Finding:
-    import torch
-
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        return Finding("fail", "device", f"{device} was asked for, but torch {torch.__version__} sees no CUDA device")
-    return Finding("ok", "device", f"{device} (torch {torch.__version__})")
+    return Finding("ok", "device", f"{checked_device(device)} (torch {installed_version('torch')})")

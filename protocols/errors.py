@@ -5,6 +5,10 @@ from __future__ import annotations
 CODES = {
     "B01": "Photographs cannot be replaced after they were exported or recorded.",
     "B02": "A recording made elsewhere answers to images that are not among the given photographs.",
+    "B03": "A recording made elsewhere was taken only in part.",
+    "B04": "A recording made elsewhere is the answer to a round of this project.",
+    "B05": "The record of a recording made elsewhere cannot be read.",
+    "B06": "The baseline recording is gone, after it was used.",
     "C01": "The file project.toml has an unknown section or key.",
     "C02": "A key of project.toml is missing, or its value has a wrong type or range.",
     "C03": "The file project.toml is not TOML.",
@@ -50,6 +54,10 @@ CODES = {
     "I17": "The response window does not fit the presentation.",
     "I18": "The sealed key is not the one of the export.",
     "I19": "The record of the ingest cannot be read.",
+    "I20": "The clock of the presentations runs back, and the order shown cannot be known.",
+    "I21": "The responses name another subject than earlier recordings of the project.",
+    "I22": "The response window is not that of the baseline.",
+    "I23": "The answer in the inbox is a link that leads out of the project.",
     "K01": "A column of the key is missing.",
     "K02": "A row of the key cannot be read.",
     "M01": "The folder of the demo holds other files.",
@@ -126,6 +134,8 @@ CODES = {
 """Every error code and what it means. Each code is raised by one module; codes are never used again for something
 else.
 """
+UNFINISHED = ("I01", "I04", "R01", "R03", "R14", "R16")
+"""Codes of an answer that is not whole, or not there, and may be in a moment: `run --timeout` waits for it."""
 
 
 class DataError(ValueError):

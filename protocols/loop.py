@@ -7,36 +7,26 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from protocols.models.pair import load_pair, site_rows
-from protocols.models.refit import provide, refuse_shown
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import baseline, drift_of
-from protocols.recordings.ingest import ingest, poll_inbox
+from protocols.recordings.ingest import IngestReport, ingest, may_still_come, poll_inbox
 from protocols.recordings.readers.hdf5 import read_responses
-from protocols.rounds.assemble import assemble
-from protocols.rounds.export import Inspection, Showing, export_round
-from protocols.rounds.predictions import predictor
-from protocols.rounds.safety import guard
-from protocols.rounds.stimulus import Stimulus, batch_statistics
-from protocols.synthesis.generators import make
-from protocols.synthesis.request import Request, chosen_targets, declared, graded_steps, recipe
-from protocols.synthesis.starts import starting_images
-from protocols.verdict.control_report import ControlReport
-from protocols.verdict.evaluate import evaluate
-from synth import StimulusBatch
+from protocols.recordings.recording import read_record
 
-from .arrays import Pixels
+from .errors import DataError
 from .progress import Reporter
+
+if TYPE_CHECKING:  # each stage imports what it works with, so that looking at a project waits for no network
+    from protocols.verdict.control_report import ControlReport
+    from synth import StimulusBatch
 
 
 @dataclass(frozen=True)
@@ -63,6 +53,10 @@ class State:
 
     def summary(self) -> str:
         """One sentence on what was reached and what comes next."""
+        if self.waiting_for == "photographs" and (self.project.data / "responses.h5").is_file():
+            return (
+                "a recording made elsewhere was taken in part: give `stimsynth fit --images DIR --responses FILE` again"
+            )
         if self.waiting_for == "photographs":
             return (
                 "waiting for photographs: run `stimsynth export --baseline IMAGES`, or "
@@ -82,12 +76,20 @@ class State:
 
 
 def look(project: Project) -> State:
-    """What can be done next, or what is waited for, from the files of the project alone."""
+    """What can be done next, or what is waited for, from the files of the project alone.
+
+    Raises
+    ------
+    DataError
+        B06: rounds were shown, and the recording that they are compared with is gone.
+    """
     wanted = project.config.loop.rounds  # an invalid project.toml is reported before anything else
     if not (project.data / "natural.csv").is_file():
         return State(project, "import", 0, "photographs")
     rounds = {r.number: r for r in project.rounds()}
     if baseline(project) is None:
+        if 0 not in rounds:
+            _refuse_lost_baseline(project, rounds)
         return _recording(project, rounds.get(0), 0) or State(
             project=project, stage="ingest", number=0, waiting_for=None, round=rounds[0]
         )
@@ -107,6 +109,22 @@ def look(project: Project) -> State:
     return State(project, "finished", wanted)
 
 
+def _refuse_lost_baseline(project: Project, rounds: dict[int, Round]) -> None:
+    """B06: a baseline was recorded elsewhere and is not there any more; no round 0 may take its place."""
+    shown = [number for number, round_ in rounds.items() if number > 0 and round_.outbox.is_dir()]
+    if not shown and read_record(project) is None:
+        return
+    raise DataError(
+        "data/responses.h5",
+        found="no such file" + (f", and round {shown[0]} was exported" if shown else ""),
+        expected="the baseline recording of the project",
+        cause="it was deleted, or the project was copied only in part",
+        fix="restore it from a backup"
+        + ("" if shown else ", or give `stimsynth fit --images DIR --responses FILE` again, with the same files"),
+        code="B06",
+    )
+
+
 def _recording(project: Project, round_: Round | None, number: int) -> State | None:
     """Export, or wait; None where an answer lies in the inbox."""
     if round_ is None or not round_.outbox.is_dir():
@@ -123,12 +141,14 @@ def run(
     poll_s: float = 2.0,
     device: str = "cpu",
     progress: Reporter | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> State:
     """Carry out every stage that can be done now; wait up to `timeout_s` seconds for responses; say what is still
     waited for.
 
     Safe to kill at any moment and to repeat: a stage is done when its file is there. Each stage reads project.toml
-    once, when it begins.
+    once, when it begins. An answer that cannot be read yet, though its ``.done`` file is there, is waited for as well.
+    `tell` gets what `ingest` found, as text.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -136,22 +156,38 @@ def run(
         if state.stage == "finished":
             return state
         if state.waiting_for is None:
-            step(project, state, device=device, progress=progress)
+            try:
+                step(project, state, device=device, progress=progress, tell=tell)
+                continue
+            except (DataError, OSError) as error:
+                if state.stage != "ingest" or not may_still_come(error) or time.monotonic() >= deadline:
+                    raise
         elif state.waiting_for != "responses" or time.monotonic() >= deadline:
             return state
-        else:
-            time.sleep(max(0.0, min(poll_s, deadline - time.monotonic())))
+        time.sleep(max(0.0, min(poll_s, deadline - time.monotonic())))
 
 
-def step(project: Project, state: State, *, device: str = "cpu", progress: Reporter | None = None) -> None:
-    """Carry out the one stage that `state` names."""
+def step(
+    project: Project,
+    state: State,
+    *,
+    device: str = "cpu",
+    progress: Reporter | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> None:
+    """Carry out the one stage that `state` names; `tell` gets what `ingest` found, as text."""
     from protocols.report.page import write_report
+
+    def take() -> None:
+        report = ingest_round(project, project.round(state.number))
+        if tell is not None:
+            tell(f"round {state.number}: {report.summary()}")
 
     actions: dict[str, Callable[[], object]] = {
         "fit": lambda: fit(project, state.number, device=device, progress=progress),
         "generate": lambda: generate(project, state.number, device=device, progress=progress),
         "export": lambda: export(project, state.number, device=device, progress=progress),
-        "ingest": lambda: ingest_round(project, project.round(state.number)),
+        "ingest": take,
         "evaluate": lambda: evaluate_round(project, project.round(state.number)),
         "report": lambda: write_report(project.for_stage(), project.round(state.number)),
     }
@@ -179,12 +215,22 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
     DataError
         T03: the round was fitted before, and its images are made already.
     """
+    from protocols.models.refit import provide, refuse_shown
+
     refuse_shown(project, number)
     return provide(project.for_stage(), number, device=device, progress=progress, as_shown=True)
 
 
 def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:
     """Synthesise the controllers of round `number` and write ``sealed/controllers.h5``."""
+    import torch
+
+    from protocols.models.pair import load_pair, site_rows
+    from protocols.rounds.stimulus import batch_statistics
+    from protocols.synthesis.generators import make
+    from protocols.synthesis.request import Request, chosen_targets, declared, graded_steps, recipe
+    from protocols.synthesis.starts import starting_images
+
     project = project.for_stage()
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, number))
@@ -215,6 +261,10 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
 
 def export_baseline(project: Project) -> Path:
     """Export round 0: every photograph of the project, `baseline_repeats` times, and blanks."""
+    from protocols.rounds.export import Inspection, Showing, export_round
+    from protocols.rounds.safety import guard
+    from protocols.rounds.stimulus import Stimulus
+
     project = project.for_stage()
     natural = NaturalImages.load(project.data)
     stimuli = [
@@ -238,6 +288,13 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural
     images, blanks.
     """
+    from protocols.models.pair import load_pair, site_rows
+    from protocols.rounds.assemble import assemble
+    from protocols.rounds.export import Inspection, Showing, export_round
+    from protocols.rounds.predictions import predictor
+    from protocols.rounds.safety import guard
+    from synth import StimulusBatch
+
     project = project.for_stage()
     if number == 0:
         return export_baseline(project)
@@ -247,13 +304,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     sites = site_rows(encoder)
     stimuli, arms = assemble(project, number, batch, encoder=encoder, sites=sites, device=device)
-    constraint = project.display.constraints(**batch_statistics(batch))[-1]
-
-    def check(pixels: Pixels) -> list[str]:
-        found = constraint.violations(torch.from_numpy(pixels))
-        names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]
-        return [f"{name}: {problem}" for name, problem in zip(names, found, strict=True) if problem]
-
+    names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]
     outbox = export_round(
         round_,
         project.display,
@@ -275,21 +326,44 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
             "arms": arms.counts(),
         },
         inspection=Inspection(
-            predict=predictor(encoder, validator, device), check=check, safety=guard(config, progress)
+            predict=predictor(encoder, validator, device),
+            check=_exactness(project, batch, names),
+            safety=guard(config, progress),
         ),
     )
     round_.log("arms", **arms.counts(), reasons=[list(s) for s in arms.skipped])
     return outbox
 
 
-def ingest_round(project: Project, round_: Round) -> dict[str, Any]:
-    """Check the answer in the round's inbox and keep it as the round's trial table."""
+def ingest_round(
+    project: Project,
+    round_: Round,
+    file: Path | None = None,
+    *,
+    replace: str = "",
+    accept: Mapping[str, str] | None = None,
+    **limits: Any,
+) -> IngestReport:
+    """Check the answer in the round's inbox, or `file`, and keep it as the round's trial table.
+
+    `limits` stand for those of ``[recording]`` in project.toml: ``max_dropped``, ``max_unseen``, ``drop_extra``. See
+    `protocols.recordings.ingest.ingest` for the rest and the errors.
+    """
+    settings = project.for_stage().config.recording
+    given = {k: v for k, v in limits.items() if v is not None}
+    usual = {
+        "max_dropped": settings.max_dropped,
+        "max_unseen": settings.max_unseen,
+        "drop_extra": settings.extra == "drop",
+    }
     sites = read_key(round_.key_path).site_ids or None
-    return ingest(round_, encoder_sites=sites).to_dict()
+    return ingest(round_, file, encoder_sites=sites, replace=replace, accept=accept, **(usual | given))
 
 
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
     """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
+    from protocols.verdict.evaluate import evaluate
+
     project = project.for_stage()
     settings = project.config.evaluation
     drift = drift_of(project, round_)

@@ -41,7 +41,7 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("ascent", "diffusion"),
     ),
     "protocols": (
-        ("arrays", "errors", "memory", "packages", "progress", "disk", "stats"),
+        ("arrays", "devices", "errors", "memory", "packages", "progress", "disk", "stats"),
         ("project",),
         ("recordings",),
         ("models", "verdict"),

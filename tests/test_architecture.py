@@ -233,6 +233,7 @@ for module in {modules!r}:
 print(*sorted({heavy!r} & set(sys.modules)))
 """
 HEAVY = {
+    "torch",
     "diffusers",
     "kornia",
     "matplotlib",

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from protocols.devices import checked_device
 from protocols.errors import DataError, SafetyStop
 from protocols.memory import keep_memory
 from protocols.packages import version as toolkit_version
@@ -39,6 +40,14 @@ def version(value: bool) -> None:
         raise typer.Exit
 
 
+def known_device(value: str | None) -> str | None:
+    """Refuse a device that torch cannot use here, before the command does anything."""
+    try:
+        return None if value is None else checked_device(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 @app.callback()
 def settings(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")] = False,
@@ -46,7 +55,10 @@ def settings(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show the traceback of an error")] = False,
     device: Annotated[
         str | None,
-        typer.Option(help="torch device: cpu, cuda, cuda:1; default: cpu, for reproduce the type that was recorded"),
+        typer.Option(
+            callback=known_device,
+            help="torch device: cpu, cuda, cuda:1, mps; default: cpu, for reproduce the type that was recorded",
+        ),
     ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")
@@ -73,10 +85,23 @@ def chosen_device() -> str:
     return options["device"] or "cpu"
 
 
+def announce(what: str) -> None:
+    """Say on standard error what begins now, before libraries are imported that take seconds; nothing where quiet."""
+    if not options["quiet"]:
+        typer.echo(f"  {what} ...", err=True)
+
+
 def show(text: str, value: dict[str, Any]) -> None:
     """Print `text` for people or `value` for scripts."""
     close_bars()
     typer.echo(json.dumps(value, indent=1, allow_nan=False) if options["json"] else text)
+
+
+def tell(text: str) -> None:
+    """Print `text` for people before a command has ended; a script finds it in the object printed at the end."""
+    if not options["json"]:
+        close_bars()
+        typer.echo(text)
 
 
 def open_project(folder: Path) -> Any:

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from protocols.disk.files import check_new
 from protocols.errors import DataError
 from protocols.progress import Reporter
-from protocols.project.config.synthesis import DiffusionConfig
+from protocols.project.config.synthesis import DiffusionConfig, SynthesisConfig
+from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
-from protocols.synthesis.batch import BatchOptions, free_batch, plan_batch, summary, write_batch
-from protocols.synthesis.compare import compare_generators, write_comparison
-from protocols.synthesis.generators import GENERATORS
-from synth.ascent.ascend import DROP_AFTER
+from protocols.synthesis.wanted import check_sites, read_table
+
+from .app import announce
 
 __all__ = ["make_batch"]
 
+GENERATORS: tuple[str, ...] = get_args(SynthesisConfig.model_fields["generator"].annotation)
 MATCHES = ({"contrast"}, {"drive", "contrast"})
 """What two generators may share."""
 ASCENT = {
@@ -81,6 +82,12 @@ def make_batch(
         _check_kept(project, **asked)
     diffusion = diffusion_settings(project, sampled)
     where: dict[str, Any] = {"device": device, "progress": progress}
+    if wanted is not None:
+        _check_wanted(project, wanted)
+    announce("loading the networks")
+    from protocols.synthesis.batch import BatchOptions, free_batch, plan_batch, summary, write_batch
+    from protocols.synthesis.compare import compare_generators, write_comparison
+
     if len(names) == 1:
         batch = free_batch(project, wanted, generator=names[0], diffusion=diffusion, **where, **asked)
         return summary(batch, write_batch(batch, out))
@@ -96,6 +103,16 @@ def make_batch(
     write_comparison(found, out)
     text = f"{found.text()}\nin {out.name}: one folder per generator, comparison.csv, comparison.json, comparison.png"
     return text, found.to_dict() | {"folder": out.name}
+
+
+def _check_wanted(project: Project, wanted: Path) -> None:
+    """Refuse a slip in the file of objectives before the networks are loaded: keys, kinds, and sites of the newest
+    fit.
+    """
+    table, newest = read_table(wanted), project.newest_fit()
+    fitted = None if newest is None else fitted_for(project.fitted, newest)
+    if fitted is not None and (known := [site.site_id for site in fitted.sites if site.eligible_fit]):
+        check_sites(wanted, table, known)
 
 
 def _shared(match: str | None, generator: str, names: list[str]) -> set[str]:
@@ -172,6 +189,8 @@ def _check_kept(
     quick: bool | None,
     **_: object,
 ) -> None:
+    from synth.ascent.ascend import DROP_AFTER
+
     settings = project.config.synthesis
     count, climbed = settings.seeds if seeds is None else seeds, settings.steps if steps is None else steps
     if quick and (steps is None or steps <= DROP_AFTER):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import app, chosen_device, open_project, progress, show
+from .app import announce, app, chosen_device, open_project, progress, show, tell
 from .arguments import Colour, ProjectFolder
 
 
@@ -26,6 +26,7 @@ def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="delete an earlier demo in this folder first")] = False,
 ) -> None:
     """Run a whole closed loop on a simulated subject, on a CPU, offline, and write a report."""
+    announce("loading the networks")
     from protocols.demo import DemoSettings, run_demo
 
     settings = DemoSettings(rounds=rounds, sites=sites, steps=steps, photographs=photographs, seed=seed)
@@ -63,7 +64,10 @@ def check(folder: ProjectFolder) -> None:
     """Check the configuration, photographs, recordings, encoder, display and disk of a project."""
     from protocols.check import check_project
 
-    findings = check_project(open_project(folder), device=chosen_device())
+    project = open_project(folder)
+    if project.newest_fit() is not None:
+        announce("opening the networks")
+    findings = check_project(project, device=chosen_device())
     show(
         "\n".join(f"{f.status:<5} {f.what}: {f.text}" for f in findings), {"findings": [f.to_dict() for f in findings]}
     )
@@ -103,7 +107,10 @@ def run(
     """Do every stage that can be done now, then say what is waited for; safe to kill and repeat."""
     from protocols import loop
 
-    state = loop.run(open_project(folder), timeout_s=timeout, device=chosen_device(), progress=progress())
+    project = open_project(folder)
+    if loop.look(project).stage in ("fit", "generate", "export"):
+        announce("loading the networks")
+    state = loop.run(project, timeout_s=timeout, device=chosen_device(), progress=progress(), tell=tell)
     show(state.summary(), state.to_dict())
     if state.waiting_for:
         raise typer.Exit(4)
@@ -121,6 +128,7 @@ def status(
     record = status_of(project)
     text = status_lines(record)
     if learning:
+        announce("loading the networks")
         from protocols.report.learning import curve_text, learning_curve
 
         curve = learning_curve(project, device=chosen_device())

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from .app import app, chosen_device, open_project, options, progress, show
+from .app import announce, app, chosen_device, open_project, options, progress, show, tell
 from .arguments import ProjectFolder, RoundNumber, Start
 
 
@@ -21,27 +21,50 @@ def fit(
     compare: Annotated[
         Path | None, typer.Option(help="readouts.toml: score its candidates side by side, fit nothing")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="check photographs and responses, fit and write nothing")
+    ] = False,
 ) -> None:
     """Fit the encoder and its validator on the baseline recording; `--compare` scores readouts side by side instead."""
-    from protocols import loop
-    from protocols.models.refit import refuse_shown
-    from protocols.recordings.adopt import adopt_recording
-
     project = open_project(folder)
     if (images is None) != (responses is None):
         raise typer.BadParameter("--images and --responses belong together")
+    if dry_run and images is None:
+        raise typer.BadParameter("--dry-run checks the files of --images and --responses")
+    _ = project.config  # an invalid project.toml is told before the libraries are loaded
+    announce("loading the networks")
+    from protocols import loop
+    from protocols.models.refit import refuse_shown
+    from protocols.recordings.quality.earlier import window_notes
+
     if compare is None:
         refuse_shown(project, 1)  # before a recording is adopted
+    beside: dict[str, Any] = {}
     if images is not None and responses is not None:
-        adopt_recording(project, images, responses, progress=progress())
+        beside = {"recording": bring_along(project, images, responses, dry_run=dry_run)}
+    if dry_run:
+        show("the photographs and the responses can be used; nothing was written", beside)
+        return
     if compare is not None:
         from protocols.models.compare import compare_readouts
 
         found = compare_readouts(project, compare, device=chosen_device(), progress=progress())
-        show(f"{found.table()}\nwritten: fitted/comparison.json, .csv and .png", found.to_dict())
+        show(f"{found.table()}\nwritten: fitted/comparison.json, .csv and .png", found.to_dict() | beside)
         return
+    for note in window_notes(project):
+        tell(note)
+        beside.setdefault("notes", []).append(note)
     record = loop.fit(project, 1, device=chosen_device(), progress=progress())
-    show(fit_text(record), record)
+    show(fit_text(record), record | beside)
+
+
+def bring_along(project: Any, images: Path, responses: Path, *, dry_run: bool) -> dict[str, Any]:
+    """Take a recording made elsewhere, or only check it, print what was found, and return its record."""
+    from protocols.recordings.adopt import take_recording
+
+    record = take_recording(project, images, responses, progress=progress(), dry_run=dry_run)[1]
+    tell(record.summary())
+    return record.to_dict()
 
 
 def fit_text(record: dict[str, Any]) -> str:
@@ -58,14 +81,18 @@ def refit(
     force: Annotated[str, typer.Option(help="reason to accept a refit that is worse; it is recorded")] = "",
 ) -> None:
     """Refit the encoder for the next round; one that predicts held-out photographs worse is refused."""
-    from protocols.models.refit import refit as refit_round
-    from protocols.models.refit import refit_text
     from protocols.project.config.protocol import RefitConfig
 
     modes = get_args(RefitConfig.model_fields["mode"].annotation)
     if mode and mode not in modes:
         raise typer.BadParameter(f"mode {mode!r}; expected {' or '.join(modes)}")
-    record = refit_round(open_project(folder), mode=mode, force=force, device=chosen_device(), progress=progress())
+    project = open_project(folder)
+    _ = project.config
+    announce("loading the networks")
+    from protocols.models.refit import refit as refit_round
+    from protocols.models.refit import refit_text
+
+    record = refit_round(project, mode=mode, force=force, device=chosen_device(), progress=progress())
     show(f"{fit_text(record)}\n\n{refit_text(record)}", record)
 
 
@@ -144,9 +171,12 @@ def generate(
 
 def list_objectives() -> None:
     """Print the kinds of objective and their keys."""
-    from protocols.synthesis.objectives_file import kinds
+    from protocols.synthesis.wanted import KINDS
 
-    show("\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in kinds().items()), dict(kinds()))
+    show(
+        "\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in KINDS.items()),
+        {k: list(v) for k, v in KINDS.items()},
+    )
 
 
 def generate_batch(
@@ -173,6 +203,7 @@ def generate_round(folder: Path, number: int | None) -> None:
 
     project = open_project(folder)
     number = number if number is not None else loop.look(project).number
+    announce("loading the networks")
     batch = loop.generate(project, number, device=chosen_device(), progress=progress())
     path = project.round(number).controllers_path.relative_to(project.folder).as_posix()
     outside = None if batch.outside is None else int(batch.outside.sum())
@@ -197,15 +228,19 @@ def export(
 ) -> None:
     """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
     from protocols import loop
-    from protocols.plan import plan_round
     from protocols.recordings.adopt import import_baseline
 
     project = open_project(folder)
+    _ = project.config
     if baseline is not None or demo_photographs:
         import_baseline(project, baseline, progress=progress())
         number = 0
     number = number if number is not None else loop.look(project).number
+    if number > 0:
+        announce("loading the networks")
     if dry_run:
+        from protocols.plan import plan_round
+
         plan = plan_round(project.for_stage(), number, gain=gain, wanted=power, progress=progress())
         show(plan.text(), plan.to_dict())
         return
@@ -224,17 +259,53 @@ def ingest(
         Path | None, typer.Option(help="responses file; default: the inbox of the round that waits")
     ] = None,
     number: RoundNumber = None,
+    replace: Annotated[
+        str, typer.Option(help="reason to take another file than the one ingested before; it is recorded")
+    ] = "",
+    max_dropped: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="largest part of the rows marked invalid; default: that of project.toml"),
+    ] = None,
+    max_unseen: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="largest part of the images without a trial; default: that of project.toml"),
+    ] = None,
+    drop_extra: Annotated[
+        bool, typer.Option("--drop-extra", help="leave out presentations beyond the planned number, the last ones")
+    ] = False,
+    other_subject: Annotated[
+        str, typer.Option(help="reason to take another subject than in earlier recordings; it is recorded")
+    ] = "",
+    other_window: Annotated[
+        str, typer.Option(help="reason to take another response window than the baseline's; it is recorded")
+    ] = "",
 ) -> None:
     """Check recorded responses and keep them as the round's trial table."""
     from protocols import loop
-    from protocols.project.key import read_key
-    from protocols.recordings.ingest import ingest as ingest_file
 
     project = open_project(folder)
-    number = number if number is not None else loop.look(project).number
-    round_ = project.round(number)
-    report = ingest_file(round_, file, encoder_sites=read_key(round_.key_path).site_ids or None)
+    number = number if number is not None else round_of_answer(project, replace)
+    reasons = {"other_subject": other_subject, "other_window": other_window}
+    report = loop.ingest_round(
+        project,
+        project.round(number),
+        file,
+        replace=replace,
+        accept={name: reason for name, reason in reasons.items() if reason},
+        max_dropped=max_dropped,
+        max_unseen=max_unseen,
+        drop_extra=drop_extra or None,
+    )
     show(report.summary(), report.to_dict())
+
+
+def round_of_answer(project: Any, replace: str) -> int:
+    """The round that waits; where an answer is to be replaced, the newest that has one."""
+    from protocols import loop
+
+    answered = [r.number for r in project.rounds() if r.ingested]
+    state = loop.look(project)
+    return max(answered) if replace and answered and state.stage != "ingest" else state.number
 
 
 @app.command()
@@ -247,6 +318,8 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="CSV to write (files given)")] = None,
 ) -> None:
     """Say whether control succeeded: of a round, or of any responses and key given as files."""
+    if folder is None and (responses is None or key is None):
+        raise typer.BadParameter("give a project folder, or --responses and --key")
     from protocols import loop
     from protocols.project.key import read_key
     from protocols.recordings.drift import RoundDrift
@@ -254,8 +327,6 @@ def evaluate(
     from protocols.report.drift import drift_text
     from protocols.verdict.evaluate import evaluate as evaluate_files
 
-    if folder is None and (responses is None or key is None):
-        raise typer.BadParameter("give a project folder, or --responses and --key")
     drift_lines, beside = "", {}
     if folder is None:
         assert responses is not None
@@ -295,6 +366,7 @@ def reproduce(
     ] = None,
 ) -> None:
     """Make a round's controllers again from what was recorded and compare them with the round, pixel by pixel."""
+    announce("loading the networks")
     from protocols.reproduce import reproduce as replay_round
 
     found = replay_round(manifest, out, device=options["device"] or "", progress=progress())

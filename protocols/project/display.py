@@ -11,18 +11,19 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import torch
-from PIL import Image
 from pydantic import ConfigDict, Field, StrictFloat, StrictInt
-from torch import Tensor
 
 from protocols.arrays import Pixels
 from protocols.disk.toml import load_table, wrong_value
-from synth import exact_statistics
-from synth.constraints.exact import ExactStatistics
+
+if TYPE_CHECKING:  # torch is imported where it is used: project.toml is read by commands that need none
+    from PIL import Image
+    from torch import Tensor
+
+    from synth.constraints.exact import ExactStatistics
 
 LUMINANCE_WEIGHTS = (0.2126, 0.7152, 0.0722)
 """Share of the decoded red, green and blue channel in the relative luminance (ITU-R BT.709, as in IEC 61966-2-1)."""
@@ -153,6 +154,8 @@ class Display:
         1 up to ``(1 - aperture_edge) * radius``, 0 from the radius on, half a cosine between; distances are those of
         pixel centres.
         """
+        import torch
+
         if self.aperture == "none":
             return None
         rows = torch.arange(self.height_px, dtype=torch.float64) - (self.height_px - 1) / 2
@@ -168,6 +171,8 @@ class Display:
         """Relative luminance of pixel values in [0, 1], elementwise and differentiable; shape, dtype and
         device are kept.
         """
+        import torch
+
         if self.encoding == "srgb":
             magnitude = pixels.abs().clamp_min(_SRGB_SWITCH)
             power = ((magnitude + _SRGB_OFFSET) / (1 + _SRGB_OFFSET)) ** _SRGB_POWER
@@ -180,6 +185,8 @@ class Display:
 
     def to_pixel(self, luminance: Tensor) -> Tensor:
         """Pixel values in [0, 1] that show a relative luminance: the inverse of `to_luminance`."""
+        import torch
+
         if self.encoding == "srgb":
             switch = _SRGB_SWITCH / _SRGB_SLOPE
             magnitude = luminance.abs().clamp_min(switch)
@@ -195,6 +202,8 @@ class Display:
     @property
     def background_luminance(self) -> float:
         """Relative luminance of the background, in [0, 1]."""
+        import torch
+
         return float(self.to_luminance(torch.tensor(self.background / 255, dtype=torch.float64)))
 
     def constraints(self, mean: float | None = None, rms: float | None = None) -> list[ExactStatistics]:
@@ -208,6 +217,8 @@ class Display:
         rms : float or None
             Standard deviation of the relative luminance inside the aperture; None: not constrained.
         """
+        from synth import exact_statistics
+
         return [
             exact_statistics(
                 self.shape,
@@ -241,6 +252,8 @@ class Display:
         ----------
         image : PIL image (modes L and RGB) or uint8 array of shape (H, W), (H, W, 1) or (H, W, 3)
         """
+        from PIL import Image
+
         picture = _as_picture(image)
         cut = picture.crop(self.crop_box(*picture.size))
         if cut.size != (self.width_px, self.height_px):
@@ -250,6 +263,8 @@ class Display:
 
     def apply_aperture(self, pixels: Pixels) -> Pixels:
         """Fade uint8 images (..., H, W, C) into the background in luminance; unchanged without aperture."""
+        import torch
+
         mask = self.aperture_mask()
         if mask is None:
             return pixels
@@ -260,6 +275,8 @@ class Display:
 
     def _channels(self, pixels: Pixels) -> Pixels:
         """Pixels (H, W, 1 | 3) with the display's number of channels."""
+        import torch
+
         channels = self.shape[0]
         if pixels.shape[-1] == channels:
             return pixels
@@ -280,6 +297,8 @@ class Display:
 
 
 def _as_picture(image: Image.Image | Pixels) -> Image.Image:
+    from PIL import Image
+
     if isinstance(image, Image.Image):
         picture = image
     elif image.dtype == np.uint8 and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))):
@@ -292,5 +311,7 @@ def _as_picture(image: Image.Image | Pixels) -> Image.Image:
 
 
 def _quantise(pixels: Tensor) -> Pixels:
+    import torch
+
     quantised: Pixels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     return quantised

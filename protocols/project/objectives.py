@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.special import log_softmax
 
 from protocols.arrays import Floats
 
@@ -87,6 +86,8 @@ def responses_as_scores(responses: Floats, mean: Floats, sd: Floats, *, temperat
 
 def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
     """Log softmax over sites of standardised responses, shape (..., U) -> (..., U)."""
+    from scipy.special import log_softmax
+
     return np.asarray(log_softmax((responses - mean) / sd / temperature, axis=-1))
 
 

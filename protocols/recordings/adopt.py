@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from protocols.disk.files import make_id
+from protocols.disk.files import sha256_file
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
-from protocols.project.photograph_import import import_photographs
-from protocols.project.photographs import NaturalImages
+from protocols.project.photograph_import import MINIMUM, SUFFIXES, import_photographs
+from protocols.project.photographs import NaturalImages, read_photographs
 from protocols.recordings.readers import reader_of, write_responses
+from protocols.recordings.readers.images import photograph_id
 
+from .quality.clock import refuse_ties, steps_back
+from .quality.copies import refuse_copies, refuse_repeated
+from .quality.values import check_values, odd_sites, usable_rows
+from .recording import RecordingRecord, read_record, write_record
 from .responses import Responses
+
+_AGAIN = "the presentations are numbered again, or leave trial/block and trial/rep out where they are not known"
 
 
 def import_baseline(project: Project, images: Path | None, *, progress: Reporter | None = None) -> NaturalImages:
@@ -23,13 +34,25 @@ def import_baseline(project: Project, images: Path | None, *, progress: Reporter
     Raises
     ------
     DataError
-        B01: the project already holds photographs that were exported or recorded.
+        B01: the project already holds photographs that were exported or recorded; B03: it holds a recording made
+        elsewhere whose photographs are missing.
     """
-    if (project.data / "natural.csv").is_file() and (project.data / "responses.h5").is_file():
-        raise _in_use(project)
-    if any(r.outbox.is_dir() for r in project.rounds()):
-        raise _in_use(project)
+    _refuse_baseline(project)
     return import_photographs(images, project.display, project.data, progress=progress)
+
+
+def _refuse_baseline(project: Project) -> None:
+    if (project.data / "responses.h5").is_file() and not (project.data / "natural.csv").is_file():
+        raise DataError(
+            str(project.data),
+            found="responses.h5 of a recording made elsewhere, without its photographs",
+            expected="a project without a recording",
+            cause="`stimsynth fit --images DIR --responses FILE` was stopped in the middle",
+            fix="give that command again, which then goes on; or delete data/responses.h5 to begin with a round 0",
+            code="B03",
+        )
+    if (project.data / "responses.h5").is_file() or any(r.outbox.is_dir() for r in project.rounds()):
+        raise _in_use(project)
 
 
 def _in_use(project: Project) -> DataError:
@@ -37,45 +60,219 @@ def _in_use(project: Project) -> DataError:
         str(project.data),
         found="photographs that were already exported or recorded",
         expected="a project without a baseline",
-        cause="the baseline was exported before",
+        cause="the baseline was exported before, or another recording was brought along",
         fix="go on with `stimsynth run`, or make another project with `stimsynth init`",
         code="B01",
     )
 
 
-def adopt_recording(project: Project, images: Path, responses: Path, *, progress: Reporter | None = None) -> Responses:
-    """Take photographs and responses recorded elsewhere as the project's baseline.
-
-    They become ``data/natural.csv`` and ``data/responses.h5``. `responses` is a file of any format of
-    `protocols.recordings.readers.READERS`. Its image ids are the photographs' file names, with or without ending.
+@contextmanager
+def with_photographs(project: Project, images: Path | None, *, progress: Reporter | None = None) -> Iterator[Project]:
+    """A temporary project with the photographs that `import_baseline` would import; nothing is written in `project`.
 
     Raises
     ------
     DataError
-        B01: the project has a baseline; B02: responses to images that are not in the folder.
+        B01, B03: as `import_baseline`.
     """
-    if (project.data / "natural.csv").is_file():
+    _refuse_baseline(project)
+    with tempfile.TemporaryDirectory(prefix="stimsynth_") as scratch:
+        seen = Project(Path(scratch), kept=project.config)
+        import_photographs(images, project.display, seen.data, progress=progress)
+        yield seen
+
+
+def adopt_recording(project: Project, images: Path, responses: Path, *, progress: Reporter | None = None) -> Responses:
+    """Take photographs and responses recorded elsewhere as the project's baseline: the rows of `take_recording`."""
+    return take_recording(project, images, responses, progress=progress)[0]
+
+
+def take_recording(
+    project: Project, images: Path, responses: Path, *, progress: Reporter | None = None, dry_run: bool = False
+) -> tuple[Responses, RecordingRecord]:
+    """Take photographs and responses recorded elsewhere as the project's baseline.
+
+    They become ``data/natural.csv`` and ``data/responses.h5``, with the record ``data/recording.json`` written last.
+    `responses` is a file of any format of `protocols.recordings.readers.READERS`. Its image ids are the photographs'
+    file names, with or without ending. Every check of an answer to an export that needs no export is made. The call may
+    be killed and repeated: it then goes on; a recording that was taken before is left as it is.
+
+    Parameters
+    ----------
+    images : path
+        Folder of the photographs that were shown.
+    responses : path
+        The recording.
+    dry_run : bool
+        Check everything, the photographs too, and write nothing into the project.
+
+    Returns
+    -------
+    tuple of Responses and RecordingRecord
+        The usable rows, and what is known of the recording.
+
+    Raises
+    ------
+    DataError
+        B01: the project has a baseline; B02: responses to images that are not in the folder; B04: the answer to a round
+        of this project; I10, I13, I14, I16: see `quality`; R01 to R29 from the reader; P05 to P09 from the photographs.
+    """
+    names = _photographs(images)
+    if len(names) < MINIMUM:
+        import_photographs(images, project.display, project.data, progress=progress)  # says what is missing
+    if any(r.outbox.is_dir() for r in project.rounds()):
         raise _in_use(project)
-    table = reader_of(responses)(responses)
-    natural = import_photographs(images, project.display, project.data, progress=progress)
-    known = set(natural.source_ids)
-    renamed = np.array([_source_id(str(i), known) for i in table.image_ids])
-    unknown = sorted({str(i) for i, r in zip(table.image_ids, renamed, strict=True) if r not in known})
+    table, record = examine(project, names, responses)
+    taken = _taken(project, names, table, record=record)
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="stimsynth_") as scratch:
+            import_photographs(images, project.display, Path(scratch), progress=progress)
+    elif not taken:
+        _write(project, images, table, record=record, progress=progress)
+    return table, record
+
+
+def examine(project: Project, names: Sequence[str], responses: Path) -> tuple[Responses, RecordingRecord]:
+    """The usable rows of a recording made elsewhere, and what is known of it; nothing is written.
+
+    Parameters
+    ----------
+    names : sequence of str
+        File names of the photographs that were shown, sorted.
+
+    Raises
+    ------
+    DataError
+        As `take_recording`.
+    """
+    table = reader_of(responses)(responses, names=names)
+    digest = sha256_file(responses)
+    _refuse_answer(project, responses, table)
+    table = _known_images(responses, table, names)
+    notes = list(table.attributes.get("notes", ()))
+    used, dropped = usable_rows(responses, table, max_dropped=project.config.recording.max_dropped)
+    _refuse_twice(responses, used, notes)
+    check_values(responses, used)
+    record = RecordingRecord(
+        file=responses.name,
+        sha256=digest,
+        unit=used.unit,
+        window_ms=used.window_ms,
+        found=len(table.values),
+        used=len(used.values),
+        n_sites=len(used.site_ids),
+        n_images=len(np.unique(used.image_ids)),
+        dropped=dropped,
+        sites=odd_sites(used),
+        notes=notes,
+        subject=str(used.attributes.get("subject", "")),
+        session_id=str(used.attributes.get("session_id", "")),
+    )
+    return replace(used, valid=None), record
+
+
+def _photographs(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
+    )
+
+
+def _refuse_answer(project: Project, path: Path, table: Responses) -> None:
+    """B04: the file answers an export of this project."""
+    stated = str(table.attributes.get("manifest_sha256", "")).lower()
+    for round_ in project.rounds() if stated else ():
+        manifest = round_.outbox / "manifest.json"
+        if manifest.is_file() and sha256_file(manifest) == stated:
+            raise DataError(
+                path.name,
+                found=f"the answer to round {round_.number} of this project",
+                expected="a recording made elsewhere",
+                cause="the file was given to another command than it was made for",
+                fix=f"give `stimsynth ingest --round {round_.number} --file {path.name}`",
+                code="B04",
+            )
+
+
+def _known_images(path: Path, table: Responses, names: Sequence[str]) -> Responses:
+    """The recording with the photographs' ids, also where its reader left file names as they are.
+
+    B02: responses to images that are not among the photographs.
+    """
+    ids = {name: photograph_id(name) for name in names}
+    table = replace(table, image_ids=np.array([ids.get(str(i), str(i)) for i in table.image_ids], dtype=np.str_))
+    unknown = sorted({str(i) for i in table.image_ids} - set(ids.values()))
     if unknown:
-        (project.data / "natural.csv").unlink()
+        sources = table.attributes.get("source_image_ids", {})
+        named = ", ".join(sources.get(i, i) for i in unknown[:5])
         raise DataError(
-            str(responses),
-            found=f"responses to {len(unknown)} images that are not in {images.name} ({', '.join(unknown[:5])})",
-            expected="image ids that are the photographs' file names",
+            path.name,
+            found=f"responses to {len(unknown)} images that are not in the folder of photographs ({named})",
+            expected=f"image ids that are the photographs' file names (such as {names[0]})",
             cause="another folder of photographs, or ids from another list",
             fix="give the folder that was shown, or write the file names as image_id",
             code="B02",
         )
-    kept = Responses(**{**table.__dict__, "image_ids": renamed})
-    write_responses(project.data / "responses.h5", kept)
-    return kept
+    return table
 
 
-def _source_id(image_id: str, known: set[str]) -> str:
-    stem = image_id.rsplit(".", 1)[0] if "." in image_id else image_id
-    return image_id if image_id in known else make_id(stem, "img")
+def _refuse_twice(path: Path, used: Responses, notes: list[str]) -> None:
+    """I10: presentations that are there twice, by their numbers, their clock or their values."""
+    if used.averaged_over is not None:
+        refuse_repeated(path, used.image_ids, "an average of it")
+        notes.append("the rows are averages over repeats; single trials are not at hand")
+        return
+    block = np.zeros(len(used.values), dtype=np.int64) if used.block is None else used.block
+    if used.rep is not None and np.all(used.rep >= 0) and np.all(block >= 0):
+        stated = [
+            f"{i}, block {b}, rep {r}"
+            for i, b, r in zip(used.image_ids, block.tolist(), used.rep.tolist(), strict=True)
+        ]
+        refuse_repeated(path, stated, "the same trial", fix=f"remove the duplicates; or see that {_AGAIN}")
+    timed = used.onset_s is not None and bool(np.all(np.isfinite(used.onset_s)))
+    back = 0
+    if timed and used.onset_s is not None:
+        if used.rep is None:
+            refuse_ties(path, used.onset_s)
+        back = steps_back(used.onset_s)
+    if back:
+        notes.append(f"trial/onset_s runs back {back} times from one row to the next; the rows were not sorted by it")
+    refuse_copies(path, used, apart="the rising clock trial/onset_s" if timed and not back else "", notes=notes)
+
+
+def _taken(project: Project, names: Sequence[str], table: Responses, *, record: RecordingRecord) -> bool:
+    """Whether this recording was taken before, as a whole.
+
+    B01: the project holds another recording, or other photographs with it.
+    """
+    before, path, listed = read_record(project), project.data / "responses.h5", project.data / "natural.csv"
+    if before is None and not (path.is_file() and listed.is_file()):
+        return False
+    if before is not None:
+        same = before.sha256 == record.sha256
+    else:  # stopped before the record was written
+        with tempfile.TemporaryDirectory(prefix="stimsynth_") as scratch:
+            write_responses(Path(scratch) / path.name, table)
+            same = sha256_file(Path(scratch) / path.name) == sha256_file(path)
+    if same and listed.is_file():
+        same = sorted(r.original_name for r in read_photographs(listed)) == list(names)
+    if not same:
+        raise _in_use(project)
+    return before is not None and path.is_file() and listed.is_file()
+
+
+def _write(
+    project: Project, images: Path, table: Responses, *, record: RecordingRecord, progress: Reporter | None
+) -> None:
+    """The responses first, so that no photograph stands without them and would be shown again; the record last."""
+    path = project.data / "responses.h5"
+    fresh = not path.is_file()
+    write_responses(path, table)
+    try:
+        import_photographs(images, project.display, project.data, progress=progress)
+    except DataError:
+        if fresh:
+            path.unlink()
+        raise
+    write_record(project, replace(record, responses_sha256=sha256_file(path)))

@@ -1,4 +1,4 @@
-"""What an answer must fulfil before it becomes a trial table; each check raises `DataError` or adds a note."""
+"""What the answer to an export must fulfil beside what every recording must; each check raises `DataError` or notes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from protocols.arrays import Floats
 from protocols.errors import DataError
 from protocols.project.folder import Round
 from protocols.project.key import SiteRow
 from protocols.project.outbox import PlannedTrial, broken_seals
 
+from .quality.values import check_values
 from .responses import Responses
-from .units import UNITS
 
 # Factors between the file's and the encoder's typical response: beyond the first the unit is wrong, beyond the second
 # a note is added.
@@ -119,7 +118,10 @@ def unit_and_window(path: Path, responses: Responses, manifest: dict[str, Any], 
         )
     if [begin, end] != [float(t) for t in timing["response_window_ms"]]:
         planned = "-".join(f"{t:g}" for t in timing["response_window_ms"])
-        notes.append(f"the response window is {begin:g}-{end:g} ms; {planned} ms was planned")
+        notes.append(
+            f"the response window is {begin:g}-{end:g} ms; {planned} ms was planned; if the recording is right, set "
+            f"[protocol] response_window_ms = [{begin:g}, {end:g}]"
+        )
 
 
 def site_order(path: Path, responses: Responses, wanted: tuple[str, ...], *, notes: list[str]) -> tuple[str, ...]:
@@ -143,56 +145,10 @@ def site_order(path: Path, responses: Responses, wanted: tuple[str, ...], *, not
     return (*wanted, *others)
 
 
-def validity(path: Path, responses: Responses, max_dropped: float) -> None:
-    """I13: too many rows marked invalid."""
-    if responses.valid is None or not len(responses.valid):
-        return
-    dropped = float(np.mean(~responses.valid))
-    if dropped > max_dropped:
-        raise DataError(
-            path.name,
-            found=f"{dropped:.0%} of the rows marked invalid in trial/valid",
-            expected=f"at most {max_dropped:.0%}",
-            cause="valid was written the wrong way round (1 = use the row), or the recording was bad",
-            fix="correct trial/valid; to accept the recording as it is, allow it "
-            f"(max_dropped={np.ceil(dropped * 100) / 100:g})",
-            code="I13",
-        )
-
-
 def values(path: Path, responses: Responses, sites: Sequence[SiteRow], *, notes: list[str]) -> None:
-    """I14: values that the unit does not allow; I15: far from the encoder's natural ones; I16: nothing recorded."""
-    odd = odd_sites(responses)
-    if len(odd) == len(responses.site_ids):
-        raise DataError(
-            path.name,
-            found=f"no site that varies ({'; '.join(f'{s}: {w}' for s, w in list(odd.items())[:3])})",
-            expected="responses that differ between trials",
-            cause="an empty or preallocated matrix was written",
-            fix="write the recorded responses",
-            code="I16",
-        )
-    _countable(path, responses)
+    """I14: values that the unit does not allow; I16: nothing recorded; I15: far from the encoder's natural ones."""
+    check_values(path, responses)
     _scale(path, responses, sites, notes=notes)
-
-
-def _countable(path: Path, responses: Responses) -> None:
-    finite = responses.values[np.isfinite(responses.values)]
-    unit = UNITS[responses.unit]
-    negative = bool(unit.claim) and bool(np.any(finite < 0))
-    broken = unit.whole and responses.averaged_over is None and bool(np.any(finite % 1))
-    if negative or broken:
-        example = finite[finite < 0][0] if negative else finite[finite % 1 != 0][0]
-        raise DataError(
-            path.name,
-            found=f"values such as {example:g} with units = {responses.unit!r}",
-            expected=unit.claim,
-            cause="a baseline was subtracted or the values were normalised"
-            if negative
-            else "rates (Hz) or averages were written, not counts",
-            fix="write raw counts, or name the unit that it is (spikes/s, zscore, au)",
-            code="I14",
-        )
 
 
 def _scale(path: Path, responses: Responses, sites: Sequence[SiteRow], *, notes: list[str]) -> None:
@@ -236,34 +192,14 @@ def coverage(path: Path, responses: Responses, order: list[PlannedTrial], *, max
         used = Counter(dict(zip((str(i) for i in responses.image_ids), responses.averaged_over.tolist(), strict=True)))
     unseen = [i for i in planned if not used[i]]
     if len(unseen) > max_unseen * len(planned):
+        needed = min(1.0, float(np.ceil(len(unseen) / len(planned) * 100) / 100))
         raise DataError(
             path.name,
             found=f"{len(unseen)} of {len(planned)} planned images without a usable row ({', '.join(unseen[:5])})",
             expected=f"at most {max_unseen:.0%}",
             cause="the recording was stopped early, the file was cut, or it belongs to another round",
-            fix="record the rest, or accept what there is "
-            f"(max_unseen={np.ceil(len(unseen) / len(planned) * 100) / 100:g})",
+            fix="record the rest; to accept what there is, set "
+            f"[recording] max_unseen = {needed:g} in project.toml, or give `stimsynth ingest --max-unseen {needed:g}`",
             code="I12",
         )
     return {i: n - used[i] for i, n in sorted(planned.items()) if used[i] < n}
-
-
-def odd_sites(responses: Responses) -> dict[str, str]:
-    """Sites with nothing in them, in words, by id."""
-    odd = {}
-    for site, column in zip(responses.site_ids, responses.values.T, strict=True):
-        what = _odd(column)
-        if what:
-            odd[site] = what
-    return odd
-
-
-def _odd(column: Floats) -> str:
-    finite = column[np.isfinite(column)]
-    if not len(finite):
-        return "no value (all NaN)"
-    if not np.any(finite):
-        return "all zero"
-    if len(finite) > 1 and np.all(finite == finite[0]):
-        return f"constant ({finite[0]:g})"
-    return ""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+import errno
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,33 @@ from typing import Any
 import numpy as np
 
 from protocols.disk.files import read_json, sha256_file, write_json
-from protocols.errors import DataError
-from protocols.project.folder import Round, utc_now
+from protocols.errors import UNFINISHED, DataError
+from protocols.project.folder import Project, Round, utc_now
 from protocols.project.key import read_sites
-from protocols.project.outbox import PlannedTrial, read_manifest, read_order, verify_outbox
+from protocols.project.outbox import read_manifest, read_order, verify_outbox
 from protocols.recordings.readers import READERS, reader_of, write_responses
 
 from . import checks
-from .join import Joined, join
+from .join import join
+from .quality.earlier import compare_with_earlier, earlier_recordings
+from .quality.values import odd_sites, usable_rows
+from .replaced import replaced_answers, set_aside
 from .responses import Responses
 
 SCHEMA = "ingest/1"
+# What a share answers while another machine writes or locks the file, or while it is away.
+_LOCKED = (
+    errno.EAGAIN,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EBUSY,
+    errno.ETXTBSY,
+    errno.ENOENT,
+    errno.ESTALE,
+    errno.EIO,
+    errno.ENOLCK,
+    errno.ETIMEDOUT,
+)
 ANSWER = "responses"  # a rig's answer has this name and an ending of READERS
 
 
@@ -48,9 +65,16 @@ class IngestReport:
         Trials in order.csv, rows in the file, rows of the trial table.
     dropped : dict image_id -> rows that were marked invalid or hold no value
     missing : dict image_id -> planned trials without a usable row
+    extra : dict image_id -> presentations beyond the planned number, which were left out
     sites : dict site_id -> what is odd about a site (all NaN, all zero, constant)
     notes : list of str
         Everything that was decided or noticed on the way.
+    subject : str
+        As the file names it; "" where it names none.
+    accepted : dict
+        Reasons for which another subject or response window than in earlier recordings was taken.
+    replaced : list of dict
+        Earlier answers: file, sha256, reason, utc, and the file under which the trial table is kept.
     """
 
     status: str
@@ -64,11 +88,15 @@ class IngestReport:
     used: int
     dropped: dict[str, int] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
+    extra: dict[str, int] = field(default_factory=dict)
     sites: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     manifest_sha256: str = ""
     responses_sha256: str = ""
     ingested_utc: str = ""
+    subject: str = ""
+    accepted: dict[str, str] = field(default_factory=dict)
+    replaced: list[dict[str, str]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -105,6 +133,7 @@ class IngestReport:
             )
         if self.missing:
             lines.append(f"fewer repeats than planned: {len(self.missing)} images, {sum(self.missing.values())} trials")
+        lines += [f"replaces {r['file']} ({r['reason']}), kept as {r['kept']}" for r in self.replaced[-1:]]
         lines += [f"site {site}: {what}" for site, what in list(self.sites.items())[:5]]
         lines += [f"... and {len(self.sites) - 5} more sites"] if len(self.sites) > 5 else []
         return "\n".join(lines + self.notes)
@@ -124,14 +153,23 @@ def poll_inbox(round_: Round) -> Path | None:
     return None
 
 
+def may_still_come(error: Exception) -> bool:
+    """Whether an answer that could not be read may be readable in a moment: half copied, growing, locked, away."""
+    if isinstance(error, DataError):
+        return error.code in UNFINISHED
+    return isinstance(error, OSError) and error.errno in _LOCKED
+
+
 def ingest(
     round_: Round,
     path: str | Path | None = None,
     *,
     encoder_sites: Sequence[str] | None = None,
-    replace: bool = False,
+    replace: str = "",
     max_dropped: float = 0.3,
     max_unseen: float = 0.05,
+    drop_extra: bool = False,
+    accept: Mapping[str, str] | None = None,
 ) -> IngestReport:
     """Check the rig's answer and write ``responses.h5`` and ``ingest.json`` of the round.
 
@@ -143,23 +181,27 @@ def ingest(
         The answer; default: the one in the inbox.
     encoder_sites : sequence of str, optional
         The sites that must be there, in this order; default: the site set frozen at export.
-    replace : bool
-        Allow another file than the one that was ingested before.
+    replace : str
+        Reason to take another file than the one that was ingested before; see `replaced.set_aside`. "": refuse it.
     max_dropped : float
         Largest fraction of rows marked invalid.
     max_unseen : float
         Largest fraction of planned images that were never shown.
+    drop_extra : bool
+        Leave out presentations beyond the planned number in place of refusing them.
+    accept : mapping, optional
+        Reasons to take another subject or window than in earlier recordings; see `quality.earlier`.
 
     Raises
     ------
     DataError
-        R01-R18 from the reader; X06-X07 from the outbox; I01-I18 (see `checks` and `join`). The round is untouched.
+        R01-R29 from the reader; X06-X07 from the outbox; I01-I23 (see `checks`, `join` and `quality`). The round is
+        untouched.
     """
     path = _locate(round_, path)
     verify_outbox(round_.outbox)
     manifest, order = read_manifest(round_.outbox), read_order(round_.outbox)
-    read = reader_of(path)
-    digest = sha256_file(path)
+    read, digest = reader_of(path), sha256_file(path)
     checks.sealed(round_, manifest)
     earlier = _earlier(round_, path, digest, replace=replace)
     if earlier is not None:
@@ -169,19 +211,50 @@ def ingest(
     if sha256_file(path) != digest:
         raise _changing(path)
     notes = list(responses.attributes.get("notes", ()))
+    _belongs(round_, path, responses, manifest=manifest, accept=accept or {}, notes=notes)
+    wanted = tuple(encoder_sites) if encoder_sites else tuple(s.site_id for s in sites)
+    responses = responses.sites(checks.site_order(path, responses, wanted, notes=notes))
+    used, dropped = usable_rows(path, responses, max_dropped=max_dropped)
+    joined = join(path, used, order, drop_extra=drop_extra)
+    checks.values(path, joined.responses, sites, notes=notes)
+    missing = checks.coverage(path, joined.responses, order, max_unseen=max_unseen)
+    report = IngestReport(
+        status="ingested",
+        file=path.name,
+        sha256=digest,
+        unit=responses.unit,
+        window_ms=responses.window_ms,
+        n_sites=len(responses.site_ids),
+        planned=len(order),
+        found=len(responses.values),
+        used=len(joined.responses.values),
+        dropped=dropped,
+        missing=missing,
+        extra=joined.extra,
+        notes=[*notes, *joined.notes],
+        manifest_sha256=sha256_file(round_.outbox / "manifest.json"),
+        subject=str(responses.attributes.get("subject", "")),
+        accepted=dict(accept or {}),
+    )
+    return _write(round_, joined.responses, report, replace=replace)
+
+
+def _belongs(
+    round_: Round,
+    path: Path,
+    responses: Responses,
+    *,
+    manifest: dict[str, Any],
+    accept: Mapping[str, str],
+    notes: list[str],
+) -> None:
+    """Whether the file answers this round, in the unit, window and subject of the project."""
     manifest_sha256 = sha256_file(round_.outbox / "manifest.json")
     checks.identity(path, responses, round_, manifest_sha256=manifest_sha256, notes=notes)
     checks.images(path, responses, [e["image_id"] for e in manifest["images"]])
     checks.unit_and_window(path, responses, manifest, notes=notes)
-    wanted = tuple(encoder_sites) if encoder_sites else tuple(s.site_id for s in sites)
-    responses = responses.sites(checks.site_order(path, responses, wanted, notes=notes))
-    checks.validity(path, responses, max_dropped)
-    joined = join(path, responses, order)
-    checks.values(path, joined.responses, sites, notes=notes)
-    missing = checks.coverage(path, joined.responses, order, max_unseen=max_unseen)
-    return _write(
-        round_, path, digest, manifest_sha256=manifest_sha256, joined=joined, order=order, missing=missing, notes=notes
-    )
+    others = earlier_recordings(Project(round_.folder.parents[2]), but=round_.number)
+    compare_with_earlier(path, responses, others, accept=accept, notes=notes)
 
 
 def _locate(round_: Round, path: str | Path | None) -> Path:
@@ -189,8 +262,8 @@ def _locate(round_: Round, path: str | Path | None) -> Path:
         return Path(path)
     answer = poll_inbox(round_)
     if answer is not None:
-        return answer
-    present = sorted(p.name for p in round_.inbox.glob("*")) if round_.inbox.is_dir() else []
+        return _not_elsewhere(round_, answer)
+    present = sorted(p.name for p in round_.inbox.glob("[!.]*")) if round_.inbox.is_dir() else []
     usual = f"{ANSWER}{next(iter(READERS))}"
     near = difflib.get_close_matches(usual, [n for n in present if n.endswith(tuple(READERS))], n=1, cutoff=0.3)
     raise DataError(
@@ -205,7 +278,22 @@ def _locate(round_: Round, path: str | Path | None) -> Path:
     )
 
 
-def _earlier(round_: Round, path: Path, digest: str, *, replace: bool) -> IngestReport | None:
+def _not_elsewhere(round_: Round, answer: Path) -> Path:
+    """The answer, refused where it is a link to a file outside the inbox and the project (I23)."""
+    homes = (round_.inbox.resolve(), round_.folder.parents[2].resolve())
+    if any(answer.resolve().is_relative_to(home) for home in homes):
+        return answer
+    raise DataError(
+        f"{round_.session_id}/{round_.folder.name}/inbox/{answer.name}",
+        found="a link to a file outside the project",
+        expected="the file itself",
+        cause="the rig's folder was linked in place of copying the file",
+        fix="copy the file into the inbox, or name it: `stimsynth ingest --file FILE`",
+        code="I23",
+    )
+
+
+def _earlier(round_: Round, path: Path, digest: str, *, replace: str) -> IngestReport | None:
     """The report of an earlier ingest of this very file; None where there is none or it may be replaced."""
     if round_.state not in ("ingested", "evaluated"):
         return None
@@ -220,7 +308,8 @@ def _earlier(round_: Round, path: Path, digest: str, *, replace: bool) -> Ingest
         found=f"another file than the one ingested before ({report.file}, SHA-256 {report.sha256[:12]})",
         expected="one answer per round",
         cause="the rig wrote a second answer, or the file belongs to another round",
-        fix="give it to its own round; to replace the earlier answer, say so (replace=True)",
+        fix='give it to its own round; to replace the earlier answer, give `stimsynth ingest --replace "REASON"`, '
+        "which keeps the earlier one and takes its evaluation back",
         code="I03",
     )
 
@@ -236,40 +325,22 @@ def _changing(path: Path) -> DataError:
     )
 
 
-def _write(
-    round_: Round,
-    path: Path,
-    digest: str,
-    *,
-    manifest_sha256: str,
-    joined: Joined,
-    order: list[PlannedTrial],
-    missing: dict[str, int],
-    notes: list[str],
-) -> IngestReport:
+def _write(round_: Round, responses: Responses, report: IngestReport, *, replace: str) -> IngestReport:
     """The trial table first, the record of it last: without the record the round counts as not ingested."""
-    table = _canonical(round_, joined.responses, manifest_sha256)
+    table = _canonical(round_, responses, report.manifest_sha256)
+    notes = set_aside(round_, str(replace)) if replace and round_.ingested else []
     write_responses(round_.responses_path, table)
-    report = IngestReport(
-        status="ingested",
-        file=path.name,
-        sha256=digest,
-        unit=table.unit,
-        window_ms=table.window_ms,
-        n_sites=len(table.site_ids),
-        planned=len(order),
-        found=joined.found,
-        used=len(table.values),
-        dropped=joined.dropped,
-        missing=missing,
-        sites=checks.odd_sites(table),
-        notes=[*notes, *joined.notes],
-        manifest_sha256=manifest_sha256,
+    report = dataclasses.replace(
+        report,
+        sites=odd_sites(table),
+        notes=[*report.notes, *notes],
         responses_sha256=sha256_file(round_.responses_path),
         ingested_utc=utc_now(),
+        replaced=replaced_answers(round_),
     )
     write_json(round_.ingest_path, report.to_dict())
-    round_.log("ingest", file=path.name, sha256=digest, used=report.used, planned=report.planned)
+    about = {"replaced": report.replaced[-1]} if report.replaced else {}
+    round_.log("ingest", file=report.file, sha256=report.sha256, used=report.used, planned=report.planned, **about)
     return report
 
 

@@ -7,63 +7,116 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from protocols.arrays import Ints
 from protocols.errors import DataError
 from protocols.project.outbox import PlannedTrial
 
+from .quality.clock import goes_on, order_shown
+from .quality.copies import refuse_copies, refuse_repeated, twice
 from .responses import Responses
+
+EXTRA = (
+    'if the images really were shown more often, set [recording] extra = "drop" in project.toml, or give `stimsynth '
+    "ingest --drop-extra`: the last presentations are left out then"
+)
+"""The way out where images were shown more often than planned."""
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Usable rows with their block and rep; `found` rows of the file, `dropped` ones by image, and what was decided."""
+    """Rows with their block and rep; how many of each image were left out beyond the plan, and what was decided."""
 
     responses: Responses
-    found: int
-    dropped: dict[str, int]
+    extra: dict[str, int]
     notes: list[str]
 
 
-def join(path: Path, responses: Responses, order: list[PlannedTrial]) -> Joined:
-    """Drop unusable rows (counted), then give every row the block and rep of its planned trial.
+def join(path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: bool = False) -> Joined:
+    """Give every usable row the block and rep of its planned trial.
 
     Both come from ``trial/block`` and ``trial/rep`` where the file has them; else the k-th usable showing of an image
-    (by ``trial/onset_s``, or row order) is its k-th planned trial, since aborted showings are shown again later.
+    (by ``trial/onset_s`` where that is one rising clock, or row order) is its k-th planned trial, since aborted
+    showings are shown again later.
+
+    Parameters
+    ----------
+    used : Responses
+        The usable rows alone.
+    drop_extra : bool
+        Leave out presentations beyond the planned number, the last ones of each image, in place of refusing them.
 
     Raises
     ------
     DataError
-        I10: a row twice, or more showings than planned; I11: block and rep contradict order.csv.
+        I10: a row twice, or more showings than planned; I11: block and rep contradict order.csv; I20: a clock that
+        restarts.
     """
-    keep = np.asarray(np.isfinite(responses.values).any(axis=1), dtype=np.bool_)
-    if responses.valid is not None:
-        keep = keep & responses.valid
-    dropped = Counter(str(i) for i in responses.image_ids[~keep])
-    used = responses.select(keep)
     notes: list[str] = []
+    extra: dict[str, int] = {}
     if used.averaged_over is not None:
-        _refuse_twice(path, _repeated(used.image_ids), "an average of it")
+        refuse_repeated(path, used.image_ids, "an average of it")
         used = replace(used, block=None, rep=None)
         notes.append("the rows are averages over repeats; single trials are not at hand, and block and rep are unknown")
+    elif _known(used):
+        used, extra = _as_stated(path, used, order, drop_extra=drop_extra)
+        refuse_copies(path, used, apart="trial/block and trial/rep", notes=notes)
     else:
-        _refuse_copies(path, used)
-        known = (
-            used.block is not None and used.rep is not None and bool(np.all(used.block >= 0) and np.all(used.rep >= 0))
+        used, extra = _by_order(path, used, order, drop_extra=drop_extra, notes=notes)
+    if extra:
+        notes.append(
+            f"{sum(extra.values())} presentations of {len(extra)} images beyond the planned number were left out, the "
+            "last ones of each image"
         )
-        used = _as_stated(path, used, order) if known else _by_order(path, used, order, notes=notes)
-    return Joined(used, len(responses.values), dict(sorted(dropped.items())), notes)
+    return Joined(_one_clock(used, order, notes), extra, notes)
 
 
-def _as_stated(path: Path, used: Responses, order: list[PlannedTrial]) -> Responses:
-    """Rows whose file names block and rep: they must agree with order.csv, each at most once."""
+def _known(used: Responses) -> bool:
+    block, rep = used.block, used.rep
+    return block is not None and rep is not None and bool(np.all(block >= 0) and np.all(rep >= 0))
+
+
+def _one_clock(used: Responses, order: list[PlannedTrial], notes: list[str]) -> Responses:
+    """The rows without a clock by which the session did not go on as planned: it says nothing about time."""
+    if used.onset_s is None or used.block is None or used.rep is None:
+        return used
+    number = {(t.image_id, t.rep): t.trial for t in order}
+    trials = np.array([number[str(i), r] for i, r in zip(used.image_ids, used.rep.tolist(), strict=True)])
+    known = np.isfinite(used.onset_s)
+    if goes_on(used.onset_s[known], trials[known]) or (
+        len(np.unique(used.block)) > 1 and goes_on(used.onset_s[known], used.block[known])
+    ):
+        return used
+    notes.append("trial/onset_s is not kept: by this clock the blocks are mixed, so that it is not one rising clock")
+    return replace(used, onset_s=None)
+
+
+def _without_unplanned(used: Responses, order: list[PlannedTrial]) -> tuple[Responses, dict[str, int]]:
+    """The rows whose rep is planned, and how many of each image are not."""
+    repeats = Counter(t.image_id for t in order)
+    assert used.rep is not None
+    planned = np.array([r < repeats[str(i)] for i, r in zip(used.image_ids, used.rep, strict=True)], dtype=np.bool_)
+    extra = Counter(str(i) for i in used.image_ids[~planned])
+    return used.select(planned), dict(sorted(extra.items()))
+
+
+def _as_stated(
+    path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: bool
+) -> tuple[Responses, dict[str, int]]:
+    """Rows whose file names block and rep: they must agree with order.csv, each at most once; the rest is extra."""
     block_of = {(t.image_id, t.rep): t.block for t in order}
     assert used.block is not None
     assert used.rep is not None
     stated = list(zip((str(i) for i in used.image_ids), used.rep.tolist(), used.block.tolist(), strict=True))
-    wrong = [s for s in stated if block_of.get((s[0], s[1])) != s[2]]
+    fits = [block_of.get((i, rep)) == block for i, rep, block in stated]
+    from_one = not all(fits) and all(block_of.get((i, rep - 1)) == block - 1 for i, rep, block in stated)
+    extra: dict[str, int] = {}
+    if drop_extra and not from_one:
+        used, extra = _without_unplanned(used, order)
+        stated = [s for s in stated if (s[0], s[1]) in block_of]
+    wrong = [s for s in stated if from_one or block_of.get((s[0], s[1])) != s[2]]
     if wrong:
-        from_one = all(block_of.get((i, rep - 1)) == block - 1 for i, rep, block in stated)
+        more = all((s[0], s[1]) not in block_of for s in wrong)
         image, rep, block = wrong[0]
         planned = block_of.get((image, rep))
         raise DataError(
@@ -75,73 +128,67 @@ def _as_stated(path: Path, used: Responses, order: list[PlannedTrial]) -> Respon
             else f"a rep of {image} in order.csv",
             cause="block and rep are counted from 1"
             if from_one
+            else "images were shown more often than planned, or the order list of another round was shown"
+            if more
             else "the order list of another round was shown, or the columns were mixed up",
-            fix="copy block and rep from order.csv (both count from 0), or leave both out",
+            fix="copy block and rep from order.csv (both count from 0), or leave both out"
+            + (f"; {EXTRA}" if more and not from_one else ""),
             code="I11",
         )
-    _refuse_twice(path, _repeated([f"{i}, rep {rep}" for i, rep, _ in stated]), "the same trial")
-    return used
+    refuse_repeated(path, [f"{i}, rep {rep}" for i, rep, _ in stated], "the same trial")
+    return used, extra
 
 
-def _by_order(path: Path, used: Responses, order: list[PlannedTrial], *, notes: list[str]) -> Responses:
-    """Rows without block and rep: the k-th showing of an image is its k-th planned trial."""
-    if used.onset_s is not None and np.all(np.isfinite(used.onset_s)):
-        sequence, source = np.argsort(used.onset_s, kind="stable"), "trial/onset_s"
-        _refuse_twice(path, _repeated([f"onset {t:.6f} s" for t in used.onset_s]), "the same onset")
-    else:
-        sequence, source = np.arange(len(used.values)), "the order of the rows"
+def _by_order(
+    path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: bool, notes: list[str]
+) -> tuple[Responses, dict[str, int]]:
+    """Rows without block and rep: the k-th showing of an image is its k-th planned trial; the rest is extra."""
     planned: dict[str, list[PlannedTrial]] = {}
     for trial in sorted(order, key=lambda t: t.rep):
         planned.setdefault(trial.image_id, []).append(trial)
-    block, rep = np.full((2, len(used.values)), -1, dtype=np.int64)
-    seen: Counter[str] = Counter()
-    for row in sequence:
-        image = str(used.image_ids[row])
-        if seen[image] < len(planned[image]):
-            trial = planned[image][seen[image]]
-            block[row], rep[row] = trial.block, trial.rep
-        seen[image] += 1
-    more = {i: n for i, n in seen.items() if n > len(planned[i])}
-    if more:
-        image = min(more)
-        raise DataError(
-            path.name,
-            found=f"{len(more)} images with more usable rows than planned "
-            f"(such as {image}: {more[image]} for {len(planned[image])})",
-            expected="at most the number of trials in order.csv; aborted showings marked trial/valid = 0",
-            cause="rows were written twice, or two recordings were joined",
-            fix="remove the duplicates, or mark aborted showings as invalid",
-            code="I10",
+
+    def match(rows: Ints) -> list[PlannedTrial | None]:
+        seen: Counter[str] = Counter()
+        found: list[PlannedTrial | None] = []
+        for image in map(str, used.image_ids[rows]):
+            found.append(planned[image][seen[image]] if seen[image] < len(planned[image]) else None)
+            seen[image] += 1
+        return found
+
+    rows, source = np.arange(len(used.values)), "the order of the rows"
+    timed = used.onset_s is not None and bool(np.all(np.isfinite(used.onset_s)))
+    if timed:
+        assert used.onset_s is not None
+        rows, source = order_shown(
+            path, used.onset_s, lambda r: [t.trial for t in match(r) if t is not None], notes=notes
         )
-    lacking = any(seen[image] < len(trials) for image, trials in planned.items())
+    trials = match(rows)
+    shown = Counter(map(str, used.image_ids))
+    extra = {i: n - len(planned[i]) for i, n in sorted(shown.items()) if n > len(planned[i])}
+    if extra and not drop_extra:
+        raise _more_than_planned(path, shown, planned, extra=extra)
+    refuse_copies(path, used, apart="trial/onset_s" if source == "trial/onset_s" else "", notes=notes)
+    lacking = any(shown[image] < len(trials) for image, trials in planned.items())
     notes.append(
         f"block and rep were taken from {source}: the k-th usable showing of an image is its k-th planned trial"
         + (" (approximate, since trials are missing: write trial/block and trial/rep)" if lacking else "")
     )
-    return replace(used, block=block, rep=rep)
+    kept = [(row, t) for row, t in zip(rows, trials, strict=True) if t is not None]
+    block, rep = (np.full(len(used.values), -1, dtype=np.int64) for _ in range(2))
+    for row, trial in kept:
+        block[row], rep[row] = trial.block, trial.rep
+    return replace(used, block=block, rep=rep).select(block >= 0), extra
 
 
-def _refuse_copies(path: Path, used: Responses) -> None:
-    """Two equal rows of real numbers over several sites are copies; equal spike counts happen by chance."""
-    values = used.values
-    if values.shape[1] < 2 or not np.any(values[np.isfinite(values)] % 1):
-        return
-    rows = Counter((str(i), hash(r.tobytes())) for i, r in zip(used.image_ids, values, strict=True) if np.any(r % 1))
-    copies = sorted(image for (image, _), n in rows.items() if n > 1)
-    _refuse_twice(path, copies, "equal values in all sites")
-
-
-def _repeated(entries: list[str] | NDArray[np.str_]) -> list[str]:
-    return sorted(str(e) for e, n in Counter(str(e) for e in entries).items() if n > 1)
-
-
-def _refuse_twice(path: Path, repeated: list[str], what: str) -> None:
-    if repeated:
-        raise DataError(
-            path.name,
-            found=f"{len(repeated)} rows twice, with {what} (such as {repeated[0]})",
-            expected="every presentation in one row",
-            cause="rows were appended twice, or two recordings were joined",
-            fix="remove the duplicates and write the file again",
-            code="I10",
-        )
+def _more_than_planned(
+    path: Path, shown: Counter[str], planned: dict[str, list[PlannedTrial]], *, extra: dict[str, int]
+) -> DataError:
+    image = min(extra)
+    return twice(
+        path,
+        f"{len(extra)} images with more usable rows than planned "
+        f"(such as {image}: {shown[image]} for {len(planned[image])})",
+        expected="at most the number of trials in order.csv; aborted showings marked trial/valid = 0",
+        cause="rows were written twice, two recordings were joined, or images were shown more often than planned",
+        fix=f"remove the duplicates, or mark aborted showings as invalid; {EXTRA}",
+    )

@@ -112,7 +112,7 @@ def test_a_fit_does_not_replace_the_encoder_of_a_round_that_was_made(
     record = begun(project)
     change(project)
     before = record.read_bytes()
-    monkeypatch.setattr(loop, "provide", lambda *_, **__: pytest.fail("nothing may be fitted"))
+    monkeypatch.setattr(refit_module, "provide", lambda *_, **__: pytest.fail("nothing may be fitted"))
     with pytest.raises(DataError, match=f"T03.*{cure}"):
         loop.fit(project, 1)
     nothing = project.folder / "nothing"
@@ -124,7 +124,7 @@ def test_a_fit_does_not_replace_the_encoder_of_a_round_that_was_made(
 def test_a_fit_may_be_repeated_before_and_restored_after_the_round_is_made(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "provide", lambda *_, **__: {"fitted": True})
+    monkeypatch.setattr(refit_module, "provide", lambda *_, **__: {"fitted": True})
     record = begun(project)
     record.unlink()  # lost: fitting again replaces nothing
     assert loop.fit(project, 1) == {"fitted": True}

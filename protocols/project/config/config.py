@@ -9,7 +9,15 @@ from pydantic import ConfigDict, Field
 from protocols.project.display import Display
 
 from .encoder import EncoderConfig
-from .protocol import ArmsConfig, DriftConfig, EvaluationConfig, LoopConfig, ProtocolConfig, RefitConfig
+from .protocol import (
+    ArmsConfig,
+    DriftConfig,
+    EvaluationConfig,
+    LoopConfig,
+    ProtocolConfig,
+    RecordingConfig,
+    RefitConfig,
+)
 from .safety import SafetyConfig
 from .section import Name, Section
 from .synthesis import DiffusionConfig, SynthesisConfig
@@ -42,6 +50,7 @@ class Config(Section):
     synthesis: SynthesisConfig = SynthesisConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
     protocol: ProtocolConfig = ProtocolConfig()
+    recording: RecordingConfig = RecordingConfig()
     arms: ArmsConfig = ArmsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     refit: RefitConfig = RefitConfig()

@@ -1,5 +1,5 @@
-"""Sections ``[protocol]``, ``[arms]``, ``[evaluation]``, ``[refit]``, ``[drift]`` and ``[loop]`` of a project.toml:
-what is shown, tested and done between rounds.
+"""Sections ``[protocol]``, ``[recording]``, ``[arms]``, ``[evaluation]``, ``[refit]``, ``[drift]`` and ``[loop]`` of a
+project.toml: what is shown, taken, tested and done between rounds.
 """
 
 from __future__ import annotations
@@ -101,6 +101,26 @@ class ProtocolConfig(Section):
     )
     pause_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=0.0, description="[s] Pause between two blocks; for planning only."
+    )
+
+
+class RecordingConfig(Section):
+    """Section ``[recording]``: which recordings are taken; `stimsynth ingest` has an option for each key."""
+
+    max_dropped: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.3,
+        description="[fraction of the rows] Largest part of a recording that may be marked invalid (broken fixation).",
+    )
+    max_unseen: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.05,
+        description="[fraction of the images] Largest part of a round's images that may be without a usable trial.",
+    )
+    extra: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description=(
+            '[name] What becomes of an answer in which images were shown more often than planned. "refuse": it may '
+            'hold rows twice; "drop": the last presentations of each image are left out and counted.'
+        ),
     )
 
 

@@ -213,7 +213,7 @@ def test_another_file_needs_replace(exported, lab):
     before = sha256_file(exported.responses_path)
     hand_in(exported, lab.record(exported, seed=1))
     refused(exported, "I03")
-    assert ingest(exported, replace=True).status == "ingested"
+    assert ingest(exported, replace="corrected").status == "ingested"
     assert sha256_file(exported.responses_path) != before
 
 

@@ -1,0 +1,1 @@
+"""What every recording must fulfil, wherever it was made and whichever command hands it over."""
