@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders import DEFAULT_BACKBONE
+from protocols.disk.files import is_litter
 from protocols.project.config.config import Config, ProjectConfig
 from protocols.project.config.encoder import EncoderConfig
 from protocols.project.config.protocol import LoopConfig
@@ -130,7 +131,7 @@ def announce(progress: Reporter | None, label: str, act: Callable[[], None]) -> 
 
 def claim(out: Path, fresh: bool) -> None:
     """Make `out`, or make sure that an earlier demo made it; `fresh` empties it first."""
-    if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
+    if out.exists() and any(not is_litter(p.name) for p in out.iterdir()) and not (out / MARKER).is_file():
         raise DataError(
             str(out),
             found="a folder with other files",

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from encoders import Encoder, Ensemble
-from protocols.disk.files import inside, read_json, sha256_bytes, verify_checksums, write_json
+from protocols.disk.files import inside, is_litter, read_json, sha256_bytes, verify_checksums, write_json
 from protocols.disk.png import read_png, write_png
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.display import Display
@@ -123,7 +123,7 @@ def reproduce(
     """
     round_, project, recorded = _placed(Path(manifest))
     out = Path(out) if out is not None else project.folder / "reproduced" / round_.folder.name
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(not is_litter(p.name) for p in out.iterdir()):
         raise _gone(
             str(out),
             "a folder with files",

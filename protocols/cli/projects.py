@@ -106,12 +106,15 @@ def run(
 ) -> None:
     """Do every stage that can be done now, then say what is waited for; safe to kill and repeat."""
     from protocols import loop
+    from protocols.rounds.export_notes import export_notes
 
     project = open_project(folder)
     if loop.look(project).stage in ("fit", "generate", "export"):
         announce("loading the networks")
     state = loop.run(project, timeout_s=timeout, device=chosen_device(), progress=progress(), tell=tell)
-    show(state.summary(), state.to_dict())
+    waits = bool(state.waiting_for) and any(r.number == state.number for r in project.rounds())
+    notes = export_notes(project.round(state.number)) if waits else []
+    show("\n".join([state.summary(), *notes]), state.to_dict() | {"notes": notes})
     if state.waiting_for:
         raise typer.Exit(4)
 

@@ -228,14 +228,20 @@ def export(
 ) -> None:
     """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
     from protocols import loop
-    from protocols.recordings.adopt import import_baseline
+    from protocols.rounds.export_notes import export_notes
 
     project = open_project(folder)
     _ = project.config
-    if baseline is not None or demo_photographs:
-        import_baseline(project, baseline, progress=progress())
-        number = 0
-    number = number if number is not None else loop.look(project).number
+    if dry_run and (baseline is not None or demo_photographs):
+        from protocols.plan import plan_round
+
+        with project.trial_copy() as copy:
+            told = import_told(copy, baseline)
+            plan = plan_round(copy.for_stage(), 0, gain=gain, wanted=power, progress=progress())
+        show("\n".join([*told, plan.text()]), plan.to_dict() | {"photographs": told})
+        return
+    told = import_told(project, baseline) if baseline is not None or demo_photographs else []
+    number = 0 if told else number if number is not None else loop.look(project).number
     if number > 0:
         announce("loading the networks")
     if dry_run:
@@ -246,10 +252,22 @@ def export(
         return
     outbox = loop.export(project, number, device=chosen_device(), progress=progress())
     place = outbox.relative_to(project.folder).as_posix()
+    notes = export_notes(project.round(number))
     show(
-        f"round {number} is in {place}: copy it to the rig; README.txt there says how to answer",
-        {"round": number, "outbox": place},
+        "\n".join(
+            [*told, f"round {number} is in {place}: copy it to the rig; README.txt there says how to answer", *notes]
+        ),
+        {"round": number, "outbox": place, "photographs": told, "notes": notes},
     )
+
+
+def import_told(project: Any, images: Path | None) -> list[str]:
+    """Import the photographs of round 0, and say what was done, what was left out, and what is hardly meant."""
+    from protocols.project.photograph_warnings import photograph_report
+    from protocols.recordings.adopt import import_baseline
+
+    natural = import_baseline(project, images, progress=progress())
+    return photograph_report(natural, project.display, shown_elsewhere=False)
 
 
 @app.command()

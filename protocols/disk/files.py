@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
@@ -15,7 +16,20 @@ from typing import Any
 
 from protocols.errors import DataError
 
+from .shares import flush_file, flush_folder, move, writing
+
 ID_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
+LONGEST_ID = 100
+"""Characters of an id: files are named by it, and no system takes names of more than 255 bytes."""
+WINDOWS_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{device}{n}" for device in ("com", "lpt") for n in range(10))}
+)
+"""Names that Windows refuses for a file, with or without an ending."""
+_WORDS = frozenset({"nan", "inf", "infinity", "none", "null", "true", "false"})
+_RESERVED = _WORDS | WINDOWS_DEVICES
+_LITTER = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information", "__macosx"}
+)
 ABSOLUTE_PATTERN = re.compile(r"(/\w|~/|\\\\|[A-Za-z]:[\\/])")
 PICTURE_ENDINGS = frozenset(
     [
@@ -27,14 +41,38 @@ PICTURE_ENDINGS = frozenset(
 
 
 def is_id(text: str) -> bool:
-    """True where `text` survives spreadsheets and rig software: ``^[a-z][a-z0-9_]*$`` and not a reserved word."""
-    return bool(ID_PATTERN.fullmatch(text)) and text not in {"nan", "inf", "infinity", "none", "null", "true", "false"}
+    """True where `text` survives spreadsheets, rig software and every file system: ``^[a-z][a-z0-9_]*$``, at most
+    `LONGEST_ID` characters, and neither a reserved word nor a device name of Windows.
+    """
+    return len(text) <= LONGEST_ID and bool(ID_PATTERN.fullmatch(text)) and text not in _RESERVED
 
 
 def make_id(text: str, prefix: str) -> str:
-    """A valid id made of a foreign name: lower case, other characters to ``_``, `prefix` put before a leading digit."""
-    cleaned = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")
-    return cleaned if is_id(cleaned) else f"{prefix}_{cleaned}" if cleaned else prefix
+    """A valid id made of a foreign name: lower case, other characters to ``_``, `prefix` put before a leading digit.
+
+    Letters are composed first (Unicode NFC), so that a name has one id whether a Mac wrote it or not. The id of a name
+    that is too long, or that has letters but none of a to z and no digit, ends in eight digits of the name's SHA-256.
+    """
+    if is_id(text):
+        return text
+    composed = unicodedata.normalize("NFC", text)
+    cleaned = re.sub(r"[^a-z0-9_]+", "_", composed.lower()).strip("_")
+    digest = sha256_bytes(composed.encode("utf-8", "surrogatepass"))[:8]
+    if not cleaned and any(character.isalnum() for character in composed):
+        cleaned = digest
+    made = cleaned if cleaned and not cleaned[0].isdigit() and cleaned not in _RESERVED else _prefixed(prefix, cleaned)
+    return made if len(made) <= LONGEST_ID else f"{made[: LONGEST_ID - 9].rstrip('_')}_{digest}"
+
+
+def _prefixed(prefix: str, cleaned: str) -> str:
+    return f"{prefix}_{cleaned}" if cleaned else prefix
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file name is of those that systems leave behind in shared folders: ``._NAME``, ``.DS_Store``,
+    ``Thumbs.db``, ``desktop.ini``, ``.smbdelete...``, lock files. Nobody put such a file there on purpose.
+    """
+    return name.startswith((".", "~$", "~lock")) or name.lower() in _LITTER or name.endswith(":Zone.Identifier")
 
 
 def picture_stem(name: str) -> str:
@@ -45,17 +83,24 @@ def picture_stem(name: str) -> str:
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a temporary file beside `path`, flush it to disk, then rename it over `path` in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+    """Let `write` make a temporary file beside `path`, flush it to disk, then rename it over `path` in one step.
+
+    Raises
+    ------
+    DataError
+        F10: the disk is full; F12: writing is refused. `path` is as it was, and the temporary file is gone.
+    """
+    temporary = path.with_name(f".{path.name[:60]}.tmp-{os.getpid()}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            with open(temporary, "rb+") as handle:
+                flush_file(handle.fileno())
+            move(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,12 +143,25 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def inside(folder: Path, name: str) -> Path:
-    """`folder` / `name`, refused where `name` would leave `folder` (absolute, ``..``, drive letters, links)."""
+def inside(folder: Path, name: str, *, listed_in: Path | None = None) -> Path:
+    """`folder` / `name`, refused where `name` would leave `folder` (absolute, ``..``, drive letters, links).
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+    listed_in : Path, optional
+        The file that holds `name`, for the error.
+
+    Raises
+    ------
+    DataError
+        F02
+    """
     candidate = folder / name
     if name.startswith(("/", "\\")) or ":" in name or not candidate.resolve().is_relative_to(folder.resolve()):
         raise DataError(
-            str(folder),
+            str(listed_in or folder),
             found=f"the file name {name!r}",
             expected="a relative name inside the folder",
             cause="a manifest or table that was not written by stimsynth",
@@ -137,17 +195,6 @@ def portable(value: Any, base: Path) -> Any:
     return value
 
 
-def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk (a rename survives a power cut only then); nothing to do on Windows."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def write_checksums(folder: Path, files: Iterable[Path], name: str = "checksums.sha256") -> None:
     """Write ``<sha256>  <relative posix path>`` lines (the format of sha256sum) for `files` into `folder`/`name`."""
     lines = [f"{sha256_file(f)}  {f.relative_to(folder).as_posix()}\n" for f in sorted(files)]
@@ -164,7 +211,7 @@ def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
         if not relative:
             problems.append(f"{name} has the line {line!r} without a file name")
             continue
-        path = inside(folder, relative)
+        path = inside(folder, relative, listed_in=folder / name)
         if not path.is_file():
             problems.append(f"{relative} is missing")
         elif sha256_file(path) != digest:
@@ -198,16 +245,17 @@ def new_folder(out: Path) -> Iterator[Path]:
     Raises
     ------
     DataError
-        W05: `out` is there already.
+        W05: `out` is there already; F10, F12: the disk is full, or refuses.
     """
     check_new(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    temporary = out.with_name(f".{out.name[:60]}.tmp-{os.getpid()}")
     try:
-        temporary.mkdir()
-        yield temporary
-        flush_folder(temporary)
-        os.rename(temporary, out)
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            yield temporary
+            flush_folder(temporary)
+            move(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

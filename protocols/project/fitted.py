@@ -4,6 +4,7 @@ predicts each site.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,8 @@ def path_of(folder: Path, number: int) -> Path:
 
 def newest_fit(folder: Path) -> int | None:
     """The number of the newest round that an encoder was fitted for, or None; `folder`: `Project.fitted`."""
-    return max((int(p.stem.rsplit("_", 1)[1]) for p in folder.glob("for_round_*.json")), default=None)
+    names = (re.fullmatch(r"for_round_(\d+)\.json", p.name, re.ASCII) for p in folder.glob("for_round_*.json"))
+    return max((int(name[1]) for name in names if name), default=None)
 
 
 def fitted_for(folder: Path, number: int) -> Fitted | None:

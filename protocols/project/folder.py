@@ -7,12 +7,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from protocols.disk.files import is_id, make_id, portable, write_text
+from protocols.disk.shares import flush_file, writing
 from protocols.errors import DataError
 from protocols.project.config.config import Config
 from protocols.project.config.load import load_config
@@ -23,8 +27,6 @@ from .fitted import fitted_for, newest_fit
 
 ROUND_PATTERN = re.compile(r"round_(\d{2,})", re.ASCII)
 FOLDERS = ("data", "fitted", "cache", "sessions")
-# Device names that Windows refuses as a file name, with or without an extension.
-_WINDOWS = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 
 
 def utc_now() -> str:
@@ -53,7 +55,7 @@ class Round:
         """The round that lives in `folder` (named ``round_NN`` inside a session folder)."""
         folder = Path(os.path.abspath(folder))
         match = ROUND_PATTERN.fullmatch(folder.name)
-        if match is None or not _is_session_id(folder.parent.name):
+        if match is None or not is_id(folder.parent.name):
             raise _bad_name(f"{folder.parent.name}/{folder.name}")
         return cls(folder, int(match.group(1)), folder.parent.name)
 
@@ -133,13 +135,14 @@ class Round:
         base = self.folder.parent.parent.parent
         record = {"utc": utc_now(), "event": event, **portable(fields, base)}
         line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.log_path, "ab+") as handle:
-            if handle.tell() and handle.seek(-1, os.SEEK_END) >= 0 and handle.read(1) != b"\n":
-                line = b"\n" + line  # the writer before us was killed within its line
-            handle.write(line)
-            handle.flush()
-            os.fsync(handle.fileno())
+        with writing(self.log_path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(self.log_path, "ab+") as handle:
+                if handle.tell() and handle.seek(-1, os.SEEK_END) >= 0 and handle.read(1) != b"\n":
+                    line = b"\n" + line  # the writer before us was killed within its line
+                handle.write(line)
+                handle.flush()
+                flush_file(handle.fileno())
 
     def events(self) -> list[dict[str, Any]]:
         """All readable records of the log, oldest first; a line that a killed process left unfinished is
@@ -228,6 +231,15 @@ class Project:
         """
         return self if self.kept is not None else replace(self, kept=self.config)
 
+    @contextmanager
+    def trial_copy(self) -> Iterator[Project]:
+        """A project without data and with the same ``project.toml``, in a temporary folder: what is tried out there
+        leaves nothing behind.
+        """
+        with tempfile.TemporaryDirectory(prefix="stimsynth-") as folder:
+            place = Path(folder) / self.folder.resolve().name
+            yield Project.create(place, (self.folder / "project.toml").read_text(encoding="utf-8-sig"))
+
     @property
     def display(self) -> Display:
         """The display of ``project.toml``."""
@@ -297,7 +309,7 @@ class Project:
         """
         if number < 0:
             raise ValueError(f"round number {number}; expected 0 (baseline) or more")
-        if not _is_session_id(session_id):
+        if not is_id(session_id):
             raise _bad_name(f"{session_id}/round_{number:02d}")
         for other in self.rounds():
             if other.number == number and other.session_id != session_id:
@@ -320,10 +332,6 @@ class Project:
         """
         fitted = fitted_for(self.fitted, number)
         return None if fitted is None else fitted.record
-
-
-def _is_session_id(text: str) -> bool:
-    return is_id(text) and text not in _WINDOWS
 
 
 def _bad_name(name: str) -> DataError:

@@ -15,6 +15,8 @@ from protocols.disk.files import is_id
 from protocols.disk.tables import read_table, write_table
 from protocols.errors import DataError
 
+from .objectives import OBJECTIVES
+
 CONTRASTS = ("luminance", "chroma", "local")
 NATURAL_SUFFIX = "_natural"  # of the names under which the natural percentiles are kept
 ROLES = ("controller", "reference", "natural", "blank", "arm", "graded")
@@ -147,7 +149,19 @@ def _number(value: float) -> str:
 
 
 def _float(text: str) -> float:
-    return float(text) if text else math.nan
+    value = float(text) if text else math.nan
+    if math.isinf(value) or "_" in text:
+        raise ValueError(f"the number {text!r} is not finite")
+    return value
+
+
+def _whole(text: str) -> int | None:
+    """A whole number, which a program for tables may have written as ``12.0``; None where there is none."""
+    if not text:
+        return None
+    if not float(text).is_integer():
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text) if text.lstrip("+-").isdigit() else int(float(text))
 
 
 def _image_id(text: str) -> str:
@@ -166,12 +180,34 @@ def _pairs_text(pairs: Iterable[tuple[str, str]]) -> str:
     return " ".join(f"{objective}:{site}" for objective, site in pairs)
 
 
+class _NoPair(ValueError):
+    """Why an entry of `reference_for` names no objective and site."""
+
+
 def _pairs(text: str) -> tuple[tuple[str, str], ...]:
-    return tuple((objective, site) for objective, _, site in (pair.partition(":") for pair in text.split()))
+    pairs = []
+    for entry in text.split():
+        objective, _, site = entry.partition(":")
+        if objective not in OBJECTIVES or not site:
+            raise _NoPair(entry)
+        pairs.append((objective, site))
+    return tuple(pairs)
 
 
 def _flag(value: bool | None) -> str:
     return "" if value is None else str(int(value))
+
+
+def _from_flag(text: str) -> bool | None:
+    """Yes or no, as programs for tables write it; None where nothing stands."""
+    known = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": None}
+    if text.lower() not in known:
+        raise ValueError(f"{text!r} is neither 1 (yes) nor 0 (no)")
+    return known[text.lower()]
+
+
+def _yes(text: str) -> bool:
+    return bool(_from_flag(text))
 
 
 COLUMNS = (
@@ -181,8 +217,8 @@ COLUMNS = (
     Column("objective", str, str),
     Column("target", str, str),
     Column("generator", str, str),
-    Column("seed", lambda seed: "" if seed is None else str(seed), lambda text: int(text) if text else None),
-    Column("confirmatory", _flag, lambda text: text == "1"),
+    Column("seed", lambda seed: "" if seed is None else str(seed), _whole),
+    Column("confirmatory", _flag, _yes),
     Column("reference_for", _pairs_text, _pairs),
     Column("started_from", str, str),
     Column("arm", str, str),
@@ -190,7 +226,7 @@ COLUMNS = (
     Column("score", _number, _float),
     Column("validator_score", _number, _float),
     Column("distance", _number, _float),
-    Column("outside", _flag, lambda text: text == "1" if text else None),
+    Column("outside", _flag, _from_flag),
     Column("sha256", str, str),
 )
 """The columns of key.csv that every round has."""
@@ -203,7 +239,7 @@ SITE_COLUMNS = (
     Column("natural_mean", _number, float),
     Column("natural_sd", _number, float),
     Column("reliability", _number, _float),
-    Column("is_target", _flag, lambda text: text == "1"),
+    Column("is_target", _flag, _yes),
 )
 """The columns of sites.csv."""
 
@@ -228,7 +264,7 @@ def _cells(columns: Sequence[Column], row: KeyRow | SiteRow) -> list[str]:
 
 
 def _values(columns: Sequence[Column], record: Mapping[str, str | None]) -> dict[str, Any]:
-    return {c.name: c.from_text(record.get(c.name) or "") for c in columns}
+    return {c.name: c.from_text((record.get(c.name) or "").strip()) for c in columns}
 
 
 def read_key(path: str | Path) -> Key:
@@ -237,10 +273,11 @@ def read_key(path: str | Path) -> Key:
     Raises
     ------
     DataError
-        K01: a column is missing; K02: a row that cannot be read (role, id, number) or an image id listed twice.
+        K01: a column is missing; K02: a row that cannot be read (role, id, number, yes or no), an image id listed
+        twice, or the file is no table; K03: `reference_for` names no objective and site.
     """
     path = Path(path)
-    header, records = read_table(path)
+    header, records = _table(path)
     _require(path, header, ("image_id", "role"))
     beside = path.with_name("sites.csv")
     sites = read_sites(beside) if beside.is_file() else ()
@@ -249,6 +286,8 @@ def read_key(path: str | Path) -> Key:
     for line, record in enumerate(records, start=2):
         try:
             row = KeyRow(**_values(COLUMNS, record), **_by_name(record, header))
+        except _NoPair as error:
+            raise _no_pair(path, line, str(error)) from error
         except (TypeError, ValueError) as error:
             raise _broken(path, line, str(error)) from error
         if row.image_id in seen:
@@ -258,9 +297,22 @@ def read_key(path: str | Path) -> Key:
     return Key(tuple(rows), sites)
 
 
+def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    try:
+        return read_table(path)
+    except DataError as error:
+        raise DataError(
+            str(path), found=error.found, expected=error.expected, cause=error.cause, fix=error.fix, code="K02"
+        ) from error
+
+
 def _by_name(record: Mapping[str, str], header: Sequence[str]) -> dict[str, Any]:
     return {
-        attribute: {h[len(prefix) + 1 :]: _float(record[h]) for h in header if h.startswith(f"{prefix}_") and record[h]}
+        attribute: {
+            h[len(prefix) + 1 :]: _float(text)
+            for h in header
+            if h.startswith(f"{prefix}_") and (text := (record[h] or "").strip())
+        }
         for prefix, attribute in BY_NAME.items()
     }
 
@@ -268,7 +320,7 @@ def _by_name(record: Mapping[str, str], header: Sequence[str]) -> dict[str, Any]
 def read_sites(path: str | Path) -> tuple[SiteRow, ...]:
     """Read the frozen site set (``sealed/sites.csv``); it says nothing about the images. Raises as `read_key` does."""
     path = Path(path)
-    header, records = read_table(path)
+    header, records = _table(path)
     _require(path, header, ("site_id", "natural_mean", "natural_sd"))
     sites = []
     for line, record in enumerate(records, start=2):
@@ -300,6 +352,17 @@ def _broken(path: Path, line: int, what: str) -> DataError:
         cause="the table was edited",
         fix="restore sealed/key.csv from a backup",
         code="K02",
+    )
+
+
+def _no_pair(path: Path, line: int, entry: str) -> DataError:
+    return DataError(
+        str(path),
+        found=f"line {line}: {entry!r} in the column reference_for",
+        expected=f"OBJECTIVE:SITE, the objective one of {', '.join(OBJECTIVES)}; several with spaces between",
+        cause="a key written by hand, with the objective or the site alone",
+        fix="write objective and target of the controllers that the image is a reference for, such as stretch:v4_001",
+        code="K03",
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protocols.arrays import Pixels
-from protocols.disk.files import inside, read_json, sha256_bytes, sha256_file, verify_checksums
+from protocols.disk.files import inside, is_litter, read_json, sha256_bytes, sha256_file, verify_checksums
 from protocols.disk.png import read_png
 from protocols.disk.tables import parse_table
 from protocols.errors import DataError
@@ -40,21 +41,50 @@ def read_manifest(outbox: str | Path) -> dict[str, Any]:
 
 
 def read_order(outbox: str | Path) -> list[PlannedTrial]:
-    """The planned presentations of an outbox, checked against their checksum."""
+    """The planned presentations of an outbox, checked against their checksum, against themselves and the manifest.
+
+    Raises
+    ------
+    DataError
+        X06: not exported; X07: the table is altered, lists a presentation twice, or has another number of them than the
+        manifest.
+    """
     outbox = Path(outbox)
-    _, rows = parse_table(_verified(outbox, "order.csv").decode("utf-8"))
-    return [
-        PlannedTrial(
-            trial=int(r["trial"]),
-            block=int(r["block"]),
-            rep=int(r["rep"]),
-            image_id=r["image_id"],
-            filename=r["filename"],
-            on_ms=float(r["on_ms"]),
-            off_ms=float(r["off_ms"]),
-        )
-        for r in rows
-    ]
+    try:
+        _, rows = parse_table(_verified(outbox, "order.csv").decode("utf-8"))
+        order = [
+            PlannedTrial(
+                trial=int(r["trial"]),
+                block=int(r["block"]),
+                rep=int(r["rep"]),
+                image_id=r["image_id"],
+                filename=r["filename"],
+                on_ms=float(r["on_ms"]),
+                off_ms=float(r["off_ms"]),
+            )
+            for r in rows
+        ]
+    except (KeyError, TypeError, UnicodeDecodeError) as error:
+        raise _altered(outbox, f"an order.csv that cannot be read ({error})") from error
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise _altered(outbox, f"an order.csv that cannot be read ({error})") from error
+    _refuse_repeated(outbox, order)
+    return order
+
+
+def _refuse_repeated(outbox: Path, order: list[PlannedTrial]) -> None:
+    """Each trial, and each repetition of an image, stands once, and there are as many as the manifest says."""
+    trials = Counter(t.trial for t in order)
+    shown = Counter((t.image_id, t.rep) for t in order)
+    twice = [f"the trial {t}" for t, n in trials.items() if n > 1]
+    twice += [f"repetition {rep} of {image}" for (image, rep), n in shown.items() if n > 1]
+    if twice:
+        raise _altered(outbox, f"an order.csv that lists {', '.join(twice[:3])} twice")
+    planned = read_manifest(outbox).get("counts", {}).get("trials", len(order))
+    if planned != len(order):
+        raise _altered(outbox, f"an order.csv of {len(order)} trials where the manifest says {planned}")
 
 
 def read_images(outbox: str | Path) -> dict[str, Pixels]:
@@ -97,7 +127,8 @@ def verify_outbox(outbox: str | Path) -> None:
     _require_ready(outbox)
     problems = verify_checksums(outbox)
     listed = _digests(outbox)
-    added = sorted(p.name for p in (outbox / "images").glob("*.png") if f"images/{p.name}" not in listed)
+    present = [p.name for p in (outbox / "images").glob("*.png") if not is_litter(p.name)]
+    added = sorted(name for name in present if f"images/{name}" not in listed)
     problems += [f"images/{name} was added" for name in added]
     if problems:
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""

@@ -5,25 +5,31 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import warnings
+import unicodedata
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image
 
 from protocols.disk.files import make_id, sha256_bytes
 from protocols.disk.png import encode_png
+from protocols.disk.shares import move, writing
 from protocols.disk.tables import parse_table, read_table
 from protocols.errors import DataError
 from protocols.progress import Reporter
 
 from .display import Display
+from .photograph_folder import LeftOut, PictureFolder, left_out_sentences, read_folder
 from .photographs import NaturalImage, NaturalImages, write_photographs
+from .picture_files import SUFFIXES, UNREADABLE, read_picture
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+CUT = "cut to the aspect of the display"
+ENLARGED = "smaller than the display and enlarged"
+MADE_GREY = "turned from colour into grey"
 MINIMUM = 50
 """Fewer photographs than this say too little about a site."""
 
@@ -34,7 +40,8 @@ class Photograph:
 
     filename: str
     group: str
-    data: bytes
+    data: bytes | OSError
+    """OSError: what keeps the file from being read."""
 
 
 def demo_photographs() -> tuple[Photograph, ...]:
@@ -69,8 +76,9 @@ def import_photographs(
     Parameters
     ----------
     source : Path or None
-        Folder of `SUFFIXES` files (sub-folders are not searched), with an optional ``groups.csv`` (columns filename,
-        group); without one, each file is its own group. None: the built-in photographs.
+        Folder of `SUFFIXES` files (sub-folders are only counted), with an optional ``groups.csv`` (columns filename,
+        group); without one, each file is its own group. None: the built-in photographs. What is left out stands in
+        ``natural.csv`` too, and in `NaturalImages.sentences`.
     display : Display
     destination : Path
         The project's ``data`` folder. Photographs imported before are replaced.
@@ -80,63 +88,102 @@ def import_photographs(
     ------
     DataError
         P05: fewer than `MINIMUM` photographs or no such folder; P06: files that cannot be used; P07: two files with
-        one id; P08: the same picture twice in different groups; P09: a broken groups.csv. Nothing is written then.
+        one id; P08: the same picture twice in different groups; P09: a broken groups.csv; F10, F12:
+        the disk is full, or refuses. The photographs imported before are then as they were.
     """
-    photographs = demo_photographs() if source is None else _from_folder(source)
+    photographs, left_out = (demo_photographs(), ()) if source is None else _from_folder(source)
     where = "the built-in photographs" if source is None else str(source)
     ids = _source_ids(photographs, where)
+    for stale in destination.glob("natural.tmp-*"):
+        shutil.rmtree(stale, ignore_errors=True)
     building = destination / f"natural.tmp-{os.getpid()}"
-    shutil.rmtree(building, ignore_errors=True)
     try:
-        rows = _convert(photographs, ids, display, folder=building, where=where, progress=progress)
-        _refuse_duplicates(rows, where)
-        folder = destination / "natural"
-        (destination / "natural.csv").unlink(missing_ok=True)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(building, folder)
+        with writing(destination):
+            rows = _convert(photographs, ids, display, folder=building / "natural", where=where, progress=progress)
+            _refuse_duplicates(rows, where)
+            write_photographs(building / "natural.csv", rows, left_out)
+            _swap_in(building, destination)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    write_photographs(destination / "natural.csv", rows)
-    return NaturalImages(folder, tuple(rows))
+    return NaturalImages(destination / "natural", tuple(rows), left_out)
 
 
-def _from_folder(folder: Path) -> tuple[Photograph, ...]:
-    files = sorted(p for p in folder.iterdir() if _is_photograph(p)) if folder.is_dir() else []
-    if len(files) < MINIMUM:
+def _swap_in(building: Path, destination: Path) -> None:
+    """Put folder and table, written in `building`, in the place of earlier ones; the table comes last. What stood
+    there comes back where that fails.
+    """
+    before = building / "before"
+    before.mkdir()
+    names = ("natural", "natural.csv")
+    try:
+        for name in reversed(names):
+            if (destination / name).exists():
+                move(destination / name, before / name)
+        for name in names:
+            move(building / name, destination / name)
+    except OSError:
+        for name in names:
+            if (before / name).exists():
+                shutil.rmtree(destination / name, ignore_errors=True)
+                move(before / name, destination / name)
+        raise
+
+
+def _from_folder(folder: Path) -> tuple[tuple[Photograph, ...], tuple[LeftOut, ...]]:
+    """The photographs of a folder, and what it holds besides."""
+    with writing(folder):
+        held = read_folder(folder) if folder.is_dir() else PictureFolder((), None, ())
+    if len(held.pictures) < MINIMUM:
+        told = "".join(f"; {sentence}" for sentence in left_out_sentences(held.left_out))
         raise DataError(
             str(folder),
-            found=f"{len(files)} photographs ({', '.join(SUFFIXES)})" if folder.is_dir() else "no such folder",
+            found=f"{len(held.pictures)} photographs ({', '.join(SUFFIXES)}){told}"
+            if folder.is_dir()
+            else "no such folder",
             expected=f"a folder with at least {MINIMUM} photographs",
-            cause="another folder was meant, or the files lie in sub-folders",
-            fix="give the folder that holds the files themselves",
+            cause="another folder was meant, or the files lie in sub-folders or are of a kind that is not read",
+            fix="give the folder that holds the files themselves, saved as 8-bit PNG or JPEG",
             code="P05",
         )
-    groups = _read_groups(folder, {p.name for p in files})
-    return tuple(Photograph(p.name, groups.get(p.name, make_id(p.stem, "img")), p.read_bytes()) for p in files)
+    groups = _read_groups(held.groups, {p.name for p in held.pictures}) if held.groups else {}
+    photographs = [Photograph(p.name, groups.get(p.name, source_id(p.name)), _bytes(p)) for p in held.pictures]
+    return tuple(photographs), held.left_out
 
 
-def _is_photograph(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+def source_id(filename: str) -> str:
+    """The id of the photograph that comes from a file of this name: `make_id` of the name without its ending."""
+    return make_id(Path(filename.strip()).stem, "img")
 
 
-def _read_groups(folder: Path, names: set[str]) -> dict[str, str]:
-    path = folder / "groups.csv"
-    if not path.is_file():
-        return {}
+def _bytes(path: Path) -> bytes | OSError:
+    """The bytes of a file, or what keeps it from being read; the import names all such files at once."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return error
+
+
+def _read_groups(path: Path, names: set[str]) -> dict[str, str]:
+    """File name to group; accents may be written in either Unicode form, and spaces round a name do not count."""
     try:
         header, table = read_table(path)
-    except UnicodeDecodeError as error:
-        raise _bad_groups(path, f"text that is not UTF-8 ({error})") from error
+    except DataError as error:
+        raise _bad_groups(path, error.found) from error
     if not {"filename", "group"} <= set(header):
         raise _bad_groups(path, f"the columns {', '.join(header) or 'none'}")
+    known = {form: name for name in names for form in (_composed(name).strip(), _composed(name), name)}
     groups: dict[str, str] = {}
     for number, line in enumerate(table, start=2):
-        name, group = (line["filename"] or "").strip(), (line["group"] or "").strip()
-        if not group or name not in names or groups.get(name, group) != group:
-            raise _bad_groups(path, f"line {number}: file {name!r}, group {group!r}")
+        given, group = line["filename"] or "", (line["group"] or "").strip()
+        name = known.get(given) or known.get(_composed(given).strip())
+        if not group or name is None or groups.get(name, group) != group:
+            raise _bad_groups(path, f"line {number}: file {given.strip()!r}, group {group!r}")
         groups[name] = group
     return groups
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _bad_groups(path: Path, found: str) -> DataError:
@@ -153,17 +200,17 @@ def _bad_groups(path: Path, found: str) -> DataError:
 def _source_ids(photographs: Sequence[Photograph], where: str) -> list[str]:
     owner: dict[str, str] = {}
     for photograph in photographs:
-        source_id = make_id(Path(photograph.filename).stem, "img")
-        if source_id in owner:
+        made = source_id(photograph.filename)
+        if made in owner:
             raise DataError(
                 where,
-                found=f"the files {owner[source_id]!r} and {photograph.filename!r}",
+                found=f"the files {owner[made]!r} and {photograph.filename!r}",
                 expected="file names that differ in a-z, 0-9 and _",
-                cause=f"both names become the id {source_id!r}",
+                cause=f"both names become the id {made!r}",
                 fix="rename one of them",
                 code="P07",
             )
-        owner[source_id] = photograph.filename
+        owner[made] = photograph.filename
     return list(owner)
 
 
@@ -179,26 +226,23 @@ def _convert(
     """Write the PNGs into `folder`; every unusable file is named in one error."""
     folder.mkdir(parents=True)
     rows, bad = [], []
-    for number, (photograph, source_id) in enumerate(zip(photographs, ids, strict=True), start=1):
+    for number, (photograph, made) in enumerate(zip(photographs, ids, strict=True), start=1):
         try:
-            picture, notes = _open(photograph.data, display)
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            Image.DecompressionBombError,
-            Image.DecompressionBombWarning,
-        ) as error:
+            if isinstance(photograph.data, OSError):
+                raise photograph.data
+            picture, notes = read_picture(photograph.data, display.background)
+        except UNREADABLE as error:
             bad.append(f"{photograph.filename}: {error or type(error).__name__}")
             continue
         resized = picture.size != (display.width_px, display.height_px)
+        notes += _fit_notes(picture, display)
         data = encode_png(display.fit_image(picture))
-        filename = f"{source_id}.png"
+        filename = f"{made}.png"
         (folder / filename).write_bytes(data)
         size = f"{picture.width}x{picture.height}" if resized else ""
         rows.append(
             NaturalImage(
-                source_id=source_id,
+                source_id=made,
                 filename=filename,
                 group=photograph.group,
                 sha256=sha256_bytes(data),
@@ -215,41 +259,24 @@ def _convert(
             found=f"{len(bad)} of {len(photographs)} files that cannot be used: {'; '.join(bad[:5])}",
             expected="whole pictures with one frame and 8 bits per channel, grey or RGB",
             cause="damaged, animated, 16-bit or print (CMYK) files",
-            fix="remove these files, or save them again as 8-bit PNG or JPEG",
+            fix="remove these files, or save them again as 8-bit PNG or JPEG with the pixel values that are shown "
+            "(12 bits in a 16-bit file: divide by 16, not by 256)",
             code="P06",
         )
     return rows
 
 
-def _open(data: bytes, display: Display) -> tuple[Image.Image, list[str]]:
-    """The picture as L or RGB, upright, and what was done to it; `ValueError` says why it cannot be used."""
+def _fit_notes(picture: Image.Image, display: Display) -> list[str]:
+    """What fitting a picture to the display changes in it, each to be read after a count."""
     notes = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        picture = Image.open(io.BytesIO(data))
-        if getattr(picture, "n_frames", 1) > 1:
-            raise ValueError(f"animated or of several pages ({getattr(picture, 'n_frames', 1)} frames)")
-        picture.load()
-    if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-        raise ValueError(f"pixels of type {picture.mode}, not 8-bit grey or RGB")
-    if picture.info.get("icc_profile"):
-        notes.append("with a colour profile that was ignored")
-    upright = ImageOps.exif_transpose(picture)
-    if upright.size != picture.size or upright.tobytes() != picture.tobytes():
-        notes.append("turned upright by their EXIF orientation")
-    if upright.has_transparency_data:
-        notes.append("with alpha laid over the background")
-        upright = upright.convert("RGBA")
-        ground = Image.new("RGBA", upright.size, (display.background,) * 3 + (255,))
-        upright = Image.alpha_composite(ground, upright).convert("RGB")
-    elif upright.mode == "P":
-        upright = upright.convert("RGB")
-    elif upright.mode == "1":
-        upright = upright.convert("L")
-    left, upper, right, lower = display.crop_box(*upright.size)
+    left, upper, right, lower = display.crop_box(*picture.size)
+    if (right - left, lower - upper) != picture.size:
+        notes.append(CUT)
     if right - left < display.width_px or lower - upper < display.height_px:
-        notes.append("smaller than the display and enlarged")
-    return upright, notes
+        notes.append(ENLARGED)
+    if display.colour == "grey" and picture.mode == "RGB" and np.ptp(np.asarray(picture), axis=2).any():
+        notes.append(MADE_GREY)
+    return notes
 
 
 def _refuse_duplicates(rows: Sequence[NaturalImage], where: str) -> None:

@@ -15,6 +15,8 @@ from protocols.disk.png import read_png
 from protocols.disk.tables import read_table, write_table
 from protocols.errors import DataError
 
+from .photograph_folder import LeftOut, left_out_sentences
+
 __all__ = ["NaturalImage", "NaturalImages", "read_photographs", "write_photographs"]
 
 
@@ -39,6 +41,8 @@ class NaturalImages:
 
     folder: Path
     rows: tuple[NaturalImage, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    """What the folder held besides, at import."""
 
     @classmethod
     def load(cls, destination: Path) -> NaturalImages:
@@ -50,7 +54,7 @@ class NaturalImages:
             P03: no table or a broken one; P04: images that are missing or altered.
         """
         table = destination / "natural.csv"
-        rows = read_photographs(table)
+        rows, left_out = _read_table(table)
         folder = destination / "natural"
         bad = [
             row.filename
@@ -66,7 +70,7 @@ class NaturalImages:
                 fix="restore the folder from a backup, or import the photographs again",
                 code="P04",
             )
-        return cls(folder, rows)
+        return cls(folder, rows, left_out)
 
     @property
     def source_ids(self) -> tuple[str, ...]:
@@ -95,24 +99,61 @@ class NaturalImages:
         text += f", {copies} copies within a group" if copies else ""
         return text + "".join(f", {count} {note}" for note, count in sorted(notes.items()))
 
+    def sentences(self) -> list[str]:
+        """What the import did and left out, one sentence each: `summary` first."""
+        return [self.summary(), *left_out_sentences(self.left_out)]
 
-def write_photographs(path: Path, rows: Sequence[NaturalImage]) -> None:
-    """Write the table of imported photographs, one line per image."""
-    write_table(path, [f.name for f in fields(NaturalImage)], map(astuple, rows))
+
+def write_photographs(path: Path, rows: Sequence[NaturalImage], left_out: Sequence[LeftOut] = ()) -> None:
+    """Write the table of imported photographs: one line per image, then one per file that was left out, which has no
+    id and says why in its notes.
+    """
+    lines = [astuple(row) for row in rows]
+    lines += [("", "", "", "", name, "", why) for name, why in left_out]
+    write_table(path, [f.name for f in fields(NaturalImage)], lines)
 
 
 def read_photographs(path: Path) -> tuple[NaturalImage, ...]:
-    """Read the table of imported photographs; `DataError` P03 where there is none or a broken one."""
+    """Read the table of imported photographs, without the lines of what was left out.
+
+    Raises
+    ------
+    DataError
+        P03: there is none, or it is broken: columns are missing, it holds no image, or an id or file twice.
+    """
+    return _read_table(path)[0]
+
+
+def _read_table(path: Path) -> tuple[tuple[NaturalImage, ...], tuple[LeftOut, ...]]:
     names = [f.name for f in fields(NaturalImage)]
     try:
-        return tuple(NaturalImage(**{name: line[name] for name in names}) for line in read_table(path)[1])
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        raise DataError(
-            str(path),
-            found="no such file" if missing else f"a table that cannot be read ({error})",
-            expected=f"the table of imported photographs, with the columns {', '.join(names)}",
-            cause="no photographs were imported yet" if missing else "the table was edited",
-            fix="import photographs: `stimsynth export --baseline IMAGES`",
-            code="P03",
-        ) from error
+        lines = [NaturalImage(**{name: line[name] or "" for name in names}) for line in read_table(path)[1]]
+    except FileNotFoundError as error:
+        raise _no_table(path, "no such file", cause="no photographs were imported yet") from error
+    except DataError as error:
+        raise _no_table(path, error.found) from error
+    except (OSError, KeyError) as error:
+        raise _no_table(path, f"a table that cannot be read ({error})") from error
+    rows = tuple(line for line in lines if line.source_id)
+    left_out = tuple(LeftOut(line.original_name, line.notes) for line in lines if not line.source_id)
+    if any(line.filename for line in lines if not line.source_id):
+        raise _no_table(path, "an image without an id")
+    for what in ("source_id", "filename"):
+        twice = [value for value, count in Counter(getattr(row, what) for row in rows).items() if count > 1]
+        if twice:
+            raise _no_table(path, f"the {what} {twice[0]!r} twice")
+    if not rows:
+        raise _no_table(path, "no image in the table")
+    return rows, left_out
+
+
+def _no_table(path: Path, found: str, *, cause: str = "the table was edited, or copied only in part") -> DataError:
+    columns = ", ".join(f.name for f in fields(NaturalImage))
+    return DataError(
+        str(path),
+        found=found,
+        expected=f"the table of imported photographs, with the columns {columns}",
+        cause=cause,
+        fix="import photographs: `stimsynth export --baseline IMAGES`",
+        code="P03",
+    )

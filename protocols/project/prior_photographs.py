@@ -5,22 +5,25 @@ They come as one list per picture that they were cut from.
 
 from __future__ import annotations
 
-import io
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from protocols.disk.files import is_litter
 from protocols.disk.tables import parse_table
 
+from .photograph_folder import ending
 from .photograph_import import demo_photographs
+from .picture_files import UNREADABLE, read_picture
 
 __all__ = ["photographs"]
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+BEHIND = 128
+"""Pixel value that transparent pixels are laid over."""
 Pictures = list[list[NDArray[np.uint8]]]
 
 
@@ -33,7 +36,7 @@ def photographs(folder: Path | None = None) -> tuple[Pictures, dict[str, Any]]:
         The folder holds no photographs, or one that cannot be read.
     """
     if folder is not None:
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        files = sorted(p for p in folder.rglob("*") if ending(p.name) in SUFFIXES and not is_litter(p.name))
         if not files:
             raise ValueError(f"{folder} holds no photographs; expected {', '.join(sorted(SUFFIXES))}")
         return [[_opened(p.read_bytes(), p.name)] for p in files], {"photographs": len(files), "folder": folder.name}
@@ -48,7 +51,6 @@ def photographs(folder: Path | None = None) -> tuple[Pictures, dict[str, Any]]:
 
 def _opened(data: bytes, name: str) -> NDArray[np.uint8]:
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except (OSError, ValueError) as error:
+        return np.asarray(read_picture(data, BEHIND)[0].convert("RGB"))
+    except UNREADABLE as error:
         raise ValueError(f"{name} is not a photograph that can be read ({error}); take it out of the folder") from error

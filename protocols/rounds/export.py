@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from protocols.arrays import Floats, Pixels
-from protocols.disk.files import flush_folder, sha256_file, write_checksums, write_json, write_text
+from protocols.disk.files import is_litter, sha256_file, write_checksums, write_json, write_text
 from protocols.disk.png import contact_sheet, read_png, write_png
+from protocols.disk.shares import flush_folder, make_read_only, move, writing
 from protocols.errors import DataError
 from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
@@ -121,8 +121,8 @@ def export_round(
         From `Inspection.safety`. Nothing appears in the round.
     DataError
         X01: the round was exported before; X02: the encoder's field of view is not the display's; X03: an image of
-        another size; X04: a controller breaks the display's constraint; X05: a written image reads back differently.
-        Nothing appears in the round.
+        another size; X04: a controller breaks the display's constraint; X05: a written image reads back differently;
+        F10, F12: the disk is full, or refuses. Nothing appears in the round.
     ValueError
         Where the arguments contradict each other.
     """
@@ -148,13 +148,15 @@ def export_round(
         entries = fixed_entries(round_, display, config, named=named, trials=trials) | extra
         _write_tables(folder, trials, showing, manifest=entries, pixels=pixels)
         round_.inbox.mkdir(exist_ok=True)
-        _publish(folder, round_.outbox)
+        with writing(round_.outbox):
+            protected = _publish(folder, round_.outbox)
     finally:
         if folder.exists():
             _remove(folder)
     digest = sha256_file(round_.outbox / "manifest.json")
     judged = extra.get("safety", {})
     safety = {"safety": judged["verdict"], "acknowledged": judged["acknowledged"]} if judged else {}
+    safety |= {} if protected else {"read_only": False}
     round_.log("export", images=len(named), trials=len(trials), manifest_sha256=digest, **safety)
     return round_.outbox
 
@@ -266,26 +268,20 @@ def _write_tables(
     write_json(folder / "manifest.json", manifest)
     contact_sheet(folder / "contact_sheet.png", list(images), pixels)
     write_rigs(folder, trials, images, timing=timing, manifest=manifest, rigs=showing.rigs)
-    write_checksums(folder, [p for p in folder.rglob("*") if p.is_file()])
+    write_checksums(folder, [p for p in folder.rglob("*") if p.is_file() and not is_litter(p.name)])
     write_text(folder / "_READY", "")
 
 
-def _publish(folder: Path, outbox: Path) -> None:
-    """Make the files read-only, flush the folders, and let the outbox appear in one rename."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():  # written atomically, hence already flushed
-            path.chmod(0o444)
+def _publish(folder: Path, outbox: Path) -> bool:
+    """Make the files read-only, flush the folders, and let the outbox appear in one rename; False where the file system
+    does not let files be read-only.
+    """
+    protected = [make_read_only(path) for path in sorted(folder.rglob("*")) if path.is_file()]  # flushed already
     flush_folder(folder / "images")
     flush_folder(folder)
-    for attempt in range(10):
-        try:
-            os.rename(folder, outbox)
-            break
-        except PermissionError:  # a virus scanner or indexer on Windows has a file open
-            if attempt == 9:
-                raise
-            time.sleep(0.2)
+    move(folder, outbox)
     flush_folder(outbox.parent)
+    return all(protected)
 
 
 def _remove(folder: Path) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from protocols.arrays import Pixels
+from protocols.disk.files import is_litter
 from protocols.errors import DataError
 from protocols.progress import Progress, Reporter
 
@@ -67,7 +68,7 @@ def write_truth(subject_folder: Path, outbox: Path, out: Path, *, progress: Repo
 def read_folder(folder: Path) -> Pixels:
     """All PNG files of a folder (of its ``natural/`` where it has one), sorted by name: uint8 (N, H, W, C)."""
     folder = folder / "natural" if (folder / "natural").is_dir() else folder
-    files = sorted(folder.glob("*.png"))
+    files = sorted(p for p in folder.glob("*.png") if not is_litter(p.name))
     if not files:
         raise DataError(
             str(folder),

@@ -11,6 +11,7 @@ from encoders.metrics import signal_sd
 from protocols.arrays import Floats
 from protocols.errors import DataError
 from protocols.project.key import Key
+from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.responses import Responses
 from protocols.recordings.trial_table import TrialTable, image_means
 
@@ -23,7 +24,9 @@ def _error(code: str, found: str, expected: str, *, cause: str, fix: str) -> Dat
 
 
 def check_inputs(responses: Responses, key: Key, unit: str | None) -> None:
-    """Refuse responses and key that do not belong together (E01, E03, E07) or have no controllers (E02, E05)."""
+    """Refuse responses and key that do not belong together (E01, E03, E07), have no controllers (E02, E05) or nothing
+    that a controller could be compared with (K04, K05).
+    """
     recorded, keyed = sorted(set(map(str, responses.image_ids))), sorted(r.image_id for r in key.rows)
     if not set(recorded) & set(keyed):
         raise _error(
@@ -52,6 +55,7 @@ def check_inputs(responses: Responses, key: Key, unit: str | None) -> None:
             fix="give every site the id it had in the baseline",
         )
     _check_controllers(key)
+    _check_references(key)
 
 
 def check_excluded(responses: Responses, key: Key, excluded: Mapping[str, str]) -> None:
@@ -92,6 +96,39 @@ def _check_controllers(key: Key) -> None:
             "one confirmatory controller per site and objective, marked before the responses were seen",
             cause="the key was written by hand, or the choice among seeds was not made at export",
             fix="mark one controller per site and objective with confirmatory = 1, chosen by prediction alone",
+        )
+
+
+def _check_references(key: Key) -> None:
+    """Refuse a key by which every controller would be left out: no known objective, or references of other pairs."""
+    controllers = [r for r in key.of_role("controller") if r.confirmatory]
+    wanted = sorted({(r.objective, r.target) for r in controllers if r.objective in OBJECTIVES})
+    if not wanted:
+        raise _error(
+            "K05",
+            f"the objective {controllers[0].objective!r} of the controllers",
+            f"one of {', '.join(OBJECTIVES)}",
+            cause="a key written by hand, with another word",
+            fix="write the objective of each controller as it is spelt here",
+        )
+    references = key.of_role("reference")
+    named = sorted({pair for r in references for pair in r.reference_for})
+    if references and not set(named) & set(wanted):
+        raise _error(
+            "K04",
+            f"{len(references)} references, for {', '.join(':'.join(p) for p in named[:3]) or 'no controller'}",
+            f"references for some of {', '.join(':'.join(p) for p in wanted[:3])}",
+            cause="a key written by hand: reference_for is empty, or names other objectives or sites",
+            fix="name in reference_for, as OBJECTIVE:SITE, the objective and target of the controllers that each image "
+            "is a reference for",
+        )
+    if not references and not key.of_role("natural"):
+        raise _error(
+            "K04",
+            f"{len(controllers)} controllers and no natural image",
+            "rows of role reference, or of role natural",
+            cause="the natural images were left out of the key",
+            fix="add the natural images that were shown, as role reference with reference_for",
         )
 
 

@@ -177,7 +177,7 @@ def test_unusable_files_are_all_named_at_once(folder, tmp_path):
         "Scene 00.png",
         "Scene 04.png",
         "Scene 03.webp: animated",
-        "Scene 08.png: pixels of type I;16",
+        "Scene 08.png: 16 bits per channel",
         "Scene 02.tif: pixels of type CMYK",
     ):
         assert part in error.found

@@ -130,7 +130,7 @@ def test_not_one_confirmatory_controller():
         controller("c3", target="b"),
         controller("c4", confirmatory=False),
     )
-    check_inputs(responses_to("c1"), Key(several, KEY.sites), None)
+    check_inputs(responses_to("c1"), Key((*several, KeyRow("n1", "n1", "natural")), KEY.sites), None)
 
 
 def test_exclusions_of_unknown_sites():

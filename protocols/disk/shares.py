@@ -1,0 +1,141 @@
+"""What shared and foreign file systems refuse, and what is done then: go on, try again, or say it in words.
+
+SMB and FUSE mounts refuse to flush a folder or to change the mode of a file; on Windows a file that a virus scanner or
+an indexer has open cannot be replaced for a moment; any disk may be full. Only what would lose data is an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from protocols.errors import DataError
+
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What a file system answers that knows no flush at all."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EBUSY, errno.ENAMETOOLONG, errno.ETXTBSY}
+TRIES, PAUSE_S = 10, 0.2
+
+
+def flush_file(descriptor: int) -> None:
+    """Flush an open file to disk; a file system that cannot flush is passed over.
+
+    Raises
+    ------
+    OSError
+        The data could not be written.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, where the file system can: a rename then survives a power cut.
+
+    Many shares refuse to open or to flush a folder; that is no error, since the files themselves are flushed.
+    """
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file over `target`, or a folder to a place that is free; tried again where another program has it open.
+
+    Raises
+    ------
+    OSError
+        It is still refused after `TRIES` tries within two seconds.
+    """
+    for attempt in range(TRIES):
+        try:
+            os.replace(source, target)
+            return
+        except OSError as error:
+            if attempt == TRIES - 1 or not (isinstance(error, PermissionError) or error.errno == errno.EBUSY):
+                raise
+            time.sleep(PAUSE_S)
+
+
+def make_read_only(path: Path) -> bool:
+    """Take away the right to write a file; False where the file system refuses that."""
+    try:
+        path.chmod(0o444)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell in words what keeps `path` from being written inside this block.
+
+    Raises
+    ------
+    DataError
+        F10: the disk is full; F12: writing is refused. Other errors pass as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        told = told_error(error, path) if _concerns(error, path) else None
+        if told is None:
+            raise
+        raise told from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether an error is about `path`, its folders or what is made beside it, and not about a file that is read."""
+    if not isinstance(error.filename, str):
+        return True
+    place = Path(os.path.abspath(error.filename))
+    target = Path(os.path.abspath(path))
+    return place.is_relative_to(target.parent) or target.is_relative_to(place)
+
+
+def told_error(error: OSError, path: Path | None = None) -> DataError | None:
+    """The `DataError` (F10, F12) for a disk that is full or refuses to write `path`; None for any other error.
+
+    Libraries such as h5py pass on the words of the system alone, so they are looked at too.
+    """
+    where = str(path or error.filename or "the disk")
+    if error.errno in FULL or (error.errno is None and _says_full(str(error))):
+        return DataError(
+            where,
+            found="a disk that is full, or a quota that is used up",
+            expected="room for the files of this stage",
+            cause="recordings or features have filled it",
+            fix="free some space (the folder cache of the project may be deleted) and repeat the same command",
+            code="F10",
+        )
+    if error.errno in REFUSED:
+        return DataError(
+            where,
+            found=f"that it cannot be written ({error.strerror or error})",
+            expected="a place where files can be made and replaced",
+            cause="another program has the file open, the folder is read-only, or the network share was lost",
+            fix="close other programs, check the rights of the folder and the share, and repeat the same command",
+            code="F12",
+        )
+    return None
+
+
+def _says_full(text: str) -> bool:
+    return "No space left on device" in text or "Disk quota exceeded" in text or "errno = 28" in text
