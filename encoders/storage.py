@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +47,45 @@ def read_files(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(
             f"{path}: no encoder.json and encoder.safetensors here; expected a folder that Encoder.save wrote"
         )
-    try:
-        record = json.loads((path / "encoder.json").read_text(encoding="utf-8"))
-        tensors = load_file(path / "encoder.safetensors")
-    except Exception as error:  # the two parsers raise errors of their own kinds
-        raise ValueError(
-            f"{path}: cannot be read ({error}). Likely cause: a file copied in part. Fix: copy it again"
-        ) from error
+    readers: dict[str, Callable[[Path], Any]] = {
+        "encoder.json": lambda file: json.loads(file.read_text(encoding="utf-8")),
+        "encoder.safetensors": load_file,
+    }
+    parts = []
+    for name, read in readers.items():
+        try:
+            parts.append(read(path / name))
+        except Exception as error:  # the two parsers raise errors of their own kinds
+            raise ValueError(
+                f"{path / name}: cannot be read ({error}). Likely cause: a file copied in part. Fix: copy it again"
+            ) from error
+    record, tensors = parts
+    if not isinstance(record, dict):
+        raise _damaged(path, f"holds a {type(record).__name__}")
     if record.get("schema") != SCHEMA:
         raise ValueError(f"{path}: schema {record.get('schema')!r}, expected {SCHEMA!r}; fit the encoder again")
     description = {k: v for k, v in record.items() if k not in ("schema", "fingerprint")}
-    fingerprint = fingerprint_of(description, tensors)
+    missing = [key for key in ("fingerprint", "kind", "backbone", "readouts", "info") if record.get(key) is None]
+    if missing:
+        raise _damaged(path, f"lacks {', '.join(missing)}")
+    try:
+        fingerprint = fingerprint_of(description, tensors)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, f"describes a backbone that is none ({type(error).__name__}: {error})") from error
     if fingerprint != record["fingerprint"]:
         raise ValueError(
-            f"{path}: the content has fingerprint {fingerprint}, the file says {record['fingerprint']}. Likely cause: "
-            "the weights or encoder.json were altered after saving. Fix: restore both files, or fit the encoder again"
+            f"{path}: the content has fingerprint {fingerprint}, encoder.json says {record['fingerprint']}. Likely "
+            "cause: the weights or encoder.json were altered after saving. Fix: restore both files, or fit the encoder "
+            "again"
         )
     return record, tensors
+
+
+def _damaged(path: Path, what: str) -> ValueError:
+    return ValueError(
+        f"{path / 'encoder.json'}: {what}; expected the description that Encoder.save wrote. Likely cause: the file "
+        "was edited. Fix: restore it, or fit the encoder again"
+    )
 
 
 def restored_readout(m: int, config: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:

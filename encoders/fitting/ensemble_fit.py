@@ -108,6 +108,8 @@ def _open_network(design: Design, role: Role) -> tuple[Backbone | Backbones, dic
     settings = design.settings
     layers = list(dict.fromkeys(layer for group in settings.readout.groups(role.entries) for layer in group))
     weights = settings.weights if role.backbone == settings.backbone else weights_elsewhere(settings.weights)
+    if role.validator and settings.validator_weights:
+        weights = settings.validator_weights
     network = open_backbone(role.backbone, layers, input_size=settings.input_size, weights=weights, seed=settings.seed)
     earlier = design.networks_from
     if role.validator or earlier is None:

@@ -56,6 +56,8 @@ class FitOptions:
         Candidates. The one that explains most variance in the left-out folds of the fitted images is used.
     weights : str or path
         Weights of `backbone`; see `encoders.backbone`. A file is for this network alone.
+    validator_weights : str or path, optional
+        The same of the validator's network. Default: `weights` where both networks are the same, else trained ones.
     input_size : int, optional
         Side in pixels at which the networks see the images; see `encoders.backbone`.
     pool : int, optional
@@ -88,6 +90,7 @@ class FitOptions:
     validator_backbone: str | None = None
     validator_layers: Sequence[str] | None = None
     weights: str | Path = "pretrained"
+    validator_weights: str | Path | None = None
     input_size: int | None = None
     pool: int | None = None
     holdout_fraction: float = 0.2
@@ -116,6 +119,7 @@ class FitSettings:
     validator_backbone: str
     validator_layers: tuple[str, ...]
     weights: str
+    validator_weights: str
     input_size: int | None
     readout: ReadoutSpec
     holdout_fraction: float
@@ -153,6 +157,7 @@ def resolve(options: FitOptions, *, averages: bool, networks_from: Encoder | Ens
         validator_backbone=other,
         validator_layers=tuple(judged_by),
         weights=str(options.weights),
+        validator_weights=str(options.validator_weights or ""),
         input_size=options.input_size,
         readout=spec,
         holdout_fraction=options.holdout_fraction,
@@ -213,8 +218,9 @@ def report_settings(settings: FitSettings, n_images: int, held_out: NDArray[np.b
     """Settings and numbers of images for the report, JSON-able."""
     record = asdict(settings) | {"layers": list(settings.layers), "validator_layers": list(settings.validator_layers)}
     record["readout"] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings.readout).items()}
-    record["weights"] = Path(settings.weights).name
-    for name in ("networks_from", "final_fit"):
+    for name in ("weights", "validator_weights"):
+        record[name] = Path(record[name]).name
+    for name in ("networks_from", "final_fit", "validator_weights"):
         if not record[name]:
             del record[name]
     return record | {"n_images": n_images, "n_fitted_images": int((~held_out).sum())}

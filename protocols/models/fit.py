@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from encoders import Encoder, Ensemble, FitOptions, FittedPair, NoReliableSites,
 from encoders.fitting.earlier_networks import NoEarlierNetworks
 from encoders.splits import group_names, hold_out
 from protocols.arrays import Bools, Floats
-from protocols.disk.files import write_json
+from protocols.disk.files import inside, write_json
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.config.encoder import EncoderConfig
@@ -80,7 +81,7 @@ def fit_on(
     try:
         return fit_encoder(
             recording,
-            fit_options(settings),
+            fit_options(settings, project.folder),
             networks_from=networks_from(project),
             initial=initial,
             device=device,
@@ -111,10 +112,12 @@ def fit_on(
         ) from error
 
 
-def fit_options(settings: EncoderConfig) -> FitOptions:
-    """The options of a fit as project.toml has them."""
+def fit_options(settings: EncoderConfig, folder: Path) -> FitOptions:
+    """The options of a fit as project.toml has them; files of weights lie in the project's `folder`."""
     return FitOptions(
         backbone=settings.backbone,
+        weights=inside(folder, settings.weights) if settings.weights else "pretrained",
+        validator_weights=inside(folder, settings.validator_weights) if settings.validator_weights else None,
         layers=settings.layers or settings.preset,
         readout=settings.readout,
         validator_backbone=settings.validator_backbone or None,

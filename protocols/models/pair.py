@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from encoders import Encoder, Ensemble
+from protocols.disk.files import inside
 from protocols.errors import DataError
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
 from protocols.project.key import SiteRow
 
-__all__ = ["Predictor", "Record", "load_pair", "serving", "site_rows"]
+__all__ = ["Predictor", "Record", "load_encoder", "load_pair", "serving", "site_rows"]
 
 Predictor = Encoder | Ensemble
 Record = dict[str, Any]
@@ -59,7 +62,7 @@ def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
     Raises
     ------
     DataError
-        D06: no encoder was fitted for that round.
+        D06: no encoder was fitted for that round; S07: its files are missing or damaged.
     """
     fitted = fitted_for(project.fitted, number)
     if fitted is None:
@@ -71,4 +74,45 @@ def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
             fix="run `stimsynth fit` (or `stimsynth refit` after a round)",
             code="D06",
         )
-    return Encoder.load(project.fitted / fitted.maker), Encoder.load(project.fitted / fitted.validator)
+    return load_encoder(project, fitted.maker), load_encoder(project, fitted.validator)
+
+
+def load_encoder(project: Project, name: str) -> Predictor:
+    """The encoder in the folder `name` of ``fitted/``, on the CPU; weights from a file are looked for in this project.
+
+    Raises
+    ------
+    DataError
+        S07: its files are missing or damaged, or the weights of its network are not at hand.
+    """
+    folder = inside(project.fitted, name)
+    try:
+        return Encoder.load(folder, weights=_weights_file(project, folder))
+    except (ValueError, OSError, ImportError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"fitted/{name}",
+            found=str(error) or type(error).__name__,
+            expected="encoder.json and encoder.safetensors as the fit wrote them, and the weights of its network",
+            cause="a file was edited, deleted or copied in part, or the weights of a network are not on this computer",
+            fix=(
+                "restore this folder from a backup; where weights of a network are missing, copy their file into the "
+                "project folder and name it with weights (validator_weights for the validator) in [encoder]"
+            ),
+            code="S07",
+        ) from error
+
+
+def _weights_file(project: Project, folder: Path) -> Path | None:
+    """Where this project has the file of weights that the encoder in `folder` was made with; None: as it was saved."""
+    settings = project.config.encoder
+    names = [name for name in (settings.weights, settings.validator_weights) if name]
+    if not names or not (folder / "encoder.json").is_file():
+        return None
+    try:
+        network = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["backbone"]
+        parts = network["networks"].values() if "networks" in network else [network]
+        made_with = {Path(str(part["weights"])).name for part in parts}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # damaged: told by Encoder.load
+    found = [name for name in names if Path(name).name in made_with and (project.folder / name).is_file()]
+    return project.folder / found[0] if found else None

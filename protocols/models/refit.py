@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders import Encoder
 from encoders.fitting.options import NoWarmStart
 from encoders.fitting.predict import predict_stored
 from encoders.fitting.trials import Trials
@@ -24,7 +23,7 @@ from protocols.recordings.dataset import Dataset, gather
 
 from .change import paired_change, paired_error_change
 from .fit import Weights, fit_on, held_out_of, image_weights
-from .pair import Predictor, Record, serving
+from .pair import Predictor, Record, load_encoder, serving
 from .yardstick import regression_check
 
 
@@ -209,7 +208,7 @@ def _fitted(
 def _warm(project: Project, number: int, before: Record, *, device: str, progress: Reporter | None) -> _Made:
     """A fit that goes on from the pair that serves; one from scratch, which says why, where it cannot."""
     base = Fitted(before).fitted_rounds
-    initial = tuple(Encoder.load(project.fitted / folder) for folder in Fitted(before).members.values())
+    initial = tuple(load_encoder(project, folder) for folder in Fitted(before).members.values())
     try:
         made = _fitted(project, number, before, device=device, progress=progress, initial=initial, base=base)
     except NoWarmStart as reason:
@@ -244,7 +243,7 @@ def _adjusted(project: Project, number: int, before: Record, *, device: str, pro
     record |= {"n_images": len(data.pixels), "n_trials": int((data.image_index >= 0).sum())}
     adjustments, pair = {}, []
     for name, folder in Fitted(before).members.items():
-        old = Encoder.load(project.fitted / folder).unadjusted()
+        old = load_encoder(project, folder).unadjusted()
         recording = _recording(since, shown, [data.site_ids.index(s) for s in old.site_ids])
         predicted = np.zeros((0, len(old.site_ids)))
         if shown.any():

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import Encoder
 from encoders.fitting.predict import predict_stored
 from encoders.splits import resembling
 from protocols.arrays import Bools
@@ -17,7 +16,7 @@ from protocols.recordings.dataset import Dataset
 
 from .change import MINIMUM_IMAGES, Change, paired_change, score_name, site_scores
 from .fit import held_out_of
-from .pair import Predictor, Record
+from .pair import Predictor, Record, load_encoder
 
 
 def regression_check(
@@ -52,7 +51,7 @@ def regression_check(
         return {"verdict": "unchecked", "reason": reason} | about
     changes, unknown = {}, []
     for name, new in zip(("encoder", "validator"), after, strict=True):
-        old = Encoder.load(project.fitted / before[name])
+        old = load_encoder(project, before[name])
         if not set(old.site_ids) & set(new.site_ids):
             unknown.append(f"{name}: none of the {len(new.site_ids)} sites is one of the old {name}'s")
             continue

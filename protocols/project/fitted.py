@@ -152,22 +152,37 @@ def fitted_for(folder: Path, number: int) -> Fitted | None:
     Raises
     ------
     DataError
-        F01: the file is not JSON; S06: it is no JSON object.
+        F01: the file is not JSON; S06: it is no record of a fit.
     """
     path = path_of(folder, number)
     if not path.is_file():
         return None
     record = read_json(path)
-    if not isinstance(record, dict):
+    fault = _fault(record)
+    if fault:
         raise DataError(
             f"fitted/{path.name}",
-            found=f"a JSON {type(record).__name__}",
-            expected="a JSON object",
+            found=fault,
+            expected="the record of a fit: names of the encoder and the validator, rounds, report",
             cause="the file was edited",
             fix="delete it and run `stimsynth fit` again",
             code="S06",
         )
     return Fitted(record)
+
+
+def _fault(record: Any) -> str:
+    """What a record lacks to be that of a fit; "" where nothing."""
+    if not isinstance(record, dict):
+        return f"a JSON {type(record).__name__}"
+    kinds = {"encoder": str, "validator": str}
+    maybe = {"final": str, "refit": dict, "report": dict, "rounds": list, "readout_rounds": list, "fitted_rounds": list}
+    wrong = [f"{key} = {record.get(key)!r}" for key, kind in kinds.items() if not isinstance(record.get(key), kind)]
+    wrong += [f"{k} = {record[k]!r}" for k, kind in maybe.items() if record.get(k) and not isinstance(record[k], kind)]
+    listed = (record.get("report") or {}).get("sites", []) if not wrong else []
+    if not isinstance(listed, list) or not all(isinstance(s, dict) and "site_id" in s for s in listed):
+        wrong.append("report.sites that are no list of sites")
+    return wrong[0] if wrong else ""
 
 
 def write_fitted(folder: Path, number: int, record: dict[str, Any]) -> None:

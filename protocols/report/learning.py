@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from encoders import Encoder
 from encoders.fitting.predict import predict_stored
 from protocols.arrays import Floats
 from protocols.disk.png import read_png
-from protocols.models.pair import Predictor
+from protocols.models.pair import Predictor, load_encoder
 from protocols.models.yardstick import natural_scores, yardstick
 from protocols.project.fitted import maker
 from protocols.project.folder import Project, Round
@@ -57,7 +56,7 @@ def learning_curve(project: Project, *, device: str = "cpu") -> list[dict[str, A
     data = gather(project, [r.number for r in project.rounds() if r.number > 0])
     chosen, _ = yardstick(project, first, data)
     known: dict[str, dict[str, Any]] = {}
-    load = cache(lambda name: Encoder.load(project.fitted / name))
+    load = cache(lambda name: load_encoder(project, name))
     entries = []
     for number in numbers:
         round_, record = project.round(number), project.fitted_for(number) or {}

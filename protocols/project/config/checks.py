@@ -66,6 +66,26 @@ def window_ends_after_it_starts(config: Config, where: str) -> DataError | None:
     )
 
 
+def times_are_in_milliseconds(config: Config, where: str) -> DataError | None:
+    """No window and no presentation is so short that only seconds can be meant."""
+    protocol = config.protocol
+    end, shortest = protocol.response_window_ms[1], 5.0
+    found = f"response_window_ms = [{protocol.response_window_ms[0]:g}, {end:g}]" if 0 < end < shortest else ""
+    for key in ("on_ms", "off_ms"):
+        if 0 < getattr(protocol, key) < 1:
+            found = f"{key} = {getattr(protocol, key):g}"
+    if not found:
+        return None
+    return DataError(
+        f"{where} [protocol]",
+        found=found,
+        expected=f"milliseconds: presentations of at least 1 ms, a window that ends after {shortest:g} ms",
+        cause="seconds in place of milliseconds",
+        fix="multiply by 1000",
+        code="C04",
+    )
+
+
 def targets_are_fitted(config: Config, where: str) -> DataError | None:
     """A site that is reliable enough to be a target is reliable enough to be fitted."""
     encoder = config.encoder
@@ -138,7 +158,8 @@ def durations_are_whole_frames(config: Config, where: str) -> DataError | None:
         return None
     for key in ("on_ms", "off_ms"):
         frames = getattr(config.protocol, key) * config.display.refresh_hz / 1000
-        if abs(frames - round(frames)) > 0.05:
+        shown = getattr(config.protocol, key)
+        if abs(frames - round(frames)) > 0.05 or (shown > 0 and round(frames) == 0):
             shorter, longer = (1000 * n / config.display.refresh_hz for n in (math.floor(frames), math.ceil(frames)))
             return _contradiction(
                 f"{where} [protocol] {key}",
@@ -179,6 +200,7 @@ RULES: tuple[Rule, ...] = (
     every_block_shows_every_image,
     alpha_is_reachable,
     window_ends_after_it_starts,
+    times_are_in_milliseconds,
     targets_are_fitted,
     graded_steps_come_before_the_last,
     arms_are_named_once,

@@ -20,6 +20,13 @@ class EncoderConfig(Section):
             '"torchvision:NAME".'
         ),
     )
+    weights: str = Field(
+        default="",
+        description=(
+            "[file] Weights of backbone: a state dict (.safetensors, .pth, .pt) in this project folder, for a computer "
+            'without internet or for a network that you trained. "": the trained weights of that name.'
+        ),
+    )
     layers: tuple[str, ...] = Field(
         default=(),
         strict=False,
@@ -86,6 +93,13 @@ class EncoderConfig(Section):
         description=(
             "[uri] Network of the validator. Empty: another network where the backbone is the default one, else the "
             "same."
+        ),
+    )
+    validator_weights: str = Field(
+        default="",
+        description=(
+            '[file] Weights of validator_backbone, in this project folder. "": weights, where both networks are the '
+            "same one, else the trained weights of that name."
         ),
     )
     validator_layers: tuple[str, ...] = Field(

@@ -18,6 +18,7 @@ BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     ),
     "alpha_is_reachable": ({"protocol": {"repeats": 4, "blocks": 4}}, "cannot go below"),
     "window_ends_after_it_starts": ({"protocol": {"response_window_ms": (170.0, 70.0)}}, "response_window_ms"),
+    "times_are_in_milliseconds": ({"protocol": {"response_window_ms": (0.07, 0.17)}}, "[0.07, 0.17]"),
     "targets_are_fitted": ({"encoder": {"reliability_target": 0.1}}, "reliability_target = 0.1"),
     "graded_steps_come_before_the_last": ({"synthesis": {"graded_steps": (70,)}}, "graded_steps = [70]"),
     "arms_are_named_once": ({"arms": {"kinds": ("phase_scrambled", "phase_scrambled")}}, "phase_scrambled twice"),

@@ -1,0 +1,252 @@
+"""Looks at what was brought and recorded: photographs, rounds, responses, and whether they still fit project.toml."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from protocols.errors import DataError
+from protocols.project.folder import Project, Round
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.dataset import baseline
+
+from .findings import TOML, Finding
+
+LARGE_SHARE = 0.4  # of the photographs held out
+SEEN = ("width_px", "height_px", "size_deg", "background", "encoding", "gamma", "colour", "aperture", "aperture_edge")
+"""Keys of [display] that change what the subject sees."""
+
+
+def photographs(project: Project) -> Iterator[Finding | Exception]:
+    """The table of photographs and its files."""
+    if not (project.data / "natural.csv").is_file():
+        if any(r.outbox.is_dir() for r in project.rounds()) or (project.data / "responses.h5").is_file():
+            yield _gone(project, "natural.csv", "the table of photographs that the rounds were made from")
+        else:
+            text = "none yet: `stimsynth export --baseline IMAGES` imports them"
+            yield Finding("note", "photographs", text)
+        return
+    natural = NaturalImages.load(project.data)
+    for name, values in (("source_id", natural.source_ids), ("filename", [row.filename for row in natural.rows])):
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if twice or not values:
+            yield DataError(
+                "data/natural.csv",
+                found=f"the {name} {twice[0]!r} twice" if twice else "no photograph",
+                expected="one line per photograph, each once",
+                cause="the table was edited, or written in part",
+                fix="restore data/ from a backup, or import the photographs into a new project",
+                code="C10",
+            )
+            return
+    if other := _other_size(project, natural):
+        yield other
+        return
+    groups = len(set(natural.groups))
+    yield Finding("ok", "photographs", f"{len(natural.source_ids)} images of {groups} source photographs")
+    if project.display.colour == "rgb" and not any((p[..., :1] != p).any() for p in natural.pixels()):
+        text = 'all photographs are grey in a project of colour = "rgb": controllers will be grey too; if the subject '
+        yield Finding("note", "photographs", text + 'saw grey pictures, colour = "grey" in a new project says so')
+
+
+def _other_size(project: Project, natural: NaturalImages) -> DataError | None:
+    """The first photograph of another size or colour than the display, by the heads of the files."""
+    from PIL import Image
+
+    shown = project.display
+    wanted = (shown.width_px, shown.height_px, "L" if shown.colour == "grey" else "RGB")
+    for row in natural.rows:
+        with Image.open(natural.folder / row.filename) as picture:
+            found = (*picture.size, picture.mode)
+        if found != wanted:
+            return _other_display("{} x {} px, {}".format(*found), "{} x {} px, {}".format(*wanted), row.filename)
+    return None
+
+
+def display(project: Project) -> Iterator[Finding | Exception]:
+    """The display, and whether the photographs were imported for it."""
+    shown = project.display
+    text = (
+        f"{shown.width_px} x {shown.height_px} px, {shown.size_deg} deg wide ({shown.px_per_deg:.1f} px/deg), "
+        f"{shown.colour}, {shown.encoding}, background {shown.background}"
+    )
+    if (project.data / "natural.csv").is_file():
+        natural = NaturalImages.load(project.data)
+        first = natural.pixels()[:3]
+        if (shown.apply_aperture(first) != first).mean() > 0.01:
+            yield _other_display("pixels outside the aperture", "the background there", natural.rows[0].filename)
+            return
+    yield Finding("ok", "display", text)
+
+
+def shown(project: Project) -> Iterator[Finding | Exception]:
+    """The display of the rounds that were exported, against that of project.toml."""
+    now = {key: getattr(project.display, key) for key in SEEN}
+    for round_ in _exported(project):
+        before = _manifest(round_).get("display", {})
+        changed = [key for key in SEEN if key in before and before[key] != now[key]]
+        if changed:
+            yield DataError(
+                f"{TOML} [display]",
+                found=", ".join(f"{key} = {now[key]!r}" for key in changed),
+                expected=f"as in round {round_.number}: " + ", ".join(f"{key} = {before[key]!r}" for key in changed),
+                cause="project.toml was edited after the round was exported, or another screen is used now",
+                fix="put the old values back; for another screen begin a new project with `stimsynth init`",
+                code="C08",
+            )
+            return
+
+
+def split(project: Project) -> Iterator[Finding | Exception]:
+    """How many photographs are held out, whether groups leave enough, and whether near copies lie on both sides."""
+    if not (project.data / "natural.csv").is_file():
+        return
+    from encoders.splits import group_names, hold_out, near_duplicates
+
+    settings, natural = project.config.encoder, NaturalImages.load(project.data)
+    pixels = natural.pixels()
+    names = group_names(pixels, natural.groups)
+    try:
+        held = hold_out(names, settings.holdout_fraction, seed=settings.seed)
+        if len({n for n, h in zip(names, held, strict=True) if not h}) < settings.folds:
+            raise ValueError(f"{len(set(names))} groups for {settings.folds} folds")
+    except ValueError as error:
+        yield DataError(
+            f"{TOML} [encoder]",
+            found=str(error),
+            expected="photographs on both sides of the split, and a group for each fold",
+            cause="few groups: groups.csv puts many pictures together, or the fraction is small or large",
+            fix="change holdout_fraction, seed or folds in [encoder], or correct groups.csv",
+            code="C14",
+        )
+        return
+    share, groups = float(held.mean()), len({n for n, h in zip(names, held, strict=True) if h})
+    unusual = share > max(LARGE_SHARE, 1.5 * settings.holdout_fraction) or share < settings.holdout_fraction / 3
+    text = f"{int(held.sum())} of {len(names)} photographs held out ({share:.0%}, {groups} of {len(set(names))} groups)"
+    if unusual:
+        text += f"; {settings.holdout_fraction:.0%} is asked for: another seed in [encoder] splits otherwise"
+    yield Finding("note" if unusual else "ok", "split", text)
+    alike, sides = near_duplicates(pixels), dict[int, set[bool]]()
+    for group, side in zip(alike, held.tolist(), strict=True):
+        sides.setdefault(group, set()).add(side)
+    if both := [i for i, group in enumerate(alike) if len(sides[group]) == 2]:
+        listed = ", ".join(natural.source_ids[i] for i in both[:4])
+        text = f"{len(both)} photographs have a near copy on the other side of the split ({listed}): scores come out "
+        yield Finding("note", "split", text + "too high. Give copies one group in groups.csv when you import them")
+
+
+def recordings(project: Project) -> Iterator[Finding | Exception]:
+    """What was recorded, and what comes next."""
+    from protocols.loop import look
+
+    rounds = project.rounds()
+    later = [r.number for r in rounds if r.number > 0 and (r.controllers_path.is_file() or r.outbox.is_dir())]
+    if baseline(project) is None and (later or project.newest_fit() is not None):
+        yield _gone(project, "responses.h5", "the baseline recording that the encoder was fitted to")
+        return
+    ingested = [str(r.number) for r in rounds if r.ingested]
+    status = "ok" if ingested or (project.data / "responses.h5").is_file() else "note"
+    yield Finding(status, "recordings", f"ingested rounds: {', '.join(ingested) or 'none'}; {look(project).summary()}")
+
+
+def windows(project: Project) -> Iterator[Finding | Exception]:
+    """The response window of each recording, and the one that project.toml asks the rig for."""
+    from protocols.recordings.readers.hdf5 import read_responses
+
+    wanted = project.config.protocol.response_window_ms
+    found: dict[str, tuple[float, float]] = {}
+    first = baseline(project)
+    if first is not None and first[0].window_ms is not None:
+        found["the baseline"] = first[0].window_ms
+    for round_ in project.rounds():
+        if round_.number > 0 and round_.ingested:
+            window = read_responses(round_.responses_path).window_ms
+            if window is not None:
+                found[f"round {round_.number}"] = window
+    other = {name: window for name, window in found.items() if tuple(window) != tuple(wanted)}
+    if other:
+        name, window = next(iter(other.items()))
+        yield DataError(
+            f"{TOML} [protocol]",
+            found=f"response_window_ms = [{wanted[0]:g}, {wanted[1]:g}]",
+            expected=f"[{window[0]:g}, {window[1]:g}] ms, the window of {name}",
+            cause="the recording was counted in another window than the rig is asked for",
+            fix="set response_window_ms to the window of the recordings, or count all of them in one window",
+            code="C13",
+        )
+    elif found:
+        yield Finding("ok", "windows", f"{wanted[0]:g}-{wanted[1]:g} ms in {', '.join(found)}")
+
+
+def sites(project: Project) -> Iterator[Finding | Exception]:
+    """Before the first fit: named targets, and how many sites are reliable enough."""
+    first = baseline(project)
+    if first is None or project.newest_fit() is not None:
+        return
+    from encoders.metrics import split_half_reliability
+
+    recorded, settings = first[0].usable(), project.config
+    wanted = settings.synthesis.targets
+    if wanted != "all" and (unknown := [t for t in wanted if t not in recorded.site_ids]):
+        yield DataError(
+            f"{TOML} [synthesis]",
+            found=f"the target {unknown[0]!r}",
+            expected=f"recorded sites: {', '.join(recorded.site_ids[:6])} ... ({len(recorded.site_ids)})",
+            cause="a slip of the pen, or another recording",
+            fix='correct targets, or set targets = "all"',
+            code="C11",
+        )
+    if recorded.averaged_over is not None:
+        yield Finding("note", "sites", "averages without single trials: no site's reliability is known")
+        return
+    images = sorted(set(map(str, recorded.image_ids)))
+    reliability = split_half_reliability(recorded.values, recorded.index(images), n_images=len(images))
+    lower, upper = settings.encoder.reliability_fit, settings.encoder.reliability_target
+    fit, control = (int(np.sum(reliability >= least)) for least in (lower, upper))
+    text = f"{fit} of {len(reliability)} sites reach reliability_fit = {lower}, {control} reliability_target = {upper}"
+    if control:
+        yield Finding("ok", "sites", text)
+        return
+    yield DataError(
+        "the recorded baseline",
+        found=text,
+        expected="at least one site to control",
+        cause="image ids and responses were joined wrongly, the window misses the response, or there are few repeats",
+        fix="look at the recording; where it is right, record more repeats or lower reliability_target in [encoder]",
+        code="C17",
+    )
+
+
+def _exported(project: Project) -> list[Round]:
+    return [r for r in project.rounds() if (r.outbox / "_READY").is_file()]
+
+
+def _manifest(round_: Round) -> dict[str, Any]:
+    from protocols.project.outbox import read_manifest
+
+    return read_manifest(round_.outbox)
+
+
+def _gone(project: Project, name: str, what: str) -> DataError:
+    return DataError(
+        f"data/{name}",
+        found="no such file, though later files were made from it",
+        expected=what,
+        cause="it was deleted, moved, or not copied with the project",
+        fix="restore data/ from a backup before you run anything: a new baseline would not belong to these rounds",
+        code="C12",
+    )
+
+
+def _other_display(found: str, expected: str, name: str) -> DataError:
+    return DataError(
+        f"data/natural/{name}",
+        found=found,
+        expected=f"{expected}, as [display] in {TOML} has it",
+        cause=f"[display] in {TOML} was changed after the photographs were imported",
+        fix="put the old [display] back; for another display begin a new project with `stimsynth init`",
+        code="C07",
+    )
