@@ -18,7 +18,7 @@ from protocols.project.outbox import read_manifest
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import baseline, drift_of
 from protocols.recordings.ingest import IngestReport, ingest, may_still_come, poll_inbox
-from protocols.recordings.readers.hdf5 import read_responses
+from protocols.recordings.readers.hdf5 import read_kept
 from protocols.recordings.recording import read_record
 
 from .errors import DataError
@@ -373,7 +373,7 @@ def evaluate_round(project: Project, round_: Round) -> ControlReport:
         "synthesis"
     ]  # the score that was optimised, whatever project.toml says now
     report = evaluate(
-        read_responses(round_.responses_path),
+        read_kept(round_.responses_path),
         read_key(round_.key_path),
         alpha=settings.alpha,
         permutations=settings.permutations,

@@ -99,17 +99,29 @@ def fit_on(
         ) from error
     except NoReliableSites as error:
         write_json(project.fitted / "excluded_sites.json", error.report.to_dict())
-        raise DataError(
-            str(project.folder),
-            found=f"no site with a reliability of at least {settings.reliability_fit}",
-            expected="some sites that answer alike to repeats of one image",
-            cause=(
-                "image ids and responses were joined wrongly, the response window misses the response, or there are "
-                "too few repeats"
-            ),
-            fix="look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
-            code="D05",
-        ) from error
+        raise _no_reliable_site(project, data, least=settings.reliability_fit) from error
+
+
+def _no_reliable_site(project: Project, data: Dataset, *, least: float) -> DataError:
+    """D05; where each image has one row, nothing can say how reliable a site is."""
+    rows = np.bincount(data.image_index[data.image_index >= 0])
+    once = data.averaged_over is None and (not rows.size or rows.max() < 2)
+    return DataError(
+        str(project.folder),
+        found="one row for each image" if once else f"no site with a reliability of at least {least}",
+        expected="several presentations of the images, in rows of their own"
+        if once
+        else "some sites that answer alike to repeats of one image",
+        cause="averages over repeats (means, betas) that are not marked as such, or images that were shown once"
+        if once
+        else "image ids and responses were joined wrongly, the response window misses the response, or there are "
+        "too few repeats",
+        fix="write every presentation as a row; or, where rows are averages, write in trial/averaged_over how many "
+        "presentations are behind each row (docs/responses.md)"
+        if once
+        else "look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
+        code="D05",
+    )
 
 
 def fit_options(settings: EncoderConfig, folder: Path) -> FitOptions:

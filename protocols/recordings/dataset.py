@@ -15,7 +15,7 @@ from protocols.errors import DataError
 from protocols.project.folder import Project, Round
 from protocols.project.key import read_key
 from protocols.project.photographs import NaturalImages
-from protocols.recordings.readers.hdf5 import read_responses
+from protocols.recordings.readers.hdf5 import read_kept
 
 from .drift import RoundDrift, measure_drift
 from .responses import Responses
@@ -80,7 +80,7 @@ def baseline(project: Project) -> tuple[Responses, dict[str, str]] | None:
             return recorded(round_)
     path = project.data / "responses.h5"
     if path.is_file():
-        responses = read_responses(path)
+        responses = read_kept(path)
         return responses, {str(i): str(i) for i in np.unique(responses.image_ids)}
     return None
 
@@ -88,9 +88,7 @@ def baseline(project: Project) -> tuple[Responses, dict[str, str]] | None:
 def recorded(round_: Round) -> tuple[Responses, dict[str, str]]:
     """The checked trial table of a round and its map image id -> source id ("" for blanks)."""
     key = read_key(round_.key_path)
-    return read_responses(round_.responses_path), {
-        r.image_id: r.source_id if r.role != "blank" else "" for r in key.rows
-    }
+    return read_kept(round_.responses_path), {r.image_id: r.source_id if r.role != "blank" else "" for r in key.rows}
 
 
 def drift_of(project: Project, round_: Round) -> RoundDrift | None:
@@ -110,7 +108,7 @@ def drift_of(project: Project, round_: Round) -> RoundDrift | None:
     known = RoundDrift.from_json(round_.drift_path)
     if known is not None and known.inputs == inputs and known.percent == UNITS[known.unit].zero:
         return known
-    measured = measure_drift(*first, read_responses(round_.responses_path), key=read_key(round_.key_path))
+    measured = measure_drift(*first, read_kept(round_.responses_path), key=read_key(round_.key_path))
     return replace(measured, inputs=inputs)
 
 

@@ -20,7 +20,7 @@ from protocols.project.fitted import maker
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.recordings.dataset import Dataset, gather
-from protocols.recordings.readers.hdf5 import read_responses
+from protocols.recordings.readers.hdf5 import read_kept
 from protocols.recordings.trial_table import trial_table
 from protocols.stats.intervals import median_interval
 from protocols.verdict.control_report import ControlReport
@@ -101,7 +101,7 @@ def _controllers(project: Project, round_: Round, load: Callable[[str], Predicto
     squares: list[float | None] = []
     if later is not None:
         renewed = predicted_by(load(maker(later)), project, round_, key=key, device=device)
-        table = trial_table(read_responses(round_.responses_path), [r.image_id for r in key.rows], seed=report.seed)
+        table = trial_table(read_kept(round_.responses_path), [r.image_id for r in key.rows], seed=report.seed)
         squares = [c.controllers_r2 for c in consistency(table, renewed) if c.site in sites]
     known |= _summary("after", _squares(squares)) | {"after_encoder": None if later is None else maker(later)}
     for s in report.objectives:

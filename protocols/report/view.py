@@ -15,7 +15,7 @@ from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
 from protocols.recordings.drift import RoundDrift
-from protocols.recordings.readers.hdf5 import read_responses
+from protocols.recordings.readers.hdf5 import read_kept
 from protocols.recordings.responses import Responses
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.records import ControlRow
@@ -78,7 +78,7 @@ class RoundView:
             drift_settings=drift_settings(events, config),
             report=ControlReport.from_json(round_.evaluation_path),
             key=read_key(round_.key_path),
-            responses=read_responses(round_.responses_path),
+            responses=read_kept(round_.responses_path),
             record=project.fitted_for(round_.number) or {},
             events=events,
             history=rounds_so_far(project, round_.number),

@@ -16,10 +16,10 @@ import h5py
 from protocols.recordings.responses import Responses
 
 from .finished import check_finished, reader_error
+from .hdf5 import read_kept, write_responses
 from .hdf5 import read_responses as read_hdf5
-from .hdf5 import write_responses
 
-__all__ = ["read_responses", "reader_of", "write_responses"]
+__all__ = ["read_kept", "read_responses", "reader_of", "write_responses"]
 
 
 class Reader(Protocol):
@@ -83,7 +83,7 @@ def read_responses(
     Raises
     ------
     DataError
-        R01 to R18, as the reader of the format and `readers.checks` say.
+        R01 to R26, as the reader of the format and `readers.checks` say.
     """
     path = Path(path)
     check_finished(path)

@@ -20,6 +20,8 @@ from protocols.recordings.units import UNITS, unit_meant
 
 from .finished import reader_error
 from .images import collision
+from .plausible import Recorded, check_numbers
+from .unwritten import check_rows
 
 
 def sites_by_name(path: Path, raw: list[str], notes: list[str]) -> tuple[str, ...]:
@@ -82,9 +84,39 @@ def too_coarse(path: Path, *, found: str, fix: str) -> DataError:
     )
 
 
-def unit(path: Path, named: object) -> str:
-    """The unit of the responses, one of `UNITS` (R09); None: the file names none."""
+def schema(path: Path, stated: object, *, known: str) -> None:
+    """R24: the file says that it has another schema than `known`; a file need not say anything."""
+    if stated is None or stated == known:
+        return
+    raise reader_error(
+        path,
+        found=f"schema = {stated!r}",
+        expected=f"{known!r}, or no attribute schema",
+        cause="the file was written for another program or another version",
+        fix=f"write the file as docs/responses.md says, with schema = {known!r} or without this attribute",
+        code="R24",
+    )
+
+
+def unit(path: Path, named: object, *, beside: object = None) -> str:
+    """The unit of the responses, one of `UNITS` (R09); None: the file names none.
+
+    `beside`: what the responses themselves say, where a format has a place for it. It must not contradict `named`, and
+    stands in where that is None.
+    """
+    if named is None and isinstance(beside, str):
+        named = beside
     if isinstance(named, str) and named in UNITS:
+        other = _unit_of(beside)
+        if other not in (None, named):
+            raise reader_error(
+                path,
+                found=f"units = {named!r}, and units = {beside!r} at the responses themselves",
+                expected="one unit",
+                cause="the responses were converted, and one of the two was not changed with them",
+                fix="correct or remove the wrong one of the two attributes",
+                code="R09",
+            )
         return named
     near = unit_meant(str(named))
     raise reader_error(
@@ -96,6 +128,12 @@ def unit(path: Path, named: object) -> str:
         + (", if that is what was measured" if near else ""),
         code="R09",
     )
+
+
+def _unit_of(named: object) -> str | None:
+    """The unit that is stated by its name or one of its other names; None where it is neither."""
+    hints = {hint: unit for unit, row in UNITS.items() for hint in (unit, *row.hints)}
+    return hints.get(named.strip().lower()) if isinstance(named, str) else None
 
 
 def window_ms(path: Path, named: Any) -> tuple[float, float]:
@@ -113,6 +151,20 @@ def window_ms(path: Path, named: Any) -> tuple[float, float]:
         fix="write window_ms (in HDF5 an attribute of '/') in milliseconds",
         code="R10",
     )
+
+
+def values(path: Path, found: NDArray[Any], recorded: Recorded, *, notes: list[str]) -> Floats:
+    """The values as float64, (T, U), NaN where nothing was measured.
+
+    Raises
+    ------
+    DataError
+        R15: infinite values; R21, R26: numbers that no recording gives; R25: rows that were never filled.
+    """
+    result = finite_or_nan(path, found)
+    check_numbers(path, result, recorded, notes=notes)
+    check_rows(path, result, recorded, notes=notes)
+    return result
 
 
 def finite_or_nan(path: Path, values: NDArray[Any]) -> Floats:

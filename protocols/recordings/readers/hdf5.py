@@ -12,27 +12,21 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from protocols.arrays import Floats
 from protocols.disk.files import write_atomically
-from protocols.errors import DataError
 from protocols.recordings.responses import Responses
 
 from . import checks
-from .finished import reader_error
+from .bins import over_bins, three_dimensional, window_of_bins
+from .columns import TRIAL_COLUMNS, note_unread, previous_images, site_table, trial_columns
 from .images import images_by_index, images_by_name
 from .layout import File, open_file
+from .plausible import Recorded, check_numbers
+from .text import strings
+from .unwritten import check_rows
 
 SCHEMA = "responses/1"
-# Columns of Responses <-> datasets of the file, with the NumPy kinds that may stand there.
-TRIAL_COLUMNS = {
-    "block": ("trial/block", np.int64),
-    "rep": ("trial/rep", np.int64),
-    "onset_s": ("trial/onset_s", np.float64),
-    "valid": ("trial/valid", np.bool_),
-    "averaged_over": ("trial/averaged_over", np.int64),
-}
 ATTRIBUTES = ("session_id", "subject", "round", "manifest_sha256")
 
 
@@ -56,33 +50,56 @@ def read_responses(
     DataError
         R01 not HDF5; R02 a MAT-file; R03 truncated; R04 item missing; R05 a type that is not read; R06 shape fits
         neither layout; R07 the layouts cannot be told apart; R08 image ids; R09 units; R10 window; R11 site ids; R12
-        time bins; R13 optional items; R14 still being written; R15 infinite values; R16 no such file.
+        time bins; R13 optional items; R14 still being written; R15 infinite values; R16 no such file; R19 too few
+        digits; R20 declarations; R21 numbers that no recording gives; R22 images x repeats x sites; R23 compression;
+        R24 another schema; R25 rows never filled; R26 numbers that stand for missing values.
     """
-    path = Path(path)
+    return _read(Path(path), image_ids, names, doubted=True)
+
+
+def read_kept(path: str | Path) -> Responses:
+    """A file that `write_responses` wrote, of a table that passed the checks when it came in.
+
+    Its numbers are not doubted again: the rows may stand in another order by now.
+
+    Raises
+    ------
+    DataError
+        As `read_responses`, without R21, R25 and R26.
+    """
+    return _read(Path(path), None, None, doubted=False)
+
+
+def _read(path: Path, image_ids: Sequence[str] | None, names: Sequence[str] | None, *, doubted: bool) -> Responses:
     with open_file(path) as file:
+        checks.schema(path, file.attribute("schema"), known=SCHEMA)
         images, source_images = _image_ids(file, image_ids, names)
-        source_sites = file.strings("site_id", "site")
+        source_sites = strings(file, "site_id", "site")
         site_ids = checks.sites_by_name(file.path, source_sites, file.notes)
-        unit, window = checks.unit(file.path, file.attribute("units")), None
-        if unit != "beta" or file.attribute("window_ms") is not None:
-            window = checks.window_ms(file.path, file.attribute("window_ms"))
-        values = _values(file, len(images), len(site_ids), window=window)
-        columns = {name: _column(file, name, len(images)) for name in TRIAL_COLUMNS}
-        previous = file.strings("trial/prev_image_id", "trial") if file.has("trial/prev_image_id") else None
-        if previous is not None and len(previous) != len(images):
-            raise _length(file, "trial/prev_image_id", len(previous), expected=len(images))
+        unit, window = _unit_and_window(file)
+        columns = trial_columns(file, len(images))
+        recorded = Recorded(
+            unit=unit,
+            image_ids=np.array(images, dtype=np.str_),
+            window_ms=window,
+            valid=columns["valid"],
+            averaged=columns["averaged_over"] is not None,
+            silence_recorded=file.attribute("silent_trials") == "recorded",
+        )
+        values = _values(file, recorded, len(site_ids), doubted=doubted)
         attributes = {a: v for a in (*ATTRIBUTES, "schema", "writer") if (v := file.attribute(a)) is not None}
-        sources = file.strings("site/source_id", "site") if file.has("site/source_id") else source_sites
-        attributes |= {"sites": _site_table(file, site_ids), "notes": file.notes}
+        sources = strings(file, "site/source_id", "site") if file.has("site/source_id") else source_sites
+        attributes |= {"sites": site_table(file, site_ids), "notes": file.notes}
+        note_unread(file)
         if source_images:
             attributes["source_image_ids"] = source_images
         return Responses(
             values=values,
-            image_ids=np.array(images, dtype=np.str_),
+            image_ids=recorded.image_ids,
             site_ids=site_ids,
             unit=unit,
             window_ms=window,
-            prev_image_ids=None if previous is None else np.array(previous, dtype=np.str_),
+            prev_image_ids=previous_images(file, len(images)),
             baseline=_baseline(file, len(images), len(site_ids)),
             source_site_ids=tuple(sources) if len(sources) == len(site_ids) else tuple(source_sites),
             attributes=attributes,
@@ -136,6 +153,14 @@ def _write(file: Any, responses: Responses) -> None:
             file.attrs[name] = responses.attributes[name]
 
 
+def _unit_and_window(file: File) -> tuple[str, tuple[float, float] | None]:
+    """What the root says, else what stands beside the responses themselves (as netCDF and xarray write it)."""
+    unit = checks.unit(file.path, file.attribute("units"), beside=file.attribute("units", "responses"))
+    stated = file.attribute("window_ms")
+    stated = file.attribute("window_ms", "responses") if stated is None else stated
+    return unit, None if unit == "beta" and stated is None else checks.window_ms(file.path, stated)
+
+
 def _image_ids(
     file: File, images: Sequence[str] | None, names: Sequence[str] | None
 ) -> tuple[list[str], dict[str, str]]:
@@ -145,88 +170,46 @@ def _image_ids(
         listed = list(images or ()) if names is None else list(names)
         by_photograph = names is not None
         return images_by_index(file.path, index, base, images=listed, notes=file.notes, photographs=by_photograph), {}
-    ids, sources = images_by_name(file.path, file.strings("image_id", "trial"), file.notes, names=names)
+    ids, sources = images_by_name(file.path, strings(file, "image_id", "trial"), file.notes, names=names)
     if file.has("image/source_id"):
-        kept = zip(file.strings("image/id", "image"), file.strings("image/source_id", "image"), strict=True)
+        kept = zip(strings(file, "image/id", "image"), strings(file, "image/source_id", "image"), strict=True)
         sources |= {i: source for i, source in kept if i in set(ids)}
     return ids, sources
 
 
-def _values(file: File, trials: int, sites: int, *, window: tuple[float, float] | None) -> Floats:
-    """The matrix (trial, site); time bins are averaged over those that lie inside the response window."""
-    dataset = file.dataset("responses")
+def _values(file: File, recorded: Recorded, sites: int, *, doubted: bool) -> Floats:
+    """The matrix (trial, site); time bins inside the response window become one response (`bins`)."""
+    dataset, trials = file.dataset("responses"), len(recorded.image_ids)
     if dataset.dtype.kind not in "fiu":
         raise file.refused("responses", f"elements of type {dataset.dtype}", "numbers")
     shape = tuple(int(n) for n in dataset.shape)
-    edges = file.array("time_bin_edges_ms").reshape(-1) if file.has("time_bin_edges_ms") else None
+    has_edges = file.has("time_bin_edges_ms")
     if len(shape) == 3:
-        return _binned(file, trials, sites, window=window, edges=edges)
+        if not has_edges:
+            raise three_dimensional(file, trials, sites)
+        return _binned(file, recorded, sites, doubted=doubted)
+    if has_edges:
+        file.notes.append("time_bin_edges_ms was not used: responses have no time bins")
     if len(shape) == 1 and 1 in (trials, sites) and shape[0] == trials * sites:
-        return checks.finite_or_nan(file.path, file.array("responses").reshape(trials, sites))
-    return checks.finite_or_nan(file.path, file.oriented("responses", (trials, sites), ("trials", "sites")))
+        table = file.array("responses").reshape(trials, sites)
+    else:
+        table = file.oriented("responses", (trials, sites), ("trials", "sites"))
+    if doubted:
+        return checks.values(file.path, table, recorded, notes=file.notes)
+    return checks.finite_or_nan(file.path, table)
 
 
-def _binned(
-    file: File, trials: int, sites: int, *, window: tuple[float, float] | None, edges: NDArray[Any] | None
-) -> Floats:
-    usable = (
-        edges is not None
-        and edges.dtype.kind in "fiu"
-        and len(edges) >= 2
-        and bool(np.all(np.diff(edges.astype(float)) > 0))
-    )
-    inside = np.zeros(0, dtype=bool)
-    if usable and edges is not None and window is not None:
-        inside = (edges[:-1] >= window[0] - 1e-6) & (edges[1:] <= window[1] + 1e-6)
-    if not inside.any():
-        raise reader_error(
-            file.path,
-            found="three-dimensional responses"
-            + (
-                f" with the time_bin_edges_ms {edges.tolist()[:6]}"
-                if edges is not None
-                else " without time_bin_edges_ms"
-            ),
-            expected="time_bin_edges_ms (bins + 1 rising numbers, in ms) with at least one bin inside window_ms",
-            cause="the edges were left out, are in seconds, or none of the bins lies inside the response window",
-            fix="write time_bin_edges_ms in ms, or write the response of the window alone as trials x sites",
-            code="R12",
-        )
-    cube = file.oriented("responses", (trials, sites, len(inside)), ("trials", "sites", "bins"))
-    chosen = checks.finite_or_nan(file.path, cube)[:, :, inside]
-    counts = np.isfinite(chosen).sum(2)
-    file.notes.append(
-        f"responses were averaged over {int(inside.sum())} of {len(inside)} time bins, those inside window_ms"
-    )
-    result: Floats = np.divide(np.nansum(chosen, 2), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
-    return result
-
-
-def _column(file: File, name: str, trials: int) -> Any:
-    """One optional entry per trial; NaN stands for unknown (-1) in integer columns."""
-    item, kind = TRIAL_COLUMNS[name]
-    if not file.has(item):
-        return None
-    raw = file.array(item).reshape(-1)
-    if raw.dtype.kind not in "fiub":
-        raise file.refused(item, f"elements of type {raw.dtype}", "numbers")
-    if len(raw) != trials:
-        raise _length(file, item, len(raw), expected=trials)
-    numbers = raw.astype(np.float64)
-    if kind is np.float64:
-        return numbers
-    missing = ~np.isfinite(numbers)
-    whole = np.where(missing, 0 if kind is np.bool_ else -1, numbers)
-    if np.any(whole != np.floor(whole)) or (kind is np.bool_ and not np.all(np.isin(whole, (0, 1)))):
-        raise reader_error(
-            file.path,
-            found=f"{item} with values such as {whole[whole != np.floor(whole)][:1].tolist() or whole[:3].tolist()}",
-            expected="0 or 1" if kind is np.bool_ else "whole numbers",
-            cause="another column was written under this name",
-            fix=f"correct {item} or leave it out",
-            code="R13",
-        )
-    return whole.astype(kind)
+def _binned(file: File, recorded: Recorded, sites: int, *, doubted: bool) -> Floats:
+    edges = file.array("time_bin_edges_ms").reshape(-1)
+    inside, lengths = window_of_bins(file, edges, recorded.window_ms, unit=recorded.unit)
+    lengths_of = (len(recorded.image_ids), sites, len(inside))
+    cube = checks.finite_or_nan(file.path, file.oriented("responses", lengths_of, ("trials", "sites", "bins")))
+    if doubted:
+        check_numbers(file.path, cube[:, :, inside], recorded, notes=file.notes)
+    table = over_bins(cube, inside, lengths, unit=recorded.unit, notes=file.notes)
+    if doubted:
+        check_rows(file.path, table, recorded, notes=file.notes)
+    return table
 
 
 def _baseline(file: File, trials: int, sites: int) -> Floats | None:
@@ -238,31 +221,3 @@ def _baseline(file: File, trials: int, sites: int) -> Floats | None:
     if raw.size == sites:
         return np.asarray(raw, dtype=np.float64).reshape(sites)
     return np.ascontiguousarray(file.oriented("baseline", (trials, sites), ("trials", "sites")), dtype=np.float64)
-
-
-def _site_table(file: File, site_ids: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """The optional columns of ``site/``, by site id."""
-    table: dict[str, dict[str, Any]] = {s: {} for s in site_ids}
-    for name in file.members("site"):
-        if name == "source_id":
-            continue
-        kind = file.dataset(f"site/{name}").dtype.kind
-        column = (
-            file.array(f"site/{name}").reshape(-1).tolist() if kind in "fiub" else file.strings(f"site/{name}", "site")
-        )
-        if len(column) != len(site_ids):
-            raise _length(file, f"site/{name}", len(column), expected=len(site_ids))
-        for site, value in zip(site_ids, column, strict=True):
-            table[site][name] = value
-    return {s: row for s, row in table.items() if row}
-
-
-def _length(file: File, item: str, found: int, *, expected: int) -> DataError:
-    return reader_error(
-        file.path,
-        found=f"{found} entries in {item}",
-        expected=f"{expected}, one for each " + ("site" if item.startswith("site") else "trial"),
-        cause="some rows were removed from one item and not from the other",
-        fix=f"write {item} from the same table as responses, or leave it out",
-        code="R13",
-    )

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import DataError
+from protocols.recordings.units import UNITS
 
-from . import checks
+from .declared import Item, decode
+from .filters import check_filters
 from .finished import check_finished, reader_error
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -90,13 +92,18 @@ class File:
         return node
 
     def members(self, group: str) -> list[str]:
-        """Names of the items directly inside `group`, sorted; empty where there is no such group."""
-        found = self._find(group)
+        """Names of the items directly inside `group` ("/": the root), sorted; empty where there is no such group."""
+        found = self.handle if group == "/" else self._find(group)
         return sorted(found) if isinstance(found, h5py.Group) else []
 
     def has(self, name: str) -> bool:
         """Whether the item is there."""
         return self._find(name) is not None
+
+    def is_dimension(self, name: str) -> bool:
+        """Whether the item is a dimension or a coordinate of netCDF, which holds no data of its own."""
+        link = self.handle.get(name, getlink=True)
+        return isinstance(link, h5py.HardLink) and self.handle[name].attrs.get("CLASS") == b"DIMENSION_SCALE"
 
     def dataset(self, name: str) -> Any:
         """The dataset `name`; R04 where it is missing, R05 where it is none, or leads out of the file."""
@@ -105,9 +112,10 @@ class File:
             raise self._missing(name)
         if not isinstance(node, h5py.Dataset):
             raise self.refused(name, "a group", "a dataset")
-        return self._inside(name, node)
+        return self.inside(name, node)
 
-    def _inside(self, name: str, dataset: Any) -> Any:
+    def inside(self, name: str, dataset: Any) -> Any:
+        """The dataset, where its elements lie in this file, have a known type and can be decompressed (R05, R23)."""
         if dataset.is_virtual or dataset.external:
             raise self.refused(name, "data that lie in another file", "the data themselves")
         try:
@@ -116,21 +124,44 @@ class File:
             raise self.refused(name, f"elements of an unknown type ({error})", "numbers or strings") from error
         if dataset.shape is None or dataset.size > _MOST_ELEMENTS:
             raise self.refused(name, f"a dataset of shape {dataset.shape}", "a recording that fits into memory")
+        check_filters(self.path, name, dataset)
         return dataset
 
-    def array(self, name: str) -> NDArray[Any]:
-        """The whole dataset of numbers."""
+    def array(self, name: str, *, enumerated: bool = False) -> NDArray[Any]:
+        """The whole dataset of numbers as the file means them (`decode`): unpacked, NaN where it declares them missing.
+
+        Enumerations are refused (R05) unless `enumerated`: then their numbers are returned.
+        """
         dataset = self.dataset(name)
         if dataset.dtype.kind not in "fiub":
             raise self.refused(name, f"elements of type {dataset.dtype}", "numbers")
-        return np.asarray(dataset[()])
+        if h5py.check_enum_dtype(dataset.dtype) is not None and not enumerated:
+            raise self.refused(name, "an enumeration", "numbers")
+        recorded = name in ("responses", "baseline")
+        attributes = dict(dataset.attrs)
+        if recorded:  # units and window_ms stand at the root: what stands beside them speaks of the responses
+            attributes = dict(self.handle.attrs) | attributes
+        unit = UNITS.get(str(self.attribute("units")))
+        zero_counts = recorded and unit is not None and unit.zero
+        item = Item(
+            path=self.path,
+            name=name,
+            dataset=dataset,
+            attributes=attributes,
+            zero_counts=zero_counts,
+            filled=recorded,
+        )
+        return decode(item, self.notes)
 
-    def attribute(self, name: str) -> Any:
-        """An attribute of the root: text as str, one element as a number, others as arrays; None where missing."""
-        if name not in self.handle.attrs:
+    def attribute(self, name: str, of: str = "/") -> Any:
+        """An attribute of the root, or of the item `of`: text as str, one element as a number, others as arrays; None
+        where missing.
+        """
+        attributes = self.handle.attrs if of == "/" else self.dataset(of).attrs
+        if name not in attributes:
             return None
         try:
-            value = self.handle.attrs[name]
+            value = attributes[name]
         except TypeError as error:
             raise self.refused(name, f"an attribute of an unknown type ({error})", "a string or numbers") from error
         if isinstance(value, np.ndarray) and value.size == 1:
@@ -143,50 +174,6 @@ class File:
             return None
         return value.strip() if isinstance(value, str) else value
 
-    def strings(self, name: str, axis: str) -> list[str]:
-        """Text, one entry per trial or site: HDF5 strings, MATLAB cell arrays of char (references) or a char matrix."""
-        dataset = self.dataset(name)
-        if h5py.check_string_dtype(dataset.dtype) is not None:
-            try:
-                found = [str(s) for s in np.asarray(dataset.asstr()[()], dtype=object).reshape(-1)]
-            except UnicodeDecodeError as error:
-                raise self.refused(name, "text that is not UTF-8", "UTF-8 or ASCII strings") from error
-        elif h5py.check_ref_dtype(dataset.dtype) is h5py.Reference:
-            self.notes.append(f"{name} was read as a MATLAB cell array of char")
-            found = [self._referenced(name, r) for r in np.asarray(dataset[()], dtype=object).reshape(-1)]
-        elif (
-            dataset.dtype.kind == "u"
-            and dataset.dtype.itemsize <= 2
-            and dataset.ndim == 2
-            and dataset.attrs.get("MATLAB_class") != b"double"
-        ):
-            found = self._characters(name, dataset, axis)
-        elif dataset.dtype.kind in "iuf":
-            found = checks.numbers_as_text(self.path, name, np.asarray(dataset[()]).reshape(-1))
-        else:
-            raise self.refused(name, f"elements of type {dataset.dtype}", "strings")
-        return [s.strip("\0 \t\r\n") for s in found]
-
-    def _referenced(self, name: str, reference: Any) -> str:
-        target = self.handle[reference] if reference else None
-        if not isinstance(target, h5py.Dataset) or target.dtype.kind not in "u" or target.size > 4096:
-            raise self.refused(name, "references to something other than text", "a cell array of char, or strings")
-        return "".join(chr(int(c)) for c in np.asarray(self._inside(name, target)[()]).reshape(-1))
-
-    def _characters(self, name: str, dataset: Any, axis: str) -> list[str]:
-        """A char matrix; the axis of the entries is the one whose length also occurs in `responses`."""
-        lengths = list(self.dataset("responses").shape)
-        rows, columns = (n in lengths for n in dataset.shape)
-        writer = self.attribute("writer")
-        if rows == columns and writer not in ("python", "matlab"):
-            raise self._ambiguous(name, dataset.shape, f"which axis counts the {axis}s")
-        by_columns = writer == "matlab" if rows == columns else columns
-        self.notes.append(
-            f"{name} was read as a matrix of characters, one {axis} a {'column' if by_columns else 'row'}"
-        )
-        codes = np.asarray(dataset[()])
-        return ["".join(chr(int(c)) for c in entry) for entry in (codes.T if by_columns else codes)]
-
     def oriented(self, name: str, lengths: tuple[int, ...], names: tuple[str, ...]) -> NDArray[Any]:
         """The array `name` with the axes `names` of the given `lengths`, whichever way round it was written."""
         shape = tuple(int(n) for n in self.dataset(name).shape)
@@ -196,7 +183,7 @@ class File:
             raise self._misfit(name, shape, lengths, names=names)
         if python and matlab and max(shape) > 1:
             if writer not in ("python", "matlab"):
-                raise self._ambiguous(name, shape, "rows and columns")
+                raise self.ambiguous(name, shape, "rows and columns")
             matlab, python = writer == "matlab", writer == "python"
             self.notes.append(
                 f"{name}: {' x '.join(map(str, shape))} taken in the {writer} layout, as the attribute writer says"
@@ -242,7 +229,8 @@ class File:
             code="R06",
         )
 
-    def _ambiguous(self, name: str, shape: tuple[int, ...], what: str) -> DataError:
+    def ambiguous(self, name: str, shape: tuple[int, ...], what: str) -> DataError:
+        """R07: an item whose dimensions may lie either way."""
         return reader_error(
             self.path,
             found=f"'{name}' is {' x '.join(map(str, shape))}, so {what} cannot be told apart",

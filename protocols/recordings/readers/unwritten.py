@@ -1,0 +1,125 @@
+"""Rows that were made with the table and never filled: long runs of zeros, or of one and the same row.
+
+A silent trial is ordinary; sixty of them on end, at every site, for images that drive these sites elsewhere, are not.
+The chance of a run is computed from the rest of the same file: from how often a row is silent there, how often each
+site is, and how often the very images of the run are. To refuse, each probability p enters as its square root, the
+chance of silence of a Poisson process at half its rate, so that a drowsy animal or a drifting electrode is no reason.
+What would be too long a run at the full rate is noted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.arrays import Floats
+from protocols.errors import DataError
+
+from .finished import reader_error
+from .plausible import Recorded
+
+_HALF, _FULL = 0.5, 1.0
+# Expected number of runs as long, by chance, in a file: below this it is refused (at half the rate) or noted.
+_CHANCE = 1e-6
+_SHORTEST = 3
+
+
+def check_rows(path: Path, values: Floats, recorded: Recorded, *, notes: list[str]) -> None:
+    """Refuse, or note, a run of rows that were never filled.
+
+    Parameters
+    ----------
+    path : Path
+    values : array of shape (T, U)
+        In the order of the file, NaN = missing.
+    recorded : Recorded
+        Rows that are not valid are not looked at.
+    notes : list of str
+
+    Raises
+    ------
+    DataError
+        R25
+    """
+    rows = np.flatnonzero(recorded.used(values))
+    table, images = values[rows], np.asarray(recorded.image_ids)[rows]
+    if len(rows) < 2 * _SHORTEST:
+        return
+    missing = np.isnan(table)
+    silent = ((table == 0) | missing).all(1)
+    again = np.zeros(len(rows), dtype=bool)
+    again[1:] = ((table[1:] == table[:-1]) | missing[1:] | missing[:-1]).all(1) & (images[1:] != images[:-1])
+    for flagged, log_sites in ((silent, _log_silence(table, silent)), (again & ~silent, _log_agreement(table))):
+        run = _unlikely(flagged, images, log_sites, power=_HALF)
+        if run is not None and not recorded.silence_recorded:
+            raise _never_filled(path, rows[run], table[run], total=len(rows))
+        doubtful = _unlikely(flagged, images, log_sites, power=_FULL)
+        if doubtful is not None:
+            notes.append(f"{_which(rows[doubtful], table[doubtful])}: if they were never filled, cut them off")
+
+
+def _unlikely(
+    flagged: NDArray[np.bool_], images: NDArray[np.str_], log_sites: float, *, power: float
+) -> NDArray[np.intp] | None:
+    """The longest run of flagged rows that is too long for chance; None where there is none."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flagged, [False]]).astype(np.int8)))
+    for begin, end in sorted(zip(edges[::2], edges[1::2], strict=True), key=lambda run: run[0] - run[1]):
+        outside = np.ones(len(flagged), dtype=bool)
+        outside[begin:end] = False
+        if end - begin < _SHORTEST or not outside.any():
+            return None
+        floor = max(log_sites, _log_share(int(flagged[outside].sum()), int(outside.sum())))
+        shown, hits = Counter(images[outside].tolist()), Counter(images[outside & flagged].tolist())
+        chance = 0.0
+        for image, times in Counter(images[begin:end].tolist()).items():
+            # An image that is shown in the run alone may be one that nothing answers to: that is one event.
+            alone = shown[image] == 0
+            chance += floor if alone else times * max(floor, _log_share(hits[image], shown[image]))
+        if power * chance + np.log(len(flagged)) < np.log(_CHANCE):
+            return np.arange(begin, end)
+    return None
+
+
+def _log_share(hits: int, total: int) -> float:
+    return float(np.log(hits / total)) if hits else -np.inf
+
+
+def _log_silence(table: Floats, silent: NDArray[np.bool_]) -> float:
+    """Log of the chance that all sites are silent, were they independent; from the rows that are not silent."""
+    rest = table[~silent]
+    known = np.isfinite(rest).sum(0)
+    return float(np.log(((rest == 0).sum(0) + 1) / (known + 1)).sum())
+
+
+def _log_agreement(table: Floats) -> float:
+    """Log of the chance that two trials agree at all sites, were they independent."""
+    log = 0.0
+    for column in table.T:
+        known = column[np.isfinite(column)]
+        if len(known):
+            share = np.unique(known, return_counts=True)[1] / len(known)
+            log += float(np.log((share**2).sum()))
+    return log
+
+
+def _which(rows: NDArray[np.intp], table: Floats) -> str:
+    zero = not np.any(table[np.isfinite(table)])
+    what = "0 at every site" if zero else "the same as the row before, at every site"
+    return (
+        f"{len(rows)} rows on end ({rows[0] + 1} to {rows[-1] + 1}, counted from 1) are {what}, which is not by chance"
+    )
+
+
+def _never_filled(path: Path, rows: NDArray[np.intp], table: Floats, *, total: int) -> DataError:
+    return reader_error(
+        path,
+        found=f"{_which(rows, table)}, as the other {total - len(rows)} rows say",
+        expected="rows that were recorded",
+        cause="the table was made before the recording, which stopped early, so that its rows were never filled",
+        fix="cut these rows off, or mark them: trial/valid = 0, or NaN at all sites. If every one of them was "
+        "recorded, say so with the attribute silent_trials = 'recorded'",
+        code="R25",
+    )
