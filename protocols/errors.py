@@ -9,6 +9,7 @@ CODES = {
     "B04": "A recording made elsewhere is the answer to a round of this project.",
     "B05": "The record of a recording made elsewhere cannot be read.",
     "B06": "The baseline recording is gone, after it was used.",
+    "B07": "A recording made elsewhere has one row per image, and does not say that they are averages.",
     "C01": "The file project.toml has an unknown section or key.",
     "C02": "A key of project.toml is missing, or its value has a wrong type or range.",
     "C03": "The file project.toml is not TOML.",

@@ -19,8 +19,9 @@ from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import baseline, drift_of
 from protocols.recordings.ingest import IngestReport, ingest, may_still_come, poll_inbox
 from protocols.recordings.readers.hdf5 import read_kept
-from protocols.recordings.recording import read_record
+from protocols.recordings.recording import refuse_lost_baseline
 
+from .arrays import Pixels
 from .errors import DataError
 from .progress import Reporter
 
@@ -89,7 +90,7 @@ def look(project: Project) -> State:
     rounds = {r.number: r for r in project.rounds()}
     if baseline(project) is None:
         if 0 not in rounds:
-            _refuse_lost_baseline(project, rounds)
+            refuse_lost_baseline(project)
         return _recording(project, rounds.get(0), 0) or State(
             project=project, stage="ingest", number=0, waiting_for=None, round=rounds[0]
         )
@@ -107,22 +108,6 @@ def look(project: Project) -> State:
             if not path.is_file():
                 return State(project=project, stage=stage, number=number, waiting_for=None, round=round_)
     return State(project, "finished", wanted)
-
-
-def _refuse_lost_baseline(project: Project, rounds: dict[int, Round]) -> None:
-    """B06: a baseline was recorded elsewhere and is not there any more; no round 0 may take its place."""
-    shown = [number for number, round_ in rounds.items() if number > 0 and round_.outbox.is_dir()]
-    if not shown and read_record(project) is None:
-        return
-    raise DataError(
-        "data/responses.h5",
-        found="no such file" + (f", and round {shown[0]} was exported" if shown else ""),
-        expected="the baseline recording of the project",
-        cause="it was deleted, or the project was copied only in part",
-        fix="restore it from a backup"
-        + ("" if shown else ", or give `stimsynth fit --images DIR --responses FILE` again, with the same files"),
-        code="B06",
-    )
 
 
 def _recording(project: Project, round_: Round | None, number: int) -> State | None:
@@ -333,6 +318,21 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     )
     round_.log("arms", **arms.counts(), reasons=[list(s) for s in arms.skipped])
     return outbox
+
+
+def _exactness(project: Project, batch: StimulusBatch, names: list[str]) -> Callable[[Pixels], list[str]]:
+    """What breaks the batch's mean and contrast on this display, by image: from pixels in the order of `names`."""
+    import torch
+
+    from protocols.rounds.stimulus import batch_statistics
+
+    constraint = project.display.constraints(**batch_statistics(batch))[-1]
+
+    def check(pixels: Pixels) -> list[str]:
+        found = constraint.violations(torch.from_numpy(pixels))
+        return [f"{name}: {problem}" for name, problem in zip(names, found, strict=True) if problem]
+
+    return check
 
 
 def ingest_round(

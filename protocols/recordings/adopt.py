@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +13,14 @@ from protocols.disk.files import sha256_file
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
-from protocols.project.photograph_import import MINIMUM, SUFFIXES, import_photographs
+from protocols.project.photograph_folder import read_folder
+from protocols.project.photograph_import import MINIMUM, import_photographs
+from protocols.project.photograph_warnings import photograph_report
 from protocols.project.photographs import NaturalImages, read_photographs
 from protocols.recordings.readers import reader_of, write_responses
 from protocols.recordings.readers.images import photograph_id
 
-from .quality.clock import refuse_ties, steps_back
+from .quality.clock import refuse_ties, steps_back, times
 from .quality.copies import refuse_copies, refuse_repeated
 from .quality.values import check_values, odd_sites, usable_rows
 from .recording import RecordingRecord, read_record, write_record
@@ -37,11 +38,6 @@ def import_baseline(project: Project, images: Path | None, *, progress: Reporter
         B01: the project already holds photographs that were exported or recorded; B03: it holds a recording made
         elsewhere whose photographs are missing.
     """
-    _refuse_baseline(project)
-    return import_photographs(images, project.display, project.data, progress=progress)
-
-
-def _refuse_baseline(project: Project) -> None:
     if (project.data / "responses.h5").is_file() and not (project.data / "natural.csv").is_file():
         raise DataError(
             str(project.data),
@@ -53,6 +49,7 @@ def _refuse_baseline(project: Project) -> None:
         )
     if (project.data / "responses.h5").is_file() or any(r.outbox.is_dir() for r in project.rounds()):
         raise _in_use(project)
+    return import_photographs(images, project.display, project.data, progress=progress)
 
 
 def _in_use(project: Project) -> DataError:
@@ -64,22 +61,6 @@ def _in_use(project: Project) -> DataError:
         fix="go on with `stimsynth run`, or make another project with `stimsynth init`",
         code="B01",
     )
-
-
-@contextmanager
-def with_photographs(project: Project, images: Path | None, *, progress: Reporter | None = None) -> Iterator[Project]:
-    """A temporary project with the photographs that `import_baseline` would import; nothing is written in `project`.
-
-    Raises
-    ------
-    DataError
-        B01, B03: as `import_baseline`.
-    """
-    _refuse_baseline(project)
-    with tempfile.TemporaryDirectory(prefix="stimsynth_") as scratch:
-        seen = Project(Path(scratch), kept=project.config)
-        import_photographs(images, project.display, seen.data, progress=progress)
-        yield seen
 
 
 def adopt_recording(project: Project, images: Path, responses: Path, *, progress: Reporter | None = None) -> Responses:
@@ -117,7 +98,7 @@ def take_recording(
         B01: the project has a baseline; B02: responses to images that are not in the folder; B04: the answer to a round
         of this project; I10, I13, I14, I16: see `quality`; R01 to R29 from the reader; P05 to P09 from the photographs.
     """
-    names = _photographs(images)
+    names = [p.name for p in read_folder(images).pictures] if images.is_dir() else []
     if len(names) < MINIMUM:
         import_photographs(images, project.display, project.data, progress=progress)  # says what is missing
     if any(r.outbox.is_dir() for r in project.rounds()):
@@ -125,11 +106,11 @@ def take_recording(
     table, record = examine(project, names, responses)
     taken = _taken(project, names, table, record=record)
     if dry_run:
-        with tempfile.TemporaryDirectory(prefix="stimsynth_") as scratch:
-            import_photographs(images, project.display, Path(scratch), progress=progress)
+        with project.trial_copy() as copy:
+            record = _write(copy, images, table, record=record, progress=progress)
     elif not taken:
-        _write(project, images, table, record=record, progress=progress)
-    return table, record
+        record = _write(project, images, table, record=record, progress=progress)
+    return table, read_record(project) or record
 
 
 def examine(project: Project, names: Sequence[str], responses: Path) -> tuple[Responses, RecordingRecord]:
@@ -171,14 +152,6 @@ def examine(project: Project, names: Sequence[str], responses: Path) -> tuple[Re
     return replace(used, valid=None), record
 
 
-def _photographs(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
-    )
-
-
 def _refuse_answer(project: Project, path: Path, table: Responses) -> None:
     """B04: the file answers an export of this project."""
     stated = str(table.attributes.get("manifest_sha256", "")).lower()
@@ -218,11 +191,21 @@ def _known_images(path: Path, table: Responses, names: Sequence[str]) -> Respons
 
 
 def _refuse_twice(path: Path, used: Responses, notes: list[str]) -> None:
-    """I10: presentations that are there twice, by their numbers, their clock or their values."""
+    """I10: presentations that are there twice, by their numbers, their clock or their values; B07: all there once."""
     if used.averaged_over is not None:
         refuse_repeated(path, used.image_ids, "an average of it")
         notes.append("the rows are averages over repeats; single trials are not at hand")
         return
+    if len(used.values) and len(np.unique(used.image_ids)) == len(used.values):
+        raise DataError(
+            path.name,
+            found=f"one row for each of {len(used.values)} images, without trial/averaged_over",
+            expected="several presentations of some images, or averages that are marked as such",
+            cause="the rows are averages over repeats, or weights of a regression",
+            fix="write trial/averaged_over, (trial,), over how many presentations each row is an average (1 where each "
+            "image was shown once: then every site is fitted, however reliable)",
+            code="B07",
+        )
     block = np.zeros(len(used.values), dtype=np.int64) if used.block is None else used.block
     if used.rep is not None and np.all(used.rep >= 0) and np.all(block >= 0):
         stated = [
@@ -237,7 +220,7 @@ def _refuse_twice(path: Path, used: Responses, notes: list[str]) -> None:
             refuse_ties(path, used.onset_s)
         back = steps_back(used.onset_s)
     if back:
-        notes.append(f"trial/onset_s runs back {back} times from one row to the next; the rows were not sorted by it")
+        notes.append(f"trial/onset_s runs back {times(back)} from one row to the next; the rows were not sorted by it")
     refuse_copies(path, used, apart="the rising clock trial/onset_s" if timed and not back else "", notes=notes)
 
 
@@ -264,15 +247,18 @@ def _taken(project: Project, names: Sequence[str], table: Responses, *, record: 
 
 def _write(
     project: Project, images: Path, table: Responses, *, record: RecordingRecord, progress: Reporter | None
-) -> None:
+) -> RecordingRecord:
     """The responses first, so that no photograph stands without them and would be shown again; the record last."""
     path = project.data / "responses.h5"
     fresh = not path.is_file()
     write_responses(path, table)
     try:
-        import_photographs(images, project.display, project.data, progress=progress)
+        natural = import_photographs(images, project.display, project.data, progress=progress)
     except DataError:
         if fresh:
             path.unlink()
         raise
-    write_record(project, replace(record, responses_sha256=sha256_file(path)))
+    told = photograph_report(natural, project.display)
+    record = replace(record, responses_sha256=sha256_file(path), photographs=told)
+    write_record(project, record)
+    return record

@@ -215,7 +215,7 @@ def ingest(
     wanted = tuple(encoder_sites) if encoder_sites else tuple(s.site_id for s in sites)
     responses = responses.sites(checks.site_order(path, responses, wanted, notes=notes))
     used, dropped = usable_rows(path, responses, max_dropped=max_dropped)
-    joined = join(path, used, order, drop_extra=drop_extra)
+    joined = join(path, used, order, drop_extra=drop_extra, dropped=sum(dropped.values()))
     checks.values(path, joined.responses, sites, notes=notes)
     missing = checks.coverage(path, joined.responses, order, max_unseen=max_unseen)
     report = IngestReport(

@@ -32,7 +32,9 @@ class Joined:
     notes: list[str]
 
 
-def join(path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: bool = False) -> Joined:
+def join(
+    path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: bool = False, dropped: int = 0
+) -> Joined:
     """Give every usable row the block and rep of its planned trial.
 
     Both come from ``trial/block`` and ``trial/rep`` where the file has them; else the k-th usable showing of an image
@@ -45,6 +47,8 @@ def join(path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: 
         The usable rows alone.
     drop_extra : bool
         Leave out presentations beyond the planned number, the last ones of each image, in place of refusing them.
+    dropped : int
+        Rows of the file that are not usable.
 
     Raises
     ------
@@ -62,7 +66,7 @@ def join(path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: 
         used, extra = _as_stated(path, used, order, drop_extra=drop_extra)
         refuse_copies(path, used, apart="trial/block and trial/rep", notes=notes)
     else:
-        used, extra = _by_order(path, used, order, drop_extra=drop_extra, notes=notes)
+        used, extra = _by_order(path, used, order, drop_extra=drop_extra, dropped=dropped, notes=notes)
     if extra:
         notes.append(
             f"{sum(extra.values())} presentations of {len(extra)} images beyond the planned number were left out, the "
@@ -140,7 +144,7 @@ def _as_stated(
 
 
 def _by_order(
-    path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: bool, notes: list[str]
+    path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: bool, dropped: int, notes: list[str]
 ) -> tuple[Responses, dict[str, int]]:
     """Rows without block and rep: the k-th showing of an image is its k-th planned trial; the rest is extra."""
     planned: dict[str, list[PlannedTrial]] = {}
@@ -160,7 +164,7 @@ def _by_order(
     if timed:
         assert used.onset_s is not None
         rows, source = order_shown(
-            path, used.onset_s, lambda r: [t.trial for t in match(r) if t is not None], notes=notes
+            path, used.onset_s, list(map(str, used.image_ids)), planned=order, dropped=dropped, notes=notes
         )
     trials = match(rows)
     shown = Counter(map(str, used.image_ids))

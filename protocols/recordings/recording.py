@@ -30,6 +30,8 @@ class RecordingRecord:
     sites : dict site_id -> what is odd about a site (all NaN, all zero, constant)
     notes : list of str
         Everything that was decided or noticed on the way.
+    photographs : list of str
+        What the import did to the photographs, and what is hardly meant.
     subject, session_id : str
         As the file names them; "" where it names none.
     responses_sha256 : str
@@ -47,6 +49,7 @@ class RecordingRecord:
     dropped: dict[str, int] = field(default_factory=dict)
     sites: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    photographs: list[str] = field(default_factory=list)
     subject: str = ""
     session_id: str = ""
     responses_sha256: str = ""
@@ -69,7 +72,7 @@ class RecordingRecord:
             )
         lines += [f"site {site}: {what}" for site, what in list(self.sites.items())[:5]]
         lines += [f"... and {len(self.sites) - 5} more sites"] if len(self.sites) > 5 else []
-        return "\n".join(lines + self.notes)
+        return "\n".join([*self.photographs, *lines, *self.notes])
 
 
 def record_path(project: Project) -> Path:
@@ -109,3 +112,25 @@ def read_record(project: Project) -> RecordingRecord | None:
             fix="delete it and give that command again, with the same files",
             code="B05",
         ) from error
+
+
+def refuse_lost_baseline(project: Project) -> None:
+    """Refuse to go on where a baseline was recorded elsewhere and is gone: no round 0 may take its place.
+
+    Raises
+    ------
+    DataError
+        B06
+    """
+    shown = [r.number for r in project.rounds() if r.number > 0 and r.outbox.is_dir()]
+    if not shown and read_record(project) is None:
+        return
+    raise DataError(
+        "data/responses.h5",
+        found="no such file" + (f", and round {shown[0]} was exported" if shown else ""),
+        expected="the baseline recording of the project",
+        cause="it was deleted, or the project was copied only in part",
+        fix="restore it from a backup"
+        + ("" if shown else ", or give `stimsynth fit --images DIR --responses FILE` again, with the same files"),
+        code="B06",
+    )

@@ -7,19 +7,20 @@ clock, or that of the rows in the file.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from protocols.arrays import Floats, Ints
 from protocols.errors import DataError
+from protocols.project.outbox import PlannedTrial
 
 from .copies import refuse_repeated
 
-# Share of the trials that must rise in the planned order, and by how much one order must follow it better than another.
-_FOLLOWS, _CLEARLY = 0.8, 0.1
+_FOLLOWS = 0.8  # share of numbers that must rise with a clock
+_SHORTER = 0.9  # of the time of an image: the least time between two onsets, with some tolerance for the rig
 
 
 def refuse_ties(path: Path, onset_s: Floats) -> None:
@@ -44,21 +45,36 @@ def refuse_ties(path: Path, onset_s: Floats) -> None:
     )
 
 
+def times(number: int) -> str:
+    """How often something happens, in words."""
+    return "once" if number == 1 else f"{number} times"
+
+
 def steps_back(onset_s: Floats) -> int:
     """How often the clock runs back from one row to the next."""
     return int((np.diff(onset_s[np.isfinite(onset_s)]) < 0).sum())
 
 
 def order_shown(
-    path: Path, onset_s: Floats, planned_trials: Callable[[Ints], Sequence[int]], *, notes: list[str]
+    path: Path,
+    onset_s: Floats,
+    shown: Sequence[str],
+    *,
+    planned: Sequence[PlannedTrial],
+    dropped: int,
+    notes: list[str],
 ) -> tuple[Ints, str]:
     """The rows in the order shown, shape (T,), and what it was taken from.
 
     Parameters
     ----------
-    onset_s : array of shape (T,), in seconds, each value once
-    planned_trials : callable
-        The numbers of the planned trials that rows in a given order would be, one after the other.
+    onset_s : array of shape (T,), in seconds
+    shown : sequence of T str
+        The image of each row.
+    planned : sequence of PlannedTrial
+        In the planned order.
+    dropped : int
+        Rows that were left out before: each may have been shown again at another place.
 
     Raises
     ------
@@ -71,26 +87,42 @@ def order_shown(
     back = steps_back(onset_s)
     if not back:
         return in_file, "trial/onset_s"
-    file_trials, clock_trials = planned_trials(in_file), planned_trials(by_clock)
-    follows_file, follows_clock = _rising(file_trials), _rising(clock_trials)
-    if follows_clock >= _FOLLOWS and follows_clock > follows_file + _CLEARLY:
+    sequence, enough = [t.image_id for t in planned], len(shown) - dropped
+    follow_file = _common([shown[row] for row in in_file], sequence)
+    follow_clock = _common([shown[row] for row in by_clock], sequence)
+    at_once = float(np.diff(onset_s[by_clock]).min()) < _SHORTER * min(t.on_ms for t in planned) / 1000
+    if follow_clock >= enough and follow_clock > follow_file and not at_once:
         return by_clock, "trial/onset_s"
-    if follows_file >= _FOLLOWS and follows_file >= follows_clock:
+    if follow_file >= enough and (follow_file > follow_clock or at_once):
         notes.append(
-            f"trial/onset_s runs back {back} times (the clock restarts, runs over or was set back): the rows were "
+            f"trial/onset_s runs back {times(back)} (the clock restarts, runs over or was set back): the rows were "
             "taken in the order of the file, which is the planned one"
         )
         return in_file, "the order of the rows"
+    together = ", some at one time" if at_once else ""
     raise DataError(
         path.name,
-        found=f"a clock trial/onset_s that runs back {back} times, and rows that follow the planned order neither by "
-        f"the clock ({follows_clock:.0%} of the trials) nor as they stand in the file ({follows_file:.0%})",
+        found=f"a clock trial/onset_s that runs back {times(back)}, and {len(shown)} rows of which {follow_clock} "
+        f"follow the planned order by the clock{together} and {follow_file} as they stand in the file",
         expected="one rising clock, or rows in the order shown",
-        cause="two recordings were joined whose clocks both start at 0, or the clock was set back, and the rows were "
-        "sorted afterwards",
-        fix="write trial/block and trial/rep from order.csv, or one clock that rises through the whole session",
+        cause="two recordings were joined whose clocks both start at 0, or the clock was set back",
+        fix="write trial/block and trial/rep from order.csv; or one clock that rises through the whole session; or, "
+        "where the rows stand in the order shown, leave trial/onset_s out",
         code="I20",
     )
+
+
+def _common(shown: Sequence[str], planned: Sequence[str]) -> int:
+    """Length of the longest common subsequence: how many of `shown` follow the planned order, whatever is missing."""
+    places: dict[str, list[int]] = {}
+    for place in range(len(planned) - 1, -1, -1):
+        places.setdefault(planned[place], []).append(place)
+    ends: list[int] = []
+    for image in shown:
+        for place in places.get(image, ()):  # from the last to the first, so that each row counts once
+            at = bisect_left(ends, place)
+            ends[at : at + 1] = [place]
+    return len(ends)
 
 
 def goes_on(onset_s: Floats, numbers: Ints) -> bool:

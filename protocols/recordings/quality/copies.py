@@ -37,7 +37,8 @@ class Finding(NamedTuple):
 
     def text(self) -> str:
         """The finding in words."""
-        return f"{self.rows} rows twice, with equal values in all sites (such as {self.image}; {self.how})"
+        which = "1 row is" if self.rows == 1 else f"{self.rows} rows are"
+        return f"{which} there twice, with equal values in all sites (such as {self.image}; {self.how})"
 
 
 def find_copies(responses: Responses) -> Finding | None:
@@ -85,7 +86,8 @@ def refuse_repeated(path: Path, entries: Iterable[object], what: str, *, fix: st
     """I10: an entry that may be there once is there more often; `what` names what the rows share."""
     repeated = sorted(entry for entry, n in Counter(map(str, entries)).items() if n > 1)
     if repeated:
-        raise twice(path, f"{len(repeated)} rows twice, with {what} (such as {repeated[0]})", fix=fix, cause=cause)
+        rows = "1 row" if len(repeated) == 1 else f"{len(repeated)} rows"
+        raise twice(path, f"{rows} twice, with {what} (such as {repeated[0]})", fix=fix, cause=cause)
 
 
 def twice(path: Path, found: str, *, expected: str = "", cause: str = "", fix: str = "") -> DataError:
