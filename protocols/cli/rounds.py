@@ -339,7 +339,7 @@ def evaluate(
     if folder is None and (responses is None or key is None):
         raise typer.BadParameter("give a project folder, or --responses and --key")
     from protocols import loop
-    from protocols.project.key import read_key
+    from protocols.project.key import read_key_to_judge
     from protocols.recordings.drift import RoundDrift
     from protocols.recordings.readers import read_responses
     from protocols.report.drift import drift_text
@@ -349,7 +349,7 @@ def evaluate(
     if folder is None:
         assert responses is not None
         assert key is not None
-        report = evaluate_files(read_responses(responses), read_key(key), alpha=alpha)
+        report = evaluate_files(read_responses(responses), read_key_to_judge(key), alpha=alpha)
         if out is not None:
             report.to_csv(out)
     else:
