@@ -37,8 +37,10 @@ _UNKNOWN_ONSETS = (-1.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0)
 _COARSE = 0.25
 
 
-def trial_columns(file: File, trials: int) -> dict[str, Any]:
+def trial_columns(file: File, trials: int, *, doubted: bool = True) -> dict[str, Any]:
     """The columns of `TRIAL_COLUMNS`, (T,) each, None where the file has none.
+
+    `doubted`: look at the digits of the clock.
 
     Raises
     ------
@@ -49,7 +51,8 @@ def trial_columns(file: File, trials: int) -> dict[str, Any]:
     onset, averaged = columns["onset_s"], columns["averaged_over"]
     if onset is not None:
         columns["onset_s"] = _known_onsets(file, onset)
-        _check_resolution(file, columns)
+        if doubted:
+            _check_resolution(file, columns)
     if averaged is not None and np.any(averaged < 1):
         raise _values(
             file, _item(file, "averaged_over") or "", "repeats below 1, or unknown ones", "1 or more repeats per row"

@@ -65,7 +65,7 @@ def read_kept(path: str | Path) -> Responses:
     Raises
     ------
     DataError
-        As `read_responses`, without R21, R25 and R26.
+        As `read_responses`, without R19, R21, R25 and R26.
     """
     return _read(Path(path), None, None, doubted=False)
 
@@ -77,7 +77,7 @@ def _read(path: Path, image_ids: Sequence[str] | None, names: Sequence[str] | No
         source_sites = strings(file, "site_id", "site")
         site_ids = checks.sites_by_name(file.path, source_sites, file.notes)
         unit, window = _unit_and_window(file)
-        columns = trial_columns(file, len(images))
+        columns = trial_columns(file, len(images), doubted=doubted)
         recorded = Recorded(
             unit=unit,
             image_ids=np.array(images, dtype=np.str_),

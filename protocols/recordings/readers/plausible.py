@@ -173,7 +173,7 @@ def _wrapped(path: Path, table: Floats, recorded: Recorded, *, images: NDArray[n
         )
         told += f"and {top * 7 / 8:g}"
         strict = bits > 8 and bool(UNITS[recorded.unit].claim)
-        if strict or (mixed and count >= 3 and (bits == 8 or len(np.unique(table[high])) > 1)):
+        if strict or (mixed and count >= 3):
             raise _refused(
                 path,
                 told + (f", both in the trials of {mixed} images" if mixed else ""),
