@@ -56,10 +56,13 @@ def test_equal_responses_by_chance_are_no_copies(duplicate_site, **how):
     assert find_copies(table(values, shown)) is None
 
 
-@settings(QUICK, max_examples=120)
-@given(
-    rate=st.floats(1.5, 20), times=st.integers(2, 3), order=st.sampled_from(["appended", "mixed", "by image"]), **ANY
-)
+# Recordings that say something: a few silent rows of two sites may be equal by chance, and are harmless.
+TELLING = ANY | {"images": st.sampled_from([40, 60, 80]), "repeats": st.sampled_from([2, 4, 12])}
+ORDERS = st.sampled_from(["appended", "mixed", "by image"])
+
+
+@settings(QUICK, max_examples=100)
+@given(rate=st.floats(2, 20), times=st.integers(2, 3), order=ORDERS, **TELLING)
 def test_a_recording_that_is_there_several_times_is_found(times, order, **how):
     values, shown = record(**how)
     values, shown = np.tile(values, (times, 1)), np.tile(shown, times)
@@ -74,9 +77,9 @@ def test_a_recording_that_is_there_several_times_is_found(times, order, **how):
 
 
 @settings(QUICK, max_examples=80)
-@given(rate=st.floats(2, 20), part=st.floats(0.3, 0.9), begin=st.floats(0, 1), **ANY)
+@given(rate=st.floats(4, 20), part=st.floats(0.4, 0.9), begin=st.floats(0, 1), **TELLING)
 def test_a_part_that_was_saved_again_is_found(part, begin, **how):
-    values, shown = record(**how | {"images": 60})
+    values, shown = record(**how)
     first = int(begin * (1 - part) * len(shown))
     again = np.arange(first, first + int(part * len(shown)))
     rows = np.concatenate([np.arange(len(shown)), again])
