@@ -31,7 +31,14 @@ def demo(
 
     settings = DemoSettings(rounds=rounds, sites=sites, steps=steps, photographs=photographs, seed=seed)
     result = run_demo(out, settings, fresh=fresh, device=chosen_device(), progress=progress())
-    show(result.summary(), result.to_dict())
+    told = []
+    if photographs is not None:
+        from protocols.project.photograph_warnings import photograph_report
+        from protocols.project.photographs import NaturalImages
+
+        project = result.project
+        told = photograph_report(NaturalImages.load(project.data), project.display, shown_elsewhere=False)
+    show("\n".join([*told, result.summary()]), result.to_dict() | {"photographs": told})
 
 
 @app.command()

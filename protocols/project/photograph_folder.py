@@ -100,7 +100,7 @@ def left_out_sentences(left_out: Sequence[LeftOut]) -> list[str]:
 
 def ending(name: str) -> str:
     """The ending of a file's name in lower case, without spaces after it; "" where there is none."""
-    return Path(name.strip()).suffix.lower()
+    return Path(name.rstrip()).suffix.lower()
 
 
 def _pictures_below(folder: Path) -> int:

@@ -8,6 +8,7 @@ import shutil
 import unicodedata
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,8 @@ from .picture_files import SUFFIXES, UNREADABLE, read_picture
 CUT = "cut to the aspect of the display"
 ENLARGED = "smaller than the display and enlarged"
 MADE_GREY = "turned from colour into grey"
+KEPT = ("natural", "natural.csv")
+"""What an import leaves in the project's data folder, in the order in which it appears."""
 MINIMUM = 50
 """Fewer photographs than this say too little about a site."""
 
@@ -104,7 +107,8 @@ def import_photographs(
             write_photographs(building / "natural.csv", rows, left_out)
             _swap_in(building, destination)
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        if not any((building / "before" / n).exists() and not (destination / n).exists() for n in KEPT):
+            shutil.rmtree(building, ignore_errors=True)  # else it holds the earlier ones, which could not be put back
     return NaturalImages(destination / "natural", tuple(rows), left_out)
 
 
@@ -114,18 +118,18 @@ def _swap_in(building: Path, destination: Path) -> None:
     """
     before = building / "before"
     before.mkdir()
-    names = ("natural", "natural.csv")
     try:
-        for name in reversed(names):
+        for name in reversed(KEPT):
             if (destination / name).exists():
                 move(destination / name, before / name)
-        for name in names:
+        for name in KEPT:
             move(building / name, destination / name)
-    except OSError:
-        for name in names:
+    except BaseException:
+        for name in KEPT:
             if (before / name).exists():
                 shutil.rmtree(destination / name, ignore_errors=True)
-                move(before / name, destination / name)
+                with suppress(OSError):
+                    move(before / name, destination / name)
         raise
 
 
@@ -152,7 +156,7 @@ def _from_folder(folder: Path) -> tuple[tuple[Photograph, ...], tuple[LeftOut, .
 
 def source_id(filename: str) -> str:
     """The id of the photograph that comes from a file of this name: `make_id` of the name without its ending."""
-    return make_id(Path(filename.strip()).stem, "img")
+    return make_id(Path(filename.rstrip()).stem, "img")
 
 
 def _bytes(path: Path) -> bytes | OSError:
@@ -199,18 +203,21 @@ def _bad_groups(path: Path, found: str) -> DataError:
 
 def _source_ids(photographs: Sequence[Photograph], where: str) -> list[str]:
     owner: dict[str, str] = {}
+    pairs = []
     for photograph in photographs:
         made = source_id(photograph.filename)
         if made in owner:
-            raise DataError(
-                where,
-                found=f"the files {owner[made]!r} and {photograph.filename!r}",
-                expected="file names that differ in a-z, 0-9 and _",
-                cause=f"both names become the id {made!r}",
-                fix="rename one of them",
-                code="P07",
-            )
-        owner[made] = photograph.filename
+            pairs.append(f"{owner[made]!r} and {photograph.filename!r} ({made!r})")
+        owner.setdefault(made, photograph.filename)
+    if pairs:
+        raise DataError(
+            where,
+            found=f"{len(pairs)} pairs of files with one id: {'; '.join(pairs[:5])}",
+            expected="file names that differ in a-z, 0-9 and _, not in case, accents or punctuation alone",
+            cause="an id is the name in lower case, every other character replaced by _",
+            fix="rename one file of each pair (and its id in the responses, where the recording was made elsewhere)",
+            code="P07",
+        )
     return list(owner)
 
 

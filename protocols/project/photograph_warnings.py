@@ -165,12 +165,17 @@ def _constant(same: np.ndarray, value: Pixels, *, inside: np.ndarray, display: D
     rows, columns = np.mgrid[:height, :width]
     away = np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2) / (min(height, width) / 2)
     corners = same[0, 0] and same[0, -1] and same[-1, 0] and same[-1, -1]
-    disc = corners and bool(same[away > 1.02].mean() > 0.95) and bool(same[away < 0.8].mean() < 0.5)
+    disc = (
+        display.aperture == "none"
+        and corners
+        and bool(same[away > 1.02].mean() > 0.95)
+        and bool(same[away < 0.8].mean() < 0.5)
+    )
     told = [
         f"{share:.0%} of the pixels{'' if display.aperture == 'none' else ' inside the aperture'} are the same in all "
         f"photographs (pixel value {level}), so the encoder learns nothing there and controllers may fill them. "
     ]
-    if disc and display.aperture == "none":
+    if disc:
         told[0] += 'The photographs are discs: set aperture = "circle" in [display]'
     elif display.aperture == "none":
         told[0] += "Cut the border off the pictures, or mask them as they were shown, and import again"

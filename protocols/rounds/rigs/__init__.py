@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from protocols.disk.files import is_litter
 from protocols.rounds.order import Trial
 
 from . import plain
@@ -44,7 +45,7 @@ def write_rigs(
     """
     written: list[Path] = []
     for name in dict.fromkeys(("plain", *rigs)):
-        before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+        before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and not is_litter(p.name)}
         paths = RIGS[name](folder, order, images, timing=timing, manifest=manifest)
         changed = [p for p, time_ns in before.items() if not p.is_file() or p.stat().st_mtime_ns != time_ns]
         wrong = [p for p in paths if not p.is_file() or not p.is_relative_to(folder)] or changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import math
 
@@ -64,6 +65,43 @@ def test_what_is_written_is_read_back(tmp_path_factory, made):
     assert read_sites(path.with_name("sites.csv"))[0] == SITES[0]
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    made=st.lists(rows, min_size=1, max_size=4, unique_by=lambda r: r.image_id),
+    separator=st.sampled_from([",", ";", "\t"]),
+    encoding=st.sampled_from(["utf-8-sig", "utf-16"]),
+    yes_no=st.sampled_from([("1", "0"), ("TRUE", "FALSE"), ("1.0", "0.0")]),
+    empty=st.integers(0, 2),
+)
+def test_a_spreadsheet_between_writing_and_reading(tmp_path_factory, made, separator, encoding, yes_no, empty):
+    path = tmp_path_factory.getbasetemp() / "spreadsheet" / "key.csv"
+    write_key(path, Key(tuple(made), SITES))
+    with open(path, newline="", encoding="utf-8") as handle:
+        header, *lines = list(csv.reader(handle))
+    comma = separator == ";"  # where the comma is the decimal sign
+    numbers = {
+        i
+        for i, name in enumerate(header)
+        if name.split("_")[0] in ("score", "validator", "pred", "sd", "val", "contrast")
+    }
+    for line in lines:
+        for i, cell in enumerate(line):
+            if header[i] == "confirmatory":
+                line[i] = yes_no[cell == "0"]
+            elif i in numbers and comma:
+                line[i] = cell.replace(".", ",")
+            elif header[i] == "seed" and cell:
+                line[i] = f"{cell}.0" if not comma else f"{cell},0"
+    with open(path, "w", newline="", encoding=encoding) as handle:
+        table = csv.writer(handle, delimiter=separator)
+        table.writerows([*line, *[""] * empty] for line in [header, *lines, [""] * len(header)])
+    read = read_key(path)
+    assert len(read.rows) == len(made)
+    for a, b in zip(made, read.rows, strict=True):
+        for field in dataclasses.fields(KeyRow):
+            assert same(getattr(a, field.name), getattr(b, field.name)), field.name
+
+
 def test_statistics_and_roles(tmp_path):
     key = Key((KeyRow("a", "x", "natural"), KeyRow("b", "y", "blank")), SITES)
     mean, sd = key.natural_statistics()
@@ -97,6 +135,13 @@ def test_an_image_may_be_the_arm_of_several_controllers():
         ("image_id,role,seed\na,natural,x\n", "K02", "line 2"),
         ("image_id,role,score\na,natural,1;5\n", "K02", "line 2"),
         ("image_id,role\na\n", "K02", "line 2"),
+        ("image_id,role,confirmatory\na,controller,ja\n", "K02", "line 2.*'ja' is neither 1"),
+        ("image_id,role,outside\na,controller,2\n", "K02", "line 2.*'2' is neither 1"),
+        ("image_id,role,seed\na,natural,1.5\n", "K02", "line 2.*no whole number"),
+        ("image_id,role,score\na,natural,inf\n", "K02", "line 2.*not finite"),
+        ("image_id,role,pred_a,pred_a\na,natural,1,2\n", "K02", "'pred_a' twice"),
+        ('image_id,role,score\na,natural,"1,5"\n', "K02", "line 2"),
+        ("image_id,role,reference_for\na,reference,stretch\n", "K03", "line 2: 'stretch'"),
     ],
 )
 def test_edited_keys(tmp_path, text, code, words):

@@ -133,6 +133,22 @@ def test_plain_tiffs_are_not_refused():
             assert np.array_equal(pixels_of(buffer.getvalue())[0], picture.reshape(9, 7, -1))
 
 
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, size=st.tuples(st.integers(2, 13), st.integers(2, 13)), right=st.booleans())
+def test_palettes_of_tiff_have_16_bits(seed, size, right):
+    tifffile = pytest.importorskip("tifffile")
+    rng = np.random.default_rng(seed)
+    palette, indices = rng.integers(0, 256, (3, 256)), rng.integers(0, 256, size, dtype=np.uint8)
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer, indices, photometric="palette", colormap=(palette * (257 if right else 1)).astype(np.uint16)
+    )
+    if right:
+        assert np.array_equal(pixels_of(buffer.getvalue())[0], np.moveaxis(palette[:, indices], 0, -1))
+    else:
+        assert "palette of 8 bits" in refusal(buffer.getvalue())
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     container=st.sampled_from(["BMP", "GIF", "WEBP", "TIFF", "PNG", "JPEG"]), colour=st.booleans(), size=SIZES, seed=SEEDS,
