@@ -46,6 +46,8 @@ class EncoderInfo:
         object.__setattr__(self, "site_ids", tuple(self.site_ids))
         object.__setattr__(self, "target_ids", tuple(self.target_ids))
         object.__setattr__(self, "image_shape", tuple(int(n) for n in self.image_shape))
+        if not isinstance(self.scores, dict) or not isinstance(self.settings, dict):
+            raise ValueError("scores and settings of an encoder: expected a table each")
         strangers = set(self.target_ids) - set(self.site_ids)
         if not self.site_ids or len(set(self.site_ids)) != len(self.site_ids) or strangers:
             raise ValueError(
