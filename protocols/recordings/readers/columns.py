@@ -55,7 +55,7 @@ def trial_columns(file: File, trials: int, *, doubted: bool = True) -> dict[str,
             _check_resolution(file, columns)
     if averaged is not None and np.any(averaged < 1):
         raise _values(
-            file, _item(file, "averaged_over") or "", "repeats below 1, or unknown ones", "1 or more repeats per row"
+            file, TRIAL_COLUMNS["averaged_over"][0], "rows of 0 or unknown repeats", expected="1 or more per row"
         )
     return columns
 
@@ -145,7 +145,9 @@ def _column(file: File, name: str, trials: int) -> Any:
         broken |= ~np.isin(whole, (0, 1))
     if broken.any():
         example = whole[broken][:1].tolist()
-        raise _values(file, item, f"values such as {example}", "0 or 1" if kind is np.bool_ else "whole numbers")
+        raise _values(
+            file, item, f"values such as {example}", expected="0 or 1" if kind is np.bool_ else "whole numbers"
+        )
     return whole.astype(kind)
 
 
@@ -158,7 +160,7 @@ def _yes_or_no(file: File, item: str) -> Floats | None:
     unknown = [n for n, word in spelled.items() if word not in _YES | _NO]
     if unknown:
         raise _values(
-            file, item, f"an enumeration that calls its values {', '.join(names)}", "0 or 1, or such as good and bad"
+            file, item, f"an enumeration of {', '.join(names)}", expected="0 or 1, or names such as good and bad"
         )
     shown = strings(file, item, "trial")
     return np.array([float(spelled[n] in _YES) for n in shown])
@@ -212,7 +214,7 @@ def _steps(time: Floats, dtype: np.dtype[Any]) -> tuple[float, str]:
     return max(steps, key=lambda s: s[0])
 
 
-def _values(file: File, item: str, found: str, expected: str) -> DataError:
+def _values(file: File, item: str, found: str, *, expected: str) -> DataError:
     return reader_error(
         file.path,
         found=f"{item} with {found}",

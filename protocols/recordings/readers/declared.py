@@ -89,18 +89,18 @@ def _unsigned(item: Item, raw: NDArray[Any]) -> NDArray[Any]:
 
 def _packing(item: Item) -> tuple[float, float, float]:
     """Factor, offset and the relative precision of both."""
-    found, digits = [], np.finfo(np.float64).eps
+    found, digits = [], float(np.finfo(np.float64).eps)
     for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0)):
         value = usual
         if name in item.attributes:
             stated = _numbers(item, name)
             value = float(stated[0]) if len(stated) == 1 else math.nan
             if stated.dtype == np.float32:
-                digits = np.finfo(np.float32).eps
+                digits = float(np.finfo(np.float32).eps)
         if not math.isfinite(value) or (name == "scale_factor" and value == 0):
             raise _refused(item, f"{name} = {item.attributes[name]!r}", "one finite number, for scale_factor not 0")
         found.append(value)
-    return found[0], found[1], float(digits)
+    return found[0], found[1], digits
 
 
 def _declared_missing(item: Item, raw: NDArray[Any], notes: list[str]) -> NDArray[np.bool_]:

@@ -137,10 +137,10 @@ def _impossible(path: Path, finite: Floats, recorded: Recorded, *, milliseconds:
             path,
             f"{beyond.size} values such as {beyond.max():.12g} with units = {recorded.unit!r}"
             + (f" in {milliseconds:g} ms" if UNITS[recorded.unit].whole and np.isfinite(milliseconds) else ""),
-            "responses that a site can give",
-            _wrap_cause(bits) if bits else "other numbers were written, or in another unit",
-            "subtract in signed or floating-point numbers (int32, double) and name the unit that results (zscore, au), "
-            "or write raw counts"
+            expected="responses that a site can give",
+            cause=_wrap_cause(bits) if bits else "other numbers were written, or in another unit",
+            fix="subtract in signed or floating-point numbers (int32, double) and name the unit that results (zscore, "
+            "au), or write raw counts"
             if bits
             else "write the recorded responses, NaN where nothing was measured",
         )
@@ -177,9 +177,9 @@ def _wrapped(path: Path, table: Floats, recorded: Recorded, *, images: NDArray[n
             raise _refused(
                 path,
                 told + (f", both in the trials of {mixed} images" if mixed else ""),
-                "responses whose trials vary without such a gap",
-                _wrap_cause(bits),
-                "subtract in signed or floating-point numbers (int32, double) and write these; the unit is then "
+                expected="responses whose trials vary without such a gap",
+                cause=_wrap_cause(bits),
+                fix="subtract in signed or floating-point numbers (int32, double) and write these; the unit is then "
                 "zscore, au or dff; or write raw counts, without the subtraction",
             )
         notes.append(
@@ -211,9 +211,9 @@ def _saturated(path: Path, finite: Floats, *, unit: str, notes: list[str]) -> No
         raise _refused(
             path,
             told,
-            "counts that fit into their type",
-            "the counts were stored in a type that is too small, which keeps its largest number",
-            "write them again in a larger type (uint16, int32, double), or NaN where the count is not known",
+            expected="counts that fit into their type",
+            cause="the counts were stored in a type that is too small, which keeps its largest number",
+            fix="write them again in a larger type (uint16, int32, double), or NaN where the count is not known",
         )
 
 
@@ -239,11 +239,11 @@ def _multiples(path: Path, finite: Floats, recorded: Recorded, *, notes: list[st
     raise _refused(
         path,
         f"{number} counts that are all multiples of {step}, with units = {recorded.unit!r}",
-        "counts 0, 1, 2, ...",
-        f"rates in spikes per second ({step} = one spike in the window of {window[1] - window[0]:g} ms)"
+        expected="counts 0, 1, 2, ...",
+        cause=f"rates in spikes per second ({step} = one spike in the window of {window[1] - window[0]:g} ms)"
         if rate and window is not None
         else "counts that were multiplied (rates, or a scale)",
-        f"write raw counts (the values divided by {step}), or name their unit: spikes/s for rates, else au",
+        fix=f"write raw counts (the values divided by {step}), or name their unit: spikes/s for rates, else au",
     )
 
 
@@ -256,11 +256,11 @@ def _in_bins(path: Path, finite: Floats, recorded: Recorded) -> None:
         raise _refused(
             path,
             f"values such as {example:g} in time bins with units = {recorded.unit!r}",
-            unit.claim,
-            "a baseline was subtracted, or the counts were turned into rates",
-            "write raw counts, or name the unit that it is (spikes/s, zscore, au)",
+            expected=unit.claim,
+            cause="a baseline was subtracted, or the counts were turned into rates",
+            fix="write raw counts, or name the unit that it is (spikes/s, zscore, au)",
         )
 
 
-def _refused(path: Path, found: str, expected: str, cause: str, fix: str) -> DataError:
+def _refused(path: Path, found: str, *, expected: str, cause: str, fix: str) -> DataError:
     return reader_error(path, found=found, expected=expected, cause=cause, fix=fix, code="R21")

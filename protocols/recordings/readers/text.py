@@ -35,9 +35,9 @@ def strings(file: File, name: str, axis: str) -> list[str]:
         file.notes.append(f"{name} was read as a MATLAB cell array of char")
         found = [_referenced(file, name, r) for r in np.asarray(dataset[()], dtype=object).reshape(-1)]
     elif h5py.check_enum_dtype(dataset.dtype) is not None:
-        found = _named(file, name, dataset, h5py.check_enum_dtype(dataset.dtype))
+        found = _named(file, name, dataset, values=h5py.check_enum_dtype(dataset.dtype))
     elif dataset.dtype.kind in "iu" and "flag_meanings" in dataset.attrs:
-        found = _named(file, name, dataset, _flags(file, name, dataset))
+        found = _named(file, name, dataset, values=_flags(file, name, dataset))
     elif (
         dataset.dtype.kind == "u"
         and dataset.dtype.itemsize <= 2
@@ -45,7 +45,7 @@ def strings(file: File, name: str, axis: str) -> list[str]:
         and dataset.attrs.get("MATLAB_class") != b"double"
         and not (1 in dataset.shape and dataset.size in file.dataset("responses").shape)
     ):
-        padded, found = True, _characters(file, name, dataset, axis)
+        padded, found = True, _characters(file, name, dataset, axis=axis)
     elif dataset.dtype.kind in "iuf":
         numbers = file.array(name).reshape(-1)
         known = np.isfinite(numbers) if numbers.dtype.kind == "f" else np.ones(len(numbers), dtype=bool)
@@ -81,7 +81,7 @@ def _stripped(file: File, name: str, found: list[str], *, padded: bool) -> list[
     return result
 
 
-def _named(file: File, name: str, dataset: Any, values: dict[str, int]) -> list[str]:
+def _named(file: File, name: str, dataset: Any, *, values: dict[str, int]) -> list[str]:
     """The names of an enumeration in place of its numbers."""
     by_value = {int(v): str(n) for n, v in values.items()}
     numbers = [int(v) for v in np.asarray(dataset[()]).reshape(-1)]
@@ -122,7 +122,7 @@ def _of_codes(file: File, name: str, codes: NDArray[Any]) -> str:
         raise file.refused(name, "characters that are no text", "UTF-8 or UTF-16 characters") from error
 
 
-def _characters(file: File, name: str, dataset: Any, axis: str) -> list[str]:
+def _characters(file: File, name: str, dataset: Any, *, axis: str) -> list[str]:
     """A char matrix; the axis of the entries is the one whose length also occurs in `responses`."""
     lengths = list(file.dataset("responses").shape)
     rows, columns = (n in lengths for n in dataset.shape)
