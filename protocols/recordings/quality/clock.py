@@ -88,8 +88,8 @@ def order_shown(
     if not back:
         return in_file, "trial/onset_s"
     sequence, enough = [t.image_id for t in planned], len(shown) - dropped
-    follow_file = _common([shown[row] for row in in_file], sequence)
-    follow_clock = _common([shown[row] for row in by_clock], sequence)
+    follow_file = _common(shown, sequence)
+    follow_clock = _common([shown[row] for row in by_clock.tolist()], sequence)
     at_once = float(np.diff(onset_s[by_clock]).min()) < _SHORTER * min(t.on_ms for t in planned) / 1000
     if follow_clock >= enough and follow_clock > follow_file and not at_once:
         return by_clock, "trial/onset_s"
