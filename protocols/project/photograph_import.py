@@ -43,8 +43,9 @@ class Photograph:
 
     filename: str
     group: str
-    data: bytes | OSError
-    """OSError: what keeps the file from being read."""
+    data: bytes
+    unreadable: str = ""
+    """What keeps the file from being read; `data` is empty then."""
 
 
 def demo_photographs() -> tuple[Photograph, ...]:
@@ -150,7 +151,7 @@ def _from_folder(folder: Path) -> tuple[tuple[Photograph, ...], tuple[LeftOut, .
             code="P05",
         )
     groups = _read_groups(held.groups, {p.name for p in held.pictures}) if held.groups else {}
-    photographs = [Photograph(p.name, groups.get(p.name, source_id(p.name)), _bytes(p)) for p in held.pictures]
+    photographs = [Photograph(p.name, groups.get(p.name, source_id(p.name)), *_bytes(p)) for p in held.pictures]
     return tuple(photographs), held.left_out
 
 
@@ -159,12 +160,12 @@ def source_id(filename: str) -> str:
     return make_id(Path(filename.rstrip()).stem, "img")
 
 
-def _bytes(path: Path) -> bytes | OSError:
-    """The bytes of a file, or what keeps it from being read; the import names all such files at once."""
+def _bytes(path: Path) -> tuple[bytes, str]:
+    """The bytes of a file, and what keeps it from being read; the import names all such files at once."""
     try:
-        return path.read_bytes()
+        return path.read_bytes(), ""
     except OSError as error:
-        return error
+        return b"", error.strerror or str(error)
 
 
 def _read_groups(path: Path, names: set[str]) -> dict[str, str]:
@@ -235,8 +236,8 @@ def _convert(
     rows, bad = [], []
     for number, (photograph, made) in enumerate(zip(photographs, ids, strict=True), start=1):
         try:
-            if isinstance(photograph.data, OSError):
-                raise photograph.data
+            if photograph.unreadable:
+                raise OSError(photograph.unreadable)
             picture, notes = read_picture(photograph.data, display.background)
         except UNREADABLE as error:
             bad.append(f"{photograph.filename}: {error or type(error).__name__}")

@@ -10,7 +10,7 @@ import io
 import struct
 import warnings
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from protocols.disk.png import SIGNATURE
 
@@ -93,7 +93,7 @@ def _decoded(data: bytes) -> tuple[Image.Image, list[str]]:
     """The picture with its pixels as the decoder gives them, and what is to be said of frames and orientation."""
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ValueError(_kind(data)) from error
     frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format != "MPO":
@@ -111,7 +111,7 @@ def _flattened(picture: Image.Image, background: int, notes: list[str]) -> Image
         picture = picture.convert("L")  # keeps a transparent value as 0 or 255
     if picture.has_transparency_data:
         clear = picture.convert("RGBA")
-        if clear.getextrema()[3] != (255, 255):
+        if clear.getchannel("A").getextrema() != (255, 255):
             notes.append(ALPHA)
             ground = Image.new("RGBA", clear.size, (background,) * 3 + (255,))
             return Image.alpha_composite(ground, clear).convert("RGB")
