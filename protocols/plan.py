@@ -157,6 +157,8 @@ def plan_round(
         best, images = _images(project, number, data, encoder=encoder, targets=targets)
         sites, unit, notes = expected_sites(project, data, encoder, best=best)
         rows = _site_plans(sites, _trials(project), gain, wanted=wanted, progress=progress)
+    if config.overhead == 0 and config.pause_s == 0:
+        notes.append("the time is that of images and gaps alone: fixation, reward and pauses are overhead and pause_s")
     schedule = _schedule(project, number, images, repeats=repeats)
     return SessionPlan(
         round=number,

@@ -27,6 +27,7 @@ from protocols.project.outbox import broken_seals
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import gather
 from protocols.rounds.stimulus import Stimulus, controller_stimuli, graded_stimuli
+from protocols.synthesis.colour import chroma_limit
 from protocols.synthesis.generators import make
 from protocols.synthesis.request import Request
 from synth import Objective, StimulusBatch, ascend, fourier, jitter
@@ -179,11 +180,12 @@ def replay(
         )
     encoder, validator = (_encoder(project, f) for f in (shown.encoder_fingerprint, shown.validator_fingerprint or ""))
     constraint = next((c for c in settings["constraints"] if c["name"] == "exact_statistics"), None)
+    limits = [chroma_limit(display, c["chroma"]) for c in settings["constraints"] if c["name"] == "gamut"]
     together = settings["plan"][0][1] - settings["plan"][0][0]
     common: dict[str, Any] = {
         "constraints": []
         if constraint is None
-        else display.constraints(mean=constraint["mean"], rms=constraint["rms"]),
+        else [*display.constraints(mean=constraint["mean"], rms=constraint["rms"]), *limits],
         "transforms": [
             jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]
         ],

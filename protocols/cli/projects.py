@@ -72,7 +72,7 @@ def check(folder: ProjectFolder) -> None:
     from protocols.check import check_project
 
     project = open_project(folder)
-    if project.newest_fit() is not None:
+    if project.newest_fit() is not None or (project.data / "natural.csv").is_file():
         announce("opening the networks")
     findings = check_project(project, device=chosen_device())
     show(

@@ -25,6 +25,7 @@ from protocols.project.photographs import NaturalImages
 from synth import Objective, StimulusBatch
 from synth.recipes.few_steps import quick as quick_recipe
 
+from .colour import clipped, clipping_text
 from .generators import make
 from .objectives_file import read_wanted
 from .request import Request, chosen_targets, declared, recipe
@@ -36,7 +37,7 @@ __all__ = ["BatchOptions", "Plan", "free_batch", "plan_batch", "write_batch"]
 COLUMNS = (
     "image", "objective", "kind", "target", "seed", "best", "started_from", "score", "validator_score",
     "predicted", "validator_predicted", "unrounded_predicted",
-    "distance", "outside",
+    "distance", "outside", "clipped",
 )  # fmt: skip
 
 
@@ -194,8 +195,9 @@ def table(batch: StimulusBatch, names: Sequence[str]) -> str:
         outside = "" if batch.outside is None else str(bool(batch.outside[i])).lower()
         start = batch.start_ids[i] if batch.start_ids else ""
         seed, best = int(batch.seeds[i]), str(i in chosen).lower()
+        share = f"{clipped(batch.images[i : i + 1])[0]:.3f}"
         about = [batch.row_names[i], batch.kinds[i], batch.targets[i], seed, best, start]
-        writer.writerow([name, *about, f"{batch.scores[i]:.4f}", judged, *answers, far, outside])
+        writer.writerow([name, *about, f"{batch.scores[i]:.4f}", judged, *answers, far, outside, share])
     return text.getvalue()
 
 
@@ -210,8 +212,19 @@ def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
     rows = []
     for i in range(len(best)):
         validator = None if judged is None else float(judged[i])
-        row = {"objective": best.row_names[i], "seed": int(best.seeds[i]), "score": float(best.scores[i])}
+        row = {
+            "objective": best.row_names[i],
+            "seed": int(best.seeds[i]),
+            "score": float(best.scores[i]),
+            "clipped": float(clipped(best.images[i : i + 1])[0]),
+        }
         rows.append({**row, "validator_score": validator})
         judgement = "" if validator is None else f", by the validator {validator:.2f}"
         lines.append(f"  {best.row_names[i]:<40} score {best.scores[i]:.2f}{judgement}")
+    if judged is not None:
+        lines.append(
+            "score: the objective as the encoder that made the images predicts it; the validator made none of them"
+        )
+    if text := clipping_text(batch.images):
+        lines.append(f"note: {text}")
     return "\n".join(lines), {"images": len(batch), "steps": steps, "folder": out.name, "rows": rows}

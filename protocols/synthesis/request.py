@@ -20,6 +20,8 @@ from protocols.project.folder import Project
 from protocols.project.objectives import ObjectiveName
 from synth import Objective, cautious, fourier, jitter, one_hot, stretch
 
+from .colour import colour_limits
+
 
 @dataclass(frozen=True)
 class Request:
@@ -62,14 +64,18 @@ def natural_luminance(display: Display, natural: Pixels) -> dict[str, float]:
 def recipe(project: Project, natural: Pixels) -> dict[str, Any]:
     """The settings of project.toml as arguments of `synth.ascend`: variables, constraints, transforms, learning rate.
 
-    Where it gives no mean luminance or contrast, they are the medians of the photographs `natural`, uint8 (N, H, W, C).
+    Where it gives no mean luminance or contrast, they are the medians of the photographs `natural`, uint8 (N, H, W, C);
+    where it gives no largest chroma, that of nearly all of their pixels.
     """
     settings, typical = project.config.synthesis, natural_luminance(project.display, natural)
     mean = typical["mean"] if settings.mean_luminance is None else settings.mean_luminance
     rms = typical["rms"] if settings.rms_contrast is None else settings.rms_contrast
     return {
         "parameterisation": fourier(project.display.shape, decay=settings.decay),
-        "constraints": project.display.constraints(mean=mean, rms=rms),
+        "constraints": [
+            *project.display.constraints(mean=mean, rms=rms),
+            *colour_limits(project.display, settings, natural),
+        ],
         "transforms": [jitter(settings.jitter_fraction)] if settings.jitter_fraction else [],
         "learning_rate": settings.learning_rate,
     }

@@ -70,6 +70,13 @@ class SynthesisConfig(Section):
             "natural images' median."
         ),
     )
+    max_chroma: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description=(
+            "[relative luminance, 0..1] Colour displays: largest distance of a channel's light from its pixel's "
+            "luminance. Left out: that of the photographs (99th percentile of their pixels). 1: no limit; 0: grey."
+        ),
+    )
     kappa: float = Field(
         default=0.5,
         ge=0,
