@@ -28,7 +28,7 @@ from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.photograph_import import demo_photographs
 from protocols.recordings.adopt import adopt_recording
-from tests.trust.helpers.outcome import promised
+from tests.trust.helpers.page import promised
 from tests.trust.helpers.pictures import decode_png
 
 SITES = ["v4_001", "v4_002", "v4_003"]

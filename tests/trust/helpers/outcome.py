@@ -17,14 +17,15 @@ import os
 import re
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from protocols.errors import CODES, DataError
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "trust.md"
+from .page import promised
+
 RIGHT = ("taken", "refused", "either", "told")
 
 
@@ -112,22 +113,6 @@ class Family:
 
 def _told(notes: list[str]) -> str:
     return f" (notes: {'; '.join(notes)[:200]})" if notes else ""
-
-
-def rows_of_the_page() -> Iterator[tuple[str, int, int]]:
-    """Test, number of runs and inputs of each run, of each row of the tables of docs/trust.md ("4 x 550" or "60")."""
-    if not PAGE.is_file():
-        return
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
-        test = re.search(r"`(tests/[\w./]+::\w+)`", line)
-        number = re.search(r"\| *(?:(\d+) x )?([\d,]+) *\|", line)
-        if test and number and line.startswith("|"):
-            yield test.group(1), int(number.group(1) or 1), int(number.group(2).replace(",", ""))
-
-
-def promised(test: str) -> int:
-    """How many inputs docs/trust.md says that one run of `test` ("tests/...::test_...[...]") tries."""
-    return {name: each for name, _, each in rows_of_the_page()}.get(test.partition("[")[0], 0)
 
 
 @dataclass
