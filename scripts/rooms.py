@@ -24,7 +24,7 @@ BEGIN, END = "<!-- rooms: made by `python scripts/rooms.py --write` -->", "<!-- 
 
 LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "encoders": (
-        ("contract", "info", "splits", "check"),
+        ("contract", "devices", "info", "splits", "check"),
         ("metrics", "gain", "acquisition", "backbones"),
         ("analysis", "readouts", "uncertainty"),
         ("solvers", "storage"),

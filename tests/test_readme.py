@@ -140,7 +140,7 @@ def test_protocols_evaluate_is_the_function_however_it_is_reached() -> None:
 
     assert callable(protocols.evaluate)
     assert callable(protocols.run)
-    assert protocols.loop.evaluate is protocols.evaluate
+    assert protocols.evaluate is importlib.import_module("protocols.verdict.evaluate").evaluate
 
 
 def test_the_module_that_one_brings_runs_as_printed() -> None:

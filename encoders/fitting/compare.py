@@ -16,6 +16,7 @@ from encoders.backbones.cache import FeatureCache
 from encoders.backbones.features import check_memory, extract_features
 from encoders.backbones.multiple import open_backbone
 from encoders.contract import Floats, Progress
+from encoders.devices import checked_device
 from encoders.metrics import correlation, noise_corrected_r, split_half_reliability
 from encoders.readouts import TopographicReadout
 from encoders.solvers.member import FitRun
@@ -66,6 +67,7 @@ def compare(
     -------
     Comparison
     """
+    checked_device(device)
     names = [candidate.name for candidate in candidates]
     if not names or len(set(names)) != len(names) or "chosen" in names:
         raise ValueError(f"candidates {', '.join(names)}; expected at least one, all named differently, none 'chosen'")

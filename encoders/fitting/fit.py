@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders.contract import Progress
+from encoders.devices import checked_device
 from encoders.encoder import Encoder, Ensemble
 from encoders.fields.sites import site_fields
 from encoders.info import EncoderInfo
@@ -109,6 +110,7 @@ def fit_encoder(
     """
     if old or unknown or not isinstance(recording, Recording) or not isinstance(options, FitOptions | None):
         raise TypeError(_how_to_call(unknown))
+    checked_device(device)
     settings = resolve(options or FitOptions(), averages=recording.averages, networks_from=networks_from)
     runtime = Runtime(
         device=device, batch_size=batch_size, cache=None if cache is None else Path(cache), progress=progress

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from encoders.backbones.features import Reduction, extract_features, to_images
 from encoders.contract import Progress
+from encoders.devices import checked_device
 from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo
 from encoders.readouts import DEFAULT_POOL
@@ -114,6 +115,7 @@ def fine_tune(
         jitter_px=jitter_px,
         seed=seed,
     )
+    checked_device(device)
     _check(encoder, pixels, targets, fitted=fitted, stopping=stopping, schedule=schedule)
     _check_keep(schedule, fitted, stopping)
     names = group_names(pixels, groups)

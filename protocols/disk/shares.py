@@ -111,9 +111,10 @@ def _concerns(error: OSError, path: Path) -> bool:
 
 
 def told_error(error: OSError, path: Path | None = None) -> DataError | None:
-    """The `DataError` (F10, F12) for a disk that is full or refuses to write `path`; None for any other error.
+    """The `DataError` for a disk that is full (F10), or that refuses to write `path` (F12); None for any other error.
 
-    Libraries such as h5py pass on the words of the system alone, so they are looked at too.
+    Without `path` it is not known whether something was to be written, so only a full disk is told. Libraries such as
+    h5py pass on the words of the system alone, so they are looked at too.
     """
     where = str(path or error.filename or "the disk")
     if error.errno in FULL or (error.errno is None and _says_full(str(error))):
@@ -125,7 +126,7 @@ def told_error(error: OSError, path: Path | None = None) -> DataError | None:
             fix="free some space (the folder cache of the project may be deleted) and repeat the same command",
             code="F10",
         )
-    if error.errno in REFUSED:
+    if path is not None and error.errno in REFUSED:
         return DataError(
             where,
             found=f"that it cannot be written ({error.strerror or error})",

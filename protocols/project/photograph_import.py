@@ -24,7 +24,7 @@ from protocols.errors import DataError
 from protocols.progress import Reporter
 
 from .display import Display
-from .photograph_folder import LeftOut, PictureFolder, left_out_sentences, read_folder
+from .photograph_folder import LeftOut, left_out_sentences, read_folder
 from .photographs import NaturalImage, NaturalImages, write_photographs
 from .picture_files import SUFFIXES, UNREADABLE, read_picture
 
@@ -136,23 +136,29 @@ def _swap_in(building: Path, destination: Path) -> None:
 
 def _from_folder(folder: Path) -> tuple[tuple[Photograph, ...], tuple[LeftOut, ...]]:
     """The photographs of a folder, and what it holds besides."""
-    with writing(folder):
-        held = read_folder(folder) if folder.is_dir() else PictureFolder((), None, ())
+    if not folder.is_dir():
+        raise _too_few(folder, "no such folder")
+    try:
+        held = read_folder(folder)
+    except OSError as error:
+        raise _too_few(folder, f"a folder that cannot be listed ({error.strerror or error})") from error
     if len(held.pictures) < MINIMUM:
         told = "".join(f"; {sentence}" for sentence in left_out_sentences(held.left_out))
-        raise DataError(
-            str(folder),
-            found=f"{len(held.pictures)} photographs ({', '.join(SUFFIXES)}){told}"
-            if folder.is_dir()
-            else "no such folder",
-            expected=f"a folder with at least {MINIMUM} photographs",
-            cause="another folder was meant, or the files lie in sub-folders or are of a kind that is not read",
-            fix="give the folder that holds the files themselves, saved as 8-bit PNG or JPEG",
-            code="P05",
-        )
+        raise _too_few(folder, f"{len(held.pictures)} photographs ({', '.join(SUFFIXES)}){told}")
     groups = _read_groups(held.groups, {p.name for p in held.pictures}) if held.groups else {}
     photographs = [Photograph(p.name, groups.get(p.name, source_id(p.name)), *_bytes(p)) for p in held.pictures]
     return tuple(photographs), held.left_out
+
+
+def _too_few(folder: Path, found: str) -> DataError:
+    return DataError(
+        str(folder),
+        found=found,
+        expected=f"a folder with at least {MINIMUM} photographs",
+        cause="another folder was meant, or the files lie in sub-folders or are of a kind that is not read",
+        fix="give the folder that holds the files themselves, saved as 8-bit PNG or JPEG",
+        code="P05",
+    )
 
 
 def source_id(filename: str) -> str:
