@@ -79,7 +79,7 @@ def test_every_key_with_every_value(tmp_path: Path, part: int) -> None:
             )
             (project.folder / "project.toml").write_text(text, encoding="utf-8")
             judge_file(family, project, default, f"{section}.{key}", text, label=value)
-    family.close(share=0.1)
+    family.close(share=0.05)
 
 
 def _old(key: str) -> str:

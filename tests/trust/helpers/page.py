@@ -101,7 +101,9 @@ def _assigned(name: str, tree: ast.Module) -> ast.expr | None:
 def property_files() -> dict[str, dict[str, int]]:
     """Every test file with property tests, outside of tests/trust: its tests and their examples."""
     files = sorted((ROOT / "tests").rglob("test_*.py"))
-    found = {p.relative_to(ROOT).as_posix(): property_tests(p) for p in files if "trust" not in p.relative_to(ROOT).parts}
+    found = {
+        p.relative_to(ROOT).as_posix(): property_tests(p) for p in files if "trust" not in p.relative_to(ROOT).parts
+    }
     return {name: tests for name, tests in found.items() if tests}
 
 
