@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AttentionReadout": "readouts",
-    "Backbone": "backbones.backbone",
+    "Backbone": "backbones.frozen",
     "BandedRidgeFit": "solvers.banded",
     "Candidate": "fitting.candidates",
     "Comparison": "fitting.comparison",
@@ -54,8 +54,9 @@ _HOMES = {
     "TrainedReadout": "solvers.gradient",
     "TuningReport": "tuning.report",
     "Uncertainty": "uncertainty",
-    "backbone": "backbones.backbone",
+    "backbone": "backbones.build",
     "banded_ridge": "solvers.banded",
+    "chance_of_signal": "reliability",
     "check_encoder": "check",
     "compare": "fitting.compare",
     "correlation": "metrics",
@@ -73,7 +74,7 @@ _HOMES = {
     "layer_gradient": "analysis.layer_gradient",
     "layer_receptive_field": "fields.maps",
     "linear_cka": "analysis.cka",
-    "list_layers": "backbones.backbone",
+    "list_layers": "backbones.build",
     "mask_map": "fields.maps",
     "noise_corrected_r": "metrics",
     "overlap": "fields.receptive_field",
@@ -81,6 +82,7 @@ _HOMES = {
     "predictive_variance": "solvers.posterior",
     "rdm": "analysis.rdm",
     "rdm_similarity": "analysis.rdm",
+    "reliability_of_means": "reliability",
     "repeat_means": "metrics",
     "representational_similarity": "analysis.similarity",
     "ridge": "solvers.ridge",
@@ -92,6 +94,7 @@ _HOMES = {
     "topological_rdm": "analysis.rdm",
     "topological_similarity": "analysis.rdm",
     "train": "solvers.gradient",
+    "variance_components": "reliability",
 }
 __all__ = sorted(_HOMES)
 
@@ -111,12 +114,12 @@ if TYPE_CHECKING:
     from .analysis.similarity import representational_similarity as representational_similarity
     from .analysis.similarity import robust_rdm_similarity as robust_rdm_similarity
     from .analysis.similarity import split_half_rdm_similarity as split_half_rdm_similarity
-    from .backbones.backbone import Backbone as Backbone
-    from .backbones.backbone import backbone as backbone
-    from .backbones.backbone import list_layers as list_layers
+    from .backbones.build import backbone as backbone
+    from .backbones.build import list_layers as list_layers
     from .backbones.cache import FeatureCache as FeatureCache
     from .backbones.features import extract_features as extract_features
     from .backbones.features import to_images as to_images
+    from .backbones.frozen import Backbone as Backbone
     from .backbones.networks import DEFAULT_BACKBONE as DEFAULT_BACKBONE
     from .check import check_encoder as check_encoder
     from .encoder import Encoder as Encoder
@@ -158,6 +161,9 @@ if TYPE_CHECKING:
     from .readouts import SemanticTransformerReadout as SemanticTransformerReadout
     from .readouts import SpatialFeatureReadout as SpatialFeatureReadout
     from .readouts import TopographicReadout as TopographicReadout
+    from .reliability import chance_of_signal as chance_of_signal
+    from .reliability import reliability_of_means as reliability_of_means
+    from .reliability import variance_components as variance_components
     from .solvers.banded import BandedRidgeFit as BandedRidgeFit
     from .solvers.banded import banded_ridge as banded_ridge
     from .solvers.gradient import TrainedReadout as TrainedReadout

@@ -11,13 +11,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from encoders.backbones.backbone import Backbone
+from encoders.backbones import Backbone
 from encoders.backbones.multiple import Backbones, open_config
 from encoders.readouts import Readout
 
 from .info import EncoderInfo, Judgement
 from .storage import SCHEMA, fingerprint_of, read_files, restored_readout, write_files
-from .uncertainty import CONFIDENCE, Uncertainty
+from .uncertainty import CONFIDENCE, Uncertainty, spread_over_layers
 
 
 class _Predictor(nn.Module):
@@ -137,7 +137,7 @@ class _Predictor(nn.Module):
         features = self.backbone(images)
         answers = torch.stack([readout(features) for readout in self.readouts])  # (M, B, U), as they were calibrated
         mean = answers.mean(0)
-        spread = answers.var(0) if len(answers) > 1 else torch.zeros_like(mean)
+        spread = spread_over_layers(answers, [tuple(readout.layers) for readout in self.readouts])  # type: ignore[arg-type]
         half = self.uncertainty.half_width(mean, spread, level=level, repeats=repeats)
         distance = self.uncertainty.distance(features)
         wider = self.output_gain.clamp_min(1.0)  # never narrower than left-out images showed

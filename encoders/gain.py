@@ -12,6 +12,7 @@ from .contract import Floats
 
 GAIN_SD = 0.5  # of the prior about 1
 OFFSET_SD = 0.5  # of the prior about 0, in natural SDs, at the natural mean
+ROUNDING, TINY = 1e-12, 1e-300  # least noise and least prior, beside the responses and at all
 MINIMUM_IMAGES = 4  # with fewer, gain and offset stay 1 and 0
 
 
@@ -88,8 +89,8 @@ def _shrunken(p: Floats, y: Floats, w: Floats, *, sd: float) -> tuple[float, flo
     root = np.sqrt(w)
     plain = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
     residual = float((w * (y - design @ plain) ** 2).sum() / (len(p) - 2))
-    noise = max(residual, 1e-6 * sd**2, 1e-12)
-    prior = np.array([1 / GAIN_SD**2, 1 / max(OFFSET_SD * sd, 1e-6) ** 2])
+    noise = max(residual, 1e-6 * sd**2, ROUNDING * float(np.abs(y).max()) ** 2, TINY)
+    prior = np.array([1 / GAIN_SD**2, 1 / max((OFFSET_SD * sd) ** 2, ROUNDING * noise)])
     precision = (design.T * w) @ design / noise + np.diag(prior)
     g, o = np.linalg.solve(precision, (design.T * w) @ y / noise + prior * [1, 0])
     if g < 0:

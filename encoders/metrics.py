@@ -10,22 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .contract import Floats, Ints
+from .contract import Floats
+from .reliability import ROUNDING, as_trials, reliability_of_means, varies
+from .reliability import repeat_means as repeat_means
+from .reliability import signal_sd as signal_sd
 
 MINIMUM_IMAGES = 3  # fewer give no correlation
-LEAST_SIGNAL = 0.25  # smallest share of the variance of the means that counts as signal
 BLOCK = 20_000_000  # elements of table x splits in one block
-
-
-def repeat_means(values: ArrayLike, image_index: ArrayLike, n_images: int | None = None) -> tuple[Floats, Ints]:
-    """Mean response (N, U), NaN without trials, and number of finite trials (N, U) of every image and site."""
-    trials, index, n = _trials(values, image_index, n_images)
-    finite = np.isfinite(trials)
-    sums, counts = np.zeros((2, n, trials.shape[1]))
-    np.add.at(sums, index, np.where(finite, trials, 0.0))
-    np.add.at(counts, index, finite)
-    means: Floats = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    return means, counts.astype(np.int64)
 
 
 def correlation(predicted: ArrayLike, observed: ArrayLike) -> Floats:
@@ -51,11 +42,14 @@ def correlation(predicted: ArrayLike, observed: ArrayLike) -> Floats:
 def split_half_reliability(
     values: ArrayLike, image_index: ArrayLike, *, n_splits: int = 100, seed: int = 0, n_images: int | None = None
 ) -> Floats:
-    """Reliability of the repeat means: split halves, averaged over splits, then stepped up (Spearman 1910, Brown 1910).
+    """Reliability of the repeat means from split halves (Spearman 1910, Brown 1910): a cross-check of
+    `reliability_of_means`.
 
     Every split divides the trials of an image at random into two halves, which differ by at most one trial. The
-    correlation r_h of the halves' means over images is averaged over splits; rho = 2 r_h / (1 + r_h). A negative r_h is
-    not clipped.
+    correlation r_h of the halves' means over images with two trials or more is averaged over splits, and stepped up to
+    the means of all images as they are. With h the mean of 1 / (trials of a half) and m the mean over all images of
+    1 / (trials of an image), rho = r_h h / (r_h h + (1 - r_h) m). For equal, even numbers of trials that is
+    2 r_h / (1 + r_h). A negative r_h is not clipped.
 
     Parameters
     ----------
@@ -67,55 +61,25 @@ def split_half_reliability(
     Returns
     -------
     array of shape (U,)
-        NaN where fewer than three images have two trials.
+        NaN where fewer than three images have two trials. A split whose halves do not vary is left out.
     """
     table = _table(values, image_index, n_images)  # (N, R, U)
     available = np.isfinite(table)
     generator = np.random.default_rng(seed)
     patterns, which = np.unique(available.reshape(-1, table.shape[2]), axis=1, return_inverse=True)
-    halves = np.full(table.shape[2], np.nan)
+    halves, of_half, of_mean = np.full((3, table.shape[2]), np.nan)
     for p in range(patterns.shape[1]):
         sites = np.flatnonzero(which.ravel() == p)
         mask = patterns[:, p].reshape(table.shape[:2])
-        repeated = mask.sum(1) >= 2
+        counts = mask.sum(1)
+        repeated = counts >= 2
         if repeated.sum() >= MINIMUM_IMAGES:
             halves[sites] = _mean_split(table[repeated][:, :, sites], mask[repeated], n_splits, generator=generator)
-    return spearman_brown(halves)
-
-
-def signal_sd(values: ArrayLike, image_index: ArrayLike, n_images: int | None = None) -> Floats:
-    """SD over images of the expected response: that of the repeat means, less their trial noise.
-
-    Its square is the variance of the means over images, less the mean over images of s_i^2 / n_i, with s_i^2 the
-    variance of the n_i trials of an image (the pooled variance where an image has a single trial). This is the unbiased
-    estimate of one-way random effects (Searle, Casella & McCulloch 1992). It is at least a quarter of the variance of
-    the means. The plain SD of the means is too large at noisy sites, where the same response would count for fewer SDs
-    than at a quiet site.
-
-    Parameters
-    ----------
-    values : array of shape (T, U)
-    image_index : array of shape (T,), int
-
-    Returns
-    -------
-    array of shape (U,)
-        Where no image has two trials, the SD of the means; NaN where fewer than two images were recorded.
-    """
-    trials, index, n = _trials(values, image_index, n_images)
-    means, counts = repeat_means(trials, index, n)
-    squares = np.zeros_like(means)
-    np.add.at(squares, index, np.where(np.isfinite(trials), (trials - means[index]) ** 2, 0.0))
-    degrees = np.maximum(counts - 1, 0).sum(0)
-    pooled = np.divide(squares.sum(0), degrees, out=np.zeros(means.shape[1]), where=degrees > 0)
-    own = np.where(counts > 1, squares / np.maximum(counts - 1, 1), pooled)
-    recorded = counts > 0
-    left = np.divide(own, counts, out=np.zeros_like(means), where=recorded).sum(0) / np.maximum(recorded.sum(0), 1)
-    many = recorded.sum(0) > 1
-    total = np.full(means.shape[1], np.nan)
-    total[many] = np.nanvar(means[:, many], 0, ddof=1)
-    sd: Floats = np.sqrt(np.maximum(total - left, LEAST_SIGNAL * total))
-    return sd
+            low = counts[repeated] // 2
+            of_half[sites] = (1 / low + 1 / (counts[repeated] - low)).mean() / 2
+            of_mean[sites] = (1 / counts[counts > 0]).mean()
+    signal, noise = halves * of_half, (1 - halves) * of_mean
+    return np.divide(signal, signal + noise, out=np.full_like(halves, np.nan), where=signal + noise > 0)
 
 
 def spearman_brown(half: ArrayLike) -> Floats:
@@ -130,10 +94,10 @@ def noise_corrected_r(
     image_index: ArrayLike,
     *,
     reliability: ArrayLike | None = None,
-    n_splits: int = 100,
-    seed: int = 0,
 ) -> Floats:
     """Correlation with the repeat means, divided by that of a perfect prediction: r / sqrt(rho).
+
+    Both belong to the same images: those with a trial of the site and a prediction, whatever their number of trials.
 
     Parameters
     ----------
@@ -142,19 +106,20 @@ def noise_corrected_r(
     values : array of shape (T, U)
     image_index : array of shape (T,), int
     reliability : array of shape (U,), optional
-        rho of the repeat means. Default: `split_half_reliability` of these trials.
+        rho of the repeat means. Default: `reliability_of_means` of these trials.
 
     Returns
     -------
     array of shape (U,)
-        NaN where rho is not positive. May exceed 1 by chance.
+        NaN where rho is not positive: the trials show no signal that could be predicted. May exceed 1 by chance.
     """
     predicted = np.asarray(predicted, np.float64)
-    means, _ = repeat_means(values, image_index, len(predicted))
-    if reliability is None:
-        reliability = split_half_reliability(values, image_index, n_splits=n_splits, seed=seed, n_images=len(predicted))
-    rho = np.asarray(reliability, np.float64)
-    r = correlation(predicted, means)
+    trials, index, n = as_trials(values, image_index, len(predicted))
+    if predicted.ndim == 2 and predicted.shape[1] == trials.shape[1]:
+        trials = np.where(np.isfinite(predicted[index]), trials, np.nan)
+    r = correlation(predicted, repeat_means(trials, index, n)[0])
+    found = reliability_of_means(trials, index, n_images=n) if reliability is None else reliability
+    rho = np.asarray(found, np.float64)
     return np.divide(r, np.sqrt(np.where(rho > 0, rho, 1)), out=np.full_like(r, np.nan), where=rho > 0)
 
 
@@ -197,21 +162,9 @@ def feve(predicted: ArrayLike, values: ArrayLike, image_index: ArrayLike) -> Flo
     return np.where(total > noise, explained, np.nan)
 
 
-def _trials(values: ArrayLike, image_index: ArrayLike, n_images: int | None) -> tuple[Floats, Ints, int]:
-    """Trials of images 0 ... N-1 only."""
-    trials, index = np.asarray(values, np.float64), np.asarray(image_index)
-    if trials.ndim != 2 or index.shape != trials.shape[:1] or not np.issubdtype(index.dtype, np.integer):
-        raise ValueError(
-            f"values {trials.shape}, image_index {index.shape} {index.dtype}; expected (T, U) and (T,) integers"
-        )
-    n = int(index.max(initial=-1)) + 1 if n_images is None else n_images
-    keep = (index >= 0) & (index < n)
-    return trials[keep], index[keep].astype(np.int64), n
-
-
 def _table(values: ArrayLike, image_index: ArrayLike, n_images: int | None) -> Floats:
     """Trials as (N, R, U), images x repeats x sites, filled up with NaN."""
-    trials, index, n = _trials(values, image_index, n_images)
+    trials, index, n = as_trials(values, image_index, n_images)
     order = np.argsort(index, kind="stable")
     counts = np.bincount(index, minlength=n)
     repeat = np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -223,11 +176,14 @@ def _table(values: ArrayLike, image_index: ArrayLike, n_images: int | None) -> F
 def _mean_split(
     table: Floats, available: NDArray[np.bool_], n_splits: int, *, generator: np.random.Generator
 ) -> Floats:
-    """Mean over random splits of the correlation between the halves' means; table (N, R, U) with one mask (N, R)."""
+    """Mean over random splits of the correlation between the halves' means; table (N, R, U) with one mask (N, R).
+
+    Splits in which a half does not vary are left out.
+    """
     filled = np.where(available[:, :, None], table, 0.0)
     total = filled.sum(1)  # (N, U)
     counts = available.sum(1)
-    sums = np.zeros(table.shape[2])
+    sums, known = np.zeros((2, table.shape[2]))
     block = max(1, min(n_splits, BLOCK // max(1, filled.size)))
     for start in range(0, n_splits, block):
         splits = min(block, n_splits - start)
@@ -237,8 +193,10 @@ def _mean_split(
         first = ((rank + odd) % 2 == 0) & available
         n_first = first.sum(2)[:, :, None]  # (S, N, 1)
         a = np.matmul(first.transpose(1, 0, 2).astype(np.float64), filled).transpose(1, 0, 2)  # (S, N, U)
-        sums += _correlation(a / n_first, (total - a) / (counts[:, None] - n_first)).sum(0)
-    return sums / n_splits
+        r = _correlation(a / n_first, (total - a) / (counts[:, None] - n_first))
+        sums += np.nan_to_num(r).sum(0)
+        known += np.isfinite(r).sum(0)
+    return np.divide(sums, known, out=np.full_like(sums, np.nan), where=known > 0)
 
 
 def _correlation(a: Floats, b: Floats) -> Floats:
@@ -251,17 +209,18 @@ def _correlation(a: Floats, b: Floats) -> Floats:
     n = finite.sum(1)
     count = np.maximum(n, 1)[:, None]
     a, b = np.where(finite, a, 0.0), np.where(finite, b, 0.0)
+    floor_a, floor_b = (ROUNDING * np.sqrt(np.maximum(n, 1)) * np.abs(x).max(1, initial=0.0) for x in (a, b))
     a = np.where(finite, a - a.sum(1, keepdims=True) / count, 0.0)
     b = np.where(finite, b - b.sum(1, keepdims=True) / count, 0.0)
     spread_a, spread_b = np.sqrt((a * a).sum(1)), np.sqrt((b * b).sum(1))
-    floor = 1e-12 * np.sqrt(np.maximum(n, 1))
-    good = (n >= MINIMUM_IMAGES) & (spread_a > floor) & (spread_b > floor)
+    good = (n >= MINIMUM_IMAGES) & (spread_a > floor_a) & (spread_b > floor_b)
     r: Floats = np.divide((a * b).sum(1), spread_a * spread_b, out=np.full(good.shape, np.nan), where=good)
     return r
 
 
 def _variances(table: Floats) -> tuple[Floats, Floats]:
     """Variance over all trials, and within images (weighted by trials), both ddof 1 and of shape (U,)."""
+    table = np.where(varies(table.reshape(-1, table.shape[2])), table, np.where(np.isfinite(table), 0.0, np.nan))
     finite = np.isfinite(table)
     counts = finite.sum(1)  # (N, U)
     filled = np.where(finite, table, 0.0)

@@ -12,6 +12,7 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from encoders.backbones.pooling import summarise
+from encoders.reliability import varies
 
 CONFIDENCE = 0.9  # of the interval that left-out images calibrate
 NEIGHBOURS = 5
@@ -26,10 +27,10 @@ class Uncertainty(nn.Module):
 
     .. math:: v_u(x) = a_u + g\, s_u^2(x) + (b_u + c_u \max(f_u(x), 0)) / n
 
-    Here s is the SD over the members of the ensemble. a_u and g are fitted to the squared errors of left-out images
-    less their trial noise; b_u and c_u to the variance of single trials about their image's mean. An interval is
-    f +- q w_u sqrt(v). q is a quantile of the normal distribution; w_u makes 90 % intervals cover 90 % of the left-out
-    images (split conformal: Papadopoulos et al. 2002).
+    Here s^2 is the variance of the members over layers (`spread_over_layers`). a_u and g are fitted to the squared
+    errors of left-out images less their trial noise; b_u and c_u to the variance of single trials about their image's
+    mean. An interval is f +- q w_u sqrt(v). q is a quantile of the normal distribution; w_u makes 90 % intervals cover
+    90 % of the left-out images (split conformal: Papadopoulos et al. 2002).
 
     Parameters
     ----------
@@ -123,6 +124,32 @@ def nearest(rows: Tensor, among: Tensor, forbidden: Tensor | None = None) -> Ten
     return distances
 
 
+def spread_over_layers(answers: Tensor, reads: Sequence[object]) -> Tensor:
+    """Variance of the answers of one member per layer, (B, U), averaged over the choice of the members.
+
+    It is the variance between layers (ddof 1) of their members' mean, plus the mean over layers of the variance within.
+    Left-out images calibrate it from one member per layer, since all others of the layer were fitted to the image.
+
+    Parameters
+    ----------
+    answers : Tensor of shape (M, B, U)
+    reads : sequence of M
+        What each member reads; members of one layer agree more than members of different layers.
+
+    Returns
+    -------
+    Tensor of shape (B, U)
+        0 where all members read the same.
+    """
+    layers = list(dict.fromkeys(reads))
+    if len(layers) < 2:
+        return torch.zeros_like(answers[0])
+    parts = [answers[[m for m, own in enumerate(reads) if own == layer]] for layer in layers]
+    between = torch.stack([part.mean(0) for part in parts]).var(0)
+    within = torch.stack([part.var(0, unbiased=False) for part in parts]).mean(0)
+    return between + within
+
+
 def fit_uncertainty(
     summaries: Tensor,
     groups: Sequence[str],
@@ -131,6 +158,7 @@ def fit_uncertainty(
     means: NDArray[np.float64],
     counts: NDArray[np.float64],
     trial_variance: NDArray[np.float64],
+    reads: Sequence[object] | None = None,
 ) -> Uncertainty:
     """Calibrate on the fitted images; each is predicted by members that were fitted without it.
 
@@ -146,26 +174,30 @@ def fit_uncertainty(
         Mean responses (NaN = none) and the trials behind them.
     trial_variance : array of shape (N, U)
         Variance of single trials about their image's mean (ddof 1), NaN where fewer than two.
+    reads : sequence of G, optional
+        What each of `left_out` reads, where several read the same layers; see `spread_over_layers`. Default: each reads
+        layers of its own.
 
     Returns
     -------
     Uncertainty
     """
     predictions = torch.stack([part.double() for part in left_out]).numpy()  # (G, N, U)
+    unit = _units(means)
+    means, predictions, trial_variance = means / unit, predictions / unit, trial_variance / unit**2
     predicted = predictions.mean(0)
-    spread = predictions.var(0, ddof=1) if len(predictions) > 1 else np.zeros_like(predicted)
+    spread = spread_over_layers(torch.from_numpy(predictions), reads or range(len(predictions))).numpy()
     floor, slope = _trial_noise(means, trial_variance, counts)
     noise = (floor + slope * np.maximum(predicted, 0)) / np.maximum(counts, 1)
     squared = (means - predicted) ** 2
-    site_variance = np.maximum(np.nanvar(means, 0), 1e-12)
-    gain, error_floor = _model_error(squared - noise, spread, site_variance)
+    gain, error_floor = _model_error(squared - noise, spread)
     deviation = np.sqrt(squared / (error_floor + gain * spread + noise))
     width = np.nanquantile(deviation, CONFIDENCE, axis=0) / NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     tensors = {
-        "error_floor": error_floor,
+        "error_floor": error_floor * unit**2,
         "error_gain": gain,
-        "noise_floor": floor,
-        "noise_slope": slope,
+        "noise_floor": floor * unit**2,
+        "noise_slope": slope * unit,
         "width": width,
     }
     return Uncertainty(**{k: torch.as_tensor(v) for k, v in tensors.items()}, **_familiarity(summaries, groups))
@@ -185,6 +217,12 @@ def with_familiar(uncertainty: Uncertainty, summaries: Tensor, groups: Sequence[
     return Uncertainty(**kept | _familiarity(summaries.cpu(), groups))
 
 
+def _units(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """SD (U,) of mean responses (N, U), the unit of the calibration; the size of the response at a constant site."""
+    sd, size = np.nanstd(means, 0), np.nanmax(np.abs(means), 0)
+    return np.where(varies(means), sd, np.where(size > 0, size, 1.0))
+
+
 def _trial_noise(
     means: NDArray[np.float64], variance: NDArray[np.float64], counts: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -200,15 +238,15 @@ def _trial_noise(
     return floor, slope
 
 
-def _model_error(
-    excess: NDArray[np.float64], spread: NDArray[np.float64], site_variance: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
-    """Gain of the spread for all sites, and floor of each site, (U,), from squared errors less trial noise (N, U)."""
-    target, design = excess / site_variance, spread / site_variance
-    known = np.isfinite(target)
-    (_, gain), _ = nnls(np.stack([np.ones(int(known.sum())), design[known]], 1), target[known])
+def _model_error(excess: NDArray[np.float64], spread: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Gain of the spread for all sites, and floor of each (U,), from squared errors less trial noise (N, U).
+
+    All are in variances of their site.
+    """
+    known = np.isfinite(excess)
+    (_, gain), _ = nnls(np.stack([np.ones(int(known.sum())), spread[known]], 1), excess[known])
     floor = np.nanmean(np.where(known, excess - gain * spread, np.nan), 0)
-    return float(gain), np.maximum(floor, FLOOR * site_variance)
+    return float(gain), np.maximum(floor, FLOOR)
 
 
 def _familiarity(summaries: Tensor, groups: Sequence[str]) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoders.backbones.backbone import backbone
+from encoders.backbones import backbone
 from encoders.readouts import FactorisedReadout
 from encoders.solvers.ridge import RidgeFit
 from encoders.solvers.ridge import ridge as fit_ridge

@@ -88,7 +88,9 @@ def main() -> int:
         mend(copy)
         known = [p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p]
         base = {"FIELD_BASE": f"{scratch}/base", "PYTHONPATH": os.pathsep.join(known)}
-        return subprocess.run([sys.executable, str(copy / "run.py"), *choice], env=os.environ | base, cwd=ROOT).returncode
+        return subprocess.run(
+            [sys.executable, str(copy / "run.py"), *choice], env=os.environ | base, cwd=ROOT
+        ).returncode
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders import Encoder
-from encoders.backbones.backbone import backbone
+from encoders.backbones import backbone
 from synth import StimulusBatch, ascend, exact_statistics, fourier, stretch
 
 PRECISIONS = ("float32", "tf32", "bf16")

@@ -25,16 +25,17 @@ BEGIN, END = "<!-- rooms: made by `python scripts/rooms.py --write` -->", "<!-- 
 LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "encoders": (
         ("contract", "devices", "info", "splits", "check"),
-        ("metrics", "gain", "acquisition", "backbones"),
-        ("analysis", "readouts", "uncertainty"),
-        ("solvers", "storage"),
+        ("reliability", "gain", "acquisition", "backbones"),
+        ("metrics", "readouts", "uncertainty"),
+        ("analysis", "solvers", "storage"),
         ("encoder",),
         ("fields", "tuning"),
         ("fitting",),
     ),
     "synth": (
-        ("contract",),
+        ("contract", "places", "steady"),
         ("objectives", "priors"),
+        ("probe",),
         ("answers", "constraints", "parameterisations", "rules", "transforms"),
         ("accentuation", "batch", "lucent", "recipes", "starts"),
         ("batches", "graded"),

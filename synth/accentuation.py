@@ -16,6 +16,7 @@ __all__ = ["Accentuating", "accentuating"]
 Features = Callable[[Tensor], Tensor]
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def accentuating(
     encoder: EncoderLike, photographs: Tensor, names: Sequence[str] | None = None, *, features: Features | None = None
 ) -> Accentuating:

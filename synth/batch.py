@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from synth.objectives import Objective
 
 from .answers import Answers, evaluating
-from .contract import MICRO_BATCH, EncoderLike, attributes_of
+from .contract import MICRO_BATCH, Attributes, EncoderLike, attributes_of
+from .probe import ask_encoder, probe_images
 
 __all__ = ["StimulusBatch"]
 
@@ -161,6 +162,13 @@ class StimulusBatch:
         """The objective, one row per image, rebuilt from its description."""
         return Objective.from_description(self.objective_description)
 
+    @property
+    def black_or_white(self) -> NDArray[np.float32]:
+        """Share of the values (pixels x channels) of each image that are 0 or 255, (S,): much of it is saturated."""
+        ends = (self.images == 0) | (self.images == 255)
+        shares: NDArray[np.float32] = ends.reshape(len(self), -1).mean(1, dtype=np.float64).astype(np.float32)
+        return shares
+
     def __getitem__(self, index: slice) -> StimulusBatch:
         if not isinstance(index, slice):
             raise TypeError(f"a batch is sliced, not indexed, by {index!r}; use batch[{index}:{index} + 1] or take()")
@@ -184,11 +192,25 @@ class StimulusBatch:
     def validate(self, encoder: EncoderLike) -> StimulusBatch:
         """The batch with the responses and scores that a second encoder predicts for the same pixels.
 
-        Its sites are matched by name; the scores are of the same objective, in the natural SDs of that encoder.
+        Its sites are matched by name; the scores are of the same objective, in the natural SDs of that encoder. It is
+        asked first, as `synth.ascend` asks its encoder.
+
+        Raises
+        ------
+        ValueError
+            A validator that lacks sites of the batch, or that cannot serve (training mode, chance, another output).
         """
         own = attributes_of(encoder)
+        if len(self):
+            height, width, channels = self.images.shape[1:]
+            images = probe_images((channels, height, width), own.device)
+            encoder = ask_encoder(encoder, images, site_ids=own.site_ids, what="validator").encoder
+        return self._validated(encoder, own)
+
+    def _validated(self, encoder: EncoderLike, own: Attributes) -> StimulusBatch:
+        """The batch with what an `encoder` that has been asked, of attributes `own`, predicts."""
         answers = [
-            self._answers_of(encoder, begin, min(begin + MICRO_BATCH, len(self)))
+            self._answers_of(encoder, own, begin, end=min(begin + MICRO_BATCH, len(self)))
             for begin in range(0, len(self), MICRO_BATCH)
         ]
         predicted = np.concatenate([a.mean for a in answers])
@@ -206,11 +228,10 @@ class StimulusBatch:
             validator_predicted=predicted,
             validator_scores=np.concatenate([a.scores for a in answers]),
             validator_fingerprint=own.fingerprint,
-            graded=None if self.graded is None else self.graded.validate(encoder),
+            graded=None if self.graded is None else self.graded._validated(encoder, own),
         )
 
-    def _answers_of(self, encoder: EncoderLike, begin: int, end: int) -> Answers:
-        own = attributes_of(encoder)
+    def _answers_of(self, encoder: EncoderLike, own: Attributes, begin: int, *, end: int) -> Answers:
         bound = self.objective[begin:end].bind(own.site_ids or self.site_ids, own.mean, own.sd)
         return evaluating(encoder, bound, torch.from_numpy(self.images[begin:end]).to(own.device))
 

@@ -127,13 +127,47 @@ def plan_of(spans: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]
     return [*plan, (begin, end)]
 
 
+class StepScores:
+    """The scores of the steps since the last check: to look at them waits for the device, so a check does it for all.
+
+    Parameters
+    ----------
+    names : sequence of B str
+        For error messages.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.waiting: list[tuple[Tensor, int]] = []
+
+    def add(self, scores: Tensor, step: int) -> None:
+        """Keep the scores (B,) of a step; refused where they do not depend on the images."""
+        check_depends(scores)
+        self.waiting.append((scores.detach(), step))
+
+    def look(self) -> None:
+        """Refuse the first scores that are not finite."""
+        for scores, step in self.waiting:
+            _check_finite_scores(scores, self.names, step)
+        self.waiting.clear()
+
+
 def check_scores(scores: Tensor, names: Sequence[str], step: int) -> None:
     """Refuse scores (B,) that are not finite, or do not depend on the images."""
+    check_depends(scores)
+    _check_finite_scores(scores, names, step)
+
+
+def check_depends(scores: Tensor) -> None:
+    """Refuse scores (B,) without a gradient."""
     if not scores.requires_grad:
         raise ValueError(
             "the objective does not depend on the image: its gradient is cut. Likely cause: the encoder detaches its "
             "input, leaves torch, or runs under no_grad"
         )
+
+
+def _check_finite_scores(scores: Tensor, names: Sequence[str], step: int) -> None:
     finite = torch.isfinite(scores.detach())
     if not bool(finite.all()):
         index = int((~finite).nonzero()[0])

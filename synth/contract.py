@@ -6,7 +6,8 @@ An encoder is any callable that gives responses (B, U), or (M, B, U) of M member
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ class Attributes:
     fingerprint : str
         Empty where the encoder has none.
     device : torch.device
-        That of the first parameter; the CPU where there is none.
+        That of the first parameter or buffer; the CPU where there is none.
     """
 
     site_ids: tuple[str, ...] | None
@@ -47,13 +48,16 @@ class Attributes:
 
 def attributes_of(encoder: EncoderLike) -> Attributes:
     """Read `site_ids`, `natural_mean`, `natural_sd`, `fingerprint` and the device, where the encoder has them."""
-    site_ids = getattr(encoder, "site_ids", None)
+    site_ids = _site_ids_of(encoder)
     mean, sd = getattr(encoder, "natural_mean", None), getattr(encoder, "natural_sd", None)
     if (mean is None) != (sd is None):
         raise ValueError("the encoder has only one of natural_mean and natural_sd; expected both or none")
-    first = next(encoder.parameters(), None) if isinstance(encoder, nn.Module) else None
+    first: Tensor | None = None
+    if isinstance(encoder, nn.Module):
+        first = next(encoder.parameters(), None)
+        first = next(encoder.buffers(), None) if first is None else first
     return Attributes(
-        site_ids=None if site_ids is None else tuple(str(s) for s in site_ids),
+        site_ids=site_ids,
         mean=None if mean is None else torch.as_tensor(mean),
         sd=None if sd is None else torch.as_tensor(sd),
         fingerprint=str(getattr(encoder, "fingerprint", "")),
@@ -61,17 +65,21 @@ def attributes_of(encoder: EncoderLike) -> Attributes:
     )
 
 
-def check_frozen(encoder: EncoderLike, what: str = "encoder") -> None:
-    """Refuse a network, called `what`, whose output depends on chance or on the other images of the batch."""
-    if not isinstance(encoder, nn.Module):
-        return
-    unsteady = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
-    for name, module in encoder.named_modules():
-        if module.training and isinstance(module, unsteady):
-            raise ValueError(
-                f"the {what}'s {type(module).__name__} {name!r} is in training mode, so that an image's response "
-                f"depends on chance or on the other images; call {what.split()[0]}.eval() first"
-            )
+def _site_ids_of(encoder: EncoderLike) -> tuple[str, ...] | None:
+    """The site ids of an encoder; refused where they are not names, each of one site."""
+    given: Any = getattr(encoder, "site_ids", None)
+    if given is None:
+        return None
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f"the encoder's site_ids are {given!r}; expected a sequence of names, one per column")
+    names = tuple(str(s) for s in given)
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"the encoder's site_ids name {', '.join(twice[:5])} more than once; expected every site once: a name must "
+            "lead to one column"
+        )
+    return names
 
 
 def describe(thing: Any) -> Any:
@@ -91,7 +99,13 @@ def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 
 def draw(generators: Sequence[torch.Generator], size: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
     """Standard normal noise (B, *size) on `device`, drawn from one CPU generator per image."""
-    return torch.stack([torch.randn(tuple(size), generator=g) for g in generators]).to(device)
+    drawn = [torch.randn(tuple(size), generator=g, dtype=torch.float32) for g in generators]
+    return torch.stack(drawn).to(device)
+
+
+def uniform(generators: Sequence[torch.Generator], size: Sequence[int]) -> Tensor:
+    """Uniform numbers in [0, 1), (B, *size), on the CPU, drawn from one CPU generator per image."""
+    return torch.stack([torch.rand(tuple(size), generator=g, dtype=torch.float32) for g in generators])
 
 
 def digest(values: Tensor) -> str:

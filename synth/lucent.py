@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from synth.parameterisations.core import Parameterisation
 from synth.parameterisations.latents import approach
 
-from .contract import EncoderLike, attributes_of, check_frozen, check_shape
+from .contract import EncoderLike, attributes_of, check_shape
+from .steady import check_frozen
 
 __all__ = ["LucentModel", "activations", "from_lucent", "render"]
 

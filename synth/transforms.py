@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .contract import LUMINANCE_WEIGHTS, Transform
+from .contract import LUMINANCE_WEIGHTS, Transform, draw, uniform
 
 __all__ = ["affine", "blur", "colour", "elastic", "erase", "jitter", "noise"]
 
@@ -87,7 +87,7 @@ class Affine:
         _check_generators(images, generators)
         if not (self.scale or self.rotation_deg or self.translation or self.shear_deg):
             return images
-        u = 2 * torch.stack([torch.rand(5 if self.shear_deg else 4, generator=g) for g in generators]) - 1  # in [-1, 1)
+        u = 2 * uniform(generators, (5 if self.shear_deg else 4,)) - 1  # in [-1, 1)
         theta = self._matrices(u, images.shape[-2] / images.shape[-1]).to(images)  # (B, 2, 3)
         grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
         return _resampled(images, grid, self.background)
@@ -125,11 +125,11 @@ class Elastic:
 
         height, width = images.shape[-2:]
         sd = self.smoothness * width
-        drawn = torch.stack([torch.randn(2, height, width, generator=g) for g in generators]).to(images)
+        drawn = draw(generators, (2, height, width)).to(images)
         kernel = get_gaussian_kernel1d(2 * math.ceil(3 * sd) + 1, sd, device=images.device, dtype=images.dtype)
         field = filter2d_separable(drawn, kernel, kernel, "constant") / kernel.square().sum()  # of SD 1
         share = images.new_tensor([2 * self.amplitude, 2 * self.amplitude * width / height])
-        upright = torch.eye(2, 3).to(images).expand(len(images), -1, -1)
+        upright = torch.eye(2, 3, dtype=torch.float32).to(images).expand(len(images), -1, -1)
         grid = functional.affine_grid(upright, list(images.shape), align_corners=False)
         return _resampled(images, grid + field.permute(0, 2, 3, 1) * share, self.background)
 
@@ -149,7 +149,7 @@ class Noise:
         _check_generators(images, generators)
         if not self.sd:
             return images
-        drawn = torch.stack([torch.randn(tuple(images.shape[1:]), generator=g) for g in generators])
+        drawn = draw(generators, images.shape[1:])
         return images + self.sd * drawn.to(images)
 
     def describe(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class Blur:
                 f"blur of SD {self.sd_px} pixels for images {tuple(images.shape[-2:])}; expected a third of their size "
                 "at most"
             )
-        u = torch.stack([torch.rand(1, generator=g) for g in generators])  # (B, 1)
+        u = uniform(generators, (1,))  # (B, 1)
         sd = (self.sd_px * u).clamp_min(1e-3).expand(-1, 2).to(images)
         blurred: Tensor = gaussian_blur2d(images, 2 * half + 1, sd)
         return blurred
@@ -200,7 +200,7 @@ class Colour:
         _check_generators(images, generators)
         if not (self.brightness or self.contrast or self.saturation or self.hue_deg):
             return images
-        u = (2 * torch.stack([torch.rand(4, generator=g) for g in generators]) - 1).to(images)[:, :, None, None, None]
+        u = (2 * uniform(generators, (4,)) - 1).to(images)[:, :, None, None, None]
         if images.shape[1] == 3 and (self.saturation or self.hue_deg):
             angle = math.radians(self.hue_deg) * u[:, 3, :, 0, 0]  # (B, 1)
             turned = torch.einsum("bdc,bchw->bdhw", _hue_rotation(angle), images)
@@ -229,7 +229,7 @@ class Erase:
         height, width = images.shape[-2:]
         hidden = torch.zeros(len(images), 1, height, width, dtype=torch.bool)
         for one, generator in zip(hidden, generators, strict=True):
-            share, elongation, y, x = torch.rand(4, generator=generator).tolist()
+            share, elongation, y, x = torch.rand(4, generator=generator, dtype=torch.float32).tolist()
             stretch = 2 ** (elongation - 0.5)  # height / width of the rectangle from 1/2 to 2 times the image's
             rows = min(height, round(height * math.sqrt(share * self.area) * stretch))
             columns = min(width, round(width * math.sqrt(share * self.area) / stretch))
@@ -345,7 +345,7 @@ def _hue_rotation(angle: Tensor) -> Tensor:
     cross = angle.new_tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     axis = torch.full_like(cross, 1 / 3)
     cos, sin = angle.cos()[..., None], angle.sin()[..., None]  # (B, 1, 1)
-    return cos * torch.eye(3).to(angle) + (1 - cos) * axis + sin * cross
+    return cos * torch.eye(3, dtype=torch.float32).to(angle) + (1 - cos) * axis + sin * cross
 
 
 def _not_below_zero(name: str, value: float) -> None:

@@ -184,9 +184,10 @@ MANY_OPTIONS = {
     "synth/diffusion/guidance.py:guide",
     "synth/priors/pretrained.py:pretrained",
 }
-# Called by position through a contract that is not ours to choose (torch's autograd functions), or one of four arguments that
+# Called by position through a contract that is not ours to choose (torch's functions and tensors), or one of four arguments that
 # every row of a table has (the terms of an objective: images, standardised responses, columns, settings).
 BY_CONTRACT = {
+    "encoders/backbones/layout.py:LaidOut.__torch_function__",
     "encoders/backbones/strided.py:_Convolve.forward",
     "synth/constraints/solve.py:Project.forward",
     *(f"synth/objectives/terms.py:{name}" for name in ("stretch", "suppress", "one_hot", "rate_softmax", "margin")),

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from encoders.contract import Progress
 
-from .backbone import Backbone
 from .features import Reduction, extract_features
+from .frozen import Backbone
 from .multiple import Backbones
 
-VERSION = 1
+VERSION = 2  # 2: layers of other layouts than (B, C, h, w) are read as the network lays them out
 
 
 class FeatureCache:
@@ -87,6 +87,10 @@ class FeatureCache:
             "input_size": backbone.input_size,
             "features": name,
             "reduction": reduction.key(),
+            "how": [
+                backbone.settings.reading,
+                dict(backbone.settings.calls or ()).get(name.removeprefix("summary/"), 1),
+            ],
         }
         return self.folder / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 

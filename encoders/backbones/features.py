@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from encoders.contract import Progress
 
-from .backbone import Backbone
+from .frozen import Backbone
 from .multiple import Backbones
 from .pooling import feature_maps, flatten_features, summarise
 
@@ -77,7 +78,7 @@ def extract_features(
     Parameters
     ----------
     backbone : Backbone or Backbones
-        Moved to `device`.
+        Stays where it is: on another device, a copy of it runs.
     images : array of shape (N, H, W, C), uint8
     reduction : Reduction, optional
         What is kept. Default: ``Reduction(pool)``.
@@ -85,7 +86,7 @@ def extract_features(
         Pool and flatten as linear readouts do: rows of shape (N, P). Default: features as they are.
     batch_size : int
     device : device
-        Where the network runs; the features are on the CPU.
+        Where the network runs; the features are on the CPU (on ``meta``, which holds no numbers, they stay there).
     progress : callable (label, done, total), optional
 
     Returns
@@ -95,14 +96,16 @@ def extract_features(
     if not len(images):
         raise ValueError("no images to extract features from")
     kept = reduction or Reduction(pool)
-    backbone = backbone.to(device)
+    device = torch.empty(0, device=device).device  # "cuda" is "cuda:0"
+    if any(tensor.device != device for tensor in (*backbone.parameters(), *backbone.buffers())):
+        backbone = copy.deepcopy(backbone).to(device)
     batches: dict[str, list[Tensor]] = {name: [] for name in kept.names(backbone.layers)}
     with torch.no_grad():
         for start in range(0, len(images), batch_size):
             batch = to_images(images[start : start + batch_size], device)
             for layer, features in backbone(batch).items():
                 for name, rows in kept.apply(layer, features).items():
-                    batches[name].append(rows.float().cpu())
+                    batches[name].append(rows.float() if device.type == "meta" else rows.float().cpu())
             if progress is not None:
                 progress("features", min(start + batch_size, len(images)), len(images))
     return {name: torch.cat(parts) for name, parts in batches.items()}

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from .capture import Capture
+from .capture import Capture, layer_modules, split_call
 
 __all__ = ["fold_batch_norm", "pool_before_relu", "rewritten"]
 
@@ -78,6 +78,7 @@ def rewritten(
     layers: Sequence[str],
     *,
     input_size: int | None = None,
+    calls: Mapping[str, int] | None = None,
 ) -> nn.Module:
     """A copy of a network after `change`, or the network itself where nothing changes or `layers` would give other
     features.
@@ -91,20 +92,23 @@ def rewritten(
     change : `fold_batch_norm`, `pool_before_relu`, or any like them
         Works in place on a network, given the layers that are read; returns the number of changes.
     layers : sequence of str
-        Module paths whose output is read.
+        Layers that are read: module paths, or calls of modules.
     input_size : int or None
         Side of the square image that the network takes; None = any.
+    calls : dict of str to int, optional
+        Which call of its module each layer is, for those that are not the first.
     """
     if not any(isinstance(module, (nn.BatchNorm2d, nn.MaxPool2d)) for module in network.modules()):
         return network
     copied = copy.deepcopy(network)
-    if not change(copied, tuple(layers)):
+    names = [name for name, _ in network.named_modules(remove_duplicate=False)]
+    if not change(copied, tuple(split_call(layer, names)[0] for layer in layers)):
         return network
     size = input_size or PROBE_SIZE
     probe = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
 
     def features(of: nn.Module) -> dict[str, Tensor]:
-        return Capture({name: of.get_submodule(name) for name in layers}).run(of, probe)
+        return Capture(layer_modules(of, layers, "the network"), calls).run(of, probe)
 
     plain = features(network)
     try:

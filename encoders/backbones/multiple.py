@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .backbone import Backbone, backbone, backbone_from_config
+from .build import backbone, backbone_from_config
+from .frozen import Backbone
 from .tensors import unknown_name
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr
 from torch import Tensor, nn
 
+from encoders.backbones.pooling import feature_maps
 from encoders.contract import Floats
 
 
@@ -166,6 +167,7 @@ def layer_receptive_field(
             f"layer {layer!r} gives features of shape {tuple(features.shape)}; expected (B, C, h, w). Likely cause: a "
             "layer of tokens or after global pooling, whose units see the whole image. Fix: name a convolutional layer"
         )
+    features = feature_maps(features, None)
     h, w = features.shape[-2:]
     unit = features[:, :, h // 2, w // 2]  # (B, C')
     weights = torch.randn(unit.shape, generator=generator).to(unit)

@@ -17,15 +17,18 @@ from encoders.backbones.features import check_memory, extract_features
 from encoders.backbones.multiple import open_backbone
 from encoders.contract import Floats, Progress
 from encoders.devices import checked_device
-from encoders.metrics import correlation, noise_corrected_r, split_half_reliability
+from encoders.metrics import correlation, noise_corrected_r
 from encoders.readouts import TopographicReadout
+from encoders.reliability import reliability_of_means, varies
 from encoders.solvers.member import FitRun
-from encoders.splits import group_folds, group_names
+from encoders.splits import group_folds, photographs
 
 from .candidates import Candidate
 from .comparison import CandidateScore, Comparison
 from .members import fit_members, memory_needed
 from .trials import Trials, read_trials
+
+RELIABLE = 0.3  # reliability below which a site chooses no candidate
 
 
 def compare(
@@ -48,14 +51,16 @@ def compare(
     """Score candidates by nested cross-validation on one recording.
 
     The images of each outer fold are predicted by fits to the other images. Penalties, epochs, layers and (for
-    `chosen`) candidates are chosen in inner folds of those others. Folds keep groups whole.
+    `chosen`) candidates are chosen in inner folds of those others. Folds keep groups whole, and near duplicates
+    together (`encoders.splits.photographs`).
 
     Parameters
     ----------
     candidates : sequence of Candidate
         The others are compared with the first.
     pixels, values, image_index, site_ids, groups, coordinates, averages, repeats
-        See `Recording`. All sites are scored, reliable or not.
+        See `Recording`. All sites are scored, reliable or not. Those that vary, and whose reliability is at least 0.3
+        where it is known, choose among the candidates (all that vary, if there are none).
     folds : int
         Outer and inner folds.
     seed : int
@@ -72,15 +77,16 @@ def compare(
     if not names or len(set(names)) != len(names) or "chosen" in names:
         raise ValueError(f"candidates {', '.join(names)}; expected at least one, all named differently, none 'chosen'")
     trials = read_trials(pixels, values, image_index, repeats=repeats, site_ids=site_ids)
-    group_of = group_names(pixels, groups)
+    group_of = photographs(pixels, groups).names
     reliability = np.full(len(site_ids), np.nan)
     if not averages:
-        reliability = split_half_reliability(trials.values, trials.index, n_images=len(pixels), seed=seed)
+        reliability = reliability_of_means(trials.values, trials.index, n_images=len(pixels))
     bench = _Bench(
         trials=trials,
         names=group_of,
         outer=group_folds(group_of, folds, seed=seed),
         reliability=reliability,
+        site_ids=tuple(map(str, site_ids)),
         folds=folds,
         seed=seed,
         device=device,
@@ -99,6 +105,9 @@ def compare(
         scores.append(bench.score(candidate, done[key]))
     chosen, chosen_names = bench.choose(scores)
     settings = {"folds": folds, "seed": seed, "images": len(pixels), "groups": len(set(bench.names))}
+    settings["sites_that_choose"] = int(bench.deciding.sum())
+    alive = varies(trials.means()).tolist()
+    settings["constant_sites"] = [site for site, moves in zip(bench.site_ids, alive, strict=True) if not moves]
     return Comparison(
         scores=tuple(scores),
         chosen=chosen,
@@ -165,9 +174,17 @@ class _Bench:
     names: list[str]
     outer: Tensor
     reliability: Floats
+    site_ids: tuple[str, ...]
     folds: int
     seed: int
     device: torch.device | str
+
+    @property
+    def deciding(self) -> NDArray[np.bool_]:
+        """Sites that choose among candidates, (U,): those that vary and are reliable, or may be."""
+        alive = varies(self.trials.means())
+        reliable = alive & ~(self.reliability < RELIABLE)
+        return reliable if reliable.any() else alive
 
     def fits(self, candidate: Candidate, features: dict[str, Tensor], progress: Progress | None) -> _Fits:
         """Predictions of each outer fold by each member, and left-out predictions of the others by inner folds."""
@@ -190,7 +207,7 @@ class _Bench:
                     targets=means[train],
                     folds=inner,
                     weights=weights[train],
-                    run=FitRun(seed=seed, device=self.device),
+                    run=FitRun(seed=seed, site_ids=self.site_ids, device=self.device),
                 )
                 with torch.no_grad():
                     mean = torch.stack([readout(here) for readout in fit.readouts]).mean(0)
@@ -251,11 +268,13 @@ class _Bench:
         )
 
     def choose(self, scores: Sequence[CandidateScore]) -> tuple[CandidateScore, tuple[str, ...]]:
-        """In each outer fold the candidate whose inner folds explain most, mean over sites; and the names of these."""
+        """In each outer fold the candidate whose inner folds explain most, mean over the `deciding` sites; and the
+        names of these.
+        """
         predicted = np.full_like(scores[0].predicted, np.nan)
         chosen = []
         for fold in range(self.folds):
-            best = max(scores, key=lambda score: float(np.nanmean(score.inner_r2[fold])))
+            best = max(scores, key=lambda score: _mean_known(score.inner_r2[fold][self.deciding]))
             rows = (self.outer == fold).numpy()
             predicted[rows] = best.predicted[rows]
             chosen.append(best)
@@ -275,8 +294,14 @@ class _Bench:
         ), names
 
 
+def _mean_known(scores: Floats) -> float:
+    """Mean of the finite scores; minus infinity where there is none."""
+    known = scores[np.isfinite(scores)]
+    return float(known.mean()) if len(known) else -np.inf
+
+
 def explained_variance(predicted: Tensor, means: Tensor, weights: Tensor) -> Tensor:
-    """1 - weighted squared error / weighted sum of squares about the mean, (U,).
+    """1 - weighted squared error / weighted sum of squares about the mean, (U,); NaN for a constant site.
 
     Parameters
     ----------
@@ -287,5 +312,8 @@ def explained_variance(predicted: Tensor, means: Tensor, weights: Tensor) -> Ten
     there = torch.isfinite(means) & torch.isfinite(predicted)
     w = torch.where(there, weights[:, None], 0.0)
     y, f = torch.where(there, means, 0.0), torch.where(there, predicted, 0.0)
-    centre = (w * y).sum(0) / w.sum(0).clamp_min(1e-12)
-    return 1 - (w * (y - f).square()).sum(0) / (w * (y - centre).square()).sum(0).clamp_min(1e-12)
+    total = w.sum(0)
+    centre = (w * y).sum(0) / torch.where(total > 0, total, 1.0)
+    alive = torch.from_numpy(varies(torch.where(there, means, torch.nan).cpu().numpy())).to(w.device)
+    variance = torch.where(alive & (total > 0), (w * (y - centre).square()).sum(0), torch.nan)
+    return 1 - (w * (y - f).square()).sum(0) / variance

@@ -77,8 +77,8 @@ class Comparison:
     ----------
     scores : tuple of CandidateScore
     chosen : CandidateScore
-        In each outer fold, the candidate with the best inner folds (mean over sites): what a user who chooses by
-        comparison gets.
+        In each outer fold, the candidate with the best inner folds (mean over the sites that choose): what a user who
+        chooses by comparison gets.
     chosen_names : tuple of K str
         The candidate chosen in each outer fold.
     reliability : array of shape (U,)
@@ -152,6 +152,9 @@ class Comparison:
                 f"{row['better']:>4}/{len(self.site_ids):<3}{row['seconds']:>8.1f}{row['memory_mb']:>7}"
             )
         lines.append(f"chosen in the {len(self.chosen_names)} outer folds: {', '.join(self.chosen_names)}")
+        if self.settings.get("constant_sites"):
+            dead = ", ".join(self.settings["constant_sites"])
+            lines.append(f"sites that never vary, which have no score and chose nothing: {dead}")
         return "\n".join(lines)
 
 

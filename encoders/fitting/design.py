@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.backbones.backbone import Backbone
+from encoders.backbones import Backbone
 from encoders.backbones.cache import FeatureCache
 from encoders.backbones.features import Reduction, check_memory, extract_features
 from encoders.backbones.multiple import Backbones

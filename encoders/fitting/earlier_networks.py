@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.backbones.backbone import Backbone
+from encoders.backbones import Backbone
 from encoders.backbones.features import Reduction, extract_features
 from encoders.backbones.multiple import Backbones
 from encoders.encoder import Encoder, Ensemble
 from encoders.tuning.fine_tune import count_fitted
+
+from .predict import network_on
 
 
 class NoEarlierNetworks(ValueError):
@@ -45,9 +47,11 @@ def start_from(network: Backbone | Backbones, earlier: Encoder | Ensemble) -> Ba
 
 
 def count_known(
-    earlier: Encoder | Ensemble, pixels: NDArray[np.uint8], device: torch.device | str = "cpu"
+    earlier: Encoder | Ensemble, pixels: NDArray[np.uint8], device: torch.device | str | None = None
 ) -> int | None:
     """How many of the images `pixels` (N, H, W, C) `earlier` was fitted to, compared pixel by pixel.
+
+    The network computes on `device` (default: where the encoder is); the encoder stays where it is.
 
     None where that is unknown: the images have another shape, the encoder kept nothing of those it was fitted to, or
     its own networks come from yet another recording.
@@ -59,8 +63,9 @@ def count_known(
         or "networks_from" in earlier.info.settings
     ):
         return None
-    reduction = Reduction(1, summary=True)
-    return count_fitted(earlier, extract_features(earlier.backbone, pixels, reduction=reduction, device=device))
+    network, place = network_on(earlier, device)
+    features = extract_features(network, pixels, reduction=Reduction(1, summary=True), device=place)
+    return count_fitted(earlier, features)
 
 
 def _networks(network: Backbone | Backbones) -> dict[str, Backbone]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.backbones.backbone import Backbone
+from encoders.backbones import Backbone
 from encoders.backbones.features import extract_features
 from encoders.backbones.multiple import Backbones, open_backbone, weights_elsewhere
 from encoders.encoder import Encoder, Ensemble
@@ -140,6 +140,7 @@ def _fit_groups(design: Design, role: Role, features: Mapping[str, Tensor]) -> d
             run=FitRun(
                 seed=seed,
                 warm=design.warm(role, place),
+                site_ids=design.site_ids,
                 device=design.runtime.device,
                 progress=design.runtime.progress,
             ),

@@ -21,11 +21,12 @@ from encoders.backbones.pooling import flatten_features, summarise
 from encoders.contract import Progress
 from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo
-from encoders.metrics import correlation, split_half_reliability
+from encoders.metrics import correlation
 from encoders.readouts import DEFAULT_POOL, LinearReadout, PopulationReadout, Readout
+from encoders.reliability import reliability_of_means, varies
 from encoders.solvers.member import standardise
 from encoders.solvers.population_prior import few_shot
-from encoders.splits import MINIMUM_FITTED_IMAGES, check_split, group_folds, group_names
+from encoders.splits import MINIMUM_FITTED_IMAGES, check_split, group_folds, group_names, photographs
 from encoders.tuning.tunable import check_unadjusted
 from encoders.uncertainty import Uncertainty, fit_uncertainty
 
@@ -69,7 +70,8 @@ def few_shot_encoder(
     site_ids : sequence of U str
         Names of the new sites; none may be a site of the encoder.
     groups : sequence of N, optional
-        Images of one group never lie in two folds, nor on both sides of `held_out`. Default: each image is a group.
+        Images of one group never lie in two folds, nor on both sides of `held_out`; near duplicates never lie in two
+        folds. Default: each image is a group.
     held_out : array of shape (N,), bool, optional
         Images that no fit uses; they only give the score "held_out_r". Default: none.
     averages : bool
@@ -102,7 +104,8 @@ def few_shot_encoder(
     names = group_names(pixels, groups)
     held = np.zeros(len(pixels), bool) if held_out is None else check_split(names, held_out)
     used = _usable(encoder, pixels, trials, held_out=held, site_ids=site_ids)
-    own = [name for name, row in zip(names, used.tolist(), strict=True) if row]
+    looks = photographs(pixels, groups).looks
+    own = [name for name, row in zip(looks, used.tolist(), strict=True) if row]
     image_folds = group_folds(own, folds, seed=seed)
     part = trials.part(used)
     features = _features(encoder, pixels[used], batch_size, progress=progress)
@@ -110,10 +113,16 @@ def few_shot_encoder(
     means, (natural_mean, natural_sd) = part.means(), part.natural_statistics()
     summaries = torch.cat([summarise(features[layer]) for layer in sorted(features)], 1)
     uncertainty = fit_uncertainty(
-        summaries, own, left_out, means=means, counts=part.counts(), trial_variance=part.trial_variance()
+        summaries,
+        own,
+        left_out,
+        means=means,
+        counts=part.counts(),
+        trial_variance=part.trial_variance(),
+        reads=[member.layers for member in members],
     )
     left_out_r = correlation(torch.stack(left_out).mean(0).numpy(), means)
-    scores = {"reliability": _reliability(part, averages, seed), "left_out_r": left_out_r}
+    scores = {"reliability": _reliability(part, averages), "left_out_r": left_out_r}
     if held.any():
         test = _features(encoder, pixels[held], batch_size, progress=progress)
         predicted = torch.stack([_respond(member, test) for member in members]).mean(0)
@@ -186,13 +195,13 @@ def _usable(
         )
     means = trials.part(used).means()
     recorded = np.isfinite(means).sum(0)
-    for site, n, column in zip(site_ids, recorded.tolist(), means.T, strict=True):
+    for site, n, alive in zip(site_ids, recorded.tolist(), varies(means).tolist(), strict=True):
         if n < MINIMUM_FITTED_IMAGES:
             raise ValueError(
                 f"site {site}: {n} images with a response; expected {MINIMUM_FITTED_IMAGES} or more, 30 to 500 are "
                 "meant. Fix: record more images, or leave the site out"
             )
-        if not np.nanstd(column) > 0:
+        if not alive:
             raise ValueError(f"site {site}: the response never varies over {n} images. Fix: leave the site out")
     return used
 
@@ -247,11 +256,11 @@ def _member(
     return readout, fit.left_out
 
 
-def _reliability(trials: Trials, averages: bool, seed: int) -> NDArray[np.float64]:
-    """Split-half reliability of the mean responses (U,); NaN where there are only averages."""
+def _reliability(trials: Trials, averages: bool) -> NDArray[np.float64]:
+    """Reliability of the mean responses (U,); NaN where there are only averages."""
     if averages:
         return np.full(trials.values.shape[1], np.nan)
-    return split_half_reliability(trials.values, trials.index, n_images=trials.n_images, seed=seed)
+    return reliability_of_means(trials.values, trials.index, n_images=trials.n_images)
 
 
 def _describe(

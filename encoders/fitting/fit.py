@@ -18,7 +18,7 @@ from encoders.encoder import Encoder, Ensemble
 from encoders.fields.sites import site_fields
 from encoders.info import EncoderInfo
 from encoders.metrics import correlation, feve, noise_corrected_r
-from encoders.splits import check_split, hold_out
+from encoders.splits import Photographs, check_split, group_names, hold_out
 
 from .design import Design, Runtime
 from .ensemble_fit import EnsembleFit, fit_ensemble
@@ -160,20 +160,23 @@ def _prepare(
     networks_from: Encoder | Ensemble | None,
 ) -> tuple[Design, FitReport]:
     """Split the images, screen the sites, and begin the report."""
-    trials, names, n_images = recording.trials(), recording.names(), len(recording.pixels)
-    if recording.held_out is None:
-        held_out = hold_out(names, settings.holdout_fraction, seed=settings.seed)
-    else:
-        held_out = check_split(names, recording.held_out)
+    trials, n_images = recording.trials(), len(recording.pixels)
+    alike = recording.photographs(join=settings.join_near_duplicates)
+    names, held_out = alike.names, _held_out(recording, alike, settings)
     thresholds = Thresholds(
         reliability_fit=settings.reliability_fit,
         reliability_target=settings.reliability_target,
         averages=settings.averages,
-        seed=settings.seed,
     )
     report = FitReport(
         sites=screen(trials, held_out, recording.site_ids, thresholds=thresholds),
-        settings=report_settings(settings, n_images, held_out),
+        settings=report_settings(settings, n_images, held_out)
+        | {
+            "near_duplicates": {
+                "images": int(alike.alike.sum()),
+                "across_split": int(alike.across(held_out).sum()),
+            }
+        },
         held_out_images=np.flatnonzero(held_out).tolist(),
     )
     columns = [u for u, site in enumerate(report.sites) if site.eligible_fit]
@@ -202,6 +205,21 @@ def _prepare(
     )
     report.settings |= {"n_stopping_images": int(design.stopping.sum()), "natural_sd": trials.kind_of_sd}
     return design, report
+
+
+def _held_out(recording: Recording, alike: Photographs, settings: FitSettings) -> NDArray[np.bool_]:
+    """Images to hold out, (N,): those of the recording, checked by its own groups, or a share of the photographs."""
+    if recording.held_out is not None:
+        return check_split(group_names(recording.pixels, recording.groups), recording.held_out)
+    try:
+        return hold_out(alike.names, settings.holdout_fraction, seed=settings.seed)
+    except ValueError as error:
+        if not (settings.join_near_duplicates and alike.alike.any()):
+            raise
+        raise ValueError(
+            f"{error}. {int(alike.alike.sum())} images look like another one (near duplicates) and were joined into "
+            "groups; join_near_duplicates=False splits them, at the price of scores that are too high"
+        ) from error
 
 
 def _warm(settings: FitSettings, initial: tuple[Encoder | Ensemble, ...], site_ids: tuple[str, ...]) -> FitSettings:

@@ -67,6 +67,9 @@ class FitOptions:
         depends on its name and `seed` only, so it stays the same when images are added for a later fit.
     folds : int
         Folds of the cross-validation that chooses penalties, and of the members of trained readouts.
+    join_near_duplicates : bool
+        Images that look alike (see `encoders.splits.photographs`) count as one group, under whatever names. False: they
+        are counted in the report and may lie on both sides of a split, where they raise the scores.
     fine_tune : int
         Epochs over the fitted images in which networks and readouts of the encoder are tuned together (`fine_tune`);
         0 = the networks stay frozen. A tenth of the groups that are not held out chooses the epoch to keep and stays
@@ -95,6 +98,7 @@ class FitOptions:
     pool: int | None = None
     holdout_fraction: float = 0.2
     folds: int = 5
+    join_near_duplicates: bool = True
     fine_tune: int = 0
     final_fit: bool = False
     seed: int = 0
@@ -128,6 +132,7 @@ class FitSettings:
     reliability_fit: float
     reliability_target: float
     averages: bool
+    join_near_duplicates: bool
     fine_tune: int
     networks_from: str
     final_fit: bool
@@ -166,6 +171,7 @@ def resolve(options: FitOptions, *, averages: bool, networks_from: Encoder | Ens
         reliability_fit=options.reliability_fit,
         reliability_target=options.reliability_target,
         averages=averages,
+        join_near_duplicates=options.join_near_duplicates,
         fine_tune=options.fine_tune,
         networks_from="" if networks_from is None else networks_from.fingerprint,
         final_fit=options.final_fit,
@@ -239,6 +245,7 @@ SAME_IN_A_WARM_START = (
     "folds",
     "seed",
     "holdout_fraction",
+    "join_near_duplicates",
     "networks_from",
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encoders.splits import group_names
+from encoders.splits import Photographs, photographs
 
 from .trials import Trials, read_trials
 
@@ -83,9 +83,10 @@ class Recording:
         """
         return read_trials(self.pixels, self.values, self.image_index, repeats=self.repeats, site_ids=self.site_ids)
 
-    def names(self) -> list[str]:
-        """Name of each image's group, N of them; see `encoders.splits.group_names`."""
-        return group_names(self.pixels, self.groups)
+    def photographs(self, *, join: bool) -> Photographs:
+        """Which images are one photograph; natural images alone are compared. See `encoders.splits.photographs`."""
+        among = None if self.natural is None else np.asarray(self.natural, bool)
+        return photographs(self.pixels, self.groups, among=among, join=join)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

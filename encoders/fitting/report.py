@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 NAN = float("nan")
+UNKNOWN = "reliability unknown: "  # how the reason begins where too few images have two trials
+CONSTANT = "the response never varies"
 
 
 @dataclass
@@ -132,20 +134,59 @@ class FitReport:
             f"{self.median('held_out_r_nc'):.3f}, FEVE {self.median('held_out_feve'):.3f}; validator r "
             f"{self.median('validator_r'):.3f}, noise-corrected {self.median('validator_r_nc'):.3f}.",
         ]
+        lines += self._near_duplicates()
         return "\n".join(lines + [f"{s.site_id}: {s.reason}" for s in self.sites if not s.eligible_fit])
+
+    def _near_duplicates(self) -> list[str]:
+        """What there is to say of images that look alike."""
+        found = self.settings.get("near_duplicates", {})
+        if found.get("across_split"):
+            return [
+                f"{found['across_split']} held-out images look like fitted ones under other names (near duplicates): "
+                "the held-out scores are too high. Fix: let the fit join them, or give copies one group."
+            ]
+        if found.get("images") and self.settings.get("join_near_duplicates"):
+            return [
+                f"{found['images']} images look like another one under another name (near duplicates); each was kept "
+                "on one side of every split with its like."
+            ]
+        return []
 
 
 class NoReliableSites(ValueError):
-    """No site can be fitted: `report` says why, per site."""
+    """No site can be fitted: `report` says why, per site.
+
+    Attributes
+    ----------
+    report : FitReport
+    unrepeated : bool
+        No site has images with two trials: nothing is known of the noise, and nothing speaks against the recording.
+    constant : bool
+        No site's response varies.
+    """
 
     def __init__(self, report: FitReport) -> None:
         self.report = report
-        reasons = sorted({site.reason for site in report.sites}, key=len)[:3]
-        super().__init__(
-            f"none of {len(report.sites)} sites is reliable enough to fit ({'; '.join(reasons)}). Likely cause: "
-            "responses joined to the wrong images, a wrong response window, or too few repeats. Fix: check the image "
-            "ids and the window, or record more repeats; reliability_fit sets the threshold"
-        )
+        reasons = sorted({site.reason for site in report.sites}, key=len)
+        self.unrepeated = all(reason.startswith(UNKNOWN) for reason in reasons)
+        self.constant = reasons == [CONSTANT]
+        found = f"none of {len(report.sites)} sites can be fitted ({'; '.join(reasons[:3])}). Likely cause: "
+        if self.unrepeated:
+            cause = (
+                "one row per image. Fix: averages=True if the rows are averages over trials (in a response file: "
+                "trial/averaged_over), or else record two trials or more of some images"
+            )
+        elif self.constant:
+            cause = (
+                "an empty export, or columns that are not responses. Fix: look at the values of a few trials, and "
+                "export them again"
+            )
+        else:
+            cause = (
+                "responses joined to the wrong images, a wrong response window, or too few repeats. Fix: check the "
+                "image ids and the window, or record more repeats; reliability_fit sets the threshold"
+            )
+        super().__init__(found + cause)
 
 
 def _clean(value: Any) -> Any:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encoders.metrics import repeat_means, signal_sd, split_half_reliability
+from encoders.reliability import (
+    MINIMUM_REPEATED,
+    chance_of_signal,
+    reliability_of_means,
+    repeat_means,
+    signal_sd,
+    variance_components,
+    varies,
+)
 from encoders.splits import MINIMUM_FITTED_IMAGES
 
-from .report import SiteReport
+from .report import CONSTANT, UNKNOWN, SiteReport
 
 CHANCE = 0.01  # probability that any site of a recording with shuffled labels is fitted
 
@@ -133,8 +141,14 @@ def read_trials(
         raise ValueError(
             f"values {trials.shape}, image_index {index.shape}, repeats {behind.shape}; expected (T, U), (T,) and (T,)"
         )
-    if trials.shape[1] != len(site_ids) or len(set(site_ids)) != len(site_ids):
-        raise ValueError(f"{len(site_ids)} site ids for {trials.shape[1]} sites; expected one each, all different")
+    twice = [site for site, times in Counter(map(str, site_ids)).items() if times > 1]
+    if trials.shape[1] != len(site_ids) or twice:
+        raise ValueError(
+            f"{len(site_ids)} site ids for {trials.shape[1]} sites (columns of values)"
+            + (f", {', '.join(twice[:4])} more than once" if twice else "")
+            + "; expected one each, all different. Likely cause: another recording's list of sites, or units that are "
+            "numbered anew per electrode. Fix: name every column once, in the order of the columns"
+        )
     if not np.issubdtype(index.dtype, np.integer) or index.max(initial=-1) >= len(pixels):
         raise ValueError(f"image_index reaches {index.max(initial=-1)} for {len(pixels)} images; expected -1 ... N-1")
     if np.isinf(trials).any() or not (behind > 0).all():
@@ -155,14 +169,11 @@ class Thresholds:
         Least reliability of a site that is offered as a target.
     averages : bool
         The rows are averages over an unknown number of trials: no site has a known reliability, and all are fitted.
-    seed : int
-        Of the split halves.
     """
 
     reliability_fit: float
     reliability_target: float
     averages: bool
-    seed: int
 
 
 def screen(
@@ -171,22 +182,27 @@ def screen(
     """Report of each site: is it reliable enough to be fitted, and to be a target? Decided on the fitted images."""
     fitted, rest = trials.part(~held_out), trials.part(held_out)
     unknown = np.full(len(site_ids), np.nan)
-    reliability, held_out_reliability = unknown, unknown
+    reliability, held_out_reliability, chance = unknown, unknown, unknown
     if not thresholds.averages:
         reliability, held_out_reliability = (
-            split_half_reliability(part.values, part.index, n_images=part.n_images, seed=thresholds.seed)
-            for part in (fitted, rest)
+            reliability_of_means(part.values, part.index, n_images=part.n_images) for part in (fitted, rest)
         )
-    means, counts = repeat_means(trials.values, trials.index, trials.n_images)
-    n_fitted = (counts[~held_out] > 0).sum(0)
+        chance = chance_of_signal(fitted.values, fitted.index, n_images=fitted.n_images)
+    counts = repeat_means(trials.values, trials.index, trials.n_images)[1]
+    constant = ~varies(fitted.means())
+    repeated = variance_components(fitted.values, fitted.index, fitted.n_images).repeated
     sites = []
     for u, name in enumerate(site_ids):
         site = SiteReport(str(name), int(counts[:, u].sum()), int((counts[:, u] > 0).sum()))
         site.reliability, site.held_out_reliability = float(reliability[u]), float(held_out_reliability[u])
-        constant = not np.nanstd(means[~held_out, u]) > 0 if n_fitted[u] else True
-        site.eligible_fit, site.reason = _verdict(
-            site, int(n_fitted[u]), constant, n_sites=len(site_ids), thresholds=thresholds
+        found = _Screened(
+            n_fitted=int((counts[~held_out, u] > 0).sum()),
+            constant=bool(constant[u]),
+            repeated=int(repeated[u]),
+            chance=float(chance[u]),
+            allowed=CHANCE / len(site_ids),
         )
+        site.eligible_fit, site.reason = _verdict(site, found, thresholds)
         site.eligible_target = site.eligible_fit and not site.reliability < thresholds.reliability_target
         if site.eligible_fit and not site.eligible_target:
             site.reason = (
@@ -196,26 +212,42 @@ def screen(
     return sites
 
 
-def _verdict(
-    site: SiteReport, n_fitted: int, constant: bool, *, n_sites: int, thresholds: Thresholds
-) -> tuple[bool, str]:
+@dataclass(frozen=True)
+class _Screened:
+    """What the fitted images say of a site: how many there are, whether its means are all the same, how many images
+    have two trials, how probable so much signal is by chance, and how probable it may be.
+    """
+
+    n_fitted: int
+    constant: bool
+    repeated: int
+    chance: float
+    allowed: float
+
+
+def _verdict(site: SiteReport, found: _Screened, thresholds: Thresholds) -> tuple[bool, str]:
     """Whether a site is fitted, and why not."""
     if site.n_trials == 0:
         return False, "no response recorded"
-    if n_fitted < MINIMUM_FITTED_IMAGES:
-        return False, f"{n_fitted} images to fit, at least {MINIMUM_FITTED_IMAGES} needed"
-    if constant:
-        return False, "the response never varies"
+    if found.n_fitted < MINIMUM_FITTED_IMAGES:
+        return False, f"{found.n_fitted} images to fit, at least {MINIMUM_FITTED_IMAGES} needed"
+    if found.constant:
+        return False, CONSTANT
     if thresholds.averages:
         return True, "reliability unknown: averages without single trials"
     if math.isnan(site.reliability):
-        return False, "reliability unknown: too few images with two trials (averages=True fits averages without it)"
+        return False, (
+            f"{UNKNOWN}{found.repeated} images with two trials, at least {MINIMUM_REPEATED} needed "
+            "(averages=True fits averages without it)"
+        )
     if site.reliability < thresholds.reliability_fit:
         return False, f"reliability {site.reliability:.2f} below {thresholds.reliability_fit}"
-    half = site.reliability / (2 - site.reliability)
-    least = NormalDist().inv_cdf(1 - CHANCE / n_sites) / math.sqrt(n_fitted - 1)
-    if half < least:
-        return False, f"split-half correlation {half:.2f} could be chance with {n_fitted} images (below {least:.2f})"
+    if found.chance > found.allowed:
+        return False, (
+            f"reliability {site.reliability:.2f} could be chance: without any signal, the {found.repeated} images "
+            f"with two trials or more would differ as much with probability {found.chance:.2g} (at most "
+            f"{found.allowed:.2g} is accepted)"
+        )
     return True, ""
 
 

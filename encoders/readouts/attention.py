@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import MAP_POOL, GradientReadout, Output, Shapes, per_layer
+from .base import FIRST_WEIGHTS, MAP_POOL, GradientReadout, Output, Shapes, per_layer
 from .factorised import laplacian, read_masked
 
 
@@ -30,6 +30,7 @@ class AttentionReadout(GradientReadout):
     """
 
     kind = "attention"
+    starts: ClassVar[Mapping[str, float]] = {"weights": FIRST_WEIGHTS}
     epochs = 60
     learning_rate = 1e-2
 
@@ -48,7 +49,7 @@ class AttentionReadout(GradientReadout):
         super().__init__(shapes, n_sites, pool=pool, output=output, seed=seed)
         self._own = {"weight": weight, "query": query, "place": place}
         channels = [shape[0] for shape in self.shapes.values()]
-        self.weights = per_layer([self.noise(n_sites, c, scale=0.01) for c in channels])
+        self.weights = per_layer([self.noise(n_sites, c, scale=FIRST_WEIGHTS) for c in channels])
         self.queries = per_layer([torch.zeros(n_sites, c) for c in channels])
         self.places = per_layer([torch.zeros(n_sites, h * w) for _, h, w in self.shapes.values()])
 
@@ -102,6 +103,7 @@ class SemanticTransformerReadout(GradientReadout):
     """
 
     kind = "semantic_transformer"
+    starts: ClassVar[Mapping[str, float]] = {"weights": FIRST_WEIGHTS}
     independent = False
 
     def __init__(
@@ -122,7 +124,7 @@ class SemanticTransformerReadout(GradientReadout):
         self._own = {"mask": mask, "weight": weight, "smoothness": smoothness, "motion": motion, "hidden": hidden}
         shapes_ = list(self.shapes.values())
         self.masks = per_layer([torch.full((n_sites, h, w), 1.0 / (h * w)) for _, h, w in shapes_])
-        self.weights = per_layer([self.noise(n_sites, c, scale=0.01) for c, _, _ in shapes_])
+        self.weights = per_layer([self.noise(n_sites, c, scale=FIRST_WEIGHTS) for c, _, _ in shapes_])
         self.first = per_layer([self.noise(hidden, c, scale=c**-0.5).data for c, _, _ in shapes_])
         self.second = per_layer([torch.zeros(6, hidden) for _ in shapes_])
         self.register_buffer("identity", torch.eye(2, 3).flatten(), persistent=False)

@@ -14,6 +14,7 @@ from encoders.backbones.pooling import feature_maps
 
 DEFAULT_POOL = 7
 MAP_POOL = 14
+FIRST_WEIGHTS = 0.01  # SD of the first feature weights
 Output = Literal["identity", "softplus", "elu1"]
 Shapes = Mapping[str, Sequence[int]]
 Build = Callable[[Mapping[str, Any], Mapping[str, Tensor]], "Readout"]
@@ -89,6 +90,7 @@ class GradientReadout(Readout):
 
     independent: ClassVar[bool] = True  # every parameter leads with the site axis; no site's fit depends on another's
     joins_layers: ClassVar[bool] = False  # weighs layers against each other: one readout reads all layers of a fit
+    starts: ClassVar[Mapping[str, float]] = {}  # parameters of each site that begin with noise, and its SD
     epochs: ClassVar[int] = 60
     learning_rate: ClassVar[float] = 5e-3
 
@@ -206,6 +208,18 @@ class GradientReadout(Readout):
         shapes = {layer: list(shape) for layer, shape in self.shapes.items()}
         own = {"n_sites": self.n_sites, "pool": self.pool, "output": self.output, "seed": self.seed}
         return {"kind": self.kind, "shapes": shapes} | own | self.options()
+
+    @torch.no_grad()
+    def start(self, seeds: Sequence[int]) -> None:
+        """Draw the first weights of each site anew, by its own seed (U of them).
+
+        So they depend on no other site of the readout.
+        """
+        for name, parameter in self.named_parameters():
+            scale = self.starts.get(name.partition(".")[0])
+            for row, seed in zip(parameter, seeds if scale else (), strict=bool(scale)):
+                drawn = torch.randn(row.shape, generator=torch.Generator().manual_seed(seed))
+                row.copy_((scale or 0.0) * drawn)
 
     def noise(self, *shape: int, scale: float) -> nn.Parameter:
         """Initial weights, normal with SD `scale`; the same seed and shape give the same weights."""

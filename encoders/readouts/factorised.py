@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import MAP_POOL, GradientReadout, Output, Shapes, per_layer
+from .base import FIRST_WEIGHTS, MAP_POOL, GradientReadout, Output, Shapes, per_layer
 
 Regulariser = Literal["smooth", "klindt", "bashivan"]
 
@@ -68,6 +68,7 @@ class FactorisedReadout(GradientReadout):
     """
 
     kind = "factorised"
+    starts: ClassVar[Mapping[str, float]] = {"weights": FIRST_WEIGHTS}
     epochs = 30
     learning_rate = 1e-2
 
@@ -95,7 +96,7 @@ class FactorisedReadout(GradientReadout):
         }
         spaces = [shape[1:] for shape in self.shapes.values()]
         self.masks = per_layer([torch.full((n_sites, h, w), 1.0 / (h * w)) for h, w in spaces])
-        self.weights = per_layer([self.noise(n_sites, shape[0], scale=0.01) for shape in self.shapes.values()])
+        self.weights = per_layer([self.noise(n_sites, shape[0], scale=FIRST_WEIGHTS) for shape in self.shapes.values()])
 
     def site_masks(self) -> list[Tensor]:
         """Masks (U, h, w), of any sign and scale, one per layer."""
@@ -165,6 +166,7 @@ class SpatialFeatureReadout(GradientReadout):
     """
 
     kind = "spatial_feature"
+    starts: ClassVar[Mapping[str, float]] = {"weights": FIRST_WEIGHTS}
     learning_rate = 2e-2
 
     def __init__(
@@ -181,7 +183,7 @@ class SpatialFeatureReadout(GradientReadout):
         super().__init__(shapes, n_sites, pool=pool, output=output, seed=seed)
         self._own = {"weight": weight, "smoothness": smoothness}
         self.logits = per_layer([torch.zeros(n_sites, h, w) for _, h, w in self.shapes.values()])
-        self.weights = per_layer([self.noise(n_sites, c, scale=0.01) for c, _, _ in self.shapes.values()])
+        self.weights = per_layer([self.noise(n_sites, c, scale=FIRST_WEIGHTS) for c, _, _ in self.shapes.values()])
 
     def options(self) -> dict[str, Any]:
         """Factors of the penalty."""

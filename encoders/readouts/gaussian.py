@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import GradientReadout, Output, Shapes, per_layer
+from .base import FIRST_WEIGHTS, GradientReadout, Output, Shapes, per_layer
 
 
 class GaussianReadout(GradientReadout):
     r"""Feature weights at one position per site: :math:`u_k = a_k \cdot \phi(\mu_k + \Sigma_k^{1/2} \epsilon) + b_k`.
 
-    While it is fitted, :math:`\epsilon \sim N(0, I)` is drawn for every image and site, so that the gradient depends on
-    the surroundings; afterwards the mean position is read. Positions are (x right, y down) in [-1, 1], the centres of
-    the outermost features at -1 and 1 (``align_corners=True``).
+    While it is fitted, :math:`\epsilon \sim N(0, I)` is drawn for every image, the same for all sites (so that no
+    site's fit depends on which others are fitted), and the gradient depends on the surroundings; afterwards the mean
+    position is read. Positions are (x right, y down) in [-1, 1], the centres of the outermost features at -1 and 1
+    (``align_corners=True``).
 
     Parameters
     ----------
@@ -31,6 +32,7 @@ class GaussianReadout(GradientReadout):
     """
 
     kind = "gaussian"
+    starts: ClassVar[Mapping[str, float]] = {"weights": FIRST_WEIGHTS}
     epochs = 100
     learning_rate = 1e-2
 
@@ -52,19 +54,27 @@ class GaussianReadout(GradientReadout):
         start = (2 * torch.rand(n_sites, 2, generator=generator) - 1) * initial_range
         self.position = nn.Parameter(start)
         self.root = nn.Parameter(initial_sd * torch.eye(2).repeat(n_sites, 1, 1))
-        self.weights = per_layer([self.noise(n_sites, c, scale=0.01) for c, _, _ in self.shapes.values()])
+        self.weights = per_layer([self.noise(n_sites, c, scale=FIRST_WEIGHTS) for c, _, _ in self.shapes.values()])
 
     def options(self) -> dict[str, Any]:
         """Penalty and initial positions."""
         return dict(self._own)
+
+    @torch.no_grad()
+    def start(self, seeds: Sequence[int]) -> None:
+        """Draw the first weights and positions of each site anew, by its own seed (U of them)."""
+        super().start(seeds)
+        for row, seed in zip(self.position, seeds, strict=True):
+            generator = torch.Generator().manual_seed(seed)
+            row.copy_((2 * torch.rand(2, generator=generator) - 1) * self._own["initial_range"])
 
     def points(self, n_images: int) -> Tensor:
         """Positions to read, (B, U, 2)."""
         mean = self.position.clamp(-1, 1)[None]
         if self.generator is None:
             return mean.expand(n_images, -1, -1)
-        noise = torch.randn(n_images, self.n_sites, 2, generator=self.generator).to(mean)
-        return (mean + torch.einsum("uij,buj->bui", self.root, noise)).clamp(-1, 1)
+        noise = torch.randn(n_images, 2, generator=self.generator).to(mean)
+        return (mean + torch.einsum("uij,bj->bui", self.root, noise)).clamp(-1, 1)
 
     def respond(self, maps: Sequence[Tensor]) -> Tensor:
         """Linear responses (B, U)."""

@@ -6,8 +6,8 @@ After Yang, Gee & Shi 2024 (FactorTopy).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +44,7 @@ class TopographicReadout(GradientReadout):
     """
 
     kind = "topographic"
+    starts: ClassVar[Mapping[str, float]] = {"heads": 1.0}
     independent = False
     joins_layers = True
     epochs = 100

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .member import MemberFit, Rows, SolverSettings
 from .ridge import RELATIVE_ALPHAS, as_grid, relative_alphas
-from .smoother import Smoother, centre, centre_targets, check, gram, patterns
+from .smoother import Smoother, best_of, centre, centre_targets, check, gram, patterns
 
 CONCENTRATIONS = (0.1, 1.0)  # of the Dirichlet draws, in turn: few bands dominate; all shares are equally likely
 
@@ -120,16 +120,16 @@ def banded_ridge(
         root = (w[recorded] / w[recorded].mean()).sqrt()
         centred, intercept[columns] = centre_targets(y[recorded][:, columns], root)
         scores[:, :, columns], dual, residual = _search(kernels, mix, grid, y=centred, root=root, folds=folds[recorded])
-        share = mix[scores[:, :, columns].amax(1).argmax(0)]  # (U, B)
+        share = mix[best_of(scores[:, :, columns].amax(1))]  # (U, B)
         for b, x in enumerate(features):
             part = centre(x, w, rows)
             weight = part.x.T @ (dual * share[:, b])
             coefs[b][:, columns] = weight
             intercept[columns] -= part.mean @ weight
         left_out[recorded[:, None], columns] = y[recorded][:, columns] - residual / root[:, None]
-    flat = scores.flatten(0, 1).argmax(0)
+    flat = best_of(scores.flatten(0, 1))
     chosen, best = grid[flat % len(grid)], mix[flat // len(grid)]
-    edge = ((chosen == grid.min()) | (chosen == grid.max())) & (len(grid) > 1)
+    edge = ((chosen == grid.min()) | (chosen == grid.max())) & (len(grid) > 1) & torch.isfinite(scores).all(0).all(0)
     return BandedRidgeFit(
         coefs=coefs,
         intercept=intercept,
@@ -186,7 +186,7 @@ def _search(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores (C, A, U) of all candidates; dual coefficients and left-out residuals (N, U) of every site's best."""
     scores, best = [], torch.full_like(y[0], -torch.inf)
-    dual, residual = torch.empty_like(y), torch.empty_like(y)
+    dual, residual = torch.zeros_like(y), torch.zeros_like(y)
     for shares in mix:
         kernel = torch.zeros_like(kernels[0])
         for share, part in zip(shares.tolist(), kernels, strict=True):

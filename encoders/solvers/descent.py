@@ -30,7 +30,7 @@ class Descent:
     runs : sequence of R Run
         Several only where the sites of the readout are independent.
     y, w : Tensors of shape (N, R * U)
-        Targets, and their weights: 0 for images that the column must not see.
+        Targets in units of their site (`TrainingData`), and their weights: 0 for images that the column must not see.
     loss : "gaussian", "poisson" or "frobenius"
     calibrate : bool
         Set the mean and SD of the responses in the readout.
@@ -66,9 +66,9 @@ class Descent:
             rows = slice(i, i + batch_size)
             predicted = self.readout.finish(self.readout.respond([part[rows] for part in maps]))
             error = w[rows] * self.error(predicted, y[rows])
-            total = error.sum().clamp_min(1e-12).sqrt() if self.loss == "frobenius" else error.mean(0).sum()
+            each = error.sum(0).clamp_min(1e-12).sqrt() if self.loss == "frobenius" else error.mean(0)
             self.optimiser.zero_grad(set_to_none=True)
-            (total + self.readout.penalty()).backward()  # type: ignore[no-untyped-call]
+            (each.sum() + self.readout.penalty()).backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
 
     def error(self, predicted: Tensor, y: Tensor) -> Tensor:

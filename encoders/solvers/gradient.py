@@ -6,8 +6,10 @@ readout, so that one matrix product per step serves them all.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from encoders.readouts import GradientReadout
 
 from .descent import Descent, Run
 from .member import Loss, MemberFit, Solver, SolverSettings
-from .stopping import Best, all_sites, copied, copy_sites, left_out_error, predict_runs
+from .stopping import Best, copied, copy_sites, left_out_error, over_sites, predict_runs
 from .training_data import TrainingData
 
 Make = Callable[[int, int], GradientReadout]
@@ -38,8 +40,8 @@ class TrainedReadout:
     left_out : Tensor of shape (N, U)
         Prediction of every image by the member fitted without it. Strength and epoch were chosen on these very images.
     cv_r2 : Tensor of shape (S, U)
-        Variance explained in left-out folds at every strength, at its best epoch; NaN where no deciding image was
-        recorded.
+        Variance explained in left-out folds at every strength, at its best epoch; NaN for a constant site, and where no
+        deciding image was recorded.
     strength : Tensor of shape (U,)
         The chosen factor of the penalty.
     epochs : Tensor of shape (U,), int64
@@ -68,6 +70,7 @@ def train(
     seed: int = 0,
     initial: Sequence[GradientReadout] | None = None,
     deciding: Tensor | None = None,
+    site_ids: Sequence[str] | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     label: str = "readout",
@@ -89,7 +92,8 @@ def train(
         Factors of the penalty to choose from: one for every site, or one for all where the sites share parameters.
     loss : "gaussian", "poisson" or "frobenius"
         Squared error over the site's variance; 2 (f - y log f) over its variance / mean (counts or rates >= 0, output
-        not identity); the root of the summed squared error of a batch (Bashivan, Kar & DiCarlo 2019).
+        not identity); the root of the site's summed squared error of a batch, as in Bashivan, Kar & DiCarlo 2019, who
+        take one root over all sites (here each site has its own, so that no site's fit depends on another's).
     epochs, learning_rate
         Default: the readout's own.
     batch_size, seed : int
@@ -99,6 +103,9 @@ def train(
         returned unchanged.
     deciding : bool Tensor of shape (N,), optional
         Images whose left-out error chooses strength and epoch. Default: all.
+    site_ids : sequence of U str, optional
+        The first weights of a site are drawn by its id, so that its fit does not depend on which other sites are fitted
+        (except where the sites share parameters). Default: by its position.
     device : device
         Where the fit runs; the result is on the CPU.
     progress : callable (label, done, total), optional
@@ -112,29 +119,31 @@ def train(
     ValueError
         The input is bad (the message names it), or the fit diverged.
     """
-    data = TrainingData.of(targets, folds, weights, deciding=deciding, loss=loss, device=device)
+    first = make(targets.shape[-1], seed).to(device)
+    data = TrainingData.of(targets, folds, weights, deciding=deciding, loss=loss, output=first.output, device=device)
     _check_strengths(strengths, initial, data)
-    first = make(data.n_sites, seed).to(device)
-    _check_output(first.output, loss, bool((data.y[data.w > 0] < 0).any()))
+    sites = [str(u) for u in range(data.n_sites)] if site_ids is None else list(map(str, site_ids))
     maps = _standardised_maps(first, {layer: part.to(device) for layer, part in features.items()}, initial)
     runs = [Run(s, f) for s in range(len(strengths)) for f in range(len(data.folds))]
     side_by_side = [runs] if first.independent else [[run] for run in runs]  # what one readout fits
     descents = []
     for i, group in enumerate(side_by_side):
         readout = make(data.n_sites * len(group), seed + i).to(device)
-        _initialise(readout, group, scales=first.standardisation(), strengths=strengths, initial=initial)
+        readout.start([site_seed(seed, site, run) for run in group for site in sites])
+        _initialise(readout, group, scales=first.standardisation(), strengths=strengths, initial=initial, data=data)
         readout.generator = torch.Generator().manual_seed(seed + i)
         w = torch.cat([torch.where(data.folds[run.fold][:, None], 0.0, data.w) for run in group], dim=1)
-        y = data.y.repeat(1, len(group))
+        y = torch.cat([data.y[run.fold] for run in group], dim=1)
         descents.append(Descent(readout, group, y, w=w, loss=loss, calibrate=initial is None))
 
     total, rate = epochs or first.epochs, learning_rate or first.learning_rate
     every = max(1, total // CHECKS)
     generator = torch.Generator().manual_seed(seed)
+    judged = partial(over_sites, data=data, independent=first.independent)
     best = Best.nothing(descents, len(strengths), data)
     for epoch in range(1 if initial is None else 0, total + 1):  # epoch 0 of a warm start: the earlier fit itself
         if epoch > 0:
-            order = torch.randperm(len(data.y), generator=generator).to(device)
+            order = torch.randperm(len(data.w), generator=generator).to(device)
             shuffled = [part[order] for part in maps]
             for descent in descents:
                 descent.readout.decay = max(0.0, 1 - 2 * (epoch - 1) / total) if initial is None else 0.0
@@ -143,16 +152,16 @@ def train(
         if epoch % every == 0 or epoch == total:
             predicted = predict_runs(descents, maps, data)  # (S, F, N, U)
             error = left_out_error(predicted, data)  # (S, U), summed over folds
-            better = error < best.error if first.independent else all_sites(error.sum(1) < best.error.sum(1), data)
+            better = judged(error) < judged(best.error)
             best.epoch[better] = epoch
             best.error[better] = error[better]
             best.keep(better, predicted, data=data, descents=descents)
         if progress is not None and epoch > 0:
             progress(label, epoch, total)
 
-    chosen = (best.error if first.independent else all_sites(best.error.sum(1), data)).argmin(0)  # (U,): a strength
+    chosen = judged(best.error).argmin(0)  # (U,): a strength
     strength = torch.tensor(list(strengths))[chosen.cpu()] if initial is None else initial[0].strength
-    return _result(best, chosen, strength, descents=descents, data=data)
+    return _result(best, chosen, strength, descents=descents, data=data, initial=initial)
 
 
 def solver(kind: type[GradientReadout]) -> Solver:
@@ -179,6 +188,7 @@ def solver(kind: type[GradientReadout]) -> Solver:
             epochs=settings.epochs,
             learning_rate=None if warm is None else WARM_RATE * kind.learning_rate,
             seed=settings.run.seed,
+            site_ids=settings.run.site_ids,
             initial=None if warm is None else warm.members,
             deciding=None if warm is None else warm.deciding,
             device=settings.run.device,
@@ -195,7 +205,13 @@ def solver(kind: type[GradientReadout]) -> Solver:
 
 
 def _result(
-    best: Best, chosen: Tensor, strength: Tensor, *, descents: Sequence[Descent], data: TrainingData
+    best: Best,
+    chosen: Tensor,
+    strength: Tensor,
+    *,
+    descents: Sequence[Descent],
+    data: TrainingData,
+    initial: Sequence[GradientReadout] | None,
 ) -> TrainedReadout:
     """Members, predictions and scores at every site's `chosen` strength (U,), by number."""
     diverged = torch.nonzero(~torch.isfinite(best.error).all(0))[:, 0].tolist()
@@ -205,15 +221,16 @@ def _result(
             "learning rate, or responses of enormous size. Fix: lower learning_rate, or look at the responses of "
             "these sites"
         )
-    members = [_member(f, chosen, best, descents=descents) for f in range(len(data.folds))]
-    w, total = data.deciding, data.deciding.sum(0)
-    mean = (w * data.y).sum(0) / total.clamp_min(1e-12)
-    variance = (w * (data.y - mean).square()).sum(0).clamp_min(1e-12)
-    variance = torch.where(total > 0, variance, float("nan"))  # no image decided: nothing is explained
+    members = [_member(f, chosen, best, descents=descents).cpu() for f in range(len(data.folds))]
+    for f, member in enumerate(members):
+        _give_unit(member, data, f, before=None if initial is None else initial[f])
+    left_out = best.left_out.gather(0, chosen[None, None].expand(1, *data.w.shape))[0].cpu().double()
+    for f, fold in enumerate(data.folds):
+        left_out[fold.cpu()] = data.in_unit(left_out[fold.cpu()], f)
     return TrainedReadout(
-        members=tuple(member.cpu() for member in members),
-        left_out=best.left_out.gather(0, chosen[None, None].expand(1, *data.y.shape))[0].cpu(),
-        cv_r2=(1 - best.error / variance).cpu(),
+        members=tuple(members),
+        left_out=left_out.float(),
+        cv_r2=(1 - best.error / data.spread).cpu(),
         strength=strength,
         epochs=best.epoch.gather(0, chosen[None])[0].cpu(),
     )
@@ -251,6 +268,7 @@ def _initialise(
     scales: Mapping[str, Tensor],
     strengths: Sequence[float],
     initial: Sequence[GradientReadout] | None,
+    data: TrainingData,
 ) -> None:
     """Give the readout of `runs` its standardisation and strengths, or the state of the initial members."""
     u = readout.n_sites // len(runs)
@@ -258,11 +276,38 @@ def _initialise(
     readout.strength.copy_(torch.cat([torch.full((u,), float(strengths[run.strength])) for run in runs]))
     if initial is None:
         return
-    states = [initial[run.fold].state_dict() for run in runs]
+    states = [_without_unit(initial[run.fold], data, run.fold) for run in runs]
     joined = {
         name: part if name in scales else torch.cat([s[name] for s in states]) for name, part in states[0].items()
     }
     readout.load_state_dict(states[0] if len(states) == 1 else joined)
+
+
+@torch.no_grad()
+def _give_unit(member: GradientReadout, data: TrainingData, fold: int, *, before: GradientReadout | None) -> None:
+    """Let a fitted member answer in the unit of the responses; one that a warm start began with keeps its own."""
+    if before is not None:
+        member.response_mean.copy_(before.response_mean)
+        member.response_scale.copy_(before.response_scale)
+        return
+    member.response_mean.copy_(data.in_unit(member.response_mean.double(), fold))
+    member.response_scale.copy_(data.scale[fold] * member.response_scale.double())
+
+
+def _without_unit(member: GradientReadout, data: TrainingData, fold: int) -> dict[str, Tensor]:
+    """State of an initial member as the fit without `fold` sees it: `_give_unit` undone."""
+    mean = (member.response_mean.double().cpu() - data.centre[fold]) / data.scale[fold]
+    scale = member.response_scale.double().cpu() / data.scale[fold]
+    return member.state_dict() | {
+        "response_mean": mean.to(member.response_mean),
+        "response_scale": scale.to(member.response_scale),
+    }
+
+
+def site_seed(seed: int, site: str, run: Run) -> int:
+    """Seed of the first weights of a site in a run: it depends on no other site, nor on the order of the sites."""
+    text = f"{seed}/{run.strength}/{run.fold}/{site}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 def _check_strengths(strengths: Sequence[float], initial: Sequence[GradientReadout] | None, data: TrainingData) -> None:
@@ -275,14 +320,4 @@ def _check_strengths(strengths: Sequence[float], initial: Sequence[GradientReado
         raise ValueError(
             f"{len(initial)} initial readouts of {initial[0].n_sites if initial else 0} sites, {len(strengths)} "
             f"strengths; expected one per fold ({n_folds}) of {n_sites} sites and one strength"
-        )
-
-
-def _check_output(output: str, loss: str, negative: bool) -> None:
-    if loss == "poisson" and output == "identity":
-        raise ValueError("loss 'poisson' with output 'identity', which may be negative; use output softplus or elu1")
-    if output != "identity" and negative:
-        raise ValueError(
-            f"output {output!r}, which is never negative, for negative responses. Likely cause: z-scored or "
-            "baseline-corrected responses. Fix: use the output 'identity', or give counts or rates"
         )

@@ -31,7 +31,7 @@ class MemberFit:
     left_out : Tensor of shape (N, U)
         Prediction of every fitted image without its fold; NaN where the site was not recorded.
     cv_r2 : Tensor of shape (U,)
-        Variance explained in left-out folds at the chosen strength.
+        Variance explained in left-out folds at the chosen strength; NaN for a constant site.
     strength : Tensor of shape (U,)
         What the left-out folds chose: the penalty of a ridge, the smallest penalty of a banded ridge, the number of
         components of PLS, the factor of a trained readout's penalty.
@@ -71,6 +71,8 @@ class FitRun:
     seed : int
     warm : Warm, optional
         Continue from these members; trained readouts only.
+    site_ids : tuple of U str, optional
+        By which the first weights of a trained readout are drawn; None: by position.
     device : device
         Where a trained readout is fitted; closed forms run on the CPU.
     progress : callable (label, done, total), optional
@@ -78,6 +80,7 @@ class FitRun:
 
     seed: int = 0
     warm: Warm | None = None
+    site_ids: tuple[str, ...] | None = None
     device: torch.device | str = "cpu"
     progress: Progress | None = None
 

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from encoders.reliability import varies
+
 from .member import MemberFit, Rows, SolverSettings
-from .smoother import centre, centre_targets, check, gram, patterns
+from .smoother import best_of, centre, centre_targets, check, gram, patterns
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,10 @@ def pls(
             number=max_components,
         )
         rotation, loading = components(kernel, centred, max_components)
-        used = torch.arange(max_components, device=y.device)[:, None] <= scores[:, columns].argmax(0)
+        used = torch.arange(max_components, device=y.device)[:, None] <= best_of(scores[:, columns])
         weight = part.x.T @ (rotation @ (loading * used))
         coef[:, columns], intercept[columns] = weight, mean - part.mean @ weight
-    number = scores.argmax(0) + 1
+    number = best_of(scores) + 1
     return PLSFit(
         coef=coef,
         intercept=intercept,
@@ -118,7 +120,8 @@ def solve(
 ) -> MemberFit:
     """One linear readout of the standardised layers, by `pls` on responses scaled to unit SD; see `Solver`."""
     data = Rows.of(features)
-    scale = torch.from_numpy(np.nanstd(targets.numpy(), 0)).clamp_min(1e-12)
+    alive = torch.from_numpy(varies(targets.numpy()))
+    scale = torch.where(alive, torch.from_numpy(np.nanstd(targets.numpy(), 0)), 1.0)
     fit = pls(torch.cat(data.rows, 1), targets / scale, folds=folds, weights=weights)
     no_penalty = torch.zeros_like(scale)
     readout = data.readout(fit.coef * scale, fit.intercept * scale, alpha=no_penalty, pool=settings.pool, solver="pls")
@@ -164,14 +167,15 @@ def _cross_validate(kernel: Tensor, y: Tensor, w: Tensor, *, folds: Tensor, numb
     names = torch.unique(folds)
     if len(names) < 2:
         raise ValueError("all images lie in one fold; expected at least two folds")
-    total = (w @ (y - (w @ y) / w.sum()).square()).clamp_min(torch.finfo(torch.float64).tiny)
+    total = centre_targets(y, w.sqrt())[0].square().sum(0)
+    total = torch.where(total > 0, total, torch.nan)  # a constant site has no variance to explain
     predictions = y.new_empty(number, *y.shape)
     for name in names:
         test, train = torch.nonzero(folds == name)[:, 0], torch.nonzero(folds != name)[:, 0]
         for a, predicted in enumerate(_predict(kernel, y, w, train=train, test=test, number=number)):
             predictions[a, test] = predicted
     scores = 1 - torch.einsum("n,anu->au", w, (predictions - y).square()) / total
-    return scores, predictions.gather(0, scores.argmax(0).expand(1, *y.shape))[0]
+    return scores, predictions.gather(0, best_of(scores).expand(1, *y.shape))[0]
 
 
 def _predict(kernel: Tensor, y: Tensor, w: Tensor, *, train: Tensor, test: Tensor, number: int) -> Iterator[Tensor]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .member import MemberFit, Rows, SolverSettings
-from .smoother import ROWS, Smoother, at_once, centre, centre_targets, check, patterns, weighted_mean
+from .smoother import ROWS, Smoother, at_once, best_of, centre, centre_targets, check, patterns, weighted_mean
 
 RELATIVE_ALPHAS = tuple(10.0 ** (k / 2) for k in range(-8, 7))  # times the mean diagonal of the kernel
 
@@ -31,7 +31,7 @@ class RidgeFit:
     alpha : Tensor of shape (U,), float64
         The chosen penalty of every site.
     cv_r2 : Tensor of shape (A, U), float64
-        Variance explained on left-out groups, for every penalty of `alphas`.
+        Variance explained on left-out groups, for every penalty of `alphas`; NaN for a constant site.
     alphas : Tensor of shape (A,), float64
     at_edge : Tensor of shape (U,), bool
         The chosen penalty is the smallest or the largest of `alphas`: a wider grid might be better.
@@ -96,7 +96,7 @@ def ridge(
         centred, mean = centre_targets(y[recorded][:, columns], part.root)
         smoother = Smoother.of_features(part.x, centred, part.root)
         scores[:, columns], residual = smoother.search(grid, folds[recorded])
-        chosen[columns] = grid[scores[:, columns].argmax(0)]
+        chosen[columns] = grid[best_of(scores[:, columns])]
         weight = part.x.T @ smoother.dual(chosen[columns])
         intercept[columns] = mean - part.mean @ weight
         if rows is None:
@@ -104,7 +104,7 @@ def ridge(
         else:
             coef[:, columns] = weight
         left_out[recorded[:, None], columns] = y[recorded][:, columns] - residual / part.root[:, None]
-    edge = (chosen == grid.min()) | (chosen == grid.max())
+    edge = ((chosen == grid.min()) | (chosen == grid.max())) & torch.isfinite(scores).all(0)
     return RidgeFit(
         coef=coef,
         intercept=intercept,

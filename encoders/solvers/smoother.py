@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 ROWS = 128  # images per block when centring; a block fits into the processor's cache
+ROUNDING = 1e-12  # what varies by less than this share of its size is constant
 BATCH = 2**22  # numbers in the largest temporary array of the search over penalties
 
 
@@ -110,7 +111,8 @@ class Smoother:
         return self.left @ ((self.left.T @ y) / (self.values[:, None] + alpha))
 
     def search(self, alphas: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:
-        """Variance explained on left-out folds (A, U) at every penalty, and residuals (N, U) at each site's best.
+        """Variance explained on left-out folds (A, U) at every penalty, NaN for a constant site, and residuals (N, U)
+        at each site's best.
 
         The residuals of fold k are (I - H)_kk^-1 ((I - H) y)_k. With q the unit vector along `root`, the intercept's
         direction, and Z = (I - q q^T) U, I - H = (I - q q^T - U U^T) + Z diag(alpha / (s + alpha)) Z^T: a sum of
@@ -130,8 +132,9 @@ class Smoother:
             (q.new_zeros(()),) * 2 if complete else _unreached(left[k], q[k], y[k], projected=projected) for k in held
         ]
         basis = (left - torch.outer(q, q @ left)).T  # (K, N)
-        total = y.square().sum(0).clamp_min(torch.finfo(torch.float64).tiny)
-        best, residual, scores = torch.full_like(y[0], -torch.inf), torch.empty_like(y), []
+        total = y.square().sum(0)
+        total = torch.where(total > 0, total, torch.nan)  # a constant site has no variance to explain
+        best, residual, scores = torch.full_like(y[0], -torch.inf), torch.zeros_like(y), []
         step = at_once(
             len(alphas), basis.numel() + projected.numel(), y.numel(), max(k.stop - k.start for k in held) ** 2
         )
@@ -139,7 +142,7 @@ class Smoother:
             shrink = chunk[:, None] / (self.values + chunk[:, None])  # (A, K)
             left_out = _left_out(basis, shrink, projected, held=held, rest=rest)
             scores.append(1 - left_out.square().sum(1) / total)
-            score, a = scores[-1].max(0)
+            score, a = scores[-1].nan_to_num(-torch.inf).max(0)
             residual = torch.where(score > best, left_out.gather(0, a.expand(1, n, u))[0], residual)
             best = torch.maximum(best, score)
         return torch.cat(scores), torch.empty_like(residual).index_copy_(0, order, residual)
@@ -193,9 +196,19 @@ def patterns(y: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
 
 
 def centre_targets(targets: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
-    """Targets (N, U) less their weighted mean, times `root` (N,); and that mean (U,)."""
+    """Targets (N, U) less their weighted mean, times `root` (N,); and that mean (U,).
+
+    Where a site varies by rounding alone, exact zeros.
+    """
     mean = (root.square() @ targets) / root.square().sum()
-    return (targets - mean) * root[:, None], mean
+    centred = targets - mean
+    constant = centred.abs().amax(0) <= ROUNDING * targets.abs().amax(0)
+    return torch.where(constant, 0.0, centred) * root[:, None], mean
+
+
+def best_of(scores: Tensor) -> Tensor:
+    """Position of the best score (A, U) of each site, (U,); the first where none is known."""
+    return scores.nan_to_num(-torch.inf).argmax(0)
 
 
 def check(

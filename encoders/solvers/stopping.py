@@ -22,7 +22,7 @@ class Best:
         Left-out error.
     epoch : Tensor of shape (S, U), int64
     left_out : Tensor of shape (S, N, U)
-        Prediction of every image by the run without its fold.
+        Prediction of every image by the run without its fold, in the unit of that run.
     states : dict of Run to state dict
         Parameters of every run, each site's of its own best epoch.
     """
@@ -35,7 +35,7 @@ class Best:
     @classmethod
     def nothing(cls, descents: Sequence[Descent], n_strengths: int, data: TrainingData) -> Best:
         """Before the first check."""
-        n, u = data.y.shape
+        n, u = data.w.shape
         return cls(
             error=data.y.new_full((n_strengths, u), float("inf")),
             epoch=torch.zeros(n_strengths, u, dtype=torch.int64, device=data.y.device),
@@ -59,20 +59,28 @@ class Best:
 def predict_runs(descents: Sequence[Descent], maps: Sequence[Tensor], data: TrainingData) -> Tensor:
     """Predictions of all images by every run, (S, F, N, U)."""
     columns = torch.cat([descent.predict(maps) for descent in descents], dim=1)  # (N, S * F * U)
-    return columns.view(len(data.y), -1, len(data.folds), data.n_sites).permute(1, 2, 0, 3)
+    return columns.view(len(data.w), -1, len(data.folds), data.n_sites).permute(1, 2, 0, 3)
 
 
 def left_out_error(predicted: Tensor, data: TrainingData) -> Tensor:
-    """Weighted squared error of the left-out images, summed over folds, (S, U)."""
+    """Weighted squared error of the left-out images, summed over folds, (S, U), in the unit of `data.spread`."""
     error = data.y.new_zeros(len(predicted), data.n_sites)
     for f, fold in enumerate(data.folds):
-        error += (data.deciding[fold] * (predicted[:, f, fold] - data.y[fold]).square()).sum(1)
+        error += data.share[f] * (data.deciding[fold] * (predicted[:, f, fold] - data.y[f, fold]).square()).sum(1)
     return error
 
 
-def all_sites(per_strength: Tensor, data: TrainingData) -> Tensor:
-    """One value per strength (S,), repeated for every site: (S, U)."""
-    return per_strength[:, None].expand(-1, data.n_sites)
+def over_sites(error: Tensor, *, data: TrainingData, independent: bool) -> Tensor:
+    """Errors (S, U) by which strengths and epochs are compared: each site's own, if the sites are `independent`.
+
+    Where they share parameters, each site gets the sum over sites, of errors over the site's variance: constant sites
+    do not count, and no site counts more for its unit.
+    """
+    if independent:
+        return error
+    known = torch.isfinite(data.spread)
+    shares = error[:, known] / data.spread[known] if bool(known.any()) else error
+    return shares.sum(1)[:, None].expand(-1, data.n_sites)
 
 
 def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

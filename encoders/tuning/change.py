@@ -11,6 +11,7 @@ from torch import Tensor
 
 from encoders.analysis.cka import linear_cka
 from encoders.contract import Floats
+from encoders.reliability import varies
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class FeatureChange:
     Attributes
     ----------
     cka_distance : float
-        1 - linear CKA of the features before and after.
+        1 - linear CKA of the features before and after (debiased: 1 is meant for features that have nothing in common,
+        however few the images).
     relative_change : float
         Mean over images of |after - before| / |before|.
     """
@@ -39,7 +41,7 @@ class LayerMap:
         What the members read, "a+b" where they read two together.
     explained : array of shape (G, U)
         Share of the variance of the responses to the judged images that the mean of a layer's members explains; NaN =
-        unknown.
+        unknown, or a constant response.
     best : tuple of U str
         The layer that explains most; "" = unknown.
     """
@@ -71,6 +73,7 @@ def layer_map(layers: Sequence[str], predicted: Tensor, targets: Tensor, *, weig
     groups = tuple(dict.fromkeys(layers))
     y, w = targets.double(), weights.double()
     variance = (w * (y - (w * y).sum(0) / w.sum(0)).square()).sum(0)
+    variance = torch.where(torch.from_numpy(varies(y.cpu().numpy())).to(y.device), variance, torch.nan)
     rows = []
     for group in groups:
         mean = predicted[[m for m, own in enumerate(layers) if own == group]].mean(0).double()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from encoders.backbones.backbone import Backbone
+from encoders.backbones import Backbone
 from encoders.backbones.multiple import Backbones, join_layer
 from encoders.backbones.tensors import unknown_name
 from encoders.encoder import Encoder, Ensemble
@@ -170,17 +170,17 @@ def stage(layer: str) -> str:
 
 
 def _last_layer(backbone: Backbone, probe: Tensor) -> str:
-    """The layer that the network calls last."""
+    """The module of the layer that the network calls last."""
     called: list[str] = []
 
     def note(layer: str) -> Callable[..., None]:
         return lambda *_: called.append(layer)
 
-    handles = [backbone.network.get_submodule(layer).register_forward_hook(note(layer)) for layer in backbone.layers]
+    handles = [module.register_forward_hook(note(layer)) for layer, module in backbone.layer_modules().items()]
     try:
         with torch.no_grad():
             backbone(probe)
     finally:
         for handle in handles:
             handle.remove()
-    return list(dict.fromkeys(called))[-1]
+    return backbone.layer_paths()[list(dict.fromkeys(called))[-1]]

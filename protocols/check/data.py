@@ -10,6 +10,7 @@ import numpy as np
 
 from protocols.errors import DataError
 from protocols.project.folder import Project, Round
+from protocols.project.photograph_warnings import photograph_warnings
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import baseline
 
@@ -47,9 +48,9 @@ def photographs(project: Project) -> Iterator[Finding | Exception]:
         return
     groups = len(set(natural.groups))
     yield Finding("ok", "photographs", f"{len(natural.source_ids)} images of {groups} source photographs")
-    if project.display.colour == "rgb" and not any((p[..., :1] != p).any() for p in natural.pixels()):
-        text = 'all photographs are grey in a project of colour = "rgb": controllers will be grey too; if the subject '
-        yield Finding("note", "photographs", text + 'saw grey pictures, colour = "grey" in a new project says so')
+    elsewhere = (project.data / "recording.json").is_file()
+    for text in photograph_warnings(natural, project.display, shown_elsewhere=elsewhere):
+        yield Finding("note", "photographs", text)
 
 
 def _other_size(project: Project, natural: NaturalImages) -> DataError | None:
@@ -101,14 +102,14 @@ def shown(project: Project) -> Iterator[Finding | Exception]:
 
 
 def split(project: Project) -> Iterator[Finding | Exception]:
-    """How many photographs are held out, whether groups leave enough, and whether near copies lie on both sides."""
+    """How many photographs are held out, and whether groups leave enough on both sides."""
     if not (project.data / "natural.csv").is_file():
         return
-    from encoders.splits import group_names, hold_out, near_duplicates
+    from encoders.splits import hold_out
+    from encoders.splits import photographs as told_apart
 
     settings, natural = project.config.encoder, NaturalImages.load(project.data)
-    pixels = natural.pixels()
-    names = group_names(pixels, natural.groups)
+    names = told_apart(natural.pixels(), natural.groups, join=settings.join_near_duplicates).names
     try:
         held = hold_out(names, settings.holdout_fraction, seed=settings.seed)
         if len({n for n, h in zip(names, held, strict=True) if not h}) < settings.folds:
@@ -129,13 +130,16 @@ def split(project: Project) -> Iterator[Finding | Exception]:
     if unusual:
         text += f"; {settings.holdout_fraction:.0%} is asked for: another seed in [encoder] splits otherwise"
     yield Finding("note" if unusual else "ok", "split", text)
-    alike, sides = near_duplicates(pixels), dict[int, set[bool]]()
-    for group, side in zip(alike, held.tolist(), strict=True):
-        sides.setdefault(group, set()).add(side)
-    if both := [i for i, group in enumerate(alike) if len(sides[group]) == 2]:
-        listed = ", ".join(natural.source_ids[i] for i in both[:4])
-        text = f"{len(both)} photographs have a near copy on the other side of the split ({listed}): scores come out "
-        yield Finding("note", "split", text + "too high. Give copies one group in groups.csv when you import them")
+
+
+def near_duplicates(project: Project) -> Iterator[Finding | Exception]:
+    """Photographs that look like another one under another name."""
+    if not (project.data / "natural.csv").is_file():
+        return
+    from protocols.models.duplicates import count_near_duplicates
+
+    found = count_near_duplicates(project)
+    yield Finding(found.status, "near duplicates", found.text)
 
 
 def recordings(project: Project) -> Iterator[Finding | Exception]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocols.project.folder import Project
 
-from .data import display, photographs, recordings, shown, sites, split, windows
+from .data import display, near_duplicates, photographs, recordings, shown, sites, split, windows
 from .findings import Finding, Look, collected
 from .networks import earlier, encoder, networks, prior, statistics
 from .settings import configuration, device, disk, safety, schedule, settings
@@ -12,6 +12,7 @@ from .settings import configuration, device, disk, safety, schedule, settings
 LOOKS: dict[str, Look] = {
     "photographs": photographs,
     "split": split,
+    "near duplicates": near_duplicates,
     "recordings": recordings,
     "windows": windows,
     "sites": sites,
@@ -29,7 +30,7 @@ LOOKS: dict[str, Look] = {
 }
 """What is looked at beside the configuration and the device; a look with nothing to tell gives no finding."""
 
-OF_PHOTOGRAPHS = ("split", "display", "contrast")
+OF_PHOTOGRAPHS = ("split", "near duplicates", "display", "contrast")
 """Looks that need the photographs; left out where these cannot be read."""
 
 

@@ -18,9 +18,9 @@ from encoders.metrics import (
     feve,
     noise_corrected_r,
     repeat_means,
-    split_half_reliability,
 )
-from protocols.arrays import Floats, Ints
+from encoders.reliability import reliability_of_means, varies
+from protocols.arrays import Bools, Floats, Ints
 from protocols.stats.intervals import DRAWS
 
 MINIMUM_IMAGES = 8  # fewer judge no encoder
@@ -110,7 +110,7 @@ def paired_change(
 
     A prediction that does not vary over the images explains nothing: its correlation counts as 0.
     """
-    old, new = site_scores([before, after], values, image_index, averages=averages, seed=seed)
+    old, new = site_scores([before, after], values, image_index, averages=averages)
     change = new - old
     means = repeat_means(values, image_index, len(before))[0]
     scale = np.where(np.isfinite(change), 1.0, np.nan)  # sites that the median leaves out stay out of its interval too
@@ -190,7 +190,7 @@ def score_name(averages: bool) -> str:
 
 
 def site_scores(
-    predictions: Sequence[Floats], values: Floats, image_index: Ints, *, averages: bool = False, seed: int = 0
+    predictions: Sequence[Floats], values: Floats, image_index: Ints, *, averages: bool = False
 ) -> list[Floats]:
     """(Noise-corrected) correlation of each of `predictions` (N, U) with the same trials, (U,); see `paired_change`."""
     n = len(predictions[0])
@@ -198,7 +198,7 @@ def site_scores(
         means = repeat_means(values, image_index, n)[0]
         scored = [correlation(p, means) for p in predictions]
     else:
-        rho = split_half_reliability(values, image_index, n_images=n, seed=seed)
+        rho = reliability_of_means(values, image_index, n_images=n)
         scored = [noise_corrected_r(p, values, image_index, reliability=rho) for p in predictions]
     return [np.where(np.ptp(p, axis=0) == 0, 0.0, r) for p, r in zip(predictions, scored, strict=True)]
 
@@ -241,9 +241,7 @@ def _weighted_correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
     not vary.
     """
     known = np.isfinite(x) & np.isfinite(y)
-    x, y = (
-        np.where(known, v - np.nanmean(np.where(known, v, np.nan), 0), 0.0) for v in (x, y)
-    )  # centred: less rounding
+    x, y = (_in_units_of_its_range(v, known) for v in (x, y))  # less rounding, and one floor for every unit
     total = np.maximum(weights @ known, 1e-12)  # a draw without any image of the site: no correlation
     sums = {name: weights @ v / total for name, v in {"x": x, "y": y, "xx": x * x, "yy": y * y, "xy": x * y}.items()}
     spread = (sums["xx"] - sums["x"] ** 2) * (sums["yy"] - sums["y"] ** 2)
@@ -252,6 +250,15 @@ def _weighted_correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
         covariance, np.sqrt(np.maximum(spread, 0)), out=np.zeros_like(covariance), where=spread > 1e-24
     )
     return found
+
+
+def _in_units_of_its_range(values: Floats, known: Bools) -> Floats:
+    """Columns of `values` (N, U) less their mean, over the largest magnitude left; 0 where not `known` or constant."""
+    number = np.maximum(known.sum(0), 1)
+    centred = np.where(known, values - np.where(known, values, 0.0).sum(0) / number, 0.0)
+    largest = np.abs(centred).max(0, initial=0.0)
+    alive = varies(np.where(known, values, np.nan))
+    return np.divide(centred, largest, out=np.zeros_like(centred), where=alive & (largest > 0))
 
 
 def _median(values: Floats) -> float | None:

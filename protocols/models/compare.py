@@ -14,8 +14,8 @@ from encoders.fitting.candidates import Candidate, read_candidates
 from encoders.fitting.compare import compare
 from encoders.fitting.comparison import Comparison, area_gradient, layer_search, usual_layers
 from encoders.fitting.options import PRESETS
-from encoders.metrics import split_half_reliability
-from encoders.splits import group_names, hold_out
+from encoders.reliability import reliability_of_means
+from encoders.splits import hold_out
 from protocols.disk.files import write_atomically, write_json
 from protocols.disk.tables import write_table
 from protocols.disk.toml import parse_toml
@@ -25,6 +25,7 @@ from protocols.project.folder import Project
 from protocols.recordings.dataset import gather
 
 from .compare_figure import comparison_figure
+from .fit import names_of_groups
 
 
 def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
@@ -63,21 +64,30 @@ def compare_readouts(
     settings = project.config.encoder
     candidates = read_comparison(path, settings.layers or PRESETS[settings.preset])
     data = gather(project, [])
-    names = group_names(data.pixels, data.groups)
+    names = names_of_groups(project, data)
     keep = ~hold_out(names, settings.holdout_fraction, seed=settings.seed)
     number = np.where(keep, np.cumsum(keep) - 1, -1)
     index = np.where(data.image_index >= 0, number[data.image_index], -1)
-    columns = np.arange(len(data.site_ids))
+    columns, unrepeated = np.arange(len(data.site_ids)), False
     if data.averaged_over is None:
-        reliability = split_half_reliability(data.values, index, n_images=int(keep.sum()), seed=settings.seed)
+        reliability = reliability_of_means(data.values, index, n_images=int(keep.sum()))
         columns = np.flatnonzero(reliability >= settings.reliability_fit)
+        unrepeated = bool(np.isnan(reliability).all())
     if not len(columns):
         raise DataError(
             str(project.folder),
             found=f"no site with a reliability of at least {settings.reliability_fit}",
             expected="some sites that answer alike to repeats of one image",
-            cause="image ids and responses were joined wrongly, or there are too few repeats",
-            fix="look at the recording with `stimsynth fit` first",
+            cause=(
+                "the file holds one row per picture, so that nothing is known of the trial noise"
+                if unrepeated
+                else "image ids and responses were joined wrongly, or there are too few repeats"
+            ),
+            fix=(
+                "if the rows are averages, write the number of trials behind each as trial/averaged_over into the file"
+                if unrepeated
+                else "look at the recording with `stimsynth fit` first"
+            ),
             code="F04",
         )
     comparison = compare(

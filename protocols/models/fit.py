@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble, FitOptions, FittedPair, NoReliableSites, Recording, fit_encoder
 from encoders.fitting.earlier_networks import NoEarlierNetworks
-from encoders.splits import group_names, hold_out
+from encoders.splits import hold_out, photographs
 from protocols.arrays import Bools, Floats
 from protocols.disk.files import inside, write_json
 from protocols.errors import DataError
@@ -99,29 +99,32 @@ def fit_on(
         ) from error
     except NoReliableSites as error:
         write_json(project.fitted / "excluded_sites.json", error.report.to_dict())
-        raise _no_reliable_site(project, data, least=settings.reliability_fit) from error
+        raise _no_reliable_site(project, error) from error
 
 
-def _no_reliable_site(project: Project, data: Dataset, *, least: float) -> DataError:
-    """D05; where each image has one row, nothing can say how reliable a site is."""
-    rows = np.bincount(data.image_index[data.image_index >= 0])
-    once = data.averaged_over is None and (not rows.size or rows.max() < 2)
-    return DataError(
-        str(project.folder),
-        found="one row for each image" if once else f"no site with a reliability of at least {least}",
-        expected="several presentations of the images, in rows of their own"
-        if once
-        else "some sites that answer alike to repeats of one image",
-        cause="averages over repeats (means, betas) that are not marked as such, or images that were shown once"
-        if once
-        else "image ids and responses were joined wrongly, the response window misses the response, or there are "
-        "too few repeats",
-        fix="write every presentation as a row; or, where rows are averages, write in trial/averaged_over how many "
-        "presentations are behind each row (docs/responses.md)"
-        if once
-        else "look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
-        code="D05",
+def _no_reliable_site(project: Project, error: NoReliableSites) -> DataError:
+    """D05, with the cause that the sites' reasons point to."""
+    found = f"no site with a reliability of at least {project.config.encoder.reliability_fit}"
+    expected = "some sites that answer alike to repeats of one image"
+    cause = (
+        "image ids and responses were joined wrongly, the response window misses the response, or there are too few "
+        "repeats"
     )
+    fix = "look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again"
+    if error.unrepeated:
+        found = "no site with two trials of an image, so that nothing is known of the trial noise"
+        expected = "two trials or more of some images, or the number of trials behind every row"
+        cause = "the file holds one row per picture"
+        fix = (
+            "if the rows are averages over trials, write the number of trials behind each row as trial/averaged_over "
+            "into the response file; if they are single trials, record two or more of at least some pictures"
+        )
+    elif error.constant:
+        found = "no site whose response varies over the images"
+        expected = "responses that differ between images"
+        cause = "an empty export, or a column that holds something else than responses"
+        fix = "look at the values of a few trials, correct the export and hand it over again"
+    return DataError(str(project.folder), found=found, expected=expected, cause=cause, fix=fix, code="D05")
 
 
 def fit_options(settings: EncoderConfig, folder: Path) -> FitOptions:
@@ -139,6 +142,7 @@ def fit_options(settings: EncoderConfig, folder: Path) -> FitOptions:
         fine_tune=settings.fine_tune,
         final_fit=settings.final_fit,
         seed=settings.seed,
+        join_near_duplicates=settings.join_near_duplicates,
         reliability_fit=settings.reliability_fit,
         reliability_target=settings.reliability_target,
     )
@@ -176,7 +180,15 @@ def held_out_of(project: Project, data: Dataset) -> Bools:
     in every refit.
     """
     settings = project.config.encoder
-    return hold_out(group_names(data.pixels, data.groups), settings.holdout_fraction, seed=settings.seed)
+    return hold_out(names_of_groups(project, data), settings.holdout_fraction, seed=settings.seed)
+
+
+def names_of_groups(project: Project, data: Dataset) -> list[str]:
+    """Group of each image, N of them, as the fits of this project keep them whole: near duplicates among the natural
+    images are one group, unless ``[encoder] join_near_duplicates`` is false.
+    """
+    natural = np.arange(len(data.pixels)) < data.natural
+    return photographs(data.pixels, data.groups, among=natural, join=project.config.encoder.join_near_duplicates).names
 
 
 def image_weights(data: Dataset, fitted: Bools, *, newest: int, recency: float, floor: float, share: float) -> Weights:

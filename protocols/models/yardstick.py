@@ -92,7 +92,10 @@ def yardstick(
             ),
             expected="the same held-out photographs in every refit",
             cause="[encoder] holdout_fraction or seed was changed between rounds, or photographs or their groups were",
-            fix="put them back as they were",
+            fix=(
+                "put them back as they were; if nothing was changed, the project was fitted before near duplicates "
+                "were joined: set [encoder] join_near_duplicates = false"
+            ),
             code="T01",
         )
     recorded = np.zeros(len(data.pixels), dtype=bool)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.backbones.backbone import Backbone, backbone
+from encoders.backbones import Backbone, backbone
 from protocols.arrays import Floats, Pixels
 from protocols.progress import Reporter
 

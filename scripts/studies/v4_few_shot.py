@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, correlation, extract_features, group_folds, ridge
-from encoders import split_half_reliability as reliability_of
+from encoders import reliability_of_means as reliability_of
 from encoders.backbones.pooling import feature_maps, flatten_features
 from encoders.fitting.members import fit_members
 from encoders.fitting.readout_spec import ReadoutSpec

@@ -33,8 +33,8 @@ from encoders import (
     correlation,
     fit_encoder,
     group_folds,
+    reliability_of_means,
     repeat_means,
-    split_half_reliability,
     to_images,
 )
 from encoders.splits import near_duplicates
@@ -94,7 +94,7 @@ def read_session(data: Path, name: str) -> Session:
             values=values,
             index=index,
             groups=groups,
-            reliability=split_half_reliability(values, index),
+            reliability=reliability_of_means(values, index),
         )
     return Session(
         name=name,

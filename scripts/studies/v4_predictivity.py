@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from encoders import DEFAULT_BACKBONE, DEFAULT_LAYERS, backbone, extract_features, group_folds, ridge
-from encoders.metrics import noise_corrected_r, repeat_means, split_half_reliability
+from encoders.metrics import noise_corrected_r, repeat_means
 from encoders.readouts import DEFAULT_POOL
+from encoders.reliability import reliability_of_means
 from encoders.splits import near_duplicates
 from protocols.arrays import Floats, Ints, Pixels
 from protocols.simulate.v4 import read_images, read_trials
@@ -139,7 +140,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     recording = read_recording(options.data)
     n = len(recording.images)
-    rho = split_half_reliability(recording.values, recording.index)
+    rho = reliability_of_means(recording.values, recording.index)
     splits: dict[str, list[Any]] = {
         "image": list(range(n)),
         "near-duplicate": near_duplicates(recording.images),

@@ -6,28 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synth.batch import StimulusBatch
 from synth.batches import collect
-from synth.contract import (
-    EncoderLike,
-    Factory,
-    Images,
-    Progress,
-    Transform,
-    attributes_of,
-    check_frozen,
-    describe,
-    digest,
-)
+from synth.contract import EncoderLike, Factory, Images, Progress, Transform, attributes_of, describe, digest
 from synth.graded import graded_batch
 from synth.objectives import Objective
+from synth.places import place_of
 from synth.rules import Rule
+from synth.steady import check_frozen
 from synth.transforms import DEFAULT_TRANSFORMS
 
-from .checks import check_budget, check_dropping, check_run, start_names_of, starts_of
+from .checks import asked_encoder, check_budget, check_dropping, check_run, start_names_of, start_of, starts_of
 from .climb import Run
 from .micro_batches import Ascent
 
@@ -37,6 +31,8 @@ __all__ = ["DROP_AFTER", "ascend"]
 DROP_AFTER = 10  # steps
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def ascend(
     encoder: EncoderLike,
     objective: Objective,
@@ -52,7 +48,7 @@ def ascend(
     steps: int = 200,
     budget_s: float | None = None,
     learning_rate: float = 0.05,
-    start: Tensor | None = None,
+    start: Tensor | NDArray[np.floating[Any]] | None = None,
     start_ids: Sequence[Sequence[str]] | None = None,
     check_every: int = 10,
     patience: int | None = None,
@@ -66,11 +62,15 @@ def ascend(
     Every row is climbed from every seed, in the order row 0 seed 0, row 0 seed 1, ... An image depends on its own row,
     seed and start only: it comes out the same alone, in any batch and in any shard (to floating-point rounding).
 
+    Before the first step the encoder is asked five times, of at most 4 images, what a run rests on: one tensor of one
+    column per site, the same a second time and in another batch. The mode of gradients around the call does not matter.
+
     Parameters
     ----------
     encoder : callable
         (B, C, H, W) in [0, 1] -> responses (B, U) or (M, B, U). `site_ids`, `natural_mean`, `natural_sd` and
-        `fingerprint` are used where it has them.
+        `fingerprint` are used where it has them. One that takes another floating-point type than float32 is given
+        that; ``settings["encoder_dtype"]`` says so.
     objective : Objective of R rows
     parameterisation : factory of `synth.parameterisations`, or any like it
     constraints : sequence of callables (B, C, H, W) -> (B, C, H, W)
@@ -99,10 +99,13 @@ def ascend(
         Seconds of wall-clock time for the whole run. The first micro-batch climbs until the next check would exceed its
         share of the time, but at least until the second check. All other micro-batches make the same number of steps,
         whatever time they take. ``settings["steps"]`` is the number of steps made; a run with that number as `steps`
-        and without a budget gives the same images bit for bit.
+        and without a budget gives the same images, on a CPU bit for bit. On a GPU torch adds some gradients (of
+        padding, pooling and resampling) in no fixed order, so that two runs differ by rounding, which grows with the
+        steps.
     learning_rate : float
-    start : Tensor of shape (R, C, H, W) or (R, len(seeds), C, H, W), in [0, 1], or None
+    start : Tensor or array of shape (R, C, H, W) or (R, len(seeds), C, H, W), in [0, 1], or None
         One start image per row, or per row and seed, such as the best measured natural image; None starts from noise.
+        A start in float64 is climbed in float64 where the encoder takes it, else in float32.
     start_ids : R sequences of len(seeds) names of the start images, or None
         Kept with the batch.
     check_every : int
@@ -122,13 +125,20 @@ def ascend(
     Returns
     -------
     StimulusBatch of R x len(seeds) images, or R x keep_seeds
+
+    Raises
+    ------
+    ValueError
+        An argument, an encoder or an objective that cannot serve, in words, before the first step; in a step, a score
+        that is not finite, or a constraint that cannot be met (`ConstraintError`).
     """
     check_frozen(encoder)
+    place = None if device is None else place_of(device)
     seeds = [int(s) for s in seeds]
     check_dropping(keep_seeds, drop_after, len(seeds), steps=steps, budget_s=budget_s)
     check_budget(budget_s, rule, patience)
-    if isinstance(encoder, nn.Module) and device is not None:
-        encoder = encoder.to(device)
+    if isinstance(encoder, nn.Module) and place is not None:
+        encoder = encoder.to(place)
     known = attributes_of(encoder)
     run = Run(
         encoder=encoder,
@@ -142,22 +152,25 @@ def ascend(
         check_every=check_every,
         patience=patience,
         snapshots=tuple(sorted(set(snapshots))),
-        device=known.device if device is None else torch.device(device),
+        device=known.device if place is None else place,
     )
     check_run(run, len(objective), seeds, batch_size=batch_size)
+    start = start_of(start)
     starts = starts_of(start, len(objective), len(seeds))
     names_of_starts = start_names_of(start_ids, len(objective), len(seeds))
+    asked = asked_encoder(run, objective, known, starts=starts)
+    run, starts = run.asking(asked.encoder), None if starts is None else starts.to(asked.dtype)
 
     ascent = Ascent(run, objective, seeds, known=known, starts=starts, progress=progress)
     if keep_seeds is not None:
         ascent.drop_seeds(keep_seeds, drop_after, batch_size)
     parts, plan = ascent.finish(batch_size, budget_s)
 
-    settings = _settings(ascent.run, objective, seeds, plan=plan, start=start, budget_s=budget_s)
+    settings = _settings(ascent.run, objective, seeds, plan=plan, start=start, budget_s=budget_s) | asked.settings()
     if keep_seeds is not None:
         settings["dropping"] = {"after": drop_after, "kept": keep_seeds}
     batch = collect(
-        encoder,
+        run.encoder,
         [best for best, _ in parts],
         ascent.rows.take(ascent.kept),
         seeds=ascent.seed_of_image[ascent.kept],
@@ -165,7 +178,7 @@ def ascend(
         known=known,
         settings=settings,
     )
-    return replace(batch, graded=graded_batch(encoder, batch, [graded for _, graded in parts]))
+    return replace(batch, graded=graded_batch(run.encoder, batch, [graded for _, graded in parts]))
 
 
 def _settings(

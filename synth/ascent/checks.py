@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from synth.batches import generator_for
+from synth.contract import Attributes
+from synth.objectives import Objective
+from synth.probe import Asked, ask_encoder, check_answers, probe_images
 from synth.rules import Rule
 
 from .climb import Run
@@ -67,6 +75,56 @@ def check_budget(budget_s: float | None, rule: Rule | None, patience: int | None
             "not say when the run ends; expected no schedule and only changes of synth.rules with fixed settings, or "
             "steps= instead of a budget"
         )
+
+
+def asked_encoder(run: Run, objective: Objective, known: Attributes, *, starts: Tensor | None) -> Asked:
+    """The encoder of a run, asked before the first step; `starts` (N, C, H, W) are those of the images, or None.
+
+    Raises
+    ------
+    ValueError
+        The encoder or the objective cannot serve.
+    """
+    bound = objective.bind(known.site_ids, known.mean, known.sd)
+    images = probe_images(_image_shape(run, starts), run.device)
+    dtype = torch.float32 if starts is None else starts.dtype
+    asked = ask_encoder(run.encoder, images, site_ids=known.site_ids, dtype=dtype)
+    check_answers(asked, bound, known.site_ids)
+    return asked
+
+
+def _image_shape(run: Run, starts: Tensor | None) -> Sequence[int]:
+    """(C, H, W) of the images: of the parameterisation, the starts or a constraint, else of an image that is made."""
+    for known in (run.parameterisation, *run.constraints):
+        shape = getattr(known, "shape", None)
+        if isinstance(shape, list | tuple) and len(shape) == 3:
+            return tuple(shape)
+    if starts is not None:
+        return starts.shape[1:]
+    variables = run.of_rows([0]).parameterisation([generator_for("probe", 0)], None, run.device)
+    return variables().shape[1:]  # type: ignore[no-any-return]
+
+
+def start_of(start: Tensor | NDArray[np.floating[Any]] | None) -> Tensor | None:
+    """The start as a tensor: one of numpy is taken as it is, another floating-point type than 32 or 64 bits as float32.
+
+    Raises
+    ------
+    ValueError
+        Neither a tensor nor an array of numbers.
+    """
+    if start is None:
+        return None
+    if not isinstance(start, Tensor):
+        if not isinstance(start, np.ndarray) or start.dtype.kind not in "fiub":
+            raise ValueError(
+                f"start of type {type(start).__name__}; expected a tensor or an array of images, floating point in "
+                "[0, 1]"
+            )
+        start = torch.from_numpy(np.ascontiguousarray(start))
+    start = start.detach()
+    start = start.clone() if start.is_inference() else start
+    return start.float() if start.dtype in (torch.float16, torch.bfloat16) else start
 
 
 def starts_of(start: Tensor | None, rows: int, seeds: int) -> Tensor | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from synth.answers import evaluating
-from synth.batches import Best, check_scores, named, project, quantise
+from synth.batches import Best, StepScores, named, project, quantise
 from synth.constraints.exact import ConstraintError
 from synth.contract import EncoderLike, Factory, Images, Transform
 from synth.graded import Snapshots
@@ -64,6 +64,10 @@ class Run:
     snapshots: tuple[int, ...]
     device: torch.device
     until: int | None = None
+
+    def asking(self, encoder: EncoderLike) -> Run:
+        """The same run, with the encoder as it was asked."""
+        return replace(self, encoder=encoder)
 
     def first_steps(self, until: int) -> Run:
         """The first `until` steps of the same run, checked at their end alone."""
@@ -131,19 +135,21 @@ def climb_batch(
     variables = run.parameterisation(generators, start, run.device)
     stepper = run.rule.start(variables, run.learning_rate, run.steps)
     best, graded = Best(len(names), len(run.check_steps), run.patience), Snapshots(run.snapshots)
-    checks = {*run.check_steps}
+    checks, climbed = {*run.check_steps}, StepScores(names)
     last = time.monotonic()
     for step in range(run.end + 1):
         try:
             images = variables()  # (B, C, H, W)
             shown = run.project(images)
             if step in checks | graded.wanted:
+                climbed.look()
                 pixels = run.quantise(shown)  # (B, H, W, C)
                 answers = evaluating(run.encoder, objective, pixels)
                 graded.keep(step, pixels, answers, stopped=best.stopped)
                 if step in checks:
                     best.update(pixels, answers, shown)
         except ConstraintError as error:
+            climbed.look()  # scores that were not finite have made such an image
             raise named(error, names, step) from error
         if step == run.end or best.stopped.all():
             break
@@ -153,9 +159,10 @@ def climb_batch(
                 best.end()
                 break
         scores = mean_over_draws(run, objective, shown, generators=generators)  # (B,)
-        check_scores(scores, names, step)
+        climbed.add(scores, step)
         gradients = stepper.gradients(scores, images)
         if step == 0:
+            climbed.look()
             _check_gradients(gradients, names)
         stepper.step(gradients)
         if step + 1 < run.end:

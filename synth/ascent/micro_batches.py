@@ -91,7 +91,7 @@ class Ascent:
         known = self.known
         return climb_batch(
             run.of_rows([i // seeds for i in images]),
-            self.rows.take(images).bind(known.site_ids, known.mean, known.sd),
+            self.rows.take(images).bind(known.site_ids, known.mean, known.sd).to(run.device),
             [generator_for(self.rows.row_names[i], int(self.seed_of_image[i])) for i in images],
             start=None if self.starts is None else self.starts[list(images)].to(run.device),
             names=[self.names[i] for i in images],

@@ -51,6 +51,7 @@ def pixel_range(images: Tensor) -> Tensor:
     return images + (images.clamp(0, 1) - images).detach()
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def exact_statistics(
     shape: Sequence[int],
     *,
@@ -323,7 +324,7 @@ class ExactStatistics:
                 f"background {self.background} is not one of {len(self.values)} levels, so that 8-bit images cannot "
                 f"hold it exactly; use {nearest} / 255"
             )
-        return aperture.detach().double().cpu()
+        return aperture.detach().double().cpu().clone()
 
     def _check_reachable(self) -> None:
         """Refuse what no image can do at this mean: Popoviciu-Bhatia-Davis, SD^2 <= (highest - m)(m - lowest)."""

@@ -25,7 +25,7 @@ class Gamut:
             raise ValueError("neither matrix nor chroma is given; expected at least one: there is nothing to limit")
         if chroma is not None and not chroma >= 0:
             raise ValueError(f"chroma {chroma}; expected a number not below 0, in units of luminance")
-        self.matrix = None if matrix is None else torch.as_tensor(matrix).detach().double().cpu()
+        self.matrix = None if matrix is None else torch.as_tensor(matrix).detach().double().cpu().clone()
         if self.matrix is not None:
             if tuple(self.matrix.shape) != (3, 3):
                 raise ValueError(f"matrix of shape {tuple(self.matrix.shape)}; expected (3, 3)")
@@ -90,6 +90,7 @@ class Gamut:
         return share
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def gamut(
     matrix: Tensor | None = None,
     *,
@@ -149,6 +150,7 @@ class SpectrumEnvelope:
             raise ValueError(f"images of shape {tuple(images.shape)}; expected (B, C, {self.size[0]}, {self.size[1]})")
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def spectrum_envelope(natural: Tensor, factor: float = 1.0) -> SpectrumEnvelope:
     """A limit on the amplitude of each spatial frequency: at most `factor` times the largest of any natural image.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,17 @@ from synth.contract import (
     Progress,
     Transform,
     attributes_of,
-    check_frozen,
-    check_shape,
     describe,
     draw,
 )
 from synth.objectives import BoundObjective, Objective
+from synth.places import place_of
 from synth.priors.prior import Prior
+from synth.probe import ask_encoder, check_answers, probe_images
+from synth.steady import check_frozen
 from synth.transforms import DEFAULT_TRANSFORMS
 
+from .checks import ask_prior, check_run, image_shape
 from .initial_noise import optimise
 from .methods import CATALOGUE, FORMER_NAMES, Edit, Method, Step
 from .run import Run, check_moved, streams
@@ -43,6 +46,8 @@ __all__ = ["STRENGTHS", "guide"]
 STRENGTHS = {"weak": 0.1, "natural": 0.3, "strong": 0.6, "optimum": 1.0}
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def guide(
     encoder: EncoderLike,
     objective: Objective,
@@ -67,7 +72,8 @@ def guide(
     Every row is sampled from every seed, in the order row 0 seed 0, row 0 seed 1, ... An image depends on its own row
     and seed only: it comes out the same alone, in any batch and in any shard (to floating-point rounding). The
     objective sees in every step what the display will show: the clean estimate, decoded, brought to `shape`,
-    constrained.
+    constrained. Before the first step encoder and prior are asked what a run rests on, as `ascend` asks its encoder:
+    five calls of each, of at most 4 images and 2 noisy ones.
 
     Parameters
     ----------
@@ -96,15 +102,23 @@ def guide(
     -------
     StimulusBatch of R x len(seeds) images
         ``trace`` holds the score of the 8-bit image at the end; for `initial_noise` that of every iteration.
+        ``black_or_white`` says how much of each image lies at the ends of the range.
+
+    Raises
+    ------
+    ValueError
+        An argument, an encoder, a prior or an objective that cannot serve, in words, before the first step; later a
+        score or an image that is not finite, or a constraint that cannot be met (`ConstraintError`).
     """
     check_frozen(encoder)
-    check_frozen(prior, "prior")  # type: ignore[arg-type]  # one that is a network; another is left alone
+    check_frozen(prior, "prior")
+    place = None if device is None else place_of(device)
     seeds = [int(s) for s in seeds]
     chosen = _method(method)
-    if isinstance(encoder, nn.Module) and device is not None:
-        encoder = encoder.to(device)
+    if isinstance(encoder, nn.Module) and place is not None:
+        encoder = encoder.to(place)
     known = attributes_of(encoder)
-    place = known.device if device is None else torch.device(device)
+    place = known.device if place is None else place
     prior = prior.to(place)
     run = Run(
         encoder=encoder,
@@ -116,16 +130,20 @@ def guide(
         travel=Travel(repeats, window),
         constraints=tuple(constraints),
         transforms=tuple(transforms),
-        shape=_shape(shape, constraints, prior, device=place),
+        shape=image_shape(shape, constraints, prior, device=place),
         device=place,
     )
-    _check(run, len(objective), seeds, batch_size=batch_size)
+    check_run(run, len(objective), seeds, batch_size=batch_size)
+    asked = ask_encoder(encoder, probe_images(run.shape, place), site_ids=known.site_ids)
+    check_answers(asked, objective.bind(known.site_ids, known.mean, known.sd), known.site_ids)
+    ask_prior(prior, place)
+    run = replace(run, encoder=asked.encoder)
     rows = objective.repeat(len(seeds))
     names = [f"{name}, seed {seeds[i % len(seeds)]}" for i, name in enumerate(rows.row_names)]
 
     def make(begin: int, end: int) -> Best:
         origins = [(rows.row_names[i], seeds[i % len(seeds)]) for i in range(begin, end)]
-        bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd)
+        bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd).to(place)
         tell = _reporter(progress, begin, end, images=len(rows), steps=run.steps)
         by_rule = _sample if chosen.rule is not None else optimise
         return by_rule(run, bound, origins, names=names[begin:end], tell=tell)
@@ -134,13 +152,13 @@ def guide(
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
     nameless = ("",) * len(rows)
     return collect(
-        encoder,
+        run.encoder,
         parts,
         rows,
         seeds=every_seed,
         start_ids=nameless,
         known=known,
-        settings=_settings(run, objective, seeds, plan=plan),
+        settings=_settings(run, objective, seeds, plan=plan) | asked.settings(),
     )
 
 
@@ -154,7 +172,7 @@ def _sample(
 ) -> Best:
     """One micro-batch: a guided sample per image, its 8-bit pixels and what is predicted for them."""
     noises, draws, travellers = (streams(origins, use) for use in ("", "transforms", "time travel"))
-    moved = torch.zeros(len(names), dtype=torch.bool)
+    moved = torch.zeros(len(names), dtype=torch.bool, device=run.device)
     at = 0
 
     def score(clean: Tensor) -> Tensor:
@@ -165,7 +183,7 @@ def _sample(
     def count(done: int, step: Step) -> None:
         nonlocal at
         at = done
-        moved.logical_or_(step.moved.cpu())
+        moved.logical_or_(step.moved)
         tell(min(done, run.steps))  # a solver of second order asks twice per step
 
     def rule(step: Step) -> Edit:
@@ -214,35 +232,6 @@ def _strength(strength: float | str | None, method: Method) -> float:
     if not (strength >= 0 and math.isfinite(strength)):
         raise ValueError(f"strength is {strength}; expected a number from 0")
     return float(strength)
-
-
-def _shape(
-    shape: Sequence[int] | None, constraints: Sequence[Images], prior: Prior, *, device: torch.device
-) -> tuple[int, int, int]:
-    wanted = shape
-    for constraint in constraints:
-        own = getattr(constraint, "shape", None)
-        if own is not None and wanted is not None and tuple(own) != tuple(wanted):
-            raise ValueError(
-                f"a constraint for images of {tuple(own)}, but {tuple(wanted)} elsewhere; expected one shape"
-            )
-        wanted = own if wanted is None else wanted
-    if wanted is None:
-        with torch.no_grad():
-            wanted = prior.decode(torch.zeros(1, *prior.shape, device=device)).shape[1:]
-    return check_shape(wanted)
-
-
-def _check(run: Run, rows: int, seeds: Sequence[int], *, batch_size: int | None) -> None:
-    for name, value in {"steps": run.steps, "repeats": run.travel.repeats, "batch_size": batch_size}.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}; expected at least 1")
-    if not run.travel.window[0] < run.travel.window[1]:
-        raise ValueError(f"window {run.travel.window}; expected (lowest, highest) noise level")
-    if not seeds or not rows:
-        raise ValueError(
-            f"nothing to make: {'no seeds' if rows else 'an objective without rows'}; expected at least one"
-        )
 
 
 def _reporter(progress: Progress | None, begin: int, end: int, *, images: int, steps: int) -> Callable[[int], None]:

@@ -60,7 +60,7 @@ class Run:
 
     def shown(self, images: Tensor) -> Tensor:
         """Decoded images as the display will show them, (B, *shape) in [0, 1]."""
-        return project(fitted(images, self.shape), self.constraints)
+        return project(fitted(images.float(), self.shape), self.constraints)
 
     def scores(self, images: Tensor, objective: BoundObjective, generators: Sequence[torch.Generator]) -> Tensor:
         """J (B,) of decoded images, as shown and randomly transformed, less the penalties of the transforms."""

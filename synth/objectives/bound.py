@@ -3,45 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .rows import Site, Term, nearest, site_name
-from .terms import TermFunction
+from .terms import KINDS, TermFunction
 
 
 @dataclass(frozen=True)
 class TermGroup:
-    """Terms of one kind and one setting, evaluated together."""
+    """Terms of one kind and one setting, evaluated together.
+
+    What a call needs to know of its tensors stands here as plain numbers: to ask a tensor waits for the device.
+
+    Attributes
+    ----------
+    function, raw : as of `Term`
+    settings : dict
+        Numbers, and the tensors `among` (k,), `values` (k,), `sets` (n,).
+    rows, columns : Tensor of shape (n,)
+    weights : Tensor of shape (n,)
+    name : str
+        Of the first term, for error messages.
+    used : frozenset of int, or None
+        The columns that the terms read; None = all.
+    sites : int
+        How many sites the kind compares at least.
+    """
 
     function: TermFunction
     raw: bool
-    settings: dict[str, Any]  # numbers, and the tensors among (k,), values (k,), sets (n,)
-    rows: Tensor  # (n,)
-    columns: Tensor  # (n,)
-    weights: Tensor  # (n,)
+    settings: dict[str, Any]
+    rows: Tensor
+    columns: Tensor
+    weights: Tensor
+    name: str
+    used: frozenset[int] | None
+    sites: int
+    largest: int  # column that is named
+    whole: bool  # rows are 0, 1, ..., all of the objective's
 
     def to(self, device: torch.device | str) -> TermGroup:
         """The same with its tensors on `device`."""
         settings = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.settings.items()}
         rows, columns, weights = (x.to(device) for x in (self.rows, self.columns, self.weights))
-        return TermGroup(
-            function=self.function, raw=self.raw, settings=settings, rows=rows, columns=columns, weights=weights
-        )
+        return replace(self, settings=settings, rows=rows, columns=columns, weights=weights)
+
+    def check_sites(self, count: int) -> None:
+        """Refuse an encoder of `count` sites, where the kind needs more or a column is not among them."""
+        if self.largest >= count:
+            raise ValueError(f"responses have {count} sites; expected more than column {self.largest}")
+        if self.used is None and count < self.sites:
+            top = f", or top={count - 1}" if count > 1 else ""
+            raise ValueError(
+                f"{self.name} compares a site with others and needs {self.sites} sites, but there "
+                f"{'is' if count == 1 else 'are'} {count}; expected an encoder of at least {self.sites} sites{top}. "
+                "One site alone is driven by stretch"
+            )
 
 
 @dataclass(frozen=True)
 class BoundObjective:
-    """An objective whose sites are columns of one encoder's responses."""
+    """An objective whose sites are columns of one encoder's responses.
+
+    On its device (`to`), a call copies nothing and waits for nothing.
+    """
 
     groups: tuple[TermGroup, ...]
     kappa: Tensor
     versus: Tensor
     mean: Tensor | None = None
     sd: Tensor | None = None
+    careful: bool = True  # any kappa above 0
+    contrasts: bool = True  # any row of `against`
 
     def __len__(self) -> int:
         return len(self.kappa)
@@ -50,9 +87,23 @@ class BoundObjective:
         """The same objective with its tensors on `device`."""
         mean, sd = (None if x is None else x.to(device) for x in (self.mean, self.sd))
         groups = tuple(g.to(device) for g in self.groups)
-        return BoundObjective(
-            groups=groups, kappa=self.kappa.to(device), versus=self.versus.to(device), mean=mean, sd=sd
-        )
+        kappa, versus = self.kappa.to(device), self.versus.to(device)
+        return replace(self, groups=groups, kappa=kappa, versus=versus, mean=mean, sd=sd)
+
+    def check_sites(self, count: int) -> None:
+        """Refuse an encoder of `count` sites that lacks a column, or sites to compare, or has another natural range."""
+        wrong = [len(x) for x in (self.mean, self.sd) if x is not None and len(x) != count]
+        if wrong:
+            raise ValueError(
+                f"responses have {count} sites; expected {wrong[0]}, the length of the natural mean and SD"
+            )
+        for group in self.groups:
+            group.check_sites(count)
+
+    def used(self, count: int) -> list[int]:
+        """The columns, of `count`, that any score depends on."""
+        columns = [range(count) if g.used is None else g.used for g in self.groups]
+        return sorted({column for some in columns for column in some})
 
     def __call__(self, images: Tensor, responses: Tensor) -> Tensor:
         """One score per image.
@@ -72,7 +123,7 @@ class BoundObjective:
             return self.to(responses.device)(images, responses)
         self._check(images, responses)
         scores = self.per_member(images, responses)
-        if bool(self.versus.any()) and (scores.dim() == 1 or len(scores) != 2):
+        if self.contrasts and (scores.dim() == 1 or len(scores) != 2):
             raise ValueError(
                 f"responses of shape {tuple(responses.shape)} for an objective made by against(); expected two "
                 "members, (2, images, sites), the encoders to be told apart"
@@ -80,10 +131,10 @@ class BoundObjective:
         if scores.dim() == 1:
             return scores
         reduced = scores.mean(0)
-        if scores.shape[0] > 1 and bool(self.kappa.any()):
+        if scores.shape[0] > 1 and self.careful:
             # an SD of exactly zero has no gradient: its floor keeps the derivative finite
             reduced = reduced - self.kappa.to(scores) * scores.var(0).clamp_min(1e-12).sqrt()
-        return torch.where(self.versus, scores[0] - scores[-1], reduced) if bool(self.versus.any()) else reduced
+        return torch.where(self.versus, scores[0] - scores[-1], reduced) if self.contrasts else reduced
 
     def per_member(self, images: Tensor, responses: Tensor) -> Tensor:
         """Scores before the members are reduced: (B, U) -> (B,), (M, B, U) -> (M, B)."""
@@ -95,8 +146,7 @@ class BoundObjective:
         total = z.new_zeros(z.shape[:-1])
         for group in self.groups:
             seen = responses if group.raw else z
-            whole = len(group.rows) == len(self) and bool((group.rows.cpu() == torch.arange(len(self))).all())
-            picked = (images, seen) if whole else (images[group.rows], seen.index_select(-2, group.rows))
+            picked = (images, seen) if group.whole else (images[group.rows], seen.index_select(-2, group.rows))
             values = group.function(*picked, group.columns, group.settings)  # (..., n)
             total = total.index_add(-1, group.rows, group.weights.to(values) * values)
         return total
@@ -111,13 +161,7 @@ class BoundObjective:
                 f"{len(images)} images and responses to {responses.shape[-2]} for an objective of {len(self)} rows; "
                 "expected one image per row. Slice the objective like the images: objective[i:j]"
             )
-        largest = max(int(g.columns.max()) for g in self.groups)
-        wrong = [len(x) for x in (self.mean, self.sd) if x is not None and len(x) != responses.shape[-1]]
-        if largest >= responses.shape[-1] or wrong:
-            raise ValueError(
-                f"responses have {responses.shape[-1]} sites; expected "
-                + (f"{wrong[0]}, the length of the natural mean and SD" if wrong else f"more than column {largest}")
-            )
+        self.check_sites(responses.shape[-1])
 
 
 def column_of(site: Site, site_ids: Sequence[str] | None) -> int:
@@ -155,15 +199,26 @@ def check_standardisation(mean: Tensor | None, sd: Tensor | None, site_ids: Sequ
 
 
 def group_terms(members: list[tuple[int, int, Term]], sets: list[int], site_ids: Sequence[str] | None) -> TermGroup:
-    """One group of the terms (row, column, term) of one kind and one setting."""
+    """One group of the terms (row, column, term) of one kind and one setting; `sets` has one number per row."""
     rows, columns, terms = zip(*members, strict=True)
     first: Term = terms[0]
     settings: dict[str, Any] = {**dict(first.settings), "sets": torch.tensor([sets[i] for i in rows])}
-    if first.among:
-        settings["among"] = torch.tensor([column_of(site, site_ids) for site in first.among])
+    among = [column_of(site, site_ids) for site in first.among]
+    if len(set(among)) < len(among):
+        raise ValueError(
+            f"{first.name} among {len(among)} sites that are {len(set(among))} columns; expected every site once, by "
+            "its name or by its column: one that is named twice would count twice"
+        )
+    if among:
+        settings["among"] = torch.tensor(among)
     if first.values:
-        settings["values"] = torch.tensor(first.values)
-    weights = torch.tensor([t.weight for t in terms])
+        settings["values"] = torch.tensor(first.values, dtype=torch.float32)
+        settings["clusters"] = 1 + int(max(first.values))  # where they are the numbers of clusters (`discriminate`)
+    kind = KINDS.get(first.kind)
+    sites = 1 + int(settings.get("top", 1)) if kind is not None and kind.compares else 1
+    if among and len(among) < sites:
+        raise ValueError(f"{first.name} among {len(among)} sites; expected at least {sites} to compare")
+    weights = torch.tensor([t.weight for t in terms], dtype=torch.float32)
     return TermGroup(
         function=first.function,
         raw=first.raw,
@@ -171,4 +226,9 @@ def group_terms(members: list[tuple[int, int, Term]], sets: list[int], site_ids:
         rows=torch.tensor(rows),
         columns=torch.tensor(columns),
         weights=weights,
+        name=first.name,
+        used=None if kind is not None and kind.compares and not among else frozenset([*columns, *among]),
+        sites=sites,
+        largest=max([*columns, *among]),
+        whole=rows == tuple(range(len(sets))),
     )

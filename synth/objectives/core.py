@@ -141,6 +141,12 @@ class Objective:
             The encoder's sites in column order; None leaves integer columns only.
         mean, sd : Tensor of shape (U,), or None
             Mean and SD of the responses to natural images, which give the z units; None = 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            A site that is not there or is named twice, a mean or SD that cannot standardise, or fewer sites than a row
+            compares.
         """
         columns = [[column_of(t.site, site_ids) for t in row.terms] for row in self.rows]
         check_standardisation(mean, sd, site_ids)
@@ -148,15 +154,21 @@ class Objective:
         for i, row in enumerate(self.rows):
             for t, column in zip(row.terms, columns[i], strict=True):
                 groups.setdefault((t.kind, t.settings, t.among, t.values, t.function), []).append((i, column, t))
-        known = {group: i for i, group in enumerate(dict.fromkeys(row.group for row in self.rows if row.group))}
-        sets = [known.get(row.group, len(known) + i) for i, row in enumerate(self.rows)]
-        return BoundObjective(
+        numbers = {group: i for i, group in enumerate(dict.fromkeys(row.group for row in self.rows if row.group))}
+        sets = [numbers.get(row.group, len(numbers) + i) for i, row in enumerate(self.rows)]
+        bound = BoundObjective(
             groups=tuple(group_terms(members, sets, site_ids) for members in groups.values()),
-            kappa=torch.tensor([row.kappa for row in self.rows]),
+            kappa=torch.tensor([row.kappa for row in self.rows], dtype=torch.float32),
             versus=torch.tensor([row.versus for row in self.rows]),
-            mean=None if mean is None else mean.detach(),
-            sd=None if sd is None else sd.detach(),
+            mean=None if mean is None else mean.detach().clone(),  # made under inference_mode, it has no gradients
+            sd=None if sd is None else sd.detach().clone(),
+            careful=any(row.kappa for row in self.rows),
+            contrasts=any(row.versus for row in self.rows),
         )
+        known = next((len(x) for x in (site_ids, mean, sd) if x is not None), None)
+        if known is not None:
+            bound.check_sites(known)
+        return bound
 
 
 def cautious(objective: Objective, kappa: float) -> Objective:

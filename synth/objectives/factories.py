@@ -260,6 +260,12 @@ def _check_among(kind: str, sites: Sequence[Site], among: Sequence[Site] | None)
             f"{kind} among {len(set(among))} sites without {', '.join(absent[:5]) or '(none)'}; expected at least two, "
             "every target among them"
         )
+    twice = [site_name(s) for s in dict.fromkeys(among) if list(among).count(s) > 1]
+    if twice:
+        raise ValueError(
+            f"{kind} among sites that name {', '.join(twice[:5])} more than once; expected every site once: one "
+            "that is named twice would count twice"
+        )
 
 
 def _positive(name: str, value: float) -> float:

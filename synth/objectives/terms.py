@@ -20,10 +20,20 @@ TermFunction = Callable[[Tensor, Tensor, Tensor, Settings], Tensor]
 
 
 class Kind(NamedTuple):
-    """A function, and whether it reads responses in the encoder's unit instead of natural SDs."""
+    """A function of the catalogue.
+
+    Attributes
+    ----------
+    function : callable
+    raw : bool
+        It reads responses in the encoder's unit instead of natural SDs.
+    compares : bool
+        It compares the target with the other sites, of those named in `among` or of all.
+    """
 
     function: TermFunction
     raw: bool = False
+    compares: bool = False
 
 
 def of_target(z: Tensor, columns: Tensor) -> Tensor:
@@ -73,8 +83,10 @@ def margin(images: Tensor, z: Tensor, columns: Tensor, settings: Settings) -> Te
 def discriminate(images: Tensor, z: Tensor, columns: Tensor, settings: Settings) -> Tensor:
     """``z_c / t - log mean_c' exp(z_c' / t)`` of cluster means, `values` giving the cluster of each named site."""
     named, place = _named(z, columns, settings)
-    cluster: Tensor = settings["values"].long()
-    one_of = torch.nn.functional.one_hot(cluster).to(z)  # (k, C)
+    labels: Tensor = settings["values"]
+    clusters = torch.arange(int(settings["clusters"]), device=z.device, dtype=labels.dtype)
+    one_of = (labels[:, None] == clusters).to(z.dtype)  # (k, C)
+    cluster = labels.long()
     means = named @ (one_of / one_of.sum(0)) / float(settings["temperature"])  # (..., n, C)
     return of_target(means, cluster[place]) - means.logsumexp(-1) + math.log(means.shape[-1])
 
@@ -114,9 +126,9 @@ def diverse(images: Tensor, z: Tensor, columns: Tensor, settings: Settings) -> T
 KINDS: dict[str, Kind] = {
     "stretch": Kind(stretch),
     "suppress": Kind(suppress),
-    "one_hot": Kind(one_hot),
-    "rate_softmax": Kind(rate_softmax, raw=True),
-    "margin": Kind(margin),
+    "one_hot": Kind(one_hot, compares=True),
+    "rate_softmax": Kind(rate_softmax, raw=True, compares=True),
+    "margin": Kind(margin, compares=True),
     "discriminate": Kind(discriminate),
     "level": Kind(level),
     "pattern": Kind(pattern),

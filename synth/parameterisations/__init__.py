@@ -36,7 +36,7 @@ def _smooth(shape: Sequence[int]) -> Parameterisation:
 
 def _window(shape: Sequence[int]) -> Parameterisation:
     """Fourier coefficients behind a round window with a soft edge."""
-    y, x = (torch.linspace(-1, 1, n) for n in shape[1:])
+    y, x = (torch.linspace(-1, 1, n, dtype=torch.float32) for n in shape[1:])
     return masked(fourier(shape), (4 * (1 - (y[:, None] ** 2 + x**2).sqrt())).clamp(0, 1))
 
 

@@ -43,6 +43,8 @@ class Parameterisation:
     exact_start: bool = True
     part: Callable[[Sequence[int]], Parameterisation] | None = None
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def __call__(
         self, generators: Sequence[torch.Generator], start: Tensor | None = None, device: torch.device | str = "cpu"
     ) -> nn.Module:
@@ -61,7 +63,12 @@ class Parameterisation:
         """
         if start is not None and tuple(start.shape) != (len(generators), *self.shape):
             raise ValueError(f"start of shape {tuple(start.shape)}; expected {(len(generators), *self.shape)}")
-        return self.build(generators, start, torch.device(device))
+        module = self.build(generators, start, torch.device(device))
+        for part in module.modules():
+            for name, value in part.named_buffers(recurse=False):
+                if value.is_inference():  # made under inference_mode, it cannot be kept for a gradient
+                    setattr(part, name, value.clone())
+        return module
 
     def take(self, indices: Sequence[int]) -> Parameterisation:
         """The parameterisation of the images `indices`, in that order; itself unless images differ in it (`masked`)."""

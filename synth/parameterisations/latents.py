@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synth.contract import check_frozen, check_shape, describe, draw
+from synth.contract import check_shape, describe, draw
+from synth.steady import check_frozen
 
 from .core import NATURAL_SD, Parameterisation
+from .decoders import Decoder, Map, encoded
 
 __all__ = ["approach", "latent"]
-
-Map = Callable[[Tensor], Tensor]
 
 
 def latent(
@@ -38,15 +38,22 @@ def latent(
     ----------
     shape : (C, H, W) of the images
     decoder : callable, latents (B, *size) -> images (B, C, H, W)
-        Pixel values in [0, 1] (of a network that gives [-1, 1]: ``lambda z: (network(z) + 1) / 2``), on the device and
-        in the floating-point type of its input. An `nn.Module` is moved to the device of the run and must be in
-        evaluation mode. Its own parameters are never changed.
+        Pixel values in [0, 1] (of a network that gives [-1, 1]: ``lambda z: (network(z) + 1) / 2``), on the device of
+        its input. An `nn.Module` is moved to the device of the run. Networks must be in evaluation mode, those behind a
+        function too; neither parameters nor buffers are ever changed. Before the first image the decoder is asked five
+        times, of at most 4 latents: the images of a latent must be the same a second time and in another batch, and few
+        of their values may lie outside [0, 1].
     size : shape of one latent
     sd : float
         SD of the latents that the decoder knows: of the noise start, and the unit of the learning rate.
     encode : callable, images (B, C, H, W) -> latents (B, *size), or None
     fit_steps, fit_rate : int, float
         Steps (0 = none) and learning rate of the approach to a start image.
+
+    Raises
+    ------
+    ValueError
+        Settings or a decoder that cannot serve; the decoder is asked when the first images are made.
     """
     image, latents = check_shape(shape), tuple(int(n) for n in size)
     if not latents or min(latents) < 1 or not sd > 0 or fit_steps < 0 or not fit_rate > 0:
@@ -58,16 +65,20 @@ def latent(
         if isinstance(network, nn.Module):
             check_frozen(network, what)
 
+    asked: dict[torch.device, Decoder] = {}
+
     def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:
         for network in (decoder, encode):
             if isinstance(network, nn.Module):
                 network.to(device)
-        dtype = _dtype(decoder, start)
+        if device not in asked:
+            asked[device] = Decoder.asked(decoder, latents, image, sd=sd, device=device)
+        dtype = asked[device].dtype(start)
         values = draw(generators, latents).to(device, dtype)
         wanted = None if start is None else start.detach().to(device, dtype)
         if wanted is not None and encode is not None:
-            values = _encoded(encode, wanted, values.shape) / sd
-        module = _Latent(values * NATURAL_SD, decoder, sd / NATURAL_SD)
+            values = encoded(encode, wanted, values.shape) / sd
+        module = _Latent(values * NATURAL_SD, asked[device].decode, sd / NATURAL_SD)
         _check_images(module, (len(values), *image))
         if wanted is not None:
             module.start_error = approach(module, [module.values], wanted, steps=fit_steps, rate=fit_rate)
@@ -124,17 +135,6 @@ def approach(
     return best.sqrt()
 
 
-def _encoded(encode: Map, images: Tensor, expected: Sequence[int]) -> Tensor:
-    with torch.no_grad():
-        values = encode(images)
-    if tuple(values.shape) != tuple(expected) or not bool(torch.isfinite(values).all()):
-        raise ValueError(
-            f"encode gives latents of shape {tuple(values.shape)}, finite: {bool(torch.isfinite(values).all())}; "
-            f"expected finite ones of shape {tuple(expected)}, one per image"
-        )
-    return values.clone()
-
-
 def _check_images(module: _Latent, expected: tuple[int, ...]) -> None:
     images = module()
     if tuple(images.shape) != expected:
@@ -153,13 +153,6 @@ def _check_images(module: _Latent, expected: tuple[int, ...]) -> None:
             f"the decoder gives pixels from {low:g} to {high:g}; expected [0, 1]. Likely cause: a network that gives "
             "[0, 255]: wrap it, as in lambda z: decoder(z) / 255"
         )
-
-
-def _dtype(decoder: Map, start: Tensor | None) -> torch.dtype:
-    first = next(decoder.parameters(), None) if isinstance(decoder, nn.Module) else None
-    if first is not None:
-        return first.dtype
-    return torch.float32 if start is None else start.dtype
 
 
 def _record(network: Map | None) -> Any:

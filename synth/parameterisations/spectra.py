@@ -41,7 +41,11 @@ def fourier(
         if start is None:
             drawn = noise * draw(generators, (size[0], size[1], size[2] // 2 + 1, 2))
             return _Fourier(
-                drawn, torch.full((len(drawn), size[0], 1, 1), 0.5), amplitude, colour=colour, shape=size
+                drawn,
+                torch.full((len(drawn), size[0], 1, 1), 0.5, dtype=torch.float32),
+                amplitude,
+                colour=colour,
+                shape=size,
             ).to(device)
         return _fourier_at(start.detach().to(device), amplitude.to(start), colour.to(start), shape=size).to(device)
 
@@ -78,7 +82,7 @@ def phase(
 
     def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:
         if start is None:
-            offset = torch.full((len(generators), size[0], 1, 1), 0.5)
+            offset = torch.full((len(generators), size[0], 1, 1), 0.5, dtype=torch.float32)
             return _Phase(torch.fft.rfft2(draw(generators, size)), magnitude, offset, colour=colour, shape=size).to(
                 device
             )
@@ -187,7 +191,8 @@ def _phase_at(start: Tensor, magnitude: Tensor, colour: Tensor, *, shape: tuple[
 
 def _amplitude(height: int, width: int, decay: float) -> Tensor:
     """1 / frequency^decay over the half plane (H, W // 2 + 1); coefficients of SD s give pixels of SD s."""
-    fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None]
+    fy, fx = (torch.fft.fftfreq(n, dtype=torch.float32) for n in (height, width))
+    fy, fx = fy[:, None], fx[None]
     full: Tensor = (fy**2 + fx**2).sqrt().clamp(min=1 / max(height, width)) ** -decay
     return full[:, : width // 2 + 1] / (2 * full.square().mean()).sqrt()
 
@@ -230,7 +235,7 @@ def _contrast(magnitude: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 def _colour_matrix(channels: int, decorrelate: bool) -> Tensor:
     if channels != 3 or not decorrelate:
-        return torch.eye(channels)
-    root = torch.tensor(_COLOUR_CORRELATION_ROOT)
+        return torch.eye(channels, dtype=torch.float32)
+    root = torch.tensor(_COLOUR_CORRELATION_ROOT, dtype=torch.float32)
     longest: Tensor = root.norm(dim=0).max()
     return root / longest

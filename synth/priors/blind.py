@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from synth.contract import check_shape
 
 from .prior import PixelPrior
+from .weights import check_finite, read_tensors, without_wrappers
 
 __all__ = ["blind"]
 
@@ -20,6 +21,7 @@ KNOWS = "local structure (edges, surfaces), no objects; results are no evidence 
 EPSILON = 1e-5
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def blind(denoiser: str | Path | Callable[[Tensor], Tensor], shape: Sequence[int]) -> Blind:
     """A denoiser that does not use the noise level, as a prior (Kadkhodaie & Simoncelli 2021).
 
@@ -111,18 +113,7 @@ class BiasFree(nn.Module):
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected the weights of a denoiser, .safetensors or .pt")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        tensors: dict[str, Tensor] = load_file(path)
-        return tensors
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{path} cannot be read as tensors alone ({str(error).splitlines()[0]}). Files that hold Python objects "
-            "are not opened, since that could run any code. Save the state dict, or convert it to safetensors"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path} does not hold a state dict; expected names and tensors")
+    state = without_wrappers(read_tensors(path))
+    again = "Copy the file again, or take an earlier one of the training"
+    check_finite(state.items(), path.name, again)
     return state

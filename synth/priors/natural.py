@@ -17,6 +17,7 @@ from synth.contract import check_shape
 
 from .prior import PixelPrior
 from .spectral import Spectral, spectral
+from .weights import check_finite
 
 __all__ = ["natural"]
 
@@ -26,6 +27,7 @@ FREQUENCIES = 16
 KNOWS = "second-order statistics and local edges, no objects; results are no evidence about object selectivity"
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def natural(
     source: str | Path | Mapping[str, Any] = "natural64", shape: Sequence[int] = (3, 64, 64), *, seed: int = 0
 ) -> Natural:
@@ -47,26 +49,17 @@ def natural(
     path = EMBEDDED.get(str(source), Path(source))
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a prior written by scripts/train_prior.py")
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        record = json.loads((file.metadata() or {}).get("prior", "null"))
-        if (
-            not isinstance(record, dict)
-            or not isinstance(record.get("config"), dict)
-            or "widths" not in record["config"]
-        ):
-            raise ValueError(
-                f"{path} holds no configuration of a prior; expected a file written by scripts/train_prior.py"
-            )
-        state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    record, state = _read(path)
     last = state.get("last.weight")
     if last is not None and len(last) != size[0]:
         raise ValueError(
             f"shape {size}; {path.name} was trained on images of {len(last)} channel(s). Give it as many: "
             "`synth.guide` makes grey or colour of them as the display needs"
         )
-    prior = Natural(size, record["config"], path.name)
+    try:
+        prior = Natural(size, record["config"], path.name)
+    except TypeError as error:
+        raise ValueError(f"{path} has a configuration that no prior has: {error}; copy the file again") from error
     expected = prior.learned.state_dict()
     if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in expected.items()}:
         odd = sorted(set(state) ^ set(expected)) or [k for k in state if state[k].shape != expected[k].shape]
@@ -79,6 +72,25 @@ def natural(
         **{k: v for k, v in record.items() if k != "config"},
     }
     return prior
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The record and the tensors, in float32, of a file of `scripts/train_prior.py`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get("prior", "null")
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        record = json.loads(text)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a prior: {error}. Likely cause: an incomplete copy; copy it again"
+        ) from error
+    if not isinstance(record, dict) or not isinstance(record.get("config"), dict) or "widths" not in record["config"]:
+        raise ValueError(f"{path} holds no configuration of a prior; expected a file written by scripts/train_prior.py")
+    check_finite(state.items(), path.name, "Copy the file again, or take an earlier one of the training")
+    return record, state
 
 
 class Natural(PixelPrior):
@@ -103,7 +115,7 @@ class Natural(PixelPrior):
         self.trained: dict[str, Any] = {}
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
             torch.default_generator.manual_seed(seed)
-            self.learned = UNet(shape[0], widths)
+            self.learned = UNet(shape[0], widths).float()
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -130,7 +142,11 @@ class UNet(nn.Module):
     def __init__(self, channels: int, widths: Sequence[int]) -> None:
         super().__init__()
         top, embedded = widths[0], 4 * widths[0]
-        self.register_buffer("frequencies", torch.exp(torch.linspace(0, math.log(100), FREQUENCIES)), persistent=False)
+        self.register_buffer(
+            "frequencies",
+            torch.exp(torch.linspace(0, math.log(100), FREQUENCIES, dtype=torch.float32)),
+            persistent=False,
+        )
         self.embed = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, embedded), nn.SiLU(), nn.Linear(embedded, embedded), nn.SiLU()
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .conditions import check_conditions, check_embedding, latent_statistics
+from .loading import component, diffusers_library, embed, hub_answers, index_of, noise_levels
+from .weights import check_finite
 
 __all__ = ["pretrained"]
 
@@ -23,6 +25,7 @@ PIXEL_LIMITS = (-1.2, 1.2)
 SNAP = 1e-3  # of a time step: below it, a time is one of those that the network was trained at
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def pretrained(
     source: str | Path,
     *,
@@ -36,6 +39,7 @@ def pretrained(
     vae_slicing: bool = False,
     vae_tiling: bool = False,
     revision: str | None = None,
+    variant: str | None = None,
     local_files_only: bool = False,
 ) -> Pretrained:
     """A U-Net, with its scheduler's noise levels and its VAE where it has one, by `from_pretrained`.
@@ -61,32 +65,45 @@ def pretrained(
         Of the network; x stays in float32, and a VAE that overflows in float16 too.
     gradient_checkpointing, vae_slicing, vae_tiling : bool
         Less memory for more time; tiling leaves seams.
-    revision, local_files_only : as in `from_pretrained`
+    revision, variant, local_files_only : as in `from_pretrained`
+        Where a folder holds the weights of one variant alone, such as "fp16", those are taken.
+
+    Raises
+    ------
+    ValueError
+        A source that cannot be read whole (missing, cut or damaged files, missing weights, NaN), a network of another
+        kind or one that needs more than noise and text, arguments that it does not take. The message says how to mend
+        it.
     """
     if dtype not in TYPES:
         raise ValueError(f"dtype {dtype!r}; expected one of {', '.join(TYPES)}")
     source = str(source)
-    near = local_files_only or not (Path(source).is_dir() or _hub_answers())
+    near = local_files_only or not (Path(source).is_dir() or hub_answers())
     options = {
         "local_files_only": near,
         "revision": revision,
     }  # without a network, what was downloaded earlier, at once
     with warnings.catch_warnings():  # of the hub's library, about what diffusers asks of it
         warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument")
-        index = _index(source, options)
-        network = _component(source, index, "unet", known=NETWORKS, options=options)
+        index = index_of(source, options)
+        network = component(source, index, "unet", known=NETWORKS, options=options, variant=variant)
         decoder_name = next((name for name in ("vae", "vqvae") if (index.get(name) or [None])[0]), None)
         decoder = (
-            None if decoder_name is None else _component(source, index, decoder_name, known=DECODERS, options=options)
+            None
+            if decoder_name is None
+            else component(source, index, decoder_name, known=DECODERS, options=options, variant=variant)
         )
-        schedule = _noise_levels(source, index, noise_schedule, options=options)
+        schedule = noise_levels(source, index, noise_schedule, options=options)
+    check_conditions(source, network.config)
     attends = type(network).__name__ == "UNet2DConditionModel"
     if not attends and (prompt is not None or embedding is not None):
         raise ValueError(f"a text for {source!r}, whose {type(network).__name__} takes no text; leave it out")
     if prompt is not None and embedding is not None:
         raise ValueError(f"prompt {prompt!r} and an embedding; expected one of them")
     if attends and embedding is None:
-        embedding = _embed(source, index, prompt or "", options=options)
+        embedding = embed(source, index, prompt or "", options=options)
+    if embedding is not None:
+        check_embedding(source, embedding, network.config.cross_attention_dim)
     prior = Pretrained(
         source, network, decoder, schedule=schedule, embedding=embedding, label=label, size=size, dtype=dtype
     )
@@ -106,6 +123,8 @@ class Pretrained(nn.Module):
     """See `pretrained`."""
 
     embedding: Tensor | None
+    latents_mean: Tensor | None
+    latents_sd: Tensor | None
     network: Any
     decoder: Any
 
@@ -129,13 +148,21 @@ class Pretrained(nn.Module):
             if decoder is None
             else nn.Module.to(decoder, _decoder_type(decoder, dtype)).eval().requires_grad_(False)
         )
+        for part in (self.network, *(() if decoder is None else (self.decoder,))):
+            overflow = f"Likely cause: {dtype} cannot hold them; use dtype bfloat16 or float32"
+            check_finite(part.named_parameters(), f"{type(part).__name__} of {source!r} in {dtype}", overflow)
+        latents = None if decoder is None else latent_statistics(source, decoder.config)
+        for name, values in zip(("latents_mean", "latents_sd"), latents or (None, None), strict=True):
+            self.register_buffer(name, values, persistent=False)  # (1, C, 1, 1)
         self.register_buffer("embedding", embedding)
         self.scheduler_config = {**schedule.config}
-        self.prediction = str(schedule.config.prediction_type)
+        self.prediction = str(getattr(schedule.config, "prediction_type", None))
         if self.prediction not in PREDICTIONS:
             raise ValueError(f"{source!r} predicts {self.prediction!r}; expected one of {', '.join(PREDICTIONS)}")
         kept = schedule.alphas_cumprod.double().clamp(1e-8, 1 - 1e-8)
         self.log_sigmas = ((1 - kept) / kept).log() / 2  # (T,), rising; float64, on the CPU
+        if len(kept) < 2 or not bool((self.log_sigmas.diff() >= 0).all()):
+            raise ValueError(f"the noise levels of {source!r} do not rise with time; expected those of a training")
         self.sigmas = (float(self.log_sigmas[0].exp()), float(self.log_sigmas[-1].exp()))
         self.shape = self._shape(size)
         self._check_label()
@@ -176,7 +203,10 @@ class Pretrained(nn.Module):
         if self.decoder is None:
             return (clean + 1) / 2
         config = self.decoder.config
-        code = clean / config.get("scaling_factor", 1.0) + (config.get("shift_factor") or 0.0)
+        if self.latents_mean is not None and self.latents_sd is not None:
+            code = clean * self.latents_sd / config.scaling_factor + self.latents_mean
+        else:
+            code = clean / config.get("scaling_factor", 1.0) + (config.get("shift_factor") or 0.0)
         decoded: Tensor = self.decoder.decode(code.to(next(self.decoder.parameters()).dtype)).sample
         return (decoded.float() + 1) / 2
 
@@ -194,7 +224,7 @@ class Pretrained(nn.Module):
             "dtype": self.dtype_name,
             "label": self.label,
             "embedding": None if self.embedding is None else _weights_digest([self.embedding]),
-            "diffusers": _diffusers().__version__,
+            "diffusers": diffusers_library().__version__,
             "knows": "what its training images show, their biases included; see the model's own card and licence",
         }
 
@@ -250,120 +280,3 @@ def _weights_digest(tensors: Sequence[Tensor]) -> str:
     for tensor in tensors:
         digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _diffusers() -> Any:
-    try:
-        return importlib.import_module("diffusers")
-    except ImportError as error:
-        raise ValueError(
-            "diffusers is not installed; it is an optional extra: pip install 'stimsynth[diffusion]'. The embedded "
-            "priors (`spectral`, `blind`) do without it"
-        ) from error
-
-
-def _index(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Component -> [library, class] of a saved pipeline; of a U-Net alone, that under the name ""."""
-    folder = Path(source)
-    if folder.is_dir():
-        for name in ("model_index.json", "config.json"):
-            if (folder / name).is_file():
-                content = json.loads((folder / name).read_text(encoding="utf-8"))
-                return dict(content) if name == "model_index.json" else {"": ["diffusers", content.get("_class_name")]}
-        raise ValueError(
-            f"the folder {source} holds neither model_index.json (a pipeline) nor config.json (a U-Net); expected what "
-            "save_pretrained of diffusers writes"
-        )
-    diffusers = _diffusers()
-    try:
-        return dict(diffusers.DiffusionPipeline.load_config(source, **options))
-    except (OSError, ValueError):
-        pass  # perhaps a U-Net alone
-    try:
-        return {"": ["diffusers", diffusers.UNet2DModel.load_config(source, **options).get("_class_name")]}
-    except (OSError, ValueError) as error:
-        raise _unreachable(source, error) from error
-
-
-def _hub_answers() -> bool:
-    """Whether the model hub can be reached: asked once, since its library would try again for a minute."""
-    _diffusers()  # says what to install, where it is missing
-    utils, constants = (importlib.import_module(f"huggingface_hub.{name}") for name in ("utils", "constants"))
-    try:
-        utils.get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception:  # of whichever library it uses for HTTP; offline mode too
-        return False
-    return True
-
-
-def _unreachable(source: str, error: Exception) -> ValueError:
-    return ValueError(
-        f"{source!r} is no folder here, and the model hub gave nothing under that name: no network, a network that "
-        f"does not reach the hub, or a name that is wrong or withdrawn ({str(error).splitlines()[0]}). Way out: a "
-        "folder with the downloaded model, or an embedded prior, such as synth.priors.spectral(shape)"
-    )
-
-
-def _component(
-    source: str, index: Mapping[str, Any], name: str, *, known: Sequence[str], options: Mapping[str, Any]
-) -> Any:
-    """One network, by the class that the index names; nothing but the known classes is ever loaded."""
-    alone = "" in index
-    _, class_name = index[""] if alone else (index.get(name) or (None, None))
-    if class_name not in known:
-        raise ValueError(f"{name} of {source!r} is of class {class_name}; expected one of {', '.join(known)}")
-    place = {} if alone else {"subfolder": name}
-    try:
-        return getattr(_diffusers(), str(class_name)).from_pretrained(source, **place, **options)
-    except (OSError, ValueError) as error:
-        if Path(source).is_dir():
-            raise ValueError(f"{name} of {source!r} cannot be loaded: {str(error).splitlines()[0]}") from error
-        raise _unreachable(source, error) from error
-
-
-def _noise_levels(
-    source: str, index: Mapping[str, Any], given: Mapping[str, Any] | None, *, options: Mapping[str, Any]
-) -> Any:
-    """A scheduler that knows the noise levels of training, and what the network predicts."""
-    diffusers = _diffusers()
-    if given is not None:
-        return diffusers.DDPMScheduler(**given)
-    if "scheduler" not in index:
-        raise ValueError(
-            f"{source!r} is a U-Net without a scheduler, so its noise levels are not known; give noise_schedule=, such "
-            "as "
-            "{'beta_schedule': 'linear', 'prediction_type': 'epsilon'}"
-        )
-    _, class_name = index["scheduler"]
-    kind = getattr(diffusers, str(class_name), None)
-    if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
-        raise ValueError(f"the scheduler of {source!r} is of class {class_name}, which diffusers does not have")
-    scheduler: Any = kind
-    loaded = scheduler.from_pretrained(source, subfolder="scheduler", **options)
-    if not hasattr(loaded, "alphas_cumprod"):
-        raise ValueError(
-            f"the scheduler of {source!r} is {class_name}, a flow-matching or continuous one; expected a discrete-time "
-            "schedule with alphas_cumprod (DDPM, DDIM, DPM-Solver, UniPC, Euler, Heun, DEIS, LMS)"
-        )
-    return loaded
-
-
-def _embed(source: str, index: Mapping[str, Any], prompt: str, *, options: Mapping[str, Any]) -> Tensor:
-    """The text encoder's last hidden states (1, L, D) of a prompt."""
-    if "text_encoder" not in index or "tokenizer" not in index:
-        raise ValueError(f"{source!r} attends to text but holds no text encoder; give embedding=, a tensor (1, L, D)")
-    try:
-        transformers = importlib.import_module("transformers")
-    except ImportError as error:
-        raise ValueError(
-            f"{source!r} attends to text, and to embed a prompt, the empty one included, the transformers package is "
-            "needed: pip install transformers. Or give embedding=, a tensor (1, L, D) made elsewhere"
-        ) from error
-    tokenizer = transformers.CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", **options)
-    encoder = transformers.CLIPTextModel.from_pretrained(source, subfolder="text_encoder", **options).eval()
-    tokens = tokenizer(
-        prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-    )
-    with torch.no_grad():
-        states: Tensor = encoder(tokens.input_ids)[0]
-    return states

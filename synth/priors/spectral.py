@@ -20,6 +20,7 @@ COLOUR_VARIANCES = (1.0, 0.04, 0.065)
 KNOWS = "second-order statistics alone: no edges, no objects; evidence about neither"
 
 
+@torch.inference_mode(False)  # what is made under it can be kept for no gradient
 def spectral(
     shape: Sequence[int],
     *,
@@ -75,7 +76,7 @@ class Spectral(PixelPrior):
         self.register_buffer(
             "power", power_spectrum(shape, exponent, sd, mean_sd=mean_sd, corner=corner)
         )  # (C, H, W // 2 + 1)
-        self.register_buffer("axes", torch.tensor(COLOUR_AXES) if shape[0] == 3 else torch.ones(1, 1))
+        self.register_buffer("axes", torch.tensor(COLOUR_AXES if shape[0] == 3 else ((1.0,),), dtype=torch.float32))
         self.register_buffer("weights", half_plane_weights(shape[1], shape[2]))  # (W // 2 + 1,)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -102,7 +103,8 @@ class Spectral(PixelPrior):
 def power_spectrum(shape: tuple[int, int, int], exponent: float, sd: float, *, mean_sd: float, corner: float) -> Tensor:
     """Variance (C, H, W // 2 + 1) of the orthonormal Fourier coefficients of each colour axis."""
     channels, height, width = shape
-    fy, fx = torch.fft.fftfreq(height)[:, None] * height, torch.fft.rfftfreq(width)[None] * width
+    fy, fx = torch.fft.fftfreq(height, dtype=torch.float32), torch.fft.rfftfreq(width, dtype=torch.float32)
+    fy, fx = fy[:, None] * height, fx[None] * width
     power: Tensor = (fy**2 + fx**2 + corner**2) ** -exponent
     power[0, 0] = 0
     count = height * width
@@ -111,14 +113,14 @@ def power_spectrum(shape: tuple[int, int, int], exponent: float, sd: float, *, m
     power[0, 0] = mean_sd**2 * count
     if channels == 1:
         return power[None]
-    variances = torch.tensor(COLOUR_VARIANCES)
+    variances = torch.tensor(COLOUR_VARIANCES, dtype=torch.float32)
     shares: Tensor = variances * 3 / variances.sum()
     return power * shares[:, None, None]
 
 
 def half_plane_weights(height: int, width: int) -> Tensor:
     """How often each column of a half plane (H, W // 2 + 1) stands in the whole plane: (W // 2 + 1,)."""
-    weights = torch.full((width // 2 + 1,), 2.0)
+    weights = torch.full((width // 2 + 1,), 2.0, dtype=torch.float32)
     weights[0] = 1
     if width % 2 == 0:
         weights[-1] = 1

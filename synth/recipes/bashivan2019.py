@@ -49,7 +49,7 @@ def bashivan_2019(
         raise ValueError(f"jitter_px is {jitter_px}; expected at least 1 (1 rolls by -1 or 0 pixels)")
 
     def draw(generator: torch.Generator) -> Tensor:
-        noise = 2 * torch.rand(size, generator=generator) - 1
+        noise = 2 * torch.rand(size, generator=generator, dtype=torch.float32) - 1
         return 0.5 + 0.5 * noise / (2 * noise.abs().max())
 
     # v moves by half of what x moves; its gradient is twice that by x, so eps doubles

@@ -72,7 +72,7 @@ class ZScoredPixels:
         if start is not None and tuple(start.shape) != (len(generators), *self.shape):
             raise ValueError(f"start of shape {tuple(start.shape)}; expected {(len(generators), *self.shape)}")
         if start is None:
-            drawn = torch.stack([torch.randn(self.shape, generator=g) for g in generators])
+            drawn = torch.stack([torch.randn(self.shape, generator=g, dtype=torch.float32) for g in generators])
         else:
             drawn = (start.detach() - self.mean) / self.sd
         return _ZScores(drawn.to(device), self.mean, self.sd)

@@ -35,7 +35,7 @@ def walker_2019(shape: Sequence[int] = (1, 36, 64), *, pixel_sd: float, steps: i
     check_pixel_sd(pixel_sd)
 
     def draw(generator: torch.Generator) -> Tensor:
-        return ((128 + 8 * torch.randn(size, generator=generator)) / 255).clamp(0, 1)
+        return ((128 + 8 * torch.randn(size, generator=generator, dtype=torch.float32)) / 255).clamp(0, 1)
 
     rule = Rule(
         sgd(),

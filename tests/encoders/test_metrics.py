@@ -57,10 +57,7 @@ def test_reliability_equals_its_analytic_value(repeats):
     keep = np.tile(np.arange(R) < repeats, N)
     expected = 1 / (1 + 4 / repeats)
     found = split_half_reliability(values[keep], index[keep])
-    if repeats % 2 == 0:
-        np.testing.assert_allclose(found.mean(), expected, atol=0.02)
-    else:  # halves of 2 and 3 trials: Spearman-Brown is a little low for them
-        np.testing.assert_allclose(found.mean(), expected, atol=0.03)
+    np.testing.assert_allclose(found.mean(), expected, atol=0.02)
 
 
 def test_reliability_of_two_trials_is_their_correlation():

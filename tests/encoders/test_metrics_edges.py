@@ -17,6 +17,7 @@ from encoders.metrics import (
     spearman_brown,
     split_half_reliability,
 )
+from encoders.reliability import reliability_of_means
 
 
 def trials_of(values, index, image, site):
@@ -96,9 +97,7 @@ def test_scores_of_the_first_images_alone(ragged):
 def test_noise_corrected_r_is_r_over_the_root_of_reliability(ragged):
     predicted, values, index = ragged
     r = correlation(predicted, repeat_means(values, index, 9)[0])
-    rho = split_half_reliability(values, index, n_splits=7, seed=3, n_images=9)
-    np.testing.assert_array_equal(noise_corrected_r(predicted, values, index, n_splits=7, seed=3), r / np.sqrt(rho))
-    rho = split_half_reliability(values, index, n_splits=100, seed=0, n_images=9)
+    rho = reliability_of_means(values, index, n_images=9)
     np.testing.assert_array_equal(noise_corrected_r(predicted, values, index), r / np.sqrt(rho))
     given = noise_corrected_r(predicted, values, index, reliability=[0.25, 0.0, -0.5])
     np.testing.assert_array_equal(given, [r[0] / 0.5, np.nan, np.nan])
@@ -162,7 +161,8 @@ def test_halves_differ_by_at_most_one_trial():
         squares[size] = (4 * both + 0.6) / size**2
     # either half is the one of two trials with probability 1/2, image by image, so that both have the same mean square
     r = apart / (0.5 * squares[2] + 0.5 * squares[3])
-    np.testing.assert_allclose(found, 2 * r / (1 + r), atol=0.01)
+    half, whole = (1 / 2 + 1 / 3) / 2, 1 / 5  # 1 / trials of a half, and of the mean that is stepped up to
+    np.testing.assert_allclose(found, r * half / (r * half + (1 - r) * whole), atol=0.01)
 
 
 def test_single_precision_is_computed_in_double(ragged):

@@ -125,13 +125,23 @@ class EncoderConfig(Section):
             "[count] Cross-validation folds that choose the penalties; trained readouts have one member per fold."
         ),
     )
+    join_near_duplicates: bool = Field(
+        default=True,
+        description=(
+            "[true or false] Photographs that look alike (compressed, resized or mirrored copies under other names) "
+            "stay together on one side of every split. Where they do not, the scores are too high."
+        ),
+    )
     reliability_fit: float = Field(
-        default=0.3, ge=0, lt=1, description="[split-half correlation, Spearman-Brown] Sites below this are not fitted."
+        default=0.3,
+        ge=0,
+        lt=1,
+        description="[reliability of the mean responses, 0 ... 1] Sites below this are not fitted.",
     )
     reliability_target: float = Field(
         default=0.5,
         ge=0,
         lt=1,
-        description="[split-half correlation, Spearman-Brown] Sites below this are never controlled.",
+        description="[reliability of the mean responses, 0 ... 1] Sites below this are never controlled.",
     )
     seed: Seed = Field(default=0, description="[integer] Seed of the splits of the images.")

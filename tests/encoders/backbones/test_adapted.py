@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from encoders import DEFAULT_BACKBONE, FeatureCache, backbone
-from encoders.backbones.backbone import backbone_from_config
+from encoders.backbones.build import backbone_from_config
 from encoders.backbones.features import Reduction
 from tests.encoders.helpers.simulated import LAYERS, TINY, smooth_images
 

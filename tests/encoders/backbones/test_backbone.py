@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from encoders.backbones import offline
-from encoders.backbones.backbone import Backbone, BackboneConfig, backbone, backbone_from_config, list_layers
+from encoders.backbones import Backbone, backbone, list_layers, offline
+from encoders.backbones.build import backbone_from_config
+from encoders.backbones.frozen import BackboneConfig
 from encoders.backbones.networks import DEFAULT_BACKBONE, build_network
 from encoders.backbones.offline import OFFLINE_MODELS
 from encoders.backbones.tensors import hash_tensors

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from encoders import Encoder, backbone, extract_features
-from encoders.backbones.backbone import Backbone
+from encoders.backbones import Backbone
 from encoders.backbones.cache import FeatureCache
 from encoders.backbones.features import Reduction
 from encoders.backbones.multiple import Backbones, open_backbone, open_config, split_layer

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -152,3 +154,28 @@ def test_candidates_are_read_and_faults_named():
 def test_names_must_differ(recording):
     with pytest.raises(ValueError, match="all named differently"):
         run(recording, [candidate("x"), candidate("x")])
+
+
+@pytest.mark.parametrize(("level", "averages"), [(0.0, False), (123.456, False), (1e-12, True)])
+def test_a_channel_that_never_varies_chooses_no_candidate(recording, level, averages):
+    """Beside it, the others are scored and chosen as without it, to the last digit of a closed form."""
+    candidates = [candidate("stem", layers=("conv_stem",)), candidate("true layer"), candidate("trained", "factorised")]
+    how = {"averages": averages}
+    without = run(recording, candidates, **how)
+    ids = [*recording.options["site_ids"][:2], "dead", *recording.options["site_ids"][2:]]
+    values = np.insert(recording.values, 2, level, axis=1)
+    beside = compare(candidates, recording.images, values, image_index=recording.index, site_ids=ids, folds=3, **how)
+    assert beside.chosen_names == without.chosen_names
+    assert beside.settings["constant_sites"] == ["dead"]
+    assert "dead" in beside.table()
+    alive = np.delete(np.arange(len(ids)), 2)
+    for score, before in zip(beside.scores, without.scores, strict=True):
+        assert np.isnan(score.r[2])
+        assert np.isnan(score.inner_r2[:, 2]).all()
+        np.testing.assert_allclose(score.r[alive], before.r, atol=2e-3 if score.candidate.name == "trained" else 1e-9)
+
+
+def test_a_recording_without_a_varying_site_can_be_compared(recording):
+    values = np.full_like(recording.values, 3.3)
+    found = run(replace(recording, values=values), [candidate("a"), candidate("b", layers=("conv_stem",))])
+    assert np.isnan(found.chosen.r).all()

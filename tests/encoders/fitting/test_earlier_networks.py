@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from encoders import Encoder, ReadoutSpec, backbone, extract_features, to_images
-from encoders.backbones.backbone import Backbone
+from encoders.backbones import Backbone
 from encoders.backbones.multiple import Backbones
 from encoders.fitting.earlier_networks import start_from
 from encoders.metrics import correlation

@@ -9,7 +9,8 @@ import torch
 
 from encoders import FitOptions, NoReliableSites, Recording, extract_features, fit_encoder, to_images
 from encoders.fitting.readout_spec import ReadoutSpec
-from encoders.metrics import correlation, feve, noise_corrected_r, repeat_means, split_half_reliability
+from encoders.metrics import correlation, feve, noise_corrected_r, repeat_means
+from encoders.reliability import reliability_of_means
 from encoders.solvers.ridge import ridge
 from encoders.splits import group_names, hold_out
 
@@ -39,7 +40,7 @@ def test_scores_are_those_of_the_saved_encoder_on_the_held_out_images(pair, reco
     for module, prefix in ((pair.encoder.mean, "held_out"), (pair.validator, "validator")):
         predicted = module(to_images(recording.images[mask])).numpy()
         means, _ = repeat_means(recording.values, number, int(mask.sum()))
-        rho = split_half_reliability(recording.values, number)
+        rho = reliability_of_means(recording.values, number)
         found = {name: [getattr(s, f"{prefix}_{name}") for s in pair.report.sites] for name in ("r", "r_nc", "feve")}
         np.testing.assert_allclose(found["r"], correlation(predicted, means), atol=1e-4)
         expected = noise_corrected_r(predicted, recording.values, number, reliability=rho)

@@ -43,8 +43,8 @@ def test_averages_weigh_by_the_trials_behind_them():
 
 
 def test_groups_are_those_given_or_the_pixels():
-    assert len(set(recorded().names())) == 4
-    assert recorded(groups=["x", "x", "y", "z"]).names() == ["x", "x", "y", "z"]
+    assert len(set(recorded().photographs(join=False).names)) == 4
+    assert recorded(groups=["x", "x", "y", "z"]).photographs(join=False).names == ["x", "x", "y", "z"]
     assert recorded().image_shape == (3, 6, 8)
 
 

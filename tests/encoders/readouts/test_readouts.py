@@ -200,7 +200,8 @@ def test_tokens_become_maps_without_the_class_token():
     tokens = torch.arange(10.0).view(1, 5, 2)
     torch.testing.assert_close(feature_maps(tokens, None)[0, 0], torch.tensor([[2.0, 4], [6, 8]]))
     torch.testing.assert_close(feature_maps(tokens[:, 1:], None), feature_maps(tokens, None))
-    assert feature_maps(torch.rand(2, 7, 3), 2).shape == (2, 3, 1, 2)
+    with pytest.raises(ValueError, match="7 tokens form no square map"):
+        feature_maps(torch.rand(2, 7, 3), 2)
     assert feature_maps(torch.rand(2, 3), None).shape == (2, 3, 1, 1)
     with pytest.raises(ValueError, match="expected"):
         feature_maps(torch.rand(4), None)

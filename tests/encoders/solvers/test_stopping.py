@@ -22,6 +22,7 @@ def data(**changes):
         given.get("weights"),
         deciding=given.get("deciding"),
         loss="gaussian",
+        output="identity",
         device="cpu",
     )
 
@@ -31,7 +32,7 @@ def descents(readout_class, responses, together):
     started = []
     for i, group in enumerate(groups):
         readout = readout_class(SHAPES, U * len(group), pool=None, seed=i)
-        y, w = responses.y.repeat(1, len(group)), responses.w.repeat(1, len(group))
+        y, w = torch.cat([responses.y[run.fold] for run in group], 1), responses.w.repeat(1, len(group))
         started.append(Descent(readout, group, y, w=w, loss="gaussian"))
     return started
 
@@ -87,10 +88,15 @@ def test_the_error_is_of_left_out_deciding_images():
     responses = data(targets=targets, deciding=deciding, weights=weights)
     predicted = torch.randn(1, 2, N, U, generator=torch.Generator().manual_seed(3))
     expected = torch.zeros(U)
-    for i in range(6):
-        for u in range(U):
-            if torch.isfinite(targets[i, u]):
-                expected[u] += weights[i] * (predicted[0, i % 2, i, u] - targets[i, u]) ** 2
+    for u in range(U):
+        rows = torch.isfinite(targets[:, u])
+        share = weights[rows] / weights[rows].sum()
+        mean = share @ targets[rows, u]
+        variance = share @ (targets[rows, u] - mean).square()
+        for i in range(6):
+            if rows[i]:
+                own = responses.in_unit(predicted[0, i % 2, i], i % 2)[u]
+                expected[u] += weights[i] * (own - targets[i, u]) ** 2 / variance
     torch.testing.assert_close(left_out_error(predicted, responses)[0], expected)
 
 

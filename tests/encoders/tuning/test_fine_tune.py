@@ -17,7 +17,7 @@ from encoders import (
     check_encoder,
     to_images,
 )
-from encoders.backbones.backbone import backbone_from_config
+from encoders.backbones.build import backbone_from_config
 from encoders.backbones.multiple import Backbones, open_backbone, open_config
 from encoders.encoder import load
 from encoders.tuning.fine_tune import fine_tune

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from protocols.check import check_project
 from protocols.check import look as looks
-from protocols.check.data import photographs, recordings, split
+from protocols.check.data import near_duplicates, photographs, recordings, split
 from protocols.check.findings import collected
 from protocols.disk.files import sha256_file
 from protocols.disk.png import read_png, write_png
@@ -107,13 +107,20 @@ def test_grey_photographs_in_a_colour_project_are_noted(project: Project) -> Non
     assert "all photographs are grey" in note.text
 
 
-def test_copies_across_the_split_and_unusual_shares_are_noted(project: Project) -> None:
+def test_near_duplicates_are_counted_and_noted_where_the_fit_does_not_join_them(
+    made: Project, project: Project
+) -> None:
     held = read_png(project.data / "natural" / "img_000.png").astype(int)
     for i in range(1, 47):  # near copies of one picture, on whatever side they lie
         noise = np.random.default_rng(i).integers(-3, 4, held.shape)
         redrawn(project, f"img_{i:03d}.png", (held + noise).clip(0, 255).astype(np.uint8))
-    notes = [f.text for f in collected("split", split, project) if f.status == "note"]
-    assert any("near copy on the other side" in text and "47 photographs" in text for text in notes), notes
+    (found,) = collected("near duplicates", near_duplicates, project)
+    assert found.status == "ok"
+    assert "47 photographs look like another one" in found.text
+    set_keys(project, {("encoder", "join_near_duplicates"): False}, made.config)
+    (found,) = collected("near duplicates", near_duplicates, project)
+    assert found.status == "note"
+    assert "join_near_duplicates = true" in found.text
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -133,7 +140,7 @@ def test_the_share_of_groups_held_out_is_the_one_of_their_hashes(
     )
     side = {g: int(hashlib.sha256(f"{seed}:{g}".encode()).hexdigest(), 16) / 2**256 < fraction for g in named}
     held = [side[g] for g in named]
-    found = [f for f in collected("split", split, project) if "near copy" not in f.text]
+    found = collected("split", split, project)
     share = sum(held) / len(held)
     if sum(held) < 3 or len(held) - sum(held) < 20 or list(side.values()).count(False) < 2:
         assert [f.code for f in found] == ["C14"]

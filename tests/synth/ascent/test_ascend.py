@@ -334,11 +334,27 @@ def test_nan_names_the_image(encoder) -> None:
     class Broken(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             answers = images.flatten(1)[:, :2].clone()
-            answers[1] = torch.nan
+            if len(images) == 3:  # not one of the questions before the first step
+                answers[1] = torch.nan
             return answers
 
     with pytest.raises(ValueError, match=r"image 1 \(stretch:column_0, seed 5\) is nan at step 0"):
-        ascend(Broken(), stretch(0), pixels(SHAPE), seeds=(4, 5), steps=3)
+        ascend(Broken(), stretch(0), pixels(SHAPE), seeds=(4, 5, 6), steps=3)
+
+
+@pytest.mark.parametrize("constraints", [(), (DISPLAY,)])
+def test_nan_between_two_checks_names_its_step(constraints: tuple, encoder) -> None:
+    """Scores are looked at when a check waits for the device anyway; the step of the first NaN is told."""
+    calls: list[int] = []
+
+    def broken(images: Tensor) -> Tensor:
+        calls.append(len(images))
+        answers = encoder(images)
+        return answers * torch.nan if calls.count(3) == 4 else answers  # the first check, then the steps 0, 1 and 2
+
+    broken.site_ids = encoder.site_ids
+    with pytest.raises(ValueError, match=r"image 0 \(stretch:v4_000, seed 4\) is nan at step 2"):
+        ascend(broken, stretch(encoder.site_ids[0]), pixels(SHAPE), constraints=constraints, seeds=(4, 5, 6), steps=9)
 
 
 def test_a_gradient_that_does_not_arrive_is_told(encoder) -> None:

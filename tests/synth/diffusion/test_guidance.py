@@ -255,18 +255,21 @@ def test_a_gradient_that_never_arrives_is_told() -> None:
 def test_nan_names_the_image() -> None:
     def broken(images: Tensor) -> Tensor:
         answers = images.flatten(1)[:, :2].clone()
-        answers[1] = torch.nan
+        if len(images) == 3:  # not one of the questions before the first step
+            answers[1] = torch.nan
         return answers
 
     with pytest.raises(ValueError, match=r"image 1 \(stretch:column_0, seed 5\) is nan at step 0"):
-        guide(broken, stretch(0), PRIOR, seeds=(4, 5), steps=3)
+        guide(broken, stretch(0), PRIOR, seeds=(4, 5, 6), steps=3)
 
 
 def test_a_constraint_that_cannot_hold_names_the_image(encoder) -> None:
     prior = spectral((3, 16, 16))
-    prior.register_forward_hook(lambda module, arguments, clean: torch.cat([clean[:1], 0 * clean[1:]]))
+    # of three images alone: before the first step the prior is asked of two and of one
+    kept = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1, 1)
+    prior.register_forward_hook(lambda module, arguments, clean: clean * kept if len(clean) == 3 else clean)
     with pytest.raises(ConstraintError, match=r"step 0, stretch:v4_001, seed 0: .*constant"):
-        guide(encoder, stretch(encoder.site_ids[:2]), prior, constraints=[DISPLAY], steps=3)
+        guide(encoder, stretch(encoder.site_ids[:3]), prior, constraints=[DISPLAY], steps=3)
 
 
 def test_training_mode_is_refused() -> None:
@@ -320,11 +323,11 @@ class _Broken(nn.Module):
 
 def test_what_is_not_finite_is_refused_and_not_shown_black(encoder) -> None:
     objective = stretch(encoder.site_ids[0])
-    broken = _Broken(encoder, 0)
+    broken = _Broken(encoder, 5)  # what it is asked before the first step
     broken.site_ids, broken.natural_mean, broken.natural_sd = encoder.site_ids, encoder.natural_mean, encoder.natural_sd
     with pytest.raises(ValueError, match="not finite"):
         guide(broken, objective, PRIOR, strength=0, steps=3)
-    overflowing = blind(_Broken(nn.Identity(), 2), (3, 16, 16))
+    overflowing = blind(_Broken(nn.Identity(), 5 + 2), (3, 16, 16))
     with pytest.raises(ValueError, match="not finite"):
         guide(encoder, objective, overflowing, strength=0, steps=3)
 

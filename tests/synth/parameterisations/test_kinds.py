@@ -188,7 +188,7 @@ def test_decoders_that_cannot_serve_are_refused(make_generators) -> None:
     with pytest.raises(ValueError, match=r"the decoder's BatchNorm2d 'norm' is in training mode.*decoder\.eval\(\)"):
         latent(shape, Generator(), (8,))
     with pytest.raises(
-        ValueError, match=r"the decoder gives images of shape \(2, 1, 28, 28\); expected \(2, 3, 28, 28\)"
+        ValueError, match=r"the decoder gives images of shape \(4, 1, 28, 28\); expected \(4, 3, 28, 28\)"
     ):
         latent(shape, Generator(1).eval(), (8,))(two)
     with pytest.raises(ValueError, match="the gradient is cut"):
