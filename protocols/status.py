@@ -21,7 +21,9 @@ def status_of(project: Project) -> dict[str, Any]:
 def _round(project: Project, round_: Round) -> dict[str, Any]:
     manifest_path = round_.outbox / "manifest.json"
     manifest = read_json(manifest_path) if manifest_path.is_file() else {}
-    counts = dict(manifest.get("counts", {}))
+    manifest = manifest if isinstance(manifest, dict) else {}
+    counts = manifest.get("counts")
+    counts = dict(counts) if isinstance(counts, dict) else {}
     trials, total = counts.pop("trials", None), counts.pop("images", None)
     fitted = fitted_for(project.fitted, round_.number)
     refit = {} if fitted is None else fitted.refit

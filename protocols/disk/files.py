@@ -121,10 +121,12 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; a broken one raises `DataError` that names the place."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also: not UTF-8, a number of thousands of digits, endless brackets
+        broken = isinstance(error, json.JSONDecodeError)
+        place = f" at line {error.lineno}, column {error.colno}" if broken else f" ({str(error)[:120]})"
         raise DataError(
             str(path),
-            found=f"text that is not JSON at line {error.lineno}, column {error.colno}",
+            found=f"text that is not JSON{place}",
             expected="a JSON file written by stimsynth",
             cause="the file was edited by hand or copied only in part",
             fix="restore it from a backup, or delete it and repeat the stage that writes it",
@@ -159,7 +161,9 @@ def inside(folder: Path, name: str, *, listed_in: Path | None = None) -> Path:
         F02
     """
     candidate = folder / name
-    if name.startswith(("/", "\\")) or ":" in name or not candidate.resolve().is_relative_to(folder.resolve()):
+    no_name = "\0" in name or any(len(part.encode()) > 255 for part in name.split("/"))
+    outside = name.startswith(("/", "\\")) or ":" in name
+    if no_name or outside or not candidate.resolve().is_relative_to(folder.resolve()):
         raise DataError(
             str(listed_in or folder),
             found=f"the file name {name!r}",
@@ -206,7 +210,7 @@ def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
     if not (folder / name).is_file():
         return [f"{name} is missing"]
     problems = []
-    for line in (folder / name).read_text(encoding="utf-8").splitlines():
+    for line in (folder / name).read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, relative = line.partition("  ")
         if not relative:
             problems.append(f"{name} has the line {line!r} without a file name")

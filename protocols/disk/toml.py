@@ -48,7 +48,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         )
     try:
         return parse_toml(path)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             str(path),
             found=f"text that is not TOML: {error}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,7 +187,7 @@ class _NoPair(ValueError):
 
 def _pairs(text: str) -> tuple[tuple[str, str], ...]:
     pairs = []
-    for entry in text.split():
+    for entry in re.split(r"[\s,;]+", text.strip()) if text.strip() else ():
         objective, _, site = entry.partition(":")
         if objective not in OBJECTIVES or not site:
             raise _NoPair(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,29 @@ def read_manifest(outbox: str | Path) -> dict[str, Any]:
     manifest = read_json(outbox / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("schema") != "manifest/1":
         raise _altered(outbox, "a manifest.json of another schema")
+    if wrong := _misshapen(manifest):
+        raise _altered(outbox, f"a manifest.json whose entry {wrong!r} is missing or of another kind")
     return manifest
+
+
+def _misshapen(manifest: dict[str, Any]) -> str:
+    """The first entry of a manifest that others read and that is not of its kind; "" where all are."""
+    images, timing = manifest.get("images"), manifest.get("timing")
+    named = isinstance(images, list) and bool(images) and all(isinstance(e, dict) for e in images)
+    if not named or not all(isinstance(e.get(key), str) for e in images or () for key in ("image_id", "filename")):
+        return "images"
+    window = timing.get("response_window_ms") if isinstance(timing, dict) else None
+    times = [timing.get(key) for key in ("on_ms", "off_ms")] if isinstance(timing, dict) else []
+    if not isinstance(window, list) or len(window) != 2 or not all(_is_time(t) for t in (*times, *window)):
+        return "timing"
+    encoder, counts = manifest.get("encoder"), manifest.get("counts", {})
+    if encoder is not None and not isinstance(encoder, dict):
+        return "encoder"
+    return "" if isinstance(counts, dict) else "counts"
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_order(outbox: str | Path) -> list[PlannedTrial]:
@@ -64,6 +87,8 @@ def read_order(outbox: str | Path) -> list[PlannedTrial]:
             )
             for r in rows
         ]
+        if any(None in r for r in rows):
+            raise ValueError("a line is longer than the header")
     except (KeyError, TypeError, UnicodeDecodeError) as error:
         raise _altered(outbox, f"an order.csv that cannot be read ({error})") from error
     except ValueError as error:
@@ -149,7 +174,7 @@ def _digests(outbox: Path) -> dict[str, str]:
     path = outbox / "checksums.sha256"
     if not path.is_file():
         raise _altered(outbox, "no checksums.sha256")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 

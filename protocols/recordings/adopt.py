@@ -20,6 +20,7 @@ from protocols.project.photographs import NaturalImages, read_photographs
 from protocols.recordings.readers import reader_of, write_responses
 from protocols.recordings.readers.images import photograph_id
 
+from .checks import window_after_onset
 from .quality.clock import refuse_ties, steps_back, times
 from .quality.copies import refuse_copies, refuse_repeated
 from .quality.values import check_values, odd_sites, usable_rows
@@ -96,7 +97,8 @@ def take_recording(
     ------
     DataError
         B01: the project has a baseline; B02: responses to images that are not in the folder; B04: the answer to a round
-        of this project; I10, I13, I14, I16: see `quality`; R01 to R29 from the reader; P05 to P09 from the photographs.
+        of this project; I10, I13, I14, I16: see `quality`; I17: a window before the image; R01 to R29 from the reader;
+        P05 to P09 from the photographs.
     """
     names = [p.name for p in read_folder(images).pictures] if images.is_dir() else []
     if len(names) < MINIMUM:
@@ -129,6 +131,7 @@ def examine(project: Project, names: Sequence[str], responses: Path) -> tuple[Re
     table = reader_of(responses)(responses, names=names)
     digest = sha256_file(responses)
     _refuse_answer(project, responses, table)
+    window_after_onset(responses, table)
     table = _known_images(responses, table, names)
     notes = list(table.attributes.get("notes", ()))
     used, dropped = usable_rows(responses, table, max_dropped=project.config.recording.max_dropped)

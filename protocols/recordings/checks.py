@@ -107,20 +107,29 @@ def unit_and_window(path: Path, responses: Responses, manifest: dict[str, Any], 
         return
     timing = manifest["timing"]
     begin, end = responses.window_ms
-    if end <= 0 or begin >= timing["on_ms"] + timing["off_ms"] + _LATEST_MS:
-        raise DataError(
-            path.name,
-            found=f"window_ms = [{begin:g}, {end:g}]",
-            expected=f"a window after image onset (images last {timing['on_ms']:g} ms)",
-            cause="the window is relative to the trial's or the recording's begin, not to image onset",
-            fix="give the window in ms after the onset of the image",
-            code="I17",
-        )
+    window_after_onset(path, responses, latest_ms=timing["on_ms"] + timing["off_ms"] + _LATEST_MS)
     if [begin, end] != [float(t) for t in timing["response_window_ms"]]:
         planned = "-".join(f"{t:g}" for t in timing["response_window_ms"])
         notes.append(
             f"the response window is {begin:g}-{end:g} ms; {planned} ms was planned; if the recording is right, set "
             f"[protocol] response_window_ms = [{begin:g}, {end:g}]"
+        )
+
+
+def window_after_onset(path: Path, responses: Responses, *, latest_ms: float = float("inf")) -> None:
+    """I17: a window that ends before the image comes, or begins `latest_ms` or more after it."""
+    if responses.window_ms is None:
+        return
+    begin, end = responses.window_ms
+    if end <= 0 or begin >= latest_ms:
+        raise DataError(
+            path.name,
+            found=f"window_ms = [{begin:g}, {end:g}]",
+            expected="a window after image onset"
+            + (f", which begins less than {latest_ms:g} ms after it" if latest_ms < float("inf") else ""),
+            cause="the window is relative to the trial's or the recording's begin, not to image onset",
+            fix="give the window in ms after the onset of the image",
+            code="I17",
         )
 
 

@@ -110,8 +110,12 @@ class IngestReport:
         try:
             window = record["window_ms"]
             known = {k: v for k, v in record.items() if k in cls.__dataclass_fields__}
-            return cls(**{**known, "window_ms": None if window is None else (float(window[0]), float(window[1]))})
-        except (TypeError, KeyError, IndexError) as error:
+            report = cls(**{**known, "window_ms": None if window is None else (float(window[0]), float(window[1]))})
+            report._check_kinds()
+            return report
+        except (TypeError, KeyError, IndexError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
             raise DataError(
                 Path(path).name,
                 found=f"a record that cannot be read ({error})",
@@ -120,6 +124,17 @@ class IngestReport:
                 fix="delete it and ingest the responses again",
                 code="I19",
             ) from error
+
+    def _check_kinds(self) -> None:
+        """`TypeError` for an entry of another kind than its default or neighbours have."""
+        kinds = {"dropped": dict, "missing": dict, "extra": dict, "sites": dict, "accepted": dict, "notes": list}
+        kinds |= {"replaced": list, "status": str, "file": str, "sha256": str, "unit": str, "subject": str}
+        kinds |= {"manifest_sha256": str, "responses_sha256": str, "ingested_utc": str}
+        kinds |= dict.fromkeys(("n_sites", "planned", "found", "used"), int)
+        wrong = [name for name, kind in kinds.items() if not isinstance(getattr(self, name), kind)]
+        counts = [*self.dropped.values(), *self.missing.values(), *self.extra.values()] if not wrong else []
+        if wrong or not all(isinstance(n, int) for n in counts) or not all(isinstance(n, str) for n in self.notes):
+            raise TypeError(f"{wrong[0] if wrong else 'counts or notes'} of another kind")
 
     def summary(self) -> str:
         """A few lines for the operator."""

@@ -62,7 +62,7 @@ def join(
         refuse_repeated(path, used.image_ids, "an average of it")
         used = replace(used, block=None, rep=None)
         notes.append("the rows are averages over repeats; single trials are not at hand, and block and rep are unknown")
-    elif _known(used):
+    elif _known(path, used):
         used, extra = _as_stated(path, used, order, drop_extra=drop_extra)
         refuse_copies(path, used, apart="trial/block and trial/rep", notes=notes)
     else:
@@ -75,9 +75,23 @@ def join(
     return Joined(_one_clock(used, order, notes), extra, notes)
 
 
-def _known(used: Responses) -> bool:
-    block, rep = used.block, used.rep
-    return block is not None and rep is not None and bool(np.all(block >= 0) and np.all(rep >= 0))
+def _known(path: Path, used: Responses) -> bool:
+    """Whether the file says which planned trial each row is. I11: of some rows it does, and of others it does not."""
+    if used.block is None or used.rep is None:
+        return False
+    known = (used.block >= 0) & (used.rep >= 0)
+    if known.any() and not known.all():
+        raise DataError(
+            path.name,
+            found=f"{int((~known).sum())} of {len(known)} usable rows without trial/block and trial/rep, the others "
+            "with them",
+            expected="both columns for every usable row, or neither column",
+            cause="some trials were not matched with order.csv",
+            fix="write block and rep of these rows as order.csv has them, mark the rows trial/valid = 0, or leave both "
+            "columns out: then the rows are taken in the order shown",
+            code="I11",
+        )
+    return bool(known.all())
 
 
 def _one_clock(used: Responses, order: list[PlannedTrial], notes: list[str]) -> Responses:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from protocols.disk.files import ID_PATTERN
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Name = Annotated[str, Field(pattern=ID_PATTERN.pattern)]
 Milliseconds = Annotated[float, Field(gt=0, le=60_000)]

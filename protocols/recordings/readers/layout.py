@@ -120,7 +120,7 @@ class File:
             raise self.refused(name, "data that lie in another file", "the data themselves")
         try:
             _ = dataset.dtype
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise self.refused(name, f"elements of an unknown type ({error})", "numbers or strings") from error
         if dataset.shape is None or dataset.size > _MOST_ELEMENTS:
             raise self.refused(name, f"a dataset of shape {dataset.shape}", "a recording that fits into memory")
@@ -162,7 +162,7 @@ class File:
             return None
         try:
             value = attributes[name]
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise self.refused(name, f"an attribute of an unknown type ({error})", "a string or numbers") from error
         if isinstance(value, np.ndarray) and value.size == 1:
             value = value.reshape(-1)[0]

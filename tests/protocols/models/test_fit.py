@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from protocols.models.fit import image_weights
+from protocols.models.fit import _no_reliable_site, image_weights
 from protocols.recordings.dataset import Dataset
 
 
@@ -70,3 +71,12 @@ def test_the_natural_share_is_reached_by_the_fitted_images() -> None:
     assert total[:3].sum() / total.sum() == pytest.approx(0.3)
     assert weights.natural_share == pytest.approx(0.3)
     assert weights.natural_before == pytest.approx(2 / 22)
+
+
+def test_one_row_per_image_names_the_way_to_say_that_rows_are_averages(tmp_path):
+    project = SimpleNamespace(folder=tmp_path)
+    once = SimpleNamespace(image_index=np.array([2, 0, 1, -1]), averaged_over=None)
+    twice = SimpleNamespace(image_index=np.array([2, 0, 2, -1]), averaged_over=None)
+    said = [str(_no_reliable_site(project, data, least=0.1)) for data in (once, twice)]
+    assert ["trial/averaged_over" in words for words in said] == [True, False]
+    assert ["joined wrongly" in words for words in said] == [False, True]
