@@ -79,7 +79,8 @@ def split_half_reliability(
             of_half[sites] = (1 / low + 1 / (counts[repeated] - low)).mean() / 2
             of_mean[sites] = (1 / counts[counts > 0]).mean()
     signal, noise = halves * of_half, (1 - halves) * of_mean
-    return np.divide(signal, signal + noise, out=np.full_like(halves, np.nan), where=signal + noise > 0)
+    reliability: Floats = np.divide(signal, signal + noise, out=np.full_like(halves, np.nan), where=signal + noise > 0)
+    return reliability
 
 
 def spearman_brown(half: ArrayLike) -> Floats:

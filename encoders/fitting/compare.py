@@ -104,7 +104,7 @@ def compare(
             done[key] = bench.fits(candidate, features, progress)
         scores.append(bench.score(candidate, done[key]))
     chosen, chosen_names = bench.choose(scores)
-    settings = {"folds": folds, "seed": seed, "images": len(pixels), "groups": len(set(bench.names))}
+    settings: dict[str, object] = {"folds": folds, "seed": seed, "images": len(pixels), "groups": len(set(bench.names))}
     settings["sites_that_choose"] = int(bench.deciding.sum())
     alive = varies(trials.means()).tolist()
     settings["constant_sites"] = [site for site, moves in zip(bench.site_ids, alive, strict=True) if not moves]

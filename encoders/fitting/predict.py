@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.backbones.backbone import Backbone
 from encoders.backbones.cache import FeatureCache
 from encoders.backbones.features import Reduction, extract_features
+from encoders.backbones.frozen import Backbone
 from encoders.backbones.multiple import Backbones
 from encoders.encoder import Encoder, Ensemble
 from encoders.solvers.catalogue import CLOSED_FORM

@@ -258,7 +258,8 @@ def _in_units_of_its_range(values: Floats, known: Bools) -> Floats:
     centred = np.where(known, values - np.where(known, values, 0.0).sum(0) / number, 0.0)
     largest = np.abs(centred).max(0, initial=0.0)
     alive = varies(np.where(known, values, np.nan))
-    return np.divide(centred, largest, out=np.zeros_like(centred), where=alive & (largest > 0))
+    scaled: Floats = np.divide(centred, largest, out=np.zeros_like(centred), where=alive & (largest > 0))
+    return scaled
 
 
 def _median(values: Floats) -> float | None:
