@@ -122,8 +122,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # also: not UTF-8, a number of thousands of digits, endless brackets
-        broken = isinstance(error, json.JSONDecodeError)
-        place = f" at line {error.lineno}, column {error.colno}" if broken else f" ({str(error)[:120]})"
+        place = f" ({str(error)[:120]})"
+        if isinstance(error, json.JSONDecodeError):
+            place = f" at line {error.lineno}, column {error.colno}"
         raise DataError(
             str(path),
             found=f"text that is not JSON{place}",

@@ -127,10 +127,17 @@ class IngestReport:
 
     def _check_kinds(self) -> None:
         """`TypeError` for an entry of another kind than its default or neighbours have."""
-        kinds = {"dropped": dict, "missing": dict, "extra": dict, "sites": dict, "accepted": dict, "notes": list}
+        kinds: dict[str, type] = {
+            "dropped": dict,
+            "missing": dict,
+            "extra": dict,
+            "sites": dict,
+            "accepted": dict,
+            "notes": list,
+        }
         kinds |= {"replaced": list, "status": str, "file": str, "sha256": str, "unit": str, "subject": str}
         kinds |= {"manifest_sha256": str, "responses_sha256": str, "ingested_utc": str}
-        kinds |= dict.fromkeys(("n_sites", "planned", "found", "used"), int)
+        kinds |= {"n_sites": int, "planned": int, "found": int, "used": int}
         wrong = [name for name, kind in kinds.items() if not isinstance(getattr(self, name), kind)]
         counts = [*self.dropped.values(), *self.missing.values(), *self.extra.values()] if not wrong else []
         if wrong or not all(isinstance(n, int) for n in counts) or not all(isinstance(n, str) for n in self.notes):
