@@ -65,7 +65,8 @@ def test_the_commands_on_a_finished_project(finished: Path, tmp_path: Path, caps
     assert (code, json.loads(out)["stage"]) == (0, "finished")
     code, out = told(capsys, "--json", "check", project)
     assert code == 0
-    assert {f["status"] for f in json.loads(out)["findings"]} == {"ok"}
+    # some of the photographs are grey, and the 17 source photographs of this small project are split unevenly
+    assert {f["what"] for f in json.loads(out)["findings"] if f["status"] != "ok"} == {"photographs", "split"}
     code, out = told(capsys, "-q", "run", project)
     assert (code, "finished" in out) == (0, True)
     code, out = told(capsys, "-q", "evaluate", project)
