@@ -19,7 +19,6 @@ CODES = {
     "C07": "The photographs were imported for another display than that of project.toml.",
     "C08": "A round was shown on another display than that of project.toml.",
     "C09": "A network, a layer or weights that [encoder] names cannot be opened.",
-    "C10": "The table of photographs is empty, or names a photograph twice.",
     "C11": "A site that is named as a target was not recorded.",
     "C12": "Photographs or the baseline recording are gone, though later files were made from them.",
     "C13": "Project.toml and a recording name different response windows.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,18 +30,6 @@ def photographs(project: Project) -> Iterator[Finding | Exception]:
             yield Finding("note", "photographs", text)
         return
     natural = NaturalImages.load(project.data)
-    for name, values in (("source_id", natural.source_ids), ("filename", [row.filename for row in natural.rows])):
-        twice = [value for value, count in Counter(values).items() if count > 1]
-        if twice or not values:
-            yield DataError(
-                "data/natural.csv",
-                found=f"the {name} {twice[0]!r} twice" if twice else "no photograph",
-                expected="one line per photograph, each once",
-                cause="the table was edited, or written in part",
-                fix="restore data/ from a backup, or import the photographs into a new project",
-                code="C10",
-            )
-            return
     if other := _other_size(project, natural):
         yield other
         return

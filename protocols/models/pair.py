@@ -88,7 +88,7 @@ def load_encoder(project: Project, name: str) -> Predictor:
     folder = inside(project.fitted, name)
     try:
         return Encoder.load(folder, weights=_weights_file(project, folder))
-    except (ValueError, OSError, ImportError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
             f"fitted/{name}",
             found=str(error) or type(error).__name__,

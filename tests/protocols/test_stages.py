@@ -177,8 +177,7 @@ class TestOnALoop:
             loop.step(project, state)
             stages[state.stage] = len(reads)
         assert set(stages) == {"fit", "generate", "export", "ingest", "evaluate", "report"}
-        assert all(n == 1 for stage, n in stages.items() if stage != "ingest"), stages
-        assert stages["ingest"] == 0
+        assert all(n == 1 for n in stages.values()), stages
 
     @staticmethod
     def fit_from(base: Path, project: Project) -> Callable[..., object]:

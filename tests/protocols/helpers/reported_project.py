@@ -68,8 +68,10 @@ def make(folder: Path, manifest_config: dict[str, Any]) -> Project:
 
 
 def write_manifest(round_: Round, manifest: dict[str, Any]) -> None:
-    """A manifest with its checksum, as an export leaves it."""
+    """A manifest with its checksum, as an export leaves it; its images are those of the key."""
     path = round_.outbox / "manifest.json"
-    write_json(path, manifest)
+    images = [{"image_id": p.stem, "filename": p.name} for p in sorted((round_.outbox / "images").glob("*.png"))]
+    timing = {"on_ms": 100.0, "off_ms": 100.0, "response_window_ms": [70.0, 170.0]}
+    write_json(path, {"images": images, "timing": timing} | manifest)
     (round_.outbox / "checksums.sha256").write_text(f"{sha256_file(path)}  manifest.json\n", encoding="utf-8")
     (round_.outbox / "_READY").touch()

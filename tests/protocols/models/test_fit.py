@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from encoders import NoReliableSites, SiteReport
 from protocols.models.fit import _no_reliable_site, image_weights
+from protocols.project.config.config import Config
+from protocols.project.display import Display
 from protocols.recordings.dataset import Dataset
 
 
@@ -73,10 +76,18 @@ def test_the_natural_share_is_reached_by_the_fitted_images() -> None:
     assert weights.natural_before == pytest.approx(2 / 22)
 
 
-def test_one_row_per_image_names_the_way_to_say_that_rows_are_averages(tmp_path):
-    project = SimpleNamespace(folder=tmp_path)
-    once = SimpleNamespace(image_index=np.array([2, 0, 1, -1]), averaged_over=None)
-    twice = SimpleNamespace(image_index=np.array([2, 0, 2, -1]), averaged_over=None)
-    said = [str(_no_reliable_site(project, data, least=0.1)) for data in (once, twice)]
-    assert ["trial/averaged_over" in words for words in said] == [True, False]
-    assert ["joined wrongly" in words for words in said] == [False, True]
+def test_the_cause_of_no_reliable_site_is_that_of_the_sites_reasons(tmp_path):
+    project = SimpleNamespace(folder=tmp_path, config=Config(display=Display(width_px=16, height_px=16, size_deg=1.0)))
+    reasons = [
+        "reliability unknown: 0 images with two trials",
+        "reliability 0.02 below 0.3",
+        "the response never varies",
+    ]
+    said = []
+    for reason in reasons:
+        sites = (SiteReport("v4_000", 3, 3, reason=reason),)
+        error = NoReliableSites(SimpleNamespace(sites=sites))
+        said.append(str(_no_reliable_site(project, error)))
+    assert ["trial/averaged_over" in words for words in said] == [True, False, False]
+    assert ["joined wrongly" in words for words in said] == [False, True, False]
+    assert ["empty export" in words for words in said] == [False, False, True]

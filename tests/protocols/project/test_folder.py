@@ -155,8 +155,10 @@ def test_log_refuses_paths_of_this_machine(round_, tmp_path):
 
 def test_fitted_for(project):
     assert project.fitted_for(1) is None
+    write_json(project.fitted / "for_round_01.json", {"encoder": "enc_0", "validator": "enc_1"})
+    assert project.fitted_for(1) == {"encoder": "enc_0", "validator": "enc_1"}
     write_json(project.fitted / "for_round_01.json", {"encoder": "enc_0"})
-    assert project.fitted_for(1) == {"encoder": "enc_0"}
+    assert code_of(project.fitted_for, 1) == "S06"
     (project.fitted / "for_round_01.json").write_text("[1]")
     assert code_of(project.fitted_for, 1) == "S06"
     (project.fitted / "for_round_01.json").write_text("{")

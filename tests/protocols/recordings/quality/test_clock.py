@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from protocols.errors import DataError
@@ -55,7 +55,18 @@ def clock(rng: np.random.Generator, trials: int, kind: str, pieces: int) -> np.n
 KINDS = ["restarts", "set back", "runs over", "stands still", "other start", "one clock", "single precision"]
 
 
+def nobody_can_tell(order: list[PlannedTrial], kept: np.ndarray, onset_s: np.ndarray) -> bool:
+    """Whether the order of a clock that runs back is another way to leave trials out of the plan: nothing tells them apart."""
+    by_clock = kept[np.argsort(onset_s[kept], kind="stable")]
+    if np.array_equal(by_clock, np.sort(kept)):
+        return False
+    planned = iter(trial.image_id for trial in order)
+    return all(order[k].image_id in planned for k in by_clock)
+
+
 @settings(QUICK, max_examples=200)
+@example(images=6, blocks=4, kind="other start", pieces=4, rows="by image", lost=0.125, seed=6)
+@example(images=6, blocks=4, kind="other start", pieces=4, rows="as shown", lost=0.125, seed=6)
 @given(
     images=st.integers(6, 20),
     blocks=st.integers(3, 8),
@@ -81,6 +92,9 @@ def test_presentations_keep_the_order_shown_or_are_refused(images, blocks, kind,
         joined = join(FILE, answer(order, kept, onset_s), order)
     except DataError as error:
         refused = error
+    if nobody_can_tell(order, kept, onset_s):
+        assert refused is not None or rows != "as shown"
+        return
     if refused is not None or joined is None:
         # one rising clock, and rows as they were shown, are refused for nothing but rows at one time
         assert refused.code == "I10" or (refused.code == "I20" and kind != "one clock" and rows != "as shown"), refused
