@@ -1,3 +1,5 @@
+"""Statistics that hold exactly together after rounding to 8 bits: mean, contrast and range, with and without aperture."""
+
 from __future__ import annotations
 
 import math
