@@ -34,9 +34,10 @@ from encoders.fitting.members import fit_members as _members
 def fit_members(spec, features, layers, targets, **how): return _members(spec, features, layers, targets=targets, **how)
 """
 SCREEN = """
-from encoders.fitting.trials import Thresholds, Trials as Recording, read_trials as _read, screen as _screen
+from encoders.fitting.trials import Thresholds as _Thresholds, Trials as Recording, read_trials as _read, screen as _screen
 def read_recording(pixels, values, index, repeats, site_ids):
     return _read(pixels, values, index, repeats=repeats, site_ids=site_ids)
+def Thresholds(fit, target, averages, seed): return _Thresholds(fit, target, averages)
 def screen(trials, held_out, site_ids, thresholds): return _screen(trials, held_out, site_ids, thresholds=thresholds)
 """
 COMPARE = """
