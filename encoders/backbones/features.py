@@ -86,7 +86,7 @@ def extract_features(
         Pool and flatten as linear readouts do: rows of shape (N, P). Default: features as they are.
     batch_size : int
     device : device
-        Where the network runs; the features are on the CPU (on ``meta``, which holds no numbers, they stay there).
+        Where the network runs; the features are on the CPU.
     progress : callable (label, done, total), optional
 
     Returns
@@ -105,7 +105,7 @@ def extract_features(
             batch = to_images(images[start : start + batch_size], device)
             for layer, features in backbone(batch).items():
                 for name, rows in kept.apply(layer, features).items():
-                    batches[name].append(rows.float() if device.type == "meta" else rows.float().cpu())
+                    batches[name].append(rows.float().cpu())
             if progress is not None:
                 progress("features", min(start + batch_size, len(images)), len(images))
     return {name: torch.cat(parts) for name, parts in batches.items()}

@@ -44,6 +44,11 @@ class Backbones(nn.Module):
         return tuple(join_layer(name, layer) for name, part in self.networks.items() for layer in part.layers)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of all networks, each after its network's name."""
+        return tuple(f"{n}: {note}" if n else note for n, part in self.networks.items() for note in part.notes)
+
+    @property
     def weights_sha256(self) -> str:
         """Hash of the networks' hashes."""
         return hashlib.sha256("".join(p.weights_sha256 for p in self.networks.values()).encode()).hexdigest()

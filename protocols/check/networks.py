@@ -113,6 +113,7 @@ def _open(project: Project, options: Any) -> str:
         with torch.no_grad():
             network(torch.full((1, *project.display.shape), 0.5))
         said.append(f"{uri} ({', '.join(layers)})" + ("" if weights == "pretrained" else f" from {Path(weights).name}"))
+        said[-1] += f" ({'. '.join(network.notes)})" if network.notes else ""
     return f"{said[0]}; validator {said[1]}"
 
 

@@ -84,3 +84,10 @@ def test_faults_are_named(networks, recording):
     with pytest.raises(ValueError, match="one of the presets diverse, diverse_networks, two_networks, single"):
         recording.fit(layers="divers")
     assert set(PRESETS["diverse"]) < set(PRESETS["diverse_networks"])
+
+
+def test_the_notes_name_their_network():
+    found = open_backbone("timm:test_resnet", ["layer1.0.act2", "torchvision:resnet18/layer1.0.relu"], weights="random")
+    told = "layer1.0.relu is the last of 2 calls of this module; layer1.0.relu:1 names the first"
+    assert found.notes == (f"torchvision:resnet18: {told}",)
+    assert found.networks["torchvision:resnet18"].notes == (told,)

@@ -13,6 +13,7 @@ from torch import nn
 from encoders.backbones import FeatureCache, backbone, extract_features
 from encoders.backbones.features import Reduction
 from encoders.backbones.multiple import open_backbone
+from tests.encoders.helpers.device import elsewhere, places
 from tests.encoders.helpers.wrapped import images, wrapped
 
 TINY = "timm:test_efficientnet"
@@ -110,12 +111,13 @@ def test_the_callers_backbone_stays_on_its_device(layers, reduction, tmp_path):
     built = open_backbone(TINY, layers, weights="random")
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     expected = extract_features(built, pixels, reduction=reduction)
-    elsewhere = extract_features(built, pixels, reduction=reduction, device="meta")
-    assert {name: rows.shape for name, rows in elsewhere.items()} == {n: r.shape for n, r in expected.items()}
-    assert {t.device.type for t in (*built.parameters(), *built.buffers())} == {"cpu"}
     moved = open_backbone(TINY, layers, weights="random").to("meta")
-    assert {t.device.type for t in (*moved.parameters(), *moved.buffers())} == {"meta"}
-    extract_features(moved, pixels, reduction=reduction, device="meta")
+    with elsewhere() as device:
+        for network, home in ((built, "cpu"), (moved, "meta")):
+            found = extract_features(network, pixels, reduction=reduction, device=device)
+            assert {name: rows.shape for name, rows in found.items()} == {n: r.shape for n, r in expected.items()}
+            assert {rows.device.type for rows in found.values()} == {"cpu"}
+            assert places(network) == {home}
     found = FeatureCache(tmp_path).features(built, pixels, reduction, device="cpu")
     for name, rows in expected.items():
         assert rows.device.type == "cpu"

@@ -17,14 +17,14 @@ from encoders.metrics import correlation
 from encoders.splits import group_names, hold_out, stopping_images
 from tests.encoders.helpers.simulated import LAYERS, TINY, Simulated, simulate, smooth_images
 
-READOUT = ReadoutSpec("factorised", epochs=4)
+READOUT = ReadoutSpec("factorised", epochs=8)  # near its best, so that what a tuning gains is the network's
 HOW = {"readout": READOUT, "folds": 2}
 LITE0 = "offline:efficientnet_lite0"
 
 
 @pytest.fixture(scope="module")
 def earlier(recording: Simulated):
-    return recording.fit(**HOW, fine_tune=2).encoder
+    return recording.fit(**HOW, fine_tune=4).encoder
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_encoder_takes_them_and_the_validator_does_not(earlier, later, tmp_p
 
 
 def test_tuning_goes_on_from_them(earlier, later):
-    pair = later.fit(**HOW, networks_from=earlier, fine_tune=2)
+    pair = later.fit(**HOW, networks_from=earlier, fine_tune=4)
     told = pair.report.settings["fine_tuning"]
     assert told["epoch"] > 0
     moved = pair.encoder.backbone.adapted
@@ -65,11 +65,11 @@ def test_tuning_goes_on_from_them(earlier, later):
 
 
 def test_networks_that_know_the_area_predict_a_short_recording_better():
-    """Sites that read a network whose weights were changed in secret: a long recording finds the change, a short one of other sites profits."""
+    """Sites that read a network whose weights were changed in secret: a long recording finds the change, short ones of other sites profit."""
     network = backbone(TINY, ["blocks.1.0"], weights="random")
     generator = torch.Generator().manual_seed(4)
     secret = network.adapt(
-        {n: p + p.std() * torch.randn(p.shape, generator=generator) for n, p in network.tunable().items() if p.dim() == 4}
+        {n: p + 2 * p.std() * torch.randn(p.shape, generator=generator) for n, p in network.tunable().items() if p.dim() == 4}
     )  # fmt: skip
 
     def record(n: int, sites: int, seed: int, shown: int) -> tuple[Simulated, np.ndarray, np.ndarray]:
@@ -88,19 +88,23 @@ def test_networks_that_know_the_area_predict_a_short_recording_better():
         )
         return recorded, made.images[shown:], truth[shown:]
 
-    how = {"readout": ReadoutSpec("factorised", epochs=20), "folds": 2}
-    day_1, _, _ = record(500, 20, 11, shown=500)
-    day_2, fresh, truth = record(370, 16, 12, shown=70)
-    tuned = day_1.fit(**how, fine_tune=12).encoder
-    found = {}
-    for name, source in (("trained", None), ("tuned", tuned)):
-        pair = day_2.fit(**how, networks_from=source)
-        columns = [day_2.options["site_ids"].index(s) for s in pair.encoder.site_ids]
-        with torch.no_grad():
-            predicted = pair.encoder(to_images(fresh)).mean(0).double().numpy()
-        found[name] = correlation(predicted, truth[:, columns])
-    assert np.mean(found["tuned"] - found["trained"]) > 0.03
-    assert np.mean(found["tuned"] > found["trained"]) > 0.6
+    how = {"readout": ReadoutSpec("factorised", epochs=40), "folds": 2}
+    long, _, _ = record(500, 40, 11, shown=500)
+    tuned = long.fit(**how, fine_tune=12).encoder
+    gains = []
+    for seed in (12, 13):  # of one short recording alone, the starts of the readouts blur the gain
+        short, fresh, truth = record(370, 32, seed, shown=70)
+        found = {}
+        for name, source in (("trained", None), ("tuned", tuned)):
+            pair = short.fit(**how, networks_from=source)
+            columns = [short.options["site_ids"].index(s) for s in pair.encoder.site_ids]
+            with torch.no_grad():
+                predicted = pair.encoder(to_images(fresh)).mean(0).double().numpy()
+            found[name] = dict(zip(pair.encoder.site_ids, correlation(predicted, truth[:, columns]), strict=True))
+        assert found["tuned"].keys() == found["trained"].keys()
+        gains += [found["tuned"][site] - r for site, r in found["trained"].items()]
+    assert np.mean(gains) > 0.03
+    assert np.mean(np.array(gains) > 0) > 0.6
 
 
 def test_photographs_that_the_earlier_recording_was_fitted_to_are_counted(earlier, recording):

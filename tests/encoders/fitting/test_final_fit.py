@@ -14,7 +14,8 @@ from encoders.tuning.report import FineTuned
 from tests.encoders.helpers.planted import plant, same, state
 from tests.encoders.helpers.simulated import Simulated, simulate
 
-TRAINED: dict[str, Any] = {"readout": ReadoutSpec("factorised", epochs=4), "folds": 2}
+TRAINED: dict[str, Any] = {"readout": ReadoutSpec("factorised", epochs=8), "folds": 2}
+TUNED = TRAINED | {"fine_tune": 4}  # enough that an epoch is kept, whatever the start of the readouts
 
 
 def predicted(encoder: Any, images: np.ndarray) -> torch.Tensor:
@@ -23,7 +24,7 @@ def predicted(encoder: Any, images: np.ndarray) -> torch.Tensor:
     return answers.mean(0) if answers.ndim == 3 else answers
 
 
-@pytest.mark.parametrize("how", [{}, TRAINED, TRAINED | {"fine_tune": 2}])
+@pytest.mark.parametrize("how", [{}, TRAINED, TUNED])
 def test_what_is_scored_stays_as_it_is(recording: Simulated, how: dict[str, Any]) -> None:
     """Encoder, validator and report are those of a fit without it, apart from the setting."""
     plain, pair = recording.fit(**how), recording.fit(**how, final_fit=True)
@@ -39,7 +40,7 @@ def test_what_is_scored_stays_as_it_is(recording: Simulated, how: dict[str, Any]
     assert pair.report.final["n_fitted_images"] == len(recording.images)
 
 
-@pytest.mark.parametrize("how", [{}, TRAINED, TRAINED | {"fine_tune": 2}])
+@pytest.mark.parametrize("how", [{}, TRAINED, TUNED])
 def test_it_has_the_same_sites_scores_and_kind_and_knows_every_image(
     recording: Simulated, how: dict[str, Any], tmp_path: Any
 ) -> None:
@@ -148,7 +149,7 @@ def test_a_tuning_that_fails_on_all_images_is_on_record(recording: Simulated, mo
         return real(*arguments, **named | ({} if named["keep"] is None else {"learning_rate": 1.0}))
 
     monkeypatch.setattr(encoders.fitting.ensemble_fit, "tune", failing)
-    pair = recording.fit(**TRAINED, fine_tune=2, final_fit=True)
+    pair = recording.fit(**TUNED, final_fit=True)
     assert pair.report.settings["fine_tuning"]["epoch"] > 0
     assert pair.report.final["epoch"] == 0
     assert not pair.final.backbone.adapted
@@ -181,7 +182,7 @@ def test_a_warm_start_goes_on_from_the_final_one(recording: Simulated) -> None:
 
 def test_earlier_networks_and_what_a_final_encoder_knows(recording: Simulated) -> None:
     """The final fit begins with them too; photographs held out here were seen there by the final encoder, which a fit counts."""
-    earlier = recording.fit(**TRAINED, fine_tune=2, final_fit=True)
+    earlier = recording.fit(**TUNED, final_fit=True)
     later = simulate(n=80, sites=4, seed=5).fit(**TRAINED, networks_from=earlier.encoder, final_fit=True)
     for name, tensor in earlier.encoder.backbone.adapted.items():
         assert torch.equal(later.final.backbone.adapted[name], tensor)

@@ -185,6 +185,11 @@ def test_a_file_of_weights_in_the_project_is_opened(made: tuple[Project, Config]
     (finding,) = collected("backbone", networks, project)
     assert finding.status == "ok", finding
     assert finding.text.count("from squeeze.pth") == 2
+    assert "do not need" not in finding.text
+    features = {f"module.{n}": t for n, t in models.squeezenet1_1(weights=None).state_dict().items() if n[0] == "f"}
+    torch.save(features, project.folder / "nets" / "squeeze.pth")
+    (finding,) = collected("backbone", networks, project)
+    assert finding.text.count("the named layers do not need are missing in the file") == 2
     (project.folder / "nets" / "squeeze.pth").write_bytes(b"PK\x03\x04 no weights")
     (finding,) = collected("backbone", networks, project)
     assert (finding.status, finding.code) == ("fail", "C09"), finding
