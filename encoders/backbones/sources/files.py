@@ -186,8 +186,8 @@ def _explained(path: Path, head: bytes, error: Exception) -> str:
         cause = "it holds more than tensors, such as a whole pickled network, and no code of a file is ever run"
     elif _is_numpy_archive(path):
         return (
-            f"{path.name} is an archive of NumPy (.npz); expected a state dict (safetensors, or what torch.save wrote). "
-            "Fix: torch.save({name: torch.from_numpy(array) for name, array in numpy.load(FILE).items()}, NEW_FILE)"
+            f"{path.name} is an archive of NumPy (.npz); expected a state dict (safetensors, or what torch.save wrote)."
+            " Fix: torch.save({name: torch.from_numpy(array) for name, array in numpy.load(FILE).items()}, NEW_FILE)"
         )
     elif _is_safetensors(head) or head.startswith(TORCH):
         cause = "the file is cut off or damaged: a download or a copy that stopped"
