@@ -37,8 +37,8 @@ class Components:
         where fewer than two images were recorded.
     noise : array of shape (U,)
         The part of `total` that is trial noise: the mean over images of s_i^2 / n_i, with s_i^2 the variance of the
-        n_i trials of an image (the pooled variance where an image has a single trial); NaN where no image has two
-        trials.
+        n_i trials of an image (where an image has a single trial, that of the images with more, moved to the mean
+        response of those with one); NaN where no image has two trials.
     repeated : int array of shape (U,)
         Images with two trials or more.
     """
@@ -107,7 +107,7 @@ def variance_components(values: ArrayLike, image_index: ArrayLike, n_images: int
     squares = _squares_within(trials, index, means)
     degrees = np.maximum(counts - 1, 0).sum(0)
     pooled = np.divide(squares.sum(0), degrees, out=np.full(means.shape[1], np.nan), where=degrees > 0)
-    own = np.where(counts > 1, squares / np.maximum(counts - 1, 1), pooled)
+    own = np.where(counts > 1, squares / np.maximum(counts - 1, 1), _of_single(means, counts, squares, pooled=pooled))
     recorded = counts > 0
     each = np.divide(own, counts, out=np.zeros_like(means), where=recorded)
     noise = np.where(degrees > 0, each.sum(0) / np.maximum(recorded.sum(0), 1), np.nan)
@@ -117,13 +117,35 @@ def variance_components(values: ArrayLike, image_index: ArrayLike, n_images: int
     return Components(total=total, noise=noise, repeated=(counts > 1).sum(0))
 
 
+def _of_single(means: Floats, counts: Ints, squares: Floats, *, pooled: Floats) -> Floats:
+    """Variance of a single trial at images of one trial, the same for all of a site: (U,).
+
+    The variance of spike counts follows their mean, and images that are shown once may drive a site more or less than
+    those that are repeated. So the pooled variance is moved along the line through variance and mean of the repeated
+    images, weighted by their degrees of freedom, to the mean of the single ones, and never below 0. Of Poisson counts
+    that is exact on average; where variance and mean are not related, the line is level on average.
+    """
+    repeated, single = counts > 1, counts == 1
+    degrees = np.where(repeated, counts - 1.0, 0.0)
+    total = np.maximum(degrees.sum(0), 1.0)
+    variance = np.where(repeated, squares / np.maximum(degrees, 1.0), 0.0)
+    filled = np.nan_to_num(means)
+    centre = (degrees * filled).sum(0) / total
+    apart = np.where(repeated, filled - centre, 0.0)
+    spread = (degrees * apart**2).sum(0)
+    slope = np.divide((degrees * apart * variance).sum(0), spread, out=np.zeros_like(centre), where=spread > 0)
+    shift = np.where(single, filled, 0.0).sum(0) / np.maximum(single.sum(0), 1) - centre
+    moved: Floats = np.where(single.any(0), np.maximum(pooled + slope * shift, 0.0), pooled)
+    return moved
+
+
 def reliability_of_means(values: ArrayLike, image_index: ArrayLike, *, n_images: int | None = None) -> Floats:
     """Share of the variance of the mean responses that is signal: rho = (total - noise) / total, shape (U,).
 
     All images with a trial count, those with a single trial too: their means have more noise, which is taken from the
-    images with two trials or more. So rho belongs to these very means, whatever the number of trials of each image, and
-    sqrt(rho) is the correlation that a perfect prediction reaches with them. It is not clipped: of a site without
-    signal it is negative in every second recording.
+    images with two trials or more, along the line of variance over mean. So rho belongs to these very means, whatever
+    the number of trials of each image, and sqrt(rho) is the correlation that a perfect prediction reaches with them. It
+    is not clipped: of a site without signal it is negative in every second recording.
 
     Parameters
     ----------

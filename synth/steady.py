@@ -219,6 +219,8 @@ def tensor_of(answer: object, what: str, gives: str) -> Tensor:
         Says what it is instead, and how to wrap the network.
     """
     if isinstance(answer, Tensor):
+        if answer.layout != torch.strided:
+            raise ValueError(f"the {what} gives a sparse tensor; expected a dense one {gives}: return it.to_dense()")
         if answer.is_floating_point():
             return answer
         raise ValueError(f"the {what} gives a tensor of type {answer.dtype}; expected floating-point {gives}")

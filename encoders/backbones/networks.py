@@ -6,6 +6,7 @@ timm and torchvision are imported inside the functions that need them.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ def build_network(uri: str, weights: str, seed: int, *, layers: Sequence[str] = 
         network,
         Path(weights),
         lambda: _used(network, built, layers, uri=uri, side=side),
-        rename=getattr(library, "checkpoint_filter_fn", None) if family != "torchvision" else None,
+        rename=renamed_by_torchvision if family == "torchvision" else getattr(library, "checkpoint_filter_fn", None),
     )
     _without_auxiliary(network)
     return built._replace(notes=tuple(notes))
@@ -179,6 +180,19 @@ def _torchvision_options(name: str, builder: Any, kind: str) -> dict[str, Any]:
     if name in ("inception_v3", "googlenet"):  # their trained weights are for images that the network normalises anew
         options |= {"init_weights": False, "transform_input": True} if kind == "file" else {"init_weights": True}
     return options
+
+
+def renamed_by_torchvision(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Tensors of files that torchvision publishes under the names that its networks had, by those of `network`.
+
+    Its loaders rename them too: layers of DenseNet (``norm.1``) and of vision transformers (``mlp.linear_1``).
+    """
+    renamed = {}
+    for name, tensor in tensors.items():
+        name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name)
+        name = re.sub(r"\.mlp\.linear_([12])\.", lambda found: f".mlp.{3 * int(found[1]) - 3}.", name)
+        renamed[name] = tensor
+    return renamed
 
 
 def _without_auxiliary(network: nn.Module) -> None:

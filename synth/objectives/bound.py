@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -165,7 +166,7 @@ class BoundObjective:
 
 
 def column_of(site: Site, site_ids: Sequence[str] | None) -> int:
-    """The column of a site, refused where there is none."""
+    """The column of a site, refused where there is none, and where a number may mean a name or a column."""
     if isinstance(site, str):
         known = [] if site_ids is None else list(site_ids)
         if site not in known:
@@ -175,10 +176,17 @@ def column_of(site: Site, site_ids: Sequence[str] | None) -> int:
                 else f"site {site!r} is a name, but the encoder has no site_ids; use its integer column"
             )
         return known.index(site)
+    if isinstance(site, bool) or not isinstance(site, Integral):
+        raise ValueError(f"site {site!r} of type {type(site).__name__}; expected a name, or an integer column")
     if site < 0 or (site_ids is not None and site >= len(site_ids)):
         limit = "" if site_ids is None else f" below {len(site_ids)}"
         raise ValueError(f"column {site}; expected a column from 0{limit}")
-    return site
+    if site_ids is not None and str(site) in site_ids and site_ids[site] != str(site):
+        raise ValueError(
+            f"site {site} may be column {site}, which is named {site_ids[site]!r}, or the site that is named "
+            f"{str(site)!r}; expected no doubt. Give the name as text: {str(site)!r} or {site_ids[site]!r}"
+        )
+    return int(site)
 
 
 def check_standardisation(mean: Tensor | None, sd: Tensor | None, site_ids: Sequence[str] | None) -> None:

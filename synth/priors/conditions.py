@@ -67,7 +67,8 @@ def latent_statistics(source: str, config: Mapping[str, Any]) -> tuple[Tensor, T
     Raises
     ------
     ValueError
-        One without the other, another number than of channels, or a scaling that is not a number above 0.
+        One without the other, another number than of channels, a scaling that is not a number above 0, or a shift that
+        is not a finite one.
     """
     scaling, channels = config.get("scaling_factor", 1.0), int(config.get("latent_channels") or 0)
     if (
@@ -76,6 +77,13 @@ def latent_statistics(source: str, config: Mapping[str, Any]) -> tuple[Tensor, T
         or not (scaling > 0 and math.isfinite(scaling))
     ):
         raise ValueError(f"the VAE of {source!r} has scaling_factor {scaling!r}; expected a number above 0")
+    shift = config.get("shift_factor")
+    if shift is not None and (
+        isinstance(shift, bool) or not isinstance(shift, int | float) or not math.isfinite(shift)
+    ):
+        raise ValueError(
+            f"the VAE of {source!r} has shift_factor {shift!r}; expected a finite number, or null for none"
+        )
     given = [config.get("latents_mean"), config.get("latents_std")]
     if given == [None, None]:
         return None

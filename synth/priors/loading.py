@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .weights import check_finite, prefix_of, read_tensors
+from .weights import check_finite, check_stored, prefix_of, read_tensors
 
 __all__ = ["component", "diffusers_library", "embed", "hub_answers", "index_of", "noise_levels"]
 
@@ -138,8 +138,20 @@ def component(
     missing, unexpected = list(told["missing_keys"]), list(told["unexpected_keys"])
     if missing:
         network = _without_prefix(kind, folder, f"{name} of {source!r}", missing=missing, unexpected=unexpected)
+    for file in _loaded_files(folder, chosen):
+        check_stored(file)
     check_finite([*network.named_parameters(), *network.named_buffers()], f"{name} of {source!r}", DAMAGED)
     return network
+
+
+def _loaded_files(folder: Path, variant: str | None) -> list[Path]:
+    """The files of a folder that its weights were read from; none of a model of the hub."""
+    if not folder.is_dir():
+        return []
+    stem = NAME if variant is None else f"{NAME}.{variant}"
+    own = re.compile(rf"{re.escape(stem)}(?:-\d+-of-\d+)?")
+    files = [p for p in sorted(folder.iterdir()) if p.suffix in (".safetensors", ".bin") and own.fullmatch(p.stem)]
+    return [p for p in files if p.suffix == ".safetensors"] or files
 
 
 def _variant_of(folder: Path) -> str | None:

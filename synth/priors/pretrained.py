@@ -103,7 +103,7 @@ def pretrained(
     if attends and embedding is None:
         embedding = embed(source, index, prompt or "", options=options)
     if embedding is not None:
-        check_embedding(source, embedding, network.config.cross_attention_dim)
+        check_embedding(source, embedding, network.config.encoder_hid_dim or network.config.cross_attention_dim)
     prior = Pretrained(
         source, network, decoder, schedule=schedule, embedding=embedding, label=label, size=size, dtype=dtype
     )

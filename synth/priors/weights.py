@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["check_finite", "prefix_of", "read_tensors", "without_wrappers"]
+__all__ = ["check_finite", "check_stored", "prefix_of", "read_tensors", "without_wrappers"]
 
 WRAPPERS = ("_orig_mod.", "module.")  # of torch.compile, and of DataParallel and DDP
+COUNTERS = ("num_batches_tracked", "position_ids")  # integers that are no weights
 NESTED = ("state_dict", "model_state_dict", "model", "params")
 
 
@@ -20,14 +22,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     ValueError
-        A file that is cut or of another kind, or one that holds more than names and tensors.
+        A file that is cut or of another kind, or one that holds more than names and tensors, or quantised weights.
     """
+    state: Any
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state = dict(load_file(path))
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the readers raise errors of many kinds
         raise ValueError(
             f"{path} cannot be read as tensors alone ({(str(error).splitlines() or [type(error).__name__])[0]}). "
@@ -40,7 +44,39 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             break
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path} does not hold a state dict; expected names and tensors")
+    _check_coded(path, state)
     return {str(name): value for name, value in state.items()}
+
+
+def check_stored(path: Path) -> None:
+    """Refuse a file of tensors of which one does not hold weights themselves, such as integers without their scale.
+
+    Raises
+    ------
+    ValueError
+        Names the first.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                stored = file.get_slice(name)
+                if stored.get_dtype()[0] not in "FB" or stored.get_dtype() == "BOOL":
+                    _check_coded(path, {name: file.get_tensor(name)})
+    elif path.suffix == ".bin":
+        _check_coded(path, torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _check_coded(path: Path, state: Mapping[str, Tensor]) -> None:
+    for name, value in state.items():
+        plain = value.layout == torch.strided and not (value.is_meta or value.is_quantized)
+        if not (plain and (value.is_floating_point() or str(name).endswith(COUNTERS))):
+            held = str(value.dtype).removeprefix("torch.") if plain else "no plain numbers"
+            raise ValueError(
+                f"{path} holds {held} in {name}; expected floating-point weights. Likely cause: a quantised export, "
+                "whose scales are kept elsewhere, or one of weights that were not loaded; save them in float32"
+            )
 
 
 def prefix_of(found: Iterable[str], wanted: Iterable[str]) -> str:

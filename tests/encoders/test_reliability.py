@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -66,7 +67,16 @@ def looped(values, index, images):
             continue
         within = [sum((x - sum(g) / len(g)) ** 2 for x in g) for g in groups]
         pooled = sum(within) / sum(len(g) - 1 for g in groups)
-        noise = sum((w / (len(g) - 1) if len(g) > 1 else pooled) / len(g) for g, w in zip(groups, within, strict=True))
+        single = pooled
+        if any(len(group) == 1 for group in groups):  # moved along the line of variance over mean
+            alone = [group[0] for group in groups if len(group) == 1]
+            weights = [len(group) - 1 for group in repeated]
+            line = [(sum(g) / len(g), statistics.variance(g)) for g in repeated]
+            centre = sum(w * m for w, (m, _) in zip(weights, line, strict=True)) / sum(weights)
+            across = sum(w * (m - centre) ** 2 for w, (m, _) in zip(weights, line, strict=True))
+            along = sum(w * (m - centre) * v for w, (m, v) in zip(weights, line, strict=True))
+            single = max(pooled + (along / across if across > 0 else 0) * (sum(alone) / len(alone) - centre), 0.0)
+        noise = sum((w / (len(g) - 1) if len(g) > 1 else single) / len(g) for g, w in zip(groups, within, strict=True))
         means = [sum(g) / len(g) for g in groups]
         centre = sum(means) / len(means)
         total = sum((m - centre) ** 2 for m in means) / (len(means) - 1)
@@ -83,6 +93,30 @@ def test_the_reliability_equals_a_loop_over_trials(seed, images, trials):
     values[rng.random(values.shape) < 0.2] = np.nan
     found = reliability_of_means(values, index, n_images=images)
     np.testing.assert_allclose(found, looped(values, index, range(images)), rtol=1e-9, atol=1e-9)
+
+
+@EXAMPLES
+@given(
+    st.sampled_from([0.25, 0.4, 2.0, 3.0]),
+    st.sampled_from(["poisson", "normal"]),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_repeats_of_the_images_that_drive_a_site_most_or_least_do_not_mislead(factor, noise, follows, seed):
+    """The repeated images drive the sites more or less than those with one trial, as where the best are shown again."""
+    rng = np.random.default_rng(seed)
+    truth = rng.gamma(1.5, 2.0, size=(240, 150))
+    if follows:  # one rate, and as many trials as it gives
+        truth = np.repeat(truth[:, :1], 150, 1)
+        counts = np.clip((3 * truth[:, 0] if factor > 1 else 12 - 3 * truth[:, 0]).astype(int), 1, 15)
+    else:
+        counts = np.where(np.arange(240) < 60, 10, 1)
+        truth[:60] *= factor
+    index = np.repeat(np.arange(240), counts)
+    rates = truth[index]
+    values = rng.poisson(rates).astype(float) if noise == "poisson" else rates + rng.normal(size=rates.shape)
+    assert np.nanmedian(noise_corrected_r(truth, values, index)) == pytest.approx(1.0, abs=0.03)
+    assert np.median(signal_sd(values, index) / truth.std(0, ddof=1)) == pytest.approx(1.0, abs=0.05)
 
 
 @EXAMPLES

@@ -99,6 +99,7 @@ WRONG: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "number": (lambda r: float(r.detach().sum()), r"gives a float"),
     "integers": (lambda r: r.round().long(), r"tensor of type torch\.int64"),
     "complex": (lambda r: torch.complex(r, r), r"tensor of type torch\.complex64"),
+    "sparse": (lambda r: r.to_sparse(), r"gives a sparse tensor.*to_dense"),
     "boolean": (lambda r: r > 0, r"tensor of type torch\.bool"),
     "one number per image": (lambda r: r[:, 0], r"shape \(\d,\).*One site: responses\[:, None\]"),
     "transposed": (lambda r: r.T, r"responses of shape \(3, \d\)"),

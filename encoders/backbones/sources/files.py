@@ -10,6 +10,7 @@ import argparse
 import collections
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -183,6 +184,11 @@ def _explained(path: Path, head: bytes, error: Exception) -> str:
         cause = "a TorchScript archive, which holds code"
     elif code and "file is likely" not in text and head.startswith(TORCH):
         cause = "it holds more than tensors, such as a whole pickled network, and no code of a file is ever run"
+    elif _is_numpy_archive(path):
+        return (
+            f"{path.name} is an archive of NumPy (.npz); expected a state dict (safetensors, or what torch.save wrote)."
+            " Fix: torch.save({name: torch.from_numpy(array) for name, array in numpy.load(FILE).items()}, NEW_FILE)"
+        )
     elif _is_safetensors(head) or head.startswith(TORCH):
         cause = "the file is cut off or damaged: a download or a copy that stopped"
         return (
@@ -195,6 +201,13 @@ def _explained(path: Path, head: bytes, error: Exception) -> str:
         f"{path.name} cannot be read as weights ({_first_words(error)}). Likely cause: {cause}. Fix: where the network "
         f"was made, save its tensors alone with {SAVE}, and name that file"
     )
+
+
+def _is_numpy_archive(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return any(name.endswith(".npy") for name in file.namelist())
 
 
 def _first_words(error: Exception) -> str:
@@ -238,7 +251,10 @@ def _best_table(path: Path, content: Mapping[Any, Any], expected: dict[str, Tens
 
 def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
     shared = [name for name in expected if name in a or name in b]
-    return all(name in a and name in b and torch.equal(a[name], b[name]) for name in shared)
+    return all(
+        name in a and name in b and _plain(a[name]) and _plain(b[name]) and torch.equal(a[name], b[name])
+        for name in shared
+    )
 
 
 def _tables(content: Mapping[Any, Any], place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -308,6 +324,7 @@ def _compared(path: Path, table: _Table, network: nn.Module, *, used: Used) -> t
             f"{', '.join(wrong)}. Likely cause: the weights of another network, or of another version of it. Fix: name "
             "the network that they belong to"
         )
+    _refuse_coded(path, kept, expected)
     bad = [n for n, t in kept.items() if t.is_floating_point() and not bool(_finite(t, expected[n]))]
     if bad:
         raise ValueError(
@@ -316,6 +333,31 @@ def _compared(path: Path, table: _Table, network: nn.Module, *, used: Used) -> t
             "an earlier checkpoint, or save it in float32"
         )
     return kept, len([n for n in (*missing, *other) if n not in needed])
+
+
+def _refuse_coded(path: Path, kept: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that do not hold the weights themselves."""
+    coded = {name: held for name, tensor in kept.items() if (held := _coded(tensor, expected[name]))}
+    if coded:
+        name, held = next(iter(coded.items()))
+        raise ValueError(
+            f"{path.name}: {len(coded)} tensors hold {held} (the first: {name}); expected floating-point numbers. "
+            "Likely cause: a quantised or compressed export, whose scales are kept elsewhere, or a state dict that was "
+            f"saved before its weights were loaded. Fix: save the weights themselves, in float32, with {SAVE}"
+        )
+
+
+def _coded(tensor: Tensor, expected: Tensor) -> str:
+    """What a tensor holds in place of plain numbers of the kind that is expected, "" if it holds these."""
+    if not _plain(tensor):
+        return "no values" if tensor.is_meta else "sparse or quantised numbers"
+    if expected.is_floating_point() and not tensor.is_floating_point():
+        return f"numbers of type {str(tensor.dtype).removeprefix('torch.')}"
+    return ""
+
+
+def _plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized)
 
 
 def _finite(tensor: Tensor, expected: Tensor) -> Tensor:

@@ -112,3 +112,26 @@ def test_a_site_that_is_named_twice_among_the_rivals_is_refused() -> None:
     described["rows"][0]["terms"][0] |= {"kind": "margin", "settings": {"top": 2}}
     with pytest.raises(ValueError, match=r"margin:a among 2 sites; expected at least 3"):
         Objective.from_description(described).bind(["a", "b", "c"])
+
+
+@settings(QUIET, max_examples=100)
+@given(names=st.permutations([0, 1, 2, 3]), more=st.sampled_from([0, 1, 7]), asked=st.integers(0, 3), kind=st.sampled_from([int, np.int64, str]))  # fmt: skip
+def test_a_number_that_may_be_a_name_or_a_column_is_refused(names: list[int], more: int, asked: int, kind: type) -> None:  # fmt: skip
+    """Sites whose names are numbers, in any order: the site of that name, or the column where both are the same."""
+    ids = tuple(str(name + more) for name in names)
+    site = kind(asked + more) if kind is str else kind(asked)
+    if kind is str or str(asked) not in ids or ids[asked] == str(asked):
+        expected = ids.index(site) if kind is str else asked
+        scores = stretch([site]).bind(ids)(torch.zeros(1, 1, 1, 1), torch.arange(4.0)[None])
+        assert scores.tolist() == [float(expected)]
+        return
+    with pytest.raises(ValueError, match=rf"may be column {asked}, which is named '{ids[asked]}'.*Give the name as text"):  # fmt: skip
+        stretch([site]).bind(ids)
+
+
+@pytest.mark.parametrize("site", [0.0, 1.5, True, None])
+def test_what_is_neither_a_name_nor_a_column_is_refused(site: object) -> None:
+    described = stretch(["a"]).describe()
+    described["rows"][0]["terms"][0]["site"] = site
+    with pytest.raises(ValueError, match="expected a name, or an integer column"):
+        Objective.from_description(described).bind(["a", "b"])

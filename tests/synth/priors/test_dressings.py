@@ -102,6 +102,21 @@ def _not_finite(folder: Path, part: str, data: st.DataObject) -> str:
     return f"NaN or infinity in {name}"
 
 
+def _coded(folder: Path, part: str, data: st.DataObject) -> str:
+    """Integers of a quantised export, without their scale."""
+    path = folder / part / f"{NAME}.safetensors"
+    state = load_file(path)
+    dtype = data.draw(st.sampled_from([torch.int8, torch.uint8, torch.int32]), label="type")
+    names = data.draw(st.sets(st.sampled_from(sorted(state)), min_size=1), label="names")
+    state = {k: (100 * v).to(dtype) if k in names else v for k, v in state.items()}
+    path.unlink()
+    if data.draw(st.booleans(), label="safetensors"):
+        save_file(state, path)
+    else:
+        torch.save(state, path.with_suffix(".bin"))
+    return "quantised"
+
+
 def _gone(folder: Path, part: str, data: st.DataObject) -> str:
     for path in data.draw(st.sampled_from([[folder / part / f"{NAME}.safetensors"], [folder / part / "config.json"], sorted((folder / part).iterdir())]), label="files"):  # fmt: skip
         path.unlink()
@@ -123,9 +138,9 @@ def _scheduler(folder: Path, part: str, data: st.DataObject) -> str:
 
 def _statistics(folder: Path, part: str, data: st.DataObject) -> str:
     path = folder / "vae" / "config.json"
-    odd = data.draw(st.sampled_from([{"latents_mean": [0, 0, 0, 0]}, {"latents_std": [1, 1, 1, 1]}, {"latents_mean": [0, 0], "latents_std": [1, 1]}, {"latents_mean": [0, 0, 0, 0], "latents_std": [1, 1, 0, 1]}, {"latents_mean": [0, 0, 0, 0], "latents_std": [1, 1, 1, 1], "shift_factor": 0.1}, {"scaling_factor": 0}, {"scaling_factor": None}]), label="config")  # fmt: skip
+    odd = data.draw(st.sampled_from([{"latents_mean": [0, 0, 0, 0]}, {"latents_std": [1, 1, 1, 1]}, {"latents_mean": [0, 0], "latents_std": [1, 1]}, {"latents_mean": [0, 0, 0, 0], "latents_std": [1, 1, 0, 1]}, {"latents_mean": [0, 0, 0, 0], "latents_std": [1, 1, 1, 1], "shift_factor": 0.1}, {"scaling_factor": 0}, {"scaling_factor": None}, {"shift_factor": "0.1"}, {"shift_factor": float("nan")}, {"shift_factor": [0.1]}]), label="config")  # fmt: skip
     path.write_text(json.dumps({**json.loads(path.read_text()), **odd}))
-    return "latents_mean|scaling_factor"
+    return "latents_mean|scaling_factor|shift_factor"
 
 
 def _conditions(folder: Path, part: str, data: st.DataObject) -> str:
@@ -136,7 +151,7 @@ def _conditions(folder: Path, part: str, data: st.DataObject) -> str:
 
 
 @settings(QUIET, max_examples=24)
-@given(damage=st.sampled_from([_lacks, _cut, _not_finite, _gone, _json, _scheduler, _statistics, _conditions]), part=st.sampled_from(["unet", "vae"]), data=st.data())  # fmt: skip
+@given(damage=st.sampled_from([_lacks, _cut, _not_finite, _coded, _gone, _json, _scheduler, _statistics, _conditions]), part=st.sampled_from(["unet", "vae"]), data=st.data())  # fmt: skip
 def test_damaged_folders_are_refused_by_a_value_error(damage: Callable[..., str], part: str, data: st.DataObject, fresh: Callable[[], Path]) -> None:  # fmt: skip
     folder = fresh()
     message = damage(folder, part, data)

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
+from torchvision import models
 
 from encoders.backbones import backbone
 from encoders.backbones.capture import Capture
-from encoders.backbones.networks import build_network
+from encoders.backbones.networks import build_network, renamed_by_torchvision
 from encoders.backbones.probe import used_tensors
 from encoders.backbones.sources.files import load_weights
 from encoders.backbones.tensors import hash_tensors
@@ -170,6 +171,12 @@ def zipped() -> bytes:
     return buffer.getvalue()
 
 
+def archive_of_arrays() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **{k: v.numpy() for k, v in STATE.items()})
+    return buffer.getvalue()
+
+
 NONE = {
     "empty.pth": (b"", "is empty"),
     "page.pth": (b"<!DOCTYPE html><html>404</html>", "is a page of text"),
@@ -180,6 +187,7 @@ NONE = {
     "noise.pth": (b"what is this" * 9, "no file of PyTorch or safetensors"),
     "noise.safetensors": (b"what is this" * 9, "no file of PyTorch or safetensors"),
     "archive.zip": (zipped(), "cut off or damaged"),
+    "arrays.npz": (archive_of_arrays(), r"archive of NumPy.*Fix: torch.save"),
     "cut.pth": (saved({"a": torch.zeros(99)})[:-40], "cut off or damaged"),
     "cut_early.pth": (saved({"a": torch.zeros(9)}, _use_new_zipfile_serialization=False)[:30], "cut off or damaged"),
     "network.pth": (saved(torch.nn.Linear(2, 2)), "whole pickled network"),
@@ -198,6 +206,62 @@ def test_what_is_no_file_of_weights_is_told_for_what_it_is(tmp_path, name):
         loaded(tmp_path / name)
     assert name in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+CODED = {
+    "int8": lambda t: (100 * t).to(torch.int8),
+    "uint8": lambda t: (100 * t).to(torch.uint8),
+    "int32": lambda t: (100 * t).int(),
+    "bool": lambda t: t > 0,
+    "complex64": lambda t: t.to(torch.complex64),
+    "no values": lambda t: t.to("meta"),
+    "sparse or quantised": lambda t: t.to_sparse(),
+    "quantised": lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
+}
+
+
+@quickly
+@given(
+    kind=st.sampled_from(sorted(CODED)),
+    names=st.lists(st.sampled_from([n for n, t in STATE.items() if t.is_floating_point()]), min_size=1, unique=True),
+    table=st.sampled_from(["", "model", "twice"]),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_do_not_hold_the_weights_themselves_are_refused(tmp_path, kind, names, table):
+    """Integers without their scale, complex, sparse or quantised numbers, tensors without values."""
+    coded = {k: CODED[kind](v) if k in names else v for k, v in STATE.items()}
+    content = {"": coded, "model": {"model": coded}, "twice": {"a": coded, "b": dict(coded)}}[table]
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=rf"several sets|tensors hold .*{kind}.*Fix: save"):
+        loaded(tmp_path / "w.pth")
+
+
+def densenet():
+    return models.DenseNet(growth_rate=2, block_config=(2, 1), num_init_features=4, bn_size=1, num_classes=3)
+
+
+def transformer():
+    return models.VisionTransformer(32, 16, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=12, num_classes=3)
+
+
+@pytest.mark.parametrize("make", [densenet, transformer])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_names_that_torchvision_publishes_are_those_of_its_networks(tmp_path, make, prefix):
+    """Its files of DenseNet and of vision transformers have older names, which its own loaders turn into today's."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        published, network = make().eval(), make().eval()
+    older = {}
+    for name, tensor in published.state_dict().items():
+        for now, then in {"norm1.": "norm.1.", "norm2.": "norm.2.", "conv1.": "conv.1.", "conv2.": "conv.2."}.items():
+            name = name.replace(now, then) if "denselayer" in name else name
+        name = name.replace(".mlp.0.", ".mlp.linear_1.").replace(".mlp.3.", ".mlp.linear_2.")
+        older[prefix + name] = tensor
+    assert not set(older) & set(published.state_dict()) if prefix else set(older) != set(published.state_dict())
+    torch.save(older, tmp_path / "w.pth")
+    load_weights(network, tmp_path / "w.pth", lambda: (set(network.state_dict()), {""}), rename=renamed_by_torchvision)
+    probe = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(network(probe), published(probe))
 
 
 def test_a_file_with_the_other_ending_names_the_right_one(tmp_path):
