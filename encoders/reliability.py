@@ -19,6 +19,7 @@ from scipy.stats import pearson3
 
 from .contract import Floats, Ints
 
+LEAST_FOR_A_LINE = 8  # images with two trials or more; fewer give no line of variance over mean
 MINIMUM_REPEATED = 3  # images with two trials or more; fewer say too little of the noise
 LEAST_SIGNAL = 0.25  # smallest share of the variance of the means that `signal_sd` takes for signal
 HEAVY = 1.0, 0.01  # excess kurtosis, and excess kurtosis per image, above which the F distribution is not trusted
@@ -123,7 +124,8 @@ def _of_single(means: Floats, counts: Ints, squares: Floats, *, pooled: Floats) 
     The variance of spike counts follows their mean, and images that are shown once may drive a site more or less than
     those that are repeated. So the pooled variance is moved along the line through variance and mean of the repeated
     images, weighted by their degrees of freedom, to the mean of the single ones, and never below 0. Of Poisson counts
-    that is exact on average; where variance and mean are not related, the line is level on average.
+    that is exact on average; where variance and mean are not related, the line is level on average. Fewer than eight
+    repeated images give no line worth having: the pooled variance stays.
     """
     repeated, single = counts > 1, counts == 1
     degrees = np.where(repeated, counts - 1.0, 0.0)
@@ -134,6 +136,7 @@ def _of_single(means: Floats, counts: Ints, squares: Floats, *, pooled: Floats) 
     apart = np.where(repeated, filled - centre, 0.0)
     spread = (degrees * apart**2).sum(0)
     slope = np.divide((degrees * apart * variance).sum(0), spread, out=np.zeros_like(centre), where=spread > 0)
+    slope = np.where(repeated.sum(0) >= LEAST_FOR_A_LINE, slope, 0.0)
     shift = np.where(single, filled, 0.0).sum(0) / np.maximum(single.sum(0), 1) - centre
     moved: Floats = np.where(single.any(0), np.maximum(pooled + slope * shift, 0.0), pooled)
     return moved
