@@ -44,7 +44,8 @@ def _validity(path: Path, responses: Responses, max_dropped: float) -> None:
             if dropped == 1
             else "correct trial/valid; to accept the recording as it is, set "
             f"[recording] max_dropped = {needed:g} in project.toml, or, for a round, "
-            f"give `stimsynth ingest --max-dropped {needed:g}`",
+            f"give `stimsynth ingest --max-dropped {needed:g}` (for files without a project `stimsynth evaluate "
+            f"--max-dropped {needed:g}`)",
             code="I13",
         )
 

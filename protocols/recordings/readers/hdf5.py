@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.arrays import Floats
 from protocols.disk.files import write_atomically
@@ -20,7 +21,7 @@ from protocols.recordings.responses import Responses
 from . import checks
 from .bins import over_bins, three_dimensional, window_of_bins
 from .columns import TRIAL_COLUMNS, note_unread, previous_images, site_table, trial_columns
-from .images import images_by_index, images_by_name
+from .images import UNNAMED, images_by_index, images_by_name
 from .layout import File, open_file
 from .plausible import Recorded, check_numbers
 from .text import strings
@@ -73,18 +74,19 @@ def read_kept(path: str | Path) -> Responses:
 def _read(path: Path, image_ids: Sequence[str] | None, names: Sequence[str] | None, *, doubted: bool) -> Responses:
     with open_file(path) as file:
         checks.schema(path, file.attribute("schema"), known=SCHEMA)
-        images, source_images = _image_ids(file, image_ids, names)
         source_sites = strings(file, "site_id", "site")
         site_ids = checks.sites_by_name(file.path, source_sites, file.notes)
         unit, window = _unit_and_window(file)
-        columns = trial_columns(file, len(images), doubted=doubted)
+        stated = _stated_images(file)
+        columns = trial_columns(file, len(stated), doubted=doubted)
+        images, source_images = _image_ids(file, stated, image_ids, names=names, needed=columns["valid"])
         recorded = Recorded(
             unit=unit,
             image_ids=np.array(images, dtype=np.str_),
             window_ms=window,
             valid=columns["valid"],
             averaged=columns["averaged_over"] is not None,
-            silence_recorded=file.attribute("silent_trials") == "recorded",
+            silence_recorded=str(file.attribute("silent_trials")).lower() == "recorded",
         )
         values = _values(file, recorded, len(site_ids), doubted=doubted)
         attributes = {a: v for a in (*ATTRIBUTES, "schema", "writer") if (v := file.attribute(a)) is not None}
@@ -161,16 +163,31 @@ def _unit_and_window(file: File) -> tuple[str, tuple[float, float] | None]:
     return unit, None if unit == "beta" and stated is None else checks.window_ms(file.path, stated)
 
 
-def _image_ids(
-    file: File, images: Sequence[str] | None, names: Sequence[str] | None
-) -> tuple[list[str], dict[str, str]]:
-    """The image of every trial, by its name or its position (``image_index``); the names that the file had, by id."""
+def _stated_images(file: File) -> list[str] | NDArray[Any]:
+    """What the file says of the image of every trial: names, or positions (``image_index``)."""
     if not file.has("image_id") and file.has("image_index"):
-        index, base = file.array("image_index").reshape(-1), file.attribute("index_base")
-        listed = list(images or ()) if names is None else list(names)
-        by_photograph = names is not None
-        return images_by_index(file.path, index, base, images=listed, notes=file.notes, photographs=by_photograph), {}
-    ids, sources = images_by_name(file.path, strings(file, "image_id", "trial"), file.notes, names=names)
+        return file.array("image_index").reshape(-1)
+    return strings(file, "image_id", "trial")
+
+
+def _image_ids(
+    file: File,
+    stated: list[str] | NDArray[Any],
+    images: Sequence[str] | None,
+    *,
+    names: Sequence[str] | None,
+    needed: NDArray[np.bool_] | None,
+) -> tuple[list[str], dict[str, str]]:
+    """The image of every trial, and the names that the file had, by id; rows that are not `needed` may name none."""
+    needed = np.ones(len(stated), dtype=np.bool_) if needed is None else needed
+    if not isinstance(stated, list):
+        listed, base = list(images or ()) if names is None else list(names), file.attribute("index_base")
+        ids, by_photograph = np.full(len(stated), UNNAMED, dtype=object), names is not None
+        ids[needed] = images_by_index(
+            file.path, stated[needed], base, images=listed, notes=file.notes, photographs=by_photograph
+        )
+        return ids.tolist(), {}
+    ids, sources = images_by_name(file.path, stated, file.notes, names=names, needed=needed)
     if file.has("image/source_id"):
         kept = zip(strings(file, "image/id", "image"), strings(file, "image/source_id", "image"), strict=True)
         sources |= {i: source for i, source in kept if i in set(ids)}

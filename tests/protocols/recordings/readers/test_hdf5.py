@@ -185,7 +185,7 @@ CASES = {
     "image ids as numbers": ({"images": np.arange(4)}, "R08", "look like numbers"),
     "image ids like 12e45": ({"images": ["12e45", "a", "b", "c"]}, "R08", "12e45"),
     "nan as an id": ({"images": ["nan", "a", "b", "c"]}, "R08", "nan"),
-    "an empty id": ({"images": ["", "a", "b", "c"]}, "R08", "''"),
+    "an empty id": ({"images": ["", "a", "b", "c"]}, "R08", "1 rows whose image_id is empty"),
     "image names that merge": ({"images": ["A.png", "a.png", "b", "c"]}, "R08", "one id 'a'"),
     "unknown unit": ({"units": "Hz"}, "R09", "spikes/s"),
     "no unit": ({"units": None}, "R09", "no units"),
