@@ -23,7 +23,7 @@ from .bins import over_bins, three_dimensional, window_of_bins
 from .columns import TRIAL_COLUMNS, note_unread, previous_images, site_table, trial_columns
 from .images import UNNAMED, images_by_index, images_by_name
 from .layout import File, open_file
-from .plausible import Recorded, check_numbers
+from .plausible import Recorded, as_counts, check_numbers
 from .text import strings
 from .unwritten import check_rows
 
@@ -84,6 +84,7 @@ def _read(path: Path, image_ids: Sequence[str] | None, names: Sequence[str] | No
             unit=unit,
             image_ids=np.array(images, dtype=np.str_),
             window_ms=window,
+            site_ids=site_ids,
             valid=columns["valid"],
             averaged=columns["averaged_over"] is not None,
             silence_recorded=str(file.attribute("silent_trials")).lower() == "recorded",
@@ -158,6 +159,9 @@ def _write(file: Any, responses: Responses) -> None:
 def _unit_and_window(file: File) -> tuple[str, tuple[float, float] | None]:
     """What the root says, else what stands beside the responses themselves (as netCDF and xarray write it)."""
     unit = checks.unit(file.path, file.attribute("units"), beside=file.attribute("units", "responses"))
+    beside = file.attribute("units", "responses")
+    if isinstance(beside, str) and beside not in ("", "1") and checks.unit_of(beside) is None:
+        file.notes.append(f"units = {beside!r} at the responses are no unit that is known; they were taken as {unit}")
     stated = file.attribute("window_ms")
     stated = file.attribute("window_ms", "responses") if stated is None else stated
     return unit, None if unit == "beta" and stated is None else checks.window_ms(file.path, stated)
@@ -182,11 +186,11 @@ def _image_ids(
     needed = np.ones(len(stated), dtype=np.bool_) if needed is None else needed
     if not isinstance(stated, list):
         listed, base = list(images or ()) if names is None else list(names), file.attribute("index_base")
-        ids, by_photograph = np.full(len(stated), UNNAMED, dtype=object), names is not None
-        ids[needed] = images_by_index(
-            file.path, stated[needed], base, images=listed, notes=file.notes, photographs=by_photograph
+        by_photograph = names is not None
+        counted = iter(
+            images_by_index(file.path, stated[needed], base, images=listed, notes=file.notes, photographs=by_photograph)
         )
-        return ids.tolist(), {}
+        return [next(counted) if used else UNNAMED for used in needed], {}
     ids, sources = images_by_name(file.path, stated, file.notes, names=names, needed=needed)
     if file.has("image/source_id"):
         kept = zip(strings(file, "image/id", "image"), strings(file, "image/source_id", "image"), strict=True)
@@ -220,8 +224,13 @@ def _binned(file: File, recorded: Recorded, sites: int, *, doubted: bool) -> Flo
     edges = file.array("time_bin_edges_ms").reshape(-1)
     inside, lengths = window_of_bins(file, edges, recorded.window_ms, unit=recorded.unit)
     lengths_of = (len(recorded.image_ids), sites, len(inside))
+    if sites == len(inside) > 1:
+        file.notes.append(
+            f"there are {sites} sites and as many time bins: responses were taken as trials x sites x bins"
+        )
     cube = checks.finite_or_nan(file.path, file.oriented("responses", lengths_of, ("trials", "sites", "bins")))
     if doubted:
+        cube = as_counts(cube, recorded, notes=file.notes)
         check_numbers(file.path, cube[:, :, inside], recorded, notes=file.notes)
     table = over_bins(cube, inside, lengths, unit=recorded.unit, notes=file.notes)
     if doubted:

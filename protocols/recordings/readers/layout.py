@@ -102,6 +102,10 @@ class File:
         """Whether the item is there."""
         return self._find(name) is not None
 
+    def is_group(self, name: str) -> bool:
+        """Whether the item is a group."""
+        return isinstance(self._find(name), h5py.Group)
+
     def is_dimension(self, name: str) -> bool:
         """Whether the item is a dimension or a coordinate of netCDF, which holds no data of its own."""
         link = self.handle.get(name, getlink=True)
