@@ -208,7 +208,7 @@ def _whole_png(data: bytes) -> bool:
         if interlaced or width * height > (Image.MAX_IMAGE_PIXELS or 0):
             return True
         wanted = int(height) * (1 + (width * bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] + 7) // 8)
-        return len(zlib.decompressobj().decompress(b"".join(packed), wanted)) >= wanted
+        return bool(len(zlib.decompressobj().decompress(b"".join(packed), wanted)) >= wanted)
     except (struct.error, KeyError, zlib.error):
         return True  # the decoder says what is wrong
 

@@ -106,15 +106,18 @@ def check_numbers(path: Path, values: Floats, recorded: Recorded, *, notes: list
 def as_counts(values: Floats, recorded: Recorded, *, notes: list[str]) -> Floats:
     """Counts that a program computed (rate x window) without what rounding left: 3.0000000000000004 is 3.
 
-    Only where every value is that near to a whole number, and the unit demands whole numbers of single trials.
+    Only where every value is that near to a whole number, and the unit demands whole numbers of single trials. Where
+    more than the last digits are off, many values must be: a single one is no rounding.
     """
     if not UNITS[recorded.unit].whole or recorded.averaged or not np.any(values % 1 > 0):
         return values
     whole = np.rint(values)
     off = np.abs(values - whole)
-    if np.any(off > _ROUNDING * np.maximum(1, np.abs(whole))):
+    size, number = np.maximum(1, np.abs(whole)), int((off > 0).sum())
+    few = number < max(_PEGGED, np.count_nonzero(whole > 0) / 100)
+    if np.any(off > (8 * np.finfo(np.float64).eps if few else _ROUNDING) * size):
         return values
-    notes.append(f"{int((off > 0).sum())} counts were whole but for rounding (by {np.nanmax(off):.1g}): made whole")
+    notes.append(f"{number} counts were whole but for rounding (by {np.nanmax(off):.1g}): made whole")
     return whole + 0.0
 
 

@@ -183,6 +183,10 @@ def test_counts_that_were_computed_from_rates_are_whole_again(path, seed, window
     read = outcome(path, computed, index)
     assert not isinstance(read, DataError), read
     np.testing.assert_array_equal(read.values, counts)
+    flipped = counts.astype(float)
+    flipped[0, 0] += 1e-10  # one damaged number is no rounding
+    read = outcome(path, flipped, index)
+    assert isinstance(read, DataError) or read.values[0, 0] == flipped[0, 0]
     computed[0, 0] = counts[0, 0] + 0.5
     read = outcome(path, computed, index)
     assert isinstance(read, DataError) or read.values[0, 0] == computed[0, 0]  # left to the door, which refuses it
