@@ -22,7 +22,7 @@ from protocols.recordings.readers.images import photograph_id
 
 from .checks import window_after_onset
 from .quality.clock import refuse_ties, steps_back, times
-from .quality.copies import refuse_copies, refuse_repeated
+from .quality.copies import POOL, refuse_copies, refuse_repeated
 from .quality.values import check_values, odd_sites, usable_rows
 from .recording import RecordingRecord, read_record, write_record
 from .responses import Responses
@@ -203,7 +203,7 @@ def refuse_twice(path: Path, used: Responses, notes: list[str]) -> None:
         I10: presentations that are there twice, by their numbers, their clock or their values; B07: each is there once.
     """
     if used.averaged_over is not None:
-        refuse_repeated(path, used.image_ids, "an average of it")
+        refuse_repeated(path, used.image_ids, "an average of it", cause="averages of several days or halves", fix=POOL)
         notes.append("the rows are averages over repeats; single trials are not at hand")
         return
     if len(used.values) and len(np.unique(used.image_ids)) == len(used.values):

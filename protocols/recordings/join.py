@@ -13,7 +13,7 @@ from protocols.errors import DataError
 from protocols.project.outbox import PlannedTrial
 
 from .quality.clock import goes_on, order_shown
-from .quality.copies import refuse_copies, refuse_repeated, twice
+from .quality.copies import POOL, refuse_copies, refuse_repeated, twice
 from .responses import Responses
 
 EXTRA = (
@@ -59,7 +59,7 @@ def join(
     notes: list[str] = []
     extra: dict[str, int] = {}
     if used.averaged_over is not None:
-        refuse_repeated(path, used.image_ids, "an average of it")
+        refuse_repeated(path, used.image_ids, "an average of it", cause="averages of several days or halves", fix=POOL)
         used = replace(used, block=None, rep=None)
         notes.append("the rows are averages over repeats; single trials are not at hand, and block and rep are unknown")
     elif _known(path, used):

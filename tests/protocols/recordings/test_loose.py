@@ -92,3 +92,9 @@ def test_many_invalid_rows_are_taken_where_the_user_says_so(path):
     with pytest.raises(DataError, match=r"evaluate --max-dropped 0\.5"):
         read_loose(path)
     assert len(read_loose(path, max_dropped=0.5).values) == valid.sum()
+
+
+def test_several_averages_of_an_image_are_refused_with_the_way_to_pool_them(path):
+    values, shown, _ = recording(2, repeats=2)
+    with pytest.raises(DataError, match=r"I10.*weighted by trial/averaged_over"):
+        read_loose(write(path, values, shown, trial__averaged_over=np.full(len(shown), 4)))
