@@ -337,6 +337,7 @@ def evaluate(
     responses: Annotated[Path | None, typer.Option(help="responses file, without a project")] = None,
     key: Annotated[Path | None, typer.Option(help="key.csv, without a project")] = None,
     alpha: Annotated[float, typer.Option(help="level of the test (files given; a project states its own)")] = 0.01,
+    max_dropped: Annotated[float, typer.Option(min=0, max=1, help="most rows marked invalid (files given)")] = 0.3,
     out: Annotated[Path | None, typer.Option(help="CSV to write (files given)")] = None,
 ) -> None:
     """Say whether control succeeded: of a round, or of any responses and key given as files."""
@@ -345,7 +346,7 @@ def evaluate(
     from protocols import loop
     from protocols.project.key import read_key_to_judge
     from protocols.recordings.drift import RoundDrift
-    from protocols.recordings.readers import read_responses
+    from protocols.recordings.loose import read_loose
     from protocols.report.drift import drift_text
     from protocols.verdict.evaluate import evaluate as evaluate_files
 
@@ -353,7 +354,8 @@ def evaluate(
     if folder is None:
         assert responses is not None
         assert key is not None
-        report = evaluate_files(read_responses(responses), read_key_to_judge(key), alpha=alpha)
+        table = read_loose(responses, max_dropped=max_dropped)
+        report = evaluate_files(table, read_key_to_judge(key), alpha=alpha)
         if out is not None:
             report.to_csv(out)
     else:

@@ -7,8 +7,10 @@ divides 16-bit colour by 256 without a word.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
+import zlib
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -32,6 +34,8 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 _ORIENTATION, _PLAIN_GAMMA = 0x0112, 45455
 _TIFF_BITS, _TIFF_COLOURS, _TIFF_SIGN, _TIFF_EXTRA, _TIFF_PALETTE = 258, 262, 339, 338, 320
 _TIFF_SIZES = {1: ("B", 1), 3: ("H", 2), 4: ("I", 4), 16: ("Q", 8)}
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_PADDING = 64  # zero bytes at the end of compressed pixels that no encoder writes
 _STARTS = {
     b"\0\5\26\7": "the resource file that a Mac keeps beside a picture, not the picture",
     b"8BPS": "a Photoshop document",
@@ -73,6 +77,7 @@ def read_picture(data: bytes, background: int) -> tuple[Image.Image, list[str]]:
         several frames, damage, another kind of file.
     """
     _refuse_depth(data)
+    _refuse_cut(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow says of odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -82,6 +87,8 @@ def read_picture(data: bytes, background: int) -> tuple[Image.Image, list[str]]:
             raise ValueError(f"a damaged picture ({error})") from error
     if picture.mode not in _MODES:
         raise ValueError(f"pixels of type {picture.mode}, not 8-bit grey or RGB")
+    if picture.format == "BMP" and picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (0, 0):
+        raise ValueError("wholly transparent: its fourth channel is 0 throughout, and is hardly meant as alpha")
     notes[:0] = _colour_notes(picture, data)
     transparent = picture.info.get("transparency")
     if picture.format == "PNG" and picture.mode == "L" and data[24] < 8 and isinstance(transparent, int):
@@ -154,6 +161,56 @@ def _refuse_depth(data: bytes) -> None:
         colours = tags.get(_TIFF_PALETTE, ())
         if tags.get(_TIFF_COLOURS) == (3,) and colours and max(colours) < 256:
             raise ValueError("a palette of 8 bits where the format has 16")
+
+
+def _refuse_cut(data: bytes) -> None:
+    """Refuse a picture whose end is missing where its decoder fills in the rest without a word."""
+    if data.startswith(SIGNATURE) and not _whole_png(data):
+        raise ValueError("cut short: pixel rows are missing")
+    if data[:2] == b"\xff\xd8":
+        zeros = 0 if _ends(data) else len(data) - len(data.rstrip(b"\0"))
+    else:
+        zeros = max((len(part) - len(part.rstrip(b"\0")) for part in _webp_pixels(data)), default=0)
+    if zeros >= _PADDING:
+        raise ValueError(f"cut short: its last {zeros} bytes are 0, as an interrupted copy leaves them")
+
+
+def _ends(data: bytes) -> bool:
+    """Whether the end of the picture (EOI) is found by walking through the markers of a JPEG."""
+    found = _JPEG_MARKER.search(data, 2)
+    while found and data[found.start() + 1] != 0xD9:
+        at, marker = found.start(), data[found.start() + 1]
+        length = 0 if marker == 0x01 else int.from_bytes(data[at + 2 : at + 4], "big")
+        found = _JPEG_MARKER.search(data, at + 2 + length)
+    return found is not None
+
+
+def _webp_pixels(data: bytes) -> list[bytes]:
+    """The compressed pixels of a WebP file, none for any other file."""
+    parts, at = [], 12
+    while data[:4] == b"RIFF" and data[8:12] == b"WEBP" and at + 8 <= len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] in (b"VP8 ", b"VP8L"):
+            parts.append(data[at + 8 : at + 8 + length])
+        at += 8 + length + length % 2
+    return parts
+
+
+def _whole_png(data: bytes) -> bool:
+    """Whether the pixel data of a PNG hold all of its rows; True where that cannot be told."""
+    try:
+        width, height, bits, colour, *_, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+        packed, at = [], 8
+        while data[at + 4 : at + 8] not in (b"IEND", b""):
+            length = int.from_bytes(data[at : at + 4], "big")
+            packed += [data[at + 8 : at + 8 + length]] if data[at + 4 : at + 8] == b"IDAT" else []
+            at += 12 + length
+        if interlaced or width * height > (Image.MAX_IMAGE_PIXELS or 0):
+            return True
+        wanted = int(height) * (1 + (width * bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] + 7) // 8)
+        return bool(len(zlib.decompressobj().decompress(b"".join(packed), wanted)) >= wanted)
+    except (struct.error, KeyError, zlib.error):
+        return True  # the decoder says what is wrong
 
 
 def bits_per_channel(data: bytes) -> int:

@@ -22,7 +22,7 @@ from protocols.recordings.readers.images import photograph_id
 
 from .checks import window_after_onset
 from .quality.clock import refuse_ties, steps_back, times
-from .quality.copies import refuse_copies, refuse_repeated
+from .quality.copies import POOL, refuse_copies, refuse_repeated
 from .quality.values import check_values, odd_sites, usable_rows
 from .recording import RecordingRecord, read_record, write_record
 from .responses import Responses
@@ -135,7 +135,7 @@ def examine(project: Project, names: Sequence[str], responses: Path) -> tuple[Re
     table = _known_images(responses, table, names)
     notes = list(table.attributes.get("notes", ()))
     used, dropped = usable_rows(responses, table, max_dropped=project.config.recording.max_dropped)
-    _refuse_twice(responses, used, notes)
+    refuse_twice(responses, used, notes)
     check_values(responses, used)
     record = RecordingRecord(
         file=responses.name,
@@ -174,11 +174,11 @@ def _refuse_answer(project: Project, path: Path, table: Responses) -> None:
 def _known_images(path: Path, table: Responses, names: Sequence[str]) -> Responses:
     """The recording with the photographs' ids, also where its reader left file names as they are.
 
-    B02: responses to images that are not among the photographs.
+    B02: responses to images that are not among the photographs; rows that are not used may name any.
     """
     ids = {name: photograph_id(name) for name in names}
     table = replace(table, image_ids=np.array([ids.get(str(i), str(i)) for i in table.image_ids], dtype=np.str_))
-    unknown = sorted({str(i) for i in table.image_ids} - set(ids.values()))
+    unknown = sorted({str(i) for i in table.usable().image_ids} - set(ids.values()))
     if unknown:
         sources = table.attributes.get("source_image_ids", {})
         named = ", ".join(sources.get(i, i) for i in unknown[:5])
@@ -186,17 +186,24 @@ def _known_images(path: Path, table: Responses, names: Sequence[str]) -> Respons
             path.name,
             found=f"responses to {len(unknown)} images that are not in the folder of photographs ({named})",
             expected=f"image ids that are the photographs' file names (such as {names[0]})",
-            cause="another folder of photographs, or ids from another list",
-            fix="give the folder that was shown, or write the file names as image_id",
+            cause="another folder of photographs, ids from another list, or rows without a photograph (blanks)",
+            fix="give the folder that was shown, or write the file names as image_id; cut blanks and the like off, or "
+            "mark them trial/valid = 0",
             code="B02",
         )
     return table
 
 
-def _refuse_twice(path: Path, used: Responses, notes: list[str]) -> None:
-    """I10: presentations that are there twice, by their numbers, their clock or their values; B07: all there once."""
+def refuse_twice(path: Path, used: Responses, notes: list[str]) -> None:
+    """Refuse rows that are there twice, of the usable rows of a recording without a plan; `notes` gets what is doubted.
+
+    Raises
+    ------
+    DataError
+        I10: presentations that are there twice, by their numbers, their clock or their values; B07: each is there once.
+    """
     if used.averaged_over is not None:
-        refuse_repeated(path, used.image_ids, "an average of it")
+        refuse_repeated(path, used.image_ids, "an average of it", cause="averages of several days or halves", fix=POOL)
         notes.append("the rows are averages over repeats; single trials are not at hand")
         return
     if len(used.values) and len(np.unique(used.image_ids)) == len(used.values):

@@ -13,7 +13,7 @@ from protocols.errors import DataError
 from protocols.project.outbox import PlannedTrial
 
 from .quality.clock import goes_on, order_shown
-from .quality.copies import refuse_copies, refuse_repeated, twice
+from .quality.copies import POOL, refuse_copies, refuse_repeated, twice
 from .responses import Responses
 
 EXTRA = (
@@ -59,7 +59,7 @@ def join(
     notes: list[str] = []
     extra: dict[str, int] = {}
     if used.averaged_over is not None:
-        refuse_repeated(path, used.image_ids, "an average of it")
+        refuse_repeated(path, used.image_ids, "an average of it", cause="averages of several days or halves", fix=POOL)
         used = replace(used, block=None, rep=None)
         notes.append("the rows are averages over repeats; single trials are not at hand, and block and rep are unknown")
     elif _known(path, used):
@@ -195,7 +195,28 @@ def _by_order(
     block, rep = (np.full(len(used.values), -1, dtype=np.int64) for _ in range(2))
     for row, trial in kept:
         block[row], rep[row] = trial.block, trial.rep
+    _as_far_as_stated(path, used, block=block, rep=rep)
     return replace(used, block=block, rep=rep).select(block >= 0), extra
+
+
+def _as_far_as_stated(path: Path, used: Responses, *, block: Ints, rep: Ints) -> None:
+    """I11: the file states block or rep alone, and the order of the rows gives another."""
+    for name, stated, taken in (("trial/block", used.block, block), ("trial/rep", used.rep, rep)):
+        if stated is None:
+            continue
+        wrong = np.flatnonzero((taken >= 0) & (stated >= 0) & (stated != taken))
+        if len(wrong):
+            row = int(wrong[0])
+            raise DataError(
+                path.name,
+                found=f"{name} that contradicts the order of the rows in {len(wrong)} rows (such as "
+                f"{used.image_ids[row]}: {stated[row]}, by the order {taken[row]})",
+                expected="both trial/block and trial/rep, or rows in the order shown",
+                cause="the rows were sorted, some are missing, or the numbers count from 1",
+                fix="write both columns as order.csv has them (both count from 0); or leave both out, where the rows "
+                "stand in the order shown",
+                code="I11",
+            )
 
 
 def _more_than_planned(

@@ -141,7 +141,8 @@ def check_reachable(alpha: float, rows: Sequence[ControlRow]) -> None:
 def input_notes(responses: Responses, key: Key, excluded: Mapping[str, str]) -> list[str]:
     """One sentence for every kind of trial or site that is left out or only described."""
     keyed = {r.image_id for r in key.rows}
-    notes = [f"site {site} is excluded from every count: {reason}" for site, reason in excluded.items()]
+    notes = [str(note) for note in responses.attributes.get("notes", ())]
+    notes += [f"site {site} is excluded from every count: {reason}" for site, reason in excluded.items()]
     unknown = sorted({str(i) for i in responses.image_ids} - keyed)
     if unknown:
         trials = int(np.isin(responses.image_ids, unknown).sum())

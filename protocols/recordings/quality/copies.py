@@ -28,6 +28,12 @@ _MOST_ROWS = 100  # of one image, for the chance that every one of its rows has 
 _MOST_LAGS = 10
 
 
+POOL = (
+    "write one row per image: the mean of its averages, weighted by trial/averaged_over, and their sum in that column"
+)
+"""The way out where an image has several averages."""
+
+
 class Finding(NamedTuple):
     """Rows that have a twin beyond chance: how many are too many, the image of one of them, and how they lie."""
 

@@ -44,7 +44,8 @@ def _validity(path: Path, responses: Responses, max_dropped: float) -> None:
             if dropped == 1
             else "correct trial/valid; to accept the recording as it is, set "
             f"[recording] max_dropped = {needed:g} in project.toml, or, for a round, "
-            f"give `stimsynth ingest --max-dropped {needed:g}`",
+            f"give `stimsynth ingest --max-dropped {needed:g}` (for files without a project `stimsynth evaluate "
+            f"--max-dropped {needed:g}`)",
             code="I13",
         )
 
@@ -67,9 +68,10 @@ def check_values(path: Path, responses: Responses) -> None:
     broken = unit.whole and responses.averaged_over is None and bool(np.any(finite % 1))
     if negative or broken:
         example = finite[finite < 0][0] if negative else finite[finite % 1 != 0][0]
+        shown = f"{example:g}" if float(f"{example:g}") % 1 or not example % 1 else repr(float(example))
         raise DataError(
             path.name,
-            found=f"values such as {example:g} with units = {responses.unit!r}",
+            found=f"values such as {shown} with units = {responses.unit!r}",
             expected=unit.claim,
             cause="a baseline was subtracted or the values were normalised"
             if negative

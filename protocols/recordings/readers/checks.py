@@ -20,7 +20,7 @@ from protocols.recordings.units import UNITS, unit_meant
 
 from .finished import reader_error
 from .images import collision
-from .plausible import Recorded, check_numbers
+from .plausible import Recorded, as_counts, check_numbers
 from .unwritten import check_rows
 
 
@@ -29,9 +29,12 @@ def sites_by_name(path: Path, raw: list[str], notes: list[str]) -> tuple[str, ..
     mapped = {s: s if is_id(s) else make_id(s, "site") for s in raw}
     twice = sorted({s for s in raw if raw.count(s) > 1}) if len(set(raw)) < len(raw) else []
     merged = collision(mapped)
-    if not raw or twice or merged:
+    nameless = sum(s == "" for s in raw)
+    if not raw or nameless or twice or merged:
         what = (
-            f"the ids {merged[0]!r} and {merged[1]!r}, which become one"
+            f"{nameless} sites without a name"
+            if nameless
+            else f"the ids {merged[0]!r} and {merged[1]!r}, which become one"
             if merged
             else f"sites listed more than once: {', '.join(twice[:5])}"
         )
@@ -107,7 +110,7 @@ def unit(path: Path, named: object, *, beside: object = None) -> str:
     if named is None and isinstance(beside, str):
         named = beside
     if isinstance(named, str) and named in UNITS:
-        other = _unit_of(beside)
+        other = unit_of(beside)
         if other not in (None, named):
             raise reader_error(
                 path,
@@ -130,7 +133,7 @@ def unit(path: Path, named: object, *, beside: object = None) -> str:
     )
 
 
-def _unit_of(named: object) -> str | None:
+def unit_of(named: object) -> str | None:
     """The unit that is stated by its name or one of its other names; None where it is neither."""
     hints = {hint: unit for unit, row in UNITS.items() for hint in (unit, *row.hints)}
     return hints.get(named.strip().lower()) if isinstance(named, str) else None
@@ -161,7 +164,7 @@ def values(path: Path, found: NDArray[Any], recorded: Recorded, *, notes: list[s
     DataError
         R15: infinite values; R21, R26: numbers that no recording gives; R25: rows that were never filled.
     """
-    result = finite_or_nan(path, found)
+    result = as_counts(finite_or_nan(path, found), recorded, notes=notes)
     check_numbers(path, result, recorded, notes=notes)
     check_rows(path, result, recorded, notes=notes)
     return result

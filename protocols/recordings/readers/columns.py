@@ -27,10 +27,22 @@ TRIAL_COLUMNS = {
 }
 PREVIOUS = "trial/prev_image_id"
 _READ = {"responses", "image_id", "site_id", "image_index", "time_bin_edges_ms", "baseline", "trial", "site", "image"}
+_SITE_COLUMNS = {f"site/{name}" for name in ("area", "electrode", "x_um", "y_um", "z_um")}
+# Seconds of the units that trial/onset_s may state, in lower case and before a word such as "since".
+_SECONDS = {
+    **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "usec", "microsecond", "microseconds", "\u00b5s", "\u03bcs"), 1e-6),
+    **dict.fromkeys(("ns", "nanosecond", "nanoseconds"), 1e-9),
+    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+}
 # What an enumeration of trial/valid may call its values.
 _YES = {"valid", "good", "ok", "true", "yes", "keep", "use", "used", "include", "correct", "complete", "completed"}
 _NO = {"invalid", "bad", "false", "no", "reject", "rejected", "drop", "dropped", "exclude", "excluded", "error"}
-_NO |= {"abort", "aborted", "break", "fixationbreak", "fixbreak", "brokenfixation", "incomplete", "incorrect"}
+_YES |= {"1"}
+_NO |= {"0", "abort", "aborted", "break", "fixationbreak", "fixbreak", "brokenfixation", "incomplete", "incorrect"}
 # Numbers below 0 that stand for an unknown onset.
 _UNKNOWN_ONSETS = (-1.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0)
 # Where trials share an onset, the steps of the clock are too coarse when they are longer than this part of a trial.
@@ -74,9 +86,9 @@ def site_table(file: File, site_ids: tuple[str, ...]) -> dict[str, dict[str, Any
     """The optional columns of ``site/``, by site id."""
     table: dict[str, dict[str, Any]] = {s: {} for s in site_ids}
     for name in file.members("site"):
-        if name == "source_id":
-            continue
         item = f"site/{name}"
+        if name == "source_id" or _no_column(file, item):
+            continue
         dtype = file.dataset(item).dtype
         numbers = dtype.kind in "fiub" and h5py.check_enum_dtype(dtype) is None
         column = file.array(item).reshape(-1).tolist() if numbers else strings(file, item, "site")
@@ -85,6 +97,22 @@ def site_table(file: File, site_ids: tuple[str, ...]) -> dict[str, dict[str, Any
         for site, value in zip(site_ids, column, strict=True):
             table[site][name] = value
     return {s: row for s, row in table.items() if row}
+
+
+def _no_column(file: File, item: str) -> bool:
+    """Whether an item of the group ``site`` holds more than one entry per site (waveforms, a group): told, not read."""
+    if item in _SITE_COLUMNS:
+        return False
+    kind = "a group"
+    if not file.is_group(item):
+        dataset = file.dataset(item)
+        characters = dataset.dtype == "S1" or (dataset.dtype.kind == "u" and dataset.dtype.itemsize <= 2)
+        several = dataset.ndim > 1 and 1 not in dataset.shape and not characters
+        if not several and dataset.dtype.kind != "V":
+            return False
+        kind = "x".join(map(str, dataset.shape)) if several else "a table"
+    file.notes.append(f"not read: {item} ({kind}), which is not one entry per site")
+    return True
 
 
 def note_unread(file: File) -> None:
@@ -137,7 +165,7 @@ def _column(file: File, name: str, trials: int) -> Any:
         raise length(file, item, len(raw), expected=trials)
     numbers = raw.astype(np.float64)
     if kind is np.float64:
-        return numbers
+        return _in_seconds(file, item, numbers)
     missing = ~np.isfinite(numbers)
     whole = np.where(missing, 0 if kind is np.bool_ else -1, numbers)
     broken = (whole != np.floor(whole)) | (np.abs(whole) > 2**53)
@@ -151,16 +179,30 @@ def _column(file: File, name: str, trials: int) -> Any:
     return whole.astype(kind)
 
 
+def _in_seconds(file: File, item: str, onset: Floats) -> Floats:
+    """Onsets in seconds, by the attribute ``units``, which need not be there."""
+    stated = file.attribute("units", item)
+    words = str("" if stated is None else stated).lower().partition(" since")[0].strip()
+    if words not in _SECONDS:
+        file.notes.append(f"{item} has units = {stated!r}, which are no unit of time that is known: taken as seconds")
+    elif _SECONDS[words] != 1:
+        file.notes.append(f"{item} was turned into seconds from {words}, as its attribute units says")
+    return onset * _SECONDS.get(words, 1.0)
+
+
 def _yes_or_no(file: File, item: str) -> Floats | None:
-    """1 and 0 of an enumeration, by its names; None where the item is none."""
-    names = h5py.check_enum_dtype(file.dataset(item).dtype)
-    if names is None or file.dataset(item).dtype.kind == "b":
+    """1 and 0 of an enumeration or of text, by the names; None where the item is numbers."""
+    dtype = file.dataset(item).dtype
+    names = h5py.check_enum_dtype(dtype)
+    if h5py.check_string_dtype(dtype) is not None or h5py.check_ref_dtype(dtype) is h5py.Reference:
+        names = dict.fromkeys(strings(file, item, "trial"))
+    if names is None or dtype.kind == "b":
         return None
     spelled = {n: "".join(c for c in n.lower() if c.isalnum()) for n in names}
     unknown = [n for n, word in spelled.items() if word not in _YES | _NO]
     if unknown:
         raise _values(
-            file, item, f"an enumeration of {', '.join(names)}", expected="0 or 1, or names such as good and bad"
+            file, item, f"the entries {', '.join(map(repr, names))}", expected="0 or 1, or names such as good and bad"
         )
     shown = strings(file, item, "trial")
     return np.array([float(spelled[n] in _YES) for n in shown])

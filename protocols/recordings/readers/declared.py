@@ -24,6 +24,8 @@ from .finished import reader_error
 
 # Spellings of the attributes that name missing values: lower case, without signs between the words.
 _MISSING = {"fillvalue", "missingvalue", "missing", "nodata", "nodatavalue", "navalue", "nanvalue", "missingdata"}
+# Those that speak of values, wherever they stand; the others may count missing trials at the root of a file.
+_OF_VALUES = {"fillvalue", "missingvalue", "nodatavalue", "navalue", "nanvalue"}
 # Attributes that sound like packing and are not those of the conventions: told, not obeyed.
 _LIKE_PACKING = {"scale", "scaling", "gain", "offset", "conversion", "multiplier", "resolution", "factor", "slope"}
 
@@ -41,6 +43,8 @@ class Item:
         The attributes that speak of it.
     zero_counts : bool
         0 is an ordinary value here ("no response"), so that a file must not declare it missing.
+    from_root : set of str
+        Those of `attributes` that stand at the root of the file, where a word such as ``missing`` may count trials.
     filled : bool
         Any fill value that it was created with, other than 0, stands for missing; False: only a negative or huge one.
     """
@@ -50,6 +54,7 @@ class Item:
     dataset: Any
     attributes: Mapping[str, Any]
     zero_counts: bool = False
+    from_root: frozenset[str] = frozenset()
     filled: bool = False
 
 
@@ -76,15 +81,17 @@ def decode(item: Item, notes: list[str]) -> NDArray[Any]:
     notes.append(
         f"{item.name} was unpacked as the file says: value x {scale:g} + {offset:g} (scale_factor, add_offset)"
     )
-    unpacked = raw.astype(np.float64) * scale + offset
+    scaled = raw.astype(np.float64) * scale
+    unpacked = scaled + offset
     whole = np.rint(unpacked)
-    exact = np.abs(unpacked - whole) <= 4 * digits * np.maximum(1, np.abs(whole))
+    exact = np.abs(unpacked - whole) <= 4 * digits * (np.abs(scaled) + abs(offset))  # what rounding of both can do
     return np.where(missing, np.nan, np.where(exact, whole, unpacked))
 
 
 def _unsigned(item: Item, raw: NDArray[Any]) -> NDArray[Any]:
     stated = str(_plain(item.attributes.get("_Unsigned", ""))).lower()
-    return raw.view(f"u{raw.dtype.itemsize}") if raw.dtype.kind == "i" and stated == "true" else raw
+    whole = raw.dtype.kind == "i" and stated == "true"
+    return raw.view(raw.dtype.str.replace("i", "u")) if whole else raw  # in the byte order of the file
 
 
 def _packing(item: Item) -> tuple[float, float, float]:
@@ -114,8 +121,18 @@ def _declared_missing(item: Item, raw: NDArray[Any], notes: list[str]) -> NDArra
             )
         if spelling not in _MISSING:
             continue
+        doubted = name in item.from_root and spelling not in _OF_VALUES
+        if doubted and not _is_numbers(item.attributes[name]):
+            continue  # a word about the recording
         for value in _numbers(item, name):
             here = _equal(item, raw, value, name=name)
+            if doubted and _ordinary(raw[~here], value) and here.any():
+                raise _refused(
+                    item,
+                    f"{name} = {_text(value)} at the root of the file, and {int(here.sum())} values of {_text(value)}, "
+                    "with others on both sides",
+                    "the attribute _FillValue, if this number stands for missing values",
+                )
             if value == 0 and item.zero_counts and here.any():
                 raise _refused(
                     item,
@@ -129,6 +146,12 @@ def _declared_missing(item: Item, raw: NDArray[Any], notes: list[str]) -> NDArra
                 )
             missing |= here
     return missing
+
+
+def _ordinary(others: NDArray[Any], value: Any) -> bool:
+    """Whether a declared number lies among the others: a number of missing trials, rather than what stands for them."""
+    finite = others[np.isfinite(others)]
+    return bool(value > 0 and finite.size and finite.min() <= value <= finite.max())
 
 
 def _equal(item: Item, raw: NDArray[Any], value: Any, *, name: str) -> NDArray[np.bool_]:
@@ -236,6 +259,14 @@ def _numbers(item: Item, name: str) -> NDArray[Any]:
         raise _refused(item, f"{name} = {_plain(item.attributes[name])!r}", "numbers") from error
 
 
+def _is_numbers(value: Any) -> bool:
+    try:
+        _ = [float(_plain(v)) for v in np.asarray(value).reshape(-1)]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _says_something(value: Any) -> bool:
     plain = _plain(value)
     return plain not in (0, 1, "", "0", "1")
@@ -259,6 +290,7 @@ def _refused(item: Item, found: str, expected: str) -> DataError:
         found=f"'{item.name}' with {found}",
         expected=expected,
         cause="the declaration belongs to other numbers, or these were converted to another type after it was made",
-        fix=f"correct or remove the attribute of '{item.name}', and write NaN where nothing was measured",
+        fix=f"correct or remove the attribute (of '{item.name}', or of the root of the file), and write NaN where "
+        "nothing was measured",
         code="R20",
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.arrays import Floats
 from protocols.disk.files import write_atomically
@@ -20,9 +21,9 @@ from protocols.recordings.responses import Responses
 from . import checks
 from .bins import over_bins, three_dimensional, window_of_bins
 from .columns import TRIAL_COLUMNS, note_unread, previous_images, site_table, trial_columns
-from .images import images_by_index, images_by_name
+from .images import UNNAMED, images_by_index, images_by_name
 from .layout import File, open_file
-from .plausible import Recorded, check_numbers
+from .plausible import Recorded, as_counts, check_numbers
 from .text import strings
 from .unwritten import check_rows
 
@@ -73,18 +74,20 @@ def read_kept(path: str | Path) -> Responses:
 def _read(path: Path, image_ids: Sequence[str] | None, names: Sequence[str] | None, *, doubted: bool) -> Responses:
     with open_file(path) as file:
         checks.schema(path, file.attribute("schema"), known=SCHEMA)
-        images, source_images = _image_ids(file, image_ids, names)
         source_sites = strings(file, "site_id", "site")
         site_ids = checks.sites_by_name(file.path, source_sites, file.notes)
         unit, window = _unit_and_window(file)
-        columns = trial_columns(file, len(images), doubted=doubted)
+        stated = _stated_images(file)
+        columns = trial_columns(file, len(stated), doubted=doubted)
+        images, source_images = _image_ids(file, stated, image_ids, names=names, needed=columns["valid"])
         recorded = Recorded(
             unit=unit,
             image_ids=np.array(images, dtype=np.str_),
             window_ms=window,
+            site_ids=site_ids,
             valid=columns["valid"],
             averaged=columns["averaged_over"] is not None,
-            silence_recorded=file.attribute("silent_trials") == "recorded",
+            silence_recorded=str(file.attribute("silent_trials")).lower() == "recorded",
         )
         values = _values(file, recorded, len(site_ids), doubted=doubted)
         attributes = {a: v for a in (*ATTRIBUTES, "schema", "writer") if (v := file.attribute(a)) is not None}
@@ -156,21 +159,39 @@ def _write(file: Any, responses: Responses) -> None:
 def _unit_and_window(file: File) -> tuple[str, tuple[float, float] | None]:
     """What the root says, else what stands beside the responses themselves (as netCDF and xarray write it)."""
     unit = checks.unit(file.path, file.attribute("units"), beside=file.attribute("units", "responses"))
+    beside = file.attribute("units", "responses")
+    if isinstance(beside, str) and beside not in ("", "1") and checks.unit_of(beside) is None:
+        file.notes.append(f"units = {beside!r} at the responses are no unit that is known; they were taken as {unit}")
     stated = file.attribute("window_ms")
     stated = file.attribute("window_ms", "responses") if stated is None else stated
     return unit, None if unit == "beta" and stated is None else checks.window_ms(file.path, stated)
 
 
-def _image_ids(
-    file: File, images: Sequence[str] | None, names: Sequence[str] | None
-) -> tuple[list[str], dict[str, str]]:
-    """The image of every trial, by its name or its position (``image_index``); the names that the file had, by id."""
+def _stated_images(file: File) -> list[str] | NDArray[Any]:
+    """What the file says of the image of every trial: names, or positions (``image_index``)."""
     if not file.has("image_id") and file.has("image_index"):
-        index, base = file.array("image_index").reshape(-1), file.attribute("index_base")
-        listed = list(images or ()) if names is None else list(names)
+        return file.array("image_index").reshape(-1)
+    return strings(file, "image_id", "trial")
+
+
+def _image_ids(
+    file: File,
+    stated: list[str] | NDArray[Any],
+    images: Sequence[str] | None,
+    *,
+    names: Sequence[str] | None,
+    needed: NDArray[np.bool_] | None,
+) -> tuple[list[str], dict[str, str]]:
+    """The image of every trial, and the names that the file had, by id; rows that are not `needed` may name none."""
+    needed = np.ones(len(stated), dtype=np.bool_) if needed is None else needed
+    if not isinstance(stated, list):
+        listed, base = list(images or ()) if names is None else list(names), file.attribute("index_base")
         by_photograph = names is not None
-        return images_by_index(file.path, index, base, images=listed, notes=file.notes, photographs=by_photograph), {}
-    ids, sources = images_by_name(file.path, strings(file, "image_id", "trial"), file.notes, names=names)
+        counted = iter(
+            images_by_index(file.path, stated[needed], base, images=listed, notes=file.notes, photographs=by_photograph)
+        )
+        return [next(counted) if used else UNNAMED for used in needed], {}
+    ids, sources = images_by_name(file.path, stated, file.notes, names=names, needed=needed)
     if file.has("image/source_id"):
         kept = zip(strings(file, "image/id", "image"), strings(file, "image/source_id", "image"), strict=True)
         sources |= {i: source for i, source in kept if i in set(ids)}
@@ -203,8 +224,13 @@ def _binned(file: File, recorded: Recorded, sites: int, *, doubted: bool) -> Flo
     edges = file.array("time_bin_edges_ms").reshape(-1)
     inside, lengths = window_of_bins(file, edges, recorded.window_ms, unit=recorded.unit)
     lengths_of = (len(recorded.image_ids), sites, len(inside))
+    if sites == len(inside) > 1:
+        file.notes.append(
+            f"there are {sites} sites and as many time bins: responses were taken as trials x sites x bins"
+        )
     cube = checks.finite_or_nan(file.path, file.oriented("responses", lengths_of, ("trials", "sites", "bins")))
     if doubted:
+        cube = as_counts(cube, recorded, notes=file.notes)
         check_numbers(file.path, cube[:, :, inside], recorded, notes=file.notes)
     table = over_bins(cube, inside, lengths, unit=recorded.unit, notes=file.notes)
     if doubted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
@@ -14,9 +15,17 @@ from protocols.disk.files import is_id, make_id, picture_stem
 
 from .finished import reader_error
 
+UNNAMED = "unnamed"
+"""The image of a row that is not to be used and names none."""
+
 
 def images_by_name(
-    path: Path, raw: Sequence[str], notes: list[str], *, names: Sequence[str] | None = None
+    path: Path,
+    raw: Sequence[str],
+    notes: list[str],
+    *,
+    names: Sequence[str] | None = None,
+    needed: NDArray[np.bool_] | None = None,
 ) -> tuple[list[str], dict[str, str]]:
     """The image id of each trial, (T,), and the file's own name of each id that has another one.
 
@@ -32,6 +41,8 @@ def images_by_name(
         The file names of the photographs that were shown, in their order. A name that fits exactly one of them gets the
         id under which that photograph is imported (`photograph_of` says what fits). All others are mapped to valid ids
         as without `names`.
+    needed : bool array of shape (T,), optional
+        False: a trial that is not to be used (aborted), whose image may be named in any way, or not at all.
 
     Raises
     ------
@@ -39,16 +50,20 @@ def images_by_name(
         R08: names that are empty, that look like numbers and name no photograph, that fit several photographs, or two
         different images with one id.
     """
-    photographs = photograph_of(path, raw, names or (), notes=notes)
-    numeric = sorted({i for i in raw if i not in photographs and _looks_numeric(i)})
+    wanted = [i for i, used in zip(raw, needed, strict=True) if used] if needed is not None else list(raw)
+    if "" in wanted:
+        raise _nameless(path, wanted.count(""))
+    photographs = photograph_of(path, wanted, names or (), notes=notes)
+    numeric = sorted({i for i in wanted if i not in photographs and _looks_numeric(i)})
     if numeric:
         raise _numbers(path, numeric, names)
     ids = {
         i: photograph_id(photographs[i]) if i in photographs else i if is_id(i) else make_id(picture_stem(i), "img")
-        for i in set(raw)
+        for i in set(wanted)
     }
     _refuse_merged(path, ids)
-    changed = sorted(i for i in ids if ids[i] != i)
+    ids |= {i: UNNAMED if _looks_numeric(i) else make_id(picture_stem(i), "img") for i in set(raw) - set(ids)}
+    changed = sorted(i for i in set(wanted) if ids[i] != i)
     if changed:
         notes.append(f"{len(changed)} image names were turned into ids (such as {changed[0]!r} -> {ids[changed[0]]!r})")
     return [ids[i] for i in raw], {ids[i]: i for i in reversed(changed)}
@@ -59,10 +74,10 @@ def images_by_index(
 ) -> list[str]:
     """The image id of each trial, (T,), from positions that count from `base`, 0 or 1 (R08).
 
-    `images` are the ids in the rows of images.csv; with `photographs`, the file names of the photographs that were
-    shown, in their sorted order.
+    `base` may be written as text. `images` are the ids in the rows of images.csv; with `photographs`, the file names of
+    the photographs that were shown, in their sorted order.
     """
-    listed = len(images)
+    listed, base = len(images), {"0": 0, "1": 1}.get(base, base) if isinstance(base, str) else base
     whole = index.dtype.kind in "iuf" and bool(np.all(np.isfinite(index))) and bool(np.all(index == np.floor(index)))
     if base not in (0, 1) or not whole or index.size == 0 or index.min() < base or index.max() >= base + listed:
         span = f"{index.min():g}..{index.max():g}" if index.size and index.dtype.kind in "iuf" else "no numbers"
@@ -80,9 +95,16 @@ def images_by_index(
     if not photographs:
         notes.append(f"image_index (counted from {base}) was joined with images.csv")
         return chosen
+    others = [i for i, (a, b) in enumerate(zip(images, sorted(images, key=_as_people_sort), strict=True)) if a != b]
     notes.append(
         f"image_index (counted from {base}) was joined with the sorted file names of the photographs "
         f"({base}: {images[0]!r}, {int(base) + listed - 1}: {images[-1]!r})"
+        + (
+            f"; in the order of numbers, without regard to capitals, {len(others)} positions would be other pictures "
+            f"({int(base) + others[0]}: here {images[others[0]]!r}): if that was meant, write image_id"
+            if others
+            else ""
+        )
     )
     return [photograph_id(name) for name in chosen]
 
@@ -90,6 +112,11 @@ def images_by_index(
 def photograph_id(filename: str) -> str:
     """The id under which a photograph is imported; the rule of `protocols.project.photograph_import`."""
     return make_id(PurePath(filename).stem, "img")
+
+
+def _as_people_sort(name: str) -> list[tuple[int, str]]:
+    """The key of an order in which img2 comes before img10, and b after A."""
+    return [(int(part), "") if part.isdecimal() else (-1, part.casefold()) for part in re.split(r"(\d+)", name)]
 
 
 def _as_written(name: str) -> str:
@@ -176,6 +203,17 @@ def _by_number(
     text = min(new)
     notes.append(f"{len(new)} numbers were joined with the photographs of that number ({text}: {new[text]!r})")
     return new
+
+
+def _nameless(path: Path, count: int) -> Exception:
+    return reader_error(
+        path,
+        found=f"{count} rows whose image_id is empty",
+        expected="the image that each row showed",
+        cause="trials that were aborted before an image came, or rows that were never filled",
+        fix="cut these rows off, or mark them trial/valid = 0: such a row need not name an image",
+        code="R08",
+    )
 
 
 def _numbers(path: Path, numeric: list[str], names: Sequence[str] | None) -> Exception:

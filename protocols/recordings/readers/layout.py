@@ -47,6 +47,8 @@ def check_kind(path: Path) -> None:
     check_finished(path)
     with open(path, "rb") as handle:
         head = handle.read(520)
+        blocks = [0, *(2**k for k in range(9, 16))]  # a user block of any size may stand before the file itself
+        found = any(handle.seek(begin) == begin and handle.read(8) == _SIGNATURE for begin in blocks)
     mat = head.startswith(b"MATLAB 7.3 MAT-file")
     if mat or head.startswith(b"MATLAB 5.0 MAT-file"):
         raise reader_error(
@@ -57,7 +59,7 @@ def check_kind(path: Path) -> None:
             fix="write it with h5create, h5write and h5writeatt, as README.txt in the outbox shows",
             code="R02",
         )
-    if not (head.startswith(_SIGNATURE) or head[512:520] == _SIGNATURE):
+    if not found:
         raise reader_error(
             path,
             found="no content" if not head else f"a file that begins with {head[:8]!r}",
@@ -100,6 +102,10 @@ class File:
         """Whether the item is there."""
         return self._find(name) is not None
 
+    def is_group(self, name: str) -> bool:
+        """Whether the item is a group."""
+        return isinstance(self._find(name), h5py.Group)
+
     def is_dimension(self, name: str) -> bool:
         """Whether the item is a dimension or a coordinate of netCDF, which holds no data of its own."""
         link = self.handle.get(name, getlink=True)
@@ -141,6 +147,7 @@ class File:
         attributes = dict(dataset.attrs)
         if recorded:  # units and window_ms stand at the root: what stands beside them speaks of the responses
             attributes = dict(self.handle.attrs) | attributes
+        from_root = frozenset(attributes) - frozenset(dataset.attrs)
         unit = UNITS.get(str(self.attribute("units")))
         zero_counts = recorded and unit is not None and unit.zero
         item = Item(
@@ -149,6 +156,7 @@ class File:
             dataset=dataset,
             attributes=attributes,
             zero_counts=zero_counts,
+            from_root=from_root,
             filled=recorded,
         )
         return decode(item, self.notes)

@@ -25,6 +25,7 @@ _FAST_HZ = 1e3
 # Whole values needed to say that all of them are multiples of a number: by chance 2^-30 or less.
 _MULTIPLES = 30
 _PEGGED = 5
+_ROUNDING = 1e-6
 _LIMITS = [float(limit) for k in (8, 16, 32, 64) for limit in (2 ** (k - 1) - 1, 2**k - 1)]
 _STAND_INS = [
     *(float(sign * (10**n - 1)) for n in range(2, 7) for sign in (1, -1)),
@@ -44,6 +45,8 @@ class Recorded:
         One of `UNITS`.
     image_ids : sequence of T str
         The image of every trial.
+    site_ids : tuple of U str
+        For notes; may be empty.
     window_ms : (t0, t1), or None
         The time in which a response was taken.
     valid : bool array of shape (T,), or None
@@ -56,6 +59,7 @@ class Recorded:
 
     unit: str
     image_ids: NDArray[np.str_]
+    site_ids: tuple[str, ...] = ()
     window_ms: tuple[float, float] | None = None
     valid: NDArray[np.bool_] | None = None
     averaged: bool = False
@@ -94,8 +98,41 @@ def check_numbers(path: Path, values: Floats, recorded: Recorded, *, notes: list
     _wrapped(path, table, recorded, images=np.asarray(recorded.image_ids)[used], notes=notes)
     _saturated(path, finite, unit=recorded.unit, notes=notes)
     _multiples(path, finite, recorded, notes=notes)
+    _repeated(finite, recorded, notes)
     if values.ndim == 3:
         _in_bins(path, finite, recorded)
+
+
+def as_counts(values: Floats, recorded: Recorded, *, notes: list[str]) -> Floats:
+    """Counts that a program computed (rate x window) without what rounding left: 3.0000000000000004 is 3.
+
+    Only where every value is that near to a whole number, and the unit demands whole numbers of single trials. Where
+    more than the last digits are off, many values must be: a single one is no rounding.
+    """
+    if not UNITS[recorded.unit].whole or recorded.averaged or not np.any(values % 1 > 0):
+        return values
+    whole = np.rint(values)
+    off = np.abs(values - whole)
+    size, number = np.maximum(1, np.abs(whole)), int((off > 0).sum())
+    few = number < max(_PEGGED, np.count_nonzero(whole > 0) / 100)
+    if np.any(off > (8 * np.finfo(np.float64).eps if few else _ROUNDING) * size):
+        return values
+    notes.append(f"{number} counts were whole but for rounding (by {np.nanmax(off):.1g}): made whole")
+    return whole + 0.0
+
+
+def _repeated(finite: Floats, recorded: Recorded, notes: list[str]) -> None:
+    """Note one value that comes again and again among real numbers that hardly do: it may stand for missing ones."""
+    values, counts = np.unique(finite, return_counts=True)
+    often = int(counts.argmax())
+    others = np.delete(counts, often)
+    if UNITS[recorded.unit].whole or len(others) < 2 * _MULTIPLES or not 0 < often < len(values) - 1:
+        return
+    if counts[often] >= max(_PEGGED, 10 * others.max()) and np.mean(others == 1) > 0.95:
+        notes.append(
+            f"{counts[often]} values are exactly {values[often]:g}, while hardly any other value comes twice: if it "
+            "stands for missing values, write NaN"
+        )
 
 
 def _milliseconds(values: Floats, recorded: Recorded) -> float:

@@ -9,6 +9,7 @@ What would be too long a run at the full rate is noted.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from protocols.arrays import Floats
 from protocols.errors import DataError
+from protocols.recordings.units import UNITS
 
 from .finished import reader_error
 from .plausible import Recorded
@@ -25,6 +27,8 @@ _HALF, _FULL = 0.5, 1.0
 # Expected number of runs as long, by chance, in a file: below this it is refused (at half the rate) or noted.
 _CHANCE = 1e-6
 _SHORTEST = 3
+# Rows on end from which on a single site may be called lost.
+_LONG = 10
 
 
 def check_rows(path: Path, values: Floats, recorded: Recorded, *, notes: list[str]) -> None:
@@ -59,6 +63,94 @@ def check_rows(path: Path, values: Floats, recorded: Recorded, *, notes: list[st
         doubtful = _unlikely(flagged, images, log_sites, power=_FULL)
         if doubtful is not None:
             notes.append(f"{_which(rows[doubtful], table[doubtful])}: if they were never filled, cut them off")
+            return
+    if not recorded.silence_recorded:
+        _scattered(path, rows, table, images=images, recorded=recorded, notes=notes)
+        _lost_sites(rows[~silent], table[~silent], images=images[~silent], recorded=recorded, notes=notes)
+
+
+def _scattered(
+    path: Path, rows: NDArray[np.intp], table: Floats, *, images: NDArray[np.str_], recorded: Recorded, notes: list[str]
+) -> None:
+    """Single rows of zeros between others, for images that drive the sites in other rows: aborted trials, perhaps.
+
+    R25 in a unit whose 0 is no special value, so that no trial gives it at every site; else a note, since closed eyes
+    may silence all sites.
+    """
+    silent = ((table == 0) | np.isnan(table)).all(1)
+    if not silent.any() or silent.all():
+        return
+    log_sites, unit = _log_zeros(table[~silent]), UNITS[recorded.unit]
+    scale = 1.0
+    if not unit.whole:
+        window = recorded.window_ms if recorded.unit == "spikes/s" else None
+        scale = (window[1] - window[0]) / 1000 if window is not None else math.nan
+    doubtful = []
+    for image in np.unique(images[silent]):
+        mine = images == image
+        loud, zeros = table[mine & ~silent], table[mine & silent]
+        known = np.isfinite(loud)
+        mean = np.where(known, loud, 0).sum(0) / np.maximum(known.sum(0), 1)
+        each = -mean * scale if np.isfinite(scale) else np.where(known.any(0), log_sites, 0)
+        chance = np.isfinite(zeros) @ each  # of the sites that were recorded in the row
+        doubtful += rows[mine & silent][chance + np.log(len(rows)) < np.log(_CHANCE)].tolist()
+    if not doubtful:
+        return
+    told = f"{len(doubtful)} rows are 0 at every site (such as row {min(doubtful) + 1}, counted from 1), though their "
+    told += "images evoke responses in other rows"
+    if not unit.zero and len(doubtful) >= _SHORTEST:
+        raise reader_error(
+            path,
+            found=told,
+            expected="rows that were recorded, or NaN",
+            cause="the table was made before the recording, and the rows of aborted trials were never filled",
+            fix="write NaN in these rows, or mark them trial/valid = 0. If every one of them was recorded, say so with "
+            "the attribute silent_trials = 'recorded'",
+            code="R25",
+        )
+    notes.append(f"{told}: if these trials were aborted or never filled, mark them trial/valid = 0 or write NaN")
+
+
+def _lost_sites(
+    rows: NDArray[np.intp], table: Floats, *, images: NDArray[np.str_], recorded: Recorded, notes: list[str]
+) -> None:
+    """Note sites that are 0 for too many rows on end: lost, or not there in one of two recordings that were joined."""
+    lost = []
+    for column in range(table.shape[1]):
+        known = np.isfinite(table[:, column])
+        flagged = table[known, column] == 0
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], flagged, [False]]).astype(np.int8)))
+        if not len(edges) or flagged.all():
+            continue
+        longest = int(np.argmax(edges[1::2] - edges[::2]))
+        run = int(edges[2 * longest]), int(edges[2 * longest + 1])
+        if run[1] - run[0] < _LONG:
+            continue
+        if _HALF * _log_chance(flagged, images[known], run) + np.log(table.size) < np.log(_CHANCE):
+            name = recorded.site_ids[column] if recorded.site_ids else f"column {column + 1}"
+            lost.append(f"{name} in {run[1] - run[0]} rows, {rows[known][run[0]] + 1} to {rows[known][run[1] - 1] + 1}")
+    if lost:
+        notes.append(
+            f"{len(lost)} sites are 0 in many rows on end, which is not by chance ({'; '.join(lost[:3])}): where a "
+            "site was lost, or not there in one of the recordings that were joined, write NaN"
+        )
+
+
+def _log_chance(flagged: NDArray[np.bool_], images: NDArray[np.str_], run: tuple[int, int]) -> float:
+    """Log of the chance that the rows of a run are flagged, from all others; 0 where there are none."""
+    outside = np.ones(len(flagged), dtype=bool)
+    begin, end = run
+    outside[begin:end] = False
+    if not outside.any():
+        return 0.0
+    total = int(outside.sum())
+    floor = max(_log_share(int(flagged[outside].sum()), total), -math.log(total + 1))
+    shown, hits = Counter(images[outside].tolist()), Counter(images[outside & flagged].tolist())
+    chance = 0.0
+    for image, times in Counter(images[begin:end].tolist()).items():
+        alone = shown[image] == 0
+        chance += floor if alone else times * max(floor, _log_share(hits[image], shown[image]))
+    return chance
 
 
 def _unlikely(
@@ -89,9 +181,12 @@ def _log_share(hits: int, total: int) -> float:
 
 def _log_silence(table: Floats, silent: NDArray[np.bool_]) -> float:
     """Log of the chance that all sites are silent, were they independent; from the rows that are not silent."""
-    rest = table[~silent]
-    known = np.isfinite(rest).sum(0)
-    return float(np.log(((rest == 0).sum(0) + 1) / (known + 1)).sum())
+    return float(_log_zeros(table[~silent]).sum())
+
+
+def _log_zeros(rest: Floats) -> Floats:
+    """Log of the share of zeros of each site, (U,)."""
+    return np.asarray(np.log(((rest == 0).sum(0) + 1) / (np.isfinite(rest).sum(0) + 1)), dtype=np.float64)
 
 
 def _log_agreement(table: Floats) -> float:

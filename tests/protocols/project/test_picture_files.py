@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -273,3 +275,55 @@ def test_damage_never_ends_in_another_error(container, cut, flip, value):
     data[flip % len(data)] = value
     with suppress(UNREADABLE):
         read_picture(bytes(data[: max(1, int(cut * len(data)))]), 128)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, kind=st.sampled_from(["JPEG", "WEBP", "lossless"]), share=st.floats(0.3, 0.9), grey=st.booleans())
+def test_a_copy_whose_end_was_never_written_is_refused(seed, kind, share, grey):
+    """A copy that reserved its space and was interrupted ends in zeros; decoders fill in the rest without a word."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (96, 80, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels[..., 0] if grey else pixels)
+    buffer = io.BytesIO()
+    picture.save(
+        buffer, *(("WEBP",) if kind == "lossless" else (kind,)), **({"lossless": True} if kind == "lossless" else {})
+    )
+    whole = buffer.getvalue()
+    kept = int(len(whole) * share)
+    broken = whole[:kept] + bytes(len(whole) - kept)
+    refusal(broken)
+    read_picture(whole, 128)
+    padded = whole + bytes(4096) if kind == "JPEG" else whole
+    np.testing.assert_array_equal(pixels_of(padded)[0], pixels_of(whole)[0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, share=st.floats(0, 0.95), interlaced=st.booleans())
+def test_a_png_without_all_of_its_rows_is_refused(seed, share, interlaced):
+    rows = np.random.default_rng(seed).integers(0, 256, (12, 9), dtype=np.uint8)
+    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+    chunk = lambda name, data: struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))  # noqa: E731
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 9, 12, 8, 0, 0, 0, 0))
+    for part, whole in ((raw, True), (raw[: int(share * len(raw))], False)):
+        packed = zlib.compress(part)
+        middle = len(packed) // 2 if interlaced else 0  # several chunks of pixels
+        data = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", packed[:middle]) + chunk(b"IDAT", packed[middle:])
+        data += chunk(b"IEND", b"")
+        if whole:
+            np.testing.assert_array_equal(pixels_of(data)[0][..., 0], rows)
+        else:
+            refusal(data)
+
+
+def test_a_bitmap_whose_alpha_is_nowhere_is_refused():
+    """Programs that write 32 bits per pixel often leave the fourth byte at 0."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 4), dtype=np.uint8)
+    for alpha, right in ((0, "fourth channel"), (255, "")):
+        pixels[..., 3] = alpha
+        masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
+        head = struct.pack("<IiiHHIIiiII", 124, 5, 4, 1, 32, 3, pixels.nbytes, 0, 0, 0, 0) + masks
+        data = b"BM" + struct.pack("<IHHI", 14 + len(head) + pixels.nbytes, 0, 0, 14 + len(head)) + head
+        data += pixels[::-1].tobytes()
+        if right:
+            assert right in refusal(data)
+        else:
+            np.testing.assert_array_equal(pixels_of(data)[0], pixels[..., 2::-1])

@@ -155,6 +155,47 @@ def test_aborted_showings_that_were_shown_again(exported, lab):
     assert sum(report.dropped.values()) == 2
 
 
+@pytest.mark.parametrize("name", ["", "fixation_break", "NaN", "-1"])
+def test_aborted_trials_need_not_name_an_image(exported, lab, name):
+    answer = lab.record(exported)
+    hand_in(exported, answer)
+    ingest(exported)
+    faithful = read_responses(exported.responses_path)
+    clear(exported)
+    more = answer.rows(np.concatenate([np.arange(36), [5, 9]]))
+    valid = np.arange(38) < 36
+    path = hand_in(exported, replace(more, valid=valid))
+    with h5py.File(path, "r+") as file:
+        names = file["image_id"].asstr()[()].astype(object)
+        names[36:] = name
+        del file["image_id"]
+        file.create_dataset("image_id", data=names, dtype=h5py.string_dtype())
+        file["trial/block"][36:], file["trial/rep"][36:] = -1, -1
+    report = ingest(exported)
+    assert (report.found, report.used, sum(report.dropped.values())) == (38, 36, 2)
+    table = read_responses(exported.responses_path)
+    np.testing.assert_array_equal(table.values, faithful.values)
+    clear(exported)
+    with h5py.File(path, "r+") as file:
+        file["trial/valid"][36:] = 1
+    refused(exported, {"fixation_break": "I07"}.get(name, "R08"))
+
+
+@pytest.mark.parametrize("column", ["block", "rep"])
+def test_one_column_that_the_order_of_the_rows_contradicts(exported, lab, column):
+    """Rows that were sorted in another way, with one of both columns: not taken by their order as if it were not there."""
+    answer = lab.record(exported)
+    for rows, agrees in ((np.arange(36), True), (np.arange(36)[::-1], False)):
+        clear(exported)
+        path = hand_in(exported, replace(answer.rows(rows), timed=False))
+        with h5py.File(path, "r+") as file:
+            del file["trial/rep" if column == "block" else "trial/block"]
+        if agrees:
+            assert ingest(exported).used == 36
+        else:
+            assert f"trial/{column} that contradicts" in str(refused(exported, "I11"))
+
+
 def test_averages_are_accepted_and_marked(exported, lab):
     answer = lab.record(exported)
     images = sorted(set(answer.images))

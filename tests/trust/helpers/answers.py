@@ -604,7 +604,7 @@ def _edits() -> dict[str, tuple[str, Callable[[Any, Sheet], None]]]:
         "text blocks": ("refused", lambda f, s: _replace(f, "trial/block", s.block.astype(str).astype(object), dtype=text)),
         "huge blocks": ("refused", lambda f, s: _replace(f, "trial/block", s.block + 1e300)),
         "valid of 2": ("refused", lambda f, s: f.create_dataset("trial/valid", data=np.full(len(s.images), 2))),
-        "valid as text": ("refused", lambda f, s: f.create_dataset("trial/valid", data=["yes"] * len(s.images), dtype=text)),
+        "valid as text": ("taken", lambda f, s: f.create_dataset("trial/valid", data=["yes"] * len(s.images), dtype=text)),
         "external link": ("refused", lambda f, s: (f.__delitem__("responses"), f.__setitem__("responses", h5py.ExternalLink("/etc/passwd", "x")))[0]),
         "soft link": ("either", lambda f, s: (f.move("responses", "data"), f.__setitem__("responses", h5py.SoftLink("/data")))[0]),
         "loop of links": ("refused", lambda f, s: (f.__delitem__("responses"), f.__setitem__("responses", h5py.SoftLink("/responses")))[0]),

@@ -174,3 +174,49 @@ def test_another_schema_is_refused(path, schema):
         file.attrs["schema"] = schema
     error = outcome(path)
     assert (error.code, str(schema) in str(error)) == ("R24", True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    unit=st.sampled_from(
+        [("s", 1.0), ("ms", 1e-3), ("microseconds", 1e-6), ("nanoseconds since 2026-01-01", 1e-9), ("min", 60.0)]
+    ),
+    begin=st.integers(0, 1000),
+    kind=st.sampled_from(["f8", "i8"]),
+)
+def test_a_clock_in_another_unit_is_turned_into_seconds(path, unit, begin, kind):
+    name, factor = unit
+    onset = (begin + np.arange(60) * 30).astype(float)
+    stored = np.rint(onset / factor) if factor <= 1 else onset / factor
+    write(path, 60, trial__onset_s=stored.astype(kind if factor <= 1 else "f8"))
+    with h5py.File(path, "r+") as file:
+        file["trial/onset_s"].attrs["units"] = name
+    read = outcome(path)
+    np.testing.assert_allclose(read.onset_s, onset, rtol=1e-9)
+    assert any("was turned into seconds" in n for n in read.attributes["notes"]) == (factor != 1)
+    with h5py.File(path, "r+") as file:
+        file["trial/onset_s"].attrs["units"] = "samples"
+    assert any("no unit of time" in n for n in outcome(path).attributes["notes"])
+
+
+@pytest.mark.parametrize("words", [("good", "bad"), ("1", "0"), ("Correct", "Fixation break")])
+def test_validity_may_be_written_as_text(path, words):
+    valid = np.random.default_rng(0).random(60) < 0.8
+    read = outcome(write(path, 60, trial__valid=[words[0] if ok else words[1] for ok in valid]))
+    np.testing.assert_array_equal(read.valid, valid)
+    assert outcome(write(path, 60, trial__valid=["good", "perhaps"] * 30)).code == "R13"
+
+
+def test_what_is_no_column_of_sites_is_told_and_not_read(path):
+    waveforms = np.zeros((3, 40))
+    table = np.array([(1, 2.0)] * 3, dtype=[("a", "i4"), ("b", "f8")])
+    items = {"site__waveform": waveforms, "site__psth__mean": waveforms, "site__shape": table}
+    read = outcome(write(path, 60, site__x_um=[1.0, 2.0, 3.0], **items))
+    assert {n.split(" (")[0] for n in read.attributes["notes"] if "not read" in n} == {
+        "not read: site/waveform",
+        "not read: site/psth",
+        "not read: site/shape",
+    }
+    assert read.attributes["sites"]["b"] == {"x_um": 2.0}
+    assert outcome(write(path, 60, site__x_um=[1.0, 2.0])).code == "R13"
+    assert outcome(write(path, 60, site__x_um=waveforms)).code == "R13"

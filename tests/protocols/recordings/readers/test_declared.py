@@ -221,3 +221,42 @@ def test_attributes_that_sound_like_packing_are_told(path):
     read = read_responses(write(path, np.array([[1.5, 2], [3, 4]]), attrs={"gain": 0.195}))
     np.testing.assert_array_equal(read.values, [[1.5, 2], [3, 4]])
     assert any("gain = 0.195, which was not applied" in n for n in read.attributes["notes"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["i2", "i4", "i8"]),
+    order=st.sampled_from("<>"),
+    seed=st.integers(0, 10**6),
+    scale=st.sampled_from([None, 0.5, 0.01]),
+)
+def test_unsigned_numbers_keep_their_byte_order(path, kind, order, seed, scale):
+    """Java writes netCDF in big-endian order, and marks signed types as unsigned."""
+    true = np.random.default_rng(seed).integers(0, 2 ** (8 * int(kind[1]) - 1) + 100, (9, 4), dtype=np.uint64)
+    stored = true.astype("u" + kind[1]).view(kind).astype(order + kind)
+    attrs = {"_Unsigned": "true"} | ({} if scale is None else {"scale_factor": scale})
+    read = read_responses(write(path, stored, attrs=attrs))
+    np.testing.assert_allclose(read.values, true.astype(float) * (scale or 1.0), rtol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.sampled_from([1.95e-7, 1e-6, 1e-3]), kind=st.sampled_from(["f4", "f8"]))
+def test_small_packed_numbers_are_not_rounded_to_nought(path, seed, scale, kind):
+    """Volts of an amplifier: every step of the converter is far below 1."""
+    stored = np.random.default_rng(seed).integers(-9, 10, (9, 4)).astype("i2")
+    factor = np.dtype(kind).type(scale)
+    read = read_responses(write(path, stored, attrs={"scale_factor": factor}))
+    np.testing.assert_allclose(read.values, stored * float(factor), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["missing", "missing_data"])
+@pytest.mark.parametrize("value", [3, "none", 99])
+def test_a_count_of_missing_trials_is_no_declaration(path, name, value):
+    """At the root `missing` may count trials: a number that lies among the responses is refused, not turned to NaN."""
+    counts = np.random.default_rng(0).poisson(3.0, (40, 3)).astype(float)
+    found = outcome(write(path, counts, units="spikes", root={name: value}))
+    if value == 3:
+        assert found == "R20"
+        assert np.isnan(outcome(write(path, counts, units="spikes", root={"_FillValue": value})).values).any()
+    else:
+        np.testing.assert_array_equal(found.values, counts)

@@ -185,7 +185,7 @@ CASES = {
     "image ids as numbers": ({"images": np.arange(4)}, "R08", "look like numbers"),
     "image ids like 12e45": ({"images": ["12e45", "a", "b", "c"]}, "R08", "12e45"),
     "nan as an id": ({"images": ["nan", "a", "b", "c"]}, "R08", "nan"),
-    "an empty id": ({"images": ["", "a", "b", "c"]}, "R08", "''"),
+    "an empty id": ({"images": ["", "a", "b", "c"]}, "R08", "1 rows whose image_id is empty"),
     "image names that merge": ({"images": ["A.png", "a.png", "b", "c"]}, "R08", "one id 'a'"),
     "unknown unit": ({"units": "Hz"}, "R09", "spikes/s"),
     "no unit": ({"units": None}, "R09", "no units"),
@@ -338,3 +338,47 @@ def test_what_is_written_is_read_back(table, tmp_path_factory):
             assert found == expected
     write_responses(path, read)
     assert path.read_bytes() == first
+
+
+def test_a_file_behind_a_user_block_of_any_size(path):
+    for size in (512, 1024, 4096):
+        with h5py.File(path, "w", userblock_size=size) as file:
+            file["responses"], file["image_id"], file["site_id"] = (
+                [[1.0, 2.0], [3.0, 4.0], [0.0, 1.0]],
+                list("abc"),
+                list("de"),
+            )
+            file.attrs.update(units="spikes", window_ms=[70.0, 170.0])
+        assert read_responses(path).values.shape == (3, 2)
+
+
+def test_other_units_beside_the_responses_are_compared_or_told(path):
+    def read(beside):
+        with h5py.File(path, "w") as file:
+            file["responses"], file["image_id"], file["site_id"] = (
+                [[1.0, 2.0], [3.0, 4.0], [0.0, 1.0]],
+                list("abc"),
+                list("de"),
+            )
+            file.attrs.update(units="spikes", window_ms=[70.0, 170.0])
+            file["responses"].attrs["units"] = beside
+        return read_responses(path).attributes["notes"]
+
+    for rate in ("1/s", "spikes s-1", "Hz", "Spikes/Sec"):
+        with pytest.raises(DataError, match="R09"):
+            read(rate)
+    assert read("1") == read("counts") == []
+    assert "no unit that is known" in read("furlongs")[0]
+
+
+def test_a_site_without_a_name_is_refused(path):
+    for names in (["", "a"], ["  ", "a"], np.array([np.nan, 2.0])):
+        with h5py.File(path, "w") as file:
+            file["responses"], file["image_id"], file["site_id"] = (
+                [[1.0, 2.0], [3.0, 4.0], [0.0, 1.0]],
+                list("abc"),
+                names,
+            )
+            file.attrs.update(units="spikes", window_ms=[70.0, 170.0])
+        with pytest.raises(DataError, match=r"R11.*without a name"):
+            read_responses(path)

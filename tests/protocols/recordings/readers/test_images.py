@@ -165,6 +165,23 @@ def test_positions_count_the_photographs():
     assert (code, "file names" in message) == ("R08", True)
 
 
+def test_positions_in_another_order_than_people_sort_are_told():
+    """1 to 12 without zeros: img10 comes before img2 here, and after it in a file browser."""
+    for names, other in (
+        ([f"img{n}.png" for n in range(1, 13)], True),
+        (["B.png", "a.png", "c.png"], True),
+        ([f"img{n:02d}.png" for n in range(12)], False),
+    ):
+        notes: list[str] = []
+        listed = sorted(names)
+        for base in (1, "1"):
+            taken = images_by_index(
+                FILE, np.arange(1, len(names) + 1), base, images=listed, notes=notes, photographs=True
+            )
+            assert taken == [make_id(PurePath(n).stem, "img") for n in listed]
+        assert all(("if that was meant, write image_id" in note) == other for note in notes)
+
+
 def test_what_names_no_photograph_is_left_to_the_door():
     assert images_by_name(FILE, ["Other one.png", "a"], [], names=["a.png"])[0] == ["other_one", "a"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from protocols.errors import DataError
@@ -171,3 +171,36 @@ def test_whole_rates_that_are_no_multiples_of_one_spike_are_told(path):
     values, index = np.random.default_rng(0).poisson(5, (60, 3)), np.arange(60) % 15
     assert any("counts, perhaps" in n for n in outcome(path, values, index, units="spikes/s").attributes["notes"])
     assert not outcome(path, values * 10, index, units="spikes/s").attributes["notes"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**9), window=st.sampled_from([0.1, 0.07, 0.3, 0.15]), bins=st.booleans())
+def test_counts_that_were_computed_from_rates_are_whole_again(path, seed, window, bins):
+    """rate x window gives 3.0000000000000004: that is 3 spikes, and half a spike is none."""
+    counts, index = recording(np.random.default_rng(seed), sites=5)
+    assume(len(np.unique(counts)) > 3)
+    computed = (counts / window).astype("f8") * window
+    read = outcome(path, computed, index)
+    assert not isinstance(read, DataError), read
+    np.testing.assert_array_equal(read.values, counts)
+    flipped = counts.astype(float)
+    flipped[0, 0] += 1e-10  # one damaged number is no rounding
+    read = outcome(path, flipped, index)
+    assert isinstance(read, DataError) or read.values[0, 0] == flipped[0, 0]
+    computed[0, 0] = counts[0, 0] + 0.5
+    read = outcome(path, computed, index)
+    assert isinstance(read, DataError) or read.values[0, 0] == computed[0, 0]  # left to the door, which refuses it
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**9), value=st.sampled_from([0.0, -1.0, 0.5]), share=st.floats(0.02, 0.3))
+def test_one_number_among_real_numbers_that_never_repeat_is_told(path, seed, value, share):
+    rng = np.random.default_rng(seed)
+    values, index = rng.normal(0, 1, (100, 6)), np.arange(100) % 25
+    told = "hardly any other value comes twice"
+    assert not any(told in n for n in outcome(path, values, index, units="dff").attributes["notes"])
+    values[rng.random(values.shape) < share] = value
+    notes = outcome(path, values, index, units="dff").attributes["notes"]
+    assert any(told in n for n in notes) == (int((values == value).sum()) >= 10)
+    rectified = np.maximum(rng.normal(0, 1, (100, 6)), 0)
+    assert not any(told in n for n in outcome(path, rectified, index, units="deconvolved").attributes["notes"])

@@ -18,10 +18,10 @@ from protocols.recordings.readers.unwritten import check_rows
 FILE = Path("day.h5")
 
 
-def told(values, index, **more):
+def told(values, index, unit="spikes", **more):
     """The code of the refusal, "" for none, and the notes."""
     notes = []
-    recorded = Recorded(unit="spikes", image_ids=np.array([f"im_{i}" for i in index]), **more)
+    recorded = Recorded(unit=unit, image_ids=np.array([f"im_{i}" for i in index]), **more)
     try:
         check_rows(FILE, values.astype(float), recorded, notes=notes)
     except DataError as error:
@@ -134,3 +134,45 @@ def test_a_file_with_rows_never_filled_and_its_three_ways_out(path, bins):
     with h5py.File(path, "a") as file:
         file["trial/valid"] = (np.arange(80) < 50).astype(np.uint8)
     assert read_responses(path).valid.sum() == 50
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**9),
+    sites=st.integers(6, 30),
+    share=st.floats(0.05, 0.45),
+    unit=st.sampled_from(["spikes", "zscore"]),
+)
+def test_single_rows_that_were_never_filled_are_told(seed, sites, share, unit):
+    """Aborted trials of a table that was made beforehand: a note for counts, refused where 0 is no special value."""
+    rng = np.random.default_rng(seed)
+    index = np.concatenate([rng.permutation(40) for _ in range(5)])
+    values = rng.poisson(8.0, (200, sites)).astype(float) if unit == "spikes" else rng.normal(size=(200, sites))
+    assert told(values, index, unit=unit) == ("", [])
+    broken = rng.random(200) < share
+    values[broken] = 0
+    alone = [i for i in range(40) if broken[index == i].all()]
+    code, words = told(values, index, unit=unit)
+    if int(broken.sum()) - 5 * len(alone) >= 3:
+        assert code == ("R25" if unit == "zscore" else "")
+        assert any("0 at every site" in w for w in words)
+    assert told(values, index, unit=unit, valid=~broken) == ("", [])
+    assert told(values, index, unit=unit, silence_recorded=True)[0] == ""
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**9), first=st.integers(1, 5), cut=st.integers(60, 140))
+def test_sites_of_two_recordings_that_were_joined_with_zeros_are_told(seed, first, cut):
+    rng = np.random.default_rng(seed)
+    index = np.concatenate([rng.permutation(40) for _ in range(5)])
+    values = rng.poisson(6.0, (200, 6)).astype(float)
+    values[:cut, first:], values[cut:, :first] = 0, 0
+    names = tuple(f"v4_{n}" for n in range(6))
+    code, words = told(values, index, site_ids=names)
+    assert code == ""
+    (text,) = (w for w in words if "6 sites are 0 in many rows on end" in w)
+    begin, end = text.partition(" rows, ")[2].partition(";")[0].split(" to ")
+    assert abs(int(begin) - cut - 1) <= 2
+    assert abs(int(end) - 200) <= 2
+    values[:cut, first:], values[cut:, :first] = np.nan, np.nan
+    assert told(values, index, site_ids=names) == ("", [])
