@@ -16,6 +16,7 @@ from protocols.errors import DataError
 from .files import write_atomically
 
 THUMBNAIL_PX, LABEL_PX, COLUMNS = 96, 14, 12
+LONGEST = 16  # letters of a label that fit below a thumbnail
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PLAIN_CHUNKS = frozenset({"IHDR", "IDAT", "IEND"})
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
@@ -111,11 +112,13 @@ def _damaged(path: Path, what: str) -> DataError:
     )
 
 
-def contact_sheet(path: Path, image_ids: Sequence[str], pixels: Pixels) -> None:
-    """Thumbnails of all images in the order of their (shuffled) numbers, labelled by id alone."""
+def contact_sheet(path: Path, image_ids: Sequence[str], pixels: Pixels, *, below: Sequence[str] | None = None) -> None:
+    """Thumbnails of all images in the order of their (shuffled) numbers, labelled by id alone, or with a second line of
+    text `below` each.
+    """
     columns = min(COLUMNS, len(image_ids))
     rows = -(-len(image_ids) // columns)
-    cell = (THUMBNAIL_PX + 4, THUMBNAIL_PX + LABEL_PX)
+    cell = (THUMBNAIL_PX + 4, THUMBNAIL_PX + LABEL_PX * (1 if below is None else 2))
     sheet = Image.new("RGB", (columns * cell[0], rows * cell[1]), (64, 64, 64))
     draw = ImageDraw.Draw(sheet)
     for index, (image_id, image) in enumerate(zip(image_ids, pixels, strict=True)):
@@ -124,4 +127,7 @@ def contact_sheet(path: Path, image_ids: Sequence[str], pixels: Pixels) -> None:
         corner = (index % columns * cell[0] + 2, index // columns * cell[1])
         sheet.paste(thumbnail, corner)
         draw.text((corner[0], corner[1] + THUMBNAIL_PX), image_id, fill=(230, 230, 230))
+        if below is not None:
+            words = below[index] if len(below[index]) <= LONGEST else f"{below[index][: LONGEST - 2]}.."
+            draw.text((corner[0], corner[1] + THUMBNAIL_PX + LABEL_PX), words, fill=(230, 230, 230))
     write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))

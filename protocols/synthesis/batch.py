@@ -172,7 +172,7 @@ def write_batch(batch: StimulusBatch, out: Path) -> Path:
                 raise RuntimeError(f"{name}.png reads back otherwise than it was written")
         batch.save(temporary / "batch.h5")
         write_text(temporary / "images.csv", table(batch, names))
-        contact_sheet(temporary / "contact_sheet.png", names, batch.images)
+        contact_sheet(temporary / "contact_sheet.png", names, batch.images, below=batch.row_names)
     return out
 
 

@@ -86,7 +86,8 @@ def response_matrix(matrix: Floats, targets: Sequence[str], sites: Sequence[str]
 
 def controller_sheet(rows: Sequence[ControlRow], images: dict[str, Pixels], columns: int = 6) -> Figure:
     """For up to `columns` sites: the natural reference and the controller of each objective, with recorded means."""
-    sites = list(dict.fromkeys(r.site for r in rows if r.reference_image))[:columns]
+    all_sites = list(dict.fromkeys(r.site for r in rows if r.reference_image))
+    sites = all_sites[:columns]
     by = {(r.objective, r.site): r for r in rows}
     names = [("best natural image", "reference"), *((row.label, name) for name, row in OBJECTIVES.items())]
     figure = new_figure(1.55 * len(sites) + 0.3, 1.8 * len(names))
@@ -114,4 +115,6 @@ def controller_sheet(rows: Sequence[ControlRow], images: dict[str, Pixels], colu
                 axes.set_ylabel(title, fontsize=8)
             if line == 0:
                 axes.set_title(site, fontsize=8)
+    if len(sites) < len(all_sites):
+        figure.supxlabel(f"{len(sites)} of {len(all_sites)} sites; all of them are in the report", fontsize=8)
     return figure

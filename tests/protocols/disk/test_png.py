@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from protocols.disk.png import encode_png, png_chunks, read_png, write_png
+from protocols.disk.png import contact_sheet, encode_png, png_chunks, read_png, write_png
 from protocols.errors import DataError
 from tests.protocols.helpers.pictures import noise
 
@@ -61,3 +61,15 @@ def test_reading_a_damaged_file(tmp_path):
         path.write_bytes(data)
         with pytest.raises(DataError, match="P01"):
             read_png(path)
+
+
+def test_a_contact_sheet_has_room_for_a_second_line_only_where_one_is_given(tmp_path):
+    pixels = np.stack([noise(20, 20, 3) for _ in range(3)])
+    for below, height in ((None, 110), (["stretch:v4_001", "one_hot:v4_001", "a name too long to be shown"], 124)):
+        contact_sheet(tmp_path / "sheet.png", ["a", "b", "c"], pixels, below=below)
+        with Image.open(tmp_path / "sheet.png") as sheet:
+            assert sheet.size == (300, height)
+            second = np.asarray(sheet)[110:]
+        assert second.size == 0 or all(
+            (second[:, 100 * i : 100 * (i + 1)] > 200).any() for i in range(3)
+        )  # letters below each picture

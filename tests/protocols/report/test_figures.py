@@ -27,7 +27,7 @@ from protocols.report.figures.sites import (
     place_of,
     tuning_bars,
 )
-from protocols.report.figures.verdicts import COLOURS, CONTROLLER
+from protocols.report.figures.verdicts import COLOURS, CONTROLLER, controller_sheet
 from protocols.verdict.records import ControlRow
 
 
@@ -207,3 +207,12 @@ def test_a_learning_curve_of_which_nothing_is_known_is_empty_not_wrong() -> None
 def test_success_over_rounds_leaves_out_rounds_without_a_test() -> None:
     (axes,) = success_over_rounds([*HISTORY, {"round": 3, "successes": 0, "tested": 0, **COUNTS}]).axes
     assert axes.containers[0][0].get_xdata().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("count", [1, 6, 7])
+def test_the_sheet_of_controllers_says_where_it_shows_some_sites_only(count: int) -> None:
+    rows = [row(i, 0.5, reference_image=f"n_{i}") for i in range(count)]
+    picture = np.zeros((8, 8, 1), np.uint8)
+    images = {name: picture for r in rows for name in (r.image_id, r.reference_image)}
+    said = controller_sheet(rows, images).get_supxlabel()
+    assert said == ("6 of 7 sites; all of them are in the report" if count > 6 else "")
