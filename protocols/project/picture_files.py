@@ -32,7 +32,7 @@ SECOND = "with a second picture in the file (a preview or a gain map) that was i
 _BROKEN = (TypeError, LookupError, struct.error, EOFError, AttributeError, AssertionError, ArithmeticError, MemoryError)
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 _ORIENTATION, _PLAIN_GAMMA = 0x0112, 45455
-_TIFF_BITS, _TIFF_COLOURS, _TIFF_SIGN, _TIFF_EXTRA, _TIFF_PALETTE = 258, 262, 339, 338, 320
+_TIFF_BITS, _TIFF_COLOURS, _TIFF_SIGN, _TIFF_EXTRA, _TIFF_PALETTE, _TIFF_PLANES = 258, 262, 339, 338, 320, 284
 _TIFF_SIZES = {1: ("B", 1), 3: ("H", 2), 4: ("I", 4), 16: ("Q", 8)}
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _PADDING = 64  # zero bytes at the end of compressed pixels that no encoder writes
@@ -161,6 +161,8 @@ def _refuse_depth(data: bytes) -> None:
         colours = tags.get(_TIFF_PALETTE, ())
         if tags.get(_TIFF_COLOURS) == (3,) and colours and max(colours) < 256:
             raise ValueError("a palette of 8 bits where the format has 16")
+        if tags.get(_TIFF_PLANES) == (2,) and tags.get(_TIFF_EXTRA):
+            raise ValueError("channels in separate planes with an alpha channel, which the decoder mixes up")
 
 
 def _refuse_cut(data: bytes) -> None:

@@ -148,8 +148,8 @@ def test_each_fault_is_found_alone_and_together_with_others(made: tuple[Project,
     else:
         display = [case for case in planted if case[0][0] == "display" and case[2] in ("C07", "C08")]
         for key, _, told in planted:
-            if told == "C08" and any(case[2] == "C07" for case in display):
-                continue
+            if told in ("C08", "C14") and any(case[2] == "C07" for case in display):
+                continue  # photographs of another display are told first: the split is not looked at
             if told == "C16" and len([c for c in planted if c[2] == "C16"]) + len(display) > 1:
                 continue  # together a mean and a contrast may be reachable
             if told == "C13" and any(case[2] == "C15" for case in planted):

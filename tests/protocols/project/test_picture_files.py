@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -82,7 +82,11 @@ def test_every_kind_of_png_is_exact_or_refused(colour, data, size, seed, backgro
     assert (ALPHA in notes) == (alpha is not None and bool((alpha < 255).any()))
 
 
+MIXED_UP = {"bigtiff": False, "byteorder": "<", "compression": "zlib", "planarconfig": "separate"}
+
+
 @settings(max_examples=150, deadline=None)
+@example("uint8", "minisblack", "unassalpha", MIXED_UP, (2, 5), 0, False, 0)
 @given(
     kind=st.sampled_from(["uint8", "int8", "uint16", "int16", "uint32", "float16", "float32", "float64"]),
     photometric=st.sampled_from(["minisblack", "miniswhite", "rgb"]),
