@@ -164,6 +164,10 @@ UNFINISHED = ("I01", "I04", "R01", "R03", "R14", "R16")
 """Codes of an answer that is not whole, or not there, and may be in a moment: `run --timeout` waits for it."""
 
 
+UNUSABLE = (ValueError, OSError, ImportError, RuntimeError, LookupError, TypeError, AttributeError)
+"""What libraries raise, and our own code on top of them, where a file of somebody else is not what it should be."""
+
+
 class DataError(ValueError):
     """Invalid data or project state (exit code 3). Nothing has been changed on disk when it is raised.
 

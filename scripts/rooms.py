@@ -33,7 +33,7 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("fitting",),
     ),
     "synth": (
-        ("contract", "places", "steady"),
+        ("contract", "devices", "steady"),
         ("objectives", "priors"),
         ("probe",),
         ("answers", "constraints", "parameterisations", "rules", "transforms"),

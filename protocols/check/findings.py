@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from protocols.errors import DataError
+from protocols.errors import UNUSABLE, DataError
 from protocols.project.folder import Project
 
 TOML = "project.toml"
@@ -54,6 +54,6 @@ def collected(what: str, look: Look, project: Project) -> list[Finding]:
     try:
         for item in look(project):
             found.append(item if isinstance(item, Finding) else failed(what, item))
-    except (ValueError, OSError, ImportError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except UNUSABLE as error:
         found.append(failed(what, error))
     return found

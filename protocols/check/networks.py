@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from protocols.errors import DataError
+from protocols.errors import UNUSABLE, DataError
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
@@ -60,7 +60,7 @@ def networks(project: Project) -> Iterator[Finding | Exception]:
     settings = project.config.encoder
     try:
         opened = _open(project, fit_options(settings, project.folder))
-    except (ValueError, OSError, ImportError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except UNUSABLE as error:
         if isinstance(error, DataError):
             raise
         yield DataError(
@@ -191,7 +191,7 @@ def prior(project: Project) -> Iterator[Finding | Exception]:
         return
     try:
         yield Finding("ok", "prior", _opened(project, settings))
-    except (ValueError, OSError, ImportError, RuntimeError, KeyError, TypeError) as error:
+    except UNUSABLE as error:
         if needed:
             raise
         yield Finding("note", "prior", f"not used by generator = gradient: {error}")

@@ -15,7 +15,7 @@ from protocols.progress import Reporter
 from protocols.project.config.synthesis import DiffusionConfig, SynthesisConfig
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
-from protocols.synthesis.wanted import check_sites, read_table
+from protocols.synthesis.objectives_table import check_sites, read_table
 
 from .app import announce
 

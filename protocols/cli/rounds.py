@@ -171,7 +171,7 @@ def generate(
 
 def list_objectives() -> None:
     """Print the kinds of objective and their keys."""
-    from protocols.synthesis.wanted import KINDS
+    from protocols.synthesis.objectives_table import KINDS
 
     show(
         "\n".join(f"{kind:<14}{', '.join(keys)}" for kind, keys in KINDS.items()),

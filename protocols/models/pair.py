@@ -8,7 +8,7 @@ from typing import Any
 
 from encoders import Encoder, Ensemble
 from protocols.disk.files import inside
-from protocols.errors import DataError
+from protocols.errors import UNUSABLE, DataError
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
 from protocols.project.key import SiteRow
@@ -88,7 +88,7 @@ def load_encoder(project: Project, name: str) -> Predictor:
     folder = inside(project.fitted, name)
     try:
         return Encoder.load(folder, weights=_weights_file(project, folder))
-    except (ValueError, OSError, ImportError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+    except UNUSABLE as error:
         raise DataError(
             f"fitted/{name}",
             found=str(error) or type(error).__name__,

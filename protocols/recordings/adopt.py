@@ -14,11 +14,10 @@ from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
 from protocols.project.photograph_folder import read_folder
-from protocols.project.photograph_import import MINIMUM, import_photographs
+from protocols.project.photograph_import import MINIMUM, import_photographs, source_id
 from protocols.project.photograph_warnings import photograph_report
 from protocols.project.photographs import NaturalImages, read_photographs
 from protocols.recordings.readers import reader_of, write_responses
-from protocols.recordings.readers.images import photograph_id
 
 from .checks import window_after_onset
 from .quality.clock import refuse_ties, steps_back, times
@@ -176,7 +175,7 @@ def _known_images(path: Path, table: Responses, names: Sequence[str]) -> Respons
 
     B02: responses to images that are not among the photographs; rows that are not used may name any.
     """
-    ids = {name: photograph_id(name) for name in names}
+    ids = {name: source_id(name) for name in names}
     table = replace(table, image_ids=np.array([ids.get(str(i), str(i)) for i in table.image_ids], dtype=np.str_))
     unknown = sorted({str(i) for i in table.usable().image_ids} - set(ids.values()))
     if unknown:

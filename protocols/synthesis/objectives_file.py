@@ -37,7 +37,7 @@ from protocols.errors import DataError
 from synth import Objective, cautious
 from synth.objectives import CATALOGUE, fractions
 
-from .wanted import KINDS, OWN, check_sites, read_table, refused_value
+from .objectives_table import KINDS, OWN, check_sites, read_table, refused_value
 
 __all__ = ["read_wanted"]
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from synth.batch import StimulusBatch
 from synth.batches import collect
 from synth.contract import EncoderLike, Factory, Images, Progress, Transform, attributes_of, describe, digest
+from synth.devices import device_named
 from synth.graded import graded_batch
 from synth.objectives import Objective
-from synth.places import place_of
 from synth.rules import Rule
 from synth.steady import check_frozen
 from synth.transforms import DEFAULT_TRANSFORMS
@@ -133,7 +133,7 @@ def ascend(
         that is not finite, or a constraint that cannot be met (`ConstraintError`).
     """
     check_frozen(encoder)
-    place = None if device is None else place_of(device)
+    place = None if device is None else device_named(device)
     seeds = [int(s) for s in seeds]
     check_dropping(keep_seeds, drop_after, len(seeds), steps=steps, budget_s=budget_s)
     check_budget(budget_s, rule, patience)

@@ -24,8 +24,8 @@ from synth.contract import (
     describe,
     draw,
 )
+from synth.devices import device_named
 from synth.objectives import BoundObjective, Objective
-from synth.places import place_of
 from synth.priors.prior import Prior
 from synth.probe import ask_encoder, check_answers, probe_images
 from synth.steady import check_frozen
@@ -112,7 +112,7 @@ def guide(
     """
     check_frozen(encoder)
     check_frozen(prior, "prior")
-    place = None if device is None else place_of(device)
+    place = None if device is None else device_named(device)
     seeds = [int(s) for s in seeds]
     chosen = _method(method)
     if isinstance(encoder, nn.Module) and place is not None:

@@ -29,7 +29,7 @@ from synth import (  # fmt: skip
     stretch,
     transforms,
 )
-from synth.places import place_of
+from synth.devices import device_named
 from synth.priors import natural, spectral
 
 SHAPE = (1, 16, 16)
@@ -297,11 +297,11 @@ def test_devices_that_are_not_here_are_refused_with_those_that_are(name: str, do
             through(door, ENCODER, device=name)
         return
     assume(name)
-    assert place_of(name).type == torch.device(name).type
+    assert device_named(name).type == torch.device(name).type
     assert len(through(door, ENCODER, device=name)) == 1
 
 
 @pytest.mark.parametrize("name", [None, True, 1.5, object(), b"cpu"])
 def test_what_is_no_name_of_a_device_is_refused(name: Any) -> None:
     with pytest.raises(ValueError, match="expected one of cpu"):
-        place_of(name)
+        device_named(name)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.disk.files import is_id, make_id, picture_stem
+from protocols.project.photograph_import import source_id
 
 from .finished import reader_error
 
@@ -58,7 +59,7 @@ def images_by_name(
     if numeric:
         raise _numbers(path, numeric, names)
     ids = {
-        i: photograph_id(photographs[i]) if i in photographs else i if is_id(i) else make_id(picture_stem(i), "img")
+        i: source_id(photographs[i]) if i in photographs else i if is_id(i) else make_id(picture_stem(i), "img")
         for i in set(wanted)
     }
     _refuse_merged(path, ids)
@@ -106,12 +107,7 @@ def images_by_index(
             else ""
         )
     )
-    return [photograph_id(name) for name in chosen]
-
-
-def photograph_id(filename: str) -> str:
-    """The id under which a photograph is imported; the rule of `protocols.project.photograph_import`."""
-    return make_id(PurePath(filename).stem, "img")
+    return [source_id(name) for name in chosen]
 
 
 def _as_people_sort(name: str) -> list[tuple[int, str]]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from protocols.check import check_project
 from protocols.check import look as looks
 from protocols.check.data import near_duplicates, photographs, recordings, split
-from protocols.check.findings import collected
+from protocols.check.findings import Finding, collected
 from protocols.disk.files import sha256_file
 from protocols.disk.png import read_png, write_png
 from protocols.project.folder import Project
@@ -148,3 +148,14 @@ def test_the_share_of_groups_held_out_is_the_one_of_their_hashes(
         unusual = share > max(0.4, 1.5 * fraction) or share < fraction / 3
         assert [f.status for f in found] == ["note" if unusual else "ok"]
         assert f"{sum(held)} of {len(held)} photographs held out" in found[0].text
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), OSError(5, "x"), ImportError("x"), RuntimeError("x"), KeyError("x"), IndexError("x"), TypeError("x"), AttributeError("x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "x")]
+)  # fmt: skip
+def test_whatever_a_look_raises_over_a_damaged_file_is_a_finding(project: Project, error: Exception) -> None:
+    def broken(_: Project):
+        yield Finding("ok", "file", "its first half")
+        raise error
+
+    assert [(f.status, f.what) for f in collected("file", broken, project)] == [("ok", "file"), ("fail", "file")]

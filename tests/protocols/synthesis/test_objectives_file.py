@@ -9,7 +9,7 @@ import pytest
 
 from protocols.errors import DataError
 from protocols.synthesis.objectives_file import read_wanted
-from protocols.synthesis.wanted import KINDS
+from protocols.synthesis.objectives_table import KINDS
 from synth import cautious, level, one_hot, pattern, stretch, within
 from synth.objectives import CATALOGUE
 

@@ -6,10 +6,10 @@ import difflib
 
 import torch
 
-__all__ = ["place_of"]
+__all__ = ["device_named"]
 
 
-def place_of(device: torch.device | str | int) -> torch.device:
+def device_named(device: torch.device | str | int) -> torch.device:
     """The device of a name, such as "cpu", "cuda" or "cuda:1".
 
     Raises
