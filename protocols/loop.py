@@ -212,7 +212,6 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
 
     from protocols.models.pair import load_pair, site_rows
     from protocols.rounds.stimulus import batch_statistics
-    from protocols.synthesis.colour import clipped
     from protocols.synthesis.generators import make
     from protocols.synthesis.request import Request, chosen_targets, declared, graded_steps, recipe
     from protocols.synthesis.starts import starting_images
@@ -240,7 +239,7 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     round_ = open_round(project, number)
     batch.save(round_.controllers_path)
     held = batch_statistics(batch)
-    shares = [round(float(share), 4) for share in clipped(batch.images)]
+    shares = [round(share, 4) for share in batch.black_or_white.tolist()]
     about: dict[str, Any] = {
         "mean_luminance": held["mean"],
         "rms_contrast": held["rms"],

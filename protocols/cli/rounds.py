@@ -208,11 +208,11 @@ def generate_round(folder: Path, number: int | None) -> None:
     path = project.round(number).controllers_path.relative_to(project.folder).as_posix()
     outside = None if batch.outside is None else int(batch.outside.sum())
     beside = "" if outside is None else f"; {outside} of them outside the distribution of the fitted images"
-    from protocols.synthesis.colour import clipped, clipping_text
+    from protocols.synthesis.colour import clipping_text
 
-    shares = [float(share) for share in clipped(batch.images)]
+    shares = batch.black_or_white.tolist()
     record = {"round": number, "images": len(batch), "outside": outside, "clipped": shares, "file": path}
-    note = f"\nnote: {text}" if (text := clipping_text(batch.images)) else ""
+    note = f"\nnote: {text}" if (text := clipping_text(shares)) else ""
     show(f"{len(batch)} controllers of round {number} in {path}{beside}{note}", record)
 
 

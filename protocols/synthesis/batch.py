@@ -25,7 +25,7 @@ from protocols.project.photographs import NaturalImages
 from synth import Objective, StimulusBatch
 from synth.recipes.few_steps import quick as quick_recipe
 
-from .colour import clipped, clipping_text
+from .colour import clipping_text
 from .generators import make
 from .objectives_file import read_wanted
 from .request import Request, chosen_targets, declared, recipe
@@ -180,7 +180,7 @@ def table(batch: StimulusBatch, names: Sequence[str]) -> str:
     """The batch as CSV, one line per image, with what is predicted of its (first) target in the encoder's unit; all
     sites are in ``batch.h5``.
     """
-    chosen = set(batch.best_indices())
+    chosen, saturated = set(batch.best_indices()), batch.black_or_white
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -195,7 +195,7 @@ def table(batch: StimulusBatch, names: Sequence[str]) -> str:
         outside = "" if batch.outside is None else str(bool(batch.outside[i])).lower()
         start = batch.start_ids[i] if batch.start_ids else ""
         seed, best = int(batch.seeds[i]), str(i in chosen).lower()
-        share = f"{clipped(batch.images[i : i + 1])[0]:.3f}"
+        share = f"{saturated[i]:.3f}"
         about = [batch.row_names[i], batch.kinds[i], batch.targets[i], seed, best, start]
         writer.writerow([name, *about, f"{batch.scores[i]:.4f}", judged, *answers, far, outside, share])
     return text.getvalue()
@@ -204,7 +204,7 @@ def table(batch: StimulusBatch, names: Sequence[str]) -> str:
 def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
     """A text for people and a record for scripts: the best image of every row."""
     best = batch.take(batch.best_indices())
-    judged = best.validator_scores
+    judged, saturated = best.validator_scores, best.black_or_white
     steps = batch.settings.get("steps")
     lines = [
         f"{len(batch)} images, {steps} steps each, in {out.name}: batch.h5, images.csv, images/, contact_sheet.png"
@@ -216,7 +216,7 @@ def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
             "objective": best.row_names[i],
             "seed": int(best.seeds[i]),
             "score": float(best.scores[i]),
-            "clipped": float(clipped(best.images[i : i + 1])[0]),
+            "clipped": float(saturated[i]),
         }
         rows.append({**row, "validator_score": validator})
         judgement = "" if validator is None else f", by the validator {validator:.2f}"
@@ -225,6 +225,6 @@ def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
         lines.append(
             "score: the objective as the encoder that made the images predicts it; the validator made none of them"
         )
-    if text := clipping_text(batch.images):
+    if text := clipping_text(batch.black_or_white):
         lines.append(f"note: {text}")
     return "\n".join(lines), {"images": len(batch), "steps": steps, "folder": out.name, "rows": rows}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from protocols.arrays import Floats, Pixels
 from protocols.project.config.synthesis import SynthesisConfig
@@ -64,19 +65,16 @@ def chroma_limit(display: Display, chroma: float) -> Any:
     )
 
 
-def clipped(images: Pixels) -> Floats:
-    """Share of the values of each image, uint8 (N, H, W, C), that are 0 or 255: (N,)."""
-    found: Floats = ((images == 0) | (images == 255)).reshape(len(images), -1).mean(1)
-    return found
+def clipping_text(shares: ArrayLike) -> str:
+    """A sentence on images with many values at black or white; "" where there are none.
 
-
-def clipping_text(images: Pixels) -> str:
-    """A sentence on images with many values at black or white; "" where there are none."""
-    shares = clipped(images)
+    `shares`, (N,): of each image's values, as `synth.StimulusBatch.black_or_white` gives them.
+    """
+    shares = np.asarray(shares, np.float64)
     many = int((shares > MUCH).sum())
     if not many:
         return ""
     return (
-        f"{many} of {len(images)} images have more than {MUCH:.0%} of their values at black or white (up to "
+        f"{many} of {len(shares)} images have more than {MUCH:.0%} of their values at black or white (up to "
         f"{shares.max():.0%}): lower rms_contrast in [synthesis], or, with diffusion, strength in [diffusion]"
     )

@@ -161,3 +161,12 @@ def test_broken_files_say_what_is_wrong(batch, tmp_path: Path) -> None:
         file.attrs["schema"] = "responses/1"
     with pytest.raises(ValueError, match="schema 'responses/1' instead of 'stimulus_batch/1'"):
         StimulusBatch.load(path)
+
+
+def test_the_share_of_black_or_white_is_counted_value_by_value(batch) -> None:
+    images = np.full_like(batch.images, 128)
+    for i, image in enumerate(images):
+        image.reshape(-1)[: 10 * i] = np.resize([0, 255], 10 * i)
+        image.reshape(-1)[10 * i : 10 * i + 4] = (1, 254, 2, 253)
+    shares = replace(batch, images=images).black_or_white
+    assert shares.tolist() == pytest.approx([10 * i / images[0].size for i in range(len(batch))])

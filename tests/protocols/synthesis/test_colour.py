@@ -14,7 +14,6 @@ from protocols.synthesis.colour import (
     MUCH,
     QUANTILE,
     chroma_limit,
-    clipped,
     clipping_text,
     colour_limits,
     natural_chroma,
@@ -90,12 +89,7 @@ def test_the_key_stands_above_the_photographs_and_a_grey_display_has_no_limit() 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
-def test_clipped_values_are_counted_per_image(shares: list[float]) -> None:
-    images = np.full((len(shares), 10, 10, 1), 128, np.uint8)
-    counts = [round(100 * share) for share in shares]
-    for image, count in zip(images, counts, strict=True):
-        image.reshape(-1)[:count] = np.resize([0, 255], count)
-    np.testing.assert_allclose(clipped(images), [c / 100 for c in counts])
-    many = sum(c / 100 > MUCH for c in counts)
-    text = clipping_text(images)
-    assert text.startswith(f"{many} of {len(counts)} images") if many else text == ""
+def test_images_with_many_clipped_values_are_counted(shares: list[float]) -> None:
+    many = sum(share > MUCH for share in shares)
+    text = clipping_text(shares)
+    assert text.startswith(f"{many} of {len(shares)} images") if many else text == ""
