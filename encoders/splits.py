@@ -105,8 +105,8 @@ def photographs(
     were cropped by up to five per cent (94 of 100 photographs of BSDS500) or moved by a pixel or two (66 of 100, by two
     pixels of 112). Not seen are closer crops, turned pictures, and other views of one object: these need `groups`.
     What all images share (an aperture, a frame, a background) is taken out first: two images are one photograph if
-    their grey pixels at 32 pixels, less the mean image, correlate above 0.9, directly or through others. Where that
-    would chain more than a fifth of the images into one, 0.95 and then 0.98 are taken.
+    their grey pixels at 32 pixels (at most half of the side), less the mean image, correlate above 0.9, directly or
+    through others. Where that would chain more than a fifth of the images into one, 0.95 and then 0.98 are taken.
 
     Parameters
     ----------
@@ -173,11 +173,12 @@ def _alike(pixels: NDArray[np.uint8]) -> list[tuple[int, int, float]]:
 
 
 def _reduced(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Grey images averaged to 32 pixels along the shorter side (or as they are where that has fewer), and the same of
-    the mirrored images, each (N, h, w).
+    """Grey images averaged to 32 pixels along the shorter side, and the same of the mirrored images, each (N, h, w).
+
+    Or to half of that side where it is less: finer detail is lost when a copy is resized.
     """
     height, width = pixels.shape[1:3]
-    share = min(1.0, COPY_SIDE / min(height, width))
+    share = min(0.5, COPY_SIDE / min(height, width))
     down, across = (_averages(n, max(1, round(n * share))) for n in (height, width))
     both = np.empty((2, len(pixels), len(down), len(across)), dtype=np.float32)
     for i, image in enumerate(pixels):

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -130,6 +130,7 @@ COPIES = {
 
 
 @settings(max_examples=8, deadline=None)
+@example(2, (48, 48), "plain", ["resized"])
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([(48, 48), (96, 96), (72, 128), (150, 100)]),

@@ -85,10 +85,16 @@ def order_shown(
     refuse_ties(path, onset_s)
     in_file, by_clock = np.arange(len(onset_s)), np.argsort(onset_s, kind="stable")
     back = steps_back(onset_s)
-    if not back:
-        return in_file, "trial/onset_s"
     sequence, enough = [t.image_id for t in planned], len(shown) - dropped
     follow_file = _common(shown, sequence)
+    if not back:
+        if follow_file < enough:
+            notes.append(
+                f"by trial/onset_s the rows were not shown in the planned order ({follow_file} of {len(shown)} follow "
+                "it): the rig changed the order, or recordings whose clocks differ were joined; write trial/block and "
+                "trial/rep where it was the second"
+            )
+        return in_file, "trial/onset_s"
     follow_clock = _common([shown[row] for row in by_clock.tolist()], sequence)
     at_once = float(np.diff(onset_s[by_clock]).min()) < _SHORTER * min(t.on_ms for t in planned) / 1000
     if follow_clock >= enough and follow_clock > follow_file and not at_once:
