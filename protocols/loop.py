@@ -161,12 +161,16 @@ def step(
     tell: Callable[[str], None] | None = None,
 ) -> None:
     """Carry out the one stage that `state` names; `tell` gets what `ingest` found, as text."""
-    from protocols.report.page import write_report
 
     def take() -> None:
         report = ingest_round(project, project.round(state.number))
         if tell is not None:
             tell(f"round {state.number}: {report.summary()}")
+
+    def show() -> None:
+        from protocols.report.page import write_report
+
+        write_report(project.for_stage(), project.round(state.number))
 
     actions: dict[str, Callable[[], object]] = {
         "fit": lambda: fit(project, state.number, device=device, progress=progress),
@@ -174,7 +178,7 @@ def step(
         "export": lambda: export(project, state.number, device=device, progress=progress),
         "ingest": take,
         "evaluate": lambda: evaluate_round(project, project.round(state.number)),
-        "report": lambda: write_report(project.for_stage(), project.round(state.number)),
+        "report": show,
     }
     actions[state.stage]()
 

@@ -96,6 +96,14 @@ def _random_block(others: int, treated: int, *, block: int, permutations: int, s
     return np.asarray(keys <= np.partition(keys, treated - 1, axis=1)[:, treated - 1 : treated])
 
 
+@lru_cache(maxsize=MOST_LISTED + 1)
+def all_orders(count: int) -> Ints:
+    """Every order of `count` places, shape (count!, count)."""
+    listed = np.array(list(orders(range(count))))
+    listed.flags.writeable = False
+    return listed
+
+
 def observed_labels(strata: Strata) -> Floats:
     """The assignment as recorded, shape (1, n): within each block the others come first, then the treated."""
     return np.concatenate([np.repeat([0.0, 1.0], counts) for counts in strata])[None]
@@ -278,7 +286,7 @@ def spearman_test(x: Floats, y: Floats, *, permutations: int, seed: int) -> tupl
         return math.nan, 1.0
     exact = len(x) <= MOST_LISTED
     if exact:
-        shuffled = np.array(list(orders(other)))
+        shuffled = other[all_orders(len(x))]
     else:
         generator = np.random.default_rng(seed)
         shuffled = np.array([generator.permutation(other) for _ in range(permutations)])

@@ -193,7 +193,7 @@ def base(looped: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of `base` run to its end."""
+    """A copy of `base` run to its end; the rig that answers is a process, as in the demo."""
     from protocols.demo import answer
     from protocols.loop import run
     from tests.protocols.helpers.looped_project import copy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import shutil
 import subprocess
@@ -16,8 +17,7 @@ import torch
 from scipy.stats import binom
 
 from encoders import Encoder
-from protocols import DataError, Project
-from protocols.demo import answer
+from protocols import DataError, Project, Round
 from protocols.loop import generate, look, run, step
 from protocols.project.key import Key, KeyRow, read_key, write_key
 from protocols.project.outbox import read_order
@@ -30,6 +30,7 @@ from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
 from synth import StimulusBatch
 from tests.protocols.helpers.looped_project import copy, first_round
+from tests.protocols.helpers.simulated_rig import answer, simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 
@@ -168,7 +169,7 @@ def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, fin
     }
     for stage, where in kills.items():
         assert look(project).stage == stage
-        kill_within(project, where)
+        cut_within(project, where)
         assert look(project).stage == stage
         step(project, look(project))
     assert look(project).waiting_for == "responses"
@@ -188,20 +189,57 @@ def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, fin
     assert not list((folder / "project").rglob("*tmp-*"))
 
 
+class PowerCut(BaseException):
+    """Ends a stage; no ``except Exception`` holds it up."""
+
+
+def cut_within(project: Project, where: str) -> None:
+    """Run the next stage up to the call `where` ("module:Name.method") and leave the files as they were at that moment.
+
+    They are what a power cut would leave: copied while the stage stands still, before anything is tidied up.
+    """
+    module, _, name = where.partition(":")
+    owner, kept = importlib.import_module(module), project.folder.with_name("as_cut")
+    *path, last = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+
+    def cut(*_: object, **__: object) -> None:
+        copy(project.folder, kept)
+        raise PowerCut
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, last, cut)
+        with pytest.raises(PowerCut):
+            step(project, look(project))
+    shutil.rmtree(project.folder)
+    kept.rename(project.folder)
+
+
 def kill_within(project: Project, where: str) -> None:
-    """Run the next stage in a process that dies at the call `where` ("module:Name.method"), as a power cut would."""
+    """As `cut_within` for a function, in a process that dies at that call: for stages that load no network."""
     module, _, name = where.partition(":")
     code = (
         "import importlib, os, sys\nfrom protocols import Project\nfrom protocols.loop import look, step\n"
-        f"owner = importlib.import_module({module!r})\n*path, last = {name!r}.split('.')\n"
-        "for part in path:\n    owner = getattr(owner, part)\n"
-        "setattr(owner, last, lambda *a, **k: os._exit(9))\n"
+        f"setattr(importlib.import_module({module!r}), {name!r}, lambda *a, **k: os._exit(9))\n"
         "project = Project.open(sys.argv[1])\nstep(project, look(project))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(project.folder)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 9, done.stderr
+
+
+def answered_and_evaluated(folder: Path, *options: object) -> Round:
+    """Round 1, answered by the simulated rig with `options`, ingested and evaluated."""
+    round_ = first_round(folder)
+    places = ("--subject", folder / "subject", "--outbox", round_.outbox, "--inbox", round_.inbox)
+    simulate("rig", *places, *options, "--seed", 1)
+    project = Project.open(folder / "project")
+    for stage in ("ingest", "evaluate"):
+        assert look(project).stage == stage
+        step(project, look(project))
+    return round_
 
 
 def test_row_order_layout_and_site_order_of_the_answer_do_not_matter(
@@ -211,22 +249,12 @@ def test_row_order_layout_and_site_order_of_the_answer_do_not_matter(
     for number, arguments in enumerate(
         (["--layout", "python", "--no-shuffle", "--no-permute-sites"], ["--layout", "matlab"])
     ):
-        folder = copy(base, tmp_path / str(number))
-        round_ = first_round(folder)
-        places = ["--subject", str(folder / "subject"), "--outbox", str(round_.outbox), "--inbox", str(round_.inbox)]
-        command = [sys.executable, "-m", "protocols.simulate", "-q", "rig", *places, *arguments, "--seed", "1"]
-        subprocess.run(command, check=True, capture_output=True)
-        run(Project.open(folder / "project"))
+        round_ = answered_and_evaluated(copy(base, tmp_path / str(number)), *arguments)
         assert round_.evaluation_path.read_bytes() == expected
 
 
 def test_missing_trials_change_only_what_they_must(base: Path, finished: Path, tmp_path: Path) -> None:
-    folder = copy(base, tmp_path / "full")
-    round_ = first_round(folder)
-    places = ["--subject", str(folder / "subject"), "--outbox", str(round_.outbox), "--inbox", str(round_.inbox)]
-    command = [sys.executable, "-m", "protocols.simulate", "-q", "rig", *places, "--missing", "0", "--seed", "1"]
-    subprocess.run(command, check=True, capture_output=True)
-    run(Project.open(folder / "project"))
+    round_ = answered_and_evaluated(copy(base, tmp_path / "full"), "--missing", 0)
     whole, dropped = (ControlReport.from_json(r.evaluation_path) for r in (round_, first_round(finished)))
     assert dropped.trials < whole.trials
     assert dropped.trials / whole.trials == pytest.approx(0.95, abs=0.02)
@@ -274,18 +302,35 @@ def permuted(responses: Responses, key: Key, generator: np.random.Generator) -> 
     return Responses(**{**responses.__dict__, "image_ids": labels, "rep": None})
 
 
+BESIDE = ("graded", "arm")  # shown beside the controllers; they decide no verdict
+
+
+def decided_by(responses: Responses, key: Key) -> tuple[Responses, Key]:
+    """The round without the images that stand beside the verdicts, whose comparisons take most of an evaluation."""
+    rows = tuple(r for r in key.rows if r.role not in BESIDE)
+    shown = np.isin(responses.image_ids, [r.image_id for r in rows])
+    return responses.select(shown), Key(rows, key.sites)
+
+
+def confirmed(responses: Responses, key: Key) -> dict[tuple[str, str], str]:
+    """The verdict of every tested confirmatory controller, by objective and site."""
+    rows = [r for r in evaluate(responses, key, permutations=299).confirmatory() if r.p is not None]
+    return {(r.objective, r.site): r.verdict for r in rows if r.verdict in ("control", "no control")}
+
+
 def test_permuted_labels_of_a_recorded_round_give_no_more_control_than_chance(finished: Path) -> None:
+    """500 rounds: 50 with all that was shown, 450 with the images that the verdicts depend on."""
     round_ = first_round(finished)
     key, responses = read_key(round_.key_path), read_responses(round_.responses_path)
+    assert {r.role for r in key.rows} > set(BESIDE)
     generator = np.random.default_rng(0)
-    false = tested = 0
-    per_round = []
-    for _ in range(500):
-        report = evaluate(permuted(responses, key, generator), key, permutations=299)
-        rows = [r for r in report.confirmatory() if r.p is not None and r.verdict in ("control", "no control")]
-        false += sum(r.verdict == "control" for r in rows)
-        tested += len(rows)
-        per_round.append(np.mean([r.verdict == "control" for r in rows]))
+    verdicts = []
+    for number in range(500):
+        shown = permuted(responses, key, generator)
+        verdicts.append(confirmed(shown, key) if number < 50 else confirmed(*decided_by(shown, key)))
+    assert confirmed(*decided_by(responses, key)).keys() == confirmed(responses, key).keys()
+    false, tested = sum(list(v.values()).count("control") for v in verdicts), sum(map(len, verdicts))
+    per_round = [np.mean([verdict == "control" for verdict in v.values()]) for v in verdicts]
     rate, error = np.mean(per_round), np.std(per_round, ddof=1) / np.sqrt(len(per_round))
     assert tested > 3000
     assert rate + 2.326 * error <= 0.02, (rate, error)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from protocols import DataError, Project, loop
-from protocols.demo import answer
 from protocols.disk.files import sha256_file, write_json, write_text
 from protocols.disk.png import write_png
 from protocols.models import refit as refit_module
@@ -25,6 +24,7 @@ from protocols.report import page
 from protocols.verdict.control_report import ControlReport
 from tests.protocols.helpers.commands import stimsynth
 from tests.protocols.helpers.looped_project import copy
+from tests.protocols.helpers.simulated_rig import answer
 
 LOOP = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -30,27 +31,34 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     return code, out + err
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False)
+def program(capsys: pytest.CaptureFixture[str], script: Path, *arguments: object) -> str:
+    """What a program prints that is run in this process as `python script arguments` would run it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        code = None
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+    printed = capsys.readouterr()
+    assert not code, printed.err
+    return printed.out
 
 
-def test_the_readme_programs_run(finished: Path, tmp_path: Path) -> None:
+def test_the_readme_programs_run(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scripts = Path(__file__).parents[3] / "scripts"
     out = tmp_path / "tomorrow.h5"
-    done = command(scripts / "make_batch.py", finished / "project", out, "--steps", 3, "--seeds", 2)
-    assert done.returncode == 0, done.stderr
+    program(capsys, scripts / "make_batch.py", finished / "project", out, "--steps", 3, "--seeds", 2)
     batch = StimulusBatch.load(out)
     assert len(batch) == 4
     assert batch.validator_scores is not None
-    done = command(scripts / "run_rounds.py", finished / "project")
+    words = [sys.executable, scripts / "run_rounds.py", finished / "project"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "finished" in done.stdout
     round_ = first_round(finished)
-    done = command(
-        scripts / "evaluate_control.py", round_.responses_path, round_.key_path, "--csv", tmp_path / "control.csv"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "stretch" in done.stdout
+    files = (round_.responses_path, round_.key_path, "--csv", tmp_path / "control.csv")
+    assert "stretch" in program(capsys, scripts / "evaluate_control.py", *files)
     assert (tmp_path / "control.csv").is_file()
     assert all(
         len((scripts / f"{n}.py").read_text().splitlines()) <= 40

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from protocols import Project, Round
-from protocols.demo import answer, make_subject
 from protocols.loop import run
 from protocols.project.config.config import Config, ProjectConfig
 from protocols.project.config.encoder import EncoderConfig
@@ -15,6 +14,7 @@ from protocols.project.config.synthesis import SynthesisConfig
 from protocols.project.config.template import template
 from protocols.project.display import Display
 from protocols.project.photograph_import import demo_photographs, import_photographs
+from tests.protocols.helpers.simulated_rig import answer, make_subject
 
 
 def settings() -> Config:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,15 +36,6 @@ from tests.protocols.helpers.looped_project import copy
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 
-SAVE = """
-import sys, torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-torch.manual_seed(0)
-small = dict(sample_size=16, block_out_channels=(8, 8), down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"), norm_num_groups=4, layers_per_block=1)
-UNet2DModel(**small).save_pretrained(sys.argv[1] + "/alone")
-DDPMPipeline(UNet2DModel(**small), DDPMScheduler()).save_pretrained(sys.argv[1] + "/pipeline")
-"""
-
 
 @pytest.fixture(scope="module")
 def wanted(looped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -59,10 +48,16 @@ def wanted(looped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Diffusers models, saved by another process that knows nothing of this one."""
-    pytest.importorskip("diffusers")
+    """Diffusers models as diffusers saves them (by another process: `tests/synth/priors/test_pretrained.py`)."""
+    diffusers = pytest.importorskip("diffusers")
     folder = tmp_path_factory.mktemp("saved")
-    subprocess.run([sys.executable, "-c", SAVE, str(folder)], check=True, capture_output=True, text=True)
+    small = {"sample_size": 16, "block_out_channels": (8, 8), "norm_num_groups": 4, "layers_per_block": 1}
+    small |= {"down_block_types": ("DownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "UpBlock2D")}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        diffusers.UNet2DModel(**small).save_pretrained(folder / "alone")
+        pipeline = diffusers.DDPMPipeline(diffusers.UNet2DModel(**small), diffusers.DDPMScheduler())
+    pipeline.save_pretrained(folder / "pipeline")
     return folder
 
 
