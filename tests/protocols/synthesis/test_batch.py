@@ -156,8 +156,8 @@ def test_noise_starts_and_their_own_steps(looped: Path, wanted: Path, tmp_path: 
     assert set(natural.start_ids) <= set(NaturalImages.load(project.data).source_ids)
     short = free_batch(project, wanted, seeds=1, steps=4000, seconds=1.0)
     assert 0 < short.settings["steps"] < 4000
-    every, kept = (free_batch(project, wanted, seeds=3, keep_seeds=n, steps=12) for n in (None, 1))
-    assert len(kept) == len(every) / 3
+    kept = free_batch(project, wanted, seeds=3, keep_seeds=1, steps=12)
+    assert len(kept) == len(batch)  # of one seed
     assert kept.settings["dropping"] == {"after": 10, "kept": 1}
     out = write_batch(batch, tmp_path / "deep" / "folder")
     assert (out / "contact_sheet.png").is_file()
