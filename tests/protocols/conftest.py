@@ -230,3 +230,9 @@ def looped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.protocols.helpers.looped_project import make
 
     return make(tmp_path_factory.mktemp("loop"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are written with empty figures: drawing takes most of a report's time."""
+    monkeypatch.setattr("protocols.report.section.as_data_uri", lambda _: "data:,")

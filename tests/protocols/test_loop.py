@@ -147,6 +147,7 @@ def key_row(key: Key, image_id: str) -> KeyRow:
     return next(r for r in key.rows if r.image_id == image_id)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_deleting_the_truth_changes_no_byte_of_the_results(base: Path, finished: Path, tmp_path: Path) -> None:
     folder = copy(finished, tmp_path / "copy")
     shutil.rmtree(folder / "subject")
@@ -158,6 +159,7 @@ def test_deleting_the_truth_changes_no_byte_of_the_results(base: Path, finished:
     assert round_.evaluation_path.read_bytes() == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, finished: Path, tmp_path: Path) -> None:
     folder = copy(base, tmp_path / "killed")
     shutil.rmtree(folder / "project" / "fitted")

@@ -159,6 +159,7 @@ class TestOnALoop:
 
     pytestmark = LOOP
 
+    @pytest.mark.usefixtures("undrawn")
     def test_every_stage_reads_the_file_once(
         self, base: Path, tmp_path: Path, reads: list[object], monkeypatch: pytest.MonkeyPatch
     ) -> None:

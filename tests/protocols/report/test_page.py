@@ -105,6 +105,7 @@ def test_what_others_wrote_is_escaped(project: Project, page: str, tmp_path: Pat
     assert "lost: &lt;script&gt;" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_a_fit_record_and_a_drift_record_the_page_says_less_and_stands(project: Project, page: str) -> None:
     round_ = project.round(1)
     moved = {path: path.read_bytes() for path in (round_.drift_path, project.fitted / "for_round_01.json")}

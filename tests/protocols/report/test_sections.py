@@ -71,6 +71,7 @@ def test_an_objective_of_another_version_is_shown_with_its_reason(project: Proje
     assert any("has no control score" in str(section) for section in shown["sections"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_more_section_is_a_function_and_a_row(
     project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_one_more_section_is_a_function_and_a_row(
     assert "Of ses_a." in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_gathering_the_content_writes_nothing(project: Project, view: RoundView) -> None:
     before = {p: p.stat().st_mtime_ns for p in project.folder.rglob("*")}
     content(view, shown_images(view))

@@ -74,6 +74,7 @@ def test_page_and_paragraph_stay_when_project_toml_is_edited(project: Project) -
     assert write_report(project, round_).read_bytes() == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_circles_are_drawn_on_the_display_of_the_round(project: Project) -> None:
     write_text(project.folder / "project.toml", template(edited(project.config)))
     page = write_report(project, project.round(1)).read_text(encoding="utf-8")
@@ -100,6 +101,7 @@ def test_where_no_manifest_stands_project_toml_holds_and_an_altered_one_is_refus
     assert round_config(project, round_) == project.config
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_drift_settings_are_those_of_the_last_evaluation(project: Project) -> None:
     config = Config(display=Display(width_px=16, height_px=16, size_deg=1.0))
     assert drift_settings([{"event": "evaluate", "stretch_tested": 3}], config) == config.drift  # an older log
