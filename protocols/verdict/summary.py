@@ -12,17 +12,20 @@ import numpy as np
 from protocols.disk.files import finite_or_none
 from protocols.project.key import CONTRASTS, Key
 from protocols.recordings.trial_table import TrialTable, image_means
+from protocols.stats.choice import ChoicePool
 from protocols.stats.intervals import benjamini_hochberg, wilson_interval
-from protocols.stats.permutation import Pool, joint_permutation_p
+from protocols.stats.joint import joint_permutation_p
+from protocols.stats.permutation import Pool
 from protocols.stats.trials import correlation, reliability
 
 from .beside import MONOTONIC_ALPHA
+from .headline import expected_counts
 from .records import ControlRow, ObjectiveSummary, SiteConsistency
 from .scores import Setting
 
 
 def summarise(
-    setting: Setting, evaluated: Sequence[tuple[ControlRow, Pool | None]]
+    setting: Setting, evaluated: Sequence[tuple[ControlRow, Pool | ChoicePool | None]]
 ) -> tuple[list[ControlRow], list[ObjectiveSummary]]:
     """Mark the Benjamini-Hochberg list of each objective and count over its confirmatory controllers."""
     rows = [row for row, _ in evaluated]
@@ -67,6 +70,7 @@ def _count(setting: Setting, objective: str, rows: Sequence[ControlRow], *, grou
         not_testable=sum(r.verdict == "not testable" for r in rows),
         excluded=sum(r.verdict == "excluded" for r in rows),
         **_beside(setting, [r for r in rows if r.verdict != "excluded"]),
+        **expected_counts(setting, tested),
     )
 
 

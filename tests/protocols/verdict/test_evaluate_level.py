@@ -50,12 +50,12 @@ def test_labels_permuted_within_block_find_almost_nothing():
     truth = make_truth(rng, sites=3, natural=0, equal=False, blank=False)
     responses = record(rng, truth.scaled("controller", 2.0), missing=0.05)
     counts, tests = [], 0
-    for e in range(500):
+    for e in range(300):
         report = evaluate(shuffled_within_block(rng, responses), truth.key, permutations=199, seed=e)
         counts.append(sum(r.verdict == "control" for r in report.confirmatory()))
         tests += sum(r.verdict in ("control", "no control") for r in report.confirmatory())
     upper = (np.sum(counts) + stats.norm.ppf(0.99) * np.std(counts, ddof=1) * math.sqrt(len(counts))) / tests
-    assert tests > 2900
+    assert tests > 1740
     assert upper <= 0.02
 
 
@@ -85,7 +85,7 @@ def test_choice_and_test_on_the_same_trials_would_inflate_the_reference_and_ours
             column = truth.key.site_ids.index(row.site)
             images = [r.image_id for r in truth.key.of_role("reference") if ("stretch", row.site) in r.reference_for]
             naive.append(responses.mean(images)[:, column].max())
-            ours.append(row.reference_both)
+            ours.append(row.reference)
     error = np.std(ours) / math.sqrt(len(ours))
     assert np.mean(naive) > 9.0 + 5 * error
     assert abs(np.mean(ours) - 9.0) < 4 * error + 0.05  # the gain noise itself raises the mean by half a per cent
