@@ -8,6 +8,7 @@ from importlib.metadata import version as installed_version
 
 from protocols.devices import checked_device
 from protocols.errors import DataError
+from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.folder import Project
 from protocols.recordings.dataset import baseline
 
@@ -27,10 +28,19 @@ def configuration(project: Project) -> Iterator[Finding | Exception]:
     config = project.config
     protocol = config.protocol
     text = (
-        f"{', '.join(config.synthesis.objectives)}; {protocol.repeats} repeats in {protocol.blocks} blocks; "
+        f"{', '.join(config.synthesis.objectives)}; {_size(protocol)} in {protocol.blocks} blocks; "
         f"alpha {config.evaluation.alpha}"
     )
     yield Finding("ok", "configuration", text)
+
+
+def _size(protocol: ProtocolConfig) -> str:
+    """What project.toml says of the size of a round."""
+    if protocol.repeats is not None:
+        return f"{protocol.repeats} repeats"
+    if protocol.minutes:
+        return f"{protocol.minutes:g} minutes"
+    return f"{protocol.presentations} presentations" if protocol.presentations else "presentations by the planner"
 
 
 def schedule(project: Project) -> Iterator[Finding | Exception]:
@@ -85,12 +95,15 @@ def settings(project: Project) -> Iterator[Finding | Exception]:
         (bool(refit.accept_worse), f"[refit] accept_worse: every refit is accepted ({refit.accept_worse})"),
         (refit.tolerance > LOOSE, f"[refit] tolerance = {refit.tolerance}: next to no refit is refused"),
         (
-            bool(arms.kinds) and arms.budget < min(arms.repeats, protocol.repeats),
+            bool(arms.kinds) and arms.budget < min(arms.repeats, protocol.repeats or arms.repeats),
             f"[arms] budget = {arms.budget}: no control arm is shown; set kinds = [] if that is meant",
         ),
-        (arms.repeats > protocol.repeats, f"[arms] repeats = {arms.repeats}: {protocol.repeats} are shown"),
         (
-            config.synthesis.graded_repeats > protocol.repeats,
+            protocol.repeats is not None and arms.repeats > protocol.repeats,
+            f"[arms] repeats = {arms.repeats}: {protocol.repeats} are shown",
+        ),
+        (
+            protocol.repeats is not None and config.synthesis.graded_repeats > protocol.repeats,
             f"[synthesis] graded_repeats = {config.synthesis.graded_repeats}: {protocol.repeats} are shown",
         ),
         (protocol.blanks_per_block == 0, "[protocol] blanks_per_block = 0: gains are fractions of the whole response"),

@@ -38,10 +38,11 @@ def methods_paragraph(config: Config, report: ControlReport) -> str:
     report : ControlReport
     """
     display, protocol = config.display, config.protocol
+    often = "controllers and references equally often" if protocol.repeats is None else f"{protocol.repeats} times each"
     return (
         f"Images of {display.width_px} x {display.height_px} pixels ({display.size_deg:g} degrees wide, "
         f"{display.colour}, 8 bits, background {display.background}) were shown for {protocol.on_ms:g} ms with "
-        f"{protocol.off_ms:g} ms between them, {protocol.repeats} times each in {protocol.blocks} blocks of fresh "
+        f"{protocol.off_ms:g} ms between them, {often}, in {protocol.blocks} blocks of fresh "
         f"random order, with {protocol.natural_images} random natural images and {protocol.blanks_per_block} blanks "
         f"per block. {synthesis_sentence(config)} For each site the {protocol.references} best natural images of the "
         "baseline recording were shown again; one was picked on a random half of its trials and compared, on its other "

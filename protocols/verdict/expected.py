@@ -15,7 +15,8 @@ from protocols.project.objectives import OBJECTIVES
 class Trials:
     """How often every image is shown and how the round is tested.
 
-    `lost` is the share of presentations without a usable trial.
+    `reference_repeats` are the presentations of each reference, None: as many as of the controller. `lost` is the share
+    of presentations without a usable trial.
     """
 
     repeats: int = 24
@@ -23,6 +24,7 @@ class Trials:
     alpha: float = 0.01
     permutations: int = 9999
     lost: float = 0.0
+    reference_repeats: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.blocks <= self.repeats or not 0 < self.alpha < 1 or not 0 <= self.lost < 1:
