@@ -99,7 +99,7 @@ def trial_list(
 
 
 def _due(
-    images: list[str], repeats: int, fewer: Mapping[str, int], *, blocks: int, generator: np.random.Generator
+    images: list[str], repeats: int, fewer: Mapping[str, int], *, blocks: int = 1, generator: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Which images take part in which permutation, (repeats, images): all, but those with `fewer` presentations in so
     many only.
@@ -118,12 +118,12 @@ def _due(
 def _spread(count: int, lengths: Sequence[int], *, generator: np.random.Generator) -> NDArray[np.bool_]:
     """In which permutations of blocks of these lengths an image with `count` presentations is shown, (sum of lengths,).
 
-    Its counts in any two blocks differ by at most one; the blocks with one more are drawn, among the longer ones where
-    the others are full. Within a block it is spread evenly.
+    Its counts in any two blocks differ by at most one. The blocks with one more are drawn, the longer ones first, so
+    that no count is a whole presentation away from its block's share. Within a block it is spread evenly.
     """
     each, more = divmod(count, len(lengths))
-    free = np.flatnonzero(np.array(lengths) > each)
-    extra = set(generator.choice(free, size=more, replace=False).tolist()) if more else set()
+    drawn = generator.permutation(len(lengths))
+    extra = set(sorted(drawn.tolist(), key=lambda block: -lengths[block])[:more])
     parts = []
     for block, length in enumerate(lengths):
         own = each + (block in extra)

@@ -40,14 +40,13 @@ class Allocated:
 
 @dataclass(frozen=True, kw_only=True)
 class _Counts:
-    """Presentations of every controller and of each of its `count` references, (P,)."""
+    """Presentations (P,) of every controller, and of each of its `count` references."""
 
     count: int
-    controller: Ints
-    reference: Ints
+    shown: Ints
 
 
-def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, test: Test) -> Allocated:
+def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Test) -> Allocated:
     """Divide `room` among controllers, references and what is wished for beside them.
 
     First what is beside gets what it asks for, up to its share. The rest is divided evenly among all controllers and
@@ -64,8 +63,8 @@ def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, test: Test) 
     beside = beside_share(wishes, math.floor(room.total * room.beside), steps_of=len(pairs.names))
     left = room.total - room.blanks - sum(s.presentations for s in beside.values())
     best, most = None, -1.0
-    for counts in _equal(pairs, left, room, test):
-        found = float(expected_found(pairs, counts.count, counts.controller, counts.reference, test=test).sum())
+    for counts in _equal(pairs, left, room, test=test):
+        found = float(expected_found(pairs, counts.count, counts.shown, test=test).sum())
         if found > most + 1e-9:
             best, most = counts, found
     if best is None:
@@ -73,18 +72,18 @@ def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, test: Test) 
     best = _unequal(pairs, best, left, room=room, test=test, most=most) or best
     images = {name: pairs.images[i, : best.count].tolist() for i, name in enumerate(pairs.names)}
     division = Division(
-        controller=dict(zip(pairs.names, best.controller.tolist(), strict=True)),
-        reference=dict(zip(pairs.names, best.reference.tolist(), strict=True)),
+        controller=dict(zip(pairs.names, best.shown.tolist(), strict=True)),
+        reference=dict(zip(pairs.names, best.shown.tolist(), strict=True)),
         references=images,
-        beside={n: Share(s.images, min(s.repeats, int(best.controller.min()))) for n, s in beside.items()},
+        beside={n: Share(s.images, min(s.repeats, int(best.shown.min()))) for n, s in beside.items()},
         blocks=room.blocks,
         blanks=room.blanks,
     )
-    found = expected_found(pairs, best.count, best.controller, best.reference, test=test)
+    found = expected_found(pairs, best.count, best.shown, test=test)
     return Allocated(division=division, found=found)
 
 
-def _equal(pairs: Pairs, left: int, room: Room, test: Test) -> Iterator[_Counts]:
+def _equal(pairs: Pairs, left: int, room: Room, *, test: Test) -> Iterator[_Counts]:
     """For every number of references: as many presentations of each controller and each reference as `left` holds."""
     size, ones = len(pairs.names), np.ones(len(pairs.names), dtype=np.int64)
     for count in range(1, min(room.references, pairs.images.shape[1]) + 1):
@@ -93,7 +92,7 @@ def _equal(pairs: Pairs, left: int, room: Room, test: Test) -> Iterator[_Counts]
         if not shown or not orderly([shown] * (size + different), room.blocks, room.blanks):
             continue
         if least_p(shown, shown, count, blocks=room.blocks, permutations=test.permutations) <= test.alpha:
-            yield _Counts(count=count, controller=shown * ones, reference=shown * ones)
+            yield _Counts(count=count, shown=shown * ones)
 
 
 def _unequal(pairs: Pairs, equal: _Counts, left: int, *, room: Room, test: Test, most: float) -> _Counts | None:
@@ -106,7 +105,7 @@ def _unequal(pairs: Pairs, equal: _Counts, left: int, *, room: Room, test: Test,
     shown = [*found.counts.tolist(), *found.references(pairs.images[:, : equal.count]).values()]
     if not orderly(shown, room.blocks, room.blanks):
         return None
-    return _Counts(count=equal.count, controller=found.counts, reference=found.counts)
+    return _Counts(count=equal.count, shown=found.counts)
 
 
 def _too_few(pairs: Pairs, room: Room, test: Test, *, left: int) -> DataError:
@@ -147,5 +146,5 @@ def costs(
         exact = Room(
             total=room.total - taken, beside=0.0, blocks=room.blocks, blanks=room.blanks, references=room.references
         )
-        without[role] = allocate(pairs, {}, exact, test).found
+        without[role] = allocate(pairs, {}, exact, test=test).found
     return without

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import softmax
@@ -16,9 +15,7 @@ from protocols.recordings.natural import NaturalPosterior
 from protocols.stats.trials import trial_variance
 
 from .division import Pair
-
-if TYPE_CHECKING:
-    from .expected import Noise
+from .noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)

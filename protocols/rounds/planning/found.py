@@ -1,11 +1,11 @@
 """How many true controls a division is expected to find: the verdict's test as a normal distribution, over draws of
 what may be true.
 
-The test of a controller c against the references picked is studentised; with n_c and n_r usable trials its power is
-about Phi(d / SE - t), SE^2 = v_c / n_c + v_r / n_r, t the (1 - alpha) quantile of Student's t with n_c + n_r - 2
-degrees of freedom. With several references one is picked on either half of the trials and tested on the other, so that
-d is the controller less the mean of both picks (`protocols.verdict`). The printed power is simulated there; this one
-serves the search alone.
+The test of a controller c against the references picked is studentised; with n usable trials of each its power is
+about Phi(d / SE - t), SE^2 = (v_c + v_r) / n, t the (1 - alpha) quantile of Student's t with 2 n - 2 degrees of
+freedom. With several references one is picked on either half of the trials and tested on the other, so that d is the
+controller less the mean of both picks (`protocols.verdict`). The printed power is simulated there; this one serves the
+search alone.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def fewest(count: int, test: Test, *, blocks: int, limit: int = 4096) -> int:
     return next(reached, limit)
 
 
-def expected_found(pairs: Pairs, count: int, controller: Ints, reference: Ints, *, test: Test) -> Floats:
+def expected_found(pairs: Pairs, count: int, shown: Ints, *, test: Test) -> Floats:
     """Probability that each pair's controller is truly above its references and the verdict says so, (P,).
 
     Parameters
@@ -93,15 +93,15 @@ def expected_found(pairs: Pairs, count: int, controller: Ints, reference: Ints, 
     pairs : Pairs
     count : int
         References shown, the first of the candidates.
-    controller, reference : int arrays of shape (P,)
-        Presentations of the controller and of each reference.
+    shown : int array of shape (P,)
+        Presentations of the controller, and of each reference.
     """
-    treated, others = np.maximum(controller * (1 - test.lost), 1e-9), np.maximum(reference * (1 - test.lost), 1e-9)
+    trials = np.maximum(shown * (1 - test.lost), 1e-9)
     candidates = pairs.references[..., :count]
-    picks = [candidates[..., 0]] * 2 if count == 1 else _picked(pairs, candidates, others)
+    picks = [candidates[..., 0]] * 2 if count == 1 else _picked(pairs, candidates, trials)
     variance = np.mean([pairs.variance(p) for p in picks], axis=0)
-    error = np.sqrt(pairs.variance(pairs.controllers) / treated + variance / others)
-    critical = t.ppf(1 - test.alpha, np.maximum(treated + others - 2, 1))
+    error = np.sqrt((pairs.variance(pairs.controllers) + variance) / trials)
+    critical = t.ppf(1 - test.alpha, np.maximum(2 * trials - 2, 1))
     power = norm.cdf((pairs.controllers - np.mean(picks, axis=0)) / error - critical)
     return np.asarray((power * pairs.true()).mean(0))
 

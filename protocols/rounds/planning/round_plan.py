@@ -29,9 +29,10 @@ from synth import StimulusBatch
 from .allocate import Room, allocate
 from .contrasts import Contrasts, contrasts_of
 from .division import Division, Pair, Share, by_hand
-from .expected import Noise, likely_pairs, trial_noise
+from .expected import likely_pairs
 from .found import Pairs, Test, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
+from .noise import Noise, trial_noise
 
 PER_PAIR = 150  # presentations for each target site and objective, where project.toml states none
 OFTEN = 8  # presentations of photographs and further seeds, where there is room
@@ -112,7 +113,7 @@ def divide_round(
         C19: too few presentations; D01: nothing recorded.
     """
     config, key, data = project.config, Key((), tuple(site_rows(encoder))), gather(project, range(1, number))
-    predicted, error = _predictions(project, encoder, data, device)
+    predicted, error = _predictions(project, encoder, data, device=device)
     posterior = posterior_of(data, key.site_ids, predicted=predicted, error=error)
     references = choose_references(
         posterior,
@@ -187,7 +188,7 @@ def _divided(
     test: Test,
 ) -> tuple[Division, Floats]:
     if config.protocol.repeats is None:
-        allocated = allocate(pairs, wishes, room, test)
+        allocated = allocate(pairs, wishes, room, test=test)
         return allocated.division, allocated.found
     division = by_hand(config, references.images, wishes)
     shown = np.full(len(pairs.names), config.protocol.repeats)
@@ -195,7 +196,7 @@ def _divided(
 
 
 def _predictions(
-    project: Project, encoder: Encoder | Ensemble, data: Dataset, device: str
+    project: Project, encoder: Encoder | Ensemble, data: Dataset, *, device: str
 ) -> tuple[Floats, Floats | None]:
     """Predictions of the photographs (N, U), and the variance of their error as left-out images showed it, (N, U).
 

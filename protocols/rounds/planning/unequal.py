@@ -65,7 +65,7 @@ def unequal_counts(pairs: Pairs, count: int, left: int, *, blocks: int, test: Te
 
 def _at(pairs: Pairs, count: int, n: int, *, test: Test) -> Floats:
     shown = np.full(len(pairs.names), n)
-    return expected_found(pairs, count, shown, shown, test=test)
+    return expected_found(pairs, count, shown, test=test)
 
 
 def _cost(counts: Ints, images: Ints) -> int:
