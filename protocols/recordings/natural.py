@@ -12,7 +12,7 @@ variance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,7 @@ def natural_posterior(
     *,
     predicted: Floats | None = None,
     error: Floats | None = None,
+    noise: Floats | None = None,
 ) -> NaturalPosterior:
     """Posterior of the image means from trials and, where there is an encoder, its predictions.
 
@@ -64,12 +65,15 @@ def natural_posterior(
         The encoder's predictions; they are shifted to the mean of the measured images.
     error : array of shape (N, U) or (U,), optional
         Variance of the error of a prediction, as left-out images showed it.
+    noise : array of shape (N, U), optional
+        Variance of a trial of each image; default: pooled over images.
     """
     sums, counts = sums_per_image(values, image_index, n_images)
     has = counts > 0
     measured = np.divide(sums, counts, out=np.zeros_like(sums), where=has)
     within = trial_variance(values, image_index)[0]
-    noise = np.divide(within, counts, out=np.zeros_like(measured), where=has)
+    each = np.broadcast_to(within, measured.shape) if noise is None else noise
+    noise = np.divide(each, counts, out=np.zeros_like(measured), where=has)
     shown = np.maximum(has.sum(0), 1)
     centre = np.where(has, measured, 0.0).sum(0) / shown
     if predicted is None or error is None:
@@ -83,7 +87,7 @@ def natural_posterior(
     weight = np.divide(doubt, total, out=np.ones_like(total), where=total > 0)
     weight = np.where(np.isfinite(within), weight, 1.0)  # no image has two trials: the measured means as they are
     mean = np.where(has, prior + weight * (measured - prior), prior)
-    variance = np.where(has, weight * np.nan_to_num(noise), doubt)
+    variance = np.where(has, weight * np.nan_to_num(noise), np.nan_to_num(doubt))
     return NaturalPosterior(mean, np.sqrt(variance), has.any(1))
 
 
@@ -99,7 +103,9 @@ def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:
 
 def natural_means(dataset: Dataset, site_ids: Sequence[str]) -> Floats:
     """`shrunken_means` of the natural images at the sites named, (N, U) in the recording's unit."""
-    return posterior_of(dataset, site_ids).mean
+    columns = [dataset.site_ids.index(s) for s in site_ids]
+    natural = dataset.image_index < dataset.natural
+    return shrunken_means(dataset.values[natural][:, columns], dataset.image_index[natural], dataset.natural)
 
 
 def posterior_of(
@@ -111,7 +117,32 @@ def posterior_of(
     columns = [dataset.site_ids.index(s) for s in site_ids]
     natural = dataset.image_index < dataset.natural
     values, index = dataset.values[natural][:, columns], dataset.image_index[natural]
-    return natural_posterior(values, index, dataset.natural, predicted=predicted, error=error)
+    known = {"predicted": predicted, "error": error}
+    first = natural_posterior(values, index, dataset.natural, **known)
+    noise = rising_noise(values, index, first.mean)
+    return natural_posterior(values, index, dataset.natural, noise=noise, **known)
+
+
+def rising_noise(values: Floats, image_index: Ints, means: Floats) -> Floats:
+    """Variance of a trial of images with the expected responses `means` (N, U), shape (N, U).
+
+    The squared deviation of a trial from its image's mean, over 1 - 1/n, is regressed on `means` per site; the slope
+    is at least 0, and the variance at least a quarter of the pooled one. NaN where no image has two trials.
+    """
+    of_image = image_index >= 0
+    values, index = values[of_image], image_index[of_image]
+    sums, counts = sums_per_image(values, index, len(means))
+    measured = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    squares = sums_per_image((values - measured[index]) ** 2, index, len(means))[0]
+    freedom = np.maximum(counts - 1, 0)
+    total = freedom.sum(0)
+    pooled = np.divide(squares.sum(0), total, out=np.full(len(total), np.nan), where=total > 0)
+    level = np.divide((freedom * means).sum(0), total, out=np.zeros(len(total)), where=total > 0)
+    away = means - level
+    spread = (freedom * away**2).sum(0)
+    rise = ((squares - freedom * pooled) * away).sum(0)
+    slope = np.maximum(np.divide(rise, spread, out=np.zeros_like(rise), where=spread > 0), 0.0)
+    return np.asarray(np.maximum(pooled + slope * away, pooled / 4))
 
 
 @dataclass(frozen=True)
@@ -197,17 +228,15 @@ def best_natural(
     temperature: float,
 ) -> dict[Pair, list[int]]:
     """The `count` natural images with the highest shrunken score, best first, per (objective, target)."""
-    posterior = posterior_of(dataset, key_sites.site_ids)
+    means = natural_means(dataset, key_sites.site_ids)
     mean, sd = key_sites.natural_statistics()
+    recorded = np.zeros(dataset.natural, dtype=bool)
+    shown = (dataset.image_index >= 0) & (dataset.image_index < dataset.natural)
+    recorded[np.unique(dataset.image_index[shown])] = True
     best = {}
     for objective in objectives:
-        scores = OBJECTIVES[objective].site_scores(posterior.mean, mean, sd, temperature=temperature)
+        scores = OBJECTIVES[objective].site_scores(means, mean, sd, temperature=temperature)
         for target in targets:
-            column = np.where(posterior.recorded, scores[:, key_sites.site_ids.index(target)], -np.inf)
+            column = np.where(recorded, scores[:, key_sites.site_ids.index(target)], -np.inf)
             best[objective, target] = [int(i) for i in np.argsort(-column, kind="stable")[:count]]
     return best
-
-
-def first_references(references: Mapping[Pair, Sequence[int]], count: int) -> dict[Pair, list[int]]:
-    """The first `count` references of every pair."""
-    return {pair: list(images[:count]) for pair, images in references.items()}

@@ -13,7 +13,7 @@ from protocols.errors import DataError
 
 from .beside import beside_share
 from .division import Division, Share, orderly
-from .found import Pairs, Test, expected_found, fewest, least_p
+from .found import Judging, Pairs, expected_found, fewest, least_p
 from .unequal import unequal_counts
 
 CLEARLY = 1.05  # an unequal split is taken where it finds this many times what an equal one does
@@ -46,7 +46,7 @@ class _Counts:
     shown: Ints
 
 
-def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Test) -> Allocated:
+def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Judging) -> Allocated:
     """Divide `room` among controllers, references and what is wished for beside them.
 
     First what is beside gets what it asks for, up to its share. The rest is divided evenly among all controllers and
@@ -83,7 +83,7 @@ def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Tes
     return Allocated(division=division, found=found)
 
 
-def _equal(pairs: Pairs, left: int, room: Room, *, test: Test) -> Iterator[_Counts]:
+def _equal(pairs: Pairs, left: int, room: Room, *, test: Judging) -> Iterator[_Counts]:
     """For every number of references: as many presentations of each controller and each reference as `left` holds."""
     size, ones = len(pairs.names), np.ones(len(pairs.names), dtype=np.int64)
     for count in range(1, min(room.references, pairs.images.shape[1]) + 1):
@@ -95,7 +95,7 @@ def _equal(pairs: Pairs, left: int, room: Room, *, test: Test) -> Iterator[_Coun
             yield _Counts(count=count, shown=shown * ones)
 
 
-def _unequal(pairs: Pairs, equal: _Counts, left: int, *, room: Room, test: Test, most: float) -> _Counts | None:
+def _unequal(pairs: Pairs, equal: _Counts, left: int, *, room: Room, test: Judging, most: float) -> _Counts | None:
     """Numbers that differ between pairs, where they find clearly more than `most`."""
     if len(pairs.names) < 2:
         return None
@@ -108,7 +108,7 @@ def _unequal(pairs: Pairs, equal: _Counts, left: int, *, room: Room, test: Test,
     return _Counts(count=equal.count, shown=found.counts)
 
 
-def _too_few(pairs: Pairs, room: Room, test: Test, *, left: int) -> DataError:
+def _too_few(pairs: Pairs, room: Room, test: Judging, *, left: int) -> DataError:
     """C19, with the number that would be enough."""
     size, different = len(pairs.names), len(np.unique(pairs.images[:, 0]))
     needed = fewest(1, test, blocks=room.blocks)
@@ -135,7 +135,7 @@ def _too_few(pairs: Pairs, room: Room, test: Test, *, left: int) -> DataError:
 
 
 def costs(
-    pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Test, roles: Sequence[str]
+    pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Judging, roles: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Probabilities (P,) to find each true control without one role of what stands beside, for each of `roles`."""
     without: dict[str, np.ndarray] = {}

@@ -23,7 +23,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Test:
+class Judging:
     """How the round is tested: level, random permutations, and the share of presentations without a usable trial."""
 
     alpha: float
@@ -76,7 +76,7 @@ def least_p(controller: int, reference: int, count: int, *, blocks: int, permuta
     return smallest_p(list(zip(others, treated, strict=True)), permutations)
 
 
-def fewest(count: int, test: Test, *, blocks: int, limit: int = 4096) -> int:
+def fewest(count: int, test: Judging, *, blocks: int, limit: int = 4096) -> int:
     """The fewest presentations of controller and of each reference, in whole blocks, with which p reaches alpha."""
     tried = range(blocks, limit, blocks)
     reached = (
@@ -85,7 +85,7 @@ def fewest(count: int, test: Test, *, blocks: int, limit: int = 4096) -> int:
     return next(reached, limit)
 
 
-def expected_found(pairs: Pairs, count: int, shown: Ints, *, test: Test) -> Floats:
+def expected_found(pairs: Pairs, count: int, shown: Ints, *, test: Judging) -> Floats:
     """Probability that each pair's controller is truly above its references and the verdict says so, (P,).
 
     Parameters

@@ -30,7 +30,7 @@ from .allocate import Room, allocate
 from .contrasts import Contrasts, contrasts_of
 from .division import Division, Pair, Share, by_hand
 from .expected import likely_pairs
-from .found import Pairs, Test, by_objective, expected_found
+from .found import Judging, Pairs, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
 from .noise import Noise, trial_noise
 
@@ -59,7 +59,7 @@ class RoundDivision:
     wishes : dict of name to Share
         What was asked for beside the tests.
     room : Room
-    test : Test
+    test : Judging
     notes : tuple of str
     columns : dict of site id to int
         Columns of `posterior`.
@@ -75,7 +75,7 @@ class RoundDivision:
     noise: Noise
     wishes: Mapping[str, Share]
     room: Room
-    test: Test
+    test: Judging
     notes: tuple[str, ...]
     columns: Mapping[str, int]
 
@@ -172,10 +172,10 @@ def room_of(config: Config, pairs: int) -> Room:
     )
 
 
-def test_of(config: Config) -> Test:
+def test_of(config: Config) -> Judging:
     """How the configuration tests a round."""
     evaluation = config.evaluation
-    return Test(alpha=evaluation.alpha, permutations=evaluation.permutations, lost=config.protocol.expected_loss)
+    return Judging(alpha=evaluation.alpha, permutations=evaluation.permutations, lost=config.protocol.expected_loss)
 
 
 def _divided(
@@ -185,7 +185,7 @@ def _divided(
     *,
     wishes: Mapping[str, Share],
     room: Room,
-    test: Test,
+    test: Judging,
 ) -> tuple[Division, Floats]:
     if config.protocol.repeats is None:
         allocated = allocate(pairs, wishes, room, test=test)

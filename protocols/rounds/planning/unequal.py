@@ -8,7 +8,7 @@ import numpy as np
 
 from protocols.arrays import Floats, Ints
 
-from .found import Pairs, Test, expected_found, fewest
+from .found import Judging, Pairs, expected_found, fewest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ def needs(counts: Ints, images: Ints) -> dict[int, int]:
     return shown
 
 
-def unequal_counts(pairs: Pairs, count: int, left: int, *, blocks: int, test: Test) -> Unequal | None:
+def unequal_counts(pairs: Pairs, count: int, left: int, *, blocks: int, test: Judging) -> Unequal | None:
     """Divide `left` presentations among the pairs, in whole blocks, by the steepest rise of what is expected to be
     found.
 
@@ -63,7 +63,7 @@ def unequal_counts(pairs: Pairs, count: int, left: int, *, blocks: int, test: Te
     return Unequal(counts=levels[place], gained=float(curves[np.arange(size), place].sum()))
 
 
-def _at(pairs: Pairs, count: int, n: int, *, test: Test) -> Floats:
+def _at(pairs: Pairs, count: int, n: int, *, test: Judging) -> Floats:
     shown = np.full(len(pairs.names), n)
     return expected_found(pairs, count, shown, test=test)
 
