@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
 
 from protocols.arrays import Floats, Ints
 from protocols.project.key import Key
 from protocols.recordings.dataset import Dataset
 from protocols.recordings.natural import NaturalPosterior
+from protocols.stats.selectivity import selectivity_weights
 from protocols.stats.trials import trial_variance
 
 from .division import Pair
@@ -71,9 +71,8 @@ def contrasts_of(
     columns = tuple(sites.site_ids.index(target) for _, target in best)
     weights = np.zeros((len(best), len(mean)))
     for p, (k, images) in enumerate(zip(columns, best.values(), strict=True)):
-        z = (posterior.mean[images[0]] - mean) / sd / temperature
-        others = np.arange(len(mean)) != k
-        weights[p, others] = -softmax(z[others]) if others.any() else 0.0
+        z = (posterior.mean[images[0]] - mean) / sd
+        weights[p] = -selectivity_weights(z[None], k, temperature=temperature)
         weights[p, k] = 1.0
         weights[p] /= sd
     return Contrasts(weights=weights, mean=mean, column=columns, correlated=_correlated(data, sites, weights))
