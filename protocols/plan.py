@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,9 +18,9 @@ from protocols.rounds.planning.division import Pair
 from protocols.rounds.planning.expected import expected_sites
 from protocols.rounds.planning.found import by_objective, least_p
 from protocols.rounds.planning.round_plan import RoundDivision, divide_round
-from protocols.verdict.expected import ExpectedSite, Trials
+from protocols.verdict.expected import Trials
 from protocols.verdict.experiments import SIMULATED
-from protocols.verdict.power import SitePlan, plan_site
+from protocols.verdict.power import SitePlan, power
 
 from .progress import Reporter
 
@@ -213,8 +212,7 @@ def plan_round(
         return _plan_baseline(project, asked, notes)
     plan, key = _divide(project, number)
     division = plan.division
-    sites = expected_sites(config, key, plan.posterior.mean, noise=plan.noise, references=division.references)
-    rows = _site_plans(sites, {p: _trials(config, plan, p) for p in sites}, gain, wanted=wanted, progress=progress)
+    rows = _site_plans(config, plan, asked, key=key, progress=progress)
     images = division.images() | ({"blank": 1} if division.blanks else {})
     return SessionPlan(
         round=number,
@@ -277,18 +275,18 @@ def _minutes(config: Config, presentations: int, blocks: int) -> float:
     return (seconds + (blocks - 1) * protocol.pause_s) / 60
 
 
+def _least_p(plan: RoundDivision, pair: Pair) -> float:
+    """The smallest p that the test of a pair can reach."""
+    division = plan.division
+    shown, images = (division.controller[pair], division.reference[pair]), len(division.references[pair])
+    return least_p(*shown, images, blocks=division.blocks, permutations=plan.test.permutations)
+
+
 def _smallest_p(plan: RoundDivision) -> dict[str, float]:
     """The smallest p that every test of an objective can reach."""
-    division, smallest = plan.division, dict[str, float]()
-    for pair, images in division.references.items():
-        p = least_p(
-            division.controller[pair],
-            division.reference[pair],
-            len(images),
-            blocks=division.blocks,
-            permutations=plan.test.permutations,
-        )
-        smallest[pair[0]] = max(smallest.get(pair[0], 0.0), p)
+    smallest = dict[str, float]()
+    for pair in plan.division.references:
+        smallest[pair[0]] = max(smallest.get(pair[0], 0.0), _least_p(plan, pair))
     return smallest
 
 
@@ -342,21 +340,31 @@ def _trials(config: Config, plan: RoundDivision, pair: Pair) -> Trials:
 
 
 def _site_plans(
-    sites: Mapping[Pair, ExpectedSite],
-    trials: Mapping[Pair, Trials],
-    gain: float,
-    *,
-    wanted: float,
-    progress: Reporter | None,
+    config: Config, plan: RoundDivision, asked: dict[str, float], *, key: Key, progress: Reporter | None
 ) -> list[SitePlan]:
-    """What can be found at each (objective, site)."""
-    rows: list[SitePlan] = []
-    for (objective, site), expected in sites.items():
+    """What can be found at each (objective, site): the power simulated, gain and repeats by its normal
+    approximation.
+    """
+    division, rows = plan.division, list[SitePlan]()
+    sites = expected_sites(config, key, plan.posterior.mean, noise=plan.noise, references=division.references)
+    for pair, expected in sites.items():
         if progress is not None:
             progress("planning", len(rows), len(sites))
-        experiments, shown = SIMULATED[objective].planned, trials[objective, site]
+        shown, comparison = division.controller[pair], plan.comparison(pair)
+        simulated = {"objective": pair[0], "experiments": SIMULATED[pair[0]].planned}
         rows.append(
-            plan_site(expected, shown, gain, wanted=wanted, objective=objective, experiments=experiments, name=site)
+            SitePlan(
+                objective=pair[0],
+                site=pair[1],
+                gain=asked["gain"],
+                wanted=asked["power"],
+                smallest_p=_least_p(plan, pair),
+                power=power(expected, _trials(config, plan, pair), asked["gain"], **simulated),
+                detectable_gain=comparison.detectable(asked["power"], shown, test=plan.test),
+                repeats_needed=comparison.repeats(
+                    asked["gain"], asked["power"], blocks=division.blocks, test=plan.test
+                ),
+            )
         )
     if progress is not None and rows:
         progress("planning", len(rows), len(sites))

@@ -118,6 +118,50 @@ def _picked(pairs: Pairs, candidates: Floats, trials: Floats) -> list[Floats]:
     return picked
 
 
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A controller against one reference, for power without a simulation.
+
+    Attributes
+    ----------
+    level : float
+        Expected score of the reference.
+    step : float
+        Score that a gain of 1 adds.
+    floor, slope : float
+        Variance of a single trial: floor + slope * score.
+    """
+
+    level: float
+    step: float
+    floor: float
+    slope: float
+
+    def power(self, gain: float, repeats: int, *, test: Judging) -> float:
+        """Probability that a controller with this gain is found with so many presentations of both."""
+        trials, added = max(repeats * (1 - test.lost), 1.5), gain * self.step
+        both = 2 * self.floor + self.slope * (2 * self.level + added)
+        critical = t.ppf(1 - test.alpha, 2 * trials - 2)
+        return float(norm.cdf(added / math.sqrt(max(both, 1e-12) / trials) - critical))
+
+    def detectable(self, wanted: float, repeats: int, *, test: Judging, limit: float = 8.0) -> float | None:
+        """The smallest gain found with probability `wanted`, to 1 % of itself; None where `limit` is not enough."""
+        low, high = 0.0, limit
+        if self.power(high, repeats, test=test) < wanted:
+            return None
+        while high - low > 0.01 * high:
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.power(middle, repeats, test=test) >= wanted else (middle, high)
+        return high
+
+    def repeats(self, gain: float, wanted: float, *, blocks: int, test: Judging, limit: int = 240) -> int | None:
+        """The fewest presentations in whole blocks with which `gain` is found with probability `wanted`, up to
+        `limit`.
+        """
+        tried = range(fewest(1, test, blocks=blocks), limit + 1, blocks)
+        return next((n for n in tried if self.power(gain, n, test=test) >= wanted), None)
+
+
 def by_objective(pairs: Pairs, values: Floats) -> dict[str, float]:
     """Sums of `values` (P,) over the sites of every objective."""
     sums: dict[str, float] = {}

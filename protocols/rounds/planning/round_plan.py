@@ -21,6 +21,7 @@ from protocols.project.config.config import Config
 from protocols.project.config.synthesis import graded_steps
 from protocols.project.folder import Project
 from protocols.project.key import Key
+from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import NaturalPosterior, References, choose_references, posterior_of
 from protocols.stats.trials import sums_per_image
@@ -30,7 +31,7 @@ from .allocate import Room, allocate
 from .contrasts import Contrasts, contrasts_of
 from .division import Division, Pair, Share, by_hand
 from .expected import likely_pairs
-from .found import Judging, Pairs, by_objective, expected_found
+from .found import Comparison, Judging, Pairs, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
 from .noise import Noise, trial_noise
 
@@ -63,6 +64,7 @@ class RoundDivision:
     notes : tuple of str
     columns : dict of site id to int
         Columns of `posterior`.
+    natural_sd : array of shape (U,)
     """
 
     division: Division
@@ -78,11 +80,25 @@ class RoundDivision:
     test: Judging
     notes: tuple[str, ...]
     columns: Mapping[str, int]
+    natural_sd: Floats
 
     def evoked(self, pair: Pair) -> float:
         """Expected response of the target to its best reference less that to the blank."""
         k = self.columns[pair[1]]
         return float(self.posterior.mean[self.references.images[pair][0], k] - self.noise.blank[k])
+
+    def comparison(self, pair: Pair) -> Comparison:
+        """The confirmatory test of a pair against its best reference, gains being fractions of the evoked response, or
+        in natural SDs where the unit does not count from zero.
+        """
+        p, sd = self.pairs.names.index(pair), float(self.natural_sd[self.columns[pair[1]]])
+        evoked = self.evoked(pair) if self.noise.fano is not None else sd
+        return Comparison(
+            level=float(self.pairs.references[:, p, 0].mean()),
+            step=max(evoked, 0.0) / (sd if OBJECTIVES[pair[0]].all_sites else 1.0),
+            floor=float(self.pairs.floor[p]),
+            slope=float(self.pairs.slope[p]),
+        )
 
 
 def divide_round(
@@ -153,6 +169,7 @@ def divide_round(
         test=test,
         notes=tuple(notes),
         columns={site: k for k, site in enumerate(key.site_ids)},
+        natural_sd=key.natural_statistics()[1],
     )
 
 
