@@ -20,11 +20,13 @@ from protocols.rounds.order import trial_list
 from protocols.rounds.planning.allocate import Room, allocate, costs
 from protocols.rounds.planning.beside import LEAST, beside_share
 from protocols.rounds.planning.division import BESIDE, Share, by_hand
-from protocols.rounds.planning.found import Judging, Pairs, by_objective, expected_found, fewest, least_p
+from protocols.rounds.planning.found import Comparison, Judging, Pairs, by_objective, expected_found, fewest, least_p
 from protocols.rounds.planning.gains import FRACTION, SDS, WORTH, expected_gains
 from protocols.rounds.planning.round_plan import PER_PAIR, room_of
 from protocols.rounds.planning.unequal import unequal_counts
 from protocols.rounds.stimulus import Stimulus
+from protocols.verdict.expected import ExpectedSite, Trials
+from protocols.verdict.power import power
 
 TEST = Judging(alpha=0.01, permutations=9999)
 PIXELS = np.zeros((1, 1, 1), np.uint8)
@@ -95,7 +97,7 @@ DESIGNS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     design=DESIGNS,
     total=st.integers(20, 400),
@@ -160,6 +162,24 @@ def test_the_expected_number_found_is_that_of_simulated_tests():
     found = ((p <= level) & (pairs.controllers > pairs.references.max(-1))).mean(0)
     assert expected.mean() == pytest.approx(found.mean(), abs=0.03)
     assert 0.1 < found.mean() < 0.9
+
+
+@pytest.mark.parametrize(("objective", "slope", "floor"), [("stretch", 1.3, 0.0), ("stretch", 0.0, 9.0)])
+def test_gain_and_repeats_within_reach_are_those_of_the_simulated_verdict(objective, slope, floor):
+    """Of `protocols.verdict.power`, which judges simulated experiments by the verdict's own test."""
+    noise = {"fano": slope} if slope else {"variance": floor}
+    site = ExpectedSite([9.0], blank=1.0, natural_sd=3.0, **noise)
+    compared = Comparison(level=9.0, step=8.0 if slope else 3.0, floor=floor, slope=slope)
+    trials = Trials(repeats=32, blocks=4)
+    for gain in (0.2, 0.4):
+        gain = gain if slope else 2 * gain
+        simulated = power(site, trials, gain, objective=objective, experiments=600)
+        assert compared.power(gain, 32, test=TEST) == pytest.approx(simulated, abs=0.06)
+    least = compared.detectable(0.8, 32, test=TEST)
+    assert compared.power(least, 32, test=TEST) == pytest.approx(0.8, abs=0.02)
+    assert compared.repeats(least, 0.8, blocks=4, test=TEST) == 32
+    assert compared.repeats(0.0001, 0.8, blocks=4, test=TEST) is None
+    assert compared.detectable(0.99, 4, test=Judging(alpha=1e-6, permutations=9999)) is None
 
 
 def test_a_second_reference_is_shown_only_where_it_finds_more():
