@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import typer
 
 from protocols.cli.app import app
 from protocols.project.key import Key, SiteRow
@@ -117,10 +118,17 @@ def test_what_may_be_true_of_a_pair_has_the_noise_and_the_gain_that_are_expected
 
 
 def test_the_command_needs_no_project(capsys):
-    app(["--json", "plan", "--reference", "9", "--blank", "0.5", "--repeats", "32"], standalone_mode=False)
+    asked = ["--reference", "9", "--blank", "0.5"]
+    app(["--json", "plan", *asked, "--presentations", "48"], standalone_mode=False)
     plan = json.loads(capsys.readouterr().out)
-    assert 0.3 < plan["power"] < 0.75
+    assert 0.3 < plan["power"] < 0.75  # 24 repeats of the controller and of one reference
     assert 0.3 < plan["detectable_gain"] < 0.7
-    assert plan["repeats_needed"] > 32
-    app(["plan", "--reference", "9"], standalone_mode=False)
-    assert "repeats for +30 % with power 0.8" in capsys.readouterr().out
+    assert plan["repeats_needed"] > 24
+    app(["plan", *asked, "--references", "2", "--presentations", "48"], standalone_mode=False)
+    text = capsys.readouterr().out
+    assert "repeats for +30 % with power 0.8" in text
+    assert (
+        float(text.split("power for +30 %: ")[1].split()[0]) < plan["power"]
+    )  # a second reference takes presentations
+    with pytest.raises(typer.BadParameter, match="5 presentations of 2 images in 4 blocks"):
+        app(["plan", *asked, "--presentations", "5"], standalone_mode=False)

@@ -118,10 +118,12 @@ class ProtocolConfig(Section):
     )
     overhead: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.0,
-        description=("[fraction of on_ms + off_ms] Time around a presentation (fixation, reward); for planning only."),
+        description=(
+            "[fraction of on_ms + off_ms] Time around a presentation (fixation, reward); for planning and minutes."
+        ),
     )
     pause_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        default=0.0, description="[s] Pause between two blocks; for planning only."
+        default=0.0, description="[s] Pause between two blocks; for planning and minutes."
     )
 
 
