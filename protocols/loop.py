@@ -252,8 +252,9 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
 
 
 def export_baseline(project: Project) -> Path:
-    """Export round 0: every photograph of the project, `baseline_repeats` times, and blanks."""
+    """Export round 0: every photograph of the project, `baseline_repeats` times (anchors more often), and blanks."""
     from protocols.rounds.export import Inspection, Showing, export_round
+    from protocols.rounds.planning.baseline import baseline_counts
     from protocols.rounds.safety import guard
     from protocols.rounds.stimulus import Stimulus
 
@@ -265,12 +266,13 @@ def export_baseline(project: Project) -> Path:
     ]
     round_ = open_round(project, 0)
     config = project.config.protocol
+    counts = baseline_counts(config, natural.source_ids, natural.groups)
     return export_round(
         round_,
         project.display,
         stimuli,
         sites=[],
-        showing=Showing(config=config, repeats=config.baseline_repeats),
+        showing=Showing(config=config, repeats=max(counts.values()), counts=counts),
         manifest={"config": project.config.to_dict()},
         inspection=Inspection(safety=guard(project.config)),
     )

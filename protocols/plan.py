@@ -14,6 +14,7 @@ from protocols.project.folder import Project
 from protocols.project.key import Key
 from protocols.project.photographs import NaturalImages
 from protocols.rounds.planning.allocate import costs
+from protocols.rounds.planning.baseline import baseline_counts
 from protocols.rounds.planning.division import Pair
 from protocols.rounds.planning.expected import expected_sites
 from protocols.rounds.planning.found import by_objective, least_p
@@ -233,9 +234,10 @@ def plan_round(
 
 def _plan_baseline(project: Project, asked: dict[str, float], notes: list[str]) -> SessionPlan:
     config = project.config.protocol
-    photographs, repeats = len(NaturalImages.load(project.data).source_ids), config.baseline_repeats
-    blocks = min(config.blocks, repeats)
-    images, shown = {"natural": photographs}, {"natural": photographs * repeats}
+    natural, repeats = NaturalImages.load(project.data), config.baseline_repeats
+    counts = baseline_counts(config, natural.source_ids, natural.groups)
+    blocks = min(config.blocks, max(counts.values()))
+    images, shown = {"natural": len(counts)}, {"natural": sum(counts.values())}
     if blanks := config.blanks_per_block * blocks:
         images, shown = images | {"blank": 1}, shown | {"blank": blanks}
     return SessionPlan(
@@ -244,7 +246,7 @@ def _plan_baseline(project: Project, asked: dict[str, float], notes: list[str]) 
         presentations=shown,
         minutes=_minutes(project.config, sum(shown.values()), blocks),
         repeats=repeats,
-        most_repeats=repeats,
+        most_repeats=max(counts.values()),
         references=0,
         smallest_p={},
         expected={},

@@ -59,6 +59,8 @@ class Showing:
         Presentations of the images of a role that is shown less often than `repeats`.
     division : Division, optional
         How often each image is shown, in place of `fewer`.
+    counts : mapping of source id to int
+        Presentations of single images.
     rigs : tuple of str
         Rows of `rigs.RIGS` whose files are written beside the plain ones.
     """
@@ -68,11 +70,14 @@ class Showing:
     fewer: Mapping[str, int] = field(default_factory=dict)
     rigs: tuple[str, ...] = ()
     division: Division | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def shown(self, stimulus: Stimulus) -> int:
         """Presentations of one image, at most `repeats`."""
-        own = self.fewer.get(stimulus.role, self.repeats) if self.division is None else self.division.shown(stimulus)
-        return min(own, self.repeats)
+        if self.division is not None:
+            return self.division.shown(stimulus)
+        own = self.fewer.get(stimulus.role, self.repeats)
+        return min(self.counts.get(stimulus.source_id, own), self.repeats)
 
 
 @dataclass(frozen=True, kw_only=True)

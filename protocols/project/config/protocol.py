@@ -109,6 +109,13 @@ class ProtocolConfig(Section):
     baseline_repeats: Count = Field(
         default=8, description="[count] Presentations of each photograph in the baseline round (round 0)."
     )
+    baseline_anchors: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=0,
+        description=(
+            "[count] Photographs of the baseline round that are shown 10 times, so that the sites' reliability is "
+            "known; all others are shown baseline_repeats times, which may be 1 or 2 then. 0: all alike."
+        ),
+    )
     seed: Seed = Field(
         default=0, description="[integer] Seed of the order of the trials and of the names of the images."
     )

@@ -18,6 +18,7 @@ from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
 from protocols.rounds.order import trial_list
 from protocols.rounds.planning.allocate import Room, allocate, costs
+from protocols.rounds.planning.baseline import baseline_counts
 from protocols.rounds.planning.beside import LEAST, beside_share
 from protocols.rounds.planning.division import BESIDE, Share, by_hand
 from protocols.rounds.planning.found import Comparison, Judging, Pairs, by_objective, expected_found, fewest, least_p
@@ -307,3 +308,20 @@ def test_expected_gains_begin_with_a_default_and_follow_what_was_measured():
     told = expected_gains(names, measured={}, predicted=predicted, counted=True)
     assert told["stretch", "a"][0] == pytest.approx(1.5 * FRACTION["stretch"][0])
     assert told["stretch", "b"][0] == pytest.approx(0.5 * FRACTION["stretch"][0])
+
+
+def test_some_photographs_of_a_wide_baseline_are_shown_often():
+    names, groups = [f"p{i:02d}" for i in range(40)], [f"g{i % 13}" for i in range(40)]
+    config = ProtocolConfig(baseline_repeats=2, baseline_anchors=12, seed=3)
+    counts = baseline_counts(config, names, groups)
+    anchors = [name for name, n in counts.items() if n == 10]
+    assert list(counts) == names
+    assert len(anchors) == len({groups[names.index(a)] for a in anchors}) == 12  # each of another group
+    assert set(counts.values()) == {2, 10}
+    assert counts == baseline_counts(config, names, groups)
+    assert set(baseline_counts(ProtocolConfig(), names, groups).values()) == {8}
+    fewer = {i: n for i, n in counts.items() if n < 10}
+    trials = trial_list(names, repeats=10, blocks=4, fewer=fewer, blank_id="blank", blanks_per_block=8, seed=0)
+    assert Counter(t.image_id for t in trials if t.image_id != "blank") == counts
+    per_block = Counter((t.image_id, t.block) for t in trials)
+    assert all(max(own) - min(own) <= 1 for own in ([per_block[i, b] for b in range(4)] for i in names))
