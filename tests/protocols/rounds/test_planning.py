@@ -183,6 +183,22 @@ def test_gain_and_repeats_within_reach_are_those_of_the_simulated_verdict(object
     assert compared.detectable(0.99, 4, test=Judging(alpha=1e-6, permutations=9999)) is None
 
 
+def test_the_choice_between_two_references_costs_what_simulated_verdicts_lose():
+    references = np.array([7.0, 6.65])
+    simulated = power(ExpectedSite(references, fano=1.3), Trials(repeats=32, blocks=4), 0.35, experiments=400)
+    pairs = Pairs(
+        names=(("stretch", "a"),),
+        images=np.array([[0, 1]]),
+        references=np.tile(references, (300, 1, 1)),
+        controllers=np.full((300, 1), 7.0 * 1.35),
+        floor=np.zeros(1),
+        slope=np.full(1, 1.3),
+    )
+    expected = float(expected_found(pairs, 2, np.array([32]), test=TEST)[0])
+    assert expected == pytest.approx(simulated, abs=0.07)
+    assert expected < expected_found(pairs, 1, np.array([32]), test=TEST)[0] - 0.02
+
+
 def test_a_second_reference_is_shown_only_where_it_finds_more():
     """It costs presentations; where both references are alike and one was shown, nothing is won."""
     room = Room(total=1200, beside=0.0, blocks=4, blanks=0, references=3)
