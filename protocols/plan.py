@@ -353,7 +353,8 @@ def _site_plans(
         if progress is not None:
             progress("planning", len(rows), len(sites))
         shown, comparison = division.controller[pair], plan.comparison(pair)
-        simulated = {"objective": pair[0], "experiments": SIMULATED[pair[0]].planned}
+        experiments = SIMULATED[pair[0]].planned
+        found = power(expected, _trials(config, plan, pair), asked["gain"], objective=pair[0], experiments=experiments)
         rows.append(
             SitePlan(
                 objective=pair[0],
@@ -361,7 +362,7 @@ def _site_plans(
                 gain=asked["gain"],
                 wanted=asked["power"],
                 smallest_p=_least_p(plan, pair),
-                power=power(expected, _trials(config, plan, pair), asked["gain"], **simulated),
+                power=found,
                 detectable_gain=comparison.detectable(asked["power"], shown, test=plan.test),
                 repeats_needed=comparison.repeats(
                     asked["gain"], asked["power"], blocks=division.blocks, test=plan.test

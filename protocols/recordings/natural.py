@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protocols.arrays import Floats, Ints
+from protocols.arrays import Bools, Floats, Ints
 from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
 from protocols.stats.trials import sums_per_image, trial_variance
@@ -42,7 +42,7 @@ class NaturalPosterior:
 
     mean: Floats
     sd: Floats
-    recorded: np.ndarray
+    recorded: Bools
 
 
 def natural_posterior(
@@ -88,7 +88,7 @@ def natural_posterior(
     weight = np.where(np.isfinite(within), weight, 1.0)  # no image has two trials: the measured means as they are
     mean = np.where(has, prior + weight * (measured - prior), prior)
     variance = np.where(has, weight * np.nan_to_num(noise), np.nan_to_num(doubt))
-    return NaturalPosterior(mean, np.sqrt(variance), has.any(1))
+    return NaturalPosterior(mean, np.sqrt(variance), np.asarray(has.any(1)))
 
 
 def shrunken_means(values: Floats, image_index: Ints, n_images: int) -> Floats:

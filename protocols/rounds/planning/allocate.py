@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protocols.arrays import Ints
+from protocols.arrays import Floats, Ints
 from protocols.errors import DataError
 
 from .beside import beside_share
@@ -35,7 +35,7 @@ class Allocated:
     """A division and the probabilities (P,) that it finds each true control."""
 
     division: Division
-    found: np.ndarray
+    found: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +64,9 @@ def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Jud
     left = room.total - room.blanks - sum(s.presentations for s in beside.values())
     best, most = None, -1.0
     for counts in _equal(pairs, left, room, test=test):
-        found = float(expected_found(pairs, counts.count, counts.shown, test=test).sum())
-        if found > most + 1e-9:
-            best, most = counts, found
+        number = float(expected_found(pairs, counts.count, counts.shown, test=test).sum())
+        if number > most + 1e-9:
+            best, most = counts, number
     if best is None:
         raise _too_few(pairs, room, test, left=left)
     best = _unequal(pairs, best, left, room=room, test=test, most=most) or best
@@ -136,9 +136,9 @@ def _too_few(pairs: Pairs, room: Room, test: Judging, *, left: int) -> DataError
 
 def costs(
     pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Judging, roles: Sequence[str]
-) -> dict[str, np.ndarray]:
+) -> dict[str, Floats]:
     """Probabilities (P,) to find each true control without one role of what stands beside, for each of `roles`."""
-    without: dict[str, np.ndarray] = {}
+    without: dict[str, Floats] = {}
     for role in roles:
         rest = {name: share for name, share in wishes.items() if name != role}
         kept = beside_share(wishes, math.floor(room.total * room.beside), steps_of=len(pairs.names))

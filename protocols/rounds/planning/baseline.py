@@ -18,7 +18,7 @@ def baseline_counts(config: ProtocolConfig, source_ids: Sequence[str], groups: S
     """
     generator = np.random.default_rng([config.seed, 0, 17])
     given: dict[str, int] = {}
-    turn = []
+    turn: list[tuple[int, int, str]] = []
     for i in generator.permutation(len(source_ids)).tolist():
         turn.append((given.get(groups[i], 0), len(turn), source_ids[i]))
         given[groups[i]] = given.get(groups[i], 0) + 1

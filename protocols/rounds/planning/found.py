@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, t
 
-from protocols.arrays import Floats, Ints
+from protocols.arrays import Bools, Floats, Ints
 from protocols.stats.reach import half_counts, repeats_a_block, smallest_p
 
 Pair = tuple[str, str]
@@ -63,7 +63,7 @@ class Pairs:
         """Variance of a single trial of an image with these scores (D, P)."""
         return np.maximum(self.floor + self.slope * scores, 1e-12)
 
-    def true(self) -> np.ndarray:
+    def true(self) -> Bools:
         """Whether the controller is truly above all candidates, bool (D, P)."""
         return np.asarray(self.controllers > self.references.max(-1))
 

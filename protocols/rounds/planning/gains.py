@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from protocols.arrays import Floats
 from protocols.project.folder import Round
 from protocols.project.key import KeyRow, read_key
 
@@ -63,7 +64,7 @@ def expected_gains(
     return gains
 
 
-def _level(default: tuple[float, float], measured: np.ndarray) -> tuple[float, float]:
+def _level(default: tuple[float, float], measured: Floats) -> tuple[float, float]:
     """Mean and SD of the default and of the finite measured gains, the default counting as `WORTH` of them."""
     known = measured[np.isfinite(measured)]
     mean = (WORTH * default[0] + known.sum()) / (WORTH + len(known))

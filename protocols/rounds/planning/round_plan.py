@@ -154,7 +154,7 @@ def divide_round(
     pairs = likely_pairs(data, key, posterior, noise=noise, references=references, contrasts=contrasts, gains=gains)
     wishes = _wishes(project, data, references)
     room, test = room_of(config, len(pairs.names)), test_of(config)
-    division, found = _divided(config, pairs, references, wishes=wishes, room=room, test=test)
+    division, found = divided(config, pairs, references, wishes=wishes, room=room, test=test)
     return RoundDivision(
         division=division,
         data=data,
@@ -195,7 +195,7 @@ def test_of(config: Config) -> Judging:
     return Judging(alpha=evaluation.alpha, permutations=evaluation.permutations, lost=config.protocol.expected_loss)
 
 
-def _divided(
+def divided(
     config: Config,
     pairs: Pairs,
     references: References,
@@ -204,12 +204,15 @@ def _divided(
     room: Room,
     test: Judging,
 ) -> tuple[Division, Floats]:
+    """The division of the configuration, by hand or by the planner, and the probability (P,) to find each true
+    control.
+    """
     if config.protocol.repeats is None:
         allocated = allocate(pairs, wishes, room, test=test)
         return allocated.division, allocated.found
     division = by_hand(config, references.images, wishes)
     shown = np.full(len(pairs.names), config.protocol.repeats)
-    return division, expected_found(pairs, pairs.images.shape[1], shown, shown, test=test)
+    return division, expected_found(pairs, pairs.images.shape[1], shown, test=test)
 
 
 def _predictions(

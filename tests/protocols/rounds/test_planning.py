@@ -16,6 +16,7 @@ from protocols.errors import DataError
 from protocols.project.config.config import Config
 from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
+from protocols.recordings.natural import References
 from protocols.rounds.order import trial_list
 from protocols.rounds.planning.allocate import Room, allocate, costs
 from protocols.rounds.planning.baseline import baseline_counts
@@ -23,7 +24,7 @@ from protocols.rounds.planning.beside import LEAST, beside_share
 from protocols.rounds.planning.division import BESIDE, Share, by_hand
 from protocols.rounds.planning.found import Comparison, Judging, Pairs, by_objective, expected_found, fewest, least_p
 from protocols.rounds.planning.gains import FRACTION, SDS, WORTH, expected_gains
-from protocols.rounds.planning.round_plan import PER_PAIR, room_of
+from protocols.rounds.planning.round_plan import PER_PAIR, divided, room_of
 from protocols.rounds.planning.unequal import unequal_counts
 from protocols.rounds.stimulus import Stimulus
 from protocols.verdict.expected import ExpectedSite, Trials
@@ -297,6 +298,15 @@ def test_counting_by_hand_shows_every_image_so_often():
         "controller": 4 * 24, "graded": 6 * 8, "arm": 4 * 8, "reference": 3 * 24, "natural": 20 * 24, "blank": 32,
     }  # fmt: skip
     assert (division.repeats, division.by_hand) == (24, True)
+    pairs = likely(1, ("stretch",), references=2)
+    references = References({pairs.names[0]: pairs.images[0].tolist()}, {pairs.names[0]: [0.1, 0.0]})
+    room = room_of(config, 1)
+    stated, found = divided(config, pairs, references, wishes=wishes, room=room, test=TEST)
+    assert (stated.by_hand, stated.repeats, set(map(len, stated.references.values()))) == (True, 24, {2})
+    np.testing.assert_array_equal(found, expected_found(pairs, 2, np.array([24]), test=TEST))
+    planned = config.model_copy(update={"protocol": ProtocolConfig(presentations=200)})
+    free, _ = divided(planned, pairs, references, wishes=wishes, room=room_of(planned, 1), test=TEST)
+    assert (free.by_hand, sum(free.presentations().values()) <= 200) == (False, True)
 
 
 def test_the_size_of_a_round_is_stated_in_presentations_or_minutes():
