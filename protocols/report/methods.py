@@ -38,12 +38,14 @@ def methods_paragraph(config: Config, report: ControlReport) -> str:
     report : ControlReport
     """
     display, protocol = config.display, config.protocol
-    often = "controllers and references equally often" if protocol.repeats is None else f"{protocol.repeats} times each"
+    often, natural = f"{protocol.repeats} times each", f"{protocol.natural_images}"
+    if protocol.repeats is None:
+        often, natural = "controllers and references equally often", f"at most {natural}"
     return (
         f"Images of {display.width_px} x {display.height_px} pixels ({display.size_deg:g} degrees wide, "
         f"{display.colour}, 8 bits, background {display.background}) were shown for {protocol.on_ms:g} ms with "
         f"{protocol.off_ms:g} ms between them, {often}, in {protocol.blocks} blocks of fresh "
-        f"random order, with {protocol.natural_images} random natural images and {protocol.blanks_per_block} blanks "
+        f"random order, with {natural} random natural images and {protocol.blanks_per_block} blanks "
         f"per block. {synthesis_sentence(config)} For each site the {protocol.references} best natural images of the "
         "baseline recording were shown again; one was picked on a random half of its trials and compared, on its other "
         "half, with the controller by a one-sided studentised permutation test within blocks "
