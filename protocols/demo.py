@@ -44,11 +44,13 @@ class DemoResult:
         """Verdict counts per round, chance levels, and where the report lies."""
         lines = [f"round {number}\n{report.summary()}" for number, report in self.reports.items()]
         config = self.project.config
+        repeats = config.protocol.repeats
+        often = f"{repeats} repeats" if repeats is not None else "presentations divided by the planner"
         synthesis, display = config.synthesis, config.display
         lines.append(
             f"{len(self.reports)} rounds in {self.seconds:.0f} s: {' and '.join(synthesis.objectives)}, "
             f"{synthesis.seeds} seed, {synthesis.steps} steps, {display.width_px} x {display.height_px} px "
-            f"{display.colour}, {config.protocol.repeats} repeats; "
+            f"{display.colour}, {often}; "
             "simulated subject, labelled easy transfer (a network of the encoder's family)"
         )
         lines.append(f"report: {self.page.as_posix()}")

@@ -27,6 +27,7 @@ CODES = {
     "C16": "No image of this display has the mean and contrast of [synthesis].",
     "C17": "No recorded site is reliable enough to be controlled.",
     "C18": "An objective needs more sites than there are.",
+    "C19": "The presentations of a round are too few for its images or its tests.",
     "D01": "The project has no recorded baseline.",
     "D02": "Responses belong to images that the project does not hold.",
     "D03": "The rounds were recorded in different units.",

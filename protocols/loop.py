@@ -215,9 +215,10 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     import torch
 
     from protocols.models.pair import load_pair, site_rows
+    from protocols.project.config.synthesis import graded_steps
     from protocols.rounds.stimulus import batch_statistics
     from protocols.synthesis.generators import make
-    from protocols.synthesis.request import Request, chosen_targets, declared, graded_steps, recipe
+    from protocols.synthesis.request import Request, chosen_targets, declared, recipe
     from protocols.synthesis.starts import starting_images
 
     project = project.for_stage()
@@ -255,8 +256,9 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
 
 
 def export_baseline(project: Project) -> Path:
-    """Export round 0: every photograph of the project, `baseline_repeats` times, and blanks."""
+    """Export round 0: every photograph of the project, `baseline_repeats` times (anchors more often), and blanks."""
     from protocols.rounds.export import Inspection, Showing, export_round
+    from protocols.rounds.planning.baseline import baseline_counts
     from protocols.rounds.safety import guard
     from protocols.rounds.stimulus import Stimulus
 
@@ -268,12 +270,13 @@ def export_baseline(project: Project) -> Path:
     ]
     round_ = open_round(project, 0)
     config = project.config.protocol
+    counts = baseline_counts(config, natural.source_ids, natural.groups)
     return export_round(
         round_,
         project.display,
         stimuli,
         sites=[],
-        showing=Showing(config=config, repeats=config.baseline_repeats),
+        showing=Showing(config=config, repeats=max(counts.values()), counts=counts),
         manifest={"config": project.config.to_dict()},
         inspection=Inspection(safety=guard(project.config)),
     )
@@ -286,6 +289,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     from protocols.models.pair import load_pair, site_rows
     from protocols.rounds.assemble import assemble
     from protocols.rounds.export import Inspection, Showing, export_round
+    from protocols.rounds.planning.round_plan import divide_round, division_entry
     from protocols.rounds.predictions import predictor
     from protocols.rounds.safety import guard
     from synth import StimulusBatch
@@ -298,18 +302,16 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     batch = StimulusBatch.load(round_.controllers_path)
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     sites = site_rows(encoder)
-    stimuli, arms = assemble(project, number, batch, encoder=encoder, sites=sites, device=device)
+    targets = list(dict.fromkeys(batch.targets))
+    plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch, device=device)
+    stimuli, arms = assemble(project, number, batch, encoder=encoder, plan=plan, sites=sites, device=device)
     names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]
     outbox = export_round(
         round_,
         project.display,
         stimuli,
         sites=sites,
-        showing=Showing(
-            config=config.protocol,
-            repeats=config.protocol.repeats,
-            fewer={"arm": config.arms.repeats, "graded": config.synthesis.graded_repeats},
-        ),
+        showing=Showing(config=config.protocol, repeats=plan.division.repeats, division=plan.division),
         manifest={
             "config": config.to_dict(),
             "encoder": {
@@ -319,6 +321,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
             },
             "validator": {"fingerprint": validator.fingerprint},
             "arms": arms.counts(),
+            "division": division_entry(plan),
         },
         inspection=Inspection(
             predict=predictor(encoder, validator, device),

@@ -3,34 +3,78 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from protocols.models.fit import held_out_of
+from protocols.models.pair import load_pair, site_rows
+from protocols.project.config.config import Config
 from protocols.project.folder import Project
 from protocols.project.key import Key
 from protocols.project.photographs import NaturalImages
-from protocols.recordings.dataset import Dataset, gather
-from protocols.recordings.natural import best_natural, shrunken_means
-from protocols.recordings.units import UNITS
-from protocols.rounds.stimulus import natural_stimuli
-from protocols.stats.reach import reachable_p
-from protocols.stats.trials import trial_variance
-from protocols.synthesis.request import graded_steps
-from protocols.verdict.expected import ExpectedSite, Trials
+from protocols.rounds.planning.allocate import costs
+from protocols.rounds.planning.baseline import baseline_counts
+from protocols.rounds.planning.division import Pair
+from protocols.rounds.planning.expected import expected_sites
+from protocols.rounds.planning.found import by_objective, least_p
+from protocols.rounds.planning.round_plan import RoundDivision, divide_round
+from protocols.verdict.expected import Trials
 from protocols.verdict.experiments import SIMULATED
-from protocols.verdict.power import SitePlan, plan_site
+from protocols.verdict.power import SitePlan, power
 
 from .progress import Reporter
 
-if TYPE_CHECKING:
-    from encoders import Encoder, Ensemble
+COSTS = {
+    "arm": "control arms",
+    "graded": "graded images",
+    "natural": "random photographs",
+    "chosen": "chosen photographs",
+}
+"""What stands beside the tests and what it costs in controls found."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class ExpectedFound:
+    """What is expected of one objective.
+
+    Attributes
+    ----------
+    sites : int
+    true : float
+        Expected number of controllers that are truly above the candidates for their references.
+    found : float
+        Expected number of these that the verdict finds.
+    without : dict of role to float
+        The same without one role of what is shown beside the tests; empty where repeats are counted by hand.
+    shortfall : float
+        Median over sites of the expected true score of the best natural image less that of the best reference shown.
+    shortfall_unit : str
+        "fraction" of the reference's evoked response, the recording's "unit", or "log S".
+    """
+
+    sites: int
+    true: float
+    found: float
+    without: dict[str, float]
+    shortfall: float
+    shortfall_unit: str
+
+    def sentences(self) -> list[str]:
+        """For people."""
+        lines = [f"expect to find {self.found:.0f} of {self.true:.0f} true controls at {self.sites} sites"]
+        lines += [
+            f"  without {COSTS[role]}: {found:.1f} in place of {self.found:.1f}" for role, found in self.without.items()
+        ]
+        size = f"{100 * self.shortfall:.0f} %" if self.shortfall_unit == "fraction" else f"{self.shortfall:.2g}"
+        of = {"fraction": " of its evoked response", "log S": " in log S", "unit": " in the unit of the recording"}
+        lines.append(
+            f"the best natural image is expected to lie {size}{of[self.shortfall_unit]} above the best reference shown"
+        )
+        return lines
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionPlan:
     """What a round takes and what it can find.
 
@@ -40,10 +84,14 @@ class SessionPlan:
     images, presentations : dict of role to int
     minutes : float
         Length of the round with its pauses.
-    repeats : int
-        Presentations of every image (fewer of graded images and arms).
+    repeats, most_repeats : int
+        Presentations of a confirmatory controller and of its references: the fewest and the most of all pairs. In a
+        baseline round: of every photograph.
+    references : int
+        Natural images that each controller is compared with.
     smallest_p : dict of objective to float
         The smallest p that a test can reach.
+    expected : dict of objective to ExpectedFound
     gain, gain_unit, power
         The gain that is asked for, "fraction" of the evoked response or "natural SD", and the power that is wanted.
     sites : tuple of SitePlan
@@ -56,7 +104,10 @@ class SessionPlan:
     presentations: dict[str, int]
     minutes: float
     repeats: int
+    most_repeats: int
+    references: int
     smallest_p: dict[str, float]
+    expected: dict[str, ExpectedFound]
     gain: float
     gain_unit: str
     power: float
@@ -64,12 +115,16 @@ class SessionPlan:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan for scripts; ``presentations`` is the sum, ``by_role`` its parts."""
+        """The plan for scripts; ``presentations`` is the sum, ``by_role`` its parts, ``minutes_by_role`` without
+        pauses.
+        """
         total = sum(self.presentations.values())
+        each = self.minutes / max(total, 1)
         return {
             **asdict(self),
             "presentations": total,
             "by_role": self.presentations,
+            "minutes_by_role": {role: round(n * each, 2) for role, n in self.presentations.items()},
             "hours": self.minutes / 60,
             "sites": [asdict(s) for s in self.sites],
             "summary": {o: summary for o in self.smallest_p if (summary := self._spread(o))},
@@ -79,14 +134,20 @@ class SessionPlan:
     def text(self) -> str:
         """The plan for people."""
         total = sum(self.presentations.values())
+        each = self.minutes / max(total, 1)
         lines = [
             f"round {self.round}: {total} presentations, {self.minutes:.1f} minutes ({self.minutes / 60:.2f} hours)"
         ]
         lines += [
-            f"  {role:<10} {self.images[role]:>5} images {n:>6} presentations" for role, n in self.presentations.items()
+            f"  {role:<10} {self.images[role]:>5} images {n:>6} presentations {n * each:>6.1f} minutes"
+            for role, n in self.presentations.items()
         ]
+        often = f"{self.repeats}" if self.repeats == self.most_repeats else f"{self.repeats} to {self.most_repeats}"
         for objective, p in self.smallest_p.items():
-            lines.append(f"{objective}: smallest reachable p {p:.2g} with {self.repeats} repeats")
+            shown = f"{often} repeats of a controller and of {self.references} reference{'s' * (self.references > 1)}"
+            lines.append(f"{objective}: smallest reachable p {p:.2g} with {shown}")
+            if objective in self.expected:
+                lines += [f"  {line}" for line in self.expected[objective].sentences()]
             if spread := self._spread(objective):
                 lines += [f"  {line}" for line in self._sentences(spread)]
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
@@ -136,162 +197,178 @@ def _three(values: list[float]) -> dict[str, float]:
 def plan_round(
     project: Project, number: int, *, gain: float = 0.3, wanted: float = 0.8, progress: Reporter | None = None
 ) -> SessionPlan:
-    """Plan round `number` from the configuration and, after round 0, from the baseline and the fitted encoder.
+    """Plan round `number` from the configuration and, after round 0, from all that was recorded and the fitted encoder.
 
     Raises
     ------
     DataError
-        D01 nothing recorded, D06 no encoder yet, D07 no site to control.
+        C19 too few presentations, D01 nothing recorded, D06 no encoder yet, D07 no site to control.
     """
-    config = project.config.protocol
-    unit, rows, notes = "", list[SitePlan](), list[str]()
-    if number == 0:
-        images, repeats = {"natural": len(NaturalImages.load(project.data).source_ids)}, config.baseline_repeats
-    else:
-        from protocols.models.pair import load_pair
-        from protocols.synthesis.request import chosen_targets
-
-        encoder, repeats = load_pair(project, number)[0], config.repeats
-        targets, data = chosen_targets(project, encoder), gather(project, [])
-        best, images = _images(project, number, data, encoder=encoder, targets=targets)
-        sites, unit, notes = expected_sites(project, data, encoder, best=best)
-        rows = _site_plans(sites, _trials(project), gain, wanted=wanted, progress=progress)
-    if config.overhead == 0 and config.pause_s == 0:
+    config = project.config
+    notes = list[str]()
+    if config.protocol.overhead == 0 and config.protocol.pause_s == 0:
         notes.append("the time is that of images and gaps alone: fixation, reward and pauses are overhead and pause_s")
-    schedule = _schedule(project, number, images, repeats=repeats)
+    asked = {"gain": gain, "power": wanted}
+    if number == 0:
+        return _plan_baseline(project, asked, notes)
+    plan, key = _divide(project, number)
+    division = plan.division
+    rows = _site_plans(config, plan, asked, key=key, progress=progress)
+    images = division.images() | ({"blank": 1} if division.blanks else {})
     return SessionPlan(
         round=number,
-        **schedule._asdict(),
-        repeats=repeats,
-        gain=gain,
-        gain_unit=unit,
-        power=wanted,
+        images=images,
+        presentations=division.presentations(),
+        minutes=_minutes(config, sum(division.presentations().values()), division.blocks),
+        repeats=min(division.controller.values()),
+        most_repeats=max(division.controller.values()),
+        references=max(map(len, division.references.values())),
+        smallest_p=_smallest_p(plan),
+        expected=_expected(plan),
+        gain_unit="" if not plan.noise.known else "natural SD" if plan.noise.fano is None else "fraction",
         sites=tuple(rows),
+        notes=(*plan.notes, *notes),
+        **asked,
+    )
+
+
+def _plan_baseline(project: Project, asked: dict[str, float], notes: list[str]) -> SessionPlan:
+    config = project.config.protocol
+    natural, repeats = NaturalImages.load(project.data), config.baseline_repeats
+    counts = baseline_counts(config, natural.source_ids, natural.groups)
+    blocks = min(config.blocks, max(counts.values()))
+    images, shown = {"natural": len(counts)}, {"natural": sum(counts.values())}
+    if blanks := config.blanks_per_block * blocks:
+        images, shown = images | {"blank": 1}, shown | {"blank": blanks}
+    return SessionPlan(
+        round=0,
+        images=images,
+        presentations=shown,
+        minutes=_minutes(project.config, sum(shown.values()), blocks),
+        repeats=repeats,
+        most_repeats=max(counts.values()),
+        references=0,
+        smallest_p={},
+        expected={},
+        gain_unit="",
+        sites=(),
         notes=tuple(notes),
+        **asked,
+    )
+
+
+def _divide(project: Project, number: int) -> tuple[RoundDivision, Key]:
+    """The division of a round, with its controllers where they are made already, and the sites of its encoder."""
+    from protocols.synthesis.request import chosen_targets
+    from synth import StimulusBatch
+
+    encoder = load_pair(project, number)[0]
+    made = [r for r in project.rounds() if r.number == number and r.controllers_path.is_file()]
+    batch = StimulusBatch.load(made[0].controllers_path) if made else None
+    targets = list(dict.fromkeys(batch.targets)) if batch is not None else chosen_targets(project, encoder)
+    plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch)
+    return plan, Key((), tuple(site_rows(encoder)))
+
+
+def _minutes(config: Config, presentations: int, blocks: int) -> float:
+    """How long so many presentations take, with overhead and the pauses between blocks."""
+    protocol = config.protocol
+    seconds = presentations * (protocol.on_ms + protocol.off_ms) / 1000 * (1 + protocol.overhead)
+    return (seconds + (blocks - 1) * protocol.pause_s) / 60
+
+
+def _least_p(plan: RoundDivision, pair: Pair) -> float:
+    """The smallest p that the test of a pair can reach."""
+    division = plan.division
+    shown, images = (division.controller[pair], division.reference[pair]), len(division.references[pair])
+    return least_p(*shown, images, blocks=division.blocks, permutations=plan.test.permutations)
+
+
+def _smallest_p(plan: RoundDivision) -> dict[str, float]:
+    """The smallest p that every test of an objective can reach."""
+    smallest = dict[str, float]()
+    for pair in plan.division.references:
+        smallest[pair[0]] = max(smallest.get(pair[0], 0.0), _least_p(plan, pair))
+    return smallest
+
+
+def _expected(plan: RoundDivision) -> dict[str, ExpectedFound]:
+    """What is expected of every objective; nothing where the trial noise is not known."""
+    if not plan.noise.known:
+        return {}
+    roles = [role for role in COSTS if plan.division.beside[role].presentations]
+    without = {}
+    if not plan.division.by_hand:
+        without = costs(plan.pairs, plan.wishes, plan.room, test=plan.test, roles=roles)
+    found, true = by_objective(plan.pairs, plan.found), by_objective(plan.pairs, plan.pairs.true().mean(0))
+    lost = {role: by_objective(plan.pairs, values) for role, values in without.items()}
+    expected = {}
+    for objective in found:
+        own = [pair for pair in plan.pairs.names if pair[0] == objective]
+        short, unit = _shortfall(plan, own)
+        expected[objective] = ExpectedFound(
+            sites=len(own),
+            true=true[objective],
+            found=found[objective],
+            without={role: values[objective] for role, values in lost.items()},
+            shortfall=short,
+            shortfall_unit=unit,
+        )
+    return expected
+
+
+def _shortfall(plan: RoundDivision, pairs: list[Pair]) -> tuple[float, str]:
+    """Median expected shortfall of the references shown, and its unit."""
+    values = [plan.references.shortfall[p][len(plan.division.references[p]) - 1] for p in pairs]
+    if pairs[0][0] != "stretch":
+        return float(np.median(values)), "log S"
+    if plan.noise.fano is None:
+        return float(np.median(values)), "unit"
+    evoked = [plan.evoked(pair) for pair in pairs]
+    return float(np.median([v / e if e > 0 else math.nan for v, e in zip(values, evoked, strict=True)])), "fraction"
+
+
+def _trials(config: Config, plan: RoundDivision, pair: Pair) -> Trials:
+    """How a pair of a divided round is shown and tested."""
+    protocol, evaluation, shown = config.protocol, config.evaluation, plan.division
+    return Trials(
+        repeats=shown.controller[pair],
+        reference_repeats=shown.reference[pair],
+        blocks=shown.blocks,
+        alpha=evaluation.alpha,
+        permutations=evaluation.permutations,
+        lost=protocol.expected_loss,
     )
 
 
 def _site_plans(
-    sites: Mapping[tuple[str, str], ExpectedSite],
-    trials: Trials,
-    gain: float,
-    *,
-    wanted: float,
-    progress: Reporter | None,
+    config: Config, plan: RoundDivision, asked: dict[str, float], *, key: Key, progress: Reporter | None
 ) -> list[SitePlan]:
-    """What can be found at each (objective, site)."""
-    rows: list[SitePlan] = []
-    for (objective, site), expected in sites.items():
+    """What can be found at each (objective, site): the power simulated, gain and repeats by its normal
+    approximation.
+    """
+    division, rows = plan.division, list[SitePlan]()
+    sites = expected_sites(config, key, plan.posterior.mean, noise=plan.noise, references=division.references)
+    for pair, expected in sites.items():
         if progress is not None:
             progress("planning", len(rows), len(sites))
-        experiments = SIMULATED[objective].planned
+        shown, comparison = division.controller[pair], plan.comparison(pair)
+        experiments = SIMULATED[pair[0]].planned
+        found = power(expected, _trials(config, plan, pair), asked["gain"], objective=pair[0], experiments=experiments)
         rows.append(
-            plan_site(expected, trials, gain, wanted=wanted, objective=objective, experiments=experiments, name=site)
+            SitePlan(
+                objective=pair[0],
+                site=pair[1],
+                gain=asked["gain"],
+                wanted=asked["power"],
+                smallest_p=_least_p(plan, pair),
+                power=found,
+                detectable_gain=comparison.detectable(asked["power"], shown, test=plan.test),
+                repeats_needed=comparison.repeats(
+                    asked["gain"], asked["power"], blocks=division.blocks, test=plan.test
+                ),
+            )
         )
     if progress is not None and rows:
         progress("planning", len(rows), len(sites))
     return rows
-
-
-class _Schedule(NamedTuple):
-    """Images and presentations by role, the length in minutes, and the smallest p by objective."""
-
-    images: dict[str, int]
-    presentations: dict[str, int]
-    minutes: float
-    smallest_p: dict[str, float]
-
-
-def _schedule(project: Project, number: int, images: dict[str, int], *, repeats: int) -> _Schedule:
-    """How long a round with these images takes, and the smallest p that its tests can reach."""
-    config = project.config.protocol
-    fewer = {"graded": project.config.synthesis.graded_repeats, "arm": project.config.arms.repeats}
-    shown = {role: n * min(repeats, fewer.get(role, repeats)) for role, n in images.items()}
-    if blanks := config.blanks_per_block * min(config.blocks, repeats):
-        images, shown = {**images, "blank": 1}, {**shown, "blank": blanks}
-    seconds = sum(shown.values()) * (config.on_ms + config.off_ms) / 1000 * (1 + config.overhead)
-    seconds += (min(config.blocks, repeats) - 1) * config.pause_s
-    objectives = project.config.synthesis.objectives if number else ()
-    least = 1 / (1 + project.config.evaluation.permutations)
-    smallest: dict[str, float] = {o: max(least, reachable_p(repeats, config.blocks)) for o in objectives}
-    return _Schedule(images=images, presentations=shown, minutes=seconds / 60, smallest_p=smallest)
-
-
-def _images(
-    project: Project, number: int, data: Dataset, *, encoder: Encoder | Ensemble, targets: list[str]
-) -> tuple[dict[tuple[str, str], list[int]], dict[str, int]]:
-    """The references of every objective and target, and the number of images by role.
-
-    Of graded images and arms there are at most so many. Arms that cannot be made and photographs that are shown anyway
-    are known only at export.
-    """
-    from protocols.models.pair import site_rows
-
-    config, synthesis = project.config.protocol, project.config.synthesis
-    key = Key((), tuple(site_rows(encoder)))
-    best = best_natural(
-        data, key, targets, objectives=synthesis.objectives, count=config.references, temperature=synthesis.temperature
-    )
-    photographs = natural_stimuli(data, best, config.natural_images, seed=config.seed + number)
-    roles, shown = [s.role for s in photographs], {s.source_id for s in photographs}
-    fitted = np.array(data.source_ids[: data.natural])[~held_out_of(project, data)[: data.natural]]
-    pairs, arms = len(targets) * len(synthesis.objectives), project.config.arms
-    affordable = arms.budget // min(arms.repeats, config.repeats)
-    return best, {
-        "controller": pairs * synthesis.seeds,
-        "graded": pairs * len(graded_steps(synthesis)) if synthesis.generator == "gradient" else 0,
-        "arm": min(pairs * len(arms.kinds), affordable),
-        "reference": roles.count("reference") + min(config.chosen_images, len(set(fitted.tolist()) - shown)),
-        "natural": roles.count("natural"),
-    }
-
-
-def _trials(project: Project) -> Trials:
-    """How a round of the configuration is shown and tested."""
-    config, evaluation = project.config.protocol, project.config.evaluation
-    return Trials(
-        repeats=config.repeats,
-        blocks=config.blocks,
-        alpha=evaluation.alpha,
-        permutations=evaluation.permutations,
-        lost=config.expected_loss,
-    )
-
-
-def expected_sites(
-    project: Project, data: Dataset, encoder: Encoder | Ensemble, *, best: dict[tuple[str, str], list[int]]
-) -> tuple[dict[tuple[str, str], ExpectedSite], str, list[str]]:
-    """What the baseline says of every (objective, target): shrunken means of its references, trial variance, blank.
-
-    Also the unit of gains ("fraction" of the evoked response, or "natural SD") and notes. Empty where only averages
-    were recorded.
-    """
-    if data.averaged_over is not None:
-        return {}, "", ["the baseline holds averages: without single trials their variance, hence power, is unknown"]
-    columns = [data.site_ids.index(s) for s in encoder.site_ids]
-    shown = data.image_index < data.natural
-    values, index = data.values[shown][:, columns], data.image_index[shown]
-    means = shrunken_means(values, index, data.natural)
-    variance, level = (np.nan_to_num(v) for v in trial_variance(values, index))
-    zero = UNITS[data.unit].zero
-    counted = zero and bool((level > 0).all())
-    blanks, notes = values[index < 0], []
-    blank = np.nanmean(blanks, axis=0) if len(blanks) else np.zeros(len(columns))
-    if zero and not counted:
-        notes.append("a site's mean response is not above 0: gains are in natural SDs, not fractions")
-    if counted and not len(blanks):
-        notes.append("no blanks in the baseline: gains are fractions of the whole response")
-    noise: dict[str, Any] = {"fano": variance / np.where(level > 0, level, 1.0)} if counted else {"variance": variance}
-    expected = {}
-    for (objective, target), images in best.items():
-        k = list(encoder.site_ids).index(target)
-        expected[objective, target] = ExpectedSite(
-            means[images],
-            target=k,
-            blank=float(blank[k]),
-            natural_mean=encoder.natural_mean.double().cpu().numpy(),
-            natural_sd=encoder.natural_sd.double().cpu().numpy(),
-            temperature=project.config.synthesis.temperature,
-            **noise,
-        )
-    return expected, "fraction" if counted else "natural SD", notes

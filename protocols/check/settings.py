@@ -8,8 +8,10 @@ from importlib.metadata import version as installed_version
 
 from protocols.devices import checked_device
 from protocols.errors import DataError
+from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.folder import Project
 from protocols.recordings.dataset import baseline
+from protocols.rounds.planning.baseline import ANCHOR_REPEATS
 
 from .findings import TOML, Finding
 
@@ -18,6 +20,7 @@ SOME_IMAGES = 60
 LATEST_MS = 1000.0  # ingest refuses a window that begins later after the end of a presentation
 NEXT_RESPONSE_MS = 50.0  # no visual response to the next image begins earlier after its onset
 LONG_HOURS = 8.0
+FEW_ANCHORS = 20  # photographs with repeats from which the reliability of a site is told at all
 LOOSE = 0.2  # a tolerance of a refit above this refuses next to nothing
 SCREEN_CM = (0.5, 300.0)  # widths of an image on a screen
 
@@ -27,10 +30,19 @@ def configuration(project: Project) -> Iterator[Finding | Exception]:
     config = project.config
     protocol = config.protocol
     text = (
-        f"{', '.join(config.synthesis.objectives)}; {protocol.repeats} repeats in {protocol.blocks} blocks; "
+        f"{', '.join(config.synthesis.objectives)}; {_size(protocol)} in {protocol.blocks} blocks; "
         f"alpha {config.evaluation.alpha}"
     )
     yield Finding("ok", "configuration", text)
+
+
+def _size(protocol: ProtocolConfig) -> str:
+    """What project.toml says of the size of a round."""
+    if protocol.repeats is not None:
+        return f"{protocol.repeats} repeats"
+    if protocol.minutes:
+        return f"{protocol.minutes:g} minutes"
+    return f"{protocol.presentations} presentations" if protocol.presentations else "presentations by the planner"
 
 
 def schedule(project: Project) -> Iterator[Finding | Exception]:
@@ -50,20 +62,24 @@ def schedule(project: Project) -> Iterator[Finding | Exception]:
     elif end > cycle + NEXT_RESPONSE_MS:
         text = f"response_window_ms ends {end - cycle:g} ms after the onset of the next image: its response counts too"
         yield Finding("note", "schedule", text)
-    if protocol.baseline_repeats < 2 and baseline(project) is None:
+    if protocol.baseline_repeats < 2 and protocol.baseline_anchors < FEW_ANCHORS and baseline(project) is None:
         yield DataError(
             f"{TOML} [protocol]",
-            found=f"baseline_repeats = {protocol.baseline_repeats}",
-            expected="at least 2 presentations of each photograph, better 8",
+            found=f"baseline_repeats = {protocol.baseline_repeats}, baseline_anchors = {protocol.baseline_anchors}",
+            expected=f"at least 2 presentations of each photograph, better 8, or {FEW_ANCHORS} anchors",
             cause="photographs were counted, not presentations",
-            fix="raise baseline_repeats: with one trial per image no site's reliability is known, so none is fitted",
+            fix=(
+                "raise baseline_repeats, or baseline_anchors: with one trial per image no site's reliability is known, "
+                "so none is fitted"
+            ),
             code="C15",
         )
     if (project.data / "natural.csv").is_file() and baseline(project) is None:
         from protocols.project.photographs import read_photographs
 
         images = len(read_photographs(project.data / "natural.csv"))
-        hours = images * protocol.baseline_repeats * cycle * (1 + protocol.overhead) / 3.6e6
+        anchors = min(images, protocol.baseline_anchors) * max(0, ANCHOR_REPEATS - protocol.baseline_repeats)
+        hours = (images * protocol.baseline_repeats + anchors) * cycle * (1 + protocol.overhead) / 3.6e6
         long = hours > LONG_HOURS
         text = f"the baseline round takes {hours:.1f} hours" + (
             f" ({images} photographs, {protocol.baseline_repeats} times each); show fewer, or lower baseline_repeats"
@@ -85,12 +101,15 @@ def settings(project: Project) -> Iterator[Finding | Exception]:
         (bool(refit.accept_worse), f"[refit] accept_worse: every refit is accepted ({refit.accept_worse})"),
         (refit.tolerance > LOOSE, f"[refit] tolerance = {refit.tolerance}: next to no refit is refused"),
         (
-            bool(arms.kinds) and arms.budget < min(arms.repeats, protocol.repeats),
+            bool(arms.kinds) and arms.budget < min(arms.repeats, protocol.repeats or arms.repeats),
             f"[arms] budget = {arms.budget}: no control arm is shown; set kinds = [] if that is meant",
         ),
-        (arms.repeats > protocol.repeats, f"[arms] repeats = {arms.repeats}: {protocol.repeats} are shown"),
         (
-            config.synthesis.graded_repeats > protocol.repeats,
+            protocol.repeats is not None and arms.repeats > protocol.repeats,
+            f"[arms] repeats = {arms.repeats}: {protocol.repeats} are shown",
+        ),
+        (
+            protocol.repeats is not None and config.synthesis.graded_repeats > protocol.repeats,
             f"[synthesis] graded_repeats = {config.synthesis.graded_repeats}: {protocol.repeats} are shown",
         ),
         (protocol.blanks_per_block == 0, "[protocol] blanks_per_block = 0: gains are fractions of the whole response"),

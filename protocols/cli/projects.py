@@ -87,9 +87,12 @@ def plan(
     reference: Annotated[float, typer.Option(help="expected response to the best natural image")],
     blank: Annotated[float, typer.Option(help="expected response to the blank")] = 0.0,
     fano: Annotated[float, typer.Option(min=0, help="variance of single trials over their mean")] = 1.3,
-    references: Annotated[int, typer.Option(min=1, help="natural images shown again")] = 5,
+    references: Annotated[int, typer.Option(min=1, help="natural images shown again")] = 1,
     spread: Annotated[float, typer.Option(min=0, max=1, help="evoked response lost from each to the next")] = 0.05,
-    repeats: Annotated[int, typer.Option(min=2)] = 24,
+    repeats: Annotated[int, typer.Option(min=2, help="presentations of the controller and of each reference")] = 24,
+    presentations: Annotated[
+        int, typer.Option(min=0, help="of controller and references together, in place of --repeats")
+    ] = 0,
     blocks: Annotated[int, typer.Option(min=1)] = 4,
     alpha: Annotated[float, typer.Option(min=1e-6, max=0.5)] = 0.01,
     loss: Annotated[float, typer.Option(min=0, max=0.9, help="share of trials lost")] = 0.0,
@@ -100,6 +103,10 @@ def plan(
     from protocols.verdict.expected import ExpectedSite, Trials
     from protocols.verdict.power import plan_site
 
+    if presentations:
+        repeats = presentations // (1 + references)
+        if repeats < max(2, blocks):
+            raise typer.BadParameter(f"{presentations} presentations of {1 + references} images in {blocks} blocks")
     levels = [blank + (reference - blank) * max(0.0, 1 - spread * i) for i in range(references)]
     site = ExpectedSite(levels, blank=blank, fano=fano)
     found = plan_site(site, Trials(repeats=repeats, blocks=blocks, alpha=alpha, lost=loss), gain, wanted=power)

@@ -94,10 +94,11 @@ def _share(row: ControlRow) -> str:
 def arms_sentences(config: Config, report: ControlReport) -> str:
     """Sentences for a methods section on the control arms and graded images that were shown; each ends with a space."""
     arms = in_order({kind for s in report.objectives for kind in s.arms})
-    text = ""
+    text, most = "", "at most " if config.protocol.repeats is None else ""  # the planner may show them less often
     if arms:
         text += (
-            f"As control arms, {config.arms.repeats} presentations each: {'; '.join(arm.sentence for arm in arms)}. A "
+            f"As control arms, {most}{config.arms.repeats} presentations each: "
+            f"{'; '.join(arm.sentence for arm in arms)}. A "
             "controller was compared "
             "with each of its arms by the same test on all trials, and with the controllers made for other sites. "
         )
@@ -109,8 +110,8 @@ def arms_sentences(config: Config, report: ControlReport) -> str:
         )
     if any(s.monotonic_tested for s in report.objectives):
         text += (
-            f"Earlier iterates of each confirmatory ascent were shown {config.synthesis.graded_repeats} times each; a "
-            "site counts as monotonic where "
+            f"Earlier iterates of each confirmatory ascent were shown {most}{config.synthesis.graded_repeats} times "
+            "each; a site counts as monotonic where "
             "measured scores rise with predicted scores over its references, these images and the controller "
             "(Spearman, one-sided permutation "
             "p at most 0.05). "

@@ -64,11 +64,14 @@ def methods_paragraph(config: Config, report: ControlReport) -> str:
     report : ControlReport
     """
     display, protocol = config.display, config.protocol
+    often, natural = f"{protocol.repeats} times each", f"{protocol.natural_images}"
+    if protocol.repeats is None:
+        often, natural = "controllers and references equally often", f"at most {natural}"
     return (
         f"Images of {display.width_px} x {display.height_px} pixels ({display.size_deg:g} degrees wide, "
         f"{display.colour}, 8 bits, background {display.background}) were shown for {protocol.on_ms:g} ms with "
-        f"{protocol.off_ms:g} ms between them, {protocol.repeats} times each in {protocol.blocks} blocks of fresh "
-        f"random order, with {protocol.natural_images} random natural images and {protocol.blanks_per_block} blanks "
+        f"{protocol.off_ms:g} ms between them, {often}, in {protocol.blocks} blocks of fresh "
+        f"random order, with {natural} random natural images and {protocol.blanks_per_block} blanks "
         f"per block. {synthesis_sentence(config)} {reference_sentence(report)} Tests were one-sided studentised "
         f"permutation tests within blocks ({report.permutations} permutations, level {report.alpha:g})."
         f"{selectivity_sentence(report)} One controller per site and objective was "

@@ -11,13 +11,12 @@ import numpy as np
 from torch import Tensor
 
 from encoders import Encoder, Ensemble
-from encoders.fitting.predict import predict_stored
 from protocols.arrays import Floats
 from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.key import Key, SiteRow
-from protocols.recordings.dataset import Dataset, gather
-from protocols.recordings.natural import best_natural
+from protocols.recordings.dataset import Dataset
+from protocols.rounds.planning.round_plan import RoundDivision
 from synth import StimulusBatch
 
 from .arms import Arms, Material, choose_arms, with_arms
@@ -32,44 +31,43 @@ def assemble(
     batch: StimulusBatch,
     *,
     encoder: Encoder | Ensemble,
+    plan: RoundDivision,
     sites: Sequence[SiteRow],
     device: str = "cpu",
 ) -> tuple[list[Stimulus], Arms]:
-    """All images of round `number` but the blank, with their contrasts; and what became of the control arms."""
+    """All images of round `number` but the blank, with their contrasts; and what became of the control arms.
+
+    `plan` says which photographs are references and how many images of each role there is room for.
+    """
     config, display, key = project.config, project.display, Key((), tuple(sites))
-    data = gather(project, [])  # references and control arms come from the baseline alone
-    best = best_natural(
-        data,
-        key,
-        list(dict.fromkeys(batch.targets)),
-        objectives=config.synthesis.objectives,
-        count=config.protocol.references,
-        temperature=config.synthesis.temperature,
-    )
+    data, division = plan.data, plan.division
+    best = {pair: list(images) for pair, images in division.references.items()}
     controllers = controller_stimuli(batch, number)
     shown = [
-        *controllers,
-        *graded_stimuli(batch, number),
-        *natural_stimuli(data, best, config.protocol.natural_images, seed=config.protocol.seed + number),
+        *division.cut([*controllers, *graded_stimuli(batch, number)]),
+        *natural_stimuli(data, best, division.beside["natural"].images, seed=config.protocol.seed + number),
     ]
-    if config.protocol.chosen_images:
-        recorded = gather(project, range(1, number))
-        shown += chosen_stimuli(project, recorded, encoder, taken={s.source_id for s in shown}, device=device)
+    if count := division.beside["chosen"].images:
+        taken = {s.source_id for s in shown}
+        shown += chosen_stimuli(project, data, encoder, count=count, taken=taken, device=device)
     masks = site_masks(display, project.fitted_for(number), key.site_ids)
     natural = measure(display, data.pixels[: data.natural], masks)
-    predicted = None
-    if "predicted_natural" in config.arms.kinds:
-        photographs = data.pixels[: data.natural]
-        predicted = predict_stored(encoder, photographs, project.cache, device=device).mean(0).double().cpu().numpy()
+    predicted = plan.predicted if "predicted_natural" in config.arms.kinds else None
     arms = choose_arms(
         arm_material(project, data, key, masks=masks, natural=natural, predicted=predicted, best=best),
         controllers,
         config.arms.kinds,
-        budget=config.arms.budget,
-        repeats=min(config.arms.repeats, config.protocol.repeats),
+        budget=_arm_budget(plan),
+        repeats=division.beside["arm"].repeats,
         shown=[s.source_id for s in shown],
     )
     return with_contrast(display, with_arms(shown, arms), key.site_ids, masks=masks, natural=natural), arms
+
+
+def _arm_budget(plan: RoundDivision) -> int:
+    """Presentations of all arms together: those that the division has room for."""
+    arms = plan.division.beside["arm"]
+    return arms.images * arms.repeats
 
 
 def arm_material(

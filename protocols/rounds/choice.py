@@ -28,9 +28,15 @@ Choice = Literal["disagreement", "core_set"]
 
 
 def chosen_stimuli(
-    project: Project, data: Dataset, encoder: Encoder | Ensemble, *, taken: Collection[str], device: str = "cpu"
+    project: Project,
+    data: Dataset,
+    encoder: Encoder | Ensemble,
+    *,
+    count: int,
+    taken: Collection[str],
+    device: str = "cpu",
 ) -> list[Stimulus]:
-    """The ``[protocol] chosen_images`` photographs of a round, from those that are fitted and not among the source ids
+    """The `count` photographs that teach the refit most, from those that are fitted and not among the source ids
     `taken`.
 
     Parameters
@@ -43,7 +49,7 @@ def chosen_stimuli(
     protocol = project.config.protocol
     free = ~held_out_of(project, data)[: data.natural]  # a scored fit learns nothing from the others
     free &= [s not in taken for s in data.source_ids[: data.natural]]
-    count = min(protocol.chosen_images, int(free.sum()))
+    count = min(count, int(free.sum()))
     if not count:
         return []
     predictions = predict_stored(encoder, data.pixels[: data.natural], project.cache, device=device)

@@ -27,6 +27,7 @@ from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
 from protocols.project.folder import Round
 from protocols.project.key import Key, KeyRow, SiteRow, write_key
+from protocols.rounds.planning.division import Division
 from protocols.rounds.rigs import ShownImage, Timing, check_rigs, write_rigs
 
 from .checks import Check, check_constraint, check_encoder, check_stimuli, refuse_again
@@ -53,9 +54,13 @@ class Showing:
     config : ProtocolConfig
         Durations, blocks, blanks, seed.
     repeats : int
-        Presentations of every image.
+        Presentations of every image, or of those that are shown most often.
     fewer : mapping of role to int
         Presentations of the images of a role that is shown less often than `repeats`.
+    division : Division, optional
+        How often each image is shown, in place of `fewer`.
+    counts : mapping of source id to int
+        Presentations of single images.
     rigs : tuple of str
         Rows of `rigs.RIGS` whose files are written beside the plain ones.
     """
@@ -64,6 +69,15 @@ class Showing:
     repeats: int
     fewer: Mapping[str, int] = field(default_factory=dict)
     rigs: tuple[str, ...] = ()
+    division: Division | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def shown(self, stimulus: Stimulus) -> int:
+        """Presentations of one image, at most `repeats`."""
+        if self.division is not None:
+            return self.division.shown(stimulus)
+        own = self.fewer.get(stimulus.role, self.repeats)
+        return min(self.counts.get(stimulus.source_id, own), self.repeats)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +201,7 @@ def _trials(round_: Round, named: Mapping[str, Stimulus], showing: Showing) -> l
         blocks=min(config.blocks, repeats),
         blank_id=next((i for i, s in named.items() if s.role == "blank"), None),
         blanks_per_block=config.blanks_per_block,
-        fewer={i: min(n, repeats) for i, s in named.items() if (n := showing.fewer.get(s.role)) is not None},
+        fewer={i: n for i, s in named.items() if s.role != "blank" and (n := showing.shown(s)) < repeats},
         seed=[config.seed, round_.number, 1],
     )
 

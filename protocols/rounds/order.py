@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Ints
+from protocols.stats.reach import repeats_a_block
 
 PATIENCE = 6  # steps of the search without gain, for each image of a permutation, after which it ends
 TRIED = 64  # rearrangements of either kind compared in one step
@@ -57,7 +58,7 @@ def trial_list(
         The blank image, shown `blanks_per_block` times per block.
     fewer : mapping of image id to int, optional
         Images shown less often than `repeats` (control arms, graded images): each takes part in so many of the
-        permutations, spread evenly, so that its counts in any two blocks of equal length differ by at most one.
+        permutations, spread evenly, so that its counts in any two blocks differ by at most one.
     seed : int or sequence of int
         Entropy of a generator of its own (`numpy.random.default_rng`).
 
@@ -75,7 +76,7 @@ def trial_list(
     fewer = fewer or {}
     _check(images, repeats, blocks, blank_id=blank_id, blanks=blanks_per_block, fewer=fewer)
     generator = np.random.default_rng(seed)
-    due = iter(_due(images, repeats, fewer, generator=generator))
+    due = iter(_due(images, repeats, fewer, blocks=blocks, generator=generator))
     trials: list[Trial] = []
     shown: Counter[str] = Counter()
     followed = np.zeros(
@@ -98,16 +99,36 @@ def trial_list(
 
 
 def _due(
-    images: list[str], repeats: int, fewer: Mapping[str, int], *, generator: np.random.Generator
+    images: list[str], repeats: int, fewer: Mapping[str, int], *, blocks: int = 1, generator: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Which images take part in which permutation, (repeats, images): all, but those with `fewer` presentations in so
     many only.
     """
     due = np.ones((repeats, len(images)), dtype=np.bool_)
+    lengths = repeats_a_block(repeats, blocks)
     for i, image in enumerate(images):
         if (count := fewer.get(image, repeats)) < repeats:
-            due[:, i] = np.diff((np.arange(repeats + 1) * count + generator.integers(repeats)) // repeats) > 0
+            if repeats % blocks == 0:
+                due[:, i] = np.diff((np.arange(repeats + 1) * count + generator.integers(repeats)) // repeats) > 0
+            else:
+                due[:, i] = _spread(count, lengths, generator=generator)
     return due
+
+
+def _spread(count: int, lengths: Sequence[int], *, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """In which permutations of blocks of these lengths an image with `count` presentations is shown, (sum of lengths,).
+
+    Its counts in any two blocks differ by at most one. The blocks with one more are drawn, the longer ones first, so
+    that no count is a whole presentation away from its block's share. Within a block it is spread evenly.
+    """
+    each, more = divmod(count, len(lengths))
+    drawn = generator.permutation(len(lengths))
+    extra = set(sorted(drawn.tolist(), key=lambda block: -lengths[block])[:more])
+    parts = []
+    for block, length in enumerate(lengths):
+        own = each + (block in extra)
+        parts.append(np.diff((np.arange(length + 1) * own + generator.integers(length)) // length) > 0)
+    return np.concatenate(parts)
 
 
 def _permutation(followed: Ints, here: Ints, last: int, *, generator: np.random.Generator) -> Ints:

@@ -79,7 +79,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=SynthesisConfig().steps, help="gradient steps per image")
     parser.add_argument("--seeds", type=int, default=SynthesisConfig().seeds, help="images per target and objective")
     parser.add_argument(
-        "--repeats", type=int, default=ProtocolConfig().repeats, help="presentations of each image a round"
+        "--repeats", type=int, help="presentations of each image per round, by hand; default: the planner divides"
     )
     parser.add_argument("--images", type=int, help="use only the first so many photographs")
     parser.add_argument(

@@ -21,7 +21,7 @@ from encoders import Encoder
 from protocols import DataError, Project, Round
 from protocols.loop import generate, look, run, step
 from protocols.project.key import Key, KeyRow, read_key, write_key
-from protocols.project.outbox import read_order
+from protocols.project.outbox import read_manifest, read_order
 from protocols.recordings.dataset import drift_of, gather, on_baseline_scale
 from protocols.recordings.drift import RoundDrift
 from protocols.recordings.readers.hdf5 import read_responses, write_responses
@@ -120,9 +120,15 @@ def test_arms_and_graded_images_are_shown_beside_the_confirmatory_controllers(fi
     counts = {s: np.sum([s in r.parents for r in key.rows if r.arm == "phase_scrambled"]) for s in controllers}
     assert set(counts.values()) == {1}
     shown = Counter(t.image_id for t in read_order(round_.outbox))
-    assert {shown[r.image_id] for r in [*arms, *graded]} == {config.arms.repeats} == {config.synthesis.graded_repeats}
-    assert {shown[i.image_id] for i in controllers.values()} == {config.protocol.repeats}
-    assert sum(shown[r.image_id] for r in arms) <= config.arms.budget
+    beside = [*arms, *graded, *key.of_role("natural")]
+    assert len({shown[r.image_id] for r in beside}) == 1
+    assert sum(shown[r.image_id] for r in beside) <= config.protocol.beside * config.protocol.presentations
+    references = [r for r in key.of_role("reference") if r.reference_for]
+    assert len({shown[r.image_id] for r in [*controllers.values(), *references]}) == 1  # nobody tells them by counting
+    assert 1200 < sum(shown.values()) <= config.protocol.presentations
+    division = read_manifest(round_.outbox)["division"]
+    assert sum(division["presentations"].values()) >= sum(shown.values())
+    assert all(0 < division["found"][o] <= division["true"][o] <= 6 for o in config.synthesis.objectives)
     for row in [*graded, *arms]:
         assert set(row.predicted) == set(key.site_ids)  # predictions are stored as for any image
         for parent in row.parents if row.target else ():
@@ -133,7 +139,9 @@ def test_arms_and_graded_images_are_shown_beside_the_confirmatory_controllers(fi
     report = ControlReport.from_json(round_.evaluation_path)
     for row in (r for r in report.confirmatory() if r.p is not None):
         assert set(row.arm_p) >= {"phase_scrambled", "predicted_natural"}
-        assert row.monotonic_p is not None
+        assert (row.monotonic_p is not None) == (
+            row.monotonic_images >= 5
+        )  # one reference, three steps, the controller
         assert row.contrast == key_row(key, row.image_id).contrast
     event = next(e for e in round_.events() if e["event"] == "arms")
     assert event["shown"]["phase_scrambled"] == len(controllers)

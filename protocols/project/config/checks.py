@@ -21,10 +21,25 @@ def cross_check(config: Config, where: str) -> None:
             raise error
 
 
+def a_round_is_sized_once(config: Config, where: str) -> DataError | None:
+    """At most one of presentations, minutes and repeats is given."""
+    protocol = config.protocol
+    given = {"presentations": protocol.presentations, "minutes": protocol.minutes, "repeats": protocol.repeats}
+    named = [f"{key} = {value:g}" for key, value in given.items() if value]
+    if len(named) < 2:
+        return None
+    return _contradiction(
+        f"{where} [protocol]",
+        " and ".join(named),
+        "one of presentations, minutes and repeats",
+        fix="keep the one that you mean, and set the others to 0 (repeats: leave it out)",
+    )
+
+
 def every_block_shows_every_image(config: Config, where: str) -> DataError | None:
     """Repeats are at least as many as blocks."""
     protocol = config.protocol
-    if protocol.repeats >= protocol.blocks:
+    if protocol.repeats is None or protocol.repeats >= protocol.blocks:
         return None
     return _contradiction(
         f"{where} [protocol]",
@@ -37,6 +52,8 @@ def every_block_shows_every_image(config: Config, where: str) -> DataError | Non
 def alpha_is_reachable(config: Config, where: str) -> DataError | None:
     """The permutation test can reach a p below alpha with so many repeats and blocks."""
     protocol, alpha = config.protocol, config.evaluation.alpha
+    if protocol.repeats is None:
+        return None  # the planner looks at the test of each pair
     smallest = reachable_p(protocol.repeats, protocol.blocks)
     if smallest <= alpha:
         return None
@@ -193,6 +210,7 @@ def luminance_limit_has_a_scale(config: Config, where: str) -> DataError | None:
 
 
 RULES: tuple[Rule, ...] = (
+    a_round_is_sized_once,
     every_block_shows_every_image,
     alpha_is_reachable,
     window_ends_after_it_starts,

@@ -39,21 +39,42 @@ class ArmsConfig(Section):
 class ProtocolConfig(Section):
     """Section ``[protocol]``: what is shown, how often, how long."""
 
-    repeats: Count = Field(
-        default=24,
+    presentations: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        default=0,
         description=(
-            "[count] Presentations of each image in a round. Half of those of a reference choose the reference, half "
-            "test it."
+            "[presentations] Presentations of a round, blanks among them, which the planner divides among images so "
+            "that most true controls are found. 0, and minutes = 0: 150 for each target site and objective."
+        ),
+    )
+    minutes: Annotated[float, Field(ge=0, le=100_000)] = Field(
+        default=0.0,
+        description=(
+            "[min] Length of a round with overhead and pauses, in place of presentations. 0: it is as long as its "
+            "presentations take."
+        ),
+    )
+    beside: Annotated[float, Field(ge=0, le=0.9)] = Field(
+        default=0.25,
+        description=(
+            "[fraction of the presentations] Largest share of a round for what no verdict needs: control arms, graded "
+            "images, further seeds, and photographs for the refit, all together."
+        ),
+    )
+    repeats: Count | None = Field(
+        default=None,
+        description=(
+            "[count] Presentations of each image in a round, counted by hand in place of presentations or minutes: "
+            "every image so often, with as many references as stated. Left out: the planner divides."
         ),
     )
     blocks: Count = Field(
         default=4, description="[count] Blocks that a round is cut into; each shows every image, in a new order."
     )
     references: Count = Field(
-        default=5,
+        default=3,
         description=(
-            "[count] Best natural images shown again for each target and objective; a controller must beat the best "
-            "of them."
+            "[count] Best natural images shown again for each target and objective, at most; the planner takes as few "
+            "as find most, and with repeats given by hand all are shown."
         ),
     )
     natural_images: int = Field(
@@ -88,6 +109,13 @@ class ProtocolConfig(Section):
     baseline_repeats: Count = Field(
         default=8, description="[count] Presentations of each photograph in the baseline round (round 0)."
     )
+    baseline_anchors: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=0,
+        description=(
+            "[count] Photographs of the baseline round that are shown 10 times, so that the sites' reliability is "
+            "known; all others are shown baseline_repeats times, which may be 1 or 2 then. 0: all alike."
+        ),
+    )
     seed: Seed = Field(
         default=0, description="[integer] Seed of the order of the trials and of the names of the images."
     )
@@ -97,10 +125,12 @@ class ProtocolConfig(Section):
     )
     overhead: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.0,
-        description=("[fraction of on_ms + off_ms] Time around a presentation (fixation, reward); for planning only."),
+        description=(
+            "[fraction of on_ms + off_ms] Time around a presentation (fixation, reward); for planning and minutes."
+        ),
     )
     pause_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        default=0.0, description="[s] Pause between two blocks; for planning only."
+        default=0.0, description="[s] Pause between two blocks; for planning and minutes."
     )
 
 

@@ -98,6 +98,16 @@ class SynthesisConfig(Section):
     )
 
 
+def graded_steps(settings: SynthesisConfig) -> tuple[int, ...]:
+    """Steps of the ascent whose iterates are shown as graded images: those of the configuration, else 4, 10 and 22 of
+    60, to scale.
+    """
+    if settings.graded_steps is not None:
+        return settings.graded_steps
+    scaled = {round(step * settings.steps / 60) for step in (4, 10, 22)}
+    return tuple(sorted(step for step in scaled if 0 < step < settings.steps))
+
+
 class DiffusionConfig(Section):
     """Section ``[diffusion]``: how images are sampled from a prior, where the generator is "diffusion"."""
 

@@ -55,6 +55,8 @@ FAULTS: dict[Key, list[tuple[Any, str]]] = {
     ("synthesis", "graded_steps"): [((60,), TOO_SOON)],
     ("synthesis", "graded_repeats"): [(1000, NOTE)],
     ("diffusion", "prior"): [("net.pt", NOTE), ("no_such_prior", NOTE)],
+    ("protocol", "presentations"): [(6000, TOO_SOON)],  # the project counts repeats by hand
+    ("protocol", "minutes"): [(30.0, TOO_SOON)],
     ("protocol", "repeats"): [(3, TOO_SOON)],
     ("protocol", "blocks"): [(25, TOO_SOON)],
     ("protocol", "references"): [(1000, NOTE)],
@@ -88,7 +90,7 @@ FREE = {
     ("synthesis", "learning_rate"), ("synthesis", "decay"), ("synthesis", "jitter_fraction"), ("synthesis", "start"),
     ("synthesis", "kappa"), ("synthesis", "temperature"), ("synthesis", "max_chroma"),
     *(("diffusion", k) for k in ("strength", "method", "solver", "steps", "size_px", "noise_schedule", "prompt", "dtype", "save_memory")),
-    ("protocol", "choice"), ("protocol", "seed"), ("protocol", "baseline_repeats"),  # before the baseline: below
+    ("protocol", "beside"), ("protocol", "choice"), ("protocol", "seed"), ("protocol", "baseline_repeats"), ("protocol", "baseline_anchors"),  # before the baseline: below
     ("protocol", "expected_loss"), ("protocol", "overhead"), ("protocol", "pause_s"),  # for planning alone
     ("evaluation", "seed"), ("evaluation", "permutations"),  # the least, 99, can reach alpha = 0.01
     ("refit", "mode"), ("refit", "recency"), ("refit", "natural_floor"), ("refit", "natural_share"),
@@ -202,6 +204,9 @@ def test_one_presentation_of_each_photograph_is_refused_before_the_baseline(
     set_keys(project, {("protocol", "baseline_repeats"): 1}, base)
     (project.data / "responses.h5").rename(tmp_path / "kept.h5")
     found = [f.code for f in collected("schedule", schedule, project)]
+    set_keys(project, {("protocol", "baseline_repeats"): 1, ("protocol", "baseline_anchors"): 30}, base)
+    with_anchors = [f.code for f in collected("schedule", schedule, project)]
     (tmp_path / "kept.h5").rename(project.data / "responses.h5")
     assert "C15" in found
+    assert "C15" not in with_anchors  # the reliability is told by those that are shown ten times
     assert "C15" not in [f.code for f in collected("schedule", schedule, project)]

@@ -90,7 +90,17 @@ def test_the_commands_on_a_finished_project(finished: Path, tmp_path: Path, caps
     assert {r: plan["images"][r] for r in certain} == {r: shown[r] for r in certain}
     unused = {r: plan["images"][r] - shown[r] for r in ("graded", "arm")}  # known only at export
     assert min(unused.values()) >= 0
-    assert plan["presentations"] - 8 * sum(unused.values()) == len(read_order(first_round(finished).outbox))
+    each = {r: plan["by_role"][r] // plan["images"][r] for r in unused}
+    left_out = sum(each[r] * unused[r] for r in unused)
+    assert plan["presentations"] - left_out == len(read_order(first_round(finished).outbox))
+    for objective in plan["expected"].values():
+        assert 0 < objective["found"] < objective["true"] < objective["sites"] == 6
+        assert set(objective["without"]) == {"graded", "arm", "natural"}
+        assert min(objective["without"].values()) > objective["found"]  # what stands beside the tests costs controls
+    code, out = told(capsys, "-q", "export", project, "--round", 1, "--dry-run")
+    assert "expect to find" in out
+    assert "without control arms" in out
+    assert sum(plan["minutes_by_role"].values()) == pytest.approx(plan["minutes"], abs=0.1)
     assert {(s["objective"], s["site"]) for s in plan["sites"]} == {
         (r.objective, r.target) for r in key.of_role("controller")
     }

@@ -25,7 +25,7 @@ def settings() -> Config:
         encoder=EncoderConfig(folds=3, validator_backbone="offline:efficientnet_lite0"),
         synthesis=SynthesisConfig(steps=12),
         protocol=ProtocolConfig(
-            repeats=16, blocks=4, natural_images=10, blanks_per_block=6, baseline_repeats=6, references=3
+            presentations=1300, blocks=4, natural_images=10, blanks_per_block=6, baseline_repeats=6
         ),
         evaluation=EvaluationConfig(permutations=999),
         loop=LoopConfig(rounds=1),

@@ -11,7 +11,7 @@ import numpy as np
 from protocols.disk.files import sha256_file, write_json
 from protocols.disk.png import write_png
 from protocols.project.config.config import Config, ProjectConfig
-from protocols.project.config.protocol import EvaluationConfig
+from protocols.project.config.protocol import EvaluationConfig, ProtocolConfig
 from protocols.project.config.template import template
 from protocols.project.display import Display
 from protocols.project.folder import Project, Round
@@ -33,7 +33,10 @@ def fit_record(*sites: dict) -> dict:
 def settings() -> Config:
     """What project.toml says."""
     return Config(
-        project=ProjectConfig(name="page"), display=DISPLAY, evaluation=EvaluationConfig(permutations=199, alpha=0.05)
+        project=ProjectConfig(name="page"),
+        display=DISPLAY,
+        protocol=ProtocolConfig(repeats=24, references=5),
+        evaluation=EvaluationConfig(permutations=199, alpha=0.05),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from protocols.project.config.config import Config
+from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
 from protocols.report.beside import arms_notes, arms_sentences, beside
 from protocols.verdict.control_report import ControlReport
@@ -72,7 +73,11 @@ def test_the_methods_paragraph_names_what_was_shown_and_nothing_else() -> None:
     assert "random phases" not in text
     assert "Spearman" in text
     assert "chroma" not in text
-    assert "8 presentations each" in text
+    assert "at most 8 presentations each" in text  # the planner may show fewer
+    by_hand = config.model_copy(update={"protocol": ProtocolConfig(repeats=24)})
+    text = arms_sentences(by_hand, report(summary(arms={"natural_raised": (3, 2)}, monotonic_tested=3)))
+    assert "As control arms, 8 presentations each" in text
+    assert "were shown 8 times each" in text
 
 
 def test_what_was_cut_or_skipped_is_told_once_a_reason() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from protocols.project.config.synthesis import SynthesisConfig
+from protocols.project.config.synthesis import SynthesisConfig, graded_steps
 from protocols.project.objectives import OBJECTIVES
-from protocols.synthesis.request import IMAGE_OBJECTIVES, graded_steps
+from protocols.synthesis.request import IMAGE_OBJECTIVES
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,10 @@ from protocols.project.config.config import Config
 from protocols.project.display import Display
 
 BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
+    "a_round_is_sized_once": (
+        {"protocol": {"presentations": 6000, "minutes": 30.0}},
+        "presentations = 6000 and minutes = 30",
+    ),
     "every_block_shows_every_image": (
         {"protocol": {"repeats": 3, "blocks": 4}, "evaluation": {"alpha": 0.49}},
         "repeats = 3",
@@ -57,6 +61,12 @@ def test_a_rule_finds_its_contradiction_alone(rule: checks.Rule) -> None:
 
 def test_the_defaults_break_no_rule() -> None:
     checks.cross_check(config(), "project.toml")
+
+
+@pytest.mark.parametrize("other", [{"presentations": 6000}, {"minutes": 30.0}])
+def test_repeats_by_hand_and_a_size_contradict_each_other(other: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="and repeats = 24"):
+        checks.cross_check(config(protocol={"repeats": 24, **other}), "project.toml")
 
 
 def test_the_first_broken_rule_is_raised() -> None:

@@ -92,7 +92,8 @@ def test_to_dict_is_json_and_rebuilds_the_configuration():
 
 
 def test_only_the_display_is_required():
-    assert config_from_dict(tables()).protocol.repeats == 24
+    protocol = config_from_dict(tables()).protocol
+    assert (protocol.repeats, protocol.presentations, protocol.minutes, protocol.references) == (None, 0, 0.0, 3)
     refused("C02", "the section [display] is missing", raw={})
 
 
@@ -112,7 +113,7 @@ def test_a_section_with_a_slip_names_the_nearest(section):
 
 
 def test_an_unknown_key_far_from_all_lists_them_and_a_known_one_names_its_section():
-    refused("C01", "one of repeats, blocks", "remove it", protocol={"zzzzzz": 1})
+    refused("C01", "one of presentations, minutes", "remove it", protocol={"zzzzzz": 1})
     refused("C01", "move alpha to [evaluation]", protocol={"alpha": 0.05})
 
 

@@ -1,0 +1,150 @@
+"""The division of a stated number of presentations that is expected to find most true controls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocols.arrays import Floats, Ints
+from protocols.errors import DataError
+
+from .beside import beside_share
+from .division import Division, Share, orderly
+from .found import Judging, Pairs, expected_found, fewest, least_p
+from .unequal import unequal_counts
+
+CLEARLY = 1.05  # an unequal split is taken where it finds this many times what an equal one does
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What there is to divide: presentations with the blanks, the largest share of what is beside, blocks, blanks."""
+
+    total: int
+    beside: float
+    blocks: int
+    blanks: int
+    references: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocated:
+    """A division and the probabilities (P,) that it finds each true control."""
+
+    division: Division
+    found: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counts:
+    """Presentations (P,) of every controller, and of each of its `count` references."""
+
+    count: int
+    shown: Ints
+
+
+def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Judging) -> Allocated:
+    """Divide `room` among controllers, references and what is wished for beside them.
+
+    First what is beside gets what it asks for, up to its share. The rest is divided evenly among all controllers and
+    references, of which each pair has as few as find most, 1 to ``room.references``. A controller and its references
+    are shown equally often, so that nobody can tell them apart by counting: that costs less than 4 % of the variance
+    of a difference, since the best ratio is the root of that of their numbers. Numbers that differ between pairs are
+    taken only where they find clearly more.
+
+    Raises
+    ------
+    DataError
+        C19: too few presentations for the images, or for any test to reach alpha.
+    """
+    beside = beside_share(wishes, math.floor(room.total * room.beside), steps_of=len(pairs.names))
+    left = room.total - room.blanks - sum(s.presentations for s in beside.values())
+    best, most = None, -1.0
+    for counts in _equal(pairs, left, room, test=test):
+        number = float(expected_found(pairs, counts.count, counts.shown, test=test).sum())
+        if number > most + 1e-9:
+            best, most = counts, number
+    if best is None:
+        raise _too_few(pairs, room, test, left=left)
+    best = _unequal(pairs, best, left, room=room, test=test, most=most) or best
+    images = {name: pairs.images[i, : best.count].tolist() for i, name in enumerate(pairs.names)}
+    division = Division(
+        controller=dict(zip(pairs.names, best.shown.tolist(), strict=True)),
+        reference=dict(zip(pairs.names, best.shown.tolist(), strict=True)),
+        references=images,
+        beside={n: Share(s.images, min(s.repeats, int(best.shown.min()))) for n, s in beside.items()},
+        blocks=room.blocks,
+        blanks=room.blanks,
+    )
+    found = expected_found(pairs, best.count, best.shown, test=test)
+    return Allocated(division=division, found=found)
+
+
+def _equal(pairs: Pairs, left: int, room: Room, *, test: Judging) -> Iterator[_Counts]:
+    """For every number of references: as many presentations of each controller and each reference as `left` holds."""
+    size, ones = len(pairs.names), np.ones(len(pairs.names), dtype=np.int64)
+    for count in range(1, min(room.references, pairs.images.shape[1]) + 1):
+        different = len(np.unique(pairs.images[:, :count]))
+        shown = max(left, 0) // (size + different)
+        if not shown or not orderly([shown] * (size + different), room.blocks, room.blanks):
+            continue
+        if least_p(shown, shown, count, blocks=room.blocks, permutations=test.permutations) <= test.alpha:
+            yield _Counts(count=count, shown=shown * ones)
+
+
+def _unequal(pairs: Pairs, equal: _Counts, left: int, *, room: Room, test: Judging, most: float) -> _Counts | None:
+    """Numbers that differ between pairs, where they find clearly more than `most`."""
+    if len(pairs.names) < 2:
+        return None
+    found = unequal_counts(pairs, equal.count, left, blocks=room.blocks, test=test)
+    if found is None or found.gained < CLEARLY * most:
+        return None
+    shown = [*found.counts.tolist(), *found.references(pairs.images[:, : equal.count]).values()]
+    if not orderly(shown, room.blocks, room.blanks):
+        return None
+    return _Counts(count=equal.count, shown=found.counts)
+
+
+def _too_few(pairs: Pairs, room: Room, test: Judging, *, left: int) -> DataError:
+    """C19, with the number that would be enough."""
+    size, different = len(pairs.names), len(np.unique(pairs.images[:, 0]))
+    needed = fewest(1, test, blocks=room.blocks)
+    while needed * (size + different) < room.blanks and size + different > 1:  # blanks stand between images
+        needed += room.blocks
+    enough = math.ceil((needed * (size + different) + room.blanks) / (1 - room.beside)) + 1
+    return DataError(
+        "project.toml [protocol]",
+        found=(
+            f"{room.total} presentations, of which {max(left, 0)} are left for {size} controllers and their "
+            f"{different} references after {room.blanks} blanks and what stands beside them"
+        ),
+        expected=(
+            f"at least {needed} presentations of each controller and reference, with which a test can reach alpha = "
+            f"{test.alpha:g} in {room.blocks} blocks"
+        ),
+        cause="presentations or minutes are too few for so many targets and objectives",
+        fix=(
+            f"set presentations to {enough} or more, lower beside, or control fewer sites or objectives ([synthesis] "
+            "targets, objectives)"
+        ),
+        code="C19",
+    )
+
+
+def costs(
+    pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Judging, roles: Sequence[str]
+) -> dict[str, Floats]:
+    """Probabilities (P,) to find each true control without one role of what stands beside, for each of `roles`."""
+    without: dict[str, Floats] = {}
+    for role in roles:
+        rest = {name: share for name, share in wishes.items() if name != role}
+        kept = beside_share(wishes, math.floor(room.total * room.beside), steps_of=len(pairs.names))
+        taken = sum(s.presentations for name, s in kept.items() if name in rest)
+        exact = Room(
+            total=room.total - taken, beside=0.0, blocks=room.blocks, blanks=room.blanks, references=room.references
+        )
+        without[role] = allocate(pairs, {}, exact, test=test).found
+    return without

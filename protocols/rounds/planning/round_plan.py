@@ -1,0 +1,324 @@
+"""The division of a round of a project: everything known before it, its references, and how often each image is
+shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from encoders import Encoder, Ensemble
+from encoders.fitting.predict import predict_stored
+from encoders.uncertainty import spread_over_layers
+from protocols.arrays import Floats
+from protocols.models.fit import held_out_of
+from protocols.models.pair import site_rows
+from protocols.project.config.config import Config
+from protocols.project.config.synthesis import graded_steps
+from protocols.project.folder import Project
+from protocols.project.key import Key
+from protocols.project.objectives import OBJECTIVES
+from protocols.recordings.dataset import Dataset, gather
+from protocols.recordings.natural import NaturalPosterior, References, choose_references, posterior_of
+from protocols.stats.trials import sums_per_image
+from synth import StimulusBatch
+
+from .allocate import Room, allocate
+from .contrasts import Contrasts, contrasts_of
+from .division import Division, Pair, Share, by_hand
+from .expected import likely_pairs
+from .found import Comparison, Judging, Pairs, by_objective, expected_found
+from .gains import earlier_controllers, expected_gains
+from .noise import Noise, trial_noise
+
+PER_PAIR = 150  # presentations for each target site and objective, where project.toml states none
+OFTEN = 8  # presentations of photographs and further seeds, where there is room
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundDivision:
+    """A divided round, and what it was divided by.
+
+    Attributes
+    ----------
+    division : Division
+    data : Dataset
+        The baseline and all earlier rounds.
+    posterior : NaturalPosterior
+    predicted : array of shape (N, U)
+        The encoder's predictions of the photographs.
+    references : References
+        With their expected shortfall.
+    pairs : Pairs
+    found : array of shape (P,)
+        Probability to find each true control.
+    noise : Noise
+    wishes : dict of name to Share
+        What was asked for beside the tests.
+    room : Room
+    test : Judging
+    notes : tuple of str
+    columns : dict of site id to int
+        Columns of `posterior`.
+    natural_sd : array of shape (U,)
+    """
+
+    division: Division
+    data: Dataset
+    posterior: NaturalPosterior
+    predicted: Floats
+    references: References
+    pairs: Pairs
+    found: Floats
+    noise: Noise
+    wishes: Mapping[str, Share]
+    room: Room
+    test: Judging
+    notes: tuple[str, ...]
+    columns: Mapping[str, int]
+    natural_sd: Floats
+
+    def evoked(self, pair: Pair) -> float:
+        """Expected response of the target to its best reference less that to the blank."""
+        k = self.columns[pair[1]]
+        return float(self.posterior.mean[self.references.images[pair][0], k] - self.noise.blank[k])
+
+    def comparison(self, pair: Pair) -> Comparison:
+        """The confirmatory test of a pair against its best reference, gains being fractions of the evoked response, or
+        in natural SDs where the unit does not count from zero.
+        """
+        p, sd = self.pairs.names.index(pair), float(self.natural_sd[self.columns[pair[1]]])
+        evoked = self.evoked(pair) if self.noise.fano is not None else sd
+        return Comparison(
+            level=float(self.pairs.references[:, p, 0].mean()),
+            step=max(evoked, 0.0) / (sd if OBJECTIVES[pair[0]].all_sites else 1.0),
+            floor=float(self.pairs.floor[p]),
+            slope=float(self.pairs.slope[p]),
+        )
+
+
+def divide_round(
+    project: Project,
+    number: int,
+    *,
+    encoder: Encoder | Ensemble,
+    targets: Sequence[str],
+    batch: StimulusBatch | None = None,
+    device: str = "cpu",
+) -> RoundDivision:
+    """Divide round `number` among its images by the configuration and all that was recorded before it.
+
+    Parameters
+    ----------
+    project : Project
+    number : int
+    encoder : Encoder or Ensemble
+        That makes the images of the round.
+    targets : sequence of str
+    batch : StimulusBatch, optional
+        The controllers with the validator's predictions; without, every pair is expected to gain the same.
+    device : str
+
+    Raises
+    ------
+    DataError
+        C19: too few presentations; D01: nothing recorded.
+    """
+    config, key, data = project.config, Key((), tuple(site_rows(encoder))), gather(project, range(1, number))
+    predicted, error = _predictions(project, encoder, data, device=device)
+    posterior = posterior_of(data, key.site_ids, predicted=predicted, error=error)
+    references = choose_references(
+        posterior,
+        key,
+        targets,
+        objectives=config.synthesis.objectives,
+        count=config.protocol.references,
+        temperature=config.synthesis.temperature,
+        seed=config.protocol.seed + number,
+    )
+    noise, notes = trial_noise(data, key)
+    contrasts = contrasts_of(
+        data, key, posterior, best=dict(references.images), temperature=config.synthesis.temperature
+    )
+    known = _Known(project, number, key=key, data=data, posterior=posterior, noise=noise, contrasts=contrasts)
+    gains = expected_gains(
+        tuple(references.images),
+        measured=known.measured(references),
+        predicted={} if batch is None else known.predicted(references, batch),
+        counted=noise.fano is not None,
+    )
+    pairs = likely_pairs(data, key, posterior, noise=noise, references=references, contrasts=contrasts, gains=gains)
+    wishes = _wishes(project, data, references)
+    room, test = room_of(config, len(pairs.names)), test_of(config)
+    division, found = divided(config, pairs, references, wishes=wishes, room=room, test=test)
+    return RoundDivision(
+        division=division,
+        data=data,
+        posterior=posterior,
+        predicted=predicted,
+        references=references,
+        pairs=pairs,
+        found=found,
+        noise=noise,
+        wishes=wishes,
+        room=room,
+        test=test,
+        notes=tuple(notes),
+        columns={site: k for k, site in enumerate(key.site_ids)},
+        natural_sd=key.natural_statistics()[1],
+    )
+
+
+def room_of(config: Config, pairs: int) -> Room:
+    """What the configuration gives a round of so many pairs of an objective and a site."""
+    protocol = config.protocol
+    total = protocol.presentations or PER_PAIR * pairs
+    if protocol.minutes:
+        each = (protocol.on_ms + protocol.off_ms) / 1000 * (1 + protocol.overhead)
+        total = math.floor(max(0.0, protocol.minutes * 60 - (protocol.blocks - 1) * protocol.pause_s) / each)
+    return Room(
+        total=total,
+        beside=protocol.beside,
+        blocks=protocol.blocks,
+        blanks=protocol.blanks_per_block * protocol.blocks,
+        references=protocol.references,
+    )
+
+
+def test_of(config: Config) -> Judging:
+    """How the configuration tests a round."""
+    evaluation = config.evaluation
+    return Judging(alpha=evaluation.alpha, permutations=evaluation.permutations, lost=config.protocol.expected_loss)
+
+
+def divided(
+    config: Config,
+    pairs: Pairs,
+    references: References,
+    *,
+    wishes: Mapping[str, Share],
+    room: Room,
+    test: Judging,
+) -> tuple[Division, Floats]:
+    """The division of the configuration, by hand or by the planner, and the probability (P,) to find each true
+    control.
+    """
+    if config.protocol.repeats is None:
+        allocated = allocate(pairs, wishes, room, test=test)
+        return allocated.division, allocated.found
+    division = by_hand(config, references.images, wishes)
+    shown = np.full(len(pairs.names), config.protocol.repeats)
+    return division, expected_found(pairs, pairs.images.shape[1], shown, test=test)
+
+
+def _predictions(
+    project: Project, encoder: Encoder | Ensemble, data: Dataset, *, device: str
+) -> tuple[Floats, Floats | None]:
+    """Predictions of the photographs (N, U), and the variance of their error as left-out images showed it, (N, U).
+
+    None for the error where the encoder carries no uncertainty.
+    """
+    answers = predict_stored(encoder, data.pixels[: data.natural], project.cache, device=device)  # (M, N, U)
+    mean = answers.mean(0)
+    predicted: Floats = mean.double().cpu().numpy()
+    if encoder.uncertainty is None:
+        return predicted, None
+    spread = spread_over_layers(answers, [tuple(readout.layers) for readout in encoder.readouts])  # type: ignore[arg-type]
+    wider = encoder.output_gain.clamp_min(1.0).cpu() ** 2
+    return predicted, (wider * encoder.uncertainty.cpu().variance(mean, spread, None)).double().numpy()
+
+
+def _wishes(project: Project, data: Dataset, references: References) -> dict[str, Share]:
+    """What the configuration asks for beside the tests."""
+    config, arms = project.config, project.config.arms
+    protocol, synthesis = config.protocol, config.synthesis
+    pairs = len(references.images)
+    steps = len(graded_steps(synthesis)) if synthesis.generator == "gradient" else 0
+    shown = {data.source_ids[i] for images in references.images.values() for i in images}
+    fitted = np.array(data.source_ids[: data.natural])[~held_out_of(project, data)[: data.natural]]
+    often = protocol.repeats or OFTEN
+    affordable = arms.budget // min(arms.repeats, protocol.repeats or arms.repeats)
+    return {
+        "natural": Share(min(protocol.natural_images, data.natural - len(shown)), often),
+        "chosen": Share(min(protocol.chosen_images, len(set(fitted.tolist()) - shown)), often),
+        "graded": Share(pairs * steps, synthesis.graded_repeats),
+        "arm": Share(min(pairs * len(arms.kinds), affordable), arms.repeats),
+        "seed": Share(pairs * (synthesis.seeds - 1), often),
+    }
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What tells the gains of the controllers of round `number`."""
+
+    project: Project
+    number: int
+    key: Key
+    data: Dataset
+    posterior: NaturalPosterior
+    noise: Noise
+    contrasts: Contrasts
+
+    def measured(self, references: References) -> dict[str, list[float]]:
+        """Gains of the controllers of earlier rounds over the expected best reference, per objective."""
+        columns = [self.data.site_ids.index(s) for s in self.key.site_ids]
+        sums, counts = sums_per_image(self.data.values[:, columns], self.data.image_index, len(self.data.source_ids))
+        means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        place = {s: i for i, s in enumerate(self.data.source_ids)}
+        gains: dict[str, list[float]] = {}
+        for row in earlier_controllers(self.project.rounds(), self.number):
+            pair = (row.objective, row.target)
+            if pair in references.images and row.source_id in place:
+                gain = self._gain(references, pair, means[place[row.source_id]])
+                gains.setdefault(row.objective, []).append(gain)
+        return gains
+
+    def predicted(self, references: References, batch: StimulusBatch) -> dict[Pair, float]:
+        """Gains of the batch's confirmatory controllers as the validator predicts them."""
+        if batch.validator_predicted is None:
+            return {}
+        found = {}
+        for i in batch.best_indices():
+            pair = (str(batch.kinds[i]), str(batch.targets[i]))
+            if pair in references.images:
+                found[pair] = self._gain(references, pair, np.asarray(batch.validator_predicted[i], dtype=float))
+        return found
+
+    def _gain(self, references: References, pair: Pair, responses: Floats) -> float:
+        """Gain of responses (U,) over the expected best reference of `pair`."""
+        k = self.key.site_ids.index(pair[1])
+        level = self.posterior.mean[references.images[pair][0]]
+        if pair[0] != "stretch":
+            place = list(references.images).index(pair)
+            return float(self.contrasts.of(responses, place) - self.contrasts.of(level, place))
+        unit = level[k] - self.noise.blank[k] if self.noise.fano is not None else self._sd(k)
+        return float((responses[k] - level[k]) / unit) if unit > 0 else math.nan
+
+    def _sd(self, k: int) -> float:
+        return float(self.key.natural_statistics()[1][k])
+
+
+def division_entry(plan: RoundDivision) -> dict[str, Any]:
+    """What ``manifest.json`` says of the division: numbers only, no image.
+
+    ``found`` and ``true``: expected numbers of true controls found, and of true controls; ``shortfall``: median over
+    sites of the expected true score of the best natural image less that of the best reference.
+    """
+    division, count = plan.division, max(map(len, plan.division.references.values()))
+    short: dict[str, list[float]] = {}
+    for (objective, _), values in plan.references.shortfall.items():
+        short.setdefault(objective, []).append(values[count - 1])
+    true = by_objective(plan.pairs, plan.pairs.true().mean(0))
+    return {
+        "by_hand": division.by_hand,
+        "references": count,
+        "images": division.images(),
+        "presentations": division.presentations(),
+        "found": {o: round(v, 2) for o, v in by_objective(plan.pairs, plan.found).items()},
+        "true": {o: round(v, 2) for o, v in true.items()},
+        "shortfall": {o: float(f"{np.median(values):.3g}") for o, values in short.items()},
+    }
