@@ -35,12 +35,18 @@ def planned_looks(round_: Round) -> Looks | None:
 
 
 def remaining_looks(round_: Round) -> tuple[int, ...]:
-    """The blocks before which a look can still be made, later than any that was; () once the round is ingested."""
-    looks = planned_looks(round_) if round_.state == "exported" else None
-    if looks is None:
+    """The blocks before which a look can still be made, later than any that was; () once the round is ingested.
+
+    Of an altered outbox there are none: it is refused where it is read.
+    """
+    if round_.state != "exported":
+        return ()
+    try:
+        looks = planned_looks(round_)
+    except DataError:
         return ()
     last = max(later_orders(round_.outbox), default=0)
-    return tuple(block for block in looks.after if block > last)
+    return () if looks is None else tuple(block for block in looks.after if block > last)
 
 
 def look_due(round_: Round) -> str:

@@ -109,10 +109,11 @@ def _continued(top: float, before: tuple[Floats, Floats] | None, weight: float) 
 
 
 def combined_z(stage_p: Sequence[float | None], shares: Sequence[float]) -> Floats:
-    """Combined statistic at every look so far, ``Z_k = sum_j<=k w_j z(1 - p_j) / sqrt(share_k)``, (looks,).
+    """Combined statistic ``Z_k = sum_j<=k w_j z(1 - p_j) / sqrt(share_k)`` at every look up to the last test, (looks,).
 
-    Lehmacher & Wassmer (1999), eq. 1. A stage without a test (None: its trials were lost) adds nothing, which lowers
-    the variance below 1: the level is kept.
+    Lehmacher & Wassmer (1999), eq. 1. The trials of a comparison end with its last test: stages without one after it
+    are no looks. A stage without a test in between (None: its trials were lost, whatever they were) adds nothing, which
+    lowers the variance below 1: the level is kept.
 
     Parameters
     ----------
@@ -123,7 +124,8 @@ def combined_z(stage_p: Sequence[float | None], shares: Sequence[float]) -> Floa
     weights = stage_weights(shares)
     if len(stage_p) > len(weights):
         raise ValueError(f"{len(stage_p)} stages with {len(weights)} looks")
-    z = np.array([0.0 if p is None else float(-special.ndtri(p)) for p in stage_p])
+    last = max((n for n, p in enumerate(stage_p, start=1) if p is not None), default=0)
+    z = np.array([0.0 if p is None else float(-special.ndtri(p)) for p in stage_p[:last]])
     sums = np.cumsum(weights[: len(z)] * z)  # a stage with p = 1 (z = -inf) rules out every later success
     return np.asarray(sums / np.sqrt(np.asarray(shares[: len(z)])))
 
@@ -163,8 +165,10 @@ def conditional_power(
     The drift so far, ``Z_k / sqrt(share_k)``, goes on (Lan & Wittes 1988); looks in between are left out.
     """
     shares = tuple(float(s) for s in shares)
-    z = float(combined_z(stage_p, shares)[-1])
-    share, last = shares[len(stage_p) - 1], boundaries(alpha, shares, spending)[-1]
+    combined, last = combined_z(stage_p, shares), boundaries(alpha, shares, spending)[-1]
+    if not len(combined):
+        raise ValueError(f"stages {tuple(stage_p)} without a test")
+    z, share = float(combined[-1]), shares[len(combined) - 1]
     if share == 1.0 or math.isinf(z):
         return float(z >= last)
     drift = z / math.sqrt(share)

@@ -46,8 +46,8 @@ class Decision:
         One-sided p of every stage so far; None: no test, since trials were lost or not shown.
     p : float
         The repeated p value so far.
-    power : float
-        Conditional power: the chance of success at the end if the effect goes on.
+    power : float or None
+        Conditional power: the chance of success at the end if the effect goes on; None: no test so far.
     """
 
     objective: str
@@ -57,7 +57,7 @@ class Decision:
     look: int
     stage_p: tuple[float | None, ...]
     p: float
-    power: float
+    power: float | None
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -124,12 +124,12 @@ def _stage_p(reports: Sequence[ControlReport | None]) -> list[tuple[ControlRow, 
 
 def _decision(row: ControlRow, stage_p: tuple[float | None, ...], look: int, looks: Looks) -> Decision:
     p = repeated_p(stage_p, looks.shares, looks.spending)
-    power = conditional_power(stage_p, looks.shares, alpha=looks.alpha, spending=looks.spending)
-    last = look == len(looks.shares)
     tested = any(value is not None for value in stage_p)
-    decision = (
-        "success" if p <= looks.alpha else "futile" if tested and not last and power < looks.futility else "undecided"
-    )
+    rule: dict[str, Any] = {"alpha": looks.alpha, "spending": looks.spending}
+    power = conditional_power(stage_p, looks.shares, **rule) if tested else None
+    last = look == len(looks.shares)
+    hopeless = power is not None and not last and power < looks.futility
+    decision = "success" if p <= looks.alpha else "futile" if hopeless else "undecided"
     return Decision(row.objective, row.site, row.image_id, decision, look=look, stage_p=stage_p, p=p, power=power)
 
 

@@ -66,7 +66,7 @@ def _row_line(r: ControlRow) -> str:
         f"{_show(r.reference):>10}{r.n_reference:>4} {_gain(r):>26}"
     )
     extra = [r.reason, f"S {_show(r.score)} against {_show(r.reference_score)}" if r.margin is not None else ""]
-    extra += [r.suppression, r.gain_note]
+    extra += [r.suppression, r.gain_note, r.stopped]
     extra += [f"contrast above natural: {r.contrast_exceeded}" if r.contrast_exceeded else ""]
     return "  ".join([line, *(e for e in extra if e)]).rstrip()
 

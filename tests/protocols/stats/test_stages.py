@@ -54,6 +54,9 @@ def test_the_combination_weighs_stages_by_their_planned_share():
     assert stage_weights(shares) == pytest.approx([0.5, np.sqrt(0.5), 0.5])
     z = combined_z([0.1, None, 0.02], shares)
     assert z == pytest.approx([-ndtri(0.1), -0.5 * ndtri(0.1) / np.sqrt(0.75), -0.5 * ndtri(0.1) - 0.5 * ndtri(0.02)])
+    assert combined_z([0.1, None, None], shares) == pytest.approx([-ndtri(0.1)])  # no more trials: no more looks
+    assert combined_z([None], shares).size == 0
+    assert repeated_p([None], shares, "pocock") == 1.0
     assert combined_z([1.0, 0.001], (0.5, 1.0))[1] == -np.inf
     assert repeated_p([1.0, 1e-9], (0.5, 1.0), "pocock") == 1.0
 
