@@ -103,7 +103,7 @@ def read_blocks(
     used, dropped = usable_rows(path, responses, max_dropped=max_dropped)
     joined = join(path, used, order, drop_extra=drop_extra, dropped=sum(dropped.values())).responses
     checks.values(path, joined, read_sites(round_.key_path.with_name("sites.csv")), notes=notes)
-    _refuse_missing(path, joined, order, before)
+    _refuse_missing(path, joined, order, before=before)
     return joined
 
 
@@ -119,7 +119,7 @@ def _refuse_later(path: Path, responses: Responses, before: int) -> None:
         )
 
 
-def _refuse_missing(path: Path, joined: Responses, order: list[PlannedTrial], before: int) -> None:
+def _refuse_missing(path: Path, joined: Responses, order: list[PlannedTrial], *, before: int) -> None:
     """L02: a block without enough usable trials."""
     planned, block = Counter(t.block for t in order), joined.block
     used = Counter(() if block is None else np.asarray(block).tolist())

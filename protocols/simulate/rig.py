@@ -129,11 +129,11 @@ def simulate_counts(expected: Floats, onset_s: Floats, noise: Noise, *, generato
     -------
     array of shape (T, U), whole numbers
     """
-    return _simulated(expected, onset_s, noise, None, generator=generator)[0]
+    return _simulated(expected, onset_s, noise, session=None, generator=generator)[0]
 
 
 def _simulated(
-    expected: Floats, onset_s: Floats, noise: Noise, session: Session | None, *, generator: np.random.Generator
+    expected: Floats, onset_s: Floats, noise: Noise, *, session: Session | None, generator: np.random.Generator
 ) -> tuple[Floats, Session]:
     """Counts of single trials, and the phases of the drift and the gains of the round: drawn, or those of `session`."""
     trials, sites = expected.shape
@@ -200,7 +200,7 @@ def answer(
     if (inbox / f"{name}.h5.done").exists():
         raise _answered(inbox, name)
     subject, shown = Subject.load(subject_folder), read_outbox(outbox)
-    counts, lost = _recorded(subject, shown, outbox, rig, progress=progress)
+    counts, lost = _recorded(subject, shown, outbox, rig=rig, progress=progress)
     delivered = shown.block < rig.first_blocks if rig.first_blocks else np.ones(len(counts), dtype=np.bool_)
     generator = np.random.default_rng([rig.seed, subject.seed, shown.round_number, 2])
     _drawn(int((shown.segment == 0).sum()), rig.missing, generator)
@@ -221,7 +221,7 @@ def answer(
 
 
 def _recorded(
-    subject: Subject, shown: Shown, outbox: Path, rig: Rig, *, progress: Reporter | None
+    subject: Subject, shown: Shown, outbox: Path, *, rig: Rig, progress: Reporter | None
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Counts (T, U) of all trials shown, and which are lost (T,).
 
@@ -239,7 +239,9 @@ def _recorded(
         index = np.array([place[part.image_ids[i]] for i in part.image_index])
         seeds = [*entropy, 1] if number == 0 else [*entropy, 1, int(number)]
         generator = np.random.default_rng(seeds)
-        simulated, session = _simulated(by_image[index], part.onset_s, subject.noise, session, generator=generator)
+        simulated, session = _simulated(
+            by_image[index], part.onset_s, subject.noise, session=session, generator=generator
+        )
         seeds = [*entropy, 2] if number == 0 else [*entropy, 2, int(number)]
         marks = _drawn(len(index), rig.missing, np.random.default_rng(seeds))
         mine = np.flatnonzero(shown.segment == number)

@@ -81,7 +81,7 @@ def boundaries(alpha: float, shares: tuple[float, ...], spending: Spending) -> t
     nodes, density = _continued(bounds[0] * math.sqrt(shares[0]), None, weights[0])
     for k in range(1, len(shares)):
 
-        def crossed(bound: float, k: int = k, nodes: Floats = nodes, density: Floats = density) -> float:
+        def crossed(bound: float, *, k: int = k, nodes: Floats = nodes, density: Floats = density) -> float:
             return float(density @ special.ndtr((nodes - bound * math.sqrt(shares[k])) / weights[k]) - spent[k])
 
         bounds.append(float(optimize.brentq(crossed, -8.0, 40.0, xtol=1e-11)))
@@ -139,11 +139,12 @@ def repeated_p(stage_p: Sequence[float | None], shares: Sequence[float], spendin
     """
     shares = tuple(float(s) for s in shares)
     return min(
-        (_crossing(float(z), k, shares, spending) for k, z in enumerate(combined_z(stage_p, shares))), default=1.0
+        (_crossing(float(z), k, shares, spending=spending) for k, z in enumerate(combined_z(stage_p, shares))),
+        default=1.0,
     )
 
 
-def _crossing(z: float, look: int, shares: tuple[float, ...], spending: Spending) -> float:
+def _crossing(z: float, look: int, shares: tuple[float, ...], *, spending: Spending) -> float:
     """The alpha whose boundary at `look` is `z`."""
 
     def above(log_alpha: float) -> float:

@@ -111,7 +111,7 @@ def decide(reports: Sequence[ControlReport | None], looks: Looks) -> list[Decisi
             pair = (row.objective, row.site)
             if pair in decided and decided[pair].decision != "undecided":
                 continue
-            decided[pair] = _decision(row, stage_p, number, looks)
+            decided[pair] = _decision(row, stage_p, number, looks=looks)
     return list(decided.values())
 
 
@@ -122,7 +122,7 @@ def _stage_p(reports: Sequence[ControlReport | None]) -> list[tuple[ControlRow, 
     return [(row, tuple(stage[pair].p if pair in stage else None for stage in by_stage)) for pair, row in rows.items()]
 
 
-def _decision(row: ControlRow, stage_p: tuple[float | None, ...], look: int, looks: Looks) -> Decision:
+def _decision(row: ControlRow, stage_p: tuple[float | None, ...], look: int, *, looks: Looks) -> Decision:
     p = repeated_p(stage_p, looks.shares, looks.spending)
     tested = any(value is not None for value in stage_p)
     rule: dict[str, Any] = {"alpha": looks.alpha, "spending": looks.spending}

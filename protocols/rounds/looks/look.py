@@ -64,8 +64,8 @@ def make_look(
     responses = read_blocks(round_, file, before, max_dropped=settings.max_dropped, drop_extra=settings.extra == "drop")
     key, number = read_key(round_.key_path), looks.after.index(before) + 1
     decisions = decide(stage_reports(responses, key, looks, stages=number, **_tests(round_)), looks)
-    new = _new_order(project, round_, key, decisions, before, progress=progress)
-    report = _report(number, before, file, digest, decisions=decisions, new=new)
+    new = _new_order(project, round_, key, decisions=decisions, before=before, progress=progress)
+    report = _report(number, before, file, digest=digest, decisions=decisions, new=new)
     record = report.to_dict() | {"looks": asdict(looks), "decisions": [d.to_dict() for d in decisions]}
     write_json(record_path(round_, before), record)
     _publish(round_, before, new)
@@ -87,9 +87,9 @@ def _new_order(
     project: Project,
     round_: Round,
     key: Key,
+    *,
     decisions: list[Decision],
     before: int,
-    *,
     progress: Reporter | None,
 ) -> Reallocation:
     """The presentations from block `before` on, held to the limits of [safety]."""
@@ -122,7 +122,7 @@ def _publish(round_: Round, before: int, new: Reallocation) -> None:
 
 
 def _report(
-    number: int, before: int, file: Path, digest: str, *, decisions: list[Decision], new: Reallocation
+    number: int, before: int, file: Path, *, digest: str, decisions: list[Decision], new: Reallocation
 ) -> LookReport:
     counts = {name: sum(d.decision == name for d in decisions) for name in ("success", "futile", "undecided")}
     return LookReport(
