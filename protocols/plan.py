@@ -12,7 +12,6 @@ import numpy as np
 from protocols.models.fit import held_out_of
 from protocols.project.folder import Project
 from protocols.project.key import Key
-from protocols.project.objectives import OBJECTIVES
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import best_natural, shrunken_means
@@ -214,9 +213,7 @@ def _schedule(project: Project, number: int, images: dict[str, int], *, repeats:
     seconds += (min(config.blocks, repeats) - 1) * config.pause_s
     objectives = project.config.synthesis.objectives if number else ()
     least = 1 / (1 + project.config.evaluation.permutations)
-    smallest: dict[str, float] = {
-        o: max(least, reachable_p(repeats, config.blocks, equal=OBJECTIVES[o].equal_counts)) for o in objectives
-    }
+    smallest: dict[str, float] = {o: max(least, reachable_p(repeats, config.blocks)) for o in objectives}
     return _Schedule(images=images, presentations=shown, minutes=seconds / 60, smallest_p=smallest)
 
 

@@ -37,10 +37,8 @@ class Objective:
     all_sites : bool
         The score needs the standardised responses of all sites; False: the response of the target site alone, in the
         recording's unit.
-    equal_counts : bool
-        The test compares as many trials of the reference as of the controller.
     log_score : bool
-        Tests and differences are of the logarithm of the score that is shown.
+        Gains are of the logarithm of the score that is shown.
     score_name : str
         Symbol of the score that is shown ("S"); "" where the score is the response itself.
     score_axis : str
@@ -57,7 +55,6 @@ class Objective:
     description: str
     explanation: str
     all_sites: bool
-    equal_counts: bool
     log_score: bool
     score_name: str
     score_axis: str
@@ -75,7 +72,7 @@ class Objective:
 
     @property
     def difference_name(self) -> str:
-        """Name of the score whose differences are tested: "log S", or "" where it is the response itself."""
+        """Name of the score whose differences are gains: "log S", or "" where it is the response itself."""
         return f"log {self.score_name}" if self.log_score else self.score_name
 
 
@@ -99,12 +96,11 @@ OBJECTIVES: dict[str, Objective] = {
             label="stretch",
             description="drive the target site as far as possible",
             explanation=(
-                "Each controller against the site's best natural image, both shown in this round. Of the re-shown "
-                "candidates one is picked on half of the trials and tested on the other half; the gain is of the "
-                "evoked response over that named image."
+                "Each controller against the site's best natural image, both shown in this round. A single re-shown "
+                "image is tested whole; of several, each half of the trials picks one, which is tested on the other "
+                "half. The gain is of the evoked response over the named image."
             ),
             all_sites=False,
-            equal_counts=False,
             log_score=False,
             score_name="",
             score_axis="recorded response ({unit})",
@@ -117,12 +113,12 @@ OBJECTIVES: dict[str, Objective] = {
             label="one-hot",
             description="drive the target site and not the others",
             explanation=(
-                "S is the softmax over all sites of the standardised mean responses, at the target; control: S above "
-                "the best natural image's (chosen like the stretch reference); suppression: the other sites below "
-                "their mean over random natural images."
+                "S is the softmax over all sites of the standardised mean responses, at the target. Control: target "
+                "less weighted mean of the other sites, above the best natural image's (picked like the stretch "
+                "reference; the weights are those of log S at the responses that were predicted before the round). "
+                "Suppression: the other sites below their mean over random natural images."
             ),
             all_sites=True,
-            equal_counts=True,
             log_score=True,
             score_name="S",
             score_axis="softmax share S",

@@ -82,21 +82,36 @@ def benjamini_hochberg(p: Floats, q: float = 0.05) -> Bools:
     return rejected
 
 
-def fieller_interval(treated: Floats, other: Floats, blank: Floats, *, confidence: float = 0.95) -> Fieller:
+def contrast_interval(parts: Sequence[tuple[float, Floats]], *, confidence: float = 0.95) -> tuple[float, float]:
+    """Welch t interval of ``sum of weight * mean`` over independent samples, `parts` being (weight, values (n,))."""
+    variances = [weight**2 * float(x.var(ddof=1)) / len(x) for weight, x in parts]
+    df = satterthwaite(variances, [len(x) for _, x in parts])
+    half = float(special.stdtrit(df, 0.5 + confidence / 2)) * math.sqrt(sum(variances))
+    middle = sum(weight * float(x.mean()) for weight, x in parts)
+    return middle - half, middle + half
+
+
+def fieller_interval(
+    treated: Floats, other: Floats | Sequence[Floats], blank: Floats, *, confidence: float = 0.95
+) -> Fieller:
     """Ratio of evoked responses ``(treated - blank) / (other - blank)`` with Fieller's (1954) limits.
+
+    `other`: one sample (n,), or several, whose means are averaged.
 
     The limits are the ratios q at which ``treated - q other - (1 - q) blank`` does not differ from zero (t,
     Satterthwaite degrees of freedom), so that the blank's noise enters numerator and denominator together.
     """
-    c, r, b = (float(x.mean()) for x in (treated, other, blank))
-    vc, vr, vb = (float(x.var(ddof=1)) / len(x) for x in (treated, other, blank))
+    c, b = float(treated.mean()), float(blank.mean())
+    others = [other] if isinstance(other, np.ndarray) else list(other)
+    r = float(np.mean([x.mean() for x in others]))
+    vc, vb = (float(x.var(ddof=1)) / len(x) for x in (treated, blank))
+    each = [float(x.var(ddof=1)) / len(x) / len(others) ** 2 for x in others]
+    vr, counts = sum(each), (len(treated), *map(len, others), len(blank))
     top, bottom = c - b, r - b
     ratio = top / bottom if bottom != 0 else math.nan
-    weights = (vc, ratio**2 * vr, (1 - ratio) ** 2 * vb) if math.isfinite(ratio) else (vc, vr, vb)
-    t2 = (
-        float(special.stdtrit(satterthwaite(weights, (len(treated), len(other), len(blank))), 0.5 + confidence / 2))
-        ** 2
-    )
+    of_ratio = ratio if math.isfinite(ratio) else 1.0
+    weights = (vc, *(of_ratio**2 * v for v in each), (1 - ratio) ** 2 * vb if math.isfinite(ratio) else vb)
+    t2 = float(special.stdtrit(satterthwaite(weights, counts), 0.5 + confidence / 2)) ** 2
     # (top - q bottom)^2 <= t2 (vc + q^2 vr + (1 - q)^2 vb), a quadratic in q
     square, linear, constant = bottom**2 - t2 * (vr + vb), -2 * (top * bottom - t2 * vb), top**2 - t2 * (vc + vb)
     root = linear**2 - 4 * square * constant

@@ -38,21 +38,25 @@ def half_counts(counts: Sequence[int], odd: int) -> tuple[list[int], list[int]]:
     return halves
 
 
-def reachable_p(repeats: int, blocks: int, *, equal: bool = False) -> float:
-    """The smallest p that a test within blocks can always reach with `repeats` of every image, for any large effect.
+def reachable_p(repeats: int, blocks: int, *, reference_repeats: int | None = None) -> float:
+    """The smallest p that a test within blocks can always reach, for any large effect.
 
-    Half of a reference's trials pick it, the other half test it against all trials of the controller or, where counts
-    must be `equal`, against as many. Chance decides which half an odd trial joins; the worse case counts.
+    All trials of the controller are relabelled with all trials of one reference; with several references there are
+    more assignments.
+
+    Parameters
+    ----------
+    repeats, blocks : int
+        Presentations of the controller, spread evenly over the blocks.
+    reference_repeats : int, optional
+        Presentations of the reference; default: as the controller.
     """
-    counts = repeats_a_block(repeats, blocks)
-    distinct = [
-        distinct_assignments([(n, min(n, all_) if equal else all_) for n, all_ in zip(half, counts, strict=True)])
-        for half in (half_counts(counts, odd)[1] for odd in (0, 1))
-    ]
-    return 1 / min(distinct)
+    mine = repeats_a_block(repeats, blocks)
+    other = repeats_a_block(repeats if reference_repeats is None else reference_repeats, blocks)
+    return 1 / distinct_assignments(list(zip(other, mine, strict=True)))
 
 
-def repeats_needed(alpha: float, blocks: int, *, equal: bool = False, limit: int = 512) -> int:
+def repeats_needed(alpha: float, blocks: int, *, limit: int = 512) -> int:
     """Fewest repeats of every image, at least one per block, with which p can always reach `alpha` (`reachable_p`)."""
     tried = range(max(2, blocks), limit)
-    return next((n for n in tried if reachable_p(n, blocks, equal=equal) <= alpha), limit)
+    return next((n for n in tried if reachable_p(n, blocks) <= alpha), limit)

@@ -14,7 +14,7 @@ from protocols.project.key import KeyRow, exceeded
 from protocols.project.objectives import OBJECTIVES
 from protocols.stats.permutation import spearman_test
 
-from .reference import candidates_of, choose_reference, comparison_pool, enough, sides
+from .reference import candidates_of, comparison_pool, enough, match_references, sides
 from .scores import Exclusion, Score, Setting
 
 MONOTONIC_ALPHA = 0.05
@@ -26,7 +26,7 @@ def arm_comparisons(setting: Setting, score: Score, row: KeyRow, *, tested: bool
 
     Without `tested` there are differences alone.
 
-    `arm_images`, `arm_scores` (mean response; one_hot: share S), `arm_differences` (one_hot: of log S), `arm_p`: by
+    `arm_images`, `arm_scores` (mean response; one_hot: share S), `arm_differences` (of what is tested), `arm_p`: by
     kind of arm; no p where these trials could not have reached the level.
     """
     fields: dict[str, dict[str, Any]] = {name: {} for name in ("arm_images", "arm_scores", "arm_differences", "arm_p")}
@@ -38,11 +38,11 @@ def arm_comparisons(setting: Setting, score: Score, row: KeyRow, *, tested: bool
             continue
         fields["arm_images"][arm.arm] = arm.image_id
         if not tested:
-            mine = score.of(setting.table.rows(row.image_id, score.usable))
+            mine = setting.table.rows(row.image_id, score.usable)
             fields["arm_scores"][arm.arm] = displayed(score.of(rows))
-            fields["arm_differences"][arm.arm] = mine - score.of(rows)
+            fields["arm_differences"][arm.arm] = float(score.tested[mine].mean() - score.tested[rows].mean())
             continue
-        pool = comparison_pool(setting, score, [row.image_id], reference=[arm.image_id], half=None)
+        pool = comparison_pool(setting, score, [row.image_id], reference=[arm.image_id])
         if not enough(pool):
             del fields["arm_images"][arm.arm]
             continue
@@ -131,13 +131,15 @@ def pseudo_controller(setting: Setting, score: Score, row: KeyRow) -> str | None
 
     Controllers are chosen among seeds by the validator, so the pseudo-controller is too; by the encoder where the key
     holds no validator's predictions. All photographs that were shown compete, the best natural images of this and of
-    every other site among them: random photographs alone would hardly ever beat the best one.
+    every other site among them: random photographs alone would hardly ever beat the best one. A single reference of the
+    site is what the pseudo-controller is compared with, so that it does not compete.
     """
+    own, _ = candidates_of(setting, row)
     photographs = [
         r
         for role in ("natural", "reference")
         for r in setting.key.of_role(role)
-        if len(setting.table.rows(r.image_id, score.usable))
+        if len(setting.table.rows(r.image_id, score.usable)) and own != (r.image_id,)
     ]
     for validator in (True, False):
         levels = {
@@ -153,17 +155,14 @@ def pseudo_controller(setting: Setting, score: Score, row: KeyRow) -> str | None
 def empirical_chance(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     """The pseudo-controller in the same test.
 
-    Where it is one of the natural references, another one takes that part.
+    Where it is one of several natural references, the others remain; nothing where no other photograph was shown.
     """
     pseudo = pseudo_controller(setting, score, row)
     if pseudo is None:
         return {}
     try:
-        reference = choose_reference(setting, score, row, without=pseudo)
+        reference = match_references(setting, score, row, image_id=pseudo, without=pseudo)
     except Exclusion:
         return {}
-    pool = comparison_pool(setting, score, [pseudo], reference=[reference.image_id], half=1)
-    if not enough(pool):
-        return {}
-    result = setting.test(pool)
+    result = setting.test(reference.pool)
     return {"pseudo_image": pseudo, "pseudo_p": result.p} if result.smallest_p <= setting.alpha else {}

@@ -82,7 +82,8 @@ class ControlReport:
                 fix="evaluate the round again",
                 code="E08",
             )
-        data["rows"] = tuple(ControlRow(**r) for r in data["rows"])
+        known = {f.name for f in fields(ControlRow)}  # files of earlier versions say more
+        data["rows"] = tuple(ControlRow(**{k: v for k, v in r.items() if k in known}) for r in data["rows"])
         data["objectives"] = tuple(
             ObjectiveSummary(**{**s, "arms": {k: (n, above) for k, (n, above) in s.get("arms", {}).items()}})
             for s in data["objectives"]

@@ -8,31 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from protocols.arrays import Ints
 from protocols.disk.files import finite_or_none
 from protocols.project.key import Key, KeyRow
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.responses import Responses
 from protocols.recordings.simultaneity import simultaneity_notes
-from protocols.recordings.trial_table import HALVES, trial_table
+from protocols.recordings.trial_table import trial_table
+from protocols.stats.choice import ChoicePool
 from protocols.stats.permutation import Pool
 from protocols.stats.reach import repeats_needed
 
 from .beside import arm_comparisons, contrast_flags, empirical_chance, monotonicity, specificity
 from .checks import check_excluded, check_inputs, check_reachable, input_notes, natural_scale, one_row_an_image
 from .control_report import ControlReport
-from .gain import blank_trials
+from .gain import blank_trials, difference_interval
 from .objectives import JUDGEMENTS, Comparison
 from .records import ControlRow
-from .reference import (
-    Reference,
-    beats_each,
-    candidates_of,
-    choose_reference,
-    comparison_pool,
-    enough,
-    sides,
-)
+from .reference import Reference, beats_each, candidates_of, match_references, reference_shortfall
 from .scores import Exclusion, Score, Setting
 from .summary import consistency, summarise
 
@@ -153,22 +145,20 @@ def _identity(row: KeyRow) -> dict[str, Any]:
     }
 
 
-def _evaluate_one(setting: Setting, row: KeyRow, *, averaged: bool) -> tuple[ControlRow, Pool | None]:
+def _evaluate_one(setting: Setting, row: KeyRow, *, averaged: bool) -> tuple[ControlRow, Pool | ChoicePool | None]:
     """The row of one controller, and the trials of its test where there was one."""
-    values, pool = _identity(row), None
+    values = _identity(row)
+    pool: Pool | ChoicePool | None = None
     try:
         score = _score(setting, row)
         if averaged:
             values |= _described(setting, score, row)
         else:
-            reference = choose_reference(setting, score, row)
-            pool = comparison_pool(setting, score, [row.image_id], reference=[reference.image_id], half=1)
-            if not enough(pool):
-                raise Exclusion("too few usable trials of the controller or its reference in the same blocks")
-            values |= _tested(setting, score, row, reference=reference, pool=pool)
+            reference = match_references(setting, score, row)
+            values |= _tested(setting, score, row, reference=reference)
+            pool = reference.pool
     except Exclusion as why:
         values |= {"verdict": "excluded", "reason": str(why)}
-        pool = None
     return ControlRow(**finite_or_none(values)), pool
 
 
@@ -183,25 +173,33 @@ def _score(setting: Setting, row: KeyRow) -> Score:
         raise Exclusion("the controller has no usable trial")
     if not np.isfinite(setting.table.column(row.target)).any():
         raise Exclusion("the site has no finite response")
-    score = JUDGEMENTS[row.objective].score(setting, row.target)
+    score = JUDGEMENTS[row.objective].score(setting, row.target, row)
     if not len(setting.table.rows(row.image_id, score.usable)):
         raise Exclusion("the controller has no trial with the responses that the score needs")
     return score
 
 
-def _tested(setting: Setting, score: Score, row: KeyRow, *, reference: Reference, pool: Pool) -> dict[str, Any]:
+def _tested(setting: Setting, score: Score, row: KeyRow, *, reference: Reference) -> dict[str, Any]:
     """All numbers of a tested controller."""
-    judgement, table = JUDGEMENTS[row.objective], setting.table
-    result, (mine, other), blank = setting.test(pool), sides(pool), blank_trials(setting, row.target)
-    values = _levels(setting, score, row, mine=mine, other=other) | {
+    judgement, table, mine = JUDGEMENTS[row.objective], setting.table, reference.treated
+    result, blank = setting.test(reference.pool), blank_trials(setting, row.target)
+    displayed, level = OBJECTIVES[row.objective].displayed, reference.level(score)
+    values = {
+        "measured": float(table.column(row.target)[mine].mean()),
         "n": len(mine),
+        "score": displayed(score.of(mine)),
+        "blank": float(blank.mean()) if len(blank) else None,
         "n_blank": len(blank),
         "reference_image": reference.image_id,
+        "reference_other": reference.other_image,
         "reference_kind": reference.kind,
-        "n_reference": len(other),
-        "reference_both": OBJECTIVES[row.objective].displayed(reference.both),
+        "reference": float(reference.mean(table.column(row.target))),
+        "n_reference": reference.trials,
+        "references": len(reference.candidates),
+        "reference_score": displayed(level),
+        "reference_shortfall": reference_shortfall(setting, score, reference),
         "difference": result.difference,
-        "difference_both": _both_directions(setting, score, row, mine=mine) - reference.both,
+        **difference_interval(score, reference),
         "t": result.t,
         "p": result.p,
         "smallest_p": result.smallest_p,
@@ -209,41 +207,18 @@ def _tested(setting: Setting, score: Score, row: KeyRow, *, reference: Reference
         "incomplete_trials": len(table.rows(row.image_id)) - len(table.rows(row.image_id, score.usable)),
     }
     values |= judgement.described(setting, score, row, treated=mine)
-    values |= judgement.gain(setting, score, Comparison(row, reference, pool, result=result, blank=blank))
-    values |= _verdict(setting, row, score, values=values)
+    values |= judgement.gain(setting, score, Comparison(row, reference, blank))
+    values |= _verdict(setting, row, values=values)
     if row.confirmatory:
         controlled = values["verdict"] == "control"
         values |= _confirmatory_extras(setting, score, row, reference=reference, controlled=controlled)
     return values
 
 
-def _levels(setting: Setting, score: Score, row: KeyRow, *, mine: Ints, other: Ints) -> dict[str, Any]:
-    """Mean response and score of the controller (rows `mine`) and its reference (rows `other`), response to blanks."""
-    column, blank = setting.table.column(row.target), blank_trials(setting, row.target)
-    displayed = OBJECTIVES[row.objective].displayed
-    return {
-        "measured": float(column[mine].mean()),
-        "score": displayed(score.of(mine)),
-        "blank": float(blank.mean()) if len(blank) else None,
-        "reference": float(column[other].mean()),
-        "reference_score": displayed(score.of(other)),
-    }
-
-
-def _both_directions(setting: Setting, score: Score, row: KeyRow, *, mine: Ints) -> float:
-    """The controller's score beside its reference's over both directions.
-
-    Where counts must be equal it is the mean over both halves of its trials: of as many trials as the reference's.
-    """
-    if not score.equal_counts:
-        return score.of(mine)
-    return float(np.mean([score.of(setting.table.rows(row.image_id, score.usable, half)) for half in HALVES]))
-
-
-def _verdict(setting: Setting, row: KeyRow, score: Score, *, values: dict[str, Any]) -> dict[str, str]:
+def _verdict(setting: Setting, row: KeyRow, *, values: dict[str, Any]) -> dict[str, str]:
     if values["smallest_p"] > setting.alpha:
         blocks = setting.table.n_blocks
-        needed = repeats_needed(setting.alpha, blocks, equal=score.equal_counts)
+        needed = repeats_needed(setting.alpha, blocks)
         reason = f"at least {needed} repeats of every image in {blocks} blocks, none lost, are needed"
         if 1 / (1 + setting.permutations) > setting.alpha:
             reason = f"at least {math.ceil(1 / setting.alpha)} permutations are needed"
@@ -294,12 +269,18 @@ def _described(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     if row.confirmatory:
         beside |= arm_comparisons(setting, score, row, tested=False) | specificity(setting, score, row)
         beside |= monotonicity(setting, score, row)
+    column, blank = table.column(row.target), blank_trials(setting, row.target)
+    displayed, other = OBJECTIVES[row.objective].displayed, table.rows(best, score.usable)
     return {
         **beside,
-        **_levels(setting, score, row, mine=mine, other=table.rows(best, score.usable)),
+        "measured": float(column[mine].mean()),
+        "score": displayed(score.of(mine)),
+        "blank": float(blank.mean()) if len(blank) else None,
+        "reference": float(column[other].mean()),
+        "reference_score": displayed(score.of(other)),
         "verdict": "not testable",
         "reason": "averages only",
         "reference_image": best,
         "reference_kind": "best of the same averages",
-        "difference": score.of(mine) - levels[best],
+        "difference": float(score.tested[mine].mean() - score.tested[other].mean()),
     }

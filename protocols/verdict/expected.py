@@ -9,13 +9,15 @@ from numpy.typing import ArrayLike
 
 from protocols.arrays import Floats
 from protocols.project.objectives import OBJECTIVES
+from protocols.stats.selectivity import selectivity_weights
 
 
 @dataclass(frozen=True)
 class Trials:
     """How often every image is shown and how the round is tested.
 
-    `lost` is the share of presentations without a usable trial.
+    `repeats` are presentations of the controller, `reference_repeats` of each reference (None: as many). `lost` is the
+    share of presentations without a usable trial.
     """
 
     repeats: int = 24
@@ -23,10 +25,20 @@ class Trials:
     alpha: float = 0.01
     permutations: int = 9999
     lost: float = 0.0
+    reference_repeats: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.blocks <= self.repeats or not 0 < self.alpha < 1 or not 0 <= self.lost < 1:
+        if (
+            not 1 <= self.blocks <= min(self.repeats, self.of_reference)
+            or not 0 < self.alpha < 1
+            or not 0 <= self.lost < 1
+        ):
             raise ValueError(f"{self}; expected 1 <= blocks <= repeats, 0 < alpha < 1, 0 <= lost < 1")
+
+    @property
+    def of_reference(self) -> int:
+        """Presentations of each reference."""
+        return self.repeats if self.reference_repeats is None else self.reference_repeats
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,9 @@ class ExpectedSite:
         Natural statistics of the D sites; with `variance`, gains are in natural SDs.
     temperature : float
         Of the one_hot softmax.
+    weights : array of shape (D,), optional
+        Of the other sites in the contrast that one_hot tests; default: from the expected means of references and
+        controller, as an evaluation takes them from the sealed predictions.
     """
 
     references: ArrayLike
@@ -62,6 +77,7 @@ class ExpectedSite:
     natural_mean: ArrayLike = 0.0
     natural_sd: ArrayLike = 1.0
     temperature: float = 1.0
+    weights: ArrayLike | None = None
 
     @property
     def means(self) -> Floats:
@@ -69,15 +85,22 @@ class ExpectedSite:
         means = np.asarray(self.references, dtype=float)
         return means if means.ndim == 2 else means[:, None]
 
-    def standardised(self, values: Floats) -> Floats:
-        """Responses (..., D) in natural SDs from the natural mean, over the temperature."""
-        scaled = (values - np.asarray(self.natural_mean)) / np.asarray(self.natural_sd) / self.temperature
-        return np.asarray(scaled)
-
     def scores(self, means: Floats, objective: str) -> Floats:
         """Score at the target of mean responses (..., D), shape (...)."""
         scale = (np.asarray(self.natural_mean), np.asarray(self.natural_sd))
         return OBJECTIVES[objective].site_scores(means, *scale, temperature=self.temperature)[..., self.target]
+
+    def tested(self, values: Floats, weights: Floats) -> Floats:
+        """The contrast of the target and the other sites in natural SDs of responses (..., D), shape (...)."""
+        z = (values - np.asarray(self.natural_mean)) / np.asarray(self.natural_sd)
+        return np.asarray(z[..., self.target] - z @ weights)
+
+    def contrast_weights(self, images: Floats) -> Floats:
+        """The weights (D,) of the contrast where `images` (N, D) are the expected responses."""
+        if self.weights is not None:
+            return np.asarray(self.weights, dtype=float)
+        z = (images - np.asarray(self.natural_mean)) / np.asarray(self.natural_sd)
+        return selectivity_weights(z, self.target, temperature=self.temperature)
 
     def only(self) -> ExpectedSite:
         """The site alone, without the others of the softmax."""
@@ -86,7 +109,7 @@ class ExpectedSite:
         k, width = self.target, self.means.shape[1]
         fields = ("fano", "natural_mean", "natural_sd", *(("variance",) if self.variance is not None else ()))
         alone = {name: float(np.broadcast_to(getattr(self, name), width)[k]) for name in fields}
-        return replace(self, references=self.means[:, k], target=0, **alone)
+        return replace(self, references=self.means[:, k], target=0, weights=None, **alone)
 
     def controller(self, gain: float, objective: str) -> Floats:
         """Expected responses (D,) to a controller: the best reference's, the site's own raised by `gain`."""

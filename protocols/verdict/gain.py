@@ -8,15 +8,10 @@ import numpy as np
 
 from protocols.arrays import Floats, Ints
 from protocols.recordings.units import UNITS
-from protocols.stats.intervals import fieller_interval, welch_p
-from protocols.stats.permutation import (
-    Pool,
-    difference_interval,
-    log_share,
-    mean_difference,
-)
+from protocols.stats.intervals import contrast_interval, fieller_interval, welch_p
+from protocols.stats.selectivity import effective_number, log_share
 
-from .reference import comparison_pool, enough, sides
+from .reference import Reference, comparison_pool, enough, sides
 from .scores import Score, Setting
 
 # --- gain -------------------------------------------------------------------------------------------------------------
@@ -45,17 +40,29 @@ def selectivity(setting: Setting, score: Score, site: str, *, treated: Ints) -> 
     }
 
 
-def stretch_gain(setting: Setting, pool: Pool, site: str, *, blank: Floats) -> dict[str, Any]:
-    """Gain over the named reference image: a fraction of its evoked response, else the difference in natural SDs."""
+def difference_interval(score: Score, reference: Reference) -> dict[str, float]:
+    """The 95 % interval of the difference that is tested (Welch; the tested halves are independent samples)."""
+    low, high = contrast_interval(_weighted(score.tested, reference))
+    return {"difference_low": low, "difference_high": high}
+
+
+def _weighted(values: Floats, reference: Reference) -> list[tuple[float, Floats]]:
+    """The samples of the contrast, values (T,) of controller and tested parts, with their weights."""
+    share = -1 / len(reference.parts)
+    return [(1.0, values[reference.treated]), *((share, values[rows]) for rows in reference.parts)]
+
+
+def stretch_gain(setting: Setting, reference: Reference, site: str, *, blank: Floats) -> dict[str, Any]:
+    """Gain over the picked reference: a fraction of its evoked response, else the difference in natural SDs."""
     column = setting.table.column(site)
-    treated, other = (column[rows] for rows in sides(pool))
-    few = _few(pool)
+    treated, other = column[reference.treated], [column[rows] for rows in reference.parts]
+    few = _few(reference)
     if not UNITS[setting.unit].zero:
         note = _joined(f"no percentage for unit {setting.unit}", few)
-        return {**_difference_in_sd(setting, pool, site), "gain_note": note}
-    if len(blank) < 2 or welch_p(other, blank) >= 0.05:
+        return {**_difference_in_sd(setting, reference, site), "gain_note": note}
+    if len(blank) < 2 or welch_p(np.concatenate(other), blank) >= 0.05:
         why = "no blanks" if len(blank) < 2 else "blank not significantly below the reference"
-        return {**_difference_in_sd(setting, pool, site), "gain_note": _joined(f"no percentage: {why}", few)}
+        return {**_difference_in_sd(setting, reference, site), "gain_note": _joined(f"no percentage: {why}", few)}
     ratio = fieller_interval(treated, other, blank)
     note = _joined(few, "" if ratio.bounded else "interval unbounded")
     return {
@@ -67,24 +74,48 @@ def stretch_gain(setting: Setting, pool: Pool, site: str, *, blank: Floats) -> d
     }
 
 
-def _difference_in_sd(setting: Setting, pool: Pool, site: str) -> dict[str, Any]:
+def _difference_in_sd(setting: Setting, reference: Reference, site: str) -> dict[str, Any]:
     if site not in setting.scale.site_ids:
         return {"gain_unit": ""}
     sd = float(setting.scale.sd[setting.scale.site_ids.index(site)])
-    low, high = difference_interval(pool.values, pool.strata)
-    difference = float(np.subtract(*(setting.table.column(site)[rows].mean() for rows in sides(pool))))
+    parts = _weighted(setting.table.column(site), reference)
+    difference = sum(weight * float(x.mean()) for weight, x in parts)
+    low, high = contrast_interval(parts)
     return {"gain": difference / sd, "gain_low": low / sd, "gain_high": high / sd, "gain_unit": "natural SD"}
 
 
-def one_hot_gain(pool: Pool, difference: float) -> dict[str, Any]:
-    """Difference of log S with its delta-method interval."""
-    low, high = difference_interval(pool.values, pool.strata, statistic=pool.statistic)
-    return {"gain": difference, "gain_low": low, "gain_high": high, "gain_unit": "log S", "gain_note": _few(pool)}
+def one_hot_gain(setting: Setting, score: Score, reference: Reference, *, site: str) -> dict[str, Any]:
+    """Difference of log S with its delta-method interval, and what the tested contrast is made of.
+
+    A trial z of the image with mean m and shares S contributes ``(z_target - sum_j S_j z_j) / temperature``.
+    """
+    target = setting.scale.site_ids.index(site)
+    groups: dict[str, list[Ints]] = {}
+    for image, rows in zip(reference.picked, reference.parts, strict=True):
+        groups.setdefault(image, []).append(rows)
+    share, linear = -1 / len(reference.parts), []
+    for weight, parts in [(1.0, [reference.treated]), *((share, parts) for parts in groups.values())]:
+        mean = np.mean([score.values[rows].mean(0) for rows in parts], axis=0) / setting.temperature
+        slope = -np.exp(mean - np.logaddexp.reduce(mean))
+        slope[target] += 1
+        linear += [(weight, score.values[rows] @ slope / setting.temperature) for rows in parts]
+    low, high = contrast_interval(linear)
+    difference = score.of(reference.treated) - reference.level(score)
+    off = difference - sum(weight * float(x.mean()) for weight, x in linear)  # the interval is of the linear part
+    fields = {"gain": difference, "gain_low": low + off, "gain_high": high + off, "gain_unit": "log S"}
+    used = np.ones(1) if score.weights is None else score.weights
+    return {
+        **fields,
+        "gain_note": _joined(_few(reference), score.note),
+        "selectivity": float(score.tested[reference.treated].mean()),
+        "selectivity_reference": float(reference.mean(score.tested)),
+        "selectivity_sites": effective_number(used),
+    }
 
 
-def _few(pool: Pool) -> str:
+def _few(reference: Reference) -> str:
     """The note of a gain whose interval is not calibrated: fewer than ten trials on one side."""
-    least = min(len(rows) for rows in sides(pool))
+    least = min(len(reference.treated), reference.trials)
     return f"fewer than 10 repeats ({least})" if least < 10 else ""
 
 
@@ -100,8 +131,8 @@ def suppression(setting: Setting, score: Score, site: str, *, image_id: str) -> 
     blanks = table.rows_of(sorted(r.image_id for r in key.of_role("blank")), score.usable)
     mine = table.rows(image_id, score.usable)
     fields = {"off_target": float(off[mine].mean()), "off_target_blank": _mean(off[blanks])}
-    lower = Score(-off, score.usable, lambda mean: float(mean[0]), mean_difference, equal_counts=False)
-    if not naturals or not enough(pool := comparison_pool(setting, lower, [image_id], reference=naturals, half=None)):
+    lower = Score(-off, score.usable, lambda mean: float(mean[0]), -off[:, 0])
+    if not naturals or not enough(pool := comparison_pool(setting, lower, [image_id], reference=naturals)):
         return {**fields, "suppression": "not testable"}
     result = setting.test(pool)
     verdict = "suppression" if result.p <= setting.alpha else "no suppression"

@@ -12,20 +12,17 @@ from typing import Any, NamedTuple
 
 from protocols.arrays import Floats, Ints
 from protocols.project.key import KeyRow
-from protocols.stats.permutation import PermutationResult, Pool
 
 from .gain import one_hot_gain, selectivity, stretch_gain, suppression
-from .reference import Reference, reference_shortfall
+from .reference import Reference
 from .scores import Score, Setting, one_hot_score, stretch_score
 
 
 class Comparison(NamedTuple):
-    """A controller tested against its reference: trials and result of the test, and the site's responses to blanks."""
+    """A controller tested against its reference, and the site's responses to blanks."""
 
     row: KeyRow
     reference: Reference
-    pool: Pool
-    result: PermutationResult
     blank: Floats
 
 
@@ -35,8 +32,9 @@ class Judgement:
 
     Attributes
     ----------
-    score : callable (setting, site) -> Score
-        Scores trials and means at the site; raises `Exclusion` where the site has no such score.
+    score : callable (setting, site, row) -> Score
+        Scores trials and means at the site for the controller `row`; raises `Exclusion` where the site has no such
+        score.
     gain : callable (setting, score, comparison) -> dict
         Gain over the reference, and what is known only of tested controllers.
     described : callable (setting, score, row, *, treated) -> dict
@@ -45,19 +43,18 @@ class Judgement:
         What is tested only for confirmatory controllers.
     """
 
-    score: Callable[[Setting, str], Score]
+    score: Callable[..., Score]
     gain: Callable[[Setting, Score, Comparison], dict[str, Any]]
     described: Callable[..., dict[str, Any]]
     confirmatory: Callable[[Setting, Score, KeyRow], dict[str, Any]]
 
 
 def _stretch_gain(setting: Setting, score: Score, comparison: Comparison) -> dict[str, Any]:
-    gain = stretch_gain(setting, comparison.pool, comparison.row.target, blank=comparison.blank)
-    return gain | {"reference_shortfall": reference_shortfall(setting, score, comparison.reference)}
+    return stretch_gain(setting, comparison.reference, comparison.row.target, blank=comparison.blank)
 
 
 def _one_hot_gain(setting: Setting, score: Score, comparison: Comparison) -> dict[str, Any]:
-    return one_hot_gain(comparison.pool, comparison.result.difference)
+    return one_hot_gain(setting, score, comparison.reference, site=comparison.row.target)
 
 
 def _selectivity(setting: Setting, score: Score, row: KeyRow, *, treated: Ints) -> dict[str, Any]:

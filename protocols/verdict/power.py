@@ -1,8 +1,8 @@
 """Before the day: the power of a verdict at a site, the repeats that a wanted gain takes, the gain within reach.
 
-Nothing is approximated by a formula: experiments are simulated and judged by the procedure of `evaluate` (the best of
-the re-shown natural images chosen on one half of its trials, the controller tested against its other half by a
-studentised permutation within block).
+Nothing is approximated by a formula: experiments are simulated and judged by the procedure of `evaluate` (a single
+re-shown natural image tested whole; of several the best chosen on one half of the trials and tested on the other, in
+both directions; a studentised permutation within block).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def power(
     site = site if all_sites else site.only()
     images = np.concatenate([site.means, site.controller(gain, objective)[None]])
     generator = np.random.default_rng([seed, trials.repeats, trials.blocks])
-    ragged = trials.lost > 0 or trials.repeats % (2 * trials.blocks) > 0
+    ragged = trials.lost > 0 or any(n % (2 * trials.blocks) > 0 for n in (trials.repeats, trials.of_reference))
     patterns = RECORDINGS if ragged else 1
     each = math.ceil(experiments / patterns)
     shares = [
@@ -100,11 +100,14 @@ def repeats_for(
     seed: int = 0,
     limit: int = 120,
 ) -> int | None:
-    """The fewest repeats with which `gain` is found with probability `wanted`, in whole blocks; None above `limit`."""
+    """The fewest repeats of every image with which `gain` is found with probability `wanted`, in whole blocks.
+
+    None above `limit`. References are shown as often as the controller.
+    """
     blocks = trials.blocks
 
     def reached(rounds: int) -> bool:
-        longer = replace(trials, repeats=rounds * blocks)
+        longer = replace(trials, repeats=rounds * blocks, reference_repeats=None)
         return power(site, longer, gain, objective=objective, experiments=experiments, seed=seed) >= wanted
 
     low, high, most = 0, max(1, trials.repeats // blocks), max(1, limit // blocks)
@@ -177,7 +180,7 @@ def plan_site(
 ) -> SitePlan:
     """Power, gain within reach and repeats needed at one site, from `experiments` simulated experiments each."""
     detectable = detectable_gain(site, trials, wanted=wanted, objective=objective, experiments=experiments)
-    reachable = reachable_p(trials.repeats, trials.blocks, equal=OBJECTIVES[objective].equal_counts)
+    reachable = reachable_p(trials.repeats, trials.blocks, reference_repeats=trials.reference_repeats)
     return SitePlan(
         objective=objective,
         gain=gain,

@@ -35,19 +35,26 @@ class ControlRow:
         The objective's score of that mean (stretch: the mean; one_hot: the softmax share S).
     blank, n_blank
         Mean response to blanks (without blanks: before the stimulus), and trials.
-    reference_image, reference_kind : str
-        The natural image that was chosen as reference, and among which images.
+    reference_image, reference_other, reference_kind : str
+        The natural image that was picked as reference, the one picked in the other direction where it is another (""
+        else), and among which images.
     reference, n_reference
-        Mean response over the `n_reference` trials of the reference that were tested.
+        Mean response over the `n_reference` trials of the reference that were tested: all of a single image; of several
+        the mean over both directions, each of the half that did not choose.
+    references : int
+        Images that could be picked.
     reference_score : float
-        The objective's score of that mean.
-    reference_both : float
-        The reference's score averaged over both directions of choosing and testing.
+        The objective's score of the reference on these trials (two images: the mean of their log S).
     reference_shortfall : float
-        Expected loss of choosing the reference on half of its trials.
-    difference, difference_both : float
-        Controller less reference, of scores (stretch) or of log S (one_hot), over the tested trials and over both
-        directions.
+        Expected true difference between the best of the shown references and the picked ones, in the unit of
+        `difference`; 0 with a single one.
+    difference, difference_low, difference_high : float
+        What is tested, with its 95 % interval: controller less reference, of responses (stretch) or of the selectivity
+        contrast in natural SDs (one_hot).
+    selectivity, selectivity_reference : float
+        one_hot: the contrast of the controller and of the reference, target less weighted mean of the other sites.
+    selectivity_sites : float
+        one_hot: effective number of these other sites, 1 / sum of squared weights.
     gain, gain_low, gain_high : float
         Gain over the named reference image with its 95 % interval.
     gain_unit : str
@@ -83,7 +90,8 @@ class ControlRow:
     contrast_exceeded : str
         Names of the contrasts above the photographs' 95th percentile, "" = none.
     arm_images, arm_scores, arm_differences, arm_p : dict by kind of control arm
-        Its image, its score, the controller's score less it (one_hot: of log S), p of the same test on all trials.
+        Its image, its score, the controller less it (of what is tested: see `difference`), p of the same test on all
+        trials.
     other_site_images : int
         Confirmatory controllers that the objective made for other sites.
     other_site_share, other_site_score : float
@@ -117,14 +125,19 @@ class ControlRow:
     blank: float | None = None
     n_blank: int = 0
     reference_image: str = ""
+    reference_other: str = ""
     reference_kind: str = ""
     reference: float | None = None
     n_reference: int = 0
+    references: int = 0
     reference_score: float | None = None
-    reference_both: float | None = None
     reference_shortfall: float | None = None
     difference: float | None = None
-    difference_both: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    selectivity: float | None = None
+    selectivity_reference: float | None = None
+    selectivity_sites: float | None = None
     gain: float | None = None
     gain_low: float | None = None
     gain_high: float | None = None

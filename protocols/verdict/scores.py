@@ -5,22 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
 from protocols.arrays import Bools, Floats, Ints
-from protocols.project.key import Key
+from protocols.project.key import Key, KeyRow
 from protocols.recordings.trial_table import TrialTable
-from protocols.stats.permutation import (
-    PermutationResult,
-    Pool,
-    Statistic,
-    log_share,
-    log_softmax_difference,
-    mean_difference,
-    permutation_test,
-)
+from protocols.stats.choice import ChoicePool, choice_test
+from protocols.stats.permutation import PermutationResult, Pool, permutation_test
+from protocols.stats.selectivity import log_share, selectivity_weights
 
 
 class Exclusion(Exception):
@@ -50,13 +43,13 @@ class Setting:
     temperature: float
     excluded: Mapping[str, str] = field(default_factory=dict)
 
-    def test(self, pool: Pool, *, secondary: bool = False) -> PermutationResult:
+    def test(self, pool: Pool | ChoicePool, *, secondary: bool = False) -> PermutationResult:
         """The test on `pool`; a secondary one stops at 20 / alpha permutations."""
         enough = max(999, math.ceil(20 / self.alpha)) if secondary else self.permutations
         permutations = min(self.permutations, enough)
-        return permutation_test(
-            pool.values, pool.strata, statistic=pool.statistic, permutations=permutations, seed=self.seed
-        )
+        if isinstance(pool, ChoicePool):
+            return choice_test(pool.values, pool.slots, permutations=permutations, seed=self.seed)
+        return permutation_test(pool.values, pool.strata, permutations=permutations, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -70,34 +63,39 @@ class Score:
     usable : bool array of shape (T,)
         Trials that have all of them.
     level : callable
-        Score of mean values (D,).
-    statistic : callable
-        Of the test.
-    equal_counts : bool
-        The test compares as many trials of either image.
+        Score of mean values (D,), as it is shown.
+    tested : array of shape (T,)
+        What the test compares: the response itself, or the selectivity contrast (natural SDs).
+    weights : array of shape (D,), optional
+        Of the sites that the contrast takes off the target.
+    note : str
+        What a reader must know of the contrast.
     """
 
     values: Floats
     usable: Bools
     level: Callable[[Floats], float]
-    statistic: Statistic
-    equal_counts: bool
+    tested: Floats
+    weights: Floats | None = None
+    note: str = ""
 
     def of(self, rows: Ints) -> float:
         """Score of the mean over `rows`."""
         return self.level(self.values[rows].mean(0)) if len(rows) else math.nan
 
 
-def stretch_score(setting: Setting, site: str) -> Score:
-    """The mean response of the site."""
-    values = setting.table.column(site)[:, None]
-    return Score(
-        values, np.asarray(np.isfinite(values[:, 0])), lambda mean: float(mean[0]), mean_difference, equal_counts=False
-    )
+def stretch_score(setting: Setting, site: str, row: KeyRow | None = None) -> Score:
+    """The mean response of the site; `row` does not matter."""
+    column = setting.table.column(site)
+    return Score(column[:, None], np.asarray(np.isfinite(column)), lambda mean: float(mean[0]), column)
 
 
-def one_hot_score(setting: Setting, site: str) -> Score:
-    """Log softmax, at the site, of the mean standardised responses of the frozen site set."""
+def one_hot_score(setting: Setting, site: str, row: KeyRow | None = None) -> Score:
+    """Log softmax, at the site, of the mean standardised responses; tested is a linear contrast of the sites.
+
+    The contrast's weights come from the sealed predictions of `row`, a controller, and of the references of its site;
+    without them the other sites weigh the same.
+    """
     scale = setting.scale
     if site not in scale.site_ids:
         raise Exclusion("the site is not in the standardised site set")
@@ -108,8 +106,29 @@ def one_hot_score(setting: Setting, site: str) -> Score:
     def level(mean: Floats) -> float:
         return float(log_share(mean / setting.temperature, target))
 
-    statistic = partial(log_softmax_difference, target=target, temperature=setting.temperature)
-    return Score(values, np.asarray(np.isfinite(values).all(1)), level, statistic, equal_counts=True)
+    predicted = _sealed_predictions(setting, row)
+    weights = selectivity_weights(predicted, target, temperature=setting.temperature)
+    known = len(predicted) > 0 and bool(np.isfinite(predicted).all())
+    return Score(
+        values,
+        np.asarray(np.isfinite(values).all(1)),
+        level,
+        values[:, target] - values @ weights,
+        weights=weights,
+        note="" if known else "other sites weigh the same: predictions are missing in the key",
+    )
+
+
+def _sealed_predictions(setting: Setting, row: KeyRow | None) -> Floats:
+    """Predicted responses to a controller and its references in natural SDs, shape (N, D); NaN where one is missing."""
+    images: list[KeyRow] = []
+    if row is not None:
+        pair = (row.objective, row.target)
+        named = [r for r in setting.key.of_role("reference") if pair in r.reference_for]
+        images = [row, *sorted(named, key=lambda r: r.image_id)]
+    sites = setting.scale.site_ids
+    predicted = np.array([[r.predicted.get(s, math.nan) for s in sites] for r in images])
+    return (predicted.reshape(len(images), len(sites)) - setting.scale.mean) / setting.scale.sd
 
 
 def standardised(setting: Setting) -> Floats:

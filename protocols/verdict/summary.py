@@ -12,8 +12,10 @@ import numpy as np
 from protocols.disk.files import finite_or_none
 from protocols.project.key import CONTRASTS, Key
 from protocols.recordings.trial_table import TrialTable, image_means
+from protocols.stats.choice import ChoicePool
 from protocols.stats.intervals import benjamini_hochberg, wilson_interval
-from protocols.stats.permutation import Pool, joint_permutation_p
+from protocols.stats.joint import joint_permutation_p
+from protocols.stats.permutation import Pool
 from protocols.stats.trials import correlation, reliability
 
 from .beside import MONOTONIC_ALPHA
@@ -22,7 +24,7 @@ from .scores import Setting
 
 
 def summarise(
-    setting: Setting, evaluated: Sequence[tuple[ControlRow, Pool | None]]
+    setting: Setting, evaluated: Sequence[tuple[ControlRow, Pool | ChoicePool | None]]
 ) -> tuple[list[ControlRow], list[ObjectiveSummary]]:
     """Mark the Benjamini-Hochberg list of each objective and count over its confirmatory controllers."""
     rows = [row for row, _ in evaluated]

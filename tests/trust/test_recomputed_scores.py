@@ -106,18 +106,20 @@ def test_scores_of_responses_almost_without_noise() -> None:
             }
             candidates = [r.image_id for r in key.rows if (row.objective, row.site) in r.reference_for]
             if row.objective == "stretch":
-                scores = {i: truth[i][u] + level for i in truth}
+                scores = tested = {i: truth[i][u] + level for i in truth}
             else:
                 scores = {i: share(z[i], u) for i in truth}
-            best = max(candidates, key=scores.__getitem__)
+                others = [v for v in range(len(key.sites)) if v != u]  # nothing is predicted: all weigh the same
+                tested = {i: z[i][u] - sum(z[i][v] for v in others) / len(others) for i in truth}
+            best = max(candidates, key=tested.__getitem__)
             assert row.reference_image == best
             assert row.measured == pytest.approx(truth[row.image_id][u] + level, abs=1e-7)
             assert row.reference == pytest.approx(truth[best][u] + level, abs=1e-7)
             assert row.score == pytest.approx(scores[row.image_id], abs=1e-7)
             assert row.reference_score == pytest.approx(scores[best], abs=1e-7)
-            wanted = scores[row.image_id] - scores[best]
+            wanted = tested[row.image_id] - tested[best]
             if row.objective == "one_hot":
-                wanted = math.log(scores[row.image_id]) - math.log(scores[best])
+                assert row.gain == pytest.approx(math.log(scores[row.image_id]) - math.log(scores[best]), abs=1e-5)
                 mine = z[row.image_id]
                 assert row.margin == pytest.approx(mine[u] - max(m for v, m in enumerate(mine) if v != u), abs=1e-7)
             assert row.difference == pytest.approx(wanted, abs=1e-6)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from protocols.errors import DataError
 from protocols.project.looks import Looks, look_blocks
-from protocols.project.objectives import OBJECTIVES
 from protocols.stats.reach import reachable_p, repeats_needed
 
 from .config import Config
@@ -37,21 +36,18 @@ def every_block_shows_every_image(config: Config, where: str) -> DataError | Non
 
 
 def alpha_is_reachable(config: Config, where: str) -> DataError | None:
-    """The permutation test of each objective can reach a p below alpha with so many repeats and blocks."""
+    """The permutation test can reach a p below alpha with so many repeats and blocks."""
     protocol, alpha = config.protocol, config.evaluation.alpha
-    for objective in config.synthesis.objectives:
-        equal = OBJECTIVES[objective].equal_counts
-        smallest = reachable_p(protocol.repeats, protocol.blocks, equal=equal)
-        if smallest > alpha:
-            enough = repeats_needed(alpha, protocol.blocks, equal=equal)
-            return _contradiction(
-                f"{where} [protocol] repeats",
-                f"repeats = {protocol.repeats} in blocks = {protocol.blocks}, "
-                f"where a {objective} test cannot go below p = {smallest:.3g}",
-                f"a test that can reach alpha = {alpha}",
-                fix=f"set repeats to {enough} or more, or use fewer blocks",
-            )
-    return None
+    smallest = reachable_p(protocol.repeats, protocol.blocks)
+    if smallest <= alpha:
+        return None
+    enough = repeats_needed(alpha, protocol.blocks)
+    return _contradiction(
+        f"{where} [protocol] repeats",
+        f"repeats = {protocol.repeats} in blocks = {protocol.blocks}, where no test can go below p = {smallest:.3g}",
+        f"a test that can reach alpha = {alpha}",
+        fix=f"set repeats to {enough} or more, or use fewer blocks",
+    )
 
 
 def window_ends_after_it_starts(config: Config, where: str) -> DataError | None:

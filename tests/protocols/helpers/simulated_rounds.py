@@ -123,3 +123,13 @@ def shuffled_within_block(rng, responses: Responses) -> Responses:
 def subset(key: Key, keep) -> Key:
     """The key without the rows for which `keep(row)` is false."""
     return replace(key, rows=tuple(r for r in key.rows if keep(r)))
+
+
+def one_reference(key: Key) -> Key:
+    """The key with one reference per objective and site, the one whose image id comes first."""
+    taken, kept = set(), set()
+    for row in sorted(key.of_role("reference"), key=lambda r: r.image_id):
+        if not taken & set(row.reference_for):
+            taken |= set(row.reference_for)
+            kept.add(row.image_id)
+    return subset(key, lambda r: r.role != "reference" or r.image_id in kept)

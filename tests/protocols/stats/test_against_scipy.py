@@ -11,7 +11,8 @@ from scipy.special import log_softmax
 
 from protocols.stats.gain import between_variance
 from protocols.stats.intervals import benjamini_hochberg, welch_p, welch_t, wilson_interval
-from protocols.stats.permutation import log_share, spearman_test
+from protocols.stats.permutation import spearman_test
+from protocols.stats.selectivity import log_share
 
 SEEDS = range(20)
 

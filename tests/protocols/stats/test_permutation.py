@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import partial
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from protocols.stats.intervals import contrast_interval
+from protocols.stats.joint import joint_permutation_p
 from protocols.stats.permutation import (
     Pool,
-    difference_interval,
+    centred,
     enumerated_labels,
     influence,
-    joint_permutation_p,
-    log_softmax_difference,
     mean_difference,
     observed_labels,
     permutation_test,
@@ -112,49 +111,26 @@ def test_one_trial_on_a_side_is_refused():
         permutation_test(np.arange(4.0), ((3, 1),))
 
 
-def test_log_softmax_difference_on_known_means():
-    values = np.array([[0.0, 0.0], [0.0, 0.0], [math.log(3), 0.0], [math.log(3), 0.0]])
-    contrast = log_softmax_difference(observed_labels(((2, 2),)), values, target=0)
-    assert contrast.difference[0] == pytest.approx(math.log(0.75 / 0.5))
-    cold = log_softmax_difference(observed_labels(((2, 2),)), values, target=0, temperature=0.5)
-    assert cold.difference[0] == pytest.approx(math.log(0.9 / 0.5))
-
-
-def test_delta_method_error_of_log_softmax_equals_its_spread_over_experiments():
-    rng = np.random.default_rng(1)
-    mean, statistic = np.array([1.0, 0.5, 0.0]), partial(log_softmax_difference, target=0)
-    labels, found = observed_labels(((60, 60),)), []
-    for _ in range(600):
-        contrast = statistic(
-            labels, mean + rng.normal(size=(120, 3)) + rng.normal(size=(120, 1))
-        )  # shared noise cancels
-        found.append((contrast.difference[0], standard_error(labels, contrast)[0]))
-    differences, errors = np.array(found).T
-    assert differences.std() == pytest.approx(errors.mean(), rel=0.08)
-
-
-@pytest.mark.parametrize("statistic", [mean_difference, partial(log_softmax_difference, target=1)])
-def test_influence_squares_sum_to_one_and_statistic_ignores_which_order(statistic):
+def test_influence_squares_sum_to_one_and_t_ignores_which_order():
     rng = np.random.default_rng(2)
-    width = 1 if statistic is mean_difference else 3
-    values, labels = rng.normal(size=(14, width)), random_labels(((3, 4), (3, 4)), 50, 0)
-    contrast = statistic(labels, values)
-    shares = influence(labels, contrast, standard_error(labels, contrast))
+    values, labels = centred(rng.normal(size=(14, 1))), random_labels(((3, 4), (3, 4)), 50, 0)
+    shares = influence(labels, values, standard_error(labels, values))
     np.testing.assert_allclose((shares**2).sum(1), 1.0)
     order = rng.permutation(14)
-    np.testing.assert_allclose(statistic(labels[:, order], values[order]).difference, contrast.difference, atol=1e-12)
+    found = mean_difference(labels[:, order], values[order])
+    np.testing.assert_allclose(found, mean_difference(labels, values), atol=1e-12)
 
 
 def test_one_site_counted_three_times_is_one_piece_of_evidence():
     rng = np.random.default_rng(5)
     values, strata, rows = rng.normal(size=24) + np.repeat([0.0, 0.6], 12), ((12, 12),), np.arange(24)
-    pool = Pool(rows, values, strata, mean_difference)
+    pool = Pool(rows, values, strata)
     single = permutation_test(values, strata, permutations=1999)
     assert joint_permutation_p([pool] * 3, permutations=1999) == pytest.approx(single.p, abs=0.005)
     elsewhere = []
     for site in range(3):  # the same t on other trials: three pieces
         order = np.concatenate([rng.permutation(12), 12 + rng.permutation(12)])
-        elsewhere.append(Pool(rows + 24 * site, values[order], strata, mean_difference))
+        elsewhere.append(Pool(rows + 24 * site, values[order], strata))
     assert joint_permutation_p(elsewhere, permutations=1999) < 0.6 * single.p
 
 
@@ -162,7 +138,7 @@ def test_difference_interval_is_welchs():
     rng = np.random.default_rng(6)
     other, treated = rng.normal(size=9), rng.normal(1, 2, size=12)
     expected = stats.ttest_ind(treated, other, equal_var=False).confidence_interval()
-    assert difference_interval(np.concatenate([other, treated]), ((9, 12),)) == pytest.approx(expected)
+    assert contrast_interval([(1.0, treated), (-1.0, other)]) == pytest.approx(expected)
 
 
 def test_spearman_with_ties_without_variation_and_by_sampling() -> None:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import partial
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from protocols.stats.intervals import contrast_interval
+from protocols.stats.joint import joint_permutation_p
 from protocols.stats.permutation import (
-    Linearised,
     Pool,
-    difference_interval,
+    centred,
     enumerated_labels,
     influence,
-    joint_permutation_p,
-    log_softmax_difference,
     mean_difference,
     observed_labels,
     permutation_p,
@@ -25,6 +23,7 @@ from protocols.stats.permutation import (
     random_labels,
     standard_error,
     studentised,
+    welch,
 )
 from protocols.stats.reach import distinct_assignments
 
@@ -48,51 +47,15 @@ def values():
     return np.random.default_rng(1).normal(3, 2, N)
 
 
-@pytest.fixture
-def many():
-    """Standardised responses of four sites, shape (N, 4)."""
-    return np.random.default_rng(2).normal(0.4, 1, (N, 4))
-
-
-def log_share(mean, target, temperature):
-    return mean[target] / temperature - math.log(sum(math.exp(m / temperature) for m in mean))
-
-
-def by_hand(labels, values, target=None, temperature=1.0):
-    """Difference, contributions of treated and of other trials, of one assignment."""
-    on, off = labels == 1, labels == 0
-    if target is None:
-        return values[on].mean() - values[off].mean(), values[on], values[off]
-    levels, parts = [], []
-    for side in (on, off):
-        mean = values[side].mean(0)
-        shares = np.exp(mean / temperature) / np.exp(mean / temperature).sum()
-        levels.append(log_share(mean, target, temperature))
-        parts.append((values[side][:, target] - values[side] @ shares) / temperature)
-    return levels[0] - levels[1], parts[0], parts[1]
-
-
-@pytest.fixture(params=["mean", "flat", "softmax", "hot"])
-def contrast(request, values, many):
-    """Statistic, values and the same by hand, of one assignment."""
-    if request.param in ("mean", "flat"):
-        shaped = values if request.param == "flat" else values[:, None]
-        return mean_difference, shaped, lambda one: by_hand(one, values)
-    temperature = 1.0 if request.param == "softmax" else 0.4
-    statistic = partial(log_softmax_difference, target=2, temperature=temperature)
-    return statistic, many, lambda one: by_hand(one, many, 2, temperature)
-
-
-def test_difference_error_and_shares_of_every_assignment(contrast, labels):
-    statistic, values, expected = contrast
-    found = statistic(labels, values)
-    error = standard_error(labels, found)
-    t = studentised(labels, found)
-    shares = influence(labels, found, error)
-    np.testing.assert_array_equal(studentised(labels, found, error), t)
+def test_difference_error_and_shares_of_every_assignment(values, labels):
+    about = centred(values)
+    np.testing.assert_array_equal(about, centred(values[:, None]))
+    error, t = standard_error(labels, about), welch(labels, about)
+    shares = influence(labels, about, error)
     for b, one in enumerate(labels):
-        difference, treated, other = expected(one)
-        assert found.difference[b] == pytest.approx(difference)
+        treated, other = values[one == 1], values[one == 0]
+        difference = treated.mean() - other.mean()
+        assert mean_difference(labels, about)[b] == pytest.approx(difference)
         squares = treated.var(ddof=1) / len(treated), other.var(ddof=1) / len(other)
         assert error[b] == pytest.approx(math.sqrt(sum(squares)))
         assert t[b] == pytest.approx(difference / math.sqrt(sum(squares)))
@@ -103,50 +66,34 @@ def test_difference_error_and_shares_of_every_assignment(contrast, labels):
         assert (shares[b] ** 2).sum() == pytest.approx(1)
 
 
-def test_softmax_temperature_defaults_to_one_and_large_means_do_not_overflow(many, labels):
-    found = log_softmax_difference(labels, many, target=1)
-    np.testing.assert_array_equal(
-        found.difference, log_softmax_difference(labels, many, target=1, temperature=1.0).difference
-    )
-    shifted = log_softmax_difference(labels, many + 2000, target=1)
-    np.testing.assert_allclose(shifted.difference, found.difference, atol=1e-9)
-    far = log_softmax_difference(labels, many * [1, 1, 1, 900], target=1)
-    assert np.isfinite(far.difference).all()
-
-
 def test_a_constant_has_no_difference_whatever_its_size(labels):
     for level in (0.0, 0.1, 1e6, -3e-7):
-        found = mean_difference(labels, np.full(N, level) * (1 + 1e-14 * np.arange(N)))
-        assert (found.difference == 0).all()
-        assert (studentised(labels, found) == 0).all()
-    small = mean_difference(labels, 1 + 1e-9 * np.arange(N))  # little, but more than rounding
-    assert (small.difference != 0).any()
+        about = centred(np.full(N, level) * (1 + 1e-14 * np.arange(N)))
+        assert (mean_difference(labels, about) == 0).all()
+        assert (welch(labels, about) == 0).all()
+    small = centred(1 + 1e-9 * np.arange(N))  # little, but more than rounding
+    assert (mean_difference(labels, small) != 0).any()
 
 
 def test_without_variance_t_is_infinite_with_the_sign_of_the_difference():
     labels = np.array([[0.0, 0, 1, 1], [1.0, 1, 0, 0], [0.0, 1, 0, 1]])
-    found = mean_difference(labels, np.array([1.0, 1, 4, 4]))
-    assert studentised(labels, found).tolist() == [math.inf, -math.inf, 0.0]
-    assert standard_error(labels, found).tolist() == pytest.approx([0, 0, math.sqrt(2 * 2.25)])
-    shares = influence(labels, found, standard_error(labels, found))
+    about = centred(np.array([1.0, 1, 4, 4]))
+    assert welch(labels, about).tolist() == [math.inf, -math.inf, 0.0]
+    assert standard_error(labels, about).tolist() == pytest.approx([0, 0, math.sqrt(2 * 2.25)])
+    shares = influence(labels, about, standard_error(labels, about))
     assert (shares[:2] == 0).all()
 
 
 def test_a_difference_within_rounding_of_its_trials_is_none():
-    labels = np.array([[0.0, 0, 1, 1]])
-    flat = np.full(4, 8.0)
     for difference, t in ((0.9e-9 * 16, 0.0), (1.1e-9 * 16, math.inf), (-1.1e-9 * 16, -math.inf)):
-        assert studentised(labels, Linearised(np.array([difference]), flat, -flat))[0] == t
+        assert studentised(np.array([difference]), np.zeros(1), 16.0)[0] == t
 
 
 def test_variance_within_rounding_is_none():
     labels = np.array([[0.0, 0, 0, 1, 1, 1]])
-    values = 1000 + np.array([0, 1e-7, 2e-7, 0, 1e-7, 2e-7])
-    assert standard_error(labels, Linearised(np.zeros(1), values, values)) == 0
+    assert standard_error(labels, 1000 + np.array([0, 1e-7, 2e-7, 0, 1e-7, 2e-7])) == 0
     values = 1000 + np.array([0, 1e-2, 2e-2, 0, 1e-2, 2e-2])
-    assert standard_error(labels, Linearised(np.zeros(1), values, values)) == pytest.approx(
-        1e-2 * math.sqrt(2 / 3), rel=1e-4
-    )
+    assert standard_error(labels, values) == pytest.approx(1e-2 * math.sqrt(2 / 3), rel=1e-4)
 
 
 def test_the_test_is_exact_where_all_assignments_are_enumerated(values):
@@ -225,7 +172,7 @@ def test_random_p_comes_from_these_labels(values):
             assert found == permutation_test(values, strata, permutations=36)
             continue
         labels = random_labels(strata, permutations, seed)
-        t = studentised(labels, mean_difference(labels, values))
+        t = welch(labels, centred(values))
         assert found.p == (1 + (t >= found.t - 1e-9).sum()) / 21
     long = np.random.default_rng(0).normal(size=40)
     default = permutation_test(long, ((20, 20),))
@@ -243,19 +190,17 @@ def test_too_few_trials_are_named(strata):
     assert permutation_test(np.arange(4.0), ((1, 1), (1, 1))).exact
 
 
-def test_joint_p_by_hand(values, many):
+def test_joint_p_by_hand(values):
     """Two sites on overlapping trials: mean t over the spread that the shared trials imply, permuted together."""
     rows = [np.arange(N) + 10, np.arange(N) + 14]  # half of the trials serve both
-    softmax = partial(log_softmax_difference, target=2)
-    pools = [Pool(rows[0], values, STRATA, mean_difference), Pool(rows[1], many, STRATA, softmax)]
+    pools = [Pool(rows[0], values, STRATA), Pool(rows[1], values[::-1] ** 2, STRATA)]
 
     def statistic(labels):
         total, shares = 0.0, np.zeros(40)
         for pool in pools:
-            contrast = pool.statistic(labels, pool.values)
-            error = standard_error(labels, contrast)
-            total += float(studentised(labels, contrast, error)[0])
-            shares[pool.rows] += influence(labels, contrast, error)[0]
+            about = centred(pool.values)
+            total += float(welch(labels, about)[0])
+            shares[pool.rows] += influence(labels, about, standard_error(labels, about))[0]
         return total / math.sqrt((shares**2).sum())
 
     observed = statistic(observed_labels(STRATA))
@@ -268,21 +213,21 @@ def test_joint_p_by_hand(values, many):
 
 def test_joint_p_bounds_infinite_t():
     """A site without noise counts as t = 1000, not as proof for all."""
-    sure = Pool(np.arange(4), np.array([0.0, 0, 5, 5]), ((2, 2),), mean_difference)
-    against = Pool(np.arange(4) + 4, np.array([5.0, 5, 0, 0]), ((2, 2),), mean_difference)
+    sure = Pool(np.arange(4), np.array([0.0, 0, 5, 5]), ((2, 2),))
+    against = Pool(np.arange(4) + 4, np.array([5.0, 5, 0, 0]), ((2, 2),))
     assert joint_permutation_p([sure], permutations=199) < 0.25
     assert joint_permutation_p([against], permutations=199) == 1.0
     assert joint_permutation_p([sure, against], permutations=199) > 0.5
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
-def test_interval_of_any_statistic(contrast, confidence):
-    statistic, values, expected = contrast
-    difference, treated, other = expected(observed_labels(STRATA)[0])
-    found = difference_interval(values, STRATA, statistic=statistic, confidence=confidence)
-    squares = treated.var(ddof=1) / len(treated), other.var(ddof=1) / len(other)
-    df = sum(squares) ** 2 / (squares[0] ** 2 / (len(treated) - 1) + squares[1] ** 2 / (len(other) - 1))
+def test_interval_of_a_contrast_of_means(values, confidence):
+    parts = [(1.0, values[:4]), (-0.5, values[4:6]), (-0.5, values[6:])]
+    squares = [w**2 * x.var(ddof=1) / len(x) for w, x in parts]
+    df = sum(squares) ** 2 / sum(v**2 / (len(x) - 1) for v, (_, x) in zip(squares, parts, strict=True))
     half = stats.t.ppf(0.5 + confidence / 2, df) * math.sqrt(sum(squares))
+    difference = sum(w * x.mean() for w, x in parts)
+    found = contrast_interval(parts, confidence=confidence)
     assert found == pytest.approx((difference - half, difference + half))
     if confidence == 0.95:
-        assert found == difference_interval(values, STRATA, statistic=statistic)
+        assert found == contrast_interval(parts)

@@ -18,7 +18,7 @@ from protocols.verdict.checks import natural_scale
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
 from protocols.verdict.objectives import JUDGEMENTS
-from protocols.verdict.reference import choose_reference
+from protocols.verdict.reference import match_references
 from protocols.verdict.scores import Setting
 from tests.protocols.helpers.simulated_rounds import Truth, make_truth, record
 
@@ -250,7 +250,7 @@ def test_a_reference_that_takes_the_controllers_part_is_not_compared_with_itself
     setting = setting_of(favoured, responses)
     score = JUDGEMENTS["stretch"].score(setting, site)
     assert pseudo_controller(setting, score, row) == own[2]
-    assert choose_reference(setting, score, row, without=own[2]).candidates == tuple(i for i in own if i != own[2])
+    assert match_references(setting, score, row, without=own[2]).candidates == tuple(i for i in own if i != own[2])
     found = empirical_chance(setting, score, row)
     assert found["pseudo_image"] == own[2]
     assert 0 < found["pseudo_p"] <= 1

@@ -15,7 +15,7 @@ from protocols.project.key import Key, KeyRow, write_key
 from protocols.recordings.readers.hdf5 import write_responses
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
-from tests.protocols.helpers.simulated_rounds import make_truth, record, subset
+from tests.protocols.helpers.simulated_rounds import make_truth, one_reference, record, subset
 
 OBJECTIVES = ("stretch", "one_hot")
 
@@ -74,7 +74,7 @@ def test_swapping_two_controllers_in_the_key_swaps_their_verdicts():
 def test_seed_moves_the_split_but_strong_verdicts_stay(strong):
     truth, responses, report = strong
     other = evaluate(responses, truth.key, permutations=999, seed=5)
-    assert [r.p for r in rows_of(other, "stretch")] != [r.p for r in rows_of(report, "stretch")]
+    assert [r.t for r in rows_of(other, "stretch")] != [r.t for r in rows_of(report, "stretch")]
     assert (
         [r.verdict for r in rows_of(other, "stretch")]
         == [r.verdict for r in rows_of(report, "stretch")]
@@ -100,8 +100,10 @@ def test_a_row_adds_up(strong):
         assert row.gain_unit == "fraction"
         assert row.reference_shortfall >= 0
     for row in rows_of(report, "one_hot"):
-        assert row.n == row.n_reference  # equal counts
-        assert row.difference == pytest.approx(math.log(row.score) - math.log(row.reference_score))
+        assert row.gain == pytest.approx(math.log(row.score) - math.log(row.reference_score))
+        assert row.difference == pytest.approx(row.selectivity - row.selectivity_reference)
+        assert row.difference_low < row.difference < row.difference_high
+        assert 1 <= row.selectivity_sites <= 4
         assert row.score_without_worst > row.score
         assert row.gain_unit == "log S"
         assert row.suppression in ("suppression", "no suppression")
@@ -174,7 +176,9 @@ def test_no_percentage_without_blanks_or_with_blanks_at_the_reference():
     truth = make_truth(rng, sites=3, natural=8, objectives=("stretch",))
     responses = record(rng, truth)
     no_blank = evaluate(responses, subset(truth.key, lambda r: r.role != "blank"), permutations=199)
-    for row in no_blank.rows:
+    assert {r.gain_note for r in no_blank.rows} == {"no percentage: no blanks"}
+    short = evaluate(record(rng, truth, repeats=8), subset(truth.key, lambda r: r.role != "blank"), permutations=199)
+    for row in short.rows:
         assert row.gain_note == f"no percentage: no blanks, fewer than 10 repeats ({min(row.n, row.n_reference)})"
     high = truth.scaled("blank", 18.0, site=0).scaled("blank", 18.0, site=1).scaled("blank", 18.0, site=2)
     report = evaluate(record(rng, high), truth.key, permutations=199)
@@ -235,8 +239,13 @@ def test_trials_without_one_site_leave_the_one_hot_test_only():
 def test_too_few_repeats_are_refused_with_the_number_needed():
     rng = np.random.default_rng(24)
     truth = make_truth(rng, sites=3, natural=8)
+    truth = replace(
+        truth,
+        means=truth.means[[r in one_reference(truth.key).rows for r in truth.key.rows]],
+        key=one_reference(truth.key),
+    )
     responses = record(rng, truth, repeats=4, blocks=1, missing=0.0)
-    with pytest.raises(DataError, match=r"error\[E06\].*0\.0667.*at least \d+ repeats") as caught:
+    with pytest.raises(DataError, match=r"error\[E06\].*0\.0143.*at least \d+ repeats") as caught:
         evaluate(responses, truth.key)
     needed = int(str(caught.value).split("at least ")[1].split()[0])
     enough = record(rng, truth, repeats=needed, blocks=1, missing=0.0)
@@ -255,7 +264,7 @@ def test_one_site_out_of_reach_is_not_testable_and_the_others_count():
     keep[drop] = False
     references = {r.image_id for r in truth.key.of_role("reference") if ("stretch", row.target) in r.reference_for}
     keep &= ~(np.isin(responses.image_ids, list(references)) & (responses.block > 0))
-    report = evaluate(responses.select(keep), truth.key, permutations=999)
+    report = evaluate(responses.select(keep), one_reference(truth.key), permutations=999)
     found = next(r for r in report.rows if r.image_id == row.image_id)
     assert found.verdict == "not testable"
     assert "smallest reachable p" in found.reason

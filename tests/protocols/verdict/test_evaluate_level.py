@@ -85,7 +85,7 @@ def test_choice_and_test_on_the_same_trials_would_inflate_the_reference_and_ours
             column = truth.key.site_ids.index(row.site)
             images = [r.image_id for r in truth.key.of_role("reference") if ("stretch", row.site) in r.reference_for]
             naive.append(responses.mean(images)[:, column].max())
-            ours.append(row.reference_both)
+            ours.append(row.reference)
     error = np.std(ours) / math.sqrt(len(ours))
     assert np.mean(naive) > 9.0 + 5 * error
     assert abs(np.mean(ours) - 9.0) < 4 * error + 0.05  # the gain noise itself raises the mean by half a per cent

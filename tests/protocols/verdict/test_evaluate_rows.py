@@ -11,16 +11,17 @@ from scipy import stats
 
 from protocols.project.key import Key, KeyRow, SiteRow
 from protocols.recordings.trial_table import trial_table
+from protocols.stats.choice import choice_test
 from protocols.stats.intervals import fieller_interval, wilson_interval
-from protocols.stats.permutation import Pool, joint_permutation_p, mean_difference, permutation_test
+from protocols.stats.joint import joint_permutation_p
+from protocols.stats.permutation import Pool, permutation_test
 from protocols.stats.reach import repeats_needed
 from protocols.stats.trials import reliability
-from protocols.verdict import scores as parts
 from protocols.verdict.evaluate import evaluate
 from protocols.verdict.records import ControlRow
 from protocols.verdict.summary import consistency, summarise
-from tests.protocols.helpers.simulated_rounds import make_truth, record, subset
-from tests.protocols.helpers.small_tables import parts_df, setting_of
+from tests.protocols.helpers.simulated_rounds import make_truth, one_reference, record, subset
+from tests.protocols.helpers.small_tables import setting_of
 
 ALPHA, PERMUTATIONS, SEED, TEMPERATURE = 0.05, 299, 4, 0.7
 
@@ -50,54 +51,73 @@ class Recomputed:
     def __init__(self, key, table, row):
         self.table, self.row, self.site = table, row, table.site_ids.index(row.site)
         self.hot = row.objective == "one_hot"
-        z = (table.values - [s.natural_mean for s in key.sites]) / [s.natural_sd for s in key.sites]
+        self.mean, self.sd = (np.array([getattr(s, n) for s in key.sites]) for n in ("natural_mean", "natural_sd"))
+        z = (table.values - self.mean) / self.sd
         self.values = z if self.hot else table.values[:, [self.site]]
         self.usable = np.isfinite(self.values).all(1)
-        named = [r.image_id for r in key.of_role("reference") if (row.objective, row.site) in r.reference_for]
-        levels = [{c: self.score(self.trials(c, half)) for c in sorted(named)} for half in (0, 1)]
-        picks = [max(level, key=level.__getitem__) for level in levels]
-        self.reference, self.candidates = picks[0], sorted(named)
-        self.both = (levels[1][picks[0]] + levels[0][picks[1]]) / 2
-        self.pool = self.pairs(row.image_id, self.reference, 1)
+        named = [r for r in key.of_role("reference") if (row.objective, row.site) in r.reference_for]
+        self.candidates = sorted(r.image_id for r in named)
+        mine = next(r for r in key.rows if r.image_id == row.image_id)
+        self.weights = self.frozen_weights([mine, *named], key.site_ids)
+        self.tested = z[:, self.site] - z @ self.weights if self.hot else table.values[:, self.site]
+        self.treated = self.trials(row.image_id)
+        levels = [[self.tested[self.trials(c, half)].mean() for c in self.candidates] for half in (0, 1)]
+        self.picked = [self.candidates[int(np.argmax(level))] for level in levels]
+        self.parts = [self.trials(image, 1 - half) for half, image in enumerate(self.picked)]
+
+    def frozen_weights(self, images, sites):
+        """The mean softmax of the other sites at the predicted responses, in natural SDs."""
+        weights = np.zeros(len(sites))
+        for image in images:
+            z = (np.array([image.predicted[s] for s in sites]) - self.mean) / self.sd / TEMPERATURE
+            shares = np.exp(np.delete(z, self.site))
+            weights += np.insert(shares / shares.sum(), self.site, 0.0) / len(images)
+        return weights
 
     def trials(self, image, half=None):
         rows = [r for r in self.table.image_rows[image] if self.usable[r]]
         return np.array([r for r in rows if half is None or self.table.halves[r] == half], dtype=int)
 
-    def score(self, rows):
-        mean = self.values[rows].mean(0)
+    def score(self, mean):
         return log_share(mean, self.site) if self.hot else float(mean[0])
 
-    def pairs(self, treated, other, half):
-        """Rows block by block, the reference's before the controller's, and their counts."""
-        chosen, strata = [], []
+    def result(self):
+        """The test over all slots: each candidate by halves, then the controller, block by block."""
+        rows, slots = [], []
         for block in range(4):
-            two = [
-                [r for r in self.trials(i, h) if self.table.blocks[r] == block]
-                for i, h in ((other, half), (treated, None))
-            ]
-            if self.hot:
-                two = [side[: min(map(len, two))] for side in two]
-            chosen.append(two)
+            here = [self.trials(c, half) for c in self.candidates for half in (0, 1)] + [self.treated]
+            here = [[r for r in slot if self.table.blocks[r] == block] for slot in here]
+            rows += [r for slot in here for r in slot]
+            slots.append(tuple(map(len, here)))
+        return choice_test(self.tested[rows], tuple(slots), permutations=PERMUTATIONS, seed=SEED)
+
+    def against(self, image):
+        """The plain test against all trials of one image."""
+        rows, strata = [], []
+        for block in range(4):
+            two = [[r for r in side if self.table.blocks[r] == block] for side in (self.trials(image), self.treated)]
+            rows += two[0] + two[1]
             strata.append((len(two[0]), len(two[1])))
-        return chosen, tuple(strata)
+        return permutation_test(self.tested[rows], tuple(strata), permutations=PERMUTATIONS, seed=SEED)
 
-    def p(self, chosen, strata, permutations=PERMUTATIONS):
-        rows = np.array([r for two in chosen for side in two for r in side])
-        statistic = (
-            parts.partial(parts.log_softmax_difference, target=self.site, temperature=TEMPERATURE)
-            if self.hot
-            else mean_difference
-        )
-        return (
-            permutation_test(self.values[rows], strata, statistic=statistic, permutations=permutations, seed=SEED),
-            rows,
-            statistic,
-        )
+    def reference_mean(self, values):
+        return np.mean([values[rows].mean(0) for rows in self.parts], axis=0)
 
-    @property
-    def sides(self):
-        return [np.array([r for two in self.pool[0] for r in two[k]]) for k in (1, 0)]
+    def reference_level(self):
+        """Score at the mean of the tested halves of one image; of two images the mean of their scores."""
+        means = [self.values[rows].mean(0) for rows in self.parts]
+        if self.picked[0] == self.picked[1]:
+            return self.score(np.mean(means, axis=0))
+        return np.mean([self.score(m) for m in means])
+
+
+def interval(samples):
+    """Mean and 95 % limits of the weighted means of independent samples."""
+    variances = [w**2 * np.var(x, ddof=1) / len(x) for w, x in samples]
+    df = sum(variances) ** 2 / sum(v**2 / (len(x) - 1) for v, (_, x) in zip(variances, samples, strict=True))
+    half = stats.t.ppf(0.975, df) * math.sqrt(sum(variances))
+    middle = sum(w * np.mean(x) for w, x in samples)
+    return middle, middle - half, middle + half, math.sqrt(sum(variances))
 
 
 def test_every_number_of_every_row(round_):
@@ -107,26 +127,28 @@ def test_every_number_of_every_row(round_):
     for row in report.rows:
         mine = next(r for r in key.rows if r.image_id == row.image_id)
         by = Recomputed(key, table, row)
-        result, _, _ = by.p(*by.pool)
-        treated, other = by.sides
+        result, treated = by.result(), by.treated
         share = math.exp if by.hot else float
         column = table.values[:, by.site]
         blank = column[[r for r in blanks if np.isfinite(column[r])]]
-        assert row.reference_image == by.reference
-        assert row.reference_kind == "re-shown"
-        assert (row.n, row.n_reference, row.n_blank) == (len(treated), len(other), len(blank))
+        others = sum(map(len, by.parts))
+        assert row.reference_image == by.picked[0]
+        assert row.reference_other == ("" if by.picked[0] == by.picked[1] else by.picked[1])
+        assert (row.reference_kind, row.references) == ("re-shown", 5)
+        assert (row.n, row.n_reference, row.n_blank) == (len(treated), others, len(blank))
         assert row.measured == pytest.approx(column[treated].mean())
-        assert row.reference == pytest.approx(column[other].mean())
+        assert row.reference == pytest.approx(by.reference_mean(column))
         assert row.blank == pytest.approx(blank.mean())
-        assert row.score == pytest.approx(share(by.score(treated)))
-        assert row.reference_score == pytest.approx(share(by.score(other)))
-        assert row.reference_both == pytest.approx(share(by.both))
-        assert row.difference == pytest.approx(by.score(treated) - by.score(other))
+        assert row.score == pytest.approx(share(by.score(by.values[treated].mean(0))))
+        assert row.reference_score == pytest.approx(share(by.reference_level()))
+        halves = [(1.0, by.tested[treated]), *((-0.5, by.tested[rows]) for rows in by.parts)]
+        difference, low, high, error = interval(halves)
+        assert (row.difference, row.difference_low, row.difference_high) == pytest.approx((difference, low, high))
+        assert row.t == pytest.approx(difference / error)
+        assert row.reference_shortfall >= 0
         assert (row.t, row.p, row.smallest_p, row.exact) == pytest.approx(
             (result.t, result.p, result.smallest_p, result.exact)
         )
-        whole = [by.score(by.trials(row.image_id, h)) for h in (0, 1)] if by.hot else [by.score(treated)]
-        assert row.difference_both == pytest.approx(np.mean(whole) - by.both)
         assert row.incomplete_trials == len(table.image_rows[row.image_id]) - len(by.trials(row.image_id))
         assert (row.generator, row.seed, row.confirmatory) == (mine.generator, mine.seed, mine.confirmatory)
         assert row.predicted == mine.predicted[row.site]
@@ -138,10 +160,10 @@ def test_every_number_of_every_row(round_):
         if by.hot:
             self_check_one_hot(by, row, treated)
         else:
-            expected = fieller_interval(column[treated], column[other], blank)
+            expected = fieller_interval(column[treated], [column[rows] for rows in by.parts], blank)
             assert (row.gain, row.gain_low, row.gain_high) == pytest.approx([x - 1 for x in expected[:3]])
             assert row.gain_unit == "fraction"
-            few = min(len(treated), len(other))
+            few = min(len(treated), others)
             assert row.gain_note == (f"fewer than 10 repeats ({few})" if few < 10 else "")
         if row.confirmatory:
             confirmatory_numbers(key, by, row)
@@ -156,23 +178,25 @@ def self_check_one_hot(by, row, treated):
     assert row.margin == pytest.approx(mean[by.site] - others[-1])
     kept = np.exp(np.array([*others[:-1], mean[by.site]]) / TEMPERATURE)
     assert row.score_without_worst == pytest.approx(kept[-1] / kept.sum())
-    few = min(map(len, by.sides))
+    few = min(len(treated), sum(map(len, by.parts)))
     note = f"fewer than 10 repeats ({few})" if few < 10 else ""
-    assert (row.gain, row.gain_unit, row.gain_note) == (pytest.approx(row.difference), "log S", note)
-    sides = []
-    for rows in by.sides:
-        shares = np.exp(by.values[rows].mean(0) / TEMPERATURE)
-        sides.append((by.values[rows][:, by.site] - by.values[rows] @ shares / shares.sum()) / TEMPERATURE)
-    error = math.sqrt(sum(x.var(ddof=1) / len(x) for x in sides))
-    half = stats.t.ppf(0.975, parts_df(*sides)) * error
-    assert (row.gain_low, row.gain_high) == pytest.approx((row.gain - half, row.gain + half))
-    assert row.t == pytest.approx(row.difference / error)
-    assert row.reference_shortfall is None
+    difference = by.score(mean) - by.reference_level()
+    assert (row.gain, row.gain_unit, row.gain_note) == (pytest.approx(difference), "log S", note)
+    same = by.picked[0] == by.picked[1]
+    samples = []
+    for weight, rows, whole in [(1.0, treated, [treated]), *((-0.5, r, by.parts if same else [r]) for r in by.parts)]:
+        shares = np.exp(np.mean([by.values[r].mean(0) for r in whole], axis=0) / TEMPERATURE)
+        samples.append((weight, (by.values[rows][:, by.site] - by.values[rows] @ shares / shares.sum()) / TEMPERATURE))
+    middle, low, high, _ = interval(samples)
+    assert (row.gain_low, row.gain_high) == pytest.approx((low + difference - middle, high + difference - middle))
+    assert row.selectivity == pytest.approx(by.tested[treated].mean())
+    assert row.selectivity_reference == pytest.approx(by.reference_mean(by.tested))
+    assert row.selectivity_sites == pytest.approx(1 / (by.weights**2).sum())
 
 
 def confirmatory_numbers(key, by, row):
     if row.verdict == "control":
-        results = {c: by.p(*by.pairs(row.image_id, c, None))[0] for c in by.candidates}
+        results = {c: by.against(c) for c in by.candidates}
         p = {c: found.p for c, found in results.items() if found.smallest_p <= ALPHA}
         assert row.p_each == pytest.approx(p)
         lacking = len(results) - len(p)
@@ -282,8 +306,9 @@ def test_too_few_repeats_are_told_with_the_counts(round_):
     last = np.array([rows[0] for b in range(4) if len(rows := of_image[responses.block[of_image] == b])])[:2]
     keep = np.ones(len(responses.values), bool)
     keep[np.setdiff1d(of_image, last)] = False
-    row = evaluate(responses.select(keep), key, alpha=0.01, permutations=9999).confirmatory("stretch")[0]
-    needed = repeats_needed(0.01, 4, equal=False)
+    few = one_reference(key)
+    row = evaluate(responses.select(keep), few, alpha=0.01, permutations=9999).confirmatory("stretch")[0]
+    needed = repeats_needed(0.01, 4)
     assert row.verdict == "not testable"
     assert row.reason == (
         f"smallest reachable p {row.smallest_p:.3g} with 2 against {row.n_reference} trials: "
@@ -342,7 +367,7 @@ def test_counts_of_hand_made_rows():
         row("no control", objective="one_hot", p=0.04),
         row("excluded", objective="two"),
     ]
-    pool = Pool(np.arange(8), np.array([1.0, 2, 1, 2, 5, 6, 5, 7]), ((4, 4),), mean_difference)
+    pool = Pool(np.arange(8), np.array([1.0, 2, 1, 2, 5, 6, 5, 7]), ((4, 4),))
     setting = setting_of([[0.0]], ["i"], permutations=99, seed=2)
     marked, summaries = summarise(setting, [(r, pool if r.p is not None else None) for r in rows])
     assert [r.bh for r in marked] == [True, True, False, None, None, None, True, None]

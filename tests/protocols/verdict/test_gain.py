@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protocols.project.key import KeyRow
+from protocols.project.key import Key, KeyRow
 from protocols.stats.intervals import fieller_interval
 from protocols.stats.permutation import permutation_test
 from protocols.verdict import gain as gain_parts
 from protocols.verdict import reference as reference_parts
 from protocols.verdict import scores as parts
 from protocols.verdict.scores import NaturalScale
-from tests.protocols.helpers.small_tables import parts_df, setting_of
+from tests.protocols.helpers.small_tables import parts_df, reference_row, setting_of
 
 TREATED, OTHER, BLANK = [10.0, 12.0, 14.0] * 4, [6.0, 7.0, 8.0] * 4, [0.5, 1.0, 1.5]
 
@@ -35,10 +35,10 @@ def test_blanks_else_the_baseline_else_nothing():
 def gains(treated, other, blank, **changes):
     values = np.array([*other, *treated], float)[:, None]
     setting = setting_of(values, ["r"] * len(other) + ["c"] * len(treated), **changes)
-    pool = reference_parts.comparison_pool(
-        setting, parts.stretch_score(setting, "s0"), ["c"], reference=["r"], half=None
-    )
-    return gain_parts.stretch_gain(setting, pool, "s0", blank=np.asarray(blank, float))
+    setting = replace(setting, key=Key((reference_row("r", ("stretch", "s0")),)))
+    row = KeyRow("c", "c", "controller", objective="stretch", target="s0")
+    reference = reference_parts.match_references(setting, parts.stretch_score(setting, "s0"), row)
+    return gain_parts.stretch_gain(setting, reference, "s0", blank=np.asarray(blank, float))
 
 
 def test_gain_as_a_fraction_and_its_notes():

@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from protocols.stats.permutation import Pool, mean_difference, permutation_test
+from protocols.stats.permutation import Pool, permutation_test
 from protocols.verdict import scores as parts
 from protocols.verdict.scores import Exclusion, NaturalScale
 from tests.protocols.helpers.small_tables import setting_of
 
 
 def test_secondary_tests_stop_early():
-    pool = Pool(np.arange(40), np.random.default_rng(0).normal(size=40), ((20, 20),), mean_difference)
+    pool = Pool(np.arange(40), np.random.default_rng(0).normal(size=40), ((20, 20),))
     for alpha, permutations, secondary in (
         (0.05, 9999, 999),
         (0.01, 9999, 2000),
@@ -33,11 +33,13 @@ def test_scores_and_their_refusals():
     assert score.usable.tolist() == [True, True, False]
     assert score.of(np.array([0, 1])) == 2.0
     assert math.isnan(score.of(np.array([], int)))
-    assert not score.equal_counts
+    assert score.tested.tolist()[:2] == [1.0, 3.0]
     hot = parts.one_hot_score(setting, "s1")
     assert hot.usable.tolist() == [False, True, False]
     assert hot.of(np.array([1])) == pytest.approx(2 - math.log(math.exp(3) + math.exp(2)))
-    assert hot.equal_counts
+    assert hot.tested[1] == 2.0 - 3.0
+    assert hot.weights.tolist() == [1.0, 0.0]
+    assert hot.note == "other sites weigh the same: predictions are missing in the key"
     with pytest.raises(Exclusion, match=r"^the site is not in the standardised site set$"):
         parts.one_hot_score(setting, "s9")
     alone = NaturalScale(("s0",), np.zeros(1), np.ones(1))
