@@ -93,10 +93,14 @@ def stage_reports(
     stage = looks.stage_of(responses.block)
     found: list[ControlReport | None] = []
     for number in range(len(looks.shares) if stages is None else stages):
-        trials = responses.select(np.flatnonzero(stage == number))
-        shown = set(map(str, trials.image_ids)) & {r.image_id for r in key.of_role("controller")}
-        found.append(evaluate(trials, key, alpha=STAGE_ALPHA, seed=seed + number, **tests) if shown else None)
+        found.append(stage_report(responses.select(np.flatnonzero(stage == number)), key, seed=seed + number, **tests))
     return found
+
+
+def stage_report(trials: Responses, key: Key, **tests: Any) -> ControlReport | None:
+    """The report of one stage from its own trials; None where they show no controller."""
+    shown = set(map(str, trials.image_ids)) & {r.image_id for r in key.of_role("controller")}
+    return evaluate(trials, key, alpha=STAGE_ALPHA, **tests) if shown else None
 
 
 def decide(reports: Sequence[ControlReport | None], looks: Looks) -> list[Decision]:
@@ -171,7 +175,11 @@ def evaluate_stages(
     if looks is None or responses.averaged_over is not None:
         return report
     reports = stage_reports(responses, key, looks, seed=seed, excluded=excluded, **tests)
-    looks = replace(looks, alpha=alpha)
+    return combine(report, reports, replace(looks, alpha=alpha))
+
+
+def combine(report: ControlReport, reports: Sequence[ControlReport | None], looks: Looks) -> ControlReport:
+    """`report` with p, verdicts and counts from the combined stages `reports`, at the level ``looks.alpha``."""
     decisions = {d.pair: d for d in decide(reports, looks)}
     stages = [{r.image_id: r for r in stage.rows} if stage else {} for stage in reports]
     rows = [_combined(row, stages, looks, decision=decisions.get((row.objective, row.site))) for row in report.rows]
