@@ -108,6 +108,21 @@ def test_a_repeated_look_changes_nothing(looked, capsys):
     assert {p: p.read_bytes() for p in files} == before
 
 
+def test_a_look_that_was_killed_is_made_again(looked, tmp_path, lab, monkeypatch):
+    project, round_ = make(tmp_path / "mylab", lab)
+    answer(round_, "responses_before_block_02", blocks=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("protocols.project.outbox.write_json", lambda *_: 1 / 0)  # the record of the order, written last
+        with pytest.raises(ZeroDivisionError):
+            make_look(project, round_)
+    assert planned_trials(round_.outbox) == read_order(round_.outbox)
+    assert poll_blocks(round_) is not None
+    make_look(project, round_)
+    for name in ("order_from_block_02.csv", "order_from_block_02.json"):
+        mine, other = ((r.outbox / name).read_text().splitlines() for r in (round_, looked[1]))
+        assert [line for line in mine if "manifest" not in line] == [line for line in other if "manifest" not in line]
+
+
 def test_the_verdict_combines_the_stages_and_names_the_look(looked, tmp_path):
     project, round_, _, _ = looked
     report = ingest(round_, answer(round_))
