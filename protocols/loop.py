@@ -361,7 +361,7 @@ def ingest_round(
 
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
     """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
-    from protocols.verdict.interim import evaluate_stages
+    from protocols.verdict.looks.interim import evaluate_stages
 
     project = project.for_stage()
     settings = project.config.evaluation

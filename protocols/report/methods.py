@@ -28,6 +28,32 @@ def synthesis_sentence(config: Config) -> str:
     )
 
 
+def reference_sentence(report: ControlReport) -> str:
+    """One sentence on the natural references that were tested."""
+    shown = sorted({r.references for r in report.confirmatory() if r.references})
+    if not shown or shown == [1]:
+        return (
+            "For each site and objective the best natural image known before was shown again and compared, on all its "
+            "trials, with the controller."
+        )
+    number = str(shown[-1]) if len(shown) == 1 else f"up to {shown[-1]}"
+    return (
+        f"For each site and objective {number} of the best natural images known before were shown again; either half "
+        "of their trials picked the best, which was tested on the other half, and the controller was compared with the "
+        "mean of both in one test that repeated the choice in every permutation."
+    )
+
+
+def selectivity_sentence(report: ControlReport) -> str:
+    """What the objective one_hot tests; "" without it."""
+    if not any(r.selectivity is not None for r in report.confirmatory()):
+        return ""
+    return (
+        " For one_hot the response of the target in natural standard deviations less a weighted mean of the other "
+        "sites' was tested, with the weights of the softmax share at the responses that were predicted before."
+    )
+
+
 def methods_paragraph(config: Config, report: ControlReport) -> str:
     """A paragraph to paste into a methods section.
 
@@ -43,10 +69,9 @@ def methods_paragraph(config: Config, report: ControlReport) -> str:
         f"{display.colour}, 8 bits, background {display.background}) were shown for {protocol.on_ms:g} ms with "
         f"{protocol.off_ms:g} ms between them, {protocol.repeats} times each in {protocol.blocks} blocks of fresh "
         f"random order, with {protocol.natural_images} random natural images and {protocol.blanks_per_block} blanks "
-        f"per block. {synthesis_sentence(config)} For each site the {protocol.references} best natural images of the "
-        "baseline recording were shown again; one was picked on a random half of its trials and compared, on its other "
-        "half, with the controller by a one-sided studentised permutation test within blocks "
-        f"({report.permutations} permutations, level {report.alpha:g}). One controller per site and objective was "
+        f"per block. {synthesis_sentence(config)} {reference_sentence(report)} Tests were one-sided studentised "
+        f"permutation tests within blocks ({report.permutations} permutations, level {report.alpha:g})."
+        f"{selectivity_sentence(report)} One controller per site and objective was "
         "declared confirmatory before the responses were read, by the prediction of a second encoder on which it had "
         f"not been optimised. {arms_sentences(config, report)}Software: stimsynth {version()}."
     )

@@ -16,6 +16,7 @@ from protocols.report.figures.rounds import drift_figure, learning_figure, succe
 from protocols.report.figures.sites import gain_histogram, tuning_bars
 from protocols.report.figures.verdicts import against_reference, predicted_against_measured, response_matrix
 from protocols.verdict.records import ControlRow
+from protocols.verdict.text import estimand, headline
 
 from .beside import beside
 from .drift import drift_sentences
@@ -32,12 +33,17 @@ def verdict_sections(view: RoundView) -> list[Section]:
     """Verdicts site by site, one section per objective."""
     return [
         Section(
-            title=f"{objective_named(o).label}, site by site",
-            sentences=[objective_named(o).explanation],
-            tables=[verdict_table(view.confirmatory(o), o)],
+            title=f"{objective_named(s.objective).label}, site by site",
+            sentences=[objective_named(s.objective).explanation],
+            points=[_sentence(x) for x in (*headline(s), *estimand(view.confirmatory(s.objective)))],
+            tables=[verdict_table(view.confirmatory(s.objective), s.objective)],
         )
-        for o in view.objectives
+        for s in view.report.objectives
     ]
+
+
+def _sentence(line: str) -> str:
+    return f"{line[:1].upper()}{line[1:]}."
 
 
 def beside_sections(view: RoundView) -> list[Section]:

@@ -57,7 +57,11 @@ def _common(row: ControlRow) -> list[str | Cell]:
         Cell(text=number(row.predicted) + spread, below=distance, hint=HINT),
         number(row.validator_predicted),
         Cell(text=number(row.measured), beside=f"(n {row.n})"),
-        Cell(text=number(row.reference), beside=f"(n {row.n_reference})"),
+        Cell(
+            text=number(row.reference),
+            beside=f"(n {row.n_reference})",
+            below=f"and {row.reference_other}" if row.reference_other else "",
+        ),
     ]
 
 

@@ -50,7 +50,7 @@ class Chosen(NamedTuple):
 
 def totals(slots: Slots) -> Ints:
     """Trials of every slot over all blocks, shape (S,)."""
-    return np.asarray(slots, dtype=np.int64).sum(0)
+    return np.asarray(np.sum(slots, axis=0, dtype=np.int64))
 
 
 def directions(counts: Ints) -> list[tuple[int, Ints]]:

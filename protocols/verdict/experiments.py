@@ -48,7 +48,7 @@ def control_share(
     ready = np.flatnonzero((by_image.min(1) >= 1) & (by_image.max(1) >= 2))
     if kept[-1].sum() < 2 or len(ready) == 0:
         return 0.0
-    used = [*(slot for i in ready for slot in (2 * i, 2 * i + 1)), -1]
+    used = np.array([*(slot for i in ready for slot in (2 * i, 2 * i + 1)), 2 * len(by_image)])
     means = [images[i] for i in ready for _ in (0, 1)] + [images[-1]]
     layout = tuple(tuple(int(n) for n in block) for block in slots[:, used])
     weights = SIMULATED[objective].weights(site, images)

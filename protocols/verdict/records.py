@@ -212,6 +212,14 @@ class ObjectiveSummary:
         how far a response can be driven.
     other_site_share : float
         Median over sites of `ControlRow.other_site_share`.
+    median_size, size_unit
+        Median over the tested sites of the size that was measured, and its unit: "fraction" of the evoked response, or
+        "natural SD" (of the response; one_hot: of the selectivity contrast).
+    expected_successes, expected_listed : float
+        Sites with verdict "control" and on the Benjamini-Hochberg list that are expected where every tested site has a
+        true effect of that size, with the trials and the noise of this round.
+    size_at_half : float
+        The true size at every site with which half of them are expected to have verdict "control".
     """
 
     objective: str
@@ -238,6 +246,11 @@ class ObjectiveSummary:
     monotonic: int = 0
     monotonic_tested: int = 0
     other_site_share: float | None = None
+    median_size: float | None = None
+    size_unit: str = ""
+    expected_successes: float | None = None
+    expected_listed: float | None = None
+    size_at_half: float | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from protocols.stats.permutation import Pool
 from protocols.stats.trials import correlation, reliability
 
 from .beside import MONOTONIC_ALPHA
+from .headline import expected_counts
 from .records import ControlRow, ObjectiveSummary, SiteConsistency
 from .scores import Setting
 
@@ -69,6 +70,7 @@ def _count(setting: Setting, objective: str, rows: Sequence[ControlRow], *, grou
         not_testable=sum(r.verdict == "not testable" for r in rows),
         excluded=sum(r.verdict == "excluded" for r in rows),
         **_beside(setting, [r for r in rows if r.verdict != "excluded"]),
+        **expected_counts(setting, tested),
     )
 
 

@@ -16,6 +16,7 @@ def objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[str
         f"Benjamini-Hochberg list (q 0.05): {s.listed}; "
         f"beats every reference: {s.strict} of {s.strict_tested}"
     ]
+    lines += [f"  {sentence}" for sentence in headline(s)]
     if s.suppression_tested:
         lines.append(f"  suppression of the other sites: {s.suppressed} of {s.suppression_tested}")
     if s.empirical_tested:
@@ -28,11 +29,39 @@ def objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[str
         gains = [r.gain for r in rows if r.gain is not None and r.gain_unit == unit]
         middle = f"{median(gains):+.0%}" if unit == "fraction" else f"{median(gains):+.2f} {unit}"
         lines.append(f"  median gain over the named reference image: {middle} ({len(gains)} sites)")
+    lines += [f"  {sentence}" for sentence in estimand(rows)]
     lines.append(
         f"  {'site':<14}{'verdict':<14}{'p':>9} {'predicted':>10}{'measured':>10}{'n':>4} {'reference':>10}{'n':>4} "
         f"{'gain [95 %]':>26}"
     )
     return [*lines, *(_row_line(r) for r in rows)]
+
+
+UNINFORMATIVE = 0.5  # expected share of sites below which "no control" says little
+
+
+def headline(s: ObjectiveSummary) -> list[str]:
+    """Sentences on what the tests could have found; none where fewer than two sites were tested."""
+    if s.median_size is None or s.expected_successes is None or s.expected_listed is None:
+        return []
+    size = _size(s.median_size, s.size_unit)
+    lines = [
+        f"{s.listed} on the Benjamini-Hochberg list and {s.successes} at alpha, of {s.tested} sites; a true effect of "
+        f"the median measured size ({size}) at every site would give {s.expected_listed:.1f} and "
+        f"{s.expected_successes:.1f}"
+    ]
+    if s.size_at_half is not None:
+        lines.append(f"half of the sites are found from a true effect of {_size(s.size_at_half, s.size_unit)} on")
+    if s.expected_successes < UNINFORMATIVE * s.tested:
+        lines.append(
+            f"not informative: with these trials and this noise an effect of {size} is missed at most sites, so that "
+            '"no control" says little about effects of that size'
+        )
+    return lines
+
+
+def _size(size: float, unit: str) -> str:
+    return f"{size:+.0%}" if unit == "fraction" else f"{size:+.2f} {unit}"
 
 
 def beside_verdicts(s: ObjectiveSummary) -> list[str]:
@@ -60,12 +89,30 @@ def beside_verdicts(s: ObjectiveSummary) -> list[str]:
     return lines
 
 
+def estimand(rows: Sequence[ControlRow]) -> list[str]:
+    """Sentences on what the reference of the verdicts is, and how far below the best shown image it is expected."""
+    tested = [r for r in rows if r.references]
+    lines = []
+    single = [r for r in tested if r.references == 1]
+    if single:
+        lines.append(f"the reference is the one image that was shown ({len(single)} sites)")
+    short = [r.reference_shortfall for r in tested if r.references > 1 and r.reference_shortfall is not None]
+    if len(single) < len(tested):
+        lines.append(
+            f"the reference is the mean of the images that either half of the trials picked of those shown "
+            f"({len(tested) - len(single)} sites)"
+            + (f", expected {median(short):.2g} below the best of them (median)" if short else "")
+        )
+    return lines
+
+
 def _row_line(r: ControlRow) -> str:
     line = (
         f"  {r.site:<14}{r.verdict:<14}{_show(r.p):>9} {_show(r.predicted):>10}{_show(r.measured):>10}{r.n:>4} "
         f"{_show(r.reference):>10}{r.n_reference:>4} {_gain(r):>26}"
     )
     extra = [r.reason, f"S {_show(r.score)} against {_show(r.reference_score)}" if r.margin is not None else ""]
+    extra += [f"references {r.reference_image} and {r.reference_other}" if r.reference_other else ""]
     extra += [r.suppression, r.gain_note, r.stopped]
     extra += [f"contrast above natural: {r.contrast_exceeded}" if r.contrast_exceeded else ""]
     return "  ".join([line, *(e for e in extra if e)]).rstrip()

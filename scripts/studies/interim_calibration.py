@@ -3,7 +3,7 @@
     python scripts/studies/interim_calibration.py
 
 Every round has two objectives per site, trials lost at random, overdispersed counts, gain noise shared by the sites and a gain that drifts.
-At each look `protocols.verdict.interim.decide` stops controllers and `protocols.rounds.looks.reallocate.new_counts` shares out what they
+At each look `protocols.verdict.looks.interim.decide` stops controllers and `protocols.rounds.looks.reallocate.new_counts` shares out what they
 leave; the verdicts come from `combine`, as in `evaluate_stages`. The same rounds without looks come from `evaluate`. The unit of every interval is the round.
 """
 
@@ -28,7 +28,7 @@ from protocols.recordings.responses import Responses
 from protocols.rounds.looks.reallocate import new_counts
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
-from protocols.verdict.interim import combine, decide, stage_report
+from protocols.verdict.looks.interim import combine, decide, stage_report
 
 ALPHA, GROUP_ALPHA = 0.01, 0.05
 FANO, SHARED_GAIN, DRIFT = 1.3, 0.15, 0.3
@@ -128,7 +128,7 @@ class Recorder:
         )
 
     def stage(self, looks: Looks, number: int, *, seed: int, **tests: Any) -> ControlReport | None:
-        """The report of one stage, as `protocols.verdict.interim.stage_reports` makes it of all."""
+        """The report of one stage, as `protocols.verdict.looks.interim.stage_reports` makes it of all."""
         responses = self.responses()
         assert responses.block is not None
         mine = responses.select(np.flatnonzero(looks.stage_of(responses.block) == number))

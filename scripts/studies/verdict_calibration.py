@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,114 +20,42 @@ from scipy import stats
 
 from protocols.arrays import Floats
 from protocols.progress import Progress
-from protocols.project.key import Key, KeyRow, SiteRow
 from protocols.recordings.responses import Responses
 from protocols.stats.intervals import welch_p
+from protocols.stats.selectivity import log_share
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
 from protocols.verdict.expected import ExpectedSite, Trials
-from protocols.verdict.power import power
+from protocols.verdict.experiments import control_share
 from protocols.verdict.records import ControlRow
+from verdict_recordings import (
+    BLOCKS,
+    FANO,
+    LOW,
+    NATURAL_MEAN,
+    NATURAL_SD,
+    OBJECTIVES,
+    SHARED_GAIN,
+    SITES,
+    Recording,
+    Truth,
+    contrast,
+    picked,
+    record,
+    standardised,
+    truth,
+)
 
-OBJECTIVES = ("stretch", "one_hot")
-ALPHA, GROUP_ALPHA, PERMUTATIONS = 0.01, 0.05, 999
-SITES, REFERENCES, BLOCKS = 8, 5, 4
-NATURAL_MEAN, NATURAL_SD = 4.0, 2.0
-FANO, SHARED_GAIN = 1.3, 0.1
-
-
-# --- simulated recordings ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Expected spike counts `means` (images, sites) of the images of `key`, on the baseline day."""
-
-    key: Key
-    means: Floats
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A recording and the mean of every site's gain over it, shape (sites,), which multiplies its expected counts."""
-
-    responses: Responses
-    gain: Floats
+ALPHA, GROUP_ALPHA = 0.01, 0.05
+NULL_PERMUTATIONS, PERMUTATIONS = 199, 999  # the level is exact with either, the power needs more
+PRESENTATIONS = 144  # per site and objective: controller and references together
+CANDIDATES, CANDIDATE_SPREAD = 5, 0.05  # photographs that a baseline chooses the references from
+NULLS = {"1 reference": (1, 0.0), "2 equal": (2, 0.0), "2 unequal": (2, 0.15), "3 unequal": (3, 0.1)}
 
 
-def truth(
-    rng: np.random.Generator,
-    *,
-    gain: float = 0.0,
-    spread: float = 0.0,
-    best: tuple[float, float] = (5.0, 9.0),
-    objectives: Sequence[str] = OBJECTIVES,
-    blank: bool = True,
-) -> Truth:
-    """Five references a site, the i-th `spread` * i below the best, and one controller an objective, `gain` above the best."""
-    site_ids = [f"v4_{i:03d}" for i in range(SITES)]
-    rows: list[KeyRow] = []
-    means: list[Floats] = []
-
-    def add(role: str, mean: Floats, **fields: Any) -> None:
-        rows.append(KeyRow(f"r01_{len(rows):04d}", f"source_{len(rows):04d}", role, **fields))
-        means.append(mean)
-
-    low = np.full(SITES, 0.5)
-    for k, site in enumerate(site_ids):
-        top = rng.gamma(4.0, 0.8, SITES) + 0.5
-        top[k] = rng.uniform(*best)
-        for i in range(REFERENCES):
-            evoked = low + (top - low) * (1 - spread * i)
-            add("reference", evoked, reference_for=tuple((o, site) for o in objectives))
-        stronger = top.copy()
-        stronger[k] = low[k] + (1 + gain) * (top[k] - low[k])
-        for objective in objectives:
-            add("controller", stronger, objective=objective, target=site, seed=0, confirmatory=True)
-    if blank:
-        add("blank", low)
-    frozen = tuple(
-        SiteRow(site_id=s, natural_mean=NATURAL_MEAN, natural_sd=NATURAL_SD, reliability=0.8, is_target=True)
-        for s in site_ids
-    )
-    return Truth(Key(tuple(rows), frozen), np.array(means))
-
-
-def record(
-    rng: np.random.Generator,
-    known: Truth,
-    *,
-    repeats: int = 24,
-    lost: float = 0.1,
-    shared_gain: float = SHARED_GAIN,
-    drift: float = 0.3,
-    day_gain: Floats | float = 1.0,
-) -> Recording:
-    """Negative-binomial counts; trials lost at random, gain noise shared by the sites, a gain that grows by exp(`drift`) in the round."""
-    roles = [row.role for row in known.key.rows]
-    counts = np.array([repeats // BLOCKS * (2 if role == "blank" else 1) for role in roles])
-    blocks = [rng.permutation(np.repeat(np.arange(len(roles)), counts)) for _ in range(BLOCKS)]
-    image, block = np.concatenate(blocks), np.repeat(np.arange(BLOCKS), counts.sum())
-    time = np.linspace(-0.5, 0.5, len(image))
-    noise = shared_gain * rng.normal(size=len(image)) - shared_gain**2 / 2  # mean gain 1
-    gain = np.exp(noise + drift * time)[:, None] * np.broadcast_to(day_gain, SITES)
-    values = rng.poisson(rng.gamma(known.means[image] * gain / (FANO - 1), FANO - 1)).astype(float)
-    kept = rng.random(len(image)) >= lost
-    shown = np.array([r.image_id for r in known.key.rows])[image]
-    responses = Responses(
-        values=values[kept],
-        image_ids=shown[kept],
-        site_ids=known.key.site_ids,
-        unit="spikes",
-        window_ms=(70.0, 170.0),
-        block=block[kept],
-    )
-    return Recording(responses, np.exp(drift * time).mean() * np.broadcast_to(day_gain, SITES))
-
-
-def judged(known: Truth, recording: Recording, seed: int) -> ControlReport:
+def judged(known: Truth, recording: Recording, seed: int, *, permutations: int = NULL_PERMUTATIONS) -> ControlReport:
     """The verdicts of the toolkit."""
-    return evaluate(recording.responses, known.key, alpha=ALPHA, permutations=PERMUTATIONS, seed=seed)
+    return evaluate(recording.responses, known.key, alpha=ALPHA, permutations=permutations, seed=seed)
 
 
 # --- rates over experiments --------------------------------------------------------------------------------------------
@@ -168,61 +95,76 @@ def streams(part: int, experiments: int, progress: Progress, label: str) -> Iter
 # --- the four questions ------------------------------------------------------------------------------------------------
 
 
-def boundary_null(experiments: int, progress: Progress) -> dict[str, Any]:
-    """Controllers equal to all their references: how often "control" is said, and how often of the whole round."""
-    hits: dict[str, list[tuple[int, int, bool]]] = {o: [] for o in OBJECTIVES}
-    for e, rng in streams(1, experiments, progress, "boundary null"):
-        known = truth(rng)
-        report = judged(known, record(rng, known, shared_gain=0.2), e)
+def boundary_null(experiments: int, progress: Progress, *, references: int, spread: float) -> dict[str, Any]:
+    """Controllers equal to the best reference shown: how often "control" is said, and how often of the whole round.
+
+    `site`: "control" though the controller is not above the mean of the references that were picked; `best`: "control" though it is not
+    above the best that was shown, a stricter wish than what the verdict states.
+    """
+    hits: dict[str, list[tuple[int, int, int, bool]]] = {o: [] for o in OBJECTIVES}
+    for e, rng in streams(1, experiments, progress, f"boundary null, {references} references, spread {spread}"):
+        known = truth(rng, references=references, spread=spread, blank=False)
+        repeats = PRESENTATIONS // (references + 1)
+        report = judged(known, record(rng, known, repeats=repeats, shared_gain=0.2), e)
         for summary in report.objectives:
+            found = [r for r in tested(report, summary.objective) if r.verdict == "control"]
+            false = sum(
+                contrast(known, r, known.of(r.image_id)) <= contrast(known, r, picked(known, r)).mean() + 1e-9
+                for r in found
+            )
             claimed = summary.group_p is not None and summary.group_p <= GROUP_ALPHA
-            hits[summary.objective].append((summary.successes, summary.tested, claimed))
-    found: dict[str, Any] = {}
+            hits[summary.objective].append((int(false), len(found), summary.tested, claimed))
+    answers: dict[str, Any] = {}
     for objective, rows in hits.items():
-        site = rate_over_experiments([r[0] for r in rows], [r[1] for r in rows])
-        group = share_of_experiments(sum(r[2] for r in rows), experiments)
-        found[objective] = {
-            "site": {**site, "level": ALPHA, "holds": site["low"] <= ALPHA <= site["high"]},
-            "group": {**group, "level": GROUP_ALPHA, "holds": group["low"] <= GROUP_ALPHA <= group["high"]},
-        }
-    return found
+        site, best = (rate_over_experiments([r[i] for r in rows], [r[2] for r in rows]) for i in (0, 1))
+        group = share_of_experiments(sum(r[3] for r in rows), experiments)
+        answers[objective] = {"site": {**site, "holds": site["low"] <= ALPHA}, "group": group}
+        if spread:
+            answers[objective]["best"] = best
+        else:
+            answers[objective]["site"]["holds"] = site["low"] <= ALPHA <= site["high"]
+            answers[objective]["group"]["holds"] = group["low"] <= GROUP_ALPHA <= group["high"]
+    return answers
 
 
-def planted_gain(experiments: int, progress: Progress, gain: float = 0.3) -> dict[str, Any]:
-    """A gain planted at a fixed set of sites: the share of "control" against the planner's power, averaged over the sites."""
-    known = truth(np.random.default_rng([2]), gain=gain, spread=0.05)
+def planted_gain(experiments: int, progress: Progress, *, references: int, gain: float = 0.3) -> dict[str, Any]:
+    """A planted gain over references that a baseline chose: the share of "control" against that of simulated experiments."""
     hits: dict[str, list[list[int]]] = {o: [] for o in OBJECTIVES}
-    for e, rng in streams(2, experiments, progress, "planted gain"):
-        report = judged(known, record(rng, known, lost=0.05), e)
+    planned: dict[str, list[float]] = {o: [] for o in OBJECTIVES}
+    repeats = PRESENTATIONS // (references + 1)
+    design = Trials(repeats=repeats, blocks=BLOCKS, alpha=ALPHA, permutations=PERMUTATIONS, lost=0.05)
+    for e, rng in streams(2, experiments, progress, f"planted gain, {references} references"):
+        known = truth(rng, gain=gain, references=references, spread=CANDIDATE_SPREAD, candidates=CANDIDATES)
+        report = judged(known, record(rng, known, lost=0.05, repeats=repeats), e, permutations=PERMUTATIONS)
         for objective in OBJECTIVES:
             rows = report.confirmatory(objective)
             hits[objective].append([sum(r.verdict == "control" for r in rows), len(rows)])
-    design = Trials(repeats=24, blocks=BLOCKS, alpha=ALPHA, permutations=PERMUTATIONS, lost=0.05)
+            row = rows[e % SITES]
+            site, images = expected_site(known, row)
+            planned[objective].append(
+                control_share(site, design, images, objective=objective, experiments=50, generator=rng)
+            )
     found = {}
     for objective, pairs in hits.items():
         measured = rate_over_experiments([p[0] for p in pairs], [p[1] for p in pairs])
-        sites = [expected_site(known, site) for site in known.key.site_ids]
-        planned = [
-            power(site, design, gain, objective=objective, experiments=1000, seed=i) for i, site in enumerate(sites)
-        ]
-        mean = float(np.mean(planned))
+        mean = float(np.mean(planned[objective]))
         found[objective] = {**measured, "planned": mean, "holds": abs(mean - measured["rate"]) <= 0.05}
     return found
 
 
-def expected_site(known: Truth, site: str) -> ExpectedSite:
-    """What the planner is told of a site: the references' expected responses, the blank, the trial variance."""
-    target = known.key.site_ids.index(site)
-    rows = [i for i, r in enumerate(known.key.rows) if ("stretch", site) in r.reference_for]
-    return ExpectedSite(
-        known.means[rows],
-        target=target,
-        blank=0.5,
+def expected_site(known: Truth, row: ControlRow) -> tuple[ExpectedSite, Floats]:
+    """What the planner is told of a site, and the expected responses to its references and its controller."""
+    images = [known.of(r.image_id) for r in known.key.rows if (row.objective, row.site) in r.reference_for]
+    site = ExpectedSite(
+        np.array(images),
+        target=known.key.site_ids.index(row.site),
+        blank=LOW,
         fano=np.full(SITES, FANO),
         shared_gain=SHARED_GAIN,
         natural_mean=np.full(SITES, NATURAL_MEAN),
         natural_sd=np.full(SITES, NATURAL_SD),
     )
+    return site, np.array([*images, known.of(row.image_id)])
 
 
 def drifting_subject(experiments: int, progress: Progress) -> dict[str, Any]:
@@ -233,8 +175,8 @@ def drifting_subject(experiments: int, progress: Progress) -> dict[str, Any]:
     """
     naive, ours, groups = [], [], 0
     for e, rng in streams(3, experiments, progress, "drifting subject"):
-        known = truth(rng, objectives=("stretch",))
-        before = record(rng, known, drift=0.0).responses
+        known = truth(rng, objectives=("stretch",), candidates=CANDIDATES)
+        before = record(rng, known, drift=0.0, repeats=24).responses
         grown = np.exp(rng.normal(0.2, 0.1, SITES))
         after = record(rng, known, day_gain=grown, drift=0.3)
         report = judged(known, after, e)
@@ -263,24 +205,31 @@ def beats_baseline(known: Truth, before: Responses, after: Responses, site: str)
     return welch_p(after.values[after.image_ids == controller, column], natural) <= ALPHA
 
 
-def gain_intervals(experiments: int, progress: Progress, *, repeats: int = 24) -> dict[str, Any]:
-    """How often the 95 % interval of a gain holds the true gain over the named reference image."""
+def gain_intervals(experiments: int, progress: Progress, *, repeats: int) -> dict[str, Any]:
+    """How often the 95 % intervals hold the true gain over the picked references, and the true difference that is tested."""
     held: dict[str, list[tuple[int, int]]] = {}
     flagged = total = 0
     for e, rng in streams(4, experiments, progress, f"gain intervals, {repeats} repeats"):
-        known = truth(rng, gain=rng.choice([0.0, 0.3, 0.6]), spread=0.08, blank=e % 2 == 0)
+        gain = rng.choice([0.0, 0.3, 0.6])
+        known = truth(rng, gain=gain, references=1 + e // 2 % 2, spread=0.08, blank=e % 2 == 0)
         recording = record(rng, known, lost=0.05, repeats=repeats)
         counts: dict[str, list[bool]] = {}
         for row in judged(known, recording, e).confirmatory():
-            if row.gain is None or row.reference_image is None:
+            if row.gain is None or row.gain_note is None:
                 continue
-            low, high = (
-                math.copysign(math.inf, s) if v is None else v for v, s in ((row.gain_low, -1), (row.gain_high, 1))
+            small = min(row.n, row.n_reference) < 10
+            total, flagged = total + small, flagged + (small and "fewer than 10 repeats" in row.gain_note)
+            if small != (repeats < 20):
+                continue
+            counts.setdefault(row.gain_unit, []).append(
+                holds(row.gain_low, row.gain_high, true_gain(known, recording, row))
             )
-            small = min(row.n or 0, row.n_reference or 0) < 10
-            total, flagged = total + small, flagged + (small and "fewer than 10 repeats" in (row.gain_note or ""))
-            if small == (repeats < 20):
-                counts.setdefault(row.gain_unit or "", []).append(low <= true_gain(known, recording, row) <= high)
+            if row.objective == "one_hot":
+                levels = [
+                    contrast(known, row, m * recording.gain) for m in (known.of(row.image_id), picked(known, row))
+                ]
+                difference = float(levels[0] - levels[1].mean())
+                counts.setdefault("selectivity", []).append(holds(row.difference_low, row.difference_high, difference))
         for unit, covered in counts.items():
             held.setdefault(unit, []).append((sum(covered), len(covered)))
     found: dict[str, Any] = {}
@@ -290,18 +239,22 @@ def gain_intervals(experiments: int, progress: Progress, *, repeats: int = 24) -
     return {"coverage": found, "below_10": total, "below_10_flagged": flagged}
 
 
+def holds(low: float | None, high: float | None, value: float) -> bool:
+    """Whether limits, None = infinite, hold a value."""
+    return (low is None or low <= value) and (high is None or value <= high)
+
+
 def true_gain(known: Truth, recording: Recording, row: ControlRow) -> float:
     """The gain that the row's interval should hold, in the row's unit."""
-    place = {r.image_id: i for i, r in enumerate(known.key.rows)}
-    controller, reference = (known.means[place[str(i)]] * recording.gain for i in (row.image_id, row.reference_image))
+    controller, references = known.of(row.image_id) * recording.gain, picked(known, row) * recording.gain
     k = known.key.site_ids.index(row.site)
     if row.gain_unit == "fraction":
-        blank = 0.5 * recording.gain[k]
-        return float((controller[k] - blank) / (reference[k] - blank) - 1)
-    z = [(m - NATURAL_MEAN) / NATURAL_SD for m in (controller, reference)]
+        blank = LOW * recording.gain[k]
+        return float((controller[k] - blank) / (references[:, k].mean() - blank) - 1)
+    z = [standardised(m) for m in (controller, references)]
     if row.gain_unit == "natural SD":
-        return float(z[0][k] - z[1][k])
-    return float(np.subtract(*(x[k] - np.logaddexp.reduce(x) for x in z)))
+        return float(z[0][k] - z[1][:, k].mean())
+    return float(log_share(z[0], k) - log_share(z[1], k).mean())
 
 
 # --- table -------------------------------------------------------------------------------------------------------------
@@ -317,11 +270,15 @@ def table(found: dict[str, Any]) -> str:
         tests = f"{100 * rate['rate']:.2f} % of {rate['tests']}"
         lines.append(f"| {question} | {score} | {tests} | {interval} | {expected} | {verdict} |")
 
-    for objective, rates in found.get("null", {}).items():
-        line("false verdict at a site", objective, rates["site"], "1 %")
-        line("false claim for a round", objective, rates["group"], "5 %")
-    for objective, rate in found.get("power", {}).items():
-        line("+30 % found", objective, rate, f"planner: {100 * rate['planned']:.2f} %, within 5")
+    for name, null in found.get("null", {}).items():
+        for objective, rates in null.items():
+            line(f"false verdict at a site, {name}", objective, rates["site"], "1 %")
+            if "best" in rates:
+                line(f"control at a site though not above the best shown, {name}", objective, rates["best"], "")
+            line(f"false claim for a round, {name}", objective, rates["group"], "" if "best" in rates else "5 %")
+    for name, powers in found.get("power", {}).items():
+        for objective, rate in powers.items():
+            line(f"+30 % found, {name}", objective, rate, f"planner: {100 * rate['planned']:.2f} %, within 5")
     if drift := found.get("drift"):
         line("growing gain taken for control, against the baseline day", "stretch", drift["naive"], "")
         line("growing gain taken for control, our verdict", "stretch", drift["ours"], "1 %")
@@ -355,14 +312,19 @@ def main() -> None:
     arguments = parser.parse_args()
     number, progress, found = arguments.experiments, Progress(), {}
     if "null" in arguments.only:
-        found["null"] = boundary_null(number, progress)
+        found["null"] = {
+            name: boundary_null(number, progress, references=k, spread=spread) for name, (k, spread) in NULLS.items()
+        }
     if "power" in arguments.only:
-        found["power"] = planted_gain(math.ceil(number / 2), progress)
+        found["power"] = {
+            f"{k} reference{'s' if k > 1 else ''}": planted_gain(math.ceil(number / 4), progress, references=k)
+            for k in (1, 2)
+        }
     if "drift" in arguments.only:
         found["drift"] = drifting_subject(math.ceil(number / 2), progress)
     if "intervals" in arguments.only:
-        found["intervals"] = gain_intervals(math.ceil(number / 2), progress)
-        found["intervals_few"] = gain_intervals(math.ceil(number / 8), progress, repeats=16)
+        found["intervals"] = gain_intervals(math.ceil(number / 2), progress, repeats=48)
+        found["intervals_few"] = gain_intervals(math.ceil(number / 8), progress, repeats=8)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     print(table(found))

@@ -21,7 +21,7 @@ from protocols.project.outbox import (
 )
 from protocols.recordings.blocks import blocks_name, planned_looks, poll_blocks, read_blocks, remaining_looks
 from protocols.rounds.safety import guard
-from protocols.verdict.interim import Decision, decide, stage_reports
+from protocols.verdict.looks.interim import Decision, decide, stage_reports
 
 from .reallocate import Reallocation, reallocate
 from .record import LookReport, made_looks, record_path

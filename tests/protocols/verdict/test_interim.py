@@ -12,7 +12,7 @@ from protocols.project.looks import Looks, look_blocks, looks_of
 from protocols.recordings.responses import Responses
 from protocols.stats.stages import boundaries, repeated_p
 from protocols.verdict.control_report import ControlReport
-from protocols.verdict.interim import combine, decide, evaluate_stages, stage_report, stage_reports
+from protocols.verdict.looks.interim import combine, decide, evaluate_stages, stage_report, stage_reports
 from protocols.verdict.records import ControlRow
 from protocols.verdict.summary import _count
 from tests.protocols.helpers.simulated_rounds import make_truth, record

@@ -18,16 +18,16 @@ from protocols.project.looks import Looks
 from protocols.recordings.responses import Responses
 from protocols.stats.intervals import benjamini_hochberg, wilson_interval
 from protocols.stats.stages import conditional_power, repeated_p
-
-from .control_report import ControlReport
-from .evaluate import evaluate
-from .records import ControlRow, ObjectiveSummary
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.evaluate import evaluate
+from protocols.verdict.records import ControlRow, ObjectiveSummary
 
 STAGE_ALPHA = 0.49  # a stage alone has no verdict; its tests are only to be made
 NOTES = (
     "interim looks: p combines the stages and holds at whichever look the trials ended; "
     "gains and their intervals come from all trials and are too large where a controller was stopped for success",
-    "interim looks: comparisons with every reference (strict) are not made",
+    "interim looks: comparisons with every reference (strict) are not made, nor is it told what a true effect would have "
+    "given",
 )
 
 
@@ -266,4 +266,8 @@ def _recounted(summary: ObjectiveSummary, rows: Sequence[ControlRow], *, group_p
         strict=0,
         strict_tested=0,
         not_testable=sum(r.verdict == "not testable" for r in mine),
+        median_size=None,  # the trials of a site depend on what it answered: no fixed design to compare with
+        expected_successes=None,
+        expected_listed=None,
+        size_at_half=None,
     )
