@@ -26,8 +26,8 @@ STAGE_ALPHA = 0.49  # a stage alone has no verdict; its tests are only to be mad
 NOTES = (
     "interim looks: p combines the stages and holds at whichever look the trials ended; "
     "gains and their intervals come from all trials and are too large where a controller was stopped for success",
-    "interim looks: comparisons with every reference (strict) are not made, nor is it told what a true effect would have "
-    "given",
+    "interim looks: comparisons with every reference (strict) are not made, and what a true effect would have given is "
+    "not told",
 )
 
 
