@@ -290,6 +290,7 @@ def held(found: Any) -> bool:
 DESIGNS: dict[str, Design] = {
     "one look": Design(objectives=("stretch", "one_hot")),
     "two looks": Design(looks=2),
+    "one look, other seeds": Design(objectives=("one_hot",)),
     "one look, Pocock": Design(spending="pocock"),
     "one look, three references": Design(references=3, repeats=24),
 }
