@@ -2,9 +2,10 @@
 
 Each reference's trials are halved. The reference with the highest mean on one half is tested on its other half, in both
 directions, and the controller is compared with the mean of the two tested halves. The trials are relabelled among all
-slots (reference x half, and the controller) within block, and the choice is repeated in every relabelling, so that the
-p is exact whatever the choice does (Lehmann & Romano 2005, theorem 15.2.1). Cross-fitted choices are those of Wager &
-Athey 2018 (honest estimates) with both folds used; studentised as in Janssen 1997.
+slots (reference x half, and the controller) within block, and the choice is repeated in every relabelling: where
+controller and references do not differ, p is exact whatever the choice does (Lehmann & Romano 2005, theorem 15.2.1).
+Where references differ, the contrast is that to the mean of the picked ones, and the studentisation keeps the level
+approximately (Janssen 1997; Chung & Romano 2013).
 """
 
 from __future__ import annotations
@@ -154,13 +155,13 @@ def random_arrangements(slots: Slots, permutations: int, seed: int) -> Ints:
         start + _random_order(size, block, permutations, seed=seed)
         for block, (start, size) in enumerate(zip(starts, sizes, strict=True))
     ]
-    return np.concatenate(blocks, axis=1).astype(np.int32)
+    return np.concatenate(blocks, axis=1).astype(np.uint16 if sum(sizes) < 1 << 16 else np.int32)
 
 
 @lru_cache(maxsize=64)
 def _random_order(size: int, block: int, permutations: int, *, seed: int) -> Ints:
     keys = np.random.default_rng([seed, block]).random((size, permutations)).T
-    return keys.argsort(1).astype(np.int32)
+    return keys.argsort(1).astype(np.uint16 if size < 1 << 16 else np.int32)
 
 
 class Arranged(NamedTuple):

@@ -29,7 +29,7 @@ from .permutation import (
     studentised,
 )
 
-CHUNK = 1024  # relabellings at a time
+CELLS = 8_000_000  # trials times relabellings at a time: 64 MB
 Relabelled = tuple[Floats, Floats]  # t (b,), and the share of each trial in it (b, n)
 
 
@@ -53,7 +53,8 @@ def joint_permutation_p(pools: Sequence[Pool | ChoicePool], *, permutations: int
         return np.asarray(total / np.sqrt(np.maximum((shares**2).sum(0), 1e-12)))
 
     observed = float(statistic(-1, 0)[0])
-    permuted = [statistic(i, min(i + CHUNK, permutations)) for i in range(0, permutations, CHUNK)]
+    chunk = max(256, CELLS // len(columns))
+    permuted = [statistic(i, min(i + chunk, permutations)) for i in range(0, permutations, chunk)]
     return permutation_p(observed, np.concatenate(permuted), exact=False)
 
 

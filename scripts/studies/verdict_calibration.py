@@ -275,7 +275,12 @@ def table(found: dict[str, Any]) -> str:
             line(f"false verdict at a site, {name}", objective, rates["site"], "1 %")
             if "best" in rates:
                 line(f"control at a site though not above the best shown, {name}", objective, rates["best"], "")
-            line(f"false claim for a round, {name}", objective, rates["group"], "" if "best" in rates else "5 %")
+            claim = (
+                "claim for a round though no controller is above the best shown"
+                if "best" in rates
+                else "false claim for a round"
+            )
+            line(f"{claim}, {name}", objective, rates["group"], "" if "best" in rates else "5 %")
     for name, powers in found.get("power", {}).items():
         for objective, rate in powers.items():
             line(f"+30 % found, {name}", objective, rate, f"planner: {100 * rate['planned']:.2f} %, within 5")

@@ -20,15 +20,20 @@ def run(*options: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_level_drift_and_intervals_in_small(tmp_path: Path) -> None:
-    done = run("--experiments", 24, "--only", "null", "drift", "intervals", "--json", tmp_path / "found.json")
+    done = run("--experiments", 12, "--only", "null", "drift", "intervals", "--json", tmp_path / "found.json")
     assert done.returncode in (0, 1), done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
-    assert set(found["null"]) == {"stretch", "one_hot"}
-    for rates in found["null"].values():
-        assert rates["site"]["tests"] == 24 * 8
-        assert rates["site"]["holds"]
-        assert rates["group"]["holds"]
-        assert rates["site"]["low"] <= rates["site"]["rate"] <= rates["site"]["high"] < 0.1
+    assert list(found["null"]) == ["1 reference", "2 equal", "2 unequal", "3 unequal"]
+    for name, null in found["null"].items():
+        assert set(null) == {"stretch", "one_hot"}
+        for rates in null.values():
+            assert rates["site"]["tests"] == 12 * 8
+            assert rates["site"]["low"] <= rates["site"]["rate"] <= rates["site"]["high"] < 0.12
+            assert ("best" in rates) == ("unequal" in name)
+            assert rates["site"]["holds"]
+            assert rates["group"].get("holds", "unequal" in name)
+            if "best" in rates:
+                assert rates["best"]["rate"] >= rates["site"]["rate"]
     drift = found["drift"]
     assert (
         drift["naive"]["low"] > 0.01 >= drift["ours"]["low"]
@@ -36,15 +41,21 @@ def test_level_drift_and_intervals_in_small(tmp_path: Path) -> None:
     assert drift["naive"]["rate"] > 3 * drift["ours"]["rate"]
     few = found["intervals_few"]
     assert few["below_10"] == few["below_10_flagged"] > 0
-    assert set(found["intervals"]["coverage"]) == {"fraction", "natural SD", "log S"}
+    assert set(found["intervals"]["coverage"]) == {"fraction", "natural SD", "log S", "selectivity"}
     assert all(rate["rate"] > 0.85 for rate in found["intervals"]["coverage"].values())
-    assert done.stdout.count("\n| ") == 4 + 3 + 3 + 3  # the rows below the head
     assert ("NO" in done.stdout) == (done.returncode == 1)
 
 
 @pytest.mark.slow
 def test_power_of_the_planner_and_of_the_evaluation_in_small(tmp_path: Path) -> None:
-    run("--experiments", 48, "--only", "power", "--json", tmp_path / "found.json")
-    for rate in json.loads((tmp_path / "found.json").read_text())["power"].values():
-        assert rate["low"] - 0.05 <= rate["planned"] <= rate["high"] + 0.05
-        assert rate["rate"] > 0.05
+    run("--experiments", 32, "--only", "power", "--json", tmp_path / "found.json")
+    for powers in json.loads((tmp_path / "found.json").read_text())["power"].values():
+        for objective, rate in powers.items():
+            assert rate["low"] - 0.05 <= rate["planned"] <= rate["high"] + 0.05
+            assert rate["rate"] > {"stretch": 0.5, "one_hot": 0.3}[objective]
+
+
+def test_all_weights_are_compared() -> None:
+    script = SCRIPT.with_name("selectivity_weights.py")
+    done = subprocess.run([sys.executable, str(script), "--pairs", "8"], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n| ") == 3 * 6

@@ -44,7 +44,7 @@ def alpha_is_reachable(config: Config, where: str) -> DataError | None:
     enough = repeats_needed(alpha, protocol.blocks)
     return _contradiction(
         f"{where} [protocol] repeats",
-        f"repeats = {protocol.repeats} in blocks = {protocol.blocks}, where no test can go below p = {smallest:.3g}",
+        f"repeats = {protocol.repeats} in blocks = {protocol.blocks}, where a test cannot go below p = {smallest:.3g}",
         f"a test that can reach alpha = {alpha}",
         fix=f"set repeats to {enough} or more, or use fewer blocks",
     )
