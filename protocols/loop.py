@@ -16,12 +16,12 @@ from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
 from protocols.project.photographs import NaturalImages
+from protocols.recordings.blocks import look_due, planned_looks, poll_blocks
 from protocols.recordings.dataset import baseline, drift_of
 from protocols.recordings.ingest import IngestReport, ingest, may_still_come, poll_inbox
 from protocols.recordings.readers.hdf5 import read_kept
 from protocols.recordings.recording import refuse_lost_baseline
 
-from .arrays import Pixels
 from .errors import DataError
 from .progress import Reporter
 
@@ -37,7 +37,7 @@ class State:
     Parameters
     ----------
     stage : str
-        The stage that comes next ("fit", "generate", "export", "ingest", "evaluate", "report"), or "finished".
+        The stage that comes next ("fit", "generate", "export", "look", "ingest", "evaluate", "report"), or "finished".
     number : int
         The round that it belongs to.
     waiting_for : str or None
@@ -65,7 +65,7 @@ class State:
             )
         if self.waiting_for == "responses" and self.round is not None:
             inbox = self.round.inbox.relative_to(self.project.folder).as_posix()
-            return f"round {self.number}: waiting for {inbox}/responses.h5 and responses.h5.done"
+            return f"round {self.number}: waiting for {inbox}/responses.h5 and responses.h5.done{look_due(self.round)}"
         if self.stage == "finished":
             return f"finished: {self.number} rounds evaluated"
         return f"round {self.number}: {self.stage} comes next"
@@ -115,7 +115,8 @@ def _recording(project: Project, round_: Round | None, number: int) -> State | N
     if round_ is None or not round_.outbox.is_dir():
         return State(project=project, stage="export", number=number, waiting_for=None, round=round_)
     if poll_inbox(round_) is None:
-        return State(project=project, stage="ingest", number=number, waiting_for="responses", round=round_)
+        stage, waiting = ("ingest", "responses") if poll_blocks(round_) is None else ("look", None)
+        return State(project=project, stage=stage, number=number, waiting_for=waiting, round=round_)
     return None
 
 
@@ -145,7 +146,7 @@ def run(
                 step(project, state, device=device, progress=progress, tell=tell)
                 continue
             except (DataError, OSError) as error:
-                if state.stage != "ingest" or not may_still_come(error) or time.monotonic() >= deadline:
+                if state.stage not in ("ingest", "look") or not may_still_come(error) or time.monotonic() >= deadline:
                     raise
         elif state.waiting_for != "responses" or time.monotonic() >= deadline:
             return state
@@ -163,7 +164,12 @@ def step(
     """Carry out the one stage that `state` names; `tell` gets what `ingest` found, as text."""
 
     def take() -> None:
-        report = ingest_round(project, project.round(state.number))
+        from protocols.rounds.looks.look import make_look
+
+        round_ = project.round(state.number)
+        report = (
+            make_look(project, round_, progress=progress) if state.stage == "look" else ingest_round(project, round_)
+        )
         if tell is not None:
             tell(f"round {state.number}: {report.summary()}")
 
@@ -176,6 +182,7 @@ def step(
         "fit": lambda: fit(project, state.number, device=device, progress=progress),
         "generate": lambda: generate(project, state.number, device=device, progress=progress),
         "export": lambda: export(project, state.number, device=device, progress=progress),
+        "look": take,
         "ingest": take,
         "evaluate": lambda: evaluate_round(project, project.round(state.number)),
         "report": show,
@@ -288,6 +295,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     """
     from protocols.models.pair import load_pair, site_rows
     from protocols.rounds.assemble import assemble
+    from protocols.rounds.checks import exactness
     from protocols.rounds.export import Inspection, Showing, export_round
     from protocols.rounds.planning.round_plan import divide_round, division_entry
     from protocols.rounds.predictions import predictor
@@ -325,27 +333,12 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
         },
         inspection=Inspection(
             predict=predictor(encoder, validator, device),
-            check=_exactness(project, batch, names),
+            check=exactness(project.display, batch, names),
             safety=guard(config, progress),
         ),
     )
     round_.log("arms", **arms.counts(), reasons=[list(s) for s in arms.skipped])
     return outbox
-
-
-def _exactness(project: Project, batch: StimulusBatch, names: list[str]) -> Callable[[Pixels], list[str]]:
-    """What breaks the batch's mean and contrast on this display, by image: from pixels in the order of `names`."""
-    import torch
-
-    from protocols.rounds.stimulus import batch_statistics
-
-    constraint = project.display.constraints(**batch_statistics(batch))[-1]
-
-    def check(pixels: Pixels) -> list[str]:
-        found = constraint.violations(torch.from_numpy(pixels))
-        return [f"{name}: {problem}" for name, problem in zip(names, found, strict=True) if problem]
-
-    return check
 
 
 def ingest_round(
@@ -375,7 +368,7 @@ def ingest_round(
 
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
     """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
-    from protocols.verdict.evaluate import evaluate
+    from protocols.verdict.looks.interim import evaluate_stages
 
     project = project.for_stage()
     settings = project.config.evaluation
@@ -385,9 +378,10 @@ def evaluate_round(project: Project, round_: Round) -> ControlReport:
     exported = read_manifest(round_.outbox)["config"][
         "synthesis"
     ]  # the score that was optimised, whatever project.toml says now
-    report = evaluate(
+    report = evaluate_stages(
         read_kept(round_.responses_path),
         read_key(round_.key_path),
+        planned_looks(round_),
         alpha=settings.alpha,
         permutations=settings.permutations,
         seed=settings.seed,

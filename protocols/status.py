@@ -7,6 +7,8 @@ from typing import Any
 from protocols.disk.files import read_json
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project, Round
+from protocols.recordings.blocks import blocks_name, remaining_looks
+from protocols.rounds.looks.record import made_looks
 
 from .loop import look
 
@@ -42,7 +44,15 @@ def _round(project: Project, round_: Round) -> dict[str, Any]:
         "refit": refit.get("mode"),
         "refit_verdict": check.get("verdict"),
         "verdicts": _verdicts(round_),
+        "looks": [look.to_dict() for look in made_looks(round_)],
+        "look_due": _look_due(round_),
     }
+
+
+def _look_due(round_: Round) -> str | None:
+    """Name, without its ending, of the file that the next interim look waits for; None where none is due."""
+    due = remaining_looks(round_)
+    return blocks_name(due[0]) if due else None
 
 
 def _verdicts(round_: Round) -> dict[str, int]:
@@ -76,6 +86,11 @@ def _line(r: dict[str, Any]) -> str:
         parts.append(f"safety limits exceeded ({r['safety']})")
     if r["verdicts"]:
         parts.append(", ".join(f"{n} {verdict}" for verdict, n in r["verdicts"].items()))
+    for made in r["looks"]:
+        counts = f"{made['success']} stopped for success, {made['futile']} as futile, {made['undecided']} go on"
+        parts.append(f"look before block {made['before_block']}: {counts}; {made['order']} is in force")
+    if r["look_due"]:
+        parts.append(f"an interim look is due, by {r['look_due']}.h5")
     if r["waiting_for"]:
         parts.append(f"waiting for {r['waiting_for']}")
     return "; ".join(parts)

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from protocols.arrays import Pixels
-from protocols.disk.files import inside, is_litter, read_json, sha256_bytes, sha256_file, verify_checksums
+from protocols.disk.files import inside, is_litter, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
 from protocols.disk.png import read_png
-from protocols.disk.tables import parse_table
+from protocols.disk.tables import parse_table, write_table
 from protocols.errors import DataError
 
 SEALS = {"key.csv": "sealed_key_sha256", "sites.csv": "sealed_sites_sha256"}
 """Sealed file to the entry of the manifest that holds its SHA-256."""
+COLUMNS = ("trial", "block", "rep", "image_id", "filename", "on_ms", "off_ms")
+"""Of a table of presentations, as `PlannedTrial` has them."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,78 @@ def read_order(outbox: str | Path) -> list[PlannedTrial]:
         manifest.
     """
     outbox = Path(outbox)
+    order = _parsed(outbox, "order.csv", _verified(outbox, "order.csv"))
+    _refuse_repeated(outbox, order)
+    planned = read_manifest(outbox).get("counts", {}).get("trials", len(order))
+    if planned != len(order):
+        raise _altered(outbox, f"an order.csv of {len(order)} trials where the manifest says {planned}")
+    return order
+
+
+def planned_trials(outbox: str | Path) -> list[PlannedTrial]:
+    """The presentations in force: those of ``order.csv``, and from block N on those of ``order_from_block_N.csv`` where
+    an interim look wrote one.
+
+    Raises
+    ------
+    DataError
+        As `read_order`; X07: a later order is not the one that the look wrote.
+    """
+    outbox = Path(outbox)
+    order = read_order(outbox)
+    for block, path in later_orders(outbox).items():
+        record = read_json(path.with_suffix(".json"))
+        data = path.read_bytes() if path.is_file() else b""
+        known = record if isinstance(record, dict) else {}
+        manifest = sha256_file(outbox / "manifest.json")
+        if (known.get("order_sha256"), known.get("manifest_sha256")) != (sha256_bytes(data), manifest):
+            raise _altered(outbox, f"{path.name}, which is not the order that the interim look wrote")
+        order = [t for t in order if t.block < block] + _parsed(outbox, path.name, data)
+        _refuse_repeated(outbox, order)
+    return order
+
+
+def later_orders(outbox: Path) -> dict[int, Path]:
+    """The orders that interim looks wrote, by the first block that each is for; one without its record does not count.
+
+    The record is written last.
+    """
+    found = {}
+    for path in sorted(outbox.glob("order_from_block_*.json")):
+        number = path.stem.removeprefix("order_from_block_")
+        if number.isdecimal():
+            found[int(number)] = path.with_suffix(".csv")
+    return dict(sorted(found.items()))
+
+
+def order_path(outbox: Path, block: int) -> Path:
+    """Where an interim look puts the presentations from `block` on."""
+    return outbox / f"order_from_block_{block:02d}.csv"
+
+
+def publish_order(outbox: Path, block: int, trials: list[PlannedTrial]) -> Path:
+    """Write the presentations from `block` on beside ``order.csv``, which stays as it is, and then their record.
+
+    Both files are written atomically; nothing in them tells the role of an image.
+    """
+    path = order_path(outbox, block)
+    rows = [[getattr(t, name) for name in COLUMNS[:-2]] + [f"{t.on_ms:g}", f"{t.off_ms:g}"] for t in trials]
+    write_table(path, COLUMNS, rows)
+    record = {
+        "schema": "order/1",
+        "from_block": block,
+        "trials": len(trials),
+        "order_sha256": sha256_file(path),
+        "manifest_sha256": sha256_file(outbox / "manifest.json"),
+    }
+    write_json(path.with_suffix(".json"), record)
+    return path
+
+
+def _parsed(outbox: Path, name: str, data: bytes) -> list[PlannedTrial]:
+    """The presentations of one table of them; X07 where it cannot be read."""
     try:
-        _, rows = parse_table(_verified(outbox, "order.csv").decode("utf-8"))
+        _, rows = parse_table(data.decode("utf-8"))
         order = [
             PlannedTrial(
                 trial=int(r["trial"]),
@@ -90,26 +162,22 @@ def read_order(outbox: str | Path) -> list[PlannedTrial]:
         if any(None in r for r in rows):
             raise ValueError("a line is longer than the header")
     except (KeyError, TypeError, UnicodeDecodeError) as error:
-        raise _altered(outbox, f"an order.csv that cannot be read ({error})") from error
+        raise _altered(outbox, f"an {name} that cannot be read ({error})") from error
     except ValueError as error:
         if isinstance(error, DataError):
             raise
-        raise _altered(outbox, f"an order.csv that cannot be read ({error})") from error
-    _refuse_repeated(outbox, order)
+        raise _altered(outbox, f"an {name} that cannot be read ({error})") from error
     return order
 
 
 def _refuse_repeated(outbox: Path, order: list[PlannedTrial]) -> None:
-    """Each trial, and each repetition of an image, stands once, and there are as many as the manifest says."""
+    """Each trial, and each repetition of an image, stands once."""
     trials = Counter(t.trial for t in order)
     shown = Counter((t.image_id, t.rep) for t in order)
     twice = [f"the trial {t}" for t, n in trials.items() if n > 1]
     twice += [f"repetition {rep} of {image}" for (image, rep), n in shown.items() if n > 1]
     if twice:
         raise _altered(outbox, f"an order.csv that lists {', '.join(twice[:3])} twice")
-    planned = read_manifest(outbox).get("counts", {}).get("trials", len(order))
-    if planned != len(order):
-        raise _altered(outbox, f"an order.csv of {len(order)} trials where the manifest says {planned}")
 
 
 def read_images(outbox: str | Path) -> dict[str, Pixels]:

@@ -21,7 +21,7 @@ from protocols.disk.files import read_json, sha256_file, write_json
 from protocols.errors import UNFINISHED, DataError
 from protocols.project.folder import Project, Round, utc_now
 from protocols.project.key import read_sites
-from protocols.project.outbox import read_manifest, read_order, verify_outbox
+from protocols.project.outbox import planned_trials, read_manifest, verify_outbox
 from protocols.recordings.readers import READERS, reader_of, write_responses
 
 from . import checks
@@ -62,7 +62,7 @@ class IngestReport:
         As the file states them.
     n_sites : int
     planned, found, used : int
-        Trials in order.csv, rows in the file, rows of the trial table.
+        Trials of the order in force, rows in the file, rows of the trial table.
     dropped : dict image_id -> rows that were marked invalid or hold no value
     missing : dict image_id -> planned trials without a usable row
     extra : dict image_id -> presentations beyond the planned number, which were left out
@@ -161,12 +161,13 @@ class IngestReport:
         return "\n".join(lines + self.notes)
 
 
-def poll_inbox(round_: Round) -> Path | None:
+def poll_inbox(round_: Round, name: str = ANSWER) -> Path | None:
     """The rig's finished answer; None before, and while the share of the inbox is away.
 
-    It is ``inbox/responses.h5``, or has another ending of `READERS`, and its ``.done`` file stands beside it.
+    It is ``inbox/responses.h5`` (or has another `name`, or another ending of `READERS`), and its ``.done`` file stands
+    beside it.
     """
-    for path in (round_.inbox / f"{ANSWER}{ending}" for ending in READERS):
+    for path in (round_.inbox / f"{name}{ending}" for ending in READERS):
         try:
             if path.is_file() and path.with_name(f"{path.name}.done").is_file():
                 return path
@@ -222,7 +223,7 @@ def ingest(
     """
     path = _locate(round_, path)
     verify_outbox(round_.outbox)
-    manifest, order = read_manifest(round_.outbox), read_order(round_.outbox)
+    manifest, order = read_manifest(round_.outbox), planned_trials(round_.outbox)
     read, digest = reader_of(path), sha256_file(path)
     checks.sealed(round_, manifest)
     earlier = _earlier(round_, path, digest, replace=replace)
@@ -233,7 +234,7 @@ def ingest(
     if sha256_file(path) != digest:
         raise _changing(path)
     notes = list(responses.attributes.get("notes", ()))
-    _belongs(round_, path, responses, manifest=manifest, accept=accept or {}, notes=notes)
+    belongs(round_, path, responses, manifest=manifest, accept=accept or {}, notes=notes)
     wanted = tuple(encoder_sites) if encoder_sites else tuple(s.site_id for s in sites)
     responses = responses.sites(checks.site_order(path, responses, wanted, notes=notes))
     used, dropped = usable_rows(path, responses, max_dropped=max_dropped)
@@ -261,7 +262,7 @@ def ingest(
     return _write(round_, joined.responses, report, replace=replace)
 
 
-def _belongs(
+def belongs(
     round_: Round,
     path: Path,
     responses: Responses,

@@ -48,7 +48,11 @@ def _common(row: ControlRow) -> list[str | Cell]:
         row.site,
         Cell(image=row.reference_image, label=f"reference of {row.site}"),
         Cell(image=row.image_id, label=f"controller of {row.site}"),
-        Cell(text=row.verdict, kind=KINDS.get(row.verdict, "grey"), below=row.reason),
+        Cell(
+            text=row.verdict,
+            kind=KINDS.get(row.verdict, "grey"),
+            below="; ".join(filter(None, (row.reason, row.stopped))),
+        ),
         number(row.p, 4),
         Cell(text=number(row.predicted) + spread, below=distance, hint=HINT),
         number(row.validator_predicted),

@@ -5,7 +5,7 @@ break a constraint.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from protocols.project.display import Display
 from protocols.project.folder import Round
 from protocols.project.key import ROLES, SiteRow
 
-from .stimulus import Stimulus
+from .stimulus import Stimulus, batch_statistics
+
+if TYPE_CHECKING:
+    from synth import StimulusBatch
 
 Check = Callable[[Pixels], list[str]]
 
@@ -101,3 +104,16 @@ def check_constraint(
             fix="generate the controllers again for this display",
             code="X04",
         )
+
+
+def exactness(display: Display, batch: StimulusBatch, names: Sequence[str]) -> Check:
+    """What breaks the batch's mean and contrast on this display, by image: from pixels in the order of `names`."""
+    import torch
+
+    constraint = display.constraints(**batch_statistics(batch))[-1]
+
+    def check(pixels: Pixels) -> list[str]:
+        found = constraint.violations(torch.from_numpy(pixels))
+        return [f"{name}: {problem}" for name, problem in zip(names, found, strict=True) if problem]
+
+    return check

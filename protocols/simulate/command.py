@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_rig(options: argparse.Namespace, progress: Reporter) -> str:
-    names = ("layout", "missing", "invalid", "shuffle", "permute_sites", "seed")
+    names = ("layout", "missing", "invalid", "shuffle", "permute_sites", "seed", "first_blocks")
     rig = Rig(**{name: getattr(options, name) for name in names})
     written, shown = answer(options.subject, options.outbox, options.inbox, rig=rig, progress=progress)
     return f"simulated rig: {written} of {shown} trials written ({options.layout} layout)"
@@ -147,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     rig.add_argument(
         "--permute-sites", action=argparse.BooleanOptionalAction, default=True, help="sites in a random order"
     )
+    rig.add_argument("--first-blocks", type=int, default=0, help="deliver so many blocks alone, for an interim look")
     truth = command("truth", _run_truth, "write the noise-free responses (benchmarks only)", paths=("outbox",))
     truth.add_argument("--out", type=Path, required=True, help="NPZ file to write")
     lite2 = command("lite2", _run_lite2, "make an easy-transfer subject on a folder of PNG images", paths=("images",))

@@ -26,6 +26,7 @@ from protocols.progress import Reporter
 
 from .subject import Noise, Subject
 
+Session = tuple[Floats, Floats]
 WINDOW_MS = (70.0, 170.0)
 BLOCK_PAUSE_S = 60.0
 
@@ -41,6 +42,8 @@ class Shown:
     block, rep : int arrays of shape (T,)
     onset_s, on_ms : float arrays of shape (T,)
     session_id : str; round_number : int; manifest_sha256 : str
+    segment : int array of shape (T,)
+        First block of the order that a trial is from: 0 for ``order.csv``, N for ``order_from_block_N.csv``.
     """
 
     images: Pixels
@@ -53,10 +56,12 @@ class Shown:
     session_id: str
     round_number: int
     manifest_sha256: str
+    segment: Ints
 
 
-def read_outbox(outbox: Path) -> Shown:
-    """Read an outbox, after its checksums.
+def read_outbox(outbox: Path, *, until: int | None = None) -> Shown:
+    """Read an outbox, after its checksums; from block N on in the order of ``order_from_block_N.csv``, where there is
+    one with its record (and N is at most `until`, where given).
 
     Raises
     ------
@@ -69,8 +74,12 @@ def read_outbox(outbox: Path) -> Shown:
     problems = verify_checksums(outbox)
     if problems:
         raise _bad_outbox(outbox, "; ".join(problems[:5]), "a copy that was altered or is not complete", code="Y05")
-    with open(outbox / "order.csv", newline="", encoding="utf-8") as handle:
-        order = list(csv.DictReader(handle))
+    order = _order(outbox / "order.csv", 0)
+    for record in sorted(outbox.glob("order_from_block_*.json")):
+        first = int(record.stem.rsplit("_", 1)[1])
+        if until is not None and first > until:
+            continue
+        order = [row for row in order if int(row["block"]) < first] + _order(record.with_suffix(".csv"), first)
     filenames = {row["image_id"]: row["filename"] for row in order}
     if not order or any(filenames[row["image_id"]] != row["filename"] for row in order):
         raise _bad_outbox(
@@ -93,7 +102,14 @@ def read_outbox(outbox: Path) -> Shown:
         session_id=str(manifest.get("session", "")),
         round_number=int(manifest.get("round", 0)),
         manifest_sha256=sha256_file(outbox / "manifest.json"),
+        segment=np.array([int(row["segment"]) for row in order]),
     )
+
+
+def _order(path: Path, first: int) -> list[dict[str, str]]:
+    """The rows of one table of presentations, each with the first block that the table is for."""
+    with open(path, newline="", encoding="utf-8") as handle:
+        return [{**row, "segment": str(first)} for row in csv.DictReader(handle)]
 
 
 def simulate_counts(expected: Floats, onset_s: Floats, noise: Noise, *, generator: np.random.Generator) -> Floats:
@@ -113,20 +129,29 @@ def simulate_counts(expected: Floats, onset_s: Floats, noise: Noise, *, generato
     -------
     array of shape (T, U), whole numbers
     """
+    return _simulated(expected, onset_s, noise, session=None, generator=generator)[0]
+
+
+def _simulated(
+    expected: Floats, onset_s: Floats, noise: Noise, *, session: Session | None, generator: np.random.Generator
+) -> tuple[Floats, Session]:
+    """Counts of single trials, and the phases of the drift and the gains of the round: drawn, or those of `session`."""
     trials, sites = expected.shape
     spread = np.sqrt(np.log1p(noise.shared_sd**2))  # of the logarithm, for SD `shared_sd` at mean 1
     shared = np.exp(spread * generator.standard_normal((trials, 1)) - spread**2 / 2)
-    phase = generator.uniform(0, 2 * np.pi) + 0.5 * generator.standard_normal(sites)
+    if session is None:
+        phases = np.asarray(generator.uniform(0, 2 * np.pi) + 0.5 * generator.standard_normal(sites))
+        session = phases, np.asarray(np.exp(noise.round_sd * generator.standard_normal(sites)))
+    phase, of_round = session
     duration = max(float(onset_s[-1] - onset_s[0]), 1e-9)
     turn = 2 * np.pi * (onset_s - onset_s[0])[:, None] / duration  # (T, 1)
     drift = 1 + np.sqrt(2) * noise.drift_sd * np.sin(turn + phase)
-    of_round = np.exp(noise.round_sd * generator.standard_normal(sites))
     mean = expected * shared * drift * of_round
     if noise.fano > 1:
         counts = generator.negative_binomial(np.maximum(mean, 1e-9) / (noise.fano - 1), 1 / noise.fano)
     else:
         counts = generator.poisson(mean)
-    return np.asarray(counts, dtype=np.float64)
+    return np.asarray(counts, dtype=np.float64), session
 
 
 @dataclass(frozen=True)
@@ -145,6 +170,8 @@ class Rig:
         Write rows and sites in a random order.
     seed : int
         With the subject's own seed and the round's number it fixes every count.
+    first_blocks : int
+        Deliver the trials of so many blocks alone, as ``responses_before_block_NN.h5``; 0: the whole answer.
     """
 
     layout: str = "python"
@@ -153,6 +180,7 @@ class Rig:
     shuffle: bool = True
     permute_sites: bool = True
     seed: int = 0
+    first_blocks: int = 0
 
 
 def answer(
@@ -168,27 +196,57 @@ def answer(
     """
     rig = rig or Rig()
     inbox = Path(inbox)
-    if (inbox / "responses.h5.done").exists():
-        raise _answered(inbox)
+    name = f"responses_before_block_{rig.first_blocks:02d}" if rig.first_blocks else "responses"
+    if (inbox / f"{name}.h5.done").exists():
+        raise _answered(inbox, name)
     subject, shown = Subject.load(subject_folder), read_outbox(outbox)
-    entropy = [rig.seed, subject.seed, shown.round_number]
-    expected = subject.expected(shown.images, progress=progress)[shown.image_index]  # (T, U)
-    counts = simulate_counts(expected, shown.onset_s, subject.noise, generator=np.random.default_rng([*entropy, 1]))
-    generator = np.random.default_rng([*entropy, 2])
-    rows = np.flatnonzero(~_drawn(len(counts), rig.missing, generator))
+    counts, lost = _recorded(subject, shown, outbox, rig=rig, progress=progress)
+    delivered = shown.block < rig.first_blocks if rig.first_blocks else np.ones(len(counts), dtype=np.bool_)
+    generator = np.random.default_rng([rig.seed, subject.seed, shown.round_number, 2])
+    _drawn(int((shown.segment == 0).sum()), rig.missing, generator)
+    rows = np.flatnonzero(~lost & delivered)
     rows = generator.permutation(rows) if rig.shuffle else rows
     broken = _drawn(len(rows), rig.invalid, generator)
     counts[rows[broken]] = generator.poisson(0.5, (int(broken.sum()), counts.shape[1]))
     columns = generator.permutation(counts.shape[1]) if rig.permute_sites else np.arange(counts.shape[1])
     inbox.mkdir(parents=True, exist_ok=True)
-    part = inbox / "responses.h5.part"
+    part = inbox / f"{name}.h5.part"
     sites = [subject.site_ids[c] for c in columns]
     write_answer(
         part, shown, counts[np.ix_(rows, columns)], rows=rows, site_ids=sites, valid=~broken, layout=rig.layout
     )
-    os.replace(part, inbox / "responses.h5")
-    (inbox / "responses.h5.done").touch()
-    return len(rows), len(counts)
+    os.replace(part, inbox / f"{name}.h5")
+    (inbox / f"{name}.h5.done").touch()
+    return len(rows), int(delivered.sum())
+
+
+def _recorded(
+    subject: Subject, shown: Shown, outbox: Path, *, rig: Rig, progress: Reporter | None
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Counts (T, U) of all trials shown, and which are lost (T,).
+
+    The trials before a look are the same whenever they are asked for: those of every order are simulated as a whole, in
+    turn, and kept up to the next look.
+    """
+    entropy = [rig.seed, subject.seed, shown.round_number]
+    counts, lost = np.empty((len(shown.block), len(subject.site_ids))), np.zeros(len(shown.block), dtype=np.bool_)
+    session: Session | None = None
+    first = read_outbox(outbox, until=0)
+    by_image = subject.expected(first.images, progress=progress)
+    place = {image: i for i, image in enumerate(first.image_ids)}
+    for number in np.unique([0, *shown.segment]):
+        part = first if number == 0 else read_outbox(outbox, until=int(number))
+        index = np.array([place[part.image_ids[i]] for i in part.image_index])
+        seeds = [*entropy, 1] if number == 0 else [*entropy, 1, int(number)]
+        generator = np.random.default_rng(seeds)
+        simulated, session = _simulated(
+            by_image[index], part.onset_s, subject.noise, session=session, generator=generator
+        )
+        seeds = [*entropy, 2] if number == 0 else [*entropy, 2, int(number)]
+        marks = _drawn(len(index), rig.missing, np.random.default_rng(seeds))
+        mine = np.flatnonzero(shown.segment == number)
+        counts[mine], lost[mine] = simulated[mine], marks[mine]
+    return counts, lost
 
 
 def write_answer(
@@ -251,10 +309,10 @@ def read_png(path: Path) -> Pixels:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _answered(inbox: Path) -> DataError:
+def _answered(inbox: Path, name: str) -> DataError:
     return DataError(
         str(inbox),
-        found="responses.h5.done",
+        found=f"{name}.h5.done",
         expected="an empty inbox",
         cause="this round was answered before",
         fix="ingest that answer; delete it only to record the round anew",

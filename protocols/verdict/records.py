@@ -100,6 +100,10 @@ class ControlRow:
         References, graded images and controller whose scores were measured.
     monotonic_rho, monotonic_p : float
         Spearman correlation of measured with predicted score over these images, with one-sided p.
+    stage_p : dict of stage (from 1) to p
+        With interim looks: one-sided p of each stage's own trials; `p` is their repeated p value.
+    stopped : str
+        With interim looks: the look at which the controller was decided, and how; "": none before the end.
     """
 
     objective: str
@@ -169,6 +173,8 @@ class ControlRow:
     monotonic_images: int = 0
     monotonic_rho: float | None = None
     monotonic_p: float | None = None
+    stage_p: dict[str, float] = field(default_factory=dict)
+    stopped: str = ""
 
 
 @dataclass(frozen=True)

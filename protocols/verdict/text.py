@@ -113,7 +113,7 @@ def _row_line(r: ControlRow) -> str:
     )
     extra = [r.reason, f"S {_show(r.score)} against {_show(r.reference_score)}" if r.margin is not None else ""]
     extra += [f"references {r.reference_image} and {r.reference_other}" if r.reference_other else ""]
-    extra += [r.suppression, r.gain_note]
+    extra += [r.suppression, r.gain_note, r.stopped]
     extra += [f"contrast above natural: {r.contrast_exceeded}" if r.contrast_exceeded else ""]
     return "  ".join([line, *(e for e in extra if e)]).rstrip()
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from protocols.errors import DataError
+from protocols.project.looks import Looks, look_blocks
 from protocols.stats.reach import reachable_p, repeats_needed
 
 from .config import Config
@@ -165,6 +166,26 @@ def permutations_suffice_for_alpha(config: Config, where: str) -> DataError | No
     )
 
 
+def looks_lie_between_blocks(config: Config, where: str) -> DataError | None:
+    """Every interim look comes after one block at least and before the last one."""
+    evaluation, blocks = config.evaluation, config.protocol.blocks
+    if not evaluation.looks and not evaluation.look_after:
+        return None
+    after = look_blocks(evaluation.looks, evaluation.look_after, blocks)
+    try:
+        if len(after) != evaluation.looks:
+            raise ValueError
+        Looks(after=after, blocks=blocks)
+    except ValueError:
+        return _contradiction(
+            f"{where} [evaluation]",
+            f"looks = {evaluation.looks}, look_after = {list(evaluation.look_after)} with [protocol] blocks = {blocks}",
+            "one rising number of blocks per look, each below the number of blocks",
+            fix=f"give {evaluation.looks} rising numbers below {blocks} in look_after, or [] and more blocks",
+        )
+    return None
+
+
 def durations_are_whole_frames(config: Config, where: str) -> DataError | None:
     """Presentations last a whole number of frames where the refresh rate is known."""
     if config.display.refresh_hz is None:
@@ -220,6 +241,7 @@ RULES: tuple[Rule, ...] = (
     arms_are_named_once,
     contrast_fits_the_mean,
     permutations_suffice_for_alpha,
+    looks_lie_between_blocks,
     durations_are_whole_frames,
     stripe_frequencies_rise,
     luminance_limit_has_a_scale,

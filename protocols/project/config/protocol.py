@@ -170,6 +170,34 @@ class EvaluationConfig(Section):
         default=0,
         description=("[integer] Seed of the permutations, and of which half of the trials chooses the reference."),
     )
+    looks: Annotated[int, Field(ge=0, le=2)] = Field(
+        default=0,
+        description=(
+            "[count] Interim looks at a round whose blocks are delivered one after the other: controllers that are "
+            "decided are shown no more, their presentations go to the others (docs/interim.md). 0: none."
+        ),
+    )
+    look_after: tuple[Count, ...] = Field(
+        default=(),
+        strict=False,
+        description=(
+            "[blocks] How many blocks each look waits for. []: half of them; with two looks, half and three quarters."
+        ),
+    )
+    spending: Literal["obrien_fleming", "pocock"] = Field(
+        default="obrien_fleming",
+        description=(
+            '[name] How alpha is spent over the looks. "obrien_fleming": little at first, most at the end; "pocock": '
+            "about evenly."
+        ),
+    )
+    futility: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.05,
+        description=(
+            "[probability] A look gives up a controller whose chance of success at the end, were its effect as large "
+            "as so far, is below this. 0: none is given up."
+        ),
+    )
 
 
 class LoopConfig(Section):

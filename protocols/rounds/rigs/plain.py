@@ -8,6 +8,7 @@ from typing import Any
 
 from protocols.disk.files import write_text
 from protocols.disk.tables import write_table
+from protocols.project.looks import looks_of
 from protocols.rounds.order import Trial
 
 from .rig import ShownImage, Timing
@@ -35,8 +36,12 @@ Then, in the folder inbox/ beside this one: write the file as responses.h5.part,
 the empty file responses.h5.done (MATLAB: movefile(p,'responses.h5'); fclose(fopen('responses.h5.done','w'))).
 Before you begin: `sha256sum -c checksums.sha256` in this folder must find every file unchanged. Copy the folder only while
 _READY is in it. The names of the images tell nothing about them, on purpose; contact_sheet.png shows all, shuffled.
-{counts}
+{counts}{looks}
 """  # noqa: E501
+LOOKS = """
+Interim looks: after block {last} (counted from 0) write all trials so far in the same way as responses_before_block_{before}.h5, then its
+.done file. `stimsynth run` or `stimsynth interim` then puts order_from_block_{before}.csv and .json into this folder: show that order from
+there on, in place of the rest of order.csv. At the end hand in ALL trials in responses.h5. Without a look, go on with order.csv."""  # noqa: E501
 
 
 def write(
@@ -78,4 +83,11 @@ def readme(manifest: Mapping[str, Any], timing: Timing, *, images: int, trials: 
         window=[round(t, 3) for t in timing.response_window_ms],
         counts=f"{images} images, {trials} presentations, "
         f"about {trials * (timing.on_ms + timing.off_ms) / 60_000:.1f} minutes without pauses.",
+        looks=_looks(manifest),
     )
+
+
+def _looks(manifest: Mapping[str, Any]) -> str:
+    """What the operator does at each interim look; "" where none is planned."""
+    looks = looks_of(manifest)
+    return "".join(LOOKS.format(last=n - 1, before=f"{n:02d}") for n in looks.after) if looks else ""

@@ -277,6 +277,36 @@ def test_rounds_and_seeds_differ(subject, tmp_path) -> None:
     assert not np.array_equal(seen[0], seen[2])
 
 
+def test_the_first_blocks_are_the_same_when_a_look_changes_the_later_ones(subject, project) -> None:
+    outbox, inbox = project / "outbox", project / "inbox"
+    assert answer(subject, outbox, inbox, rig=Rig(first_blocks=1)) == (29, 30)  # 3 of all 60 trials are lost
+    early = read_responses(inbox / "responses_before_block_01.h5")
+    assert set(early.block.tolist()) == {0}
+    with open(outbox / "order.csv", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["block"] == "1"]
+    kept = [row for row in rows if row["image_id"].startswith(("r01_0001", "r01_0002"))]
+    with open(outbox / "order_from_block_01.csv", "w", newline="") as handle:
+        table = csv.DictWriter(handle, list(rows[0]))
+        table.writeheader()
+        table.writerows(kept)
+    unfinished = read_outbox(outbox)
+    assert len(unfinished.block) == 60
+    (outbox / "order_from_block_01.json").write_text("{}")
+    assert len(read_outbox(outbox).block) == 30 + len(kept) < 60
+    answer(subject, outbox, inbox, rig=Rig(missing=0.05))
+    late = read_responses(inbox / "responses.h5")
+    assert set(late.image_ids[late.block == 1]) == {row["image_id"] for row in kept}
+
+    def counts(responses) -> dict[tuple[str, int], list[float]]:
+        columns = [responses.site_ids.index(s) for s in sorted(responses.site_ids)]
+        trials = zip(responses.image_ids, responses.rep.tolist(), responses.block, strict=True)
+        return {(str(i), rep): responses.values[t, columns].tolist() for t, (i, rep, b) in enumerate(trials) if b == 0}
+
+    assert counts(late) == counts(early)
+    with pytest.raises(DataError, match="Y08"):
+        answer(subject, outbox, inbox, rig=Rig(first_blocks=1))
+
+
 def test_averages_approach_the_truth(subject, tmp_path) -> None:
     images = photographs(6, seed=9)
     outbox = write_outbox(tmp_path / "outbox", images, repeats=400)

@@ -28,6 +28,7 @@ BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "arms_are_named_once": ({"arms": {"kinds": ("phase_scrambled", "phase_scrambled")}}, "phase_scrambled twice"),
     "contrast_fits_the_mean": ({"synthesis": {"mean_luminance": 0.01, "rms_contrast": 0.4}}, "rms_contrast = 0.4"),
     "permutations_suffice_for_alpha": ({"evaluation": {"permutations": 99, "alpha": 0.005}}, "permutations = 99"),
+    "looks_lie_between_blocks": ({"evaluation": {"looks": 1, "look_after": (4,)}}, "look_after = [4]"),
     "durations_are_whole_frames": ({"display": {"refresh_hz": 85.0}}, "frames at 85 Hz"),
     "stripe_frequencies_rise": ({"safety": {"stripe_frequencies": (8.0, 1.0)}}, "stripe_frequencies"),
     "luminance_limit_has_a_scale": ({"safety": {"max_mean_luminance_cd_m2": 50.0}}, "max_mean_luminance_cd_m2"),
@@ -73,3 +74,22 @@ def test_the_first_broken_rule_is_raised() -> None:
     sections = BROKEN["targets_are_fitted"][0] | BROKEN["stripe_frequencies_rise"][0]
     with pytest.raises(DataError, match="reliability_target"):
         checks.cross_check(config(**sections), "project.toml")
+
+
+@pytest.mark.parametrize(
+    ("looks", "after", "blocks", "fits"),
+    [
+        (0, (), 1, True),
+        (1, (), 2, True),
+        (1, (), 1, False),
+        (2, (), 3, True),
+        (2, (), 2, False),
+        (2, (1, 3), 4, True),
+        (2, (3, 1), 4, False),
+        (1, (1, 2), 4, False),
+        (0, (1,), 4, False),
+    ],
+)
+def test_looks_lie_between_blocks(looks: int, after: tuple[int, ...], blocks: int, fits: bool) -> None:
+    tried = config(evaluation={"looks": looks, "look_after": after}, protocol={"blocks": blocks})
+    assert (checks.looks_lie_between_blocks(tried, "project.toml") is None) == fits

@@ -1,0 +1,1 @@
+"""Interim looks: what the remaining blocks of a round show once some of its controllers are decided."""

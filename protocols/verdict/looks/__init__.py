@@ -1,0 +1,1 @@
+"""Verdicts of rounds that are looked at before their end."""

@@ -1,0 +1,273 @@
+"""Verdicts of a round that is looked at before its end: stages tested apart, combined, decided per site and objective.
+
+The trials between two looks are a stage. Each stage is evaluated by the verdict's own test on its own trials alone, and
+the stages are combined by `protocols.stats.stages`: whatever a look changed about what was shown later, a verdict keeps
+its level. The p of a row is the repeated p value, which holds at whichever look its trials ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from protocols.project.key import Key
+from protocols.project.looks import Looks
+from protocols.recordings.responses import Responses
+from protocols.stats.intervals import benjamini_hochberg, wilson_interval
+from protocols.stats.stages import conditional_power, repeated_p
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.evaluate import evaluate
+from protocols.verdict.records import ControlRow, ObjectiveSummary
+
+STAGE_ALPHA = 0.49  # a stage alone has no verdict; its tests are only to be made
+NOTES = (
+    "interim looks: p combines the stages and holds at whichever look the trials ended; "
+    "gains and their intervals come from all trials and are too large where a controller was stopped for success",
+    "interim looks: comparisons with every reference (strict) are not made, and what a true effect would have given is "
+    "not told",
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a look decides about the confirmatory controller of one objective and site.
+
+    Attributes
+    ----------
+    objective, site, image_id : str
+    decision : str
+        "success", "futile" or "undecided".
+    look : int
+        The look, from 1, at which it was decided; of an undecided one the last look.
+    stage_p : tuple of float or None
+        One-sided p of every stage so far; None: no test, since trials were lost or not shown.
+    p : float
+        The repeated p value so far.
+    power : float or None
+        Conditional power: the chance of success at the end if the effect goes on; None: no test so far.
+    """
+
+    objective: str
+    site: str
+    image_id: str
+    decision: str
+    look: int
+    stage_p: tuple[float | None, ...]
+    p: float
+    power: float | None
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Objective and site."""
+        return self.objective, self.site
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {**asdict(self), "stage_p": list(self.stage_p)}
+
+
+def stage_reports(
+    responses: Responses, key: Key, looks: Looks, *, stages: int | None = None, seed: int = 0, **tests: Any
+) -> list[ControlReport | None]:
+    """The report of each of the first `stages` stages (all: None), from its own trials; None: it has none.
+
+    Parameters
+    ----------
+    responses : Responses
+        Trials with their blocks.
+    seed : int
+        Of the first stage's permutations and halves; each later stage has the next number.
+    tests
+        `permutations`, `temperature` and `excluded` of `evaluate`.
+
+    Raises
+    ------
+    ValueError
+        Trials without blocks, or averages.
+    """
+    if responses.block is None or responses.averaged_over is not None:
+        raise ValueError("stages need single trials with their blocks")
+    stage = looks.stage_of(responses.block)
+    found: list[ControlReport | None] = []
+    for number in range(len(looks.shares) if stages is None else stages):
+        found.append(stage_report(responses.select(np.flatnonzero(stage == number)), key, seed=seed + number, **tests))
+    return found
+
+
+def stage_report(trials: Responses, key: Key, **tests: Any) -> ControlReport | None:
+    """The report of one stage from its own trials; None where they show no controller."""
+    shown = set(map(str, trials.image_ids)) & {r.image_id for r in key.of_role("controller")}
+    return evaluate(trials, key, alpha=STAGE_ALPHA, **tests) if shown else None
+
+
+def decide(reports: Sequence[ControlReport | None], looks: Looks) -> list[Decision]:
+    """What the looks so far decide: one look after each stage of `reports`, each on what is undecided before it.
+
+    Success where the repeated p is at most alpha; futile where the conditional power is below ``looks.futility``. A
+    stop for futility does not bind: no boundary counts on it.
+    """
+    decided: dict[tuple[str, str], Decision] = {}
+    for number in range(1, len(reports) + 1):
+        for row, stage_p in _stage_p(reports[:number]):
+            pair = (row.objective, row.site)
+            if pair in decided and decided[pair].decision != "undecided":
+                continue
+            decided[pair] = _decision(row, stage_p, number, looks=looks)
+    return list(decided.values())
+
+
+def _stage_p(reports: Sequence[ControlReport | None]) -> list[tuple[ControlRow, tuple[float | None, ...]]]:
+    """Every confirmatory controller of these stages with its p in each."""
+    by_stage = [{(r.objective, r.site): r for r in report.confirmatory()} if report else {} for report in reports]
+    rows = {pair: row for stage in reversed(by_stage) for pair, row in stage.items()}
+    return [(row, tuple(stage[pair].p if pair in stage else None for stage in by_stage)) for pair, row in rows.items()]
+
+
+def _decision(row: ControlRow, stage_p: tuple[float | None, ...], look: int, *, looks: Looks) -> Decision:
+    p = repeated_p(stage_p, looks.shares, looks.spending)
+    tested = any(value is not None for value in stage_p)
+    rule: dict[str, Any] = {"alpha": looks.alpha, "spending": looks.spending}
+    power = conditional_power(stage_p, looks.shares, **rule) if tested else None
+    last = look == len(looks.shares)
+    hopeless = power is not None and not last and power < looks.futility
+    decision = "success" if p <= looks.alpha else "futile" if hopeless else "undecided"
+    return Decision(row.objective, row.site, row.image_id, decision, look=look, stage_p=stage_p, p=p, power=power)
+
+
+def evaluate_stages(
+    responses: Responses,
+    key: Key,
+    looks: Looks | None,
+    *,
+    alpha: float,
+    seed: int = 0,
+    excluded: Mapping[str, str] | None = None,
+    **tests: Any,
+) -> ControlReport:
+    """The report of a whole round with looks: all numbers from all trials, p and verdicts from the combined stages.
+
+    Parameters
+    ----------
+    responses : Responses
+        The trials of the round, with their blocks.
+    key : Key
+    looks : Looks or None
+        As planned at export; None: the round is evaluated as a whole, as averages always are.
+    alpha : float
+        One-sided level of a site's verdict.
+    seed : int
+        Of the permutations and halves.
+    excluded : mapping of site id to reason, optional
+    tests
+        `permutations` and `temperature` of `evaluate`.
+
+    Raises
+    ------
+    DataError
+        As `evaluate`.
+    ValueError
+        Trials without blocks.
+    """
+    report = evaluate(responses, key, alpha=alpha, seed=seed, excluded=excluded, **tests)
+    if looks is None or responses.averaged_over is not None:
+        return report
+    reports = stage_reports(responses, key, looks, seed=seed, excluded=excluded, **tests)
+    return combine(report, reports, replace(looks, alpha=alpha))
+
+
+def combine(report: ControlReport, reports: Sequence[ControlReport | None], looks: Looks) -> ControlReport:
+    """`report` with p, verdicts and counts from the combined stages `reports`, at the level ``looks.alpha``."""
+    decisions = {d.pair: d for d in decide(reports, looks)}
+    stages = [{r.image_id: r for r in stage.rows} if stage else {} for stage in reports]
+    rows = [_combined(row, stages, looks, decision=decisions.get((row.objective, row.site))) for row in report.rows]
+    summaries = []
+    for summary in report.objectives:
+        rows = _listed(rows, summary.objective)
+        groups = [_group_p(stage, summary.objective) for stage in reports]
+        group = repeated_p(groups, looks.shares, looks.spending) if any(g is not None for g in groups) else None
+        summaries.append(_recounted(summary, rows, group_p=group))
+    return replace(report, rows=tuple(rows), objectives=tuple(summaries), notes=(*report.notes, *NOTES))
+
+
+def _combined(
+    row: ControlRow, stages: Sequence[Mapping[str, ControlRow]], looks: Looks, *, decision: Decision | None
+) -> ControlRow:
+    """A row of the whole round with the p, the verdict and the stop of its stages."""
+    if row.p is None:
+        return row
+    mine = [stage.get(row.image_id) for stage in stages]
+    stage_p = [None if r is None else r.p for r in mine]
+    p = repeated_p(stage_p, looks.shares, looks.spending)
+    least = repeated_p([None if r is None else r.smallest_p for r in mine], looks.shares, looks.spending)
+    values: dict[str, Any] = {
+        "p": p,
+        "smallest_p": least,
+        "exact": False,
+        "strict": None,
+        "p_each": {},
+        "stage_p": {str(n): value for n, value in enumerate(stage_p, start=1) if value is not None},
+    }
+    if row.confirmatory:
+        values |= _verdict(row, p, least=least, looks=looks, decision=decision)
+    return replace(row, **values)
+
+
+def _verdict(row: ControlRow, p: float, *, least: float, looks: Looks, decision: Decision | None) -> dict[str, str]:
+    if least > looks.alpha:
+        return {
+            "verdict": "not testable",
+            "reason": f"smallest reachable p {least:.3g} of the combined stages: more repeats or permutations needed",
+        }
+    verdict = {"verdict": "control" if p <= looks.alpha else "no control", "reason": row.reason, "stopped": ""}
+    if row.verdict == "not testable":
+        verdict["reason"] = ""
+    early = decision is not None and decision.decision != "undecided" and decision.look < len(looks.shares)
+    if early and decision is not None:
+        verdict["stopped"] = f"look {decision.look}: {decision.decision}"
+    return verdict
+
+
+def _group_p(report: ControlReport | None, objective: str) -> float | None:
+    """The stage's joint p of "no site is controlled", over the sites that it still showed."""
+    return next((s.group_p for s in report.objectives if s.objective == objective), None) if report else None
+
+
+def _listed(rows: Sequence[ControlRow], objective: str) -> list[ControlRow]:
+    """The rows with the Benjamini-Hochberg list of one objective made from the combined p values."""
+    new = list(rows)
+    tested = [i for i, r in enumerate(rows) if r.objective == objective and r.confirmatory and _is_tested(r)]
+    marks = benjamini_hochberg(np.array([rows[i].p for i in tested], dtype=float))
+    for i, listed in zip(tested, marks, strict=True):
+        new[i] = replace(rows[i], bh=bool(listed))
+    return new
+
+
+def _is_tested(row: ControlRow) -> bool:
+    return row.verdict in ("control", "no control")
+
+
+def _recounted(summary: ObjectiveSummary, rows: Sequence[ControlRow], *, group_p: float | None) -> ObjectiveSummary:
+    """The counts of one objective from its combined verdicts."""
+    mine = [r for r in rows if r.objective == summary.objective and r.confirmatory]
+    tested = [r for r in mine if _is_tested(r)]
+    successes = sum(r.verdict == "control" for r in tested)
+    low, high = wilson_interval(successes, len(tested))
+    return replace(
+        summary,
+        tested=len(tested),
+        successes=successes,
+        low=low,
+        high=high,
+        group_p=group_p,
+        listed=sum(bool(r.bh) for r in tested),
+        strict=0,
+        strict_tested=0,
+        not_testable=sum(r.verdict == "not testable" for r in mine),
+        median_size=None,  # the trials of a site depend on what it answered: no fixed design to compare with
+        expected_successes=None,
+        expected_listed=None,
+        size_at_half=None,
+    )

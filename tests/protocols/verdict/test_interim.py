@@ -1,0 +1,140 @@
+"""Interim looks on stages whose p values are given: what is decided, when, and what the whole round's report says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from protocols.project.key import Key, KeyRow
+from protocols.project.looks import Looks, look_blocks, looks_of
+from protocols.recordings.responses import Responses
+from protocols.stats.stages import boundaries, repeated_p
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.looks.interim import combine, decide, evaluate_stages, stage_report, stage_reports
+from protocols.verdict.records import ControlRow
+from protocols.verdict.summary import _count
+from tests.protocols.helpers.simulated_rounds import make_truth, record
+
+ONE, TWO = Looks(after=(2,), blocks=4), Looks(after=(2, 3), blocks=4)
+
+
+def stage(
+    ps: dict[str, float | None], group: float | None = None, *, smallest: float = 1e-4, listed=()
+) -> ControlReport:
+    """A report of confirmatory controllers with these p values, by site; None: excluded."""
+    rows = tuple(
+        ControlRow(
+            "stretch", site, f"c_{site}", confirmatory=True, p=p, smallest_p=None if p is None else smallest,
+            verdict="excluded" if p is None else "no control", reason="lost" if p is None else "", bh=site in listed,
+        )
+        for site, p in ps.items()
+    )  # fmt: skip
+    setting = type("Setting", (), {"alpha": 0.01})()
+    summary = _count(setting, "stretch", rows, group_p=group)
+    return ControlReport(
+        unit="spikes", alpha=0.01, permutations=9999, seed=0, temperature=1.0, trials=1, trials_used=1,
+        one_hot_sites=(), rows=rows, objectives=(summary,), consistency=(),
+    )  # fmt: skip
+
+
+def decided(reports, looks) -> dict[str, tuple[str, int]]:
+    return {d.site: (d.decision, d.look) for d in decide(reports, looks)}
+
+
+def test_a_look_stops_for_success_and_for_futility():
+    first = stage({"a": 1e-4, "b": 0.9, "c": 0.02, "d": None})
+    found = {d.site: d for d in decide([first], ONE)}
+    assert {s: d.decision for s, d in found.items()} == {
+        "a": "success", "b": "futile", "c": "undecided", "d": "undecided"
+    }  # fmt: skip
+    assert found["b"].power < 0.05 < found["c"].power
+    assert found["d"].power is None
+    assert found["a"].p <= 0.01 < found["c"].p
+
+
+def test_what_one_look_decided_stays_and_the_end_gives_nobody_up():
+    first, second = stage({"a": 1e-4, "b": 0.9, "c": 0.02}), stage({"b": 1e-4, "c": 0.9})
+    assert decided([first, second], TWO) == {"a": ("success", 1), "b": ("futile", 1), "c": ("futile", 2)}
+    assert decided([first, second], ONE)["c"] == ("undecided", 2)
+    assert decided([None, stage({"c": 1e-6})], ONE)["c"] == ("success", 2)
+
+
+def test_futility_does_not_bind_and_zero_gives_nobody_up():
+    first, second = stage({"b": 0.8}), stage({"b": 1e-4})
+    whole = combine(stage({"b": 0.01}), [first, second], ONE)
+    z = (-0.8416 + 3.7190) / np.sqrt(2)  # normal quantiles of the two
+    assert z < boundaries(0.01, ONE.shares, "obrien_fleming")[1]
+    assert (whole.rows[0].verdict, whole.rows[0].stopped) == ("no control", "look 1: futile")
+    assert combine(stage({"b": 0.01}), [first, stage({"b": 1e-6})], ONE).rows[0].verdict == "control"
+    never = Looks(after=(2,), blocks=4, futility=0.0)
+    assert decided([first], never)["b"] == ("undecided", 1)
+
+
+def test_the_report_of_the_round_is_made_of_the_stages():
+    first = stage({"a": 1e-4, "b": 0.9, "c": 0.02, "d": None}, group=0.001)
+    second = stage({"c": 0.003, "d": None}, group=0.003)
+    whole = stage({"a": 0.5, "b": 0.5, "c": 0.5, "d": None}, group=0.5, listed=("b",))
+    found = combine(whole, [first, second], ONE)
+    rows = {r.site: r for r in found.rows}
+    assert {s: r.verdict for s, r in rows.items()} == {
+        "a": "control", "b": "no control", "c": "control", "d": "excluded"
+    }  # fmt: skip
+    assert {s: r.stopped for s, r in rows.items()} == {"a": "look 1: success", "b": "look 1: futile", "c": "", "d": ""}
+    assert rows["c"].stage_p == {"1": 0.02, "2": 0.003}
+    assert rows["c"].p == pytest.approx(repeated_p([0.02, 0.003], (0.5, 1.0), "obrien_fleming"))
+    assert {s: r.bh for s, r in rows.items()} == {"a": True, "b": False, "c": True, "d": False}
+    summary = found.objectives[0]
+    assert (summary.tested, summary.successes, summary.listed, summary.excluded) == (3, 2, 2, 1)
+    assert summary.group_p == pytest.approx(repeated_p([0.001, 0.003], (0.5, 1.0), "obrien_fleming"))
+    assert found.objectives[0].group_p < 0.01
+
+
+def test_stages_that_cannot_reach_alpha_are_not_testable():
+    first, second = (stage({"a": 0.1}, smallest=0.1) for _ in range(2))
+    row = combine(stage({"a": 0.02}, smallest=0.02), [first, second], ONE).rows[0]
+    assert (row.verdict, row.smallest_p) == (
+        "not testable", pytest.approx(repeated_p([0.1, 0.1], ONE.shares, "obrien_fleming"))
+    )  # fmt: skip
+
+
+def test_a_stage_sees_its_own_trials_alone():
+    rng = np.random.default_rng(0)
+    known = make_truth(rng, sites=2, natural=2, objectives=("stretch",)).scaled("controller", 2.0)
+    responses = record(rng, known)
+    tests = {"permutations": 199, "seed": 3}
+    reports = stage_reports(responses, known.key, ONE, **tests)
+    mine = responses.select(responses.block >= 2)
+    alone = stage_report(mine, known.key, permutations=199, seed=4)
+    assert [r.p for r in reports[1].rows] == [r.p for r in alone.rows]
+    changed = replace(responses, values=np.where((responses.block < 2)[:, None], 0.0, responses.values))
+    assert [r.p for r in stage_reports(changed, known.key, ONE, **tests)[1].rows] == [r.p for r in alone.rows]
+    whole = evaluate_stages(responses, known.key, ONE, alpha=0.01, permutations=199, seed=3)
+    assert [r.stage_p["2"] for r in whole.rows if r.p is not None] == [r.p for r in alone.rows]
+    with pytest.raises(ValueError, match="with their blocks"):
+        stage_reports(
+            Responses(values=np.ones((1, 1)), image_ids=np.array(["a"]), site_ids=("s",), unit="spikes"), known.key, ONE
+        )
+
+
+def test_when_looks_come():
+    assert [look_blocks(1, (), n) for n in (2, 3, 4, 6)] == [(1,), (1,), (2,), (3,)]
+    assert [look_blocks(2, (), n) for n in (3, 4, 8)] == [(1, 2), (2, 3), (4, 6)]
+    assert look_blocks(1, (3,), 4) == (3,)
+    assert TWO.shares == (0.5, 0.75, 1.0)
+    assert TWO.stage_of(np.arange(4)).tolist() == [0, 0, 1, 2]
+    settings = {"looks": 2, "look_after": [1, 3], "alpha": 0.02, "spending": "pocock", "futility": 0.1}
+    manifest = {"config": {"evaluation": settings}, "design": {"blocks": 5}, "counts": {"controller": 3}}
+    assert looks_of(manifest) == Looks(after=(1, 3), blocks=5, alpha=0.02, spending="pocock", futility=0.1)
+    assert looks_of(manifest | {"counts": {"controller": 0}}) is None  # a baseline round
+    assert looks_of({}) is None
+    for after in ((), (0,), (4,), (2, 2)):
+        with pytest.raises(ValueError, match="looks after"):
+            Looks(after=after, blocks=4)
+
+
+def test_no_row_of_a_key_without_its_controller():
+    key = Key((KeyRow("n", "n", "natural"),))
+    responses = Responses(values=np.ones((1, 1)), image_ids=np.array(["n"]), site_ids=("s",), unit="spikes")
+    assert stage_report(responses, key) is None
