@@ -20,7 +20,7 @@ from protocols.verdict.evaluate import evaluate
 from protocols.verdict.objectives import JUDGEMENTS
 from protocols.verdict.reference import match_references
 from protocols.verdict.scores import Setting
-from tests.protocols.helpers.simulated_rounds import Truth, make_truth, record
+from tests.protocols.helpers.simulated_rounds import Truth, make_truth, one_reference, record, subset
 
 ARMS = {
     "phase_scrambled": 0.5,
@@ -254,6 +254,23 @@ def test_a_reference_that_takes_the_controllers_part_is_not_compared_with_itself
     found = empirical_chance(setting, score, row)
     assert found["pseudo_image"] == own[2]
     assert 0 < found["pseudo_p"] <= 1
+
+
+def test_a_single_reference_is_never_its_own_pseudo_controller() -> None:
+    truth, responses = planted()
+    key = one_reference(truth.key)
+    site = key.site_ids[0]
+    row = next(r for r in key.of_role("controller") if (r.objective, r.target) == ("stretch", site))
+    own = next(r.image_id for r in key.of_role("reference") if ("stretch", site) in r.reference_for)
+    high = tuple(replace(r, predicted=dict.fromkeys(r.predicted, 50.0)) if r.image_id == own else r for r in key.rows)
+    setting = setting_of(replace(truth, key=Key(high, key.sites)), responses)
+    score = JUDGEMENTS["stretch"].score(setting, site, row)
+    chosen = pseudo_controller(setting, score, row)
+    assert chosen not in (None, own)
+    assert empirical_chance(setting, score, row)["pseudo_image"] == chosen
+    alone = subset(Key(high, key.sites), lambda r: r.role != "natural" and (r.role != "reference" or r.image_id == own))
+    lonely = setting_of(replace(truth, key=alone), responses)
+    assert empirical_chance(lonely, score, row) == {}
 
 
 def test_a_pseudo_controller_that_equals_the_best_image_succeeds_as_often_as_the_level_says() -> None:
