@@ -61,7 +61,7 @@ def test_page_and_paragraph_stay_when_project_toml_is_edited(project: Project) -
         "24 times each",
         "(60 steps",
         "100 ms with 100 ms",
-        "5 best natural",
+        "5 of the best natural",
         "8 presentations each",
         "(4 deg",
     ):
