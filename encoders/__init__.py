@@ -36,6 +36,7 @@ _HOMES = {
     "LayerMap": "tuning.change",
     "LayerReceptiveField": "fields.maps",
     "LinearReadout": "readouts",
+    "MeanReadout": "readouts",
     "NoReliableSites": "fitting.report",
     "PLSFit": "solvers.pls",
     "READOUTS": "fitting.readout_spec",
@@ -165,6 +166,7 @@ if TYPE_CHECKING:
     from .readouts import FactorisedReadout as FactorisedReadout
     from .readouts import GaussianReadout as GaussianReadout
     from .readouts import LinearReadout as LinearReadout
+    from .readouts import MeanReadout as MeanReadout
     from .readouts import RidgeReadout as RidgeReadout
     from .readouts import SemanticTransformerReadout as SemanticTransformerReadout
     from .readouts import SpatialFeatureReadout as SpatialFeatureReadout
