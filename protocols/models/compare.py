@@ -61,8 +61,8 @@ def compare_readouts(
     reliability_fit are left out.
     """
     project = project.for_stage()
-    settings = project.config.encoder
-    candidates = read_comparison(path, settings.layers or PRESETS[settings.preset])
+    settings = project.config.encoder.settled()
+    candidates = read_comparison(path, settings.layers or PRESETS[settings.preset or "diverse"])
     data = gather(project, [])
     names = names_of_groups(project, data)
     keep = ~hold_out(names, settings.holdout_fraction, seed=settings.seed)
