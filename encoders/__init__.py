@@ -14,6 +14,7 @@ _HOMES = {
     "AttentionReadout": "readouts",
     "Backbone": "backbones.frozen",
     "BandedRidgeFit": "solvers.banded",
+    "Calibration": "metrics",
     "Candidate": "fitting.candidates",
     "Comparison": "fitting.comparison",
     "DEFAULT_BACKBONE": "backbones.networks",
@@ -59,6 +60,7 @@ _HOMES = {
     "adversarial_drop": "analysis.geometry",
     "backbone": "backbones.build",
     "banded_ridge": "solvers.banded",
+    "calibration": "metrics",
     "chance_of_signal": "reliability",
     "check_encoder": "check",
     "compare": "fitting.compare",
@@ -156,6 +158,8 @@ if TYPE_CHECKING:
     from .fitting.report import NoReliableSites as NoReliableSites
     from .fitting.report import SiteReport as SiteReport
     from .info import EncoderInfo as EncoderInfo
+    from .metrics import Calibration as Calibration
+    from .metrics import calibration as calibration
     from .metrics import correlation as correlation
     from .metrics import explainable_variance as explainable_variance
     from .metrics import feve as feve

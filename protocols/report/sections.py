@@ -20,6 +20,7 @@ from protocols.verdict.records import ControlRow
 from .beside import beside
 from .drift import drift_sentences
 from .fit import fit_lines, fit_sentence, number, percent
+from .follow import follow_sections
 from .methods import methods_paragraph
 from .rounds import learning_lines
 from .section import Drawing, Section, Table, drawn, inner_numbers
@@ -197,6 +198,7 @@ SECTIONS: dict[str, Callable[[RoundView], Sequence[Section]]] = {
     "verdicts": verdict_sections,
     "beside": beside_sections,
     "figures": figure_sections,
+    "follow": follow_sections,
     "grids": grid_sections,
     "tuning": tuning_sections,
     "drift": drift_sections,
