@@ -25,6 +25,7 @@ from protocols.project.folder import Project
 from protocols.recordings.dataset import gather
 
 from .compare_figure import comparison_figure
+from .control import with_control
 from .fit import names_of_groups
 
 
@@ -106,6 +107,7 @@ def compare_readouts(
         cache=project.folder / "cache",
         progress=progress,
     )
+    comparison = with_control(comparison, project, data, keep=keep, progress=progress)
     areas = [data.areas[u] for u in columns] if data.areas else []
     places = None if data.coordinates is None else data.coordinates[columns]
     save_comparison(comparison, project.fitted / "comparison", areas=areas, places=places)
