@@ -28,6 +28,7 @@ from torch import Tensor
 
 from encoders import DEFAULT_LAYERS, Encoder, Ensemble, FitOptions, FittedPair, Recording, fine_tune, fit_encoder
 from encoders.metrics import repeat_means
+from encoders.readouts import Readout
 from encoders.splits import group_names, hold_out
 from protocols.arrays import Bools
 from protocols.disk.files import write_json
@@ -118,7 +119,7 @@ class Families(Joint):
         """(B, C, H, W) -> (2 L, B, U), L the number of layers."""
         answers = []
         for encoder in self.encoders:
-            reads = [tuple(readout.layers) for readout in encoder.readouts]
+            reads = [readout.layers for readout in encoder.readouts if isinstance(readout, Readout)]
             found = encoder(images)
             answers += [
                 found[[m for m, own in enumerate(reads) if own == layer]].mean(0) for layer in dict.fromkeys(reads)
