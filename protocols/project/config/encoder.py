@@ -36,7 +36,7 @@ Families = Annotated[str, AfterValidator(_families)]
 
 EFFORTS: dict[Effort, dict[str, Any]] = {
     "quick": {"preset": "diverse", "readout": "factorised", "fine_tune": 0, "final_fit": False},
-    "full": {"preset": "two_networks", "readout": "factorised", "fine_tune": 8, "final_fit": True},
+    "full": {"preset": "two_networks", "readout": "ridge+factorised", "fine_tune": 8, "final_fit": True},
 }
 """What an effort gives to keys that are left out; `EncoderConfig.settled` fills them in."""
 
@@ -48,7 +48,7 @@ class EncoderConfig(Section):
         default="quick",
         description=(
             '[name] What preset, readout, fine_tune and final_fit are where they are left out. "full": two networks, '
-            "tuned, with a final fit, the strongest controllers, in some minutes per fit (see docs/fine_tuning.md); "
+            "tuned, two families of readouts and a final fit, in some minutes per fit (see docs/fine_tuning.md); "
             '"quick": three depths of one frozen network, in less than a minute, for first looks.'
         ),
     )
@@ -118,7 +118,8 @@ class EncoderConfig(Section):
             "[name] How responses are read from features. ridge and pls have one member per layer, banded_ridge has "
             "one in all, topographic one per fold (it needs site/x_um and y_um), the others one per layer and fold. "
             'Several joined by +, such as "ridge+factorised", are averaged; with fine_tune, ridges are then fitted to '
-            'the networks that the factorised readouts tuned. Left out: "factorised".'
+            'the networks that the factorised readouts tuned. Left out: "factorised" with the effort quick, '
+            '"ridge+factorised" with full.'
         ),
     )
     validator_backbone: str = Field(

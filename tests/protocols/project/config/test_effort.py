@@ -29,6 +29,7 @@ def test_nothing_said_is_the_quick_fit_that_it_always_was() -> None:
 def test_full_tunes_two_networks_and_fits_once_more() -> None:
     found = options(loaded(effort="full"))
     assert (found.layers, found.fine_tune, found.final_fit) == ("two_networks", 8, True)
+    assert found.readout == "ridge+factorised"
     assert found != options(loaded())
 
 
