@@ -14,6 +14,7 @@ _HOMES = {
     "AttentionReadout": "readouts",
     "Backbone": "backbones.frozen",
     "BandedRidgeFit": "solvers.banded",
+    "Calibration": "metrics",
     "Candidate": "fitting.candidates",
     "Comparison": "fitting.comparison",
     "DEFAULT_BACKBONE": "backbones.networks",
@@ -30,11 +31,13 @@ _HOMES = {
     "FitReport": "fitting.report",
     "FittedPair": "fitting.fit",
     "GaussianReadout": "readouts",
+    "InputGeometry": "analysis.geometry",
     "KernelAnalysis": "analysis.kernel",
     "LayerGradient": "analysis.layer_gradient",
     "LayerMap": "tuning.change",
     "LayerReceptiveField": "fields.maps",
     "LinearReadout": "readouts",
+    "MeanReadout": "readouts",
     "NoReliableSites": "fitting.report",
     "PLSFit": "solvers.pls",
     "READOUTS": "fitting.readout_spec",
@@ -54,8 +57,10 @@ _HOMES = {
     "TrainedReadout": "solvers.gradient",
     "TuningReport": "tuning.report",
     "Uncertainty": "uncertainty",
+    "adversarial_drop": "analysis.geometry",
     "backbone": "backbones.build",
     "banded_ridge": "solvers.banded",
+    "calibration": "metrics",
     "chance_of_signal": "reliability",
     "check_encoder": "check",
     "compare": "fitting.compare",
@@ -70,6 +75,7 @@ _HOMES = {
     "fit_uncertainty": "uncertainty",
     "gradient_map": "fields.maps",
     "group_folds": "splits",
+    "input_geometry": "analysis.geometry",
     "kernel_analysis": "analysis.kernel",
     "layer_gradient": "analysis.layer_gradient",
     "layer_receptive_field": "fields.maps",
@@ -88,6 +94,7 @@ _HOMES = {
     "ridge": "solvers.ridge",
     "ridge_memory": "solvers.ridge",
     "robust_rdm_similarity": "analysis.similarity",
+    "spectral_participation": "analysis.geometry",
     "split_half_rdm_similarity": "analysis.similarity",
     "split_half_reliability": "metrics",
     "to_images": "backbones.features",
@@ -100,6 +107,10 @@ __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
     from .analysis.cka import linear_cka as linear_cka
+    from .analysis.geometry import InputGeometry as InputGeometry
+    from .analysis.geometry import adversarial_drop as adversarial_drop
+    from .analysis.geometry import input_geometry as input_geometry
+    from .analysis.geometry import spectral_participation as spectral_participation
     from .analysis.kernel import KernelAnalysis as KernelAnalysis
     from .analysis.kernel import kernel_analysis as kernel_analysis
     from .analysis.layer_gradient import LayerGradient as LayerGradient
@@ -147,6 +158,8 @@ if TYPE_CHECKING:
     from .fitting.report import NoReliableSites as NoReliableSites
     from .fitting.report import SiteReport as SiteReport
     from .info import EncoderInfo as EncoderInfo
+    from .metrics import Calibration as Calibration
+    from .metrics import calibration as calibration
     from .metrics import correlation as correlation
     from .metrics import explainable_variance as explainable_variance
     from .metrics import feve as feve
@@ -157,6 +170,7 @@ if TYPE_CHECKING:
     from .readouts import FactorisedReadout as FactorisedReadout
     from .readouts import GaussianReadout as GaussianReadout
     from .readouts import LinearReadout as LinearReadout
+    from .readouts import MeanReadout as MeanReadout
     from .readouts import RidgeReadout as RidgeReadout
     from .readouts import SemanticTransformerReadout as SemanticTransformerReadout
     from .readouts import SpatialFeatureReadout as SpatialFeatureReadout

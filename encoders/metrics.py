@@ -7,10 +7,12 @@ between sites.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .contract import Floats
+from .contract import Floats, Ints
 from .reliability import ROUNDING, as_trials, reliability_of_means, varies
 from .reliability import repeat_means as repeat_means
 from .reliability import signal_sd as signal_sd
@@ -37,6 +39,59 @@ def correlation(predicted: ArrayLike, observed: ArrayLike) -> Floats:
         raise ValueError(f"predicted {a.shape} and observed {b.shape}; expected the same shape (N, U)")
     r: Floats = _correlation(a[None], b[None])[0]
     return r
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How measured responses follow predicted ones over images, one value per site; see `calibration`.
+
+    Attributes
+    ----------
+    r : array of shape (U,)
+        Correlation.
+    slope, intercept : arrays of shape (U,)
+        Of the regression of measured on predicted responses. A slope below 1: the prediction promises more than comes.
+    r2 : array of shape (U,)
+        1 - squared error of the prediction as it stands / variance of the measured responses; negative where their mean
+        would have been the better prediction.
+    images : array of shape (U,), int
+        Images with both.
+    """
+
+    r: Floats
+    slope: Floats
+    intercept: Floats
+    r2: Floats
+    images: Ints
+
+
+def calibration(predicted: ArrayLike, measured: ArrayLike) -> Calibration:
+    """Correlation, regression of measured on predicted responses, and R2, one value per site.
+
+    Over controllers and graded images these say how far an encoder controls ("self") or judges another's images
+    ("peer"), as held-out photographs do not.
+
+    Parameters
+    ----------
+    predicted, measured : arrays of shape (N, U)
+        Images where either is NaN are left out of that site.
+
+    Returns
+    -------
+    Calibration
+        NaN where fewer than three images remain or either side does not vary.
+    """
+    r = correlation(predicted, measured)  # checks the shapes
+    a, b = np.asarray(predicted, np.float64), np.asarray(measured, np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    a, b = np.where(finite, a, np.nan), np.where(finite, b, np.nan)
+    slope, intercept, r2 = np.full((3, a.shape[1]), np.nan)
+    known = np.isfinite(r)
+    x, y = a[:, known], b[:, known]
+    slope[known] = r[known] * np.nanstd(y, 0) / np.nanstd(x, 0)
+    intercept[known] = np.nanmean(y, 0) - slope[known] * np.nanmean(x, 0)
+    r2[known] = 1 - np.nanmean((y - x) ** 2, 0) / np.nanvar(y, 0)
+    return Calibration(r=r, slope=slope, intercept=intercept, r2=r2, images=finite.sum(0))
 
 
 def split_half_reliability(

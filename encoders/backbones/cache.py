@@ -75,18 +75,19 @@ class FeatureCache:
         joined = {}
         for name, part in backbone.networks.items():
             for entry, rows in self.features(part, images, reduction, **how).items():
-                summary, layer = ("summary/", entry[8:]) if entry.startswith("summary/") else ("", entry)
-                joined[f"{summary}{name}/{layer}" if name else entry] = rows
+                kind = next((k for k in ("summary/", "rows/") if entry.startswith(k)), "")
+                joined[f"{kind}{name}/{entry.removeprefix(kind)}" if name else entry] = rows
         return joined
 
     def _place(self, backbone: Backbone, name: str, reduction: Reduction) -> Path:
+        name, reduced = reduction.key(name)
         key = {
             "version": VERSION,
             "uri": backbone.uri,
             "weights": backbone.weights_sha256,
             "input_size": backbone.input_size,
             "features": name,
-            "reduction": reduction.key(),
+            "reduction": reduced,
             "how": [
                 backbone.settings.reading,
                 dict(backbone.settings.calls or ()).get(name.removeprefix("summary/"), 1),

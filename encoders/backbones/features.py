@@ -31,6 +31,9 @@ class Reduction:
     maps : bool
         Maps of shape (C, h, w), as trained readouts read them (`feature_maps`); else, with `pool`, rows of shape (P,)
         (`flatten_features`), and without it features as they are.
+    rows : int, optional
+        Also, as "rows/LAYER", rows of shape (P,) of maps pooled to at most so many positions a side, as linear
+        readouts read them (`flatten_features`).
     summary : bool
         Also, as "summary/LAYER", the mean and SD over positions before pooling (`summarise`).
     """
@@ -38,14 +41,18 @@ class Reduction:
     pool: int | None = None
     maps: bool = False
     summary: bool = False
+    rows: int | None = None
 
     def names(self, layers: Sequence[str]) -> list[str]:
         """The entries that `extract_features` gives."""
-        return [*layers, *(f"summary/{layer}" for layer in layers if self.summary)]
+        rows = [f"rows/{layer}" for layer in layers if self.rows is not None]
+        return [*layers, *rows, *(f"summary/{layer}" for layer in layers if self.summary)]
 
-    def key(self) -> list[object]:
-        """Part of the cache's key: equal keys give equal entries."""
-        return [self.pool, self.maps]
+    def key(self, entry: str) -> tuple[str, list[object]]:
+        """Name and part of the cache's key of an entry: equal ones are equal numbers, whatever else is kept."""
+        if self.rows is not None and entry.startswith("rows/"):
+            return entry.removeprefix("rows/"), [self.rows, False]
+        return entry, [self.pool, self.maps]
 
     def apply(self, layer: str, features: Tensor) -> dict[str, Tensor]:
         """The entries of one layer of one batch."""
@@ -53,7 +60,8 @@ class Reduction:
             kept = feature_maps(features, self.pool)
         else:
             kept = features if self.pool is None else flatten_features(features, self.pool)
-        return {layer: kept} | ({f"summary/{layer}": summarise(features)} if self.summary else {})
+        rows = {} if self.rows is None else {f"rows/{layer}": flatten_features(features, self.rows)}
+        return {layer: kept} | rows | ({f"summary/{layer}": summarise(features)} if self.summary else {})
 
 
 def to_images(pixels: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:

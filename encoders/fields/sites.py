@@ -61,15 +61,15 @@ def site_maps(encoder: Encoder | Ensemble, pixels: NDArray[np.uint8]) -> NDArray
 
 
 def readout_masks(readouts: list[Readout]) -> dict[str, Tensor] | None:
-    """Mean masks (U, h, w) of the readouts of every layer, all layers with the same sum; None where a readout has no
-    masks.
+    """Mean masks (U, h, w) of the readouts of every layer, all layers with the same sum.
+
+    Readouts without masks take part by the others of their layers; None where a layer has no masks at all.
     """
     by_layer: dict[str, list[Tensor]] = {}
     for readout in readouts:
-        masks = readout.spatial_masks()
-        if masks is None:
-            return None
-        for layer, mask in masks.items():
+        for layer, mask in (readout.spatial_masks() or {}).items():
             by_layer.setdefault(layer, []).append(mask.detach().float())
+    if {layer for readout in readouts for layer in readout.layers} - by_layer.keys():
+        return None
     means = {layer: torch.stack(parts).mean(0) for layer, parts in by_layer.items()}
     return {layer: mask / mask.sum((1, 2), keepdim=True).mean().clamp_min(1e-12) for layer, mask in means.items()}

@@ -54,7 +54,7 @@ class Candidate:
     @property
     def reduction(self) -> Reduction:
         """What it reads of the features of a layer."""
-        return Reduction(self.readout.pooled_to, maps=self.readout.trained)
+        return self.readout.reduction
 
 
 def read_candidates(table: Any, *, layers: Sequence[str]) -> list[Candidate]:

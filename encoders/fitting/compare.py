@@ -25,7 +25,7 @@ from encoders.splits import group_folds, photographs
 
 from .candidates import Candidate
 from .comparison import CandidateScore, Comparison
-from .members import fit_members, memory_needed
+from .members import answers, explained_variance, fit_members, memory_needed, sizes_of
 from .trials import Trials, read_trials
 
 RELIABLE = 0.3  # reliability below which a site chooses no candidate
@@ -132,9 +132,8 @@ def _features(
     layers = [layer for group in candidate.groups for layer in group]
     network = open_backbone(candidate.backbone, layers, input_size=candidate.input_size, weights=candidate.weights)
     probe = extract_features(network, pixels[:1], reduction=candidate.reduction, device=device)
-    sizes = {layer: probe[layer][0].numel() for layer in network.layers}
     needed = memory_needed(
-        candidate.readout, sizes, candidate.layers, n_images=len(pixels), n_sites=n_sites, folds=folds
+        candidate.readout, sizes_of(probe), candidate.layers, n_images=len(pixels), n_sites=n_sites, folds=folds
     )
     check_memory(needed, f"candidate {candidate.name!r}")
     if cache is None:
@@ -210,14 +209,14 @@ class _Bench:
                     run=FitRun(seed=seed, site_ids=self.site_ids, device=self.device),
                 )
                 with torch.no_grad():
-                    mean = torch.stack([readout(here) for readout in fit.readouts]).mean(0)
+                    mean = answers(fit.readouts, here).mean(0)
                     weighed += [r.selection()[1] for r in fit.readouts if isinstance(r, TopographicReadout)]
                 parts.append((mean.double(), fit.left_out.double()))
             outputs.append(torch.stack([part[0] for part in parts]))
             left_out.append(torch.stack([part[1] for part in parts]))
             if progress is not None:
                 progress(candidate.name, fold + 1, self.folds)
-        sizes = {layer: part[0].numel() for layer, part in features.items()}
+        sizes = sizes_of(features)
         memory = memory_needed(
             candidate.readout, sizes, candidate.layers, n_images=len(means), n_sites=means.shape[1], folds=self.folds
         )
@@ -298,22 +297,3 @@ def _mean_known(scores: Floats) -> float:
     """Mean of the finite scores; minus infinity where there is none."""
     known = scores[np.isfinite(scores)]
     return float(known.mean()) if len(known) else -np.inf
-
-
-def explained_variance(predicted: Tensor, means: Tensor, weights: Tensor) -> Tensor:
-    """1 - weighted squared error / weighted sum of squares about the mean, (U,); NaN for a constant site.
-
-    Parameters
-    ----------
-    predicted, means : Tensors of shape (N, U)
-        Images with NaN in either do not count.
-    weights : Tensor of shape (N,)
-    """
-    there = torch.isfinite(means) & torch.isfinite(predicted)
-    w = torch.where(there, weights[:, None], 0.0)
-    y, f = torch.where(there, means, 0.0), torch.where(there, predicted, 0.0)
-    total = w.sum(0)
-    centre = (w * y).sum(0) / torch.where(total > 0, total, 1.0)
-    alive = torch.from_numpy(varies(torch.where(there, means, torch.nan).cpu().numpy())).to(w.device)
-    variance = torch.where(alive & (total > 0), (w * (y - centre).square()).sum(0), torch.nan)
-    return 1 - (w * (y - f).square()).sum(0) / variance

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.analysis.geometry import InputGeometry
 from encoders.analysis.layer_gradient import LayerGradient, layer_gradient
 from encoders.contract import Floats
+from encoders.metrics import Calibration
 
 from .candidates import Candidate
 
@@ -70,6 +72,39 @@ class Paired:
 
 
 @dataclass(frozen=True)
+class ControlScore:
+    """What a candidate may be worth for control, which held-out photographs do not say.
+
+    Attributes
+    ----------
+    name : str
+        Of the candidate.
+    geometry : InputGeometry
+        Of the candidate fitted to all images of the comparison; needs no recording of controllers.
+    each, pooled : Calibration or None
+        Its predictions of recorded controllers and graded images: of every site, and of all sites together in natural
+        SDs (one value); None: none are recorded.
+    """
+
+    name: str
+    geometry: InputGeometry
+    each: Calibration | None = None
+    pooled: Calibration | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        record: dict[str, Any] = {
+            "name": self.name,
+            "participation": [known(v) for v in self.geometry.participation],
+            "drop": [known(v) for v in self.geometry.drop],
+        }
+        for name, found in (("each", self.each), ("pooled", self.pooled)):
+            if found is not None:
+                record[name] = {k: [known(v) for v in getattr(found, k)] for k in ("r", "slope", "r2", "images")}
+        return record
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Outcome of `compare`.
 
@@ -84,6 +119,8 @@ class Comparison:
     reliability : array of shape (U,)
     site_ids : tuple of U str
     settings : dict
+    control : tuple of ControlScore
+        One per candidate; empty where control was not looked at.
     """
 
     scores: tuple[CandidateScore, ...]
@@ -92,6 +129,7 @@ class Comparison:
     reliability: Floats
     site_ids: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    control: tuple[ControlScore, ...] = ()
 
     def paired(self, name: str, other: str | None = None) -> Paired:
         """Gain of a candidate over another (default: the first) in noise-corrected r, or in r where that is unknown."""
@@ -125,7 +163,8 @@ class Comparison:
                     "r_nc": [known(v) for v in score.r_nc],
                 }
             )
-        return {
+        control = {"control": [score.to_dict() for score in self.control]} if self.control else {}
+        return control | {
             "schema": "comparison/1",
             "sites": list(self.site_ids),
             "reliability": [known(v) for v in self.reliability],
@@ -155,7 +194,29 @@ class Comparison:
         if self.settings.get("constant_sites"):
             dead = ", ".join(self.settings["constant_sites"])
             lines.append(f"sites that never vary, which have no score and chose nothing: {dead}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *control_lines(self.control, width)])
+
+
+def control_lines(scores: Sequence[ControlScore], width: int) -> list[str]:
+    """Fixed-width text, one line per candidate; medians over sites."""
+    if not scores:
+        return []
+    recorded = any(score.pooled is not None for score in scores)
+    head = f"{'for control':<{width}}{'spectrum':>9}{'loss, SD':>9}"
+    lines = ["", head + (f"{'r':>7}{'slope':>7}{'R2':>7}   all sites: r, slope, R2" if recorded else "")]
+    for score in scores:
+        values = [median(score.geometry.participation), median(score.geometry.drop)]
+        line = f"{score.name:<{width}}" + "".join(f"{'-' if v is None else f'{v:.3f}':>9}" for v in values)
+        for found, places in ((score.each, 7), (score.pooled, 8)):
+            medians = [] if found is None else [median(part) for part in (found.r, found.slope, found.r2)]
+            line += "".join(f"{'-' if v is None else f'{v:.3f}':>{places}}" for v in medians)
+        lines.append(line)
+    lines.append(
+        "spectrum: share of spatial frequencies in the input gradient (small = concentrated); loss: of response under "
+        "one adversarial step of 2/255 (small = robust)"
+        + ("; r, slope, R2: measured on predicted, controllers and graded images" if recorded else "")
+    )
+    return lines
 
 
 def paired_difference(a: Floats, b: Floats, *, n_boot: int = 10_000, seed: int = 0) -> Paired:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from encoders.readouts import GradientReadout
 from encoders.solvers.member import Warm
 from encoders.splits import extended_folds, stopping_images
 
-from .members import memory_needed
+from .members import memory_needed, sizes_of
 from .options import FitSettings
 from .readout_spec import ReadoutSpec
 from .trials import Trials
@@ -140,7 +140,7 @@ class Design:
     @property
     def reduction(self) -> Reduction:
         """What is kept of the features."""
-        return Reduction(self.settings.readout.pooled_to, maps=self.settings.readout.trained, summary=True)
+        return replace(self.settings.readout.reduction, summary=True)
 
     def role(self, *, validator: bool) -> Role:
         """The role of the validator, or that of the encoder."""
@@ -179,7 +179,7 @@ class Design:
         runtime, reduction = self.runtime, self.reduction
         with torch.no_grad():
             probe = extract_features(network, self.pixels[:1], reduction=reduction, device=runtime.device)
-        sizes = {layer: probe[layer][0].numel() for layer in network.layers}
+        sizes = sizes_of(probe)
         n_sites = self.trials.values.shape[1]
         needed = memory_needed(
             self.settings.readout,

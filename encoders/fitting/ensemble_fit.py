@@ -24,7 +24,8 @@ from encoders.uncertainty import Uncertainty, fit_uncertainty
 
 from .design import Design, Role, names_of
 from .earlier_networks import count_known, start_from
-from .members import fit_members
+from .members import answers, fit_members, one_of
+from .readout_spec import ReadoutSpec
 
 Group = tuple[str, ...]  # layers that are read together
 
@@ -81,7 +82,8 @@ def fit_ensemble(design: Design, role: Role) -> EnsembleFit:
     """Fit the encoder or the validator: the readouts on frozen features, then, for a tuned encoder, all together."""
     network, notes = _open_network(design, role)
     features = design.features(network, role.entries)
-    fits = _fit_groups(design, role, features)
+    rows = torch.from_numpy(role.fitted)
+    fits = _fit_groups(design, role, {name: part[rows] for name, part in features.items()})
     if role.validator:
         fits = _best_group(fits)
         notes["validator_layer"] = "+".join(layers_of(fits))
@@ -94,7 +96,8 @@ def fit_ensemble(design: Design, role: Role) -> EnsembleFit:
         uncertainty=_calibrate(design, role, fits, summaries=summaries),
         notes=notes,
     )
-    held_out = {layer: features[layer][torch.from_numpy(design.held_out)] for layer in layers}
+    out = torch.from_numpy(design.held_out)
+    held_out = {name: part[out] for name, part in features.items() if not name.startswith("summary/")}
     if not role.validator and design.settings.fine_tune and design.epochs != 0:
         fit = _tuned(design, role, fit)
         if design.held_out.any():
@@ -122,17 +125,15 @@ def _open_network(design: Design, role: Role) -> tuple[Backbone | Backbones, dic
 
 
 def _fit_groups(design: Design, role: Role, features: Mapping[str, Tensor]) -> dict[Group, MemberFit]:
-    """The members of each group of layers, fitted to the images of the role."""
-    rows = torch.from_numpy(role.fitted)
+    """The members of each group of layers, fitted to the images of the role, whose features are given."""
     targets = torch.from_numpy(design.trials.means()[role.fitted])
     weights = torch.from_numpy(design.weights[role.fitted])
-    fitted = {layer: part[rows] for layer, part in features.items()}
     fits = {}
-    for place, group in enumerate(design.settings.readout.groups(role.entries)):
+    for place, group in enumerate(design.readout.groups(role.entries)):
         seed = 1000 * design.settings.seed + role.first_seed + place
         fits[group] = fit_members(
             design.readout,
-            fitted,
+            features,
             group,
             targets=targets,
             folds=design.folds(role.fitted, seed),
@@ -162,10 +163,12 @@ def layers_of(fits: Mapping[Group, MemberFit]) -> list[str]:
 def _calibrate(design: Design, role: Role, fits: Mapping[Group, MemberFit], *, summaries: Tensor) -> Uncertainty:
     """Intervals and distances, calibrated on the images that the readouts were fitted to; `summaries` (N, D) of all."""
     trials = design.trials.part(role.fitted)
+    each = [(group, part.left_out) for group, fit in fits.items() for part in fit.families or (fit,)]
     return fit_uncertainty(
         summaries[torch.from_numpy(role.fitted)],
         names_of(design.names, role.fitted),
-        [fit.left_out for fit in fits.values()],
+        [left_out for _, left_out in each],
+        reads=[group for group, _ in each],
         means=trials.means(),
         counts=trials.counts(),
         trial_variance=trials.trial_variance(),
@@ -174,9 +177,9 @@ def _calibrate(design: Design, role: Role, fits: Mapping[Group, MemberFit], *, s
 
 def _tuned(design: Design, role: Role, fit: EnsembleFit) -> EnsembleFit:
     """The same ensemble with network and readouts tuned together, and a note of how it went, JSON-able."""
-    rows = design.fitted
+    rows, given = design.fitted, _to_tune(design, fit)
     outcome = tune(
-        fit.ensemble(_provisional_info(design), design.natural_statistics(None)),
+        given.ensemble(_provisional_info(design), design.natural_statistics(None)),
         design.pixels[rows],
         design.trials.means()[rows],
         fitted=role.fitted[rows],
@@ -200,13 +203,52 @@ def _tuned(design: Design, role: Role, fit: EnsembleFit) -> EnsembleFit:
         "intervals": "calibrated before tuning",
         "scores": "of the tuned encoder",
     }
+    readouts = tuple(readout for readout in tuned.readouts if isinstance(readout, Readout))
+    if given is not fit and not report.epoch:
+        readouts = fit.readouts
+    elif given is not fit:
+        readouts = _solved_anew(design, role, fit, tuned=replace(given, network=tuned.backbone, readouts=readouts))
     return replace(
         fit,
         network=tuned.backbone,
-        readouts=tuple(readout for readout in tuned.readouts if isinstance(readout, Readout)),
+        readouts=readouts,
         uncertainty=tuned.uncertainty,
         notes={**fit.notes, "fine_tuning": note},
     )
+
+
+def _to_tune(design: Design, fit: EnsembleFit) -> EnsembleFit:
+    """The ensemble that is tuned: of several families, without those that are solved, where any is trained."""
+    spec = design.readout
+    if not (spec.trained and spec.solved):
+        return fit
+    readouts = [
+        readout
+        for group in fit.fits.values()
+        for family, part in zip(spec.families, group.families, strict=True)
+        if family.trained
+        for readout in part.readouts
+    ]
+    return replace(fit, readouts=tuple(readouts))
+
+
+def _solved_anew(design: Design, role: Role, fit: EnsembleFit, *, tuned: EnsembleFit) -> tuple[Readout, ...]:
+    """The members of all families: the tuned readouts, and closed forms that are solved on the tuned networks."""
+    spec, left = design.readout, list(tuned.readouts)
+    closed = ReadoutSpec("+".join(family.kind for family in spec.families if family.solved), pool=spec.pool)
+    pixels, device = design.pixels[role.fitted], design.runtime.device
+    features = extract_features(tuned.network, pixels, reduction=closed.reduction, device=device)
+    anew = _fit_groups(replace(design, readout=closed), role, features)
+    readouts: list[Readout] = []
+    for group, before in fit.fits.items():
+        solved = list(anew[group].readouts)
+        for family, part in zip(spec.families, before.families, strict=True):
+            if family.solved:
+                readouts.append(solved.pop(0))
+            else:
+                own, left = left[: len(part.readouts)], left[len(part.readouts) :]
+                readouts.append(one_of(own))
+    return tuple(readouts)
 
 
 def _provisional_info(design: Design) -> EncoderInfo:
@@ -226,5 +268,5 @@ def _provisional_info(design: Design) -> EncoderInfo:
 @torch.no_grad()
 def _predict(readouts: Sequence[Readout], features: Mapping[str, Tensor]) -> NDArray[np.float64]:
     """Mean over members of the predictions, (H, U)."""
-    mean: NDArray[np.float64] = torch.stack([readout(features) for readout in readouts]).mean(0).double().numpy()
+    mean: NDArray[np.float64] = answers(readouts, features).mean(0).double().numpy()
     return mean

@@ -49,7 +49,9 @@ class FitOptions:
         Name of a preset (`PRESETS`), or layers. Each layer gives one ensemble member, or one per fold for trained
         readouts. "a+b" are read together. "NETWORK@160/LAYER" is a layer of another network, at 160 pixels.
     readout : str or ReadoutSpec
-        Name of the readout (`encoders.READOUTS`), or its full description.
+        Name of the readout (`encoders.READOUTS`), several names joined by "+" for their mean ("ridge+factorised"), or
+        its full description. Where the networks are tuned, trained readouts are tuned with them, and ridge and the
+        like beside them are then solved on the tuned networks.
     validator_backbone : str, optional
         Default: EfficientNet-Lite2 where `backbone` is the default, else the same network as `backbone`.
     validator_layers : sequence of str, optional
@@ -264,7 +266,7 @@ def warm_settings(
     chosen = replace(settings, validator_layers=(before.get("validator_layer", ""),))
     if settings.fine_tune or any(_tuned(encoder) for encoder in initial):
         raise NoWarmStart("the network is tuned, or was: every tuning begins with the networks as they were before it")
-    if not settings.readout.trained:
+    if settings.readout.solved:
         raise NoWarmStart(f"readout {settings.readout.kind!r} is solved in closed form")
     if len(settings.readout.strengths) != 1:
         raise NoWarmStart("several strengths of the penalty are to be compared")

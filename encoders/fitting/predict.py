@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from encoders.backbones.features import Reduction, extract_features
 from encoders.backbones.frozen import Backbone
 from encoders.backbones.multiple import Backbones
 from encoders.encoder import Encoder, Ensemble
-from encoders.solvers.catalogue import CLOSED_FORM
 
+from .members import answers
 from .readout_spec import ReadoutSpec
 
 BATCH = 256  # images whose features are on the encoder's device at once
@@ -36,8 +37,7 @@ def reduction_of(encoder: Encoder | Ensemble) -> Reduction:
         raise ValueError(
             "this encoder does not say how it was fitted; expected settings['readout']. Fix: fit it with fit_encoder"
         )
-    spec = ReadoutSpec(how["kind"], pool=how["pool"])
-    return Reduction(spec.pooled_to, maps=how["kind"] not in CLOSED_FORM, summary=True)
+    return replace(ReadoutSpec(how["kind"], pool=how["pool"]).reduction, summary=True)
 
 
 def predict_stored(
@@ -78,10 +78,10 @@ def answers_to(encoder: Encoder | Ensemble, features: Mapping[str, Tensor]) -> T
     home = encoder.natural_mean.device
     layers = encoder.backbone.layers
     count = len(features[layers[0]])
-    parts = []
+    read, parts = {*layers, *(f"rows/{layer}" for layer in layers)}, []
     for i in range(0, count, BATCH):
-        batch = {layer: features[layer][i : i + BATCH].to(home) for layer in layers}
-        parts.append(encoder.adjust(torch.stack([readout(batch) for readout in encoder.readouts])).cpu())
+        batch = {name: part[i : i + BATCH].to(home) for name, part in features.items() if name in read}
+        parts.append(encoder.adjust(answers(list(encoder.readouts), batch)).cpu())  # type: ignore[arg-type]
     return torch.cat(parts, 1)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.backbones.features import Reduction
 from encoders.readouts import DEFAULT_POOL, MAP_POOL
 from encoders.solvers.catalogue import CLOSED_FORM as CLOSED_FORM
 from encoders.solvers.catalogue import JOIN_LAYERS, SOLVERS, TRAINED
@@ -24,7 +25,8 @@ class ReadoutSpec:
     Parameters
     ----------
     kind : str
-        One of `READOUTS`.
+        One of `READOUTS`, or several families joined by "+", such as "ridge+factorised": their mean, all weighing
+        alike. `options`, `loss`, `strengths` and `epochs` are those of the trained ones among them.
     options : dict
         Keyword arguments of the readout's class; trained readouts only.
     loss : "gaussian", "poisson" or "frobenius"
@@ -46,9 +48,18 @@ class ReadoutSpec:
     pool: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in READOUTS:
-            raise ValueError(f"readout {self.kind!r}; expected one of {', '.join(READOUTS)}")
-        if self.kind in CLOSED_FORM and (self.options or self.loss != "gaussian"):
+        kinds = self.kind.split("+")
+        if unknown := [kind for kind in kinds if kind not in READOUTS]:
+            raise ValueError(
+                f"readout {unknown[0]!r}; expected one of {', '.join(READOUTS)}"
+                + (", or several of them joined by '+', such as 'ridge+factorised'" if len(kinds) > 1 else "")
+            )
+        if len(set(kinds)) < len(kinds) or len({kind in JOIN_LAYERS for kind in kinds}) > 1:
+            raise ValueError(
+                f"readout {self.kind!r}; expected different families, all with members of their own for each layer, or "
+                f"all that read the layers together ({', '.join(JOIN_LAYERS)}): else the families would weigh unequally"
+            )
+        if not self.trained and (self.options or self.loss != "gaussian"):
             raise ValueError(
                 f"readout {self.kind!r} is solved in closed form: it takes no options and the loss 'gaussian' only"
             )
@@ -61,7 +72,7 @@ class ReadoutSpec:
         ValueError
             If it needs coordinates and there are none, or not for every site.
         """
-        if self.kind != "topographic" or "coordinates" in self.options:
+        if "topographic" not in self.kind.split("+") or "coordinates" in self.options:
             return self
         if coordinates is None or not np.isfinite(coordinates).all():
             raise ValueError(
@@ -71,18 +82,38 @@ class ReadoutSpec:
         return replace(self, options={**self.options, "coordinates": np.asarray(coordinates).tolist()})
 
     @property
+    def families(self) -> tuple[ReadoutSpec, ...]:
+        """Every family as a spec of its own; of one family, the spec itself."""
+        kinds = self.kind.split("+")
+        if len(kinds) == 1:
+            return (self,)
+        own = {kind: replace(self, kind=kind) for kind in kinds if kind in TRAINED}
+        return tuple(own.get(kind) or ReadoutSpec(kind, pool=self.pool) for kind in kinds)
+
+    @property
     def trained(self) -> bool:
-        """Whether it is fitted by gradient descent: on maps, once per fold."""
-        return self.kind in TRAINED
+        """Whether it, or a family of it, is fitted by gradient descent: on maps, once per fold."""
+        return any(kind in TRAINED for kind in self.kind.split("+"))
+
+    @property
+    def solved(self) -> bool:
+        """Whether it, or a family of it, is solved in closed form: on rows, or, beside trained ones, on pooled maps."""
+        return any(kind in CLOSED_FORM for kind in self.kind.split("+"))
 
     @property
     def pooled_to(self) -> int:
         """`pool`, or its default."""
         return self.pool or (MAP_POOL if self.trained else DEFAULT_POOL)
 
+    @property
+    def reduction(self) -> Reduction:
+        """What it reads of the features of a layer: maps, or rows, or both."""
+        rows = (self.pool or DEFAULT_POOL) if self.trained and self.solved else None
+        return Reduction(self.pooled_to, maps=self.trained, rows=rows)
+
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
         """Groups of layers that are read together, one member (or one per fold) each; "a+b" names two layers of one
         group.
         """
         named = [tuple(entry.split("+")) for entry in layers]
-        return [tuple(layer for group in named for layer in group)] if self.kind in JOIN_LAYERS else named
+        return [tuple(layer for group in named for layer in group)] if self.kind.split("+")[0] in JOIN_LAYERS else named

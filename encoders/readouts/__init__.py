@@ -14,6 +14,7 @@ from .factorised import FactorisedReadout, SpatialFeatureReadout
 from .gaussian import GaussianReadout
 from .linear import LinearReadout
 from .linear import RidgeReadout as RidgeReadout
+from .mean import MeanReadout
 from .population import PopulationReadout
 from .topographic import TopographicReadout
 
@@ -22,6 +23,7 @@ __all__ = [
     "FactorisedReadout",
     "GaussianReadout",
     "LinearReadout",
+    "MeanReadout",
     "PopulationReadout",
     "SemanticTransformerReadout",
     "SpatialFeatureReadout",

@@ -15,6 +15,7 @@ from .base import Readout
 from .factorised import FactorisedReadout, SpatialFeatureReadout
 from .gaussian import GaussianReadout
 from .linear import LinearReadout
+from .mean import MeanReadout
 from .population import PopulationReadout
 from .topographic import TopographicReadout
 
@@ -24,6 +25,7 @@ CLASSES: dict[str, type[Readout]] = {
     "gaussian": GaussianReadout,
     "population": PopulationReadout,
     "linear": LinearReadout,
+    "mean": MeanReadout,
     "semantic_transformer": SemanticTransformerReadout,
     "spatial_feature": SpatialFeatureReadout,
     "topographic": TopographicReadout,

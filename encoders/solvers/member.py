@@ -37,6 +37,8 @@ class MemberFit:
         components of PLS, the factor of a trained readout's penalty.
     at_edge : Tensor of shape (U,), bool
         The strength is the smallest or largest of several.
+    families : tuple of MemberFit
+        Of several families of readouts, the fit of each; strength and edge are then those of the first.
     """
 
     readouts: tuple[Readout, ...]
@@ -44,6 +46,7 @@ class MemberFit:
     cv_r2: Tensor
     strength: Tensor
     at_edge: Tensor
+    families: tuple[MemberFit, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def _open(project: Project, options: Any) -> str:
     from encoders.fitting.options import resolve
 
     settings = resolve(options, averages=False, networks_from=None)
-    if settings.readout.kind == "topographic" and (reason := _without_places(project)):
+    if "topographic" in settings.readout.kind.split("+") and (reason := _without_places(project)):
         raise ValueError(f'readout = "topographic" {reason}; expected site/x_um and site/y_um of every site')
     own = settings.weights
     parts = (

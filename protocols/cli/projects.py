@@ -52,6 +52,8 @@ def init(
 ) -> None:
     """Make a project folder with a commented project.toml."""
     from protocols.disk.files import make_id
+    from protocols.project.config.config import Config
+    from protocols.project.config.encoder import EncoderConfig
     from protocols.project.config.template import template
     from protocols.project.display import Display
     from protocols.project.folder import Project
@@ -59,7 +61,8 @@ def init(
     display = Display(
         width_px=width, height_px=height or width, size_deg=degrees, colour=colour.value, background=background
     )
-    project = Project.create(folder, template(name=make_id(folder.name, "project"), display=display))
+    config = Config(display=display, encoder=EncoderConfig(effort="full"))
+    project = Project.create(folder, template(config, name=make_id(folder.name, "project")))
     show(
         f"made {project.folder}/project.toml: read it, then run `stimsynth export {folder} --baseline IMAGES`",
         {"project": str(project.folder)},

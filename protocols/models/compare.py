@@ -25,6 +25,7 @@ from protocols.project.folder import Project
 from protocols.recordings.dataset import gather
 
 from .compare_figure import comparison_figure
+from .control import with_control
 from .fit import names_of_groups
 
 
@@ -61,8 +62,8 @@ def compare_readouts(
     reliability_fit are left out.
     """
     project = project.for_stage()
-    settings = project.config.encoder
-    candidates = read_comparison(path, settings.layers or PRESETS[settings.preset])
+    settings = project.config.encoder.settled()
+    candidates = read_comparison(path, settings.layers or PRESETS[settings.preset or "diverse"])
     data = gather(project, [])
     names = names_of_groups(project, data)
     keep = ~hold_out(names, settings.holdout_fraction, seed=settings.seed)
@@ -74,22 +75,7 @@ def compare_readouts(
         columns = np.flatnonzero(reliability >= settings.reliability_fit)
         unrepeated = bool(np.isnan(reliability).all())
     if not len(columns):
-        raise DataError(
-            str(project.folder),
-            found=f"no site with a reliability of at least {settings.reliability_fit}",
-            expected="some sites that answer alike to repeats of one image",
-            cause=(
-                "the file holds one row per picture, so that nothing is known of the trial noise"
-                if unrepeated
-                else "image ids and responses were joined wrongly, or there are too few repeats"
-            ),
-            fix=(
-                "if the rows are averages, write the number of trials behind each as trial/averaged_over into the file"
-                if unrepeated
-                else "look at the recording with `stimsynth fit` first"
-            ),
-            code="F04",
-        )
+        raise _no_reliable_site(project, unrepeated=unrepeated)
     comparison = compare(
         candidates,
         data.pixels[keep],
@@ -106,10 +92,31 @@ def compare_readouts(
         cache=project.folder / "cache",
         progress=progress,
     )
+    comparison = with_control(comparison, project, data, keep=keep, progress=progress)
     areas = [data.areas[u] for u in columns] if data.areas else []
     places = None if data.coordinates is None else data.coordinates[columns]
     save_comparison(comparison, project.fitted / "comparison", areas=areas, places=places)
     return comparison
+
+
+def _no_reliable_site(project: Project, *, unrepeated: bool) -> DataError:
+    """F04; `unrepeated`: nothing is known of the trial noise."""
+    return DataError(
+        str(project.folder),
+        found=f"no site with a reliability of at least {project.config.encoder.reliability_fit}",
+        expected="some sites that answer alike to repeats of one image",
+        cause=(
+            "the file holds one row per picture, so that nothing is known of the trial noise"
+            if unrepeated
+            else "image ids and responses were joined wrongly, or there are too few repeats"
+        ),
+        fix=(
+            "if the rows are averages, write the number of trials behind each as trial/averaged_over into the file"
+            if unrepeated
+            else "look at the recording with `stimsynth fit` first"
+        ),
+        code="F04",
+    )
 
 
 def save_comparison(

@@ -129,6 +129,9 @@ def _no_reliable_site(project: Project, error: NoReliableSites) -> DataError:
 
 def fit_options(settings: EncoderConfig, folder: Path) -> FitOptions:
     """The options of a fit as project.toml has them; files of weights lie in the project's `folder`."""
+    settings = settings.settled()
+    assert settings.preset is not None
+    assert settings.readout is not None
     return FitOptions(
         backbone=settings.backbone,
         weights=inside(folder, settings.weights) if settings.weights else "pretrained",
@@ -139,8 +142,8 @@ def fit_options(settings: EncoderConfig, folder: Path) -> FitOptions:
         validator_layers=settings.validator_layers or None,
         holdout_fraction=settings.holdout_fraction,
         folds=settings.folds,
-        fine_tune=settings.fine_tune,
-        final_fit=settings.final_fit,
+        fine_tune=settings.fine_tune or 0,
+        final_fit=bool(settings.final_fit),
         seed=settings.seed,
         join_near_duplicates=settings.join_near_duplicates,
         reliability_fit=settings.reliability_fit,

@@ -21,6 +21,7 @@ from protocols.verdict.text import estimand, headline
 from .beside import beside
 from .drift import drift_sentences
 from .fit import fit_lines, fit_sentence, number, percent
+from .follow import follow_sections
 from .methods import methods_paragraph
 from .rounds import learning_lines
 from .section import Drawing, Section, Table, drawn, inner_numbers
@@ -203,6 +204,7 @@ SECTIONS: dict[str, Callable[[RoundView], Sequence[Section]]] = {
     "verdicts": verdict_sections,
     "beside": beside_sections,
     "figures": figure_sections,
+    "follow": follow_sections,
     "grids": grid_sections,
     "tuning": tuning_sections,
     "drift": drift_sections,

@@ -28,6 +28,7 @@ from protocols.loop import look, step
 from protocols.models.pair import load_pair
 from protocols.progress import Progress
 from protocols.project.config.config import Config, ProjectConfig
+from protocols.project.config.encoder import EncoderConfig
 from protocols.project.config.protocol import ArmsConfig, LoopConfig, ProtocolConfig
 from protocols.project.config.synthesis import SynthesisConfig
 from protocols.project.config.template import template
@@ -88,6 +89,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-arms", action="store_true", help="show no control arms, which take presentations but decide nothing")  # fmt: skip
     parser.add_argument("--targets-from", type=Path, help="another --out folder of this script: control the same sites")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--effort", choices=("quick", "full"), default="quick", help="of the encoder; `stimsynth init` writes full"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -132,6 +136,7 @@ def prepare(session: str, options: argparse.Namespace) -> Project:
         config = Config(
             project=ProjectConfig(name=f"v4_{session}", species="simulated"),
             display=Display(width_px=SIDE_PX, height_px=SIDE_PX, size_deg=NOMINAL_DEG, background=128, colour="rgb"),
+            encoder=EncoderConfig(effort=options.effort),
             synthesis=SynthesisConfig(steps=options.steps, seeds=options.seeds),
             protocol=ProtocolConfig(
                 repeats=options.repeats, baseline_repeats=options.baseline_repeats, seed=options.seed

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from encoders import DEFAULT_LAYERS, Encoder, Ensemble, FitOptions, FittedPair, Recording, fine_tune, fit_encoder
 from encoders.metrics import repeat_means
+from encoders.readouts import Readout
 from encoders.splits import group_names, hold_out
 from protocols.arrays import Bools
 from protocols.disk.files import write_json
@@ -108,6 +109,24 @@ class Joint:
         return torch.cat([a if a.dim() == 3 else a[None] for a in answers])
 
 
+class Families(Joint):
+    """Two encoders of one set of layers, of different readouts, as one ensemble in which both families weigh alike.
+
+    A family's readouts of one layer, such as one per fold, count as one member: their mean.
+    """
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (2 L, B, U), L the number of layers."""
+        answers = []
+        for encoder in self.encoders:
+            reads = [readout.layers for readout in encoder.readouts if isinstance(readout, Readout)]
+            found = encoder(images)
+            answers += [
+                found[[m for m, own in enumerate(reads) if own == layer]].mean(0) for layer in dict.fromkeys(reads)
+            ]
+        return torch.stack(answers)
+
+
 class World:
     """One recording: its baseline, its encoders and the images of its arms. The truth is read in `score` alone."""
 
@@ -136,6 +155,8 @@ class World:
             return Joint([self.encoder("tuned"), self.encoder("tuned2")])
         if name == "four":
             return Joint([self.encoder(n) for n in ("tuned", "tuned2", "tuned_b", "tuned2_b")])
+        if name == "own_mixed_final":
+            return Families([self.encoder("own_ridge_final"), self.encoder("own_final")])
         folder, networks = self.out / name, (self.options.networks or self.out) / self.session
         if (first := name.removesuffix("_final")) != name and self.encoder(first) and not folder.is_dir():
             raise SystemExit(f"{self.out / first} has no final encoder (an earlier version's): delete it and run again")
@@ -143,6 +164,9 @@ class World:
             makers: dict[str, Callable[[], AnyEncoder]] = {
                 "frozen": lambda: self.by_project(folder, layers="diverse", fine_tune=0),
                 "own": lambda: self.by_project(folder),
+                "own_ridge": lambda: self.by_project(
+                    folder, readout="ridge", fine_tune=0, networks_from=self.encoder("own_final")
+                ),
                 "own_other": lambda: self.by_project(folder, networks_from=Encoder.load(next(networks.glob("enc_*")))),
                 "more": lambda: self.fit(LITE0, "diverse").encoder,
                 "more2": lambda: self.fit("offline:efficientnet_lite2", DEFAULT_LAYERS).encoder,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from encoders.metrics import (
+    calibration,
     correlation,
     explainable_variance,
     feve,
@@ -180,3 +181,28 @@ def test_the_signal_sd_without_a_second_trial_or_without_signal():
     values[2:, 2] = np.nan
     assert np.isnan(signal_sd(values, index)[1:]).all()
     assert np.isnan(signal_sd(np.zeros((0, 2)), np.zeros(0, int), 5)).all()
+
+
+def test_calibration_is_the_regression_of_measured_on_predicted_responses():
+    rng = np.random.default_rng(0)
+    predicted = rng.normal(size=(40, 3)) * 2 + 5
+    measured = np.stack([1 + 0.4 * predicted[:, 0], rng.normal(size=40), predicted[:, 2] + rng.normal(size=40)], 1)
+    measured[3, 1] = predicted[7, 2] = np.nan
+    found = calibration(predicted, measured)
+    assert found.images.tolist() == [40, 39, 39]
+    for u in range(3):
+        there = np.isfinite(predicted[:, u]) & np.isfinite(measured[:, u])
+        x, y = predicted[there, u], measured[there, u]
+        slope, intercept = np.polyfit(x, y, 1)
+        np.testing.assert_allclose((found.slope[u], found.intercept[u]), (slope, intercept), rtol=1e-9)
+        np.testing.assert_allclose(found.r2[u], 1 - ((y - x) ** 2).sum() / ((y - y.mean()) ** 2).sum(), rtol=1e-9)
+    assert found.r2[0] < 0  # perfectly correlated, and promises far more than comes
+    assert found.r[0] == pytest.approx(1)
+
+
+def test_calibration_of_what_does_not_vary_or_was_hardly_shown_is_unknown():
+    predicted = np.array([[1.0, 2, 3], [1, 3, 4], [1, 4, 5]])
+    measured = np.array([[1.0, 2, np.nan], [2, 2, 3], [3, 2, 4]])
+    found = calibration(predicted, measured)
+    for values in (found.r, found.slope, found.intercept, found.r2):
+        assert np.isnan(values).all()

@@ -113,6 +113,22 @@ def targets_are_fitted(config: Config, where: str) -> DataError | None:
     )
 
 
+def families_weigh_alike(config: Config, where: str) -> DataError | None:
+    """Readouts joined by + are different ones, and none of them reads all layers with one member."""
+    families = (config.encoder.readout or "").split("+")
+    whole = [family for family in families if family in ("banded_ridge", "topographic")]
+    if len(set(families)) == len(families) and len(whole) in (0, len(families)):
+        return None
+    return DataError(
+        f"{where} [encoder]",
+        found=f'readout = "{config.encoder.readout}"',
+        expected="different families, of one kind: banded_ridge and topographic read all layers with one member",
+        cause="families whose mean would not weigh them alike",
+        fix="leave out one of them",
+        code="C04",
+    )
+
+
 def graded_steps_come_before_the_last(config: Config, where: str) -> DataError | None:
     """Graded images are earlier iterates of the ascent."""
     synthesis = config.synthesis
@@ -237,6 +253,7 @@ RULES: tuple[Rule, ...] = (
     window_ends_after_it_starts,
     times_are_in_milliseconds,
     targets_are_fitted,
+    families_weigh_alike,
     graded_steps_come_before_the_last,
     arms_are_named_once,
     contrast_fits_the_mean,

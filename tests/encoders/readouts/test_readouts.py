@@ -70,6 +70,8 @@ def example(name: str):
         return readouts.PopulationReadout(
             example("FactorisedReadout"), example("LinearReadout"), torch.randn(3, 3), **own
         )
+    if name == "MeanReadout":
+        return readouts.MeanReadout([example("FactorisedReadout"), example("LinearReadout")])
     if name == "LinearReadout":
         p = 4 * 9 + 2 * 9
         tensors = {
@@ -244,7 +246,7 @@ def test_both_orders_of_the_factorised_product_agree(images):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in readouts.__all__ if n not in ("LinearReadout", "PopulationReadout")])
+@pytest.mark.parametrize("name", [n for n in readouts.__all__ if issubclass(getattr(readouts, n), GradientReadout)])
 def test_prediction_is_the_linear_response_to_standardised_maps(name):
     torch.manual_seed(0)
     readout = example(name)

@@ -85,6 +85,7 @@ FREE = {
     ("display", "gamma"), ("display", "aperture_edge"), ("display", "bit_depth"),  # only with other keys, or one value
     ("display", "max_luminance_cd_m2"),  # recorded
     ("encoder", "preset"), ("encoder", "fine_tune"), ("encoder", "final_fit"), ("encoder", "seed"),
+    ("encoder", "effort"),
     ("encoder", "join_near_duplicates"), ("recording", "max_dropped"), ("recording", "max_unseen"), ("recording", "extra"),
     ("synthesis", "objectives"), ("synthesis", "generator"), ("synthesis", "seeds"), ("synthesis", "steps"),
     ("synthesis", "learning_rate"), ("synthesis", "decay"), ("synthesis", "jitter_fraction"), ("synthesis", "start"),

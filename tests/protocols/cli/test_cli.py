@@ -21,6 +21,8 @@ def test_a_new_project_says_what_it_waits_for(tmp_path: Path, capsys: pytest.Cap
     text = (folder / "project.toml").read_text()
     assert 'name = "my_lab_2"' in text
     assert "width_px = 64" in text
+    assert 'effort = "full"' in text
+    assert "# preset =" in text
     code, out, _ = stimsynth(capsys, "--json", "status", folder)
     assert (code, json.loads(out)["waiting_for"]) == (0, "photographs")
     code, out, _ = stimsynth(capsys, "--json", "check", folder)

@@ -154,10 +154,14 @@ combine = "best"
     code, out = told(capsys, "-q", "fit", folder, "--compare", file)
     assert code == 0, out
     assert "gain over stem" in out
+    assert "spectrum" in out  # nothing is recorded yet to which predictions of controllers could be compared
+    assert "slope" not in out
     record = json.loads((folder / "fitted" / "comparison.json").read_text(encoding="utf-8"))
     stem, search, chosen = record["candidates"]
     assert search["median_r"] > stem["median_r"]
     assert chosen["name"] == "chosen"
+    assert [score["name"] for score in record["control"]] == ["stem", "search"]
+    assert all("pooled" not in score for score in record["control"])
     fitted = Project.open(folder).fitted_for(1)
     assert fitted is not None
     assert record["settings"]["images"] == fitted["report"]["settings"]["n_fitted_images"]  # none of the held-out ones

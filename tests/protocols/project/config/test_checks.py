@@ -24,6 +24,7 @@ BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "window_ends_after_it_starts": ({"protocol": {"response_window_ms": (170.0, 70.0)}}, "response_window_ms"),
     "times_are_in_milliseconds": ({"protocol": {"response_window_ms": (0.07, 0.17)}}, "[0.07, 0.17]"),
     "targets_are_fitted": ({"encoder": {"reliability_target": 0.1}}, "reliability_target = 0.1"),
+    "families_weigh_alike": ({"encoder": {"readout": "ridge+banded_ridge"}}, 'readout = "ridge+banded_ridge"'),
     "graded_steps_come_before_the_last": ({"synthesis": {"graded_steps": (70,)}}, "graded_steps = [70]"),
     "arms_are_named_once": ({"arms": {"kinds": ("phase_scrambled", "phase_scrambled")}}, "phase_scrambled twice"),
     "contrast_fits_the_mean": ({"synthesis": {"mean_luminance": 0.01, "rms_contrast": 0.4}}, "rms_contrast = 0.4"),
