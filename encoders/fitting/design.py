@@ -140,7 +140,7 @@ class Design:
     @property
     def reduction(self) -> Reduction:
         """What is kept of the features."""
-        return Reduction(self.settings.readout.pooled_to, maps=self.settings.readout.trained, summary=True)
+        return Reduction(self.settings.readout.pooled_to, maps=self.settings.readout.reads_maps, summary=True)
 
     def role(self, *, validator: bool) -> Role:
         """The role of the validator, or that of the encoder."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from encoders.backbones.multiple import split_layer
 from encoders.backbones.networks import DEFAULT_BACKBONE
 from encoders.encoder import Encoder, Ensemble
+from encoders.solvers.catalogue import NEEDS_EARLIER
 
 from .readout_spec import ReadoutSpec
 
@@ -177,6 +178,11 @@ def resolve(options: FitOptions, *, averages: bool, networks_from: Encoder | Ens
         final_fit=options.final_fit,
     )
     check_layers(settings)
+    if spec.kind in NEEDS_EARLIER and networks_from is None:
+        raise ValueError(
+            f"readout {spec.kind!r} reads the sites of an earlier recording; found no networks_from. Fix: name a tuned "
+            "encoder or a trunk of earlier recordings there, or choose another readout"
+        )
     return settings
 
 
