@@ -30,6 +30,7 @@ _HOMES = {
     "FitReport": "fitting.report",
     "FittedPair": "fitting.fit",
     "GaussianReadout": "readouts",
+    "InputGeometry": "analysis.geometry",
     "KernelAnalysis": "analysis.kernel",
     "LayerGradient": "analysis.layer_gradient",
     "LayerMap": "tuning.change",
@@ -54,6 +55,7 @@ _HOMES = {
     "TrainedReadout": "solvers.gradient",
     "TuningReport": "tuning.report",
     "Uncertainty": "uncertainty",
+    "adversarial_drop": "analysis.geometry",
     "backbone": "backbones.build",
     "banded_ridge": "solvers.banded",
     "chance_of_signal": "reliability",
@@ -70,6 +72,7 @@ _HOMES = {
     "fit_uncertainty": "uncertainty",
     "gradient_map": "fields.maps",
     "group_folds": "splits",
+    "input_geometry": "analysis.geometry",
     "kernel_analysis": "analysis.kernel",
     "layer_gradient": "analysis.layer_gradient",
     "layer_receptive_field": "fields.maps",
@@ -88,6 +91,7 @@ _HOMES = {
     "ridge": "solvers.ridge",
     "ridge_memory": "solvers.ridge",
     "robust_rdm_similarity": "analysis.similarity",
+    "spectral_participation": "analysis.geometry",
     "split_half_rdm_similarity": "analysis.similarity",
     "split_half_reliability": "metrics",
     "to_images": "backbones.features",
@@ -100,6 +104,10 @@ __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
     from .analysis.cka import linear_cka as linear_cka
+    from .analysis.geometry import InputGeometry as InputGeometry
+    from .analysis.geometry import adversarial_drop as adversarial_drop
+    from .analysis.geometry import input_geometry as input_geometry
+    from .analysis.geometry import spectral_participation as spectral_participation
     from .analysis.kernel import KernelAnalysis as KernelAnalysis
     from .analysis.kernel import kernel_analysis as kernel_analysis
     from .analysis.layer_gradient import LayerGradient as LayerGradient
