@@ -114,7 +114,7 @@ def _open_network(design: Design, role: Role) -> tuple[Backbone | Backbones, dic
     earlier = design.networks_from
     if role.validator or earlier is None:
         return network, {}
-    network = start_from(network, earlier)
+    network = start_from(network, earlier, for_sites=settings.readout.kind == "population")
     if not design.held_out.any():
         return network, {}
     known = count_known(earlier, design.pixels[design.held_out], design.runtime.device)

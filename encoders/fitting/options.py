@@ -178,12 +178,21 @@ def resolve(options: FitOptions, *, averages: bool, networks_from: Encoder | Ens
         final_fit=options.final_fit,
     )
     check_layers(settings)
-    if spec.kind in NEEDS_EARLIER and networks_from is None:
-        raise ValueError(
-            f"readout {spec.kind!r} reads the sites of an earlier recording; found no networks_from. Fix: name a tuned "
-            "encoder or a trunk of earlier recordings there, or choose another readout"
-        )
     return settings
+
+
+def check_earlier(settings: FitSettings) -> None:
+    """Refuse a readout that is built on the sites of an earlier recording where there is none.
+
+    Raises
+    ------
+    ValueError
+    """
+    if settings.readout.kind in NEEDS_EARLIER and not settings.networks_from:
+        raise ValueError(
+            f"readout {settings.readout.kind!r} reads the sites of an earlier recording; found no networks_from. Fix: "
+            "name a tuned encoder or a trunk of earlier recordings there, or choose another readout"
+        )
 
 
 def _preset(name: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ mixture of what recorded sites of the area compute, and of ridge regression. The
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ def solve(
     """
     pooled = {layer: flatten_features(part, DEFAULT_POOL) for layer, part in features.items()}
     if not settings.run.known:
-        return solve_ridge(pooled, targets, folds, weights=weights, settings=settings)
+        own = replace(settings, pool=DEFAULT_POOL)
+        return solve_ridge(pooled, targets, folds, weights=weights, settings=own)
     data = Rows.of(pooled)
     linear = torch.cat(data.rows, 1)
     members, left_out, shares = [], [], []

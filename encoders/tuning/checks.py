@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from encoders.encoder import Encoder, Ensemble
 from encoders.splits import MINIMUM_FITTED_IMAGES, MINIMUM_HELD_OUT
 
-from .descent import Schedule
+from .descent import TuningSchedule
 
 
 def check_data(
@@ -20,7 +20,7 @@ def check_data(
     *,
     fitted: NDArray[np.bool_],
     stopping: NDArray[np.bool_],
-    schedule: Schedule,
+    schedule: TuningSchedule,
 ) -> None:
     """Refuse arrays whose shapes do not fit, and a schedule without an epoch, a batch or a learning rate."""
     channels, height, width = encoder.info.image_shape
@@ -43,7 +43,7 @@ def check_data(
         )
 
 
-def check_keep(schedule: Schedule, fitted: NDArray[np.bool_], stopping: NDArray[np.bool_]) -> None:
+def check_keep(schedule: TuningSchedule, fitted: NDArray[np.bool_], stopping: NDArray[np.bool_]) -> None:
     """Refuse too few images, an epoch to keep that there is not, and stopping images that have nothing to choose."""
     keep, epochs = schedule.keep, schedule.epochs
     least = MINIMUM_HELD_OUT if keep is None else 0

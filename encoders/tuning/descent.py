@@ -26,7 +26,7 @@ RISE, FIRST = 0.2, 1 / 25  # of the learning rate: share of the steps in which i
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class TuningSchedule:
     """How long and how fast network and readouts are tuned; the fields are those of `fine_tune`.
 
     Attributes
@@ -175,7 +175,7 @@ class TuningData:
 
 
 def descend(
-    tuned: Sequence[Tunable], data: Sequence[TuningData], schedule: Schedule, *, progress: Progress | None
+    tuned: Sequence[Tunable], data: Sequence[TuningData], schedule: TuningSchedule, *, progress: Progress | None
 ) -> Descent:
     """Tune by Adam, and leave in `tuned` the tensors of the epoch that is kept.
 
@@ -237,14 +237,16 @@ class Average:
         return [tensor.clone() for tensor in self.mean]
 
 
-def _groups(tuned: Sequence[Tunable], schedule: Schedule) -> list[dict[str, Any]]:
+def _groups(tuned: Sequence[Tunable], schedule: TuningSchedule) -> list[dict[str, Any]]:
     """Parameter groups: the network once, the readouts of all recordings."""
     first = tuned[0].groups(schedule.rates)
     others = [group for one in tuned[1:] for group in one.groups(schedule.rates, network=False)]
     return first + others
 
 
-def _batches(data: Sequence[TuningData], schedule: Schedule, generator: torch.Generator) -> list[tuple[int, Tensor]]:
+def _batches(
+    data: Sequence[TuningData], schedule: TuningSchedule, generator: torch.Generator
+) -> list[tuple[int, Tensor]]:
     """The batches of one epoch, (place of the recording, positions of the images), in the order they are taken."""
     batches: list[tuple[int, Tensor]] = []
     for place, one in enumerate(data):
@@ -255,7 +257,9 @@ def _batches(data: Sequence[TuningData], schedule: Schedule, generator: torch.Ge
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def _loss(tuned: Tunable, data: TuningData, rows: Tensor, *, schedule: Schedule, generator: torch.Generator) -> Tensor:
+def _loss(
+    tuned: Tunable, data: TuningData, rows: Tensor, *, schedule: TuningSchedule, generator: torch.Generator
+) -> Tensor:
     """Mean squared error of one batch, in variances of each site; images shifted, and half of them attacked."""
     images = shifted(data.batch(rows), schedule.jitter_px, generator)  # (B, C, H, W)
     if schedule.adversarial_step:

@@ -26,7 +26,7 @@ from encoders.splits import group_names
 
 from .change import feature_change, layer_map
 from .checks import check_data, check_keep, check_sides
-from .descent import Descent, Schedule, TuningData, descend
+from .descent import Descent, TuningData, TuningSchedule, descend
 from .rebuild import note_of, rebuilt
 from .report import FineTuned, TuningReport
 from .tunable import Tunable, free_parameters
@@ -105,7 +105,7 @@ def fine_tune(
         If shapes do not fit, an image (or group) lies on two sides, or no parameter that the features depend on is
         named.
     """
-    schedule = Schedule(
+    schedule = TuningSchedule(
         epochs=epochs,
         keep=keep,
         learning_rate=learning_rate,

@@ -15,13 +15,13 @@ from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo
 from encoders.uncertainty import with_familiar
 
-from .descent import Schedule
+from .descent import TuningSchedule
 from .tunable import Tunable
 
 OPTIONAL = ("adversarial_step", "decay", "averaged")  # of a schedule: noted where they are used
 
 
-def note_of(tuned: Tunable, schedule: Schedule, epoch: int) -> dict[str, Any]:
+def note_of(tuned: Tunable, schedule: TuningSchedule, epoch: int) -> dict[str, Any]:
     """How an encoder was tuned, for its settings, JSON-able."""
     return {
         "modules": list(tuned.modules),

@@ -21,7 +21,7 @@ from encoders.encoder import Encoder, Ensemble
 from encoders.splits import group_names
 
 from .checks import check_data, check_keep, check_sides
-from .descent import Descent, Schedule, TuningData, descend
+from .descent import Descent, TuningData, TuningSchedule, descend
 from .rebuild import note_of, rebuilt
 from .tunable import Tunable, free_parameters
 
@@ -81,7 +81,7 @@ class Trunk:
 
 def tune_together(
     parts: Sequence[TrunkPart],
-    schedule: Schedule | None = None,
+    schedule: TuningSchedule | None = None,
     *,
     layers: Sequence[str] | str = "all",
     progress: Progress | None = None,
@@ -97,7 +97,7 @@ def tune_together(
     ----------
     parts : sequence of R TrunkPart
         Their encoders read the same layers of the same network, with the same tensors.
-    schedule : Schedule, optional
+    schedule : TuningSchedule, optional
         How long and how fast. Default: that of `fine_tune`.
     layers : sequence of str, "late" or "all"
         See `fine_tune`.
@@ -110,7 +110,7 @@ def tune_together(
     ValueError
         If there is no part, the encoders have different networks, or a part is not as `fine_tune` expects it.
     """
-    schedule = schedule or Schedule()
+    schedule = schedule or TuningSchedule()
     checked_device(device)
     _check_one_network(parts)
     names = [_checked(part, schedule) for part in parts]
@@ -151,7 +151,7 @@ def _read(part: TrunkPart, device: torch.device | str) -> TuningData:
     )
 
 
-def _checked(part: TrunkPart, schedule: Schedule) -> list[str]:
+def _checked(part: TrunkPart, schedule: TuningSchedule) -> list[str]:
     """Names of the groups of a part's images, after all checks of `fine_tune`."""
     check_data(part.encoder, part.pixels, part.targets, fitted=part.fitted, stopping=part.stopping, schedule=schedule)
     check_keep(schedule, part.fitted, part.stopping)

@@ -16,7 +16,7 @@ from encoders.uncertainty import Uncertainty, with_familiar
 PER_SITE = ("error_floor", "noise_floor", "noise_slope", "width")
 
 
-def joined(encoders: Sequence[Encoder | Ensemble], names: Sequence[str]) -> Ensemble:
+def join_encoders(encoders: Sequence[Encoder | Ensemble], names: Sequence[str]) -> Ensemble:
     """One encoder of the sites of all `encoders`, side by side, in their units.
 
     It passes network and sites on to later recordings: `fit_encoder(..., networks_from=trunk)` begins with its network,

@@ -25,9 +25,9 @@ import torch
 from encoders import Encoder, Ensemble, FitOptions, Recording, correlation, fit_encoder, group_folds, to_images
 from encoders.analysis.geometry import input_geometry
 from encoders.splits import near_duplicates
-from encoders.tuning.descent import Schedule
+from encoders.tuning.descent import TuningSchedule
 from encoders.tuning.together import TrunkPart, tune_together
-from encoders.tuning.trunk import joined
+from encoders.tuning.trunk import join_encoders
 from protocols.arrays import Bools, Floats, Pixels
 from protocols.simulate.v4 import read_averages, read_images
 
@@ -181,7 +181,9 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def make_trunk(data: Path, sessions: Sequence[str], schedule: Schedule, *, folds: int, cache: Path | None) -> Ensemble:
+def make_trunk(
+    data: Path, sessions: Sequence[str], schedule: TuningSchedule, *, folds: int, cache: Path | None
+) -> Ensemble:
     """One network tuned on several recordings, with readouts of all their sites."""
     parts = []
     for name in sessions:
@@ -216,7 +218,7 @@ def make_trunk(data: Path, sessions: Sequence[str], schedule: Schedule, *, folds
         print(f"{name}: {len(columns)} sites fitted", file=sys.stderr, flush=True)
     trunk = tune_together(parts, schedule, progress=lambda *where: print(*where, file=sys.stderr, flush=True))
     print(f"errors {trunk.stopping_errors}, pass {trunk.epoch} kept", file=sys.stderr)
-    return joined(trunk.encoders, [f"r{name}" for name in sessions])
+    return join_encoders(trunk.encoders, [f"r{name}" for name in sessions])
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -245,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{options.data}: no recording {missing[0]} here; pass the folder v4_cowley2023", file=sys.stderr)
         return 3
     if options.make_trunk:
-        schedule = Schedule(
+        schedule = TuningSchedule(
             epochs=options.passes,
             adversarial_step=options.adversarial_step,
             decay=options.decay,

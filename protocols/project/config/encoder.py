@@ -76,6 +76,7 @@ class EncoderConfig(Section):
         "ridge",
         "banded_ridge",
         "pls",
+        "population",
         "gaussian",
         "spatial_feature",
         "attention",
@@ -85,7 +86,9 @@ class EncoderConfig(Section):
         default="factorised",
         description=(
             "[name] How responses are read from features. ridge and pls have one member per layer, banded_ridge has "
-            "one in all, topographic one per fold (it needs site/x_um and y_um), the others one per layer and fold."
+            "one in all, topographic one per fold (it needs site/x_um and y_um), the others one per layer and fold. "
+            "population reads the sites of the earlier recordings of networks_from beside the features: the best where "
+            "there is such a trunk (stimsynth trunk; see docs/synthesised.md)."
         ),
     )
     validator_backbone: str = Field(

@@ -70,6 +70,8 @@ def example(name: str):
         return readouts.PopulationReadout(
             example("FactorisedReadout"), example("LinearReadout"), torch.randn(3, 3), **own
         )
+    if name == "CombinedReadout":
+        return readouts.CombinedReadout([example("FactorisedReadout"), example("LinearReadout")], "mean")
     if name == "LinearReadout":
         p = 4 * 9 + 2 * 9
         tensors = {
@@ -244,7 +246,9 @@ def test_both_orders_of_the_factorised_product_agree(images):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in readouts.__all__ if n not in ("LinearReadout", "PopulationReadout")])
+@pytest.mark.parametrize(
+    "name", [n for n in readouts.__all__ if n not in ("CombinedReadout", "LinearReadout", "PopulationReadout")]
+)
 def test_prediction_is_the_linear_response_to_standardised_maps(name):
     torch.manual_seed(0)
     readout = example(name)
@@ -256,3 +260,19 @@ def test_prediction_is_the_linear_response_to_standardised_maps(name):
         torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
     expected = readout.finish(readout.respond(readout.standardised(maps)))
     torch.testing.assert_close(readout(maps), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_combined_readouts_are_side_by_side_or_their_mean():
+    parts, maps = (
+        [example("FactorisedReadout"), example("LinearReadout")],
+        {"a": torch.rand(2, 4, 3, 3), "b": torch.rand(2, 2, 3, 3)},
+    )
+    answers = [part(maps) for part in parts]
+    side = readouts.CombinedReadout(parts, "sites")
+    assert side.n_sites == 6
+    torch.testing.assert_close(side(maps), torch.cat(answers, 1))
+    torch.testing.assert_close(readouts.CombinedReadout(parts, "mean")(maps), sum(answers) / 2)
+    with pytest.raises(ValueError, match=r"'mean' of readouts of \[3, 6\] sites"):
+        readouts.CombinedReadout([parts[0], side], "mean")
+    with pytest.raises(ValueError, match="build_readout"):
+        readouts.CombinedReadout.restore(side.config(), side.state_dict())
