@@ -55,18 +55,18 @@ def make_trunk(
     Raises
     ------
     DataError
-        D08: the displays or units of the projects differ, two have one name, or no pass was better than none; D01, D05:
-        see `gather` and `fit_on`.
+        D08: the displays or units of the projects differ, or two have one name; D01, D05: see `gather`
+        and `fit_on`.
     """
-    names = [make_id(project.folder.resolve().name) for project in projects]
+    names = [make_id(project.folder.resolve().name, "day") for project in projects]
+    if len(set(names)) < len(names):
+        raise _unusable(f"projects named {', '.join(names)}; expected one name each, all different", projects)
     parts = [_part(project, device=device, progress=progress) for project in projects]
     try:
         trunk = tune(parts, TuningSchedule(epochs=passes), device=device, progress=progress)
         found = join_encoders(trunk.encoders, names)
     except ValueError as error:
         raise _unusable(str(error), projects) from error
-    if not trunk.epoch:
-        raise _unusable("no pass of the tuning was better than the networks as they were", projects)
     return {
         "encoder": found.save(out).name,
         "fingerprint": found.fingerprint,
@@ -80,9 +80,15 @@ def trunk_text(record: dict[str, Any], out: Path) -> str:
     """What `make_trunk` did, in two lines."""
     sites = ", ".join(f"{n} sites of {name}" for name, n in record["sites"].items())
     before, after = record["errors"][0], record["errors"][record["epoch"]]
-    return (
+    tuned = (
         f"one network tuned on {sites}: pass {record['epoch']} kept, error on photographs beside them {before:.3f} -> "
-        f"{after:.3f} of a site's variance\n"
+        f"{after:.3f} of a site's variance"
+        if record["epoch"]
+        else f"no pass of the tuning on {sites} helped: the networks are as they were trained, and its "
+        'sites serve readout = "population" alone'
+    )
+    return (
+        f"{tuned}\n"
         f"written: {out / record['encoder']}; copy it into a project and name it there: [encoder] networks_from, "
         f'preset = "{PRESET}", readout = "population"'
     )
