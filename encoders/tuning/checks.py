@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,11 @@ def check_data(
         raise ValueError(
             f"targets {shape}, fitted {fitted.shape} {fitted.dtype}, stopping {stopping.shape}; expected {expected}, "
             "and one flag (bool) per image"
+        )
+    options = (schedule.adversarial_step, schedule.decay, schedule.averaged)
+    if not all(math.isfinite(value) and value >= 0 for value in options):
+        raise ValueError(
+            f"adversarial_step, decay and averaged are {options}; expected 0 or more each, 0 for none of it"
         )
     rates = schedule.rates
     if schedule.epochs < 1 or schedule.batch_size < 1 or min(rates) < 0 or max(rates) == 0:

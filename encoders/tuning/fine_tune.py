@@ -49,6 +49,9 @@ def fine_tune(
     readout_learning_rate: float = 2e-5,
     batch_size: int = 32,
     jitter_px: float = 1.0,
+    adversarial_step: float = 0.0,
+    decay: float = 0.0,
+    averaged: int = 0,
     weights: ArrayLike | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -85,6 +88,8 @@ def fine_tune(
         Images per step.
     jitter_px : float
         Each time an image is shown, it is shifted at random by up to so many pixels.
+    adversarial_step, decay, averaged
+        Robust tuning, off by default because it has not been measured here; see `TuningSchedule`.
     weights : array of shape (N,), optional
         Weight of each image, such as its number of repeats; only ratios matter.
     seed : int
@@ -113,6 +118,9 @@ def fine_tune(
         batch_size=batch_size,
         jitter_px=jitter_px,
         seed=seed,
+        adversarial_step=adversarial_step,
+        decay=decay,
+        averaged=averaged,
     )
     checked_device(device)
     check_data(encoder, pixels, targets, fitted=fitted, stopping=stopping, schedule=schedule)
