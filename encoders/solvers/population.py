@@ -31,8 +31,8 @@ def solve(
     """
     pooled = {layer: flatten_features(part, DEFAULT_POOL) for layer, part in features.items()}
     if not settings.run.known:
-        own = replace(settings, pool=DEFAULT_POOL)
-        return solve_ridge(pooled, targets, folds, weights=weights, settings=own)
+        at_pool = replace(settings, pool=DEFAULT_POOL)
+        return solve_ridge(pooled, targets, folds, weights=weights, settings=at_pool)
     data = Rows.of(pooled)
     linear = torch.cat(data.rows, 1)
     members, left_out, shares = [], [], []

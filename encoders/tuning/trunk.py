@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -64,7 +64,7 @@ def join_encoders(encoders: Sequence[Encoder | Ensemble], names: Sequence[str]) 
     )
 
 
-_COMMON = {
+_COMMON: dict[str, Callable[[Encoder | Ensemble], object]] = {
     "its network": lambda encoder: (encoder.backbone.uri, encoder.backbone.layers, encoder.backbone.weights_sha256),
     "the layers of its members": lambda encoder: [readout.layers for readout in encoder.readouts],
     "the unit of its responses": lambda encoder: encoder.response_unit,

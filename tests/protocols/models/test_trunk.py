@@ -8,6 +8,7 @@ import pytest
 
 from encoders.encoder import load
 from protocols import DataError
+from protocols.check.networks import earlier
 from protocols.models import trunk
 from protocols.models.pair import load_pair
 from protocols.models.refit import refit
@@ -33,6 +34,8 @@ def test_a_trunk_of_two_projects_serves_a_third(
     assert ("pass 1 kept" if record["epoch"] else "no pass of the tuning on 5 sites of day_1, 5 sites of day_2") in told
     preset = {"layers": (), "preset": "single", "readout": "population", "validator_layers": ("blocks.3.2",)}
     change(project, "encoder", networks_from=f"earlier/{record['encoder']}", **preset)
+    (finding,) = earlier(project)
+    assert getattr(finding, "status", finding) == "ok"  # tuned or not, its sites can be read
     for path in (project.fitted / "for_round_01.json", project.round(1).controllers_path):
         path.unlink()
     refit(project)
