@@ -30,7 +30,7 @@ from protocols.recordings.dataset import Dataset, gather
 
 from .fit import held_out_of, names_of_groups, recording_of
 
-PRESET, FOLDS = "two_networks", 3
+PRESET, READOUT, FOLDS = "two_networks", "factorised", 3
 
 
 def make_trunk(
@@ -131,6 +131,7 @@ def _fit(
     settings = project.config.encoder
     options = FitOptions(
         layers=PRESET,
+        readout=READOUT,
         folds=FOLDS,
         seed=settings.seed,
         join_near_duplicates=settings.join_near_duplicates,

@@ -21,7 +21,7 @@ def test_a_trunk_of_two_projects_serves_a_third(
     waiting: tuple[Path, Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trunk, "PRESET", "single")
-    monkeypatch.setattr(trunk, "FOLDS", 2)
+    monkeypatch.setattr(trunk, "READOUT", "ridge")
     projects = [copied(waiting, tmp_path / name)[0] for name in ("day_1", "day_2")]
     project, _ = copied(waiting, tmp_path / "project")
     record = trunk.make_trunk(project.folder / "earlier", projects, passes=1)
@@ -49,7 +49,7 @@ def test_projects_of_one_name_are_refused(
     waiting: tuple[Path, Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trunk, "PRESET", "single")
-    monkeypatch.setattr(trunk, "FOLDS", 2)
+    monkeypatch.setattr(trunk, "READOUT", "ridge")
     projects = [copied(waiting, tmp_path / place / "day")[0] for place in ("a", "b")]
     with pytest.raises(DataError, match="expected one name each, all different") as told:
         trunk.make_trunk(tmp_path / "out", projects, passes=1)
