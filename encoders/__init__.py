@@ -55,7 +55,10 @@ _HOMES = {
     "SubsampledSimilarity": "analysis.similarity",
     "TopographicReadout": "readouts",
     "TrainedReadout": "solvers.gradient",
+    "Trunk": "tuning.together",
+    "TrunkPart": "tuning.together",
     "TuningReport": "tuning.report",
+    "TuningSchedule": "tuning.descent",
     "Uncertainty": "uncertainty",
     "adversarial_drop": "analysis.geometry",
     "backbone": "backbones.build",
@@ -76,6 +79,7 @@ _HOMES = {
     "gradient_map": "fields.maps",
     "group_folds": "splits",
     "input_geometry": "analysis.geometry",
+    "join_encoders": "tuning.trunk",
     "kernel_analysis": "analysis.kernel",
     "layer_gradient": "analysis.layer_gradient",
     "layer_receptive_field": "fields.maps",
@@ -101,6 +105,7 @@ _HOMES = {
     "topological_rdm": "analysis.rdm",
     "topological_similarity": "analysis.rdm",
     "train": "solvers.gradient",
+    "tune_together": "tuning.together",
     "variance_components": "reliability",
 }
 __all__ = sorted(_HOMES)
@@ -192,9 +197,14 @@ if TYPE_CHECKING:
     from .splits import group_folds as group_folds
     from .tuning.change import FeatureChange as FeatureChange
     from .tuning.change import LayerMap as LayerMap
+    from .tuning.descent import TuningSchedule as TuningSchedule
     from .tuning.fine_tune import fine_tune as fine_tune
     from .tuning.report import FineTuned as FineTuned
     from .tuning.report import TuningReport as TuningReport
+    from .tuning.together import Trunk as Trunk
+    from .tuning.together import TrunkPart as TrunkPart
+    from .tuning.together import tune_together as tune_together
+    from .tuning.trunk import join_encoders as join_encoders
     from .uncertainty import Uncertainty as Uncertainty
     from .uncertainty import fit_uncertainty as fit_uncertainty
 

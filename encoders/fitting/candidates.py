@@ -9,6 +9,7 @@ from typing import Any
 
 from encoders.backbones.features import Reduction
 from encoders.backbones.networks import DEFAULT_BACKBONE
+from encoders.solvers.catalogue import NEEDS_EARLIER
 
 from .readout_spec import READOUTS, ReadoutSpec
 
@@ -43,6 +44,11 @@ class Candidate:
     def __post_init__(self) -> None:
         if self.combine not in COMBINE:
             raise ValueError(f"candidate {self.name!r}: combine {self.combine!r}; expected mean or best")
+        if self.readout.kind in NEEDS_EARLIER:
+            raise ValueError(
+                f"candidate {self.name!r}: readout {self.readout.kind!r} reads sites of an earlier recording, which "
+                "a comparison does not have. Fix: fit it with networks_from and compare the held-out scores"
+            )
         if not self.layers:
             raise ValueError(f"candidate {self.name!r} names no layer; list_layers(backbone) lists them")
 

@@ -19,11 +19,14 @@ class NoEarlierNetworks(ValueError):
     """Why a fit cannot start from the networks of an encoder of an earlier recording."""
 
 
-def start_from(network: Backbone | Backbones, earlier: Encoder | Ensemble) -> Backbone | Backbones:
+def start_from(
+    network: Backbone | Backbones, earlier: Encoder | Ensemble, *, for_sites: bool = False
+) -> Backbone | Backbones:
     """The network with the tensors that `earlier` tuned of the same networks; other networks stay as they are.
 
     Two networks are the same if their uri is; where `earlier` tuned one at several sizes, the size must be the same
-    too.
+    too. With `for_sites` the fit reads the sites of `earlier`: its networks may then be as they were trained, if they
+    have the weights that are loaded here.
 
     Raises
     ------
@@ -35,6 +38,8 @@ def start_from(network: Backbone | Backbones, earlier: Encoder | Ensemble) -> Ba
         if part.adapted:
             tuned.setdefault(part.uri, {})[part.input_size] = part
     own = _networks(network)
+    if for_sites and not tuned and _same_weights(own, _networks(earlier.backbone)):
+        return network
     started = {name: _adapted(part, tuned.get(part.uri, {}), earlier) for name, part in own.items()}
     if not any(part.uri in tuned for part in own.values()):
         expected = ", ".join(sorted({part.uri for part in own.values()}))
@@ -70,6 +75,14 @@ def count_known(
 
 def _networks(network: Backbone | Backbones) -> dict[str, Backbone]:
     return {"": network} if isinstance(network, Backbone) else network.networks
+
+
+def _same_weights(own: dict[str, Backbone], earlier: dict[str, Backbone]) -> bool:
+    """Whether every network of `earlier` is here under the same name, with the same weights and input size."""
+    return all(
+        name in own and (own[name].weights_sha256, own[name].input_size) == (part.weights_sha256, part.input_size)
+        for name, part in earlier.items()
+    )
 
 
 def _adapted(part: Backbone, tuned: dict[int | None, Backbone], earlier: Encoder | Ensemble) -> Backbone:

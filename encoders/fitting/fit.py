@@ -22,7 +22,7 @@ from encoders.splits import Photographs, check_split, group_names, hold_out
 
 from .design import Design, Runtime
 from .ensemble_fit import EnsembleFit, fit_ensemble
-from .options import FitOptions, FitSettings, report_settings, resolve, warm_settings
+from .options import FitOptions, FitSettings, check_earlier, report_settings, resolve, warm_settings
 from .recording import Recording
 from .report import FitReport, NoReliableSites
 from .trials import Thresholds, image_factors, screen
@@ -112,6 +112,7 @@ def fit_encoder(
         raise TypeError(_how_to_call(unknown))
     checked_device(device)
     settings = resolve(options or FitOptions(), averages=recording.averages, networks_from=networks_from)
+    check_earlier(settings)
     runtime = Runtime(
         device=device, batch_size=batch_size, cache=None if cache is None else Path(cache), progress=progress
     )

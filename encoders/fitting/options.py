@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from encoders.backbones.multiple import split_layer
 from encoders.backbones.networks import DEFAULT_BACKBONE
 from encoders.encoder import Encoder, Ensemble
+from encoders.solvers.catalogue import NEEDS_EARLIER
 
 from .readout_spec import ReadoutSpec
 
@@ -180,6 +181,20 @@ def resolve(options: FitOptions, *, averages: bool, networks_from: Encoder | Ens
     )
     check_layers(settings)
     return settings
+
+
+def check_earlier(settings: FitSettings) -> None:
+    """Refuse a readout that is built on the sites of an earlier recording where there is none.
+
+    Raises
+    ------
+    ValueError
+    """
+    if settings.readout.kind in NEEDS_EARLIER and not settings.networks_from:
+        raise ValueError(
+            f"readout {settings.readout.kind!r} reads the sites of an earlier recording; found no networks_from. Fix: "
+            "name a tuned encoder or a trunk of earlier recordings there, or choose another readout"
+        )
 
 
 def _preset(name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from encoders.backbones.features import Reduction
 from encoders.readouts import DEFAULT_POOL, MAP_POOL
 from encoders.solvers.catalogue import CLOSED_FORM as CLOSED_FORM
-from encoders.solvers.catalogue import JOIN_LAYERS, SOLVERS, TRAINED
+from encoders.solvers.catalogue import JOIN_LAYERS, READ_MAPS, SOLVERS, TRAINED
 from encoders.solvers.member import Loss
 
 READOUTS = tuple(SOLVERS)
@@ -103,13 +103,18 @@ class ReadoutSpec:
     @property
     def pooled_to(self) -> int:
         """`pool`, or its default."""
-        return self.pool or (MAP_POOL if self.trained else DEFAULT_POOL)
+        return self.pool or (MAP_POOL if self.reads_maps else DEFAULT_POOL)
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether it is fitted to maps (N, C, h, w), not to rows."""
+        return any(kind in TRAINED or kind in READ_MAPS for kind in self.kind.split("+"))
 
     @property
     def reduction(self) -> Reduction:
         """What it reads of the features of a layer: maps, or rows, or both."""
         rows = (self.pool or DEFAULT_POOL) if self.trained and self.solved else None
-        return Reduction(self.pooled_to, maps=self.trained, rows=rows)
+        return Reduction(self.pooled_to, maps=self.reads_maps, rows=rows)
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
         """Groups of layers that are read together, one member (or one per fold) each; "a+b" names two layers of one

@@ -10,6 +10,7 @@ from .base import GradientReadout as GradientReadout
 from .base import Readout as Readout
 from .catalogue import CLASSES as CLASSES
 from .catalogue import build_readout as build_readout
+from .combined import CombinedReadout
 from .factorised import FactorisedReadout, SpatialFeatureReadout
 from .gaussian import GaussianReadout
 from .linear import LinearReadout
@@ -20,6 +21,7 @@ from .topographic import TopographicReadout
 
 __all__ = [
     "AttentionReadout",
+    "CombinedReadout",
     "FactorisedReadout",
     "GaussianReadout",
     "LinearReadout",

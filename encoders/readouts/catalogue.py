@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .attention import AttentionReadout, SemanticTransformerReadout
 from .base import Readout
+from .combined import CombinedReadout
 from .factorised import FactorisedReadout, SpatialFeatureReadout
 from .gaussian import GaussianReadout
 from .linear import LinearReadout
@@ -21,6 +22,7 @@ from .topographic import TopographicReadout
 
 CLASSES: dict[str, type[Readout]] = {
     "attention": AttentionReadout,
+    "combined": CombinedReadout,
     "factorised": FactorisedReadout,
     "gaussian": GaussianReadout,
     "population": PopulationReadout,

@@ -1,4 +1,4 @@
-"""The mean of several readouts of the same sites and layers, as one readout."""
+"""The mean of several readouts of the same sites, as one readout."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ class MeanReadout(Readout):
     Parameters
     ----------
     parts : sequence of K Readout
-        All of the same layers and number of sites.
+        All of the same number of sites.
     """
 
     kind = "mean"
 
     def __init__(self, parts: Sequence[Readout]) -> None:
         super().__init__()
-        if not parts or any((p.layers, p.n_sites) != (parts[0].layers, parts[0].n_sites) for p in parts):
-            read = "; ".join(f"{p.n_sites} sites, {', '.join(p.layers)}" for p in parts) or "none"
-            raise ValueError(f"readouts of {read}; expected one or more, of the same layers and number of sites")
-        self.layers, self.n_sites, self.parts = parts[0].layers, parts[0].n_sites, nn.ModuleList(parts)
+        if len({part.n_sites for part in parts}) != 1:
+            read = ", ".join(str(part.n_sites) for part in parts) or "no"
+            raise ValueError(f"readouts of {read} sites; expected one or more, of the same number of sites")
+        self.n_sites, self.parts = parts[0].n_sites, nn.ModuleList(parts)
+        self.layers = tuple(dict.fromkeys(layer for part in parts for layer in part.layers))
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Responses of shape (B, U) to the features of a batch."""
@@ -38,12 +39,13 @@ class MeanReadout(Readout):
         return torch.stack([part.penalty() for part in self._readouts()]).mean()
 
     def spatial_masks(self) -> dict[str, Tensor] | None:
-        """Mean masks of the parts, (U, h, w) per layer; None where a part has no masks."""
+        """Mean masks of the parts that read a layer, (U, h, w) per layer; None where a part has no masks."""
         masks = [part.spatial_masks() for part in self._readouts()]
         known = [mask for mask in masks if mask is not None]
         if len(known) < len(masks):
             return None
-        return {layer: torch.stack([mask[layer] for mask in known]).mean(0) for layer in known[0]}
+        layers = dict.fromkeys(layer for mask in known for layer in mask)
+        return {layer: torch.stack([mask[layer] for mask in known if layer in mask]).mean(0) for layer in layers}
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; the tensors are the state dict."""

@@ -79,6 +79,8 @@ class FitRun:
     device : device
         Where a trained readout is fitted; closed forms run on the CPU.
     progress : callable (label, done, total), optional
+    known : tuple of Readout
+        Readouts of the sites of an earlier recording on the same network; the solver "population" alone reads them.
     """
 
     seed: int = 0
@@ -86,6 +88,7 @@ class FitRun:
     site_ids: tuple[str, ...] | None = None
     device: torch.device | str = "cpu"
     progress: Progress | None = None
+    known: tuple[Readout, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,14 @@
-"""The loop of a tuning: Adam on network and readouts, a one-cycle learning rate; the best epoch is kept."""
+"""The loop of a tuning: Adam on network and readouts, a one-cycle learning rate; the best epoch is kept.
+
+One recording or several: of several, each has readouts of its own, and the network is theirs together.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +26,7 @@ RISE, FIRST = 0.2, 1 / 25  # of the learning rate: share of the steps in which i
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class TuningSchedule:
     """How long and how fast network and readouts are tuned; the fields are those of `fine_tune`.
 
     Attributes
@@ -38,15 +43,25 @@ class Schedule:
         Largest random shift of an image, in pixels.
     seed : int
         Of the order of the images and of the shifts.
+    adversarial_step : float
+        Size, in levels of 255, of the step that moves the first half of every batch up the gradient of its own loss
+        before the network sees it; 0 = none.
+    decay : float
+        Penalty on the distance of the network's parameters from those it began with; 0 = none.
+    averaged : int
+        The last so many passes leave the mean of their parameters; 0 or 1 = those of the pass alone.
     """
 
-    epochs: int
-    keep: int | None
-    learning_rate: float
-    readout_learning_rate: float
-    batch_size: int
-    jitter_px: float
-    seed: int
+    epochs: int = 8
+    keep: int | None = None
+    learning_rate: float = 1e-3
+    readout_learning_rate: float = 2e-5
+    batch_size: int = 32
+    jitter_px: float = 1.0
+    seed: int = 0
+    adversarial_step: float = 0.0
+    decay: float = 0.0
+    averaged: int = 0
 
     @property
     def rates(self) -> tuple[float, float]:
@@ -159,41 +174,127 @@ class TuningData:
         return float(error[:, self.w[self.judged.to(self.w.device)].sum(0) > 0].mean())
 
 
-def descend(tuned: Tunable, data: TuningData, schedule: Schedule, *, progress: Progress | None) -> Descent:
+def descend(
+    tuned: Sequence[Tunable], data: Sequence[TuningData], schedule: TuningSchedule, *, progress: Progress | None
+) -> Descent:
     """Tune by Adam, and leave in `tuned` the tensors of the epoch that is kept.
 
-    Kept is the epoch with the smallest error on the stopping images, or the one that `schedule.keep` names if the error
-    on a sample of the fitted images fell; 0 = the tensors as they were.
+    Each recording has one entry in `tuned`, all with one network, and one in `data`. Batches hold images of one
+    recording; those of several follow each other in random order. Kept is the epoch with the smallest error on the
+    stopping images (mean over recordings), or the one that `schedule.keep` names if the error on a sample of the fitted
+    images fell; 0 = the tensors as they were.
     """
     epochs, keep = schedule.epochs, schedule.keep
-    optimiser = torch.optim.Adam(tuned.groups(schedule.rates))
+    optimiser = torch.optim.Adam(_groups(tuned, schedule))
     generator = torch.Generator().manual_seed(schedule.seed)
-    steps = math.ceil(len(data.fitted) / schedule.batch_size)
-    before = data.judged_error(tuned)
+    start = tuned[0].anchor() if schedule.decay else []
+    before = _judged(tuned, data)
     losses, errors = [], [before] if keep is None else []
-    kept, best, step = tuned.state(), 0, 0
+    kept, best, step = _state(tuned), 0, 0
+    average = Average(epochs - max(schedule.averaged, 1))
     for epoch in range(1, (keep or epochs) + 1):
-        order = data.fitted[torch.randperm(len(data.fitted), generator=generator)]
+        batches = _batches(data, schedule, generator)
         total = 0.0
-        for rows in order.tensor_split(steps):
+        for place, rows in batches:
             for group in optimiser.param_groups:
-                group["lr"] = group["highest"] * one_cycle(step / (epochs * steps))
-            images = shifted(data.batch(rows), schedule.jitter_px, generator)  # (B, C, H, W)
-            loss = data.error(tuned.predict(images), rows).mean()
+                group["lr"] = group["highest"] * one_cycle(step / (epochs * len(batches)))
+            loss = _loss(tuned[place], data[place], rows, schedule=schedule, generator=generator)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss + schedule.decay / 2 * tuned[0].distance(start) if start else loss).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total, step = total + float(loss.detach()) * len(rows), step + 1
-        losses.append(total / len(order))
+        losses.append(total / sum(len(rows) for _, rows in batches))
+        own = _state(tuned)
+        candidate = average.add(own, epoch)
+        _restore(tuned, candidate)
         if keep is None:
-            errors.append(data.judged_error(tuned))
-        given = epoch == keep and data.judged_error(tuned) < before  # an error of NaN is never smaller
+            errors.append(_judged(tuned, data))
+        given = epoch == keep and _judged(tuned, data) < before  # an error of NaN is never smaller
         if given or (errors and errors[-1] < errors[best]):
-            kept, best = tuned.state(), epoch
+            kept, best = candidate, epoch
+        _restore(tuned, own)
         if progress is not None:
             progress("fine-tuning", epoch, keep or epochs)
-    tuned.restore(kept)
+    _restore(tuned, kept)
     return Descent(losses=losses, errors=errors, epoch=best)
+
+
+class Average:
+    """Running mean of the tensors after each pass from the first one after `start` (Izmailov et al. 2018, SWA)."""
+
+    def __init__(self, start: int) -> None:
+        self.start, self.count, self.mean = start, 0, list[Tensor]()
+
+    def add(self, state: list[Tensor], epoch: int) -> list[Tensor]:
+        """The mean with the tensors of `epoch`; these alone up to the first pass that is averaged."""
+        if epoch <= self.start:
+            return state
+        self.count += 1
+        if self.count == 1:
+            self.mean = [tensor.clone() for tensor in state]
+        else:
+            self.mean = [mean + (new - mean) / self.count for mean, new in zip(self.mean, state, strict=True)]
+        return [tensor.clone() for tensor in self.mean]
+
+
+def _groups(tuned: Sequence[Tunable], schedule: TuningSchedule) -> list[dict[str, Any]]:
+    """Parameter groups: the network once, the readouts of all recordings."""
+    first = tuned[0].groups(schedule.rates)
+    others = [group for one in tuned[1:] for group in one.groups(schedule.rates, network=False)]
+    return first + others
+
+
+def _batches(
+    data: Sequence[TuningData], schedule: TuningSchedule, generator: torch.Generator
+) -> list[tuple[int, Tensor]]:
+    """The batches of one epoch, (place of the recording, positions of the images), in the order they are taken."""
+    batches: list[tuple[int, Tensor]] = []
+    for place, one in enumerate(data):
+        order = one.fitted[torch.randperm(len(one.fitted), generator=generator)]
+        batches += [(place, rows) for rows in order.tensor_split(math.ceil(len(order) / schedule.batch_size))]
+    if len(data) == 1:
+        return batches
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def _loss(
+    tuned: Tunable, data: TuningData, rows: Tensor, *, schedule: TuningSchedule, generator: torch.Generator
+) -> Tensor:
+    """Mean squared error of one batch, in variances of each site; images shifted, and half of them attacked."""
+    images = shifted(data.batch(rows), schedule.jitter_px, generator)  # (B, C, H, W)
+    if schedule.adversarial_step:
+        half = len(rows) // 2 or len(rows)
+        attacked = attack(tuned, data, images[:half], rows=rows[:half], step=schedule.adversarial_step / 255)
+        images = torch.cat([attacked, images[half:]])
+    return data.error(tuned.predict(images), rows).mean()
+
+
+def attack(tuned: Tunable, data: TuningData, images: Tensor, *, rows: Tensor, step: float) -> Tensor:
+    """Images moved by `step` (of the range 0 to 1) per pixel, along the sign of the gradient of their own loss.
+
+    The fast gradient sign method (Goodfellow, Shlens & Szegedy 2015, section 4). `images` (B, C, H, W) are those at
+    positions `rows` (B,) of `data`; the result stays in [0, 1].
+    """
+    free = images.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(data.error(tuned.predict(free), rows).mean(), free)
+    return (images + step * gradient.sign()).clamp(0, 1).detach()
+
+
+def _judged(tuned: Sequence[Tunable], data: Sequence[TuningData]) -> float:
+    """Error on the judged images, mean over recordings."""
+    return math.fsum(part.judged_error(one) for one, part in zip(tuned, data, strict=True)) / len(data)
+
+
+def _state(tuned: Sequence[Tunable]) -> list[Tensor]:
+    """Copies of all tuned tensors, those of the shared network once."""
+    return [tensor for place, one in enumerate(tuned) for tensor in one.state(network=place == 0)]
+
+
+def _restore(tuned: Sequence[Tunable], state: list[Tensor]) -> None:
+    """Write back the tensors that `_state` returned."""
+    left = iter(state)
+    for place, one in enumerate(tuned):
+        one.restore(left, network=place == 0)
 
 
 def one_cycle(progress: float) -> float:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,13 +21,13 @@ from encoders.backbones.features import Reduction, extract_features, to_images
 from encoders.contract import Progress
 from encoders.devices import checked_device
 from encoders.encoder import Encoder, Ensemble
-from encoders.info import EncoderInfo
 from encoders.readouts import DEFAULT_POOL
-from encoders.splits import MINIMUM_FITTED_IMAGES, MINIMUM_HELD_OUT, group_names
-from encoders.uncertainty import with_familiar
+from encoders.splits import group_names
 
 from .change import feature_change, layer_map
-from .descent import Descent, Schedule, TuningData, descend
+from .checks import check_data, check_keep, check_sides
+from .descent import Descent, TuningData, TuningSchedule, descend
+from .rebuild import note_of, rebuilt
 from .report import FineTuned, TuningReport
 from .tunable import Tunable, free_parameters
 
@@ -50,6 +49,9 @@ def fine_tune(
     readout_learning_rate: float = 2e-5,
     batch_size: int = 32,
     jitter_px: float = 1.0,
+    adversarial_step: float = 0.0,
+    decay: float = 0.0,
+    averaged: int = 0,
     weights: ArrayLike | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -86,6 +88,8 @@ def fine_tune(
         Images per step.
     jitter_px : float
         Each time an image is shown, it is shifted at random by up to so many pixels.
+    adversarial_step, decay, averaged
+        Robust tuning, off by default because it has not been measured here; see `TuningSchedule`.
     weights : array of shape (N,), optional
         Weight of each image, such as its number of repeats; only ratios matter.
     seed : int
@@ -106,7 +110,7 @@ def fine_tune(
         If shapes do not fit, an image (or group) lies on two sides, or no parameter that the features depend on is
         named.
     """
-    schedule = Schedule(
+    schedule = TuningSchedule(
         epochs=epochs,
         keep=keep,
         learning_rate=learning_rate,
@@ -114,38 +118,27 @@ def fine_tune(
         batch_size=batch_size,
         jitter_px=jitter_px,
         seed=seed,
+        adversarial_step=adversarial_step,
+        decay=decay,
+        averaged=averaged,
     )
     checked_device(device)
-    _check(encoder, pixels, targets, fitted=fitted, stopping=stopping, schedule=schedule)
-    _check_keep(schedule, fitted, stopping)
+    check_data(encoder, pixels, targets, fitted=fitted, stopping=stopping, schedule=schedule)
+    check_keep(schedule, fitted, stopping)
     names = group_names(pixels, groups)
-    _check_sides(names, fitted, stopping)
+    check_sides(names, fitted, stopping)
     data = TuningData.read(pixels, targets, fitted, stopping=stopping, weights=weights, device=device)
     given, tuned = Tunable(encoder, device), Tunable(encoder, device)
     parameters = free_parameters(tuned.backbone, layers, to_images(pixels[:1], device))
     tuned.free(parameters, network=learning_rate > 0, readouts=readout_learning_rate > 0)
-    descent = descend(tuned, data, schedule, progress=progress)
+    descent = descend([tuned], [data], schedule, progress=progress)
     result = encoder
     if descent.epoch:
-        note = _note(tuned, schedule, descent.epoch)
+        note = note_of(tuned, schedule, descent.epoch)
         note |= {"n_fitted_images": int(fitted.sum()), "n_stopping_images": int(stopping.sum())}
         own = [name for name, row in zip(names, fitted, strict=True) if row]
-        result = _rebuilt(encoder, tuned, note, fitted=pixels[fitted], names=own).to(device)
+        result = rebuilt(encoder, tuned, note, fitted=pixels[fitted], names=own).to(device)
     return FineTuned(result, _report(encoder, given, tuned, data=data, descent=descent))
-
-
-def _note(tuned: Tunable, schedule: Schedule, epoch: int) -> dict[str, Any]:
-    """How an encoder was tuned, for its settings, JSON-able."""
-    return {
-        "modules": list(tuned.modules),
-        "epochs": schedule.epochs,
-        "epoch": epoch,
-        "learning_rate": schedule.learning_rate,
-        "readout_learning_rate": schedule.readout_learning_rate,
-        "batch_size": schedule.batch_size,
-        "jitter_px": schedule.jitter_px,
-        "seed": schedule.seed,
-    }
 
 
 def _report(
@@ -175,34 +168,6 @@ def _report(
     )
 
 
-def _rebuilt(
-    encoder: Encoder | Ensemble,
-    tuned: Tunable,
-    note: dict[str, Any],
-    *,
-    fitted: NDArray[np.uint8],
-    names: Sequence[str],
-) -> Encoder | Ensemble:
-    """The encoder with the tuned tensors, distances to the `fitted` pixels in the tuned features, and the note."""
-    base = encoder.backbone
-    original = base.tunable()
-    changed = {n: p.detach() for n, p in tuned.network.items() if not torch.equal(p.detach(), original[n].to(p.device))}
-    backbone = base.adapt(changed)
-    uncertainty = encoder.uncertainty
-    if uncertainty is not None:
-        device = next(iter(tuned.backbone.tunable().values())).device
-        parts = extract_features(tuned.backbone, fitted, reduction=Reduction(1, summary=True), device=device)
-        summaries = torch.cat([parts[f"summary/{layer}"] for layer in sorted(backbone.layers)], 1)
-        uncertainty = with_familiar(uncertainty, summaries, names)
-    note = note | {"intervals": "calibrated before tuning", "scores": "of the encoder before tuning"}
-    info: EncoderInfo = replace(encoder.info, settings=encoder.info.settings | {"fine_tuning": note})
-    rest: dict[str, Any] = {"natural_mean": encoder.natural_mean, "natural_sd": encoder.natural_sd}
-    rest["uncertainty"] = uncertainty
-    if isinstance(encoder, Encoder):
-        return Encoder(backbone, tuned.rebuilt_readouts()[0], info, **rest)
-    return Ensemble(backbone, tuned.rebuilt_readouts(), info, **rest)
-
-
 def count_fitted(encoder: Encoder | Ensemble, features: Mapping[str, Tensor]) -> int:
     """Number of images that the encoder was fitted to, recognised by the summaries of their features.
 
@@ -219,65 +184,3 @@ def count_fitted(encoder: Encoder | Ensemble, features: Mapping[str, Tensor]) ->
     rows = (summaries - trust.familiar_mean.cpu()) / trust.familiar_scale.cpu()
     distance = torch.cdist(rows.double(), trust.familiar.cpu().double()).amin(1) / math.sqrt(rows.shape[1])
     return int((distance < SAME_IMAGE).sum())
-
-
-def _check(
-    encoder: Encoder | Ensemble,
-    pixels: NDArray[np.uint8],
-    targets: ArrayLike,
-    *,
-    fitted: NDArray[np.bool_],
-    stopping: NDArray[np.bool_],
-    schedule: Schedule,
-) -> None:
-    """Refuse arrays whose shapes do not fit, and a schedule without an epoch, a batch or a learning rate."""
-    channels, height, width = encoder.info.image_shape
-    if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels):
-        raise ValueError(
-            f"images of shape {pixels.shape}, {pixels.dtype}; expected uint8 (N, {height}, {width}, {channels}), as "
-            "the encoder was fitted to"
-        )
-    shape, expected = np.asarray(targets).shape, (len(pixels), len(encoder.site_ids))
-    if shape != expected or not fitted.shape == stopping.shape == (len(pixels),) or fitted.dtype != bool:
-        raise ValueError(
-            f"targets {shape}, fitted {fitted.shape} {fitted.dtype}, stopping {stopping.shape}; expected {expected}, "
-            "and one flag (bool) per image"
-        )
-    rates = schedule.rates
-    if schedule.epochs < 1 or schedule.batch_size < 1 or min(rates) < 0 or max(rates) == 0:
-        raise ValueError(
-            f"{schedule.epochs} epochs of batches of {schedule.batch_size}, learning rates {rates}; expected at least "
-            "1 each, and a learning rate above 0"
-        )
-
-
-def _check_keep(schedule: Schedule, fitted: NDArray[np.bool_], stopping: NDArray[np.bool_]) -> None:
-    """Refuse too few images, an epoch to keep that there is not, and stopping images that have nothing to choose."""
-    keep, epochs = schedule.keep, schedule.epochs
-    least = MINIMUM_HELD_OUT if keep is None else 0
-    if fitted.sum() < MINIMUM_FITTED_IMAGES or stopping.sum() < least:
-        raise ValueError(
-            f"{int(fitted.sum())} images to tune on and {int(stopping.sum())} to stop by; expected at least "
-            f"{MINIMUM_FITTED_IMAGES} and {least}. Likely cause: a short recording, or flags of another one. Fix: "
-            "record more images, or leave the network as it is"
-        )
-    if keep is not None and (keep not in range(1, epochs + 1) or stopping.any()):
-        raise ValueError(
-            f"keep {keep} of {epochs} epochs, {int(stopping.sum())} images to stop by; expected an epoch from 1 to "
-            f"{epochs} and no such images, as the epoch is chosen already. Fix: flag them as fitted, or leave keep out"
-        )
-
-
-def _check_sides(names: Sequence[str], fitted: NDArray[np.bool_], stopping: NDArray[np.bool_]) -> None:
-    """Refuse a group, or an image and its copy, on two of the sides fitted, stopping, neither."""
-    sides: dict[str, str] = {}
-    for i, name in enumerate(names):
-        own = "fitted and stopping" if fitted[i] and stopping[i] else ""
-        side = own or ("fitted" if fitted[i] else "stopping" if stopping[i] else "held out")
-        if own or sides.setdefault(name, side) != side:
-            first = names.index(name)
-            raise ValueError(
-                f"images {first} and {i} are one photograph (or one group): found as "
-                f"{own or f'{sides[name]} and {side}'}, expected on one side. Likely cause: copies or crops of a "
-                "photograph under several names. Fix: put whole groups on one side"
-            )

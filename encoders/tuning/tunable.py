@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,8 @@ class Tunable:
     encoder : Encoder or Ensemble
         It stays as it is.
     device : device
+    shared : Backbone or Backbones, optional
+        Use this network, on `device`, instead of a copy of the encoder's own.
 
     Raises
     ------
@@ -34,9 +36,15 @@ class Tunable:
         If the encoder is adjusted.
     """
 
-    def __init__(self, encoder: Encoder | Ensemble, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        encoder: Encoder | Ensemble,
+        device: torch.device | str,
+        *,
+        shared: Backbone | Backbones | None = None,
+    ) -> None:
         check_unadjusted(encoder)
-        self.backbone: Backbone | Backbones = encoder.backbone.adapt({}).to(device)
+        self.backbone: Backbone | Backbones = encoder.backbone.adapt({}).to(device) if shared is None else shared
         copies = [copy.deepcopy(readout).to(device) for readout in encoder.readouts]
         self.readouts: list[Readout] = copies  # type: ignore[assignment]
         self.network: dict[str, Tensor] = {}  # those that are tuned
@@ -59,11 +67,20 @@ class Tunable:
         """Number of tuned parameters of the network, counted as numbers."""
         return sum(parameter.numel() for parameter in self.network.values())
 
-    def groups(self, rates: tuple[float, float]) -> list[dict[str, Any]]:
-        """Parameter groups for an optimiser, with their highest learning rates."""
+    def groups(self, rates: tuple[float, float], *, network: bool = True) -> list[dict[str, Any]]:
+        """Parameter groups for an optimiser, with their highest learning rates, or of the readouts alone."""
         readouts = [tensor for tensors in self.tensors for tensor in tensors.values() if tensor.requires_grad]
-        pairs = zip((list(self.network.values()), readouts), rates, strict=True)
+        pairs = zip((list(self.network.values()) if network else [], readouts), rates, strict=True)
         return [{"params": tensors, "lr": rate, "highest": rate} for tensors, rate in pairs if tensors]
+
+    def anchor(self) -> list[Tensor]:
+        """Copies of the tuned parameters of the network, for `distance`."""
+        return [tensor.detach().clone() for tensor in self.network.values()]
+
+    def distance(self, anchor: Sequence[Tensor]) -> Tensor:
+        """Squared distance of the network's parameters from `anchor`: L2-SP (Li, Grandvalet & Davoine 2018, eq. 2)."""
+        pairs = zip(self.network.values(), anchor, strict=True)
+        return torch.stack([(tensor - start).square().sum() for tensor, start in pairs]).sum()
 
     def predict(self, images: Tensor) -> Tensor:
         """Predictions of each member for images (B, C, H, W) in [0, 1], (M, B, U)."""
@@ -71,16 +88,20 @@ class Tunable:
         pairs = zip(self.readouts, self.tensors, strict=True)
         return torch.stack([functional_call(readout, tensors, (features,)) for readout, tensors in pairs])
 
-    def state(self) -> list[Tensor]:
-        """Copies of all tuned tensors."""
-        return [t.detach().clone() for group in (self.network, *self.tensors) for t in group.values()]
+    def state(self, *, network: bool = True) -> list[Tensor]:
+        """Copies of all tuned tensors; without `network` those of the readouts alone."""
+        return [tensor.detach().clone() for tensor in self._all(network)]
 
     @torch.no_grad()
-    def restore(self, state: list[Tensor]) -> None:
-        """Write back the tensors that `state` returned."""
-        current = [t for group in (self.network, *self.tensors) for t in group.values()]
-        for tensor, kept in zip(current, state, strict=True):
-            tensor.copy_(kept)
+    def restore(self, state: Iterable[Tensor], *, network: bool = True) -> None:
+        """Write back the tensors that `state` returned; of an iterator no more than these are taken."""
+        left = iter(state)
+        for tensor in self._all(network):
+            tensor.copy_(next(left))
+
+    def _all(self, network: bool) -> list[Tensor]:
+        groups = (self.network, *self.tensors) if network else self.tensors
+        return [tensor for group in groups for tensor in group.values()]
 
     def rebuilt_readouts(self) -> list[Readout]:
         """The readouts as they are now, frozen, on the CPU."""

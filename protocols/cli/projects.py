@@ -154,3 +154,18 @@ def status(
         curve = learning_curve(project, device=chosen_device())
         text, record = "\n".join([text, curve_text(curve)]), record | {"learning_curve": curve}
     show(text, record)
+
+
+@app.command()
+def trunk(
+    out: Annotated[Path, typer.Argument(help="folder to write the encoder into")],
+    folders: Annotated[list[Path], typer.Argument(help="project folders of earlier recordings of the area")],
+    passes: Annotated[int, typer.Option(min=1, max=50, help="passes over the photographs of all projects")] = 8,
+) -> None:
+    """Tune one network on the recordings of several projects, for a new project to begin with (networks_from)."""
+    projects = [open_project(folder) for folder in folders]
+    announce("loading the networks")
+    from protocols.models.trunk import make_trunk, trunk_text
+
+    record = make_trunk(out, projects, passes=passes, device=chosen_device(), progress=progress())
+    show(trunk_text(record, out), record)

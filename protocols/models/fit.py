@@ -61,23 +61,7 @@ def fit_on(
     refit; a controller stays on the side of the photograph that it started from.
     """
     settings = project.config.encoder
-    recording = Recording(
-        pixels=data.pixels,
-        values=data.values,
-        image_index=data.image_index,
-        site_ids=data.site_ids,
-        unit=data.unit,
-        field_of_view_deg=project.display.size_deg,
-        background=project.display.background,
-        colour=project.display.colour,
-        groups=data.groups,
-        coordinates=data.coordinates,
-        averages=data.averaged_over is not None,
-        repeats=data.averaged_over,
-        natural=np.arange(len(data.pixels)) < data.natural,
-        importance=None if weights is None else weights.factors,
-        added=added,
-    )
+    recording = recording_of(project, data, weights, added=added)
     try:
         return fit_encoder(
             recording,
@@ -100,6 +84,29 @@ def fit_on(
     except NoReliableSites as error:
         write_json(project.fitted / "excluded_sites.json", error.report.to_dict())
         raise _no_reliable_site(project, error) from error
+
+
+def recording_of(
+    project: Project, data: Dataset, weights: Weights | None = None, *, added: NDArray[np.int64] | None = None
+) -> Recording:
+    """What an encoder of `project` is fitted to; `weights` and `added` as in `fit_on`."""
+    return Recording(
+        pixels=data.pixels,
+        values=data.values,
+        image_index=data.image_index,
+        site_ids=data.site_ids,
+        unit=data.unit,
+        field_of_view_deg=project.display.size_deg,
+        background=project.display.background,
+        colour=project.display.colour,
+        groups=data.groups,
+        coordinates=data.coordinates,
+        averages=data.averaged_over is not None,
+        repeats=data.averaged_over,
+        natural=np.arange(len(data.pixels)) < data.natural,
+        importance=None if weights is None else weights.factors,
+        added=added,
+    )
 
 
 def _no_reliable_site(project: Project, error: NoReliableSites) -> DataError:

@@ -246,6 +246,19 @@ def luminance_limit_has_a_scale(config: Config, where: str) -> DataError | None:
     )
 
 
+def known_sites_are_named(config: Config, where: str) -> DataError | None:
+    """The readout that reads the sites of earlier recordings is told where they are."""
+    encoder = config.encoder
+    if encoder.readout != "population" or encoder.networks_from:
+        return None
+    return _contradiction(
+        f"{where} [encoder]",
+        'readout = "population" without networks_from',
+        "the encoder of earlier recordings whose sites are read",
+        fix="name the encoder that `stimsynth trunk` wrote in networks_from, or choose another readout",
+    )
+
+
 RULES: tuple[Rule, ...] = (
     a_round_is_sized_once,
     every_block_shows_every_image,
@@ -262,6 +275,7 @@ RULES: tuple[Rule, ...] = (
     durations_are_whole_frames,
     stripe_frequencies_rise,
     luminance_limit_has_a_scale,
+    known_sites_are_named,
 )
 """Each returns the contradiction that it finds, or None; they are looked at in this order."""
 

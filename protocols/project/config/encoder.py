@@ -16,6 +16,7 @@ Family = Literal[
     "ridge",
     "banded_ridge",
     "pls",
+    "population",
     "gaussian",
     "spatial_feature",
     "attention",
@@ -117,6 +118,8 @@ class EncoderConfig(Section):
         description=(
             "[name] How responses are read from features. ridge and pls have one member per layer, banded_ridge has "
             "one in all, topographic one per fold (it needs site/x_um and y_um), the others one per layer and fold. "
+            "population reads the sites of the earlier recordings of networks_from beside the features: the best where "
+            "there is such a trunk (stimsynth trunk; see docs/synthesised.md). "
             'Several joined by +, such as "ridge+factorised", are averaged; with fine_tune, ridges are then fitted to '
             'the networks that the factorised readouts tuned. Left out: "factorised" with the effort quick, '
             '"ridge+factorised" with full.'

@@ -154,6 +154,8 @@ def test_there_is_no_warm_start(pairs: dict[str, Any], small: Simulated) -> None
         small.fit(**HOW, readout=spec(BOTH), initial=(before.encoder, before.validator))
 
 
-def test_readouts_of_other_layers_have_no_mean(pairs: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="of the same layers and number of sites"):
-        MeanReadout([pairs["ridge"].encoder.readouts[0], pairs["ridge"].encoder.readouts[1]])
+def test_a_mean_reads_all_layers_of_its_parts_and_needs_as_many_sites_each(pairs: dict[str, Any]) -> None:
+    first, second = pairs["ridge"].encoder.readouts[:2]
+    assert MeanReadout([first, second]).layers == (*first.layers, *second.layers)
+    with pytest.raises(ValueError, match="expected one or more, of the same number of sites"):
+        MeanReadout([])

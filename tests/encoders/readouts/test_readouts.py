@@ -72,6 +72,8 @@ def example(name: str):
         )
     if name == "MeanReadout":
         return readouts.MeanReadout([example("FactorisedReadout"), example("LinearReadout")])
+    if name == "CombinedReadout":
+        return readouts.CombinedReadout([example("FactorisedReadout"), example("LinearReadout")])
     if name == "LinearReadout":
         p = 4 * 9 + 2 * 9
         tensors = {
@@ -99,9 +101,9 @@ def test_every_readout_keeps_the_contract(name):
         "b": torch.rand(4, 2, 3, 3),
         "c": torch.full((4, 1), torch.nan),
     }
-    out = readout(maps)
-    assert out.shape == (4, 3)
-    assert readout.n_sites == 3
+    out, sites = readout(maps), 6 if name == "CombinedReadout" else 3  # two readouts of three sites side by side
+    assert out.shape == (4, sites)
+    assert readout.n_sites == sites
     assert readout.layers == ("a", "b")
     (gradient,) = torch.autograd.grad(out.sum(), maps["a"])
     assert gradient.abs().sum() > 0
@@ -258,3 +260,19 @@ def test_prediction_is_the_linear_response_to_standardised_maps(name):
         torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
     expected = readout.finish(readout.respond(readout.standardised(maps)))
     torch.testing.assert_close(readout(maps), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_combined_readouts_are_side_by_side_or_their_mean():
+    parts, maps = (
+        [example("FactorisedReadout"), example("LinearReadout")],
+        {"a": torch.rand(2, 4, 3, 3), "b": torch.rand(2, 2, 3, 3)},
+    )
+    answers = [part(maps) for part in parts]
+    side = readouts.CombinedReadout(parts)
+    assert side.n_sites == 6
+    torch.testing.assert_close(side(maps), torch.cat(answers, 1))
+    torch.testing.assert_close(readouts.MeanReadout(parts)(maps), sum(answers) / 2)
+    with pytest.raises(ValueError, match="readouts of 3, 6 sites"):
+        readouts.MeanReadout([parts[0], side])
+    with pytest.raises(ValueError, match="build_readout"):
+        readouts.CombinedReadout.restore(side.config(), side.state_dict())

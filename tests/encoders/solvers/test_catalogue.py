@@ -18,7 +18,7 @@ N, U, FOLDS = 24, 3, 2
 def test_the_readouts_by_name_are_the_solvers():
     assert READOUTS == tuple(SOLVERS) == (*CLOSED_FORM, *TRAINED)
     assert set(TRAINED) == {kind for kind, readout in CLASSES.items() if issubclass(readout, GradientReadout)}
-    assert set(JOIN_LAYERS) == {"banded_ridge", "topographic"}
+    assert set(JOIN_LAYERS) == {"banded_ridge", "population", "topographic"}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,8 @@ def recorded():
 def fit(kind, recorded, **run):
     features, targets, folds = recorded
     options = {"coordinates": [[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]], "width": 8} if kind == "topographic" else {}
+    if kind == "population":
+        run = {"known": tuple(fit("factorised", recorded).readouts[:1])} | run
     settings = SolverSettings(pool=4, options=options, epochs=3, run=FitRun(**run))
     return SOLVERS[kind](features, targets, folds, weights=torch.ones(N).double(), settings=settings)
 
@@ -57,8 +59,9 @@ def test_every_solver_keeps_the_contract(kind, recorded):
             rows = folds == fold
             torch.testing.assert_close(predicted[rows], result.left_out[rows], atol=1e-4, rtol=1e-4)
         else:
-            assert isinstance(readout, LinearReadout)
-            assert readout.solver == kind
+            linear = readout.linear if kind == "population" else readout
+            assert isinstance(linear, LinearReadout)
+            assert linear.solver == kind
 
 
 @pytest.mark.parametrize("kind", SOLVERS)

@@ -33,6 +33,7 @@ BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "durations_are_whole_frames": ({"display": {"refresh_hz": 85.0}}, "frames at 85 Hz"),
     "stripe_frequencies_rise": ({"safety": {"stripe_frequencies": (8.0, 1.0)}}, "stripe_frequencies"),
     "luminance_limit_has_a_scale": ({"safety": {"max_mean_luminance_cd_m2": 50.0}}, "max_mean_luminance_cd_m2"),
+    "known_sites_are_named": ({"encoder": {"readout": "population"}}, "population"),
 }
 
 
