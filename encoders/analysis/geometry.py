@@ -86,7 +86,8 @@ def spectral_participation(gradients: Tensor) -> Tensor:
     """
     power = torch.fft.fft2(gradients.double()).abs().square().sum(-3).flatten(-2)[..., 1:]
     share = power / power.sum(-1, keepdim=True)
-    return 1 / (share.square().sum(-1) * power.shape[-1])
+    participation: Tensor = 1 / (share.square().sum(-1) * power.shape[-1])
+    return participation
 
 
 def adversarial_drop(respond: Respond, images: Tensor, *, site: int, step: float = STEP) -> Tensor:
