@@ -37,6 +37,7 @@ from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.project.photograph_import import import_photographs
 from protocols.stats.intervals import wilson_interval
+from protocols.stats.selectivity import selectivity_weights
 from protocols.stats.trials import margins
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.records import ControlRow
@@ -220,14 +221,16 @@ def judge(row: ControlRow, key: Key, truth: Truth, *, report: ControlReport) -> 
     t = frozen.index(u)
     best_natural_margin = float(margins(natural_z)[:, t].max())
     beats: bool | None = None
-    if row.reference_image in images and row.verdict != "excluded":
-        reference = expected[images.index(row.reference_image)]
-        own, other = (verdict_score(row, r, sites, key=key, report=report) for r in (expected[i], reference))
-        beats = bool(own > other)
+    picked = [name for name in (row.reference_image, row.reference_other or row.reference_image) if name in images]
+    if picked and row.verdict != "excluded":
+        shown = expected[[i, *(images.index(name) for name in picked)]]
+        own, *others = verdict_scores(row, shown, sites, key=key, report=report)
+        beats = bool(own > np.mean(others))
     return {
         "objective": row.objective,
         "site": row.site,
         "verdict": row.verdict,
+        "listed": row.verdict in TESTED and (row.verdict == "control" or bool(row.bh)),
         "p": row.p,
         "expected": float(expected[i, u]),
         "relative_to_m": float(expected[i, u] / truth["saturation"][u]),
@@ -242,15 +245,23 @@ def judge(row: ControlRow, key: Key, truth: Truth, *, report: ControlReport) -> 
     }
 
 
-def verdict_score(row: ControlRow, responses: Floats, sites: list[str], *, key: Key, report: ControlReport) -> float:
-    """The score that the verdict is about, of noise-free responses (U,): the response itself, or log softmax of the frozen sites."""
+def verdict_scores(row: ControlRow, responses: Floats, sites: list[str], *, key: Key, report: ControlReport) -> Floats:
+    """What the verdict compares, of noise-free responses (N, U), shape (N,): the response itself, or the linear contrast
+    of the frozen sites with the weights of the sealed predictions.
+    """
     if row.objective != "one_hot":
-        return float(responses[sites.index(row.site)])
+        return np.asarray(responses[:, sites.index(row.site)])
     mean, sd = key.natural_statistics()
     known = {s: (m, d) for s, m, d in zip(key.site_ids, mean, sd, strict=True)}
-    frozen = report.one_hot_sites or key.site_ids
-    z = np.array([(responses[sites.index(s)] - known[s][0]) / known[s][1] for s in frozen]) / report.temperature
-    return float(z[list(frozen).index(row.site)] - np.logaddexp.reduce(z))
+    frozen = list(report.one_hot_sites or key.site_ids)
+    centre, scale = np.array([known[s] for s in frozen]).T
+    references = [r for r in key.of_role("reference") if (row.objective, row.site) in r.reference_for]
+    sealed = [r for r in key.rows if r.image_id == row.image_id] + references
+    predicted = np.array([[r.predicted.get(s, np.nan) for s in frozen] for r in sealed])
+    target = frozen.index(row.site)
+    weights = selectivity_weights((predicted - centre) / scale, target, temperature=report.temperature)
+    z = (responses[:, [sites.index(s) for s in frozen]] - centre) / scale
+    return np.asarray(z[:, target] - z @ weights)
 
 
 # ---- counts --------------------------------------------------------------------------------------------------------------------
@@ -273,8 +284,10 @@ def summarise_objective(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "true": {name: proportion([r[name] for r in rows]) for name in truths},
         "true_beats_reference": proportion([r["beats_reference"] for r in rows if r["beats_reference"] is not None]),
         "verdict_control": proportion([r["verdict"] == "control" for r in tested]),
+        "verdict_or_list": proportion([r["listed"] for r in tested]),
         "median": {name: float(np.median([r[name] for r in rows])) for name in shown},
         "verdict_against": {name: table(tested, name) for name in ("beats_reference", truths[0])},
+        "list_against": {name: table(tested, name, "listed") for name in ("beats_reference",)},
     }
 
 
@@ -283,10 +296,12 @@ def proportion(values: list[bool]) -> dict[str, Any]:
     return {"successes": sum(values), "of": len(values), "low": low, "high": high}
 
 
-def table(rows: list[dict[str, Any]], truth: str) -> dict[str, Any]:
-    """The 2 x 2 table of a truth against the verdict "control", with sensitivity and false-verdict rate."""
+def table(rows: list[dict[str, Any]], truth: str, claim: str = "") -> dict[str, Any]:
+    """The 2 x 2 table of a truth against the verdict "control" (or another `claim`): sensitivity, false-verdict rate."""
     rows = [r for r in rows if r[truth] is not None]
-    count = {(t, v): sum(bool(r[truth]) is t and (r["verdict"] == "control") is v for r in rows) for t in (True, False) for v in (True, False)}  # fmt: skip
+    said = [bool(r[claim]) if claim else r["verdict"] == "control" for r in rows]
+    pairs = [(bool(r[truth]), claimed) for r, claimed in zip(rows, said, strict=True)]
+    count = {(t, v): pairs.count((t, v)) for t in (True, False) for v in (True, False)}
     positive, negative = count[True, True] + count[True, False], count[False, True] + count[False, False]
     return {
         "true_control": count[True, True],
@@ -306,6 +321,10 @@ def describe(summary: dict[str, Any]) -> str:
         for name, value in (*s["true"].items(), ("beats_reference", s["true_beats_reference"])):
             lines.append(f"  truth   {name:<24}{show(value)}")
         lines.append(f"  verdict control                 {show(s['verdict_control'])}")
+        lines.append(f"  verdict control, or on the list {show(s['verdict_or_list'])}")
+        for name, t in s["list_against"].items():
+            false = f"{t['false_control']} of {t['false_control'] + t['true_control']} claims false"
+            lines.append(f"    of them against the truth '{name}': {false}, sensitivity {rate(t['sensitivity'])}")
         for name, t in s["verdict_against"].items():
             lines.append(f"  verdict against the truth '{name}':       control  no control")
             lines.append(f"    {'true':<42}{t['true_control']:>7}{t['true_no_control']:>12}   sensitivity {rate(t['sensitivity'])}")  # fmt: skip
