@@ -71,6 +71,11 @@ class Objective:
         return self.score_axis.format(unit=unit)
 
     @property
+    def tested_name(self) -> str:
+        """Name of what the tests compare: the selectivity contrast, or "" where it is the response itself."""
+        return "selectivity" if self.all_sites else ""
+
+    @property
     def difference_name(self) -> str:
         """Name of the score whose differences are gains: "log S", or "" where it is the response itself."""
         return f"log {self.score_name}" if self.log_score else self.score_name

@@ -24,9 +24,9 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
     graded = any(r.monotonic_images for r in rows)
     others = any(r.other_site_images for r in rows)
     objective = objective_named(summary.objective)
-    log = f"{objective.difference_name} " if objective.difference_name else ""
+    tested = f"{objective.tested_name} (natural SD) " if objective.tested_name else ""
     header = [
-        *(f"{log}less {arm.label} (p)" for arm in arms),
+        *(f"{tested}less {arm.label} (p)" for arm in arms),
         *(f"{name} contrast (natural 95 %)" for name in names),
         *(["other sites' controllers below it"] if others else []),
         *(["rises with prediction: rho (p)"] if graded else []),

@@ -44,15 +44,16 @@ def headline(s: ObjectiveSummary) -> list[str]:
     """Sentences on what the tests could have found; none where fewer than two sites were tested."""
     if s.median_size is None or s.expected_successes is None or s.expected_listed is None:
         return []
-    size = _size(s.median_size, s.size_unit)
-    lines = [
-        f"{s.listed} on the Benjamini-Hochberg list and {s.successes} at alpha, of {s.tested} sites; a true effect of "
-        f"the median measured size ({size}) at every site would give {s.expected_listed:.1f} and "
+    size, above = _size(s.median_size, s.size_unit), s.median_size > 0
+    found = f"{s.listed} on the Benjamini-Hochberg list and {s.successes} at alpha, of {s.tested} sites"
+    told = (
+        f"a true effect of the median measured size ({size}) at every site would give {s.expected_listed:.1f} and "
         f"{s.expected_successes:.1f}"
-    ]
+    )
+    lines = [f"{found}; {told if above else f'the median measured effect ({size}) is not above the references'}"]
     if s.size_at_half is not None:
         lines.append(f"half of the sites are found from a true effect of {_size(s.size_at_half, s.size_unit)} on")
-    if s.expected_successes < UNINFORMATIVE * s.tested:
+    if above and s.expected_successes < UNINFORMATIVE * s.tested:
         lines.append(
             f"not informative: with these trials and this noise an effect of {size} is missed at most sites, so that "
             '"no control" says little about effects of that size'

@@ -98,6 +98,10 @@ def test_the_headline_says_when_a_null_is_not_informative(setting):
     assert third.startswith("not informative: with these trials and this noise an effect of +10% is missed")
     strong = summarise(setting, [(row(f"s{i}", 4.0, 0.6), None) for i in range(3)])[1][0]
     assert len(headline(strong)) == 2
+    failed = summarise(setting, [(row(f"s{i}", -2.0 - i, 0.6), None) for i in range(3)])[1][0]
+    first, second = headline(failed)
+    assert first.endswith("of 3 sites; the median measured effect (-50%) is not above the references")
+    assert second.startswith("half of the sites are found from a true effect of +")
     assert headline(summarise(setting, [(weak[0], None)])[1][0]) == []
 
 
