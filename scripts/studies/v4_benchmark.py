@@ -257,7 +257,7 @@ def verdict_scores(row: ControlRow, responses: Floats, sites: list[str], *, key:
     centre, scale = np.array([known[s] for s in frozen]).T
     references = [r for r in key.of_role("reference") if (row.objective, row.site) in r.reference_for]
     sealed = [r for r in key.rows if r.image_id == row.image_id] + references
-    predicted = np.array([[r.predicted.get(s, np.nan) for s in frozen] for r in sealed])
+    predicted = np.array([[r.predicted.get(s, np.nan) for s in frozen] for r in sealed]).reshape(-1, len(frozen))
     target = frozen.index(row.site)
     weights = selectivity_weights((predicted - centre) / scale, target, temperature=report.temperature)
     z = (responses[:, [sites.index(s) for s in frozen]] - centre) / scale

@@ -60,7 +60,7 @@ def test_truth_of_a_controller_by_hand(bench, truth) -> None:
     found = bench.judge(lost, key, truth, report=Report)
     assert not found["above_m"]
     assert not found["beats_natural_margin"]
-    assert found["beats_reference"] is False  # log share of c: -1 against 3, and 0 against 1 for the reference
+    assert found["beats_reference"] is False  # contrast of c: -1 - 3, and 0 - 1 for the reference
     none = ControlRow("one_hot", "c", "ctrl", True, verdict="excluded")
     assert bench.judge(none, key, truth, report=Report)["beats_reference"] is None
     left = ControlRow(

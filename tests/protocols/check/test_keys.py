@@ -73,6 +73,7 @@ FAULTS: dict[Key, list[tuple[Any, str]]] = {
     ("arms", "repeats"): [(25, NOTE)],
     ("arms", "budget"): [(0, NOTE), (7, NOTE)],
     ("evaluation", "alpha"): [(1e-6, TOO_SOON)],
+    ("evaluation", "look_after"): [((9,), TOO_SOON)],
     ("refit", "tolerance"): [(0.9, NOTE)],
     ("refit", "accept_worse"): [("for now", NOTE)],
     ("safety", "stripe_frequencies"): [((8.0, 1.0), TOO_SOON)],
@@ -93,7 +94,8 @@ FREE = {
     *(("diffusion", k) for k in ("strength", "method", "solver", "steps", "size_px", "noise_schedule", "prompt", "dtype", "save_memory")),
     ("protocol", "beside"), ("protocol", "choice"), ("protocol", "seed"), ("protocol", "baseline_repeats"), ("protocol", "baseline_anchors"),  # before the baseline: below
     ("protocol", "expected_loss"), ("protocol", "overhead"), ("protocol", "pause_s"),  # for planning alone
-    ("evaluation", "seed"), ("evaluation", "permutations"),  # the least, 99, can reach alpha = 0.01
+    ("evaluation", "looks"),  # four blocks have room for both
+    ("evaluation", "seed"), ("evaluation", "spending"), ("evaluation", "futility"), ("evaluation", "permutations"),  # the least, 99, can reach alpha = 0.01
     ("refit", "mode"), ("refit", "recency"), ("refit", "natural_floor"), ("refit", "natural_share"),
     ("drift", "align"), ("drift", "exclude"), ("loop", "rounds"),
 }  # fmt: skip

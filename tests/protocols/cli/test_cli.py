@@ -45,10 +45,10 @@ def test_wrong_usage_is_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_mistyped_key_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stimsynth(capsys, "init", tmp_path / "lab")
     toml = tmp_path / "lab" / "project.toml"
-    toml.write_text(toml.read_text().replace("repeats = 24", "repeat = 24"))
+    toml.write_text(toml.read_text().replace("\nbaseline_repeats = 8", "\nbaseline_repeat = 8"))
     code, _, err = stimsynth(capsys, "status", tmp_path / "lab")
     assert code == 3
-    assert "did you mean repeats" in err
+    assert "did you mean baseline_repeats" in err
     code, out, _ = stimsynth(capsys, "--json", "status", tmp_path / "lab")
     assert (code, json.loads(out)["code"]) == (3, "C01")
 

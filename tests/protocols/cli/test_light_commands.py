@@ -82,10 +82,10 @@ def test_no_command_that_opens_no_network_loads_torch(tmp_path: Path) -> None:
         loaded = set(heavy) - ({"scipy.stats"} if words[0] == "plan" else set())
         assert not loaded, f"`stimsynth {' '.join(words)}` loads {', '.join(sorted(loaded))}"
     toml = tmp_path / "lab" / "project.toml"
-    toml.write_text(toml.read_text().replace("repeats = 24", "repeat = 24"))
+    toml.write_text(toml.read_text().replace("\nbaseline_repeats = 8", "\nbaseline_repeat = 8"))
     keys = [[name, "lab"] for name in ("status", "check", "run", "ingest", "fit", "refit", "generate", "export")]
     for words, code, said, heavy in run_all(tmp_path, keys):
-        assert "did you mean repeats" in said, (words, said)
+        assert "did you mean baseline_repeats" in said, (words, said)
         assert (code, heavy) == (3, []), (words, code, heavy)
 
 

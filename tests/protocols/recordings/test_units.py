@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from protocols.errors import DataError
-from protocols.plan import expected_sites
-from protocols.project.key import Key
+from protocols.project.key import Key, SiteRow
 from protocols.recordings import checks
 from protocols.recordings.dataset import Dataset, on_baseline_scale
 from protocols.recordings.drift import RoundDrift, SiteDrift, measure_drift
 from protocols.recordings.readers.hdf5 import read_responses
 from protocols.recordings.responses import Responses
 from protocols.recordings.units import UNITS, unit_meant
+from protocols.rounds.planning.noise import trial_noise
 from protocols.verdict.evaluate import evaluate
 from tests.protocols.helpers.simulated_days import two_days
 from tests.protocols.helpers.simulated_rounds import make_truth, record
@@ -134,7 +132,8 @@ def test_a_plan_tells_gains_in_percent_only_with_a_zero(unit):
         natural=6,
         trial_rounds=index * 0,
     )
-    encoder = SimpleNamespace(site_ids=("s0", "s1"), natural_mean=torch.ones(2), natural_sd=torch.ones(2))
-    project = SimpleNamespace(config=SimpleNamespace(synthesis=SimpleNamespace(temperature=1.0)))
-    told = expected_sites(project, data, encoder, best={("stretch", "s0"): [0, 1]})[1]
+    noise, notes = trial_noise(data, Key((), (SiteRow("s0", 1.0, 1.0), SiteRow("s1", 1.0, 1.0))))
+    assert noise.known
+    assert not any("averages" in note for note in notes)
+    told = "natural SD" if noise.fano is None else "fraction"
     assert told == ("fraction" if UNITS[unit].zero else "natural SD")

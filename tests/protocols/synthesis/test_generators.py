@@ -17,11 +17,10 @@ from protocols import Project
 from protocols.errors import DataError
 from protocols.loop import export, generate
 from protocols.models.pair import load_pair
-from protocols.plan import _images
+from protocols.plan import plan_round
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.key import read_key
 from protocols.project.photographs import NaturalImages
-from protocols.recordings.dataset import gather
 from protocols.report.methods import synthesis_sentence
 from protocols.reproduce import reproduce
 from protocols.synthesis.batch import BatchOptions, plan_batch
@@ -391,14 +390,7 @@ def test_a_round_of_guided_samples_is_exported_and_replayed(looped: Path, tmp_pa
     assert found.verified, found.problems
     assert found.identical == len(batch)
     assert "sampled from the diffusion prior spectral in 6 noise levels" in synthesis_sentence(project.config)
-    _, images = _images(
-        project,
-        1,
-        gather(project, []),
-        encoder=load_pair(project, 1)[0],
-        targets=list(load_pair(project, 1)[0].target_ids),
-    )
-    assert images["graded"] == 0
+    assert plan_round(project, 1).images.get("graded", 0) == 0
     other = replace(batch, settings={**batch.settings, "prior": {"name": "another"}})
     other.save(project.round(1).controllers_path)
     assert any("the prior is" in p for p in reproduce(outbox / "manifest.json", tmp_path / "again").problems)
