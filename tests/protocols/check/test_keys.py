@@ -155,6 +155,10 @@ def test_each_fault_is_found_alone_and_together_with_others(made: tuple[Project,
         for key, _, told in planted:
             if told in ("C08", "C14") and any(case[2] == "C07" for case in display):
                 continue  # photographs of another display are told first: the split is not looked at
+            if key == ("encoder", "reliability_fit") and any(
+                c[0] == ("encoder", "reliability_target") for c in planted
+            ):
+                continue  # it is above the target as it was, not above the planted one
             if told == "C16" and len([c for c in planted if c[2] == "C16"]) + len(display) > 1:
                 continue  # together a mean and a contrast may be reachable
             if told == "C13" and any(case[2] == "C15" for case in planted):
