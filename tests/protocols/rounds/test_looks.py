@@ -20,7 +20,7 @@ from protocols.recordings.blocks import look_due, poll_blocks, read_blocks
 from protocols.recordings.ingest import ingest
 from protocols.rounds.looks.look import make_look
 from protocols.rounds.looks.reallocate import MOST, new_counts, pairs_of, reallocate
-from protocols.rounds.looks.record import made_looks
+from protocols.rounds.looks.record import made_decisions, made_looks
 from protocols.stats.stages import repeated_p
 from protocols.status import status_lines, status_of
 from protocols.verdict.control_report import ControlReport
@@ -163,6 +163,7 @@ def test_a_round_may_go_on_without_its_look(tmp_path, lab):
     rows = {r.site: r for r in evaluate_round(project, round_).confirmatory()}
     assert all(list(r.stage_p) == ["1", "2"] for r in rows.values())
     assert {s for s, r in rows.items() if r.verdict == "control"} >= {"v4_007"}
+    assert {r.stopped for r in rows.values()} == {""}  # all were shown to the end
 
 
 def test_a_later_order_that_was_altered_is_refused(tmp_path, lab):
@@ -233,6 +234,7 @@ def test_a_second_look_may_be_made_without_the_first(tmp_path, lab):
         t.block < 3 for t in planned_trials(round_.outbox)
     )
     assert poll_blocks(round_) is None  # the first look is over
+    assert {d.look for d in made_decisions(round_)} == {2}
 
 
 # --- the division ------------------------------------------------------------------------------------------------------
