@@ -235,6 +235,8 @@ def test_a_second_look_may_be_made_without_the_first(tmp_path, lab):
     )
     assert poll_blocks(round_) is None  # the first look is over
     assert {d.look for d in made_decisions(round_)} == {2}
+    (round_.sealed / "look_before_block_03.json").write_text("{}")  # an edited record marks nobody as stopped
+    assert made_decisions(round_) == []
 
 
 # --- the division ------------------------------------------------------------------------------------------------------
