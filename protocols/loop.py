@@ -368,6 +368,7 @@ def ingest_round(
 
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
     """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
+    from protocols.rounds.looks.record import made_decisions
     from protocols.verdict.looks.interim import evaluate_stages
 
     project = project.for_stage()
@@ -387,6 +388,7 @@ def evaluate_round(project: Project, round_: Round) -> ControlReport:
         seed=settings.seed,
         temperature=float(exported["temperature"]),
         excluded=drift.excluded if drift is not None and project.config.drift.exclude else None,
+        decisions=made_decisions(round_),
     )
     report.to_csv(round_.folder / "control.csv")
     report.to_json(round_.evaluation_path)

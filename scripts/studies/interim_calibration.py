@@ -28,7 +28,7 @@ from protocols.recordings.responses import Responses
 from protocols.rounds.looks.reallocate import new_counts
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
-from protocols.verdict.looks.interim import combine, decide, stage_report
+from protocols.verdict.looks.interim import Decision, combine, decide, stage_report
 
 ALPHA, GROUP_ALPHA = 0.01, 0.05
 FANO, SHARED_GAIN, DRIFT = 1.3, 0.15, 0.3
@@ -147,20 +147,24 @@ def with_looks(recorder: Recorder, seed: int) -> ControlReport:
     looks, usual = design.plan(), planned_block(key, design)
     tests: dict[str, Any] = {"permutations": design.permutations, "seed": seed}
     found: list[ControlReport | None] = []
+    decisions: list[Decision] = []
     counts = {i: n * design.blocks for i, n in usual.items()}
     plan = [dict(usual) for _ in range(design.blocks)]
     for number in range(design.blocks):
         if number in looks.after:
             found.append(recorder.stage(looks, len(found), **tests))
             rest = {i: sum(b.get(i, 0) for b in plan[number:]) for i in counts}
-            decided = {d.pair for d in decide(found, looks) if d.decision != "undecided"}
+            decisions = decide(found, looks, decisions)
+            decided = {d.pair for d in decisions if d.decision != "undecided"}
             new, _, _ = new_counts({i: n for i, n in rest.items() if n}, key, decided)
             left = design.blocks - number
             plan[number:] = [{i: (n + b) // left for i, n in new.items()} for b in range(left)]
         recorder.block(number, plan[number])
     found.append(recorder.stage(looks, len(found), **tests))
     assert found[0] is not None
-    return combine(found[0], found, looks)  # all but p, verdicts and counts is of the first stage: nobody asks for it
+    return combine(
+        found[0], found, looks, decisions=decisions
+    )  # all but p, verdicts and counts is of the first stage: nobody asks for it
 
 
 def without_looks(recorder: Recorder, seed: int) -> ControlReport:

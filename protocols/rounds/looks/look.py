@@ -24,7 +24,7 @@ from protocols.rounds.safety import guard
 from protocols.verdict.looks.interim import Decision, decide, stage_reports
 
 from .reallocate import Reallocation, reallocate
-from .record import LookReport, made_looks, record_path
+from .record import LookReport, made_decisions, made_looks, record_path
 
 if TYPE_CHECKING:
     from protocols.progress import Reporter
@@ -63,7 +63,8 @@ def make_look(
     settings, digest = project.config.recording, sha256_file(file)
     responses = read_blocks(round_, file, before, max_dropped=settings.max_dropped, drop_extra=settings.extra == "drop")
     key, number = read_key(round_.key_path), looks.after.index(before) + 1
-    decisions = decide(stage_reports(responses, key, looks, stages=number, **_tests(round_)), looks)
+    reports = stage_reports(responses, key, looks, stages=number, **_tests(round_))
+    decisions = decide(reports, looks, made_decisions(round_))
     new = _new_order(project, round_, key, decisions=decisions, before=before, progress=progress)
     report = _report(number, before, file, digest=digest, decisions=decisions, new=new)
     record = report.to_dict() | {"looks": asdict(looks), "decisions": [d.to_dict() for d in decisions]}

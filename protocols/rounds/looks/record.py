@@ -10,6 +10,7 @@ from protocols.disk.files import read_json
 from protocols.errors import DataError
 from protocols.project.folder import Round
 from protocols.project.outbox import later_orders, order_path
+from protocols.verdict.looks.interim import Decision
 
 SCHEMA = "look/1"
 
@@ -90,3 +91,17 @@ def made_looks(round_: Round) -> list[LookReport]:
             ) from error
         found.append(LookReport(**known))
     return found
+
+
+def made_decisions(round_: Round) -> list[Decision]:
+    """What the looks of a round that were made decided, by their newest record; [] where none was made.
+
+    A record that was deleted or edited tells nothing, and the one before it is taken: see `made_looks`, which refuses.
+    """
+    for before in reversed(later_orders(round_.outbox)):
+        path = record_path(round_, before)
+        try:
+            return [Decision.from_dict(each) for each in read_json(path)["decisions"]]
+        except (DataError, OSError, TypeError, KeyError, ValueError):
+            continue
+    return []

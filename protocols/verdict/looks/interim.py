@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from protocols.errors import DataError
 from protocols.project.key import Key
 from protocols.project.looks import Looks
 from protocols.recordings.responses import Responses
@@ -28,6 +29,8 @@ NOTES = (
     "gains and their intervals come from all trials and are too large where a controller was stopped for success",
     "interim looks: comparisons with every reference (strict) are not made, and what a true effect would have given is "
     "not told",
+    "interim looks: the suppression verdict and the p against arms and against the photograph that prediction would "
+    "have chosen come from all trials as if nobody had looked; they keep no level where a controller was stopped",
 )
 
 
@@ -68,6 +71,11 @@ class Decision:
         """JSON-able."""
         return {**asdict(self), "stage_p": list(self.stage_p)}
 
+    @classmethod
+    def from_dict(cls, known: Mapping[str, Any]) -> Decision:
+        """From `to_dict`."""
+        return cls(**{**known, "stage_p": tuple(known["stage_p"])})
+
 
 def stage_reports(
     responses: Responses, key: Key, looks: Looks, *, stages: int | None = None, seed: int = 0, **tests: Any
@@ -98,24 +106,37 @@ def stage_reports(
 
 
 def stage_report(trials: Responses, key: Key, **tests: Any) -> ControlReport | None:
-    """The report of one stage from its own trials; None where they show no controller."""
+    """The report of one stage from its own trials; None where they show no controller, or none enough."""
     shown = set(map(str, trials.image_ids)) & {r.image_id for r in key.of_role("controller")}
-    return evaluate(trials, key, alpha=STAGE_ALPHA, **tests) if shown else None
+    if not shown:
+        return None
+    try:
+        return evaluate(trials, key, alpha=STAGE_ALPHA, **tests)
+    except DataError as error:
+        if error.code != "E06":  # no p of this stage could be small: the other stages tell
+            raise
+    return None
 
 
-def decide(reports: Sequence[ControlReport | None], looks: Looks) -> list[Decision]:
-    """What the looks so far decide: one look after each stage of `reports`, each on what is undecided before it.
+def decide(reports: Sequence[ControlReport | None], looks: Looks, earlier: Sequence[Decision] = ()) -> list[Decision]:
+    """What the look after the last of `reports` decides; looks that were planned but not made decide nothing.
 
     Success where the repeated p is at most alpha; futile where the conditional power is below ``looks.futility``. A
     stop for futility does not bind: no boundary counts on it.
+
+    Parameters
+    ----------
+    reports : sequence of ControlReport or None
+        Of every stage so far, as `stage_reports` gives them.
+    looks : Looks
+    earlier : sequence of Decision
+        Of the looks that were made before: what they stopped stays stopped.
     """
-    decided: dict[tuple[str, str], Decision] = {}
-    for number in range(1, len(reports) + 1):
-        for row, stage_p in _stage_p(reports[:number]):
-            pair = (row.objective, row.site)
-            if pair in decided and decided[pair].decision != "undecided":
-                continue
-            decided[pair] = _decision(row, stage_p, number, looks=looks)
+    decided = {d.pair: d for d in earlier if d.decision != "undecided"}
+    for row, stage_p in _stage_p(reports):
+        pair = (row.objective, row.site)
+        if pair not in decided:
+            decided[pair] = _decision(row, stage_p, len(reports), looks=looks)
     return list(decided.values())
 
 
@@ -123,7 +144,12 @@ def _stage_p(reports: Sequence[ControlReport | None]) -> list[tuple[ControlRow, 
     """Every confirmatory controller of these stages with its p in each."""
     by_stage = [{(r.objective, r.site): r for r in report.confirmatory()} if report else {} for report in reports]
     rows = {pair: row for stage in reversed(by_stage) for pair, row in stage.items()}
-    return [(row, tuple(stage[pair].p if pair in stage else None for stage in by_stage)) for pair, row in rows.items()]
+    return [(row, tuple(_p_of(stage.get(pair)) for stage in by_stage)) for pair, row in rows.items()]
+
+
+def _p_of(row: ControlRow | None) -> float | None:
+    """The p of one stage; None: it has no test, or one that could say nothing whatever was measured."""
+    return None if row is None or row.verdict == "not testable" else row.p
 
 
 def _decision(row: ControlRow, stage_p: tuple[float | None, ...], look: int, *, looks: Looks) -> Decision:
@@ -145,6 +171,7 @@ def evaluate_stages(
     alpha: float,
     seed: int = 0,
     excluded: Mapping[str, str] | None = None,
+    decisions: Sequence[Decision] = (),
     **tests: Any,
 ) -> ControlReport:
     """The report of a whole round with looks: all numbers from all trials, p and verdicts from the combined stages.
@@ -161,6 +188,8 @@ def evaluate_stages(
     seed : int
         Of the permutations and halves.
     excluded : mapping of site id to reason, optional
+    decisions : sequence of Decision
+        Of the looks that were made: rows whose showing they ended tell so.
     tests
         `permutations` and `temperature` of `evaluate`.
 
@@ -175,14 +204,23 @@ def evaluate_stages(
     if looks is None or responses.averaged_over is not None:
         return report
     reports = stage_reports(responses, key, looks, seed=seed, excluded=excluded, **tests)
-    return combine(report, reports, replace(looks, alpha=alpha))
+    return combine(report, reports, replace(looks, alpha=alpha), decisions=decisions)
 
 
-def combine(report: ControlReport, reports: Sequence[ControlReport | None], looks: Looks) -> ControlReport:
-    """`report` with p, verdicts and counts from the combined stages `reports`, at the level ``looks.alpha``."""
-    decisions = {d.pair: d for d in decide(reports, looks)}
+def combine(
+    report: ControlReport,
+    reports: Sequence[ControlReport | None],
+    looks: Looks,
+    *,
+    decisions: Sequence[Decision] = (),
+) -> ControlReport:
+    """`report` with p, verdicts and counts from the combined stages `reports`, at the level ``looks.alpha``.
+
+    `decisions` are those of the looks that were made; they say which rows were stopped, and nothing else.
+    """
+    stopped = {d.image_id: f"look {d.look}: {d.decision}" for d in decisions if d.decision != "undecided"}
     stages = [{r.image_id: r for r in stage.rows} if stage else {} for stage in reports]
-    rows = [_combined(row, stages, looks, decision=decisions.get((row.objective, row.site))) for row in report.rows]
+    rows = [_combined(row, stages, looks, stopped=stopped.get(row.image_id, "")) for row in report.rows]
     summaries = []
     for summary in report.objectives:
         rows = _listed(rows, summary.objective)
@@ -192,16 +230,15 @@ def combine(report: ControlReport, reports: Sequence[ControlReport | None], look
     return replace(report, rows=tuple(rows), objectives=tuple(summaries), notes=(*report.notes, *NOTES))
 
 
-def _combined(
-    row: ControlRow, stages: Sequence[Mapping[str, ControlRow]], looks: Looks, *, decision: Decision | None
-) -> ControlRow:
+def _combined(row: ControlRow, stages: Sequence[Mapping[str, ControlRow]], looks: Looks, *, stopped: str) -> ControlRow:
     """A row of the whole round with the p, the verdict and the stop of its stages."""
     if row.p is None:
         return row
     mine = [stage.get(row.image_id) for stage in stages]
-    stage_p = [None if r is None else r.p for r in mine]
+    stage_p = [_p_of(r) for r in mine]
     p = repeated_p(stage_p, looks.shares, looks.spending)
-    least = repeated_p([None if r is None else r.smallest_p for r in mine], looks.shares, looks.spending)
+    smallest = [r.smallest_p if r and _p_of(r) is not None else None for r in mine]
+    least = repeated_p(smallest, looks.shares, looks.spending)
     values: dict[str, Any] = {
         "p": p,
         "smallest_p": least,
@@ -211,22 +248,19 @@ def _combined(
         "stage_p": {str(n): value for n, value in enumerate(stage_p, start=1) if value is not None},
     }
     if row.confirmatory:
-        values |= _verdict(row, p, least=least, looks=looks, decision=decision)
+        values |= _verdict(row, p, least=least, looks=looks) | {"stopped": stopped}
     return replace(row, **values)
 
 
-def _verdict(row: ControlRow, p: float, *, least: float, looks: Looks, decision: Decision | None) -> dict[str, str]:
+def _verdict(row: ControlRow, p: float, *, least: float, looks: Looks) -> dict[str, str]:
     if least > looks.alpha:
         return {
             "verdict": "not testable",
             "reason": f"smallest reachable p {least:.3g} of the combined stages: more repeats or permutations needed",
         }
-    verdict = {"verdict": "control" if p <= looks.alpha else "no control", "reason": row.reason, "stopped": ""}
+    verdict = {"verdict": "control" if p <= looks.alpha else "no control", "reason": row.reason}
     if row.verdict == "not testable":
         verdict["reason"] = ""
-    early = decision is not None and decision.decision != "undecided" and decision.look < len(looks.shares)
-    if early and decision is not None:
-        verdict["stopped"] = f"look {decision.look}: {decision.decision}"
     return verdict
 
 

@@ -20,7 +20,7 @@ from protocols.recordings.blocks import look_due, poll_blocks, read_blocks
 from protocols.recordings.ingest import ingest
 from protocols.rounds.looks.look import make_look
 from protocols.rounds.looks.reallocate import MOST, new_counts, pairs_of, reallocate
-from protocols.rounds.looks.record import made_looks
+from protocols.rounds.looks.record import made_decisions, made_looks
 from protocols.stats.stages import repeated_p
 from protocols.status import status_lines, status_of
 from protocols.verdict.control_report import ControlReport
@@ -163,6 +163,7 @@ def test_a_round_may_go_on_without_its_look(tmp_path, lab):
     rows = {r.site: r for r in evaluate_round(project, round_).confirmatory()}
     assert all(list(r.stage_p) == ["1", "2"] for r in rows.values())
     assert {s for s, r in rows.items() if r.verdict == "control"} >= {"v4_007"}
+    assert {r.stopped for r in rows.values()} == {""}  # all were shown to the end
 
 
 def test_a_later_order_that_was_altered_is_refused(tmp_path, lab):
@@ -233,6 +234,9 @@ def test_a_second_look_may_be_made_without_the_first(tmp_path, lab):
         t.block < 3 for t in planned_trials(round_.outbox)
     )
     assert poll_blocks(round_) is None  # the first look is over
+    assert {d.look for d in made_decisions(round_)} == {2}
+    (round_.sealed / "look_before_block_03.json").write_text("{}")  # an edited record marks nobody as stopped
+    assert made_decisions(round_) == []
 
 
 # --- the division ------------------------------------------------------------------------------------------------------
@@ -270,11 +274,9 @@ def test_nothing_is_given_where_all_or_none_is_decided():
     assert new_counts(planned, key, ()) == (planned, 0, 0)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_any_decision_gives_an_order_with_the_counts_asked_for(seed):
-    rng, key = np.random.default_rng(seed), small_key()
-    each = {r.image_id: int(rng.integers(1, 5)) for r in key.rows}
-    rows = [(block, image) for block in range(3) for image, n in each.items() for _ in range(n)]
+def order_of(each: dict[str, int], blocks: int) -> list[PlannedTrial]:
+    """Each image so often in every block, in any order."""
+    rows = [(block, image) for block in range(blocks) for image, n in each.items() for _ in range(n)]
     done: Counter[str] = Counter()
     order = []
     for number, (block, image) in enumerate(rows):
@@ -284,18 +286,65 @@ def test_any_decision_gives_an_order_with_the_counts_asked_for(seed):
             )
         )
         done[image] += 1
+    return order
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_decision_gives_an_order_with_the_counts_asked_for(seed):
+    rng, key = np.random.default_rng(seed), small_key()
+    order = order_of({r.image_id: int(rng.integers(1, 5)) for r in key.rows}, 3)
     decided = {("stretch", s) for s in ("s1", "s2", "s3") if rng.random() < 0.5}
     new = reallocate(order, key, decided, before=1, seed=seed)
     rest = Counter(t.image_id for t in order if t.block and t.image_id != "b")
     wanted = new_counts(rest, key, decided)[0]
     shown = Counter(t.image_id for t in new.trials if t.image_id != "b")
-    top = sorted(wanted.values())[-2]
-    assert shown == {i: min(n, max(top, 2)) for i, n in wanted.items()}
+    assert shown == wanted
     assert shown.total() <= rest.total()
     assert {t.block for t in new.trials} == {1, 2}
     assert new.trials == reallocate(order, key, decided, before=1, seed=seed).trials
     first = sum(t.block < 1 for t in order)
     assert [t.trial for t in new.trials] == list(range(first, first + len(new.trials)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_unequal_pairs_keep_what_was_planned_and_the_report_says_what_was_shown(seed):
+    """Pairs of unequal numbers that share a reference: whoever is decided, nobody who goes on has less than planned."""
+    rng, key = np.random.default_rng(100 + seed), small_key()
+    number = {s: int(rng.integers(2, 12)) for s in ("s1", "s2", "s3")}
+    each = {r.image_id: int(rng.integers(1, 4)) for r in key.rows}
+    each |= {f"c_{s}": n for s, n in number.items()}
+    each |= {"r1": max(number["s1"], number["s2"]), "r3": int(rng.integers(2, 12)), "b": 2, "n": 4, "t": 4}
+    order = order_of(each, 4)
+    decided = {("stretch", s) for s in number if rng.random() < 0.6}
+    new = reallocate(order, key, decided, before=2, seed=seed)
+    rest = Counter(t.image_id for t in order if t.block >= 2)
+    shown = Counter(t.image_id for t in new.trials)
+    pairs = pairs_of(key)
+    going = {i for i in rest if not pairs[i] or not pairs[i] <= decided}
+    assert set(shown) == going
+    assert all(rest[i] <= shown[i] <= MOST * rest[i] for i in going)
+    assert new.released == sum(rest[i] for i in set(rest) - going)
+    assert new.given == shown.total() - sum(rest[i] for i in going) <= new.released
+    for row in key.of_role("reference"):
+        its = [shown[f"c_{site}"] for objective, site in set(row.reference_for) - decided]
+        if row.image_id in going and its:
+            assert shown[row.image_id] <= max(rest[row.image_id], *its)
+    assert all(a.image_id != b.image_id for a, b in pairwise([order[len(order) // 2 - 1], *new.trials]))
+    for image in going:
+        counts = Counter(t.block for t in new.trials if t.image_id == image)
+        assert abs(counts[2] - counts[3]) <= 1
+
+
+def test_a_reference_that_is_also_an_arm_stays_with_its_controller():
+    rows = [
+        KeyRow("c1", "s1", "controller", objective="stretch", target="a", confirmatory=True),
+        KeyRow("c2", "s2", "controller", objective="stretch", target="b", confirmatory=True),
+        KeyRow("r1", "p1", "reference", reference_for=(("stretch", "a"),), arm="predicted_natural", parent="s2"),
+        KeyRow("r2", "p2", "reference", reference_for=(("stretch", "b"),)),
+    ]
+    planned = {r.image_id: 10 for r in rows}
+    assert new_counts(planned, Key(tuple(rows)), {("stretch", "a")}) == ({"c2": 15, "r1": 10, "r2": 15}, 10, 10)
+    assert "r1" not in new_counts(planned, Key(tuple(rows)), {("stretch", "a"), ("stretch", "b")})[0]
 
 
 def test_files_are_known_by_their_sums(looked):

@@ -12,10 +12,10 @@ from protocols.project.looks import Looks, look_blocks, looks_of
 from protocols.recordings.responses import Responses
 from protocols.stats.stages import boundaries, repeated_p
 from protocols.verdict.control_report import ControlReport
-from protocols.verdict.looks.interim import combine, decide, evaluate_stages, stage_report, stage_reports
+from protocols.verdict.looks.interim import Decision, combine, decide, evaluate_stages, stage_report, stage_reports
 from protocols.verdict.records import ControlRow
 from protocols.verdict.summary import _count
-from tests.protocols.helpers.simulated_rounds import make_truth, record
+from tests.protocols.helpers.simulated_rounds import make_truth, one_reference, record
 
 ONE, TWO = Looks(after=(2,), blocks=4), Looks(after=(2, 3), blocks=4)
 
@@ -39,8 +39,16 @@ def stage(
     )  # fmt: skip
 
 
+def made(reports, looks) -> list[Decision]:
+    """The decisions where a look was made after every stage."""
+    found: list[Decision] = []
+    for number in range(1, len(reports) + 1):
+        found = decide(reports[:number], looks, found)
+    return found
+
+
 def decided(reports, looks) -> dict[str, tuple[str, int]]:
-    return {d.site: (d.decision, d.look) for d in decide(reports, looks)}
+    return {d.site: (d.decision, d.look) for d in made(reports, looks)}
 
 
 def test_a_look_stops_for_success_and_for_futility():
@@ -63,7 +71,7 @@ def test_what_one_look_decided_stays_and_the_end_gives_nobody_up():
 
 def test_futility_does_not_bind_and_zero_gives_nobody_up():
     first, second = stage({"b": 0.8}), stage({"b": 1e-4})
-    whole = combine(stage({"b": 0.01}), [first, second], ONE)
+    whole = combine(stage({"b": 0.01}), [first, second], ONE, decisions=made([first], ONE))
     z = (-0.8416 + 3.7190) / np.sqrt(2)  # normal quantiles of the two
     assert z < boundaries(0.01, ONE.shares, "obrien_fleming")[1]
     assert (whole.rows[0].verdict, whole.rows[0].stopped) == ("no control", "look 1: futile")
@@ -72,11 +80,35 @@ def test_futility_does_not_bind_and_zero_gives_nobody_up():
     assert decided([first], never)["b"] == ("undecided", 1)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_look_that_was_not_made_decides_nothing(seed):
+    """Any p values, any of two looks made: decisions stand at looks that were made, of the power that there was then."""
+    rng = np.random.default_rng(seed)
+    sites, looks = [f"s{i}" for i in range(12)], Looks(after=(4, 6), blocks=8)
+    reports = [stage({s: float(p) for s, p in zip(sites, rng.random(12) ** 3, strict=True)}) for _ in range(3)]
+    for these in ((), (1,), (2,), (1, 2)):
+        found: list[Decision] = []
+        for look in these:
+            before, found = {d.pair: d for d in found}, decide(reports[:look], looks, found)
+            for d in found:
+                if d.look < look:
+                    assert d == before[d.pair]
+                else:
+                    fresh = next(each for each in decide(reports[:look], looks) if each.pair == d.pair)
+                    assert d == fresh
+                    assert len(d.stage_p) == look
+        rows = combine(stage(dict.fromkeys(sites, 0.5)), reports, looks, decisions=found).rows
+        expected = {d.site: f"look {d.look}: {d.decision}" for d in found if d.decision != "undecided"}
+        assert {r.site: r.stopped for r in rows if r.stopped} == expected
+        assert {d.look for d in found} <= set(these)
+    assert decide([stage({"a": 0.4}), stage({"a": 0.0005})], looks)[0].decision == "undecided"  # futile at look 1
+
+
 def test_the_report_of_the_round_is_made_of_the_stages():
     first = stage({"a": 1e-4, "b": 0.9, "c": 0.02, "d": None}, group=0.001)
     second = stage({"c": 0.003, "d": None}, group=0.003)
     whole = stage({"a": 0.5, "b": 0.5, "c": 0.5, "d": None}, group=0.5, listed=("b",))
-    found = combine(whole, [first, second], ONE)
+    found = combine(whole, [first, second], ONE, decisions=made([first], ONE))
     rows = {r.site: r for r in found.rows}
     assert {s: r.verdict for s, r in rows.items()} == {
         "a": "control", "b": "no control", "c": "control", "d": "excluded"
@@ -97,6 +129,42 @@ def test_stages_that_cannot_reach_alpha_are_not_testable():
     assert (row.verdict, row.smallest_p) == (
         "not testable", pytest.approx(repeated_p([0.1, 0.1], ONE.shares, "obrien_fleming"))
     )  # fmt: skip
+
+
+def test_a_stage_without_a_chance_says_nothing():
+    empty = stage({"a": 1.0, "b": 0.001}, smallest=1.0)
+    empty = replace(empty, rows=(replace(empty.rows[0], verdict="not testable"), empty.rows[1]))
+    found = {d.site: d for d in decide([stage({"a": 0.001, "b": 0.001}), empty], ONE)}
+    assert (found["a"].stage_p, found["b"].stage_p) == ((0.001, None), (0.001, 0.001))
+    rows = combine(stage({"a": 0.01, "b": 0.01}), [stage({"a": 1e-5, "b": 0.001}), empty], ONE).rows
+    assert (rows[0].stage_p, rows[0].verdict) == ({"1": 1e-5}, "control")
+
+
+@pytest.mark.parametrize(("lost", "tested"), [("one", ["1"]), ("all", ["1"]), ("none", ["1", "2"])])
+def test_a_stage_that_lost_its_comparison_leaves_the_others(lost, tested):
+    """In stage 2 a controller is seen in one block and its reference in the other: no relabelling, smallest p 1."""
+    rng = np.random.default_rng(2)
+    known = make_truth(rng, sites=2, natural=2, objectives=("stretch",)).scaled("controller", 4.0)
+    responses, key = record(rng, known, repeats=32), one_reference(known.key)
+    first = key.of_role("controller")[0]
+    pairs = {
+        (r.objective, r.target) for r in key.of_role("controller") if lost == "all" or (lost == "one" and r == first)
+    }
+    cut = [r.image_id for r in key.of_role("controller") if (r.objective, r.target) in pairs]
+    late = [r.image_id for r in key.of_role("reference") if pairs & set(r.reference_for)]
+    gone = np.isin(responses.image_ids, cut) & (responses.block == 2)
+    gone |= np.isin(responses.image_ids, late) & (responses.block == 3)
+    used = responses.select(np.flatnonzero(~gone))
+    rows = evaluate_stages(used, key, ONE, alpha=0.01, permutations=4999).rows
+    assert {r.site: r.stage_p.keys() for r in rows}[first.target] == dict.fromkeys(tested).keys()
+    assert all(list(r.stage_p) == ["1", "2"] for r in rows if r.site != first.target and lost != "all")
+    assert {r.verdict for r in rows} == {"control"}
+    assert {r.stopped for r in rows} == {""}
+
+
+def test_the_notes_say_which_p_ignore_the_looks():
+    notes = combine(stage({"a": 0.5}), [stage({"a": 0.5})], ONE).notes
+    assert any("suppression" in n and "arms" in n and "as if nobody had looked" in n for n in notes)
 
 
 def test_a_stage_sees_its_own_trials_alone():
