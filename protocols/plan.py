@@ -47,8 +47,9 @@ class ExpectedFound:
         Expected number of these that the verdict finds.
     without : dict of role to float
         The same without one role of what is shown beside the tests; empty where repeats are counted by hand.
-    shortfall : float
-        Median over sites of the expected true score of the best natural image less that of the best reference shown.
+    shortfall : float or None
+        Median over sites of the expected true score of the best natural image less that of the best reference shown;
+        as a fraction, of the sites whose reference is expected above the blank. None where there is none.
     shortfall_unit : str
         "fraction" of the reference's evoked response, the recording's "unit", or "log S".
     """
@@ -57,7 +58,7 @@ class ExpectedFound:
     true: float
     found: float
     without: dict[str, float]
-    shortfall: float
+    shortfall: float | None
     shortfall_unit: str
 
     def sentences(self) -> list[str]:
@@ -66,6 +67,8 @@ class ExpectedFound:
         lines += [
             f"  without {COSTS[role]}: {found:.1f} in place of {self.found:.1f}" for role, found in self.without.items()
         ]
+        if self.shortfall is None:
+            return [*lines, "no reference is expected above the blank: its shortfall is no fraction of a response"]
         size = f"{100 * self.shortfall:.0f} %" if self.shortfall_unit == "fraction" else f"{self.shortfall:.2g}"
         of = {"fraction": " of its evoked response", "log S": " in log S", "unit": " in the unit of the recording"}
         lines.append(
@@ -317,15 +320,20 @@ def _expected(plan: RoundDivision) -> dict[str, ExpectedFound]:
     return expected
 
 
-def _shortfall(plan: RoundDivision, pairs: list[Pair]) -> tuple[float, str]:
-    """Median expected shortfall of the references shown, and its unit."""
+def _shortfall(plan: RoundDivision, pairs: list[Pair]) -> tuple[float | None, str]:
+    """Median expected shortfall of the references shown, of the finite values, and its unit; None where none is."""
     values = [plan.references.shortfall[p][len(plan.division.references[p]) - 1] for p in pairs]
     if pairs[0][0] != "stretch":
-        return float(np.median(values)), "log S"
+        return _median(values), "log S"
     if plan.noise.fano is None:
-        return float(np.median(values)), "unit"
+        return _median(values), "unit"
     evoked = [plan.evoked(pair) for pair in pairs]
-    return float(np.median([v / e if e > 0 else math.nan for v, e in zip(values, evoked, strict=True)])), "fraction"
+    return _median([v / e for v, e in zip(values, evoked, strict=True) if e > 0]), "fraction"
+
+
+def _median(values: list[float]) -> float | None:
+    finite = [v for v in values if math.isfinite(v)]
+    return float(np.median(finite)) if finite else None
 
 
 def _trials(config: Config, plan: RoundDivision, pair: Pair) -> Trials:

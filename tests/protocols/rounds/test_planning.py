@@ -351,3 +351,13 @@ def test_some_photographs_of_a_wide_baseline_are_shown_often():
     assert Counter(t.image_id for t in trials if t.image_id != "blank") == counts
     per_block = Counter((t.image_id, t.block) for t in trials)
     assert all(max(own) - min(own) <= 1 for own in ([per_block[i, b] for b in range(4)] for i in names))
+
+
+@given(told=st.lists(st.floats(-1, 3) | st.sampled_from([math.nan, math.inf]), min_size=1, max_size=6))
+def test_a_prediction_that_is_not_finite_takes_nothing_from_the_others(told):
+    names = [("stretch", f"s{i}") for i in range(len(told))]
+    predicted = dict(zip(names, told, strict=True))
+    finite = {n: v for n, v in predicted.items() if math.isfinite(v)}
+    gains, without = (expected_gains(names, measured={}, predicted=p, counted=True) for p in (predicted, finite))
+    assert gains == without
+    assert np.isfinite(list(gains.values())).all()
