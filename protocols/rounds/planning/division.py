@@ -102,13 +102,16 @@ class Division:
         return shown | ({"blank": self.blanks} if self.blanks else {})
 
     def cut(self, stimuli: Iterable[Stimulus]) -> list[Stimulus]:
-        """`stimuli` without the further seeds and the graded images for which there is no room.
+        """`stimuli` without those of pairs that the round does not hold, and without the further seeds and the graded
+        images for which there is no room.
 
         Of the graded images of a controller the last steps stay, those nearest to it.
         """
         kept, seeds, graded = list[Stimulus](), 0, Counter[str]()
         steps = self.beside["graded"].images // max(1, len(self.controller))
         for stimulus in reversed(list(stimuli)):
+            if (stimulus.objective, stimulus.target) not in self.controller:
+                continue
             if stimulus.role == "graded":
                 graded[stimulus.parent] += 1
                 if graded[stimulus.parent] > steps:

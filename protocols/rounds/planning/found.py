@@ -92,6 +92,8 @@ def fewest(count: int, test: Judging, *, blocks: int, limit: int = 4096) -> int:
 def expected_found(pairs: Pairs, count: int, shown: Ints, *, test: Judging) -> Floats:
     """Probability that each pair's controller is truly above its references and the verdict says so, (P,).
 
+    A draw in which a score is not known counts as not found.
+
     Parameters
     ----------
     pairs : Pairs
@@ -107,7 +109,7 @@ def expected_found(pairs: Pairs, count: int, shown: Ints, *, test: Judging) -> F
     error = np.sqrt((pairs.variance(pairs.controllers) + variance) / trials)
     critical = t.ppf(1 - test.alpha, np.maximum(2 * trials - 2, 1)) + (CHOSEN if count > 1 else 0.0)
     power = norm.cdf((pairs.controllers - np.mean(picks, axis=0)) / error - critical)
-    return np.asarray((power * pairs.true()).mean(0))
+    return np.asarray(np.where(pairs.true() & np.isfinite(power), power, 0.0).mean(0))
 
 
 def _picked(pairs: Pairs, candidates: Floats, trials: Floats) -> list[Floats]:

@@ -34,6 +34,7 @@ from .expected import likely_pairs
 from .found import Comparison, Judging, Pairs, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
 from .noise import Noise, trial_noise
+from .objectives import planned_objectives
 
 PER_PAIR = 150  # presentations for each target site and objective, where project.toml states none
 OFTEN = 8  # presentations of photographs and further seeds, where there is room
@@ -126,16 +127,21 @@ def divide_round(
     Raises
     ------
     DataError
-        C19: too few presentations; D01: nothing recorded.
+        C18: one site, and objectives that compare sites; C19: too few presentations; D01: nothing recorded.
     """
     config, key, data = project.config, Key((), tuple(site_rows(encoder))), gather(project, range(1, number))
     predicted, error = _predictions(project, encoder, data, device=device)
     posterior = posterior_of(data, key.site_ids, predicted=predicted, error=error)
+    objectives, left_out = planned_objectives(
+        config.synthesis.objectives,
+        None if batch is None else [str(kind) for kind in batch.kinds],
+        sites=len(key.sites),
+    )
     references = choose_references(
         posterior,
         key,
         targets,
-        objectives=config.synthesis.objectives,
+        objectives=objectives,
         count=config.protocol.references,
         temperature=config.synthesis.temperature,
         seed=config.protocol.seed + number,
@@ -167,7 +173,7 @@ def divide_round(
         wishes=wishes,
         room=room,
         test=test,
-        notes=tuple(notes),
+        notes=(*left_out, *notes),
         columns={site: k for k, site in enumerate(key.site_ids)},
         natural_sd=key.natural_statistics()[1],
     )

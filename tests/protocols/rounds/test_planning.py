@@ -24,6 +24,7 @@ from protocols.rounds.planning.beside import LEAST, beside_share
 from protocols.rounds.planning.division import BESIDE, Share, by_hand
 from protocols.rounds.planning.found import Comparison, Judging, Pairs, by_objective, expected_found, fewest, least_p
 from protocols.rounds.planning.gains import FRACTION, SDS, WORTH, expected_gains
+from protocols.rounds.planning.objectives import planned_objectives
 from protocols.rounds.planning.round_plan import PER_PAIR, divided, room_of
 from protocols.rounds.planning.unequal import unequal_counts
 from protocols.rounds.stimulus import Stimulus
@@ -361,3 +362,41 @@ def test_a_prediction_that_is_not_finite_takes_nothing_from_the_others(told):
     gains, without = (expected_gains(names, measured={}, predicted=p, counted=True) for p in (predicted, finite))
     assert gains == without
     assert np.isfinite(list(gains.values())).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(unknown=st.sets(st.integers(0, 5), min_size=1, max_size=5), total=st.integers(200, 2000))
+def test_pairs_of_which_nothing_is_known_leave_the_others_planned(unknown, total):
+    """They are expected to be found nowhere, and no total is called too small for them."""
+    pairs, lost = likely(3), sorted(unknown)
+    pairs.controllers[:, lost], pairs.references[:, lost], pairs.floor[lost] = math.nan, math.nan, math.nan
+    room = Room(total=total, beside=0.25, blocks=4, blanks=8, references=2)
+    allocated = allocate(pairs, {}, room, test=TEST)
+    known = [p for p in range(6) if p not in unknown]
+    assert (allocated.found[lost] == 0).all()
+    assert (allocated.found[known] > 0).all()
+    assert sum(allocated.division.presentations().values()) <= total
+
+
+@pytest.mark.parametrize("made", [None, ("stretch", "one_hot"), ("one_hot",), ("stretch",)])
+@pytest.mark.parametrize("asked", [("stretch", "one_hot"), ("stretch",), ("one_hot",)])
+@pytest.mark.parametrize("sites", [1, 2])
+def test_a_round_tests_what_was_made_and_its_sites_allow(made, asked, sites):
+    listed = made or asked
+    if sites == 1 and listed == ("one_hot",):
+        with pytest.raises(DataError, match="one_hot with 1 site") as caught:
+            planned_objectives(asked, made, sites=sites)
+        assert caught.value.code == "C18"
+        return
+    kept, notes = planned_objectives(asked, made, sites=sites)
+    assert set(kept) == set(listed) - ({"one_hot"} if sites == 1 else set())
+    assert len(notes) == (made is not None and set(made) != set(asked)) + (kept != listed)
+
+
+def test_controllers_of_pairs_that_a_round_does_not_hold_are_not_shown():
+    pairs, wishes = likely(2), {"graded": Share(4, 8), "seed": Share(4, 8)}
+    kept = likely(2, ("stretch",))
+    room = Room(total=400, beside=0.5, blocks=4, blanks=0, references=1)
+    division = allocate(kept, {"graded": Share(2, 8), "seed": Share(2, 8)}, room, test=TEST).division
+    shown = division.cut(stimuli(pairs, wishes, 1))
+    assert Counter((s.role, s.objective) for s in shown) == {("controller", "stretch"): 4, ("graded", "stretch"): 2}
