@@ -17,7 +17,8 @@ from protocols.rounds.planning.allocate import costs
 from protocols.rounds.planning.baseline import baseline_counts
 from protocols.rounds.planning.division import Pair
 from protocols.rounds.planning.expected import expected_sites
-from protocols.rounds.planning.found import by_objective, least_p
+from protocols.rounds.planning.found import by_objective
+from protocols.rounds.planning.reach import least_p
 from protocols.rounds.planning.round_plan import RoundDivision, divide_round
 from protocols.verdict.expected import Trials
 from protocols.verdict.experiments import SIMULATED
@@ -281,10 +282,11 @@ def _minutes(config: Config, presentations: int, blocks: int) -> float:
 
 
 def _least_p(plan: RoundDivision, pair: Pair) -> float:
-    """The smallest p that the test of a pair can reach."""
+    """The smallest p that the test of a pair can reach with what is expected to be lost."""
     division = plan.division
     shown, images = (division.controller[pair], division.reference[pair]), len(division.references[pair])
-    return least_p(*shown, images, blocks=division.blocks, permutations=plan.test.permutations)
+    test = plan.test
+    return least_p(*shown, images, blocks=division.blocks, permutations=test.permutations, lost=test.lost)
 
 
 def _smallest_p(plan: RoundDivision) -> dict[str, float]:
@@ -371,7 +373,7 @@ def _site_plans(
                 wanted=asked["power"],
                 smallest_p=_least_p(plan, pair),
                 power=found,
-                detectable_gain=comparison.detectable(asked["power"], shown, test=plan.test),
+                detectable_gain=comparison.detectable(asked["power"], shown, test=plan.test, blocks=division.blocks),
                 repeats_needed=comparison.repeats(
                     asked["gain"], asked["power"], blocks=division.blocks, test=plan.test
                 ),

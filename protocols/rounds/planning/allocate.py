@@ -13,7 +13,8 @@ from protocols.errors import DataError
 
 from .beside import beside_share
 from .division import Division, Share, orderly
-from .found import Judging, Pairs, expected_found, fewest, least_p
+from .found import Pairs, expected_found
+from .reach import Judging, fewest, surely
 from .unequal import unequal_counts
 
 CLEARLY = 1.05  # an unequal split is taken where it finds this many times what an equal one does
@@ -64,7 +65,7 @@ def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Jud
     left = room.total - room.blanks - sum(s.presentations for s in beside.values())
     best, most = None, -1.0
     for counts in _equal(pairs, left, room, test=test):
-        number = float(expected_found(pairs, counts.count, counts.shown, test=test).sum())
+        number = float(expected_found(pairs, counts.count, counts.shown, test=test, blocks=room.blocks).sum())
         if number > most + 1e-9:
             best, most = counts, number
     if best is None:
@@ -79,7 +80,7 @@ def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Jud
         blocks=room.blocks,
         blanks=room.blanks,
     )
-    found = expected_found(pairs, best.count, best.shown, test=test)
+    found = expected_found(pairs, best.count, best.shown, test=test, blocks=room.blocks)
     return Allocated(division=division, found=found)
 
 
@@ -91,7 +92,7 @@ def _equal(pairs: Pairs, left: int, room: Room, *, test: Judging) -> Iterator[_C
         shown = max(left, 0) // (size + different)
         if not shown or not orderly([shown] * (size + different), room.blocks, room.blanks):
             continue
-        if least_p(shown, shown, count, blocks=room.blocks, permutations=test.permutations) <= test.alpha:
+        if surely(shown, count, blocks=room.blocks, test=test):
             yield _Counts(count=count, shown=shown * ones)
 
 

@@ -31,10 +31,11 @@ from .allocate import Room, allocate
 from .contrasts import Contrasts, contrasts_of
 from .division import Division, Pair, Share, by_hand
 from .expected import likely_pairs
-from .found import Comparison, Judging, Pairs, by_objective, expected_found
+from .found import Comparison, Pairs, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
 from .noise import Noise, trial_noise
 from .objectives import planned_objectives
+from .reach import Judging
 
 PER_PAIR = 150  # presentations for each target site and objective, where project.toml states none
 OFTEN = 8  # presentations of photographs and further seeds, where there is room
@@ -218,7 +219,7 @@ def divided(
         return allocated.division, allocated.found
     division = by_hand(config, references.images, wishes)
     shown = np.full(len(pairs.names), config.protocol.repeats)
-    return division, expected_found(pairs, pairs.images.shape[1], shown, test=test)
+    return division, expected_found(pairs, pairs.images.shape[1], shown, test=test, blocks=division.blocks)
 
 
 def _predictions(

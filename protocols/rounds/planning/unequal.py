@@ -8,7 +8,8 @@ import numpy as np
 
 from protocols.arrays import Floats, Ints
 
-from .found import Judging, Pairs, expected_found, fewest
+from .found import Pairs, expected_found
+from .reach import Judging, fewest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ def unequal_counts(pairs: Pairs, count: int, left: int, *, blocks: int, test: Ju
     size, images = len(pairs.names), pairs.images[:, :count]
     least = fewest(count, test, blocks=blocks)
     levels = np.arange(least, max(least, 6 * left // max(1, size)) + 1, blocks)
-    curves = np.stack([_at(pairs, count, int(n), test=test) for n in levels], axis=1)  # (P, L)
+    curves = np.stack([_at(pairs, count, int(n), blocks=blocks, test=test) for n in levels], axis=1)  # (P, L)
     place = np.zeros(size, dtype=np.int64)
     if _cost(levels[place], images) > left:
         return None
@@ -63,9 +64,9 @@ def unequal_counts(pairs: Pairs, count: int, left: int, *, blocks: int, test: Ju
     return Unequal(counts=levels[place], gained=float(curves[np.arange(size), place].sum()))
 
 
-def _at(pairs: Pairs, count: int, n: int, *, test: Judging) -> Floats:
+def _at(pairs: Pairs, count: int, n: int, *, blocks: int, test: Judging) -> Floats:
     shown = np.full(len(pairs.names), n)
-    return expected_found(pairs, count, shown, test=test)
+    return expected_found(pairs, count, shown, test=test, blocks=blocks)
 
 
 def _cost(counts: Ints, images: Ints) -> int:

@@ -22,9 +22,10 @@ from protocols.rounds.planning.allocate import Room, allocate, costs
 from protocols.rounds.planning.baseline import baseline_counts
 from protocols.rounds.planning.beside import LEAST, beside_share
 from protocols.rounds.planning.division import BESIDE, Share, by_hand
-from protocols.rounds.planning.found import Comparison, Judging, Pairs, by_objective, expected_found, fewest, least_p
+from protocols.rounds.planning.found import Comparison, Pairs, by_objective, expected_found
 from protocols.rounds.planning.gains import FRACTION, SDS, WORTH, expected_gains
 from protocols.rounds.planning.objectives import planned_objectives
+from protocols.rounds.planning.reach import SURE, Judging, fewest, least_p, reached, surely
 from protocols.rounds.planning.round_plan import PER_PAIR, divided, room_of
 from protocols.rounds.planning.unequal import unequal_counts
 from protocols.rounds.stimulus import Stimulus
@@ -400,3 +401,44 @@ def test_controllers_of_pairs_that_a_round_does_not_hold_are_not_shown():
     division = allocate(kept, {"graded": Share(2, 8), "seed": Share(2, 8)}, room, test=TEST).division
     shown = division.cut(stimuli(pairs, wishes, 1))
     assert Counter((s.role, s.objective) for s in shown) == {("controller", "stretch"): 4, ("graded", "stretch"): 2}
+
+
+@pytest.mark.parametrize(("lost", "blocks", "shown"), [(0.3, 1, 5), (0.5, 4, 12), (0.3, 4, 8), (0.1, 2, 6)])
+def test_lost_presentations_cost_what_simulated_verdicts_lose(lost, blocks, shown):
+    """However large the gain, too few usable trials cannot reach alpha."""
+    test, trials = Judging(alpha=0.01, permutations=9999, lost=lost), Trials(shown, blocks=blocks, lost=lost)
+    site = ExpectedSite([7.0], fano=1.3)
+    simulated = np.mean([power(site, trials, 23 / 7, experiments=16, seed=seed) for seed in range(25)])
+    pairs = Pairs(
+        names=(("stretch", "a"),),
+        images=np.zeros((1, 1), np.int64),
+        references=np.full((9, 1, 1), 7.0),
+        controllers=np.full((9, 1), 30.0),
+        floor=np.zeros(1),
+        slope=np.full(1, 1.3),
+    )
+    expected = float(expected_found(pairs, 1, np.array([shown]), test=test, blocks=blocks)[0])
+    assert expected == pytest.approx(simulated, abs=0.1)  # of 200 recordings
+    if not surely(shown, 1, blocks=blocks, test=test):
+        assert fewest(1, test, blocks=blocks) > shown
+        compared = Comparison(level=7.0, step=7.0, floor=0.0, slope=1.3)
+        assert compared.detectable(SURE, shown, test=test, blocks=blocks) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shown=st.integers(1, 40),
+    count=st.integers(1, 3),
+    blocks=st.integers(1, 6),
+    lost=st.floats(0.05, 0.6),
+    alpha=st.floats(0.001, 0.2),
+)
+def test_what_is_lost_never_helps_and_little_lost_costs_little(shown, count, blocks, lost, alpha):
+    if shown < blocks:
+        return
+    whole, some = (least_p(shown, shown, count, blocks=blocks, permutations=9999, lost=x) for x in (0.0, lost))
+    assert some >= whole * (1 - 1e-6)
+    none = least_p(shown, shown, count, blocks=blocks, permutations=9999, lost=1e-12)
+    assert none == pytest.approx(whole)
+    test = Judging(alpha=alpha, permutations=9999, lost=lost)
+    assert (reached(shown, count, blocks=blocks, test=test) >= SURE) == surely(shown, count, blocks=blocks, test=test)
