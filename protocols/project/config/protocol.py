@@ -57,7 +57,8 @@ class ProtocolConfig(Section):
         default=0.25,
         description=(
             "[fraction of the presentations] Largest share of a round for what no verdict needs: control arms, graded "
-            "images, further seeds, and photographs for the refit, all together."
+            "images, further seeds, and photographs for the refit, all together; with one_hot 8 random photographs "
+            "stay as long as they fit, since suppression is tested against them."
         ),
     )
     repeats: Count | None = Field(

@@ -28,6 +28,7 @@ from protocols.stats.trials import sums_per_image
 from synth import StimulusBatch
 
 from .allocate import Room, allocate
+from .beside import tested_naturals
 from .contrasts import Contrasts, contrasts_of
 from .division import Division, Pair, Share, by_hand
 from .expected import likely_pairs
@@ -174,7 +175,7 @@ def divide_round(
         wishes=wishes,
         room=room,
         test=test,
-        notes=(*left_out, *notes),
+        notes=(*left_out, *notes, *_few_naturals(division, wishes)),
         columns={site: k for k, site in enumerate(key.site_ids)},
         natural_sd=key.natural_statistics()[1],
     )
@@ -220,6 +221,16 @@ def divided(
     division = by_hand(config, references.images, wishes)
     shown = np.full(len(pairs.names), config.protocol.repeats)
     return division, expected_found(pairs, pairs.images.shape[1], shown, test=test, blocks=division.blocks)
+
+
+def _few_naturals(division: Division, wishes: Mapping[str, Share]) -> list[str]:
+    """A note where too few random photographs are shown for what is tested against them."""
+    asked, shown = wishes["natural"].images, division.beside["natural"].images
+    if shown >= min(asked, tested_naturals(objective for objective, _ in division.references)):
+        return []
+    return [
+        f"{shown} of {asked} random photographs fit: suppression is tested against them; raise beside or presentations"
+    ]
 
 
 def _predictions(

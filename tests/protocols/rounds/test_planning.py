@@ -26,7 +26,7 @@ from protocols.rounds.planning.found import Comparison, Pairs, by_objective, exp
 from protocols.rounds.planning.gains import FRACTION, SDS, WORTH, expected_gains
 from protocols.rounds.planning.objectives import planned_objectives
 from protocols.rounds.planning.reach import SURE, Judging, fewest, least_p, reached, surely
-from protocols.rounds.planning.round_plan import PER_PAIR, divided, room_of
+from protocols.rounds.planning.round_plan import PER_PAIR, _few_naturals, divided, room_of
 from protocols.rounds.planning.unequal import unequal_counts
 from protocols.rounds.stimulus import Stimulus
 from protocols.verdict.expected import ExpectedSite, Trials
@@ -256,12 +256,15 @@ def test_what_stands_beside_costs_controls_and_the_plan_says_how_many():
     wished=st.fixed_dictionaries({name: st.tuples(st.integers(0, 60), st.integers(1, 24)) for name in BESIDE}),
     room=st.integers(0, 3000),
     pairs=st.integers(1, 6),
+    naturals=st.integers(0, 9),
 )
-def test_what_is_beside_fits_its_room(wished, room, pairs):
+def test_what_is_beside_fits_its_room(wished, room, pairs, naturals):
     wishes = {
         name: Share(images - images % pairs if name == "graded" else images, n) for name, (images, n) in wished.items()
     }
-    kept = beside_share(wishes, room, steps_of=pairs)
+    kept = beside_share(wishes, room, steps_of=pairs, naturals=naturals)
+    least, shown = min(naturals, wishes["natural"].images), kept["natural"]
+    assert shown.images >= min(least, room // shown.repeats)  # they come first
     assert sum(s.presentations for s in kept.values()) <= room
     for name, share in kept.items():
         assert share.images <= wishes[name].images
@@ -442,3 +445,15 @@ def test_what_is_lost_never_helps_and_little_lost_costs_little(shown, count, blo
     assert none == pytest.approx(whole)
     test = Judging(alpha=alpha, permutations=9999, lost=lost)
     assert (reached(shown, count, blocks=blocks, test=test) >= SURE) == surely(shown, count, blocks=blocks, test=test)
+
+
+@pytest.mark.parametrize(
+    ("objective", "total", "stay"), [("one_hot", 400, 8), ("one_hot", 100, 6), ("stretch", 400, 2)]
+)
+def test_suppression_keeps_the_photographs_that_it_is_tested_against(objective, total, stay):
+    wishes = dict.fromkeys(BESIDE, Share(0, 8)) | {"natural": Share(20, 8), "arm": Share(200, 8)}
+    room = Room(total=total, beside=0.25, blocks=2, blanks=0, references=1)
+    division = allocate(likely(2, (objective,)), wishes, room, test=TEST).division
+    assert division.beside["natural"].images == stay
+    assert division.beside["natural"].presentations + division.beside["arm"].presentations <= total / 4
+    assert len(_few_naturals(division, wishes)) == (stay == 6)
