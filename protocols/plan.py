@@ -15,7 +15,7 @@ from protocols.project.key import Key
 from protocols.project.photographs import NaturalImages
 from protocols.rounds.planning.allocate import costs
 from protocols.rounds.planning.baseline import baseline_counts
-from protocols.rounds.planning.division import Pair
+from protocols.rounds.planning.division import Pair, minutes_of
 from protocols.rounds.planning.expected import expected_sites
 from protocols.rounds.planning.found import by_objective
 from protocols.rounds.planning.reach import least_p
@@ -223,7 +223,7 @@ def plan_round(
         round=number,
         images=images,
         presentations=division.presentations(),
-        minutes=_minutes(config, sum(division.presentations().values()), division.blocks),
+        minutes=minutes_of(config.protocol, sum(division.presentations().values()), division.blocks),
         repeats=min(division.controller.values()),
         most_repeats=max(division.controller.values()),
         references=max(map(len, division.references.values())),
@@ -248,7 +248,7 @@ def _plan_baseline(project: Project, asked: dict[str, float], notes: list[str]) 
         round=0,
         images=images,
         presentations=shown,
-        minutes=_minutes(project.config, sum(shown.values()), blocks),
+        minutes=minutes_of(config, sum(shown.values()), blocks),
         repeats=repeats,
         most_repeats=max(counts.values()),
         references=0,
@@ -272,13 +272,6 @@ def _divide(project: Project, number: int) -> tuple[RoundDivision, Key]:
     targets = list(dict.fromkeys(batch.targets)) if batch is not None else chosen_targets(project, encoder)
     plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch)
     return plan, Key((), tuple(site_rows(encoder)))
-
-
-def _minutes(config: Config, presentations: int, blocks: int) -> float:
-    """How long so many presentations take, with overhead and the pauses between blocks."""
-    protocol = config.protocol
-    seconds = presentations * (protocol.on_ms + protocol.off_ms) / 1000 * (1 + protocol.overhead)
-    return (seconds + (blocks - 1) * protocol.pause_s) / 60
 
 
 def _least_p(plan: RoundDivision, pair: Pair) -> float:

@@ -15,31 +15,31 @@ from encoders import Encoder, Ensemble
 from encoders.fitting.predict import predict_stored
 from encoders.uncertainty import spread_over_layers
 from protocols.arrays import Floats
-from protocols.models.fit import held_out_of
 from protocols.models.pair import site_rows
 from protocols.project.config.config import Config
-from protocols.project.config.synthesis import graded_steps
+from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.folder import Project
 from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import NaturalPosterior, References, choose_references, posterior_of
+from protocols.rounds.stimulus import Stimulus
 from protocols.stats.trials import sums_per_image
 from synth import StimulusBatch
 
 from .allocate import Room, allocate
 from .beside import tested_naturals
 from .contrasts import Contrasts, contrasts_of
-from .division import Division, Pair, Share, by_hand
+from .division import Division, Pair, Share, by_hand, minutes_of
 from .expected import likely_pairs
 from .found import Comparison, Pairs, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
 from .noise import Noise, trial_noise
 from .objectives import planned_objectives
 from .reach import Judging
+from .wishes import wishes_of
 
 PER_PAIR = 150  # presentations for each target site and objective, where project.toml states none
-OFTEN = 8  # presentations of photographs and further seeds, where there is room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def divide_round(
         counted=noise.fano is not None,
     )
     pairs = likely_pairs(data, key, posterior, noise=noise, references=references, contrasts=contrasts, gains=gains)
-    wishes = _wishes(project, data, references)
+    wishes = wishes_of(project, data, references, predicted=predicted, sites=key)
     room, test = room_of(config, len(pairs.names)), test_of(config)
     division, found = divided(config, pairs, references, wishes=wishes, room=room, test=test)
     return RoundDivision(
@@ -250,25 +250,6 @@ def _predictions(
     return predicted, (wider * encoder.uncertainty.cpu().variance(mean, spread, None)).double().numpy()
 
 
-def _wishes(project: Project, data: Dataset, references: References) -> dict[str, Share]:
-    """What the configuration asks for beside the tests."""
-    config, arms = project.config, project.config.arms
-    protocol, synthesis = config.protocol, config.synthesis
-    pairs = len(references.images)
-    steps = len(graded_steps(synthesis)) if synthesis.generator == "gradient" else 0
-    shown = {data.source_ids[i] for images in references.images.values() for i in images}
-    fitted = np.array(data.source_ids[: data.natural])[~held_out_of(project, data)[: data.natural]]
-    often = protocol.repeats or OFTEN
-    affordable = arms.budget // min(arms.repeats, protocol.repeats or arms.repeats)
-    return {
-        "natural": Share(min(protocol.natural_images, data.natural - len(shown)), often),
-        "chosen": Share(min(protocol.chosen_images, len(set(fitted.tolist()) - shown)), often),
-        "graded": Share(pairs * steps, synthesis.graded_repeats),
-        "arm": Share(min(pairs * len(arms.kinds), affordable), arms.repeats),
-        "seed": Share(pairs * (synthesis.seeds - 1), often),
-    }
-
-
 @dataclass(frozen=True)
 class _Known:
     """What tells the gains of the controllers of round `number`."""
@@ -320,8 +301,9 @@ class _Known:
         return float(self.key.natural_statistics()[1][k])
 
 
-def division_entry(plan: RoundDivision) -> dict[str, Any]:
-    """What ``manifest.json`` says of the division: numbers only, no image.
+def division_entry(plan: RoundDivision, protocol: ProtocolConfig, stimuli: Sequence[Stimulus]) -> dict[str, Any]:
+    """What ``manifest.json`` says of the division: numbers only, no image; images, presentations and minutes are those
+    of the `stimuli` that are shown.
 
     ``found`` and ``true``: expected numbers of true controls found, and of true controls; ``shortfall``: median over
     sites of the expected true score of the best natural image less that of the best reference.
@@ -331,11 +313,13 @@ def division_entry(plan: RoundDivision) -> dict[str, Any]:
     for (objective, _), values in plan.references.shortfall.items():
         short.setdefault(objective, []).append(values[count - 1])
     true = by_objective(plan.pairs, plan.pairs.true().mean(0))
+    images, presentations = division.made(stimuli)
     return {
         "by_hand": division.by_hand,
         "references": count,
-        "images": division.images(),
-        "presentations": division.presentations(),
+        "images": images,
+        "presentations": presentations,
+        "minutes": round(minutes_of(protocol, sum(presentations.values()), division.blocks), 2),
         "found": {o: round(v, 2) for o, v in by_objective(plan.pairs, plan.found).items()},
         "true": {o: round(v, 2) for o, v in true.items()},
         "shortfall": {o: float(f"{np.median(values):.3g}") for o, values in short.items()},

@@ -16,6 +16,7 @@ from protocols.errors import DataError
 from protocols.project.config.config import Config
 from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
+from protocols.project.key import Key, SiteRow
 from protocols.recordings.natural import References
 from protocols.rounds.order import trial_list
 from protocols.rounds.planning.allocate import Room, allocate, costs
@@ -28,6 +29,7 @@ from protocols.rounds.planning.objectives import planned_objectives
 from protocols.rounds.planning.reach import SURE, Judging, fewest, least_p, reached, surely
 from protocols.rounds.planning.round_plan import PER_PAIR, _few_naturals, divided, room_of
 from protocols.rounds.planning.unequal import unequal_counts
+from protocols.rounds.planning.wishes import predicted_best
 from protocols.rounds.stimulus import Stimulus
 from protocols.verdict.expected import ExpectedSite, Trials
 from protocols.verdict.power import power
@@ -148,6 +150,12 @@ def test_a_round_keeps_its_size_its_share_and_its_tests(design, total, blocks, b
     trials = trial_list(list(counts), repeats=division.repeats, blocks=blocks, fewer=fewer, seed=1, **blank)
     assert len(trials) <= total
     assert Counter(t.image_id for t in trials if t.image_id != "blank") == counts
+    roles = {"blank": "blank"} | {s.source_id: s.role for s in shown}
+    images, presentations = division.made(shown)
+    assert images == division.images()
+    assert {r: n for r, n in presentations.items() if n} == Counter(roles[t.image_id] for t in trials)
+    without = division.made([s for s in shown if s.role != "arm"])  # none can be made
+    assert without == (images | {"arm": 0}, presentations | {"arm": 0})
     per_block = Counter((t.image_id, t.block) for t in trials)
     for image in counts:
         own = [per_block[image, b] for b in range(blocks)]
@@ -457,3 +465,11 @@ def test_suppression_keeps_the_photographs_that_it_is_tested_against(objective, 
     assert division.beside["natural"].images == stay
     assert division.beside["natural"].presentations + division.beside["arm"].presentations <= total / 4
     assert len(_few_naturals(division, wishes)) == (stay == 6)
+
+
+def test_a_photograph_that_is_best_for_several_pairs_is_one_arm():
+    sites = Key((), tuple(SiteRow(s, natural_mean=0.0, natural_sd=1.0, reliability=0.9, is_target=True) for s in "ab"))
+    predicted = np.array([[3.0, 3.0], [2.0, 0.0], [0.0, 2.5], [1.0, 1.0]])
+    pairs = [(o, s) for o in ("stretch", "one_hot") for s in "ab"]
+    assert predicted_best(pairs, predicted, sites, temperature=1.0) == {0, 1, 2}
+    assert predicted_best(pairs[:2], predicted, sites, temperature=1.0) == {0}
