@@ -12,6 +12,8 @@ from protocols.project.arms import ARMS, DEFAULT, ArmName
 
 from .section import Count, Fraction, Milliseconds, Section, Seed
 
+ANCHOR_REPEATS = 10  # presentations of the anchors of a baseline round
+
 
 class ArmsConfig(Section):
     """Section ``[arms]``: control images shown beside the confirmatory controllers."""

@@ -28,9 +28,10 @@ from protocols.rounds.planning.gains import FRACTION, SDS, WORTH, expected_gains
 from protocols.rounds.planning.objectives import planned_objectives
 from protocols.rounds.planning.reach import SURE, Judging, fewest, least_p, reached, surely
 from protocols.rounds.planning.round_plan import PER_PAIR, _few_naturals, divided, room_of
-from protocols.rounds.planning.unequal import unequal_counts
+from protocols.rounds.planning.unequal import _levels, unequal_counts
 from protocols.rounds.planning.wishes import predicted_best
 from protocols.rounds.stimulus import Stimulus
+from protocols.stats.reach import smallest_p
 from protocols.verdict.expected import ExpectedSite, Trials
 from protocols.verdict.power import power
 
@@ -473,3 +474,24 @@ def test_a_photograph_that_is_best_for_several_pairs_is_one_arm():
     pairs = [(o, s) for o in ("stretch", "one_hot") for s in "ab"]
     assert predicted_best(pairs, predicted, sites, temperature=1.0) == {0, 1, 2}
     assert predicted_best(pairs[:2], predicted, sites, temperature=1.0) == {0}
+
+
+@given(least=st.integers(2, 60), most=st.integers(0, 200_000), blocks=st.integers(1, 9))
+def test_levels_are_whole_blocks_few_and_close(least, most, blocks):
+    levels = _levels(least, max(least, most), blocks)
+    assert levels[0] == least
+    assert levels[-1] <= max(least, most)
+    assert len(levels) < 450
+    steps = np.diff(levels)
+    assert (steps % blocks == 0).all()
+    assert (steps <= np.maximum(blocks, 0.05 * levels[1:])).all()
+    assert max(least, most) - levels[-1] <= max(blocks, 0.05 * most)
+
+
+@given(
+    strata=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=3),
+    permutations=st.integers(1, 20_000),
+)
+def test_many_trials_need_no_count_of_all_relabellings(strata, permutations):
+    distinct = math.prod(math.comb(a + b, b) for a, b in strata)
+    assert smallest_p(strata, permutations) == 1 / (distinct if distinct <= permutations else 1 + permutations)
