@@ -22,7 +22,7 @@ from protocols.project.folder import Project
 from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset, gather
-from protocols.recordings.natural import NaturalPosterior, References, choose_references, posterior_of
+from protocols.recordings.natural import CANDIDATES, NaturalPosterior, References, choose_references, posterior_of
 from protocols.rounds.stimulus import Stimulus
 from protocols.stats.trials import sums_per_image
 from synth import StimulusBatch
@@ -144,7 +144,7 @@ def divide_round(
         key,
         targets,
         objectives=objectives,
-        count=config.protocol.references,
+        count=_most_references(config),
         temperature=config.synthesis.temperature,
         seed=config.protocol.seed + number,
     )
@@ -221,6 +221,12 @@ def divided(
     division = by_hand(config, references.images, wishes)
     shown = np.full(len(pairs.names), config.protocol.repeats)
     return division, expected_found(pairs, pairs.images.shape[1], shown, test=test, blocks=division.blocks)
+
+
+def _most_references(config: Config) -> int:
+    """References of a pair that are looked at: all that are stated by hand; the planner takes few of the best."""
+    protocol = config.protocol
+    return min(protocol.references, CANDIDATES) if protocol.repeats is None else protocol.references
 
 
 def _few_naturals(division: Division, wishes: Mapping[str, Share]) -> list[str]:

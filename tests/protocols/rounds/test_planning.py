@@ -27,7 +27,7 @@ from protocols.rounds.planning.found import Comparison, Pairs, by_objective, exp
 from protocols.rounds.planning.gains import FRACTION, SDS, WORTH, expected_gains
 from protocols.rounds.planning.objectives import planned_objectives
 from protocols.rounds.planning.reach import SURE, Judging, fewest, least_p, reached, surely
-from protocols.rounds.planning.round_plan import PER_PAIR, _few_naturals, divided, room_of
+from protocols.rounds.planning.round_plan import PER_PAIR, _few_naturals, _most_references, divided, room_of
 from protocols.rounds.planning.unequal import _levels, unequal_counts
 from protocols.rounds.planning.wishes import predicted_best
 from protocols.rounds.stimulus import Stimulus
@@ -495,3 +495,10 @@ def test_levels_are_whole_blocks_few_and_close(least, most, blocks):
 def test_many_trials_need_no_count_of_all_relabellings(strata, permutations):
     distinct = math.prod(math.comb(a + b, b) for a, b in strata)
     assert smallest_p(strata, permutations) == 1 / (distinct if distinct <= permutations else 1 + permutations)
+
+
+@pytest.mark.parametrize(("repeats", "stated", "taken"), [(24, 40, 40), (None, 40, 24), (None, 3, 3), (24, 2, 2)])
+def test_references_by_hand_are_as_many_as_stated(repeats, stated, taken):
+    protocol = ProtocolConfig(repeats=repeats, references=stated)
+    config = Config(display=Display(width_px=64, height_px=64, size_deg=4.0), protocol=protocol)
+    assert _most_references(config) == taken
