@@ -329,7 +329,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
             },
             "validator": {"fingerprint": validator.fingerprint},
             "arms": arms.counts(),
-            "division": division_entry(plan),
+            "division": division_entry(plan, config.protocol, stimuli),
         },
         inspection=Inspection(
             predict=predictor(encoder, validator, device),

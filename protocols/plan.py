@@ -15,9 +15,10 @@ from protocols.project.key import Key
 from protocols.project.photographs import NaturalImages
 from protocols.rounds.planning.allocate import costs
 from protocols.rounds.planning.baseline import baseline_counts
-from protocols.rounds.planning.division import Pair
+from protocols.rounds.planning.division import Pair, minutes_of
 from protocols.rounds.planning.expected import expected_sites
-from protocols.rounds.planning.found import by_objective, least_p
+from protocols.rounds.planning.found import by_objective
+from protocols.rounds.planning.reach import least_p
 from protocols.rounds.planning.round_plan import RoundDivision, divide_round
 from protocols.verdict.expected import Trials
 from protocols.verdict.experiments import SIMULATED
@@ -47,8 +48,9 @@ class ExpectedFound:
         Expected number of these that the verdict finds.
     without : dict of role to float
         The same without one role of what is shown beside the tests; empty where repeats are counted by hand.
-    shortfall : float
-        Median over sites of the expected true score of the best natural image less that of the best reference shown.
+    shortfall : float or None
+        Median over sites of the expected true score of the best natural image less that of the best reference shown;
+        as a fraction, of the sites whose reference is expected above the blank. None where there is none.
     shortfall_unit : str
         "fraction" of the reference's evoked response, the recording's "unit", or "log S".
     """
@@ -57,7 +59,7 @@ class ExpectedFound:
     true: float
     found: float
     without: dict[str, float]
-    shortfall: float
+    shortfall: float | None
     shortfall_unit: str
 
     def sentences(self) -> list[str]:
@@ -66,6 +68,8 @@ class ExpectedFound:
         lines += [
             f"  without {COSTS[role]}: {found:.1f} in place of {self.found:.1f}" for role, found in self.without.items()
         ]
+        if self.shortfall is None:
+            return [*lines, "no reference is expected above the blank: its shortfall is no fraction of a response"]
         size = f"{100 * self.shortfall:.0f} %" if self.shortfall_unit == "fraction" else f"{self.shortfall:.2g}"
         of = {"fraction": " of its evoked response", "log S": " in log S", "unit": " in the unit of the recording"}
         lines.append(
@@ -219,7 +223,7 @@ def plan_round(
         round=number,
         images=images,
         presentations=division.presentations(),
-        minutes=_minutes(config, sum(division.presentations().values()), division.blocks),
+        minutes=minutes_of(config.protocol, sum(division.presentations().values()), division.blocks),
         repeats=min(division.controller.values()),
         most_repeats=max(division.controller.values()),
         references=max(map(len, division.references.values())),
@@ -244,7 +248,7 @@ def _plan_baseline(project: Project, asked: dict[str, float], notes: list[str]) 
         round=0,
         images=images,
         presentations=shown,
-        minutes=_minutes(project.config, sum(shown.values()), blocks),
+        minutes=minutes_of(config, sum(shown.values()), blocks),
         repeats=repeats,
         most_repeats=max(counts.values()),
         references=0,
@@ -270,18 +274,12 @@ def _divide(project: Project, number: int) -> tuple[RoundDivision, Key]:
     return plan, Key((), tuple(site_rows(encoder)))
 
 
-def _minutes(config: Config, presentations: int, blocks: int) -> float:
-    """How long so many presentations take, with overhead and the pauses between blocks."""
-    protocol = config.protocol
-    seconds = presentations * (protocol.on_ms + protocol.off_ms) / 1000 * (1 + protocol.overhead)
-    return (seconds + (blocks - 1) * protocol.pause_s) / 60
-
-
 def _least_p(plan: RoundDivision, pair: Pair) -> float:
-    """The smallest p that the test of a pair can reach."""
+    """The smallest p that the test of a pair can reach with what is expected to be lost."""
     division = plan.division
     shown, images = (division.controller[pair], division.reference[pair]), len(division.references[pair])
-    return least_p(*shown, images, blocks=division.blocks, permutations=plan.test.permutations)
+    test = plan.test
+    return least_p(*shown, images, blocks=division.blocks, permutations=test.permutations, lost=test.lost)
 
 
 def _smallest_p(plan: RoundDivision) -> dict[str, float]:
@@ -317,15 +315,20 @@ def _expected(plan: RoundDivision) -> dict[str, ExpectedFound]:
     return expected
 
 
-def _shortfall(plan: RoundDivision, pairs: list[Pair]) -> tuple[float, str]:
-    """Median expected shortfall of the references shown, and its unit."""
+def _shortfall(plan: RoundDivision, pairs: list[Pair]) -> tuple[float | None, str]:
+    """Median expected shortfall of the references shown, of the finite values, and its unit; None where none is."""
     values = [plan.references.shortfall[p][len(plan.division.references[p]) - 1] for p in pairs]
     if pairs[0][0] != "stretch":
-        return float(np.median(values)), "log S"
+        return _median(values), "log S"
     if plan.noise.fano is None:
-        return float(np.median(values)), "unit"
+        return _median(values), "unit"
     evoked = [plan.evoked(pair) for pair in pairs]
-    return float(np.median([v / e if e > 0 else math.nan for v, e in zip(values, evoked, strict=True)])), "fraction"
+    return _median([v / e for v, e in zip(values, evoked, strict=True) if e > 0]), "fraction"
+
+
+def _median(values: list[float]) -> float | None:
+    finite = [v for v in values if math.isfinite(v)]
+    return float(np.median(finite)) if finite else None
 
 
 def _trials(config: Config, plan: RoundDivision, pair: Pair) -> Trials:
@@ -363,7 +366,7 @@ def _site_plans(
                 wanted=asked["power"],
                 smallest_p=_least_p(plan, pair),
                 power=found,
-                detectable_gain=comparison.detectable(asked["power"], shown, test=plan.test),
+                detectable_gain=comparison.detectable(asked["power"], shown, test=plan.test, blocks=division.blocks),
                 repeats_needed=comparison.repeats(
                     asked["gain"], asked["power"], blocks=division.blocks, test=plan.test
                 ),

@@ -8,10 +8,9 @@ from importlib.metadata import version as installed_version
 
 from protocols.devices import checked_device
 from protocols.errors import DataError
-from protocols.project.config.protocol import ProtocolConfig
+from protocols.project.config.protocol import ANCHOR_REPEATS, ProtocolConfig
 from protocols.project.folder import Project
 from protocols.recordings.dataset import baseline
-from protocols.rounds.planning.baseline import ANCHOR_REPEATS
 
 from .findings import TOML, Finding
 

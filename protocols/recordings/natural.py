@@ -187,7 +187,9 @@ def choose_references(
 
     expected, spread = posterior.mean[recorded], posterior.sd[recorded]
     first = scored(expected)
-    kept = {o: np.argsort(-first[o], axis=0, kind="stable")[:CANDIDATES] for o in objectives}  # (C, targets)
+    kept = {
+        o: np.argsort(-first[o], axis=0, kind="stable")[: max(CANDIDATES, count)] for o in objectives
+    }  # (C, targets)
     generator = np.random.default_rng([seed, 7])
     drawn: dict[str, list[Floats]] = {o: [] for o in objectives}
     best: dict[str, list[Floats]] = {o: [] for o in objectives}

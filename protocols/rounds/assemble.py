@@ -42,9 +42,10 @@ def assemble(
     config, display, key = project.config, project.display, Key((), tuple(sites))
     data, division = plan.data, plan.division
     best = {pair: list(images) for pair, images in division.references.items()}
-    controllers = controller_stimuli(batch, number)
+    made = division.cut([*controller_stimuli(batch, number), *graded_stimuli(batch, number)])
+    controllers = [s for s in made if s.role == "controller"]
     shown = [
-        *division.cut([*controllers, *graded_stimuli(batch, number)]),
+        *made,
         *natural_stimuli(data, best, division.beside["natural"].images, seed=config.protocol.seed + number),
     ]
     if count := division.beside["chosen"].images:

@@ -15,6 +15,8 @@ def distinct_assignments(strata: Sequence[tuple[int, int]]) -> int:
 
 def smallest_p(strata: Sequence[tuple[int, int]], permutations: int) -> float:
     """Smallest p that `permutation_test` can return for these counts: 1/70 for 4 against 4 trials in one block."""
+    if any(min(pair) >= permutations.bit_length() for pair in strata):  # there are 2 to this power at least
+        return 1 / (1 + permutations)
     distinct = distinct_assignments(strata)
     return 1 / distinct if distinct <= permutations else 1 / (1 + permutations)
 

@@ -17,7 +17,8 @@ def log_share(scaled: Floats, target: int) -> Floats:
 
 
 def selectivity_weights(predicted: Floats, target: int, *, temperature: float = 1.0) -> Floats:
-    """Weights of the other sites in ``z_target - sum_j w_j z_j``, shape (U,), summing to 1, 0 at the target.
+    """Weights of the other sites in ``z_target - sum_j w_j z_j``, shape (U,), summing to 1, 0 at the target; all 0
+    where there is no other site.
 
     The log odds ``log(S / (1 - S)) = (z_target - T logsumexp_{j != target}(z_j / T)) / T`` of the softmax share S have
     this contrast as their gradient, times T, with w the softmax of the other sites. The mean of the gradients at all
@@ -34,7 +35,7 @@ def selectivity_weights(predicted: Floats, target: int, *, temperature: float = 
     """
     sites = np.arange(predicted.shape[1])
     others = sites != target
-    if not len(predicted) or not np.isfinite(predicted).all():
+    if not others.any() or not len(predicted) or not np.isfinite(predicted).all():
         return np.where(others, 1 / max(others.sum(), 1), 0.0)
     scaled = np.where(others, predicted / temperature, -np.inf)
     shares = np.exp(scaled - scaled.max(1, keepdims=True))
@@ -42,5 +43,6 @@ def selectivity_weights(predicted: Floats, target: int, *, temperature: float = 
 
 
 def effective_number(weights: Floats) -> float:
-    """``1 / sum w^2``: how many sites of equal weight average noise as well."""
-    return float(1 / (weights**2).sum())
+    """``1 / sum w^2``: how many sites of equal weight average noise as well; 0 where none has weight."""
+    squares = float((weights**2).sum())
+    return 1 / squares if squares else 0.0

@@ -17,7 +17,8 @@ from protocols.arrays import Floats
 from protocols.project.key import Key, SiteRow
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.natural import NaturalPosterior, choose_references, natural_posterior, rising_noise
-from protocols.rounds.planning.found import Judging, Pairs, expected_found
+from protocols.rounds.planning.found import Pairs, expected_found
+from protocols.rounds.planning.reach import Judging
 from protocols.verdict.expected import ExpectedSite, Trials
 from protocols.verdict.power import power
 

@@ -127,7 +127,9 @@ def test_arms_and_graded_images_are_shown_beside_the_confirmatory_controllers(fi
     assert len({shown[r.image_id] for r in [*controllers.values(), *references]}) == 1  # nobody tells them by counting
     assert 1200 < sum(shown.values()) <= config.protocol.presentations
     division = read_manifest(round_.outbox)["division"]
-    assert sum(division["presentations"].values()) >= sum(shown.values())
+    roles = {r.image_id: r.role for r in key.rows}
+    assert Counter(division["presentations"]) == Counter(roles[i] for i in shown.elements())  # of the order
+    assert 0 < division["minutes"] < 60
     assert all(0 < division["found"][o] <= division["true"][o] <= 6 for o in config.synthesis.objectives)
     for row in [*graded, *arms]:
         assert set(row.predicted) == set(key.site_ids)  # predictions are stored as for any image

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocols.cli.app import app
+from protocols.plan import ExpectedFound, _shortfall
 from protocols.project.key import Key, SiteRow
 from protocols.recordings.dataset import Dataset
 from protocols.recordings.natural import choose_references, posterior_of
@@ -132,3 +135,21 @@ def test_the_command_needs_no_project(capsys):
     )  # a second reference takes presentations
     with pytest.raises(typer.BadParameter, match="5 presentations of 2 images in 4 blocks"):
         app(["plan", *asked, "--presentations", "5"], standalone_mode=False)
+
+
+@given(evoked=st.lists(st.floats(-5, 20, allow_nan=False), min_size=1, max_size=6))
+def test_a_reference_at_or_below_the_blank_leaves_the_plan_printable(evoked):
+    """Its shortfall is no fraction of a response: the median is that of the others, or there is none."""
+    pairs = [("stretch", f"s{i}") for i in range(len(evoked))]
+    plan = SimpleNamespace(
+        references=SimpleNamespace(shortfall={p: [0.4] for p in pairs}),
+        division=SimpleNamespace(references={p: [0] for p in pairs}),
+        noise=SimpleNamespace(fano=np.ones(len(pairs))),
+        evoked=lambda p: evoked[pairs.index(p)],
+    )
+    short, unit = _shortfall(plan, pairs)
+    fractions = [0.4 / e for e in evoked if e > 0 and np.isfinite(0.4 / e)]
+    assert (short, unit) == (pytest.approx(np.median(fractions)) if fractions else None, "fraction")
+    found = ExpectedFound(sites=1, true=1.0, found=0.5, without={}, shortfall=short, shortfall_unit=unit)
+    assert "nan" not in " ".join(found.sentences())
+    json.dumps(asdict(found), allow_nan=False)

@@ -10,6 +10,7 @@ from protocols.project.looks import Looks, look_blocks
 from protocols.stats.reach import reachable_p, repeats_needed
 
 from .config import Config
+from .protocol import ANCHOR_REPEATS
 
 Rule = Callable[[Config, str], DataError | None]
 
@@ -259,10 +260,33 @@ def known_sites_are_named(config: Config, where: str) -> DataError | None:
     )
 
 
+def anchors_stand_apart(config: Config, where: str) -> DataError | None:
+    """Photographs of the baseline round that are shown more often than the others are enough to stand between each
+    other and between the blanks.
+    """
+    protocol = config.protocol
+    anchors, often = protocol.baseline_anchors, max(ANCHOR_REPEATS, protocol.baseline_repeats)
+    if not anchors or often == protocol.baseline_repeats:
+        return None
+    in_block = often // min(protocol.blocks, often)
+    least = max(2, math.ceil(protocol.blanks_per_block / in_block))
+    if anchors >= least:
+        return None
+    return _contradiction(
+        f"{where} [protocol] baseline_anchors",
+        f"baseline_anchors = {anchors} with blanks_per_block = {protocol.blanks_per_block} and "
+        f"blocks = {protocol.blocks}",
+        f"{least} anchors or more: no image follows itself, and a block holds an anchor {in_block} times and no more "
+        "blanks than presentations of anchors",
+        fix=f"set baseline_anchors to {least} or more, or to 0",
+    )
+
+
 RULES: tuple[Rule, ...] = (
     a_round_is_sized_once,
     every_block_shows_every_image,
     alpha_is_reachable,
+    anchors_stand_apart,
     window_ends_after_it_starts,
     times_are_in_milliseconds,
     targets_are_fitted,

@@ -12,6 +12,8 @@ from protocols.project.arms import ARMS, DEFAULT, ArmName
 
 from .section import Count, Fraction, Milliseconds, Section, Seed
 
+ANCHOR_REPEATS = 10  # presentations of the anchors of a baseline round
+
 
 class ArmsConfig(Section):
     """Section ``[arms]``: control images shown beside the confirmatory controllers."""
@@ -57,7 +59,8 @@ class ProtocolConfig(Section):
         default=0.25,
         description=(
             "[fraction of the presentations] Largest share of a round for what no verdict needs: control arms, graded "
-            "images, further seeds, and photographs for the refit, all together."
+            "images, further seeds, and photographs for the refit, all together; with one_hot 8 random photographs "
+            "stay as long as they fit, since suppression is tested against them."
         ),
     )
     repeats: Count | None = Field(

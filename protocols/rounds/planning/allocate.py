@@ -11,9 +11,10 @@ import numpy as np
 from protocols.arrays import Floats, Ints
 from protocols.errors import DataError
 
-from .beside import beside_share
+from .beside import beside_share, tested_naturals
 from .division import Division, Share, orderly
-from .found import Judging, Pairs, expected_found, fewest, least_p
+from .found import Pairs, expected_found
+from .reach import Judging, fewest, surely
 from .unequal import unequal_counts
 
 CLEARLY = 1.05  # an unequal split is taken where it finds this many times what an equal one does
@@ -60,11 +61,11 @@ def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Jud
     DataError
         C19: too few presentations for the images, or for any test to reach alpha.
     """
-    beside = beside_share(wishes, math.floor(room.total * room.beside), steps_of=len(pairs.names))
+    beside = _beside(pairs, wishes, room)
     left = room.total - room.blanks - sum(s.presentations for s in beside.values())
     best, most = None, -1.0
     for counts in _equal(pairs, left, room, test=test):
-        number = float(expected_found(pairs, counts.count, counts.shown, test=test).sum())
+        number = float(expected_found(pairs, counts.count, counts.shown, test=test, blocks=room.blocks).sum())
         if number > most + 1e-9:
             best, most = counts, number
     if best is None:
@@ -79,8 +80,15 @@ def allocate(pairs: Pairs, wishes: Mapping[str, Share], room: Room, *, test: Jud
         blocks=room.blocks,
         blanks=room.blanks,
     )
-    found = expected_found(pairs, best.count, best.shown, test=test)
+    found = expected_found(pairs, best.count, best.shown, test=test, blocks=room.blocks)
     return Allocated(division=division, found=found)
+
+
+def _beside(pairs: Pairs, wishes: Mapping[str, Share], room: Room) -> dict[str, Share]:
+    """What stands beside the tests of `pairs` in its share of the room."""
+    objectives = {objective for objective, _ in pairs.names}
+    most = math.floor(room.total * room.beside)
+    return beside_share(wishes, most, steps_of=len(pairs.names), naturals=tested_naturals(objectives))
 
 
 def _equal(pairs: Pairs, left: int, room: Room, *, test: Judging) -> Iterator[_Counts]:
@@ -91,7 +99,7 @@ def _equal(pairs: Pairs, left: int, room: Room, *, test: Judging) -> Iterator[_C
         shown = max(left, 0) // (size + different)
         if not shown or not orderly([shown] * (size + different), room.blocks, room.blanks):
             continue
-        if least_p(shown, shown, count, blocks=room.blocks, permutations=test.permutations) <= test.alpha:
+        if surely(shown, count, blocks=room.blocks, test=test):
             yield _Counts(count=count, shown=shown * ones)
 
 
@@ -141,7 +149,7 @@ def costs(
     without: dict[str, Floats] = {}
     for role in roles:
         rest = {name: share for name, share in wishes.items() if name != role}
-        kept = beside_share(wishes, math.floor(room.total * room.beside), steps_of=len(pairs.names))
+        kept = _beside(pairs, wishes, room)
         taken = sum(s.presentations for name, s in kept.items() if name in rest)
         exact = Room(
             total=room.total - taken, beside=0.0, blocks=room.blocks, blanks=room.blanks, references=room.references

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from protocols.project.config.protocol import ProtocolConfig
-
-ANCHOR_REPEATS = 10
+from protocols.project.config.protocol import ANCHOR_REPEATS, ProtocolConfig
 
 
 def baseline_counts(config: ProtocolConfig, source_ids: Sequence[str], groups: Sequence[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.project.config.config import Config
+from protocols.project.config.protocol import ProtocolConfig
 from protocols.rounds.stimulus import Stimulus
 
 Pair = tuple[str, str]
@@ -101,14 +102,29 @@ class Division:
         }
         return shown | ({"blank": self.blanks} if self.blanks else {})
 
+    def made(self, stimuli: Sequence[Stimulus]) -> tuple[dict[str, int], dict[str, int]]:
+        """Images and presentations by role of the `stimuli` that are shown, the blank among the presentations alone.
+
+        They may be fewer than planned: arms that cannot be made, or that are a photograph which is shown anyway.
+        """
+        images = Counter(s.role for s in stimuli)
+        shown = Counter(dict.fromkeys(self.images(), 0))
+        for stimulus in stimuli:
+            shown[stimulus.role] += self.shown(stimulus)
+        blank = {"blank": self.blanks} if self.blanks else {}
+        return {role: images[role] for role in self.images()}, {**shown, **blank}
+
     def cut(self, stimuli: Iterable[Stimulus]) -> list[Stimulus]:
-        """`stimuli` without the further seeds and the graded images for which there is no room.
+        """`stimuli` without those of pairs that the round does not hold, and without the further seeds and the graded
+        images for which there is no room.
 
         Of the graded images of a controller the last steps stay, those nearest to it.
         """
         kept, seeds, graded = list[Stimulus](), 0, Counter[str]()
         steps = self.beside["graded"].images // max(1, len(self.controller))
         for stimulus in reversed(list(stimuli)):
+            if (stimulus.objective, stimulus.target) not in self.controller:
+                continue
             if stimulus.role == "graded":
                 graded[stimulus.parent] += 1
                 if graded[stimulus.parent] > steps:
@@ -119,6 +135,12 @@ class Division:
                     continue
             kept.append(stimulus)
         return kept[::-1]
+
+
+def minutes_of(protocol: ProtocolConfig, presentations: int, blocks: int) -> float:
+    """How long so many presentations take, with overhead and the pauses between blocks."""
+    seconds = presentations * (protocol.on_ms + protocol.off_ms) / 1000 * (1 + protocol.overhead)
+    return (seconds + (blocks - 1) * protocol.pause_s) / 60
 
 
 def orderly(shown: Sequence[int], blocks: int, blanks: int) -> bool:

@@ -17,22 +17,14 @@ import numpy as np
 from scipy.stats import norm, t
 
 from protocols.arrays import Bools, Floats, Ints
-from protocols.stats.reach import half_counts, repeats_a_block, smallest_p
+
+from .reach import Judging, fewest, reached
 
 Pair = tuple[str, str]
 CHOSEN = 0.25
 """What is added to the critical t where references are chosen in the test, since the choice is repeated in every
 relabelling: measured on simulated verdicts (2, 3 and 5 references, 24 to 48 trials, evoked 5 to 9 spikes).
 """
-
-
-@dataclass(frozen=True)
-class Judging:
-    """How the round is tested: level, random permutations, and the share of presentations without a usable trial."""
-
-    alpha: float
-    permutations: int
-    lost: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,29 +60,10 @@ class Pairs:
         return np.asarray(self.controllers > self.references.max(-1))
 
 
-def least_p(controller: int, reference: int, count: int, *, blocks: int, permutations: int) -> float:
-    """The smallest p that the test of a pair can reach with so many presentations spread evenly over the blocks.
-
-    With one reference all its trials are relabelled with the controller's; with more, those of the half that tests
-    count, the smaller one.
-    """
-    treated, others = repeats_a_block(controller, blocks), repeats_a_block(reference, blocks)
-    if count > 1:
-        others = min((half_counts(others, odd)[half] for odd in (0, 1) for half in (0, 1)), key=sum)
-    return smallest_p(list(zip(others, treated, strict=True)), permutations)
-
-
-def fewest(count: int, test: Judging, *, blocks: int, limit: int = 4096) -> int:
-    """The fewest presentations of controller and of each reference, in whole blocks, with which p reaches alpha."""
-    tried = range(blocks, limit, blocks)
-    reached = (
-        n for n in tried if n > 1 and least_p(n, n, count, blocks=blocks, permutations=test.permutations) <= test.alpha
-    )
-    return next(reached, limit)
-
-
-def expected_found(pairs: Pairs, count: int, shown: Ints, *, test: Judging) -> Floats:
+def expected_found(pairs: Pairs, count: int, shown: Ints, *, test: Judging, blocks: int = 1) -> Floats:
     """Probability that each pair's controller is truly above its references and the verdict says so, (P,).
+
+    A draw in which a score is not known counts as not found.
 
     Parameters
     ----------
@@ -99,6 +72,9 @@ def expected_found(pairs: Pairs, count: int, shown: Ints, *, test: Judging) -> F
         References shown, the first of the candidates.
     shown : int array of shape (P,)
         Presentations of the controller, and of each reference.
+    test : Judging
+    blocks : int
+        In which they are spread evenly; with too few usable trials in them the test cannot reach alpha (`reached`).
     """
     trials = np.maximum(shown * (1 - test.lost), 1e-9)
     candidates = pairs.references[..., :count]
@@ -107,7 +83,8 @@ def expected_found(pairs: Pairs, count: int, shown: Ints, *, test: Judging) -> F
     error = np.sqrt((pairs.variance(pairs.controllers) + variance) / trials)
     critical = t.ppf(1 - test.alpha, np.maximum(2 * trials - 2, 1)) + (CHOSEN if count > 1 else 0.0)
     power = norm.cdf((pairs.controllers - np.mean(picks, axis=0)) / error - critical)
-    return np.asarray((power * pairs.true()).mean(0))
+    enough = np.array([reached(n, count, blocks=blocks, test=test) for n in shown.tolist()])
+    return np.asarray(np.where(pairs.true() & np.isfinite(power), power, 0.0).mean(0) * enough)
 
 
 def _picked(pairs: Pairs, candidates: Floats, trials: Floats) -> list[Floats]:
@@ -141,21 +118,25 @@ class Comparison:
     floor: float
     slope: float
 
-    def power(self, gain: float, repeats: int, *, test: Judging) -> float:
-        """Probability that a controller with this gain is found with so many presentations of both."""
+    def power(self, gain: float, repeats: int, *, test: Judging, blocks: int = 1) -> float:
+        """Probability that a controller with this gain is found with so many presentations of both, in `blocks`."""
         trials, added = max(repeats * (1 - test.lost), 1.5), gain * self.step
         both = 2 * self.floor + self.slope * (2 * self.level + added)
         critical = t.ppf(1 - test.alpha, 2 * trials - 2)
-        return float(norm.cdf(added / math.sqrt(max(both, 1e-12) / trials) - critical))
+        enough = reached(repeats, 1, blocks=blocks, test=test)
+        return enough * float(norm.cdf(added / math.sqrt(max(both, 1e-12) / trials) - critical))
 
-    def detectable(self, wanted: float, repeats: int, *, test: Judging, limit: float = 8.0) -> float | None:
+    def detectable(
+        self, wanted: float, repeats: int, *, test: Judging, blocks: int = 1, limit: float = 8.0
+    ) -> float | None:
         """The smallest gain found with probability `wanted`, to 1 % of itself; None where `limit` is not enough."""
         low, high = 0.0, limit
-        if self.power(high, repeats, test=test) < wanted:
+        if self.power(high, repeats, test=test, blocks=blocks) < wanted:
             return None
         while high - low > 0.01 * high:
             middle = (low + high) / 2
-            low, high = (low, middle) if self.power(middle, repeats, test=test) >= wanted else (middle, high)
+            found = self.power(middle, repeats, test=test, blocks=blocks)
+            low, high = (low, middle) if found >= wanted else (middle, high)
         return high
 
     def repeats(self, gain: float, wanted: float, *, blocks: int, test: Judging, limit: int = 240) -> int | None:
@@ -163,7 +144,7 @@ class Comparison:
         `limit`.
         """
         tried = range(fewest(1, test, blocks=blocks), limit + 1, blocks)
-        return next((n for n in tried if self.power(gain, n, test=test) >= wanted), None)
+        return next((n for n in tried if self.power(gain, n, test=test, blocks=blocks) >= wanted), None)
 
 
 def by_objective(pairs: Pairs, values: Floats) -> dict[str, float]:

@@ -4,6 +4,7 @@ have more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -47,7 +48,7 @@ def expected_gains(
         Gains of earlier rounds' controllers; they outweigh the default as they become more than `WORTH`.
     predicted : dict of (objective, site) to float
         Predicted gains; only their ratio to the median of the objective counts, since predictions of optimised images
-        are too high.
+        are too high. One that is not finite (a reference at or below the blank) counts as not given.
     counted : bool
         Whether gains of stretch are fractions of the evoked response.
     """
@@ -56,10 +57,10 @@ def expected_gains(
         mean, sd = _level(
             (FRACTION if counted else SDS)[objective], np.asarray(measured.get(objective, ()), dtype=float)
         )
-        known = [predicted[n] for n in names if n[0] == objective and n in predicted]
-        middle = float(np.median(known)) if known else 0.0
+        known = {n: predicted[n] for n in names if n[0] == objective and math.isfinite(predicted.get(n, math.nan))}
+        middle = float(np.median(list(known.values()))) if known else 0.0
         for name in (n for n in names if n[0] == objective):
-            relative = predicted[name] / middle if name in predicted and middle > 0 else 1.0
+            relative = known[name] / middle if name in known and middle > 0 else 1.0
             gains[name] = (mean * float(np.clip(relative, *SPREAD)), sd)
     return gains
 

@@ -15,28 +15,31 @@ from encoders import Encoder, Ensemble
 from encoders.fitting.predict import predict_stored
 from encoders.uncertainty import spread_over_layers
 from protocols.arrays import Floats
-from protocols.models.fit import held_out_of
 from protocols.models.pair import site_rows
 from protocols.project.config.config import Config
-from protocols.project.config.synthesis import graded_steps
+from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.folder import Project
 from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset, gather
-from protocols.recordings.natural import NaturalPosterior, References, choose_references, posterior_of
+from protocols.recordings.natural import CANDIDATES, NaturalPosterior, References, choose_references, posterior_of
+from protocols.rounds.stimulus import Stimulus
 from protocols.stats.trials import sums_per_image
 from synth import StimulusBatch
 
 from .allocate import Room, allocate
+from .beside import tested_naturals
 from .contrasts import Contrasts, contrasts_of
-from .division import Division, Pair, Share, by_hand
+from .division import Division, Pair, Share, by_hand, minutes_of
 from .expected import likely_pairs
-from .found import Comparison, Judging, Pairs, by_objective, expected_found
+from .found import Comparison, Pairs, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
 from .noise import Noise, trial_noise
+from .objectives import planned_objectives
+from .reach import Judging
+from .wishes import wishes_of
 
 PER_PAIR = 150  # presentations for each target site and objective, where project.toml states none
-OFTEN = 8  # presentations of photographs and further seeds, where there is room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,17 +129,22 @@ def divide_round(
     Raises
     ------
     DataError
-        C19: too few presentations; D01: nothing recorded.
+        C18: one site, and objectives that compare sites; C19: too few presentations; D01: nothing recorded.
     """
     config, key, data = project.config, Key((), tuple(site_rows(encoder))), gather(project, range(1, number))
     predicted, error = _predictions(project, encoder, data, device=device)
     posterior = posterior_of(data, key.site_ids, predicted=predicted, error=error)
+    objectives, left_out = planned_objectives(
+        config.synthesis.objectives,
+        None if batch is None else [str(kind) for kind in batch.kinds],
+        sites=len(key.sites),
+    )
     references = choose_references(
         posterior,
         key,
         targets,
-        objectives=config.synthesis.objectives,
-        count=config.protocol.references,
+        objectives=objectives,
+        count=_most_references(config),
         temperature=config.synthesis.temperature,
         seed=config.protocol.seed + number,
     )
@@ -152,7 +160,7 @@ def divide_round(
         counted=noise.fano is not None,
     )
     pairs = likely_pairs(data, key, posterior, noise=noise, references=references, contrasts=contrasts, gains=gains)
-    wishes = _wishes(project, data, references)
+    wishes = wishes_of(project, data, references, predicted=predicted, sites=key)
     room, test = room_of(config, len(pairs.names)), test_of(config)
     division, found = divided(config, pairs, references, wishes=wishes, room=room, test=test)
     return RoundDivision(
@@ -167,7 +175,7 @@ def divide_round(
         wishes=wishes,
         room=room,
         test=test,
-        notes=tuple(notes),
+        notes=(*left_out, *notes, *_few_naturals(division, wishes)),
         columns={site: k for k, site in enumerate(key.site_ids)},
         natural_sd=key.natural_statistics()[1],
     )
@@ -212,7 +220,23 @@ def divided(
         return allocated.division, allocated.found
     division = by_hand(config, references.images, wishes)
     shown = np.full(len(pairs.names), config.protocol.repeats)
-    return division, expected_found(pairs, pairs.images.shape[1], shown, test=test)
+    return division, expected_found(pairs, pairs.images.shape[1], shown, test=test, blocks=division.blocks)
+
+
+def _most_references(config: Config) -> int:
+    """References of a pair that are looked at: all that are stated by hand; the planner takes few of the best."""
+    protocol = config.protocol
+    return min(protocol.references, CANDIDATES) if protocol.repeats is None else protocol.references
+
+
+def _few_naturals(division: Division, wishes: Mapping[str, Share]) -> list[str]:
+    """A note where too few random photographs are shown for what is tested against them."""
+    asked, shown = wishes["natural"].images, division.beside["natural"].images
+    if shown >= min(asked, tested_naturals(objective for objective, _ in division.references)):
+        return []
+    return [
+        f"{shown} of {asked} random photographs fit: suppression is tested against them; raise beside or presentations"
+    ]
 
 
 def _predictions(
@@ -230,25 +254,6 @@ def _predictions(
     spread = spread_over_layers(answers, [tuple(readout.layers) for readout in encoder.readouts])  # type: ignore[arg-type]
     wider = encoder.output_gain.clamp_min(1.0).cpu() ** 2
     return predicted, (wider * encoder.uncertainty.cpu().variance(mean, spread, None)).double().numpy()
-
-
-def _wishes(project: Project, data: Dataset, references: References) -> dict[str, Share]:
-    """What the configuration asks for beside the tests."""
-    config, arms = project.config, project.config.arms
-    protocol, synthesis = config.protocol, config.synthesis
-    pairs = len(references.images)
-    steps = len(graded_steps(synthesis)) if synthesis.generator == "gradient" else 0
-    shown = {data.source_ids[i] for images in references.images.values() for i in images}
-    fitted = np.array(data.source_ids[: data.natural])[~held_out_of(project, data)[: data.natural]]
-    often = protocol.repeats or OFTEN
-    affordable = arms.budget // min(arms.repeats, protocol.repeats or arms.repeats)
-    return {
-        "natural": Share(min(protocol.natural_images, data.natural - len(shown)), often),
-        "chosen": Share(min(protocol.chosen_images, len(set(fitted.tolist()) - shown)), often),
-        "graded": Share(pairs * steps, synthesis.graded_repeats),
-        "arm": Share(min(pairs * len(arms.kinds), affordable), arms.repeats),
-        "seed": Share(pairs * (synthesis.seeds - 1), often),
-    }
 
 
 @dataclass(frozen=True)
@@ -302,8 +307,9 @@ class _Known:
         return float(self.key.natural_statistics()[1][k])
 
 
-def division_entry(plan: RoundDivision) -> dict[str, Any]:
-    """What ``manifest.json`` says of the division: numbers only, no image.
+def division_entry(plan: RoundDivision, protocol: ProtocolConfig, stimuli: Sequence[Stimulus]) -> dict[str, Any]:
+    """What ``manifest.json`` says of the division: numbers only, no image; images, presentations and minutes are those
+    of the `stimuli` that are shown.
 
     ``found`` and ``true``: expected numbers of true controls found, and of true controls; ``shortfall``: median over
     sites of the expected true score of the best natural image less that of the best reference.
@@ -313,11 +319,13 @@ def division_entry(plan: RoundDivision) -> dict[str, Any]:
     for (objective, _), values in plan.references.shortfall.items():
         short.setdefault(objective, []).append(values[count - 1])
     true = by_objective(plan.pairs, plan.pairs.true().mean(0))
+    images, presentations = division.made(stimuli)
     return {
         "by_hand": division.by_hand,
         "references": count,
-        "images": division.images(),
-        "presentations": division.presentations(),
+        "images": images,
+        "presentations": presentations,
+        "minutes": round(minutes_of(protocol, sum(presentations.values()), division.blocks), 2),
         "found": {o: round(v, 2) for o, v in by_objective(plan.pairs, plan.found).items()},
         "true": {o: round(v, 2) for o, v in true.items()},
         "shortfall": {o: float(f"{np.median(values):.3g}") for o, values in short.items()},

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from protocols.arrays import Floats, Ints
 
-from .found import Judging, Pairs, expected_found, fewest
+from .found import Pairs, expected_found
+from .reach import Judging, fewest
+
+FINE = 64  # levels that are a block apart
+STEP = 0.03  # of the level, between later ones: their curves are nearly straight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +48,8 @@ def unequal_counts(pairs: Pairs, count: int, left: int, *, blocks: int, test: Ju
     """
     size, images = len(pairs.names), pairs.images[:, :count]
     least = fewest(count, test, blocks=blocks)
-    levels = np.arange(least, max(least, 6 * left // max(1, size)) + 1, blocks)
-    curves = np.stack([_at(pairs, count, int(n), test=test) for n in levels], axis=1)  # (P, L)
+    levels = _levels(least, max(least, 6 * left // max(1, size)), blocks)
+    curves = np.stack([_at(pairs, count, int(n), blocks=blocks, test=test) for n in levels], axis=1)  # (P, L)
     place = np.zeros(size, dtype=np.int64)
     if _cost(levels[place], images) > left:
         return None
@@ -63,9 +68,17 @@ def unequal_counts(pairs: Pairs, count: int, left: int, *, blocks: int, test: Ju
     return Unequal(counts=levels[place], gained=float(curves[np.arange(size), place].sum()))
 
 
-def _at(pairs: Pairs, count: int, n: int, *, test: Judging) -> Floats:
+def _levels(least: int, most: int, blocks: int) -> Ints:
+    """Numbers of presentations from `least` to `most` in whole blocks: all up to `FINE` of them, then `STEP` apart."""
+    steps, last = np.arange(FINE), max(0, (most - least) // blocks)
+    later = np.round(FINE * (1 + STEP) ** np.arange(max(0, math.ceil(math.log(max(last, 1) / FINE, 1 + STEP)) + 1)))
+    places = np.unique(np.concatenate([steps, later.astype(np.int64)]))
+    return np.asarray(least + blocks * places[places <= last])
+
+
+def _at(pairs: Pairs, count: int, n: int, *, blocks: int, test: Judging) -> Floats:
     shown = np.full(len(pairs.names), n)
-    return expected_found(pairs, count, shown, test=test)
+    return expected_found(pairs, count, shown, test=test, blocks=blocks)
 
 
 def _cost(counts: Ints, images: Ints) -> int:

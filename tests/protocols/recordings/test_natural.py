@@ -90,6 +90,8 @@ def test_references_are_nearer_to_the_best_photograph_with_an_encoder_and_the_sh
         found[name] = (float(np.mean(lost)), float(np.mean(told)))
     assert found["both"][0] < found["trials"][0]
     assert found["both"][1] == pytest.approx(found["both"][0], abs=0.35)
+    many = choose_references(posterior, key, key.site_ids[:1], objectives=("stretch",), count=40, temperature=1.0)
+    assert {len(set(images)) for images in many.images.values()} == {40}  # as many as are asked for
     only = natural_posterior(values[index > 2], index[index > 2], IMAGES)
     few = choose_references(only, key, key.site_ids, objectives=("one_hot",), count=3, temperature=1.0)
     assert all(min(images) > 2 for images in few.images.values())  # a photograph without a trial is no reference

@@ -38,3 +38,9 @@ def test_large_predictions_do_not_overflow_and_the_strongest_site_takes_all():
     assert weights.tolist() == [0, 1, 0]
     assert effective_number(weights) == 1
     assert effective_number(np.array([0.5, 0.0, 0.5])) == 2
+
+
+def test_a_site_without_others_is_compared_with_nothing():
+    for predicted in (np.array([[0.3]]), np.zeros((0, 1)), np.array([[np.nan]])):
+        assert selectivity_weights(predicted, 0).tolist() == [0.0]
+    assert effective_number(np.zeros(1)) == 0

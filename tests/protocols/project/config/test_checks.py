@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocols.errors import DataError
 from protocols.project.config import checks
 from protocols.project.config.config import Config
 from protocols.project.display import Display
+from protocols.rounds.order import trial_list
+from protocols.rounds.planning.baseline import baseline_counts
 
 BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "a_round_is_sized_once": (
@@ -21,6 +25,7 @@ BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
         "repeats = 3",
     ),
     "alpha_is_reachable": ({"protocol": {"repeats": 4, "blocks": 4}}, "cannot go below"),
+    "anchors_stand_apart": ({"protocol": {"baseline_anchors": 1, "baseline_repeats": 2}}, "baseline_anchors = 1"),
     "window_ends_after_it_starts": ({"protocol": {"response_window_ms": (170.0, 70.0)}}, "response_window_ms"),
     "times_are_in_milliseconds": ({"protocol": {"response_window_ms": (0.07, 0.17)}}, "[0.07, 0.17]"),
     "targets_are_fitted": ({"encoder": {"reliability_target": 0.1}}, "reliability_target = 0.1"),
@@ -95,3 +100,26 @@ def test_the_first_broken_rule_is_raised() -> None:
 def test_looks_lie_between_blocks(looks: int, after: tuple[int, ...], blocks: int, fits: bool) -> None:
     tried = config(evaluation={"looks": looks, "look_after": after}, protocol={"blocks": blocks})
     assert (checks.looks_lie_between_blocks(tried, "project.toml") is None) == fits
+
+
+@settings(max_examples=40, deadline=None)
+@given(anchors=st.integers(0, 8), repeats=st.integers(1, 12), blanks=st.integers(0, 20), blocks=st.integers(1, 12))
+def test_anchors_are_refused_where_a_baseline_has_no_order(
+    anchors: int, repeats: int, blanks: int, blocks: int
+) -> None:
+    keys = {"baseline_anchors": anchors, "baseline_repeats": repeats, "blanks_per_block": blanks, "blocks": blocks}
+    tried, names = config(protocol=keys), [f"p{i}" for i in range(20)]
+    counts = baseline_counts(tried.protocol, names, names)
+    most = max(counts.values())
+    blank = {"blank_id": "blank", "blanks_per_block": blanks} if blanks else {}
+    try:
+        fewer = {i: n for i, n in counts.items() if n < most}
+        trial_list(names, repeats=most, blocks=min(blocks, most), fewer=fewer, seed=0, **blank)
+    except ValueError:
+        ordered = False
+    else:
+        ordered = True
+    if anchors and repeats < 10:
+        assert (checks.anchors_stand_apart(tried, "project.toml") is None) == ordered
+    else:
+        assert checks.anchors_stand_apart(tried, "project.toml") is None
