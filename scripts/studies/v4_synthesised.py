@@ -101,6 +101,7 @@ def rows(trunk: Encoder | Ensemble | None) -> dict[str, Fitted]:
         "two_networks": plain(layers=two),
         "two_networks_ridge": plain(layers=two, readout="ridge"),
         "tuned": plain(layers=two, fine_tune=8),
+        "full": plain(layers=two, readout="ridge+factorised", fine_tune=8),
         "tuned_ridge": tuned_first,
     }
     if trunk is not None:
