@@ -17,7 +17,7 @@ from encoders.backbones.features import extract_features
 from encoders.backbones.multiple import Backbones, open_backbone, weights_elsewhere
 from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo
-from encoders.readouts import Readout
+from encoders.readouts import GradientReadout, LinearReadout, Readout
 from encoders.solvers.member import FitRun, MemberFit
 from encoders.tuning.fine_tune import fine_tune as tune
 from encoders.uncertainty import Uncertainty, fit_uncertainty
@@ -150,6 +150,19 @@ def _fit_groups(design: Design, role: Role, features: Mapping[str, Tensor]) -> d
     return fits
 
 
+def _check_pools(design: Design, known: Sequence[Readout]) -> None:
+    """Refuse known readouts that pool maps otherwise than this fit: they would read maps that are pooled twice."""
+    spec = design.readout
+    for part in (part for readout in known for part in readout.modules()):
+        if isinstance(part, LinearReadout | GradientReadout):
+            own = spec.rows_pooled_to if isinstance(part, LinearReadout) else spec.pooled_to
+            if part.pool != own:
+                raise NoEarlierNetworks(
+                    f"the encoder of networks_from was fitted with pool = {part.pool} for its readout {part.kind!r}, "
+                    f"this fit pools to {own}. Fix: fit both with the same pool"
+                )
+
+
 def _known_readouts(design: Design, role: Role) -> tuple[Readout, ...]:
     """The readouts that came with the networks of an earlier recording; none for the validator."""
     if role.validator or design.networks_from is None or design.settings.readout.kind != "population":
@@ -162,6 +175,7 @@ def _known_readouts(design: Design, role: Role) -> tuple[Readout, ...]:
             f"encoder {design.networks_from.fingerprint} reads {missing[0]}, which this fit does not; expected its "
             f"layers among {', '.join(sorted(own))}. Fix: fit with the preset or the layers of that encoder"
         )
+    _check_pools(design, known)
     return known
 
 

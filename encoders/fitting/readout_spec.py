@@ -106,6 +106,11 @@ class ReadoutSpec:
         return self.pool or (MAP_POOL if self.reads_maps else DEFAULT_POOL)
 
     @property
+    def rows_pooled_to(self) -> int:
+        """`pool`, or its default for rows: of closed forms, also beside maps."""
+        return self.pool or DEFAULT_POOL
+
+    @property
     def reads_maps(self) -> bool:
         """Whether it is fitted to maps (N, C, h, w), not to rows."""
         return any(kind in TRAINED or kind in READ_MAPS for kind in self.kind.split("+"))
@@ -113,7 +118,7 @@ class ReadoutSpec:
     @property
     def reduction(self) -> Reduction:
         """What it reads of the features of a layer: maps, or rows, or both."""
-        rows = (self.pool or DEFAULT_POOL) if self.trained and self.solved else None
+        rows = self.rows_pooled_to if self.reads_maps and self.solved else None
         return Reduction(self.pooled_to, maps=self.reads_maps, rows=rows)
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
