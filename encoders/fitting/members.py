@@ -82,8 +82,9 @@ def fit_members(
     MemberFit
     """
     run = run or FitRun()
-    if run.warm is not None and spec.solved:
-        raise ValueError(f"readout {spec.kind!r} is solved in closed form: it has no warm start")
+    if run.warm is not None and (spec.solved or len(spec.families) > 1):
+        why = "is solved in closed form" if spec.solved else "joins several families"
+        raise ValueError(f"readout {spec.kind!r} {why}: it has no warm start")
     fits = []
     for family in spec.families:
         settings = SolverSettings(

@@ -12,6 +12,7 @@ from encoders import Encoder, Ensemble, LinearReadout, MeanReadout, ReadoutSpec,
 from encoders.fields.sites import site_maps
 from encoders.fitting.candidates import Candidate
 from encoders.fitting.compare import compare
+from encoders.fitting.members import FitRun, Warm, fit_members
 from encoders.fitting.options import NoWarmStart
 from tests.encoders.helpers.planted import same
 from tests.encoders.helpers.simulated import LAYERS, TINY, Simulated, simulate
@@ -139,6 +140,12 @@ def test_there_is_no_warm_start(pairs: dict[str, Any], small: Simulated) -> None
     before = pairs[BOTH]
     with pytest.raises(NoWarmStart, match=r"'ridge\+factorised' is solved in closed form"):
         small.fit(**HOW, readout=spec(BOTH), initial=(before.encoder, before.validator))
+    with pytest.raises(NoWarmStart, match=r"several families of readouts, 'factorised\+gaussian'"):
+        small.fit(**HOW, readout="factorised+gaussian", initial=(before.encoder, before.validator))
+    warm = FitRun(warm=Warm([], torch.ones(4, dtype=torch.bool)))
+    for kind, why in ((BOTH, "is solved in closed form"), ("factorised+gaussian", "joins several families")):
+        with pytest.raises(ValueError, match=rf"{why}: it has no warm start"):
+            fit_members(ReadoutSpec(kind), {}, (), targets=torch.ones(4, 1), folds=torch.arange(4), run=warm)
 
 
 def test_a_mean_reads_all_layers_of_its_parts_and_needs_as_many_sites_each(pairs: dict[str, Any]) -> None:
