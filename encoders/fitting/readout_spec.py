@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from encoders.backbones.features import Reduction
 from encoders.readouts import DEFAULT_POOL, MAP_POOL
 from encoders.solvers.catalogue import CLOSED_FORM as CLOSED_FORM
-from encoders.solvers.catalogue import JOIN_LAYERS, READ_MAPS, SOLVERS, TRAINED
+from encoders.solvers.catalogue import JOIN_LAYERS, NEEDS_EARLIER, READ_MAPS, SOLVERS, TRAINED
 from encoders.solvers.member import Loss
 
 READOUTS = tuple(SOLVERS)
@@ -48,16 +48,20 @@ class ReadoutSpec:
     pool: int | None = None
 
     def __post_init__(self) -> None:
-        kinds = self.kind.split("+")
+        kinds, whole = self.kind.split("+"), [kind for kind in JOIN_LAYERS if kind not in NEEDS_EARLIER]
         if unknown := [kind for kind in kinds if kind not in READOUTS]:
             raise ValueError(
                 f"readout {unknown[0]!r}; expected one of {', '.join(READOUTS)}"
                 + (", or several of them joined by '+', such as 'ridge+factorised'" if len(kinds) > 1 else "")
             )
+        if len(kinds) > 1 and (alone := [kind for kind in kinds if kind in NEEDS_EARLIER]):
+            raise ValueError(
+                f"readout {self.kind!r}; expected {alone[0]!r} alone: it weighs its sites and the features by itself"
+            )
         if len(set(kinds)) < len(kinds) or len({kind in JOIN_LAYERS for kind in kinds}) > 1:
             raise ValueError(
                 f"readout {self.kind!r}; expected different families, all with members of their own for each layer, or "
-                f"all that read the layers together ({', '.join(JOIN_LAYERS)}): else the families would weigh unequally"
+                f"all that read the layers together ({', '.join(whole)}): else the families would weigh unequally"
             )
         if not self.trained and (self.options or self.loss != "gaussian"):
             raise ValueError(

@@ -129,6 +129,8 @@ def test_a_comparison_scores_the_mean(small: Simulated) -> None:
         ("ridge+nonsense", r"readout 'nonsense'.*ridge\+factorised"),
         ("ridge+ridge", "different families"),
         ("ridge+banded_ridge", r"would weigh unequally"),
+        ("population+topographic", "expected 'population' alone"),
+        ("ridge+population", "expected 'population' alone"),
     ],
 )
 def test_families_that_cannot_stand_together_are_refused(kind: str, said: str) -> None:
