@@ -84,8 +84,8 @@ def networks(project: Project) -> Iterator[Finding | Exception]:
 
 def _begun(project: Project) -> bool:
     """Whether there is anything to open networks for: photographs, or keys that are not the default ones."""
-    fields = ("backbone", "layers", "validator_backbone", "validator_layers", "weights", "validator_weights", "readout")
-    fields += ("networks_from",)
+    networks = ("backbone", "layers", "weights", "networks_from", "readout")
+    fields = (*networks, "validator_backbone", "validator_layers", "validator_weights")
     settings = project.config.encoder
     changed = any(getattr(settings, f) != type(settings).model_fields[f].default for f in fields)
     return changed or (project.data / "natural.csv").is_file()
