@@ -35,6 +35,7 @@ CODES = {
     "D06": "No encoder was fitted for the round.",
     "D07": "A site that is named as a target cannot be controlled.",
     "D08": "The encoder that networks_from names cannot be used.",
+    "D09": "The projects cannot share one trunk, or there is no place to write it.",
     "E01": "The responses and the key share no image.",
     "E02": "The key holds no controller.",
     "E03": "Responses and predictions are in different units.",

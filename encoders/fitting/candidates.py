@@ -94,11 +94,15 @@ def read_candidates(table: Any, *, layers: Sequence[str]) -> list[Candidate]:
                     + (f"nearest: {near[0]}" if near else f"known: {', '.join(own + of_readout)}")
                 )
         kind = entry.get("readout")
-        if kind not in READOUTS:
+        if not isinstance(kind, str):
             raise ValueError(f"candidate {i}: readout {kind!r}; expected one of {', '.join(READOUTS)}")
         spec: dict[str, Any] = {k: tuple(v) if k == "strengths" else v for k, v in entry.items() if k in of_readout[1:]}
         rest = {k: v for k, v in entry.items() if k in own}
         rest["name"] = str(entry.get("name", kind))
         rest["layers"] = tuple(entry.get("layers", layers))
-        candidates.append(Candidate(readout=ReadoutSpec(kind, **spec), **rest))
+        try:
+            readout = ReadoutSpec(kind, **spec)
+        except ValueError as error:
+            raise ValueError(f"candidate {i}: {error}") from error
+        candidates.append(Candidate(readout=readout, **rest))
     return candidates

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,9 +12,11 @@ from encoders.backbones import Backbone
 from encoders.backbones.features import Reduction, extract_features
 from encoders.backbones.multiple import Backbones
 from encoders.encoder import Encoder, Ensemble
+from encoders.readouts import GradientReadout, LinearReadout, Readout
 from encoders.tuning.fine_tune import count_fitted
 
 from .predict import network_on
+from .readout_spec import ReadoutSpec
 
 
 class NoEarlierNetworks(ValueError):
@@ -71,6 +75,52 @@ def count_known(
     network, place = network_on(earlier, device)
     features = extract_features(network, pixels, reduction=Reduction(1, summary=True), device=place)
     return count_fitted(earlier, features)
+
+
+def known_readouts(
+    earlier: Encoder | Ensemble, spec: ReadoutSpec, entries: Sequence[str], *, size: tuple[int, int]
+) -> tuple[Readout, ...]:
+    """The readouts of the sites of `earlier`, for a fit that reads these sites.
+
+    Parameters
+    ----------
+    earlier : Encoder or Ensemble
+    spec : ReadoutSpec
+        Of the fit.
+    entries : sequence of str
+        Layers of the fit; "a+b" are two.
+    size : (H, W)
+        Of the fit's images, in pixels.
+
+    Raises
+    ------
+    NoEarlierNetworks
+        If they cannot read what the fit computes: other layers, other sizes of images or other pooling.
+    """
+    known = tuple(readout for readout in earlier.readouts if isinstance(readout, Readout))
+    own = {layer for group in spec.groups(entries) for layer in group}
+    missing = [layer for readout in known for layer in readout.layers if layer not in own]
+    if missing:
+        raise NoEarlierNetworks(
+            f"encoder {earlier.fingerprint} reads {missing[0]}, which this fit does not; expected its layers among "
+            f"{', '.join(sorted(own))}. Fix: fit with the preset or the layers of that encoder"
+        )
+    before = tuple(earlier.info.image_shape[1:])
+    if before != tuple(size) and any(part.input_size is None for part in _networks(earlier.backbone).values()):
+        raise NoEarlierNetworks(
+            f"encoder {earlier.fingerprint} reads images of {' x '.join(map(str, before))} pixels; this fit has "
+            f"{' x '.join(map(str, size))}. Its readouts weigh every position of the maps. Fix: record images of "
+            "that size, or choose another readout than the one that reads its sites"
+        )
+    for part in (part for readout in known for part in readout.modules()):
+        if isinstance(part, LinearReadout | GradientReadout):
+            pool = spec.rows_pooled_to if isinstance(part, LinearReadout) else spec.pooled_to
+            if part.pool != pool:  # the maps that it reads would be pooled twice
+                raise NoEarlierNetworks(
+                    f"encoder {earlier.fingerprint} was fitted with pool = {part.pool} for its readout "
+                    f"{part.kind!r}, this fit pools to {pool}. Fix: fit both with the same pool"
+                )
+    return known
 
 
 def _networks(network: Backbone | Backbones) -> dict[str, Backbone]:

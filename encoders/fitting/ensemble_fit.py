@@ -18,12 +18,13 @@ from encoders.backbones.multiple import Backbones, open_backbone, weights_elsewh
 from encoders.encoder import Encoder, Ensemble
 from encoders.info import EncoderInfo
 from encoders.readouts import Readout
+from encoders.solvers.catalogue import NEEDS_EARLIER
 from encoders.solvers.member import FitRun, MemberFit
 from encoders.tuning.fine_tune import fine_tune as tune
 from encoders.uncertainty import Uncertainty, fit_uncertainty
 
 from .design import Design, Role, names_of
-from .earlier_networks import NoEarlierNetworks, count_known, start_from
+from .earlier_networks import count_known, known_readouts, start_from
 from .members import answers, fit_members, one_of
 from .readout_spec import ReadoutSpec
 
@@ -117,7 +118,7 @@ def _open_network(design: Design, role: Role) -> tuple[Backbone | Backbones, dic
     earlier = design.networks_from
     if role.validator or earlier is None:
         return network, {}
-    network = start_from(network, earlier, for_sites=settings.readout.kind == "population")
+    network = start_from(network, earlier, for_sites=settings.readout.kind in NEEDS_EARLIER)
     if not design.held_out.any():
         return network, {}
     known = count_known(earlier, design.pixels[design.held_out], design.runtime.device)
@@ -152,17 +153,10 @@ def _fit_groups(design: Design, role: Role, features: Mapping[str, Tensor]) -> d
 
 def _known_readouts(design: Design, role: Role) -> tuple[Readout, ...]:
     """The readouts that came with the networks of an earlier recording; none for the validator."""
-    if role.validator or design.networks_from is None or design.settings.readout.kind != "population":
+    if role.validator or design.networks_from is None or design.settings.readout.kind not in NEEDS_EARLIER:
         return ()
-    known = tuple(readout for readout in design.networks_from.readouts if isinstance(readout, Readout))
-    own = {layer for group in design.settings.readout.groups(role.entries) for layer in group}
-    missing = [layer for readout in known for layer in readout.layers if layer not in own]
-    if missing:
-        raise NoEarlierNetworks(
-            f"encoder {design.networks_from.fingerprint} reads {missing[0]}, which this fit does not; expected its "
-            f"layers among {', '.join(sorted(own))}. Fix: fit with the preset or the layers of that encoder"
-        )
-    return known
+    size = (design.pixels.shape[1], design.pixels.shape[2])
+    return known_readouts(design.networks_from, design.settings.readout, role.entries, size=size)
 
 
 def _best_group(fits: Mapping[Group, MemberFit]) -> dict[Group, MemberFit]:

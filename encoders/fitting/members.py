@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from encoders.readouts import LinearReadout, MeanReadout, Readout
+from encoders.readouts import MeanReadout, Readout
 from encoders.reliability import varies
 from encoders.solvers.catalogue import CLOSED_FORM, SOLVERS
 from encoders.solvers.member import FitRun as FitRun
@@ -82,12 +82,13 @@ def fit_members(
     MemberFit
     """
     run = run or FitRun()
-    if run.warm is not None and spec.solved:
-        raise ValueError(f"readout {spec.kind!r} is solved in closed form: it has no warm start")
+    if run.warm is not None and (spec.solved or len(spec.families) > 1):
+        why = "is solved in closed form" if spec.solved else "joins several families"
+        raise ValueError(f"readout {spec.kind!r} {why}: it has no warm start")
     fits = []
     for family in spec.families:
         settings = SolverSettings(
-            pool=family.pooled_to,
+            pool=family.rows_pooled_to if family.solved else family.pooled_to,
             options=family.options,
             loss=family.loss,
             strengths=family.strengths,
@@ -95,6 +96,8 @@ def fit_members(
             run=run,
         )
         together = {layer: features[_entry(layer, family, features)] for layer in layers}
+        if family.solved and family.reads_maps:
+            together = {name: features[name] for layer in layers for name in (layer, f"rows/{layer}")}
         fits.append(SOLVERS[family.kind](together, targets, folds, weights=weights, settings=settings))
         if run.progress is not None and family.solved:
             run.progress(f"{family.kind} on {'+'.join(layers)}", 1, 1)
@@ -124,14 +127,10 @@ def one_of(readouts: Sequence[Readout]) -> Readout:
 
 
 def answers(readouts: Sequence[Readout], features: Mapping[str, Tensor]) -> Tensor:
-    """Predictions of each readout (M, N, U) from stored features; linear ones read "rows/LAYER" where it is there."""
-    found = []
-    for readout in readouts:
-        own = {layer: features[layer] for layer in readout.layers}
-        if isinstance(readout, LinearReadout):
-            own = {layer: features.get(f"rows/{layer}", part) for layer, part in own.items()}
-        found.append(readout(own))
-    return torch.stack(found)
+    """Predictions of each readout (M, N, U) from stored features; linear ones, also those that stand in another one,
+    read "rows/LAYER" where it is there.
+    """
+    return torch.stack([readout(features) for readout in readouts])
 
 
 def _entry(layer: str, family: ReadoutSpec, entries: Mapping[str, object]) -> str:

@@ -283,6 +283,8 @@ def warm_settings(
         raise NoWarmStart("the network is tuned, or was: every tuning begins with the networks as they were before it")
     if settings.readout.solved:
         raise NoWarmStart(f"readout {settings.readout.kind!r} is solved in closed form")
+    if len(settings.readout.families) > 1:  # each gives the mean of its folds, which no fit goes on from
+        raise NoWarmStart(f"several families of readouts, {settings.readout.kind!r}")
     if len(settings.readout.strengths) != 1:
         raise NoWarmStart("several strengths of the penalty are to be compared")
     for encoder in initial:

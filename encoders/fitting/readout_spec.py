@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from encoders.backbones.features import Reduction
 from encoders.readouts import DEFAULT_POOL, MAP_POOL
 from encoders.solvers.catalogue import CLOSED_FORM as CLOSED_FORM
-from encoders.solvers.catalogue import JOIN_LAYERS, READ_MAPS, SOLVERS, TRAINED
+from encoders.solvers.catalogue import JOIN_LAYERS, NEEDS_EARLIER, READ_MAPS, SOLVERS, TRAINED
 from encoders.solvers.member import Loss
 
 READOUTS = tuple(SOLVERS)
@@ -48,16 +48,20 @@ class ReadoutSpec:
     pool: int | None = None
 
     def __post_init__(self) -> None:
-        kinds = self.kind.split("+")
+        kinds, whole = self.kind.split("+"), [kind for kind in JOIN_LAYERS if kind not in NEEDS_EARLIER]
         if unknown := [kind for kind in kinds if kind not in READOUTS]:
             raise ValueError(
                 f"readout {unknown[0]!r}; expected one of {', '.join(READOUTS)}"
                 + (", or several of them joined by '+', such as 'ridge+factorised'" if len(kinds) > 1 else "")
             )
+        if len(kinds) > 1 and (alone := [kind for kind in kinds if kind in NEEDS_EARLIER]):
+            raise ValueError(
+                f"readout {self.kind!r}; expected {alone[0]!r} alone: it weighs its sites and the features by itself"
+            )
         if len(set(kinds)) < len(kinds) or len({kind in JOIN_LAYERS for kind in kinds}) > 1:
             raise ValueError(
                 f"readout {self.kind!r}; expected different families, all with members of their own for each layer, or "
-                f"all that read the layers together ({', '.join(JOIN_LAYERS)}): else the families would weigh unequally"
+                f"all that read the layers together ({', '.join(whole)}): else the families would weigh unequally"
             )
         if not self.trained and (self.options or self.loss != "gaussian"):
             raise ValueError(
@@ -106,6 +110,11 @@ class ReadoutSpec:
         return self.pool or (MAP_POOL if self.reads_maps else DEFAULT_POOL)
 
     @property
+    def rows_pooled_to(self) -> int:
+        """`pool`, or its default for rows: of closed forms, also beside maps."""
+        return self.pool or DEFAULT_POOL
+
+    @property
     def reads_maps(self) -> bool:
         """Whether it is fitted to maps (N, C, h, w), not to rows."""
         return any(kind in TRAINED or kind in READ_MAPS for kind in self.kind.split("+"))
@@ -113,7 +122,7 @@ class ReadoutSpec:
     @property
     def reduction(self) -> Reduction:
         """What it reads of the features of a layer: maps, or rows, or both."""
-        rows = (self.pool or DEFAULT_POOL) if self.trained and self.solved else None
+        rows = self.rows_pooled_to if self.reads_maps and self.solved else None
         return Reduction(self.pooled_to, maps=self.reads_maps, rows=rows)
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:

@@ -79,13 +79,17 @@ class LinearReadout(Readout):
             self.register_buffer(name, tensor.detach().to(torch.float32).contiguous())
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Responses of shape (B, U) to the features of a batch."""
+        """Responses of shape (B, U) to the features of a batch; "rows/LAYER", if there, is the layer as it was pooled.
+
+        So a stored layer is pooled once, as in the encoder, wherever this readout stands in another one.
+        """
         responses: Tensor | None = None
         means, coefs = torch.split(self.mean, list(self.sizes)), torch.split(self.coef, list(self.sizes), 1)
         for layer, size, mean, coef, scale in zip(
             self.layers, self.sizes, means, coefs, self.scale.expand(len(self.layers)), strict=True
         ):
-            rows = flatten_features(features[layer], self.pool)
+            stored = features.get(f"rows/{layer}")
+            rows = flatten_features(features[layer], self.pool) if stored is None else stored
             if rows.shape[1] != size:
                 raise ValueError(
                     f"layer {layer!r} gives {rows.shape[1]} features per image, this readout was fitted to {size}. "

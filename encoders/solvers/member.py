@@ -120,7 +120,7 @@ class Solver(Protocol):
     Parameters
     ----------
     features : dict of layer to Tensor of shape (N, P) (closed forms) or (N, C, h, w) (trained readouts)
-        Of the fitted images, as `extract_features` pools them.
+        Of the fitted images, as `extract_features` pools them; "population" reads maps and, as "rows/LAYER", rows.
     targets : Tensor of shape (N, U)
         Mean responses, NaN = not recorded.
     folds : Tensor of shape (N,), int

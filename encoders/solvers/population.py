@@ -8,13 +8,11 @@ mixture of what recorded sites of the area compute, and of ridge regression. The
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from encoders.backbones.pooling import flatten_features
-from encoders.readouts import DEFAULT_POOL, MeanReadout, PopulationReadout, Readout
+from encoders.readouts import MeanReadout, PopulationReadout, Readout
 
 from .member import MemberFit, Rows, SolverSettings
 from .population_prior import few_shot
@@ -26,14 +24,15 @@ def solve(
 ) -> MemberFit:
     """One member for each set of known readouts (`sets_of`), each with a linear part on all layers; see `Solver`.
 
-    `features` are maps (N, C, h, w), as the known readouts read them; the linear part pools them to 7 x 7 at most.
-    Without known readouts (the validator, which takes no network of another recording) it is one ridge.
+    `features` are maps (N, C, h, w), as the known readouts read them, and "rows/LAYER" (N, P), the same layers pooled
+    once to `settings.pool`, as the linear part reads them: maps that are pooled twice are other numbers than those
+    that the encoder computes. Without known readouts (the validator, which takes no network of another recording) it
+    is one ridge.
     """
-    pooled = {layer: flatten_features(part, DEFAULT_POOL) for layer, part in features.items()}
+    rows = {layer: features[f"rows/{layer}"] for layer in features if not layer.startswith("rows/")}
     if not settings.run.known:
-        at_pool = replace(settings, pool=DEFAULT_POOL)
-        return solve_ridge(pooled, targets, folds, weights=weights, settings=at_pool)
-    data = Rows.of(pooled)
+        return solve_ridge(rows, targets, folds, weights=weights, settings=settings)
+    data = Rows.of(rows)
     linear = torch.cat(data.rows, 1)
     members, left_out, shares = [], [], []
     for known in sets_of(settings.run.known):
@@ -42,7 +41,7 @@ def solve(
         scale = predicted.std(0, correction=0)
         scale = torch.where(scale > 0, scale, 1.0)
         fit = few_shot((predicted - mean) / scale, linear, targets, folds=folds, weights=weights)
-        own = data.readout(fit.features, fit.intercept, alpha=fit.alpha[1], pool=DEFAULT_POOL, solver="population")
+        own = data.readout(fit.features, fit.intercept, alpha=fit.alpha[1], pool=settings.pool, solver="population")
         alpha = fit.alpha[0]
         members.append(PopulationReadout(known, own, fit.population.T, mean=mean, scale=scale, alpha=alpha))
         left_out.append(fit.left_out)
@@ -73,7 +72,7 @@ def sets_of(known: Sequence[Readout]) -> list[Readout]:
 def predictions(readout: Readout, features: Mapping[str, Tensor], *, batch_size: int = 64) -> Tensor:
     """Predictions (N, K) of a readout, float64, batch by batch."""
     starts = range(0, len(features[readout.layers[0]]), batch_size)
-    batches = ({layer: features[layer][i : i + batch_size] for layer in readout.layers} for i in starts)
+    batches = ({name: part[i : i + batch_size] for name, part in features.items()} for i in starts)
     return torch.cat([readout(batch) for batch in batches]).double()
 
 

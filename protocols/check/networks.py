@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protocols.errors import UNUSABLE, DataError
 from protocols.project.config.synthesis import DiffusionConfig
@@ -12,6 +12,10 @@ from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
 
 from .findings import TOML, Finding
+
+if TYPE_CHECKING:
+    from encoders.backbones import Backbone
+    from encoders.backbones.multiple import Backbones
 
 PACKAGED = ("natural64", "spectral")
 """Priors that need no file."""
@@ -80,7 +84,8 @@ def networks(project: Project) -> Iterator[Finding | Exception]:
 
 def _begun(project: Project) -> bool:
     """Whether there is anything to open networks for: photographs, or keys that are not the default ones."""
-    fields = ("backbone", "layers", "validator_backbone", "validator_layers", "weights", "validator_weights", "readout")
+    networks = ("backbone", "layers", "weights", "networks_from", "readout")
+    fields = (*networks, "validator_backbone", "validator_layers", "validator_weights")
     settings = project.config.encoder
     changed = any(getattr(settings, f) != type(settings).model_fields[f].default for f in fields)
     return changed or (project.data / "natural.csv").is_file()
@@ -90,7 +95,7 @@ def _open(project: Project, options: Any) -> str:
     """Open encoder's and validator's networks, ask each for one blank, and say what they are."""
     import torch
 
-    from encoders.backbones.multiple import open_backbone, weights_elsewhere
+    from encoders.backbones.multiple import weights_elsewhere
     from encoders.fitting.options import resolve
 
     settings = resolve(options, averages=False, networks_from=None)
@@ -108,8 +113,8 @@ def _open(project: Project, options: Any) -> str:
     )
     said = []
     for uri, entries, weights in parts:
-        layers = list(dict.fromkeys(layer for entry in entries for layer in _layers(entry)))
-        network = open_backbone(uri, layers, weights=weights, seed=settings.seed)
+        network = _network(uri, entries, weights, seed=settings.seed)
+        layers = network.layers
         with torch.no_grad():
             network(torch.full((1, *project.display.shape), 0.5))
         said.append(f"{uri} ({', '.join(layers)})" + ("" if weights == "pretrained" else f" from {Path(weights).name}"))
@@ -117,9 +122,12 @@ def _open(project: Project, options: Any) -> str:
     return f"{said[0]}; validator {said[1]}"
 
 
-def _layers(entry: str) -> list[str]:
-    """The layers of an entry: "a+b" are two, of one network."""
-    return entry.split("+")
+def _network(uri: str, entries: Sequence[str], weights: str, *, seed: int) -> Backbone | Backbones:
+    """The network of the layers of all entries: "a+b" are two."""
+    from encoders.backbones.multiple import open_backbone
+
+    layers = list(dict.fromkeys(layer for entry in entries for layer in entry.split("+")))
+    return open_backbone(uri, layers, weights=weights, seed=seed)
 
 
 def _without_places(project: Project) -> str:
@@ -135,19 +143,63 @@ def _without_places(project: Project) -> str:
 
 
 def earlier(project: Project) -> Iterator[Finding | Exception]:
-    """The encoder of an earlier recording that the fit begins with."""
+    """The encoder of an earlier recording that the fit begins with, and whether the fit can use it."""
     if not project.config.encoder.networks_from:
         return
-    from protocols.models.fit import networks_from
+    from encoders.fitting.earlier_networks import NoEarlierNetworks
+    from protocols.models.fit import networks_from, unusable_networks
 
     before = networks_from(project)
     assert before is not None
+    try:
+        _begin_with(project, before)
+    except NoEarlierNetworks as error:
+        yield unusable_networks(project, error)
+        return
+    except UNUSABLE:
+        return  # the networks of this project cannot be opened: told of the backbone
     tuned = len(before.backbone.adapted)
-    for_sites = project.config.encoder.readout == "population"  # which reads its sites, on networks as they are
     text = f"of {before.fingerprint}, {before.backbone.uri}, {tuned} tensors tuned on {len(before.site_ids)} sites"
-    if not (tuned or for_sites):
-        text += ": fit it with fine_tune, or, if it was, no pass was kept"
-    yield Finding("ok" if tuned or for_sites else "fail", "networks", text)
+    yield Finding("ok", "networks", text)
+    if differs := _differences(project, before):
+        text = (
+            f"{before.fingerprint} was fitted to {' and '.join(differs)}: what it knows of its sites may not carry over"
+        )
+        yield Finding("note", "networks", text)
+
+
+def _begin_with(project: Project, before: Any) -> None:
+    """What a fit does first with the encoder of an earlier recording; raises as the fit does."""
+    from encoders.fitting.earlier_networks import known_readouts, start_from
+    from encoders.fitting.options import resolve
+    from encoders.solvers.catalogue import NEEDS_EARLIER
+    from protocols.models.fit import fit_options
+
+    settings = resolve(fit_options(project.config.encoder, project.folder), averages=False, networks_from=before)
+    network = _network(settings.backbone, settings.layers, settings.weights, seed=settings.seed)
+    for_sites = settings.readout.kind in NEEDS_EARLIER  # which read its sites, on networks as they are
+    start_from(network, before, for_sites=for_sites)
+    if for_sites:
+        _, height, width = project.display.shape
+        known_readouts(before, settings.readout, settings.layers, size=(height, width))
+
+
+def _differences(project: Project, before: Any) -> list[str]:
+    """In what the recording of an earlier encoder differs from this one, beside the size of the images in pixels."""
+    from protocols.recordings.dataset import baseline
+
+    display, first = project.display, baseline(project)
+    pairs = [
+        (
+            f"{before.field_of_view_deg:g} degrees",
+            f"{display.size_deg:g}",
+            before.field_of_view_deg != display.size_deg,
+        ),
+        (f"{before.info.colour} images", display.colour, before.info.colour != display.colour),
+    ]
+    if first is not None:
+        pairs.append((f"responses in {before.response_unit}", first[0].unit, before.response_unit != first[0].unit))
+    return [f"{theirs} (here {own})" for theirs, own, differ in pairs if differ]
 
 
 def statistics(project: Project) -> Iterator[Finding | Exception]:

@@ -73,17 +73,22 @@ def fit_on(
             progress=progress,
         )
     except NoEarlierNetworks as error:
-        raise DataError(
-            "project.toml",
-            found=f"[encoder] networks_from = {settings.networks_from!r}: {error}",
-            expected="an encoder whose networks were tuned, of the kinds that this project reads",
-            cause="another encoder was copied, or another preset or backbone is asked for",
-            fix='copy another encoder, change preset or backbone, or set networks_from to ""',
-            code="D08",
-        ) from error
+        raise unusable_networks(project, error) from error
     except NoReliableSites as error:
         write_json(project.fitted / "excluded_sites.json", error.report.to_dict())
-        raise _no_reliable_site(project, error) from error
+        raise no_reliable_site(project, error) from error
+
+
+def unusable_networks(project: Project, error: NoEarlierNetworks) -> DataError:
+    """D08: why a fit of `project` cannot begin with the encoder that networks_from names."""
+    return DataError(
+        "project.toml",
+        found=f"[encoder] networks_from = {project.config.encoder.networks_from!r}: {error}",
+        expected="an encoder whose networks were tuned, of the kinds that this project reads",
+        cause="another encoder was copied, or another preset, backbone or size of the images is asked for",
+        fix='copy another encoder, change preset or backbone, or set networks_from to ""',
+        code="D08",
+    )
 
 
 def recording_of(
@@ -109,15 +114,19 @@ def recording_of(
     )
 
 
-def _no_reliable_site(project: Project, error: NoReliableSites) -> DataError:
-    """D05, with the cause that the sites' reasons point to."""
+def no_reliable_site(
+    project: Project,
+    error: NoReliableSites,
+    *,
+    fix: str = "look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again",
+) -> DataError:
+    """D05, with the cause that the sites' reasons point to; `fix` where they point to none."""
     found = f"no site with a reliability of at least {project.config.encoder.reliability_fit}"
     expected = "some sites that answer alike to repeats of one image"
     cause = (
         "image ids and responses were joined wrongly, the response window misses the response, or there are too few "
         "repeats"
     )
-    fix = "look at fitted/excluded_sites.json for each site's figures, correct the export and ingest again"
     if error.unrepeated:
         found = "no site with two trials of an image, so that nothing is known of the trial noise"
         expected = "two trials or more of some images, or the number of trials behind every row"

@@ -28,7 +28,7 @@ from protocols.progress import Reporter
 from protocols.project.folder import Project
 from protocols.recordings.dataset import Dataset, gather
 
-from .fit import held_out_of, names_of_groups, recording_of
+from .fit import held_out_of, names_of_groups, no_reliable_site, recording_of
 
 PRESET, READOUT, FOLDS = "two_networks", "factorised", 3
 
@@ -55,18 +55,22 @@ def make_trunk(
     Raises
     ------
     DataError
-        D08: the displays or units of the projects differ, or two have one name; D01, D05: see `gather`
-        and `fit_on`.
+        D09: `out` is a project, the displays or units of the projects differ, two have one name, or there are too few
+        photographs; all this is told before any fit. D01, D05: see `gather` and `fit_on`.
     """
     names = [make_id(project.folder.resolve().name, "day") for project in projects]
-    if len(set(names)) < len(names):
-        raise _unusable(f"projects named {', '.join(names)}; expected one name each, all different", projects)
-    parts = [_part(project, device=device, progress=progress) for project in projects]
+    _check_places(out, projects, names)
+    data = [gather(project, [round_.number for round_ in project.rounds()]) for project in projects]
+    _check_alike(projects, data)
+    sides = [_sides(project, own) for project, own in zip(projects, data, strict=True)]
+    parts = [_part(*each, device=device, progress=progress) for each in zip(projects, data, sides, strict=True)]
     try:
         trunk = tune(parts, TuningSchedule(epochs=passes), device=device, progress=progress)
         found = join_encoders(trunk.encoders, names)
     except ValueError as error:
-        raise _unusable(str(error), projects) from error
+        raise _unusable(
+            projects, str(error), cause="too few photographs to tune on", fix="leave out the project that has few"
+        ) from error
     return {
         "encoder": found.save(out).name,
         "fingerprint": found.fingerprint,
@@ -90,15 +94,67 @@ def trunk_text(record: dict[str, Any], out: Path) -> str:
     return (
         f"{tuned}\n"
         f"written: {out / record['encoder']}; copy it into a project and name it there: [encoder] networks_from, "
-        f'preset = "{PRESET}", readout = "population"'
+        f'preset = "{PRESET}", readout = "population", fine_tune = 0'
     )
 
 
-def _part(project: Project, *, device: str, progress: Reporter | None) -> TrunkPart:
+def _check_places(out: Path, projects: Sequence[Project], names: Sequence[str]) -> None:
+    """Refuse a project as the folder to write into, and two projects of one name."""
+    if (out / "project.toml").is_file():
+        raise _unusable(
+            projects,
+            f"{out}, a project, as the folder to write the encoder into",
+            cause="the first argument is the folder to write into, and it was forgotten",
+            fix="name another folder first: stimsynth trunk OUT PROJECT ...",
+        )
+    if len(set(names)) < len(names):
+        raise _unusable(
+            projects,
+            f"projects named {', '.join(names)}; expected one name each, all different",
+            cause="folders of one name in different places, or one project named twice",
+            fix="rename a folder, or name each project once",
+        )
+
+
+def _check_alike(projects: Sequence[Project], data: Sequence[Dataset]) -> None:
+    """Refuse projects whose encoders cannot be joined: other displays or units."""
+    first = projects[0].display
+    for project, own in zip(projects, data, strict=True):
+        shown = project.display
+        for what, theirs, expected in (
+            ("images of (C, H, W) =", shown.shape, first.shape),
+            ("images that are wide, in degrees,", shown.size_deg, first.size_deg),
+            ("a background of", shown.background, first.background),
+            ("responses in", own.unit, data[0].unit),
+        ):
+            if theirs != expected:
+                raise _unusable(
+                    projects,
+                    f"{project.folder.name}: {what} {theirs}; {projects[0].folder.name}: {expected}",
+                    cause="recordings of different displays or units",
+                    fix="leave out the project that differs",
+                )
+
+
+def _sides(project: Project, data: Dataset) -> tuple[Bools, Bools]:
+    """Photographs that are held out, and those that choose the pass to keep, (N,) each."""
+    try:
+        held_out = held_out_of(project, data)
+        return held_out, _stopping(project, data, held_out)
+    except ValueError as error:
+        raise _unusable(
+            [project],
+            str(error),
+            cause="too few photographs to tune on, or large groups",
+            fix="leave this project out",
+        ) from error
+
+
+def _part(
+    project: Project, data: Dataset, sides: tuple[Bools, Bools], *, device: str, progress: Reporter | None
+) -> TrunkPart:
     """A project's recording with an encoder of it, fitted without its held-out and stopping photographs."""
-    data = gather(project, [round_.number for round_ in project.rounds()])
-    held_out = held_out_of(project, data)
-    stopping = _stopping(project, data, held_out)
+    held_out, stopping = sides
     recording = recording_of(project, data)
     encoder = _fit(project, data, held_out | stopping, device=device, progress=progress)
     trials = recording.trials()
@@ -142,22 +198,16 @@ def _fit(
     try:
         return fit_encoder(recording, options, device=device, cache=project.cache, progress=progress).encoder
     except NoReliableSites as error:
-        raise DataError(
-            str(project.folder),
-            found="no site whose responses repeat",
-            expected=f"sites with a reliability of at least {settings.reliability_fit}",
-            cause="too few repeats, or a recording whose ids were join_encoders wrongly",
-            fix="leave this project out, or look at what `stimsynth fit` says of it",
-            code="D05",
-        ) from error
+        fix = "leave this project out, or look at what `stimsynth fit` says of it"
+        raise no_reliable_site(project, error, fix=fix) from error
 
 
-def _unusable(found: str, projects: Sequence[Project]) -> DataError:
+def _unusable(projects: Sequence[Project], found: str, *, cause: str, fix: str) -> DataError:
     return DataError(
         ", ".join(str(project.folder) for project in projects),
         found=found,
-        expected="recordings of one area with the same display and unit, in folders of different names",
-        cause="projects of different displays or units, or too few photographs to tune on",
-        fix="leave out the project that differs",
-        code="D08",
+        expected="a folder to write into, and recordings with one display and unit, in folders of different names",
+        cause=cause,
+        fix=fix,
+        code="D09",
     )

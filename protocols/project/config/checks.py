@@ -114,16 +114,29 @@ def targets_are_fitted(config: Config, where: str) -> DataError | None:
     )
 
 
+READ_TOGETHER = ("banded_ridge", "topographic")
+"""Readouts of which one member reads all layers, as the catalogue of solvers has them."""
+
+STAND_ALONE = ("population",)
+"""Readouts that cannot be joined with others: they read the sites of earlier recordings."""
+
+
 def families_weigh_alike(config: Config, where: str) -> DataError | None:
-    """Readouts joined by + are different ones, and none of them reads all layers with one member."""
+    """Readouts joined by + are different ones, none or all of them read all layers with one member, and none of them
+    reads the sites of earlier recordings.
+    """
     families = (config.encoder.readout or "").split("+")
-    whole = [family for family in families if family in ("banded_ridge", "topographic")]
-    if len(set(families)) == len(families) and len(whole) in (0, len(families)):
+    whole = [family for family in families if family in READ_TOGETHER]
+    alone = len(families) == 1 or not set(families) & set(STAND_ALONE)
+    if alone and len(set(families)) == len(families) and len(whole) in (0, len(families)):
         return None
     return DataError(
         f"{where} [encoder]",
         found=f'readout = "{config.encoder.readout}"',
-        expected="different families, of one kind: banded_ridge and topographic read all layers with one member",
+        expected=(
+            f"different families, of one kind: {' and '.join(READ_TOGETHER)} read all layers with one member; "
+            f"{' and '.join(STAND_ALONE)} alone"
+        ),
         cause="families whose mean would not weigh them alike",
         fix="leave out one of them",
         code="C04",

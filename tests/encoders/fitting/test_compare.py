@@ -146,7 +146,11 @@ def test_candidates_are_read_and_faults_named():
         read_candidates({"candidate": [{"readout": "ridge", "layer": ["a"]}]}, layers=("x",))
     with pytest.raises(ValueError, match="candidate 1: readout 'rigde'; expected one of ridge"):
         read_candidates({"candidate": [{"readout": "rigde"}]}, layers=("x",))
-    with pytest.raises(ValueError, match="takes no options"):
+    (both,) = read_candidates({"candidate": [{"readout": "ridge+factorised"}]}, layers=("x",))
+    assert both.readout.kind == both.name == "ridge+factorised"
+    with pytest.raises(ValueError, match="candidate 1: readout None; expected one of ridge"):
+        read_candidates({"candidate": [{}]}, layers=("x",))
+    with pytest.raises(ValueError, match=r"candidate 1: .*takes no options"):
         read_candidates({"candidate": [{"readout": "ridge", "options": {"mask": 1}}]}, layers=("x",))
     with pytest.raises(ValueError, match="combine 'median'"):
         candidate("x", combine="median")

@@ -12,8 +12,8 @@ from encoders import Encoder, Ensemble, LinearReadout, MeanReadout, ReadoutSpec,
 from encoders.fields.sites import site_maps
 from encoders.fitting.candidates import Candidate
 from encoders.fitting.compare import compare
+from encoders.fitting.members import FitRun, Warm, fit_members
 from encoders.fitting.options import NoWarmStart
-from encoders.fitting.predict import predict_stored
 from tests.encoders.helpers.planted import same
 from tests.encoders.helpers.simulated import LAYERS, TINY, Simulated, simulate
 
@@ -56,18 +56,6 @@ def test_the_mean_of_both_is_the_mean_of_each(pairs: dict[str, Any], small: Simu
     assert kinds == [LinearReadout, MeanReadout] * (len(LAYERS) if which == "encoder" else 1)
     assert both(to_images(small.images[:4])).shape == (len(kinds), 4, 3)
     assert len(both.members) == len(kinds)
-
-
-def test_what_is_scored_is_the_encoder_as_it_predicts(small: Simulated) -> None:
-    """Maps of 20 x 20: rows of 7 x 7 are pooled from them, in fit and prediction, not from the maps of 14 x 14."""
-    wide = np.ascontiguousarray(np.repeat(np.repeat(small.images, 2, 1), 2, 2)[:, :40, :40])
-    pair = small.fit(**HOW | {"layers": ("blocks.0.0",)}, readout=ReadoutSpec(BOTH, epochs=2), images=wide)
-    held = wide[pair.report.held_out_images]
-    found, answers = predict_stored(pair.encoder, held, None), pair.encoder(to_images(held))
-    torch.testing.assert_close(found, answers, rtol=1e-4, atol=1e-4)
-    means = np.stack([small.values[small.index == i].mean(0) for i in pair.report.held_out_images])
-    r = [np.corrcoef(a, b)[0, 1] for a, b in zip(answers.mean(0).T.numpy(), means.T, strict=True)]
-    np.testing.assert_allclose([site.held_out_r for site in pair.report.fitted], r, atol=1e-4)
 
 
 def test_it_is_saved_loaded_judged_and_mapped(pairs: dict[str, Any], small: Simulated, tmp_path: Any) -> None:
@@ -141,6 +129,8 @@ def test_a_comparison_scores_the_mean(small: Simulated) -> None:
         ("ridge+nonsense", r"readout 'nonsense'.*ridge\+factorised"),
         ("ridge+ridge", "different families"),
         ("ridge+banded_ridge", r"would weigh unequally"),
+        ("population+topographic", "expected 'population' alone"),
+        ("ridge+population", "expected 'population' alone"),
     ],
 )
 def test_families_that_cannot_stand_together_are_refused(kind: str, said: str) -> None:
@@ -152,6 +142,12 @@ def test_there_is_no_warm_start(pairs: dict[str, Any], small: Simulated) -> None
     before = pairs[BOTH]
     with pytest.raises(NoWarmStart, match=r"'ridge\+factorised' is solved in closed form"):
         small.fit(**HOW, readout=spec(BOTH), initial=(before.encoder, before.validator))
+    with pytest.raises(NoWarmStart, match=r"several families of readouts, 'factorised\+gaussian'"):
+        small.fit(**HOW, readout="factorised+gaussian", initial=(before.encoder, before.validator))
+    warm = FitRun(warm=Warm([], torch.ones(4, dtype=torch.bool)))
+    for kind, why in ((BOTH, "is solved in closed form"), ("factorised+gaussian", "joins several families")):
+        with pytest.raises(ValueError, match=rf"{why}: it has no warm start"):
+            fit_members(ReadoutSpec(kind), {}, (), targets=torch.ones(4, 1), folds=torch.arange(4), run=warm)
 
 
 def test_a_mean_reads_all_layers_of_its_parts_and_needs_as_many_sites_each(pairs: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ def fit(kind, recorded, **run):
     options = {"coordinates": [[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]], "width": 8} if kind == "topographic" else {}
     if kind == "population":
         run = {"known": tuple(fit("factorised", recorded).readouts[:1])} | run
+        features = features | {f"rows/{layer}": part.flatten(1) for layer, part in features.items()}
     settings = SolverSettings(pool=4, options=options, epochs=3, run=FitRun(**run))
     return SOLVERS[kind](features, targets, folds, weights=torch.ones(N).double(), settings=settings)
 

@@ -37,6 +37,8 @@ def fit(kind, maps, targets, folds, *, ids=None, loss="gaussian", **options):
     run = FitRun(seed=1, site_ids=ids)
     settings_ = SolverSettings(pool=SIDE, options=options, epochs=6, loss=loss, run=run)
     features = {"a": maps if kind in TRAINED else maps.flatten(1)}
+    if kind == "population":
+        features = {"a": maps, "rows/a": maps.flatten(1)}
     return SOLVERS[kind](features, targets, folds, weights=1.0 + torch.arange(N).double() % 3, settings=settings_)
 
 

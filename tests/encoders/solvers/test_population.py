@@ -38,10 +38,11 @@ class Planted:
         self.targets = truth / truth.std(0) + 0.5 * noise
         self.truth = truth
         self.folds = torch.arange(N) % FOLDS
+        self.stored = self.features | {f"rows/{layer}": part.flatten(1) for layer, part in self.features.items()}
 
     def solve(self, known):
-        settings = SolverSettings(pool=14, run=FitRun(known=tuple(known)))
-        return population.solve(self.features, self.targets, self.folds, weights=None, settings=settings)
+        settings = SolverSettings(pool=7, run=FitRun(known=tuple(known)))
+        return population.solve(self.stored, self.targets, self.folds, weights=None, settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +74,8 @@ def test_known_readouts_form_one_set_per_fold(planted):
 def test_missing_responses_take_no_part(planted):
     gaps = planted.targets.clone()
     gaps[::5, 0] = torch.nan
-    settings = SolverSettings(pool=14, run=FitRun(known=tuple(planted.known)))
-    fit = population.solve(planted.features, gaps, planted.folds, weights=None, settings=settings)
+    settings = SolverSettings(pool=7, run=FitRun(known=tuple(planted.known)))
+    fit = population.solve(planted.stored, gaps, planted.folds, weights=None, settings=settings)
     assert torch.equal(torch.isfinite(fit.left_out), torch.isfinite(gaps))
     assert torch.isfinite(fit.cv_r2).all()
 
@@ -95,6 +96,7 @@ def test_fits_name_what_they_need():
     uri = planted.encoder.backbone.uri
     layers = list(planted.encoder.backbone.layers)
     options = {"backbone": uri, "weights": "random", "readout": "population", "validator_layers": ("conv_stem",)}
+    options |= {"pool": 4}  # as the known encoder
     with pytest.raises(
         ValueError, match="'population' reads the sites of an earlier recording; found no networks_from"
     ):
@@ -108,6 +110,8 @@ def test_fits_name_what_they_need():
     )
     with pytest.raises(ValueError, match="which this fit does not; expected its layers"):
         fit_encoder(recording, FitOptions(layers=[layers[-1]], **options), networks_from=earlier)
+    with pytest.raises(ValueError, match=r"pool = 4 for its readout 'factorised', this fit pools to 14"):
+        fit_encoder(recording, FitOptions(layers=layers, **options | {"pool": None}), networks_from=earlier)
     pair = fit_encoder(recording, FitOptions(layers=layers, **options), networks_from=earlier)
     assert [readout.kind for readout in pair.encoder.readouts] == ["population"] * 2
     assert pair.validator.readouts[0].kind == "linear"

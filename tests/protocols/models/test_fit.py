@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from encoders import NoReliableSites, SiteReport
-from protocols.models.fit import _no_reliable_site, image_weights
+from protocols.models.fit import image_weights, no_reliable_site
 from protocols.project.config.config import Config
 from protocols.project.display import Display
 from protocols.recordings.dataset import Dataset
@@ -87,7 +87,7 @@ def test_the_cause_of_no_reliable_site_is_that_of_the_sites_reasons(tmp_path):
     for reason in reasons:
         sites = (SiteReport("v4_000", 3, 3, reason=reason),)
         error = NoReliableSites(SimpleNamespace(sites=sites))
-        said.append(str(_no_reliable_site(project, error)))
+        said.append(str(no_reliable_site(project, error)))
     assert ["trial/averaged_over" in words for words in said] == [True, False, False]
     assert ["joined wrongly" in words for words in said] == [False, True, False]
     assert ["empty export" in words for words in said] == [False, False, True]

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from encoders.encoder import load
-from protocols import DataError
 from protocols.check.networks import earlier
 from protocols.models import trunk
 from protocols.models.pair import load_pair
@@ -31,6 +30,7 @@ def test_a_trunk_of_two_projects_serves_a_third(
     assert len(made.site_ids) == sum(record["sites"].values())
     assert made.site_ids[0].startswith("day_1_v4_")
     told = trunk.trunk_text(record, Path("earlier"))
+    assert "fine_tune = 0" in told
     assert ("pass 1 kept" if record["epoch"] else "no pass of the tuning on 5 sites of day_1, 5 sites of day_2") in told
     preset = {"layers": (), "preset": "single", "readout": "population", "validator_layers": ("blocks.3.2",)}
     change(project, "encoder", networks_from=f"earlier/{record['encoder']}", **preset)
@@ -43,15 +43,3 @@ def test_a_trunk_of_two_projects_serves_a_third(
     assert encoder.readouts[0].kind == "population"
     assert encoder.backbone.adapted.keys() == made.backbone.adapted.keys()
     assert validator.readouts[0].kind == "linear"
-
-
-def test_projects_of_one_name_are_refused(
-    waiting: tuple[Path, Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trunk, "PRESET", "single")
-    monkeypatch.setattr(trunk, "READOUT", "ridge")
-    projects = [copied(waiting, tmp_path / place / "day")[0] for place in ("a", "b")]
-    with pytest.raises(DataError, match="expected one name each, all different") as told:
-        trunk.make_trunk(tmp_path / "out", projects, passes=1)
-    assert told.value.code == "D08"
-    assert not (tmp_path / "out").exists()

@@ -67,6 +67,17 @@ def test_a_rule_finds_its_contradiction_alone(rule: checks.Rule) -> None:
     assert error.where.startswith("project.toml [")
 
 
+def test_readouts_are_joined_as_the_catalogue_allows() -> None:
+    from encoders.solvers.catalogue import JOIN_LAYERS, NEEDS_EARLIER
+
+    assert set(checks.STAND_ALONE) == set(NEEDS_EARLIER)
+    assert set(checks.READ_TOGETHER) == set(JOIN_LAYERS) - set(NEEDS_EARLIER) & set(JOIN_LAYERS)
+    for readout in ("population+topographic", "ridge+population"):
+        error = checks.families_weigh_alike(config(encoder={"readout": readout}), "project.toml")
+        assert error is not None
+        assert "population alone" in str(error)
+
+
 def test_the_defaults_break_no_rule() -> None:
     checks.cross_check(config(), "project.toml")
 
