@@ -10,6 +10,8 @@ from protocols.errors import UNUSABLE, DataError
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
+from protocols.project.objectives import OBJECTIVES
+from protocols.rounds.planning.objectives import planned_objectives
 
 from .findings import TOML, Finding
 
@@ -41,15 +43,12 @@ def encoder(project: Project) -> Iterator[Finding | Exception]:
     text = f"{made.fingerprint} ({len(made.site_ids)} sites, {len(made.target_ids)} to control), "
     yield Finding("ok", "encoder", f"{text}validator {validator.fingerprint}{scores}")
     targets = chosen_targets(project, made)
-    if "one_hot" in project.config.synthesis.objectives and len(made.site_ids) < 2:
-        yield DataError(
-            f"{TOML} [synthesis]",
-            found="the objective one_hot with one fitted site",
-            expected="at least two sites: one_hot drives one above the others",
-            cause="a recording of one site, or one reliable site",
-            fix='set objectives = ["stretch"]',
-            code="C18",
-        )
+    comparing = [o for o in project.config.synthesis.objectives if OBJECTIVES[o].all_sites]
+    if comparing and len(made.site_ids) < 2:
+        try:
+            planned_objectives(comparing, None, sites=len(made.site_ids))
+        except DataError as error:
+            yield error
         return
     more = " ..." if len(targets) > 8 else ""
     yield Finding("ok", "targets", f"{len(targets)} sites: {', '.join(targets[:8])}{more}")

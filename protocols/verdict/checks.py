@@ -18,6 +18,8 @@ from protocols.recordings.trial_table import TrialTable, image_means
 from .records import ControlRow
 from .scores import NaturalScale
 
+OUT_OF_REACH = "E06"
+
 
 def _error(code: str, found: str, expected: str, *, cause: str, fix: str) -> DataError:
     return DataError("evaluate", found=found, expected=expected, cause=cause, fix=fix, code=code)
@@ -130,7 +132,7 @@ def check_reachable(alpha: float, rows: Sequence[ControlRow]) -> None:
     if tested and all(r.verdict == "not testable" for r in tested):
         best = min(tested, key=lambda r: (r.smallest_p or 1.0, r.site))
         raise _error(
-            "E06",
+            OUT_OF_REACH,
             f"alpha {alpha:g} below the smallest reachable p {best.smallest_p:.3g} at every site",
             "enough repeats and permutations for a p below alpha",
             cause="too few repeats of controllers and references were shown, or too few permutations asked for",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protocols.disk.files import read_json
 from protocols.errors import DataError
 from protocols.project.folder import Round
 from protocols.project.outbox import later_orders, order_path
-from protocols.verdict.looks.interim import Decision
+
+if TYPE_CHECKING:
+    from protocols.verdict.looks.interim import Decision
 
 SCHEMA = "look/1"
 
@@ -98,6 +100,8 @@ def made_decisions(round_: Round) -> list[Decision]:
 
     A record that was deleted or edited tells nothing, and the one before it is taken: see `made_looks`, which refuses.
     """
+    from protocols.verdict.looks.interim import Decision  # it loads the tests, which `status` does not need
+
     for before in reversed(later_orders(round_.outbox)):
         path = record_path(round_, before)
         try:

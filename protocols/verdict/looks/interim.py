@@ -19,6 +19,7 @@ from protocols.project.looks import Looks
 from protocols.recordings.responses import Responses
 from protocols.stats.intervals import benjamini_hochberg, wilson_interval
 from protocols.stats.stages import conditional_power, repeated_p
+from protocols.verdict.checks import OUT_OF_REACH
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
 from protocols.verdict.records import ControlRow, ObjectiveSummary
@@ -113,7 +114,7 @@ def stage_report(trials: Responses, key: Key, **tests: Any) -> ControlReport | N
     try:
         return evaluate(trials, key, alpha=STAGE_ALPHA, **tests)
     except DataError as error:
-        if error.code != "E06":  # no p of this stage could be small: the other stages tell
+        if error.code != OUT_OF_REACH:  # no p of this stage could be small: the other stages tell
             raise
     return None
 
