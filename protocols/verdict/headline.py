@@ -10,6 +10,7 @@ from scipy import special
 
 from protocols.arrays import Floats
 from protocols.project.objectives import objective_named
+from protocols.stats.intervals import normal_power
 
 from .records import ControlRow
 from .scores import Setting
@@ -88,8 +89,7 @@ def sized(setting: Setting, rows: Sequence[ControlRow]) -> Sized | None:
 
 def _power(known: Sized, size: float, alpha: float) -> Floats:
     """Probability of p <= alpha at every site for a true effect of `size`, shape (N,)."""
-    critical = special.stdtrit(known.freedom, 1 - alpha)
-    return np.asarray(special.ndtr(size * known.unit / known.error - critical))
+    return normal_power(size * known.unit / known.error, known.freedom, alpha)
 
 
 def _size_at_half(known: Sized, alpha: float) -> float | None:

@@ -14,9 +14,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
 
 from protocols.arrays import Bools, Floats, Ints
+from protocols.stats.intervals import normal_power
 
 from .reach import Judging, fewest, reached
 
@@ -81,8 +81,8 @@ def expected_found(pairs: Pairs, count: int, shown: Ints, *, test: Judging, bloc
     picks = [candidates[..., 0]] * 2 if count == 1 else _picked(pairs, candidates, trials)
     variance = np.mean([pairs.variance(p) for p in picks], axis=0)
     error = np.sqrt((pairs.variance(pairs.controllers) + variance) / trials)
-    critical = t.ppf(1 - test.alpha, np.maximum(2 * trials - 2, 1)) + (CHOSEN if count > 1 else 0.0)
-    power = norm.cdf((pairs.controllers - np.mean(picks, axis=0)) / error - critical)
+    ratio, freedom = (pairs.controllers - np.mean(picks, axis=0)) / error, np.maximum(2 * trials - 2, 1)
+    power = normal_power(ratio, freedom, test.alpha, margin=CHOSEN if count > 1 else 0.0)
     enough = np.array([reached(n, count, blocks=blocks, test=test) for n in shown.tolist()])
     return np.asarray(np.where(pairs.true() & np.isfinite(power), power, 0.0).mean(0) * enough)
 
@@ -122,9 +122,9 @@ class Comparison:
         """Probability that a controller with this gain is found with so many presentations of both, in `blocks`."""
         trials, added = max(repeats * (1 - test.lost), 1.5), gain * self.step
         both = 2 * self.floor + self.slope * (2 * self.level + added)
-        critical = t.ppf(1 - test.alpha, 2 * trials - 2)
         enough = reached(repeats, 1, blocks=blocks, test=test)
-        return enough * float(norm.cdf(added / math.sqrt(max(both, 1e-12) / trials) - critical))
+        ratio = np.asarray(added / math.sqrt(max(both, 1e-12) / trials))
+        return enough * float(normal_power(ratio, np.asarray(2 * trials - 2), test.alpha))
 
     def detectable(
         self, wanted: float, repeats: int, *, test: Judging, blocks: int = 1, limit: float = 8.0
