@@ -31,43 +31,67 @@ def summarise(
     rows = [row for row, _ in evaluated]
     summaries = []
     for objective in dict.fromkeys(row.objective for row in rows):
-        counted = [i for i, row in enumerate(rows) if row.objective == objective and row.confirmatory]
-        tested = [i for i in counted if rows[i].verdict in ("control", "no control")]
-        listed = benjamini_hochberg(np.array([rows[i].p for i in tested], dtype=float))
-        for i, is_listed in zip(tested, listed, strict=True):
-            rows[i] = replace(rows[i], bh=bool(is_listed))
+        rows, counted = mark_listed(rows, objective), confirmatory_of(rows, objective)
+        tested = [i for i in counted if is_tested(rows[i])]
         pools = [pool for i in tested if (pool := evaluated[i][1]) is not None]
         group = joint_permutation_p(pools, permutations=setting.permutations, seed=setting.seed) if pools else None
         summaries.append(_count(setting, objective, [rows[i] for i in counted], group_p=group))
     return rows, summaries
 
 
-def _count(setting: Setting, objective: str, rows: Sequence[ControlRow], *, group_p: float | None) -> ObjectiveSummary:
-    tested = [r for r in rows if r.verdict in ("control", "no control")]
+def is_tested(row: ControlRow) -> bool:
+    """Whether the row has a verdict of a test."""
+    return row.verdict in ("control", "no control")
+
+
+def confirmatory_of(rows: Sequence[ControlRow], objective: str) -> list[int]:
+    """Places of the confirmatory controllers of an objective."""
+    return [i for i, row in enumerate(rows) if row.objective == objective and row.confirmatory]
+
+
+def mark_listed(rows: Sequence[ControlRow], objective: str) -> list[ControlRow]:
+    """The rows with the Benjamini-Hochberg list of one objective, made from the p of its tested controllers."""
+    marked, tested = list(rows), [i for i in confirmatory_of(rows, objective) if is_tested(rows[i])]
+    listed = benjamini_hochberg(np.array([rows[i].p for i in tested], dtype=float))
+    for i, is_listed in zip(tested, listed, strict=True):
+        marked[i] = replace(rows[i], bh=bool(is_listed))
+    return marked
+
+
+def verdict_counts(rows: Sequence[ControlRow]) -> dict[str, Any]:
+    """The fields of `ObjectiveSummary` that count verdicts, over the confirmatory controllers of one objective."""
+    tested = [r for r in rows if is_tested(r)]
     successes = sum(r.verdict == "control" for r in tested)
+    low, high = wilson_interval(successes, len(tested))
+    return {
+        "tested": len(tested),
+        "successes": successes,
+        "low": low,
+        "high": high,
+        "listed": sum(bool(r.bh) for r in tested),
+        "not_testable": sum(r.verdict == "not testable" for r in rows),
+    }
+
+
+def _count(setting: Setting, objective: str, rows: Sequence[ControlRow], *, group_p: float | None) -> ObjectiveSummary:
+    tested = [r for r in rows if is_tested(r)]
     pseudo = [r.pseudo_p <= setting.alpha for r in tested if r.pseudo_p is not None]
     suppressed = [r.suppression for r in rows if r.suppression in ("suppression", "no suppression")]
     strict = [r.strict for r in tested if r.strict is not None]
-    low, high = wilson_interval(successes, len(tested))
     pseudo_low, pseudo_high = wilson_interval(sum(pseudo), len(pseudo))
     return ObjectiveSummary(
         objective=objective,
-        tested=len(tested),
-        successes=successes,
-        low=low,
-        high=high,
+        **verdict_counts(rows),
         chance=setting.alpha,
         empirical_tested=len(pseudo),
         empirical_successes=sum(pseudo),
         empirical_low=pseudo_low,
         empirical_high=pseudo_high,
         group_p=group_p,
-        listed=sum(bool(r.bh) for r in tested),
         strict=sum(strict),
         strict_tested=len(strict),
         suppressed=suppressed.count("suppression"),
         suppression_tested=len(suppressed),
-        not_testable=sum(r.verdict == "not testable" for r in rows),
         excluded=sum(r.verdict == "excluded" for r in rows),
         **_beside(setting, [r for r in rows if r.verdict != "excluded"]),
         **expected_counts(setting, tested),

@@ -17,12 +17,12 @@ from protocols.errors import DataError
 from protocols.project.key import Key
 from protocols.project.looks import Looks
 from protocols.recordings.responses import Responses
-from protocols.stats.intervals import benjamini_hochberg, wilson_interval
 from protocols.stats.stages import conditional_power, repeated_p
 from protocols.verdict.checks import OUT_OF_REACH
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
 from protocols.verdict.records import ControlRow, ObjectiveSummary
+from protocols.verdict.summary import confirmatory_of, mark_listed, verdict_counts
 
 STAGE_ALPHA = 0.49  # a stage alone has no verdict; its tests are only to be made
 NOTES = (
@@ -224,7 +224,7 @@ def combine(
     rows = [_combined(row, stages, looks, stopped=stopped.get(row.image_id, "")) for row in report.rows]
     summaries = []
     for summary in report.objectives:
-        rows = _listed(rows, summary.objective)
+        rows = mark_listed(rows, summary.objective)
         groups = [_group_p(stage, summary.objective) for stage in reports]
         group = repeated_p(groups, looks.shares, looks.spending) if any(g is not None for g in groups) else None
         summaries.append(_recounted(summary, rows, group_p=group))
@@ -270,37 +270,14 @@ def _group_p(report: ControlReport | None, objective: str) -> float | None:
     return next((s.group_p for s in report.objectives if s.objective == objective), None) if report else None
 
 
-def _listed(rows: Sequence[ControlRow], objective: str) -> list[ControlRow]:
-    """The rows with the Benjamini-Hochberg list of one objective made from the combined p values."""
-    new = list(rows)
-    tested = [i for i, r in enumerate(rows) if r.objective == objective and r.confirmatory and _is_tested(r)]
-    marks = benjamini_hochberg(np.array([rows[i].p for i in tested], dtype=float))
-    for i, listed in zip(tested, marks, strict=True):
-        new[i] = replace(rows[i], bh=bool(listed))
-    return new
-
-
-def _is_tested(row: ControlRow) -> bool:
-    return row.verdict in ("control", "no control")
-
-
 def _recounted(summary: ObjectiveSummary, rows: Sequence[ControlRow], *, group_p: float | None) -> ObjectiveSummary:
     """The counts of one objective from its combined verdicts."""
-    mine = [r for r in rows if r.objective == summary.objective and r.confirmatory]
-    tested = [r for r in mine if _is_tested(r)]
-    successes = sum(r.verdict == "control" for r in tested)
-    low, high = wilson_interval(successes, len(tested))
     return replace(
         summary,
-        tested=len(tested),
-        successes=successes,
-        low=low,
-        high=high,
+        **verdict_counts([rows[i] for i in confirmatory_of(rows, summary.objective)]),
         group_p=group_p,
-        listed=sum(bool(r.bh) for r in tested),
         strict=0,
         strict_tested=0,
-        not_testable=sum(r.verdict == "not testable" for r in mine),
         median_size=None,  # the trials of a site depend on what it answered: no fixed design to compare with
         expected_successes=None,
         expected_listed=None,
