@@ -54,8 +54,7 @@ def check_rows(path: Path, values: Floats, recorded: Recorded, *, notes: list[st
         return
     missing = np.isnan(table)
     silent = ((table == 0) | missing).all(1)
-    again = np.zeros(len(rows), dtype=bool)
-    again[1:] = ((table[1:] == table[:-1]) | missing[1:] | missing[:-1]).all(1) & (images[1:] != images[:-1])
+    again = _again(table, images)
     for flagged, log_sites in ((silent, _log_silence(table, silent)), (again & ~silent, _log_agreement(table))):
         run = _unlikely(flagged, images, log_sites, power=_HALF)
         if run is not None and not recorded.silence_recorded:
@@ -67,6 +66,19 @@ def check_rows(path: Path, values: Floats, recorded: Recorded, *, notes: list[st
     if not recorded.silence_recorded:
         _scattered(path, rows, table, images=images, recorded=recorded, notes=notes)
         _lost_sites(rows[~silent], table[~silent], images=images[~silent], recorded=recorded, notes=notes)
+
+
+def _again(table: Floats, images: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Rows (T,) that equal the row before at every site, though another image was shown.
+
+    A row of the same image may do so; between two others that do not, it belongs to their run.
+    """
+    missing = np.isnan(table)
+    same, again = np.zeros(len(table), dtype=bool), np.zeros(len(table), dtype=bool)
+    same[1:] = ((table[1:] == table[:-1]) | missing[1:] | missing[:-1]).all(1)
+    again[1:] = same[1:] & (images[1:] != images[:-1])
+    again[1:-1] |= same[1:-1] & again[:-2] & again[2:]
+    return again
 
 
 def _scattered(
