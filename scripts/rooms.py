@@ -45,9 +45,9 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arrays", "devices", "errors", "memory", "packages", "progress", "disk", "stats"),
         ("project",),
         ("recordings",),
-        ("models", "verdict"),
+        ("models", "verdict", "importing"),
         ("synthesis", "rounds", "report"),
-        ("loop", "check", "status", "plan", "reproduce", "demo"),
+        ("loop", "check", "status", "plan", "reproduce", "demo", "sharing"),
         ("cli",),
     ),
 }

@@ -1,0 +1,54 @@
+"""Formats that need their own library: one module per format, and the catalogue of them.
+
+To add a format: a module here with a model of its options and a function of the signature of `Read`, and a row in
+`FORMATS`. Libraries are imported inside the function (`needs` names them, `extra` the extra of the package that brings
+them); what the function returns is written and read back through the one reader of responses, which makes all checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from protocols.importing.contract import ImportedTable
+
+__all__ = ["FORMATS", "Format", "Read"]
+
+
+class Read(Protocol):
+    """Reads files of one format: ``(files, options) -> ImportedTable``. Raises `DataError`."""
+
+    def __call__(self, files: Sequence[Path], options: Any, /) -> ImportedTable:
+        """Read `files` as `options` say."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row of the catalogue.
+
+    Parameters
+    ----------
+    about : str
+        One sentence: what files these are.
+    options : subclass of BaseModel
+        What ``[NAME]`` of map.toml may say, unknown keys forbidden.
+    read : Read
+    needs : tuple of str
+        Modules that the format's library brings.
+    extra : str
+        The extra of the package that installs them, "" where none is needed.
+    """
+
+    about: str
+    options: type[BaseModel]
+    read: Read
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+
+FORMATS: dict[str, Format] = {}
+"""Every format by the name that ``format = ...`` in map.toml takes."""

@@ -1,0 +1,1 @@
+"""A finished experiment for others: archives readable without stimsynth, and exports to shared formats."""
