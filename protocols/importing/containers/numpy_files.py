@@ -29,7 +29,9 @@ def open_npy(path: Path) -> Container:
         raise unreadable(path, f"{path.stat().st_size} bytes of {size}", what="a .npy file")
 
     def whole() -> NDArray[Any]:
-        mapped: NDArray[Any] = np.load(path, allow_pickle=False, mmap_mode="r" if dtype.itemsize and np.prod(shape) else None)
+        mapped: NDArray[Any] = np.load(
+            path, allow_pickle=False, mmap_mode="r" if dtype.itemsize and np.prod(shape) else None
+        )
         return mapped
 
     return Container(path, "numpy", _items(path, "array", (shape, dtype), whole))
