@@ -24,12 +24,12 @@ def _named(value: Any) -> Any:
 class SourceTable(_Table):
     """Where a list of numbers or names comes from."""
 
-    array: str | None = Field(None, description="name of the array or column in the file")
-    file: str | None = Field(None, description="name of the file, where it is not that of the responses")
-    column: int | str | None = Field(None, description="column of a matrix, counted from 1, or its name")
-    values: list[int | float | str | bool] | None = Field(None, description="the values themselves")
-    value: int | float | str | bool | None = Field(None, description="one value for all")
-    ranges: list[tuple[int | float | str, int]] | None = Field(None, description="pairs of value and how many")
+    array: str | None = Field(default=None, description="name of the array or column in the file")
+    file: str | None = Field(default=None, description="name of the file, where it is not that of the responses")
+    column: int | str | None = Field(default=None, description="column of a matrix, counted from 1, or its name")
+    values: list[int | float | str | bool] | None = Field(default=None, description="the values themselves")
+    value: int | float | str | bool | None = Field(default=None, description="one value for all")
+    ranges: list[tuple[int | float | str, int]] | None = Field(default=None, description="pairs of value and how many")
 
     @model_validator(mode="after")
     def _one_kind(self) -> SourceTable:
@@ -56,12 +56,14 @@ Numbers = Annotated[list[float] | SourceTable, BeforeValidator(_named)]
 class Filter(_Table):
     """Which presentations or sites are taken."""
 
-    source: Source | None = Field(None, alias="from", description="values to compare, one per presentation or site")
-    equals: list[int | float | str | bool] | None = Field(None, alias="is", description="values that are taken")
+    source: Source | None = Field(
+        default=None, alias="from", description="values to compare, one per presentation or site"
+    )
+    equals: list[int | float | str | bool] | None = Field(default=None, alias="is", description="values that are taken")
     at_least: float | None = None
     at_most: float | None = None
-    index: Source | None = Field(None, description="positions that are taken")
-    counted_from: Literal[0, 1] | None = Field(None, description="from where `index` counts")
+    index: Source | None = Field(default=None, description="positions that are taken")
+    counted_from: Literal[0, 1] | None = Field(default=None, description="from where `index` counts")
 
     @model_validator(mode="after")
     def _whole(self) -> Filter:
@@ -76,19 +78,23 @@ class Filter(_Table):
 class ResponsesTable(_Table):
     """``[responses]``: the numbers."""
 
-    array: str | None = Field(None, description="name of the array; left out where the file holds one")
+    array: str | None = Field(default=None, description="name of the array; left out where the file holds one")
     arrays: list[str] | None = Field(
         None, description="names of arrays or columns, one per site; * stands for anything"
     )
-    files: list[str] | None = Field(None, description="files that hold the responses; left out: all that are given")
+    files: list[str] | None = Field(
+        default=None, description="files that hold the responses; left out: all that are given"
+    )
     axes: list[Axis] = Field(
         description="what each axis of the array is: trial | image, repeat, site, time, one, entry"
     )
-    join: Literal["trial", "site"] = Field("trial", description="how several files are put together")
+    join: Literal["trial", "site"] = Field(default="trial", description="how several files are put together")
     averaged_over: float | Source | None = Field(
         None, description="presentations behind each row, where rows are means"
     )
-    padding: Literal["nan", "keep"] = Field("nan", description="repeats that are NaN at every site: left out or kept")
+    padding: Literal["nan", "keep"] = Field(
+        default="nan", description="repeats that are NaN at every site: left out or kept"
+    )
 
     @model_validator(mode="after")
     def _axes_fit(self) -> ResponsesTable:
@@ -114,9 +120,11 @@ class ImageSet(_Table):
     """One list of images, and which of its images was shown."""
 
     id: Source = Field(description="names of the images, or positions")
-    counted_from: Literal[0, 1] | None = Field(None, description="from where positions count")
-    names: Source | None = Field(None, description="the list that positions count; left out: the sorted photographs")
-    format: str | None = Field(None, description='names made from numbers or text, such as "{:04d}.png"')
+    counted_from: Literal[0, 1] | None = Field(default=None, description="from where positions count")
+    names: Source | None = Field(
+        default=None, description="the list that positions count; left out: the sorted photographs"
+    )
+    format: str | None = Field(default=None, description='names made from numbers or text, such as "{:04d}.png"')
     none: list[int | float | str] = Field(default=[], description="values that mean that no image was shown")
 
     @model_validator(mode="after")
@@ -129,14 +137,18 @@ class ImageSet(_Table):
 class ImageTable(_Table):
     """``[image]``: which image each presentation, or each position of the axis image, shows."""
 
-    id: Source | None = Field(None, description="names of the images, or positions")
+    id: Source | None = Field(default=None, description="names of the images, or positions")
     counted_from: Literal[0, 1] | None = None
     names: Source | None = None
     format: str | None = None
     none: list[int | float | str] = []
-    basename: bool = Field(False, description="only the last part of names with folders is taken")
-    order: Literal["sorted"] | None = Field(None, description="position i is the i-th of the sorted photographs")
-    sets: list[ImageSet] | None = Field(None, description="several lists; a presentation belongs to one of them")
+    basename: bool = Field(default=False, description="only the last part of names with folders is taken")
+    order: Literal["sorted"] | None = Field(
+        default=None, description="position i is the i-th of the sorted photographs"
+    )
+    sets: list[ImageSet] | None = Field(
+        default=None, description="several lists; a presentation belongs to one of them"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> ImageTable:
@@ -159,12 +171,12 @@ class ImageTable(_Table):
 class TimeTable(_Table):
     """``[time]``: the bins of the axis time, relative to image onset."""
 
-    edges: Numbers | None = Field(None, description="bins + 1 edges")
-    start: float | None = Field(None, description="where the first bin begins")
-    step: float | None = Field(None, gt=0, description="length of a bin")
-    centres: Numbers | None = Field(None, description="middle of each bin, in equal steps")
+    edges: Numbers | None = Field(default=None, description="bins + 1 edges")
+    start: float | None = Field(default=None, description="where the first bin begins")
+    step: float | None = Field(default=None, gt=0, description="length of a bin")
+    centres: Numbers | None = Field(default=None, description="middle of each bin, in equal steps")
     unit: Literal["ms", "s"] = "ms"
-    keep_all: bool = Field(False, description="also bins outside the window go into the file")
+    keep_all: bool = Field(default=False, description="also bins outside the window go into the file")
 
     @model_validator(mode="after")
     def _one_way(self) -> TimeTable:
@@ -182,8 +194,10 @@ class TrialTable(_Table):
     block: Source | None = None
     rep: Source | None = None
     valid: Source | None = None
-    valid_is: list[int | float | str | bool] | None = Field(None, description="values of `valid` that mean: use it")
-    previous: Source | None = Field(None, description="the image shown before, as [image] id")
+    valid_is: list[int | float | str | bool] | None = Field(
+        default=None, description="values of `valid` that mean: use it"
+    )
+    previous: Source | None = Field(default=None, description="the image shown before, as [image] id")
     on_ms: Source | None = None
     rows: list[Filter] = Field(default=[], description="only these presentations are taken")
 
@@ -192,7 +206,7 @@ class SiteTable(_Table):
     """``[site]``: what is known of sites."""
 
     id: Source | None = None
-    prefix: str = Field("", description="put before ids; where there are none, before numbers counted from 1")
+    prefix: str = Field(default="", description="put before ids; where there are none, before numbers counted from 1")
     area: Source | None = None
     electrode: Source | None = None
     x_um: Source | None = None
@@ -221,7 +235,9 @@ class ImportMap(_Table):
 
     about: str = ""
     trap: list[str] = Field(default=[], description="what has given wrong numbers with this layout before")
-    format: str | None = Field(None, description="a format with its own library, in place of [responses] and [image]")
+    format: str | None = Field(
+        default=None, description="a format with its own library, in place of [responses] and [image]"
+    )
     options: dict[str, Any] = Field(default={}, description="the table [NAME] of the format")
     unit: str | None = None
     window_ms: tuple[float, float] | None = None
