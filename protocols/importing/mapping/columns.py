@@ -181,7 +181,7 @@ def _of_sets(found: list[tuple[NDArray[Any], NDArray[np.bool_]]], where: str) ->
     images = np.array([""] * shown.shape[1], dtype=object)
     for names, here in found:
         images[here] = names[here]
-    return images.astype(np.str_), shown.any(axis=0)
+    return images.astype(np.str_), np.array(shown.any(axis=0), dtype=np.bool_)
 
 
 def _formatted(values: NDArray[Any], told: ImageSet) -> NDArray[np.str_]:

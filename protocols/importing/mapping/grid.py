@@ -76,7 +76,8 @@ def read_grid(told: ImportMap, place: Place, notes: list[str]) -> Grid:
         values = _stacked(items, place.container, axes)
         names = np.array([item.name for item in items], dtype=np.str_)
         notes.append(f"{place.name}: {len(items)} arrays, one per site ({names[0]} to {names[-1]})")
-        axes, stored = [*axes, "site"], {}
+        axes = [*axes, "site"]
+        stored: dict[str, Any] = {}
     else:
         item = place.container.item(table.array)
         _check_type(item, place.container)
@@ -151,12 +152,12 @@ def fitted(
         )
     if values.shape != shape:
         notes.append(f"{where} of {told} was taken as {' x '.join(map(str, values.shape))}")
-    ones = tuple(i for i, axis in enumerate(axes) if axis == "one")
-    if any(values.shape[i] != 1 for i in ones):
+    named_one = tuple(i for i, axis in enumerate(axes) if axis == "one")
+    if any(values.shape[i] != 1 for i in named_one):
         raise misfit(
             where, f"an array of {told} and axes = {axes}", "length 1 where axes say one", fix="name that axis"
         )
-    return values.squeeze(axis=ones) if ones else values
+    return values.squeeze(axis=named_one) if named_one else values
 
 
 def _stacked(items: list[Item], container: Container, axes: list[Axis]) -> NDArray[Any]:
@@ -187,7 +188,7 @@ def _check_type(item: Item, container: Container) -> None:
 def _from_axes(values: NDArray[Any], axes: list[Axis], *, names: NDArray[Any] | None, stored: dict[str, Any]) -> Grid:
     """Turn the axes to (rows, sites, bins): of images x repeats, image by image."""
     axes = [axis for axis in axes if axis != "one"]
-    rows: list[Axis] = [axis for axis in ("trial", "image", "repeat") if axis in axes]  # type: ignore[misc]
+    rows: list[Axis] = [axis for axis in ("trial", "image", "repeat") if axis in axes]
     if "site" not in axes:
         values, axes = values[..., None], [*axes, "site"]
     behind: list[Axis] = ["site", *(["time"] if "time" in axes else [])]  # type: ignore[list-item]
@@ -254,7 +255,7 @@ def _from_entries(told: ImportMap, place: Place, notes: list[str]) -> Grid:
             fix="name in [entries] trial every column that tells presentations apart",
         )
     lacking = len(first_row) * len(first_site) - len(raw)
-    values = np.full((len(first_row), len(first_site)), np.nan, dtype=np.float64 if lacking else raw.dtype)  # type: ignore[arg-type]
+    values = np.full((len(first_row), len(first_site)), np.nan, dtype=np.float64 if lacking else raw.dtype)
     values[row, site] = raw
     notes.append(f"{where}: {len(raw)} entries became {len(first_row)} presentations x {len(first_site)} sites")
     if lacking:

@@ -180,7 +180,8 @@ def unpacked(array: NDArray[Any], item: Item) -> NDArray[Any]:
     scale, offset = declared.get("scale_factor", 1.0), declared.get("add_offset", 0.0)
     if not np.isnan(out).any() and (scale, offset) == (1.0, 0.0):
         return array
-    return out * scale + offset
+    unpacked: NDArray[Any] = out * scale + offset
+    return unpacked
 
 
 def whole(array: NDArray[Any], where: str) -> NDArray[np.int64]:

@@ -50,7 +50,8 @@ def _edges(told: ImportMap, count: int, place: Place) -> Floats:
     assert told.time is not None
     table, factor = told.time, 1000.0 if told.time.unit == "s" else 1.0
     if table.start is not None and table.step is not None:
-        return (table.start + table.step * np.arange(count + 1)) * factor
+        starts = np.asarray((table.start + table.step * np.arange(count + 1)) * factor, dtype=np.float64)
+        return starts
     centres = table.edges is None
     stated = table.centres if centres else table.edges
     if isinstance(stated, SourceTable):
