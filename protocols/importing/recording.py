@@ -305,7 +305,7 @@ def _paired(responses: Responses, pictures: Pictures, unpaired: str | None, *, r
             found=found.text().rstrip("."),
             expected="responses that can be predicted from the images that they are said to belong to",
             cause="ids that count from another number, another list of names, or axes in another order",
-            fix="correct counted_from, names or axes in the map and look at --preview; or, where the recording is right, "
+            fix="correct counted_from, names or axes in the map and look at --preview; or, if the recording is right, "
             'say why: --unpaired "REASON"',
             code="A27",
         )
