@@ -1,0 +1,46 @@
+"""A folder that holds the files of a layout and its photographs, and the command that imports them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from protocols.recordings.readers import read_responses
+from protocols.recordings.responses import Responses
+from tests.protocols.helpers.commands import stimsynth
+from tests.protocols.importing.presets.layouts import LAYOUTS, Layout, pictures
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the command answered."""
+
+    code: int
+    out: str
+    err: str
+    recording: Path
+
+
+def laid_out(folder: Path, preset: str) -> Layout:
+    """The files of a layout, and a folder `pictures` beside them."""
+    made = LAYOUTS[preset](folder)
+    pictures(folder / "pictures", made.photographs)
+    return made
+
+
+def imported(capsys: pytest.CaptureFixture[str], folder: Path, made: Layout, *more: object) -> Outcome:
+    """``stimsynth import`` of the layout's files with its preset."""
+    words = [word for setting in made.settings for word in ("--set", setting)]
+    given = [folder / name for name in made.files]
+    out = folder / "recording.h5"
+    answer = stimsynth(
+        capsys, "import", *given, "--preset", made.preset, *words, "--images", folder / "pictures", "--out", out, *more
+    )
+    return Outcome(*answer, out)
+
+
+def read(outcome: Outcome, made: Layout) -> Responses:
+    """The recording as `fit` reads it."""
+    return read_responses(outcome.recording, names=sorted(made.photographs))
