@@ -221,3 +221,73 @@ class Fault:
     spoil: Callable[[Path, Layout], Layout]
     codes: tuple[str, ...] = ()
     needs: Callable[[Layout], Any] = lambda made: True
+
+
+def _hdf5(made: Layout) -> bool:
+    return Path(made.responses[0]).suffix in (".h5", ".hdf5", ".nc") or made.preset.startswith(("tvsd", "xdream", "monkey"))
+
+
+def _positions(made: Layout) -> bool:
+    return made.preset in ("tvsd_n_trials", "triple_n", "nsd")
+
+
+def _names_listed(made: Layout) -> bool:
+    return made.ids is not None and not _positions(made)
+
+
+def _several_axes(made: Layout) -> bool:
+    return len({*made.values.shape, 0}) > 2
+
+
+def _binned(made: Layout) -> bool:
+    return "time" in made.axes
+
+
+def _whole(made: Layout) -> bool:
+    return made.unit == "spikes" and not made.averages
+
+
+FAULTS: dict[str, Fault] = {
+    "cut short": Fault(truncated, ("A02", "A03", "A05", "R01", "A20", "A21")),
+    "empty": Fault(empty),
+    "a web page": Fault(text_instead),
+    "a link of git-annex": Fault(annex_link),
+    "file missing": Fault(missing_file),
+    "array missing": Fault(missing_array, needs=_hdf5),
+    "ids missing": Fault(missing_ids, needs=lambda made: made.ids is not None and not made.ids[0].endswith((".tsv", "info.mat"))),
+    "transposed": Fault(transposed),
+    "an axis more": Fault(one_axis_more),
+    "an axis less": Fault(one_axis_less),
+    "a presentation less": Fault(one_row_less),
+    "text for numbers": Fault(text_values, needs=_hdf5),
+    "infinite": Fault(infinite),
+    "-9999 for missing": Fault(marked),
+    "never filled": Fault(unfilled),
+    "no value at all": Fault(all_nan),
+    "the same everywhere": Fault(no_variation),
+    "ids above the list": Fault(ids_too_high, needs=_positions),
+    "ids from 0": Fault(ids_of_zero, needs=_positions),
+    "ids with fractions": Fault(ids_with_fractions, needs=lambda made: made.preset in ("tvsd_n_trials", "triple_n")),
+    "ids too few": Fault(ids_too_few, needs=lambda made: made.ids is not None),
+    "a photograph missing": Fault(photograph_missing),
+    "no photographs": Fault(no_photographs),
+    "an unknown unit": Fault(told("unit=volts")),
+    "an unknown key": Fault(told("responses.aray=x")),
+    "an unknown axis": Fault(told('responses.axes=["neuron", "stimulus"]')),
+    "another array": Fault(told("responses.array=no_such_array"), needs=lambda made: made.responses[1] != ""),
+    "a window that ends before it begins": Fault(told("window_ms=[170, 70]"), needs=lambda made: made.unit != "beta"),
+    "a window outside the bins": Fault(told("window_ms=[900, 1000]"), needs=_binned),
+    "a window between the bins": Fault(told("window_ms=[70.5, 169.5]"), needs=lambda made: _binned(made) and _whole(made)),
+    "counts that are none": Fault(told("unit=spikes"), needs=lambda made: made.unit in ("au", "zscore", "beta")),
+    "counted from 0": Fault(told("image.counted_from=0"), needs=lambda made: made.preset == "triple_n"),
+    "a question left open": Fault(left_todo, needs=lambda made: any("TODO" in _text(made) for _ in (0,))),
+    "no such area": Fault(told('site.rows=[{from = {value = "V4"}, is = ["MT"]}]')),
+    "sites of one name": Fault(told('site.id={value = "a"}')),
+    "photographs counted from nowhere": Fault(told('image={id = {values = [1, 2, 3]}}')),
+}
+"""Each must be refused, with where, what and a way out; the codes where only some may refuse it."""
+
+
+def _text(made: Layout) -> str:
+    root = Path(__file__).parents[4]
+    return (root / f"protocols/importing/presets/{made.preset}.toml").read_text(encoding="utf-8").split("\n\n", 1)[-1]

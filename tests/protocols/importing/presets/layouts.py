@@ -139,7 +139,7 @@ def tvsd_trials(folder: Path) -> Layout:
     save73(folder / "THINGS_MUA_trials.mat", ALLMAT=matrix, ALLMUA=mua, tb=TB[None])
     savemat(folder / "1024chns_mapping_20220105.mat", {"mapping": (mapping + 1)[None].astype(float)})
     _things_imgs(folder)
-    window = (TB >= 50) & (TB < 150)
+    window = (TB > 50) & (TB <= 150)
     names = [THINGS_NAMES[i - 1] if i > 0 else THINGS_NAMES[TRAIN - i - 1] for i in shown]
     return Layout(
         "tvsd_n_trials",
