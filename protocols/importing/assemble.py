@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from protocols.progress import Reporter
 
-from .columns import shown_images, site_columns, site_ids, taken, trial_columns
 from .containers import Container
 from .contract import ImportedTable, Psth
-from .grid import Grid, fitted, read_grid, read_numbers
-from .join import join_parts
-from .map import ImportMap, SourceTable
-from .refusals import nothing_left
-from .sources import Files, values_of
-from .times import bins_of
+from .mapping.columns import shown_images, site_columns, site_ids, taken, trial_columns
+from .mapping.grid import Grid, fitted, read_grid, read_numbers
+from .mapping.join import join_parts
+from .mapping.refusals import nothing_left
+from .mapping.sources import Files, values_of
+from .mapping.tables import ImportMap, SourceTable
+from .mapping.times import bins_of
 
 __all__ = ["assemble"]
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import ImportedTable, Psth
-from .map import ImportMap
+from protocols.importing.contract import ImportedTable, Psth
+
 from .refusals import files_differ
+from .tables import ImportMap
 
 
 def join_parts(parts: Sequence[ImportedTable], told: ImportMap, notes: Sequence[str]) -> ImportedTable:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.disk.files import inside
+from protocols.importing.containers import Container, Item, open_container
 
-from .containers import Container, Item, open_container
-from .map import SourceTable
 from .refusals import bad_value, files_differ, misfit, wrong_length
+from .tables import SourceTable
 
 STORED = (
     *("_FillValue", "missing_value", "scale_factor", "add_offset"),

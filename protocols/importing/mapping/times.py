@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Floats
+from protocols.importing.containers import Container
+from protocols.importing.contract import Psth
 
-from .containers import Container
-from .contract import Psth
 from .grid import Grid
-from .map import ImportMap, SourceTable
 from .refusals import bad_value, wrong_length
 from .sources import Files, values_of
+from .tables import ImportMap, SourceTable
 
 
 def bins_of(

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Ints
+from protocols.importing.containers import Container, Item
 from protocols.recordings.readers.declared import Item as Declared
 from protocols.recordings.readers.declared import decode
 from protocols.recordings.units import UNITS
 
-from .containers import Container, Item
-from .map import Axis, ImportMap
 from .refusals import bad_entries, misfit
 from .sources import STORED, Files, values_of
+from .tables import Axis, ImportMap
 
 
 @dataclass(frozen=True, kw_only=True)

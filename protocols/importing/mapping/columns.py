@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .containers import Container
+from protocols.importing.containers import Container
+
 from .grid import Grid
-from .map import Filter, ImageSet, ImportMap
 from .refusals import bad_ids, bad_value
 from .sources import Files, values_of, whole
+from .tables import Filter, ImageSet, ImportMap
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _YES, _NO = ("1", "true", "good", "valid", "yes"), ("0", "false", "bad", "invalid", "no")
