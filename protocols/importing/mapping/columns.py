@@ -130,11 +130,34 @@ def _one_set(
         return _formatted(numbers, told), shown
     if several:
         shown &= numbers >= told.counted_from
+    if told.names is None and told.format is not None:
+        return _renumbered(told, numbers, shown, where, notes=notes), shown
     if told.names is None:
         if several:
             raise bad_ids(where, "sets without names", "a list of names for each set", "name the lists: names = ...")
         return numbers, shown
     return _listed(told, numbers, shown, container, files=files, notes=notes), shown
+
+
+def _renumbered(
+    told: ImageSet, numbers: NDArray[np.int64], shown: NDArray[np.bool_], where: str, *, notes: list[str]
+) -> NDArray[np.str_]:
+    """Names made of positions, counted as the names of the pictures are."""
+    by = int(told.named_from or 0) - int(told.counted_from or 0)
+    if shown.any() and numbers[shown].min() < int(told.counted_from or 0):
+        raise bad_ids(
+            where,
+            f"the number {numbers[shown].min()}",
+            f"positions counted from {told.counted_from}",
+            "correct counted_from, or say which numbers mean no image: none = [0]",
+        )
+    names = _formatted(numbers + by, told)
+    if shown.any():
+        first = int(np.flatnonzero(shown)[0])
+        notes.append(
+            f"{where}: numbers count from {told.counted_from}, names from {told.named_from}: {numbers[first]} is {names[first]!r}"
+        )
+    return names
 
 
 def _listed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,8 +16,8 @@ from protocols.recordings.readers.declared import Item as Declared
 from protocols.recordings.readers.declared import decode
 from protocols.recordings.units import UNITS
 
-from .refusals import bad_entries, misfit
-from .sources import STORED, Files, values_of
+from .refusals import bad_entries, bad_value, misfit
+from .sources import STORED, Files, values_of, whole
 from .tables import Axis, ImportMap
 
 
@@ -81,11 +81,61 @@ def read_grid(told: ImportMap, container: Container, files: Files, notes: list[s
         item = container.item(table.array)
         _check_type(item, container)
         values, stored = read_numbers(item, container, told.unit or "au", notes)
+        stored = _scaled(told, item, stored, where=f"{container.path.name} {item.name!r}")
         values = fitted(values, axes, container, name=item.name, notes=notes)
-        axes = [axis for axis in axes if axis != "one"]
+        values, axes = _sites_together(values, [axis for axis in axes if axis != "one"])
         shown = " x ".join(f"{n} {axis}s" for n, axis in zip(values.shape, axes, strict=True))
         notes.append(f"{container.path.name}: {item.name!r} ({item.dtype}) was taken as {shown}")
-    return _from_axes(values, axes, names=names, stored=stored)
+    return _in_order(told, _from_axes(values, axes, names=names, stored=stored), container, files, notes=notes)
+
+
+def _scaled(told: ImportMap, item: Item, stored: dict[str, Any], *, where: str) -> dict[str, Any]:
+    """What says how the numbers are stored, with the map's scale; the file's own and the map's exclude each other."""
+    scale = told.responses.scale if told.responses is not None else None
+    if scale is None:
+        return stored
+    if "scale_factor" in item.attributes:
+        raise bad_value(
+            f"{where} scale_factor",
+            f"{item.attributes['scale_factor']}, and scale = {scale} in the map",
+            "one of both",
+            "leave responses.scale out of the map: the file says it itself",
+        )
+    return {**stored, "scale_factor": scale}
+
+
+def _sites_together(values: NDArray[Any], axes: list[Axis]) -> tuple[NDArray[Any], list[Axis]]:
+    """Neighbouring axes of sites (voxels along x, y, z) as one axis, the last running fastest."""
+    first = axes.index("site") if "site" in axes else 0
+    count = axes.count("site")
+    if count < 2:
+        return values, axes
+    shape = values.shape
+    flat = values.reshape(*shape[:first], -1, *shape[first + count :])
+    return flat, [*axes[:first], "site", *axes[first + count :]]
+
+
+def _in_order(told: ImportMap, grid: Grid, container: Container, files: Files, *, notes: list[str]) -> Grid:
+    """The sites in the order that the map asks for; all that it says of sites is in that order."""
+    if told.site.order is None:
+        return grid
+    count, base = grid.values.shape[1], int(told.site.order_counted_from or 0)
+    where = f"{container.path.name} site.order"
+    listed = values_of(told.site.order, container, files, lengths=(count,), where="site.order")
+    places = whole(listed, where) - base
+    if not np.array_equal(np.sort(places), np.arange(count)):
+        raise bad_value(
+            where,
+            f"positions from {places.min() + base} to {places.max() + base}, {len(np.unique(places))} of them different",
+            f"each of the {count} sites once, counted from {base}",
+            "correct order_counted_from, or name the list of positions",
+        )
+    notes.append(f"{container.path.name}: the sites were put in the order of {told.site.order.text()}")
+    return replace(
+        grid,
+        values=grid.values[:, places],
+        site_names=None if grid.site_names is None else grid.site_names[places],
+    )
 
 
 def matching(container: Container, patterns: Sequence[str]) -> list[Item]:

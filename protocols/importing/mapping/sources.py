@@ -122,22 +122,40 @@ def values_of(
     """
     if source.value is not None:
         return np.full(lengths[0] if lengths else 1, source.value)
-    if source.values is not None or source.ranges is not None:
+    if source.count is not None:
+        array: NDArray[Any] = np.arange(source.count[0], source.count[1] + 1)
+        place = where
+    elif source.values is not None or source.ranges is not None:
         pairs = source.ranges if source.ranges is not None else [(v, 1) for v in source.values or []]
-        array: NDArray[Any] = np.repeat(np.array([v for v, _ in pairs]), [n for _, n in pairs])
+        array = np.repeat(np.array([v for v, _ in pairs]), [n for _, n in pairs])
         place = where
     else:
         home, item = item_of(source, container, files)
         place = f"{home.path.name} {item.name!r}"
-        array = as_list(item, source, where=place)
+        array = as_list(item, source, where=place, volumes=lengths)
+        if source.where is not None:
+            array = array[_rows(source, home, len(array))]
     if lengths and len(array) not in lengths:
         expected = " or ".join(map(str, dict.fromkeys(lengths)))
         raise wrong_length(place, f"{len(array)} values for {where}", f"{expected} values")
     return array
 
 
-def as_list(item: Item, source: SourceTable, *, where: str) -> NDArray[Any]:
-    """An array as a list: its one long axis, or the column that the source names."""
+def _rows(source: SourceTable, home: Container, count: int) -> NDArray[np.bool_]:
+    """Which rows of a table a source means, (count,)."""
+    assert source.where is not None
+    column = as_list(home.item(source.where.array), SourceTable(array=source.where.array), where=source.where.array)
+    if len(column) != count:
+        raise wrong_length(
+            f"{home.path.name} {source.where.array!r}", f"{len(column)} values", f"{count}, as {source.array!r}"
+        )
+    wanted = [str(v) for v in source.where.equals]
+    numbers = column.dtype.kind in "iufb"
+    return np.isin(column, np.array(source.where.equals)) if numbers else np.isin(column.astype(np.str_), wanted)
+
+
+def as_list(item: Item, source: SourceTable, *, where: str, volumes: Sequence[int] = ()) -> NDArray[Any]:
+    """An array as a list: its one long axis, the column that the source names, or a volume of one of the sizes."""
     if isinstance(source.column, int):
         if len(item.shape) != 2 or source.column > item.shape[1]:
             shape = " x ".join(map(str, item.shape))
@@ -150,7 +168,7 @@ def as_list(item: Item, source: SourceTable, *, where: str) -> NDArray[Any]:
         array = item.read((slice(None), slice(source.column - 1, source.column)))
     else:
         array = item.read()
-    if sum(n != 1 for n in array.shape) > 1:
+    if sum(n != 1 for n in array.shape) > 1 and not (array.ndim > 2 and array.size in volumes):
         raise misfit(
             where,
             f"an array of {' x '.join(map(str, array.shape))}",

@@ -21,6 +21,13 @@ def _named(value: Any) -> Any:
     return {"array": value} if isinstance(value, str) else value
 
 
+class Where(_Table):
+    """Which rows of a table are meant: those in which a column of the same file has one of the values."""
+
+    array: str
+    equals: list[int | float | str | bool] = Field(alias="is")
+
+
 class SourceTable(_Table):
     """Where a list of numbers or names comes from."""
 
@@ -30,12 +37,16 @@ class SourceTable(_Table):
     values: list[int | float | str | bool] | None = Field(None, description="the values themselves")
     value: int | float | str | bool | None = Field(None, description="one value for all")
     ranges: list[tuple[int | float | str, int]] | None = Field(None, description="pairs of value and how many")
+    count: tuple[int, int] | None = Field(None, description="all whole numbers from the first to the second")
+    where: Where | None = Field(None, description="only the rows of the file in which another column has these values")
 
     @model_validator(mode="after")
     def _one_kind(self) -> SourceTable:
-        given = [self.values, self.value, self.ranges, (self.array or self.file) or None]
+        given = [self.values, self.value, self.ranges, self.count, (self.array or self.file) or None]
         if sum(g is not None for g in given) != 1:
-            raise ValueError("give one of array (with file), values, value, ranges")
+            raise ValueError("give one of array (with file), values, value, ranges, count")
+        if self.where is not None and not (self.array or self.file):
+            raise ValueError("where goes with the array of a file")
         if isinstance(self.column, int) and self.column < 1:
             raise ValueError("columns are counted from 1")
         return self
@@ -89,12 +100,17 @@ class ResponsesTable(_Table):
         None, description="presentations behind each row, where rows are means"
     )
     padding: Literal["nan", "keep"] = Field("nan", description="repeats that are NaN at every site: left out or kept")
+    scale: float | None = Field(None, gt=0, description="by which the stored numbers are multiplied")
 
     @model_validator(mode="after")
     def _axes_fit(self) -> ResponsesTable:
-        named = [axis for axis in self.axes if axis != "one"]
+        named = [
+            axis
+            for i, axis in enumerate(self.axes)
+            if axis != "one" and (axis, self.axes[i - 1 : i]) != ("site", ["site"])
+        ]
         if len(set(named)) < len(named):
-            raise ValueError("an axis is named twice in axes")
+            raise ValueError("an axis is named twice in axes; axes that are sites together stand beside each other")
         if sum(axis in named for axis in ("trial", "image", "entry")) != 1:
             raise ValueError("axes needs one of trial, image and entry")
         if "repeat" in named and "image" not in named:
@@ -117,12 +133,18 @@ class ImageSet(_Table):
     counted_from: Literal[0, 1] | None = Field(None, description="from where positions count")
     names: Source | None = Field(None, description="the list that positions count; left out: the sorted photographs")
     format: str | None = Field(None, description='names made from numbers or text, such as "{:04d}.png"')
+    named_from: Literal[0, 1] | None = Field(None, description="from where the numbers in the names of pictures count")
     none: list[int | float | str] = Field(default=[], description="values that mean that no image was shown")
 
     @model_validator(mode="after")
     def _format_is_plain(self) -> ImageSet:
         if self.format is not None and not _FORMAT.fullmatch(self.format):
             raise ValueError('format is text with one place for the number, such as "{:04d}.png" or "{}.jpg"')
+        counts = self.counted_from is not None and self.names is None and self.format is not None
+        if counts != (self.named_from is not None):
+            raise ValueError(
+                "counted_from with format needs named_from = 0 or 1: from where the numbers in the pictures' names count"
+            )
         return self
 
 
@@ -133,6 +155,7 @@ class ImageTable(_Table):
     counted_from: Literal[0, 1] | None = None
     names: Source | None = None
     format: str | None = None
+    named_from: Literal[0, 1] | None = None
     none: list[int | float | str] = []
     basename: bool = Field(False, description="only the last part of names with folders is taken")
     order: Literal["sorted"] | None = Field(None, description="position i is the i-th of the sorted photographs")
@@ -152,8 +175,8 @@ class ImageTable(_Table):
             return self.sets
         if self.id is None:
             return []
-        own = {"counted_from": self.counted_from, "names": self.names, "format": self.format, "none": self.none}
-        return [ImageSet(id=self.id, **own)]  # type: ignore[arg-type]
+        own = {name: getattr(self, name) for name in ("counted_from", "names", "format", "named_from", "none")}
+        return [ImageSet(id=self.id, **own)]
 
 
 class TimeTable(_Table):
@@ -163,14 +186,15 @@ class TimeTable(_Table):
     start: float | None = Field(None, description="where the first bin begins")
     step: float | None = Field(None, gt=0, description="length of a bin")
     centres: Numbers | None = Field(None, description="middle of each bin, in equal steps")
+    ends: Numbers | None = Field(None, description="end of each bin, in equal steps")
     unit: Literal["ms", "s"] = "ms"
     keep_all: bool = Field(False, description="also bins outside the window go into the file")
 
     @model_validator(mode="after")
     def _one_way(self) -> TimeTable:
-        ways = [self.edges is not None, self.centres is not None, self.start is not None and self.step is not None]
-        if sum(ways) != 1 or (self.start is None) != (self.step is None):
-            raise ValueError("give one of edges, centres, and start with step")
+        ways = [self.edges, self.centres, self.ends, self.start if self.step is not None else None]
+        if sum(way is not None for way in ways) != 1 or (self.start is None) != (self.step is None):
+            raise ValueError("give one of edges, centres, ends, and start with step")
         return self
 
 
@@ -193,6 +217,8 @@ class SiteTable(_Table):
 
     id: Source | None = None
     prefix: str = Field("", description="put before ids; where there are none, before numbers counted from 1")
+    order: Source | None = Field(None, description="positions by which the sites are put in order before all else")
+    order_counted_from: Literal[0, 1] | None = None
     area: Source | None = None
     electrode: Source | None = None
     x_um: Source | None = None
@@ -200,6 +226,12 @@ class SiteTable(_Table):
     z_um: Source | None = None
     columns: dict[str, Source] = Field(default={}, description="further columns, such as reliability")
     rows: list[Filter] = Field(default=[], description="only these sites are taken")
+
+    @model_validator(mode="after")
+    def _counted(self) -> SiteTable:
+        if (self.order is None) != (self.order_counted_from is None):
+            raise ValueError("order goes with order_counted_from = 0 or 1")
+        return self
 
 
 class BaselineTable(_Table):
@@ -260,6 +292,11 @@ class ImportMap(_Table):
             raise ValueError("the axis time and the section [time] go together")
         if ("entry" in axes) != (self.entries is not None):
             raise ValueError("the axis entry and the section [entries] go together")
+        plain = self.responses.arrays is None and self.entries is None
+        if self.responses.scale is not None and not plain:
+            raise ValueError("scale goes with one array: [responses] array with axes")
+        if self.site.order is not None and self.entries is not None:
+            raise ValueError("[site] order goes with the axis site, not with a long table")
         if self.image.order is not None and "image" not in axes:
             raise ValueError('order = "sorted" goes with the axis image; presentations need id')
         return self

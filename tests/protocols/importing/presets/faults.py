@@ -29,7 +29,9 @@ def edit(path: Path, name: str, change: Change) -> None:
         with h5py.File(path, "r+") as file:
             stored = file[name]
             reverse = "MATLAB_class" in stored.attrs or path.suffix == ".mat"
-            attributes = {k: v for k, v in stored.attrs.items() if k not in ("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME")}
+            attributes = {
+                k: v for k, v in stored.attrs.items() if k not in ("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME")
+            }
             array = change(stored[()].T).T if reverse else change(stored[()])
             text = h5py.string_dtype() if h5py.check_string_dtype(stored.dtype) else None
             kind = h5py.ref_dtype if h5py.check_ref_dtype(stored.dtype) else text
@@ -60,7 +62,9 @@ def _ids(folder: Path, made: Layout, change: Change) -> Layout:
 
 def _rows(made: Layout, array: np.ndarray) -> tuple[np.ndarray, list[int]]:
     """A view with the sites first, then the axes of the presentations, then the others."""
-    order = sorted(range(array.ndim), key=lambda a: ("site", "image", "trial", "repeat", "time", "one").index(made.axes[a]))
+    order = sorted(
+        range(array.ndim), key=lambda a: ("site", "image", "trial", "repeat", "time", "one").index(made.axes[a])
+    )
     return array.transpose(order), order
 
 
@@ -224,7 +228,9 @@ class Fault:
 
 
 def _hdf5(made: Layout) -> bool:
-    return Path(made.responses[0]).suffix in (".h5", ".hdf5", ".nc") or made.preset.startswith(("tvsd", "xdream", "monkey"))
+    return Path(made.responses[0]).suffix in (".h5", ".hdf5", ".nc") or made.preset.startswith(
+        ("tvsd", "xdream", "monkey")
+    )
 
 
 def _positions(made: Layout) -> bool:
@@ -254,7 +260,9 @@ FAULTS: dict[str, Fault] = {
     "a link of git-annex": Fault(annex_link),
     "file missing": Fault(missing_file),
     "array missing": Fault(missing_array, needs=_hdf5),
-    "ids missing": Fault(missing_ids, needs=lambda made: made.ids is not None and not made.ids[0].endswith((".tsv", "info.mat"))),
+    "ids missing": Fault(
+        missing_ids, needs=lambda made: made.ids is not None and not made.ids[0].endswith((".tsv", "info.mat"))
+    ),
     "transposed": Fault(transposed),
     "an axis more": Fault(one_axis_more),
     "an axis less": Fault(one_axis_less),
@@ -277,13 +285,15 @@ FAULTS: dict[str, Fault] = {
     "another array": Fault(told("responses.array=no_such_array"), needs=lambda made: made.responses[1] != ""),
     "a window that ends before it begins": Fault(told("window_ms=[170, 70]"), needs=lambda made: made.unit != "beta"),
     "a window outside the bins": Fault(told("window_ms=[900, 1000]"), needs=_binned),
-    "a window between the bins": Fault(told("window_ms=[70.5, 169.5]"), needs=lambda made: _binned(made) and _whole(made)),
+    "a window between the bins": Fault(
+        told("window_ms=[70.5, 169.5]"), needs=lambda made: _binned(made) and _whole(made)
+    ),
     "counts that are none": Fault(told("unit=spikes"), needs=lambda made: made.unit in ("au", "zscore", "beta")),
     "counted from 0": Fault(told("image.counted_from=0"), needs=lambda made: made.preset == "triple_n"),
     "a question left open": Fault(left_todo, needs=lambda made: any("TODO" in _text(made) for _ in (0,))),
     "no such area": Fault(told('site.rows=[{from = {value = "V4"}, is = ["MT"]}]')),
     "sites of one name": Fault(told('site.id={value = "a"}')),
-    "photographs counted from nowhere": Fault(told('image={id = {values = [1, 2, 3]}}')),
+    "photographs counted from nowhere": Fault(told("image={id = {values = [1, 2, 3]}}")),
 }
 """Each must be refused, with where, what and a way out; the codes where only some may refuse it."""
 

@@ -78,7 +78,16 @@ def test_210322_comes_in_as_the_studies_read_it(recordings: Path, tmp_path: Path
     file = recordings / "responses_repeat_averaged/responses_210322.npy"
     told = ("--set", "session=210322", "--set", "subject=PE", "--set", "responses.averaged_over=4")
     code, _, error = stimsynth(
-        capsys, "import", file, "--preset", "v4_cowley2023_averages", *told, "--images", tmp_path / "pictures", "--out", out
+        capsys,
+        "import",
+        file,
+        "--preset",
+        "v4_cowley2023_averages",
+        *told,
+        "--images",
+        tmp_path / "pictures",
+        "--out",
+        out,
     )
     assert code == 0, error
     table = read_responses(out, names=names)
@@ -89,7 +98,9 @@ def test_210322_comes_in_as_the_studies_read_it(recordings: Path, tmp_path: Path
 
 def held_out_r(pixels: np.ndarray, values: np.ndarray, index: np.ndarray) -> float:
     """Median correlation of left-out predictions of a ridge on 14 x 14 grey pixels: a small score, the same for both ways."""
-    grey = torch.from_numpy(pixels.mean(-1).reshape(len(pixels), 14, 8, 14, 8).mean((2, 4)).reshape(len(pixels), -1) / 255)
+    grey = torch.from_numpy(
+        pixels.mean(-1).reshape(len(pixels), 14, 8, 14, 8).mean((2, 4)).reshape(len(pixels), -1) / 255
+    )
     means, counts = repeat_means(values, index, len(pixels))
     targets, weights = torch.from_numpy(means), torch.from_numpy(counts.mean(1))
     outer = group_folds(list(range(len(pixels))), 5, seed=0)
@@ -97,5 +108,7 @@ def held_out_r(pixels: np.ndarray, values: np.ndarray, index: np.ndarray) -> flo
     for fold in range(5):
         train = outer != fold
         inner = group_folds(list(range(int(train.sum()))), 5, seed=1)
-        predicted[~train] = ridge(grey[train], targets[train], folds=inner, weights=weights[train]).predict(grey[~train])
+        predicted[~train] = ridge(grey[train], targets[train], folds=inner, weights=weights[train]).predict(
+            grey[~train]
+        )
     return float(np.median(correlation(predicted.numpy(), means)))
