@@ -155,7 +155,8 @@ def _renumbered(
     if shown.any():
         first = int(np.flatnonzero(shown)[0])
         notes.append(
-            f"{where}: numbers count from {told.counted_from}, names from {told.named_from}: {numbers[first]} is {names[first]!r}"
+            f"{where}: numbers count from {told.counted_from}, names from {told.named_from}: "
+            f"{numbers[first]} is {names[first]!r}"
         )
     return names
 

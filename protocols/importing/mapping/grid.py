@@ -126,7 +126,7 @@ def _in_order(told: ImportMap, grid: Grid, container: Container, files: Files, *
     if not np.array_equal(np.sort(places), np.arange(count)):
         raise bad_value(
             where,
-            f"positions from {places.min() + base} to {places.max() + base}, {len(np.unique(places))} of them different",
+            f"{len(np.unique(places))} different positions from {places.min() + base} to {places.max() + base}",
             f"each of the {count} sites once, counted from {base}",
             "correct order_counted_from, or name the list of positions",
         )

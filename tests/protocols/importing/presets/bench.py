@@ -10,8 +10,8 @@ import pytest
 from protocols.importing.assemble import assemble
 from protocols.importing.contract import write_table
 from protocols.importing.map import read_map
-from protocols.project.photograph_folder import read_folder
-from protocols.recordings.loose import read_loose
+from protocols.project.folder import Project
+from protocols.recordings.adopt import examine
 from protocols.recordings.readers import read_responses
 from protocols.recordings.responses import Responses
 from tests.protocols.helpers.commands import stimsynth
@@ -49,15 +49,12 @@ def imported(capsys: pytest.CaptureFixture[str], folder: Path, made: Layout, *mo
 PRESETS = Path(__file__).parents[4] / "protocols/importing/presets"
 
 
-def door(folder: Path, made: Layout) -> Responses:
-    """The way of the command without the command: map, files, one file of responses, the one reader, values."""
-    path, out = PRESETS / f"{made.preset}.toml", folder / "recording.h5"
-    names = [picture.name for picture in read_folder(folder / "pictures").pictures]
+def door(folder: Path, made: Layout, project: Project) -> Responses:
+    """The way of `import` and `fit` without the commands: map, files, one file of responses, and all checks of it."""
+    path, out, names = PRESETS / f"{made.preset}.toml", folder / "recording.h5", sorted(made.photographs)
     told = read_map(path, made.settings)
     write_table(out, assemble(told, [folder / name for name in made.files], folder=path.parent, names=names))
-    table = read_responses(out, names=names)
-    read_loose(out)
-    return table
+    return examine(project, names, out)[0]
 
 
 def read(outcome: Outcome, made: Layout) -> Responses:

@@ -199,14 +199,11 @@ def ids_too_few(folder: Path, made: Layout) -> Layout:
 
 
 def photograph_missing(folder: Path, made: Layout) -> Layout:
-    (folder / "pictures" / made.image[0]).unlink()
-    return made
+    return replace(made, photographs=[name for name in made.photographs if name != made.image[0]])
 
 
-def no_photographs(folder: Path, made: Layout) -> Layout:
-    for path in (folder / "pictures").iterdir():
-        path.unlink()
-    return made
+def other_photographs(folder: Path, made: Layout) -> Layout:
+    return replace(made, photographs=[f"other_{name}" for name in made.photographs[: len(made.photographs) - 1]])
 
 
 def told(*settings: str) -> Callable[[Path, Layout], Layout]:
@@ -278,7 +275,7 @@ FAULTS: dict[str, Fault] = {
     "ids with fractions": Fault(ids_with_fractions, needs=lambda made: made.preset in ("tvsd_n_trials", "triple_n")),
     "ids too few": Fault(ids_too_few, needs=lambda made: made.ids is not None),
     "a photograph missing": Fault(photograph_missing),
-    "no photographs": Fault(no_photographs),
+    "other photographs": Fault(other_photographs),
     "an unknown unit": Fault(told("unit=volts")),
     "an unknown key": Fault(told("responses.aray=x")),
     "an unknown axis": Fault(told('responses.axes=["neuron", "stimulus"]')),
