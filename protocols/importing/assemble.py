@@ -17,7 +17,7 @@ from .mapping.columns import shown_images, site_columns, site_ids, taken, trial_
 from .mapping.grid import Grid, fitted, read_grid, read_numbers
 from .mapping.join import join_parts
 from .mapping.refusals import nothing_left
-from .mapping.sources import Files, values_of
+from .mapping.sources import Files, Place
 from .mapping.tables import ImportMap, SourceTable
 from .mapping.times import bins_of
 
@@ -56,7 +56,7 @@ def assemble(
         paths = response_files(told, files)
         parts = []
         for number, path in enumerate(paths, 1):
-            parts.append(_part(told, files.open(path), files, names))
+            parts.append(_part(told, Place(files.open(path), files), names))
             if progress is not None:
                 progress("reading", number, len(paths))
         opened = [note for container in files.opened.values() for note in container.notes]
@@ -86,34 +86,34 @@ def _sources(value: Any) -> list[SourceTable]:
     return []
 
 
-def _part(told: ImportMap, container: Container, files: Files, names: Sequence[str] | None) -> ImportedTable:
+def _part(told: ImportMap, place: Place, names: Sequence[str] | None) -> ImportedTable:
     """The table of one file."""
     notes: list[str] = []
-    grid = read_grid(told, container, files, notes)
+    grid = read_grid(told, place, notes)
     rows = _rows_with_values(told, grid, notes)
-    rows &= taken(told.trial.rows, grid, container, files, of="presentation")
-    images, named, base = shown_images(told, grid, container, files, names=names, notes=notes)
+    rows &= taken(told.trial.rows, grid, place, of="presentation")
+    images, named, base = shown_images(told, grid, place, names=names, notes=notes)
     rows &= named
-    sites = taken(told.site.rows, grid, container, files, of="site")
+    sites = taken(told.site.rows, grid, place, of="site")
     for kept, of in ((rows, "presentation"), (sites, "site")):
         if not kept.any():
-            raise nothing_left(str(container.path.name), f"no {of} of {len(kept)} that rows take")
+            raise nothing_left(place.name, f"no {of} of {len(kept)} that rows take")
         if not kept.all():
-            notes.append(f"{container.path.name}: {int(kept.sum())} of {len(kept)} {of}s were taken")
-    trial = {k: v[rows] for k, v in trial_columns(told, grid, container, files, notes=notes).items()}
-    site = {k: v[sites] for k, v in site_columns(told, grid, container, files).items()}
-    values, edges, psth = bins_of(told, grid, container, files, used=rows, notes=notes)
+            notes.append(f"{place.name}: {int(kept.sum())} of {len(kept)} {of}s were taken")
+    trial = {k: v[rows] for k, v in trial_columns(told, grid, place, notes=notes).items()}
+    site = {k: v[sites] for k, v in site_columns(told, grid, place).items()}
+    values, edges, psth = bins_of(told, grid, place, used=rows, notes=notes)
     return ImportedTable(
         values=_cut(values, rows, sites),
         image=images[rows],
         index_base=base,
-        site_id=site_ids(told, grid, container, files, notes=notes)[sites],
+        site_id=site_ids(told, grid, place, notes=notes)[sites],
         unit=str(told.unit),
         window_ms=told.window_ms,
         time_bin_edges_ms=edges,
         trial=trial,
         site=site,
-        baseline=_baseline(told, grid, container, rows=rows, sites=sites, notes=notes),
+        baseline=_baseline(told, grid, place.container, rows=rows, sites=sites, notes=notes),
         stored=grid.stored,
         notes=tuple(notes),
         psth=None if psth is None else Psth(edges_ms=psth.edges_ms, values=psth.values[sites]),
@@ -131,7 +131,7 @@ def _rows_with_values(told: ImportMap, grid: Grid, notes: list[str]) -> NDArray[
     assert told.responses is not None
     if "repeat" not in told.responses.axes or told.responses.padding == "keep" or grid.values.dtype.kind != "f":
         return rows
-    rows = ~np.isnan(grid.values.reshape(len(rows), -1)).all(axis=1)
+    rows = np.array(~np.isnan(grid.values.reshape(len(rows), -1)).all(axis=1))
     if not rows.all():
         counts = np.bincount(grid.position[rows], minlength=grid.images)
         notes.append(
@@ -153,12 +153,12 @@ def _baseline(
     if told.baseline is None:
         return None
     item = container.item(told.baseline.array)
-    values, _ = read_numbers(item, container, str(told.unit), notes)
+    values, _ = read_numbers(item, container, unit=str(told.unit), notes=notes)
     axes: list[Any] = list(told.baseline.axes)
     values = fitted(values, axes, container, name=item.name, notes=notes)
     axes = [axis for axis in axes if axis != "one"]
     if axes == ["site"]:
         listed = SourceTable(values=values.tolist())
-        return values_of(listed, container, Files([]), lengths=(len(sites),), where="baseline")[sites]
+        return Place(container, Files([])).values(listed, lengths=(len(sites),), where="baseline")[sites]
     values = values if axes.index("site") == 1 else values.T
     return np.stack([grid.to_rows(column, "baseline") for column in values.T], axis=1)[rows][:, sites]

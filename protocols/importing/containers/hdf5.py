@@ -27,7 +27,8 @@ _NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 
 def open_hdf5(path: Path) -> Container:
     """The datasets of an HDF5 or netCDF 4 file, by their path."""
-    closes, notes = ExitStack(), []
+    closes = ExitStack()
+    notes: list[str] = []
     try:
         file = closes.enter_context(h5py.File(path, "r", locking=False))
         items = [item_of(path, name, dataset) for name, dataset in datasets(file, notes)]
@@ -90,9 +91,9 @@ def item_of(path: Path, name: str, dataset: Any) -> Item:
 
     def load(selection: Selection) -> NDArray[Any]:
         if not inside:
-            raise not_numbers(path, name, "data that lie in another file", "copy the data into this file")
+            raise not_numbers(path, name, "data that lie in another file", fix="copy the data into this file")
         if problem:
-            raise not_numbers(path, name, problem, "write it as an array of numbers or of text")
+            raise not_numbers(path, name, problem, fix="write it as an array of numbers or of text")
         check_filters(path, name, dataset)
         try:
             return read_values(dataset, selection)

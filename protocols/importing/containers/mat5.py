@@ -58,7 +58,7 @@ def _lazy(path: Path, name: str, about: tuple[tuple[int, ...], str]) -> Item:
         except (*UNUSABLE, NotImplementedError, EOFError) as error:
             raise unreadable(path, error, what=f"the variable {name!r}") from error
         if array.dtype.kind == "c":
-            raise not_numbers(path, name, "complex numbers", "in MATLAB: save abs(x), or real(x)")
+            raise not_numbers(path, name, "complex numbers", fix="in MATLAB: save abs(x), or real(x)")
         array = array.astype(bool) if kind == "logical" else array
         if kind == "double" and array.dtype != np.float64:
             array = array.astype(np.float64)  # MATLAB packs whole doubles into small types
@@ -110,6 +110,6 @@ def _stripped(text: NDArray[Any]) -> NDArray[np.str_]:
 
 def _refused(path: Path, name: str, kind: str, *, shape: tuple[int, ...]) -> Item:
     def load(selection: Selection) -> NDArray[Any]:
-        raise not_numbers(path, name, f"MATLAB's {kind}", _HELP.get(kind, "in MATLAB: save it as a numeric array"))
+        raise not_numbers(path, name, f"MATLAB's {kind}", fix=_HELP.get(kind, "in MATLAB: save it as a numeric array"))
 
     return Item(name, shape, kind, load)

@@ -40,7 +40,8 @@ _HELP = {
 
 def open_matlab73(path: Path) -> Container:
     """The variables of a MATLAB 7.3 file; fields of structs by ``struct/field``, elements of cells by ``cell{1}``."""
-    closes, notes = ExitStack(), []
+    closes = ExitStack()
+    notes: list[str] = []
     try:
         file = closes.enter_context(h5py.File(path, "r", locking=False))
         items: list[Item] = []
@@ -111,7 +112,7 @@ def _numbers(path: Path, name: str, dataset: Any, *, kind: str) -> Item:
 def _cells(path: Path, name: str, dataset: Any, *, depth: int) -> list[Item]:
     """A cell array, or one field of a struct array: text or numbers as one array, others one by one."""
     references = np.asarray(dataset[()]).T
-    nodes = [dataset.file[r] if r else None for r in references.reshape(-1, order="F")]
+    nodes: list[Any] = [dataset.file[r] if r else None for r in references.reshape(-1, order="F")]
     if all(n is None or isinstance(n, h5py.Dataset) for n in nodes) and nodes:
         found = {class_of(n) for n in nodes if n is not None}
         empty = [n is None or bool(plain(n.attrs.get("MATLAB_empty", 0))) for n in nodes]
@@ -143,6 +144,6 @@ def _characters(codes: NDArray[Any]) -> NDArray[np.str_]:
 
 def _refused(path: Path, name: str, kind: str, *, shape: tuple[int, ...]) -> Item:
     def load(selection: Selection) -> NDArray[Any]:
-        raise not_numbers(path, name, f"MATLAB's {kind}", _HELP.get(kind, "in MATLAB: save it as a numeric array"))
+        raise not_numbers(path, name, f"MATLAB's {kind}", fix=_HELP.get(kind, "in MATLAB: save it as a numeric array"))
 
     return Item(name, shape, kind, load)

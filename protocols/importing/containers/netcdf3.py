@@ -21,7 +21,7 @@ def open_netcdf3(path: Path) -> Container:
 
     closes = ExitStack()
     try:
-        file = closes.enter_context(netcdf_file(path, "r", mmap=False, maskandscale=False))
+        file: Any = closes.enter_context(netcdf_file(path, "r", mmap=False, maskandscale=False))
         items = [_item(name, variable) for name, variable in file.variables.items()]
         attributes = {name: plain(value) for name, value in file._attributes.items()}
     except (*UNUSABLE, AssertionError) as error:

@@ -66,9 +66,9 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Callable[[], NDA
 
 def _header(path: Path, handle: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     try:
-        version = np.lib.format.read_magic(handle)  # type: ignore[arg-type]
+        version = np.lib.format.read_magic(handle)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(handle)  # type: ignore[arg-type]
+        shape, _, dtype = read(handle)
     except UNUSABLE as error:
         raise unreadable(path, error, what="a .npy array") from error
     return shape, dtype, handle.tell()

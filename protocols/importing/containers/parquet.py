@@ -48,10 +48,10 @@ def _item(path: Path, file: Any, field: Any, *, rows: int, types: Any) -> Item:
         if listed:
             return cut(_matrix(path, field.name, column), selection)
         if types.is_timestamp(kind) or types.is_temporal(kind):
-            raise not_numbers(path, field.name, f"times ({kind})", "write them as a number of seconds")
+            raise not_numbers(path, field.name, f"times ({kind})", fix="write them as a number of seconds")
         array = column.to_numpy(zero_copy_only=False)
         if array.dtype.kind not in "iufb":
-            raise not_numbers(path, field.name, f"elements of type {kind}", "write numbers or text")
+            raise not_numbers(path, field.name, f"elements of type {kind}", fix="write numbers or text")
         return cut(array, selection)
 
     if listed:
@@ -67,6 +67,6 @@ def _matrix(path: Path, name: str, column: Any) -> NDArray[Any]:
     lengths = {len(row) if row is not None else -1 for row in rows}
     if len(lengths) > 1 or -1 in lengths:
         raise not_numbers(
-            path, name, f"lists of {min(lengths)} to {max(lengths)} elements", "write lists of one length"
+            path, name, f"lists of {min(lengths)} to {max(lengths)} elements", fix="write lists of one length"
         )
     return np.asarray(rows)

@@ -59,7 +59,7 @@ def missing_item(path: Path, name: str, known: Collection[str]) -> DataError:
     )
 
 
-def not_numbers(path: Path, name: str, found: str, fix: str) -> DataError:
+def not_numbers(path: Path, name: str, found: str, *, fix: str) -> DataError:
     """A05: the array is of a type that is not read."""
     return DataError(
         f"{path} {name!r}",

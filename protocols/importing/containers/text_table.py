@@ -21,7 +21,8 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BO
 
 def open_text(path: Path) -> Container:
     """A table with a header (items: its columns), one of numbers alone (item "table"), or a list (item "lines")."""
-    text, notes = _decoded(path), []
+    text = _decoded(path)
+    notes: list[str] = []
     if path.suffix.lower() == ".txt" and not any(mark in text.partition("\n")[0] for mark in (";", "\t")):
         lines = [line.strip() for line in text.splitlines()]
         while lines and not lines[-1]:

@@ -49,7 +49,7 @@ def _check_formulas(path: Path, stored: list[tuple[Any, ...]], sheet: Any, notes
                 if stored[number][place] is None:
                     where = f"{sheet.title}!{cell.coordinate}"
                     fix = "open and save it in Excel or LibreOffice, or save the table as CSV"
-                    raise not_numbers(path, where, "a formula whose value was never computed", fix)
+                    raise not_numbers(path, where, "a formula whose value was never computed", fix=fix)
     if count:
         notes.append(f"{count} cells of {sheet.title!r} are formulas: the values that were stored with them were taken")
 

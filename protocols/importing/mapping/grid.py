@@ -16,8 +16,9 @@ from protocols.recordings.readers.declared import Item as Declared
 from protocols.recordings.readers.declared import decode
 from protocols.recordings.units import UNITS
 
-from .refusals import bad_entries, bad_value, misfit
-from .sources import STORED, Files, values_of, whole
+from .refusals import bad_entries, misfit
+from .sites import refuse_exchanged, scaled, site_order, sites_together
+from .sources import STORED, Place
 from .tables import Axis, ImportMap
 
 
@@ -57,7 +58,7 @@ class Grid:
     stored: dict[str, Any]
 
 
-def read_grid(told: ImportMap, container: Container, files: Files, notes: list[str]) -> Grid:
+def read_grid(told: ImportMap, place: Place, notes: list[str]) -> Grid:
     """The array of one file as `Grid`.
 
     Raises
@@ -68,74 +69,33 @@ def read_grid(told: ImportMap, container: Container, files: Files, notes: list[s
     table = told.responses
     assert table is not None
     if told.entries is not None:
-        return _from_entries(told, container, files, notes)
+        return _from_entries(told, place, notes)
     names = None
     axes: list[Axis] = list(table.axes)
     if table.arrays is not None:
-        items = matching(container, table.arrays)
-        values = _stacked(items, container, axes)
+        items = matching(place.container, table.arrays)
+        values = _stacked(items, place.container, axes)
         names = np.array([item.name for item in items], dtype=np.str_)
-        notes.append(f"{container.path.name}: {len(items)} arrays, one per site ({names[0]} to {names[-1]})")
-        axes, stored = [*axes, "site"], {}
+        notes.append(f"{place.name}: {len(items)} arrays, one per site ({names[0]} to {names[-1]})")
+        axes = [*axes, "site"]
+        stored: dict[str, Any] = {}
     else:
-        item = container.item(table.array)
-        _check_type(item, container)
-        values, stored = read_numbers(item, container, told.unit or "au", notes)
-        stored = _scaled(told, item, stored, where=f"{container.path.name} {item.name!r}")
-        values = fitted(values, axes, container, name=item.name, notes=notes)
-        values, axes = _sites_together(values, [axis for axis in axes if axis != "one"])
+        item = place.container.item(table.array)
+        _check_type(item, place.container)
+        values, stored = read_numbers(item, place.container, unit=told.unit or "au", notes=notes)
+        values = fitted(values, axes, place.container, name=item.name, notes=notes)
+        stored = scaled(told, item, stored, where=f"{place.name} {item.name!r}")
+        values, axes = sites_together(values, [axis for axis in axes if axis != "one"])
         shown = " x ".join(f"{n} {axis}s" for n, axis in zip(values.shape, axes, strict=True))
-        notes.append(f"{container.path.name}: {item.name!r} ({item.dtype}) was taken as {shown}")
-    return _in_order(told, _from_axes(values, axes, names=names, stored=stored), container, files, notes=notes)
-
-
-def _scaled(told: ImportMap, item: Item, stored: dict[str, Any], *, where: str) -> dict[str, Any]:
-    """What says how the numbers are stored, with the map's scale; the file's own and the map's exclude each other."""
-    scale = told.responses.scale if told.responses is not None else None
-    if scale is None:
-        return stored
-    if "scale_factor" in item.attributes:
-        raise bad_value(
-            f"{where} scale_factor",
-            f"{item.attributes['scale_factor']}, and scale = {scale} in the map",
-            "one of both",
-            "leave responses.scale out of the map: the file says it itself",
-        )
-    return {**stored, "scale_factor": scale}
-
-
-def _sites_together(values: NDArray[Any], axes: list[Axis]) -> tuple[NDArray[Any], list[Axis]]:
-    """Neighbouring axes of sites (voxels along x, y, z) as one axis, the last running fastest."""
-    first = axes.index("site") if "site" in axes else 0
-    count = axes.count("site")
-    if count < 2:
-        return values, axes
-    shape = values.shape
-    flat = values.reshape(*shape[:first], -1, *shape[first + count :])
-    return flat, [*axes[:first], "site", *axes[first + count :]]
-
-
-def _in_order(told: ImportMap, grid: Grid, container: Container, files: Files, *, notes: list[str]) -> Grid:
-    """The sites in the order that the map asks for; all that it says of sites is in that order."""
-    if told.site.order is None:
+        notes.append(f"{place.name}: {item.name!r} ({item.dtype}) was taken as {shown}")
+    grid = _from_axes(values, axes, names=names, stored=stored)
+    if grid.images and "repeat" in axes:
+        refuse_exchanged(grid.values.reshape(grid.images, -1, *grid.values.shape[1:]), place.name)
+    order = site_order(told, place, grid.values.shape[1], notes=notes)
+    if order is None:
         return grid
-    count, base = grid.values.shape[1], int(told.site.order_counted_from or 0)
-    where = f"{container.path.name} site.order"
-    listed = values_of(told.site.order, container, files, lengths=(count,), where="site.order")
-    places = whole(listed, where) - base
-    if not np.array_equal(np.sort(places), np.arange(count)):
-        raise bad_value(
-            where,
-            f"{len(np.unique(places))} different positions from {places.min() + base} to {places.max() + base}",
-            f"each of the {count} sites once, counted from {base}",
-            "correct order_counted_from, or name the list of positions",
-        )
-    notes.append(f"{container.path.name}: the sites were put in the order of {told.site.order.text()}")
-    return replace(
-        grid,
-        values=grid.values[:, places],
-        site_names=None if grid.site_names is None else grid.site_names[places],
-    )
+    site_names = None if grid.site_names is None else grid.site_names[order]
+    return replace(grid, values=grid.values[:, order], site_names=site_names)
 
 
 def matching(container: Container, patterns: Sequence[str]) -> list[Item]:
@@ -149,7 +109,9 @@ def matching(container: Container, patterns: Sequence[str]) -> list[Item]:
     return list(found.values())
 
 
-def read_numbers(item: Item, container: Container, unit: str, notes: list[str]) -> tuple[NDArray[Any], dict[str, Any]]:
+def read_numbers(
+    item: Item, container: Container, *, unit: str, notes: list[str]
+) -> tuple[NDArray[Any], dict[str, Any]]:
     """All numbers of an array, and the attributes that say how they are stored.
 
     HDF5 says of its own numbers what was never written; these become NaN as the reader of responses makes them.
@@ -195,14 +157,16 @@ def fitted(
             where,
             f"an array of {told}, which has {len(shape)} axes, and axes = {axes}",
             "one word per axis",
-            "name every axis in the order in which --preview shows them",
+            fix="name every axis in the order in which --preview shows them",
         )
     if values.shape != shape:
         notes.append(f"{where} of {told} was taken as {' x '.join(map(str, values.shape))}")
-    ones = tuple(i for i, axis in enumerate(axes) if axis == "one")
-    if any(values.shape[i] != 1 for i in ones):
-        raise misfit(where, f"an array of {told} and axes = {axes}", "length 1 where axes say one", "name that axis")
-    return values.squeeze(axis=ones) if ones else values
+    named_one = tuple(i for i, axis in enumerate(axes) if axis == "one")
+    if any(values.shape[i] != 1 for i in named_one):
+        raise misfit(
+            where, f"an array of {told} and axes = {axes}", "length 1 where axes say one", fix="name that axis"
+        )
+    return values.squeeze(axis=named_one) if named_one else values
 
 
 def _stacked(items: list[Item], container: Container, axes: list[Axis]) -> NDArray[Any]:
@@ -215,7 +179,7 @@ def _stacked(items: list[Item], container: Container, axes: list[Axis]) -> NDArr
             f"{container.path.name} {items[other].name!r}",
             f"{parts[other].shape} values, where {items[0].name!r} has {parts[0].shape}",
             "arrays of one shape, one per site",
-            "name in arrays only those that hold responses",
+            fix="name in arrays only those that hold responses",
         )
     return np.stack(parts, axis=-1)
 
@@ -226,14 +190,14 @@ def _check_type(item: Item, container: Container) -> None:
             f"{container.path.name} {item.name!r}",
             "text",
             "numbers",
-            "name the array that holds the responses; a column with words among its numbers is text",
+            fix="name the array that holds the responses; a column with words among its numbers is text",
         )
 
 
 def _from_axes(values: NDArray[Any], axes: list[Axis], *, names: NDArray[Any] | None, stored: dict[str, Any]) -> Grid:
     """Turn the axes to (rows, sites, bins): of images x repeats, image by image."""
     axes = [axis for axis in axes if axis != "one"]
-    rows: list[Axis] = [axis for axis in ("trial", "image", "repeat") if axis in axes]  # type: ignore[misc]
+    rows: list[Axis] = [axis for axis in ("trial", "image", "repeat") if axis in axes]
     if "site" not in axes:
         values, axes = values[..., None], [*axes, "site"]
     behind: list[Axis] = ["site", *(["time"] if "time" in axes else [])]  # type: ignore[list-item]
@@ -275,21 +239,19 @@ def _grid(values: NDArray[Any], *, stored: dict[str, Any], names: NDArray[Any] |
     )
 
 
-def _from_entries(told: ImportMap, container: Container, files: Files, notes: list[str]) -> Grid:
+def _from_entries(told: ImportMap, place: Place, notes: list[str]) -> Grid:
     """A long table: presentations and sites in the order in which they come first."""
     assert told.entries is not None
     assert told.responses is not None
-    item = container.item(told.responses.array)
-    _check_type(item, container)
-    raw, stored = read_numbers(item, container, told.unit or "au", notes)
+    item = place.container.item(told.responses.array)
+    _check_type(item, place.container)
+    raw, stored = read_numbers(item, place.container, unit=told.unit or "au", notes=notes)
     raw = raw.reshape(-1)
     keys = told.entries.trial if isinstance(told.entries.trial, list) else [told.entries.trial]
-    lists = [values_of(k, container, files, lengths=(len(raw),), where="entries.trial") for k in keys]
+    lists = [place.values(k, lengths=(len(raw),), where="entries.trial") for k in keys]
     row, first_row = _groups(lists)
-    site, first_site = _groups(
-        [values_of(told.entries.site, container, files, lengths=(len(raw),), where="entries.site")]
-    )
-    where = f"{container.path.name} {item.name!r}"
+    site, first_site = _groups([place.values(told.entries.site, lengths=(len(raw),), where="entries.site")])
+    where = f"{place.name} {item.name!r}"
     cell = row * len(first_site) + site
     taken, counts = np.unique(cell, return_counts=True)
     if counts.max(initial=1) > 1:
@@ -299,17 +261,15 @@ def _from_entries(told: ImportMap, container: Container, files: Files, notes: li
             f"{int((counts > 1).sum())} presentations and sites with several values, such as rows {entry[0] + 1} and "
             f"{entry[1] + 1} (without the header)",
             "one value per presentation and site",
-            "name in [entries] trial all columns that tell presentations apart, such as trial = ['session', 'trial']",
+            fix="name in [entries] trial every column that tells presentations apart",
         )
     lacking = len(first_row) * len(first_site) - len(raw)
-    values = np.full((len(first_row), len(first_site)), np.nan, dtype=np.float64 if lacking else raw.dtype)  # type: ignore[arg-type]
+    values = np.full((len(first_row), len(first_site)), np.nan, dtype=np.float64 if lacking else raw.dtype)
     values[row, site] = raw
     notes.append(f"{where}: {len(raw)} entries became {len(first_row)} presentations x {len(first_site)} sites")
     if lacking:
         notes.append(f"{where}: {lacking} presentations and sites have no entry: NaN")
-    grid = _grid(
-        values, stored=stored, names=_site_names(told, container, files, first_site), position=np.arange(len(values))
-    )
+    grid = _grid(values, stored=stored, names=_site_names(told, place, first_site), position=np.arange(len(values)))
     return Grid(
         **{
             **grid.__dict__,
@@ -325,9 +285,9 @@ def _from_entries(told: ImportMap, container: Container, files: Files, notes: li
     )
 
 
-def _site_names(told: ImportMap, container: Container, files: Files, first: Ints) -> NDArray[Any]:
+def _site_names(told: ImportMap, place: Place, first: Ints) -> NDArray[Any]:
     assert told.entries is not None
-    return values_of(told.entries.site, container, files)[first]
+    return place.values(told.entries.site)[first]
 
 
 def _groups(lists: list[NDArray[Any]]) -> tuple[Ints, Ints]:
@@ -357,6 +317,6 @@ def _constant(column: NDArray[Any], groups: tuple[Ints, Ints], where: str, *, ke
             f"{key} = {column[entry]} in row {entry + 1} (without the header) and {chosen[group][entry]} in row "
             f"{first[group][entry] + 1}, which are one {of}",
             f"one {key} per {of}",
-            f"name in [entries] all columns that tell a {of} apart, or correct {key}",
+            fix=f"name in [entries] all columns that tell a {of} apart, or correct {key}",
         )
     return chosen

@@ -50,7 +50,7 @@ def _below(parts: Sequence[ImportedTable]) -> ImportedTable:
                 f"{len(part.site_id)} sites, where the first file has {len(first.site_id)}"
                 + (f" (only one has {', '.join(lacking[:5])})" if lacking else ""),
                 "the same sites in every file",
-                'import the files one by one, take the common sites with [site] rows, or say join = "site"',
+                fix='import the files one by one, take the common sites with [site] rows, or say join = "site"',
             )
         place = {site: i for i, site in enumerate(part.site_id.tolist())}
         order.append(np.array([place[site] for site in first.site_id.tolist()]))
@@ -76,7 +76,7 @@ def _beside(parts: Sequence[ImportedTable]) -> ImportedTable:
                 f"file {number + 1}",
                 "other presentations than in the first file",
                 'the same images in the same order in every file, since join = "site"',
-                'say join = "trial" where the files are days of one recording',
+                fix='say join = "trial" where the files are days of one recording',
             )
     _same_columns(parts, "site")
     _same_edges(parts)
@@ -86,7 +86,7 @@ def _beside(parts: Sequence[ImportedTable]) -> ImportedTable:
             "the files",
             f"the site {first.site_id[0]!r} in each of them",
             "a name of its own for every site",
-            "name the sites: [site] id, from an array of the files",
+            fix="name the sites: [site] id, from an array of the files",
         )
     baselines = [p.baseline for p in parts if p.baseline is not None]
     psths = [p.psth for p in parts if p.psth is not None]
@@ -111,7 +111,7 @@ def _same_columns(parts: Sequence[ImportedTable], group: str) -> None:
                 f"file {number + 1}",
                 "other columns or another storage of numbers than in the first file",
                 "files that were made in one way",
-                "import the files one by one",
+                fix="import the files one by one",
             )
 
 
@@ -121,7 +121,7 @@ def _same_edges(parts: Sequence[ImportedTable]) -> None:
     for number, other in enumerate(edges):
         if first is not None and (other is None or other.shape != first.shape or not np.allclose(other, first)):
             raise files_differ(
-                f"file {number + 1}", "other time bins", "the same bins in every file", "import it alone"
+                f"file {number + 1}", "other time bins", "the same bins in every file", fix="import it alone"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from protocols.errors import DataError
 
 
-def misfit(where: str, found: str, expected: str, fix: str) -> DataError:
+def misfit(where: str, found: str, expected: str, *, fix: str) -> DataError:
     """A20: the axes that the map names are not those of the array."""
     return DataError(
         where,
@@ -29,7 +29,7 @@ def wrong_length(where: str, found: str, expected: str) -> DataError:
     )
 
 
-def bad_ids(where: str, found: str, expected: str, fix: str) -> DataError:
+def bad_ids(where: str, found: str, expected: str, *, fix: str) -> DataError:
     """A22: what the file says of the images cannot be turned into images."""
     return DataError(
         where,
@@ -41,7 +41,7 @@ def bad_ids(where: str, found: str, expected: str, fix: str) -> DataError:
     )
 
 
-def files_differ(where: str, found: str, expected: str, fix: str) -> DataError:
+def files_differ(where: str, found: str, expected: str, *, fix: str) -> DataError:
     """A23: several files cannot be put together."""
     return DataError(
         where,
@@ -53,7 +53,7 @@ def files_differ(where: str, found: str, expected: str, fix: str) -> DataError:
     )
 
 
-def bad_entries(where: str, found: str, expected: str, fix: str) -> DataError:
+def bad_entries(where: str, found: str, expected: str, *, fix: str) -> DataError:
     """A24: a long table does not give one value per presentation and site."""
     return DataError(
         where,
@@ -77,7 +77,7 @@ def nothing_left(where: str, found: str) -> DataError:
     )
 
 
-def bad_value(where: str, found: str, expected: str, fix: str) -> DataError:
+def bad_value(where: str, found: str, expected: str, *, fix: str) -> DataError:
     """A26: a list holds values that it cannot hold."""
     return DataError(
         where, found=found, expected=expected, cause="another array or column than is meant", fix=fix, code="A26"

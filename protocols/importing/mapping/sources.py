@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +16,7 @@ from protocols.disk.files import inside
 from protocols.importing.containers import Container, Item, open_container
 
 from .refusals import bad_value, files_differ, misfit, wrong_length
-from .tables import SourceTable
+from .tables import SourceTable, Where
 
 STORED = (
     *("_FillValue", "missing_value", "scale_factor", "add_offset"),
@@ -76,7 +77,7 @@ class Files:
                 pattern,
                 "no such file",
                 "a file that is given on the command line, or lies beside the map or the given files",
-                "give the file on the command line, or correct its name in the map",
+                fix="give the file on the command line, or correct its name in the map",
             )
         return sorted(matches)
 
@@ -89,69 +90,71 @@ def _ends(path: Path, pattern: str) -> bool:
     )
 
 
-def item_of(source: SourceTable, container: Container, files: Files) -> tuple[Container, Item]:
-    """The array that a source names, and the file that holds it."""
-    home = container
-    if source.file is not None:
-        home = files.open(files.named(source.file)[0])
-    name = source.array
-    if isinstance(source.column, str):
-        name = f"{name}/{source.column}" if name else source.column
-    return home, home.item(name)
+@dataclass(frozen=True)
+class Place:
+    """A file of responses, among the other files of the import."""
 
+    container: Container
+    files: Files
 
-def values_of(
-    source: SourceTable, container: Container, files: Files, *, lengths: Sequence[int] = (), where: str = ""
-) -> NDArray[Any]:
-    """The list that a source means, one-dimensional, or two-dimensional where `lengths` allow it.
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.container.path.name
 
-    Parameters
-    ----------
-    source : SourceTable
-    container : Container
-        The file of the responses, for sources that name no file.
-    lengths : sequence of int
-        The lengths that the list may have; () for any. ``value`` is repeated to the first.
-    where : str
-        The key of the map, for errors.
+    def item(self, source: SourceTable) -> tuple[Container, Item]:
+        """The array that a source names, and the file that holds it."""
+        home = self.container
+        if source.file is not None:
+            home = self.files.open(self.files.named(source.file)[0])
+        name = source.array
+        if isinstance(source.column, str):
+            name = f"{name}/{source.column}" if name else source.column
+        return home, home.item(name)
 
-    Raises
-    ------
-    DataError
-        A04 no such array; A20 a matrix where a list is meant; A21 another length.
-    """
-    if source.value is not None:
-        return np.full(lengths[0] if lengths else 1, source.value)
-    if source.count is not None:
-        array: NDArray[Any] = np.arange(source.count[0], source.count[1] + 1)
+    def values(self, source: SourceTable, *, lengths: Sequence[int] = (), where: str = "") -> NDArray[Any]:
+        """The list that a source means, one-dimensional.
+
+        Parameters
+        ----------
+        source : SourceTable
+        lengths : sequence of int
+            The lengths that the list may have; () for any. ``value`` is repeated to the first.
+        where : str
+            The key of the map, for errors.
+
+        Raises
+        ------
+        DataError
+            A04 no such array; A20 a matrix where a list is meant; A21 another length.
+        """
+        if source.value is not None:
+            return np.full(lengths[0] if lengths else 1, source.value)
         place = where
-    elif source.values is not None or source.ranges is not None:
-        pairs = source.ranges if source.ranges is not None else [(v, 1) for v in source.values or []]
-        array = np.repeat(np.array([v for v, _ in pairs]), [n for _, n in pairs])
-        place = where
-    else:
-        home, item = item_of(source, container, files)
-        place = f"{home.path.name} {item.name!r}"
-        array = as_list(item, source, where=place, volumes=lengths)
-        if source.where is not None:
-            array = array[_rows(source, home, len(array))]
-    if lengths and len(array) not in lengths:
-        expected = " or ".join(map(str, dict.fromkeys(lengths)))
-        raise wrong_length(place, f"{len(array)} values for {where}", f"{expected} values")
-    return array
+        if source.count is not None:
+            array: NDArray[Any] = np.arange(source.count[0], source.count[1] + 1)
+        elif source.values is not None or source.ranges is not None:
+            pairs = source.ranges if source.ranges is not None else [(v, 1) for v in source.values or []]
+            array = np.repeat(np.array([v for v, _ in pairs]), [n for _, n in pairs])
+        else:
+            home, item = self.item(source)
+            place = f"{home.path.name} {item.name!r}"
+            array = as_list(item, source, where=place, volumes=lengths)
+            if source.where is not None:
+                array = array[_rows(source.where, home, len(array))]
+        if lengths and len(array) not in lengths:
+            expected = " or ".join(map(str, dict.fromkeys(lengths)))
+            raise wrong_length(place, f"{len(array)} values for {where}", f"{expected} values")
+        return array
 
 
-def _rows(source: SourceTable, home: Container, count: int) -> NDArray[np.bool_]:
-    """Which rows of a table a source means, (count,)."""
-    assert source.where is not None
-    column = as_list(home.item(source.where.array), SourceTable(array=source.where.array), where=source.where.array)
+def _rows(told: Where, home: Container, count: int) -> NDArray[np.bool_]:
+    """Which rows of a table are meant, (count,)."""
+    column = as_list(home.item(told.array), SourceTable(array=told.array), where=told.array)
     if len(column) != count:
-        raise wrong_length(
-            f"{home.path.name} {source.where.array!r}", f"{len(column)} values", f"{count}, as {source.array!r}"
-        )
-    wanted = [str(v) for v in source.where.equals]
-    numbers = column.dtype.kind in "iufb"
-    return np.isin(column, np.array(source.where.equals)) if numbers else np.isin(column.astype(np.str_), wanted)
+        raise wrong_length(f"{home.path.name} {told.array!r}", f"{len(column)} values", f"{count} values")
+    wanted = told.equals if column.dtype.kind in "iufb" else [str(v) for v in told.equals]
+    return np.isin(column, np.array(wanted))
 
 
 def as_list(item: Item, source: SourceTable, *, where: str, volumes: Sequence[int] = ()) -> NDArray[Any]:
@@ -163,7 +166,7 @@ def as_list(item: Item, source: SourceTable, *, where: str, volumes: Sequence[in
                 where,
                 f"an array of {shape} and column = {source.column}",
                 "a matrix with that many columns, counted from 1",
-                "correct column, or name the array that holds the list",
+                fix="correct column, or name the array that holds the list",
             )
         array = item.read((slice(None), slice(source.column - 1, source.column)))
     else:
@@ -173,7 +176,7 @@ def as_list(item: Item, source: SourceTable, *, where: str, volumes: Sequence[in
             where,
             f"an array of {' x '.join(map(str, array.shape))}",
             "a list",
-            "name one of its columns, counted from 1: { array = ..., column = 1 }",
+            fix="name one of its columns, counted from 1: { array = ..., column = 1 }",
         )
     return unpacked(array.reshape(-1), item)
 
@@ -190,7 +193,8 @@ def unpacked(array: NDArray[Any], item: Item) -> NDArray[Any]:
     scale, offset = declared.get("scale_factor", 1.0), declared.get("add_offset", 0.0)
     if not np.isnan(out).any() and (scale, offset) == (1.0, 0.0):
         return array
-    return out * scale + offset
+    unpacked: NDArray[Any] = out * scale + offset
+    return unpacked
 
 
 def whole(array: NDArray[Any], where: str) -> NDArray[np.int64]:
@@ -209,4 +213,4 @@ def whole(array: NDArray[Any], where: str) -> NDArray[np.int64]:
         if np.all(numbers[known] == np.floor(numbers[known])) and np.all(np.abs(numbers[known]) < 2**53):
             return np.where(known, numbers, -1).astype(np.int64)
     bad = next(v for v in array.tolist() if not isinstance(v, float) or v != v // 1)
-    raise bad_value(where, f"{bad!r}", "whole numbers", "name the array or column that holds positions")
+    raise bad_value(where, f"{bad!r}", "whole numbers", fix="name the array or column that holds positions")

@@ -31,14 +31,14 @@ class Where(_Table):
 class SourceTable(_Table):
     """Where a list of numbers or names comes from."""
 
-    array: str | None = Field(None, description="name of the array or column in the file")
-    file: str | None = Field(None, description="name of the file, where it is not that of the responses")
-    column: int | str | None = Field(None, description="column of a matrix, counted from 1, or its name")
-    values: list[int | float | str | bool] | None = Field(None, description="the values themselves")
-    value: int | float | str | bool | None = Field(None, description="one value for all")
-    ranges: list[tuple[int | float | str, int]] | None = Field(None, description="pairs of value and how many")
-    count: tuple[int, int] | None = Field(None, description="all whole numbers from the first to the second")
-    where: Where | None = Field(None, description="only the rows of the file in which another column has these values")
+    array: str | None = Field(default=None, description="name of the array or column in the file")
+    file: str | None = Field(default=None, description="name of the file, where it is not that of the responses")
+    column: int | str | None = Field(default=None, description="column of a matrix, counted from 1, or its name")
+    values: list[int | float | str | bool] | None = Field(default=None, description="the values themselves")
+    value: int | float | str | bool | None = Field(default=None, description="one value for all")
+    ranges: list[tuple[int | float | str, int]] | None = Field(default=None, description="pairs of value and how many")
+    count: tuple[int, int] | None = Field(default=None, description="all whole numbers from the first to the second")
+    where: Where | None = Field(default=None, description="only rows of the file in which a column has these values")
 
     @model_validator(mode="after")
     def _one_kind(self) -> SourceTable:
@@ -67,12 +67,14 @@ Numbers = Annotated[list[float] | SourceTable, BeforeValidator(_named)]
 class Filter(_Table):
     """Which presentations or sites are taken."""
 
-    source: Source | None = Field(None, alias="from", description="values to compare, one per presentation or site")
-    equals: list[int | float | str | bool] | None = Field(None, alias="is", description="values that are taken")
+    source: Source | None = Field(
+        default=None, alias="from", description="values to compare, one per presentation or site"
+    )
+    equals: list[int | float | str | bool] | None = Field(default=None, alias="is", description="values that are taken")
     at_least: float | None = None
     at_most: float | None = None
-    index: Source | None = Field(None, description="positions that are taken")
-    counted_from: Literal[0, 1] | None = Field(None, description="from where `index` counts")
+    index: Source | None = Field(default=None, description="positions that are taken")
+    counted_from: Literal[0, 1] | None = Field(default=None, description="from where `index` counts")
 
     @model_validator(mode="after")
     def _whole(self) -> Filter:
@@ -87,28 +89,29 @@ class Filter(_Table):
 class ResponsesTable(_Table):
     """``[responses]``: the numbers."""
 
-    array: str | None = Field(None, description="name of the array; left out where the file holds one")
+    array: str | None = Field(default=None, description="name of the array; left out where the file holds one")
     arrays: list[str] | None = Field(
         None, description="names of arrays or columns, one per site; * stands for anything"
     )
-    files: list[str] | None = Field(None, description="files that hold the responses; left out: all that are given")
+    files: list[str] | None = Field(
+        default=None, description="files that hold the responses; left out: all that are given"
+    )
     axes: list[Axis] = Field(
         description="what each axis of the array is: trial | image, repeat, site, time, one, entry"
     )
-    join: Literal["trial", "site"] = Field("trial", description="how several files are put together")
+    join: Literal["trial", "site"] = Field(default="trial", description="how several files are put together")
     averaged_over: float | Source | None = Field(
         None, description="presentations behind each row, where rows are means"
     )
-    padding: Literal["nan", "keep"] = Field("nan", description="repeats that are NaN at every site: left out or kept")
-    scale: float | None = Field(None, gt=0, description="by which the stored numbers are multiplied")
+    padding: Literal["nan", "keep"] = Field(
+        default="nan", description="repeats that are NaN at every site: left out or kept"
+    )
+    scale: float | None = Field(default=None, gt=0, description="by which the stored numbers are multiplied")
 
     @model_validator(mode="after")
     def _axes_fit(self) -> ResponsesTable:
-        named = [
-            axis
-            for i, axis in enumerate(self.axes)
-            if axis != "one" and (axis, self.axes[i - 1 : i]) != ("site", ["site"])
-        ]
+        again = [axis == "site" and self.axes[i - 1 : i] == ["site"] for i, axis in enumerate(self.axes)]
+        named = [axis for axis, same in zip(self.axes, again, strict=True) if axis != "one" and not same]
         if len(set(named)) < len(named):
             raise ValueError("an axis is named twice in axes; axes that are sites together stand beside each other")
         if sum(axis in named for axis in ("trial", "image", "entry")) != 1:
@@ -130,10 +133,12 @@ class ImageSet(_Table):
     """One list of images, and which of its images was shown."""
 
     id: Source = Field(description="names of the images, or positions")
-    counted_from: Literal[0, 1] | None = Field(None, description="from where positions count")
-    names: Source | None = Field(None, description="the list that positions count; left out: the sorted photographs")
-    format: str | None = Field(None, description='names made from numbers or text, such as "{:04d}.png"')
-    named_from: Literal[0, 1] | None = Field(None, description="from where the numbers in the names of pictures count")
+    counted_from: Literal[0, 1] | None = Field(default=None, description="from where positions count")
+    names: Source | None = Field(
+        default=None, description="the list that positions count; left out: the sorted photographs"
+    )
+    format: str | None = Field(default=None, description='names made from numbers or text, such as "{:04d}.png"')
+    named_from: Literal[0, 1] | None = Field(default=None, description="from where numbers in pictures' names count")
     none: list[int | float | str] = Field(default=[], description="values that mean that no image was shown")
 
     @model_validator(mode="after")
@@ -142,24 +147,28 @@ class ImageSet(_Table):
             raise ValueError('format is text with one place for the number, such as "{:04d}.png" or "{}.jpg"')
         counts = self.counted_from is not None and self.names is None and self.format is not None
         if counts != (self.named_from is not None):
-            raise ValueError(
-                "counted_from with format needs named_from = 0 or 1: from where the numbers in the pictures' names count"
-            )
+            raise ValueError("counted_from with format needs named_from: from where numbers in pictures' names count")
         return self
 
 
 class ImageTable(_Table):
     """``[image]``: which image each presentation, or each position of the axis image, shows."""
 
-    id: Source | None = Field(None, description="names of the images, or positions")
+    id: Source | None = Field(default=None, description="names of the images, or positions")
     counted_from: Literal[0, 1] | None = None
     names: Source | None = None
     format: str | None = None
     named_from: Literal[0, 1] | None = None
     none: list[int | float | str] = []
-    basename: bool = Field(False, description="only the last part of names with folders is taken")
-    order: Literal["sorted"] | None = Field(None, description="position i is the i-th of the sorted photographs")
-    sets: list[ImageSet] | None = Field(None, description="several lists; a presentation belongs to one of them")
+    every: bool = Field(default=False, description="presentations without an image are refused, not left out")
+    prefix: str | None = Field(default=None, description='a beginning of names that is left out, such as "block*_*_"')
+    basename: bool = Field(default=False, description="only the last part of names with folders is taken")
+    order: Literal["sorted"] | None = Field(
+        default=None, description="position i is the i-th of the sorted photographs"
+    )
+    sets: list[ImageSet] | None = Field(
+        default=None, description="several lists; a presentation belongs to one of them"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> ImageTable:
@@ -182,13 +191,13 @@ class ImageTable(_Table):
 class TimeTable(_Table):
     """``[time]``: the bins of the axis time, relative to image onset."""
 
-    edges: Numbers | None = Field(None, description="bins + 1 edges")
-    start: float | None = Field(None, description="where the first bin begins")
-    step: float | None = Field(None, gt=0, description="length of a bin")
-    centres: Numbers | None = Field(None, description="middle of each bin, in equal steps")
-    ends: Numbers | None = Field(None, description="end of each bin, in equal steps")
+    edges: Numbers | None = Field(default=None, description="bins + 1 edges")
+    start: float | None = Field(default=None, description="where the first bin begins")
+    step: float | None = Field(default=None, gt=0, description="length of a bin")
+    centres: Numbers | None = Field(default=None, description="middle of each bin, in equal steps")
+    ends: Numbers | None = Field(default=None, description="end of each bin, in equal steps")
     unit: Literal["ms", "s"] = "ms"
-    keep_all: bool = Field(False, description="also bins outside the window go into the file")
+    keep_all: bool = Field(default=False, description="also bins outside the window go into the file")
 
     @model_validator(mode="after")
     def _one_way(self) -> TimeTable:
@@ -206,8 +215,10 @@ class TrialTable(_Table):
     block: Source | None = None
     rep: Source | None = None
     valid: Source | None = None
-    valid_is: list[int | float | str | bool] | None = Field(None, description="values of `valid` that mean: use it")
-    previous: Source | None = Field(None, description="the image shown before, as [image] id")
+    valid_is: list[int | float | str | bool] | None = Field(
+        default=None, description="values of `valid` that mean: use it"
+    )
+    previous: Source | None = Field(default=None, description="the image shown before, as [image] id")
     on_ms: Source | None = None
     rows: list[Filter] = Field(default=[], description="only these presentations are taken")
 
@@ -216,8 +227,8 @@ class SiteTable(_Table):
     """``[site]``: what is known of sites."""
 
     id: Source | None = None
-    prefix: str = Field("", description="put before ids; where there are none, before numbers counted from 1")
-    order: Source | None = Field(None, description="positions by which the sites are put in order before all else")
+    prefix: str = Field(default="", description="put before ids; where there are none, before numbers counted from 1")
+    order: Source | None = Field(default=None, description="positions that put the sites in order, before all else")
     order_counted_from: Literal[0, 1] | None = None
     area: Source | None = None
     electrode: Source | None = None
@@ -253,7 +264,9 @@ class ImportMap(_Table):
 
     about: str = ""
     trap: list[str] = Field(default=[], description="what has given wrong numbers with this layout before")
-    format: str | None = Field(None, description="a format with its own library, in place of [responses] and [image]")
+    format: str | None = Field(
+        default=None, description="a format with its own library, in place of [responses] and [image]"
+    )
     options: dict[str, Any] = Field(default={}, description="the table [NAME] of the format")
     unit: str | None = None
     window_ms: tuple[float, float] | None = None
@@ -292,8 +305,7 @@ class ImportMap(_Table):
             raise ValueError("the axis time and the section [time] go together")
         if ("entry" in axes) != (self.entries is not None):
             raise ValueError("the axis entry and the section [entries] go together")
-        plain = self.responses.arrays is None and self.entries is None
-        if self.responses.scale is not None and not plain:
+        if self.responses.scale is not None and (self.responses.arrays is not None or self.entries is not None):
             raise ValueError("scale goes with one array: [responses] array with axes")
         if self.site.order is not None and self.entries is not None:
             raise ValueError("[site] order goes with the axis site, not with a long table")

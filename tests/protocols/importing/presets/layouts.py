@@ -388,14 +388,14 @@ def xdream(folder: Path) -> Layout:
             tEvokedResp=values.T,
         )
         rows.append(values)
-        names += files
+        names += [f"{ids[i]}.png" for i in order]
     return Layout(
         "xdream",
         ["block000.mat", "block001.mat"],
         np.concatenate(rows),
         names,
         settings=["unit=au", "window_ms=[70, 200]"],
-        photographs=names,
+        photographs=[f"{i}.png" for i in ids],
         responses=("block000.mat", "tEvokedResp"),
         axes=("site", "trial"),
         ids=("block000.mat", "stimulusID"),
