@@ -60,6 +60,12 @@ class SourceTable(_Table):
         return "the map"
 
 
+def _written(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_written)]
+"""Text that may be written as a number: --set session=210325."""
 Source = Annotated[SourceTable, BeforeValidator(_named)]
 Numbers = Annotated[list[float] | SourceTable, BeforeValidator(_named)]
 
@@ -270,8 +276,8 @@ class ImportMap(_Table):
     options: dict[str, Any] = Field(default={}, description="the table [NAME] of the format")
     unit: str | None = None
     window_ms: tuple[float, float] | None = None
-    subject: str | None = None
-    session: str | None = None
+    subject: Text | None = None
+    session: Text | None = None
     silent_trials: Literal["recorded"] | None = None
     notes: list[str] = []
     responses: ResponsesTable | None = None
