@@ -42,6 +42,8 @@ def import_files(
         _guess(given, map_file or Path("map.toml"), images)
         return
     pictures = None if images is None else recording.pictures_in(images)
+    if map_file is None:
+        recording.refuse_no_files(given)
     if preview and map_file is None and preset is None and format is None:
         _preview_files(given)
         return

@@ -139,6 +139,32 @@ def chosen_map(
     return checked_map(_tables(text), f"preset {preset}", changes, formats=list(FORMATS))
 
 
+def refuse_existing(out: Path) -> None:
+    """Refuse to write over a file that is there (A28)."""
+    if out.exists():
+        raise DataError(
+            str(out),
+            found="a file of that name",
+            expected="a new file",
+            cause="an earlier import was written there",
+            fix="name another file, or move the old one away",
+            code="A28",
+        )
+
+
+def refuse_no_files(files: Sequence[Path]) -> None:
+    """Refuse a command without files (A16)."""
+    if not files:
+        raise DataError(
+            "stimsynth import",
+            found="no files",
+            expected="the files of one recording",
+            cause="the names were left out",
+            fix="give the files: stimsynth import FILE ...; `stimsynth import --list` names presets and formats",
+            code="A16",
+        )
+
+
 def _known(name: str, known: Sequence[str], what: str) -> None:
     if name not in known:
         raise DataError(
@@ -259,15 +285,8 @@ def import_recording(
     DataError
         A01 to A28; R01 to R26 from the reader of responses; what a format raises.
     """
-    if out is not None and out.exists():
-        raise DataError(
-            str(out),
-            found="a file of that name",
-            expected="a new file",
-            cause="an earlier import was written there",
-            fix="name another file with --out, or move the old one away",
-            code="A28",
-        )
+    if out is not None:
+        refuse_existing(out)
     table = read_table(told, files, folder=folder, pictures=pictures, progress=progress)
     with tempfile.TemporaryDirectory() as made:
         written = Path(made) / "recording.h5"
@@ -305,7 +324,7 @@ def _paired(responses: Responses, pictures: Pictures, unpaired: str | None, *, r
             found=found.text().rstrip("."),
             expected="responses that can be predicted from the images that they are said to belong to",
             cause="ids that count from another number, another list of names, or axes in another order",
-            fix="correct counted_from, names or axes in the map and look at --preview; or, where the recording is right, "
+            fix="correct counted_from, names or axes in the map and look at --preview; or, if the recording is right, "
             'say why: --unpaired "REASON"',
             code="A27",
         )
