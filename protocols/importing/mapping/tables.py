@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from protocols.recordings.units import UNITS
 
@@ -182,6 +182,10 @@ class ImageTable(_Table):
             raise ValueError("give one of id, order and sets")
         if self.id is None and (self.counted_from is not None or self.names or self.format or self.none):
             raise ValueError("counted_from, names, format and none go with id")
+        try:
+            self.lists()
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
         return self
 
     def lists(self) -> list[ImageSet]:

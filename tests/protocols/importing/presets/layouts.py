@@ -329,7 +329,7 @@ def bashivan(folder: Path) -> Layout:
 
 def cowley(folder: Path) -> Layout:
     """responses_raw/responses_210325.npy: (site, image, repeat), spike counts, NaN where a repeat is missing."""
-    images, sites, repeats = 20, 4, 5
+    images, sites, repeats = 60, 4, 5
     mean, rng = _answers(images, sites)
     raw = rng.poisson(mean.T[:, :, None], (sites, images, repeats)).astype(float)
     counts = rng.integers(2, repeats + 1, images)
