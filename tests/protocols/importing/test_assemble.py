@@ -238,3 +238,32 @@ def test_areas_in_ranges_and_a_baseline(tmp_path):
     table = taken([file], told)
     assert table.site["area"].tolist() == ["V1", "V1", "V4", "V4", "V4"]
     assert np.array_equal(table.baseline, np.tile(np.arange(SITES), (len(SHOWN), 1)))
+
+
+@pytest.mark.parametrize("kind", ["a.h5", "a73.mat", "a.mat"])
+def test_large_arrays_are_read_in_parts_to_the_same_table(tmp_path, monkeypatch, kind):
+    from protocols.importing.mapping import slabs
+
+    rng = np.random.default_rng(0)
+    bins = rng.poisson(1.0, (len(SHOWN), SITES, 20)).astype(np.float32)
+    bins[3, 2] = np.nan
+    file = write(tmp_path / kind, {"r": bins.transpose(1, 2, 0), "i": SHOWN + 1, "m": np.array([3, 1, 2, 5, 4])})
+    told = {
+        "unit": "au",
+        "responses": {"array": "r", "axes": ["site", "time", "trial"]},
+        "image": {"id": "i", "counted_from": 1},
+        "time": {"start": -100, "step": 20},
+        "window_ms": [60, 180],
+        "site": {"order": "m", "order_counted_from": 1, "rows": [{"from": {"ranges": [[1, 2], [2, 3]]}, "is": [2]}]},
+        "trial": {"rows": [{"from": "i", "at_most": 9}]},
+    }
+    whole = taken([file], told)
+    monkeypatch.setattr(slabs, "LARGE", 10)
+    monkeypatch.setattr(slabs, "SLAB", 1000)
+    parts = taken([file], told)
+    kept = bins[SHOWN < 9][:, [1, 4, 3]]
+    assert any("read in parts" in note for note in parts.notes)
+    for table in (whole, parts):
+        assert np.array_equal(table.values, kept[:, :, 8:14], equal_nan=True)
+        assert table.psth is not None
+        assert table.psth.values == pytest.approx(np.nanmean(kept, axis=0), rel=1e-6)
