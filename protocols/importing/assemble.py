@@ -21,7 +21,7 @@ from .mapping.sources import Files, Place
 from .mapping.tables import ImportMap, SourceTable
 from .mapping.times import bins_of
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "used_files"]
 
 
 def assemble(
@@ -61,6 +61,16 @@ def assemble(
                 progress("reading", number, len(paths))
         opened = [note for container in files.opened.values() for note in container.notes]
         return join_parts(parts, told, opened)
+
+
+def used_files(told: ImportMap, given: Sequence[Path], folder: Path | None) -> list[Path]:
+    """Every file that a map takes something from, those beside it too."""
+    with Files(given, folder) as files:
+        paths = response_files(told, files) if told.responses is not None else []
+        paths += [path for source in _sources(told) if source.file for path in files.named(source.file)[:1]]
+        if told.pictures is not None and told.pictures.file is not None:
+            paths += files.named(told.pictures.file)[:1]
+    return list(dict.fromkeys([*given, *paths]))
 
 
 def response_files(told: ImportMap, files: Files) -> list[Path]:

@@ -267,3 +267,45 @@ def test_large_arrays_are_read_in_parts_to_the_same_table(tmp_path, monkeypatch,
         assert np.array_equal(table.values, kept[:, :, 8:14], equal_nan=True)
         assert table.psth is not None
         assert table.psth.values == pytest.approx(np.nanmean(kept, axis=0), rel=1e-6)
+
+
+@pytest.mark.parametrize("axes", [["image", "y", "x", "colour"], ["x", "y", "colour", "image"], ["y", "image", "x"]])
+def test_pictures_in_the_files_become_a_folder_of_pictures(tmp_path, axes):
+    from PIL import Image
+
+    from protocols.importing.recording import import_recording
+
+    pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, 20, 24, 3), dtype=np.uint8)
+    names = ["image", "y", "x", "colour"][: len(axes)]
+    held = pixels if len(axes) == 4 else pixels[..., 0]
+    file = write(tmp_path / "a.h5", {"r": COUNTS, "i": SHOWN + 1, "p": held.transpose([names.index(a) for a in axes])})
+    told = {
+        **PLAIN,
+        "responses": {"array": "r", "axes": ["trial", "site"]},
+        "image": {"id": "i", "counted_from": 1},
+        "pictures": {"array": "p", "axes": axes, "format": "p_{:03d}.png", "counted_from": 1},
+    }
+    out, into = tmp_path / "out.h5", tmp_path / "shown"
+    seen = import_recording(checked_map(told, "m"), [file], out=None, pictures_into=into)
+    assert not into.exists()
+    made = import_recording(checked_map(told, "m"), [file], out=out, pictures_into=into, unpaired="random pixels")
+    assert seen.table.image.tolist() == made.table.image.tolist() == [f"p_{n + 1:03d}.png" for n in SHOWN]
+    assert np.array_equal(np.asarray(Image.open(into / "p_003.png")), held[2])
+    assert len(list(into.iterdir())) == IMAGES
+
+
+def test_pictures_of_other_numbers_are_refused(tmp_path):
+    from protocols.errors import DataError
+    from protocols.importing.recording import import_recording
+
+    file = write(tmp_path / "a.h5", {"r": COUNTS, "i": SHOWN, "p": np.random.default_rng(0).random((IMAGES, 8, 8))})
+    told = {
+        **PLAIN,
+        "responses": {"array": "r", "axes": ["trial", "site"]},
+        "image": {"id": "i", "counted_from": 0},
+        "pictures": {"array": "p", "axes": ["image", "y", "x"]},
+    }
+    with pytest.raises(DataError) as refused:
+        import_recording(checked_map(told, "m"), [file], out=tmp_path / "out.h5", pictures_into=tmp_path / "shown")
+    assert refused.value.code == "A26"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5"]
