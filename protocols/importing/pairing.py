@@ -26,7 +26,7 @@ from .pairing_text import sentences
 from .pairing_verdict import ALARMS, CANNOT_TELL, SORTED_OTHERWISE, Finding, Recorded, judge
 from .picture_features import kernel, read_small
 
-__all__ = ["Pairing", "check_pairing", "refuse_unpaired"]
+__all__ = ["Pairing", "check_pairing", "chosen_pictures", "refuse_unpaired"]
 
 MOST_PICTURES, RUN, MOST_SITES = 500, 25, 150
 """Pictures, in runs of the list, and sites that are looked at; of more, an even choice."""
@@ -137,8 +137,8 @@ def _listed(pictures: Path | Sequence[Path]) -> tuple[list[str], list[Path]]:
     """Names and files of the pictures, in their order."""
     if isinstance(pictures, str | Path):
         folder = Path(pictures)
-        files = list(read_folder(folder).pictures) if folder.is_dir() else []
-        return [f.relative_to(folder).as_posix() for f in files], files
+        held = read_folder(folder) if folder.is_dir() else None
+        return (list(held.names), list(held.pictures)) if held else ([], [])
     files = [Path(f) for f in pictures]
     return [f.name for f in files], files
 
@@ -175,7 +175,7 @@ def _judged(
     """The finding on an even choice of pictures and sites."""
     generator = np.random.default_rng(seed)
     sites = np.sort(generator.permutation(values.shape[1])[:MOST_SITES])
-    looked = _chosen(np.unique(position[(position >= 0) & np.isfinite(values).any(1)]))
+    looked = chosen_pictures(np.unique(position[(position >= 0) & np.isfinite(values).any(1)]))
     orders = _orders(names)
     near = np.concatenate([looked, looked - 1, looked + 1, *(o[looked] for o in orders)])
     listed = np.unique(near[(near >= 0) & (near < len(names))])
@@ -197,7 +197,7 @@ def _judged(
     return _renamed(found, listed)
 
 
-def _chosen(pictures: Ints) -> Ints:
+def chosen_pictures(pictures: Ints) -> Ints:
     """At most `MOST_PICTURES` of the pictures, in evenly spread runs."""
     runs = [pictures[n : n + RUN] for n in range(0, len(pictures), RUN)]
     keep = max(MOST_PICTURES // RUN, 1)

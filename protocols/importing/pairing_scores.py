@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from protocols.arrays import Floats, Floats32, Ints
+from protocols.arrays import Bools, Floats, Floats32, Ints
 
 RIDGE = 0.5  # against eigenvalues of a kernel that is 1 on its diagonal
 PERMUTATIONS, FAR = 40, 24  # permuted lists, and lists shifted by a tenth of their length or more
-LABELLINGS = 30  # permutations of the rows, for the scale of the reliability
 BLOCKS = 20  # stretches of the list, for the spread of a difference
 
 
@@ -93,7 +92,7 @@ def reliability(values: Floats, position: Ints) -> Floats:
     freedom = np.maximum(counts - 1, 0).sum(0)
     within = np.divide((squares - counts * mean**2).sum(0), freedom, out=np.full(len(freedom), np.nan), where=freedom > 4)
     each = np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0).sum(0) / np.maximum((counts > 0).sum(0), 1)
-    total = np.array([np.var(m[c > 0], ddof=1) if (c > 0).sum() > 2 else 0.0 for m, c in zip(mean.T, counts.T, strict=True)])
+    total = _variance(mean, counts > 0)
     return np.divide(total - within * each, total, out=np.full_like(total, np.nan), where=total > 1e-12)
 
 
@@ -113,16 +112,37 @@ def without_drift(values: Floats, position: Ints) -> Floats:
     return np.asarray(values - (totals[high] - totals[low]) / number)
 
 
+def _variance(values: Floats, seen: Bools) -> Floats:
+    """Variance of the seen values of every column (ddof 1), (U,); 0 where fewer than three are seen."""
+    number = seen.sum(0)
+    centre = np.where(seen, values, 0.0).sum(0) / np.maximum(number, 1)
+    spread = np.where(seen, values - centre, 0.0)
+    return np.asarray(np.where(number > 2, (spread**2).sum(0) / np.maximum(number - 1, 1), 0.0))
+
+
 def pooled(share: Floats) -> float:
     """Mean reliability of the sites where it is known; NaN where it is known of none."""
     known = share[np.isfinite(share)]
     return float(known.mean()) if len(known) else float("nan")
 
 
-def reliability_scale(values: Floats, position: Ints, generator: np.random.Generator) -> Scale:
-    """What `pooled` reliability is where the rows are dealt to the pictures at random."""
-    drawn = [pooled(reliability(values, generator.permutation(position))) for _ in range(LABELLINGS)]
-    return Scale(float(np.mean(drawn)), float(np.std(drawn, ddof=1)))
+def reliability_scale(values: Floats, position: Ints) -> Scale:
+    """What `pooled` reliability is where rows have nothing to do with their pictures.
+
+    A share is 1 - 1 / F of a one-way analysis of variance, so that its variance is 2 / (N - 1) + 2 / (T - N) at a single
+    site; that of the mean over sites follows from the squared correlations of the sites over rows.
+    """
+    rows = values[(position >= 0) & np.isfinite(values).any(1)]
+    images, number = len(np.unique(position[(position >= 0) & np.isfinite(values).any(1)])), len(rows)
+    filled = np.where(np.isfinite(rows), rows, 0.0)
+    filled = filled - filled.mean(0)
+    sd = filled.std(0)
+    varying = sd > 1e-12
+    if number <= images or images < 2 or not varying.any():
+        return Scale(0.0, 0.0)
+    scaled = filled[:, varying] / sd[varying]
+    alike = float(np.mean((scaled.T @ scaled / number) ** 2))
+    return Scale(0.0, float(np.sqrt((2 / (images - 1) + 2 / (number - images)) * alike)))
 
 
 def _sums(values: Floats, position: Ints, repeats: Ints | None) -> tuple[Ints, Floats, Floats]:

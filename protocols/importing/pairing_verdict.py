@@ -222,7 +222,7 @@ def judge(
         shares[name] = pooled(other.share)
         if step:
             tails[name] = tail_difference(found, evidence, step)
-    figures = _figures(recorded, given, evidence, scale=scale, generator=generator)
+    figures = _figures(recorded, given, evidence, scale=scale)
     verdict, since = _verdict(figures, others, shares, tails=tails)
     told = {name: figures[name] for name in ("score", "chance", "z", "reliability", "reliability_z", "expected")}
     return Finding(
@@ -238,7 +238,7 @@ def judge(
 
 
 def _figures(
-    recorded: Recorded, given: _Assigned, evidence: Evidence, *, scale: Scale, generator: np.random.Generator
+    recorded: Recorded, given: _Assigned, evidence: Evidence, *, scale: Scale
 ) -> dict[str, float]:
     """The numbers that a verdict rests on, by name."""
     shares, chance = given.share, Scale(0.0, 0.0)
@@ -246,7 +246,7 @@ def _figures(
     if recorded.repeats is None and np.isfinite(pooled(shares)):
         steady = without_drift(recorded.values, recorded.position)  # rows of one picture side by side share a drift
         shares = np.fmin(shares, reliability(steady, recorded.position))
-        chance = reliability_scale(steady, recorded.position, generator)
+        chance = reliability_scale(steady, recorded.position)
     share = pooled(shares)
     known = np.sqrt(np.clip(np.nan_to_num(shares), 0.0, 1.0))
     return {
