@@ -165,8 +165,8 @@ class Predictor:
 
     def __init__(self, kernel: Floats) -> None:
         centred = kernel - kernel.mean(0) - kernel.mean(1)[:, None] + kernel.mean()
-        inverse = np.linalg.inv(centred + RIDGE * np.eye(len(kernel)))
-        self._of = (inverse / np.diag(inverse)[:, None]).astype(np.float32)
+        inverse = np.linalg.inv((centred + RIDGE * np.eye(len(kernel))).astype(np.float32))
+        self._of: Floats32 = inverse / np.diag(inverse)[:, None]
 
     def parts(self, values: Floats32, weight: Floats) -> Floats:
         """What each picture adds to the weighted correlation of predicted and recorded means, (N,)."""

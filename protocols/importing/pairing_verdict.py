@@ -37,7 +37,7 @@ SEEN, UNSEEN = 3.5, 2.5
 """SDs from chance above which responses fit their pictures, and below which nothing is seen of it."""
 LEAST_SHARE = 0.1
 """Least share of signal in averages, by the bound on their noise, that counts as a signal."""
-LEAST_ACCURACY, MARGIN = 0.12, 3.0
+LEAST_ACCURACY, MARGIN = 0.25, 3.0
 """Correlation with noise-free responses that pictures are taken to reach at least, and SDs by which it is missed."""
 
 
@@ -216,10 +216,12 @@ def judge(
         other = _assign(recorded, position)
         if other is None:
             continue
+        shares[name] = pooled(other.share)
+        if name in (ROW_BEFORE, ROW_AFTER) and shares[name] < 0.5 * pooled(given.share):
+            continue  # repeats are less alike under these rows: nothing that pictures could add
         found = other.evidence(kernel)[0]
         step = {NEXT: 1, PREVIOUS: -1}.get(name, 0)
         others[name] = (found.score, scale.z(found.score), difference(found, evidence, step))
-        shares[name] = pooled(other.share)
         if step:
             tails[name] = tail_difference(found, evidence, step)
     figures = _figures(recorded, given, evidence, scale=scale)
