@@ -24,7 +24,6 @@ CODES = {
     "A24": "A long table does not give one value per presentation and site.",
     "A25": "A map takes no presentation or no site.",
     "A26": "A list to import holds values that it cannot hold.",
-    "A27": "Images and responses of an import do not belong together.",
     "A28": "The output of an import exists already.",
     "B01": "Photographs cannot be replaced after they were exported or recorded.",
     "B02": "A recording made elsewhere answers to images that are not among the given photographs.",

@@ -17,7 +17,6 @@ from protocols.errors import DataError
 from protocols.packages import version
 from protocols.progress import Reporter
 from protocols.project.photograph_folder import read_folder
-from protocols.project.picture_files import SUFFIXES
 from protocols.recordings.readers import read_responses
 from protocols.recordings.responses import Responses
 
@@ -30,24 +29,21 @@ from .mapping.pictures import keep, write_images, write_pictures
 __all__ = ["Imported", "Pictures", "chosen_map", "import_recording", "pictures_in", "presets"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """The photographs that were shown.
+    """The photographs that were shown, in the order of their names.
 
-    Parameters
+    Attributes
     ----------
     folder : Path
     paths : tuple of Path
-        Sorted by name; those of sub-folders where the folder itself holds none.
+    names : tuple of str
+        Within the folder.
     """
 
     folder: Path
     paths: tuple[Path, ...]
-
-    @property
-    def names(self) -> list[str]:
-        """File names, relative to the folder."""
-        return [path.relative_to(self.folder).as_posix() for path in self.paths]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,19 +177,15 @@ def _known(name: str, known: Sequence[str], what: str) -> None:
 
 
 def pictures_in(folder: Path) -> Pictures:
-    """The photographs in a folder, or in its sub-folders where it holds none itself.
+    """The photographs in a folder, or in a tree of folders.
 
     Raises
     ------
     DataError
         A16: it holds no pictures.
     """
-    paths: Sequence[Path] = ()
-    if folder.is_dir():
-        paths = read_folder(folder).pictures
-        if not paths:
-            paths = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
-    if not paths:
+    held = read_folder(folder) if folder.is_dir() else None
+    if held is None or not held.pictures:
         archive = folder.suffix.lower() in (".zip", ".tar", ".gz")
         raise DataError(
             str(folder),
@@ -203,8 +195,7 @@ def pictures_in(folder: Path) -> Pictures:
             fix="unpack it, and give the folder" if archive else "give the folder of the pictures with --images",
             code="A16",
         )
-    relative = sorted(paths, key=lambda p: p.relative_to(folder).as_posix())
-    return Pictures(folder, tuple(relative))
+    return Pictures(folder=folder, paths=held.pictures, names=held.names)
 
 
 def read_table(
@@ -304,7 +295,7 @@ def import_recording(
     Raises
     ------
     DataError
-        A01 to A28; R01 to R26 from the reader of responses; what a format raises.
+        A01 to A28; R01 to R26 from the reader of responses; Q01: see `pairing`; what a format raises.
     """
     if out is not None:
         refuse_existing(out)
@@ -345,19 +336,11 @@ def record_path(out: Path) -> Path:
 
 def _paired(responses: Responses, pictures: Pictures, unpaired: str | None, *, refuse: bool) -> Any:
     """What the check of images against responses found; an alarm refuses the import unless a reason is given."""
-    from .pairing import check_pairing
+    from .pairing import check_pairing, refuse_unpaired
 
-    found = check_pairing(responses, pictures.paths)
-    if refuse and found.alarm and unpaired is None:
-        raise DataError(
-            str(pictures.folder),
-            found=found.text().rstrip("."),
-            expected="responses that can be predicted from the images that they are said to belong to",
-            cause="ids that count from another number, another list of names, or axes in another order",
-            fix="correct counted_from, names or axes in the map and look at --preview; or, if the recording is right, "
-            'say why: --unpaired "REASON"',
-            code="A27",
-        )
+    found = check_pairing(responses, pictures.folder)
+    if refuse and unpaired is None:
+        refuse_unpaired(pictures.folder.name, found)
     return found
 
 
