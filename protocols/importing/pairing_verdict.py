@@ -239,7 +239,9 @@ def judge(
     )
 
 
-def _figures(recorded: Recorded, given: _Assigned, evidence: Evidence, *, scale: Scale) -> dict[str, float]:
+def _figures(
+    recorded: Recorded, given: _Assigned, evidence: Evidence, *, scale: Scale
+) -> dict[str, float]:
     """The numbers that a verdict rests on, by name."""
     shares, chance = given.share, Scale(0.0, 0.0)
     by_bound = SIGNAL + 1.0 if recorded.repeats is not None and pooled(shares) > LEAST_SHARE else float("nan")
