@@ -16,6 +16,12 @@ from pydantic import BaseModel
 
 from protocols.importing.contract import ImportedTable
 
+from .bids import BidsOptions, read_bids
+from .neo_block import NeoOptions, read_neo
+from .phy import PhyOptions, read_phy
+from .spikeinterface import SpikeinterfaceOptions, read_spikeinterface
+from .suite2p import Suite2pOptions, read_suite2p
+
 __all__ = ["FORMATS", "Format", "Read"]
 
 
@@ -50,5 +56,35 @@ class Format:
     extra: str = ""
 
 
-FORMATS: dict[str, Format] = {}
+FORMATS: dict[str, Format] = {
+    "bids": Format(
+        about="fMRI: betas and a mask as NIfTI, and a table of the images",
+        options=BidsOptions,
+        read=read_bids,
+        needs=("nibabel",),
+        extra="bids",
+    ),
+    "neo": Format(
+        about="spikes in a file that neo reads (Blackrock, Plexon ...), and its events or an event table",
+        options=NeoOptions,
+        read=read_neo,
+        needs=("neo",),
+        extra="neo",
+    ),
+    "phy": Format(
+        about="a folder of Kilosort or phy, and an event table",
+        options=PhyOptions,
+        read=read_phy,
+    ),
+    "spikeinterface": Format(
+        about="a folder of a sorting or a SortingAnalyzer saved by SpikeInterface, and an event table",
+        options=SpikeinterfaceOptions,
+        read=read_spikeinterface,
+    ),
+    "suite2p": Format(
+        about="folders of planes of suite2p, and an event table",
+        options=Suite2pOptions,
+        read=read_suite2p,
+    ),
+}
 """Every format by the name that ``format = ...`` in map.toml takes."""

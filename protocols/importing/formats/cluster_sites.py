@@ -36,7 +36,9 @@ def cluster_sites(folder: Path, clusters: Ints, notes: list[str], *, load: Load)
         channel = _channels(folder, clusters, load)
         sites: dict[str, NDArray[Any]] = {}
         if (folder / "channel_map.npy").is_file():
-            sites["electrode"] = load(folder / "channel_map.npy", "the channel map").reshape(-1)[channel].astype(np.int64)
+            sites["electrode"] = (
+                load(folder / "channel_map.npy", "the channel map").reshape(-1)[channel].astype(np.int64)
+            )
         if (folder / "channel_positions.npy").is_file():
             where = load(folder / "channel_positions.npy", "the positions of the channels")[channel].astype(np.float64)
             sites |= {"x_um": where[:, 0].copy(), "y_um": where[:, 1].copy()}

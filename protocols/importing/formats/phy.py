@@ -17,11 +17,10 @@ from pydantic import Field
 from protocols.arrays import Floats, Ints
 from protocols.errors import DataError
 from protocols.importing.contract import ImportedTable
+from protocols.importing.events import Sorted, SpikeOptions, read_events, spike_table, tables_among
 
 from .arrays import load_npy
 from .cluster_sites import cluster_sites
-from .events import read_events, tables_among
-from .spike_table import Sorted, SpikeOptions, spike_table
 
 UNLABELLED = "unsorted"
 _LABEL_FILES = {
@@ -123,7 +122,9 @@ def _folder(folders: list[Path]) -> Path:
         found="no spike_times.npy" if len(folders) == 1 else f"{len(folders)} folders",
         expected="one folder of Kilosort or phy, with spike_times.npy and spike_clusters.npy",
         cause="the folder above it was named" if nested else "another folder was named, or several probes at once",
-        fix=f"name {nested[0].parent.name}/kilosort4" if nested else "name the folder with params.py; one probe per import",
+        fix=f"name {nested[0].parent.name}/kilosort4"
+        if nested
+        else "name the folder with params.py; one probe per import",
         code="H14",
     )
 
@@ -159,7 +160,9 @@ def _spikes(folder: Path, options: PhyOptions, notes: list[str]) -> tuple[Ints, 
             f"spikes from sample {int(samples.min())} to {last}",
             expected=f"samples of {options.first_spike_sample} or more",
             cause="a difference below 0 in unsigned numbers" if last >= 2**53 else "samples that count from 0",
-            fix="sort again" if last >= 2**53 else "leave first_spike_sample out of map.toml, or remove the spikes before 0",
+            fix="sort again"
+            if last >= 2**53
+            else "leave first_spike_sample out of map.toml, or remove the spikes before 0",
         )
     return np.asarray(samples, dtype=np.int64), np.asarray(clusters, dtype=np.int64)
 
@@ -169,9 +172,7 @@ def _column(array: NDArray[Any]) -> NDArray[Any]:
     return array.reshape(-1) if array.ndim == 2 and 1 in array.shape else array
 
 
-def _kept(
-    folder: Path, clusters: Ints, options: PhyOptions, *, notes: list[str]
-) -> tuple[Ints, dict[int, str]]:
+def _kept(folder: Path, clusters: Ints, options: PhyOptions, *, notes: list[str]) -> tuple[Ints, dict[int, str]]:
     """The clusters whose label is kept, in rising order, and the label of every cluster."""
     labels, source = _labels(folder, options.labels)
     labels = {c: labels.get(c, UNLABELLED) for c in clusters.tolist()}

@@ -21,10 +21,9 @@ from pydantic import Field
 from protocols.arrays import Floats, Ints
 from protocols.errors import DataError
 from protocols.importing.contract import ImportedTable
+from protocols.importing.events import Sorted, SpikeOptions, read_events, spike_table, tables_among
 
 from .arrays import load_npy
-from .events import read_events, tables_among
-from .spike_table import Sorted, SpikeOptions, spike_table
 
 CLASSES = (
     "spikeinterface.core.sortingfolder.NumpyFolderSorting",
@@ -107,7 +106,11 @@ def _sorting(folder: Path, options: SpikeinterfaceOptions, notes: list[str]) -> 
     else:
         raise _none(folder, _what(folder), "numpysorting_info.json and spikes.npy, or sorting_cached.npz")
     return _Sorting(
-        sorting.samples, sorting.units, sorting.unit_ids, sorting.rate, _properties(folder, len(sorting.unit_ids), notes)
+        sorting.samples,
+        sorting.units,
+        sorting.unit_ids,
+        sorting.rate,
+        _properties(folder, len(sorting.unit_ids), notes),
     )
 
 
@@ -211,7 +214,9 @@ def _properties(folder: Path, units: int, notes: list[str]) -> dict[str, NDArray
             left.append(path.stem)
             continue
         text = column.dtype.kind in "US"
-        found[path.stem] = column.astype(np.str_) if text else column.astype(float) if column.dtype.kind == "b" else column
+        found[path.stem] = (
+            column.astype(np.str_) if text else column.astype(float) if column.dtype.kind == "b" else column
+        )
     if left:
         notes.append(f"properties not read, since they are not one number or text per unit: {', '.join(left[:8])}")
     area = next((name for name in _AREA if name in found and found[name].dtype.kind == "U"), None)

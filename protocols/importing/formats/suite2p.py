@@ -1,4 +1,4 @@
-"""Suite2p: folders of planes with the fluorescence of every ROI, frame by frame. ops.npy and stat.npy are never loaded."""
+"""Suite2p: planes with the fluorescence of every ROI, frame by frame. ops.npy and stat.npy are never loaded."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from protocols.arrays import Bools, Floats
 from protocols.errors import DataError
 from protocols.importing.contract import ImportedTable
+from protocols.importing.events import (
+    EventColumns,
+    EventTable,
+    named,
+    onset_seconds,
+    read_columns,
+    read_events,
+    tables_among,
+)
 from protocols.importing.windows import frame_times, means_in_window, psth_of_traces
 
-from .event_clock import onset_seconds
-from .events import EventColumns, EventTable, read_columns, read_events, tables_among
-from .spike_table import named
 from .suite2p_planes import Plane, numpy_file, planes_among, read_plane
 
 UNITS = {"F": "au", "F_minus_neuropil": "au", "dff": "dff", "spks": "deconvolved"}
@@ -32,11 +38,15 @@ class Suite2pOptions(BaseModel):
     window_ms: tuple[float, float] = Field(description="[ms] response window after image onset")
     frame_rate_hz: float | None = Field(None, gt=0, le=10_000, description="[Hz] frames per second of one plane")
     first_frame_s: float = Field(0.0, description="[s] when the first frame began, on the clock of the recording")
-    frame_times: str | None = Field(None, description="[file] name of a given file (.npy, .csv) with the begin of each frame")
+    frame_times: str | None = Field(
+        None, description="[file] name of a given file (.npy, .csv) with the begin of each frame"
+    )
     frame_time_unit: Literal["s", "ms"] = Field("s", description="[unit] of the frame times")
     frame_time_column: str = Field("time", description="[column] of the frame times in a table")
     neuropil_coefficient: float | None = Field(None, ge=0, le=2, description="k of F - k x Fneu, such as 0.7")
-    baseline_percentile: float | None = Field(None, ge=0, le=50, description="[percent] of F - k x Fneu that is F0 of dff")
+    baseline_percentile: float | None = Field(
+        None, ge=0, le=50, description="[percent] of F - k x Fneu that is F0 of dff"
+    )
     cells: Literal["iscell", "all"] = Field("iscell", description="ROIs to take")
     least_probability: float = Field(0.0, ge=0, le=1, description="of being a cell, by the classifier")
     baseline_ms: tuple[float, float] | None = Field(None, description="[ms] window of a baseline kept beside the means")
@@ -48,7 +58,9 @@ class Suite2pOptions(BaseModel):
     @model_validator(mode="after")
     def _stated(self) -> Suite2pOptions:
         if self.signal in ("F_minus_neuropil", "dff") and self.neuropil_coefficient is None:
-            raise ValueError(f"signal = {self.signal} needs neuropil_coefficient, such as 0.7 (0: no neuropil taken off)")
+            raise ValueError(
+                f"signal = {self.signal} needs neuropil_coefficient, such as 0.7 (0: no neuropil taken off)"
+            )
         if (self.signal == "dff") != (self.baseline_percentile is not None):
             raise ValueError("baseline_percentile goes with signal = dff, and dff needs it, such as 10")
         if self.frame_times is not None and self.frame_rate_hz is not None:
@@ -75,7 +87,9 @@ def read_suite2p(files: Sequence[Path], options: Suite2pOptions, /) -> ImportedT
     timing = [f for f in files if options.frame_times is not None and f.name == options.frame_times]
     tables, folders = tables_among([f for f in files if f not in timing])
     notes: list[str] = []
-    planes = [read_plane(folder, options.cells, notes, least=options.least_probability) for folder in planes_among(folders)]
+    planes = [
+        read_plane(folder, options.cells, notes, least=options.least_probability) for folder in planes_among(folders)
+    ]
     events = read_events(tables, options.events)
     traces, used = _traces(planes, options, notes)
     times = _frame_times(planes, timing, options, notes=notes)
@@ -139,7 +153,7 @@ def _traces(planes: Sequence[Plane], options: Suite2pOptions, notes: list[str]) 
     if not used.all():
         notes.append(f"{int((~used).sum())} ROIs with F0 of 0 or less were left out: no ratio can be taken")
     notes.append(
-        f"dff is (F - F0) / F0, F0 the percentile {options.baseline_percentile:g} of each ROI over the whole recording; "
+        f"dff is (F - F0) / F0, F0 the percentile {options.baseline_percentile:g} of each ROI in the whole recording; "
         "slow bleaching is not taken off"
     )
     return (traces[:, used] - base[used]) / base[used], used
@@ -151,7 +165,9 @@ def _frame_times(
     """Begin of each frame in seconds, (F,)."""
     frames = planes[0].frames
     if len(planes) > 1:
-        notes.append(f"the {len(planes)} planes were given one time per frame: they are recorded one after another within it")
+        notes.append(
+            f"the {len(planes)} planes were given one time per frame: they are recorded one after another within it"
+        )
     if options.frame_times is None:
         if options.frame_rate_hz is None:
             raise _untimed(
@@ -203,9 +219,7 @@ def _onsets(events: EventTable, options: Suite2pOptions, times: Floats, notes: l
         )
         notes.append("onsets in samples are frames: each is the begin of its frame")
         return onset_seconds(events, shifted, notes, samples_per_s=rate, span_s=(float(times[0]), float(times[-1])))
-    return onset_seconds(
-        events, options.events, notes, samples_per_s=None, span_s=(float(times[0]), float(times[-1]))
-    )
+    return onset_seconds(events, options.events, notes, samples_per_s=None, span_s=(float(times[0]), float(times[-1])))
 
 
 def _untimed(

@@ -1,4 +1,4 @@
-"""Onsets of an event table -> seconds on the clock of the recording, refused where their unit cannot be the stated one."""
+"""Onsets of an event table -> seconds on the clock of the recording; refused where they cannot be in their unit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from protocols.arrays import Floats
 from protocols.errors import DataError
 
-from .events import EventColumns, EventTable
+from .table import EventColumns, EventTable
 
 FASTEST_S = 0.008
 """No display shows images faster than one per frame at 120 Hz."""
@@ -49,9 +49,7 @@ def onset_seconds(
     return np.asarray(onsets, dtype=np.float64)
 
 
-def _in_seconds(
-    events: EventTable, columns: EventColumns, notes: list[str], *, samples_per_s: float | None
-) -> Floats:
+def _in_seconds(events: EventTable, columns: EventColumns, notes: list[str], *, samples_per_s: float | None) -> Floats:
     onset, unit = events.onset, columns.onset_unit
     if unit == "s":
         return onset
@@ -79,10 +77,8 @@ def _in_seconds(
     return (onset - columns.first_sample) / rate
 
 
-def _plausible(
-    events: EventTable, columns: EventColumns, known: Floats, *, span_s: tuple[float, float] | None
-) -> None:
-    """H12 where sorted onsets in seconds are at one moment, faster than a display, or fill too little of the recording."""
+def _plausible(events: EventTable, columns: EventColumns, known: Floats, *, span_s: tuple[float, float] | None) -> None:
+    """H12 where sorted onsets are at one moment, faster than a display, or fill too little of the recording."""
     told = f"{len(known)} onsets, said to be in {columns.onset_unit}"
     if len(known) < 2:
         return
@@ -90,7 +86,7 @@ def _plausible(
     if np.any(gaps <= 0):
         raise _refused(
             events,
-            f"{int((gaps <= 0).sum())} presentations with the onset of another one, such as {known[:-1][gaps <= 0][0]:.9g} s",
+            f"{int((gaps <= 0).sum())} presentations with the onset of another one, at {known[:-1][gaps <= 0][0]:.9g} s",
             expected="one onset per presentation",
             cause="times that were rounded or stored in single precision, or rows that are there twice",
             fix="write the times in double precision, remove double rows, or mark them in a column valid (0)",

@@ -15,8 +15,8 @@ from protocols.arrays import Floats
 from protocols.importing.contract import ImportedTable
 from protocols.importing.windows import counts_in_window, psth_of_spikes
 
-from .event_clock import onset_seconds
-from .events import EventColumns, EventTable
+from .clock import onset_seconds
+from .table import EventColumns, EventTable
 
 
 class SpikeOptions(BaseModel):
@@ -25,7 +25,9 @@ class SpikeOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     window_ms: tuple[float, float] = Field(description="[ms] response window after image onset")
-    baseline_ms: tuple[float, float] | None = Field(None, description="[ms] window of a baseline kept beside the counts")
+    baseline_ms: tuple[float, float] | None = Field(
+        None, description="[ms] window of a baseline kept beside the counts"
+    )
     subtract_baseline: bool = Field(False, description="subtract it: differences of rates, unit au")
     subject: str | None = Field(None, description="name of the subject")
     session_id: str | None = Field(None, description="name of the session")
@@ -102,4 +104,3 @@ def spike_table(spikes: Sorted, events: EventTable, options: SpikeOptions) -> Im
 def named(subject: str | None, session_id: str | None) -> dict[str, str]:
     """Attributes of responses/1 that map.toml states."""
     return {k: v for k, v in (("subject", subject), ("session_id", session_id)) if v is not None}
-

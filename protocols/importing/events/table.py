@@ -137,7 +137,7 @@ def read_events(files: Sequence[Path], columns: EventColumns, *, timed: bool = T
             cause="times without a unit may be seconds, milliseconds or samples: a factor of 1000 or 30000",
             fix='state it: onset_unit = "s" in the table events of map.toml',
         )
-    image = _images(path, _column(path, read, columns.image), columns, notes=notes)
+    image = images_of(path, _column(path, read, columns.image), columns, notes=notes)
     onset = np.full(len(image), np.nan)
     if timed or columns.onset in read:
         onset = _numbers(path, columns.onset, _column(path, read, columns.onset))
@@ -268,7 +268,7 @@ def _column(path: Path, read: Mapping[str, list[str]], name: str) -> list[str]:
             f"no column {name!r}; there are {', '.join(read)}",
             expected=f"a column {name!r}",
             cause="the table names it otherwise",
-            fix="name the column in the table events of map.toml, such as image = \"stim_file\" or onset = \"start\"",
+            fix='name the column in the table events of map.toml, such as image = "stim_file" or onset = "start"',
         )
     return read[name]
 
@@ -293,8 +293,14 @@ def _rows_wanted(
     return {name: [cell for cell, kept in zip(cells, keep, strict=True) if kept] for name, cells in read.items()}
 
 
-def _images(path: Path, cells: list[str], columns: EventColumns, *, notes: list[str]) -> NDArray[Any]:
-    """Names, or positions where they count the photographs; a number with a point is never a name."""
+def images_of(path: Path, cells: list[str], columns: EventColumns, *, notes: list[str]) -> NDArray[Any]:
+    """The image of each row, (T,): names, or positions where they count the photographs.
+
+    Raises
+    ------
+    DataError
+        H11: numbers with a point, which are no names; H13: see `image_numbers`.
+    """
     cells = ["" if cell.lower() in MISSING else cell for cell in cells]
     named = [cell for cell in cells if cell]
     broken = [c for c in named if re.fullmatch(r"[+-]?\d+\.\d*|[+-]?\d+(\.\d*)?[eE][+-]?\d+", c)]
