@@ -86,7 +86,7 @@ def _plausible(events: EventTable, columns: EventColumns, known: Floats, *, span
     if np.any(gaps <= 0):
         raise _refused(
             events,
-            f"{int((gaps <= 0).sum())} presentations with the onset of another one, at {known[:-1][gaps <= 0][0]:.9g} s",
+            f"{int((gaps <= 0).sum())} presentations with the onset of another, at {known[:-1][gaps <= 0][0]:.9g} s",
             expected="one onset per presentation",
             cause="times that were rounded or stored in single precision, or rows that are there twice",
             fix="write the times in double precision, remove double rows, or mark them in a column valid (0)",
