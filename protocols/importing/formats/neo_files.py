@@ -74,16 +74,24 @@ def _raw_segment(path: Path, reader: Any, block: int, segment: int) -> Segment:
         trains = []
         for n in range(len(channels)):
             raw = reader.get_spike_timestamps(block_index=block, seg_index=segment, spike_channel_index=n)
+            _whole(len(raw), reader.spike_count(block, segment, n), "spikes")
             trains.append(np.asarray(reader.rescale_spike_timestamp(raw, dtype="float64"), dtype=np.float64))
         events = []
         for n, name in enumerate(reader.header["event_channels"]["name"]):
             raw, _, labels = reader.get_event_timestamps(block_index=block, seg_index=segment, event_channel_index=n)
+            _whole(len(raw), len(labels), "events")
             times = reader.rescale_event_timestamp(raw, dtype="float64", event_channel_index=n)
             events.append(Events(str(name), np.asarray(times, dtype=np.float64), [_text(v) for v in labels]))
         span = float(reader.segment_t_start(block, segment)), float(reader.segment_t_stop(block, segment))
     except (*UNUSABLE, EOFError, MemoryError, AssertionError) as error:
         raise _unread(path, f"spikes or events that cannot be read ({_first_line(error)})") from error
     return Segment(trains, names, events, span if np.all(np.isfinite(span)) and span[1] > span[0] else None)
+
+
+def _whole(found: int, stated: int, what: str) -> None:
+    """A file that was cut short gives fewer than its header says, without a word."""
+    if found != stated:
+        raise ValueError(f"{found} of {stated} {what} of one channel")
 
 
 def read_matlab(path: Path) -> list[Callable[[], Segment]]:

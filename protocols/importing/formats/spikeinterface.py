@@ -159,7 +159,7 @@ def _numpy_folder(folder: Path, options: SpikeinterfaceOptions) -> _Sorting:
 def _npz(path: Path, options: SpikeinterfaceOptions) -> _Sorting:
     """The layout of NpzSortingExtractor: spike_indexes_segN and spike_labels_segN."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             ids, rate = file["unit_ids"].tolist(), float(file["sampling_frequency"].reshape(-1)[0])
             which = _segment(path, int(file["num_segment"].reshape(-1)[0]), options)
             samples, labels = file[f"spike_indexes_seg{which}"], file[f"spike_labels_seg{which}"].tolist()

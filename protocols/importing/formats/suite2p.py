@@ -120,7 +120,7 @@ def read_suite2p(files: Sequence[Path], options: Suite2pOptions, /) -> ImportedT
         baseline=means.baseline,
         attributes=named(options.subject, options.session_id),
         notes=(*notes, *events.notes, *means.notes),
-        psth=psth_of_traces(traces, shown, options.window_ms, frame_times_s=times),
+        psth=None if np.isinf(traces).any() else psth_of_traces(traces, shown, options.window_ms, frame_times_s=times),
     )
 
 
@@ -199,6 +199,13 @@ def _frame_times(
             path,
             f"{len(times)} numbers of {times.dtype} for {frames} frames",
             cause="triggers were missed or are of all planes, or the movie was cut",
+        )
+    if len(times) > 2 and np.all(np.diff(times) == 1):
+        raise _untimed(
+            path,
+            "times that are exactly 1 apart",
+            cause="frame numbers, not times",
+            fix="divide them by the frame rate, or leave frame_times out and state frame_rate_hz in [suite2p]",
         )
     return np.asarray(times, dtype=np.float64) / (1000 if options.frame_time_unit == "ms" else 1)
 

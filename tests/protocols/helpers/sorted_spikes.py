@@ -41,7 +41,10 @@ class Day:
         """Counted one presentation at a time."""
         begin, end = (round(t / 1000 * RATE) for t in window)
         return np.array(
-            [[sum(o + begin <= s < o + end for s in unit.tolist()) for unit in self.samples] for o in self.onset_samples]
+            [
+                [sum(o + begin <= s < o + end for s in unit.tolist()) for unit in self.samples]
+                for o in self.onset_samples
+            ]
         )
 
     def columns(self, unit: str = "s") -> dict[str, list[Any]]:

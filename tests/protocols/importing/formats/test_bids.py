@@ -92,7 +92,9 @@ def test_whole_numbers_are_scaled_by_the_header_or_as_stated(files, tmp_path, sl
 
 
 def test_runs_are_joined_each_with_its_scale(files, tmp_path):
-    halves = [write(tmp_path / f"run-{n}_betas.nii", part.astype(np.float32)) for n, part in enumerate(np.split(BETAS, 2, -1))]
+    halves = [
+        write(tmp_path / f"run-{n}_betas.nii", part.astype(np.float32)) for n, part in enumerate(np.split(BETAS, 2, -1))
+    ]
     tables = [
         write_rows(tmp_path / f"run-{n}_events.tsv", {c: v[15 * n : 15 * n + 15] for c, v in columns().items()}, "\t")
         for n in range(2)
@@ -173,7 +175,12 @@ FAULTS = [
     ("no such file", lambda f: f[0].unlink(), {}, "H26"),
     ("mask of another size", _mask(np.ones((5, 3, 2), np.uint8)), {}, "H27"),
     ("mask of another space", _mask(MASK, affine=TURNED), {}, "H27"),
-    ("mask moved", _mask(MASK, affine=AFFINE + np.eye(4)[:, [3]] @ np.eye(4)[[3]] * 0 + np.pad([[0.5]], ((0, 3), (3, 0)))), {}, "H27"),
+    (
+        "mask moved",
+        _mask(MASK, affine=AFFINE + np.eye(4)[:, [3]] @ np.eye(4)[[3]] * 0 + np.pad([[0.5]], ((0, 3), (3, 0)))),
+        {},
+        "H27",
+    ),
     ("empty mask", _mask(MASK * 0), {}, "H27"),
     ("no such label", lambda f: None, {"mask_values": [7]}, "H27"),
     ("probabilities", _mask(np.where(MASK, 0.3, 0).astype(np.float32)), {}, "H27"),
@@ -183,7 +190,12 @@ FAULTS = [
     ("no column of images", _rows(stim_file=None), {}, "H11"),
     ("floats for images", _rows(stim_file=[float(n) for n in SHOWN]), {}, "H11"),
     ("an image missing", _rows(stim_file=["n/a", *columns()["stim_file"][1:]]), {}, "R08"),
-    ("numbers counted wrongly", _rows(stim_file=(SHOWN - 5).tolist()), {"events": {"image": "stim_file", "index_base": 1}}, "H13"),
+    (
+        "numbers counted wrongly",
+        _rows(stim_file=(SHOWN - 5).tolist()),
+        {"events": {"image": "stim_file", "index_base": 1}},
+        "H13",
+    ),
     ("infinite betas", _betas(np.where(BETAS > 3, np.inf, BETAS).astype(np.float32)), {}, "R15"),
     ("-999 for missing", _betas(np.where(BETAS > 2, -999, BETAS).astype(np.float32)), {}, "R26"),
     ("two dimensions", _betas(BETAS[:, :, 0, 0].astype(np.float32)), {}, "H26"),

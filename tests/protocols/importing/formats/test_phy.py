@@ -169,7 +169,12 @@ def _objects(folder, events):
 
 FAULTS = [
     ("no spike_times", _remove("spike_times.npy"), {}, "H14"),
-    ("cut short", lambda f, e: (f / "spike_times.npy").write_bytes((f / "spike_times.npy").read_bytes()[:3000]), {}, "H14"),
+    (
+        "cut short",
+        lambda f, e: (f / "spike_times.npy").write_bytes((f / "spike_times.npy").read_bytes()[:3000]),
+        {},
+        "H14",
+    ),
     ("not numpy", _write("spike_clusters.npy", "1,2,3"), {}, "H14"),
     ("pickled", _objects, {}, "H14"),
     ("seconds for samples", _save("spike_times.npy", lambda a: a / RATE), {}, "H16"),
@@ -189,7 +194,12 @@ FAULTS = [
     ("seconds called samples", lambda f, e: None, {"events": {"onset_unit": "samples"}}, "H12"),
     ("ms called seconds", _rows(onset=DAY.columns("ms")["onset"]), {}, "H02"),
     ("samples called seconds", _rows(onset=DAY.columns("samples")["onset"]), {}, "H02"),
-    ("ms called samples", _rows(onset=[int(1000 * t) for t in DAY.onsets_s]), {"events": {"onset_unit": "samples"}}, "H12"),
+    (
+        "ms called samples",
+        _rows(onset=[int(1000 * t) for t in DAY.onsets_s]),
+        {"events": {"onset_unit": "samples"}},
+        "H12",
+    ),
     ("onsets within trials", _rows(onset=["0.5"] * 72), {}, "H12"),
     ("no onset column", _rows(onset=None), {}, "H11"),
     ("no image column", _rows(image=None), {}, "H11"),
@@ -255,7 +265,7 @@ def test_a_folder_that_phy_reads_from_spikeinterface(tmp_path):
         )
     events = write_rows(tmp_path / "events.csv", day.columns())
     table = read(tmp_path / "phy", events, keep=["unsorted"])
-    begin, end = (np.array([round(t * 25) for t in WINDOW])[:, None] + np.rint(day.onset_samples * 25 / 30))
+    begin, end = np.array([round(t * 25) for t in WINDOW])[:, None] + np.rint(day.onset_samples * 25 / 30)
     for unit, samples in enumerate(day.samples):
         mine = (samples * 25 // 30)[samples < 900_000]
         by_hand = np.array([np.sum((mine >= b) & (mine < e)) for b, e in zip(begin, end, strict=True)])

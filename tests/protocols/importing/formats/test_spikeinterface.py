@@ -155,7 +155,12 @@ FAULTS = [
     ("no such folder", lambda saved, folder: folder / "nothing", {}, "H20"),
     ("another folder", lambda saved, folder: saved, {}, "H20"),
     ("no spikes", _copy("numpy", lambda f: (f / "spikes.npy").unlink()), {}, "H20"),
-    ("cut short", _copy("numpy", lambda f: (f / "spikes.npy").write_bytes((f / "spikes.npy").read_bytes()[:999])), {}, "H20"),
+    (
+        "cut short",
+        _copy("numpy", lambda f: (f / "spikes.npy").write_bytes((f / "spikes.npy").read_bytes()[:999])),
+        {},
+        "H20",
+    ),
     ("other columns", _copy("numpy", _spikes(lambda s: s["sample_index"].copy())), {}, "H20"),
     ("unit not listed", _copy("numpy", _spikes(_moved("unit_index", 9))), {}, "H20"),
     ("sample before 0", _copy("numpy", _spikes(_moved("sample_index", -5))), {}, "H20"),
