@@ -26,12 +26,12 @@ class SpikeOptions(BaseModel):
 
     window_ms: tuple[float, float] = Field(description="[ms] response window after image onset")
     baseline_ms: tuple[float, float] | None = Field(
-        None, description="[ms] window of a baseline kept beside the counts"
+        default=None, description="[ms] window of a baseline kept beside the counts"
     )
-    subtract_baseline: bool = Field(False, description="subtract it: differences of rates, unit au")
-    subject: str | None = Field(None, description="name of the subject")
-    session_id: str | None = Field(None, description="name of the session")
-    events: EventColumns = Field(EventColumns(), description="what the columns of the event table mean")
+    subtract_baseline: bool = Field(default=False, description="subtract it: differences of rates, unit au")
+    subject: str | None = Field(default=None, description="name of the subject")
+    session_id: str | None = Field(default=None, description="name of the session")
+    events: EventColumns = Field(default=EventColumns(), description="what the columns of the event table mean")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from protocols.errors import UNUSABLE, DataError
 from .image_numbers import MISSING, TEMPLATE, Numbered, names_by_number, positions
 
 ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".npy")
+_YES = ("1", "1.0", "true", "yes", "good", "valid", "ok", "correct", "completed")
+_NO = ("0", "0.0", "false", "no", "bad", "invalid", "aborted", "rejected", "excluded", "incorrect", "incomplete")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _TRIAL = {"block": int, "rep": int, "valid": str, "averaged_over": int, "on_ms": float}
 
@@ -32,24 +34,36 @@ class EventColumns(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    onset_unit: Literal["s", "ms", "samples"] | None = Field(None, description="[unit] of the onsets, never guessed")
-    onset: str = Field("onset", description="[column] when the image came on")
-    image: str = Field("image", description="[column] which image was shown: a name, or a number")
-    block: str | None = Field(None, description="[column] block; absent: the column of this name, where there is one")
-    rep: str | None = Field(None, description="[column] repetition of the image")
-    valid: str | None = Field(None, description="[column] 0 for an aborted presentation")
-    averaged_over: str | None = Field(None, description="[column] presentations behind a row of averages")
-    on_ms: str | None = Field(None, description="[column] how long the image was shown, ms")
-    only: dict[str, list[str]] = Field({}, description="[column] rows to take: those with one of these words")
-    index_base: Literal[0, 1] | None = Field(None, description="the image column counts the sorted photographs from it")
-    image_name: str | None = Field(None, description="[template] file name of image number n, such as nsd{:05d}.png")
-    ids_from: Literal[0, 1] | None = Field(None, description="the image column counts from it; with image_name")
-    names_from: Literal[0, 1] | None = Field(None, description="the file names count from it; with image_name")
-    first_sample: Literal[0, 1] = Field(0, description="number of the first sample of the clock (MATLAB: 1)")
-    samples_per_s: float | None = Field(None, gt=0, description="[Hz] of onsets in samples; absent: that of the data")
-    clock_scale: float = Field(1.0, gt=0, description="time of the recording = onset x clock_scale + clock_offset_s")
-    clock_offset_s: float = Field(0.0, description="[s]")
-    part_of_recording: bool = Field(False, description="images were shown in less than 5 % of the recording")
+    onset_unit: Literal["s", "ms", "samples"] | None = Field(
+        default=None, description="[unit] of the onsets, never guessed"
+    )
+    onset: str = Field(default="onset", description="[column] when the image came on")
+    image: str = Field(default="image", description="[column] which image was shown: a name, or a number")
+    block: str | None = Field(
+        default=None, description="[column] block; absent: the column of this name, where there is one"
+    )
+    rep: str | None = Field(default=None, description="[column] repetition of the image")
+    valid: str | None = Field(default=None, description="[column] 0 for an aborted presentation")
+    averaged_over: str | None = Field(default=None, description="[column] presentations behind a row of averages")
+    on_ms: str | None = Field(default=None, description="[column] how long the image was shown, ms")
+    only: dict[str, list[str]] = Field(default={}, description="[column] rows to take: those with one of these words")
+    index_base: Literal[0, 1] | None = Field(
+        default=None, description="the image column counts the sorted photographs from it"
+    )
+    image_name: str | None = Field(
+        default=None, description="[template] file name of image number n, such as nsd{:05d}.png"
+    )
+    ids_from: Literal[0, 1] | None = Field(default=None, description="the image column counts from it; with image_name")
+    names_from: Literal[0, 1] | None = Field(default=None, description="the file names count from it; with image_name")
+    first_sample: Literal[0, 1] = Field(default=0, description="number of the first sample of the clock (MATLAB: 1)")
+    samples_per_s: float | None = Field(
+        default=None, gt=0, description="[Hz] of onsets in samples; absent: that of the data"
+    )
+    clock_scale: float = Field(
+        default=1.0, gt=0, description="time of the recording = onset x clock_scale + clock_offset_s"
+    )
+    clock_offset_s: float = Field(default=0.0, description="[s]")
+    part_of_recording: bool = Field(default=False, description="images were shown in less than 5 % of the recording")
 
     @model_validator(mode="after")
     def _templates_count(self) -> EventColumns:
@@ -96,7 +110,7 @@ class EventTable:
         column = self.trial.get("valid")
         if column is None:
             return np.ones(len(self.image), dtype=np.bool_)
-        return np.array([str(v).strip().lower() not in ("0", "false", "bad", "aborted") for v in column], np.bool_)
+        return np.array([str(v) != "0" for v in column], dtype=np.bool_)
 
 
 def tables_among(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -222,10 +236,11 @@ def _text(path: Path) -> dict[str, list[str]]:
 
 def _structured(path: Path) -> dict[str, list[str]]:
     array = np.load(path, allow_pickle=False)
-    if array.dtype.names is None:
+    names = array.dtype.names
+    if names is None:
         raise ValueError(f"an array of {array.dtype} without named columns")
     array = np.atleast_1d(array.squeeze())
-    return _named(list(array.dtype.names), [[_cell(v) for v in array[name]] for name in array.dtype.names])
+    return _named(list(names), [[_cell(v) for v in array[name]] for name in names])
 
 
 def _parquet(path: Path) -> dict[str, list[str]]:
@@ -336,8 +351,9 @@ def _numbers(path: Path, name: str, cells: list[str]) -> Floats:
 
 def _trial_column(path: Path, name: str, cells: list[str], *, kind: type) -> NDArray[Any]:
     if kind is str:
-        whole = all(c in ("0", "1") for c in cells)
-        return np.array(cells, dtype=np.str_) if not whole else np.array(cells).astype(np.int64)
+        words = [c.lower() for c in cells]
+        known = all(w in _YES or w in _NO for w in words)
+        return np.array([int(w in _YES) for w in words]) if known else np.array(cells, dtype=np.str_)
     numbers = _numbers(path, name, cells)
     exact = np.all(np.isfinite(numbers)) and not np.any(numbers % 1)
     return numbers.astype(np.int64) if kind is int and exact else numbers

@@ -21,24 +21,32 @@ from .nifti import Volumes, is_nifti, read_nifti
 TABLES = (".tsv", ".csv", ".txt", ".parquet")
 
 
+class BidsColumns(EventColumns):
+    """The table ``[bids.events]``: the names of BIDS."""
+
+    image: str = Field(default="stim_file", description="[column] which image was shown: a name, or a number")
+
+
 class BidsOptions(BaseModel):
     """The table ``[bids]`` of map.toml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     mask: str = Field(description="[file] name of the given file that is the mask")
-    unit: Literal["beta", "zscore", "au"] = Field("beta", description="what the numbers are")
-    divide_by: float | None = Field(None, gt=0, description="betas are stored as whole numbers times this (NSD: 300)")
-    mask_values: list[int] = Field([], description="[labels] of the mask that are taken; [] = all above 0")
+    unit: Literal["beta", "zscore", "au"] = Field(default="beta", description="what the numbers are")
+    divide_by: float | None = Field(
+        default=None, gt=0, description="betas are stored as whole numbers times this (NSD: 300)"
+    )
+    mask_values: list[int] = Field(default=[], description="[labels] of the mask that are taken; [] = all above 0")
     volume_file: str | None = Field(
-        None, description="[column] file of each row, where each volume is a file of its own"
+        default=None, description="[column] file of each row, where each volume is a file of its own"
     )
     averaged_over: int | None = Field(
-        None, ge=1, description="presentations behind each volume, where it is an average"
+        default=None, ge=1, description="presentations behind each volume, where it is an average"
     )
-    subject: str | None = Field(None, description="name of the subject; absent: sub-... of the file names")
-    session_id: str | None = Field(None, description="name of the session")
-    events: EventColumns = Field(EventColumns(image="stim_file"), description="what the columns of the table mean")
+    subject: str | None = Field(default=None, description="name of the subject; absent: sub-... of the file names")
+    session_id: str | None = Field(default=None, description="name of the session")
+    events: BidsColumns = Field(default=BidsColumns(), description="what the columns of the table mean")
 
 
 def read_bids(files: Sequence[Path], options: BidsOptions, /) -> ImportedTable:

@@ -64,7 +64,7 @@ def _channels(folder: Path, clusters: Ints, load: Load) -> Ints:
     owners = _templates_of(folder, clusters, load)
     if owners.min() < 0 or owners.max() >= len(largest) or largest[owners].min() < 0:
         raise ValueError(f"clusters name templates that are not among the {len(largest)} of templates.npy")
-    return largest[owners]
+    return np.asarray(largest[owners], dtype=np.int64)
 
 
 def _templates_of(folder: Path, clusters: Ints, load: Load) -> Ints:

@@ -31,11 +31,13 @@ _ENDINGS = {".mat": MATLAB, ".nev": "Blackrock", ".plx": "Plexon", ".nex": "Neur
 class NeoOptions(SpikeOptions):
     """The table ``[neo]`` of map.toml."""
 
-    io: Kind | None = Field(None, description="neo's reader, without IO; absent: by the ending of the file")
-    segment: int | None = Field(None, ge=0, description="[index] which segment; needed where there are several")
-    units: list[str] = Field([], description="[names] of the units that become sites; [] = all")
-    event_channel: str | None = Field(None, description="[name] of neo's events or epochs whose labels are the images")
-    label_prefix: str = Field("", description="labels that begin with it are images; others are left out")
+    io: Kind | None = Field(default=None, description="neo's reader, without IO; absent: by the ending of the file")
+    segment: int | None = Field(default=None, ge=0, description="[index] which segment; needed where there are several")
+    units: list[str] = Field(default=[], description="[names] of the units that become sites; [] = all")
+    event_channel: str | None = Field(
+        default=None, description="[name] of neo's events or epochs whose labels are the images"
+    )
+    label_prefix: str = Field(default="", description="labels that begin with it are images; others are left out")
 
 
 def read_neo(files: Sequence[Path], options: NeoOptions, /) -> ImportedTable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,21 +58,16 @@ def read_nifti(path: Path) -> Volumes:
     if not path.is_file():
         raise _unread(path, "no such file")
     try:
-        image = nibabel.load(path)
-        if not isinstance(image, nibabel.Nifti1Image):
-            raise ValueError(f"a {type(image).__name__}")
-        array = np.asanyarray(image.dataobj.get_unscaled())
-        slope, intercept = image.dataobj.slope, image.dataobj.inter
+        image = _image(path)
+        data: Any = image.dataobj
+        array = np.asanyarray(data.get_unscaled())
+        slope, intercept = data.slope, data.inter
         affine = np.asarray(image.affine, dtype=np.float64)
-    except (
-        *UNUSABLE,
-        EOFError,
-        nibabel.filebasedimages.ImageFileError,
-        nibabel.spatialimages.HeaderDataError,
-    ) as error:
-        raise _unread(
-            path, f"a file that is not read ({str(error).splitlines()[0][:100] if str(error) else 'empty'})"
-        ) from error
+    except (*UNUSABLE, EOFError, MemoryError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        told = (str(error).splitlines() or ["empty"])[0][:100]
+        raise _unread(path, f"a file that is not read ({told})") from error
+    except nibabel.spatialimages.HeaderDataError as error:
+        raise _unread(path, f"a header that is not read ({str(error)[:100]})") from error
     while array.ndim > 4 and 1 in array.shape[3:]:
         array = array.squeeze(axis=3 + array.shape[3:].index(1))
     if array.ndim not in (3, 4) or array.dtype.kind not in "fiu":
@@ -78,6 +75,18 @@ def read_nifti(path: Path) -> Volumes:
     if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise _unread(path, "an affine that maps voxels to no place")
     return Volumes(path, array.reshape(*array.shape[:3], -1), (float(slope), float(intercept)), affine)
+
+
+def _image(path: Path) -> Any:
+    """The image; compressed files are unpacked to their end, where the sum stands that tells damage from numbers."""
+    import nibabel
+
+    content = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else None
+    with path.open("rb") as file:
+        head = file.read(4) if content is None else content[:4]
+    size = {int.from_bytes(head, order) for order in ("little", "big")}
+    kind = nibabel.Nifti2Image if 540 in size else nibabel.Nifti1Image
+    return kind.from_filename(path) if content is None else kind.from_bytes(content)
 
 
 def _unread(path: Path, found: str, *, fix: str = "give NIfTI files (.nii, .nii.gz), copied whole") -> DataError:

@@ -33,12 +33,13 @@ _TEXT_LIMIT = 10_000_000
 class PhyOptions(SpikeOptions):
     """The table ``[phy]`` of map.toml."""
 
-    keep: list[str] = Field(["good"], description="[labels] of the clusters that become sites; [] = all")
+    keep: list[str] = Field(default=["good"], description="[labels] of the clusters that become sites; [] = all")
     labels: Literal["group", "KSLabel"] | None = Field(
-        None, description="labels of a person (group) or of Kilosort (KSLabel); absent: group where there are any"
+        default=None,
+        description="labels of a person (group) or of Kilosort (KSLabel); absent: group where there are any",
     )
-    sample_rate_hz: float | None = Field(None, gt=0, description="[Hz] where params.py does not say it")
-    first_spike_sample: Literal[0, 1] = Field(0, description="number of the first sample in spike_times.npy")
+    sample_rate_hz: float | None = Field(default=None, gt=0, description="[Hz] where params.py does not say it")
+    first_spike_sample: Literal[0, 1] = Field(default=0, description="number of the first sample in spike_times.npy")
 
 
 def read_phy(files: Sequence[Path], options: PhyOptions, /) -> ImportedTable:

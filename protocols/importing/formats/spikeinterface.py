@@ -40,8 +40,12 @@ _AREA = ("brain_area", "location", "area")
 class SpikeinterfaceOptions(SpikeOptions):
     """The table ``[spikeinterface]`` of map.toml."""
 
-    segment: int | None = Field(None, ge=0, description="[index] which segment of the recording; needed where several")
-    keep: dict[str, list[str]] = Field({}, description="[property] units to take: those with one of these words")
+    segment: int | None = Field(
+        default=None, ge=0, description="[index] which segment of the recording; needed where several"
+    )
+    keep: dict[str, list[str]] = Field(
+        default={}, description="[property] units to take: those with one of these words"
+    )
 
 
 @dataclass(frozen=True)

@@ -36,24 +36,30 @@ class Suite2pOptions(BaseModel):
 
     signal: Literal["F", "F_minus_neuropil", "dff", "spks"] = Field(description="which signal is the response")
     window_ms: tuple[float, float] = Field(description="[ms] response window after image onset")
-    frame_rate_hz: float | None = Field(None, gt=0, le=10_000, description="[Hz] frames per second of one plane")
-    first_frame_s: float = Field(0.0, description="[s] when the first frame began, on the clock of the recording")
+    frame_rate_hz: float | None = Field(
+        default=None, gt=0, le=10_000, description="[Hz] frames per second of one plane"
+    )
+    first_frame_s: float = Field(
+        default=0.0, description="[s] when the first frame began, on the clock of the recording"
+    )
     frame_times: str | None = Field(
-        None, description="[file] name of a given file (.npy, .csv) with the begin of each frame"
+        default=None, description="[file] name of a given file (.npy, .csv) with the begin of each frame"
     )
-    frame_time_unit: Literal["s", "ms"] = Field("s", description="[unit] of the frame times")
-    frame_time_column: str = Field("time", description="[column] of the frame times in a table")
-    neuropil_coefficient: float | None = Field(None, ge=0, le=2, description="k of F - k x Fneu, such as 0.7")
+    frame_time_unit: Literal["s", "ms"] = Field(default="s", description="[unit] of the frame times")
+    frame_time_column: str = Field(default="time", description="[column] of the frame times in a table")
+    neuropil_coefficient: float | None = Field(default=None, ge=0, le=2, description="k of F - k x Fneu, such as 0.7")
     baseline_percentile: float | None = Field(
-        None, ge=0, le=50, description="[percent] of F - k x Fneu that is F0 of dff"
+        default=None, ge=0, le=50, description="[percent] of F - k x Fneu that is F0 of dff"
     )
-    cells: Literal["iscell", "all"] = Field("iscell", description="ROIs to take")
-    least_probability: float = Field(0.0, ge=0, le=1, description="of being a cell, by the classifier")
-    baseline_ms: tuple[float, float] | None = Field(None, description="[ms] window of a baseline kept beside the means")
-    subtract_baseline: bool = Field(False, description="subtract the mean in baseline_ms")
-    subject: str | None = Field(None, description="name of the subject")
-    session_id: str | None = Field(None, description="name of the session")
-    events: EventColumns = Field(EventColumns(), description="what the columns of the event table mean")
+    cells: Literal["iscell", "all"] = Field(default="iscell", description="ROIs to take")
+    least_probability: float = Field(default=0.0, ge=0, le=1, description="of being a cell, by the classifier")
+    baseline_ms: tuple[float, float] | None = Field(
+        default=None, description="[ms] window of a baseline kept beside the means"
+    )
+    subtract_baseline: bool = Field(default=False, description="subtract the mean in baseline_ms")
+    subject: str | None = Field(default=None, description="name of the subject")
+    session_id: str | None = Field(default=None, description="name of the session")
+    events: EventColumns = Field(default=EventColumns(), description="what the columns of the event table mean")
 
     @model_validator(mode="after")
     def _stated(self) -> Suite2pOptions:

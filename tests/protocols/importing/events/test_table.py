@@ -124,6 +124,16 @@ def test_rows_that_are_not_used_need_no_onset(tmp_path):
     assert read.image.tolist() == ["a", "", "b"]
 
 
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("good", "aborted"), ("1.0", "0.0")])
+def test_words_for_valid(tmp_path, yes, no):
+    path = write_rows(tmp_path / "e.csv", {"onset": [1, "", 3], "image": ["a", "b", "c"], "valid": [yes, no, yes]})
+    read = read_events([path], SECONDS)
+    assert read.trial["valid"].tolist() == [1, 0, 1]
+    assert read.used().tolist() == [True, False, True]
+    odd = write_rows(tmp_path / "odd.csv", {"onset": [1, 2], "image": ["a", "b"], "valid": [yes, "perhaps"]})
+    assert read_events([odd], SECONDS).trial["valid"].tolist() == [yes, "perhaps"]  # the reader of responses refuses it
+
+
 def test_samples_without_a_rate_are_refused(tmp_path):
     path = write_rows(tmp_path / "e.csv", {"onset": [10, 20], "image": ["a", "b"]})
     columns = EventColumns(onset_unit="samples")

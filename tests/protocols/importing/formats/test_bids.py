@@ -220,6 +220,24 @@ def test_two_scales_are_refused(files):
     read(files, divide_by=1)
 
 
+def test_nifti_2_and_plain_files_are_read_alike(files, tmp_path):
+    expected = read(files).values
+    array = BETAS.astype(np.float32)
+    for path, kind in ((tmp_path / "a.nii", nibabel.Nifti1Image), (tmp_path / "b.nii.gz", nibabel.Nifti2Image)):
+        nibabel.save(kind(array, AFFINE), path)
+        assert np.array_equal(read([path, *files[1:]]).values, expected)
+
+
+def test_a_changed_byte_of_a_compressed_file_is_found(files):
+    """Numbers that are wrong by a damaged byte are refused: the sum at the end of the file tells."""
+    content = bytearray(files[0].read_bytes())
+    content[-8] ^= 1  # of the sum itself: the numbers are whole, and nibabel alone would not look
+    files[0].write_bytes(content)
+    with pytest.raises(DataError) as refused:
+        read(files)
+    assert refused.value.code == "H26"
+
+
 def test_a_missing_library_is_named(files, monkeypatch):
     import sys
 
