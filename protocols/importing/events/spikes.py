@@ -47,8 +47,8 @@ class Sorted:
     site_id : sequence of U str
     site : mapping of str to array of shape (U,)
     samples_per_s : float, optional
-    span_s : (begin, end), optional
-        From when to when the recording lasted, where the files say so.
+    observed_s : sequence of (begin, end)
+        When the units were recorded, in rising order; empty where the files do not say so.
     notes : list of str
     """
 
@@ -57,7 +57,7 @@ class Sorted:
     site_id: Sequence[str]
     site: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     samples_per_s: float | None = None
-    span_s: tuple[float, float] | None = None
+    observed_s: Sequence[tuple[float, float]] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -70,12 +70,12 @@ def spike_table(spikes: Sorted, events: EventTable, options: SpikeOptions) -> Im
         H12: see `onset_seconds`; H01 to H05: see `protocols.importing.windows`.
     """
     notes = [*spikes.notes, *events.notes]
-    span = spikes.span_s
+    span = (spikes.observed_s[0][0], spikes.observed_s[-1][1]) if spikes.observed_s else None
     if span is None and (every := [t for t in spikes.trains if len(t)]):
         span = (min(float(t.min()) for t in every), max(float(t.max()) for t in every))
     onsets = onset_seconds(events, options.events, notes, samples_per_s=spikes.samples_per_s, span_s=span)
     used = np.where(events.used(), onsets, np.nan)
-    observed = None if spikes.span_s is None else [[spikes.span_s]] * len(spikes.trains)
+    observed = [list(spikes.observed_s)] * len(spikes.trains) if spikes.observed_s else None
     counted = counts_in_window(
         spikes.trains,
         used,

@@ -1,9 +1,10 @@
-"""Files that neo reads: spikes of one segment, and its events or an event table. No pickle, no file that runs code."""
+"""Files that neo reads: spikes and events of one segment or of all, or an event table. Nothing is unpickled or run."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,8 @@ from protocols.importing.events import (
 from .neo_files import MATLAB, RAW, Events, Segment, read_matlab, read_raw
 
 Kind = Literal["NeoMatlab", "Blackrock", "Plexon", "Neuralynx", "NeuroExplorer", "Spike2", "OpenEphysBinary", "Tdt"]
+GAP_S = 5.0
+"""Between segments that are put on one clock, so that no window reaches from one into the next."""
 _ENDINGS = {".mat": MATLAB, ".nev": "Blackrock", ".plx": "Plexon", ".nex": "NeuroExplorer", ".smr": "Spike2"}
 
 
@@ -32,7 +35,9 @@ class NeoOptions(SpikeOptions):
     """The table ``[neo]`` of map.toml."""
 
     io: Kind | None = Field(default=None, description="neo's reader, without IO; absent: by the ending of the file")
-    segment: int | None = Field(default=None, ge=0, description="[index] which segment; needed where there are several")
+    segment: int | Literal["all"] | None = Field(
+        default=None, description='[index] which segment, or "all" (one per trial); needed where there are several'
+    )
     units: list[str] = Field(default=[], description="[names] of the units that become sites; [] = all")
     event_channel: str | None = Field(
         default=None, description="[name] of neo's events or epochs whose labels are the images"
@@ -41,7 +46,7 @@ class NeoOptions(SpikeOptions):
 
 
 def read_neo(files: Sequence[Path], options: NeoOptions, /) -> ImportedTable:
-    """Counts of the units of a neo segment, one row per presentation.
+    """Counts of the units of one neo segment, or of all of them, one row per presentation.
 
     Parameters
     ----------
@@ -53,7 +58,7 @@ def read_neo(files: Sequence[Path], options: NeoOptions, /) -> ImportedTable:
     ------
     DataError
         H18: neo cannot read it (see `neo_files`); H19: which segment, units or events are meant is not known; H10 to
-        H13: see `events`; H01 to H05: see `protocols.importing.windows`.
+        H13: see `protocols.importing.events`; H01 to H05: see `protocols.importing.windows`.
     """
     tables, others = tables_among(files)
     if len(others) != 1:
@@ -67,42 +72,83 @@ def read_neo(files: Sequence[Path], options: NeoOptions, /) -> ImportedTable:
             f"io: one of {', '.join((MATLAB, *RAW))}",
             fix='state io in [neo] of map.toml, such as io = "Blackrock"',
         )
-    segments = read_matlab(path) if kind == MATLAB else read_raw(path, kind)
-    which = _segment(path, len(segments), options)
-    segment = segments[which]()
     notes: list[str] = [f"{kind} file, read by neo"]
+    segments = read_matlab(path) if kind == MATLAB else read_raw(path, kind)
+    chosen = [segments[n]() for n in _segments(path, len(segments), options)]
+    segment = chosen[0] if len(chosen) == 1 else _on_one_clock(path, chosen, notes)
     kept = _units(path, segment, options, notes)
-    if tables:
+    if tables and len(chosen) == 1:
         events = read_events(tables, options.events)
     else:
         events = _own_events(path, segment, options)
         options = options.model_copy(update={"events": options.events.model_copy(update={"onset_unit": "s"})})
-    span = segment.span_s
-    if span is not None and any(
-        len(t) and (t.min() < span[0] - 1e-3 or t.max() > span[1] + 1e-3) for t in segment.trains
-    ):
-        notes.append(f"spikes lie outside the segment as the file states it ({span[0]:.6g} to {span[1]:.6g} s)")
-        span = None
     spikes = Sorted(
         path=path,
         trains=[np.sort(segment.trains[n]) for n in kept],
         site_id=[segment.names[n] for n in kept],
-        span_s=span,
+        observed_s=_observed(segment, notes),
         notes=notes,
     )
-    return spike_table(spikes, events, options)
+    table = spike_table(spikes, events, options)
+    if len(chosen) == 1:
+        return table
+    return replace(table, trial={name: column for name, column in table.trial.items() if name != "onset_s"})
 
 
-def _segment(path: Path, number: int, options: NeoOptions) -> int:
-    which = options.segment or 0
-    if which < number and (number == 1 or options.segment is not None):
-        return which
+def _segments(path: Path, number: int, options: NeoOptions) -> list[int]:
+    if options.segment == "all" and number:
+        return list(range(number))
+    which = 0 if options.segment in (None, "all") else int(options.segment or 0)
+    if which < number and which >= 0 and (number == 1 or options.segment is not None):
+        return [which]
     raise _unknown(
         path,
         f"{number} segments" + ("" if options.segment is None else f", and segment = {which}"),
         f"one segment, 0 to {number - 1}" if number else "a segment with spikes",
-        fix="state segment in [neo] of map.toml; each segment has its own clock",
+        fix='state segment in [neo] of map.toml: its number, or "all" where each trial is a segment',
     )
+
+
+def _on_one_clock(path: Path, segments: Sequence[Segment], notes: list[str]) -> Segment:
+    """Segments one after another, with a gap between; their times are no longer those of the file."""
+    names = segments[0].names
+    if any(sorted(s.names) != sorted(names) for s in segments) or len(set(names)) < len(names):
+        raise _unknown(path, "segments with other units", "the same names of units in every segment")
+    at = 0.0
+    trains: list[list[np.ndarray]] = [[] for _ in names]
+    observed: list[tuple[float, float]] = []
+    events: dict[str, tuple[list[np.ndarray], list[str]]] = {}
+    for segment in segments:
+        begin, end = segment.observed_s[0] if segment.observed_s else _reach(segment)
+        shift = at - begin
+        for n, name in enumerate(names):
+            trains[n].append(segment.trains[segment.names.index(name)] + shift)
+        for channel in segment.events:
+            times, labels = events.setdefault(channel.name, ([], []))
+            times.append(channel.times + shift)
+            labels.extend(channel.labels)
+        observed.append((at, at + end - begin))
+        at += end - begin + GAP_S
+    notes.append(f"{len(segments)} segments were taken one after another; the times of the rows are not kept")
+    joined = [Events(name, np.concatenate(times), labels) for name, (times, labels) in events.items()]
+    return Segment([np.concatenate(parts) for parts in trains], names, joined, tuple(observed))
+
+
+def _reach(segment: Segment) -> tuple[float, float]:
+    """From the first to the last spike or event."""
+    times = np.concatenate([*segment.trains, *(channel.times for channel in segment.events), np.zeros(0)])
+    return (float(times.min()), float(times.max())) if len(times) else (0.0, 0.0)
+
+
+def _observed(segment: Segment, notes: list[str]) -> tuple[tuple[float, float], ...]:
+    """When the segments were recorded, as far as the spikes agree with what the file says."""
+    if not segment.observed_s:
+        return ()
+    first, last = segment.observed_s[0][0] - 1e-3, segment.observed_s[-1][1] + 1e-3
+    if all(not len(t) or (t.min() >= first and t.max() <= last) for t in segment.trains):
+        return segment.observed_s
+    notes.append(f"spikes lie outside the segment as the file states it ({first:.6g} to {last:.6g} s)")
+    return ()
 
 
 def _units(path: Path, segment: Segment, options: NeoOptions, notes: list[str]) -> list[int]:
@@ -131,16 +177,14 @@ def _own_events(path: Path, segment: Segment, options: NeoOptions) -> EventTable
             path,
             f"events {', '.join(repr(n) for n in named) or 'none'}"
             + ("" if options.event_channel is None else f", and event_channel = {options.event_channel!r}"),
-            "the events whose labels are the images, or an event table",
+            "the events whose labels are the images, or an event table for one segment",
             fix="state event_channel in [neo] of map.toml, or give a table with onset and image",
         )
     return _table(path, channel, options)
 
 
 def _table(path: Path, channel: Events, options: NeoOptions) -> EventTable:
-    keep = np.array(
-        [label.startswith(options.label_prefix) and label != "" for label in channel.labels], dtype=np.bool_
-    )
+    keep = np.array([label.startswith(options.label_prefix) and label != "" for label in channel.labels], np.bool_)
     labels = [label for label, kept in zip(channel.labels, keep, strict=True) if kept]
     if not labels:
         raise _unknown(

@@ -35,12 +35,12 @@ class Events:
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment: spike times per unit in seconds, names of the units, events, begin and end."""
+    """Spike times per unit in seconds, names of the units, events, and when it was recorded (empty: not known)."""
 
     trains: list[Floats]
     names: list[str]
     events: list[Events]
-    span_s: tuple[float, float] | None
+    observed_s: tuple[tuple[float, float], ...]
 
 
 def read_raw(path: Path, kind: str) -> list[Callable[[], Segment]]:
@@ -85,7 +85,7 @@ def _raw_segment(path: Path, reader: Any, block: int, segment: int) -> Segment:
         span = float(reader.segment_t_start(block, segment)), float(reader.segment_t_stop(block, segment))
     except (*UNUSABLE, EOFError, MemoryError, AssertionError) as error:
         raise _unread(path, f"spikes or events that cannot be read ({_first_line(error)})") from error
-    return Segment(trains, names, events, span if np.all(np.isfinite(span)) and span[1] > span[0] else None)
+    return Segment(trains, names, events, (span,) if np.all(np.isfinite(span)) and span[1] > span[0] else ())
 
 
 def _whole(found: int, stated: int, what: str) -> None:
@@ -159,7 +159,7 @@ def _matlab_segment(path: Path, segment: Any) -> Segment:
     if broken:
         raise _unread(path, f"events {broken[0]!r} with another number of labels than of times")
     same = len(set(spans)) == 1 and spans[0][1] > spans[0][0]
-    return Segment(trains, names, events, spans[0] if same else None)
+    return Segment(trains, names, events, (spans[0],) if same else ())
 
 
 def _text(value: Any) -> str:

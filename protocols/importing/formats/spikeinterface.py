@@ -92,7 +92,7 @@ def read_spikeinterface(files: Sequence[Path], options: SpikeinterfaceOptions, /
         site_id=[f"unit_{sorting.unit_ids[u]}" for u in kept],
         site={name: column[kept] for name, column in sites.items()},
         samples_per_s=sorting.rate,
-        span_s=_span(analyzer, sorting.rate, options.segment or 0),
+        observed_s=_observed(analyzer, sorting.rate, options.segment or 0),
         notes=notes,
     )
     return spike_table(spikes, events, options)
@@ -239,13 +239,13 @@ def _locations(analyzer: Path, units: int, notes: list[str]) -> dict[str, NDArra
     return {name: where[:, n].astype(np.float64) for n, name in enumerate(("x_um", "y_um", "z_um")[: where.shape[1]])}
 
 
-def _span(analyzer: Path | None, rate: float, segment: int) -> tuple[float, float] | None:
+def _observed(analyzer: Path | None, rate: float, segment: int) -> list[tuple[float, float]]:
     """From when to when the recording lasted, where an analyzer keeps its length."""
     path = analyzer / "recording_info" / "recording_attributes.json" if analyzer else None
     samples = _json(path).get("num_samples") if path and path.is_file() else None
     if not isinstance(samples, list) or segment >= len(samples) or not isinstance(samples[segment], int):
-        return None
-    return 0.0, samples[segment] / rate
+        return []
+    return [(0.0, samples[segment] / rate)]
 
 
 def _kept(folder: Path, sorting: _Sorting, options: SpikeinterfaceOptions, *, notes: list[str]) -> list[int]:

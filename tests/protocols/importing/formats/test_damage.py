@@ -32,7 +32,7 @@ GIVEN = {
     "suite2p": ["suite2p", "events.csv"],
     "bids": ["sub-01_betas.nii.gz", "mask.nii.gz", "sub-01_events.tsv"],
 }
-TRIES = 60
+TRIES = 40
 
 
 def outcome(name: str, folder: Path) -> str:

@@ -103,6 +103,26 @@ def test_one_segment_and_some_units(tmp_path):
     assert np.array_equal(table.values[:, 0], DAY.counts()[:, 2])
 
 
+def test_one_segment_per_trial(tmp_path):
+    """Each trial a segment with a clock of its own, which begins 200 ms before the image."""
+    made = neo.Block()
+    for onset, image in zip(DAY.onsets_s, DAY.images, strict=True):
+        segment = neo.Segment()
+        made.segments.append(segment)
+        for name, train in zip(UNITS, DAY.trains(), strict=True):
+            mine = train[(train >= onset - 0.2) & (train < onset + 0.3)] - onset
+            segment.spiketrains.append(neo.SpikeTrain(mine, units="s", t_start=-0.2, t_stop=0.3, name=name))
+        segment.events.append(neo.Event(np.array([0.0]) * quantities.s, labels=np.array([image]), name="images"))
+    neo.io.NeoMatlabIO(str(tmp_path / "trials.mat")).write_block(made)
+    table = read([tmp_path / "trials.mat"], segment="all")
+    assert np.array_equal(table.values, DAY.counts())
+    assert table.image.tolist() == DAY.images
+    assert "onset_s" not in table.trial
+    late = read([tmp_path / "trials.mat"], segment="all", window_ms=(250, 350))  # beyond the end of each trial
+    assert np.isnan(late.values).all()
+    read_back(table, tmp_path)
+
+
 def test_labels_with_a_prefix_are_images(tmp_path):
     labels = [f"img {n}" if n % 2 else "reward" for n in range(72)]
     table = read([matlab(tmp_path / "block.mat", labels=labels)], event_channel="images", label_prefix="img")
@@ -182,6 +202,7 @@ FAULTS = [
     ("no such prefix", _mat(), {**IMAGES, "label_prefix": "q"}, "H19"),
     ("two segments", _mat(segments=2), IMAGES, "H19"),
     ("no such segment", _mat(), {**IMAGES, "segment": 3}, "H19"),
+    ("a table for all segments", _mat(segments=2, events=False), {"segment": "all"}, "H19"),
     ("no such unit", _mat(), {**IMAGES, "units": ["v4_z"]}, "H19"),
     ("two units with one name", _mat(names=("a", "a", "b")), IMAGES, "H19"),
     ("names for numbers", _mat(), {**IMAGES, "events": {"index_base": 0}}, "H13"),
