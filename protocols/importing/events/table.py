@@ -142,7 +142,7 @@ def read_events(files: Sequence[Path], columns: EventColumns, *, timed: bool = T
     path = files[0]
     read = read_columns(path)
     notes: list[str] = []
-    read = _rows_wanted(path, read, columns, notes)
+    read = _rows_wanted(path, read, columns, notes=notes)
     if timed and columns.onset_unit is None:
         raise _refused(
             path,
@@ -160,7 +160,7 @@ def read_events(files: Sequence[Path], columns: EventColumns, *, timed: bool = T
         stated = getattr(columns, name)
         if stated is not None or name in read:
             trial[name] = _trial_column(path, stated or name, _column(path, read, stated or name), kind=kind)
-    table = EventTable(path, onset, image, trial, read, tuple(notes))
+    table = EventTable(path=path, onset=onset, image=image, trial=trial, columns=read, notes=tuple(notes))
     bare = int((table.used() & np.isnan(onset)).sum()) if timed else 0
     if bare:
         raise _refused(
@@ -289,7 +289,7 @@ def _column(path: Path, read: Mapping[str, list[str]], name: str) -> list[str]:
 
 
 def _rows_wanted(
-    path: Path, read: dict[str, list[str]], columns: EventColumns, notes: list[str]
+    path: Path, read: dict[str, list[str]], columns: EventColumns, *, notes: list[str]
 ) -> dict[str, list[str]]:
     keep = np.ones(len(next(iter(read.values()))), dtype=np.bool_)
     for name, words in columns.only.items():

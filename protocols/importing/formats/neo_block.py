@@ -76,7 +76,7 @@ def read_neo(files: Sequence[Path], options: NeoOptions, /) -> ImportedTable:
     segments = read_matlab(path) if kind == MATLAB else read_raw(path, kind)
     chosen = [segments[n]() for n in _segments(path, len(segments), options)]
     segment = chosen[0] if len(chosen) == 1 else _on_one_clock(path, chosen, notes)
-    kept = _units(path, segment, options, notes)
+    kept = _units(path, segment, options, notes=notes)
     if tables and len(chosen) == 1:
         events = read_events(tables, options.events)
     else:
@@ -151,7 +151,7 @@ def _observed(segment: Segment, notes: list[str]) -> tuple[tuple[float, float], 
     return ()
 
 
-def _units(path: Path, segment: Segment, options: NeoOptions, notes: list[str]) -> list[int]:
+def _units(path: Path, segment: Segment, options: NeoOptions, *, notes: list[str]) -> list[int]:
     names = segment.names
     twice = [name for name, n in Counter(names).items() if n > 1]
     missing = [u for u in options.units if u not in names]
@@ -195,7 +195,7 @@ def _table(path: Path, channel: Events, options: NeoOptions) -> EventTable:
         )
     notes = [f"{len(labels)} of {len(keep)} events {channel.name!r} were taken; their labels are the images"]
     image = images_of(path, labels, options.events, notes=notes)
-    return EventTable(path, channel.times[keep], image, {}, {}, tuple(notes))
+    return EventTable(path=path, onset=channel.times[keep], image=image, trial={}, columns={}, notes=tuple(notes))
 
 
 def _unknown(path: Path, found: str, expected: str, *, fix: str = "correct [neo] of map.toml") -> DataError:

@@ -64,10 +64,10 @@ def read_raw(path: Path, kind: str) -> list[Callable[[], Segment]]:
         blocks = [(b, s) for b in range(reader.block_count()) for s in range(reader.segment_count(b))]
     except (*UNUSABLE, EOFError, MemoryError, AssertionError) as error:
         raise _unread(path, f"{kind}RawIO cannot read it ({_first_line(error)})") from error
-    return [lambda b=b, s=s: _raw_segment(path, reader, b, s) for b, s in blocks]  # type: ignore[misc]
+    return [lambda b=b, s=s: _raw_segment(path, reader, block=b, segment=s) for b, s in blocks]  # type: ignore[misc]
 
 
-def _raw_segment(path: Path, reader: Any, block: int, segment: int) -> Segment:
+def _raw_segment(path: Path, reader: Any, *, block: int, segment: int) -> Segment:
     try:
         channels = reader.header["spike_channels"]
         names = [str(name) or str(key) for name, key in zip(channels["name"], channels["id"], strict=True)]

@@ -99,7 +99,7 @@ def read_suite2p(files: Sequence[Path], options: Suite2pOptions, /) -> ImportedT
     events = read_events(tables, options.events)
     traces, used = _traces(planes, options, notes)
     times = _frame_times(planes, timing, options, notes=notes)
-    onsets = _onsets(events, options, times, notes)
+    onsets = _onsets(events, options, times, notes=notes)
     shown = np.where(events.used(), onsets, np.nan)
     where = planes[0].folder.name
     means = means_in_window(
@@ -216,7 +216,7 @@ def _frame_times(
     return np.asarray(times, dtype=np.float64) / (1000 if options.frame_time_unit == "ms" else 1)
 
 
-def _onsets(events: EventTable, options: Suite2pOptions, times: Floats, notes: list[str]) -> Floats:
+def _onsets(events: EventTable, options: Suite2pOptions, times: Floats, *, notes: list[str]) -> Floats:
     """Onsets in seconds; onsets in samples are frames, whose times are known."""
     rate = options.frame_rate_hz or 1 / float(np.median(np.diff(times)))
     if options.events.onset_unit == "samples" and options.events.samples_per_s is None:

@@ -123,7 +123,13 @@ def read_plane(folder: Path, cells: str, notes: list[str], *, least: float) -> P
             fix='sort the ROIs in suite2p, or state cells = "all" or a lower least_probability',
         )
     notes.append(f"plane {number}: {int(keep.sum())} of {rois} ROIs, {frames} frames")
-    return Plane(folder, number, np.flatnonzero(keep).astype(np.int64), frames, probability[keep])
+    return Plane(
+        folder=folder,
+        number=number,
+        rois=np.flatnonzero(keep).astype(np.int64),
+        frames=frames,
+        probability=probability[keep],
+    )
 
 
 def numpy_file(path: Path, expected: str) -> NDArray[Any]:
