@@ -58,6 +58,8 @@ CODES = {
     "H03": "The onsets of images are no times on the clock of the recording.",
     "H04": "The times of spikes, frames or images cannot be used.",
     "H05": "A response window or baseline to count in cannot be used.",
+    "H06": "An NWB file cannot be opened.",
+    "H07": "An NWB file lacks what is needed, or leaves open which of several things is meant.",
     "I01": "There is no finished answer in the inbox.",
     "I03": "The round was ingested already, from another file.",
     "I04": "The responses file changed while it was read.",

@@ -16,6 +16,8 @@ from pydantic import BaseModel
 
 from protocols.importing.contract import ImportedTable
 
+from .nwb import NwbOptions, read_nwb
+
 __all__ = ["FORMATS", "Format", "Read"]
 
 
@@ -50,5 +52,13 @@ class Format:
     extra: str = ""
 
 
-FORMATS: dict[str, Format] = {}
+FORMATS: dict[str, Format] = {
+    "nwb": Format(
+        about="NWB file of one session: units or ROIs, and a table of presentations or an IndexSeries",
+        options=NwbOptions,
+        read=read_nwb,
+        needs=("pynwb",),
+        extra="nwb",
+    ),
+}
 """Every format by the name that ``format = ...`` in map.toml takes."""
