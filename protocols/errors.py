@@ -60,6 +60,8 @@ CODES = {
     "H05": "A response window or baseline to count in cannot be used.",
     "H06": "An NWB file cannot be opened.",
     "H07": "An NWB file lacks what is needed, or leaves open which of several things is meant.",
+    "H08": "An assembly of BrainIO cannot be read, or lacks what is needed.",
+    "H09": "A stimulus set of BrainIO does not fit its assembly.",
     "I01": "There is no finished answer in the inbox.",
     "I03": "The round was ingested already, from another file.",
     "I04": "The responses file changed while it was read.",

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from protocols.importing.contract import ImportedTable
 
+from .brainio import BrainioOptions, read_brainio
 from .nwb import NwbOptions, read_nwb
 
 __all__ = ["FORMATS", "Format", "Read"]
@@ -53,6 +54,13 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
+    "brainio": Format(
+        about="BrainIO assembly of Brain-Score (netCDF), with the CSV and zip of its stimulus set",
+        options=BrainioOptions,
+        read=read_brainio,
+        needs=("xarray", "h5netcdf"),
+        extra="brainio",
+    ),
     "nwb": Format(
         about="NWB file of one session: units or ROIs, and a table of presentations or an IndexSeries",
         options=NwbOptions,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 import h5py
 
 from protocols.errors import UNUSABLE, DataError
+from protocols.importing.formats.links import links_outside
 
 
 @contextmanager
@@ -35,7 +35,8 @@ def open_nwb(path: Path) -> Iterator[Any]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(h5py.File(path, "r", locking=False))
-            _check_links(path, file)
+            for item, target in links_outside(path, file):
+                raise _outside(path, item, target)
             # pynwb warns of namespaces that the file caches and of fields that newer schemas deprecate: nothing that a
             # user could mend in a finished file.
             with warnings.catch_warnings():
@@ -80,35 +81,6 @@ def _check_kind(path: Path) -> None:
             "another file, or a download that was cut short",
             "give the path of one .nwb file, and copy it again where it is damaged",
         )
-
-
-def _check_links(path: Path, file: h5py.File) -> None:
-    """H06 where a link or the numbers of a dataset lie in a file outside the folder."""
-    folder = path.resolve().parent
-    seen: set[Any] = set()
-
-    def outside(name: str) -> bool:
-        return not Path(os.path.normpath(folder / name)).resolve().is_relative_to(folder)
-
-    def look(group: h5py.Group) -> None:
-        if group.id in seen:
-            return
-        seen.add(group.id)
-        for name in group:
-            link = group.get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                if outside(link.filename):
-                    raise _outside(path, f"{group.name.rstrip('/')}/{name}", link.filename)
-                continue
-            if isinstance(link, h5py.SoftLink):
-                continue
-            item = group.get(name)
-            if isinstance(item, h5py.Group):
-                look(item)
-            elif isinstance(item, h5py.Dataset) and item.external:
-                raise _outside(path, item.name, str(item.external[0][0]))
-
-    look(file)
 
 
 def _outside(path: Path, item: str, target: str) -> DataError:
