@@ -1,0 +1,76 @@
+"""Excel workbooks (.xlsx): the stored values of every sheet, one array per column. No formula is computed."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from protocols.errors import UNUSABLE
+
+from .columns import typed
+from .container import Container, Item, held
+from .refusals import library_missing, not_numbers, unreadable
+
+MOST_BYTES = 4 * 10**9
+
+
+def open_xlsx(path: Path) -> Container:
+    """The columns of every sheet: ``column`` where there is one sheet, else ``sheet/column``."""
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise library_missing(path, "openpyxl", "tables") from error
+    notes: list[str] = []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                raise ValueError("it unpacks to more than 4 GB")
+        books = [openpyxl.load_workbook(path, read_only=True, data_only=stored) for stored in (True, False)]
+    except (*UNUSABLE, zipfile.BadZipFile) as error:
+        raise unreadable(path, error, what="a workbook") from error
+    items: list[Item] = []
+    for sheet in books[0].worksheets:
+        rows = list(sheet.iter_rows(values_only=True))
+        _check_formulas(path, rows, books[1][sheet.title], notes)
+        items += _columns(rows, prefix=f"{sheet.title}/" if len(books[0].worksheets) > 1 else "")
+    for book in books:
+        book.close()
+    return Container(path, "Excel", items, notes=notes, is_table=True)
+
+
+def _check_formulas(path: Path, stored: list[tuple[Any, ...]], sheet: Any, notes: list[str]) -> None:
+    """Tell of formulas, and refuse those whose value was never stored."""
+    count = 0
+    for number, row in enumerate(sheet.iter_rows()):
+        for place, cell in enumerate(row):
+            if getattr(cell, "data_type", "n") == "f":
+                count += 1
+                if stored[number][place] is None:
+                    where = f"{sheet.title}!{cell.coordinate}"
+                    fix = "open and save it in Excel or LibreOffice, or save the table as CSV"
+                    raise not_numbers(path, where, "a formula whose value was never computed", fix=fix)
+    if count:
+        notes.append(f"{count} cells of {sheet.title!r} are formulas: the values that were stored with them were taken")
+
+
+def _columns(rows: list[tuple[Any, ...]], prefix: str) -> list[Item]:
+    filled = [row for row in rows if any(v is not None for v in row)]
+    if not filled:
+        return []
+    items = []
+    for place, name in enumerate(filled[0]):
+        cells = [row[place] for row in filled[1:]]
+        if name is not None or any(v is not None for v in cells):
+            title = str(name).strip() if name is not None else f"column {place + 1}"
+            items.append(held(prefix + title, typed([_cell(v) for v in cells])))
+    return items
+
+
+def _cell(value: Any) -> str:
+    """A cell as text that `typed` reads back: whole floats are numbers that Excel stores as such."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return repr(value) if isinstance(value, float) else str(value)
