@@ -75,7 +75,8 @@ def _mean(values: Floats) -> Floats:
     """Mean over the first axis, NaN left out; 0 where nothing is known."""
     known = np.isfinite(values)
     sums: Floats = np.where(known, values, 0.0).sum(axis=0)
-    return np.divide(sums, known.sum(axis=0), out=np.zeros_like(sums), where=known.any(axis=0))
+    means: Floats = np.divide(sums, known.sum(axis=0), out=np.zeros_like(sums), where=known.any(axis=0))
+    return means
 
 
 def extremes(means: Floats) -> list[int]:

@@ -255,7 +255,8 @@ def _from_entries(told: ImportMap, place: Place, notes: list[str]) -> Grid:
             fix="name in [entries] trial every column that tells presentations apart",
         )
     lacking = len(first_row) * len(first_site) - len(raw)
-    values = np.full((len(first_row), len(first_site)), np.nan, dtype=np.float64 if lacking else raw.dtype)
+    shape = (len(first_row), len(first_site))
+    values: NDArray[Any] = np.full(shape, np.nan) if lacking else np.empty(shape, dtype=raw.dtype)
     values[row, site] = raw
     notes.append(f"{where}: {len(raw)} entries became {len(first_row)} presentations x {len(first_site)} sites")
     if lacking:

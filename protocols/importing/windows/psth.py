@@ -19,6 +19,8 @@ from .traces import frame_ends
 
 BEFORE_MS, AFTER_MS, BIN_MS = 200.0, 300.0, 10.0
 MOST_BINS = 200
+MOST_SHOWN = 2000
+"""So many presentations, spread evenly, show the mean response; more would only take time."""
 AGREE = 0.5
 """Halves of the presentations whose mean responses are less correlated than this show no response to the onset."""
 SMALL = 0.5
@@ -39,7 +41,8 @@ def psth_of_spikes(
     *,
     edges_ms: Floats | None = None,
 ) -> Psth:
-    """Mean rate per unit and bin, spikes/s, over the presentations with an onset (choose those that are used).
+    """Mean rate per unit and bin, spikes/s, over the presentations with an onset (pass those that are used; of more
+    than 2000, 2000 spread evenly).
 
     Parameters
     ----------
@@ -51,8 +54,7 @@ def psth_of_spikes(
         Other bins.
     """
     edges = psth_edges(window_ms) if edges_ms is None else edges_ms
-    onsets = np.asarray(onsets_s, dtype=np.float64)
-    onsets = onsets[np.isfinite(onsets)]
+    onsets = _some(onsets_s)
     at = edges_on_clock(onsets[:, None], edges[None, :])
     counts = np.zeros((2, len(spike_times_s), len(edges) - 1))
     for unit, times in enumerate(spike_times_s):
@@ -80,9 +82,8 @@ def psth_of_traces(
     times = np.asarray(frame_times_s, dtype=np.float64)
     middle = (times + frame_ends(times)) / 2
     edges = psth_edges(window_ms, 1000 * float(np.median(np.diff(times)))) if edges_ms is None else edges_ms
-    onsets = np.asarray(onsets_s, dtype=np.float64)
     sums, counts = np.zeros((2, 2, len(edges) - 1, traces.shape[1]))
-    for number, onset in enumerate(onsets[np.isfinite(onsets)]):
+    for number, onset in enumerate(_some(onsets_s)):
         first, last = np.searchsorted(middle, onset + edges[[0, -1]] / 1000, "left")
         rows = np.asarray(traces[first:last], dtype=np.float64)
         bins = np.searchsorted(edges, (middle[first:last] - onset) * 1000 + 1e-6, "right") - 1
@@ -91,6 +92,15 @@ def psth_of_traces(
         np.add.at(counts[number % 2], bins[inside], np.isfinite(rows[inside]))
     halves = _ratio(sums, counts).transpose(0, 2, 1)
     return Psth(edges, _ratio(sums.sum(axis=0), counts.sum(axis=0)).T, halves)
+
+
+def _some(onsets_s: ArrayLike) -> Floats:
+    """The known onsets, or 2000 of them spread evenly."""
+    onsets = np.asarray(onsets_s, dtype=np.float64)
+    onsets = onsets[np.isfinite(onsets)]
+    if len(onsets) <= MOST_SHOWN:
+        return onsets
+    return np.asarray(onsets[np.linspace(0, len(onsets) - 1, MOST_SHOWN).astype(np.int64)])
 
 
 def _ratio(sums: Floats, counts: Floats) -> Floats:
