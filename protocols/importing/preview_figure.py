@@ -54,7 +54,7 @@ def draw(path: Path, made: Imported, pictures: Pictures | None) -> None:
         axes.set_xlabel(_short(ids[image]), fontsize=6)
     _bars(figure.add_subplot(grid[1, :]), means, chosen, sites=sites, responses=responses, ids=ids)
     if psth is not None:
-        _against_time(figure.add_subplot(grid[2, :]), psth, responses, sites)
+        _against_time(figure.add_subplot(grid[2, :]), psth, responses=responses, sites=sites)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=90))
 
 
@@ -112,7 +112,7 @@ def _bars(
         axes.legend(fontsize=6, frameon=False)
 
 
-def _against_time(axes: Any, psth: Psth, responses: Responses, sites: Sequence[int]) -> None:
+def _against_time(axes: Any, psth: Psth, *, responses: Responses, sites: Sequence[int]) -> None:
     for site in sites:
         axes.stairs(psth.values[site], psth.edges_ms, label=responses.site_ids[site])
     axes.stairs(_mean(psth.values), psth.edges_ms, color="black", label="all sites")

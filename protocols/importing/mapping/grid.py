@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,6 +17,7 @@ from protocols.recordings.readers.declared import decode
 from protocols.recordings.units import UNITS
 
 from .refusals import bad_entries, misfit
+from .sites import refuse_exchanged, scaled, site_order, sites_together
 from .sources import STORED, Place
 from .tables import Axis, ImportMap
 
@@ -83,10 +84,18 @@ def read_grid(told: ImportMap, place: Place, notes: list[str]) -> Grid:
         _check_type(item, place.container)
         values, stored = read_numbers(item, place.container, unit=told.unit or "au", notes=notes)
         values = fitted(values, axes, place.container, name=item.name, notes=notes)
-        axes = [axis for axis in axes if axis != "one"]
+        stored = scaled(told, item, stored, where=f"{place.name} {item.name!r}")
+        values, axes = sites_together(values, [axis for axis in axes if axis != "one"])
         shown = " x ".join(f"{n} {axis}s" for n, axis in zip(values.shape, axes, strict=True))
         notes.append(f"{place.name}: {item.name!r} ({item.dtype}) was taken as {shown}")
-    return _from_axes(values, axes, names=names, stored=stored)
+    grid = _from_axes(values, axes, names=names, stored=stored)
+    if grid.images and "repeat" in axes:
+        refuse_exchanged(grid.values.reshape(grid.images, -1, *grid.values.shape[1:]), place.name)
+    order = site_order(told, place, grid.values.shape[1], notes=notes)
+    if order is None:
+        return grid
+    site_names = None if grid.site_names is None else grid.site_names[order]
+    return replace(grid, values=grid.values[:, order], site_names=site_names)
 
 
 def matching(container: Container, patterns: Sequence[str]) -> list[Item]:

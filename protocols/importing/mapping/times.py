@@ -53,12 +53,12 @@ def _edges(told: ImportMap, count: int, place: Place) -> Floats:
         starts = np.asarray((table.start + table.step * np.arange(count + 1)) * factor, dtype=np.float64)
         return starts
     centres = table.edges is None
-    stated = table.centres if centres else table.edges
+    stated = next(s for s in (table.edges, table.centres, table.ends) if s is not None)
     if isinstance(stated, SourceTable):
         numbers = place.values(stated)
     else:
         numbers = np.array(stated)
-    where = "time.centres" if centres else "time.edges"
+    where = "time.edges" if not centres else "time.centres" if table.centres is not None else "time.ends"
     if len(numbers) != count + (not centres):
         raise wrong_length(where, f"{len(numbers)} numbers", f"{count + (not centres)} for {count} bins")
     if numbers.dtype.kind not in "iuf" or not np.all(np.diff(numbers.astype(np.float64)) > 0):
@@ -70,7 +70,8 @@ def _edges(told: ImportMap, count: int, place: Place) -> Floats:
     if not steps.size or np.ptp(steps) > 1e-3 * steps.mean():
         raise bad_value(where, "unequal steps", "middles of bins of one length", fix="give edges instead")
     step = float(steps.mean())
-    return np.append(edges - step / 2, edges[-1] + step / 2)
+    back = step if table.ends is not None else step / 2
+    return np.append(edges - back, edges[-1] - back + step)
 
 
 def _means(values: NDArray[Any], edges: Floats, unit: str) -> Floats:
