@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocols.arrays import Bools, Floats
@@ -130,14 +131,14 @@ def read_suite2p(files: Sequence[Path], options: Suite2pOptions, /) -> ImportedT
     )
 
 
-def _traces(planes: Sequence[Plane], options: Suite2pOptions, notes: list[str]) -> tuple[Floats, Bools]:
+def _traces(planes: Sequence[Plane], options: Suite2pOptions, notes: list[str]) -> tuple[NDArray[Any], Bools]:
     """Signals of all planes, (F, U), and which of the ROIs became a column."""
     k, signal = options.neuropil_coefficient or 0.0, options.signal
     found = []
     for plane in planes:
         part = plane.signal("spks" if signal == "spks" else "F")
         if signal in ("F_minus_neuropil", "dff") and k:
-            part = part - k * plane.signal("Fneu")
+            part = part.astype(np.float64) - k * plane.signal("Fneu")
         found.append(part)
     traces = np.concatenate(found).T  # (frame, ROI)
     used = np.ones(traces.shape[1], dtype=np.bool_)

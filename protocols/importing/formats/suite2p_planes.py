@@ -45,8 +45,8 @@ class Plane:
         """Site ids: the plane and the row, which is the number of the ROI in suite2p."""
         return [f"plane{self.number}_roi{roi:04d}" for roi in self.rois.tolist()]
 
-    def signal(self, name: str) -> Floats:
-        """F, Fneu or spks of the ROIs that are taken, (N, F), float64."""
+    def signal(self, name: str) -> NDArray[Any]:
+        """F, Fneu or spks of the ROIs that are taken, (N, F), in the stored type."""
         array = _traces(self.folder, name)
         if array.shape[1] != self.frames or (len(self.rois) and self.rois.max() >= len(array)):
             raise _refused(
@@ -54,7 +54,7 @@ class Plane:
                 f"{name}.npy of {array.shape[0]} x {array.shape[1]}, and {self.frames} frames in F.npy",
                 "one row per ROI and one column per frame in each",
             )
-        return np.asarray(array[self.rois], dtype=np.float64)
+        return np.asarray(array[self.rois])
 
 
 def planes_among(folders: Sequence[Path]) -> list[Path]:
