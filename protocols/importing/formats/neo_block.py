@@ -162,6 +162,12 @@ def _units(path: Path, segment: Segment, options: NeoOptions, *, notes: list[str
         raise _unknown(path, f"{found}; there are {', '.join(names[:8]) or 'none'}", "units with names of their own")
     kept = [n for n, name in enumerate(names) if not options.units or name in options.units]
     notes.append(f"{len(kept)} of {len(names)} units were taken")
+    unsorted = [names[n] for n in kept if names[n].endswith(("#0", "#255"))]
+    if unsorted:
+        notes.append(
+            f"{len(unsorted)} of them hold what was left unsorted or marked as noise ({', '.join(unsorted[:4])}): "
+            "name the sorted ones in units of [neo]"
+        )
     return kept
 
 

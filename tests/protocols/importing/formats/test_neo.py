@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from pathlib import Path
 
@@ -72,6 +73,41 @@ def neuroexplorer(path: Path, markers: bool = True) -> Path:
     return path
 
 
+def blackrock(path: Path) -> Path:
+    """The layout of .nev files (2.3): a header, one header of 32 bytes per electrode, then packets of 104 bytes.
+
+    Two units of electrode 1, one of electrode 2; the digital port holds the number of the image, counted from 1.
+    """
+    names = [(1, 1), (1, 2), (2, 1)]
+    basic = struct.pack(
+        "<8sBBHIIII8H32s256sI",
+        b"NEURALEV",
+        2,
+        3,
+        1,
+        336 + 64,
+        104,
+        30_000,
+        30_000,
+        *[2026, 1, 1, 1, 0, 0, 0, 0],
+        b"",
+        b"",
+        2,
+    )
+    electrodes = [struct.pack("<8sHBBHHhhBBH8s", b"NEUEVWAV", e, 1, e, 250, 0, 0, 0, 2, 2, 48, b"") for e in (1, 2)]
+    packets = [
+        (int(t), struct.pack("<IHBB96s", int(t), electrode, unit, 0, b"\1" * 96))
+        for (electrode, unit), samples in zip(names, DAY.samples, strict=True)
+        for t in samples
+    ]
+    packets += [
+        (int(t), struct.pack("<IHBBH94s", int(t), 0, 1, 0, int(i) + 1, b""))
+        for t, i in zip(DAY.onset_samples, DAY.image, strict=True)
+    ]
+    path.write_bytes(basic + b"".join(electrodes) + b"".join(p for _, p in sorted(packets, key=lambda p: p[0])))
+    return path
+
+
 def read(files, **options):
     return FORMATS["neo"].read(files, FORMATS["neo"].options(**({"window_ms": WINDOW} | options)))
 
@@ -89,6 +125,22 @@ def test_a_neuroexplorer_file_with_its_markers(tmp_path):
     table = read([neuroexplorer(tmp_path / "day.nex")])
     assert np.array_equal(read_back(table, tmp_path).values, DAY.counts())
     assert table.image.tolist() == DAY.images
+
+
+def test_a_blackrock_file_with_its_digital_port(tmp_path):
+    table = read([blackrock(tmp_path / "day.nev")], event_channel="digital_input_port", events={"index_base": 1})
+    back = read_back(table, tmp_path)
+    assert list(table.site_id) == ["ch1#1", "ch1#2", "ch2#1"]
+    assert [Path(i).stem for i in back.image_ids] == [Path(i).stem for i in DAY.images]
+    assert np.array_equal(back.values, DAY.counts())
+
+
+def test_what_was_left_unsorted_is_told(tmp_path):
+    names = ("ch1#0", "ch1#1", "ch2#255")
+    table = read([matlab(tmp_path / "block.mat", names=names)], event_channel="images")
+    assert any("2 of them hold what was left unsorted or marked as noise (ch1#0, ch2#255)" in n for n in table.notes)
+    table = read([matlab(tmp_path / "block.mat", names=names)], event_channel="images", units=["ch1#1"])
+    assert not any("unsorted" in n for n in table.notes)
 
 
 def test_an_event_table_beside_a_file(tmp_path):
