@@ -25,10 +25,13 @@ class Psth:
         Bin edges relative to image onset.
     values : array of shape (U, B)
         Mean per bin and site: spikes/s for spikes, the unit of the recording else.
+    halves : array of shape (2, U, B), optional
+        The same of every other presentation, from the first and from the second on: what they share follows the onset.
     """
 
     edges_ms: Floats
     values: Floats
+    halves: Floats | None = None
 
 
 @dataclass(frozen=True)

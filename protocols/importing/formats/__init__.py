@@ -16,6 +16,14 @@ from pydantic import BaseModel
 
 from protocols.importing.contract import ImportedTable
 
+from .bids import BidsOptions, read_bids
+from .brainio import BrainioOptions, read_brainio
+from .neo_block import NeoOptions, read_neo
+from .nwb import NwbOptions, read_nwb
+from .phy import PhyOptions, read_phy
+from .spikeinterface import SpikeinterfaceOptions, read_spikeinterface
+from .suite2p import Suite2pOptions, read_suite2p
+
 __all__ = ["FORMATS", "Format", "Read"]
 
 
@@ -50,5 +58,49 @@ class Format:
     extra: str = ""
 
 
-FORMATS: dict[str, Format] = {}
+FORMATS: dict[str, Format] = {
+    "bids": Format(
+        about="fMRI: betas and a mask as NIfTI, and a table of the images",
+        options=BidsOptions,
+        read=read_bids,
+        needs=("nibabel",),
+        extra="bids",
+    ),
+    "brainio": Format(
+        about="BrainIO assembly of Brain-Score (netCDF), with the CSV and zip of its stimulus set",
+        options=BrainioOptions,
+        read=read_brainio,
+        needs=("xarray", "h5netcdf"),
+        extra="brainio",
+    ),
+    "neo": Format(
+        about="spikes in a file that neo reads (Blackrock, Plexon ...), and its events or an event table",
+        options=NeoOptions,
+        read=read_neo,
+        needs=("neo",),
+        extra="neo",
+    ),
+    "nwb": Format(
+        about="NWB file of one session: units or ROIs, and a table of presentations or an IndexSeries",
+        options=NwbOptions,
+        read=read_nwb,
+        needs=("pynwb",),
+        extra="nwb",
+    ),
+    "phy": Format(
+        about="a folder of Kilosort or phy, and an event table",
+        options=PhyOptions,
+        read=read_phy,
+    ),
+    "spikeinterface": Format(
+        about="a folder of a sorting or a SortingAnalyzer saved by SpikeInterface, and an event table",
+        options=SpikeinterfaceOptions,
+        read=read_spikeinterface,
+    ),
+    "suite2p": Format(
+        about="folders of planes of suite2p, and an event table",
+        options=Suite2pOptions,
+        read=read_suite2p,
+    ),
+}
 """Every format by the name that ``format = ...`` in map.toml takes."""
