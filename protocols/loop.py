@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,8 +262,11 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     return batch
 
 
-def export_baseline(project: Project) -> Path:
-    """Export round 0: every photograph of the project, `baseline_repeats` times (anchors more often), and blanks."""
+def export_baseline(project: Project, *, rigs: Sequence[str] | None = None) -> Path:
+    """Export round 0: every photograph of the project, `baseline_repeats` times (anchors more often), and blanks.
+
+    `rigs` as in `export`.
+    """
     from protocols.rounds.export import Inspection, Showing, export_round
     from protocols.rounds.planning.baseline import baseline_counts
     from protocols.rounds.safety import guard
@@ -283,15 +286,28 @@ def export_baseline(project: Project) -> Path:
         project.display,
         stimuli,
         sites=[],
-        showing=Showing(config=config, repeats=max(counts.values()), counts=counts),
+        showing=Showing(config=config, repeats=max(counts.values()), counts=counts, rigs=_rigs(project, rigs)),
         manifest={"config": project.config.to_dict()},
         inspection=Inspection(safety=guard(project.config)),
     )
 
 
-def export(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> Path:
+def _rigs(project: Project, rigs: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(project.config.rig.software if rigs is None else rigs)
+
+
+def export(
+    project: Project,
+    number: int,
+    *,
+    rigs: Sequence[str] | None = None,
+    device: str = "cpu",
+    progress: Reporter | None = None,
+) -> Path:
     """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural
     images, blanks.
+
+    `rigs` names the presentation software that files are written for; None: that of ``[rig] software``.
     """
     from protocols.models.pair import load_pair, site_rows
     from protocols.rounds.assemble import assemble
@@ -304,7 +320,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
 
     project = project.for_stage()
     if number == 0:
-        return export_baseline(project)
+        return export_baseline(project, rigs=rigs)
     config = project.config
     round_ = project.round(number)
     batch = StimulusBatch.load(round_.controllers_path)
@@ -319,7 +335,12 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
         project.display,
         stimuli,
         sites=sites,
-        showing=Showing(config=config.protocol, repeats=plan.division.repeats, division=plan.division),
+        showing=Showing(
+            config=config.protocol,
+            repeats=plan.division.repeats,
+            division=plan.division,
+            rigs=_rigs(project, rigs),
+        ),
         manifest={
             "config": config.to_dict(),
             "encoder": {
