@@ -21,6 +21,9 @@ def rig(
     out: Annotated[Path, typer.Option(help="new folder: a copy of the outbox with the files of that software")],
     number: RoundNumber = None,
     from_block: Annotated[int, typer.Option(min=0, help="first block to show, such as after an interim look")] = 0,
+    refresh_hz: Annotated[
+        float | None, typer.Option(min=1, max=1000, help="of the screen, where the exported round does not state it")
+    ] = None,
 ) -> None:
     """Write files for presentation software of an exported round, in the order that is in force."""
     from protocols.loop import look
@@ -28,7 +31,8 @@ def rig(
 
     project = open_project(folder)
     number = number if number is not None else look(project).number
-    written, trials = write_beside(project.round(number), out, software, from_block=from_block)
+    round_ = project.round(number)
+    written, trials = write_beside(round_, out, software, from_block=from_block, refresh_hz=refresh_hz)
     names = [path.relative_to(out).as_posix() for path in written]
     show(
         f"round {number}: {trials} presentations from block {from_block} on, in {out}: {', '.join(names)}",

@@ -22,7 +22,9 @@ from .rig import ShownImage, Timing
 KEPT = ("manifest.json", "contact_sheet.png")
 
 
-def write_beside(round_: Round, out: Path, software: Sequence[str], *, from_block: int = 0) -> tuple[list[Path], int]:
+def write_beside(
+    round_: Round, out: Path, software: Sequence[str], *, from_block: int = 0, refresh_hz: float | None = None
+) -> tuple[list[Path], int]:
     """Write a new folder with the images of a round and the files of `software`, in the order in force.
 
     Parameters
@@ -34,6 +36,8 @@ def write_beside(round_: Round, out: Path, software: Sequence[str], *, from_bloc
         Rows of `RIGS`.
     from_block : int
         First block to show: after an interim look, the one that its order begins with.
+    refresh_hz : float, optional
+        Refresh rate of the screen, for a round whose project did not state it; in place of the one it stated.
 
     Returns
     -------
@@ -52,6 +56,8 @@ def write_beside(round_: Round, out: Path, software: Sequence[str], *, from_bloc
     outbox = round_.outbox
     verify_outbox(outbox)
     manifest = read_manifest(outbox)
+    if refresh_hz is not None:
+        manifest["display"] = {**manifest["display"], "refresh_hz": refresh_hz}
     planned = planned_trials(outbox)
     order = [Trial(t.trial, t.block, t.rep, t.image_id) for t in planned if t.block >= from_block]
     if not order or from_block < 0:

@@ -128,7 +128,8 @@ def require_refresh(facts: Facts, software: str) -> None:
         expected=f"the refresh rate of the screen, since files for {software} end each image half a frame early, so "
         "that it is not shown one frame too long",
         cause="a project made without a screen in mind",
-        fix="add refresh_hz, such as 60.0, to [display]; psychopy, psychtoolbox and mworks measure it themselves",
+        fix="add refresh_hz, such as 60.0, to [display]; for a round that is exported already: `stimsynth rig PROJECT "
+        f"--software {software} --refresh-hz 60 --out DIR`. psychopy, psychtoolbox and mworks measure it themselves",
         code="J02",
     )
 

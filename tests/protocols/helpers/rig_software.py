@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from protocols.disk.png import write_png
+from protocols.project.outbox import PlannedTrial
 from protocols.rounds.order import Trial
 from protocols.rounds.rigs import ShownImage, Timing, write_rigs
 
@@ -127,7 +128,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def planned(order: Sequence[Trial]) -> list[tuple[str, ...]]:
+def planned(order: Sequence[Trial] | Sequence[PlannedTrial]) -> list[tuple[str, ...]]:
     """Trial, block, rep and image of each presentation, as a log has them."""
     return [(str(t.trial), str(t.block), str(t.rep), t.image_id) for t in order]
 

@@ -118,7 +118,8 @@ def test_place_background_and_colour(tmp_path):
 @pytest.mark.parametrize("again", [False, True])
 def test_a_fixation_that_breaks_is_logged_and_shown_again_only_where_asked(box, again):
     (box.folder / "broken.m").write_text(
-        "function ok = broken\npersistent n\nif isempty(n), n = 0; end\nn = n + 1; ok = n ~= 9;\nend\n", encoding="utf-8"
+        "function ok = broken\npersistent n\nif isempty(n), n = 0; end\nn = n + 1; ok = n ~= 9;\nend\n",
+        encoding="utf-8",
     )
     call = "'fixating', @broken, 'onset', @(trial, t) printf('onset %d\\n', trial)"
     done = run(box, call + (", 'requeue', true" if again else ""))
