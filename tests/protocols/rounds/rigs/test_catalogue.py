@@ -56,7 +56,7 @@ def test_nothing_in_the_files_of_a_rig_tells_a_role(round_, lab, name):
         assert not ROLES.search(text), ROLES.findall(text)
         assert not any(row.source_id in text for row in key.rows)
         assert not any(site.site_id in text for site in key.sites)
-        seen = [image for image in dict.fromkeys(re.findall(r"r01_\d{4}_\w{4}", text))]
+        seen = list(dict.fromkeys(re.findall(r"r01_\d{4}_\w{4}", text)))
         shown = list(dict.fromkeys(t.image_id for t in read_order(round_.outbox)))
         assert seen in (sorted(seen), shown)  # by shuffled number, or by time
 

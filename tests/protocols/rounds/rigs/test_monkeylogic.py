@@ -44,7 +44,7 @@ def conditions(path: Path) -> list[SimpleNamespace]:
                 x=float(x),
                 y=float(y),
                 size=(int(width), int(height)),
-            )  # fmt: skip
+            )
         )
     return found
 
@@ -182,7 +182,7 @@ def test_a_broken_fixation_ends_its_image_and_the_ones_not_reached_come_next(tmp
     if requeue:
         expected.insert(5, second)
     assert logged(done.log) == expected
-    assert [line for line in done.record if line.startswith("error")][0] == "error 3"
+    assert next(line for line in done.record if line.startswith("error")) == "error 3"
 
 
 @needs_octave
