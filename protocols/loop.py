@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,11 +262,8 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     return batch
 
 
-def export_baseline(project: Project, *, rigs: Sequence[str] | None = None) -> Path:
-    """Export round 0: every photograph of the project, `baseline_repeats` times (anchors more often), and blanks.
-
-    `rigs` as in `export`.
-    """
+def export_baseline(project: Project) -> Path:
+    """Export round 0: every photograph of the project, `baseline_repeats` times (anchors more often), and blanks."""
     from protocols.rounds.export import Inspection, Showing, export_round
     from protocols.rounds.planning.baseline import baseline_counts
     from protocols.rounds.safety import guard
@@ -286,28 +283,15 @@ def export_baseline(project: Project, *, rigs: Sequence[str] | None = None) -> P
         project.display,
         stimuli,
         sites=[],
-        showing=Showing(config=config, repeats=max(counts.values()), counts=counts, rigs=_rigs(project, rigs)),
+        showing=Showing(config=config, repeats=max(counts.values()), counts=counts, rigs=project.config.rig.software),
         manifest={"config": project.config.to_dict()},
         inspection=Inspection(safety=guard(project.config)),
     )
 
 
-def _rigs(project: Project, rigs: Sequence[str] | None) -> tuple[str, ...]:
-    return tuple(project.config.rig.software if rigs is None else rigs)
-
-
-def export(
-    project: Project,
-    number: int,
-    *,
-    rigs: Sequence[str] | None = None,
-    device: str = "cpu",
-    progress: Reporter | None = None,
-) -> Path:
+def export(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> Path:
     """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural
     images, blanks.
-
-    `rigs` names the presentation software that files are written for; None: that of ``[rig] software``.
     """
     from protocols.models.pair import load_pair, site_rows
     from protocols.rounds.assemble import assemble
@@ -320,7 +304,7 @@ def export(
 
     project = project.for_stage()
     if number == 0:
-        return export_baseline(project, rigs=rigs)
+        return export_baseline(project)
     config = project.config
     round_ = project.round(number)
     batch = StimulusBatch.load(round_.controllers_path)
@@ -336,10 +320,7 @@ def export(
         stimuli,
         sites=sites,
         showing=Showing(
-            config=config.protocol,
-            repeats=plan.division.repeats,
-            division=plan.division,
-            rigs=_rigs(project, rigs),
+            config=config.protocol, repeats=plan.division.repeats, division=plan.division, rigs=config.rig.software
         ),
         manifest={
             "config": config.to_dict(),

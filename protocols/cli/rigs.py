@@ -1,9 +1,10 @@
-"""The command that writes files for presentation software of a round that is exported already."""
+"""Files for presentation software: chosen for one export, or written for a round that is exported already."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,3 +39,18 @@ def rig(
         f"round {number}: {trials} presentations from block {from_block} on, in {out}: {', '.join(names)}",
         {"round": number, "trials": trials, "from_block": from_block, "files": names},
     )
+
+
+def with_software(project: Any, names: list[str] | None) -> Any:
+    """The project with `names` in place of ``[rig] software``; an invalid project.toml is told here."""
+    config = project.config
+    if not names:
+        return project
+    from protocols.project.config.checks import cross_check
+    from protocols.rounds.rigs import check_rigs
+
+    check_rigs(names)
+    software = tuple(name for name in names if name != "plain")
+    config = config.model_copy(update={"rig": config.rig.model_copy(update={"software": software})})
+    cross_check(config, str(project.folder / "project.toml"))
+    return replace(project, kept=config)

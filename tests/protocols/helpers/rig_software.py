@@ -97,7 +97,7 @@ def outbox(folder: Path, *, images: int = 5, blocks: int = 2, rigs: Sequence[str
     ids = changed.pop("ids", [f"r01_{n:04d}_a{n}x" for n in range(1, images + 1)])
     on_ms, off_ms = changed.pop("on_ms", 100.0), changed.pop("off_ms", 100.0)
     config, filename = changed.pop("rig", {}), changed.pop("filename", "images/{}.png".format)
-    display = {
+    display: dict[str, Any] = {
         "width_px": 24, "height_px": 20, "size_deg": 4.0, "background": 128, "encoding": "linear", "gamma": None,
         "refresh_hz": 60.0,
     } | changed  # fmt: skip

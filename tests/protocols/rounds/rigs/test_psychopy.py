@@ -102,6 +102,14 @@ def test_size_place_and_colour_are_those_of_the_display(tmp_path):
         assert not image["interpolate"]
 
 
+def test_pixels_of_an_image_fall_on_pixels_of_the_screen(tmp_path):
+    box = outbox(tmp_path / "outbox", rigs=["psychopy"], height_px=21, rig={"position_deg": [0.3, 0.0]})
+    done = psychopy(box.folder)
+    assert {tuple(t["pos"]) for t in done.told if t["what"] == "image"} == {
+        (2, 0.5)
+    }  # 1.8 pixels, and 1080 - 21 is odd
+
+
 def test_a_screen_that_is_not_linearised_gets_no_correction(tmp_path):
     box = outbox(tmp_path / "outbox", rigs=["psychopy"], encoding="srgb")
     done = psychopy(box.folder)
