@@ -72,6 +72,10 @@ def made(tmp_path_factory, lab) -> Path:
 
 
 def show_psychopy(box: Path, work: Path) -> Path:
+    """One fixation breaks, and its image is shown again: the log has the same block and rep twice."""
+    (box / "rig_hooks.py").write_text(
+        "calls = [0]\ndef fixating():\n    calls[0] += 1\n    return calls[0] != 40\n", encoding="utf-8"
+    )
     done = psychopy(box, "--requeue")
     assert done.code == 0, done.text
     shutil.move(box.parent / "shown.csv", work / "shown.csv")
@@ -232,7 +236,9 @@ def test_the_commands_of_a_page_run_and_the_round_takes_the_answer(name, made, t
     with h5py.File(ingested.with_name("responses.h5")) as file:
         kept = file["responses"].shape
     assert kept[1] == 3
-    assert kept[0] == {"generic": rows - 10, "mworks": rows - 1, "monkeylogic": rows - 1}.get(name, rows), report
+    assert kept[0] == {"generic": rows - 10, "mworks": rows - 1, "monkeylogic": rows - 1, "psychopy": rows - 1}.get(
+        name, rows
+    ), report
 
 
 def test_the_key_of_the_index_page_is_read(tmp_path):
