@@ -283,7 +283,7 @@ def export_baseline(project: Project) -> Path:
         project.display,
         stimuli,
         sites=[],
-        showing=Showing(config=config, repeats=max(counts.values()), counts=counts),
+        showing=Showing(config=config, repeats=max(counts.values()), counts=counts, rigs=project.config.rig.software),
         manifest={"config": project.config.to_dict()},
         inspection=Inspection(safety=guard(project.config)),
     )
@@ -319,7 +319,9 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
         project.display,
         stimuli,
         sites=sites,
-        showing=Showing(config=config.protocol, repeats=plan.division.repeats, division=plan.division),
+        showing=Showing(
+            config=config.protocol, repeats=plan.division.repeats, division=plan.division, rigs=config.rig.software
+        ),
         manifest={
             "config": config.to_dict(),
             "encoder": {

@@ -6,3 +6,7 @@ from . import imports, looks, projects, rounds
 from .app import app, main
 
 __all__ = ["app", "imports", "looks", "main", "projects", "rounds"]
+from . import looks, projects, rigs, rounds
+from .app import app, main
+
+__all__ = ["app", "looks", "main", "projects", "rigs", "rounds"]

@@ -27,3 +27,7 @@ ProjectFolder = Annotated[Path, typer.Argument(help="project folder (the one wit
 RoundNumber = Annotated[
     int | None, typer.Option("--round", "-r", help="round number; default: the one that comes next")
 ]
+Software = Annotated[
+    list[str] | None,
+    typer.Option(help="presentation software to write files for, in place of [rig] software; may be repeated"),
+]

@@ -8,7 +8,8 @@ from typing import Annotated, Any, get_args
 import typer
 
 from .app import announce, app, chosen_device, open_project, options, progress, show, tell
-from .arguments import ProjectFolder, RoundNumber, Start
+from .arguments import ProjectFolder, RoundNumber, Software, Start
+from .rigs import with_software
 
 
 @app.command()
@@ -229,13 +230,13 @@ def export(
     ] = False,
     gain: Annotated[float, typer.Option(min=0, help="gain to plan for (with --dry-run)")] = 0.3,
     power: Annotated[float, typer.Option(min=0.05, max=0.99, help="wanted power (with --dry-run)")] = 0.8,
+    rig: Software = None,
 ) -> None:
     """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
     from protocols import loop
     from protocols.rounds.export_notes import export_notes
 
-    project = open_project(folder)
-    _ = project.config
+    project = with_software(open_project(folder), rig)
     if dry_run and (baseline is not None or demo_photographs):
         from protocols.plan import plan_round
 

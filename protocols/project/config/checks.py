@@ -11,6 +11,7 @@ from protocols.stats.reach import reachable_p, repeats_needed
 
 from .config import Config
 from .protocol import ANCHOR_REPEATS
+from .rig import NEED_REFRESH
 
 Rule = Callable[[Config, str], DataError | None]
 
@@ -235,6 +236,20 @@ def durations_are_whole_frames(config: Config, where: str) -> DataError | None:
     return None
 
 
+def rigs_know_the_refresh_rate(config: Config, where: str) -> DataError | None:
+    """Presentation software that cannot measure the refresh rate is told it."""
+    blind = [name for name in config.rig.software if name in NEED_REFRESH]
+    if not blind or config.display.refresh_hz is not None:
+        return None
+    return _contradiction(
+        f"{where} [rig] software",
+        f"{blind[0]} without [display] refresh_hz",
+        f"the refresh rate of the screen, since files for {' and '.join(NEED_REFRESH)} end each image half a frame "
+        "early, so that it is not shown one frame too long",
+        fix="add refresh_hz, such as 60.0, to [display]",
+    )
+
+
 def stripe_frequencies_rise(config: Config, where: str) -> DataError | None:
     """The range of stripe frequencies is not empty."""
     low, high = config.safety.stripe_frequencies
@@ -310,6 +325,7 @@ RULES: tuple[Rule, ...] = (
     permutations_suffice_for_alpha,
     looks_lie_between_blocks,
     durations_are_whole_frames,
+    rigs_know_the_refresh_rate,
     stripe_frequencies_rise,
     luminance_limit_has_a_scale,
     known_sites_are_named,

@@ -18,6 +18,7 @@ from .protocol import (
     RecordingConfig,
     RefitConfig,
 )
+from .rig import RigConfig
 from .safety import SafetyConfig
 from .section import Name, Section
 from .synthesis import DiffusionConfig, SynthesisConfig
@@ -51,6 +52,7 @@ class Config(Section):
     diffusion: DiffusionConfig = DiffusionConfig()
     protocol: ProtocolConfig = ProtocolConfig()
     recording: RecordingConfig = RecordingConfig()
+    rig: RigConfig = RigConfig()
     arms: ArmsConfig = ArmsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     refit: RefitConfig = RefitConfig()

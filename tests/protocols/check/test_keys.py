@@ -69,6 +69,7 @@ FAULTS: dict[Key, list[tuple[Any, str]]] = {
         ((0.07, 0.17), TOO_SOON), ((170.0, 70.0), TOO_SOON), ((50.0, 150.0), "C13"), ((-200.0, -100.0), "C15"),
         ((4000.0, 4100.0), "C15"),
     ],
+    ("rig", "software"): [(("monkeylogic",), TOO_SOON)],  # the project does not state the refresh rate
     ("arms", "kinds"): [(("natural_raised", "natural_raised"), TOO_SOON)],
     ("arms", "repeats"): [(25, NOTE)],
     ("arms", "budget"): [(0, NOTE), (7, NOTE)],
@@ -98,6 +99,7 @@ FREE = {
     ("evaluation", "seed"), ("evaluation", "spending"), ("evaluation", "futility"), ("evaluation", "permutations"),  # the least, 99, can reach alpha = 0.01
     ("refit", "mode"), ("refit", "recency"), ("refit", "natural_floor"), ("refit", "natural_share"),
     ("drift", "align"), ("drift", "exclude"), ("loop", "rounds"),
+    ("rig", "position_deg"), ("rig", "images_per_fixation"),
 }  # fmt: skip
 """Keys without a value that cannot work by itself."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import pytest
 
+from protocols.errors import DataError
 from protocols.project.outbox import read_images, read_manifest, read_order, verify_outbox
 from protocols.rounds.rigs import RIGS
 
@@ -25,7 +27,7 @@ def toy_rig(monkeypatch):
 
 @pytest.mark.parametrize("name", RIGS)
 def test_every_rig_names_the_files_it_wrote_and_the_outbox_still_reads(round_, lab, name):
-    lab.export(round_, rigs=(name,))
+    lab.export(round_, rigs=(name,), display=replace(lab.display, refresh_hz=60.0))
     verify_outbox(round_.outbox)
     assert len(read_images(round_.outbox)) == read_manifest(round_.outbox)["counts"]["images"]
 
@@ -69,7 +71,7 @@ def test_a_rig_that_does_not_keep_to_its_files_stops_the_export(round_, lab, mon
 
 
 def test_a_rig_that_nobody_knows_is_refused_by_name(round_, lab):
-    with pytest.raises(ValueError, match="rig 'toyy'; expected one of plain"):
-        lab.export(round_, rigs=("toyy",))
+    with pytest.raises(DataError, match=r"error\[J01\].*'psychopi'; expected one of plain.*did you mean psychopy"):
+        lab.export(round_, rigs=("psychopi",))
     assert not round_.outbox.exists()
     assert not round_.key_path.exists()

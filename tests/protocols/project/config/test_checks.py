@@ -36,6 +36,7 @@ BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "permutations_suffice_for_alpha": ({"evaluation": {"permutations": 99, "alpha": 0.005}}, "permutations = 99"),
     "looks_lie_between_blocks": ({"evaluation": {"looks": 1, "look_after": (4,)}}, "look_after = [4]"),
     "durations_are_whole_frames": ({"display": {"refresh_hz": 85.0}}, "frames at 85 Hz"),
+    "rigs_know_the_refresh_rate": ({"rig": {"software": ("psychopy", "monkeylogic")}}, "monkeylogic without"),
     "stripe_frequencies_rise": ({"safety": {"stripe_frequencies": (8.0, 1.0)}}, "stripe_frequencies"),
     "luminance_limit_has_a_scale": ({"safety": {"max_mean_luminance_cd_m2": 50.0}}, "max_mean_luminance_cd_m2"),
     "known_sites_are_named": ({"encoder": {"readout": "population"}}, "population"),
