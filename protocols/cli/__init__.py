@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import looks, projects, rounds
+from . import looks, projects, rounds, sharing
 from .app import app, main
 
-__all__ = ["app", "looks", "main", "projects", "rounds"]
+__all__ = ["app", "looks", "main", "projects", "rounds", "sharing"]
