@@ -61,3 +61,41 @@ def archive(
 
 def _rounds(numbers: list[int]) -> str:
     return f"round{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+@app.command()
+def share(
+    folder: ProjectFolder,
+    out: Annotated[Path, typer.Argument(help="new folder")],
+    form: Annotated[str, typer.Option("--format", "-f", help="nwb, bids or brainio")],
+    rounds: Annotated[str, typer.Option("--round", "-r", help="all, or round numbers with commas between")] = "all",
+    facts: Annotated[
+        Path | None, typer.Option(help="TOML file: the table [facts] with what the project does not know")
+    ] = None,
+    subject: Annotated[str, typer.Option(help="name of the animal")] = "",
+    species: Annotated[str, typer.Option(help='Latin name, such as "Macaca mulatta"')] = "",
+    sex: Annotated[str, typer.Option(help="M, F, O(ther) or U(nknown)")] = "",
+    age: Annotated[str, typer.Option(help="ISO 8601 duration, such as P8Y")] = "",
+    session_start: Annotated[str, typer.Option(help="ISO 8601 with time zone")] = "",
+    photographs_licence: PhotographsLicence = "",
+    with_photographs: WithPhotographs = False,
+) -> None:
+    """Write rounds as NWB, BIDS or BrainIO."""
+    from protocols.sharing.facts import read_facts
+    from protocols.sharing.share import share as write
+
+    project = open_project(folder)
+    options: dict[str, Any] = {"subject": subject, "species": species, "sex": sex, "age": age}
+    known = read_facts(facts, options | {"session_start": session_start})
+    found = write(
+        project,
+        out,
+        form,
+        rounds=rounds,
+        facts=known,
+        photographs_licence=photographs_licence,
+        with_photographs=with_photographs,
+    )
+    text = f"wrote {_rounds(found['rounds'])} as {form}: {found['trials']} trials, {found['images']} images, in "
+    notes = [f"Note: {note}" for note in found["notes"]]
+    show("\n".join([f"{text}{found['folder']}", *notes]), found)
