@@ -1,8 +1,8 @@
 """Rounds as a BIDS data set: stimuli/, events.tsv per round, and the responses as a derivative.
 
-BIDS 1.10 has no place for one number per trial and site beside the events, so that they stand in
-``derivatives/stimsynth``. The folder of stimuli has no fixed form there either: ``stimuli.tsv`` follows the proposal
-BEP044.
+BIDS has no place for one number per trial and site beside the events, so that they stand in
+``derivatives/stimsynth``. The folder of stimuli is free in BIDS 1.10; names and ``stimuli.tsv`` are those of its
+extension BEP044, which later versions hold (``stimuli/stim-LABEL_image.png``).
 """
 
 from __future__ import annotations
@@ -20,13 +20,24 @@ from protocols.recordings.units import UNITS
 from .columns import IMAGES
 from .facts import Facts, require, subject_of
 from .finished import Recorded
-from .labels import camel, label, session_label
+from .labels import label, session_label
 from .pictures import Photographs, is_photograph
 from .trials import Trials, timed_trials
 
 BIDS_VERSION = "1.10.0"
 MISSING = "n/a"
-STIMULI = ("stimulus_id", "stim_file", "role", "source_id", "photograph", "licence", "sha256")
+STIMULI = (
+    "stimulus_id",
+    "type",
+    "stim_file",
+    "image_id",
+    "round",
+    "role",
+    "source_id",
+    "photograph",
+    "licence",
+    "sha256",
+)
 ROLES = {
     "controller": "Synthesised to drive a site.",
     "reference": "Photograph predicted to drive a site best, shown again beside the controllers.",
@@ -54,7 +65,9 @@ def write_bids(
     _describe(folder, project, facts)
     _participants(folder, sub, subject, facts=facts)
     derived = folder / "derivatives" / "stimsynth"
-    write_json(derived / "dataset_description.json", _description(f"{name}: responses per trial", facts, kind="derivative"))
+    write_json(
+        derived / "dataset_description.json", _description(f"{name}: responses per trial", facts, kind="derivative")
+    )
     for recorded in rounds:
         trials = timed_trials(recorded, facts.clock_start_s)
         session = f"ses-{session_label(recorded.round_.session_id)}"
@@ -110,9 +123,14 @@ def _participants(folder: Path, sub: str, subject: str, *, facts: Facts) -> None
     )
 
 
-def stim_file(recorded: Recorded, image_id: str) -> str:
+def stimulus_id(image_id: str) -> str:
+    """The name of an image in ``stimuli.tsv``: its id without underscores."""
+    return f"stim-{label(image_id, 'image')}"
+
+
+def stim_file(image_id: str) -> str:
     """The file of an image below ``stimuli/``."""
-    return f"{recorded.name}/{image_id}.png"
+    return f"{stimulus_id(image_id)}_image.png"
 
 
 def _events(folder: Path, stem: str, recorded: Recorded, *, trials: Trials) -> None:
@@ -122,7 +140,7 @@ def _events(folder: Path, stem: str, recorded: Recorded, *, trials: Trials) -> N
             repr(float(trials.onset_s[i])),
             repr(recorded.on_s),
             trials.role[i],
-            stim_file(recorded, str(trials.image_ids[i])),
+            stim_file(str(trials.image_ids[i])),
             trials.image_ids[i],
             trials.block[i] if trials.block[i] >= 0 else "",
             trials.rep[i] if trials.rep[i] >= 0 else "",
@@ -137,7 +155,7 @@ def _events(folder: Path, stem: str, recorded: Recorded, *, trials: Trials) -> N
         "duration": {"Description": "How long the image was planned to be shown.", "Units": "s"},
         "trial_type": {"Description": "What the image is.", "Levels": ROLES},
         "stim_file": {"Description": "The image, below the folder stimuli."},
-        "image_id": {"Description": "Name of the image, as stimulus_id in stimuli/stimuli.tsv."},
+        "image_id": {"Description": "Name of the image, as in stimuli/stimuli.tsv."},
         "block": {"Description": "Block of the planned order, from 0."},
         "rep": {"Description": "Which presentation of this image in the round, from 0."},
         "valid": {"Description": "Whether the trial was used.", "Levels": {"0": "no", "1": "yes"}},
@@ -176,7 +194,7 @@ def _responses(folder: Path, stem: str, recorded: Recorded, *, trials: Trials) -
     about: dict[str, Any] = {
         "onset": {"Description": "When the image came on, since the session began.", "Units": "s"},
         "duration": {"Description": "How long the image was planned to be shown.", "Units": "s"},
-        "image_id": {"Description": "Name of the image, as stimulus_id in stimuli/stimuli.tsv."},
+        "image_id": {"Description": "Name of the image, as in stimuli/stimuli.tsv."},
     }
     for site in sites:
         about[f"response_{site}"] = {"Description": f"Site {site}: {UNITS[unit].sentence}{where}.", "Units": unit}
@@ -184,19 +202,24 @@ def _responses(folder: Path, stem: str, recorded: Recorded, *, trials: Trials) -
 
 
 def _stimuli(folder: Path, rounds: Sequence[Recorded], photographs: Photographs) -> None:
-    rows = []
+    folder.mkdir(parents=True)
+    rows: list[list[Any]] = []
     for recorded in rounds:
-        (folder / recorded.name).mkdir(parents=True)
         key = {row.image_id: row for row in recorded.key.rows}
         for image in recorded.image_ids:
-            row, file = key[image], stim_file(recorded, image)
+            row, file = key[image], stim_file(image)
             shutil.copyfile(recorded.round_.image_path(image), folder / file)
-            own, known = int(is_photograph(row)), photographs.licence(row)
-            rows.append([image, file, row.role, row.source_id, own, known, row.sha256])
+            named = [stimulus_id(image), "image", file, image, recorded.number]
+            rows.append(
+                [*named, row.role, row.source_id, int(is_photograph(row)), photographs.licence(row), row.sha256]
+            )
+    assert len({row[0] for row in rows}) == len(rows), "two image ids give one label"
     write_tsv(folder / "stimuli.tsv", STIMULI, rows)
     said = {column.name: column.about for column in IMAGES} | {
-        "stimulus_id": "Name under which the image was shown; each once.",
+        "stimulus_id": "Name of the stimulus; each once.",
+        "type": "Kind of stimulus.",
         "stim_file": "Its file in this folder, as in events.tsv.",
+        "round": "The round that showed it; 0 is the baseline.",
     }
     write_json(folder / "stimuli.json", {name: {"Description": said[name]} for name in STIMULI})
 

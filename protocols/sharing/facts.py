@@ -24,7 +24,9 @@ class Facts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    subject: str = Field(default="", max_length=100, description="[name] Of the animal; default: that of the responses.")
+    subject: str = Field(
+        default="", max_length=100, description="[name] Of the animal; default: that of the responses."
+    )
     species: str = Field(
         default="",
         pattern=r"^([A-Z][a-z]+ [a-z]+( [a-z]+)?)?$",
@@ -50,7 +52,9 @@ class Facts(BaseModel):
     description: str = Field(default="", description="[sentence] Of the experiment.")
     keywords: tuple[str, ...] = Field(default=(), description="[words] For a search.")
     device: str = Field(
-        default="", pattern=r"^[^/:]*$", description="[name without / and :] What recorded the sites, such as a Utah array."
+        default="",
+        pattern=r"^[^/:]*$",
+        description="[name without / and :] What recorded the sites, such as a Utah array.",
     )
     title: str = Field(default="", description="[sentence] Of the data set.")
     authors: tuple[str, ...] = Field(default=(), description='[names] Each "Family, Given".')

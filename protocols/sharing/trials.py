@@ -58,7 +58,9 @@ def timed_trials(recorded: Recorded, clock_start_s: float = 0.0) -> Trials:
     responses, place = recorded.responses, f"{recorded.round_.session_id}/{recorded.name}/responses.h5"
     refuse_averages(responses, place)
     if responses.onset_s is None or not np.isfinite(responses.onset_s).all():
-        missing = "no" if responses.onset_s is None else f"{int((~np.isfinite(responses.onset_s)).sum())} trials without"
+        missing = (
+            "no" if responses.onset_s is None else f"{int((~np.isfinite(responses.onset_s)).sum())} trials without"
+        )
         raise _no_time(place, f"{missing} trial/onset_s", "the rig wrote no clock, or the ingest did not keep it")
     onset = np.asarray(responses.onset_s, dtype=np.float64) - clock_start_s
     if not (onset.min() >= 0 and onset.max() < WEEK_S):
