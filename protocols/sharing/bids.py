@@ -88,7 +88,7 @@ def _describe(folder: Path, project: Project, facts: Facts) -> None:
     write_json(folder / "dataset_description.json", _description(facts.title or name, facts, kind="raw"))
     text = (
         f"{facts.title or name}\n\nClosed-loop visual stimulus synthesis: photographs and synthesised images, shown "
-        "blinded in random order. events.tsv says what was shown when (onset: seconds since the session began), "
+        "blinded in random order. events.tsv says what was shown when (onset: seconds on the rig's clock), "
         "stimuli/stimuli.tsv what each image is, derivatives/stimsynth the response of each site per trial.\n"
     )
     write_text(folder / "README", text)
@@ -151,7 +151,10 @@ def _events(folder: Path, stem: str, recorded: Recorded, *, trials: Trials) -> N
     ]
     write_tsv(folder / f"{stem}_events.tsv", header, rows)
     about: dict[str, Any] = {
-        "onset": {"Description": "When the image came on, since the session began.", "Units": "s"},
+        "onset": {
+            "Description": "When the image came on, on the clock of the rig (less clock_start_s of the facts).",
+            "Units": "s",
+        },
         "duration": {"Description": "How long the image was planned to be shown.", "Units": "s"},
         "trial_type": {"Description": "What the image is.", "Levels": ROLES},
         "stim_file": {"Description": "The image, below the folder stimuli."},
@@ -192,7 +195,10 @@ def _responses(folder: Path, stem: str, recorded: Recorded, *, trials: Trials) -
     write_tsv(folder / f"{name}.tsv", header, rows)
     where = "" if window is None else f", from {window[0]:g} ms to {window[1]:g} ms after image onset"
     about: dict[str, Any] = {
-        "onset": {"Description": "When the image came on, since the session began.", "Units": "s"},
+        "onset": {
+            "Description": "When the image came on, on the clock of the rig (less clock_start_s of the facts).",
+            "Units": "s",
+        },
         "duration": {"Description": "How long the image was planned to be shown.", "Units": "s"},
         "image_id": {"Description": "Name of the image, as in stimuli/stimuli.tsv."},
     }

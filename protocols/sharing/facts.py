@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from protocols.disk.toml import invalid_tables, parse_toml
@@ -38,10 +39,11 @@ class Facts(BaseModel):
     )
     session_start: AwareDatetime | None = Field(
         default=None,
-        description="[ISO 8601 with time zone] When the rig's clock showed clock_start_s, where one session is exported.",
+        description="[ISO 8601 with time zone] When the rig's clock showed clock_start_s, where there was one start.",
     )
-    sessions: dict[str, AwareDatetime] = Field(
-        default_factory=dict, description="[session = time] The same per session, where several are exported."
+    starts: dict[str, AwareDatetime] = Field(
+        default_factory=dict,
+        description="[ses_DAY or round_NN = time] The same per session, or per round where the clock began anew.",
     )
     clock_start_s: float = Field(
         default=0.0, allow_inf_nan=False, description="[s] What onset_s of the rig was at session_start."
@@ -65,9 +67,9 @@ class Facts(BaseModel):
         description='[lab.NameYear] Of a BrainIO assembly, such as "mylab.Mueller2026".',
     )
 
-    def start_of(self, session: str) -> datetime | None:
-        """When a session began, None where it is not told."""
-        return self.sessions.get(session, self.session_start)
+    def start_of(self, recorded: Recorded) -> datetime | None:
+        """When the clock of a round began, None where it is not told."""
+        return self.starts.get(recorded.name) or self.starts.get(recorded.round_.session_id) or self.session_start
 
     def age_in_years(self) -> float | None:
         """The age as a number of years, None where it is not told."""
@@ -113,7 +115,7 @@ def require(rounds: Iterable[Recorded], facts: Facts, names: Iterable[str]) -> N
     Parameters
     ----------
     names : of str
-        Of the keys of `Facts` that the format needs; "session_start" for each session of `rounds`.
+        Of the keys of `Facts` that the format needs; "session_start" for the start of each clock.
 
     Raises
     ------
@@ -127,14 +129,8 @@ def require(rounds: Iterable[Recorded], facts: Facts, names: Iterable[str]) -> N
             lines.append('subject = "M1"')
         if name in examples and not getattr(facts, name):
             lines.append(f'{name} = "{examples[name]}"')
-    unknown = sorted({r.round_.session_id for r in rounds if facts.start_of(r.round_.session_id) is None})
-    several = len({r.round_.session_id for r in rounds}) > 1
-    if "session_start" in names and unknown and not several:
-        lines.append('session_start = "2026-11-21T09:30:00+01:00"')
-    elif "session_start" in names:
-        lines += [f'sessions.{session} = "2026-11-21T09:30:00+01:00"' for session in unknown]
-    if "session_start" in names and several and facts.session_start is not None:
-        lines += [f'sessions.{s} = "..."' for s in sorted({r.round_.session_id for r in rounds} - set(facts.sessions))]
+    if "session_start" in names:
+        lines += _starts(rounds, facts)
     if lines:
         raise DataError(
             "the facts",
@@ -144,6 +140,39 @@ def require(rounds: Iterable[Recorded], facts: Facts, names: Iterable[str]) -> N
             fix="give --facts facts.toml with lines such as these (true ones) under [facts]: " + "; ".join(lines),
             code="N10",
         )
+
+
+def _starts(rounds: Sequence[Recorded], facts: Facts) -> list[str]:
+    """The lines that are missing for each round to have the start of its own clock."""
+    example = '"2026-11-21T09:30:00+01:00"'
+    days = {r.round_.session_id for r in rounds}
+    general = facts.session_start is not None and len(days) == 1  # one start cannot be that of several days
+    told = [r for r in rounds if general or {r.name, r.round_.session_id} & set(facts.starts)]
+    missing = sorted({r.round_.session_id for r in rounds if r not in told})
+    alike = _overlapping(rounds if len(days) == 1 else told, facts)
+    if len(days) == 1 and missing and not alike:
+        return [f"session_start = {example}"]
+    names = alike if len(days) == 1 else [*missing, *alike]
+    return [f"starts.{name} = {example}" for name in names]
+
+
+def _overlapping(rounds: Sequence[Recorded], facts: Facts) -> list[str]:
+    """Rounds of one start whose clocks show the same times, so that one start cannot hold for all of them."""
+    found: set[str] = set()
+    for i, one in enumerate(rounds):
+        for other in rounds[:i]:
+            if facts.start_of(one) == facts.start_of(other) and _meet(one, other):
+                found |= {one.name, other.name}
+    return sorted(found)
+
+
+def _meet(one: Recorded, other: Recorded) -> bool:
+    """Whether the times of two rounds overlap."""
+    times = [r.responses.onset_s for r in (one, other)]
+    if any(t is None or not len(t) for t in times):
+        return False
+    (a, b), (c, d) = ((np.nanmin(t), np.nanmax(t)) for t in times if t is not None)
+    return bool(a <= d and c <= b)
 
 
 def _unreadable(path: Path, found: str) -> DataError:

@@ -72,7 +72,7 @@ def nwb_file(recorded: Recorded, facts: Facts, *, subject: str) -> Any:
     return NWBFile(
         session_description=f"Closed-loop stimulus synthesis, {kind}, shown blinded in random order.",
         identifier=f"{round_.session_id}_{recorded.name}_{recorded.manifest['sealed_key_sha256'][:16]}",
-        session_start_time=facts.start_of(round_.session_id),
+        session_start_time=facts.start_of(recorded),
         session_id=f"{round_.session_id}_{recorded.name}",
         source_script=f"stimsynth {version()}, command share",
         source_script_file_name="stimsynth",

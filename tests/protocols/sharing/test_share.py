@@ -33,7 +33,7 @@ STARTS = {"ses_20261121": datetime(2026, 11, 21, 9, 30, tzinfo=UTC)}
 def facts(**changed: Any) -> Facts:
     """Everything that an NWB file of round 1 needs."""
     told = {
-        "species": "Macaca mulatta", "sex": "F", "age": "P8Y6M", "sessions": STARTS, "experimenter": ("Müller, Ada",),
+        "species": "Macaca mulatta", "sex": "F", "age": "P8Y6M", "starts": STARTS, "experimenter": ("Müller, Ada",),
         "institution": "Institute", "lab": "Laboratory", "description": "A closed loop.", "keywords": ("V4",),
         "device": "Utah array",
     }  # fmt: skip
@@ -140,9 +140,9 @@ def test_nwb_without_further_facts_has_suggestions_alone(small: Project, tmp_pat
         ({"species": ""}, "species"),
         ({"sex": ""}, "sex"),
         ({"age": ""}, "age"),
-        ({"sessions": {}}, "session_start"),
-        ({"sessions": {"ses_other": STARTS["ses_20261121"]}}, "session_start"),
-        ({"species": "", "sex": "", "age": "", "sessions": {}}, "species, sex, age, session_start"),
+        ({"starts": {}}, "session_start"),
+        ({"starts": {"ses_other": STARTS["ses_20261121"]}}, "session_start"),
+        ({"species": "", "sex": "", "age": "", "starts": {}}, "species, sex, age, session_start"),
     ],
 )
 def test_facts_are_asked_for_and_never_invented(
@@ -156,12 +156,27 @@ def test_facts_are_asked_for_and_never_invented(
 
 
 def test_two_sessions_need_two_starts(small: Project, tmp_path: Path) -> None:
-    alone = facts(sessions={}, session_start=STARTS["ses_20261121"])
+    alone = facts(starts={}, session_start=STARTS["ses_20261121"])
     with pytest.raises(DataError, match="N10") as error:
         out(small, tmp_path / "o", "nwb", rounds="all", facts=alone)
-    assert error.value.fix.count("sessions.ses_") == 2
+    assert error.value.fix.count("starts.ses_") == 2
     out(small, tmp_path / "o", "nwb", rounds="1", facts=alone)
     assert len(list((tmp_path / "o").iterdir())) == 1
+
+
+def test_rounds_whose_clocks_show_the_same_times_need_a_start_each(changed: Project, tmp_path: Path) -> None:
+    """Both rounds are moved into one session: their clocks overlap, so that one start cannot hold for both."""
+    changed.round(0).folder.rename(changed.round(1).folder.with_name("round_00"))
+    for told in (facts(), facts(starts={}), facts(starts={}, session_start=STARTS["ses_20261121"])):
+        with pytest.raises(DataError, match="N10") as error:
+            out(changed, tmp_path / "o", "nwb", rounds="all", facts=told)
+        assert error.value.found == "no starts.round_00, starts.round_01"
+    one, two = datetime(2026, 11, 21, 8, tzinfo=UTC), datetime(2026, 11, 21, 9, tzinfo=UTC)
+    out(changed, tmp_path / "o", "nwb", rounds="all", facts=facts(starts={"round_00": one, "round_01": two}))
+    found = [h5py.File(p, "r") for p in sorted((tmp_path / "o").iterdir())]
+    assert [f["session_start_time"][()].decode()[11:16] for f in found] == ["08:00", "09:00"]
+    for file in found:
+        file.close()
 
 
 @pytest.mark.parametrize(("start", "code"), [(0.0, ""), (12.0, ""), (30.0, "N13"), (-1e9, "N13")])
