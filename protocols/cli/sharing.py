@@ -36,9 +36,9 @@ def archive(
     as_zip: Annotated[bool, typer.Option("--zip", help="write one zip file")] = False,
 ) -> None:
     """Write a finished experiment as a folder that is read without stimsynth and can be cited."""
-    from protocols.sharing.archive import ArchiveOptions
-    from protocols.sharing.archive import archive as write
-    from protocols.sharing.citation import Citation
+    from protocols.sharing.archives.archive import ArchiveOptions
+    from protocols.sharing.archives.archive import archive as write
+    from protocols.sharing.archives.citation import Citation
 
     options = ArchiveOptions(
         citation=Citation(title=title, authors=tuple(author or ()), licence=licence, doi=doi),
@@ -81,8 +81,8 @@ def share(
     with_photographs: WithPhotographs = False,
 ) -> None:
     """Write rounds as NWB, BIDS or BrainIO."""
-    from protocols.sharing.facts import read_facts
-    from protocols.sharing.share import share as write
+    from protocols.sharing.exports.facts import read_facts
+    from protocols.sharing.exports.share import share as write
 
     project = open_project(folder)
     options: dict[str, Any] = {"subject": subject, "species": species, "sex": sex, "age": age}

@@ -75,8 +75,8 @@ def answered(project: Project, numbers: Sequence[int] | None = None) -> list[Rec
     Raises
     ------
     DataError
-        N01: none has an answer; N02: a round that is named has none; N03: the key is not the one of the export; N04: the
-        verdicts are not of these responses; S04, X06, X07 as `Project.round` and `verify_outbox`.
+        N01: none has an answer; N02: a round that is named has none; N03: the key is not the one of the export; N04:
+        the verdicts are not of these responses; S04, X06, X07 as `Project.round` and `verify_outbox`.
     """
     if numbers is None:
         rounds = [r for r in project.rounds() if r.ingested]

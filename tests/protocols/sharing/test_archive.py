@@ -20,10 +20,10 @@ import pytest
 from protocols.disk.files import sha256_bytes, sha256_file, verify_checksums
 from protocols.errors import DataError
 from protocols.project.folder import Project
-from protocols.sharing.archive import ArchiveOptions, archive
-from protocols.sharing.citation import Citation
-from protocols.sharing.columns import control_columns, described
-from protocols.sharing.portable import machine_path
+from protocols.sharing.archives.archive import ArchiveOptions, archive
+from protocols.sharing.archives.citation import Citation
+from protocols.sharing.archives.columns import control_columns, described
+from protocols.sharing.archives.portable import machine_path
 from protocols.verdict.records import ControlRow
 from tests.protocols.helpers.commands import stimsynth
 

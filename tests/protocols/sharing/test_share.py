@@ -21,10 +21,10 @@ from protocols.disk.files import sha256_bytes, sha256_file
 from protocols.errors import DataError
 from protocols.project.folder import Project
 from protocols.recordings.readers.hdf5 import read_kept
-from protocols.sharing.facts import Facts, read_facts
+from protocols.sharing.exports.facts import Facts, read_facts
+from protocols.sharing.exports.labels import label
+from protocols.sharing.exports.share import FORMATS, share
 from protocols.sharing.finished import answered
-from protocols.sharing.labels import label
-from protocols.sharing.share import FORMATS, share
 from tests.protocols.helpers.commands import stimsynth
 
 STARTS = {"ses_20261121": datetime(2026, 11, 21, 9, 30, tzinfo=UTC)}
@@ -456,7 +456,7 @@ def test_faults_of_the_command_are_told(small: Project, tmp_path: Path, told: di
 def test_the_library_of_a_format_may_be_missing(
     small: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocols.sharing.share.find_spec", lambda name: None)
+    monkeypatch.setattr("protocols.sharing.exports.share.find_spec", lambda name: None)
     for form, extra in (("nwb", "nwb"), ("brainio", "brainio")):
         with pytest.raises(DataError, match="N11") as error:
             out(small, tmp_path / "o", form)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from protocols.recordings.responses import Responses
-from protocols.sharing.bids import write_tsv
-from protocols.sharing.portable import machine_path
-from protocols.sharing.tables import sites_table, trials_table
+from protocols.sharing.archives.portable import machine_path
+from protocols.sharing.archives.tables import sites_table, trials_table
+from protocols.sharing.exports.bids import write_tsv
 
 numbers = st.floats(allow_nan=True, allow_infinity=False)
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from protocols.errors import DataError
 from protocols.project.folder import Project
+from protocols.sharing.finished import Recorded, answered
+from protocols.sharing.pictures import Photographs, photographs_of, refuse_unknown
+from protocols.sharing.place import check_place, place
 
 from .bids import write_bids
 from .brainio import write_brainio
 from .facts import Facts
-from .finished import Recorded, answered
 from .nwb import write_nwb
-from .pictures import Photographs, photographs_of, refuse_unknown
-from .place import check_place, place
 
 __all__ = ["FORMATS", "Shared", "share"]
 

@@ -60,7 +60,7 @@ def holds_network(path: Path) -> bool:
 
 
 def without_places(value: Any) -> Any:
-    """`value` with every ``weights`` that is a path cut to the name of its file; fingerprints do not count the place."""
+    """`value` with each ``weights`` that is a path cut to the name of its file; fingerprints do not count the place."""
     if isinstance(value, dict):
         return {k: _name(v) if k == "weights" and isinstance(v, str) else without_places(v) for k, v in value.items()}
     return [without_places(v) for v in value] if isinstance(value, list) else value

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from protocols.recordings.responses import Responses
+from protocols.sharing.finished import Recorded
+from protocols.sharing.pictures import Photographs, is_photograph
 
 from .columns import IMAGES, SITES, TRIALS, Column, response_column
-from .finished import Recorded
-from .pictures import Photographs, is_photograph
 
 Table = tuple[list[Column], list[list[Any]]]
 

@@ -16,12 +16,12 @@ from protocols.disk.files import write_json, write_text
 from protocols.packages import version
 from protocols.project.folder import Project
 from protocols.recordings.units import UNITS
+from protocols.sharing.archives.columns import IMAGES
+from protocols.sharing.finished import Recorded
+from protocols.sharing.pictures import Photographs, is_photograph
 
-from .columns import IMAGES
 from .facts import Facts, require, subject_of
-from .finished import Recorded
 from .labels import label, session_label
-from .pictures import Photographs, is_photograph
 from .trials import Trials, timed_trials
 
 BIDS_VERSION = "1.10.0"

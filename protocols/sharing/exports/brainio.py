@@ -15,12 +15,12 @@ from protocols.disk.files import sha256_file, write_json
 from protocols.disk.tables import write_table
 from protocols.packages import version
 from protocols.project.folder import Project
+from protocols.sharing.finished import Recorded
+from protocols.sharing.pictures import Photographs, is_photograph
+from protocols.sharing.place import EPOCH
 
 from .facts import Facts, subject_of
-from .finished import Recorded
 from .labels import camel
-from .pictures import Photographs, is_photograph
-from .place import EPOCH
 from .trials import refuse_averages
 
 STIMULI = ("stimulus_id", "filename", "degrees", "width_px", "height_px", "round", "role", "source_id", "photograph")

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from protocols.arrays import Bools, Floats, Ints
 from protocols.errors import DataError
 from protocols.recordings.responses import Responses
-
-from .finished import Recorded
+from protocols.sharing.finished import Recorded
 
 WEEK_S = 7 * 24 * 3600.0
 

@@ -15,13 +15,13 @@ from protocols.project.folder import Project, utc_now
 from protocols.project.outbox import later_orders
 from protocols.recordings.readers.hdf5 import read_kept
 from protocols.recordings.responses import Responses
+from protocols.sharing.finished import Recorded, answered, unfinished
+from protocols.sharing.pictures import UNKNOWN, Photographs, is_photograph, photographs_of
+from protocols.sharing.place import check_place, place, zipped
 
 from .building import Building
 from .citation import Citation
 from .columns import ORDER, ROUNDS, control_columns, key_columns, photograph_columns, site_columns
-from .finished import Recorded, answered, unfinished
-from .pictures import UNKNOWN, Photographs, is_photograph, photographs_of
-from .place import check_place, place, zipped
 from .readme import licences_text, readme_text
 from .tables import cell, images_table, sites_table, trials_table
 from .weights import add_encoders

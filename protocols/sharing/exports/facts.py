@@ -1,4 +1,4 @@
-"""What shared formats ask for and a project does not know: of the animal, the day and the laboratory. Nothing is guessed."""
+"""What shared formats ask for and a project does not know, of the animal, the day and the laboratory; never guessed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from protocols.disk.toml import invalid_tables, parse_toml
 from protocols.errors import DataError
-
-from .finished import Recorded
+from protocols.sharing.finished import Recorded
 
 AGE = r"P(\d+Y(\d+M)?(\d+W)?(\d+D)?|\d+M(\d+W)?(\d+D)?|\d+W(\d+D)?|\d+D)"
 DAYS = {"Y": 365.25, "M": 30.4375, "W": 7.0, "D": 1.0}

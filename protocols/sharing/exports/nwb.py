@@ -11,9 +11,9 @@ import numpy as np
 from protocols.disk.png import read_png
 from protocols.packages import version
 from protocols.recordings.units import UNITS
+from protocols.sharing.finished import Recorded
 
 from .facts import Facts, require, subject_of
-from .finished import Recorded
 from .labels import label, session_label
 from .trials import Trials, timed_trials
 
@@ -162,7 +162,7 @@ def add_responses(file: Any, recorded: Recorded, trials: Trials) -> None:
     values = VectorData(
         name="response",
         data=trials.values,
-        description=f"{UNITS[unit].sentence} (unit: {unit}){where}; one column per row of the table sites; NaN: missing",
+        description=f"{UNITS[unit].sentence} (unit: {unit}){where}; one column per row of sites; NaN: missing",
     )
     table = DynamicTable(
         name="responses",

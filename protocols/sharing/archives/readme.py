@@ -8,11 +8,11 @@ from collections import Counter
 from protocols.packages import version
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.units import UNITS
+from protocols.sharing.finished import Recorded
+from protocols.sharing.pictures import Photographs
 
 from .building import Building, Entry
 from .citation import Citation
-from .finished import Recorded
-from .pictures import Photographs
 
 RECOMPUTE = """```python
 import csv, json
@@ -41,7 +41,8 @@ for row in json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))[
     for t in used:
         of_block[t.get("block", "")].append(float(t[column]))
     whole = mean([float(t[column]) for t in used])
-    mine = [float(t[column]) - mean(of_block[t.get("block", "")]) + whole for t in used if t["image_id"] == row["image_id"]]
+    own = [t for t in used if t["image_id"] == row["image_id"]]
+    mine = [float(t[column]) - mean(of_block[t.get("block", "")]) + whole for t in own]
     print(row["objective"], row["site"], row["image_id"], len(mine), mean(mine), row["measured"])
 ```"""
 
@@ -55,7 +56,7 @@ def readme_text(made: Building, citation: Citation, rounds: list[Recorded], *, n
     lines += ["## Files", "", "| file | what it is |", "|---|---|"]
     lines += [f"| `{path}` | {about} |" for path, about in _files(made.entries)]
     lines += [
-        "| `datapackage.json` | Index of all files with hashes and columns (Data Package 1; see frictionlessdata.io). |",
+        "| `datapackage.json` | Index of all files with hashes and columns (Data Package 1, frictionlessdata.io). |",
         "| `checksums.sha256` | SHA-256 of every file: `sha256sum -c checksums.sha256`. |",
         "",
         *_conventions(rounds),
@@ -90,15 +91,15 @@ def _conventions(rounds: list[Recorded]) -> list[str]:
     return [
         "## Conventions",
         "",
-        "- Tables are UTF-8, comma-separated, with one header line. An empty cell is a missing value, 1 is yes, 0 is no.",
+        "- Tables are UTF-8, comma-separated, with one header line. An empty cell is missing, 1 is yes, 0 is no.",
         "- Numbers are written in full: they are read back to the same bits.",
         *(f"- A response in {unit}: {UNITS[unit].sentence}." for unit in units),
-        "- `trials.h5`: `responses` (trial, site), `image_id` (trial), `site_id` (site), `trial/...` one entry per trial, "
-        "`site/...` one per site, attributes `units` and `window_ms`.",
-        "- `manifest.json`: `display` gives the size of the images in px and in degrees of visual angle (`size_deg` is the "
-        "width) and what a pixel value means; `timing` is in ms; `config` holds the settings of the round.",
+        "- `trials.h5`: `responses` (trial, site), `image_id` (trial), `site_id` (site), `trial/...` one entry per "
+        "trial, `site/...` one per site, attributes `units` and `window_ms`.",
+        "- `manifest.json`: `display` gives the size of the images in px and in degrees of visual angle (`size_deg` is "
+        "the width) and what a pixel value means; `timing` is in ms; `config` holds the settings of the round.",
         "- Images are 8-bit PNG, shown pixel by pixel as they are.",
-        "- `encoders/.../encoder.safetensors` opens with the package safetensors; `encoder.json` beside it describes it.",
+        "- `encoders/.../encoder.safetensors` opens with the package safetensors; `encoder.json` describes it.",
         "",
     ]
 
@@ -134,10 +135,10 @@ def _verdicts(folder: str) -> list[str]:
         "## The means behind the verdicts",
         "",
         "`measured` in `evaluation.json` and `control.csv` is the mean response of the target site to its controller. "
-        "Slow drift is removed first: from each response the mean of its block is subtracted, over all trials of images "
-        "of the key, and the mean of all trials is added. This program computes it again from the tables alone and prints "
-        "it beside the stored number; they are equal where the number of trials is `n` (with interim looks, and where a "
-        "trial lacks other sites that the objective needs, fewer trials were tested):",
+        "Slow drift is removed first: from each response the mean of its block is subtracted, over all trials of "
+        "images of the key, and the mean of all trials is added. This program computes it again from the tables alone "
+        "and prints it beside the stored number; they are equal where the number of trials is `n` (with interim looks, "
+        "and where a trial lacks other sites that the objective needs, fewer trials were tested):",
         "",
         RECOMPUTE.format(folder=folder),
         "",
