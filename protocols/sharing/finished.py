@@ -11,7 +11,7 @@ import numpy as np
 from protocols.errors import DataError
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
-from protocols.project.outbox import broken_seals, read_manifest, verify_outbox
+from protocols.project.outbox import broken_seals, planned_trials, read_manifest, verify_outbox
 from protocols.recordings.readers.hdf5 import read_kept
 from protocols.recordings.responses import Responses
 from protocols.recordings.trial_table import TrialTable, trial_table
@@ -115,6 +115,7 @@ def unfinished(project: Project) -> list[str]:
 
 def _read(round_: Round) -> Recorded:
     verify_outbox(round_.outbox)
+    planned_trials(round_.outbox)  # refuses an order of an interim look that was altered
     manifest = read_manifest(round_.outbox)
     broken = broken_seals(round_.sealed, manifest)
     place = f"{round_.session_id}/{round_.folder.name}"

@@ -13,6 +13,7 @@ from .building import Building
 
 READOUTS = "Fitted readouts: tensors named readouts.*, read with the package safetensors."
 TUNED = "Fitted readouts, and the weights of a network that was tuned (tensors named backbone.*)."
+GIVEN = "Network weights that the project was given."
 NETWORK = "licence of the network that was tuned or given; not known to stimsynth"
 
 
@@ -24,11 +25,11 @@ def add_encoders(made: Building, project: Project, *, with_weights: bool) -> Non
         _add_encoder(made, folder, with_weights=with_weights)
     config = project.config.encoder
     for name in sorted({config.weights, config.validator_weights} - {""}):
-        path = f"encoders/weights/{PurePosixPath(name).name}"
+        file = PurePosixPath(name).name
         if not with_weights:
-            made.notes.append(f"the network weights {PurePosixPath(name).name} are left out (--with-weights)")
-        elif not made.copy(project.folder / name, path, "Network weights that the project was given.", licence=NETWORK):
-            made.notes.append(f"the network weights {PurePosixPath(name).name} are not there")
+            made.notes.append(f"the network weights {file} are left out (--with-weights)")
+        elif not made.copy(project.folder / name, f"encoders/weights/{file}", GIVEN, licence=NETWORK):
+            made.notes.append(f"the network weights {file} are not there")
 
 
 def _add_encoder(made: Building, folder: Path, *, with_weights: bool) -> None:

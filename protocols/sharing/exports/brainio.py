@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def _neuroids(recorded: Recorded, subject: str) -> dict[str, Any]:
     return made
 
 
-def _texts(values: Sequence[Any]) -> Any:
+def _texts(values: Iterable[Any]) -> Any:
     return np.array([str(v) for v in values], dtype=object)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -457,3 +458,36 @@ def test_built_in_photographs_are_known_by_their_pixels(tmp_path: Path) -> None:
     first = sha256_file(next(iter(sorted((project.data / "natural").iterdir()))))
     table_.write_text(table_.read_text("utf-8").replace(first, sha256_bytes(b"other")), encoding="utf-8")
     assert photographs_of(project).licences == {}
+
+
+def test_a_round_with_an_interim_look_is_archived_with_its_second_order(tmp_path: Path, lab: SimpleNamespace) -> None:
+    from protocols.loop import evaluate_round, ingest_round
+    from protocols.rounds.looks.look import make_look
+    from tests.protocols.helpers import looked_round
+
+    project, round_ = looked_round.make(tmp_path / "mylab", lab, permutations=999, spending="pocock")
+    make_look(project, round_, looked_round.answer(round_, blocks=2))
+    looked_round.answer(round_)
+    ingest_round(project, round_)
+    report = evaluate_round(project, round_)
+    assert any(row.stage_p for row in report.rows)
+    archive(project, tmp_path / "out", ArchiveOptions(partial=True))
+    (order,) = (tmp_path / "out/round_01").glob("order_from_block_*.csv")
+    assert f"`round_01/{order.name}`" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert verify_checksums(tmp_path / "out") == []
+
+
+def test_a_baseline_that_was_recorded_elsewhere_is_in_it(changed: Project, tmp_path: Path) -> None:
+    import shutil
+
+    from protocols.recordings.readers.hdf5 import read_kept, write_responses
+
+    table_ = read_kept(changed.round(0).responses_path)
+    shutil.rmtree(changed.round(0).folder)
+    write_responses(changed.data / "responses.h5", table_)
+    archive(changed, tmp_path / "out", ArchiveOptions())
+    rows = table(tmp_path / "out/baseline/trials.csv")
+    assert len(rows) == len(table_.values)
+    assert [float(r[f"response_{table_.site_ids[0]}"]) for r in rows] == table_.values[:, 0].tolist()
+    sites = table(tmp_path / "out/sites.csv")
+    assert [r["round"] for r in sites] == ["0"] * 3 + ["1"] * 3
