@@ -97,9 +97,9 @@ def fill(
         add_round(made, recorded, photographs, every=options.with_photographs)
         if progress is not None:
             progress("archive rounds", number, len(rounds))
-    made.table("rounds.csv", "One row per round.", ROUNDS, [_round_row(r) for r in rounds])
-    columns, rows = sites_table([*([(0, baseline)] if baseline is not None else []), *tables])
-    made.table("sites.csv", "One row per round and recorded site.", columns, rows)
+    made.table("rounds.csv", "One row per round.", (ROUNDS, [_round_row(r) for r in rounds]))
+    sites = sites_table([*([(0, baseline)] if baseline is not None else []), *tables])
+    made.table("sites.csv", "One row per round and recorded site.", sites)
     made.copy(
         project.data / "natural.csv",
         "photographs.csv",
@@ -143,7 +143,7 @@ def add_baseline(made: Building, project: Project) -> Responses | None:
     responses = read_kept(source)
     about = "a baseline that was recorded elsewhere; image_id is the source_id of photographs.csv"
     made.copy(source, "baseline/trials.h5", f"Trial table of {about} (schema responses/1).")
-    made.table("baseline/trials.csv", f"Trial table of {about}.", *trials_table(responses))
+    made.table("baseline/trials.csv", f"Trial table of {about}.", trials_table(responses))
     made.copy(project.data / "recording.json", "baseline/recording.json", "What was checked when it was taken.")
     return responses
 
@@ -152,9 +152,9 @@ def add_round(made: Building, recorded: Recorded, photographs: Photographs, *, e
     """All files of one round."""
     round_, name = recorded.round_, recorded.name
     made.copy(round_.responses_path, f"{name}/trials.h5", "Trial table as HDF5 (schema responses/1).")
-    made.table(f"{name}/trials.csv", "The same trial table as text.", *trials_table(recorded.responses))
+    made.table(f"{name}/trials.csv", "The same trial table as text.", trials_table(recorded.responses))
     files = add_images(made, recorded, photographs, every=every)
-    made.table(f"{name}/images.csv", "One row per image shown.", *images_table(recorded, photographs, files=files))
+    made.table(f"{name}/images.csv", "One row per image shown.", images_table(recorded, photographs, files=files))
     header = read_table(round_.key_path)[0]
     about = "The unblinded key: what each image is, and what was predicted for it."
     made.copy(round_.key_path, f"{name}/key.csv", about, columns=key_columns(header))

@@ -89,8 +89,9 @@ class Building:
             write_json(self.folder / path, value)
             self._enter(path, about)
 
-    def table(self, path: str, about: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> None:
-        """Put in a table that is written for the archive."""
+    def table(self, path: str, about: str, content: tuple[Sequence[Column], Iterable[Sequence[Any]]]) -> None:
+        """Put in a table that is written for the archive; `content`: its columns and its rows."""
+        columns, rows = content
         write_table(self.folder / path, [c.name for c in columns], rows)
         try:
             refuse_machine_path(path, (self.folder / path).read_text(encoding="utf-8"), known=(self.project,))

