@@ -170,6 +170,7 @@ def add_round(made: Building, recorded: Recorded, photographs: Photographs, *, e
         about = f"The planned trials from block {block} on, after an interim look."
         made.copy(path, f"{name}/{path.name}", about, columns=ORDER)
     made.copy(round_.ingest_path, f"{name}/ingest.json", "What the check of the responses found and left out.")
+    made.copy(round_.log_path, f"{name}/log.jsonl", "What was done when: one JSON record per line.")
     if recorded.report is not None:
         made.copy(round_.evaluation_path, f"{name}/evaluation.json", "The verdicts, with every number.")
         about = "The verdicts, one row per controller."

@@ -17,7 +17,7 @@ PATH = re.compile(
     re.MULTILINE,
 )
 """A path of one machine: below a usual root, a home folder, a drive or a share."""
-TEXTS = frozenset({".csv", ".json", ".toml", ".html", ".txt", ".md", ".cff"})
+TEXTS = frozenset({".csv", ".json", ".jsonl", ".toml", ".html", ".txt", ".md", ".cff"})
 ENCODED = re.compile(r"data:[\w/+.;-]+,[A-Za-z0-9+/=%]*")
 
 

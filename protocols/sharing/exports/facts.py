@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from protocols.disk.toml import invalid_tables, parse_toml
 from protocols.errors import DataError
@@ -65,6 +65,15 @@ class Facts(BaseModel):
         pattern=r"^([a-z]+\.[A-Z][A-Za-z0-9]+)?$",
         description='[lab.NameYear] Of a BrainIO assembly, such as "mylab.Mueller2026".',
     )
+
+    @field_validator("starts")
+    @classmethod
+    def _two_digits(cls, starts: dict[str, datetime]) -> dict[str, datetime]:
+        """A start that no round has would be passed over in silence."""
+        wrong = [name for name in starts if name.startswith("round") and not re.fullmatch(r"round_\d{2,}", name)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r}; expected a name with two digits, such as round_01")
+        return starts
 
     def start_of(self, recorded: Recorded) -> datetime | None:
         """When the clock of a round began, None where it is not told."""
@@ -146,12 +155,14 @@ def _starts(rounds: Sequence[Recorded], facts: Facts) -> list[str]:
     example = '"2026-11-21T09:30:00+01:00"'
     days = {r.round_.session_id for r in rounds}
     general = facts.session_start is not None and len(days) == 1  # one start cannot be that of several days
-    told = [r for r in rounds if general or {r.name, r.round_.session_id} & set(facts.starts)]
-    missing = sorted({r.round_.session_id for r in rounds if r not in told})
+    without = {
+        r.round_.session_id for r in rounds if not (general or {r.name, r.round_.session_id} & set(facts.starts))
+    }
+    told = [r for r in rounds if r.round_.session_id not in without]
     alike = _overlapping(rounds if len(days) == 1 else told, facts)
-    if len(days) == 1 and missing and not alike:
+    if len(days) == 1 and without and not alike:
         return [f"session_start = {example}"]
-    names = alike if len(days) == 1 else [*missing, *alike]
+    names = alike if len(days) == 1 else [*sorted(without), *alike]
     return [f"starts.{name} = {example}" for name in names]
 
 
@@ -167,10 +178,13 @@ def _overlapping(rounds: Sequence[Recorded], facts: Facts) -> list[str]:
 
 def _meet(one: Recorded, other: Recorded) -> bool:
     """Whether the times of two rounds overlap."""
-    times = [r.responses.onset_s for r in (one, other)]
-    if any(t is None or not len(t) for t in times):
-        return False
-    (a, b), (c, d) = ((np.nanmin(t), np.nanmax(t)) for t in times if t is not None)
+    spans = []
+    for onset in (one.responses.onset_s, other.responses.onset_s):
+        finite = np.empty(0) if onset is None else onset[np.isfinite(onset)]
+        if not len(finite):
+            return False
+        spans.append((finite.min(), finite.max()))
+    (a, b), (c, d) = spans
     return bool(a <= d and c <= b)
 
 

@@ -481,6 +481,7 @@ def test_photographs_go_with_a_stated_licence_or_on_request(small: Project, tmp_
         ("[facts]\nage = 'P'", "C02"),
         ("[facts]\nsession_start = '2026-11-21T09:30:00'", "C02"),
         ("[facts]\nclock_start_s = nan", "C02"),
+        ("[facts]\nstarts.round_1 = 2026-11-21T09:30:00Z", "C02"),
         ("[facts]\ndevice = 'a/b'", "C02"),
         ("[facts]\nidentifier = 'Mueller2026'", "C02"),
         ("[facts]\nspecis = 'Macaca mulatta'", "C01"),

@@ -7,7 +7,7 @@ import io
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,10 +16,12 @@ from protocols.sharing.archives.portable import machine_path
 from protocols.sharing.archives.tables import sites_table, trials_table
 from protocols.sharing.exports.bids import write_tsv
 
+QUICK = settings(deadline=None, max_examples=60)
 HOME = "/" + "home/ada"
 numbers = st.floats(allow_nan=True, allow_infinity=False)
 
 
+@QUICK
 @given(
     arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 4)), elements=numbers),
     st.booleans(),
@@ -51,6 +53,7 @@ def test_trials_are_read_back_to_the_same_bits(
         assert [r["valid"] == "1" for r in read] == valid.tolist()
 
 
+@QUICK
 @given(st.lists(st.lists(st.text(max_size=8), min_size=2, max_size=2), max_size=5))
 def test_a_bids_table_never_breaks_a_row(rows: list[list[str]]) -> None:
     import tempfile
@@ -64,6 +67,7 @@ def test_a_bids_table_never_breaks_a_row(rows: list[list[str]]) -> None:
     assert all(line.count("\t") == 1 and all(line.split("\t")) for line in lines)
 
 
+@QUICK
 @given(
     st.sampled_from(
         [HOME, HOME.replace("home", "Users"), "~/data", "C:\\data", "\\\\server\\share\\x", "file://" + HOME]
@@ -75,6 +79,7 @@ def test_a_path_is_found_wherever_it_stands(path: str, before: str, mark: str) -
     assert machine_path(f"{before}{mark}{path} end") == path
 
 
+@QUICK
 @given(st.text(alphabet="abcXYZ/.:-_ 0123<>\n", max_size=60))
 def test_units_fractions_and_relative_names_are_no_paths(text: str) -> None:
     assert machine_path(f"spikes/s cd/m2 {text.replace(' /', ' x/').replace(':/', ': ')}".replace("\n/", "\nx/")) == ""
