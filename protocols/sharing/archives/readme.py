@@ -43,7 +43,7 @@ for row in json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))[
     whole = mean([float(t[column]) for t in used])
     own = [t for t in used if t["image_id"] == row["image_id"]]
     mine = [float(t[column]) - mean(of_block[t.get("block", "")]) + whole for t in own]
-    print(row["objective"], row["site"], row["image_id"], len(mine), mean(mine), row["measured"])
+    print(row["objective"], row["site"], row["image_id"], len(mine), row["n"], mean(mine), row["measured"])
 ```"""
 
 
@@ -137,7 +137,7 @@ def _verdicts(folder: str) -> list[str]:
         "`measured` in `evaluation.json` and `control.csv` is the mean response of the target site to its controller. "
         "Slow drift is removed first: from each response the mean of its block is subtracted, over all trials of "
         "images of the key, and the mean of all trials is added. This program computes it again from the tables alone "
-        "and prints it beside the stored number; they are equal where the number of trials is `n` (with interim looks, "
+        "and prints it beside the stored number; they are equal where both numbers of trials are (with interim looks, "
         "and where a trial lacks other sites that the objective needs, fewer trials were tested):",
         "",
         RECOMPUTE.format(folder=folder),
@@ -159,8 +159,13 @@ def licences_text(made: Building, licence: str, rounds: list[Recorded], *, photo
     del shown[""]
     if shown:
         lines += ["Photographs that were shown, by licence:", "", "| licence | images |", "|---|---|"]
-        lines += [f"| {name} | {count} |" for name, count in sorted(shown.items())]
+        lines += [f"| {_cell(name)} | {count} |" for name, count in sorted(shown.items())]
         lines += ["", "`licence` in images.csv gives it per image.", ""]
     others = [e for e in made.entries if e.licence and "/images/" not in e.path]
     lines += [f"`{entry.path}`: {entry.licence}." for entry in others]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _cell(text: str) -> str:
+    """A text as one cell of a table."""
+    return " ".join(text.split()).replace("|", "/")

@@ -71,8 +71,8 @@ def test_the_means_of_the_verdicts_follow_from_the_tables(made: Path, monkeypatc
     lines = [line.split() for line in printed.getvalue().splitlines()]
     assert len(lines) == len(rows) == 3
     for line, row in zip(lines, rows, strict=True):
-        assert line[1:4] == [row["site"], row["image_id"], str(row["n"])]
-        assert float(line[4]) == pytest.approx(row["measured"], rel=1e-12)
+        assert line[1:5] == [row["site"], row["image_id"], str(row["n"]), str(row["n"])]
+        assert float(line[5]) == pytest.approx(row["measured"], rel=1e-12)
         assert row["verdict"] in ("control", "no control")
 
 
