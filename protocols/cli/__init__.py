@@ -10,3 +10,7 @@ from . import looks, projects, rigs, rounds
 from .app import app, main
 
 __all__ = ["app", "looks", "main", "projects", "rigs", "rounds"]
+from . import looks, projects, rounds, sharing
+from .app import app, main
+
+__all__ = ["app", "looks", "main", "projects", "rounds", "sharing"]
