@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from . import imports, looks, projects, rounds
+from . import imports, looks, projects, rigs, rounds, sharing
 from .app import app, main
 
-__all__ = ["app", "imports", "looks", "main", "projects", "rounds"]
-from . import looks, projects, rigs, rounds
-from .app import app, main
-
-__all__ = ["app", "looks", "main", "projects", "rigs", "rounds"]
-from . import looks, projects, rounds, sharing
-from .app import app, main
-
-__all__ = ["app", "looks", "main", "projects", "rounds", "sharing"]
+__all__ = ["app", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]
