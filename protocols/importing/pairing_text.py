@@ -82,7 +82,11 @@ def _figures(finding: Finding) -> list[str]:
         "from it."
     ]
     words = {NEXT: "one further in the list", PREVIOUS: "one back in the list"}
-    words |= {n: w for n, w in {ROW_BEFORE: "of the row before", ROW_AFTER: "of the row after"}.items() if n == finding.verdict}
+    words |= {
+        n: w
+        for n, w in {ROW_BEFORE: "of the row before", ROW_AFTER: "of the row after"}.items()
+        if n == finding.verdict
+    }
     shown = [f"{words[n]} {score:.2f}" for n, (score, _, _) in finding.others.items() if n in words]
     if shown:
         told.append(f"With the picture {', '.join(shown)}.")

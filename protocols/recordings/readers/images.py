@@ -178,7 +178,9 @@ def photograph_of(path: Path, raw: Sequence[str], names: Sequence[str], *, notes
     """
     found: dict[str, str] = {}
     wanted = sorted(set(raw) - {""})
-    for (of_raw, of_name), case in [(way, case) for case in (str, str.casefold) for way in _ways(names)] if names else []:
+    for (of_raw, of_name), case in (
+        [(way, case) for case in (str, str.casefold) for way in _ways(names)] if names else []
+    ):
         same: dict[str, list[str]] = defaultdict(list)
         for name in names:
             if key := case(of_name(name)):

@@ -36,7 +36,9 @@ PARTS = st.sampled_from(["a", "b", "c1", "c2"])
 
 
 @settings(max_examples=25, deadline=None)
-@given(names=st.sets(st.lists(PARTS, min_size=2, max_size=4).map(lambda p: "/".join(p) + ".png"), min_size=1, max_size=6))
+@given(
+    names=st.sets(st.lists(PARTS, min_size=2, max_size=4).map(lambda p: "/".join(p) + ".png"), min_size=1, max_size=6)
+)
 def test_every_picture_of_a_tree_is_imported_by_its_whole_name(tmp_path_factory, names):
     base = tmp_path_factory.mktemp("t")
     write(base / "pictures", sorted(names))
@@ -98,7 +100,9 @@ def test_a_tree_is_not_left_by_a_link_and_litter_in_it_is_counted(tmp_path):
     assert [f.name for f in held.left_out] == ["a/._1.png", "a/link", "a/notes.txt"]
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20))
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
+)
 def test_a_picture_at_the_top_has_the_id_that_it_always_had(name):
     from protocols.disk.files import make_id
 
