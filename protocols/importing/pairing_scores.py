@@ -133,8 +133,8 @@ def pooled(share: Floats) -> float:
 def reliability_scale(values: Floats, position: Ints) -> Scale:
     """What `pooled` reliability is where rows have nothing to do with their pictures.
 
-    A share is 1 - 1 / F of a one-way analysis of variance, so that its variance is 2 / (N - 1) + 2 / (T - N) at a single
-    site; that of the mean over sites follows from the squared correlations of the sites over rows.
+    A share is 1 - 1 / F of a one-way analysis of variance, so that its variance is 2 / (N - 1) + 2 / (T - N) at a
+    single site; that of the mean over sites follows from the squared correlations of the sites over rows.
     """
     rows = values[(position >= 0) & np.isfinite(values).any(1)]
     images, number = len(np.unique(position[(position >= 0) & np.isfinite(values).any(1)])), len(rows)

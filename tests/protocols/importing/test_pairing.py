@@ -117,7 +117,7 @@ def test_pictures_of_another_session_are_not_paired():
     assert verdict(recording(), kernel(smooth(2))) == "not paired"
 
 
-@pytest.mark.parametrize("repeats, factor, sites", [(2, 0.02, 3), (2, 0.05, 2), (1, 0.3, 1)])
+@pytest.mark.parametrize(("repeats", "factor", "sites"), [(2, 0.02, 3), (2, 0.05, 2), (1, 0.3, 1)])
 def test_a_weak_recording_gives_no_alarm(likeness, repeats, factor, sites):
     found = [verdict(recording(s, repeats, factor, sites), likeness) for s in range(6)]
     assert not set(found) & set(ALARMS)
@@ -193,7 +193,8 @@ def test_removing_drift_keeps_what_changes_from_row_to_row():
 @given(count=st.integers(0, 3000))
 def test_of_many_pictures_whole_runs_are_chosen_over_the_list(count):
     chosen = chosen_pictures(np.arange(count) * 2)
-    assert len(chosen) <= 500 and len(np.unique(chosen)) == len(chosen)
+    assert len(chosen) <= 500
+    assert len(np.unique(chosen)) == len(chosen)
     assert len(chosen) == count if count <= 500 else (chosen[0] == 0 and chosen[-1] >= 2 * (count - 25))
 
 
@@ -239,7 +240,8 @@ def test_numbers_in_names_that_were_sorted_as_letters_are_found(tmp_path):
         Image.fromarray(picture).save(tmp_path / f"im{n}.png")
     letters = sorted(f"im{n}" for n in range(N))
     found = check_pairing(as_table(recording(), letters), tmp_path)
-    assert found.alarm and found.verdict == "sorted otherwise"
+    assert found.alarm
+    assert found.verdict == "sorted otherwise"
     assert check_pairing(as_table(recording(), [f"im{n}" for n in range(N)]), tmp_path).verdict == "paired"
 
 

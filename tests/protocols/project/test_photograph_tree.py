@@ -59,7 +59,7 @@ def test_every_picture_of_a_tree_is_imported_by_its_whole_name(tmp_path_factory,
 def test_equal_file_names_in_two_folders_are_two_pictures_and_a_bare_name_is_refused():
     names = ["day1/img_1.png", "day2/img_1.png", "day2/img_2.png"]
     assert images_by_name(Path("r.h5"), ["day2/img_1.png", "img_2"], [], names=names)[0] == ["day2_img_1", "day2_img_2"]
-    with pytest.raises(DataError, match="R08.*fits 'day1/img_1.png' and 'day2/img_1.png'"):
+    with pytest.raises(DataError, match=r"R08.*fits 'day1/img_1\.png' and 'day2/img_1\.png'"):
         images_by_name(Path("r.h5"), ["img_1.png"], [], names=names)
 
 
