@@ -203,10 +203,11 @@ def judge(
         Other orders of the list, by verdict: the picture that stands in place of each picture.
     seed : int
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng([seed, 1605])  # no list that somebody permuted with this seed comes back
     given = _assign(recorded, recorded.position)
     if given is None:
         return Finding(verdict=CANNOT_TELL, rows=len(recorded.values))
+    steady = without_drift(recorded.values, recorded.position)  # rows of one picture side by side share a drift
     evidence, predictor = given.evidence(kernel)
     scale = predictor.scale(given.means.values, evidence.weight, generator)
     others: dict[str, tuple[float, float, float]] = {}
@@ -216,15 +217,16 @@ def judge(
         other = _assign(recorded, position)
         if other is None:
             continue
-        shares[name] = pooled(other.share)
-        if name in (ROW_BEFORE, ROW_AFTER) and shares[name] < 0.5 * pooled(given.share):
-            continue  # repeats are less alike under these rows: nothing that pictures could add
+        if name in (ROW_BEFORE, ROW_AFTER):
+            shares[name] = pooled(reliability(steady, position))
+            if shares[name] < 0.5 * pooled(given.share):
+                continue  # repeats are less alike under these rows: nothing that pictures could add
         found = other.evidence(kernel)[0]
         step = {NEXT: 1, PREVIOUS: -1}.get(name, 0)
         others[name] = (found.score, scale.z(found.score), difference(found, evidence, step))
         if step:
             tails[name] = tail_difference(found, evidence, step)
-    figures = _figures(recorded, given, evidence, scale=scale)
+    figures = _figures(recorded, given, evidence, scale=scale, steady=steady)
     verdict, since = _verdict(figures, others, shares, tails=tails)
     told = {name: figures[name] for name in ("score", "chance", "z", "reliability", "reliability_z", "expected")}
     return Finding(
@@ -240,13 +242,12 @@ def judge(
 
 
 def _figures(
-    recorded: Recorded, given: _Assigned, evidence: Evidence, *, scale: Scale
+    recorded: Recorded, given: _Assigned, evidence: Evidence, *, scale: Scale, steady: Floats
 ) -> dict[str, float]:
     """The numbers that a verdict rests on, by name."""
     shares, chance = given.share, Scale(0.0, 0.0)
     by_bound = SIGNAL + 1.0 if recorded.repeats is not None and pooled(shares) > LEAST_SHARE else float("nan")
     if recorded.repeats is None and np.isfinite(pooled(shares)):
-        steady = without_drift(recorded.values, recorded.position)  # rows of one picture side by side share a drift
         shares = np.fmin(shares, reliability(steady, recorded.position))
         chance = reliability_scale(steady, recorded.position)
     share = pooled(shares)
