@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +229,6 @@ def _noise(table: Responses, values: Floats) -> Floats | None:
 
 
 def _renamed(found: Finding, listed: Ints) -> Finding:
-    from dataclasses import replace
-
+    """The finding with the verdict of both orders, and the place of a shift in the whole list."""
     verdict = SORTED_OTHERWISE if found.verdict.startswith(SORTED_OTHERWISE) else found.verdict
     return replace(found, verdict=verdict, since=int(listed[found.since]) if found.since >= 0 else -1)

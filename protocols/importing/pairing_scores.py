@@ -90,10 +90,15 @@ def reliability(values: Floats, position: Ints) -> Floats:
     squares = _sums(values**2, position, None)[1]
     mean = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     freedom = np.maximum(counts - 1, 0).sum(0)
-    within = np.divide((squares - counts * mean**2).sum(0), freedom, out=np.full(len(freedom), np.nan), where=freedom > 4)
-    each = np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0).sum(0) / np.maximum((counts > 0).sum(0), 1)
+    within = np.divide(
+        (squares - counts * mean**2).sum(0), freedom, out=np.full(len(freedom), np.nan), where=freedom > 4
+    )
+    each = np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0).sum(0) / np.maximum(
+        (counts > 0).sum(0), 1
+    )
     total = _variance(mean, counts > 0)
-    return np.divide(total - within * each, total, out=np.full_like(total, np.nan), where=total > 1e-12)
+    share: Floats = np.divide(total - within * each, total, out=np.full_like(total, np.nan), where=total > 1e-12)
+    return share
 
 
 def without_drift(values: Floats, position: Ints) -> Floats:
@@ -129,8 +134,8 @@ def pooled(share: Floats) -> float:
 def reliability_scale(values: Floats, position: Ints) -> Scale:
     """What `pooled` reliability is where rows have nothing to do with their pictures.
 
-    A share is 1 - 1 / F of a one-way analysis of variance, so that its variance is 2 / (N - 1) + 2 / (T - N) at a single
-    site; that of the mean over sites follows from the squared correlations of the sites over rows.
+    A share is 1 - 1 / F of a one-way analysis of variance, so that its variance is 2 / (N - 1) + 2 / (T - N) at a
+    single site; that of the mean over sites follows from the squared correlations of the sites over rows.
     """
     rows = values[(position >= 0) & np.isfinite(values).any(1)]
     images, number = len(np.unique(position[(position >= 0) & np.isfinite(values).any(1)])), len(rows)

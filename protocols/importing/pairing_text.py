@@ -25,7 +25,8 @@ from .pairing_verdict import (
 _FITS = {
     NEXT: "the next picture of the list, not the one that their ids name: positions that count from 0 were read as "
     "counting from 1",
-    PREVIOUS: "the picture before the one that their ids name: positions that count from 1 were read as counting from 0",
+    PREVIOUS: "the picture before the one that their ids name: positions that count from 1 were read as counting "
+    "from 0",
     ROW_BEFORE: "the picture that the row before names: the responses are one trial late",
     ROW_AFTER: "the picture that the row after names: the responses are one trial early",
     SORTED_OTHERWISE: "the list in another order: that of the numbers in the names (img2 before img10) in place of the "
@@ -43,8 +44,8 @@ def _verdict(finding: Finding, names: Sequence[str]) -> str:
         return "The responses belong to their pictures, as far as pictures predict responses."
     if finding.verdict == NOT_PAIRED:
         return (
-            "The responses do not belong to the pictures that their ids name: sites answer to the ids reliably, and the "
-            "pictures predict nothing of it."
+            "The responses do not belong to the pictures that their ids name: sites answer to the ids reliably, and "
+            "the pictures predict nothing of it."
         )
     if finding.verdict in (NEXT_FROM, PREVIOUS_FROM):
         which, cause = (
@@ -68,8 +69,8 @@ def _why(finding: Finding) -> str:
     if finding.z > UNSEEN:
         return "pictures predict the responses only a little better than chance"
     return (
-        f"a correlation of {finding.detectable:.2f} would have been seen, and such noisy responses to their own pictures "
-        f"may give {finding.expected:.2f}"
+        f"a correlation of {finding.detectable:.2f} would have been seen, and such noisy responses to their own "
+        f"pictures may give {finding.expected:.2f}"
     )
 
 
@@ -82,7 +83,11 @@ def _figures(finding: Finding) -> list[str]:
         "from it."
     ]
     words = {NEXT: "one further in the list", PREVIOUS: "one back in the list"}
-    words |= {n: w for n, w in {ROW_BEFORE: "of the row before", ROW_AFTER: "of the row after"}.items() if n == finding.verdict}
+    words |= {
+        n: w
+        for n, w in {ROW_BEFORE: "of the row before", ROW_AFTER: "of the row after"}.items()
+        if n == finding.verdict
+    }
     shown = [f"{words[n]} {score:.2f}" for n, (score, _, _) in finding.others.items() if n in words]
     if shown:
         told.append(f"With the picture {', '.join(shown)}.")
@@ -94,8 +99,8 @@ def _figures(finding: Finding) -> list[str]:
 def _beside(finding: Finding) -> list[str]:
     if finding.verdict == NOT_PAIRED:
         return [
-            "Either the ids are those of another list or session, or were permuted; or the pictures differ in ways that "
-            "oriented contours and colours at 64 pixels do not show."
+            "Either the ids are those of another list or session, or were permuted; or the pictures differ in ways "
+            "that oriented contours and colours at 64 pixels do not show."
         ]
     alike = [n for n in (NEXT, PREVIOUS) if n in finding.others and finding.others[n][2] > -BETTER]
     if finding.verdict == PAIRED and alike:

@@ -103,7 +103,7 @@ class _Assigned(NamedTuple):
     def weight(self) -> Floats:
         """Share of each site in the score: by its reliability, or equal where none is known; sums to 1."""
         varying = self.means.values.any(0)
-        weight = np.clip(np.nan_to_num(self.share), 0.0, 1.0) * varying
+        weight: Floats = np.asarray(np.clip(np.nan_to_num(self.share), 0.0, 1.0) * varying)
         weight = weight if weight.sum() > 0 else varying.astype(np.float64)
         return np.asarray(weight / max(weight.sum(), 1e-12))
 
@@ -134,7 +134,8 @@ def _bounded(recorded: Recorded, position: Ints) -> Floats:
     values, repeats = recorded.values[rows], recorded.repeats[rows]
     total = np.array([np.var(v[np.isfinite(v)]) if np.isfinite(v).sum() > 2 else 0.0 for v in values.T])
     noise = recorded.noise * float(np.mean(1.0 / np.maximum(repeats, 1)))
-    return np.divide(total - noise, total, out=np.full(sites, np.nan), where=total > 0)
+    share: Floats = np.divide(total - noise, total, out=np.full(sites, np.nan), where=total > 0)
+    return share
 
 
 def _candidates(recorded: Recorded, listed: Ints, orders: Mapping[str, Ints]) -> dict[str, Ints]:
@@ -203,10 +204,11 @@ def judge(
         Other orders of the list, by verdict: the picture that stands in place of each picture.
     seed : int
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng([seed, 1605])  # no list that somebody permuted with this seed comes back
     given = _assign(recorded, recorded.position)
     if given is None:
         return Finding(verdict=CANNOT_TELL, rows=len(recorded.values))
+    steady = without_drift(recorded.values, recorded.position)  # rows of one picture side by side share a drift
     evidence, predictor = given.evidence(kernel)
     scale = predictor.scale(given.means.values, evidence.weight, generator)
     others: dict[str, tuple[float, float, float]] = {}
@@ -216,15 +218,16 @@ def judge(
         other = _assign(recorded, position)
         if other is None:
             continue
-        shares[name] = pooled(other.share)
-        if name in (ROW_BEFORE, ROW_AFTER) and shares[name] < 0.5 * pooled(given.share):
-            continue  # repeats are less alike under these rows: nothing that pictures could add
+        if name in (ROW_BEFORE, ROW_AFTER):
+            shares[name] = pooled(reliability(steady, position))
+            if shares[name] < 0.5 * pooled(given.share):
+                continue  # repeats are less alike under these rows: nothing that pictures could add
         found = other.evidence(kernel)[0]
         step = {NEXT: 1, PREVIOUS: -1}.get(name, 0)
         others[name] = (found.score, scale.z(found.score), difference(found, evidence, step))
         if step:
             tails[name] = tail_difference(found, evidence, step)
-    figures = _figures(recorded, given, evidence, scale=scale)
+    figures = _figures(recorded, given, evidence, scale=scale, steady=steady)
     verdict, since = _verdict(figures, others, shares, tails=tails)
     told = {name: figures[name] for name in ("score", "chance", "z", "reliability", "reliability_z", "expected")}
     return Finding(
@@ -240,13 +243,12 @@ def judge(
 
 
 def _figures(
-    recorded: Recorded, given: _Assigned, evidence: Evidence, *, scale: Scale
+    recorded: Recorded, given: _Assigned, evidence: Evidence, *, scale: Scale, steady: Floats
 ) -> dict[str, float]:
     """The numbers that a verdict rests on, by name."""
     shares, chance = given.share, Scale(0.0, 0.0)
     by_bound = SIGNAL + 1.0 if recorded.repeats is not None and pooled(shares) > LEAST_SHARE else float("nan")
     if recorded.repeats is None and np.isfinite(pooled(shares)):
-        steady = without_drift(recorded.values, recorded.position)  # rows of one picture side by side share a drift
         shares = np.fmin(shares, reliability(steady, recorded.position))
         chance = reliability_scale(steady, recorded.position)
     share = pooled(shares)

@@ -23,10 +23,17 @@ def array_rows(container: Container) -> list[dict[str, Any]]:
             "shape": list(item.shape),
             "type": item.dtype,
             "axes": list(item.axes),
-            "attributes": {k: v for k, v in item.attributes.items() if not k.startswith("MATLAB")},
+            "attributes": {k: _finite(v) for k, v in item.attributes.items() if not k.startswith("MATLAB")},
         }
         for item in container.items.values()
     ]
+
+
+def _finite(value: Any) -> Any:
+    """A value that JSON can hold: NaN and infinity as text."""
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def preview_files(files: Sequence[Path]) -> tuple[str, dict[str, Any]]:

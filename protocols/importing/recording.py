@@ -24,6 +24,7 @@ from .assemble import assemble, used_files
 from .contract import ImportedTable, write_table
 from .formats import FORMATS
 from .map import ImportMap, checked_map, read_map
+from .mapping.join import stated_of
 from .mapping.pictures import keep, write_images, write_pictures
 
 __all__ = ["Imported", "Pictures", "chosen_map", "import_recording", "pictures_in", "presets"]
@@ -217,6 +218,8 @@ def read_table(
 
         options = checked_table(told.options, told.format, format.options, where="map.toml")
         table = format.read(files, options)
+        stated = stated_of(told)
+        table = replace(table, attributes={**table.attributes, **stated}, notes=(*told.notes, *table.notes))
     return table
 
 
@@ -344,13 +347,14 @@ def _paired(responses: Responses, pictures: Pictures, unpaired: str | None, *, r
     return found
 
 
-def _record(told: ImportMap, files: Sequence[Path], table: ImportedTable, *, responses: Responses) -> dict[str, Any]:
+def _record(told: ImportMap, paths: Sequence[Path], table: ImportedTable, *, responses: Responses) -> dict[str, Any]:
     said = told.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    hashed = [inner for path in paths for inner in ([path] if path.is_file() else sorted(path.glob("*")))]
     return {
         "schema": "import/1",
         "stimsynth": version(),
         "map": said,
-        "files": [{"name": path.name, "sha256": sha256_file(path)} for path in files if path.is_file()],
+        "files": [{"name": path.name, "sha256": sha256_file(path)} for path in hashed if path.is_file()],
         "presentations": len(responses.values),
         "images": len(set(responses.image_ids.tolist())),
         "sites": len(responses.site_ids),

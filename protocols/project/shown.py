@@ -70,14 +70,17 @@ class Shown(BaseModel):
         size = given & {"width_deg", "height_deg", "width_px", "height_px"}
         masked = self.aperture in ("circle", "square")
         rules = {
-            "a crop needs all four of crop_x, crop_y, crop_width and crop_height": bool(given & crop) and not crop <= given,
+            "a crop needs all four of crop_x, crop_y, crop_width and crop_height": bool(given & crop)
+            and not crop <= given,
             "sizes and places in both deg and px": bool(degrees and pixels),
             "a place without a size": bool((degrees | pixels) - size) and not size,
             f"aperture = {self.aperture} without aperture_deg": masked and self.aperture_deg is None,
-            "aperture_deg or edge_deg without a circle or square": not masked and bool(given & {"aperture_deg", "edge_deg"}),
+            "aperture_deg or edge_deg without a circle or square": not masked
+            and bool(given & {"aperture_deg", "edge_deg"}),
             "aperture = gaussian without sd_deg": self.aperture == "gaussian" and self.sd_deg is None,
             "sd_deg without aperture = gaussian": self.aperture != "gaussian" and self.sd_deg is not None,
-            "an edge wider than half the aperture": masked and 2 * (self.edge_deg or 0) > (self.aperture_deg or math.inf),
+            "an edge wider than half the aperture": masked
+            and 2 * (self.edge_deg or 0) > (self.aperture_deg or math.inf),
         }
         return "; ".join(rule for rule, broken in rules.items() if broken)
 

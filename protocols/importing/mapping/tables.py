@@ -289,6 +289,10 @@ class PicturesTable(_Table):
         return self
 
 
+_BESIDE_A_FORMAT = {"about", "trap", "notes", "format", "options", "subject", "session", "silent_trials"}
+"""Keys of a map that may stand beside ``format``."""
+
+
 class ImportMap(_Table):
     """The whole map.toml."""
 
@@ -316,13 +320,12 @@ class ImportMap(_Table):
     @model_validator(mode="after")
     def _whole(self) -> ImportMap:
         if self.format is not None:
-            own = [
-                name
-                for name in ("responses", "image", "time", "entries", "baseline")
-                if getattr(self, name) is not None
-            ]
+            own = sorted(self.model_fields_set - _BESIDE_A_FORMAT)
             if own:
-                raise ValueError(f"format = {self.format!r} stands in place of [{own[0]}]")
+                raise ValueError(
+                    f"format = {self.format!r} reads the files by itself: {own[0]} does not go with it or belongs into "
+                    f"[{self.format}]"
+                )
             return self
         if self.options or self.responses is None or self.image is None or self.unit is None:
             lacks = [name for name in ("unit", "responses", "image") if getattr(self, name) is None]

@@ -36,7 +36,9 @@ PARTS = st.sampled_from(["a", "b", "c1", "c2"])
 
 
 @settings(max_examples=25, deadline=None)
-@given(names=st.sets(st.lists(PARTS, min_size=2, max_size=4).map(lambda p: "/".join(p) + ".png"), min_size=1, max_size=6))
+@given(
+    names=st.sets(st.lists(PARTS, min_size=2, max_size=4).map(lambda p: "/".join(p) + ".png"), min_size=1, max_size=6)
+)
 def test_every_picture_of_a_tree_is_imported_by_its_whole_name(tmp_path_factory, names):
     base = tmp_path_factory.mktemp("t")
     write(base / "pictures", sorted(names))
@@ -57,7 +59,7 @@ def test_every_picture_of_a_tree_is_imported_by_its_whole_name(tmp_path_factory,
 def test_equal_file_names_in_two_folders_are_two_pictures_and_a_bare_name_is_refused():
     names = ["day1/img_1.png", "day2/img_1.png", "day2/img_2.png"]
     assert images_by_name(Path("r.h5"), ["day2/img_1.png", "img_2"], [], names=names)[0] == ["day2_img_1", "day2_img_2"]
-    with pytest.raises(DataError, match="R08.*fits 'day1/img_1.png' and 'day2/img_1.png'"):
+    with pytest.raises(DataError, match=r"R08.*fits 'day1/img_1\.png' and 'day2/img_1\.png'"):
         images_by_name(Path("r.h5"), ["img_1.png"], [], names=names)
 
 
@@ -98,7 +100,9 @@ def test_a_tree_is_not_left_by_a_link_and_litter_in_it_is_counted(tmp_path):
     assert [f.name for f in held.left_out] == ["a/._1.png", "a/link", "a/notes.txt"]
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20))
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
+)
 def test_a_picture_at_the_top_has_the_id_that_it_always_had(name):
     from protocols.disk.files import make_id
 

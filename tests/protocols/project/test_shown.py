@@ -87,7 +87,8 @@ def test_an_aperture_fades_into_the_background_round_its_place(tmp_path_factory,
 def test_mean_and_contrast_are_brought_and_clipping_is_told(tmp_path):
     picture = noise(HIGH, WIDE, 1, seed=3)[..., 0]
     pixels, notes = drawn(tmp_path, "mean,sd", "128,20", picture)
-    assert abs(pixels.mean() - 128) < 0.6 and abs(pixels[..., 0].std() - 20) < 0.6
+    assert abs(pixels.mean() - 128) < 0.6
+    assert abs(pixels[..., 0].std() - 20) < 0.6
     assert not any("clipped" in n for n in notes)
     assert any("clipped" in n for n in drawn(tmp_path, "mean,sd", "128,200", picture)[1])
     flat = np.full((HIGH, WIDE), 7, dtype=np.uint8)
@@ -132,7 +133,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("header, line, code", REFUSED.values(), ids=list(REFUSED))
+@pytest.mark.parametrize(("header", "line", "code"), REFUSED.values(), ids=list(REFUSED))
 def test_what_cannot_be_is_refused(tmp_path, header, line, code):
     with pytest.raises(DataError) as caught:
         drawn(tmp_path, header, line, noise(20, 30, 3))
@@ -140,7 +141,7 @@ def test_what_cannot_be_is_refused(tmp_path, header, line, code):
 
 
 @pytest.mark.parametrize(
-    "lines, code",
+    ("lines", "code"),
     [
         (["filename,background", "b.png,1"], "P15"),
         (["filename,background", "a.png,1", "a.png,2", "*,1"], "P15"),
@@ -167,7 +168,8 @@ def test_an_import_draws_counts_and_tells(tmp_path):
         natural = import_photographs(source, DISPLAY, tmp_path / "data")
     assert NaturalImages.load(tmp_path / "data") == natural
     told = natural.summary()
-    assert "6 placed as shown.csv says" in told and "5 on a background of shown.csv" in told
+    assert "6 placed as shown.csv says" in told
+    assert "5 on a background of shown.csv" in told
     pixels = natural.pixels()
     assert [int(p[0, 0, 0]) for p in pixels] == [90, 10, 10, 10, 10, 10]
     assert not natural.left_out
