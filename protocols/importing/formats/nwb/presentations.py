@@ -123,7 +123,14 @@ def _from_table(path: Path, nwb: Any, options: NwbOptions, *, chosen: Any, notes
     elif onset_column == "start_time":
         columns["on_ms"] = 1000 * (np.asarray(chosen["stop_time"].data[:])[at] - onset) * options.onset_seconds
     image, images = _named_images(path, nwb, options, shown=shown, column_name=name, notes=notes)
-    return Presentations(image, onset * options.onset_seconds, columns, images, chosen, at[row])
+    return Presentations(
+        image=image,
+        onset_s=onset * options.onset_seconds,
+        columns=columns,
+        images=images,
+        table=chosen,
+        row=at[row],
+    )
 
 
 def _no_image_column(path: Path, told: str, options: NwbOptions, *, among: list[str]) -> DataError:
@@ -311,13 +318,13 @@ def _from_series(path: Path, nwb: Any, options: NwbOptions, *, chosen: Any, note
             expected="one timestamp per number",
             fix="correct the IndexSeries, or name a table with a column of images as presentations",
         )
-    _refuse_movie(path, chosen.name, numbers, onset)
+    _refuse_movie(path, chosen.name, numbers=numbers, onset=onset)
     index = numbers.astype(np.int64)
     image, images = _counted(path, options, index, blank=index < 0, pictures=pictures, notes=notes)
-    return Presentations(image, onset * options.onset_seconds, {}, images)
+    return Presentations(image=image, onset_s=onset * options.onset_seconds, images=images)
 
 
-def _refuse_movie(path: Path, name: str, numbers: NDArray[Any], onset: Floats) -> None:
+def _refuse_movie(path: Path, name: str, *, numbers: NDArray[Any], onset: Floats) -> None:
     """H07 where most entries repeat the one before within 50 ms: frames of the screen, not presentations."""
     if len(numbers) < 20:
         return
