@@ -169,9 +169,8 @@ def _from_arrays(container: Container, pictures: int) -> dict[str, list[Line]] |
         responses.append(("array", item.name, "guess: named so, or the largest"))
     responses.append(("axes", [_axis(a, n) for a, n in zip(axes, item.shape, strict=True)], _reasons(axes)))
     if "repeat" not in names and "trial" not in names:
-        responses.append(
-            ("averaged_over", "TODO: presentations behind each row (1: single); only with the axis image", "")
-        )
+        told = "TODO: presentations behind each row (1: single presentations)"
+        responses.append(("averaged_over", told, "" if "image" in names else "with the axis trial: take this line out"))
     rows = next((n for n, name in zip(item.shape, names, strict=True) if name in ("trial", "image")), -1)
     sites = next((n for n, name in zip(item.shape, names, strict=True) if name == "site"), -1)
     found: dict[str, list[Line]] = {

@@ -91,12 +91,18 @@ def guess_axes(
     if any(item.axes):
         return [_by_word(word) for word in item.axes]
     lengths = {role: {length_of(i) for i in lists[role]} for role in ("image", "site", "area", "time", "onset")}
+    lengths["once"] = {length_of(i) for i in lists["image"] if _all_differ(i)} - lengths["onset"]
     found = [_by_length(n, lengths, pictures) for n in item.shape]
     names = [axis.name for axis in found]
     for name in set(names) - {"", "one"}:
         if names.count(name) > 1:  # two axes of one length: which is which cannot be told
             found = [AxisGuess("", "two axes have this length") if a.name == name else a for a in found]
     return _by_elimination(item, found, sample)
+
+
+def _all_differ(item: Item) -> bool:
+    values = item.read().reshape(-1)
+    return len(np.unique(values)) == len(values)
 
 
 def _by_word(word: str) -> AxisGuess:
@@ -110,7 +116,9 @@ def _by_length(n: int, lengths: Mapping[str, set[int]], pictures: int) -> AxisGu
     if n == 1:
         return AxisGuess("one", "length 1", sure=True)
     could = []
-    if n in lengths["image"] | lengths["onset"]:
+    if n in lengths["once"]:
+        could.append(AxisGuess("image", "as long as a list of images in which none comes twice"))
+    elif n in lengths["image"] | lengths["onset"]:
         could.append(AxisGuess("trial", "as long as the list of images or onsets"))
     if n == pictures and not could:
         could.append(AxisGuess("image", "as long as there are pictures"))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .containers import Container, open_container
-from .recording import Imported, Pictures
+from .recording import Imported
 
 MOST_ARRAYS = 200
 
@@ -23,10 +23,17 @@ def array_rows(container: Container) -> list[dict[str, Any]]:
             "shape": list(item.shape),
             "type": item.dtype,
             "axes": list(item.axes),
-            "attributes": {k: v for k, v in item.attributes.items() if not k.startswith("MATLAB")},
+            "attributes": {k: _finite(v) for k, v in item.attributes.items() if not k.startswith("MATLAB")},
         }
         for item in container.items.values()
     ]
+
+
+def _finite(value: Any) -> Any:
+    """A value that JSON can hold: NaN and infinity as text."""
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def preview_files(files: Sequence[Path]) -> tuple[str, dict[str, Any]]:
@@ -59,9 +66,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def preview_recording(
-    files: Sequence[Path], made: Imported, *, pictures: Pictures | None, picture: Path
-) -> tuple[str, dict[str, Any]]:
+def preview_recording(files: Sequence[Path], made: Imported, *, picture: Path) -> tuple[str, dict[str, Any]]:
     """Everything that was understood, as text and as a record; draws it into `picture` (PNG).
 
     Parameters
@@ -69,15 +74,13 @@ def preview_recording(
     files : sequence of Path
         Those of the command line.
     made : Imported
-    pictures : Pictures, optional
-        For the thumbnails.
     picture : Path
     """
     from .preview_figure import draw
 
     listed, record = preview_files([path for path in files if path.is_file()])
     facts = understood(made)
-    draw(picture, made, pictures)
+    draw(picture, made)
     width = max(map(len, facts))
     lines = [listed, "", "understood:", *(f"  {name.ljust(width)}  {value}" for name, value in facts.items())]
     lines += ["", "decided:", *(f"  {note}" for note in made.record["notes"])]

@@ -17,13 +17,13 @@ from protocols.project.picture_files import UNREADABLE
 from protocols.recordings.responses import Responses
 
 from .contract import Psth
-from .recording import Imported, Pictures
+from .recording import Imported
 
 ENDS, SITES = 5, 4
 THUMBNAIL_PX = 128
 
 
-def draw(path: Path, made: Imported, pictures: Pictures | None) -> None:
+def draw(path: Path, made: Imported) -> None:
     """Ten images, the five with the highest and the five with the lowest response of one site, and their responses.
 
     Parameters
@@ -31,10 +31,9 @@ def draw(path: Path, made: Imported, pictures: Pictures | None) -> None:
     path : Path
         PNG to write.
     made : Imported
-    pictures : Pictures, optional
-        Without them the names of the images stand in place of thumbnails.
+        Without pictures the names of the images stand in place of thumbnails.
     """
-    responses = made.responses
+    responses, pictures = made.responses, made.pictures
     ids = sorted(set(responses.image_ids.tolist()) - {""})
     means = responses.mean(ids)  # (N, U)
     sites = telling_sites(responses, means)
@@ -54,7 +53,7 @@ def draw(path: Path, made: Imported, pictures: Pictures | None) -> None:
         axes.set_xlabel(_short(ids[image]), fontsize=6)
     _bars(figure.add_subplot(grid[1, :]), means, chosen, sites=sites, responses=responses, ids=ids)
     if psth is not None:
-        _against_time(figure.add_subplot(grid[2, :]), psth, responses, sites)
+        _against_time(figure.add_subplot(grid[2, :]), psth, responses=responses, sites=sites)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=90))
 
 
@@ -112,7 +111,7 @@ def _bars(
         axes.legend(fontsize=6, frameon=False)
 
 
-def _against_time(axes: Any, psth: Psth, responses: Responses, sites: Sequence[int]) -> None:
+def _against_time(axes: Any, psth: Psth, *, responses: Responses, sites: Sequence[int]) -> None:
     for site in sites:
         axes.stairs(psth.values[site], psth.edges_ms, label=responses.site_ids[site])
     axes.stairs(_mean(psth.values), psth.edges_ms, color="black", label="all sites")

@@ -34,7 +34,7 @@ def open_npy(path: Path) -> Container:
         )
         return mapped
 
-    return Container(path, "numpy", _items(path, "array", (shape, dtype), whole))
+    return Container(path, "numpy", _items(path, "array", (shape, dtype), whole=whole))
 
 
 def open_npz(path: Path) -> Container:
@@ -46,7 +46,9 @@ def open_npz(path: Path) -> Container:
             if member.filename.endswith(".npy"):
                 with archive.open(member) as handle:
                     shape, dtype, _ = _header(path, handle)
-                items += _items(path, member.filename[:-4], (shape, dtype), _member(path, archive, member.filename))
+                items += _items(
+                    path, member.filename[:-4], (shape, dtype), whole=_member(path, archive, member.filename)
+                )
     except (zipfile.BadZipFile, EOFError) as error:
         closes.close()
         raise unreadable(path, error, what="a .npz file") from error
@@ -75,17 +77,17 @@ def _header(path: Path, handle: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[An
 
 
 def _items(
-    path: Path, name: str, kind: tuple[tuple[int, ...], np.dtype[Any]], whole: Callable[[], NDArray[Any]]
+    path: Path, name: str, kind: tuple[tuple[int, ...], np.dtype[Any]], *, whole: Callable[[], NDArray[Any]]
 ) -> list[Item]:
     shape, dtype = kind
     if dtype.names:
         fields = [(field, dtype[field]) for field in dtype.names]
-        return [_item(path, f"{name}/{field}", (shape, t), lambda f=field: whole()[f]) for field, t in fields]  # type: ignore[misc]
-    return [_item(path, name, kind, whole)]
+        return [_item(path, f"{name}/{field}", (shape, t), whole=lambda f=field: whole()[f]) for field, t in fields]  # type: ignore[misc]
+    return [_item(path, name, kind, whole=whole)]
 
 
 def _item(
-    path: Path, name: str, kind: tuple[tuple[int, ...], np.dtype[Any]], whole: Callable[[], NDArray[Any]]
+    path: Path, name: str, kind: tuple[tuple[int, ...], np.dtype[Any]], *, whole: Callable[[], NDArray[Any]]
 ) -> Item:
     shape, dtype = kind
 

@@ -32,14 +32,14 @@ def open_xlsx(path: Path) -> Container:
     items: list[Item] = []
     for sheet in books[0].worksheets:
         rows = list(sheet.iter_rows(values_only=True))
-        _check_formulas(path, rows, books[1][sheet.title], notes)
+        _check_formulas(path, rows, books[1][sheet.title], notes=notes)
         items += _columns(rows, prefix=f"{sheet.title}/" if len(books[0].worksheets) > 1 else "")
     for book in books:
         book.close()
     return Container(path, "Excel", items, notes=notes, is_table=True)
 
 
-def _check_formulas(path: Path, stored: list[tuple[Any, ...]], sheet: Any, notes: list[str]) -> None:
+def _check_formulas(path: Path, stored: list[tuple[Any, ...]], sheet: Any, *, notes: list[str]) -> None:
     """Tell of formulas, and refuse those whose value was never stored."""
     count = 0
     for number, row in enumerate(sheet.iter_rows()):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grid import Grid
+from .names import refuse_imageless, renumbered, without_folders, without_prefix
 from .refusals import bad_ids, bad_value
 from .sources import Place, whole
 from .tables import Filter, ImageSet, ImportMap
@@ -95,11 +96,15 @@ def shown_images(
     else:
         images, shown = _of_sets(found, where)
         base = 0
+    if told.image.every:
+        refuse_imageless(shown, where, [s.id.text() for s in sets])
     if not shown.all():
         notes.append(f"{where}: {int((~shown).sum())} presentations show no image and were left out")
     if images.dtype.kind == "U" and told.image.basename:
-        images = np.array([str(i).replace("\\", "/").rsplit("/", 1)[-1] for i in images], dtype=np.str_)
+        images = without_folders(images)
         notes.append(f"{where}: folders in the names of images were left out")
+    if images.dtype.kind == "U" and told.image.prefix:
+        images = without_prefix(images, told.image.prefix, where=where, notes=notes)
     return images, shown, base
 
 
@@ -132,6 +137,10 @@ def _one_set(
         return _formatted(numbers, told), shown
     if several:
         shown &= numbers >= told.counted_from
+    if told.names is None and told.format is not None:
+        numbers = renumbered(numbers, shown, base=told.counted_from, named_from=int(told.named_from or 0), where=where)
+        notes.append(f"{where}: numbers count from {told.counted_from}, names of pictures from {told.named_from}")
+        return _formatted(numbers, told), shown
     if told.names is None:
         if several:
             raise bad_ids(
@@ -217,8 +226,7 @@ def trial_columns(told: ImportMap, grid: Grid, place: Place, *, notes: list[str]
         else:
             key = "responses.averaged_over"
             values = grid.to_rows(place.values(averaged, lengths=grid.row_lengths, where=key), key)
-        if not (isinstance(averaged, int | float) and averaged == 1):
-            found["averaged_over"] = whole(values, "responses.averaged_over")
+        found["averaged_over"] = whole(values, "responses.averaged_over")
     return found
 
 

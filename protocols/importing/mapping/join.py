@@ -28,15 +28,17 @@ def join_parts(parts: Sequence[ImportedTable], told: ImportMap, notes: Sequence[
     whole = parts[0]
     if len(parts) > 1:
         whole = _beside(parts) if by_site else _below(parts)
-    attributes: dict[str, Any] = {}
-    for name, value in (("subject", told.subject), ("session_id", told.session), ("silent_trials", told.silent_trials)):
-        if value is not None:
-            attributes[name] = value
     every = [note for part in parts for note in part.notes]
     if len(parts) > 1:
         way = "sites were put beside each other" if by_site else "presentations were put one after another"
         every.append(f"{len(parts)} files: their {way}")
-    return replace(whole, attributes=attributes, notes=tuple(dict.fromkeys([*told.notes, *notes, *every])))
+    return replace(whole, attributes=stated_of(told), notes=tuple(dict.fromkeys([*told.notes, *notes, *every])))
+
+
+def stated_of(told: ImportMap) -> dict[str, Any]:
+    """Attributes of responses/1 that the map states."""
+    stated = {"subject": told.subject, "session_id": told.session, "silent_trials": told.silent_trials}
+    return {name: value for name, value in stated.items() if value is not None}
 
 
 def _below(parts: Sequence[ImportedTable]) -> ImportedTable:

@@ -16,7 +16,7 @@ from protocols.disk.files import inside
 from protocols.importing.containers import Container, Item, open_container
 
 from .refusals import bad_value, files_differ, misfit, wrong_length
-from .tables import SourceTable
+from .tables import SourceTable, Where
 
 STORED = (
     *("_FillValue", "missing_value", "scale_factor", "add_offset"),
@@ -131,21 +131,34 @@ class Place:
         if source.value is not None:
             return np.full(lengths[0] if lengths else 1, source.value)
         place = where
-        if source.values is not None or source.ranges is not None:
+        if source.count is not None:
+            array: NDArray[Any] = np.arange(source.count[0], source.count[1] + 1)
+        elif source.values is not None or source.ranges is not None:
             pairs = source.ranges if source.ranges is not None else [(v, 1) for v in source.values or []]
-            array: NDArray[Any] = np.repeat(np.array([v for v, _ in pairs]), [n for _, n in pairs])
+            array = np.repeat(np.array([v for v, _ in pairs]), [n for _, n in pairs])
         else:
             home, item = self.item(source)
             place = f"{home.path.name} {item.name!r}"
-            array = as_list(item, source, where=place)
+            array = as_list(item, source, where=place, volumes=lengths)
+            if source.where is not None:
+                array = array[_rows(source.where, home, len(array))]
         if lengths and len(array) not in lengths:
             expected = " or ".join(map(str, dict.fromkeys(lengths)))
             raise wrong_length(place, f"{len(array)} values for {where}", f"{expected} values")
         return array
 
 
-def as_list(item: Item, source: SourceTable, *, where: str) -> NDArray[Any]:
-    """An array as a list: its one long axis, or the column that the source names."""
+def _rows(told: Where, home: Container, count: int) -> NDArray[np.bool_]:
+    """Which rows of a table are meant, (count,)."""
+    column = as_list(home.item(told.array), SourceTable(array=told.array), where=told.array)
+    if len(column) != count:
+        raise wrong_length(f"{home.path.name} {told.array!r}", f"{len(column)} values", f"{count} values")
+    wanted = told.equals if column.dtype.kind in "iufb" else [str(v) for v in told.equals]
+    return np.isin(column, np.array(wanted))
+
+
+def as_list(item: Item, source: SourceTable, *, where: str, volumes: Sequence[int] = ()) -> NDArray[Any]:
+    """An array as a list: its one long axis, the column that the source names, or a volume of one of the sizes."""
     if isinstance(source.column, int):
         if len(item.shape) != 2 or source.column > item.shape[1]:
             shape = " x ".join(map(str, item.shape))
@@ -158,7 +171,7 @@ def as_list(item: Item, source: SourceTable, *, where: str) -> NDArray[Any]:
         array = item.read((slice(None), slice(source.column - 1, source.column)))
     else:
         array = item.read()
-    if sum(n != 1 for n in array.shape) > 1:
+    if sum(n != 1 for n in array.shape) > 1 and not (array.ndim > 2 and array.size in volumes):
         raise misfit(
             where,
             f"an array of {' x '.join(map(str, array.shape))}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from protocols.recordings.units import UNITS
 
@@ -21,6 +21,13 @@ def _named(value: Any) -> Any:
     return {"array": value} if isinstance(value, str) else value
 
 
+class Where(_Table):
+    """Which rows of a table are meant: those in which a column of the same file has one of the values."""
+
+    array: str
+    equals: list[int | float | str | bool] = Field(alias="is")
+
+
 class SourceTable(_Table):
     """Where a list of numbers or names comes from."""
 
@@ -30,12 +37,16 @@ class SourceTable(_Table):
     values: list[int | float | str | bool] | None = Field(default=None, description="the values themselves")
     value: int | float | str | bool | None = Field(default=None, description="one value for all")
     ranges: list[tuple[int | float | str, int]] | None = Field(default=None, description="pairs of value and how many")
+    count: tuple[int, int] | None = Field(default=None, description="all whole numbers from the first to the second")
+    where: Where | None = Field(default=None, description="only rows of the file in which a column has these values")
 
     @model_validator(mode="after")
     def _one_kind(self) -> SourceTable:
-        given = [self.values, self.value, self.ranges, (self.array or self.file) or None]
+        given = [self.values, self.value, self.ranges, self.count, (self.array or self.file) or None]
         if sum(g is not None for g in given) != 1:
-            raise ValueError("give one of array (with file), values, value, ranges")
+            raise ValueError("give one of array (with file), values, value, ranges, count")
+        if self.where is not None and not (self.array or self.file):
+            raise ValueError("where goes with the array of a file")
         if isinstance(self.column, int) and self.column < 1:
             raise ValueError("columns are counted from 1")
         return self
@@ -49,6 +60,12 @@ class SourceTable(_Table):
         return "the map"
 
 
+def _written(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_written)]
+"""Text that may be written as a number: --set session=210325."""
 Source = Annotated[SourceTable, BeforeValidator(_named)]
 Numbers = Annotated[list[float] | SourceTable, BeforeValidator(_named)]
 
@@ -95,12 +112,14 @@ class ResponsesTable(_Table):
     padding: Literal["nan", "keep"] = Field(
         default="nan", description="repeats that are NaN at every site: left out or kept"
     )
+    scale: float | None = Field(default=None, gt=0, description="by which the stored numbers are multiplied")
 
     @model_validator(mode="after")
     def _axes_fit(self) -> ResponsesTable:
-        named = [axis for axis in self.axes if axis != "one"]
+        again = [axis == "site" and self.axes[i - 1 : i] == ["site"] for i, axis in enumerate(self.axes)]
+        named = [axis for axis, same in zip(self.axes, again, strict=True) if axis != "one" and not same]
         if len(set(named)) < len(named):
-            raise ValueError("an axis is named twice in axes")
+            raise ValueError("an axis is named twice in axes; axes that are sites together stand beside each other")
         if sum(axis in named for axis in ("trial", "image", "entry")) != 1:
             raise ValueError("axes needs one of trial, image and entry")
         if "repeat" in named and "image" not in named:
@@ -125,12 +144,16 @@ class ImageSet(_Table):
         default=None, description="the list that positions count; left out: the sorted photographs"
     )
     format: str | None = Field(default=None, description='names made from numbers or text, such as "{:04d}.png"')
+    named_from: Literal[0, 1] | None = Field(default=None, description="from where numbers in pictures' names count")
     none: list[int | float | str] = Field(default=[], description="values that mean that no image was shown")
 
     @model_validator(mode="after")
     def _format_is_plain(self) -> ImageSet:
         if self.format is not None and not _FORMAT.fullmatch(self.format):
             raise ValueError('format is text with one place for the number, such as "{:04d}.png" or "{}.jpg"')
+        counts = self.counted_from is not None and self.names is None and self.format is not None
+        if counts != (self.named_from is not None):
+            raise ValueError("counted_from with format needs named_from: from where numbers in pictures' names count")
         return self
 
 
@@ -141,7 +164,10 @@ class ImageTable(_Table):
     counted_from: Literal[0, 1] | None = None
     names: Source | None = None
     format: str | None = None
+    named_from: Literal[0, 1] | None = None
     none: list[int | float | str] = []
+    every: bool = Field(default=False, description="presentations without an image are refused, not left out")
+    prefix: str | None = Field(default=None, description='a beginning of names that is left out, such as "block*_*_"')
     basename: bool = Field(default=False, description="only the last part of names with folders is taken")
     order: Literal["sorted"] | None = Field(
         default=None, description="position i is the i-th of the sorted photographs"
@@ -156,6 +182,10 @@ class ImageTable(_Table):
             raise ValueError("give one of id, order and sets")
         if self.id is None and (self.counted_from is not None or self.names or self.format or self.none):
             raise ValueError("counted_from, names, format and none go with id")
+        try:
+            self.lists()
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
         return self
 
     def lists(self) -> list[ImageSet]:
@@ -164,8 +194,8 @@ class ImageTable(_Table):
             return self.sets
         if self.id is None:
             return []
-        own = {"counted_from": self.counted_from, "names": self.names, "format": self.format, "none": self.none}
-        return [ImageSet(id=self.id, **own)]  # type: ignore[arg-type]
+        own = {name: getattr(self, name) for name in ("counted_from", "names", "format", "named_from", "none")}
+        return [ImageSet(id=self.id, **own)]
 
 
 class TimeTable(_Table):
@@ -175,14 +205,15 @@ class TimeTable(_Table):
     start: float | None = Field(default=None, description="where the first bin begins")
     step: float | None = Field(default=None, gt=0, description="length of a bin")
     centres: Numbers | None = Field(default=None, description="middle of each bin, in equal steps")
+    ends: Numbers | None = Field(default=None, description="end of each bin, in equal steps")
     unit: Literal["ms", "s"] = "ms"
     keep_all: bool = Field(default=False, description="also bins outside the window go into the file")
 
     @model_validator(mode="after")
     def _one_way(self) -> TimeTable:
-        ways = [self.edges is not None, self.centres is not None, self.start is not None and self.step is not None]
-        if sum(ways) != 1 or (self.start is None) != (self.step is None):
-            raise ValueError("give one of edges, centres, and start with step")
+        ways = [self.edges, self.centres, self.ends, self.start if self.step is not None else None]
+        if sum(way is not None for way in ways) != 1 or (self.start is None) != (self.step is None):
+            raise ValueError("give one of edges, centres, ends, and start with step")
         return self
 
 
@@ -207,6 +238,8 @@ class SiteTable(_Table):
 
     id: Source | None = None
     prefix: str = Field(default="", description="put before ids; where there are none, before numbers counted from 1")
+    order: Source | None = Field(default=None, description="positions that put the sites in order, before all else")
+    order_counted_from: Literal[0, 1] | None = None
     area: Source | None = None
     electrode: Source | None = None
     x_um: Source | None = None
@@ -214,6 +247,12 @@ class SiteTable(_Table):
     z_um: Source | None = None
     columns: dict[str, Source] = Field(default={}, description="further columns, such as reliability")
     rows: list[Filter] = Field(default=[], description="only these sites are taken")
+
+    @model_validator(mode="after")
+    def _counted(self) -> SiteTable:
+        if (self.order is None) != (self.order_counted_from is None):
+            raise ValueError("order goes with order_counted_from = 0 or 1")
+        return self
 
 
 class BaselineTable(_Table):
@@ -230,6 +269,30 @@ class EntriesTable(_Table):
     site: Source
 
 
+class PicturesTable(_Table):
+    """``[pictures]``: the images that were shown, where the files hold them."""
+
+    array: str
+    file: str | None = Field(default=None, description="where it is not a file of the responses")
+    axes: list[Literal["image", "y", "x", "colour"]] = Field(description="what each axis of the array is")
+    format: str = Field(default="image_{:05d}.png", description="names of the PNG files, by position")
+    counted_from: Literal[0, 1] = Field(default=0, description="the number of the first picture in its name")
+
+    @model_validator(mode="after")
+    def _whole(self) -> PicturesTable:
+        if sorted(self.axes) not in (["image", "x", "y"], ["colour", "image", "x", "y"]):
+            raise ValueError("axes needs image, y and x once each, and colour where there is one")
+        if not _FORMAT.fullmatch(self.format) or ":0" not in self.format or not self.format.endswith(".png"):
+            raise ValueError('format needs one number with leading zeros and ends in .png, such as "image_{:05d}.png"')
+        if any(mark in self.format for mark in "/\\"):
+            raise ValueError("format names files, not folders")
+        return self
+
+
+_BESIDE_A_FORMAT = {"about", "trap", "notes", "format", "options", "subject", "session", "silent_trials"}
+"""Keys of a map that may stand beside ``format``."""
+
+
 class ImportMap(_Table):
     """The whole map.toml."""
 
@@ -241,8 +304,8 @@ class ImportMap(_Table):
     options: dict[str, Any] = Field(default={}, description="the table [NAME] of the format")
     unit: str | None = None
     window_ms: tuple[float, float] | None = None
-    subject: str | None = None
-    session: str | None = None
+    subject: Text | None = None
+    session: Text | None = None
     silent_trials: Literal["recorded"] | None = None
     notes: list[str] = []
     responses: ResponsesTable | None = None
@@ -251,18 +314,18 @@ class ImportMap(_Table):
     trial: TrialTable = TrialTable()
     site: SiteTable = SiteTable()
     baseline: BaselineTable | None = None
+    pictures: PicturesTable | None = None
     entries: EntriesTable | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> ImportMap:
         if self.format is not None:
-            own = [
-                name
-                for name in ("responses", "image", "time", "entries", "baseline")
-                if getattr(self, name) is not None
-            ]
+            own = sorted(self.model_fields_set - _BESIDE_A_FORMAT)
             if own:
-                raise ValueError(f"format = {self.format!r} stands in place of [{own[0]}]")
+                raise ValueError(
+                    f"format = {self.format!r} reads the files by itself: {own[0]} does not go with it or belongs into "
+                    f"[{self.format}]"
+                )
             return self
         if self.options or self.responses is None or self.image is None or self.unit is None:
             lacks = [name for name in ("unit", "responses", "image") if getattr(self, name) is None]
@@ -276,6 +339,10 @@ class ImportMap(_Table):
             raise ValueError("the axis time and the section [time] go together")
         if ("entry" in axes) != (self.entries is not None):
             raise ValueError("the axis entry and the section [entries] go together")
+        if self.responses.scale is not None and (self.responses.arrays is not None or self.entries is not None):
+            raise ValueError("scale goes with one array: [responses] array with axes")
+        if self.site.order is not None and self.entries is not None:
+            raise ValueError("[site] order goes with the axis site, not with a long table")
         if self.image.order is not None and "image" not in axes:
             raise ValueError('order = "sorted" goes with the axis image; presentations need id')
         return self

@@ -84,7 +84,8 @@ def decode(item: Item, notes: list[str]) -> NDArray[Any]:
     scaled = raw.astype(np.float64) * scale
     unpacked = scaled + offset
     whole = np.rint(unpacked)
-    exact = np.abs(unpacked - whole) <= 4 * digits * (np.abs(scaled) + abs(offset))  # what rounding of both can do
+    with np.errstate(invalid="ignore"):  # infinite numbers are no whole ones; the reader refuses them
+        exact = np.abs(unpacked - whole) <= 4 * digits * (np.abs(scaled) + abs(offset))  # what rounding of both can do
     return np.where(missing, np.nan, np.where(exact, whole, unpacked))
 
 

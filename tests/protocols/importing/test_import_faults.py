@@ -145,6 +145,7 @@ def test_without_a_fault_it_is_written_with_its_record(tmp_path: Path) -> None:
     record = read_json(tmp_path / "recording.import.json")
     assert record["files"] == [{"name": "a.npz", "sha256": sha256_file(file)}]
     assert record["sha256"] == sha256_file(out)
+    assert len(record["files"]) == 1
     assert record["map"]["responses"]["axes"] == ["trial", "site"]
     assert record["unpaired"] == "random pixels"
     assert made.table.image.tolist() == [NAMES[i] for i in SHOWN]
@@ -152,6 +153,16 @@ def test_without_a_fault_it_is_written_with_its_record(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         import_recording(checked_map(told(), "map.toml"), [file], out=out, pictures=shown)
     assert refused.value.code == "A28"
+
+
+def test_the_record_names_the_files_beside_the_map(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(NAMES))
+    words = told()
+    words["image"]["names"] = {"file": "names.txt"}
+    made = import_recording(
+        checked_map(words, "map.toml"), [write(tmp_path / "a.npz", arrays())], out=None, folder=tmp_path
+    )
+    assert [file["name"] for file in made.record["files"]] == ["a.npz", "names.txt"]
 
 
 def test_positions_need_the_pictures(tmp_path: Path) -> None:
@@ -221,3 +232,63 @@ def test_a_long_table_with_double_rows(tmp_path: Path) -> None:
         import_recording(checked_map(words, "map.toml"), [tmp_path / "a.csv"], out=None)
     assert (refused.value.code, refused.value.expected) == ("A24", "one image.id per presentation")
     assert IMAGES
+
+
+def test_a_format_is_asked_by_its_own_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pydantic import BaseModel, ConfigDict
+
+    from protocols.importing.contract import ImportedTable
+    from protocols.importing.formats import FORMATS, Format
+
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        unit: str
+
+    def read(files: Any, options: Any) -> ImportedTable:
+        image = np.array(NAMES, dtype=np.str_)[SHOWN]
+        return ImportedTable(COUNTS, image, np.array(SITE_NAMES), unit=options.unit, window_ms=(70.0, 170.0))
+
+    monkeypatch.setitem(FORMATS, "lab", Format(about="A format of a laboratory.", options=Options, read=read))
+    (tmp_path / "a.lab").write_text("x")
+    made = import_recording(
+        chosen_map(format="lab", changes=["lab.unit=spikes", "subject=m1"]), [tmp_path / "a.lab"], out=None
+    )
+    assert (made.responses.unit, made.responses.attributes["subject"]) == ("spikes", "m1")
+    for changes, code in (
+        (["unit=spikes"], "A12"),
+        (["lab.unt=spikes"], "C01"),
+        ([], "C02"),
+        (["site.prefix=u"], "A12"),
+    ):
+        with pytest.raises(DataError) as refused:
+            import_recording(chosen_map(format="lab", changes=changes), [tmp_path / "a.lab"], out=None)
+        assert refused.value.code == code
+
+
+def test_the_command_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    import h5py
+
+    from tests.protocols.helpers.commands import stimsynth
+
+    file = write(tmp_path / "a.h5", arrays())
+    with h5py.File(file, "r+") as held:
+        held["r"].attrs["_FillValue"] = np.nan
+    (tmp_path / "map.toml").write_text(
+        'unit = "spikes"\nwindow_ms = [70, 170]\n[responses]\narray = "r"\naxes = ["trial", "site"]\n'
+        '[image]\nid = "i"\ncounted_from = 1\n'
+    )
+    images = pictures(tmp_path / "images")
+    out = tmp_path / "recording.h5"
+    code, text, _ = stimsynth(capsys, "--json", "import", file, "--preview")
+    assert (code, json.loads(text)["files"][0]["arrays"][0]["name"]) == (0, "i")
+    words = ["--json", "import", file, "--map", tmp_path / "map.toml", "--images", images, "--out", out]
+    code, text, _ = stimsynth(capsys, *words, "--preview")
+    assert (code, json.loads(text)["understood"]["presentations"], out.exists()) == (0, "48", False)
+    code, text, _ = stimsynth(capsys, *words, "--unpaired", "random pixels")
+    assert (code, json.loads(text)["presentations"], out.exists()) == (0, 48, True)
+    code, text, _ = stimsynth(capsys, *words)
+    assert (code, json.loads(text)["code"]) == (3, "A28")
+    code, text, _ = stimsynth(capsys, "--json", "import", "--list")
+    assert (code, "presets" in json.loads(text)) == (0, True)

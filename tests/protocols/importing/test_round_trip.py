@@ -45,7 +45,7 @@ def image_of(kind: str, index: np.ndarray) -> tuple[dict[str, Any], dict[str, An
     lost=st.booleans(),
     named=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_recording_survives_every_layout(seed, kind, ids, layout, order, spare, lost, named):
     counts, shown = recording(seed)
     if layout == "trial":
