@@ -1,17 +1,11 @@
-"""Pictures that the files of a recording hold themselves: as exact 8-bit pixels, and as a folder for ``--images``."""
+"""Pictures that the files of a recording hold themselves, as exact 8-bit pixels."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from protocols.disk.files import inside, new_folder, picture_stem
-from protocols.disk.png import write_png
-
-from .contract import ImportedTable
 
 
 def as_8_bit(picture: NDArray[Any]) -> NDArray[np.uint8] | None:
@@ -34,28 +28,3 @@ def as_8_bit(picture: NDArray[Any]) -> NDArray[np.uint8] | None:
     if found.shape[2] == 4 and np.any(whole[..., 3] != 255):
         return None
     return whole[..., : 3 if found.shape[2] >= 3 else 1].astype(np.uint8)
-
-
-def write_pictures(table: ImportedTable, folder: Path) -> list[Path]:
-    """Write the pictures of a table as PNG files into a new folder, and return their paths in the order of the names.
-
-    The name of a file is that in ``table.image`` (its folders and the ending of a picture left out) with ``.png``, so
-    that ``--images FOLDER`` finds each picture again.
-
-    Raises
-    ------
-    ValueError
-        The table holds no pictures, or two names would become one file.
-    DataError
-        W05: the folder exists; F02: a name leads out of it.
-    """
-    names = {name: f"{picture_stem(name)}.png" for name in sorted(table.images or {})}
-    if not names:
-        raise ValueError("the table holds no pictures")
-    twice = sorted({file for file in names.values() if list(names.values()).count(file) > 1})
-    if twice:
-        raise ValueError(f"several pictures would be written as {', '.join(twice[:3])}")
-    with new_folder(folder) as temporary:
-        for name, file in names.items():
-            write_png(inside(temporary, file), table.images[name])  # type: ignore[index]
-    return [folder / file for file in names.values()]

@@ -35,20 +35,24 @@ def stimulus_files(
     """
     tables, zips = ([f for f in files if f.suffix.lower() == ending] for ending in (".csv", ".zip"))
     if len(tables) > 1 or len(zips) > 1:
-        raise _unfit(path, f"{len(tables)} CSV and {len(zips)} zip files", "one of each", "give those of this assembly")
-    names: dict[str, str] = {}
+        raise _unfit(
+            path,
+            found=f"{len(tables)} CSV and {len(zips)} zip files",
+            expected="one of each",
+            fix="give those of this assembly",
+        )
     if tables:
-        names = _names(tables[0])
-        missing = sorted(set(stimuli.tolist()) - set(names))
+        names, shown = _names(tables[0]), set(stimuli.tolist())
+        missing = sorted(shown - set(names))
         if missing:
             raise _unfit(
                 tables[0],
-                f"no row for {len(missing)} of {len(set(stimuli.tolist()))} stimuli shown, such as {missing[0]!r}",
-                "every stimulus of the assembly",
-                "give the stimulus set that stimulus_set_identifier of the assembly names",
+                found=f"no row for {len(missing)} of {len(shown)} stimuli shown, such as {missing[0]!r}",
+                expected="every stimulus of the assembly",
+                fix="give the stimulus set that stimulus_set_identifier of the assembly names",
             )
         images = np.array([names[s] for s in stimuli.tolist()], dtype=np.str_)
-        _refuse_shared(tables[0], {s: names[s] for s in set(stimuli.tolist())})
+        _refuse_shared(tables[0], {s: names[s] for s in shown})
         notes.append(f"images are named by the files of {tables[0].name}, not by their ids")
     else:
         images = stimuli
@@ -63,21 +67,29 @@ def _names(table: Path) -> dict[str, str]:
             rows = list(csv.DictReader(file))
     except (*UNUSABLE, csv.Error) as error:
         raise _unfit(
-            table, f"a table that cannot be read: {error}", "comma-separated text in UTF-8", "write it again"
+            table,
+            found=f"a table that cannot be read: {error}",
+            expected="comma-separated text in UTF-8",
+            fix="write it again",
         ) from error
     header = list(rows[0]) if rows else []
     id_column, name_column = (next((c for c in among if c in header), None) for among in (IDS, FILES))
     if id_column is None or name_column is None:
         raise _unfit(
             table,
-            f"the columns {', '.join(map(str, header)) or 'none'}",
-            "stimulus_id and filename",
-            "give the CSV file of the stimulus set",
+            found=f"the columns {', '.join(map(str, header)) or 'none'}",
+            expected="stimulus_id and filename",
+            fix="give the CSV file of the stimulus set",
         )
     ids = [(row[id_column] or "").strip() for row in rows]
     twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
     if twice:
-        raise _unfit(table, f"{twice[0]!r} in several rows", "one row per stimulus", "give each stimulus one row")
+        raise _unfit(
+            table,
+            found=f"{twice[0]!r} in several rows",
+            expected="one row per stimulus",
+            fix="give each stimulus one row",
+        )
     return {i: PurePosixPath((row[name_column] or "").strip()).name for i, row in zip(ids, rows, strict=True)}
 
 
@@ -86,7 +98,12 @@ def _refuse_shared(table: Path, names: Mapping[str, str]) -> None:
     for stimulus, name in sorted(names.items()):
         if not name or name in by_file:
             what = f"{stimulus!r} without a file" if not name else f"{name!r} for {by_file[name]!r} and {stimulus!r}"
-            raise _unfit(table, what, "a file of its own for each stimulus", "give each stimulus its own file name")
+            raise _unfit(
+                table,
+                found=what,
+                expected="a file of its own for each stimulus",
+                fix="give each stimulus its own file name",
+            )
         by_file[name] = stimulus
 
 
@@ -102,9 +119,9 @@ def _pictures(archive: Path, names: Sequence[str], notes: list[str]) -> dict[str
             if missing or len(by_name) < len(members):
                 raise _unfit(
                     archive,
-                    f"no picture {missing[0]!r} among {len(members)}" if missing else "two pictures of one name",
-                    "one picture for each stimulus shown",
-                    "give the zip of this stimulus set",
+                    found=f"no picture {missing[0]!r} among {len(members)}" if missing else "two pictures of one name",
+                    expected="one picture for each stimulus shown",
+                    fix="give the zip of this stimulus set",
                 )
             if sum(m.file_size for m in found.values() if m is not None) > MOST_BYTES:
                 notes.append(f"the pictures of {archive.name} were not taken: more than 4 GB; unpack it for --images")
@@ -123,7 +140,9 @@ def _pictures(archive: Path, names: Sequence[str], notes: list[str]) -> dict[str
     except (*UNUSABLE, zipfile.BadZipFile, NotImplementedError) as error:
         if isinstance(error, DataError):
             raise
-        raise _unfit(archive, f"a zip that cannot be read: {error}", "a whole zip file", "copy it again") from error
+        raise _unfit(
+            archive, found=f"a zip that cannot be read: {error}", expected="a whole zip file", fix="copy it again"
+        ) from error
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8] | None:
@@ -133,7 +152,7 @@ def _decoded(data: bytes) -> NDArray[np.uint8] | None:
         return as_8_bit(np.asarray(picture))
 
 
-def _unfit(path: Path, found: str, expected: str, fix: str) -> DataError:
+def _unfit(path: Path, *, found: str, expected: str, fix: str) -> DataError:
     """H09: the stimulus set does not fit the assembly."""
     return DataError(
         str(path),

@@ -29,7 +29,10 @@ def open_nwb(path: Path) -> Iterator[Any]:
         import pynwb
     except ImportError as error:
         raise _unusable(
-            path, "an NWB file, and no pynwb to read it", "the package is not installed", "pip install 'stimsynth[nwb]'"
+            path,
+            found="an NWB file, and no pynwb to read it",
+            cause="the package is not installed",
+            fix="pip install 'stimsynth[nwb]'",
         ) from error
     damaged = (*UNUSABLE, hdmf.build.ConstructError, hdmf.build.BuildError)
     with ExitStack() as stack:
@@ -57,40 +60,40 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     what = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return _unusable(
         path,
-        f"a file that pynwb cannot read: {what}",
-        "the file was cut short, or it is HDF5 of another kind",
-        "copy it again, check it with `nwbinspector`, or describe an HDF5 file of another kind by a map",
+        found=f"a file that pynwb cannot read: {what}",
+        cause="the file was cut short, or it is HDF5 of another kind",
+        fix="copy it again, check it with `nwbinspector`, or describe an HDF5 file of another kind by a map",
     )
 
 
 def _check_kind(path: Path) -> None:
     if not path.exists():
-        raise _unusable(path, "no such file", "a slip in the name", "give the path of the .nwb file")
+        raise _unusable(path, found="no such file", cause="a slip in the name", fix="give the path of the .nwb file")
     zarr = path.is_dir() and any((path / name).exists() for name in (".zgroup", ".zattrs", ".zmetadata", "zarr.json"))
     if zarr or (path.is_dir() and path.name.lower().rstrip("/").endswith(".zarr")):
         raise _unusable(
             path,
-            "an NWB file in Zarr",
-            "it was written with hdmf-zarr or downloaded as .nwb.zarr",
-            "export it to HDF5 (`NWBHDF5IO.export` of pynwb, reading with `NWBZarrIO` of hdmf-zarr)",
+            found="an NWB file in Zarr",
+            cause="it was written with hdmf-zarr or downloaded as .nwb.zarr",
+            fix="export it to HDF5 (`NWBHDF5IO.export` of pynwb, reading with `NWBZarrIO` of hdmf-zarr)",
         )
     if path.is_dir() or not h5py.is_hdf5(path):
         raise _unusable(
             path,
-            "a folder" if path.is_dir() else "a file that is not HDF5",
-            "another file, or a download that was cut short",
-            "give the path of one .nwb file, and copy it again where it is damaged",
+            found="a folder" if path.is_dir() else "a file that is not HDF5",
+            cause="another file, or a download that was cut short",
+            fix="give the path of one .nwb file, and copy it again where it is damaged",
         )
 
 
 def _outside(path: Path, item: str, target: str) -> DataError:
     return _unusable(
         path,
-        f"{item} in another file, {target!r}",
-        "the file was written with links to the data, not with the data",
-        "put the linked files beside it, or export it with the data copied (`NWBHDF5IO.export` of pynwb)",
+        found=f"{item} in another file, {target!r}",
+        cause="the file was written with links to the data, not with the data",
+        fix="put the linked files beside it, or export it with the data copied (`NWBHDF5IO.export` of pynwb)",
     )
 
 
-def _unusable(path: Path, found: str, cause: str, fix: str) -> DataError:
+def _unusable(path: Path, *, found: str, cause: str, fix: str) -> DataError:
     return DataError(str(path), found=found, expected="an NWB 2 file in HDF5", cause=cause, fix=fix, code="H06")

@@ -7,14 +7,12 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
 from pydantic import ValidationError
 
 from protocols.errors import DataError
 from protocols.importing.contract import write_table
 from protocols.importing.formats import FORMATS
 from protocols.importing.formats.brainio import BrainioOptions, read_brainio
-from protocols.importing.pictures import write_pictures
 from protocols.recordings.readers import read_responses
 from tests.protocols.helpers.brainio_files import (
     IDS,
@@ -106,10 +104,8 @@ def test_the_stimulus_set_names_and_holds_the_pictures(tmp_path, plain):
     archive, pixels = pictures(tmp_path)
     table = read(plain, stimulus_set(tmp_path), archive)
     assert table.image.tolist() == [f"scene_{IDS.index(i)}.png" for i in SHOWN]
-    paths = write_pictures(table, tmp_path / "out")
-    for i, path in enumerate(paths):
-        with Image.open(path) as picture:
-            assert np.array_equal(np.asarray(picture), pixels[i])
+    for i in range(STIMULI):
+        assert np.array_equal(table.images[f"scene_{i}.png"], pixels[i][..., None])
 
 
 def test_old_names_of_coordinates_and_columns(tmp_path):
@@ -137,6 +133,26 @@ def test_fill_values_and_scales_reach_the_reader(tmp_path):
     write_table(tmp_path / "r.h5", table)
     taken = read_responses(tmp_path / "r.h5").values
     assert np.array_equal(taken, assembly.values[..., 0], equal_nan=True)
+
+
+def test_what_is_known_of_presentations_is_kept(tmp_path):
+    known = array().assign_coords(
+        block=("presentation", np.repeat([0, 1], 12)),
+        onset_s=("presentation", np.arange(24) * 0.4),
+        valid=("presentation", np.arange(24) != 7),
+    )
+    table = read(packaged(tmp_path / "a.nc", known))
+    assert set(table.trial) == {"rep", "block", "onset_s", "valid"}
+    write_table(tmp_path / "r.h5", table)
+    taken = read_responses(tmp_path / "r.h5")
+    assert np.nonzero(~taken.valid)[0].tolist() == [7]
+    assert np.allclose(taken.onset_s, np.arange(24) * 0.4)
+
+
+def test_a_window_that_is_unknown_is_asked_for(tmp_path):
+    path = packaged(tmp_path / "a.nc", array([(np.nan, np.nan)]))
+    assert read(path).window_ms is None
+    assert read(path, window_ms=(70, 170)).window_ms == (70, 170)
 
 
 def test_averages_say_so(plain):

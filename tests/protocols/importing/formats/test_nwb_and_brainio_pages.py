@@ -21,7 +21,6 @@ from tests.protocols.helpers.nwb_files import (
 from tests.protocols.helpers.pages import ROOT, run_page
 
 TOML = re.compile(r"```toml\n# (\S+)\n(.*?)```", re.DOTALL)
-PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def write_maps(page, folder) -> None:
@@ -29,13 +28,7 @@ def write_maps(page, folder) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def run_programs(page, folder, monkeypatch) -> None:
-    monkeypatch.chdir(folder)
-    for program in PYTHON.findall((ROOT / page).read_text(encoding="utf-8")):
-        exec(compile(program, page, "exec"), {})
-
-
-def test_the_page_of_nwb(tmp_path, monkeypatch):
+def test_the_page_of_nwb(tmp_path):
     pytest.importorskip("pynwb")
     s = session()
     for name, with_pictures in (("session.nwb", False), ("pictures.nwb", True)):
@@ -51,11 +44,10 @@ def test_the_page_of_nwb(tmp_path, monkeypatch):
     taken = read_responses(tmp_path / "session.h5")
     assert np.array_equal(taken.values, s.counts((50, 170), [0, 2, 3]))
     assert read_responses(tmp_path / "all_units.h5").values.shape == (60, 4)
-    run_programs("docs/formats/nwb.md", tmp_path, monkeypatch)
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == [f"{n}.png" for n in names()]
 
 
-def test_the_page_of_brainio(tmp_path, monkeypatch):
+def test_the_page_of_brainio(tmp_path):
     pytest.importorskip("h5netcdf")
     from tests.protocols.helpers.brainio_files import SITES, array, packaged, pictures, stimulus_set
 
@@ -68,5 +60,4 @@ def test_the_page_of_brainio(tmp_path, monkeypatch):
     assert np.array_equal(taken.values, array().values[:, :3, 0])
     assert taken.image_ids[0] == "scene_0"
     assert len(read_responses(tmp_path / "all_sites.h5").site_ids) == SITES
-    run_programs("docs/formats/brainio.md", tmp_path, monkeypatch)
     assert len(list((tmp_path / "pictures").iterdir())) == 6
