@@ -31,7 +31,8 @@ def psth_edges(window_ms: tuple[float, float], frame_ms: float = 0.0) -> Floats:
     """Bin edges from before the onset to after the window, at most 200 bins, none shorter than 10 ms or a frame."""
     begin, end = min(-BEFORE_MS, window_ms[0]), window_ms[1] + max(AFTER_MS, window_ms[1] - window_ms[0])
     width = max(BIN_MS, frame_ms, np.ceil((end - begin) / MOST_BINS))
-    return width * np.arange(np.floor(begin / width), np.ceil(end / width) + 1, dtype=np.float64)
+    steps = np.arange(np.floor(begin / width), np.ceil(end / width) + 1, dtype=np.float64)
+    return np.asarray(width * steps, dtype=np.float64)
 
 
 def psth_of_spikes(
@@ -111,14 +112,13 @@ def window_doubt(psth: Psth, window_ms: Sequence[float]) -> str | None:
     """A sentence where the mean response lies elsewhere than the window, or is not to be seen; else None.
 
     The mean over sites of the standardised response must be much the same in both halves of the presentations. It is
-    then compared, in windows of the same length, with its mean before the onset (its median over all bins
-    where that is no rest). Images that follow one another quickly
-    give a periodic response: the window needs half of the largest.
+    then compared, in windows of the same length, with its mean before the onset (its median over all bins where that is
+    no rest). Images that follow one another quickly give a periodic response: the window needs half of the largest.
     """
     profile, middles, halves = _profiles(psth)
     if len(profile) < 8:
         return None
-    if halves is not None and not np.corrcoef(halves)[0, 1] >= AGREE:
+    if halves is not None and not np.corrcoef(halves[0], halves[1])[0, 1] >= AGREE:
         return (
             "the mean response does not change with the onset of the images: wrong onsets, another clock "
             "(samples or ms in place of seconds), or sites that do not respond"

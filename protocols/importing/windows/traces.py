@@ -90,7 +90,8 @@ def frame_ends(times: Floats) -> Floats:
     """End of each frame, (F,): the begin of the next one, or one median frame later where frames are missing."""
     steps = np.diff(times)
     usual = float(np.median(steps))
-    return times + np.append(np.where(steps < LONGEST_FRAME * usual, steps, usual), usual)
+    ends = times + np.append(np.where(steps < LONGEST_FRAME * usual, steps, usual), usual)
+    return np.asarray(ends, dtype=np.float64)
 
 
 def _means(

@@ -23,6 +23,8 @@ from .stimuli import stimulus_files
 DIMENSIONS = ("presentation", "neuroid", "time_bin")
 STIMULUS = ("stimulus_id", "image_id")
 STORED = ("_FillValue", "missing_value", "scale_factor", "add_offset", "valid_min", "valid_max", "valid_range")
+TRIAL = {"repetition": "rep", "block": "block", "valid": "valid", "onset_s": "onset_s"}
+"""Coordinates of presentations that become columns of ``trial/``."""
 PLAIN = "biufOUS"
 
 
@@ -69,9 +71,11 @@ def read_brainio(files: Sequence[Path], options: BrainioOptions, /) -> ImportedT
     name = options.stimulus_id or next((n for n in STIMULUS if n in presentation), STIMULUS[0])
     stimuli = _coordinate(path, assembly, "presentation", named=name, option="stimulus_id")
     image, images = stimulus_files(files, _texts(stimuli, name, notes), path=path, notes=notes)
-    trial: dict[str, NDArray[Any]] = {}
-    if "repetition" in presentation and presentation["repetition"].dtype.kind in "iu":
-        trial["rep"] = presentation["repetition"]
+    trial = {
+        column: presentation[name]
+        for name, column in TRIAL.items()
+        if name in presentation and presentation[name].dtype.kind in ("biu" if column != "onset_s" else "iuf")
+    }
     if options.averaged_over is not None:
         trial["averaged_over"] = np.full(len(values), options.averaged_over)
     unit = options.unit or _stated_unit(path, assembly)
@@ -263,6 +267,8 @@ def _window(
     same = [b for b in range(len(begin)) if stated is not None and np.allclose((begin[b], end[b]), stated)]
     if values.shape[2] == 1:
         window = (float(begin[0]), float(end[0]))
+        if not np.all(np.isfinite(window)):
+            return stated, None, values[..., 0]
         if stated is not None and not same:
             raise _unusable(
                 path,

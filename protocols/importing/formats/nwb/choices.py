@@ -65,7 +65,7 @@ def column(path: Path, table: Any, option: str, *, named: str) -> list[Any]:
     """A column of a DynamicTable as a list with one entry per row: scalars, or arrays where the column is ragged."""
     take(path, dict.fromkeys(("id", *table.colnames)), option, named=named, what=f"columns of {table.name}")
     if named == "id":
-        return np.asarray(table.id[:]).tolist()
+        return list(np.asarray(table.id[:]).tolist())
     found = table[named]
     values = found[:] if hasattr(found, "target") else np.asarray(found.data[:])
     if type(found).__name__ == "EnumData":
@@ -102,11 +102,12 @@ def matches(values: Sequence[Any], wanted: Wanted) -> Bools:
     if isinstance(wanted, str):
         for sign, compare in _COMPARED.items():
             rest = wanted.strip().removeprefix(sign)
-            if wanted.strip().startswith(sign) and _number(rest) is not None:
-                limit = _number(rest)
-                return np.array([(n := _number(v)) is not None and bool(compare(n, limit)) for v in values], dtype=bool)
+            limit = _number(rest)
+            if wanted.strip().startswith(sign) and limit is not None:
+                numbers = np.array([np.nan if (n := _number(v)) is None else n for v in values], dtype=np.float64)
+                return np.asarray(compare(numbers, limit), dtype=np.bool_)
     listed = wanted if isinstance(wanted, list) else [wanted]
-    return np.array([any(_equal(v, w) for w in listed) for v in values], dtype=bool)
+    return np.array([any(_equal(v, w) for w in listed) for v in values], dtype=np.bool_)
 
 
 def _equal(value: Any, wanted: Any) -> bool:

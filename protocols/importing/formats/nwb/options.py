@@ -29,9 +29,9 @@ class NwbOptions(BaseModel):
     index_base : 0 or 1
         From where numbers of pictures count; NWB says 0.
     responses : str
-        "units", or the name of a RoiResponseSeries.
+        "units", or the name of a RoiResponseSeries or of a table of responses.
     unit : str
-        Of a RoiResponseSeries.
+        Of a RoiResponseSeries or a table of responses.
     site_id_column, area_column : str
         Columns of the units or ROIs.
     keep_sites, keep_presentations : mapping

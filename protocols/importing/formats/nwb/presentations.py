@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,17 @@ class Presentations:
     columns : mapping of str to array of shape (T,)
         Columns of ``trial/``.
     images : mapping of str to pixels, optional
+    table : the table of intervals, optional
+    row : array of shape (T,)
+        The row of the table that each presentation stands in.
     """
 
     image: NDArray[np.str_]
     onset_s: Floats
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     images: Mapping[str, NDArray[np.uint8]] | None = None
+    table: Any = None
+    row: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
 
 
 def presentations(path: Path, nwb: Any, options: NwbOptions, *, notes: list[str]) -> Presentations:
@@ -118,7 +123,7 @@ def _from_table(path: Path, nwb: Any, options: NwbOptions, *, chosen: Any, notes
     elif onset_column == "start_time":
         columns["on_ms"] = 1000 * (np.asarray(chosen["stop_time"].data[:])[at] - onset) * options.onset_seconds
     image, images = _named_images(path, nwb, options, shown=shown, column_name=name, notes=notes)
-    return Presentations(image, onset * options.onset_seconds, columns, images)
+    return Presentations(image, onset * options.onset_seconds, columns, images, chosen, at[row])
 
 
 def _no_image_column(path: Path, told: str, options: NwbOptions, *, among: list[str]) -> DataError:
@@ -222,18 +227,18 @@ def _named_images(
         fits = [p for p in held.values() if set(image[image != ""].tolist()) <= set(p.names)]
         numbers = [fits[0].names.index(i) for i in set(image.tolist()) if i] if len(fits) == 1 else []
         return image, load(fits[0], numbers, notes) if numbers else None
-    numbers = np.where(np.isfinite(values.astype(np.float64)), values, -1).astype(np.float64)
-    if np.any(numbers != np.floor(numbers)):
+    counted = np.where(np.isfinite(values.astype(np.float64)), values, -1).astype(np.float64)
+    if np.any(counted != np.floor(counted)):
         raise undecided(
             path,
-            found=f"the column {column_name} with numbers such as {numbers[numbers != np.floor(numbers)][0]:g}",
+            found=f"the column {column_name} with numbers such as {counted[counted != np.floor(counted)][0]:g}",
             expected="names or whole numbers of images",
             fix="name another column as image_column",
         )
-    blank = numbers < 0
+    blank = counted < 0
     if not held and not options.template:
         notes.append(f"{column_name} holds whole numbers, and the file no pictures: images are named by their numbers")
-        return np.where(blank, "", numbers.astype(np.int64).astype(str)), None
+        return np.where(blank, "", counted.astype(np.int64).astype(str)), None
     pictures = choose(
         path,
         held,
@@ -242,7 +247,7 @@ def _named_images(
         what="collections of pictures that numbers may count",
         notes=notes,
     )
-    return _counted(path, options, numbers.astype(np.int64), blank=blank, pictures=pictures, notes=notes)
+    return _counted(path, options, counted.astype(np.int64), blank=blank, pictures=pictures, notes=notes)
 
 
 def _counted(
@@ -344,4 +349,4 @@ def _marked(nwb: Any, found: Presentations, options: NwbOptions, *, notes: list[
         as_text = before.dtype.kind in "OUS"
         columns["valid"] = np.where(blank | bad, "0" if as_text else 0, before.astype(np.str_) if as_text else before)
     columns["onset_s"] = found.onset_s
-    return Presentations(found.image, found.onset_s, columns, found.images)
+    return replace(found, columns=columns)

@@ -21,6 +21,7 @@ from protocols.importing.windows import (
 )
 
 from .choices import choose, undecided
+from .computed import computed, response_tables
 from .file import open_nwb
 from .options import NwbOptions
 from .presentations import Presentations, presentations
@@ -57,7 +58,7 @@ def read_nwb(files: Sequence[Path], options: NwbOptions, /) -> ImportedTable:
             )
         site_id, columns, windowed, psth = _responses(path, nwb, options, shown=shown, notes=notes)
         notes += windowed.notes
-        doubt = window_doubt(psth, options.window_ms)
+        doubt = window_doubt(psth, options.window_ms) if psth is not None else None
         notes += [doubt] if doubt else []
         return ImportedTable(
             values=windowed.values,
@@ -77,17 +78,28 @@ def read_nwb(files: Sequence[Path], options: NwbOptions, /) -> ImportedTable:
 
 def _responses(
     path: Path, nwb: Any, options: NwbOptions, *, shown: Presentations, notes: list[str]
-) -> tuple[NDArray[np.str_], dict[str, NDArray[Any]], Windowed, Psth]:
-    """Site ids, columns of ``site/``, the responses and the mean response of the units or ROIs that are meant."""
+) -> tuple[NDArray[np.str_], dict[str, NDArray[Any]], Windowed, Psth | None]:
+    """Site ids, columns of ``site/``, responses and mean response of the units, ROIs or table that are meant."""
     among: dict[str, Any] = {"units": nwb.units} if nwb.units is not None else {}
+    computed_tables = response_tables(nwb)
     chosen = choose(
         path,
-        among | series_of(nwb),
+        among | series_of(nwb) | computed_tables,
         "responses",
         named=options.responses,
-        what="units and RoiResponseSeries",
+        what="units, RoiResponseSeries and tables of responses",
         notes=notes,
     )
+    if chosen.name in computed_tables and chosen is computed_tables[chosen.name]:
+        table = computed(path, chosen, options, shown=shown, notes=notes)
+        if options.baseline_ms is not None:
+            raise undecided(
+                path,
+                found=f"baseline_ms, and responses that were computed before ({chosen.name})",
+                expected="spikes or traces to take a baseline of",
+                fix="leave baseline_ms out",
+            )
+        return table.site_id, table.columns, Windowed(table.values, table.unit), None
     used = shown.onset_s[_used(shown)]
     window: dict[str, Any] = {
         "baseline_ms": options.baseline_ms,

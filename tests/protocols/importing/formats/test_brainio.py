@@ -139,6 +139,26 @@ def test_fill_values_and_scales_reach_the_reader(tmp_path):
     assert np.array_equal(taken, assembly.values[..., 0], equal_nan=True)
 
 
+def test_what_is_known_of_presentations_is_kept(tmp_path):
+    known = array().assign_coords(
+        block=("presentation", np.repeat([0, 1], 12)),
+        onset_s=("presentation", np.arange(24) * 0.4),
+        valid=("presentation", np.arange(24) != 7),
+    )
+    table = read(packaged(tmp_path / "a.nc", known))
+    assert set(table.trial) == {"rep", "block", "onset_s", "valid"}
+    write_table(tmp_path / "r.h5", table)
+    taken = read_responses(tmp_path / "r.h5")
+    assert np.nonzero(~taken.valid)[0].tolist() == [7]
+    assert np.allclose(taken.onset_s, np.arange(24) * 0.4)
+
+
+def test_a_window_that_is_unknown_is_asked_for(tmp_path):
+    path = packaged(tmp_path / "a.nc", array([(np.nan, np.nan)]))
+    assert read(path).window_ms is None
+    assert read(path, window_ms=(70, 170)).window_ms == (70, 170)
+
+
 def test_averages_say_so(plain):
     assert read(plain, averaged_over=30).trial["averaged_over"].tolist() == [30] * len(SHOWN)
 

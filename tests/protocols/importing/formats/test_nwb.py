@@ -254,6 +254,55 @@ def test_a_wrong_window_is_told(tmp_path):
     assert table.psth is not None
 
 
+def computed_file(tmp_path, *, region=True, sites=True, drop=0):
+    """Counts in a table of a processing module, its rows in another order than those of the trials."""
+    from hdmf.common import DynamicTable, DynamicTableRegion, VectorData
+
+    s, file = session(), empty()
+    add_trials(file, s)
+    order = np.random.default_rng(1).permutation(TRIALS)[drop:] if region else np.arange(TRIALS)[drop:]
+    module = file.create_processing_module(name="ecephys", description="d")
+    columns = [VectorData(name="response", data=s.counts(WINDOW)[order].astype(np.int32), description="d")]
+    if region:
+        columns.append(DynamicTableRegion(name="trial", data=order.tolist(), description="d", table=file.trials))
+    if sites:
+        about = {"site_id": list("abcd"), "unit": ["spikes"] * 4, "area": ["V4", "V4", "IT", "IT"]}
+        about |= {"window_start_ms": [WINDOW[0]] * 4, "window_stop_ms": [WINDOW[1]] * 4}
+        made = [VectorData(name=n, data=c, description="d") for n, c in about.items()]
+        module.add(DynamicTable(name="sites", description="d", columns=made))
+    module.add(DynamicTable(name="responses", description="d", columns=columns))
+    return write(tmp_path / "s.nwb", file), s
+
+
+def test_responses_that_were_computed_before_are_taken_by_their_trial(tmp_path):
+    path, s = computed_file(tmp_path)
+    table = read(path)
+    assert np.array_equal(table.values, s.counts(WINDOW))
+    assert (table.unit, table.site_id.tolist()) == ("spikes", list("abcd"))
+    assert table.site["area"].tolist() == ["V4", "V4", "IT", "IT"]
+    assert table.psth is None
+    kept = read(path, keep_sites={"area": "IT"}, keep_presentations={"image_id": "scene_002"})
+    assert np.array_equal(kept.values, s.counts(WINDOW)[s.picture == 2][:, 2:])
+    for options in ({"baseline_ms": (-100, 0)}, {"window_ms": (50, 180)}):
+        with pytest.raises(DataError) as refused:
+            read_nwb([path], NwbOptions(**({"window_ms": WINDOW} | options)))
+        assert refused.value.code == "H07"
+
+
+def test_responses_without_a_word_on_trials_sites_or_unit(tmp_path):
+    path, s = computed_file(tmp_path, region=False, sites=False)
+    with pytest.raises(DataError) as refused:
+        read(path)
+    assert "unit" in refused.value.expected
+    assert np.array_equal(read(path, unit="spikes").values, s.counts(WINDOW))
+    short, _ = computed_file(tmp_path, region=False, drop=3)
+    with pytest.raises(DataError) as refused:
+        read(short)
+    assert refused.value.code == "H07"
+    some, _ = computed_file(tmp_path, drop=3)
+    assert np.isnan(read(some).values).all(axis=1).sum() == 3
+
+
 def roi_file(tmp_path, *, transposed=False, name="dff", container="DfOverF", rate=None, drop=(), conversion=1.0):
     from pynwb.ophys import DfOverF, Fluorescence, ImageSegmentation, OpticalChannel, RoiResponseSeries
 
