@@ -21,7 +21,10 @@ def import_files(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="key=value in place of a key of the map; may be repeated")
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="folder of the pictures that were shown")] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="folder of the pictures that were shown; a new one takes those that the files hold"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="the recording to write")] = Path("recording.h5"),
     preview: Annotated[bool, typer.Option("--preview", help="show what was understood; write a picture alone")] = False,
     guess: Annotated[bool, typer.Option("--guess", help="write a first map.toml from what the files hold")] = False,
@@ -41,7 +44,8 @@ def import_files(
     if guess:
         _guess(given, map_file or Path("map.toml"), images)
         return
-    pictures = None if images is None else recording.pictures_in(images)
+    new = images if images is not None and not images.exists() else None
+    pictures = None if images is None or new is not None else recording.pictures_in(images)
     if map_file is None:
         recording.refuse_no_files(given)
     if preview and map_file is None and preset is None and format is None:
@@ -54,6 +58,7 @@ def import_files(
         out=None if preview else out,
         folder=None if map_file is None else map_file.resolve().parent,
         pictures=pictures,
+        pictures_into=new,
         unpaired=unpaired,
         progress=progress(),
     )
@@ -63,7 +68,7 @@ def import_files(
     from protocols.importing.preview import preview_recording
 
     picture = out.with_suffix(".preview.png")
-    text, record = preview_recording(given, made, pictures=pictures, picture=picture)
+    text, record = preview_recording(given, made, picture=picture)
     show(text, record)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from protocols.progress import Reporter
 
 from .containers import Container
-from .contract import ImportedTable, Psth
+from .contract import ImportedTable
 from .mapping.columns import shown_images, site_columns, site_ids, taken, trial_columns
 from .mapping.grid import Grid, fitted, read_grid, read_numbers
 from .mapping.join import join_parts
@@ -21,7 +21,7 @@ from .mapping.sources import Files, Place
 from .mapping.tables import ImportMap, SourceTable
 from .mapping.times import bins_of
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "used_files"]
 
 
 def assemble(
@@ -63,6 +63,16 @@ def assemble(
         return join_parts(parts, told, opened)
 
 
+def used_files(told: ImportMap, given: Sequence[Path], folder: Path | None) -> list[Path]:
+    """Every file that a map takes something from, those beside it too."""
+    with Files(given, folder) as files:
+        paths = response_files(told, files) if told.responses is not None else []
+        paths += [path for source in _sources(told) if source.file for path in files.named(source.file)[:1]]
+        if told.pictures is not None and told.pictures.file is not None:
+            paths += files.named(told.pictures.file)[:1]
+    return list(dict.fromkeys([*given, *paths]))
+
+
 def response_files(told: ImportMap, files: Files) -> list[Path]:
     """The files that hold responses: those that the map names, else all given ones that it names for nothing else."""
     assert told.responses is not None
@@ -102,9 +112,9 @@ def _part(told: ImportMap, place: Place, names: Sequence[str] | None) -> Importe
             notes.append(f"{place.name}: {int(kept.sum())} of {len(kept)} {of}s were taken")
     trial = {k: v[rows] for k, v in trial_columns(told, grid, place, notes=notes).items()}
     site = {k: v[sites] for k, v in site_columns(told, grid, place).items()}
-    values, edges, psth = bins_of(told, grid, place, used=rows, notes=notes)
+    values, edges, psth = bins_of(told, grid, place, rows=rows, sites=sites, notes=notes)
     return ImportedTable(
-        values=_cut(values, rows, sites),
+        values=values,
         image=images[rows],
         index_base=base,
         site_id=site_ids(told, grid, place, notes=notes)[sites],
@@ -116,13 +126,8 @@ def _part(told: ImportMap, place: Place, names: Sequence[str] | None) -> Importe
         baseline=_baseline(told, grid, place.container, rows=rows, sites=sites, notes=notes),
         stored=grid.stored,
         notes=tuple(notes),
-        psth=None if psth is None else Psth(edges_ms=psth.edges_ms, values=psth.values[sites]),
+        psth=psth,
     )
-
-
-def _cut(values: NDArray[Any], rows: NDArray[np.bool_], sites: NDArray[np.bool_]) -> NDArray[Any]:
-    values = values if rows.all() else values[rows]
-    return values if sites.all() else values[:, sites]
 
 
 def _rows_with_values(told: ImportMap, grid: Grid, notes: list[str]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .containers import Container, open_container
-from .recording import Imported, Pictures
+from .recording import Imported
 
 MOST_ARRAYS = 200
 
@@ -59,9 +59,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def preview_recording(
-    files: Sequence[Path], made: Imported, *, pictures: Pictures | None, picture: Path
-) -> tuple[str, dict[str, Any]]:
+def preview_recording(files: Sequence[Path], made: Imported, *, picture: Path) -> tuple[str, dict[str, Any]]:
     """Everything that was understood, as text and as a record; draws it into `picture` (PNG).
 
     Parameters
@@ -69,15 +67,13 @@ def preview_recording(
     files : sequence of Path
         Those of the command line.
     made : Imported
-    pictures : Pictures, optional
-        For the thumbnails.
     picture : Path
     """
     from .preview_figure import draw
 
     listed, record = preview_files([path for path in files if path.is_file()])
     facts = understood(made)
-    draw(picture, made, pictures)
+    draw(picture, made)
     width = max(map(len, facts))
     lines = [listed, "", "understood:", *(f"  {name.ljust(width)}  {value}" for name, value in facts.items())]
     lines += ["", "decided:", *(f"  {note}" for note in made.record["notes"])]

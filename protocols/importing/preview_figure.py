@@ -17,13 +17,13 @@ from protocols.project.picture_files import UNREADABLE
 from protocols.recordings.responses import Responses
 
 from .contract import Psth
-from .recording import Imported, Pictures
+from .recording import Imported
 
 ENDS, SITES = 5, 4
 THUMBNAIL_PX = 128
 
 
-def draw(path: Path, made: Imported, pictures: Pictures | None) -> None:
+def draw(path: Path, made: Imported) -> None:
     """Ten images, the five with the highest and the five with the lowest response of one site, and their responses.
 
     Parameters
@@ -31,10 +31,9 @@ def draw(path: Path, made: Imported, pictures: Pictures | None) -> None:
     path : Path
         PNG to write.
     made : Imported
-    pictures : Pictures, optional
-        Without them the names of the images stand in place of thumbnails.
+        Without pictures the names of the images stand in place of thumbnails.
     """
-    responses = made.responses
+    responses, pictures = made.responses, made.pictures
     ids = sorted(set(responses.image_ids.tolist()) - {""})
     means = responses.mean(ids)  # (N, U)
     sites = telling_sites(responses, means)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,36 +17,33 @@ from protocols.errors import DataError
 from protocols.packages import version
 from protocols.progress import Reporter
 from protocols.project.photograph_folder import read_folder
-from protocols.project.picture_files import SUFFIXES
 from protocols.recordings.readers import read_responses
 from protocols.recordings.responses import Responses
 
-from .assemble import assemble
+from .assemble import assemble, used_files
 from .contract import ImportedTable, write_table
 from .formats import FORMATS
 from .map import ImportMap, checked_map, read_map
+from .mapping.pictures import keep, write_images, write_pictures
 
 __all__ = ["Imported", "Pictures", "chosen_map", "import_recording", "pictures_in", "presets"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """The photographs that were shown.
+    """The photographs that were shown, in the order of their names.
 
-    Parameters
+    Attributes
     ----------
     folder : Path
     paths : tuple of Path
-        Sorted by name; those of sub-folders where the folder itself holds none.
+    names : tuple of str
+        Within the folder.
     """
 
     folder: Path
     paths: tuple[Path, ...]
-
-    @property
-    def names(self) -> list[str]:
-        """File names, relative to the folder."""
-        return [path.relative_to(self.folder).as_posix() for path in self.paths]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +60,8 @@ class Imported:
         What ``NAME.import.json`` holds.
     pairing : object, optional
         What `pairing.check_pairing` found, where photographs are given.
+    pictures : Pictures, optional
+        The photographs that were shown, where they lie in a folder that stays.
     out : Path, optional
         The file that was written.
     """
@@ -71,8 +70,8 @@ class Imported:
     responses: Responses
     record: dict[str, Any]
     pairing: Any = None
+    pictures: Pictures | None = None
     out: Path | None = None
-    facts: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """Lines for people."""
@@ -178,19 +177,15 @@ def _known(name: str, known: Sequence[str], what: str) -> None:
 
 
 def pictures_in(folder: Path) -> Pictures:
-    """The photographs in a folder, or in its sub-folders where it holds none itself.
+    """The photographs in a folder, or in a tree of folders.
 
     Raises
     ------
     DataError
         A16: it holds no pictures.
     """
-    paths: Sequence[Path] = ()
-    if folder.is_dir():
-        paths = read_folder(folder).pictures
-        if not paths:
-            paths = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
-    if not paths:
+    held = read_folder(folder) if folder.is_dir() else None
+    if held is None or not held.pictures:
         archive = folder.suffix.lower() in (".zip", ".tar", ".gz")
         raise DataError(
             str(folder),
@@ -200,8 +195,7 @@ def pictures_in(folder: Path) -> Pictures:
             fix="unpack it, and give the folder" if archive else "give the folder of the pictures with --images",
             code="A16",
         )
-    relative = sorted(paths, key=lambda p: p.relative_to(folder).as_posix())
-    return Pictures(folder, tuple(relative))
+    return Pictures(folder=folder, paths=held.pictures, names=held.names)
 
 
 def read_table(
@@ -212,7 +206,7 @@ def read_table(
     pictures: Pictures | None = None,
     progress: Reporter | None = None,
 ) -> ImportedTable:
-    """The recording in `files`, by a map or by a format; positions become names where the photographs are known."""
+    """The recording in `files`, by a map or by a format."""
     names = None if pictures is None else pictures.names
     if told.format is None:
         table = assemble(told, files, folder=folder, names=names, progress=progress)
@@ -223,7 +217,22 @@ def read_table(
 
         options = checked_table(told.options, told.format, format.options, where="map.toml")
         table = format.read(files, options)
-    return _named(table, pictures)
+    return table
+
+
+def _pictures_of(table: ImportedTable, found: Path, asked: Path) -> Pictures:
+    """The pictures that a format found in its files; A16 where there are none."""
+    if not table.images:
+        raise DataError(
+            str(asked),
+            found="no such folder, and no pictures in the files themselves",
+            expected="a folder with the pictures that were shown",
+            cause="a slip of the pen, or pictures that lie elsewhere",
+            fix="give the folder of the pictures with --images, or leave it out",
+            code="A16",
+        )
+    write_images(table.images, found)
+    return pictures_in(found)
 
 
 def _named(table: ImportedTable, pictures: Pictures | None) -> ImportedTable:
@@ -261,6 +270,7 @@ def import_recording(
     out: Path | None,
     folder: Path | None = None,
     pictures: Pictures | None = None,
+    pictures_into: Path | None = None,
     unpaired: str | None = None,
     progress: Reporter | None = None,
 ) -> Imported:
@@ -276,6 +286,8 @@ def import_recording(
         That of the map.
     pictures : Pictures, optional
         With them, it is checked that images and responses belong together.
+    pictures_into : Path, optional
+        A new folder for pictures that the files hold themselves.
     unpaired : str, optional
         Why the recording is taken although they do not seem to.
     progress : callable, optional
@@ -283,25 +295,34 @@ def import_recording(
     Raises
     ------
     DataError
-        A01 to A28; R01 to R26 from the reader of responses; what a format raises.
+        A01 to A28; R01 to R26 from the reader of responses; Q01: see `pairing`; what a format raises.
     """
     if out is not None:
         refuse_existing(out)
-    table = read_table(told, files, folder=folder, pictures=pictures, progress=progress)
     with tempfile.TemporaryDirectory() as made:
         written = Path(made) / "recording.h5"
+        found = Path(made) / "images"
+        if pictures_into is not None and write_pictures(told, files, folder, into=found):
+            pictures = pictures_in(found)
+        table = read_table(told, files, folder=folder, pictures=pictures, progress=progress)
+        if pictures_into is not None and pictures is None:
+            pictures = _pictures_of(table, found, pictures_into)
+        table = _named(table, pictures)
         write_table(written, table)
         names = None if pictures is None else pictures.names
         responses = read_responses(written, names=names)
         pairing = None if pictures is None else _paired(responses, pictures, unpaired, refuse=out is not None)
-        record = _record(told, files, table, responses=responses)
+        record = _record(told, used_files(told, files, folder), table, responses=responses)
         record["pairing"] = None if pairing is None else pairing.to_dict()
         record["unpaired"] = unpaired
         if out is not None:
             write_atomically(out, lambda temporary: _copy(written, temporary))
             record["sha256"] = sha256_file(out)
             write_json(record_path(out), record)
-    return Imported(table=table, responses=responses, record=record, pairing=pairing, out=out)
+            if pictures_into is not None:
+                keep(found, pictures_into)
+    shown = pictures if pictures_into is None else None if out is None else pictures_in(pictures_into)
+    return Imported(table=table, responses=responses, record=record, pairing=pairing, pictures=shown, out=out)
 
 
 def _copy(written: Path, temporary: Path) -> None:
@@ -315,19 +336,11 @@ def record_path(out: Path) -> Path:
 
 def _paired(responses: Responses, pictures: Pictures, unpaired: str | None, *, refuse: bool) -> Any:
     """What the check of images against responses found; an alarm refuses the import unless a reason is given."""
-    from .pairing import check_pairing
+    from .pairing import check_pairing, refuse_unpaired
 
-    found = check_pairing(responses, pictures.paths)
-    if refuse and found.alarm and unpaired is None:
-        raise DataError(
-            str(pictures.folder),
-            found=found.text().rstrip("."),
-            expected="responses that can be predicted from the images that they are said to belong to",
-            cause="ids that count from another number, another list of names, or axes in another order",
-            fix="correct counted_from, names or axes in the map and look at --preview; or, if the recording is right, "
-            'say why: --unpaired "REASON"',
-            code="A27",
-        )
+    found = check_pairing(responses, pictures.folder)
+    if refuse and unpaired is None:
+        refuse_unpaired(pictures.folder.name, found)
     return found
 
 

@@ -1,18 +1,25 @@
-"""A folder of pictures as a user has it: which files are photographs, and what is left out, counted."""
+"""A folder of pictures as a user has it: which files are photographs, and what is left out, counted.
+
+Pictures lie in the folder itself, or in a tree of sub-folders (one per category or day); then a picture's name is that
+of its file with the folders before it, such as ``faces/003.png``. Where the folder holds pictures itself, those in
+sub-folders are left out and counted, since nobody knows whether they belong to the set, unless shown.csv names them.
+"""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from protocols.disk.files import is_litter
+from protocols.disk.tables import read_table
+from protocols.errors import DataError
 
 from .picture_files import SUFFIXES
 
-GROUPS = "groups.csv"
+GROUPS, SHOWN = "groups.csv", "shown.csv"
 OTHER_PICTURES = (
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".jpx", ".psd", ".svg", ".eps", ".pdf", ".ico", ".tga"),
     *(".hdr", ".exr", ".pgm", ".ppm", ".pbm", ".pnm", ".pcx", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf"),
@@ -38,35 +45,78 @@ class LeftOut(NamedTuple):
 
 
 class PictureFolder(NamedTuple):
-    """What a folder holds: the files that are read as photographs, the table of groups, and everything left out."""
+    """What a folder holds.
+
+    pictures, names : the files that are read as photographs, and their names within the folder, in the order of names.
+    groups, shown : the tables beside them, where there are any.
+    left_out : everything else.
+    """
 
     pictures: tuple[Path, ...]
+    names: tuple[str, ...]
     groups: Path | None
+    shown: Path | None
     left_out: tuple[LeftOut, ...]
 
 
 def read_folder(folder: Path) -> PictureFolder:
-    """Sort the files of a folder into photographs and what is left out, by name; sub-folders are only counted.
+    """Sort the files of a folder into photographs and what is left out, by name.
 
     Raises
     ------
     OSError
         The folder cannot be listed.
     """
-    pictures, left_out, groups = [], [], None
-    for path in sorted(folder.iterdir()):
+    entries = sorted(folder.iterdir())
+    files = [p for p in entries if not p.is_dir()]
+    tables = {p.name.lower(): p for p in files if p.name.lower() in (GROUPS, SHOWN)}
+    flat = any(_is_picture(p) for p in files) and not _names_a_tree(tables.get(SHOWN))
+    pictures, left_out = [], []
+    for name, path in _entries(entries) if flat else _tree(folder):
         if is_litter(path.name):
-            left_out.append(LeftOut(path.name, LITTER))
+            left_out.append(LeftOut(name, LITTER))
         elif path.is_dir():
             if count := _pictures_below(path):
-                left_out.append(LeftOut(path.name, f"{BELOW}{count}"))
-        elif path.name.lower() == GROUPS:
-            groups = path
-        elif ending(path.name) in SUFFIXES and (path.is_file() or path.is_symlink()):
-            pictures.append(path)
-        else:
-            left_out.append(LeftOut(path.name, NOT_READ if ending(path.name) in OTHER_PICTURES else NO_PICTURE))
-    return PictureFolder(tuple(pictures), groups, tuple(left_out))
+                left_out.append(LeftOut(name, f"{BELOW}{count}"))
+        elif _is_picture(path):
+            pictures.append((name, path))
+        elif path not in tables.values():
+            left_out.append(LeftOut(name, NOT_READ if ending(path.name) in OTHER_PICTURES else NO_PICTURE))
+    pictures.sort()
+    names = tuple(name for name, _ in pictures)
+    return PictureFolder(
+        tuple(path for _, path in pictures), names, tables.get(GROUPS), tables.get(SHOWN), tuple(left_out)
+    )
+
+
+def _is_picture(path: Path) -> bool:
+    return ending(path.name) in SUFFIXES and (path.is_file() or path.is_symlink())
+
+
+def _entries(paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    """Files and sub-folders of one folder, by their names."""
+    return ((path.name, path) for path in paths)
+
+
+def _tree(folder: Path) -> Iterator[tuple[str, Path]]:
+    """All files of a tree, by their names within it; folders that are links, or lie too deep, as what they are."""
+    waiting = [folder]
+    while waiting:
+        for path in sorted(waiting.pop().iterdir()):
+            within = path.relative_to(folder)
+            if path.is_dir() and not path.is_symlink() and not is_litter(path.name) and len(within.parts) <= DEEPEST:
+                waiting.append(path)
+            else:
+                yield within.as_posix(), path
+
+
+def _names_a_tree(shown: Path | None) -> bool:
+    """Whether shown.csv names pictures in sub-folders; a table that cannot be read is refused when it is read."""
+    try:
+        lines = read_table(shown)[1] if shown else []
+    except (DataError, OSError):
+        return False
+    return any("/" in (line.get("filename") or "").replace("\\", "/") for line in lines)
 
 
 def left_out_sentences(left_out: Sequence[LeftOut]) -> list[str]:
@@ -85,13 +135,14 @@ def left_out_sentences(left_out: Sequence[LeftOut]) -> list[str]:
         told.append(
             f"left out: {sum(below.values())} pictures in sub-folders "
             f"({_listed(f'{name}: {count}' for name, count in below.items())}); if they belong to the set, move them "
-            "into the folder itself and import it again"
+            f"into the folder itself, or all pictures into sub-folders, or name them in {SHOWN}, and import it again"
         )
     if plain:
-        tables = [f.name for f in left_out if Path(f.name).stem.lower() == "groups" and f.why == NO_PICTURE]
+        known = {Path(name).stem: name for name in (GROUPS, SHOWN)}
+        tables = [f.name for f in left_out if Path(f.name).stem.lower() in known and f.why == NO_PICTURE]
         told.append(
             f"left out: {_counted(plain)}, which are no pictures by their names"
-            + (f"; {tables[0]} is not read: save it as {GROUPS}" if tables else "")
+            + (f"; {tables[0]} is not read: save it as {known[Path(tables[0]).stem.lower()]}" if tables else "")
         )
     if litter:
         told.append(f"left out: {litter} files that systems leave behind (such as ._NAME or Thumbs.db)")

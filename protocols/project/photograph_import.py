@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from protocols.arrays import Pixels
 from protocols.disk.files import make_id, sha256_bytes
 from protocols.disk.png import encode_png
 from protocols.disk.shares import move, writing
@@ -27,6 +28,7 @@ from .display import Display
 from .photograph_folder import LeftOut, left_out_sentences, read_folder
 from .photographs import NaturalImage, NaturalImages, write_photographs
 from .picture_files import SUFFIXES, UNREADABLE, read_picture
+from .shown import ShownAs, read_shown
 
 CUT = "cut to the aspect of the display"
 ENLARGED = "smaller than the display and enlarged"
@@ -80,9 +82,10 @@ def import_photographs(
     Parameters
     ----------
     source : Path or None
-        Folder of `SUFFIXES` files (sub-folders are only counted), with an optional ``groups.csv`` (columns filename,
-        group); without one, each file is its own group. None: the built-in photographs. What is left out stands in
-        ``natural.csv`` too, and in `NaturalImages.sentences`.
+        Folder or tree of `SUFFIXES` files (`read_folder`), with an optional ``groups.csv`` (columns filename, group);
+        without one, each file is its own group. With a ``shown.csv``, each becomes what was shown (`shown.shown_as`).
+        None: the built-in photographs. What is left out stands in ``natural.csv`` too, and in
+        `NaturalImages.sentences`.
     display : Display
     destination : Path
         The project's ``data`` folder. Photographs imported before are replaced.
@@ -92,10 +95,11 @@ def import_photographs(
     ------
     DataError
         P05: fewer than `MINIMUM` photographs or no such folder; P06: files that cannot be used; P07: two files with
-        one id; P08: the same picture twice in different groups; P09: a broken groups.csv; F10, F12:
+        one id; P08: the same picture twice in different groups; P09: a broken groups.csv; P14 to P19: a shown.csv
+        that says what cannot be; F10, F12:
         the disk is full, or refuses. The photographs imported before are then as they were.
     """
-    photographs, left_out = (demo_photographs(), ()) if source is None else _from_folder(source)
+    photographs, left_out, shown = (demo_photographs(), (), None) if source is None else _from_folder(source)
     where = "the built-in photographs" if source is None else str(source)
     ids = _source_ids(photographs, where)
     for stale in destination.glob("natural.tmp-*"):
@@ -103,7 +107,9 @@ def import_photographs(
     building = destination / f"natural.tmp-{os.getpid()}"
     try:
         with writing(destination):
-            rows = _convert(photographs, ids, display, folder=building / "natural", where=where, progress=progress)
+            rows = _convert(
+                photographs, ids, display, folder=building / "natural", where=where, shown=shown, progress=progress
+            )
             _refuse_duplicates(rows, where)
             write_photographs(building / "natural.csv", rows, left_out)
             _swap_in(building, destination)
@@ -134,8 +140,8 @@ def _swap_in(building: Path, destination: Path) -> None:
         raise
 
 
-def _from_folder(folder: Path) -> tuple[tuple[Photograph, ...], tuple[LeftOut, ...]]:
-    """The photographs of a folder, and what it holds besides."""
+def _from_folder(folder: Path) -> tuple[tuple[Photograph, ...], tuple[LeftOut, ...], ShownAs | None]:
+    """The photographs of a folder, what it holds besides, and what was shown of them where a table says so."""
     if not folder.is_dir():
         raise _too_few(folder, "no such folder")
     try:
@@ -145,9 +151,12 @@ def _from_folder(folder: Path) -> tuple[tuple[Photograph, ...], tuple[LeftOut, .
     if len(held.pictures) < MINIMUM:
         told = "".join(f"; {sentence}" for sentence in left_out_sentences(held.left_out))
         raise _too_few(folder, f"{len(held.pictures)} photographs ({', '.join(SUFFIXES)}){told}")
-    groups = _read_groups(held.groups, {p.name for p in held.pictures}) if held.groups else {}
-    photographs = [Photograph(p.name, groups.get(p.name, source_id(p.name)), *_bytes(p)) for p in held.pictures]
-    return tuple(photographs), held.left_out
+    groups = _read_groups(held.groups, set(held.names)) if held.groups else {}
+    photographs = [
+        Photograph(name, groups.get(name, source_id(name)), *_bytes(path))
+        for name, path in zip(held.names, held.pictures, strict=True)
+    ]
+    return tuple(photographs), held.left_out, read_shown(held.shown, held.names) if held.shown else None
 
 
 def _too_few(folder: Path, found: str) -> DataError:
@@ -162,8 +171,11 @@ def _too_few(folder: Path, found: str) -> DataError:
 
 
 def source_id(filename: str) -> str:
-    """The id of the photograph that comes from a file of this name: `make_id` of the name without its ending."""
-    return make_id(Path(filename.rstrip()).stem, "img")
+    """The id of the photograph that comes from a file of this name: `make_id` of the name without its ending, with the
+    folders before it where it lies in a tree: ``faces/003.png`` becomes ``faces_003``.
+    """
+    folders, slash, last = filename.rstrip().rpartition("/")
+    return make_id(f"{folders}{slash}{Path(last).stem}", "img")
 
 
 def _bytes(path: Path) -> tuple[bytes, str]:
@@ -186,7 +198,7 @@ def _read_groups(path: Path, names: set[str]) -> dict[str, str]:
     groups: dict[str, str] = {}
     for number, line in enumerate(table, start=2):
         given, group = line["filename"] or "", (line["group"] or "").strip()
-        name = known.get(given) or known.get(_composed(given).strip())
+        name = known.get(given) or known.get(_composed(given).strip()) or known.get(given.strip().replace("\\", "/"))
         if not group or name is None or groups.get(name, group) != group:
             raise _bad_groups(path, f"line {number}: file {given.strip()!r}, group {group!r}")
         groups[name] = group
@@ -235,6 +247,7 @@ def _convert(
     *,
     folder: Path,
     where: str,
+    shown: ShownAs | None,
     progress: Reporter | None,
 ) -> list[NaturalImage]:
     """Write the PNGs into `folder`; every unusable file is named in one error."""
@@ -248,9 +261,10 @@ def _convert(
         except UNREADABLE as error:
             bad.append(f"{photograph.filename}: {error or type(error).__name__}")
             continue
+        pixels, done = _fitted(picture, display) if shown is None else shown.draw(photograph.filename, picture, display)
         resized = picture.size != (display.width_px, display.height_px)
-        notes += _fit_notes(picture, display)
-        data = encode_png(display.fit_image(picture))
+        notes += [*done, *([MADE_GREY] if _loses_colour(picture, display) else [])]
+        data = encode_png(pixels)
         filename = f"{made}.png"
         (folder / filename).write_bytes(data)
         size = f"{picture.width}x{picture.height}" if resized else ""
@@ -280,17 +294,19 @@ def _convert(
     return rows
 
 
-def _fit_notes(picture: Image.Image, display: Display) -> list[str]:
-    """What fitting a picture to the display changes in it, each to be read after a count."""
+def _fitted(picture: Image.Image, display: Display) -> tuple[Pixels, list[str]]:
+    """A picture that fills the display, and what fitting changes in it, each to be read after a count."""
     notes = []
     left, upper, right, lower = display.crop_box(*picture.size)
     if (right - left, lower - upper) != picture.size:
         notes.append(CUT)
     if right - left < display.width_px or lower - upper < display.height_px:
         notes.append(ENLARGED)
-    if display.colour == "grey" and picture.mode == "RGB" and np.ptp(np.asarray(picture), axis=2).any():
-        notes.append(MADE_GREY)
-    return notes
+    return display.fit_image(picture), notes
+
+
+def _loses_colour(picture: Image.Image, display: Display) -> bool:
+    return display.colour == "grey" and picture.mode == "RGB" and bool(np.ptp(np.asarray(picture), axis=2).any())
 
 
 def _refuse_duplicates(rows: Sequence[NaturalImage], where: str) -> None:

@@ -99,7 +99,7 @@ def take_recording(
         of this project; I10, I13, I14, I16: see `quality`; I17: a window before the image; R01 to R29 from the reader;
         P05 to P09 from the photographs.
     """
-    names = [p.name for p in read_folder(images).pictures] if images.is_dir() else []
+    names = list(read_folder(images).names) if images.is_dir() else []
     if len(names) < MINIMUM:
         import_photographs(images, project.display, project.data, progress=progress)  # says what is missing
     if any(r.outbox.is_dir() for r in project.rounds()):

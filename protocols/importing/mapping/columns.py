@@ -226,8 +226,7 @@ def trial_columns(told: ImportMap, grid: Grid, place: Place, *, notes: list[str]
         else:
             key = "responses.averaged_over"
             values = grid.to_rows(place.values(averaged, lengths=grid.row_lengths, where=key), key)
-        if not (isinstance(averaged, int | float) and averaged == 1):
-            found["averaged_over"] = whole(values, "responses.averaged_over")
+        found["averaged_over"] = whole(values, "responses.averaged_over")
     return found
 
 

@@ -18,6 +18,7 @@ from protocols.recordings.units import UNITS
 
 from .refusals import bad_entries, misfit
 from .sites import refuse_exchanged, scaled, site_order, sites_together
+from .slabs import Slabs, stays_in_file
 from .sources import STORED, Place
 from .tables import Axis, ImportMap
 
@@ -45,6 +46,8 @@ class Grid:
         Where the layout itself names the sites.
     stored : dict
         Attributes that say how the numbers are stored.
+    slabs : Slabs, optional
+        Where the numbers stay in the file: `values` is then a placeholder of their shape.
     """
 
     values: NDArray[Any]
@@ -56,6 +59,7 @@ class Grid:
     to_sites: Callable[[NDArray[Any], str], NDArray[Any]]
     site_names: NDArray[Any] | None
     stored: dict[str, Any]
+    slabs: Slabs | None = None
 
 
 def read_grid(told: ImportMap, place: Place, notes: list[str]) -> Grid:
@@ -82,6 +86,8 @@ def read_grid(told: ImportMap, place: Place, notes: list[str]) -> Grid:
     else:
         item = place.container.item(table.array)
         _check_type(item, place.container)
+        if stays_in_file(item, axes):
+            return _in_file(told, item, axes, place=place, notes=notes)
         values, stored = read_numbers(item, place.container, unit=told.unit or "au", notes=notes)
         values = fitted(values, axes, place.container, name=item.name, notes=notes)
         stored = scaled(told, item, stored, where=f"{place.name} {item.name!r}")
@@ -96,6 +102,18 @@ def read_grid(told: ImportMap, place: Place, notes: list[str]) -> Grid:
         return grid
     site_names = None if grid.site_names is None else grid.site_names[order]
     return replace(grid, values=grid.values[:, order], site_names=site_names)
+
+
+def _in_file(told: ImportMap, item: Item, axes: list[Axis], *, place: Place, notes: list[str]) -> Grid:
+    """A large array of presentations x sites x bins, which is read when it is known what is taken of it."""
+    slabs = Slabs(item, axes)
+    order = site_order(told, place, slabs.shape[1], notes=notes)
+    declared = {name: item.attributes[name] for name in STORED if name in item.attributes}
+    stored = scaled(told, item, declared, where=f"{place.name} {item.name!r}")
+    shown = " x ".join(f"{n} {axis}s" for n, axis in zip(item.shape, axes, strict=True))
+    notes.append(f"{place.name}: {item.name!r} ({item.dtype}) was taken as {shown}, and read in parts")
+    grid = _grid(slabs.placeholder, stored=stored, names=None, position=np.arange(slabs.shape[0]))
+    return replace(grid, slabs=replace(slabs, order=order))
 
 
 def matching(container: Container, patterns: Sequence[str]) -> list[Item]:

@@ -269,6 +269,26 @@ class EntriesTable(_Table):
     site: Source
 
 
+class PicturesTable(_Table):
+    """``[pictures]``: the images that were shown, where the files hold them."""
+
+    array: str
+    file: str | None = Field(default=None, description="where it is not a file of the responses")
+    axes: list[Literal["image", "y", "x", "colour"]] = Field(description="what each axis of the array is")
+    format: str = Field(default="image_{:05d}.png", description="names of the PNG files, by position")
+    counted_from: Literal[0, 1] = Field(default=0, description="the number of the first picture in its name")
+
+    @model_validator(mode="after")
+    def _whole(self) -> PicturesTable:
+        if sorted(self.axes) not in (["image", "x", "y"], ["colour", "image", "x", "y"]):
+            raise ValueError("axes needs image, y and x once each, and colour where there is one")
+        if not _FORMAT.fullmatch(self.format) or ":0" not in self.format or not self.format.endswith(".png"):
+            raise ValueError('format needs one number with leading zeros and ends in .png, such as "image_{:05d}.png"')
+        if any(mark in self.format for mark in "/\\"):
+            raise ValueError("format names files, not folders")
+        return self
+
+
 class ImportMap(_Table):
     """The whole map.toml."""
 
@@ -290,6 +310,7 @@ class ImportMap(_Table):
     trial: TrialTable = TrialTable()
     site: SiteTable = SiteTable()
     baseline: BaselineTable | None = None
+    pictures: PicturesTable | None = None
     entries: EntriesTable | None = None
 
     @model_validator(mode="after")

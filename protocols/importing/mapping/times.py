@@ -17,9 +17,11 @@ from .tables import ImportMap, SourceTable
 
 
 def bins_of(
-    told: ImportMap, grid: Grid, place: Place, *, used: NDArray[np.bool_], notes: list[str]
+    told: ImportMap, grid: Grid, place: Place, *, rows: NDArray[np.bool_], sites: NDArray[np.bool_], notes: list[str]
 ) -> tuple[NDArray[Any], Floats | None, Psth | None]:
-    """The values with the bins that the window needs, their edges in ms, and the mean over all `used` rows.
+    """The values of the taken `rows` and `sites`, with the bins that the window needs; their edges in ms; their PSTH.
+
+    The PSTH is the mean over all of these rows and over all bins.
 
     Raises
     ------
@@ -27,23 +29,52 @@ def bins_of(
         A21, A26: edges of another number, or that do not rise.
     """
     if told.time is None:
-        return grid.values, None, None
-    values, count = grid.values, grid.values.shape[2]
-    edges = _edges(told, count, place)
-    psth = Psth(edges_ms=edges, values=_means(values[used], edges, str(told.unit)))
-    if told.window_ms is None or told.time.keep_all:
-        return values, edges, psth
+        values = grid.values if rows.all() else grid.values[rows]
+        return (values if sites.all() else values[:, sites]), None, None
+    edges = _edges(told, grid.values.shape[2], place)
+    first, last = _inside(told, edges)
+    if last - first < len(edges) - 1:
+        notes.append(
+            f"{place.name}: {last - first} of {len(edges) - 1} time bins, from {edges[first]:g} to {edges[last]:g} ms, "
+            "reach into the window and were taken"
+        )
+    values, means = _in_parts(grid, rows, sites, bins=slice(first, last))
+    if told.unit == "spikes":
+        means = means / (np.diff(edges) / 1000.0)
+    return values, edges[first : last + 1], Psth(edges_ms=edges, values=means)
+
+
+def _inside(told: ImportMap, edges: Floats) -> tuple[int, int]:
+    """The first bin that reaches into the window, and the one behind the last; all where none does."""
+    whole = (0, len(edges) - 1)
+    if told.window_ms is None or told.time is None or told.time.keep_all:
+        return whole
     begin, end = told.window_ms
     slack = 1e-6 * (edges[-1] - edges[0])
     inside = np.flatnonzero((edges[1:] > begin + slack) & (edges[:-1] < end - slack))
-    if not inside.size or inside.size == count:
-        return values, edges, psth
-    first, last = int(inside[0]), int(inside[-1]) + 1
-    notes.append(
-        f"{place.name}: {last - first} of {count} time bins, from {edges[first]:g} to {edges[last]:g} ms, "
-        "reach into the window and were taken"
-    )
-    return values[:, :, first:last], edges[first : last + 1], psth
+    return (int(inside[0]), int(inside[-1]) + 1) if inside.size else whole
+
+
+def _in_parts(
+    grid: Grid, rows: NDArray[np.bool_], sites: NDArray[np.bool_], *, bins: slice
+) -> tuple[NDArray[Any], Floats]:
+    """Values (T, U, bins) and the mean over rows (U, B), NaN left out, without a second copy of all bins."""
+    count, _, every = grid.values.shape
+    step = 256 if grid.slabs is None else grid.slabs.step
+    out = np.empty((int(rows.sum()), int(sites.sum()), bins.stop - bins.start), dtype=grid.values.dtype)
+    total, known = np.zeros((out.shape[1], every)), np.zeros((out.shape[1], every))
+    done = 0
+    for begin in range(0, count, step):
+        here = rows[begin : begin + step]
+        if not here.any():
+            continue
+        slab = grid.values[begin : begin + step] if grid.slabs is None else grid.slabs.read(begin, begin + len(here))
+        slab = slab[here][:, sites]
+        out[done : done + len(slab)] = slab[:, :, bins]
+        done += len(slab)
+        total += np.nansum(slab, axis=0, dtype=np.float64)
+        known += np.isfinite(slab).sum(axis=0)
+    return out, np.divide(total, known, out=np.full_like(total, np.nan), where=known > 0)
 
 
 def _edges(told: ImportMap, count: int, place: Place) -> Floats:
@@ -72,15 +103,3 @@ def _edges(told: ImportMap, count: int, place: Place) -> Floats:
     step = float(steps.mean())
     back = step if table.ends is not None else step / 2
     return np.append(edges - back, edges[-1] - back + step)
-
-
-def _means(values: NDArray[Any], edges: Floats, unit: str) -> Floats:
-    """Mean over rows (U, B), NaN left out, in slabs; spikes per second for spikes."""
-    total = np.zeros(values.shape[1:])
-    known = np.zeros(values.shape[1:])
-    for begin in range(0, len(values), 256):
-        slab = np.asarray(values[begin : begin + 256], dtype=np.float64)
-        total += np.nansum(slab, axis=0)
-        known += np.isfinite(slab).sum(axis=0)
-    means = np.divide(total, known, out=np.full_like(total, np.nan), where=known > 0)
-    return means / (np.diff(edges) / 1000.0) if unit == "spikes" else means

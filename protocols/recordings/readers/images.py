@@ -133,11 +133,42 @@ _WAYS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
 )
 
 
+def _ways(names: Sequence[str]) -> list[tuple[Callable[[str], str], Callable[[str], str]]]:
+    """`_WAYS`, and for photographs of a tree first the whole name, with or without its ending, at the end of a longer
+    path.
+    """
+    depths = sorted({name.count("/") + 1 for name in names} - {1}, reverse=True)
+    deep = [(end(depth), of(depth)) for depth in depths for end, of in ((_end, _whole), (_end_stem, _whole_stem))]
+    return [*_WAYS[:1], *deep, *_WAYS[1:]]
+
+
+def _end(depth: int) -> Callable[[str], str]:
+    return lambda raw: "/".join(raw.replace("\\", "/").split("/")[-depth:])
+
+
+def _end_stem(depth: int) -> Callable[[str], str]:
+    return lambda raw: _path_stem(_end(depth)(raw))
+
+
+def _whole(depth: int) -> Callable[[str], str]:
+    return lambda name: name if name.count("/") + 1 == depth else ""
+
+
+def _whole_stem(depth: int) -> Callable[[str], str]:
+    return lambda name: _path_stem(_whole(depth)(name))
+
+
+def _path_stem(name: str) -> str:
+    folders, slash, last = name.rpartition("/")
+    return f"{folders}{slash}{picture_stem(last)}" if slash else ""
+
+
 def photograph_of(path: Path, raw: Sequence[str], names: Sequence[str], *, notes: list[str]) -> dict[str, str]:
     """The photograph that each name of the file means: an entry per name that fits one.
 
-    A name fits a file name that is equal, else one that is equal without folders, without the ending of a picture, or
-    in other letters of the same alphabet (capitals), in this order. Numbers fit file names of the same number (7 and
+    A name fits a file name that is equal, else one that is equal at the end of a longer path (for photographs in
+    sub-folders), without folders, without the ending of a picture, or in other letters of the same alphabet (capitals),
+    in this order. Numbers fit file names of the same number (7 and
     0007.png), where counting the photographs from 0 or 1 could not mean others.
 
     Raises
@@ -147,10 +178,13 @@ def photograph_of(path: Path, raw: Sequence[str], names: Sequence[str], *, notes
     """
     found: dict[str, str] = {}
     wanted = sorted(set(raw) - {""})
-    for (of_raw, of_name), case in [(way, case) for case in (str, str.casefold) for way in _WAYS] if names else []:
+    for (of_raw, of_name), case in (
+        [(way, case) for case in (str, str.casefold) for way in _ways(names)] if names else []
+    ):
         same: dict[str, list[str]] = defaultdict(list)
         for name in names:
-            same[case(of_name(name))].append(name)
+            if key := case(of_name(name)):
+                same[key].append(name)
         for text in wanted:
             fitting = same.get(case(of_raw(text)), []) if text not in found else []
             if len(fitting) > 1:

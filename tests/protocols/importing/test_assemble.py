@@ -238,3 +238,74 @@ def test_areas_in_ranges_and_a_baseline(tmp_path):
     table = taken([file], told)
     assert table.site["area"].tolist() == ["V1", "V1", "V4", "V4", "V4"]
     assert np.array_equal(table.baseline, np.tile(np.arange(SITES), (len(SHOWN), 1)))
+
+
+@pytest.mark.parametrize("kind", ["a.h5", "a73.mat", "a.mat"])
+def test_large_arrays_are_read_in_parts_to_the_same_table(tmp_path, monkeypatch, kind):
+    from protocols.importing.mapping import slabs
+
+    rng = np.random.default_rng(0)
+    bins = rng.poisson(1.0, (len(SHOWN), SITES, 20)).astype(np.float32)
+    bins[3, 2] = np.nan
+    file = write(tmp_path / kind, {"r": bins.transpose(1, 2, 0), "i": SHOWN + 1, "m": np.array([3, 1, 2, 5, 4])})
+    told = {
+        "unit": "au",
+        "responses": {"array": "r", "axes": ["site", "time", "trial"]},
+        "image": {"id": "i", "counted_from": 1},
+        "time": {"start": -100, "step": 20},
+        "window_ms": [60, 180],
+        "site": {"order": "m", "order_counted_from": 1, "rows": [{"from": {"ranges": [[1, 2], [2, 3]]}, "is": [2]}]},
+        "trial": {"rows": [{"from": "i", "at_most": 9}]},
+    }
+    whole = taken([file], told)
+    monkeypatch.setattr(slabs, "LARGE", 10)
+    monkeypatch.setattr(slabs, "SLAB", 1000)
+    parts = taken([file], told)
+    kept = bins[SHOWN < 9][:, [1, 4, 3]]
+    assert any("read in parts" in note for note in parts.notes)
+    for table in (whole, parts):
+        assert np.array_equal(table.values, kept[:, :, 8:14], equal_nan=True)
+        assert table.psth is not None
+        assert table.psth.values == pytest.approx(np.nanmean(kept, axis=0), rel=1e-6)
+
+
+@pytest.mark.parametrize("axes", [["image", "y", "x", "colour"], ["x", "y", "colour", "image"], ["y", "image", "x"]])
+def test_pictures_in_the_files_become_a_folder_of_pictures(tmp_path, axes):
+    from PIL import Image
+
+    from protocols.importing.recording import import_recording
+
+    pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, 20, 24, 3), dtype=np.uint8)
+    names = ["image", "y", "x", "colour"][: len(axes)]
+    held = pixels if len(axes) == 4 else pixels[..., 0]
+    file = write(tmp_path / "a.h5", {"r": COUNTS, "i": SHOWN + 1, "p": held.transpose([names.index(a) for a in axes])})
+    told = {
+        **PLAIN,
+        "responses": {"array": "r", "axes": ["trial", "site"]},
+        "image": {"id": "i", "counted_from": 1},
+        "pictures": {"array": "p", "axes": axes, "format": "p_{:03d}.png", "counted_from": 1},
+    }
+    out, into = tmp_path / "out.h5", tmp_path / "shown"
+    seen = import_recording(checked_map(told, "m"), [file], out=None, pictures_into=into)
+    assert not into.exists()
+    made = import_recording(checked_map(told, "m"), [file], out=out, pictures_into=into, unpaired="random pixels")
+    assert seen.table.image.tolist() == made.table.image.tolist() == [f"p_{n + 1:03d}.png" for n in SHOWN]
+    assert np.array_equal(np.asarray(Image.open(into / "p_003.png")), held[2])
+    assert len(list(into.iterdir())) == IMAGES
+
+
+def test_pictures_of_other_numbers_are_refused(tmp_path):
+    from protocols.errors import DataError
+    from protocols.importing.recording import import_recording
+
+    file = write(tmp_path / "a.h5", {"r": COUNTS, "i": SHOWN, "p": np.random.default_rng(0).random((IMAGES, 8, 8))})
+    told = {
+        **PLAIN,
+        "responses": {"array": "r", "axes": ["trial", "site"]},
+        "image": {"id": "i", "counted_from": 0},
+        "pictures": {"array": "p", "axes": ["image", "y", "x"]},
+    }
+    with pytest.raises(DataError) as refused:
+        import_recording(checked_map(told, "m"), [file], out=tmp_path / "out.h5", pictures_into=tmp_path / "shown")
+    assert refused.value.code == "A26"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5"]

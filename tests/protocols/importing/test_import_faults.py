@@ -145,6 +145,7 @@ def test_without_a_fault_it_is_written_with_its_record(tmp_path: Path) -> None:
     record = read_json(tmp_path / "recording.import.json")
     assert record["files"] == [{"name": "a.npz", "sha256": sha256_file(file)}]
     assert record["sha256"] == sha256_file(out)
+    assert len(record["files"]) == 1
     assert record["map"]["responses"]["axes"] == ["trial", "site"]
     assert record["unpaired"] == "random pixels"
     assert made.table.image.tolist() == [NAMES[i] for i in SHOWN]
@@ -152,6 +153,16 @@ def test_without_a_fault_it_is_written_with_its_record(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         import_recording(checked_map(told(), "map.toml"), [file], out=out, pictures=shown)
     assert refused.value.code == "A28"
+
+
+def test_the_record_names_the_files_beside_the_map(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(NAMES))
+    words = told()
+    words["image"]["names"] = {"file": "names.txt"}
+    made = import_recording(
+        checked_map(words, "map.toml"), [write(tmp_path / "a.npz", arrays())], out=None, folder=tmp_path
+    )
+    assert [file["name"] for file in made.record["files"]] == ["a.npz", "names.txt"]
 
 
 def test_positions_need_the_pictures(tmp_path: Path) -> None:
