@@ -97,7 +97,8 @@ def reliability(values: Floats, position: Ints) -> Floats:
         (counts > 0).sum(0), 1
     )
     total = _variance(mean, counts > 0)
-    return np.divide(total - within * each, total, out=np.full_like(total, np.nan), where=total > 1e-12)
+    share: Floats = np.divide(total - within * each, total, out=np.full_like(total, np.nan), where=total > 1e-12)
+    return share
 
 
 def without_drift(values: Floats, position: Ints) -> Floats:

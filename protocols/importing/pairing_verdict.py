@@ -103,7 +103,7 @@ class _Assigned(NamedTuple):
     def weight(self) -> Floats:
         """Share of each site in the score: by its reliability, or equal where none is known; sums to 1."""
         varying = self.means.values.any(0)
-        weight = np.clip(np.nan_to_num(self.share), 0.0, 1.0) * varying
+        weight: Floats = np.asarray(np.clip(np.nan_to_num(self.share), 0.0, 1.0) * varying)
         weight = weight if weight.sum() > 0 else varying.astype(np.float64)
         return np.asarray(weight / max(weight.sum(), 1e-12))
 
@@ -134,7 +134,8 @@ def _bounded(recorded: Recorded, position: Ints) -> Floats:
     values, repeats = recorded.values[rows], recorded.repeats[rows]
     total = np.array([np.var(v[np.isfinite(v)]) if np.isfinite(v).sum() > 2 else 0.0 for v in values.T])
     noise = recorded.noise * float(np.mean(1.0 / np.maximum(repeats, 1)))
-    return np.divide(total - noise, total, out=np.full(sites, np.nan), where=total > 0)
+    share: Floats = np.divide(total - noise, total, out=np.full(sites, np.nan), where=total > 0)
+    return share
 
 
 def _candidates(recorded: Recorded, listed: Ints, orders: Mapping[str, Ints]) -> dict[str, Ints]:

@@ -85,7 +85,11 @@ def read_folder(folder: Path) -> PictureFolder:
     pictures.sort()
     names = tuple(name for name, _ in pictures)
     return PictureFolder(
-        tuple(path for _, path in pictures), names, tables.get(GROUPS), tables.get(SHOWN), tuple(left_out)
+        pictures=tuple(path for _, path in pictures),
+        names=names,
+        groups=tables.get(GROUPS),
+        shown=tables.get(SHOWN),
+        left_out=tuple(left_out),
     )
 
 
