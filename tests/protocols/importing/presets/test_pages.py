@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -31,10 +30,8 @@ def test_the_commands_of_a_page_run(page: str, tmp_path: Path, monkeypatch) -> N
     for preset in HELD[page]:
         made = LAYOUTS[preset](tmp_path)
         folder = f"images_{made.files[0][10:16]}" if page == "v4_cowley2023" else "pictures"
-        pictures(tmp_path / folder, made.photographs)
-    text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
-    for program in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
-        exec(compile(program, f"{page}.md", "exec"), {})
+        if page != "bashivan":  # whose pictures are in the file
+            pictures(tmp_path / folder, made.photographs)
     run_page(f"docs/formats/{page}.md", tmp_path)
     made = list(tmp_path.glob("*.h5"))
     written = [path for path in made if path.with_suffix(".import.json").is_file()]

@@ -8,12 +8,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat
 
 from protocols.project.folder import Project
 from protocols.project.photograph_import import source_id
 from tests.protocols.helpers.recordings_made_elsewhere import empty_project
-from tests.protocols.importing.presets.bench import door
+from tests.protocols.importing.presets.bench import door, imported
 from tests.protocols.importing.presets.faults import edit
 from tests.protocols.importing.presets.layouts import LAYOUTS, Layout
 from tests.protocols.importing.presets.matlab73 import save73
@@ -161,3 +162,15 @@ def test_a_recording_system_of_fewer_electrodes_is_refused(tmp_path: Path, proje
     save73(tmp_path / "THINGS_normMUA.mat", train_MUA=np.random.default_rng(0).normal(size=(960, 24)))
     with pytest.raises(Exception, match="1024"):
         door(tmp_path, made, project)
+
+
+def test_pictures_of_the_file_are_written_into_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = LAYOUTS["bashivan"](tmp_path)
+    outcome = imported(capsys, tmp_path, made)
+    assert outcome.code == 0, outcome.err
+    for i, picture in enumerate(made.more["pictures"]):
+        assert (np.asarray(Image.open(tmp_path / f"pictures/natural_{i:03d}.png").convert("L")) == picture).all()
+    (tmp_path / "recording.h5").rename(tmp_path / "first.h5")
+    again = imported(capsys, tmp_path, made)
+    assert again.code == 0, again.err
+    assert again.recording.read_bytes() == (tmp_path / "first.h5").read_bytes()
