@@ -17,7 +17,7 @@ def interim(
     number: RoundNumber = None,
     file: Annotated[
         Path | None,
-        typer.Option(help="the rig's file; default: responses_before_block_NN.h5 or the parts in the inbox"),
+        typer.Option(help="the rig's file; default: responses_before_block_NN.h5, or parts in the inbox"),
     ] = None,
 ) -> None:
     """Look at the blocks recorded so far: stop what is decided, write the order of the remaining blocks."""

@@ -79,8 +79,8 @@ class IngestReport:
     parts : list of dict
         Where the answer was joined from parts: file, sha256, rows and usable rows of each.
     row_sources : dict
-        Of each row of the trial table: ``part``, a position in `parts`, and ``row`` of that file, from 0; both are texts
-        of as many numbers as there are rows.
+        Of each row of the trial table: ``part``, a position in `parts`, and ``row`` of that file, from 0; both texts
+        hold as many numbers as there are rows.
     """
 
     status: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from protocols.disk.files import sha256_file
+from protocols.disk.files import read_json, sha256_file
 from protocols.errors import UNFINISHED, DataError
 from protocols.project.folder import Round
 from protocols.project.outbox import PlannedTrial, later_orders, planned_trials
@@ -82,10 +82,11 @@ class Delivery:
         """The newest of `looks` that the parts are enough for: all blocks before it are there and none after it."""
         here = set(self.blocks)
         begun = max((f.begun for f in self.facts), default=-1)
-        ready = [
-            b for b in looks if not self.faults and begun < b and here >= {t.block for t in self.order if t.block < b}
-        ]
-        return max(ready, default=None)
+        if self.faults:
+            return None
+        return max(
+            (b for b in looks if begun < b and here >= {t.block for t in self.order if t.block < b}), default=None
+        )
 
     def _usable(self) -> Counter[int]:
         trials = self.trials
@@ -110,18 +111,14 @@ class Delivery:
         for fact in self.facts:
             blocks = _listed(sorted(fact.blocks)) or "none"
             found.append(f"{fact.part.name}: {fact.usable} usable of {fact.rows} rows, block {blocks}")
-        found += [
-            f"{name} is refused, put a corrected file in its place: {error}" for name, error in self.faults.items()
-        ]
+        found += [f"{name} is refused, put a corrected file in its place: {e}" for name, e in self.faults.items()]
         return found + list(self.others)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
+        counts = [(f.part.name, f.rows, f.usable, sorted(f.blocks)) for f in self.facts]
         return {
-            "parts": [
-                {"file": f.part.name, "rows": f.rows, "usable": f.usable, "blocks": sorted(f.blocks)}
-                for f in self.facts
-            ],
+            "parts": [dict(zip(("file", "rows", "usable", "blocks"), c, strict=True)) for c in counts],
             "refused": {name: str(error) for name, error in self.faults.items()},
             "not_taken": list(self.others),
             "blocks": list(self.blocks),
@@ -166,7 +163,7 @@ def survey(round_: Round, *, max_dropped: float = 0.3, drop_extra: bool = False)
 def _facts_of(
     round_: Round, part: Part, order: list[PlannedTrial], *, drop_extra: bool, later: tuple[int, ...]
 ) -> Facts:
-    """The facts of a part, from memory where its file did not change. A part that is not whole yet is not remembered."""
+    """The facts of a part, from memory where its file did not change; of a part that is not whole nothing is kept."""
     stat = part.path.stat()
     key = (str(part.path), stat.st_size, stat.st_mtime_ns, stat.st_ino, drop_extra, later)
     if key not in _known:
@@ -214,10 +211,10 @@ def ingest_parts(round_: Round, *, said: bool = False, **options: Any) -> Ingest
 
 def late_parts(round_: Round) -> list[str]:
     """Parts in the inbox that are not those that the round's answer was joined from; [] where it came whole."""
-    if not round_.ingested:
-        return []
-    taken = {p["file"]: p["sha256"] for p in IngestReport.from_json(round_.ingest_path).parts}
-    return [p.name for p in parts_in(round_) if taken and taken.get(p.name) != _digest(p.path)]
+    here = parts_in(round_) if round_.ingested else []
+    record = read_json(round_.ingest_path) if here else {}
+    taken = {p["file"]: p["sha256"] for p in record.get("parts", ())}
+    return [p.name for p in here if taken and taken.get(p.name) != _digest(p.path)]
 
 
 def look_of_parts(round_: Round, found: Delivery | None) -> int | None:

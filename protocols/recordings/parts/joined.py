@@ -99,9 +99,8 @@ def _joined(checked: Sequence[CheckedPart], notes: list[str]) -> Responses:
     if any(t.onset_s is not None for t in tables):
         columns["onset_s"] = np.concatenate([_or_nan(t.onset_s, len(t.values)) for t in tables])
     if any(t.valid is not None for t in tables):
-        columns["valid"] = np.concatenate(
-            [np.ones(len(t.values), bool) if t.valid is None else t.valid for t in tables]
-        )
+        valid = [np.ones(len(t.values), dtype=np.bool_) if t.valid is None else t.valid for t in tables]
+        columns["valid"] = np.concatenate(valid)
     for name in ("prev_image_ids", "baseline"):
         columns[name] = _where_all(name, tables, notes)
     return replace(first, **columns, row=None, averaged_over=None, attributes=_attributes(tables))
@@ -112,7 +111,7 @@ def _or_nan(column: Any, rows: int) -> Any:
 
 
 def _where_all(name: str, tables: Sequence[Responses], notes: list[str]) -> Any:
-    """An optional column of all parts; None, with a note, where some lack it. A baseline per site is put at each row."""
+    """An optional column of all parts; None, with a note, where some lack it. A baseline per site comes at each row."""
     columns = [getattr(t, name) for t in tables]
     if all(c is None for c in columns):
         return None

@@ -161,13 +161,16 @@ def _placed(
 ) -> Responses:
     """All rows, with block and rep of every usable one; rows without both are matched with their block's order."""
     used = rows.select(usable)
-    stated = used.block is not None and used.rep is not None and not bool(np.all((used.block < 0) & (used.rep < 0)))
+    named = used.block is not None and used.rep is not None and not bool(np.all((used.block < 0) & (used.rep < 0)))
+    stated = named or not len(used.values)
     planned = list(order) if stated else _of_block(part, used, order)
     _refuse_other_blocks(part, used)
     block, rep = _column(rows.block, len(usable)), _column(rows.rep, len(usable))
     if len(used.values):
         joined = join(part.path, used, planned, drop_extra=drop_extra, dropped=int((~usable).sum())).responses
-        assert joined.row is not None and joined.block is not None and joined.rep is not None
+        assert joined.row is not None
+        assert joined.block is not None
+        assert joined.rep is not None
         if not stated:
             assert part.block is not None
             block[usable], rep[usable] = part.block, max((t.rep for t in order), default=0) + 1  # beyond the plan
