@@ -78,7 +78,10 @@ def test_blocks_come_one_by_one(cut, lab):
 def test_every_row_is_traced_to_its_part(cut, lab):
     answer = lab.record(cut)
     shuffled = answer.rows(np.random.default_rng(1).permutation(72))
-    files = {"responses_part_07.h5": shuffled.rows(slice(0, 40)), "responses_part_02.h5": shuffled.rows(slice(40, None))}
+    files = {
+        "responses_part_07.h5": shuffled.rows(slice(0, 40)),
+        "responses_part_02.h5": shuffled.rows(slice(40, None)),
+    }
     for name, part in files.items():
         deliver(cut, name, part)
     ingest_parts(cut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,11 @@ FAULTS: dict[str, tuple[str, str, Change]] = {
     "a site of the encoder is missing": ("I09", "1 of 5 sites missing", without_site),
     "rows twice": ("I10", "the same trial", lambda p: p.rows(np.r_[0:18, 0:3])),
     "reps counted from 1": ("I11", "block and rep", changed(rep=lambda r: r + 9)),
-    "some rows without block and rep": ("I11", "without trial/block", changed(rep=lambda r: np.where(r == r[0], -1, r))),
+    "some rows without block and rep": (
+        "I11",
+        "without trial/block",
+        changed(rep=lambda r: np.where(r == r[0], -1, r)),
+    ),
     "a negative count": ("I14", "-1", first(-1.0)),
     "a broken count": ("I14", "0.5", first(0.5)),
     "a window before the image": ("I17", "after image onset", stated(window_ms=[-200.0, -100.0])),
@@ -93,8 +98,11 @@ def test_a_fault_is_told_at_once_and_the_part_can_be_replaced(cut, lab, code, to
     assert list(found.faults) == [NAME]
     error = found.faults[NAME]
     assert (error.code, error.where) == (code, NAME)
-    pytest.raises(DataError, lambda: (_ for _ in ()).throw(error)).match(told)
-    assert any(line.startswith(f"{NAME} is refused, put a corrected file in its place: error[{code}]") for line in found.lines())
+    assert re.search(told, str(error)), error
+    assert any(
+        line.startswith(f"{NAME} is refused, put a corrected file in its place: error[{code}]")
+        for line in found.lines()
+    )
     assert found.missing_blocks == (1, 3)  # the other parts are kept
     deliver_blocks(cut, answer, but=(0, 1, 2))
     assert not survey(cut).complete
