@@ -68,14 +68,13 @@ listed = csv.DictReader((outbox / "images.csv").read_text().splitlines())
 known = {r["image_id"]: rates(luminance(outbox / r["filename"])) for r in listed}
 listed = csv.DictReader((outbox / "order.csv").read_text().splitlines())
 order = [(r["image_id"], int(r["block"]), int(r["rep"])) for r in listed]
-told = {"shown": len(order), "left_out": 0, "invalid": 0, "parts": {}}
+told = {"shown": len(order), "invalid": 0, "parts": {}}
 for block in sorted({b for _, b, _ in order}, key=lambda _: rng.random()):  # the parts come in any order
     mine = [(i, rng.poisson(known[i]), b, r, rng.random() > 0.02) for i, b, r in order if b == block]
     kept = [row for row in mine if rng.random() > 0.02]
     begun = [(*row[:4], False) for row in mine[:15]] if block == 1 else []  # aborted, then the whole block again
     name = f"responses_block_{block:02d}.h5"
     write(inbox / name, about, begun + kept, rng.permutation(len(SITES)))
-    told["left_out"] += len(mine) - len(kept)
     told["invalid"] += sum(not row[4] for row in begun + kept)
     told["parts"][name] = len(begun + kept)
 print(json.dumps(told))
