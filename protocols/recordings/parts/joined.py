@@ -154,30 +154,24 @@ def _told(facts: Sequence[Facts]) -> list[str]:
 def _contradicts(fact: Facts, other: Facts, name: str) -> DataError:
     if name == "sites":
         extra, lacking = sorted(set(fact.sites) - set(other.sites)), sorted(set(other.sites) - set(fact.sites))
-        here = " and ".join(
-            f"{word} {len(ids)} sites ({', '.join(ids[:3])})"
-            for word, ids in (("without", lacking), ("with other", extra))
-            if ids
-        )
-        return _differs(fact, f"a part {here}", f"the {len(other.sites)} sites of {other.part.name}", "written as NaN")
-    values = {
-        "units": (fact.unit, other.unit),
-        "window_ms": (fact.window_ms, other.window_ms),
-        "subject": (fact.subject, other.subject),
-    }[name]
-    here, there = (list(v) if isinstance(v, tuple) else v for v in values)
-    return _differs(fact, f"{name} = {here!r}", f"{there!r}, as {other.part.name} has it", "")
+        kinds = (("without", lacking), ("with other", extra))
+        found = " and ".join(f"{word} {len(ids)} sites ({', '.join(ids[:3])})" for word, ids in kinds if ids)
+        return _differs(fact, f"a part {found}", expected=f"the {len(other.sites)} sites of {other.part.name}")
+    here, there = (
+        {"units": f.unit, "subject": f.subject, "window_ms": None if f.window_ms is None else list(f.window_ms)}[name]
+        for f in (fact, other)
+    )
+    return _differs(fact, f"{name} = {here!r}", expected=f"{there!r}, as {other.part.name} has it")
 
 
-def _differs(fact: Facts, found: str, expected: str, lost: str) -> DataError:
+def _differs(fact: Facts, found: str, *, expected: str) -> DataError:
     return DataError(
         fact.part.name,
         found=found,
         expected=expected,
         cause="the export settings of the recording software were changed within the round, or the file is of "
         "another recording",
-        fix="write this part again as the others are, and put it in its place"
-        + (f"; a site that was lost within the round stays, {lost}" if lost else ""),
+        fix="write this part again as the others are, a lost site as NaN, and put it in its place",
         code="I26",
     )
 
