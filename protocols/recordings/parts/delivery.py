@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from protocols.disk.files import read_json, sha256_file
-from protocols.errors import UNFINISHED, DataError
+from protocols.errors import DataError
 from protocols.project.folder import Round
 from protocols.project.outbox import PlannedTrial, later_orders, planned_trials
 from protocols.recordings.blocks import LEAST, remaining_looks
-from protocols.recordings.ingest import IngestReport, ingest
+from protocols.recordings.ingest import IngestReport, ingest, may_still_come
 
 from .joined import joined, refuse_contradictions
 from .names import MARKER, Part, all_there, block_part, not_taken, parts_in
@@ -95,6 +95,10 @@ class Delivery:
     def summary(self) -> str:
         """What is there and what is missing, in one sentence."""
         trials, count = len(self.trials), len(self.facts)
+        if not count:
+            return (
+                f"no part that can be used; {len(self.faults) + len(self.others)} files are named by `stimsynth status`"
+            )
         text = f"{count} part{'' if count == 1 else 's'}: {trials} of {len(self.order)} trials"
         text += f", block{'' if len(self.blocks) == 1 else 's'} {_listed(self.blocks)} delivered" if self.blocks else ""
         planned, here = Counter(t.block for t in self.order), self._usable()
@@ -111,7 +115,10 @@ class Delivery:
         for fact in self.facts:
             blocks = _listed(sorted(fact.blocks)) or "none"
             found.append(f"{fact.part.name}: {fact.usable} usable of {fact.rows} rows, block {blocks}")
-        found += [f"{name} is refused, put a corrected file in its place: {e}" for name, e in self.faults.items()]
+        for name, error in self.faults.items():
+            refused = not may_still_come(error)
+            what = "is refused, put a corrected file in its place" if refused else "cannot be read yet"
+            found.append(f"{name} {what}: {error}")
         return found + list(self.others)
 
     def to_dict(self) -> dict[str, Any]:
@@ -131,11 +138,13 @@ class Delivery:
         }
 
 
-def survey(round_: Round, *, max_dropped: float = 0.3, drop_extra: bool = False) -> Delivery | None:
+def survey(
+    round_: Round, *, max_dropped: float = 0.3, drop_extra: bool = False, accept: Mapping[str, str] | None = None
+) -> Delivery | None:
     """What lies in the inbox in parts; None where there is no part, nor anything that looks like one.
 
     Every part is read and checked once; it is read again where its file changes. A part that is refused stands in
-    `Delivery.faults`.
+    `Delivery.faults`. The options are those of `protocols.recordings.ingest.ingest`.
     """
     parts, others = parts_in(round_), tuple(not_taken(round_))
     if not parts:
@@ -148,7 +157,7 @@ def survey(round_: Round, *, max_dropped: float = 0.3, drop_extra: bool = False)
     faults: dict[str, DataError | OSError] = {}
     for part in parts:
         try:
-            facts.append(_facts_of(round_, part, order, drop_extra=drop_extra, later=later))
+            facts.append(_facts_of(round_, part, order, drop_extra=drop_extra, later=later, accept=accept))
         except (DataError, OSError) as error:
             faults[part.name] = error
     try:
@@ -161,16 +170,23 @@ def survey(round_: Round, *, max_dropped: float = 0.3, drop_extra: bool = False)
 
 
 def _facts_of(
-    round_: Round, part: Part, order: list[PlannedTrial], *, drop_extra: bool, later: tuple[int, ...]
+    round_: Round,
+    part: Part,
+    order: list[PlannedTrial],
+    *,
+    drop_extra: bool,
+    later: tuple[int, ...],
+    accept: Mapping[str, str] | None,
 ) -> Facts:
     """The facts of a part, from memory where its file did not change; of a part that is not whole nothing is kept."""
-    stat = part.path.stat()
-    key = (str(part.path), stat.st_size, stat.st_mtime_ns, stat.st_ino, drop_extra, later)
+    stats = [p.stat() for p in (part.path, round_.outbox / "manifest.json")]
+    about = tuple(sorted((accept or {}).items()))
+    key = (str(part.path), drop_extra, later, about, *((s.st_size, s.st_mtime_ns, s.st_ino) for s in stats))
     if key not in _known:
         try:
-            found: Facts | DataError = read_part(round_, part, order, drop_extra=drop_extra).facts
+            found: Facts | DataError = read_part(round_, part, order, drop_extra=drop_extra, accept=accept).facts
         except DataError as error:
-            if error.code in UNFINISHED:
+            if may_still_come(error):
                 raise
             found = error
         if len(_known) >= _KEPT:
@@ -198,14 +214,13 @@ def ingest_parts(round_: Round, *, said: bool = False, **options: Any) -> Ingest
     DataError
         As `joined` and `ingest`; I24: parts are missing.
     """
-    parts, drop = parts_in(round_), bool(options.get("drop_extra", False))
-    if parts and not said and not all_there(round_):
-        found = survey(round_, max_dropped=options.get("max_dropped", 0.3), drop_extra=drop)
-        if found is not None and found.missing_blocks and not found.faults:
-            raise _missing(round_, found)
-    elif not parts:
-        raise _missing(round_, survey(round_))
-    with joined(round_, parts, drop_extra=drop, accept=options.get("accept")) as answer:
+    given = {name: options[name] for name in ("drop_extra", "accept") if name in options}
+    found = survey(round_, max_dropped=options.get("max_dropped", 0.3), **given)
+    for fault in found.faults.values() if found else ():
+        raise fault
+    if found is None or not found.facts or (found.missing_blocks and not (said or found.final)):
+        raise _missing(round_, found)
+    with joined(round_, [f.part for f in found.facts], **given) as answer:
         return ingest(round_, answer, **options)
 
 

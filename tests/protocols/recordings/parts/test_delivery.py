@@ -16,7 +16,7 @@ from protocols.errors import DataError
 from protocols.recordings.ingest import IngestReport, ingest
 from protocols.recordings.parts.delivery import ingest_parts, late_parts, survey
 from protocols.recordings.parts.names import parts_in
-from protocols.recordings.readers.hdf5 import read_responses
+from protocols.recordings.readers.hdf5 import read_responses, write_responses
 from tests.protocols.helpers.delivered_parts import blocks_of, contents, deliver, deliver_blocks, export
 
 QUICK = settings(
@@ -221,6 +221,20 @@ def test_what_only_looks_like_a_part_is_named(cut, lab):
     with pytest.raises(DataError, match=r"I24.*no finished part \(response_block1.h5 is not taken"):
         ingest_parts(cut, said=True)
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_reason_for_another_window_does_not_hide_missing_blocks(cut, lab):
+    baseline = replace(read_responses(lab.record(cut).write(cut.folder / "b.h5")), window_ms=(50.0, 150.0))
+    write_responses(cut.folder.parents[2] / "data" / "responses.h5", baseline)
+    answer = lab.record(cut)
+    deliver_blocks(cut, answer, but=(3,))
+    reason = {"other_window": "the same filter, another name"}
+    with pytest.raises(DataError, match="I22"):
+        ingest_parts(cut)
+    with pytest.raises(DataError, match="I24"):
+        ingest_parts(cut, accept=reason)
+    deliver_blocks(cut, answer, but=(0, 1, 2))
+    assert ingest_parts(cut, accept=reason).accepted == reason
 
 
 def test_a_part_is_read_once_and_again_where_its_file_changes(cut, lab, monkeypatch):

@@ -152,10 +152,16 @@ def transposed(path: Path) -> None:
         file["responses"] = values
 
 
+def saved(path: Path) -> None:
+    """As MATLAB's `save -v7.3` begins."""
+    path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + path.read_bytes())
+
+
 FILE_FAULTS: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "averages": ("I28", "responses_block_01.h5", averages),
     "rows that are named for no block": ("I28", "responses_part_01.h5", unstated),
     "cut short": ("R03", "responses_block_01.h5", cut_short),
+    "saved as a MAT-file": ("R02", "responses_block_01.h5", saved),
     "an empty file": ("R01", "responses_block_01.h5", emptied),
     "no unit": ("R09", "responses_block_01.h5", no_unit),
     "fewer rows than ids": ("R06", "responses_block_01.h5", transposed),
@@ -177,7 +183,10 @@ def test_a_part_that_is_still_copied_is_read_again(cut, lab):
     path = deliver(cut, NAME, blocks_of(lab.record(cut))[NAME])
     stat, data = path.stat(), path.read_bytes()
     path.write_bytes(data[:1000] + b"\0" * (len(data) - 1000))
-    assert survey(cut).faults[NAME].code in UNFINISHED
+    found = survey(cut)
+    assert found.faults[NAME].code in UNFINISHED
+    assert found.lines()[0].startswith(f"{NAME} cannot be read yet: error[")
+    assert found.summary().startswith("no part that can be used; 1 files")
     path.write_bytes(data)
     assert path.stat().st_size == stat.st_size
     assert survey(cut).faults == {}
