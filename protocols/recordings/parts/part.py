@@ -106,18 +106,19 @@ def read_part(
     found = read(path, image_ids=[e["image_id"] for e in manifest["images"]])
     if sha256_file(path) != digest:
         raise changing(path)
-    notes = list(found.attributes.get("notes", ()))
-    checks.belongs(round_, path, found, manifest=manifest, accept=accept or {}, notes=notes)
+    notes, again = list(found.attributes.get("notes", ())), list[str]()  # `again`: told of all parts together too
+    checks.belongs(round_, path, found, manifest=manifest, accept=accept or {}, notes=again)
     sites = read_sites(round_.key_path.with_name("sites.csv"))
-    found = found.sites(checks.site_order(path, found, tuple(s.site_id for s in sites), notes=notes))
+    found = found.sites(checks.site_order(path, found, tuple(s.site_id for s in sites), notes=again))
     if found.averaged_over is not None:
         raise _unknown(part, "averages over repeats (trial/averaged_over)", "single trials were averaged before")
     usable = np.asarray(np.isfinite(found.values).any(axis=1), dtype=np.bool_)
     usable = usable if found.valid is None else usable & found.valid
-    placed = _placed(part, replace(found, row=np.arange(len(usable))), usable, order=order, drop_extra=drop_extra)
+    found = replace(found, row=np.arange(len(usable)))
+    placed = _placed(part, found, usable, order=order, drop_extra=drop_extra, notes=notes)
     used = placed.select(usable)
     if int(usable.sum()) >= ENOUGH:
-        checks.values(path, used, sites, notes=notes)
+        checks.values(path, used, sites, notes=again)
     elif len(odd_sites(used)) < len(used.site_ids):
         check_values(path, used)
     planned = {(t.image_id, t.rep) for t in order}
@@ -157,7 +158,13 @@ def _facts(
 
 
 def _placed(
-    part: Part, rows: Responses, usable: Bools, *, order: Sequence[PlannedTrial], drop_extra: bool
+    part: Part,
+    rows: Responses,
+    usable: Bools,
+    *,
+    order: Sequence[PlannedTrial],
+    drop_extra: bool,
+    notes: list[str],
 ) -> Responses:
     """All rows, with block and rep of every usable one; rows without both are matched with their block's order."""
     used = rows.select(usable)
@@ -167,12 +174,14 @@ def _placed(
     _refuse_other_blocks(part, used)
     block, rep = _column(rows.block, len(usable)), _column(rows.rep, len(usable))
     if len(used.values):
-        joined = join(part.path, used, planned, drop_extra=drop_extra, dropped=int((~usable).sum())).responses
+        found = join(part.path, used, planned, drop_extra=drop_extra, dropped=int((~usable).sum()))
+        joined = found.responses
         assert joined.row is not None
         assert joined.block is not None
         assert joined.rep is not None
         if not stated:
             assert part.block is not None
+            notes += found.notes
             block[usable], rep[usable] = part.block, max((t.rep for t in order), default=0) + 1  # beyond the plan
         block[joined.row], rep[joined.row] = joined.block, joined.rep
     return replace(rows, block=block, rep=rep)

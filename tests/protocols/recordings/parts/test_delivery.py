@@ -134,6 +134,26 @@ def test_blocks_without_block_and_rep_are_matched_with_their_own_order(cut, lab)
     report = ingest_parts(cut)
     assert sha256_file(cut.responses_path) == expected
     assert report.used == 72
+    assert any(n.startswith("all parts: block and rep were taken from the order of the rows") for n in report.notes)
+    assert len(report.notes) == len(set(report.notes))
+
+
+def test_lost_trials_of_a_block_without_columns_shift_no_other_block(cut, lab):
+    answer = lab.record(cut)
+    lost = {1: 4, 3: 9}
+    for number, (name, part) in enumerate(blocks_of(answer).items()):
+        part = part.rows(np.array([n for n in range(18) if n != lost.get(number)]))
+        part.stated = False
+        deliver(cut, name, part)
+    report = ingest_parts(cut)
+    assert (report.used, sum(report.missing.values())) == (70, 2)
+    assert any(
+        "responses_block_01.h5, responses_block_03.h5: block and rep" in n and "approximate" in n for n in report.notes
+    )
+    table = read_responses(cut.responses_path)
+    expected = {b: sorted(map(tuple, answer.values[answer.block == b])) for b in (0, 2)}
+    assert {b: sorted(map(tuple, table.values[table.block == b])) for b in (0, 2)} == expected
+    assert np.bincount(table.block).tolist() == [18, 17, 18, 17]
 
 
 def test_a_block_that_was_begun_again_in_one_part_or_two(cut, lab):
