@@ -73,14 +73,15 @@ def look(project: Project) -> State:
     DataError
         B06: rounds were shown, and the recording that they are compared with is gone.
     """
-    wanted = project.config.loop.rounds  # an invalid project.toml is reported before anything else
+    kept = project.for_stage()
+    wanted = kept.config.loop.rounds  # an invalid project.toml is reported before anything else
     if not (project.data / "natural.csv").is_file():
         return State(project, "import", 0, "photographs")
     rounds = {r.number: r for r in project.rounds()}
     if baseline(project) is None:
         if 0 not in rounds:
             refuse_lost_baseline(project)
-        return _recording(project, rounds.get(0), 0) or State(
+        return _recording(project, rounds.get(0), 0, kept=kept) or State(
             project=project, stage="ingest", number=0, waiting_for=None, round=rounds[0]
         )
     for number in range(1, wanted + 1):
@@ -90,7 +91,7 @@ def look(project: Project) -> State:
         if round_ is None or not round_.controllers_path.is_file():
             return State(project, "generate", number)
         if not round_.ingested:
-            return _recording(project, round_, number) or State(
+            return _recording(project, round_, number, kept=kept) or State(
                 project=project, stage="ingest", number=number, waiting_for=None, round=round_
             )
         for stage, path in (("evaluate", round_.evaluation_path), ("report", round_.report_path)):
@@ -99,13 +100,13 @@ def look(project: Project) -> State:
     return State(project, "finished", wanted)
 
 
-def _recording(project: Project, round_: Round | None, number: int) -> State | None:
-    """Export, look, or wait; None where an answer lies in the inbox, whole or in parts."""
+def _recording(project: Project, round_: Round | None, number: int, *, kept: Project) -> State | None:
+    """Export, look, or wait; None where an answer lies in the inbox, whole or in parts; `kept` has read project.toml."""
     if round_ is None or not round_.outbox.is_dir():
         return State(project=project, stage="export", number=number, waiting_for=None, round=round_)
     if poll_inbox(round_) is not None:
         return None
-    here = delivered(project, round_)
+    here = delivered(kept, round_)
     if poll_blocks(round_) is not None or look_of_parts(round_, here) is not None:
         return State(project=project, stage="look", number=number, waiting_for=None, round=round_, delivery=here)
     if here is not None and here.complete:

@@ -216,14 +216,14 @@ def test_run_makes_the_look_from_parts(looks, tmp_path, monkeypatch):
     project = Project.open(shutil.copytree(looks, tmp_path / "mylab"))
     round_ = project.round(1)
     write_blocks(round_, 0)
-    assert waits(project, round_, 1).waiting_for == "responses"
+    assert waits(project, round_, 1, kept=project).waiting_for == "responses"
     write_blocks(round_, 1)
-    state = waits(project, round_, 1)
+    state = waits(project, round_, 1, kept=project)
     assert (state.stage, state.waiting_for) == ("look", None)
     told: list[str] = []
     loop.step(project, state, tell=told.append)
     assert "look 1, before block 2: 1 controllers stopped for success" in told[0]
-    state = waits(project, round_, 1)
+    state = waits(project, round_, 1, kept=project)
     assert isinstance(state, State)
     assert (state.stage, state.waiting_for) == ("ingest", "responses")
     assert delivered(project, round_).missing_blocks == (2, 3)
