@@ -101,7 +101,7 @@ def look(project: Project) -> State:
 
 
 def _recording(project: Project, round_: Round | None, number: int, *, kept: Project) -> State | None:
-    """Export, look, or wait; None where an answer lies in the inbox, whole or in parts; `kept` has read project.toml."""
+    """Export, look, or wait; None where an answer is in the inbox, whole or in parts; `kept` has read project.toml."""
     if round_ is None or not round_.outbox.is_dir():
         return State(project=project, stage="export", number=number, waiting_for=None, round=round_)
     if poll_inbox(round_) is not None:
