@@ -19,7 +19,7 @@ _HOMES = {
     "Project": "project.folder",
     "Responses": "recordings.responses",
     "Round": "project.folder",
-    "State": "loop",
+    "State": "state",
     "evaluate": "verdict.evaluate",
     "read_key": "project.key",
     "read_responses": "recordings.readers",
@@ -32,7 +32,6 @@ check_packages()
 
 if TYPE_CHECKING:
     from .errors import DataError as DataError
-    from .loop import State as State
     from .loop import run as run
     from .project.display import Display as Display
     from .project.folder import Project as Project
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from .recordings.readers import read_responses as read_responses
     from .recordings.readers.hdf5 import write_responses as write_responses
     from .recordings.responses import Responses as Responses
+    from .state import State as State
     from .verdict.control_report import ControlReport as ControlReport
     from .verdict.evaluate import evaluate as evaluate
 

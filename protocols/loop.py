@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,14 @@ from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
 from protocols.project.photographs import NaturalImages
-from protocols.recordings.blocks import look_due, planned_looks, poll_blocks
-from protocols.recordings.dataset import baseline, drift_of
+from protocols.recordings.blocks import planned_looks
+from protocols.recordings.dataset import drift_of
 from protocols.recordings.ingest import IngestReport, ingest, may_still_come, poll_inbox
+from protocols.recordings.parts.delivery import ingest_parts
+from protocols.recordings.parts.names import parts_in
 from protocols.recordings.readers.hdf5 import read_kept
-from protocols.recordings.recording import refuse_lost_baseline
+from protocols.state import State as State
+from protocols.state import look as look
 
 from .errors import DataError
 from .progress import Reporter
@@ -28,96 +30,6 @@ from .progress import Reporter
 if TYPE_CHECKING:  # each stage imports what it works with, so that looking at a project waits for no network
     from protocols.verdict.control_report import ControlReport
     from synth import StimulusBatch
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a project stands.
-
-    Parameters
-    ----------
-    stage : str
-        The stage that comes next ("fit", "generate", "export", "look", "ingest", "evaluate", "report"), or "finished".
-    number : int
-        The round that it belongs to.
-    waiting_for : str or None
-        "photographs" or "responses" where a person or a rig must act first; None otherwise.
-    round : Round or None
-        The round waited for.
-    """
-
-    project: Project
-    stage: str
-    number: int
-    waiting_for: str | None = None
-    round: Round | None = None
-
-    def summary(self) -> str:
-        """One sentence on what was reached and what comes next."""
-        if self.waiting_for == "photographs" and (self.project.data / "responses.h5").is_file():
-            return (
-                "a recording made elsewhere was taken in part: give `stimsynth fit --images DIR --responses FILE` again"
-            )
-        if self.waiting_for == "photographs":
-            return (
-                "waiting for photographs: run `stimsynth export --baseline IMAGES`, or "
-                "`stimsynth fit --images DIR --responses FILE`"
-            )
-        if self.waiting_for == "responses" and self.round is not None:
-            inbox = self.round.inbox.relative_to(self.project.folder).as_posix()
-            return f"round {self.number}: waiting for {inbox}/responses.h5 and responses.h5.done{look_due(self.round)}"
-        if self.stage == "finished":
-            return f"finished: {self.number} rounds evaluated"
-        return f"round {self.number}: {self.stage} comes next"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The state for scripts."""
-        inbox = None if self.round is None else self.round.inbox.relative_to(self.project.folder).as_posix()
-        return {"stage": self.stage, "round": self.number, "waiting_for": self.waiting_for, "inbox": inbox}
-
-
-def look(project: Project) -> State:
-    """What can be done next, or what is waited for, from the files of the project alone.
-
-    Raises
-    ------
-    DataError
-        B06: rounds were shown, and the recording that they are compared with is gone.
-    """
-    wanted = project.config.loop.rounds  # an invalid project.toml is reported before anything else
-    if not (project.data / "natural.csv").is_file():
-        return State(project, "import", 0, "photographs")
-    rounds = {r.number: r for r in project.rounds()}
-    if baseline(project) is None:
-        if 0 not in rounds:
-            refuse_lost_baseline(project)
-        return _recording(project, rounds.get(0), 0) or State(
-            project=project, stage="ingest", number=0, waiting_for=None, round=rounds[0]
-        )
-    for number in range(1, wanted + 1):
-        if project.fitted_for(number) is None:
-            return State(project, "fit", number)
-        round_ = rounds.get(number)
-        if round_ is None or not round_.controllers_path.is_file():
-            return State(project, "generate", number)
-        if not round_.ingested:
-            return _recording(project, round_, number) or State(
-                project=project, stage="ingest", number=number, waiting_for=None, round=round_
-            )
-        for stage, path in (("evaluate", round_.evaluation_path), ("report", round_.report_path)):
-            if not path.is_file():
-                return State(project=project, stage=stage, number=number, waiting_for=None, round=round_)
-    return State(project, "finished", wanted)
-
-
-def _recording(project: Project, round_: Round | None, number: int) -> State | None:
-    """Export, or wait; None where an answer lies in the inbox."""
-    if round_ is None or not round_.outbox.is_dir():
-        return State(project=project, stage="export", number=number, waiting_for=None, round=round_)
-    if poll_inbox(round_) is None:
-        stage, waiting = ("ingest", "responses") if poll_blocks(round_) is None else ("look", None)
-        return State(project=project, stage=stage, number=number, waiting_for=waiting, round=round_)
-    return None
 
 
 def run(
@@ -134,11 +46,13 @@ def run(
 
     Safe to kill at any moment and to repeat: a stage is done when its file is there. Each stage reads project.toml
     once, when it begins. An answer that cannot be read yet, though its ``.done`` file is there, is waited for as well.
-    `tell` gets what `ingest` found, as text.
+    `tell` gets what `ingest` found, as text, and each part of an answer as it comes; until the deadline a part that is
+    refused may be replaced.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline, told = time.monotonic() + timeout_s, dict[str, None]()
     while True:
         state = look(project)
+        _tell_parts(state, told, tell)
         if state.stage == "finished":
             return state
         if state.waiting_for is None:
@@ -149,8 +63,20 @@ def run(
                 if state.stage not in ("ingest", "look") or not may_still_come(error) or time.monotonic() >= deadline:
                     raise
         elif state.waiting_for != "responses" or time.monotonic() >= deadline:
+            for fault in state.delivery.faults.values() if state.delivery else ():
+                raise fault
             return state
         time.sleep(max(0.0, min(poll_s, deadline - time.monotonic())))
+
+
+def _tell_parts(state: State, told: dict[str, None], tell: Callable[[str], None] | None) -> None:
+    """Tell what is new among the parts of an answer; `told` keeps what was told."""
+    if state.delivery is None or tell is None:
+        return
+    new = [line for line in state.delivery.lines() if line not in told]
+    for line in [*new, state.delivery.summary()] if new else []:
+        tell(f"round {state.number}: {line}")
+    told |= dict.fromkeys(new)
 
 
 def step(
@@ -348,11 +274,14 @@ def ingest_round(
     round_: Round,
     file: Path | None = None,
     *,
+    parts: bool = False,
     replace: str = "",
     accept: Mapping[str, str] | None = None,
     **limits: Any,
 ) -> IngestReport:
     """Check the answer in the round's inbox, or `file`, and keep it as the round's trial table.
+
+    A whole answer is taken before one in parts; `parts`: the parts that are there are the answer, no more will come.
 
     `limits` stand for those of ``[recording]`` in project.toml: ``max_dropped``, ``max_unseen``, ``drop_extra``. See
     `protocols.recordings.ingest.ingest` for the rest and the errors.
@@ -365,7 +294,10 @@ def ingest_round(
         "drop_extra": settings.extra == "drop",
     }
     sites = read_key(round_.key_path).site_ids or None
-    return ingest(round_, file, encoder_sites=sites, replace=replace, accept=accept, **(usual | given))
+    options: dict[str, Any] = {"encoder_sites": sites, "replace": replace, "accept": accept, **usual, **given}
+    if parts or (file is None and poll_inbox(round_) is None and parts_in(round_)):
+        return ingest_parts(round_, said=parts, **options)
+    return ingest(round_, file, **options)
 
 
 def evaluate_round(project: Project, round_: Round) -> ControlReport:

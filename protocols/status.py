@@ -8,9 +8,10 @@ from protocols.disk.files import read_json
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project, Round
 from protocols.recordings.blocks import blocks_name, remaining_looks
+from protocols.recordings.parts.delivery import late_parts
 from protocols.rounds.looks.record import made_looks
 
-from .loop import look
+from .state import delivered, look
 
 
 def status_of(project: Project) -> dict[str, Any]:
@@ -46,7 +47,15 @@ def _round(project: Project, round_: Round) -> dict[str, Any]:
         "verdicts": _verdicts(round_),
         "looks": [look.to_dict() for look in made_looks(round_)],
         "look_due": _look_due(round_),
+        "delivery": _delivery(project, round_) if state == "exported" else None,
+        "late_parts": late_parts(round_),
     }
+
+
+def _delivery(project: Project, round_: Round) -> dict[str, Any] | None:
+    """What of the answer is there in parts, with its lines for people; None where there are no parts."""
+    found = delivered(project, round_)
+    return None if found is None else {**found.to_dict(), "summary": found.summary(), "lines": found.lines()}
 
 
 def _look_due(round_: Round) -> str | None:
@@ -68,7 +77,10 @@ def _verdicts(round_: Round) -> dict[str, int]:
 
 def status_lines(record: dict[str, Any]) -> str:
     """The record for people: one line per round, then what comes next."""
-    return "\n".join([*(_line(r) for r in record["rounds"]), record["summary"]])
+    lines = []
+    for r in record["rounds"]:
+        lines += [_line(r), *(f"  {line}" for line in (r["delivery"] or {}).get("lines", ()))]
+    return "\n".join([*lines, record["summary"]])
 
 
 def _line(r: dict[str, Any]) -> str:
@@ -91,6 +103,13 @@ def _line(r: dict[str, Any]) -> str:
         parts.append(f"look before block {made['before_block']}: {counts}; {made['order']} is in force")
     if r["look_due"]:
         parts.append(f"an interim look is due, by {r['look_due']}.h5")
+    if r["delivery"]:
+        parts.append(r["delivery"]["summary"])
+    if r["late_parts"]:
+        parts.append(
+            f"{', '.join(r['late_parts'])} came after the answer was joined: `stimsynth ingest --round {r['round']} "
+            '--parts --replace "REASON"` takes it too'
+        )
     if r["waiting_for"]:
         parts.append(f"waiting for {r['waiting_for']}")
     return "; ".join(parts)

@@ -45,7 +45,7 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arrays", "devices", "errors", "memory", "packages", "progress", "disk", "stats"),
         ("project",),
         ("recordings",),
-        ("models", "verdict", "importing"),
+        ("models", "verdict", "importing", "state"),
         ("synthesis", "rounds", "report"),
         ("loop", "check", "status", "plan", "reproduce", "demo", "sharing"),
         ("cli",),

@@ -131,7 +131,7 @@ def near_duplicates(project: Project) -> Iterator[Finding | Exception]:
 
 def recordings(project: Project) -> Iterator[Finding | Exception]:
     """What was recorded, and what comes next."""
-    from protocols.loop import look
+    from protocols.state import look
 
     rounds = project.rounds()
     later = [r.number for r in rounds if r.number > 0 and (r.controllers_path.is_file() or r.outbox.is_dir())]

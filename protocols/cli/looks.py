@@ -1,9 +1,9 @@
-"""The command that looks at a round before its end."""
+"""Commands on what the rig hands in: interim, ingest."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,13 +16,14 @@ def interim(
     folder: ProjectFolder,
     number: RoundNumber = None,
     file: Annotated[
-        Path | None, typer.Option(help="the rig's file; default: responses_before_block_NN.h5 in the inbox")
+        Path | None,
+        typer.Option(help="the rig's file; default: responses_before_block_NN.h5, or parts in the inbox"),
     ] = None,
 ) -> None:
     """Look at the blocks recorded so far: stop what is decided, write the order of the remaining blocks."""
     project = open_project(folder)
     if number is None:
-        from protocols.loop import look
+        from protocols.state import look
 
         number = look(project).number
     announce("testing the blocks recorded so far")
@@ -30,3 +31,65 @@ def interim(
 
     report = make_look(project, project.round(number), file, progress=progress())
     show(report.summary(), report.to_dict())
+
+
+@app.command()
+def ingest(
+    folder: ProjectFolder,
+    file: Annotated[
+        Path | None, typer.Option(help="responses file; default: the inbox of the round that waits")
+    ] = None,
+    number: RoundNumber = None,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="the parts in the inbox are the answer: no more will come")
+    ] = False,
+    replace: Annotated[
+        str, typer.Option(help="reason to take another file than the one ingested before; it is recorded")
+    ] = "",
+    max_dropped: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="largest part of the rows marked invalid; default: that of project.toml"),
+    ] = None,
+    max_unseen: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="largest part of the images without a trial; default: that of project.toml"),
+    ] = None,
+    drop_extra: Annotated[
+        bool, typer.Option("--drop-extra", help="leave out presentations beyond the planned number, the last ones")
+    ] = False,
+    other_subject: Annotated[
+        str, typer.Option(help="reason to take another subject than in earlier recordings; it is recorded")
+    ] = "",
+    other_window: Annotated[
+        str, typer.Option(help="reason to take another response window than the baseline's; it is recorded")
+    ] = "",
+) -> None:
+    """Check recorded responses and keep them as the round's trial table."""
+    if parts and file is not None:
+        raise typer.BadParameter("--file is a whole answer, --parts are those in the inbox")
+    from protocols import loop
+
+    project = open_project(folder)
+    number = number if number is not None else round_of_answer(project, replace)
+    reasons = {"other_subject": other_subject, "other_window": other_window}
+    report = loop.ingest_round(
+        project,
+        project.round(number),
+        file,
+        parts=parts,
+        replace=replace,
+        accept={name: reason for name, reason in reasons.items() if reason},
+        max_dropped=max_dropped,
+        max_unseen=max_unseen,
+        drop_extra=drop_extra or None,
+    )
+    show(report.summary(), report.to_dict())
+
+
+def round_of_answer(project: Any, replace: str) -> int:
+    """The round that waits; where an answer is to be replaced, the newest that has one."""
+    from protocols import loop
+
+    answered = [r.number for r in project.rounds() if r.ingested]
+    state = loop.look(project)
+    return max(answered) if replace and answered and state.stage != "ingest" else state.number

@@ -1,4 +1,4 @@
-"""Commands on one round or one batch: fit, refit, generate, export, ingest, evaluate, report, reproduce."""
+"""Commands on one round or one batch: fit, refit, generate, export, evaluate, report, reproduce."""
 
 from __future__ import annotations
 
@@ -273,62 +273,6 @@ def import_told(project: Any, images: Path | None) -> list[str]:
 
     natural = import_baseline(project, images, progress=progress())
     return photograph_report(natural, project.display, shown_elsewhere=False)
-
-
-@app.command()
-def ingest(
-    folder: ProjectFolder,
-    file: Annotated[
-        Path | None, typer.Option(help="responses file; default: the inbox of the round that waits")
-    ] = None,
-    number: RoundNumber = None,
-    replace: Annotated[
-        str, typer.Option(help="reason to take another file than the one ingested before; it is recorded")
-    ] = "",
-    max_dropped: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="largest part of the rows marked invalid; default: that of project.toml"),
-    ] = None,
-    max_unseen: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="largest part of the images without a trial; default: that of project.toml"),
-    ] = None,
-    drop_extra: Annotated[
-        bool, typer.Option("--drop-extra", help="leave out presentations beyond the planned number, the last ones")
-    ] = False,
-    other_subject: Annotated[
-        str, typer.Option(help="reason to take another subject than in earlier recordings; it is recorded")
-    ] = "",
-    other_window: Annotated[
-        str, typer.Option(help="reason to take another response window than the baseline's; it is recorded")
-    ] = "",
-) -> None:
-    """Check recorded responses and keep them as the round's trial table."""
-    from protocols import loop
-
-    project = open_project(folder)
-    number = number if number is not None else round_of_answer(project, replace)
-    reasons = {"other_subject": other_subject, "other_window": other_window}
-    report = loop.ingest_round(
-        project,
-        project.round(number),
-        file,
-        replace=replace,
-        accept={name: reason for name, reason in reasons.items() if reason},
-        max_dropped=max_dropped,
-        max_unseen=max_unseen,
-        drop_extra=drop_extra or None,
-    )
-    show(report.summary(), report.to_dict())
-
-
-def round_of_answer(project: Any, replace: str) -> int:
-    """The round that waits; where an answer is to be replaced, the newest that has one."""
-    from protocols import loop
-
-    answered = [r.number for r in project.rounds() if r.ingested]
-    state = loop.look(project)
-    return max(answered) if replace and answered and state.stage != "ingest" else state.number
 
 
 @app.command()

@@ -15,7 +15,7 @@ from protocols.project.looks import Looks, looks_of
 from protocols.project.outbox import PlannedTrial, later_orders, planned_trials, read_manifest, verify_outbox
 
 from . import checks
-from .ingest import belongs, poll_inbox
+from .ingest import poll_inbox
 from .join import join
 from .quality.values import usable_rows
 from .readers import reader_of
@@ -95,7 +95,7 @@ def read_blocks(
     sites = tuple(s.site_id for s in read_sites(round_.key_path.with_name("sites.csv")))
     responses = reader_of(path)(path, image_ids=[e["image_id"] for e in manifest["images"]])
     notes: list[str] = []
-    belongs(round_, path, responses, manifest=manifest, accept=accept or {}, notes=notes)
+    checks.belongs(round_, path, responses, manifest=manifest, accept=accept or {}, notes=notes)
     responses = responses.sites(checks.site_order(path, responses, sites, notes=notes))
     if responses.averaged_over is not None:
         raise _not_these(path, before, "averages over repeats", cause="single trials were averaged before")

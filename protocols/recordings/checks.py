@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from protocols.disk.files import sha256_file
 from protocols.errors import DataError
-from protocols.project.folder import Round
+from protocols.project.folder import Project, Round
 from protocols.project.key import SiteRow
 from protocols.project.outbox import PlannedTrial, broken_seals
 
+from .quality.earlier import compare_with_earlier, earlier_recordings
 from .quality.values import check_values
 from .responses import Responses
 
@@ -37,6 +39,24 @@ def sealed(round_: Round, manifest: dict[str, Any]) -> None:
             fix="restore it from a backup",
             code="I18",
         )
+
+
+def belongs(
+    round_: Round,
+    path: Path,
+    responses: Responses,
+    *,
+    manifest: dict[str, Any],
+    accept: Mapping[str, str],
+    notes: list[str],
+) -> None:
+    """Whether the file answers this round, in the unit, window and subject of the project."""
+    manifest_sha256 = sha256_file(round_.outbox / "manifest.json")
+    identity(path, responses, round_, manifest_sha256=manifest_sha256, notes=notes)
+    images(path, responses, [e["image_id"] for e in manifest["images"]])
+    unit_and_window(path, responses, manifest, notes=notes)
+    others = earlier_recordings(Project(round_.folder.parents[2]), but=round_.number)
+    compare_with_earlier(path, responses, others, accept=accept, notes=notes)
 
 
 def identity(path: Path, responses: Responses, round_: Round, *, manifest_sha256: str, notes: list[str]) -> None:

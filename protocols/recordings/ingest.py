@@ -19,14 +19,15 @@ import numpy as np
 
 from protocols.disk.files import read_json, sha256_file, write_json
 from protocols.errors import UNFINISHED, DataError
-from protocols.project.folder import Project, Round, utc_now
+from protocols.project.folder import Round, utc_now
 from protocols.project.key import read_sites
 from protocols.project.outbox import planned_trials, read_manifest, verify_outbox
 from protocols.recordings.readers import READERS, reader_of, write_responses
 
 from . import checks
 from .join import join
-from .quality.earlier import compare_with_earlier, earlier_recordings
+from .parts.answer import JoinedAnswer
+from .parts.names import parts_in
 from .quality.values import odd_sites, usable_rows
 from .replaced import replaced_answers, set_aside
 from .responses import Responses
@@ -75,6 +76,11 @@ class IngestReport:
         Reasons for which another subject or response window than in earlier recordings was taken.
     replaced : list of dict
         Earlier answers: file, sha256, reason, utc, and the file under which the trial table is kept.
+    parts : list of dict
+        Where the answer was joined from parts: file, sha256, rows and usable rows of each.
+    row_sources : dict
+        Of each row of the trial table: ``part``, a position in `parts`, and ``row`` of that file, from 0; both texts
+        hold as many numbers as there are rows.
     """
 
     status: str
@@ -97,6 +103,8 @@ class IngestReport:
     subject: str = ""
     accepted: dict[str, str] = field(default_factory=dict)
     replaced: list[dict[str, str]] = field(default_factory=list)
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    row_sources: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -135,7 +143,8 @@ class IngestReport:
             "accepted": dict,
             "notes": list,
         }
-        kinds |= {"replaced": list, "status": str, "file": str, "sha256": str, "unit": str, "subject": str}
+        kinds |= {"replaced": list, "parts": list, "row_sources": dict}
+        kinds |= {"status": str, "file": str, "sha256": str, "unit": str, "subject": str}
         kinds |= {"manifest_sha256": str, "responses_sha256": str, "ingested_utc": str}
         kinds |= {"n_sites": int, "planned": int, "found": int, "used": int}
         wrong = [name for name, kind in kinds.items() if not isinstance(getattr(self, name), kind)]
@@ -185,7 +194,7 @@ def may_still_come(error: Exception) -> bool:
 
 def ingest(
     round_: Round,
-    path: str | Path | None = None,
+    path: str | Path | JoinedAnswer | None = None,
     *,
     encoder_sites: Sequence[str] | None = None,
     replace: str = "",
@@ -200,8 +209,8 @@ def ingest(
     ----------
     round_ : Round
         An exported round.
-    path : path, optional
-        The answer; default: the one in the inbox.
+    path : path or JoinedAnswer, optional
+        The answer, or parts that were joined; default: the one in the inbox.
     encoder_sites : sequence of str, optional
         The sites that must be there, in this order; default: the site set frozen at export.
     replace : str
@@ -221,20 +230,23 @@ def ingest(
         R01-R29 from the reader; X06-X07 from the outbox; I01-I23 (see `checks`, `join` and `quality`). The round is
         untouched.
     """
-    path = _locate(round_, path)
+    answer = path if isinstance(path, JoinedAnswer) else None
+    path = path.path if isinstance(path, JoinedAnswer) else _locate(round_, path)
     verify_outbox(round_.outbox)
     manifest, order = read_manifest(round_.outbox), planned_trials(round_.outbox)
     read, digest = reader_of(path), sha256_file(path)
     checks.sealed(round_, manifest)
-    earlier = _earlier(round_, path, digest, replace=replace)
+    stated = answer.sha256 if answer else digest
+    earlier = _earlier(round_, path, stated, replace=replace)
     if earlier is not None:
         return earlier
     sites = read_sites(round_.key_path.with_name("sites.csv"))
     responses = read(path, image_ids=[e["image_id"] for e in manifest["images"]])
     if sha256_file(path) != digest:
-        raise _changing(path)
-    notes = list(responses.attributes.get("notes", ()))
-    belongs(round_, path, responses, manifest=manifest, accept=accept or {}, notes=notes)
+        raise changing(path)
+    notes = [*(answer.notes if answer else _beside(round_, path)), *responses.attributes.get("notes", ())]
+    responses = dataclasses.replace(responses, row=np.arange(len(responses.values)))
+    checks.belongs(round_, path, responses, manifest=manifest, accept=accept or {}, notes=notes)
     wanted = tuple(encoder_sites) if encoder_sites else tuple(s.site_id for s in sites)
     responses = responses.sites(checks.site_order(path, responses, wanted, notes=notes))
     used, dropped = usable_rows(path, responses, max_dropped=max_dropped)
@@ -243,8 +255,8 @@ def ingest(
     missing = checks.coverage(path, joined.responses, order, max_unseen=max_unseen)
     report = IngestReport(
         status="ingested",
-        file=path.name,
-        sha256=digest,
+        file=answer.name if answer else path.name,
+        sha256=stated,
         unit=responses.unit,
         window_ms=responses.window_ms,
         n_sites=len(responses.site_ids),
@@ -258,26 +270,9 @@ def ingest(
         manifest_sha256=sha256_file(round_.outbox / "manifest.json"),
         subject=str(responses.attributes.get("subject", "")),
         accepted=dict(accept or {}),
+        parts=[s.to_dict() for s in answer.sources] if answer else [],
     )
-    return _write(round_, joined.responses, report, replace=replace)
-
-
-def belongs(
-    round_: Round,
-    path: Path,
-    responses: Responses,
-    *,
-    manifest: dict[str, Any],
-    accept: Mapping[str, str],
-    notes: list[str],
-) -> None:
-    """Whether the file answers this round, in the unit, window and subject of the project."""
-    manifest_sha256 = sha256_file(round_.outbox / "manifest.json")
-    checks.identity(path, responses, round_, manifest_sha256=manifest_sha256, notes=notes)
-    checks.images(path, responses, [e["image_id"] for e in manifest["images"]])
-    checks.unit_and_window(path, responses, manifest, notes=notes)
-    others = earlier_recordings(Project(round_.folder.parents[2]), but=round_.number)
-    compare_with_earlier(path, responses, others, accept=accept, notes=notes)
+    return _write(round_, joined.responses, report, replace=replace, answer=answer)
 
 
 def _locate(round_: Round, path: str | Path | None) -> Path:
@@ -285,7 +280,7 @@ def _locate(round_: Round, path: str | Path | None) -> Path:
         return Path(path)
     answer = poll_inbox(round_)
     if answer is not None:
-        return _not_elsewhere(round_, answer)
+        return not_elsewhere(round_, answer)
     present = sorted(p.name for p in round_.inbox.glob("[!.]*")) if round_.inbox.is_dir() else []
     usual = f"{ANSWER}{next(iter(READERS))}"
     near = difflib.get_close_matches(usual, [n for n in present if n.endswith(tuple(READERS))], n=1, cutoff=0.3)
@@ -301,7 +296,7 @@ def _locate(round_: Round, path: str | Path | None) -> Path:
     )
 
 
-def _not_elsewhere(round_: Round, answer: Path) -> Path:
+def not_elsewhere(round_: Round, answer: Path) -> Path:
     """The answer, refused where it is a link to a file outside the inbox and the project (I23)."""
     homes = (round_.inbox.resolve(), round_.folder.parents[2].resolve())
     if any(answer.resolve().is_relative_to(home) for home in homes):
@@ -314,6 +309,12 @@ def _not_elsewhere(round_: Round, answer: Path) -> Path:
         fix="copy the file into the inbox, or name it: `stimsynth ingest --file FILE`",
         code="I23",
     )
+
+
+def _beside(round_: Round, path: Path) -> list[str]:
+    """A note where parts lie in the inbox beside a whole answer: the whole answer is taken."""
+    parts = [p.name for p in parts_in(round_)] if path.parent == round_.inbox else []
+    return [f"{path.name} was taken as the whole answer; not used: {', '.join(parts)}"] if parts else []
 
 
 def _earlier(round_: Round, path: Path, digest: str, *, replace: str) -> IngestReport | None:
@@ -337,7 +338,8 @@ def _earlier(round_: Round, path: Path, digest: str, *, replace: str) -> IngestR
     )
 
 
-def _changing(path: Path) -> DataError:
+def changing(path: Path) -> DataError:
+    """I04: a file that changed while it was read."""
     return DataError(
         path.name,
         found="a file that changed while it was read",
@@ -348,7 +350,9 @@ def _changing(path: Path) -> DataError:
     )
 
 
-def _write(round_: Round, responses: Responses, report: IngestReport, *, replace: str) -> IngestReport:
+def _write(
+    round_: Round, responses: Responses, report: IngestReport, *, replace: str, answer: JoinedAnswer | None
+) -> IngestReport:
     """The trial table first, the record of it last: without the record the round counts as not ingested."""
     table = _canonical(round_, responses, report.manifest_sha256)
     notes = set_aside(round_, str(replace)) if replace and round_.ingested else []
@@ -360,6 +364,7 @@ def _write(round_: Round, responses: Responses, report: IngestReport, *, replace
         responses_sha256=sha256_file(round_.responses_path),
         ingested_utc=utc_now(),
         replaced=replaced_answers(round_),
+        row_sources=answer.of_rows(table.row) if answer and table.row is not None else {},
     )
     write_json(round_.ingest_path, report.to_dict())
     about = {"replaced": report.replaced[-1]} if report.replaced else {}

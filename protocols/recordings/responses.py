@@ -13,6 +13,9 @@ from protocols.stats.trials import sums_per_image
 
 from .units import UNITS
 
+COLUMNS = ("block", "rep", "onset_s", "valid", "prev_image_ids", "averaged_over", "row")
+"""What `Responses` holds of each trial, beside values, image and baseline."""
+
 
 @dataclass(frozen=True)
 class Responses:
@@ -37,6 +40,8 @@ class Responses:
     baseline : array of shape (U,) or (T, U), or None
     averaged_over : array of shape (T,), int, or None
         Set where each row is an average over that many repeats (no single trials at hand): marked in every report.
+    row : array of shape (T,), int, or None
+        Which row of a file each trial is, where somebody follows it; never written.
     source_site_ids : tuple of U str
         The ids as the file had them.
     attributes : dict
@@ -57,6 +62,7 @@ class Responses:
     prev_image_ids: NDArray[np.str_] | None = None
     baseline: Floats | None = None
     averaged_over: Ints | None = None
+    row: Ints | None = None
     source_site_ids: tuple[str, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
 
@@ -71,7 +77,7 @@ class Responses:
             raise ValueError("site ids are not unique")
         if self.unit not in UNITS:
             raise ValueError(f"unit {self.unit!r}; expected one of {', '.join(UNITS)}")
-        for name in ("block", "rep", "onset_s", "valid", "prev_image_ids", "averaged_over"):
+        for name in COLUMNS:
             column = getattr(self, name)
             if column is not None and len(column) != trials:
                 raise ValueError(f"{name} has {len(column)} entries for {trials} trials")
@@ -81,8 +87,7 @@ class Responses:
     def select(self, rows: NDArray[np.bool_] | Ints) -> Responses:
         """The trials `rows` (mask or indices), all columns cut alike."""
         cut: dict[str, Any] = {
-            name: None if (column := getattr(self, name)) is None else column[rows]
-            for name in ("block", "rep", "onset_s", "valid", "prev_image_ids", "averaged_over")
+            name: None if (column := getattr(self, name)) is None else column[rows] for name in COLUMNS
         }
         baseline = self.baseline
         if baseline is not None and baseline.ndim == 2:

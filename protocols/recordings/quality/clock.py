@@ -86,7 +86,7 @@ def order_shown(
     in_file, by_clock = np.arange(len(onset_s)), np.argsort(onset_s, kind="stable")
     back = steps_back(onset_s)
     sequence, enough = [t.image_id for t in planned], len(shown) - dropped
-    follow_file = _common(shown, sequence)
+    follow_file = in_common(shown, sequence)
     if not back:
         if follow_file < enough:
             notes.append(
@@ -95,7 +95,7 @@ def order_shown(
                 "trial/rep where it was the second"
             )
         return in_file, "trial/onset_s"
-    follow_clock = _common([shown[row] for row in by_clock.tolist()], sequence)
+    follow_clock = in_common([shown[row] for row in by_clock.tolist()], sequence)
     at_once = float(np.diff(onset_s[by_clock]).min()) < _SHORTER * min(t.on_ms for t in planned) / 1000
     if follow_clock >= enough and follow_clock > follow_file and not at_once:
         return by_clock, "trial/onset_s"
@@ -118,7 +118,7 @@ def order_shown(
     )
 
 
-def _common(shown: Sequence[str], planned: Sequence[str]) -> int:
+def in_common(shown: Sequence[str], planned: Sequence[str]) -> int:
     """Length of the longest common subsequence: how many of `shown` follow the planned order, whatever is missing."""
     places: dict[str, list[int]] = {}
     for place in range(len(planned) - 1, -1, -1):

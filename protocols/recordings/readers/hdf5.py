@@ -28,7 +28,7 @@ from .text import strings
 from .unwritten import check_rows
 
 SCHEMA = "responses/1"
-ATTRIBUTES = ("session_id", "subject", "round", "manifest_sha256")
+ATTRIBUTES = ("session_id", "subject", "round", "manifest_sha256", "silent_trials")
 
 
 def read_responses(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,9 @@ from protocols.project.outbox import (
     read_manifest,
 )
 from protocols.recordings.blocks import blocks_name, planned_looks, poll_blocks, read_blocks, remaining_looks
+from protocols.recordings.parts.delivery import look_of_parts, survey
+from protocols.recordings.parts.joined import joined
+from protocols.recordings.parts.names import parts_in
 from protocols.rounds.safety import guard
 from protocols.verdict.looks.interim import Decision, decide, stage_reports
 
@@ -44,7 +49,8 @@ def make_look(
     round_ : Round
         An exported round with looks.
     file : Path, optional
-        The rig's file; default: ``inbox/responses_before_block_NN.h5`` with its ``.done`` file.
+        The rig's file; default: ``inbox/responses_before_block_NN.h5`` with its ``.done`` file, else the parts of all
+        blocks before NN (`protocols.recordings.parts`).
 
     Raises
     ------
@@ -54,19 +60,19 @@ def make_look(
         The new order exceeds a limit of ``[safety]``; nothing is written.
     """
     project, looks = project.for_stage(), planned_looks(round_)
-    earlier = _made_before(round_, file)
+    settings = project.config.recording
+    earlier = _made_before(project, round_, file)
     if earlier is not None:
         return earlier
     if looks is None or not remaining_looks(round_):
         raise _not_due(round_, looks)
-    before, file = _recorded(round_, file)
-    settings, digest = project.config.recording, sha256_file(file)
-    responses = read_blocks(round_, file, before, max_dropped=settings.max_dropped, drop_extra=settings.extra == "drop")
+    with _recorded(project, round_, file) as (before, path, name, digest):
+        responses = read_blocks(round_, path, before, max_dropped=settings.max_dropped, drop_extra=_drops(project))
     key, number = read_key(round_.key_path), looks.after.index(before) + 1
     reports = stage_reports(responses, key, looks, stages=number, **_tests(round_))
     decisions = decide(reports, looks, made_decisions(round_))
     new = _new_order(project, round_, key, decisions=decisions, before=before, progress=progress)
-    report = _report(number, before, file, digest=digest, decisions=decisions, new=new)
+    report = _report(number, before, name, digest=digest, decisions=decisions, new=new)
     record = report.to_dict() | {"looks": asdict(looks), "decisions": [d.to_dict() for d in decisions]}
     write_json(record_path(round_, before), record)
     _publish(round_, before, new)
@@ -123,14 +129,14 @@ def _publish(round_: Round, before: int, new: Reallocation) -> None:
 
 
 def _report(
-    number: int, before: int, file: Path, *, digest: str, decisions: list[Decision], new: Reallocation
+    number: int, before: int, file: str, *, digest: str, decisions: list[Decision], new: Reallocation
 ) -> LookReport:
     counts = {name: sum(d.decision == name for d in decisions) for name in ("success", "futile", "undecided")}
     return LookReport(
         status="made",
         number=number,
         before_block=before,
-        file=file.name,
+        file=file,
         sha256=digest,
         order=order_path(Path(), before).name,
         presentations=len(new.trials),
@@ -140,13 +146,14 @@ def _report(
     )
 
 
-def _made_before(round_: Round, file: Path | None) -> LookReport | None:
+def _made_before(project: Project, round_: Round, file: Path | None) -> LookReport | None:
     """The newest look, where nothing new was recorded since; L03 where it was made from another file."""
     made = made_looks(round_)
     if not made:
         return None
     if file is None:
-        return replace(made[-1], status="unchanged") if poll_blocks(round_) is None else None
+        new = poll_blocks(round_) is not None or _in_parts(project, round_) is not None
+        return None if new else replace(made[-1], status="unchanged")
     if sha256_file(file) == made[-1].sha256:
         return replace(made[-1], status="unchanged")
     if remaining_looks(round_):
@@ -161,16 +168,33 @@ def _made_before(round_: Round, file: Path | None) -> LookReport | None:
     )
 
 
-def _recorded(round_: Round, file: Path | None) -> tuple[int, Path]:
-    """The block that the look stands before, by the name of its file where that tells it, and the file."""
-    waiting = remaining_looks(round_)
+@contextmanager
+def _recorded(project: Project, round_: Round, file: Path | None) -> Iterator[tuple[int, Path, str, str]]:
+    """The block that the look stands before, by the name of its file where that tells it; the file, and its name and
+    hash in the record: those of the parts where it was joined from parts.
+    """
+    waiting, found = remaining_looks(round_), poll_blocks(round_)
     if file is not None:
         named = [block for block in waiting if file.name.startswith(f"{blocks_name(block)}.")]
-        return (named or list(waiting))[0], file
-    found = poll_blocks(round_)
-    if found is None:
+        found = (named or list(waiting))[0], file
+    before = None if found is not None else _in_parts(project, round_)
+    if found is not None:
+        yield *found, found[1].name, sha256_file(found[1])
+    elif before is not None:
+        with joined(round_, parts_in(round_), drop_extra=_drops(project)) as answer:
+            yield before, answer.path, answer.name, answer.sha256
+    else:
         raise _no_file(round_, waiting[0])
-    return found
+
+
+def _in_parts(project: Project, round_: Round) -> int | None:
+    """The block of the look that the parts in the inbox are enough for."""
+    share = project.config.recording.max_dropped
+    return look_of_parts(round_, survey(round_, max_dropped=share, drop_extra=_drops(project)))
+
+
+def _drops(project: Project) -> bool:
+    return project.config.recording.extra == "drop"
 
 
 def _not_due(round_: Round, looks: Looks | None) -> DataError:

@@ -34,13 +34,15 @@ MATLAB (p = 'responses.h5.part'; ids and s are string columns):
 Units: spikes | spikes/s | dff | deconvolved | beta | zscore | au. Window: ms after image onset.
 Then, in the folder inbox/ beside this one: write the file as responses.h5.part, rename it to responses.h5, and only then make
 the empty file responses.h5.done (MATLAB: movefile(p,'responses.h5'); fclose(fopen('responses.h5.done','w'))).
+Or deliver block by block, checked as it comes: responses_block_00.h5 with the presentations of block 0 (renamed, then its .done
+file), and so on. A block begun again: the rows of the aborted showing with trial/valid 0, then the whole block.
 Before you begin: `sha256sum -c checksums.sha256` in this folder must find every file unchanged. Copy the folder only while
 _READY is in it. The names of the images tell nothing about them, on purpose; contact_sheet.png shows all, shuffled.
 {counts}{looks}
 """  # noqa: E501
 LOOKS = """
 Interim looks: after block {last} (counted from 0) write all trials so far in the same way as responses_before_block_{before}.h5, then its
-.done file. `stimsynth run` or `stimsynth interim` then puts order_from_block_{before}.csv and .json into this folder: show that order from
+.done file (not needed where all these blocks were delivered one by one). `stimsynth run` or `stimsynth interim` then puts order_from_block_{before}.csv and .json into this folder: show that order from
 there on, in place of the rest of order.csv. At the end hand in ALL trials in responses.h5. Without a look, go on with order.csv."""  # noqa: E501
 
 

@@ -1,0 +1,120 @@
+"""Where a project stands: what can be done next, or what is waited for, from its files alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from protocols.project.folder import Project, Round
+from protocols.recordings.blocks import look_due, poll_blocks
+from protocols.recordings.dataset import baseline
+from protocols.recordings.ingest import poll_inbox
+from protocols.recordings.parts.delivery import Delivery, look_of_parts, survey
+from protocols.recordings.recording import refuse_lost_baseline
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a project stands.
+
+    Parameters
+    ----------
+    stage : str
+        The stage that comes next ("fit", "generate", "export", "look", "ingest", "evaluate", "report"), or "finished".
+    number : int
+        The round that it belongs to.
+    waiting_for : str or None
+        "photographs" or "responses" where a person or a rig must act first; None otherwise.
+    round : Round or None
+        The round waited for.
+    delivery : Delivery or None
+        The parts of its answer that are there.
+    """
+
+    project: Project
+    stage: str
+    number: int
+    waiting_for: str | None = None
+    round: Round | None = None
+    delivery: Delivery | None = None
+
+    def summary(self) -> str:
+        """One sentence on what was reached and what comes next."""
+        if self.waiting_for == "photographs" and (self.project.data / "responses.h5").is_file():
+            return (
+                "a recording made elsewhere was taken in part: give `stimsynth fit --images DIR --responses FILE` again"
+            )
+        if self.waiting_for == "photographs":
+            return (
+                "waiting for photographs: run `stimsynth export --baseline IMAGES`, or "
+                "`stimsynth fit --images DIR --responses FILE`"
+            )
+        if self.waiting_for == "responses" and self.round is not None:
+            inbox = self.round.inbox.relative_to(self.project.folder).as_posix()
+            here = "" if self.delivery is None else f"\n{self.delivery.summary()}"
+            due = look_due(self.round)
+            return f"round {self.number}: waiting for {inbox}/responses.h5 and responses.h5.done{due}{here}"
+        if self.stage == "finished":
+            return f"finished: {self.number} rounds evaluated"
+        return f"round {self.number}: {self.stage} comes next"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state for scripts."""
+        inbox = None if self.round is None else self.round.inbox.relative_to(self.project.folder).as_posix()
+        here = {} if self.delivery is None else {"delivery": self.delivery.to_dict()}
+        return {"stage": self.stage, "round": self.number, "waiting_for": self.waiting_for, "inbox": inbox, **here}
+
+
+def look(project: Project) -> State:
+    """What can be done next, or what is waited for, from the files of the project alone.
+
+    Raises
+    ------
+    DataError
+        B06: rounds were shown, and the recording that they are compared with is gone.
+    """
+    kept = project.for_stage()
+    wanted = kept.config.loop.rounds  # an invalid project.toml is reported before anything else
+    if not (project.data / "natural.csv").is_file():
+        return State(project, "import", 0, "photographs")
+    rounds = {r.number: r for r in project.rounds()}
+    if baseline(project) is None:
+        if 0 not in rounds:
+            refuse_lost_baseline(project)
+        return _recording(project, rounds.get(0), 0, kept=kept) or State(
+            project=project, stage="ingest", number=0, waiting_for=None, round=rounds[0]
+        )
+    for number in range(1, wanted + 1):
+        if project.fitted_for(number) is None:
+            return State(project, "fit", number)
+        round_ = rounds.get(number)
+        if round_ is None or not round_.controllers_path.is_file():
+            return State(project, "generate", number)
+        if not round_.ingested:
+            return _recording(project, round_, number, kept=kept) or State(
+                project=project, stage="ingest", number=number, waiting_for=None, round=round_
+            )
+        for stage, path in (("evaluate", round_.evaluation_path), ("report", round_.report_path)):
+            if not path.is_file():
+                return State(project=project, stage=stage, number=number, waiting_for=None, round=round_)
+    return State(project, "finished", wanted)
+
+
+def _recording(project: Project, round_: Round | None, number: int, *, kept: Project) -> State | None:
+    """Export, look, or wait; None where an answer is in the inbox, whole or in parts; `kept` has read project.toml."""
+    if round_ is None or not round_.outbox.is_dir():
+        return State(project=project, stage="export", number=number, waiting_for=None, round=round_)
+    if poll_inbox(round_) is not None:
+        return None
+    here = delivered(kept, round_)
+    if poll_blocks(round_) is not None or look_of_parts(round_, here) is not None:
+        return State(project=project, stage="look", number=number, waiting_for=None, round=round_, delivery=here)
+    if here is not None and here.complete:
+        return None
+    return State(project=project, stage="ingest", number=number, waiting_for="responses", round=round_, delivery=here)
+
+
+def delivered(project: Project, round_: Round) -> Delivery | None:
+    """The parts of the answer to an exported round that are there; None where there are none."""
+    settings = project.config.recording
+    return survey(round_, max_dropped=settings.max_dropped, drop_extra=settings.extra == "drop")
