@@ -102,9 +102,9 @@ class _Assigned(NamedTuple):
     @property
     def weight(self) -> Floats:
         """Share of each site in the score: by its reliability, or equal where none is known; sums to 1."""
-        varying = self.means.values.any(0)
+        varying = np.asarray(self.means.values.any(0), dtype=np.float64)
         weight: Floats = np.asarray(np.clip(np.nan_to_num(self.share), 0.0, 1.0) * varying)
-        weight = weight if weight.sum() > 0 else varying.astype(np.float64)
+        weight = weight if weight.sum() > 0 else varying
         return np.asarray(weight / max(weight.sum(), 1e-12))
 
     def evidence(self, kernel: Floats) -> tuple[Evidence, Predictor]:

@@ -86,12 +86,12 @@ def _features(pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     filters = list(_filters())
     energy, colour = [], []
     for start in range(0, len(pixels), _BATCH):
-        values = pixels[start : start + _BATCH].astype(np.float32) / 255
+        values = pixels[start : start + _BATCH].astype(np.float32) / np.float32(255)
         grey = values @ np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # (B, H, W)
         spectrum = fft.fft2(grey - grey.mean((1, 2), keepdims=True))
         amplitudes = [_pooled(np.abs(fft.ifft2(spectrum * f)).astype(np.float32)) for f in filters]
         energy.append(np.concatenate(amplitudes, axis=1))
-        colour.append(np.concatenate([_pooled(values[..., c]) for c in range(3)], axis=1))
+        colour.append(np.concatenate([_pooled(values[..., c].astype(np.float32)) for c in range(3)], axis=1))
     return np.concatenate(energy), np.concatenate(colour)
 
 
