@@ -100,7 +100,7 @@ def _refuse_todo(value: Any, where: str, key: str = "") -> None:
             found=f"a question that is not answered: {value.removeprefix(TODO).strip(' :')}",
             expected="an answer",
             cause="the files do not say it, and a guess would give wrong numbers",
-            fix=f"write the answer into the map, or give --set {key}=...",
+            fix=f"write the answer into the map, or give --set {key}=VALUE",
             code="A13",
         )
     inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()

@@ -78,7 +78,8 @@ class Imported:
         """Lines for people."""
         read = self.responses
         images = len(set(read.image_ids.tolist()))
-        lines = [f"{len(read.values)} presentations of {images} images at {len(read.site_ids)} sites, {read.unit}"]
+        rows = "presentations" if read.averaged_over is None else "averages"
+        lines = [f"{len(read.values)} {rows} of {images} images at {len(read.site_ids)} sites, {read.unit}"]
         lines += [f"- {note}" for note in self.record["notes"]]
         if self.pairing is not None:
             lines.append(self.pairing.text())
