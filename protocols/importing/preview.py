@@ -84,6 +84,8 @@ def preview_recording(files: Sequence[Path], made: Imported, *, picture: Path) -
     width = max(map(len, facts))
     lines = [listed, "", "understood:", *(f"  {name.ljust(width)}  {value}" for name, value in facts.items())]
     lines += ["", "decided:", *(f"  {note}" for note in made.record["notes"])]
+    if traps := made.record["map"].get("trap", []):
+        lines += ["", "traps of this layout:", *(f"  {trap}" for trap in traps)]
     if made.pairing is not None:
         lines += ["", made.pairing.text()]
     lines += ["", f"drew {picture.name}; nothing else was written"]

@@ -61,6 +61,8 @@ def test_the_preview_writes_a_picture_alone(preset: str, tmp_path: Path, capsys)
     outcome = imported(capsys, tmp_path, made, "--preview")
     assert outcome.code == 0, outcome.err
     assert not outcome.recording.exists()
+    traps = tomllib.loads((ROOT / f"protocols/importing/presets/{preset}.toml").read_text(encoding="utf-8"))["trap"]
+    assert all(trap in outcome.out for trap in traps)
     after = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     assert set(after) - set(before) == {"recording.preview.png"}
     assert before.items() <= after.items()
