@@ -177,8 +177,8 @@ def _replaced(path: Path, wrong: int, such: tuple[str, int, int]) -> DataError:
         f"{block}, rep {rep})",
         expected="block and rep as order_from_block_NN.csv has them, from its block on",
         cause="the rig went on with order.csv after the look",
-        fix="copy block and rep from the order that was shown; if order.csv was shown to its end, hand in all trials as "
-        "one responses.h5 in the order shown, without trial/block and trial/rep, and give `stimsynth ingest "
+        fix="copy block and rep from the order that was shown; if order.csv was shown to its end, hand in all trials "
+        "as one responses.h5 in the order shown, without trial/block and trial/rep, and give `stimsynth ingest "
         "--drop-extra`: presentations that the look took away are left out then",
         code="I11",
     )

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from protocols.progress import Reporter
 
 
+Recorded = tuple[int, Path, str, str, dict[str, str]]
+
+
 def make_look(
     project: Project, round_: Round, file: Path | None = None, *, progress: Reporter | None = None
 ) -> LookReport:
@@ -169,7 +172,7 @@ def _made_before(project: Project, round_: Round, file: Path | None) -> LookRepo
 
 
 @contextmanager
-def _recorded(project: Project, round_: Round, file: Path | None) -> Iterator[tuple[int, Path, str, str, dict[str, str]]]:
+def _recorded(project: Project, round_: Round, file: Path | None) -> Iterator[Recorded]:
     """The block that the look stands before, by the name of its file where that tells it; the file, and its name and
     hash in the record: those of the parts where it was joined from parts; then the hash of each part.
     """

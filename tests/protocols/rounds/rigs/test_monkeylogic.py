@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -184,7 +185,7 @@ def test_without_background_the_next_image_comes_at_the_refresh_at_which_the_las
     seconds = durations(done.record)
     assert seconds[:6] + seconds[7:] == pytest.approx([100.0] * 9, abs=0.01)
     times = [float(r["onset_ms"]) for r in done.log]
-    assert [b - a for a, b in zip(times[:5], times[1:5], strict=False)] == pytest.approx([100.0] * 4, abs=0.01)
+    assert [b - a for a, b in pairwise(times[:5])] == pytest.approx([100.0] * 4, abs=0.01)
     assert not [line for line in done.record if line.endswith("NaN")]
 
 
