@@ -184,6 +184,16 @@ def test_no_image_begins_before_the_subject_looks(box):
     assert [(r["frames"], r["aborted"]) for r in never.log] == [("0", "1")]
 
 
+@pytest.mark.parametrize("x", [-12.0, -11.9, 0.0, 12.0])
+@pytest.mark.parametrize("units", ["pix", "deg"])
+def test_an_image_that_leaves_the_screen_at_its_place_is_refused(tmp_path, x, units):
+    box = outbox(tmp_path / "outbox", rigs=["psychopy"], rig={"position_deg": [x, 1.0]})
+    scale = {"pix": 6, "deg": 9}[units]  # the image ends 2 degrees beside its place, the screen at 14
+    done = psychopy(box.folder, "--units", units, "--monitor", f"lab_{scale}", size=[28 * scale - 2, 900])
+    assert (done.code != 0) == (abs(x) == 12)
+    assert ("do not fit on the screen" in done.text) == (abs(x) == 12)
+
+
 @pytest.mark.parametrize("linear", ["lab_6", "lab_6_raw", ""])
 def test_a_screen_that_nothing_linearises_is_told(box, linear):
     done = psychopy(box.folder, *(["--monitor", linear] if linear else []))
@@ -234,7 +244,7 @@ def test_no_background_between_images(tmp_path):
         (["--refresh", "70"], {}, "7.00 frames"),
         ([], {"hz": 75}, "runs at 75.00 Hz, the round was planned for 60 Hz"),
         ([], {"measured": "none"}, "cannot be measured"),
-        ([], {"size": [20, 10]}, "smaller than an image"),
+        ([], {"size": [20, 10]}, "do not fit on the screen of 20 x 10 pixels"),
     ],
     ids=["block", "table", "frames", "other-rate", "no-rate", "small-screen"],
 )

@@ -110,6 +110,7 @@ def test_octave_shows_the_planned_order_with_the_planned_frames(box):
 def test_place_background_and_colour(tmp_path):
     box = outbox(tmp_path / "outbox", rigs=["psychtoolbox"], background=9, rig={"position_deg": [2.0, -1.5]})
     done = run(box, "'screen', 0")
+    assert "do not fit on the screen" in run(box, width=47).text
     assert done.record[0] == "window 0 9"
     assert "place [960 539 984 559] filter 0" in done.record  # 12 pixels right, 9 down
     assert "must be linearised" in done.text
@@ -176,7 +177,7 @@ def test_a_later_order_and_single_blocks(box):
         ("'order', 'images.csv'", {}, "is not a table of presentations"),
         ("'odrer', 'order.csv'", {}, "unknown name odrer"),
         ("", {"hz": 75}, "runs at 75.00 Hz, the round was planned for 60 Hz"),
-        ("", {"width": 20}, "smaller than an image"),
+        ("", {"width": 20}, "do not fit on the screen of 20 x 1080 pixels"),
         ("'order', 'changed.csv'", {}, "90 ms are 5.40 frames"),
     ],
     ids=["block", "table", "name", "rate", "screen", "frames"],
