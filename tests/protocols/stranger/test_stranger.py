@@ -75,7 +75,7 @@ def config() -> Config:
 
 
 @pytest.mark.slow
-def test_three_rounds_through_the_command_line(tmp_path, capsys):
+def test_three_rounds_through_the_command_line(tmp_path, capsys, undrawn):
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     for photograph in demo_photographs()[::3]:

@@ -94,7 +94,7 @@ def test_every_row_is_traced_to_its_part(cut, lab):
         np.testing.assert_array_equal(table.values[row], part.values[number])
 
 
-@settings(QUICK, max_examples=15)
+@settings(QUICK, max_examples=10)
 @given(data=st.data())
 def test_any_cut_gives_the_table_of_the_whole_answer(cut, lab, data):
     """Any pieces, rows, sites and layouts, in any order of coming; some presentations aborted and shown again."""
