@@ -106,6 +106,11 @@ def planned_trials(outbox: str | Path) -> list[PlannedTrial]:
     return order
 
 
+def replaced_order(outbox: Path) -> list[PlannedTrial]:
+    """The exported order where an interim look wrote another in its place; [] where none did."""
+    return read_order(outbox) if later_orders(outbox) else []
+
+
 def later_orders(outbox: Path) -> dict[int, Path]:
     """The orders that interim looks wrote, by the first block that each is for; one without its record does not count.
 

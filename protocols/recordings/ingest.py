@@ -21,7 +21,7 @@ from protocols.disk.files import read_json, sha256_file, write_json
 from protocols.errors import UNFINISHED, DataError
 from protocols.project.folder import Round, utc_now
 from protocols.project.key import read_sites
-from protocols.project.outbox import planned_trials, read_manifest, verify_outbox
+from protocols.project.outbox import planned_trials, read_manifest, replaced_order, verify_outbox
 from protocols.recordings.readers import READERS, reader_of, write_responses
 
 from . import checks
@@ -250,7 +250,8 @@ def ingest(
     wanted = tuple(encoder_sites) if encoder_sites else tuple(s.site_id for s in sites)
     responses = responses.sites(checks.site_order(path, responses, wanted, notes=notes))
     used, dropped = usable_rows(path, responses, max_dropped=max_dropped)
-    joined = join(path, used, order, drop_extra=drop_extra, dropped=sum(dropped.values()))
+    lost, old = sum(dropped.values()), replaced_order(round_.outbox)
+    joined = join(path, used, order, drop_extra=drop_extra, dropped=lost, replaced=old)
     checks.values(path, joined.responses, sites, notes=notes)
     missing = checks.coverage(path, joined.responses, order, max_unseen=max_unseen)
     report = IngestReport(

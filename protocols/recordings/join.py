@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +34,13 @@ class Joined:
 
 
 def join(
-    path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: bool = False, dropped: int = 0
+    path: Path,
+    used: Responses,
+    order: list[PlannedTrial],
+    *,
+    drop_extra: bool = False,
+    dropped: int = 0,
+    replaced: Sequence[PlannedTrial] = (),
 ) -> Joined:
     """Give every usable row the block and rep of its planned trial.
 
@@ -49,6 +56,8 @@ def join(
         Leave out presentations beyond the planned number, the last ones of each image, in place of refusing them.
     dropped : int
         Rows of the file that are not usable.
+    replaced : sequence of PlannedTrial
+        The exported order, where an interim look wrote another.
 
     Raises
     ------
@@ -63,7 +72,7 @@ def join(
         used = replace(used, block=None, rep=None)
         notes.append("the rows are averages over repeats; single trials are not at hand, and block and rep are unknown")
     elif _known(path, used):
-        used, extra = _as_stated(path, used, order, drop_extra=drop_extra)
+        used, extra = _as_stated(path, used, order, drop_extra=drop_extra, replaced=replaced)
         refuse_copies(path, used, apart="trial/block and trial/rep", notes=notes)
     else:
         used, extra = _by_order(path, used, order, drop_extra=drop_extra, dropped=dropped, notes=notes)
@@ -119,7 +128,7 @@ def _without_unplanned(used: Responses, order: list[PlannedTrial]) -> tuple[Resp
 
 
 def _as_stated(
-    path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: bool
+    path: Path, used: Responses, order: list[PlannedTrial], *, drop_extra: bool, replaced: Sequence[PlannedTrial]
 ) -> tuple[Responses, dict[str, int]]:
     """Rows whose file names block and rep: they must agree with order.csv, each at most once; the rest is extra."""
     block_of = {(t.image_id, t.rep): t.block for t in order}
@@ -137,6 +146,8 @@ def _as_stated(
         more = all((s[0], s[1]) not in block_of for s in wrong)
         image, rep, block = wrong[0]
         planned = block_of.get((image, rep))
+        if replaced and set(wrong) <= {(t.image_id, t.rep, t.block) for t in replaced}:
+            raise _replaced(path, len(wrong), wrong[0])
         raise DataError(
             path.name,
             found=f"{len(wrong)} rows whose trial/block and trial/rep contradict order.csv "
@@ -155,6 +166,22 @@ def _as_stated(
         )
     refuse_repeated(path, [f"{i}, rep {rep}" for i, rep, _ in stated], "the same trial")
     return used, extra
+
+
+def _replaced(path: Path, wrong: int, such: tuple[str, int, int]) -> DataError:
+    """I11: the order that was exported, where an interim look wrote another."""
+    image, rep, block = such
+    return DataError(
+        path.name,
+        found=f"{wrong} rows that follow order.csv where an interim look wrote another order (such as {image}: block "
+        f"{block}, rep {rep})",
+        expected="block and rep as order_from_block_NN.csv has them, from its block on",
+        cause="the rig went on with order.csv after the look",
+        fix="copy block and rep from the order that was shown; if order.csv was shown to its end, hand in all trials "
+        "as one responses.h5 in the order shown, without trial/block and trial/rep, and give `stimsynth ingest "
+        "--drop-extra`: presentations that the look took away are left out then",
+        code="I11",
+    )
 
 
 def _by_order(

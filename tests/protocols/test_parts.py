@@ -6,17 +6,19 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 
 from protocols import loop
 from protocols.errors import DataError
 from protocols.project.folder import Project
-from protocols.project.outbox import order_path, planned_trials
+from protocols.project.outbox import order_path, planned_trials, read_order
 from protocols.recordings.ingest import IngestReport
 from protocols.recordings.readers.hdf5 import read_responses
 from protocols.rounds.looks.look import make_look
 from protocols.rounds.looks.record import made_looks
+from protocols.state import delivered
 from protocols.status import status_lines, status_of
 from tests.protocols.helpers import looked_round
 from tests.protocols.helpers.commands import stimsynth
@@ -198,6 +200,47 @@ def test_an_interim_look_is_due_when_the_parts_hold_its_blocks(looks, tmp_path):
     np.testing.assert_array_equal(
         read_responses(round_.responses_path).values, read_responses(other.responses_path).values
     )
+
+
+def test_a_part_that_changed_after_its_look_is_noted(looks, tmp_path):
+    project = Project.open(shutil.copytree(looks, tmp_path / "mylab"))
+    round_ = project.round(1)
+    write_blocks(round_, 0, 1)
+    make_look(project, round_)
+
+    def sorted_anew(rows):
+        mine = looked_round.only(rows, np.array(rows["block"]) == 1)
+        return {**mine, "responses": mine["responses"] + 1}
+
+    looked_round.answer(round_, "responses_block_01", change=sorted_anew)
+    assert make_look(project, round_).status == "unchanged"
+    write_blocks(round_, 2, 3)
+    notes = loop.ingest_round(project, round_).notes
+    assert [n for n in notes if "look" in n] == [
+        "responses_block_01.h5: not as it was at the look before block 2; what that look decided stays, and the verdict "
+        "comes from the parts as they are now"
+    ]
+    assert loop.evaluate_round(project, round_).counts()["stretch_tested"] == 3
+
+
+def test_a_session_that_went_on_with_the_exported_order_after_a_look_can_be_kept(looks, tmp_path, monkeypatch):
+    project = Project.open(shutil.copytree(looks, tmp_path / "mylab"))
+    round_ = project.round(1)
+    write_blocks(round_, 0, 1)
+    make_look(project, round_)
+    with monkeypatch.context() as shown:
+        shown.setattr(looked_round, "planned_trials", read_order)
+        write_blocks(round_, 2)
+        looked_round.answer(round_, "responses")
+    told = r"I11.*went on with order.csv after the look.*without trial/block and trial/rep.*--drop-extra"
+    with pytest.raises(DataError, match=told):
+        loop.ingest_round(project, round_)
+    assert "after the look" in str(delivered(project, round_).faults["responses_block_02.h5"])
+    with h5py.File(round_.inbox / "responses.h5", "a") as file:
+        del file["trial/block"], file["trial/rep"]
+    report = loop.ingest_round(project, round_, drop_extra=True)
+    assert report.used + sum(report.missing.values()) == report.planned
+    assert sum(report.extra.values()) == report.found - report.used
 
 
 def test_no_look_once_a_later_block_is_there(looks, tmp_path):

@@ -15,6 +15,7 @@ from protocols.project.outbox import PlannedTrial, later_orders, planned_trials
 from protocols.recordings.blocks import LEAST, remaining_looks
 from protocols.recordings.ingest import IngestReport, ingest, may_still_come
 
+from .answer import JoinedAnswer
 from .joined import joined, refuse_contradictions
 from .names import MARKER, Part, all_there, block_part, not_taken, parts_in
 from .part import Facts, read_part
@@ -221,7 +222,8 @@ def ingest_parts(round_: Round, *, said: bool = False, **options: Any) -> Ingest
     if found is None or not found.facts or (found.missing_blocks and not (said or found.final)):
         raise _missing(round_, found)
     with joined(round_, [f.part for f in found.facts], **given) as answer:
-        return ingest(round_, answer, **options)
+        notes = (*_changed_since_looks(round_, answer), *answer.notes)
+        return ingest(round_, replace(answer, notes=notes), **options)
 
 
 def late_parts(round_: Round) -> list[str]:
@@ -230,6 +232,23 @@ def late_parts(round_: Round) -> list[str]:
     record = read_json(round_.ingest_path) if here else {}
     taken = {p["file"]: p["sha256"] for p in record.get("parts", ())}
     return [p.name for p in here if taken and taken.get(p.name) != _digest(p.path)]
+
+
+def _changed_since_looks(round_: Round, answer: JoinedAnswer) -> list[str]:
+    """A note on each interim look that was made from a part which is another now."""
+    here, notes = {s.file: s.sha256 for s in answer.sources}, []
+    for block in later_orders(round_.outbox):
+        path = round_.sealed / f"look_before_block_{block:02d}.json"
+        record = read_json(path) if path.is_file() else None
+        parts = record.get("parts") if isinstance(record, dict) else None
+        used = parts.items() if isinstance(parts, dict) else ()
+        changed = [name for name, digest in used if here.get(name) != digest]
+        if changed:
+            notes.append(
+                f"{', '.join(changed)}: not as it was at the look before block {block}; what that look decided stays, "
+                "and the verdict comes from the parts as they are now"
+            )
+    return notes
 
 
 def look_of_parts(round_: Round, found: Delivery | None) -> int | None:

@@ -22,6 +22,7 @@ from .answer import JoinedAnswer, Source
 from .names import Part
 from .part import CheckedPart, Facts, read_part
 
+_SHORTER = 0.9  # of the time of an image: the least time between two onsets, with some tolerance for the rig
 NAME = "responses_joined.h5"
 """The name by which errors call all parts together."""
 
@@ -48,6 +49,9 @@ def joined(
     refuse_contradictions([c.facts for c in checked])
     notes = _told([c.facts for c in checked])
     table = _joined(checked, notes)
+    if _clocks_differ(checked, min(t.on_ms for t in order) / 1000):
+        table = replace(table, onset_s=None)
+        notes.append("trial/onset_s is not kept: by it two parts were shown at one time, so that it is not one clock")
     sizes = [len(c.usable) for c in checked]
     with TemporaryDirectory(prefix="stimsynth-") as folder:
         path = Path(folder) / NAME
@@ -104,6 +108,17 @@ def _joined(checked: Sequence[CheckedPart], notes: list[str]) -> Responses:
     for name in ("prev_image_ids", "baseline"):
         columns[name] = _where_all(name, tables, notes)
     return replace(first, **columns, row=None, averaged_over=None, attributes=_attributes(tables))
+
+
+def _clocks_differ(checked: Sequence[CheckedPart], on_s: float) -> bool:
+    """Whether usable rows of two parts begin closer together than an image lasts: their clocks are not one clock."""
+    timed = [(c.responses.onset_s[c.usable], n) for n, c in enumerate(checked) if c.responses.onset_s is not None]
+    onsets = np.concatenate([np.empty(0), *(times for times, _ in timed)])
+    part = np.concatenate([np.empty(0), *(np.full(len(times), n) for times, n in timed)])
+    known = np.isfinite(onsets)
+    order = np.argsort(onsets[known], kind="stable")
+    onsets, part = onsets[known][order], part[known][order]
+    return bool(np.any((np.diff(onsets) < _SHORTER * on_s) & (np.diff(part) != 0)))
 
 
 def _or_nan(column: Any, rows: int) -> Any:

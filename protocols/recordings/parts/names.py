@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +51,26 @@ def parts_in(round_: Round) -> list[Part]:
 
 
 def all_there(round_: Round) -> bool:
-    """Whether the rig said with `MARKER` that no more parts will come."""
+    """Whether the rig said with `MARKER` that no more parts will come, after the last part that is there.
+
+    A program that copies the inbox to a share takes the files by name, and so the marker before every part.
+    """
     try:
-        return (round_.inbox / MARKER).is_file()
+        return (round_.inbox / MARKER).is_file() and not _after_marker(round_, parts_in(round_))
     except OSError:
         return False
+
+
+def _after_marker(round_: Round, parts: Sequence[Part]) -> list[str]:
+    """The parts that came after the marker, or were put in their place again after it."""
+    said = _came(round_.inbox / MARKER)
+    return [p.name for p in parts if _came(p.path) > said]
+
+
+def _came(path: Path) -> int:
+    """When a file came to be here, in ns: a copy keeps the time at which the file was written, but not this one."""
+    found = path.stat()
+    return max(found.st_ctime_ns, found.st_mtime_ns) if os.name == "nt" else found.st_ctime_ns
 
 
 def not_taken(round_: Round) -> list[str]:
@@ -65,7 +82,20 @@ def not_taken(round_: Round) -> list[str]:
             told.append(f"{path.name} waits for {path.name}.done")
         elif not part and not whole and path.suffix.lower() in READERS:
             told.append(f"{path.name} is not taken: a part is named {block_part(0)} or responses_part_00{_FIRST}")
-    return told
+    return [*told, *_early_marker(round_)]
+
+
+def _early_marker(round_: Round) -> list[str]:
+    """A line where the marker was there before a part."""
+    try:
+        late = _after_marker(round_, parts_in(round_)) if (round_.inbox / MARKER).is_file() else []
+    except OSError:
+        return []
+    return [
+        f"{MARKER} was here before {late[0]}, so that more parts may come: once all are here, delete it and make it "
+        "again"
+        for _ in late[:1]
+    ]
 
 
 def _files(round_: Round) -> list[Path]:

@@ -13,7 +13,7 @@ from protocols.disk.files import sha256_file
 from protocols.errors import DataError
 from protocols.project.folder import Round
 from protocols.project.key import read_sites
-from protocols.project.outbox import PlannedTrial, read_manifest
+from protocols.project.outbox import PlannedTrial, read_manifest, replaced_order
 from protocols.recordings import checks
 from protocols.recordings.ingest import changing, not_elsewhere
 from protocols.recordings.join import join
@@ -115,7 +115,8 @@ def read_part(
     usable = np.asarray(np.isfinite(found.values).any(axis=1), dtype=np.bool_)
     usable = usable if found.valid is None else usable & found.valid
     found = replace(found, row=np.arange(len(usable)))
-    placed = _placed(part, found, usable, order=order, drop_extra=drop_extra, notes=notes)
+    old = replaced_order(round_.outbox)
+    placed = _placed(part, found, usable, order=order, drop_extra=drop_extra, notes=notes, replaced=old)
     used = placed.select(usable)
     if int(usable.sum()) >= ENOUGH:
         checks.values(path, used, sites, notes=again)
@@ -165,6 +166,7 @@ def _placed(
     order: Sequence[PlannedTrial],
     drop_extra: bool,
     notes: list[str],
+    replaced: Sequence[PlannedTrial],
 ) -> Responses:
     """All rows, with block and rep of every usable one; rows without both are matched with their block's order."""
     used = rows.select(usable)
@@ -174,7 +176,8 @@ def _placed(
     _refuse_other_blocks(part, used)
     block, rep = _column(rows.block, len(usable)), _column(rows.rep, len(usable))
     if len(used.values):
-        found = join(part.path, used, planned, drop_extra=drop_extra, dropped=int((~usable).sum()))
+        lost = int((~usable).sum())
+        found = join(part.path, used, planned, drop_extra=drop_extra, dropped=lost, replaced=replaced)
         joined = found.responses
         assert joined.row is not None
         assert joined.block is not None

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from protocols.progress import Reporter
 
 
+Recorded = tuple[int, Path, str, str, dict[str, str]]
+
+
 def make_look(
     project: Project, round_: Round, file: Path | None = None, *, progress: Reporter | None = None
 ) -> LookReport:
@@ -66,14 +69,14 @@ def make_look(
         return earlier
     if looks is None or not remaining_looks(round_):
         raise _not_due(round_, looks)
-    with _recorded(project, round_, file) as (before, path, name, digest):
+    with _recorded(project, round_, file) as (before, path, name, digest, parts):
         responses = read_blocks(round_, path, before, max_dropped=settings.max_dropped, drop_extra=_drops(project))
     key, number = read_key(round_.key_path), looks.after.index(before) + 1
     reports = stage_reports(responses, key, looks, stages=number, **_tests(round_))
     decisions = decide(reports, looks, made_decisions(round_))
     new = _new_order(project, round_, key, decisions=decisions, before=before, progress=progress)
     report = _report(number, before, name, digest=digest, decisions=decisions, new=new)
-    record = report.to_dict() | {"looks": asdict(looks), "decisions": [d.to_dict() for d in decisions]}
+    record = report.to_dict() | {"looks": asdict(looks), "decisions": [d.to_dict() for d in decisions], "parts": parts}
     write_json(record_path(round_, before), record)
     _publish(round_, before, new)
     round_.log("look", **{k: v for k, v in report.to_dict().items() if k not in ("schema", "status")})
@@ -169,9 +172,9 @@ def _made_before(project: Project, round_: Round, file: Path | None) -> LookRepo
 
 
 @contextmanager
-def _recorded(project: Project, round_: Round, file: Path | None) -> Iterator[tuple[int, Path, str, str]]:
+def _recorded(project: Project, round_: Round, file: Path | None) -> Iterator[Recorded]:
     """The block that the look stands before, by the name of its file where that tells it; the file, and its name and
-    hash in the record: those of the parts where it was joined from parts.
+    hash in the record: those of the parts where it was joined from parts; then the hash of each part.
     """
     waiting, found = remaining_looks(round_), poll_blocks(round_)
     if file is not None:
@@ -179,10 +182,10 @@ def _recorded(project: Project, round_: Round, file: Path | None) -> Iterator[tu
         found = (named or list(waiting))[0], file
     before = None if found is not None else _in_parts(project, round_)
     if found is not None:
-        yield *found, found[1].name, sha256_file(found[1])
+        yield *found, found[1].name, sha256_file(found[1]), {}
     elif before is not None:
         with joined(round_, parts_in(round_), drop_extra=_drops(project)) as answer:
-            yield before, answer.path, answer.name, answer.sha256
+            yield before, answer.path, answer.name, answer.sha256, {s.file: s.sha256 for s in answer.sources}
     else:
         raise _no_file(round_, waiting[0])
 

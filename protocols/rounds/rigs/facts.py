@@ -4,6 +4,7 @@ written.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -100,7 +101,7 @@ def facts_of(manifest: Mapping[str, Any], timing: Timing) -> Facts:
 
 def _whole_frames(key: str, duration_ms: float, refresh_hz: float) -> None:
     frames = duration_ms * refresh_hz / 1000
-    if abs(frames - round(frames)) <= NEAR and (duration_ms == 0 or round(frames) > 0):
+    if math.isfinite(frames) and abs(frames - round(frames)) <= NEAR and (duration_ms == 0 or round(frames) > 0):
         return
     raise DataError(
         f"[protocol] {key}",

@@ -37,6 +37,10 @@ NO_GAP = """\
             // no background between images: the next one replaces this one at its update
             goto ('Next')
 """
+CLEARED = """\
+            update_display ()
+            goto ('Next')
+"""
 
 
 def write(
@@ -75,6 +79,7 @@ def write(
             ]
         ),
         "GAP": GAP if facts.off_ms else NO_GAP,
+        "ABORT": GAP if facts.off_ms else CLEARED,
     }
     write_text(path, filled("mworks_round.txt", values))
     return [path]

@@ -75,6 +75,15 @@ class Monitor:
     def __init__(self, name):
         self.name = name
 
+    def gammaIsDefault(self):
+        return self.name.endswith("_raw")
+
+
+def deg2pix(degrees, monitor):
+    if "_" not in monitor.name:  # PsychoPy makes a monitor of any name, without a size
+        raise ValueError("Monitor %s has no known size in pixels (SEE MONITOR CENTER)" % monitor.name)
+    return degrees * float(monitor.name.split("_")[1])
+
 
 def module(name, **items):
     made = types.ModuleType("psychopy." + name)
@@ -88,7 +97,7 @@ monitors = module("monitors", Monitor=Monitor)
 event = module("event", getKeys=lambda keyList: ["escape"] if 0 <= ESCAPE <= state["flips"] else [])
 core = module("core", quit=lambda: tell(what="quit"))
 tools = module("tools")
-module("tools.monitorunittools", deg2pix=lambda degrees, monitor: degrees * float(monitor.name.split("_")[1]))
+module("tools.monitorunittools", deg2pix=deg2pix)
 '''
 
 

@@ -23,14 +23,15 @@ def luminance(path):
             width, height, n = int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big"), {0: 1, 2: 3}[body[9]]
         packed += body if name == b"IDAT" else b""
     lines = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, 1 + width * n)
-    out = np.zeros((height + 1, width + 1, n), int)  # a border of zeros above and on the left
-    for y, line in enumerate(lines, 1):
-        for x, value in enumerate(line[1:].reshape(width, n).astype(int), 1):
-            a, b, c = out[y, x - 1], out[y - 1, x], out[y - 1, x - 1]
-            pa, pb, pc = abs(b - c), abs(a - c), abs(a + b - 2 * c)
-            paeth = np.where((pa <= pb) & (pa <= pc), a, np.where(pb <= pc, b, c))
-            out[y, x] = (value + (0, a, b, (a + b) // 2, paeth)[line[0]]) % 256
-    return out[1:, 1:].mean(2) / 255
+    out = [[0] * (width + 1) * n]  # a border of zeros above and on the left
+    for kind, *line in lines.tolist():
+        row, above = [0] * n, out[-1]
+        for i, value in enumerate(line, n):
+            a, b, c = row[i - n], above[i], above[i - n]
+            near = min((abs(b - c), 0, a), (abs(a - c), 1, b), (abs(a + b - 2 * c), 2, c))[2] if kind == 4 else 0
+            row.append((value + (0, a, b, (a + b) // 2, near)[kind]) % 256)
+        out.append(row)
+    return np.reshape(out, (height + 1, width + 1, n))[1:, 1:].mean(2) / 255
 
 
 def rates(image):
@@ -75,6 +76,5 @@ for block in sorted({b for _, b, _ in order}, key=lambda _: rng.random()):  # th
     begun = [(*row[:4], False) for row in mine[:15]] if block == 1 else []  # aborted, then the whole block again
     name = f"responses_block_{block:02d}.h5"
     write(inbox / name, about, begun + kept, rng.permutation(len(SITES)))
-    told["invalid"] += sum(not row[4] for row in begun + kept)
-    told["parts"][name] = len(begun + kept)
+    told["parts"][name], told["invalid"] = len(begun + kept), told["invalid"] + sum(not r[4] for r in begun + kept)
 print(json.dumps(told))

@@ -1,4 +1,4 @@
-"""Three rounds with a rig that has none of our code: it reads the outbox and writes the inbox, as the pages say."""
+"""A baseline and three rounds with a rig that has none of our code: it reads the outbox and writes the inbox, as the pages say."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from protocols.project.display import Display
 from protocols.project.photograph_import import demo_photographs
 from tests.protocols.helpers.commands import stimsynth
 
+ROUNDS = 3
 RIG = Path(__file__).with_name("rig.py")
 
 
@@ -51,7 +52,7 @@ def show(round_: Path, seed: int) -> dict:
 
 
 def config() -> Config:
-    """Two rounds after the baseline, 32 px, one objective, everything small."""
+    """Three rounds after the baseline, 32 px, one objective, everything small."""
     return Config(
         project=ProjectConfig(name="stranger", species="simulated"),
         display=Display(width_px=32, height_px=32, size_deg=4.0, background=128, colour="grey"),
@@ -69,12 +70,12 @@ def config() -> Config:
             repeats=16, blocks=4, natural_images=8, blanks_per_block=4, references=1, baseline_repeats=4
         ),
         evaluation=EvaluationConfig(permutations=499),
-        loop=LoopConfig(rounds=2),
+        loop=LoopConfig(rounds=ROUNDS),
     )
 
 
 @pytest.mark.slow
-def test_three_rounds_through_the_command_line(tmp_path, capsys):
+def test_three_rounds_through_the_command_line(tmp_path, capsys, undrawn):
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     for photograph in demo_photographs()[::3]:
@@ -84,20 +85,20 @@ def test_three_rounds_through_the_command_line(tmp_path, capsys):
     write_text(project / "project.toml", template(config()))
     code, out, err = stimsynth(capsys, "-q", "export", project, "--baseline", photographs)
     assert code == 0, err
-    for number in range(3):
+    for number in range(ROUNDS + 1):
         (round_,) = project.glob(f"sessions/*/round_{number:02d}")
         told = show(round_, seed=number)
         code, out, err = stimsynth(capsys, "-q", "run", project)
-        assert code == (0 if number == 2 else 4), err  # 4: the next round waits for the rig
+        assert code == (0 if number == ROUNDS else 4), err  # 4: the next round waits for the rig
         played(round_, told)
         evaluation = round_ / "evaluation.json"
         assert evaluation.is_file() == (number > 0)
         if number:
             rows = [r for r in json.loads(evaluation.read_text())["rows"] if r["confirmatory"]]
             assert Counter(r["verdict"] in ("control", "no control") for r in rows)[True] >= 2
-    assert "finished: 2 rounds evaluated" in out
+    assert f"finished: {ROUNDS} rounds evaluated" in out
     record = json.loads(stimsynth(capsys, "--json", "status", project)[1])
-    assert [r["state"] for r in record["rounds"]] == ["ingested", "evaluated", "evaluated"]
+    assert [r["state"] for r in record["rounds"]] == ["ingested", *["evaluated"] * ROUNDS]
     assert all(r["verdicts"] for r in record["rounds"][1:])
 
 

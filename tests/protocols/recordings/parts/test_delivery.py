@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -92,7 +94,7 @@ def test_every_row_is_traced_to_its_part(cut, lab):
         np.testing.assert_array_equal(table.values[row], part.values[number])
 
 
-@settings(QUICK, max_examples=15)
+@settings(QUICK, max_examples=10)
 @given(data=st.data())
 def test_any_cut_gives_the_table_of_the_whole_answer(cut, lab, data):
     """Any pieces, rows, sites and layouts, in any order of coming; some presentations aborted and shown again."""
@@ -309,3 +311,51 @@ def test_a_refused_delivery_changes_nothing(cut, lab):
     with pytest.raises(DataError, match=r"I08.*responses_block_00"):
         ingest_parts(cut)
     assert contents(cut) == before
+
+
+@pytest.mark.parametrize("copied", range(5), ids=["first", "second", "third", "last", "never"])
+def test_a_marker_that_is_copied_before_a_part_does_not_end_the_waiting(cut, lab, copied):
+    """A program that copies the inbox takes ``responses.done`` before the parts: by its name it comes first."""
+    parts, blocks = blocks_of(lab.record(cut)), (0, 2, 3)  # block 1 was lost
+
+    def mark() -> None:
+        time.sleep(0.02)  # the clock of the file system has a resolution
+        (cut.inbox / "responses.done").touch()
+        time.sleep(0.02)
+
+    for place in range(4):
+        if place == copied:
+            mark()
+        if place < 3:
+            name = f"responses_block_{blocks[place]:02d}.h5"
+            os.utime(deliver(cut, name, parts[name]), ns=(0, 0))  # a copy keeps the time at which the rig wrote it
+    found = survey(cut)
+    assert found.final == found.complete == (copied == 3)
+    told = [line for line in found.lines() if "was here before" in line]
+    assert told == [
+        f"responses.done was here before responses_block_{blocks[n]:02d}.h5, so that more parts may come: once all are "
+        "here, delete it and make it again"
+        for n in range(3)
+        if n == copied
+    ]
+    if copied != 3:
+        with pytest.raises(DataError, match="I24"):
+            ingest_parts(cut)
+        (cut.inbox / "responses.done").unlink(missing_ok=True)
+        mark()
+    assert ingest_parts(cut).used == 54
+
+
+@pytest.mark.parametrize("apart", [0.0, 100.0])
+@pytest.mark.parametrize("again", [1, 4, 18])
+def test_a_clock_that_starts_again_in_a_part_is_not_kept(cut, lab, again, apart):
+    answer = lab.record(cut)
+    answer.timed = True
+    last = np.arange(72 - again, 72)
+    answer.onset_s[last] += (apart - answer.onset_s[last[0]]) if apart == 0 else apart
+    deliver(cut, "responses_part_00.h5", answer.rows(slice(0, 72 - again)))
+    deliver(cut, "responses_part_01.h5", answer.rows(last))
+    report = ingest_parts(cut)
+    table = read_responses(cut.responses_path)
+    assert (table.onset_s is None) == (apart == 0)
+    assert any("two parts were shown at one time" in note for note in report.notes) == (apart == 0)

@@ -100,8 +100,9 @@ def test_a_file_of_another_name_than_its_id_is_refused(tmp_path, place):
         ({"off_ms": 75.0}, r"off_ms = 75, which is 4\.50 frames"),
         ({"refresh_hz": 75.0, "on_ms": 90.0}, r"6\.75 frames at 75 Hz"),
         ({"on_ms": 0.5}, r"0\.03 frames"),
+        ({"refresh_hz": float("nan")}, r"nan frames"),
     ],
-    ids=["on", "off", "rate", "short"],
+    ids=["on", "off", "rate", "short", "nan"],
 )
 def test_a_time_between_two_frames_is_refused(tmp_path, name, times, told):
     with pytest.raises(DataError, match=rf"J05.*{told}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,13 +82,17 @@ end
     "bhv_variable.m": "function bhv_variable(varargin)\nend\n",
     "trialerror.m": "function trialerror(code)\nglobal record\nfprintf(record, 'error %d\\n', code);\nend\n",
     "toggleobject.m": """
-function t = toggleobject(object, varargin)
-% Objects change at the next refresh.
-global now_ms record
+function t = toggleobject(objects, varargin)
+% Objects change together at a refresh, which comes after the call: to their status, or to the other one.
+global now_ms record on
 frame = 1000 / 60;
-now_ms = ceil(now_ms / frame - 1e-9) * frame;
+now_ms = ceil(now_ms / frame + 1e-9) * frame;
 t = now_ms;
-fprintf(record, 'toggle %d %s %.3f\\n', object, varargin{2}, t);
+for object = objects
+    if strcmp(varargin{1}, 'status'), state = varargin{2}; else, state = {'on', 'off'}{1 + on(object)}; end
+    on(object) = strcmp(state, 'on');
+    fprintf(record, 'toggle %d %s %.3f\\n', object, state, t);
+end
 end
 """,
     "eyejoytrack.m": """
@@ -105,8 +110,8 @@ end
 """,
 }
 LOOP = """
-global now_ms calls broken record
-now_ms = 0; calls = 0; broken = [{broken}]; record = fopen('record.txt', 'w');
+global now_ms calls broken record on
+now_ms = 0; calls = 0; on = false(1, 99); broken = [{broken}]; record = fopen('record.txt', 'w');
 addpath('{folder}');
 tr = TrialRecordStub();
 C = monkeylogic_userloop([], tr);
@@ -169,6 +174,47 @@ def test_octave_shows_the_planned_order_block_by_block(tmp_path, together):
     first = box.images[box.order[0].image_id].filename
     assert trials[0].split()[3] == f"pic({first},0,0,24,20)"
     assert durations(done.record) == pytest.approx([100.0] * 10, abs=0.01)  # six frames each, not seven
+
+
+@needs_octave
+def test_without_background_the_next_image_comes_at_the_refresh_at_which_the_last_one_goes(tmp_path):
+    box = outbox(tmp_path / "outbox", rigs=["monkeylogic"], off_ms=0.0, rig={"images_per_fixation": 5})
+    done = run(box, "11")  # in the second trial: acquired, held, image 1, image 2 breaks
+    assert logged(done.log) == planned(box.order)
+    assert [r["aborted"] for r in done.log] == ["0"] * 6 + ["1"] + ["0"] * 3
+    seconds = durations(done.record)
+    assert seconds[:6] + seconds[7:] == pytest.approx([100.0] * 9, abs=0.01)
+    times = [float(r["onset_ms"]) for r in done.log]
+    assert [b - a for a, b in pairwise(times[:5])] == pytest.approx([100.0] * 4, abs=0.01)
+    assert not [line for line in done.record if line.endswith("NaN")]
+
+
+AGAIN = """
+tr = TrialRecordStub();
+for n = 0:3, C = monkeylogic_userloop([], tr); tr.CurrentTrialNumber = n; if n, tr.User.stimsynth.started = 1; end, end
+tr = TrialRecordStub();
+C = monkeylogic_userloop([], tr);
+disp(tr.User.stimsynth.trial)
+"""
+
+
+@needs_octave
+def test_a_task_that_is_started_again_begins_with_the_first_image(box):
+    (box.folder / "TrialRecordStub.m").write_text(STUBS["TrialRecordStub.m"], encoding="utf-8")
+    assert octave(box.folder, AGAIN).split() == ["0"]
+
+
+@needs_octave
+def test_an_order_that_a_look_replaced_is_not_shown(box):
+    (box.folder / "order_from_block_01.csv").write_bytes((box.folder / "order.csv").read_bytes())
+    script = box.folder / "monkeylogic_userloop.m"
+    text = script.read_text(encoding="utf-8")
+    call = "try, monkeylogic_userloop([], []); disp('taken'); catch e, disp(e.message); end"
+    assert "set order_file to it, or last_block to 0" in octave(box.folder, call)
+    for old, new in (("last_block = Inf", "last_block = 0"), ("'order.csv';  ", "'order_from_block_01.csv';  ")):
+        assert old in text
+        script.write_text(text.replace(old, new), encoding="utf-8")
+        assert octave(box.folder, call).strip() == "taken"
 
 
 @needs_octave

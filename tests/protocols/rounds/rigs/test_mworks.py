@@ -217,6 +217,21 @@ def test_an_image_without_fixation_is_marked_and_the_next_one_follows(tmp_path):
     assert states == ["on", "complete"] * 2 + ["on", "aborted"] + ["on", "complete"] * 7
 
 
+@pytest.mark.parametrize("off_ms", [0.0, 100.0])
+def test_no_image_begins_without_fixation_nor_right_after_an_aborted_one(tmp_path, off_ms):
+    box = outbox(tmp_path / "outbox", rigs=["mworks"], off_ms=off_ms)
+    (task,) = parsed(box.folder).of("protocol")[0].of("task")
+    states = {state.tag.strip("'"): state for state in task.of("state")}
+    ways = [(name, goto.values) for name, state in states.items() for goto in state.of("goto")]
+    assert next(iter(states)) == "Wait"
+    assert [(n, v.get("when")) for n, v in ways if v.get("target") == "'Show'"] == [("Wait", "fixating")]
+    timed = [(part.kind, part.values) for part in states["Abort"].children if part.kind in ("start_timer", "goto")]
+    hidden = [(part.kind, part.values) for part in states["Hide"].children if part.kind in ("start_timer", "goto")]
+    assert timed == hidden  # the background lasts as long as after a whole image
+    assert len(timed) == (2 if off_ms else 1)
+    assert states["Abort"].of("update_display")
+
+
 def test_without_background_the_next_image_replaces_the_last(tmp_path):
     box = outbox(tmp_path / "outbox", rigs=["mworks"], off_ms=0.0)
     assert [u[0] for u in played(parsed(box.folder))] == [t.image_id for t in box.order]

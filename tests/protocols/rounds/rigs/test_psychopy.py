@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.disk.files import is_id
@@ -61,12 +61,13 @@ def test_the_importer_keeps_ids_numbers_and_order(box):
     assert {(r["on_ms"], r["width_deg"], r["height_deg"], r["x_deg"]) for r in table} == {(100, 4, 3.333333333, 0)}
 
 
-@given(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True))
-def test_no_id_that_the_toolkit_gives_is_read_as_something_else(tmp_path_factory, image_id):
-    path = tmp_path_factory.mktemp("ids") / "conditions.csv"
-    path.write_text(f"image_id,other\n{image_id},x\n", encoding="utf-8")
-    if is_id(image_id):
-        assert imported(path) == [{"image_id": image_id, "other": "x"}]
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True), min_size=20, max_size=40))
+def test_no_id_that_the_toolkit_gives_is_read_as_something_else(tmp_path_factory, names):
+    path = tmp_path_factory.getbasetemp() / "conditions_of_ids.csv"
+    ids = [name for name in names if is_id(name)]
+    path.write_text("image_id,other\n" + "".join(f"{i},x\n" for i in ids), encoding="utf-8")
+    assert imported(path) == [{"image_id": i, "other": "x"} for i in ids]
 
 
 def shown(told: list[dict[str, Any]]) -> list[tuple[str | None, int]]:
@@ -170,6 +171,43 @@ def test_hooks_end_a_presentation_and_only_requeue_shows_it_again(box, again):
     assert f"onset {second[0]}" in done.text
 
 
+def test_no_image_begins_before_the_subject_looks(box):
+    hooks = "calls = [0]\ndef fixating():\n    calls[0] += 1\n    return not (calls[0] < 5 or 13 < calls[0] < 20)\n"
+    (box.folder / "rig_hooks.py").write_text(hooks, encoding="utf-8")
+    done = psychopy(box.folder)
+    first, second = (f"{t.image_id}.png" for t in box.order[:2])
+    assert shown(done.told)[:5] == [(None, 5), (first, 6), (None, 6), (second, 3), (None, 6 + 5)]
+    assert logged(done.log) == planned(box.order)
+    assert [r["aborted"] for r in done.log] == ["0", "1"] + ["0"] * 8
+    (box.folder / "rig_hooks.py").write_text("def fixating():\n    return False\n", encoding="utf-8")
+    never = psychopy(box.folder, escape=30)
+    assert [(r["frames"], r["aborted"]) for r in never.log] == [("0", "1")]
+
+
+@pytest.mark.parametrize("x", [-12.0, -11.9, 0.0, 12.0])
+@pytest.mark.parametrize("units", ["pix", "deg"])
+def test_an_image_that_leaves_the_screen_at_its_place_is_refused(tmp_path, x, units):
+    box = outbox(tmp_path / "outbox", rigs=["psychopy"], rig={"position_deg": [x, 1.0]})
+    scale = {"pix": 6, "deg": 9}[units]  # the image ends 2 degrees beside its place, the screen at 14
+    done = psychopy(box.folder, "--units", units, "--monitor", f"lab_{scale}", size=[28 * scale - 2, 900])
+    assert (done.code != 0) == (abs(x) == 12)
+    assert ("do not fit on the screen" in done.text) == (abs(x) == 12)
+
+
+@pytest.mark.parametrize("linear", ["lab_6", "lab_6_raw", ""])
+def test_a_screen_that_nothing_linearises_is_told(box, linear):
+    done = psychopy(box.folder, *(["--monitor", linear] if linear else []))
+    assert ("must be linearised" in done.text) == (linear != "lab_6")
+
+
+@pytest.mark.parametrize("units", ["pix", "deg"])
+def test_a_monitor_that_the_monitor_center_does_not_know_is_refused(box, units):
+    done = psychopy(box.folder, "--monitor", "typo", "--units", units)
+    assert "--monitor typo: Monitor typo has no known size in pixels" in done.text
+    assert "Traceback" not in done.text
+    assert not [t for t in done.told if t["what"] == "window"]
+
+
 def test_a_hook_file_with_a_mistake_is_not_passed_over(box):
     (box.folder / "rig_hooks.py").write_text("import no_such_module_of_the_lab\n", encoding="utf-8")
     done = psychopy(box.folder)
@@ -183,8 +221,13 @@ def test_an_order_of_an_interim_look_and_single_blocks_can_be_shown(box):
     text = "trial,block,rep,image_id,filename,on_ms,off_ms\n" + "\n".join(lines) + "\n"
     (box.folder / "order_from_block_01.csv").write_text(text, encoding="utf-8")
     assert logged(psychopy(box.folder, "--order", "order_from_block_01.csv").log) == planned(later)
-    assert logged(psychopy(box.folder, "--from-block", "1").log) == planned([t for t in box.order if t.block == 1])
+    for words in ([], ["--from-block", "1"]):  # the exported order, where a look wrote another
+        done = psychopy(box.folder, *words)
+        assert "show it with --order order_from_block_01.csv, or end before it with --to-block 0" in done.text
+        assert not [t for t in done.told if t["what"] == "flip"]
     assert logged(psychopy(box.folder, "--to-block", "0").log) == planned([t for t in box.order if t.block == 0])
+    (box.folder / "order_from_block_01.csv").rename(box.folder / "ours.csv")
+    assert logged(psychopy(box.folder, "--from-block", "1").log) == planned([t for t in box.order if t.block == 1])
 
 
 def test_no_background_between_images(tmp_path):
@@ -201,7 +244,7 @@ def test_no_background_between_images(tmp_path):
         (["--refresh", "70"], {}, "7.00 frames"),
         ([], {"hz": 75}, "runs at 75.00 Hz, the round was planned for 60 Hz"),
         ([], {"measured": "none"}, "cannot be measured"),
-        ([], {"size": [20, 10]}, "smaller than an image"),
+        ([], {"size": [20, 10]}, "do not fit on the screen of 20 x 10 pixels"),
     ],
     ids=["block", "table", "frames", "other-rate", "no-rate", "small-screen"],
 )

@@ -110,6 +110,7 @@ def test_octave_shows_the_planned_order_with_the_planned_frames(box):
 def test_place_background_and_colour(tmp_path):
     box = outbox(tmp_path / "outbox", rigs=["psychtoolbox"], background=9, rig={"position_deg": [2.0, -1.5]})
     done = run(box, "'screen', 0")
+    assert "do not fit on the screen" in run(box, width=47).text
     assert done.record[0] == "window 0 9"
     assert "place [960 539 984 559] filter 0" in done.record  # 12 pixels right, 9 down
     assert "must be linearised" in done.text
@@ -134,6 +135,21 @@ def test_a_fixation_that_breaks_is_logged_and_shown_again_only_where_asked(box, 
     assert f"onset {second[0]}\n" in done.text
 
 
+def test_no_image_begins_before_the_subject_looks(box):
+    (box.folder / "looks.m").write_text(
+        "function ok = looks\npersistent n\nif isempty(n), n = 0; end\nn = n + 1; ok = ~(n < 5 || (n > 13 && n < 20));\nend\n",
+        encoding="utf-8",
+    )
+    done = run(box, "'fixating', @looks")
+    flips = [line != "flip background" for line in done.record if line.startswith("flip")]
+    runs = [(image, len(list(run_))) for image, run_ in groupby(flips)]
+    assert runs[:5] == [(False, 5), (True, 6), (False, 6), (True, 3), (False, 6 + 5)]
+    assert logged(done.log) == planned(box.order)
+    assert [r["aborted"] for r in done.log] == ["0", "1"] + ["0"] * 8
+    never = run(box, "'fixating', @() false", escape=30)
+    assert [(r["frames"], r["aborted"]) for r in never.log] == [("0", "1")]
+
+
 def test_escape_stops_and_dropped_frames_are_counted(box):
     done = run(box, drop="[4 17]", escape=16)
     assert [(r["frames"], r["dropped"], r["aborted"]) for r in done.log][:2] == [("6", "1", "0"), ("6", "1", "0")]
@@ -147,7 +163,10 @@ def test_a_later_order_and_single_blocks(box):
     head = "trial,block,rep,image_id,filename,on_ms,off_ms\n"
     (box.folder / "order_from_block_01.csv").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     assert logged(run(box, "'order', 'order_from_block_01.csv'").log) == planned(later)
-    assert logged(run(box, "'from_block', 1").log) == planned(box.order[5:])
+    for call in ("", "'from_block', 1"):  # the exported order, where a look wrote another
+        done = run(box, call)
+        assert "show it with 'order', 'order_from_block_01.csv', or end before it with 'to_block', 0" in done.text
+        assert done.record == []
     assert logged(run(box, "'to_block', 0").log) == planned(box.order[:5])
 
 
@@ -158,7 +177,7 @@ def test_a_later_order_and_single_blocks(box):
         ("'order', 'images.csv'", {}, "is not a table of presentations"),
         ("'odrer', 'order.csv'", {}, "unknown name odrer"),
         ("", {"hz": 75}, "runs at 75.00 Hz, the round was planned for 60 Hz"),
-        ("", {"width": 20}, "smaller than an image"),
+        ("", {"width": 20}, "do not fit on the screen of 20 x 1080 pixels"),
         ("'order', 'changed.csv'", {}, "90 ms are 5.40 frames"),
     ],
     ids=["block", "table", "name", "rate", "screen", "frames"],
