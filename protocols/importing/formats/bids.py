@@ -161,7 +161,7 @@ def _refuse_disorder(betas: Sequence[Path], tables: Sequence[Path]) -> None:
             betas[0],
             f"the files in the order {names}",
             "betas in the order of their numbers for one event table, else event tables in the order of the betas",
-            fix="give the files in this order; a shell sorts run-10 before run-2",
+            fix="name each file on its own, in that order: a shell sorts run-10 before run-2",
         )
 
 

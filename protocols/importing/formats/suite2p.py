@@ -236,7 +236,7 @@ def _offsets(planes: Sequence[Plane], times: Floats, options: Suite2pOptions, *,
         raise _untimed(
             planes[0].folder,
             f"{len(planes)} planes and plane_offsets_s = {offsets}",
-            cause=f"planes are recorded one after another within a frame of {step:.4g} s; suite2p gives them one number",
+            cause=f"planes are recorded one after another within a frame of {step:.4g} s; suite2p gives one number",
             fix=f"state plane_offsets_s in [suite2p] of map.toml, one per plane, each less than a frame: [{equal}] for "
             f"{count} planes (fly-back counts as one) from the first on, all 0 for planes at one moment",
         )

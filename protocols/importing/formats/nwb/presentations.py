@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from protocols.arrays import Floats
 from protocols.errors import DataError
 
-from .choices import choose, column, entries, kept, take, texts, undecided
+from .choices import choose, entries, kept, take, texts, undecided
 from .options import NwbOptions
 from .pictures import Pictures, load, pictures_of, templates
 from .trial_columns import trial_columns

@@ -1,4 +1,4 @@
-"""Columns of a table of presentations beside image and onset: valid, block, rep; and those that may say what is used."""
+"""Columns of a table of presentations beside image and onset: valid, block, rep, and those that may say what counts."""
 
 from __future__ import annotations
 
