@@ -154,7 +154,7 @@ CODES = {
     "N05": "The place to write an archive or an export into is taken.",
     "N06": "The place to write an archive or an export into lies in the project.",
     "N07": "An option of a citation cannot be used.",
-    "N08": "A file to be passed on holds a path of one machine.",
+    "N08": "A file to be passed on holds a path of one machine, or is a link out of the project.",
     "N09": "The facts for an export cannot be read.",
     "N10": "An export needs facts that the project does not know.",
     "N11": "The library of a format to export is not installed.",

@@ -17,7 +17,9 @@ from protocols.disk.files import write_atomically
 
 @dataclass(frozen=True)
 class Psth:
-    """Mean response against time, all used trials: shows whether the response window is the right one.
+    """Mean response against time: shows whether the response window is the right one.
+
+    Of the used trials: all, or 2000 of them spread evenly (see `protocols.importing.windows.psth`).
 
     Parameters
     ----------

@@ -18,6 +18,8 @@ from protocols.importing.events import EventColumns, EventTable, joined, named, 
 
 from .nifti import Volumes, is_nifti, read_nifti
 
+NEAR = 1e-4
+"""A label of a scaled mask is a whole number, but for the rounding of the scale."""
 TABLES = (".tsv", ".csv", ".txt", ".parquet")
 
 
@@ -104,6 +106,12 @@ def read_bids(files: Sequence[Path], options: BidsOptions, /) -> ImportedTable:
 def _voxels(mask: Volumes, options: BidsOptions, notes: list[str]) -> tuple[Volumes, NDArray[np.bool_]]:
     """The mask, and which voxels are taken, (I, J, K)."""
     labels = mask.array[..., 0]
+    if mask.scale != (
+        1.0,
+        0.0,
+    ):  # what the header says of the stored numbers: 255 may stand for 1, or 0 to 255 for 0 to 1
+        scaled = labels * mask.scale[0] + mask.scale[1]
+        labels = np.where(np.abs(scaled - np.rint(scaled)) < NEAR, np.rint(scaled), scaled)
     inside = np.isin(labels, options.mask_values) if options.mask_values else labels > 0
     if not inside.any() or (mask.array.shape[3] != 1):
         found = np.unique(labels)[:6].tolist()
@@ -129,6 +137,7 @@ def _matched(betas: Sequence[Path], tables: Sequence[Path], options: BidsOptions
         raise _rows(
             betas[0], f"{len(tables)} event tables for {len(runs)} files of betas", "one for all, or one for each"
         )
+    _refuse_disorder(betas, tables)
     read = [read_events([table], options.events, timed=False) for table in tables]
     volumes = [run.array.shape[3] for run in runs]
     rows = [len(table.image) for table in read]
@@ -140,6 +149,28 @@ def _matched(betas: Sequence[Path], tables: Sequence[Path], options: BidsOptions
             fix='leave other rows out with `only` in [bids.events], such as only = {trial_type = ["image"]}',
         )
     return joined(read), runs
+
+
+def _refuse_disorder(betas: Sequence[Path], tables: Sequence[Path]) -> None:
+    """H29 where the numbers in the names say that files stand in another order than their rows: run 10 before run 2."""
+    order, other = _ranks(betas), _ranks(tables) if len(tables) > 1 else None
+    wrong = order is not None and (order != sorted(order) if len(tables) == 1 else other is not None and order != other)
+    if wrong:
+        names = ", ".join(path.name for path in (betas if len(tables) == 1 else [*betas, *tables])[:6])
+        raise _rows(
+            betas[0],
+            f"the files in the order {names}",
+            "betas in the order of their numbers for one event table, else event tables in the order of the betas",
+            fix="name each file on its own, in that order: a shell sorts run-10 before run-2",
+        )
+
+
+def _ranks(paths: Sequence[Path]) -> list[int] | None:
+    """The place of each file by the numbers in its name; None where names differ by more than numbers."""
+    if len({re.sub(r"\d+", "#", path.name) for path in paths}) != 1 or len({path.name for path in paths}) < len(paths):
+        return None
+    numbers = [tuple(map(int, re.findall(r"\d+", path.name))) for path in paths]
+    return [sorted(numbers).index(each) for each in numbers]
 
 
 def _by_name(runs: list[Volumes], tables: Sequence[Path], options: BidsOptions) -> tuple[EventTable, list[Volumes]]:

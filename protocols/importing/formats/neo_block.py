@@ -77,7 +77,14 @@ def read_neo(files: Sequence[Path], options: NeoOptions, /) -> ImportedTable:
     chosen = [segments[n]() for n in _segments(path, len(segments), options)]
     segment = chosen[0] if len(chosen) == 1 else _on_one_clock(path, chosen, notes)
     kept = _units(path, segment, options, notes=notes)
-    if tables and len(chosen) == 1:
+    if tables and len(chosen) > 1:
+        raise _unknown(
+            tables[0],
+            f"an event table for {len(chosen)} segments",
+            "events in the file itself, or one segment",
+            fix="leave the table out, or state one segment in [neo] of map.toml and give the events of this segment",
+        )
+    if tables:
         events = read_events(tables, options.events)
     else:
         events = _own_events(path, segment, options)

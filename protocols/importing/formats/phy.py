@@ -213,7 +213,9 @@ def _label_table(path: Path, kind: str) -> dict[int, str]:
     Kilosort 4 writes its own labels into cluster_group.tsv too, under its own heading.
     """
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig")[:_TEXT_LIMIT].splitlines(), delimiter="\t"))
+        lines = path.read_text(encoding="utf-8-sig")[:_TEXT_LIMIT].splitlines()
+        commas = path.suffix == ".csv" and "\t" not in lines[0]
+        rows = list(csv.reader(lines, delimiter="," if commas else "\t"))
         header = rows[0]
         names = [kind, "KSLabel"] if path.name.startswith("cluster_group") else [kind]
         column = next((header.index(n) for n in names if n in header), None)

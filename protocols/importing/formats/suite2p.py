@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocols.arrays import Bools, Floats
 from protocols.errors import DataError
-from protocols.importing.contract import ImportedTable
+from protocols.importing.contract import ImportedTable, Psth
 from protocols.importing.events import (
     EventColumns,
     EventTable,
@@ -22,7 +22,7 @@ from protocols.importing.events import (
     read_events,
     tables_among,
 )
-from protocols.importing.windows import frame_times, means_in_window, psth_of_traces
+from protocols.importing.windows import Windowed, frame_times, means_in_window, psth_of_traces
 
 from .suite2p_planes import Plane, numpy_file, planes_among, read_plane
 
@@ -48,6 +48,10 @@ class Suite2pOptions(BaseModel):
     )
     frame_time_unit: Literal["s", "ms"] = Field(default="s", description="[unit] of the frame times")
     frame_time_column: str = Field(default="time", description="[column] of the frame times in a table")
+    plane_offsets_s: list[float] = Field(
+        default=[],
+        description="[s] how much later than the frame time each plane was recorded, in the order of the planes",
+    )
     neuropil_coefficient: float | None = Field(default=None, ge=0, le=2, description="k of F - k x Fneu, such as 0.7")
     baseline_percentile: float | None = Field(
         default=None, ge=0, le=50, description="[percent] of F - k x Fneu that is F0 of dff"
@@ -100,21 +104,26 @@ def read_suite2p(files: Sequence[Path], options: Suite2pOptions, /) -> ImportedT
     events = read_events(tables, options.events)
     traces, used = _traces(planes, options, notes)
     times = _frame_times(planes, timing, options, notes=notes)
+    plane = np.concatenate([np.full(len(p.names), p.number, dtype=np.int64) for p in planes])[used]
+    late = _offsets(planes, times, options, notes=notes)
     onsets = _onsets(events, options, times, notes=notes)
     shown = np.where(events.used(), onsets, np.nan)
     where = planes[0].folder.name
-    means = means_in_window(
-        traces,
-        shown,
-        options.window_ms,
-        frame_times_s=times,
-        unit=UNITS[options.signal],
-        baseline_ms=options.baseline_ms,
-        subtract=options.subtract_baseline,
-        where=where,
-    )
+    parts = [
+        means_in_window(
+            traces[:, plane == number],
+            shown,
+            options.window_ms,
+            frame_times_s=times + offset,
+            unit=UNITS[options.signal],
+            baseline_ms=options.baseline_ms,
+            subtract=options.subtract_baseline,
+            where=where,
+        )
+        for number, offset in late.items()
+    ]
+    means = _side_by_side(parts)
     ids = np.concatenate([np.array(p.names, dtype=np.str_) for p in planes])[used]
-    plane = np.concatenate([np.full(len(p.names), p.number, dtype=np.int64) for p in planes])[used]
     return ImportedTable(
         values=means.values,
         image=events.image,
@@ -127,7 +136,9 @@ def read_suite2p(files: Sequence[Path], options: Suite2pOptions, /) -> ImportedT
         baseline=means.baseline,
         attributes=named(options.subject, options.session_id),
         notes=(*notes, *events.notes, *means.notes),
-        psth=None if np.isinf(traces).any() else psth_of_traces(traces, shown, options.window_ms, frame_times_s=times),
+        psth=None
+        if np.isinf(traces).any()
+        else _mean_response(traces, shown, options.window_ms, times=times, plane=plane, late=late),
     )
 
 
@@ -171,10 +182,6 @@ def _frame_times(
 ) -> Floats:
     """Begin of each frame in seconds, (F,)."""
     frames = planes[0].frames
-    if len(planes) > 1:
-        notes.append(
-            f"the {len(planes)} planes were given one time per frame: they are recorded one after another within it"
-        )
     if options.frame_times is None:
         if options.frame_rate_hz is None:
             raise _untimed(
@@ -215,6 +222,64 @@ def _frame_times(
             fix="divide them by the frame rate, or leave frame_times out and state frame_rate_hz in [suite2p]",
         )
     return np.asarray(times, dtype=np.float64) / (1000 if options.frame_time_unit == "ms" else 1)
+
+
+def _offsets(planes: Sequence[Plane], times: Floats, options: Suite2pOptions, *, notes: list[str]) -> dict[int, float]:
+    """How much later than the frame time each plane was recorded, by its number (H24: not told for several planes)."""
+    offsets = options.plane_offsets_s
+    if len(planes) == 1 and not offsets:
+        return {planes[0].number: 0.0}
+    step, numbers = float(np.median(np.diff(times))), [p.number for p in planes]
+    if len(offsets) != len(planes) or min(offsets) < 0 or max(offsets) >= step:
+        count = max(numbers) + 1
+        equal = ", ".join(f"{step * n / count:.4g}" for n in numbers)
+        raise _untimed(
+            planes[0].folder,
+            f"{len(planes)} planes and plane_offsets_s = {offsets}",
+            cause=f"planes are recorded one after another within a frame of {step:.4g} s; suite2p gives one number",
+            fix=f"state plane_offsets_s in [suite2p] of map.toml, one per plane, each less than a frame: [{equal}] for "
+            f"{count} planes (fly-back counts as one) from the first on, all 0 for planes at one moment",
+        )
+    told = ", ".join(f"plane {n}: {o:.6g} s" for n, o in zip(numbers, offsets, strict=True))
+    notes.append(f"planes were recorded later than the frame times by {told}")
+    return dict(zip(numbers, offsets, strict=True))
+
+
+def _side_by_side(parts: Sequence[Windowed]) -> Windowed:
+    """The means of all planes, columns beside one another; notes that differ are told with their plane's place."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    baselines = [part.baseline for part in parts if part.baseline is not None]
+    return Windowed(
+        np.concatenate([part.values for part in parts], axis=1),
+        first.unit,
+        np.concatenate(baselines, axis=1) if baselines else None,
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
+
+
+def _mean_response(
+    traces: NDArray[Any],
+    onsets: Floats,
+    window_ms: tuple[float, float],
+    *,
+    times: Floats,
+    plane: NDArray[np.int64],
+    late: Mapping[int, float],
+) -> Psth:
+    """The mean response of the ROIs of all planes, each at its own time, in shared bins."""
+    parts: list[Psth] = []
+    for number, offset in late.items():
+        edges = parts[0].edges_ms if parts else None
+        of_plane = traces[:, plane == number]
+        parts.append(psth_of_traces(of_plane, onsets, window_ms, frame_times_s=times + offset, edges_ms=edges))
+    halves = [part.halves for part in parts if part.halves is not None]
+    return Psth(
+        parts[0].edges_ms,
+        np.concatenate([part.values for part in parts]),
+        np.concatenate(halves, axis=1) if halves else None,
+    )
 
 
 def _onsets(events: EventTable, options: Suite2pOptions, times: Floats, *, notes: list[str]) -> Floats:

@@ -71,6 +71,13 @@ def planes_among(folders: Sequence[Path]) -> list[Path]:
         nested = folder / "suite2p"
         if not inside and nested.is_dir():
             inside = [p for p in nested.glob("plane*") if re.fullmatch(r"plane\d+", p.name) and p.is_dir()]
+        if folder.name == "combined":
+            raise _refused(
+                folder,
+                "the folder combined, in which the ROIs of all planes share one frame",
+                "the folders plane0, plane1 ... beside it",
+                fix="name the folder suite2p that holds it",
+            )
         found += [folder] if (folder / "F.npy").is_file() else inside
     found.sort(key=lambda p: (_number(p), str(p)))
     if not found or len({_number(p) for p in found}) < len(found):

@@ -13,7 +13,7 @@ from protocols.disk.tables import write_table
 from protocols.errors import DataError
 
 from .columns import Column
-from .portable import TEXTS, refuse_machine_path
+from .portable import TEXTS, refuse_link, refuse_machine_path
 
 __all__ = ["Building", "Entry"]
 
@@ -64,9 +64,29 @@ class Building:
     entries: list[Entry] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def copy(self, source: Path, path: str, about: str, *, columns: Iterable[Column] = (), licence: str = "") -> bool:
-        """Put a file in as it is; False where it is not there, or was left out."""
-        if not source.is_file():
+    def copy(
+        self,
+        source: Path,
+        path: str,
+        about: str,
+        *,
+        columns: Iterable[Column] = (),
+        licence: str = "",
+        linked: bool = False,
+    ) -> bool:
+        """Put a file in as it is; False where it is not there, or was left out.
+
+        Parameters
+        ----------
+        linked : bool
+            It may lie outside the project: the user asked for it by name.
+
+        Raises
+        ------
+        DataError
+            N08: it is a link out of the project, or tells a path of one machine.
+        """
+        if not source.is_file() or not (linked or self._inside(path, source)):
             return False
         data = source.read_bytes()
         if source.suffix in TEXTS and not self._may_leave(path, data.decode("utf-8", errors="replace")):
@@ -102,6 +122,16 @@ class Building:
             self.notes.append(f"{path} {LEFT_OUT}")
             return
         self._enter(path, about, columns=columns)
+
+    def _inside(self, path: str, source: Path) -> bool:
+        try:
+            refuse_link(path, source, self.project)
+        except DataError:
+            if not self.partial:
+                raise
+            self.notes.append(f"{path} is left out: it is a link to a file outside the project")
+            return False
+        return True
 
     def _may_leave(self, path: str, text: str) -> bool:
         try:

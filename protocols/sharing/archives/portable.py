@@ -32,6 +32,25 @@ def machine_path(text: str, *, known: tuple[Path, ...] = ()) -> str:
     return found[0] if found else ""
 
 
+def refuse_link(name: str, source: Path, project: Path) -> None:
+    """Refuse a file of a project that is a link to a place outside of it: what it holds was not meant to be passed on.
+
+    Raises
+    ------
+    DataError
+        N08
+    """
+    if source.is_symlink() and not source.resolve().is_relative_to(project.resolve()):
+        raise DataError(
+            name,
+            found="a link to a file outside the project",
+            expected="the files of the project themselves",
+            cause="the file was moved to another place, or somebody put the link there",
+            fix="put the file itself in the place of the link, or give --partial, which leaves such a file out",
+            code="N08",
+        )
+
+
 def refuse_machine_path(name: str, text: str, *, known: tuple[Path, ...] = ()) -> None:
     """Refuse a text that holds a path of one machine.
 

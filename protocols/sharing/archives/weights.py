@@ -24,11 +24,13 @@ def add_encoders(made: Building, project: Project, *, with_weights: bool) -> Non
     for folder in sorted(p for p in project.fitted.glob("enc_*") if p.is_dir()):
         _add_encoder(made, folder, with_weights=with_weights)
     config = project.config.encoder
-    for name in sorted({config.weights, config.validator_weights} - {""}):
-        file = PurePosixPath(name).name
+    names = sorted({config.weights, config.validator_weights} - {""})
+    twice = len({PurePosixPath(name).name for name in names}) < len(names)
+    for number, name in enumerate(names):
+        file = f"{number}_{PurePosixPath(name).name}" if twice else PurePosixPath(name).name
         if not with_weights:
             made.notes.append(f"the network weights {file} are left out (--with-weights)")
-        elif not made.copy(project.folder / name, f"encoders/weights/{file}", GIVEN, licence=NETWORK):
+        elif not made.copy(project.folder / name, f"encoders/weights/{file}", GIVEN, licence=NETWORK, linked=True):
             made.notes.append(f"the network weights {file} are not there")
 
 

@@ -60,8 +60,8 @@ def empty(**more: Any):
     return NWBFile(**(fields | {"subject": subject} | more))
 
 
-def add_units(file: Any, s: Session, *, electrodes: bool = True, **columns: list[Any]) -> None:
-    """`columns` also take obs_intervals and anything that units may hold."""
+def add_units(file: Any, s: Session, *, electrodes: bool | list[list[int]] = True, **columns: list[Any]) -> None:
+    """`electrodes` may name those of each unit; `columns` also take obs_intervals and anything that units may hold."""
     if electrodes:
         device = file.create_device(name="probe")
         for shank, place in enumerate(("V4", "IT")):
@@ -76,7 +76,7 @@ def add_units(file: Any, s: Session, *, electrodes: bool = True, **columns: list
     for unit in range(UNITS):
         more = {name: column[unit] for name, column in columns.items()}
         if electrodes:
-            more.setdefault("electrodes", [unit])
+            more.setdefault("electrodes", [unit] if electrodes is True else electrodes[unit])
         file.add_unit(spike_times=s.spikes[unit], id=unit + 10, **more)
 
 

@@ -298,6 +298,14 @@ def a_path_in_the_settings(project: Project) -> None:
     path.write_text(f"# copied from {HOME}/old\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
 
 
+def a_link_to_another_place(project: Project) -> None:
+    """A report that a reader of the archive was not meant to see: the file of somebody else."""
+    secret, report = project.folder.parent / "secret.txt", project.round(1).report_path
+    secret.write_text("not for others", encoding="utf-8")
+    report.unlink()
+    report.symlink_to(secret)
+
+
 def broken_fit(project: Project) -> None:
     (project.fitted / "enc_00000000" / "encoder.json").write_text("[", encoding="utf-8")
 
@@ -317,6 +325,7 @@ FAULTS = [
     (broken_evaluation, "F01"),
     (cut_responses, "R03"),
     (a_path_in_the_settings, "N08"),
+    (a_link_to_another_place, "N08"),
     (broken_fit, "F01"),
 ]
 
@@ -341,6 +350,7 @@ def test_a_fault_is_told_and_leaves_nothing_behind(
         (unanswered, "ses_20261121/round_01 has no answer, and is left out with its key"),
         (not_evaluated, "ses_20261121/round_01 is not evaluated, and has no verdicts"),
         (a_path_in_the_settings, "project.toml is left out: it holds a path of one machine"),
+        (a_link_to_another_place, "round_01/report.html is left out: it is a link to a file outside the project"),
     ],
 )
 def test_partial_goes_on_and_says_what_is_missing(

@@ -33,8 +33,10 @@ def test_the_commands_of_the_page_run(
         code, out, err = cli(monkeypatch, capsys, shlex.split(line.split(" #")[0]))
         assert code == (int(wanted[1]) if wanted else 0), (line, out, err)
     made = {p.name for p in folder.iterdir()} - {"project", "facts.toml"}
-    assert made == {"archive_2026", "archive_2026.zip", "nwb", "bids", "brainio"}
-    assert len(lines()) == 8
+    assert made == {"archive_2026", "archive_2026.zip", "nwb", "bids", "brainio"} | {
+        f"from_{form}.{ending}" for form in ("nwb", "brainio") for ending in ("h5", "import.json")
+    }
+    assert len(lines()) == 10
 
 
 def test_every_code_of_the_page_exists_and_every_code_of_the_room_is_told() -> None:

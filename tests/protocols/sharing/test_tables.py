@@ -16,7 +16,7 @@ from protocols.sharing.archives.portable import machine_path
 from protocols.sharing.archives.tables import sites_table, trials_table
 from protocols.sharing.exports.bids import write_tsv
 
-QUICK = settings(deadline=None, max_examples=60)
+QUICK = settings(deadline=None, max_examples=30)
 HOME = "/" + "home/ada"
 numbers = st.floats(allow_nan=True, allow_infinity=False)
 
@@ -53,8 +53,8 @@ def test_trials_are_read_back_to_the_same_bits(
         assert [r["valid"] == "1" for r in read] == valid.tolist()
 
 
-@QUICK
-@given(st.lists(st.lists(st.text(max_size=8), min_size=2, max_size=2), max_size=5))
+@settings(QUICK, max_examples=15)
+@given(st.lists(st.lists(st.text(max_size=8), min_size=2, max_size=2), min_size=5, max_size=15))
 def test_a_bids_table_never_breaks_a_row(rows: list[list[str]]) -> None:
     import tempfile
     from pathlib import Path

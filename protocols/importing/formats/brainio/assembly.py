@@ -71,11 +71,7 @@ def read_brainio(files: Sequence[Path], options: BrainioOptions, /) -> ImportedT
     name = options.stimulus_id or next((n for n in STIMULUS if n in presentation), STIMULUS[0])
     stimuli = _coordinate(path, assembly, "presentation", named=name, option="stimulus_id")
     image, images = stimulus_files(files, _texts(stimuli, name, notes), path=path, notes=notes)
-    trial = {
-        column: presentation[name]
-        for name, column in TRIAL.items()
-        if name in presentation and presentation[name].dtype.kind in ("biu" if column != "onset_s" else "iuf")
-    }
+    trial = _trial(presentation, notes)
     if options.averaged_over is not None:
         trial["averaged_over"] = np.full(len(values), options.averaged_over)
     unit = options.unit or _stated_unit(path, assembly)
@@ -298,12 +294,17 @@ def _psth(assembly: Assembly, values: NDArray[Any], edges: Floats | None, *, uni
         edges is None
         or len(values) < 2
         or values.dtype.kind not in "iuf"
-        or any(n in assembly.attributes for n in STORED[1:])
+        or any(n in assembly.attributes and not _is_nan(assembly.attributes[n]) for n in STORED)
     ):
         return None
     seconds = np.diff(edges) / 1000 if unit == "spikes" else 1.0
     halves = np.stack([values[h::2].mean(axis=0, dtype=np.float64) / seconds for h in (0, 1)])
     return Psth(edges, values.mean(axis=0, dtype=np.float64) / seconds, halves)
+
+
+def _is_nan(value: Any) -> bool:
+    """Whether a fill value is NaN, which means do not need to know of."""
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
 
 
 def _stated_unit(path: Path, assembly: Assembly) -> str:
@@ -316,6 +317,24 @@ def _stated_unit(path: Path, assembly: Assembly) -> str:
         expected="the unit of the responses",
         fix="write unit = ... under [brainio]: spikes, spikes/s, zscore, au, ... (normalised responses: zscore or au)",
     )
+
+
+def _trial(presentation: Mapping[str, NDArray[Any]], notes: list[str]) -> dict[str, NDArray[Any]]:
+    """Columns of ``trial/``; what is no number is left out and told, but for `valid`, which the reader must judge."""
+    trial = {}
+    for name, column in TRIAL.items():
+        if name not in presentation:
+            continue
+        values = presentation[name]
+        whole = values.dtype.kind == "f" and bool(np.all(np.isfinite(values))) and not np.any(values % 1)
+        values = values.astype(np.int64) if whole and column != "onset_s" else values
+        if values.dtype.kind in ("biu" if column != "onset_s" else "iuf"):
+            trial[column] = values.astype(np.uint8) if values.dtype.kind == "b" else values
+        elif column == "valid":
+            trial[column] = np.array([v.decode() if isinstance(v, bytes) else v for v in values.tolist()])
+        else:
+            notes.append(f"the coordinate {name} was not taken as trial/{column}: it holds no whole numbers")
+    return trial
 
 
 def _site_columns(neuroid: Mapping[str, NDArray[Any]], options: BrainioOptions) -> dict[str, NDArray[Any]]:

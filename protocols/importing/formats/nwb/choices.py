@@ -29,7 +29,7 @@ def choose(path: Path, among: Mapping[str, Item], option: str, *, named: str, wh
             path,
             found=f"{len(among)} {what}: {', '.join(sorted(among)[:12])}" if among else f"no {what}",
             expected=f"{what}, one of them named by {option}" if among else what,
-            fix=f"name one under [nwb]: {option} = {sorted(among)[0]!r}" if among else "see docs/formats/nwb.md",
+            fix=f"name one under [nwb]: {option} = {next(iter(among))!r}" if among else "see docs/formats/nwb.md",
         )
     ((name, item),) = among.items()
     notes.append(f"{what}: {name} (the only one; {option} names another)")
@@ -62,7 +62,21 @@ def undecided(path: Path, *, found: str, expected: str, fix: str) -> DataError:
 
 
 def column(path: Path, table: Any, option: str, *, named: str) -> list[Any]:
-    """A column of a DynamicTable as a list with one entry per row: scalars, or arrays where the column is ragged."""
+    """A column of a DynamicTable as a list with one entry per row: numbers, texts or names (H07: anything else)."""
+    values = [getattr(v, "name", v) if not np.isscalar(v) else v for v in entries(path, table, option, named=named)]
+    several = next((v for v in values if v is not None and not np.isscalar(v)), None)
+    if several is None:
+        return values
+    raise undecided(
+        path,
+        found=f"the column {named} of {table.name} with entries of {type(several).__name__}, several values per row",
+        expected="one number or text per row",
+        fix=f"name another column as {option}",
+    )
+
+
+def entries(path: Path, table: Any, option: str, *, named: str) -> list[Any]:
+    """A column of a DynamicTable as a list with one entry per row, arrays where the column is ragged."""
     take(path, dict.fromkeys(("id", *table.colnames)), option, named=named, what=f"columns of {table.name}")
     if named == "id":
         return list(np.asarray(table.id[:]).tolist())

@@ -69,7 +69,8 @@ def computed(path: Path, table: Any, options: NwbOptions, *, shown: Presentation
         raise _unfit(path, f"{len(sites.id)} rows of sites and {values.shape[1]} responses per row", "one row per site")
     keep = np.nonzero(kept(path, sites, "keep_sites", wanted=options.keep_sites, rows=len(sites.id)))[0]
     note_choice(path, sites, options, kept_rows=len(keep), notes=notes)
-    entries = {n: [column(path, sites, "keep_sites", named=n)[u] for u in keep] for n in sites.colnames}
+    plain = [n for n in sites.colnames if getattr(sites[n].data, "ndim", 1) == 1 and not hasattr(sites[n], "target")]
+    entries = {n: [column(path, sites, "keep_sites", named=n)[u] for u in keep] for n in plain}
     window = {
         tuple(w) for w in zip(entries.get("window_start_ms", []), entries.get("window_stop_ms", []), strict=False)
     }

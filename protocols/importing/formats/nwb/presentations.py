@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from protocols.arrays import Floats
 from protocols.errors import DataError
 
-from .choices import choose, column, kept, take, texts, undecided
+from .choices import choose, entries, kept, take, texts, undecided
 from .options import NwbOptions
 from .pictures import Pictures, load, pictures_of, templates
+from .trial_columns import trial_columns
 
 IMAGE_COLUMNS = (
     *("image_id", "image", "image_name", "image_file", "image_filename", "image_file_name", "image_index"),
@@ -111,12 +112,12 @@ def _from_table(path: Path, nwb: Any, options: NwbOptions, *, chosen: Any, notes
     onset_column = _onset_column(path, chosen, options)
     shown, onset, row = _flat(
         path,
-        [column(path, chosen, "image_column", named=name)[i] for i in at],
-        [column(path, chosen, "onset_column", named=onset_column)[i] for i in at],
+        _at(entries(path, chosen, "image_column", named=name), at),
+        _at(entries(path, chosen, "onset_column", named=onset_column), at),
         names=(name, onset_column),
     )
     onset = _on_clock(path, chosen, options, onset=np.asarray(onset, dtype=np.float64), rows=at[row])
-    columns = _trial_columns(path, chosen, options, rows=at[row])
+    columns = trial_columns(path, chosen, options, rows=at[row], notes=notes)
     flat = len(row) > len(at)
     if flat:
         notes.append(f"{chosen.name} holds several images per row: {len(row)} presentations in {len(at)} rows")
@@ -177,7 +178,7 @@ def _flat(
     """One entry per image where rows hold several, each with its own onset; and the row of each (H07)."""
     ragged = [isinstance(v[0], np.ndarray | list | tuple) if v else False for v in (shown, onset)]
     if not any(ragged):
-        return shown, [float(o) for o in onset], np.arange(len(shown))
+        return shown, _times(path, onset, names[1]), np.arange(len(shown))
     if not all(ragged) or [len(s) for s in shown] != [len(o) for o in onset]:
         raise undecided(
             path,
@@ -186,7 +187,24 @@ def _flat(
             fix="name as onset_column the column with one onset per image",
         )
     row = np.repeat(np.arange(len(shown)), [len(s) for s in shown])
-    return [i for s in shown for i in s], [float(o) for each in onset for o in each], row
+    return [i for s in shown for i in s], _times(path, [o for each in onset for o in each], names[1]), row
+
+
+def _at(values: list[Any], rows: NDArray[np.intp]) -> list[Any]:
+    return [values[int(r)] for r in rows]
+
+
+def _times(path: Path, values: list[Any], name: str) -> list[float]:
+    """Times as numbers (H07: the column holds something else)."""
+    try:
+        return [float(v) for v in values]
+    except (TypeError, ValueError) as error:
+        raise undecided(
+            path,
+            found=f"the column {name}, which holds no numbers ({error})",
+            expected="a time per image, in seconds",
+            fix="name another column as onset_column",
+        ) from error
 
 
 def _on_clock(path: Path, table: Any, options: NwbOptions, *, onset: Floats, rows: NDArray[np.intp]) -> Floats:
@@ -211,16 +229,6 @@ def _on_clock(path: Path, table: Any, options: NwbOptions, *, onset: Floats, row
         if from_start
         else "name another column as onset_column, or leave onset_from_start out",
     )
-
-
-def _trial_columns(path: Path, table: Any, options: NwbOptions, *, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-    columns: dict[str, NDArray[Any]] = {}
-    for key, option in (("valid", "valid_column"), ("block", "block_column")):
-        named = getattr(options, option)
-        if named:
-            values = np.asarray(column(path, table, option, named=named))[rows]
-            columns[key] = values.astype(np.uint8) if values.dtype.kind == "b" else values
-    return columns
 
 
 def _named_images(

@@ -70,6 +70,8 @@ def units(path: Path, nwb: Any, options: NwbOptions, *, notes: list[str]) -> Uni
 
 def ragged(indexed: Any) -> list[NDArray[Any]]:
     """Every entry of a ragged column, read in one go."""
+    if not hasattr(indexed, "target"):  # one value per row, without an index
+        return [np.atleast_1d(v) for v in np.asarray(indexed.data[:])]
     values, ends = np.asarray(indexed.target.data[:]), np.asarray(indexed.data[:], dtype=np.int64)
     return np.split(values, ends[:-1]) if len(ends) else []
 
@@ -81,7 +83,7 @@ def note_choice(path: Path, table: Any, options: NwbOptions, *, kept_rows: int, 
         notes.append(f"{kept_rows} of {rows} rows of {table.name} were kept, as keep_sites says")
         return
     for name in QUALITY:
-        if name in table.colnames:
+        if name in table.colnames and not hasattr(table[name], "target"):
             labels, counts = np.unique(texts(column(path, table, "keep_sites", named=name)), return_counts=True)
             if 1 < len(labels) <= 12:
                 told = ", ".join(f"{label or 'none'}: {n}" for label, n in zip(labels, counts, strict=True))
@@ -100,20 +102,23 @@ def site_names(path: Path, table: Any, options: NwbOptions, *, keep: NDArray[np.
 def _unit_columns(
     path: Path, nwb: Any, options: NwbOptions, *, keep: NDArray[np.intp], notes: list[str]
 ) -> dict[str, NDArray[Any]]:
-    """Area, electrode and place of each unit, from the first of its electrodes."""
+    """Area, electrode and place of each unit, from its electrode; of several, the area that all of them have."""
     table, columns = nwb.units, {}
     electrodes = nwb.electrodes
     if "electrodes" in table.colnames and electrodes is not None:
         listed = ragged(table["electrodes"])
-        row = np.array([int(listed[u][0]) if len(listed[u]) else -1 for u in keep], dtype=np.int64)
+        columns = _electrode_columns(electrodes, [np.asarray(listed[u], dtype=np.int64).tolist() for u in keep])
         several = sum(len(listed[u]) > 1 for u in keep)
         if several:
-            notes.append(f"{several} units have several electrodes: area, electrode and place are those of the first")
-        columns = _electrode_columns(electrodes, row)
+            notes.append(
+                f"{several} units have several electrodes: none of them is taken for the place of the unit, "
+                "and an area only where all of them have it"
+            )
     elif "peak_channel_id" in table.colnames and electrodes is not None:
-        row_of = {int(e): r for r, e in enumerate(electrodes.id[:])}
+        row_of = {str(int(e)): r for r, e in enumerate(electrodes.id[:])}
         channels = column(path, table, "peak_channel_id", named="peak_channel_id")
-        columns = _electrode_columns(electrodes, np.array([row_of.get(int(channels[u]), -1) for u in keep]))
+        known = [row_of.get(str(channels[u]).removesuffix(".0"), -1) for u in keep]
+        columns = _electrode_columns(electrodes, [[row] if row >= 0 else [] for row in known])
     elif "electrode_group" in table.colnames:
         groups = [table["electrode_group"].data[int(u)] for u in keep]
         columns = {"area": texts([g.location for g in groups]), "probe": texts([g.name for g in groups])}
@@ -122,26 +127,29 @@ def _unit_columns(
     return columns
 
 
-def _electrode_columns(electrodes: Any, row: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Columns of ``site/`` from rows of the electrodes table (-1: no electrode)."""
+def _electrode_columns(electrodes: Any, rows: list[list[int]]) -> dict[str, NDArray[Any]]:
+    """Columns of ``site/`` from the rows of the electrodes table that each unit has; "" or none where it is not one."""
 
-    def entries(name: str) -> list[Any]:
-        data = electrodes[name].data
-        return [data[int(r)] if r >= 0 else "" for r in row]
+    def shared(entries: list[list[str]]) -> NDArray[np.str_]:
+        return texts([each[0] if len(set(each)) == 1 else "" for each in entries])
 
-    columns: dict[str, NDArray[Any]] = {"electrode": texts([electrodes.id[int(r)] if r >= 0 else "" for r in row])}
-    group = entries("group") if "group" in electrodes.colnames else [""] * len(row)
-    location = list(texts(entries("location"))) if "location" in electrodes.colnames else [""] * len(row)
-    known = [
-        (place if str(place).lower() not in ("", "unknown", "n/a") else getattr(g, "location", None) or "")
-        for place, g in zip(location, group, strict=True)
-    ]
-    columns["area"] = texts(known)
-    columns["probe"] = texts([getattr(g, "name", "") for g in group])
+    groups = electrodes["group"].data if "group" in electrodes.colnames else [None] * len(electrodes.id)
+    places = electrodes["location"].data if "location" in electrodes.colnames else [""] * len(electrodes.id)
+    columns: dict[str, NDArray[Any]] = {
+        "electrode": shared([[str(electrodes.id[r]) for r in each] for each in rows]),
+        "area": shared([[_area(places[r], groups[r]) for r in each] for each in rows]),
+        "probe": shared([[getattr(groups[r], "name", "") for r in each] for each in rows]),
+    }
     for names in (("rel_x", "rel_y"), ("x", "y")):
-        if all(n in electrodes.colnames for n in names) and np.all(row >= 0):
-            place = np.array([entries(n) for n in names], dtype=np.float64)
+        if all(n in electrodes.colnames for n in names) and all(len(each) == 1 for each in rows):
+            place = np.array([[electrodes[n].data[r] for r, *_ in rows] for n in names], dtype=np.float64)
             if np.all(np.isfinite(place)) and np.any(place != place[:, :1]):
                 columns |= {"x_um": place[0], "y_um": place[1]}
                 break
     return {name: values for name, values in columns.items() if np.any(values != "")}
+
+
+def _area(location: Any, group: Any) -> str:
+    """The location of an electrode, or of its group where that is not known."""
+    known = str(location).lower() not in ("", "unknown", "n/a", "nan")
+    return str(location) if known else str(getattr(group, "location", None) or "")

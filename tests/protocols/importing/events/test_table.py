@@ -61,7 +61,7 @@ def test_a_byte_order_mark_and_blank_lines_do_not_matter(tmp_path):
     assert read_columns(path) == {"onset": ["1.0", "2.0"], "image": ["a", "b"]}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     onsets=st.lists(st.integers(0, 10**7), min_size=2, max_size=30, unique=True),
     unit=st.sampled_from(["s", "ms", "samples"]),
@@ -81,7 +81,7 @@ def test_the_same_moments_in_every_unit(tmp_path_factory, onsets, unit, first):
     assert np.allclose(seconds, np.array(ticks) / 1000, rtol=0, atol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     number=st.integers(0, 99_999),
     ids_from=st.sampled_from([0, 1]),

@@ -109,6 +109,81 @@ def test_runs_are_joined_each_with_its_scale(files, tmp_path):
     assert refused.value.code == "H28"
 
 
+@pytest.mark.parametrize("wrong", ["betas", "tables"])
+def test_runs_in_the_order_of_a_shell_are_refused(files, tmp_path, wrong):
+    """A listing has run-10_betas.nii, run-1_betas.nii, but run-1.tsv, run-10.tsv: the rows of another run."""
+    runs, third = (1, 2, 10), 10
+    betas = [
+        write(tmp_path / f"run-{n}_betas.nii", part.astype(np.float32))
+        for n, part in zip(runs, np.split(BETAS, 3, -1), strict=True)
+    ]
+    tables = [
+        write_rows(tmp_path / f"run-{n}.tsv", {c: v[third * k : third * k + third] for c, v in columns().items()}, "\t")
+        for k, n in enumerate(runs)
+    ]
+    right = read([*betas, files[1], files[2]])
+    assert np.array_equal(right.values, BETAS.astype(np.float32)[MASK > 0].T)
+    assert np.array_equal(read([*betas, files[1], *tables]).values, right.values)
+    turned = read([betas[2], *betas[:2], files[1], tables[2], *tables[:2]])  # each file with its own rows
+    assert sorted(zip(turned.image, turned.values[:, 0], strict=True)) == sorted(
+        zip(right.image, right.values[:, 0], strict=True)
+    )
+    given = [*sorted(betas), files[1], files[2]] if wrong == "betas" else [*betas, files[1], *sorted(tables)]
+    with pytest.raises(DataError) as refused:
+        read(given)
+    assert refused.value.code == "H29"
+    assert "run-10 before run-2" in refused.value.fix
+
+
+def test_a_mask_says_what_its_numbers_mean_in_its_header(files, tmp_path):
+    """As bytes, 255 may stand for 1, and 0 to 255 for probabilities from 0 to 1."""
+    once = read(files).values
+
+    def scaled(array):
+        image = nibabel.Nifti1Image(array.astype(np.float64), AFFINE)
+        image.header.set_data_dtype(np.uint8)
+        nibabel.save(image, files[1])
+        assert nibabel.load(files[1]).dataobj.slope != 1
+        return files
+
+    assert np.array_equal(read(scaled(MASK > 0)).values, once)
+    labels = read(scaled(MASK * 1.0), mask_values=[2])
+    assert list(labels.site_id) == ["voxel_003_002_000"]
+    with pytest.raises(DataError) as refused:
+        read(scaled(np.where(MASK > 0, 0.7, np.linspace(0, 0.2, MASK.size).reshape(SHAPE))))
+    assert refused.value.code == "H27"
+
+
+@pytest.mark.parametrize("slope", [-0.5, 0.25])
+def test_a_slope_below_0_turns_the_betas(files, tmp_path, slope):
+    stored = np.rint(BETAS * 300).astype(np.int16)
+    image = nibabel.Nifti1Image(stored, AFFINE)
+    image.header.set_slope_inter(slope, 3.0)
+    image.header.set_data_dtype(np.int16)
+    path = files[0]
+    nibabel.save(image, path)
+    import gzip
+
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[112:120] = np.array([slope, 3.0], dtype="<f4").tobytes()  # scl_slope, scl_inter of NIfTI-1
+    path.write_bytes(gzip.compress(bytes(content)))
+    raw = np.asarray(nibabel.load(path).dataobj.get_unscaled())
+    back = read_back(read(files), tmp_path, NAMES)
+    assert np.allclose(back.values, (raw * slope + 3.0)[MASK > 0].T)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_mask_along_a_turned_axis_is_refused(files, axis):
+    """The same voxels of the brain, stored from the other end: the numbers of the array are those of others."""
+    turned = AFFINE.copy()
+    turned[:3, 3] += AFFINE[:3, axis] * (SHAPE[axis] - 1)
+    turned[:3, axis] *= -1
+    write(files[1], np.flip(MASK, axis).copy(), affine=turned)
+    with pytest.raises(DataError) as refused:
+        read(files)
+    assert refused.value.code == "H27"
+
+
 def test_one_file_per_condition_is_matched_by_name(files, tmp_path):
     names = [f"beta_{n}.nii" for n in range(30)]
     volumes = [write(tmp_path / name, BETAS[..., n].astype(np.float32)) for n, name in enumerate(names)]

@@ -149,6 +149,26 @@ def test_what_is_known_of_presentations_is_kept(tmp_path):
     assert np.allclose(taken.onset_s, np.arange(24) * 0.4)
 
 
+@pytest.mark.parametrize("kind", [float, np.int16, bool, str])
+def test_presentations_that_are_not_valid_are_so_in_every_type(tmp_path, kind):
+    """A column that was joined with another becomes one of real numbers: none of it is lost for that."""
+    used = np.arange(24) != 7
+    valid = np.where(used, "good", "bad") if kind is str else used.astype(kind)
+    known = array().assign_coords(valid=("presentation", valid), block=("presentation", np.repeat([0.0, 1.0], 12)))
+    table = read(packaged(tmp_path / "a.nc", known))
+    write_table(tmp_path / "r.h5", table)
+    taken = read_responses(tmp_path / "r.h5")
+    assert np.nonzero(~taken.valid)[0].tolist() == [7]
+    assert taken.block.tolist() == [0] * 12 + [1] * 12
+
+
+def test_a_coordinate_that_cannot_be_kept_is_told(tmp_path):
+    block = np.where(np.arange(24) < 3, np.nan, 1.0)
+    table = read(packaged(tmp_path / "a.nc", array().assign_coords(block=("presentation", block))))
+    assert "block" not in table.trial
+    assert any("coordinate block was not taken" in n for n in table.notes)
+
+
 def test_a_window_that_is_unknown_is_asked_for(tmp_path):
     path = packaged(tmp_path / "a.nc", array([(np.nan, np.nan)]))
     assert read(path).window_ms is None

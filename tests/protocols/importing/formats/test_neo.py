@@ -175,6 +175,16 @@ def test_one_segment_per_trial(tmp_path):
     read_back(table, tmp_path)
 
 
+def test_a_table_for_all_segments_is_refused(tmp_path):
+    """Each segment has a clock of its own: a table of onsets would be passed over."""
+    path = matlab(tmp_path / "block.mat", segments=2)
+    events = write_rows(tmp_path / "events.csv", DAY.columns())
+    with pytest.raises(DataError) as refused:
+        read([path, events], segment="all", events={"onset_unit": "s"})
+    assert refused.value.code == "H19"
+    assert "leave the table out" in refused.value.fix
+
+
 def test_labels_with_a_prefix_are_images(tmp_path):
     labels = [f"img {n}" if n % 2 else "reward" for n in range(72)]
     table = read([matlab(tmp_path / "block.mat", labels=labels)], event_channel="images", label_prefix="img")

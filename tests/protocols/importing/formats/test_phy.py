@@ -88,6 +88,10 @@ def test_labels_of_a_person_come_before_those_of_kilosort(files):
     (files[0] / "cluster_group.tsv").write_text("cluster_id\tgroup\n")
     assert list(read(*files).site_id) == ["cluster_0004", "cluster_0017"]
     (files[0] / "cluster_group.tsv").unlink()
+    for separator in "\t,":
+        (files[0] / "cluster_groups.csv").write_text("cluster_id\tgroup\n0\tgood\n".replace("\t", separator))
+        assert list(read(*files).site_id) == ["cluster_0000"]
+    (files[0] / "cluster_groups.csv").unlink()
     (files[0] / "cluster_KSLabel.tsv").unlink()
     (files[0] / "cluster_info.tsv").write_text("cluster_id\tAmplitude\tch\tgroup\n0\t1.5\t3\t\n17\t2\t5\tgood\n")
     assert list(read(*files).site_id) == ["cluster_0017"]

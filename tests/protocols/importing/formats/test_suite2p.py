@@ -95,12 +95,44 @@ def test_fluorescence_less_neuropil_and_its_change(files):
     assert any("F0 the percentile 10" in note for note in table.notes)
 
 
-def test_several_planes_side_by_side(files, tmp_path):
+@pytest.mark.parametrize("signal", ["spks", "dff"])
+def test_each_plane_has_its_own_time(files, tmp_path, signal):
+    """Planes beside one another are what each of them is alone, its frames moved by its offset."""
+    offsets = {0: 0.0, 2: 0.02, 10: 0.031}
+    told = {"signal": signal} | ({"neuropil_coefficient": 0.7, "baseline_percentile": 10} if signal == "dff" else {})
+    told |= {"baseline_ms": (-150, 0)}
     for number in (10, 2):
+        plane(tmp_path / "suite2p" / f"plane{number}", shift=number)
+    table = read([tmp_path / "suite2p", files[1]], plane_offsets_s=list(offsets.values()), **told)
+    alone = [
+        read([tmp_path / "suite2p" / f"plane{n}", files[1]], first_frame_s=offset, **told)
+        for n, offset in offsets.items()
+    ]
+    np.testing.assert_allclose(table.values, np.concatenate([a.values for a in alone], axis=1), rtol=1e-9)
+    np.testing.assert_allclose(table.baseline, np.concatenate([a.baseline for a in alone], axis=1), rtol=1e-9)
+    assert list(table.site_id) == [site for a in alone for site in a.site_id]
+    assert table.site["plane"].tolist() == [0] * 3 + [2] * 3 + [10] * 3
+    assert not np.allclose(table.values[:, 6:], read([files[0], files[1]], **told).values)
+    assert table.psth.values.shape == (9, len(table.psth.edges_ms) - 1)
+    np.testing.assert_allclose(table.psth.values[3:6], alone[1].psth.values, rtol=1e-9)
+    assert any("plane 10: 0.031 s" in note for note in table.notes)
+
+
+@pytest.mark.parametrize("offsets", [[], [0.0], [0.0, 0.01], [0.0, 0.01, 0.034], [0.0, -0.01, 0.01]], ids=str)
+def test_planes_without_the_time_of_each_are_refused(files, tmp_path, offsets):
+    for number in (1, 2):
         plane(tmp_path / "suite2p" / f"plane{number}")
-    table = read([tmp_path / "suite2p", files[1]])
-    assert [s.split("_")[0] for s in table.site_id] == ["plane0"] * 3 + ["plane2"] * 3 + ["plane10"] * 3
-    assert any("3 planes" in note for note in table.notes)
+    with pytest.raises(DataError) as refused:
+        read([tmp_path / "suite2p", files[1]], plane_offsets_s=offsets)
+    assert refused.value.code == "H24"
+    assert "[0, 0.01111, 0.02222]" in refused.value.fix
+
+
+def test_the_folder_of_all_planes_is_refused(files, tmp_path):
+    with pytest.raises(DataError) as refused:
+        read([plane(tmp_path / "suite2p" / "combined"), files[1]])
+    assert refused.value.code == "H23"
+    assert read([tmp_path / "suite2p", files[1]]).site["plane"].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("ending", ["npy", "csv"])

@@ -26,7 +26,7 @@ def plain(trials: int = 40, units: int = 3, seed: int = 0) -> tuple[list[np.ndar
     return spikes, 1.0 + 0.4 * np.arange(trials)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(
     units=st.lists(st.lists(moments, max_size=60), min_size=1, max_size=4),
     onsets=st.lists(moments, min_size=1, max_size=20, unique=True),
@@ -45,7 +45,7 @@ def test_counts_are_those_of_whole_microseconds(units, onsets, begin, length):
     assert found.unit == "spikes"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 5_000_000), min_size=30, max_size=200), st.integers(1, 200), st.integers(1, 200))
 def test_windows_that_touch_count_each_spike_once(micro, first, second):
     spikes, onsets = [seconds([m + 1 for m in micro] + [77])], seconds([100_000, 2_500_000])
@@ -57,7 +57,7 @@ def test_windows_that_touch_count_each_spike_once(micro, first, second):
     assert np.array_equal(count(0, first) + count(first, first + second), count(0, first + second))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     intervals=st.lists(st.tuples(moments, st.integers(1, 5 * MICRO)), min_size=1, max_size=6),
     onsets=st.lists(moments, min_size=4, max_size=20, unique=True),

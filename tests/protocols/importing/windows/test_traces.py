@@ -11,7 +11,7 @@ from protocols.errors import DataError
 from protocols.importing.windows import frame_times, means_in_window
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     steps=st.lists(st.integers(80, 110), min_size=30, max_size=80),
     begin=st.integers(-200, 300),
