@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -182,8 +182,12 @@ def as_list(item: Item, source: SourceTable, *, where: str, volumes: Sequence[in
 
 
 def unpacked(array: NDArray[Any], item: Item) -> NDArray[Any]:
-    """Numbers as the file means them: NaN where it declares them missing, scaled where it says so (CF conventions)."""
-    declared = {name: item.attributes[name] for name in STORED if name in item.attributes}
+    """Numbers as the file means them. See `meant`."""
+    return meant(array, {name: item.attributes[name] for name in STORED if name in item.attributes})
+
+
+def meant(array: NDArray[Any], declared: Mapping[str, Any]) -> NDArray[Any]:
+    """Numbers as their declarations mean them: NaN where missing, scaled where they say so (CF conventions)."""
     if not declared or array.dtype.kind not in "iuf":
         return array
     out = array.astype(np.float64)
@@ -193,8 +197,8 @@ def unpacked(array: NDArray[Any], item: Item) -> NDArray[Any]:
     scale, offset = declared.get("scale_factor", 1.0), declared.get("add_offset", 0.0)
     if not np.isnan(out).any() and (scale, offset) == (1.0, 0.0):
         return array
-    unpacked: NDArray[Any] = out * scale + offset
-    return unpacked
+    scaled: NDArray[Any] = out * scale + offset
+    return scaled
 
 
 def whole(array: NDArray[Any], where: str) -> NDArray[np.int64]:

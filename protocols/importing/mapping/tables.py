@@ -113,6 +113,9 @@ class ResponsesTable(_Table):
         default="nan", description="repeats that are NaN at every site: left out or kept"
     )
     scale: float | None = Field(default=None, gt=0, description="by which the stored numbers are multiplied")
+    axes_checked: bool = Field(
+        default=False, description="site and repeat are right, though the numbers look as if they were exchanged"
+    )
 
     @model_validator(mode="after")
     def _axes_fit(self) -> ResponsesTable:

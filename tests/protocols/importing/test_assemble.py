@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocols.importing.assemble import assemble
 from protocols.importing.contract import ImportedTable, write_table
@@ -309,3 +312,46 @@ def test_pictures_of_other_numbers_are_refused(tmp_path):
         import_recording(checked_map(told, "m"), [file], out=tmp_path / "out.h5", pictures_into=tmp_path / "shown")
     assert refused.value.code == "A26"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    written=st.lists(st.booleans(), min_size=8, max_size=8),
+    fill=st.sampled_from([None, 0, -5, 3]),
+    dtype=st.sampled_from(["i2", "f4"]),
+    matlab=st.booleans(),
+)
+def test_what_was_never_written_is_missing_in_parts_as_in_whole(written, fill, dtype, matlab):
+    from protocols.importing.mapping import slabs
+
+    values = np.random.default_rng(0).poisson(3.0, (20, 6, 8)).astype(dtype)
+    shown = {"r": values, "q": values.transpose()}["q" if matlab else "r"]
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        file = Path(folder) / ("a.mat" if matlab else "a.h5")
+        with h5py.File(file, "w") as made:
+            chunks = (8, 3, 5) if matlab else (5, 3, 8)
+            data = made.create_dataset("r", shown.shape, dtype, chunks=chunks, fillvalue=fill)
+            if matlab:
+                data.attrs["MATLAB_class"] = np.bytes_({"i2": "int16", "f4": "single"}[dtype])
+            for number, there in enumerate(written):
+                begin, site = 5 * (number // 2), 3 * (number % 2)
+                part = (slice(begin, begin + 5), slice(site, site + 3), slice(None))
+                if there:
+                    data[part[::-1] if matlab else part] = shown[part[::-1] if matlab else part]
+        told = {
+            "unit": "au",
+            "window_ms": [10, 50],
+            "responses": {"array": "r", "axes": ["trial", "site", "time"]},
+            "image": {"id": {"values": list(range(20))}, "format": "{:02d}.png"},
+            "time": {"start": 0, "step": 10},
+        }
+        whole = taken([file], told)
+        patch.setattr(slabs, "LARGE", 10)
+        patch.setattr(slabs, "SLAB", 500)
+        parts = taken([file], told)
+    never = ~np.repeat(np.repeat(np.reshape(written, (4, 2)), 5, axis=0), 3, axis=1)
+    for table in (whole, parts):
+        assert np.isnan(table.values[never].astype(float)).all()
+        assert np.array_equal(np.isnan(table.values.astype(float)), np.isnan(whole.values.astype(float)))
+    assert np.array_equal(parts.values, whole.values, equal_nan=True)
+    assert parts.psth.values == pytest.approx(whole.psth.values, nan_ok=True)
