@@ -100,7 +100,8 @@ def _beside(finding: Finding) -> list[str]:
     if finding.verdict == NOT_PAIRED:
         return [
             "Either the ids are those of another list or session, or were permuted; or the pictures differ in ways "
-            "that oriented contours and colours at 64 pixels do not show."
+            "that oriented contours and colours at 64 pixels do not show, as faces of one view do: then, once the ids "
+            "are compared with the log, --unpaired REASON takes the recording."
         ]
     alike = [n for n in (NEXT, PREVIOUS) if n in finding.others and finding.others[n][2] > -BETTER]
     if finding.verdict == PAIRED and alike:
