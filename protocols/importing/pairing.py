@@ -131,8 +131,8 @@ def refuse_unpaired(where: str, pairing: Pairing) -> None:
 
 _LOOK = (
     "look with --preview at the pictures of the highest and the lowest response: do they fit the site? Compare the ids "
-    "of a few rows with the log. Where the ids are right and the sites answer to what coarse contours and colours do not "
-    "show (faces, identity, texture: IT and face patches), give `--unpaired REASON`"
+    "of a few rows with the log. Where the ids are right and the sites answer to what coarse contours and colours do "
+    "not show (faces, identity, texture: IT and face patches), give `--unpaired REASON`"
 )
 _CAUSES = {
     "not paired": "ids of another list or session, or rows that were sorted without their ids; or sites that answer to "

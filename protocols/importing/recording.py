@@ -26,6 +26,7 @@ from .formats import FORMATS
 from .map import ImportMap, checked_map, read_map
 from .mapping.join import stated_of
 from .mapping.pictures import keep, write_images, write_pictures
+from .mapping.refusals import bad_ids
 
 __all__ = ["Imported", "Pictures", "chosen_map", "import_recording", "pictures_in", "presets"]
 
@@ -257,7 +258,14 @@ def _named(table: ImportedTable, pictures: Pictures | None) -> ImportedTable:
     used = np.ones(len(positions), dtype=bool) if valid is None else np.asarray(valid).astype(bool)
     inside = (positions >= 0) & (positions < len(names))
     if not inside[used].all():
-        return table  # the reader of responses says what is wrong
+        first, last = int(table.image[used].min()), int(table.image[used].max())
+        raise bad_ids(
+            "stimsynth import",
+            f"positions of images from {first} to {last} (counted from {table.index_base})",
+            f"positions among {len(names)} photographs: {table.index_base} to {table.index_base + len(names) - 1}",
+            fix="correct counted_from, give the folder with all pictures of the list, or say which numbers mean that "
+            "no image was shown: none = [0]",
+        )
     image = np.array([names[p] if ok else "" for p, ok in zip(positions, inside, strict=True)], dtype=np.str_)
     last = table.index_base + len(names) - 1
     note = (
@@ -303,6 +311,7 @@ def import_recording(
     """
     if out is not None:
         refuse_existing(out)
+        refuse_existing(record_path(out))
     with tempfile.TemporaryDirectory() as made:
         written = Path(made) / "recording.h5"
         found = Path(made) / "images"

@@ -55,7 +55,7 @@ def _passes(condition: Filter, values: NDArray[Any], where: str) -> NDArray[np.b
         if limit is not None:
             if values.dtype.kind not in "iufb":
                 raise bad_value(
-                    where, f"text such as {values[0]!r}", "numbers to compare", fix="name a column of numbers"
+                    where, f"text such as {str(values[0])!r}", "numbers to compare", fix="name a column of numbers"
                 )
             here &= (values >= limit) if above else (values <= limit)
     return here
@@ -119,9 +119,9 @@ def _one_set(
         shown &= (raw != "") if several else True
         if told.counted_from is not None:
             raise bad_ids(
-                where, f"names such as {raw[0]!r}", "positions", fix="leave counted_from out: these are names"
+                where, f"names such as {str(raw[0])!r}", "positions", fix="leave counted_from out: these are names"
             )
-        return _formatted(raw, told), shown
+        return _formatted(raw, told, where=where), shown
     numbers = whole(raw, where)
     if raw.dtype.kind == "f":
         shown &= np.isfinite(raw)
@@ -134,13 +134,13 @@ def _one_set(
                 fix="say counted_from = 0 or 1 where they are positions (with names where a list holds the names), or "
                 'format = "{:04d}.png" where the pictures are called by these numbers',
             )
-        return _formatted(numbers, told), shown
+        return _formatted(numbers, told, where=where), shown
     if several:
         shown &= numbers >= told.counted_from
     if told.names is None and told.format is not None:
         numbers = renumbered(numbers, shown, base=told.counted_from, named_from=int(told.named_from or 0), where=where)
         notes.append(f"{where}: numbers count from {told.counted_from}, names of pictures from {told.named_from}")
-        return _formatted(numbers, told), shown
+        return _formatted(numbers, told, where=where), shown
     if told.names is None:
         if several:
             raise bad_ids(
@@ -161,7 +161,7 @@ def _listed(
     """Names by their positions in a list."""
     assert told.names is not None
     base = int(told.counted_from or 0)
-    listed = [str(v) for v in _formatted(place.values(told.names), told)]
+    listed = [str(v) for v in _formatted(place.values(told.names), told, where=f"{place.name} image.names")]
     used = numbers[shown] - base
     if used.size and (used.min() < 0 or used.max() >= len(listed)):
         raise bad_ids(
@@ -193,9 +193,19 @@ def _of_sets(found: list[tuple[NDArray[Any], NDArray[np.bool_]]], where: str) ->
     return images.astype(np.str_), np.array(shown.any(axis=0), dtype=np.bool_)
 
 
-def _formatted(values: NDArray[Any], told: ImageSet) -> NDArray[np.str_]:
+def _formatted(values: NDArray[Any], told: ImageSet, *, where: str) -> NDArray[np.str_]:
     if told.format is None:
         return values.astype(np.str_)
+    if ":" in told.format and values.dtype.kind == "U":
+        word = next((v for v in values.tolist() if v and not v.strip().isdecimal()), None)
+        if word is not None:
+            raise bad_value(
+                where,
+                f"{word!r}, and format = {told.format!r}, which has a place for a number",
+                "numbers",
+                fix='leave format out where these are the names of the pictures; "{}.png" adds an ending to text',
+            )
+        return np.array([told.format.format(int(v)) if v else "" for v in values.tolist()], dtype=np.str_)
     number = ":" in told.format
     return np.array([told.format.format(int(v) if number else v) for v in values.tolist()], dtype=np.str_)
 

@@ -125,7 +125,7 @@ def matching(container: Container, patterns: Sequence[str]) -> list[Item]:
     for pattern in patterns:
         fits = [item for name, item in container.items.items() if fnmatchcase(name, pattern)]
         if not fits:
-            container.item(pattern)  # raises A04 with the names that are there
+            fits = [container.item(pattern)]  # a name with brackets or dots; A04 with the names that are there
         found |= {item.name: item for item in fits}
     return list(found.values())
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.errors import DataError
 from protocols.importing.assemble import assemble
 from protocols.importing.contract import ImportedTable, write_table
 from protocols.importing.map import checked_map
@@ -298,7 +299,6 @@ def test_pictures_in_the_files_become_a_folder_of_pictures(tmp_path, axes):
 
 
 def test_pictures_of_other_numbers_are_refused(tmp_path):
-    from protocols.errors import DataError
     from protocols.importing.recording import import_recording
 
     file = write(tmp_path / "a.h5", {"r": COUNTS, "i": SHOWN, "p": np.random.default_rng(0).random((IMAGES, 8, 8))})
@@ -312,6 +312,31 @@ def test_pictures_of_other_numbers_are_refused(tmp_path):
         import_recording(checked_map(told, "m"), [file], out=tmp_path / "out.h5", pictures_into=tmp_path / "shown")
     assert refused.value.code == "A26"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5"]
+
+
+@pytest.mark.parametrize("name", ["v4[{}]", "s.u{}", "a*{}", "q?{}"])
+def test_arrays_of_any_name_are_found_by_it(tmp_path, name):
+    names = [name.format(n) for n in range(SITES)]
+    file = write(tmp_path / "a.h5", dict(zip(names, COUNTS.T, strict=True)) | {"i": SHOWN})
+    image = {"id": "i", "counted_from": 0}
+    table = taken([file], {"responses": {"arrays": names, "axes": ["trial"]}, "image": image})
+    assert table.site_id.tolist() == names
+    assert np.array_equal(table.values, COUNTS)
+
+
+def test_files_of_any_name_are_found_by_it(tmp_path):
+    file = write(tmp_path / "day[1].h5", {"r": COUNTS})
+    write(tmp_path / "list[1].h5", {"n": np.array(NAMES)[SHOWN]})
+    responses = {"array": "r", "axes": ["trial", "site"], "files": ["day[1].h5"]}
+    table = taken([file], {"responses": responses, "image": {"id": {"file": "list[1].h5", "array": "n"}}})
+    assert table.image.tolist() == [NAMES[i] for i in SHOWN]
+
+
+def test_dates_are_no_ids(tmp_path):
+    file = write(tmp_path / "a.npz", {"r": COUNTS, "d": np.full(len(COUNTS), "2024-02-01", dtype="M8[D]")})
+    with pytest.raises(DataError) as caught:
+        taken([file], {"responses": {"array": "r", "axes": ["trial", "site"]}, "image": {"id": "d"}})
+    assert caught.value.code == "A26"
 
 
 @settings(max_examples=20, deadline=None)

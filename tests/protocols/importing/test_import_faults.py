@@ -67,7 +67,11 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "a window in seconds": (of("", window_ms=[0.07, 0.17]), "R10"),
     "a question that is left open": (of("", unit="TODO: spikes or spikes/s"), "A13"),
     "numbers without a base": (lambda a, t: t["image"].pop("counted_from"), "A22"),
-    "ids off by one": (of("image", counted_from=0), "R08"),
+    "ids off by one": (of("image", counted_from=0), "A22"),
+    "words with a format for numbers": (
+        both(put("i", np.array(NAMES)[SHOWN]), of("", image={"id": "i", "format": "{:03d}.png"})),
+        "A26",
+    ),
     "ids off by one in a list": (both(of("image", counted_from=0, names="n"), put("n", np.array(NAMES))), "A22"),
     "fractions for ids": (put("i", SHOWN + 0.5), "A26"),
     "ids of other presentations": (put("i", SHOWN[:-1]), "A21"),
@@ -292,3 +296,32 @@ def test_the_command_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (code, json.loads(text)["code"]) == (3, "A28")
     code, text, _ = stimsynth(capsys, "--json", "import", "--list")
     assert (code, "presets" in json.loads(text)) == (0, True)
+
+
+@pytest.mark.parametrize("name", ["a.nex", "a.nii.gz", "a.zip", "folder"])
+def test_the_preview_names_files_that_a_format_reads_by_its_own_library(tmp_path: Path, name: str) -> None:
+    from protocols.importing.preview import preview_files
+
+    content = {"a.nex": b"NEX1" + bytes(600), "a.nii.gz": b"\x1f\x8b" + bytes(99), "a.zip": b"PK\x03\x04" + bytes(99)}
+    if name in content:
+        (tmp_path / name).write_bytes(content[name])
+    else:
+        (tmp_path / name).mkdir()
+    text, record = preview_files([tmp_path / name], by_format="neo")
+    assert text.startswith(f"{name} (")
+    assert "read as neo" in text
+    assert record["files"][0]["arrays"] == []
+    with pytest.raises(DataError) as refused:
+        preview_files([tmp_path / name])
+    assert refused.value.code in ("A01", "A03", "A07")
+    if refused.value.code != "A03":
+        assert "--format NAME" in refused.value.fix
+
+
+def test_the_record_of_an_earlier_import_is_not_written_over(tmp_path: Path) -> None:
+    file, shown = write(tmp_path / "a.npz", arrays()), pictures_in(pictures(tmp_path / "images"))
+    (tmp_path / "recording.import.json").write_text("kept")
+    with pytest.raises(DataError) as refused:
+        import_recording(checked_map(told(), "map.toml"), [file], out=tmp_path / "recording.h5", pictures=shown)
+    assert refused.value.code == "A28"
+    assert (tmp_path / "recording.import.json").read_text() == "kept"
