@@ -17,6 +17,7 @@ from protocols.errors import DataError
 from protocols.packages import version
 from protocols.progress import Reporter
 from protocols.project.photograph_folder import read_folder
+from protocols.recordings.quality.values import check_values
 from protocols.recordings.readers import read_responses
 from protocols.recordings.responses import Responses
 
@@ -307,7 +308,8 @@ def import_recording(
     Raises
     ------
     DataError
-        A01 to A28; R01 to R26 from the reader of responses; Q01: see `pairing`; what a format raises.
+        A01 to A28; R01 to R26 from the reader of responses; I14, I16: values that `fit` would not take;
+        Q01: see `pairing`; what a format raises.
     """
     if out is not None:
         refuse_existing(out)
@@ -324,6 +326,7 @@ def import_recording(
         write_table(written, table)
         names = None if pictures is None else pictures.names
         responses = read_responses(written, names=names)
+        check_values(Path("recording.h5") if out is None else out, responses.usable())
         pairing = None if pictures is None else _paired(responses, pictures, unpaired, refuse=out is not None)
         record = _record(told, used_files(told, files, folder), table, responses=responses)
         record["pairing"] = None if pairing is None else pairing.to_dict()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .grid import Grid
 from .names import refuse_imageless, renumbered, without_folders, without_prefix
 from .refusals import bad_ids, bad_value
-from .sources import Place, whole
+from .sources import Place, meant, whole
 from .tables import Filter, ImageSet, ImportMap
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -237,7 +237,34 @@ def trial_columns(told: ImportMap, grid: Grid, place: Place, *, notes: list[str]
             key = "responses.averaged_over"
             values = grid.to_rows(place.values(averaged, lengths=grid.row_lengths, where=key), key)
         found["averaged_over"] = whole(values, "responses.averaged_over")
+        _check_averages(told, grid, found["averaged_over"], place.name, notes)
     return found
+
+
+def _check_averages(told: ImportMap, grid: Grid, over: NDArray[np.int64], where: str, notes: list[str]) -> None:
+    """A mean count times its presentations is a whole number: refuse single ones, and tell of others, that are not."""
+    if told.unit != "spikes" or grid.slabs is not None or grid.values.dtype.kind != "f":
+        return
+    values = meant(grid.values, grid.stored).astype(np.float64)
+    known = np.isfinite(values)
+    each = over.reshape(-1, *[1] * (values.ndim - 1))
+    sums = np.where(known, values, 0.0) * each
+    slack = each * np.maximum(np.abs(values), 1) * 4 * np.finfo(grid.values.dtype).eps + 1e-9
+    broken = known & (np.abs(sums - np.rint(sums)) > slack)
+    single = broken & (each == 1)
+    if single.any():
+        raise bad_value(
+            "responses.averaged_over",
+            f"1 (single presentations), and spikes such as {values[single][0]:g}",
+            "whole numbers of spikes, or means over more presentations",
+            fix='say how many presentations are behind each row, or name the unit that it is ("spikes/s", "au")',
+        )
+    if broken.any():
+        rows = broken.reshape(len(values), -1).any(axis=1)
+        notes.append(
+            f"{where}: means times averaged_over are no whole numbers of spikes in {int(rows.sum())} of {len(rows)} rows"
+            ": these are means over another number of presentations, or no counts"
+        )
 
 
 def _valid(told: ImportMap, values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -236,6 +236,9 @@ class TrialTable(_Table):
     rows: list[Filter] = Field(default=[], description="only these presentations are taken")
 
 
+_OWN = ("id", "site_id", "area", "electrode", "x_um", "y_um", "z_um")
+
+
 class SiteTable(_Table):
     """``[site]``: what is known of sites."""
 
@@ -255,6 +258,9 @@ class SiteTable(_Table):
     def _counted(self) -> SiteTable:
         if (self.order is None) != (self.order_counted_from is None):
             raise ValueError("order goes with order_counted_from = 0 or 1")
+        for name in self.columns:
+            if name in _OWN or not re.fullmatch(r"[A-Za-z]\w*", name):
+                raise ValueError(f"a column cannot be called {name!r}: a word that is no key of [site]")
         return self
 
 

@@ -332,6 +332,36 @@ def test_files_of_any_name_are_found_by_it(tmp_path):
     assert table.image.tolist() == [NAMES[i] for i in SHOWN]
 
 
+def test_averages_of_counts_agree_with_their_number(tmp_path):
+    means = np.stack([COUNTS[n == SHOWN][:2].mean(axis=0) for n in range(IMAGES)])
+    file = write(tmp_path / "a.npz", {"r": means})
+
+    def over(number: int) -> ImportedTable:
+        responses = {"array": "r", "axes": ["image", "site"], "averaged_over": number}
+        return taken([file], {"responses": responses, "image": {"order": "sorted"}})
+
+    assert not any("whole numbers" in note for note in over(2).notes)
+    assert any("no whole numbers of spikes" in note for note in over(3).notes)
+    with pytest.raises(DataError) as caught:
+        over(1)
+    assert caught.value.code == "A26"
+
+
+def test_a_file_that_is_given_twice_is_refused_and_nameless_sites_are_told(tmp_path):
+    told = {"responses": {"array": "r", "axes": ["trial", "site"]}, "image": {"id": "i", "counted_from": 0}}
+    half = len(SHOWN) // 2
+    one = write(tmp_path / "1.npz", {"r": COUNTS[:half], "i": SHOWN[:half]})
+    two = write(tmp_path / "2.npz", {"r": COUNTS[half:], "i": SHOWN[half:]})
+    same = write(tmp_path / "3.npz", {"r": COUNTS[:half], "i": SHOWN[:half]})
+    other = write(tmp_path / "4.npz", {"r": COUNTS[:half] + 1, "i": SHOWN[:half]})
+    assert any("do not name their sites" in note for note in taken([one, two], told).notes)
+    assert any("the same images in the same order" in note for note in taken([one, other], told).notes)
+    for files in ([one, one], [one, two, same]):
+        with pytest.raises(DataError) as caught:
+            taken(files, told)
+        assert caught.value.code == "A23"
+
+
 def test_dates_are_no_ids(tmp_path):
     file = write(tmp_path / "a.npz", {"r": COUNTS, "d": np.full(len(COUNTS), "2024-02-01", dtype="M8[D]")})
     with pytest.raises(DataError) as caught:
