@@ -262,8 +262,8 @@ def _check_averages(told: ImportMap, grid: Grid, over: NDArray[np.int64], where:
     if broken.any():
         rows = broken.reshape(len(values), -1).any(axis=1)
         notes.append(
-            f"{where}: means times averaged_over are no whole numbers of spikes in {int(rows.sum())} of {len(rows)} rows"
-            ": these are means over another number of presentations, or no counts"
+            f"{where}: means times averaged_over are no whole numbers of spikes in {int(rows.sum())} of {len(rows)} "
+            "rows: these are means over another number of presentations, or no counts"
         )
 
 
