@@ -65,7 +65,10 @@ def _why(finding: Finding) -> str:
     if math.isnan(finding.reliability):
         return "pictures predict the responses no better than chance, and no repeats say how reliable these are"
     if not finding.reliability_z > BETTER:
-        return "no site answers alike to repeats of a picture beyond doubt"
+        return (
+            "no site answers alike to repeats of a picture beyond doubt; where sites should, the rows may stand in "
+            "another order than the ids (repeats within images, or images within repeats)"
+        )
     if finding.z > UNSEEN:
         return "pictures predict the responses only a little better than chance"
     return (
