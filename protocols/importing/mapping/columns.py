@@ -237,11 +237,11 @@ def trial_columns(told: ImportMap, grid: Grid, place: Place, *, notes: list[str]
             key = "responses.averaged_over"
             values = grid.to_rows(place.values(averaged, lengths=grid.row_lengths, where=key), key)
         found["averaged_over"] = whole(values, "responses.averaged_over")
-        _check_averages(told, grid, found["averaged_over"], place.name, notes)
+        _check_averages(told, grid, found["averaged_over"], where=place.name, notes=notes)
     return found
 
 
-def _check_averages(told: ImportMap, grid: Grid, over: NDArray[np.int64], where: str, notes: list[str]) -> None:
+def _check_averages(told: ImportMap, grid: Grid, over: NDArray[np.int64], *, where: str, notes: list[str]) -> None:
     """A mean count times its presentations is a whole number: refuse single ones, and tell of others, that are not."""
     if told.unit != "spikes" or grid.slabs is not None or grid.values.dtype.kind != "f":
         return

@@ -128,7 +128,7 @@ def check_repeats(values: NDArray[Any], where: str, *, sure: bool, notes: list[s
     DataError
         A20
     """
-    found = alike(values if values.ndim == 3 else np.nansum(values, axis=3, dtype=np.float64))
+    found = alike(values if values.ndim == 3 else np.asarray(np.nansum(values, axis=3, dtype=np.float64)))
     if found is None or not (found.by_images or found.by_levels):
         return
     told = (
