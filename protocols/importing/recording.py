@@ -313,7 +313,6 @@ def import_recording(
     """
     if out is not None:
         refuse_existing(out)
-        refuse_existing(record_path(out))
     with tempfile.TemporaryDirectory() as made:
         written = Path(made) / "recording.h5"
         found = Path(made) / "images"

@@ -326,12 +326,3 @@ def test_the_preview_names_files_that_a_format_reads_by_its_own_library(tmp_path
     assert refused.value.code in ("A01", "A03", "A07")
     if refused.value.code != "A03":
         assert "--format NAME" in refused.value.fix
-
-
-def test_the_record_of_an_earlier_import_is_not_written_over(tmp_path: Path) -> None:
-    file, shown = write(tmp_path / "a.npz", arrays()), pictures_in(pictures(tmp_path / "images"))
-    (tmp_path / "recording.import.json").write_text("kept")
-    with pytest.raises(DataError) as refused:
-        import_recording(checked_map(told(), "map.toml"), [file], out=tmp_path / "recording.h5", pictures=shown)
-    assert refused.value.code == "A28"
-    assert (tmp_path / "recording.import.json").read_text() == "kept"
