@@ -270,6 +270,7 @@ def _from_table(container: Container, pictures: int) -> dict[str, list[Line]] | 
         return _long(container, by_role, values[0], pictures=pictures)
     known = {i.name for role, items in by_role.items() if role not in ("", "value", "site") for i in items}
     sites = [i for i in numbers if i.name not in known and i.name.lower() not in ("rep", "repeat", "index", "session")]
+    sites = [i for i in sites if not _counts_rows(i)]
     if not sites:
         return None
     prefix = _shared_beginning([i.name for i in sites])
@@ -286,6 +287,13 @@ def _from_table(container: Container, pictures: int) -> dict[str, list[Line]] | 
         "image": _image_lines(lists["image"], rows, names=["trial"], pictures=pictures),
         "trial": _trial_lines(lists, rows),
     }
+
+
+def _counts_rows(item: Item) -> bool:
+    """Whether a column is the number of its row, as many programs write before all others."""
+    values = item.read()
+    steps = np.diff(values.astype(np.float64))
+    return len(values) > 2 and bool(np.all(steps == 1)) and values[0] in (0, 1)
 
 
 def _shared_beginning(names: Sequence[str]) -> str:

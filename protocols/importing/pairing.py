@@ -20,10 +20,11 @@ from protocols.arrays import Bools, Floats, Ints
 from protocols.errors import DataError
 from protocols.project.photograph_folder import read_folder
 from protocols.project.photograph_import import source_id
+from protocols.project.shown import ShownAs, read_shown
 from protocols.recordings.responses import Responses
 
 from .pairing_text import sentences
-from .pairing_verdict import ALARMS, CANNOT_TELL, SORTED_OTHERWISE, Finding, Recorded, judge
+from .pairing_verdict import ALARMS, CANNOT_TELL, NOT_PAIRED, SORTED_OTHERWISE, Finding, Recorded, judge
 from .picture_features import kernel, read_small
 
 __all__ = ["Pairing", "check_pairing", "chosen_pictures", "refuse_unpaired"]
@@ -92,13 +93,18 @@ def check_pairing(table: Responses, pictures: Path | Sequence[Path], *, seed: in
     -------
     Pairing
         An alarm comes with strong evidence alone; a weak recording gives "cannot tell".
+
+    Raises
+    ------
+    DataError
+        P14 to P16, P18, P19: a shown.csv beside the pictures that cannot be used.
     """
-    names, files = _listed(pictures)
+    names, files, shown = _listed(pictures)
     position = _positions(table, names)
     values, position, repeats = _in_order(table, position)
     finding = Finding(verdict=CANNOT_TELL, rows=len(values))
     if len(values) and (position >= 0).any():
-        finding = _judged(table, values, position, repeats=repeats, names=names, files=files, seed=seed)
+        finding = _judged(table, values, position, repeats=repeats, names=names, files=files, shown=shown, seed=seed)
     return Pairing(
         verdict=finding.verdict,
         alarm=finding.verdict in ALARMS,
@@ -115,14 +121,22 @@ def refuse_unpaired(where: str, pairing: Pairing) -> None:
             found=f"{pairing.verdict}: {pairing.sentences[0].rstrip('.')}",
             expected="responses that their own pictures predict better than any others",
             cause=_CAUSES.get(pairing.verdict, "the list of pictures has another order than the ids"),
-            fix="correct the ids or give the right folder of pictures; if they are right as they are, give "
+            fix=_LOOK
+            if pairing.verdict == NOT_PAIRED
+            else "correct the ids or give the right folder of pictures; if they are right as they are, give "
             "`--unpaired REASON`",
             code="Q01",
         )
 
 
+_LOOK = (
+    "look with --preview at the pictures of the highest and the lowest response: do they fit the site? Compare the ids "
+    "of a few rows with the log. Where the ids are right and the sites answer to what coarse contours and colours do "
+    "not show (faces, identity, texture: IT and face patches), give `--unpaired REASON`"
+)
 _CAUSES = {
-    "not paired": "ids of another list or session, or rows that were sorted without their ids",
+    "not paired": "ids of another list or session, or rows that were sorted without their ids; or sites that answer to "
+    "what the check does not see",
     "shifted by +1": "positions that count from 0 were read as counting from 1",
     "shifted by -1": "positions that count from 1 were read as counting from 0",
     "shifted by +1 in part": "a picture is in the folder that the list of the recording lacks",
@@ -133,14 +147,16 @@ _CAUSES = {
 }
 
 
-def _listed(pictures: Path | Sequence[Path]) -> tuple[list[str], list[Path]]:
-    """Names and files of the pictures, in their order."""
+def _listed(pictures: Path | Sequence[Path]) -> tuple[list[str], list[Path], ShownAs | None]:
+    """Names and files of the pictures, in their order, and what was shown of them where a table says so."""
     if isinstance(pictures, str | Path):
         folder = Path(pictures)
         held = read_folder(folder) if folder.is_dir() else None
-        return (list(held.names), list(held.pictures)) if held else ([], [])
+        if held is None:
+            return [], [], None
+        return list(held.names), list(held.pictures), read_shown(held.shown, held.names) if held.shown else None
     files = [Path(f) for f in pictures]
-    return [f.name for f in files], files
+    return [f.name for f in files], files, None
 
 
 def _positions(table: Responses, names: Sequence[str]) -> Ints:
@@ -170,6 +186,7 @@ def _judged(
     repeats: Ints | None,
     names: Sequence[str],
     files: Sequence[Path],
+    shown: ShownAs | None,
     seed: int,
 ) -> Finding:
     """The finding on an even choice of pictures and sites."""
@@ -179,7 +196,7 @@ def _judged(
     orders = _orders(names)
     near = np.concatenate([looked, looked - 1, looked + 1, *(o[looked] for o in orders)])
     listed = np.unique(near[(near >= 0) & (near < len(names))])
-    pixels, read = read_small([files[n] for n in listed])
+    pixels, read = read_small([files[n] for n in listed], [names[n] for n in listed], shown)
     listed = listed[read]
     if not len(listed):
         return Finding(verdict=CANNOT_TELL, rows=len(values))

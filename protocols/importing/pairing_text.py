@@ -65,7 +65,10 @@ def _why(finding: Finding) -> str:
     if math.isnan(finding.reliability):
         return "pictures predict the responses no better than chance, and no repeats say how reliable these are"
     if not finding.reliability_z > BETTER:
-        return "no site answers alike to repeats of a picture beyond doubt"
+        return (
+            "no site answers alike to repeats of a picture beyond doubt; where sites should, the rows may stand in "
+            "another order than the ids (repeats within images, or images within repeats)"
+        )
     if finding.z > UNSEEN:
         return "pictures predict the responses only a little better than chance"
     return (
@@ -100,7 +103,8 @@ def _beside(finding: Finding) -> list[str]:
     if finding.verdict == NOT_PAIRED:
         return [
             "Either the ids are those of another list or session, or were permuted; or the pictures differ in ways "
-            "that oriented contours and colours at 64 pixels do not show."
+            "that oriented contours and colours at 64 pixels do not show, as faces of one view do: then, once the ids "
+            "are compared with the log, --unpaired REASON takes the recording."
         ]
     alike = [n for n in (NEXT, PREVIOUS) if n in finding.others and finding.others[n][2] > -BETTER]
     if finding.verdict == PAIRED and alike:

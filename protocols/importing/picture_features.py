@@ -14,9 +14,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from protocols.arrays import Floats, Pixels
-from protocols.project.picture_files import FORMATS, UNREADABLE
+from protocols.errors import DataError
+from protocols.project.picture_files import FORMATS, UNREADABLE, read_picture
+from protocols.project.shown import ShownAs
 
 SIDE, GRID = 64, 8  # pixels, places
 FREQUENCIES = (2 / 64, 4 / 64, 8 / 64, 16 / 64)  # cycles per pixel
@@ -27,21 +30,44 @@ _BATCH = 64
 _BROKEN = (*UNREADABLE, TypeError, LookupError, EOFError, AttributeError, ArithmeticError, MemoryError)
 
 
-def read_small(files: Sequence[Path]) -> tuple[Pixels, NDArray[np.bool_]]:
-    """Pictures as uint8 (N, SIDE, SIDE, 3), and which could be read, (N,); one that could not is 0 throughout."""
+def read_small(
+    files: Sequence[Path], names: Sequence[str] = (), shown: ShownAs | None = None
+) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Pictures as uint8 (N, SIDE, SIDE, 3), and which could be read, (N,); one that could not is 0 throughout.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    names : sequence of str
+        Of the files within their folder; needed with `shown`.
+    shown : ShownAs, optional
+        What was shown of each: pictures are cut so before they are looked at. Size, place and mask are left out, which
+        change all pictures of most recordings alike.
+
+    Raises
+    ------
+    DataError
+        P16: a crop that leaves its picture.
+    """
     pixels = np.zeros((len(files), SIDE, SIDE, 3), dtype=np.uint8)
     read = np.zeros(len(files), dtype=np.bool_)
     for n, file in enumerate(files):
         try:
-            pixels[n], read[n] = _small(file.read_bytes()), True
+            data = file.read_bytes()
+            if shown is None or shown.of[names[n]].crop_x is None:
+                pixels[n] = _small(data)
+            else:
+                cut = shown.cut(names[n], read_picture(data, 128)[0])
+                pixels[n] = cut.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+            read[n] = True
+        except DataError:  # a ValueError, though nothing is wrong with the file: shown.csv says what cannot be
+            raise
         except _BROKEN:
             continue
     return pixels, read
 
 
 def _small(data: bytes) -> Pixels:
-    from PIL import Image
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow says of odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from protocols.errors import DataError
+
 from .containers import Container, open_container
 from .recording import Imported
 
@@ -36,11 +38,25 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def preview_files(files: Sequence[Path]) -> tuple[str, dict[str, Any]]:
-    """The arrays of every file, as text for people and as a record."""
+def preview_files(files: Sequence[Path], *, by_format: str = "") -> tuple[str, dict[str, Any]]:
+    """The arrays of every file, as text for people and as a record.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    by_format : str
+        The format that reads them by its own library; folders, and files without arrays of their own, are then named
+        alone.
+    """
     lines, record = [], []
     for path in files:
-        with open_container(path) as container:
+        opened = _opened(path) if by_format else open_container(path)
+        if opened is None:
+            kind = f"{'a folder, ' if path.is_dir() else ''}read as {by_format}"
+            record.append({"file": path.name, "kind": kind, "arrays": [], "notes": []})
+            lines.append(f"{path.name} ({kind})")
+            continue
+        with opened as container:
             rows = array_rows(container)
             record.append({"file": path.name, "kind": container.kind, "arrays": rows, "notes": container.notes})
             lines += [f"{path.name} ({container.kind})", *_table(rows[:MOST_ARRAYS])]
@@ -50,6 +66,14 @@ def preview_files(files: Sequence[Path]) -> tuple[str, dict[str, Any]]:
                 lines.append("  shapes are given as MATLAB shows them")
             lines += [f"  {note}" for note in container.notes]
     return "\n".join(lines), {"files": record}
+
+
+def _opened(path: Path) -> Container | None:
+    """The file as named arrays; None where it is none that can be read as such."""
+    try:
+        return open_container(path)
+    except DataError:
+        return None
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -78,7 +102,7 @@ def preview_recording(files: Sequence[Path], made: Imported, *, picture: Path) -
     """
     from .preview_figure import draw
 
-    listed, record = preview_files([path for path in files if path.is_file()])
+    listed, record = preview_files(files, by_format=made.record["map"].get("format", ""))
     facts = understood(made)
     draw(picture, made)
     width = max(map(len, facts))

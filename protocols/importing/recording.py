@@ -17,6 +17,7 @@ from protocols.errors import DataError
 from protocols.packages import version
 from protocols.progress import Reporter
 from protocols.project.photograph_folder import read_folder
+from protocols.recordings.quality.values import check_values
 from protocols.recordings.readers import read_responses
 from protocols.recordings.responses import Responses
 
@@ -26,6 +27,7 @@ from .formats import FORMATS
 from .map import ImportMap, checked_map, read_map
 from .mapping.join import stated_of
 from .mapping.pictures import keep, write_images, write_pictures
+from .mapping.refusals import bad_ids
 
 __all__ = ["Imported", "Pictures", "chosen_map", "import_recording", "pictures_in", "presets"]
 
@@ -257,7 +259,14 @@ def _named(table: ImportedTable, pictures: Pictures | None) -> ImportedTable:
     used = np.ones(len(positions), dtype=bool) if valid is None else np.asarray(valid).astype(bool)
     inside = (positions >= 0) & (positions < len(names))
     if not inside[used].all():
-        return table  # the reader of responses says what is wrong
+        first, last = int(table.image[used].min()), int(table.image[used].max())
+        raise bad_ids(
+            "stimsynth import",
+            f"positions of images from {first} to {last} (counted from {table.index_base})",
+            f"positions among {len(names)} photographs: {table.index_base} to {table.index_base + len(names) - 1}",
+            fix="correct counted_from, give the folder with all pictures of the list, or say which numbers mean that "
+            "no image was shown: none = [0]",
+        )
     image = np.array([names[p] if ok else "" for p, ok in zip(positions, inside, strict=True)], dtype=np.str_)
     last = table.index_base + len(names) - 1
     note = (
@@ -299,7 +308,8 @@ def import_recording(
     Raises
     ------
     DataError
-        A01 to A28; R01 to R26 from the reader of responses; Q01: see `pairing`; what a format raises.
+        A01 to A28; R01 to R26 from the reader of responses; I14, I16: values that `fit` would not take;
+        Q01: see `pairing`; what a format raises.
     """
     if out is not None:
         refuse_existing(out)
@@ -315,6 +325,7 @@ def import_recording(
         write_table(written, table)
         names = None if pictures is None else pictures.names
         responses = read_responses(written, names=names)
+        check_values(Path("recording.h5") if out is None else out, responses.usable())
         pairing = None if pictures is None else _paired(responses, pictures, unpaired, refuse=out is not None)
         record = _record(told, used_files(told, files, folder), table, responses=responses)
         record["pairing"] = None if pairing is None else pairing.to_dict()

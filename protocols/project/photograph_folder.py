@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from protocols.disk.files import is_litter
+from protocols.disk.files import is_litter, sha256_bytes, sha256_file
 from protocols.disk.tables import read_table
 from protocols.errors import DataError
 
@@ -91,6 +91,20 @@ def read_folder(folder: Path) -> PictureFolder:
         shown=tables.get(SHOWN),
         left_out=tuple(left_out),
     )
+
+
+def sources_sha256(folder: Path) -> str:
+    """Hash of all that decides how photographs look and are split: names and bytes of the pictures and their tables.
+
+    Raises
+    ------
+    OSError
+        A file cannot be read.
+    """
+    held = read_folder(folder)
+    tables = [("", path) for path in (held.groups, held.shown) if path is not None]
+    lines = [f"{sha256_file(path)} {name}" for name, path in [*zip(held.names, held.pictures, strict=True), *tables]]
+    return sha256_bytes("\n".join(lines).encode())
 
 
 def _is_picture(path: Path) -> bool:

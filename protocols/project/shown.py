@@ -111,7 +111,7 @@ class ShownAs:
             P16: the crop leaves the picture; P17: the picture leaves the display.
         """
         shown, notes = self.of[name], []
-        cut = self._cut(name, picture, shown)
+        cut = self.cut(name, picture)
         if cut is not picture:
             notes.append(CROPPED)
         ground = display.background if shown.background is None else shown.background
@@ -137,7 +137,15 @@ class ShownAs:
             image = _masked(image, weight, ground, display=display)
         return display.fit_image(image), notes
 
-    def _cut(self, name: str, picture: Image.Image, shown: Shown) -> Image.Image:
+    def cut(self, name: str, picture: Image.Image) -> Image.Image:
+        """The part of the picture `name` that was shown; the picture itself where no crop is said.
+
+        Raises
+        ------
+        DataError
+            P16: the crop leaves the picture.
+        """
+        shown = self.of[name]
         if shown.crop_x is None or shown.crop_y is None or shown.crop_width is None or shown.crop_height is None:
             return picture
         box = (shown.crop_x, shown.crop_y, shown.crop_x + shown.crop_width, shown.crop_y + shown.crop_height)

@@ -13,7 +13,7 @@ from protocols.disk.files import sha256_file
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
-from protocols.project.photograph_folder import read_folder
+from protocols.project.photograph_folder import read_folder, sources_sha256
 from protocols.project.photograph_import import MINIMUM, import_photographs, source_id
 from protocols.project.photograph_warnings import photograph_report
 from protocols.project.photographs import NaturalImages, read_photographs
@@ -106,6 +106,8 @@ def take_recording(
         raise _in_use(project)
     table, record = examine(project, names, responses)
     taken = _taken(project, names, table, record=record)
+    if taken:
+        _refuse_changed(project, images)
     if dry_run:
         with project.trial_copy() as copy:
             record = _write(copy, images, table, record=record, progress=progress)
@@ -254,6 +256,28 @@ def _taken(project: Project, names: Sequence[str], table: Responses, *, record: 
     return before is not None and path.is_file() and listed.is_file()
 
 
+def _refuse_changed(project: Project, images: Path) -> None:
+    """B01: the pictures, or the tables beside them, are other ones than when the recording was taken."""
+    before = read_record(project)
+    if before is None or not before.sources_sha256:
+        return
+    try:
+        same = sources_sha256(images) == before.sources_sha256
+    except OSError:  # a file that cannot be read any more
+        same = False
+    if same:
+        return
+    raise DataError(
+        str(images),
+        found="pictures, a shown.csv or a groups.csv that were changed after the recording was taken",
+        expected="the folder as it was: the project keeps the pictures as they were drawn then",
+        cause="a table was corrected, or pictures were saved again",
+        fix="to go on with the earlier pictures, give `stimsynth fit` without --images and --responses; to take the "
+        "new ones, make another project with `stimsynth init`",
+        code="B01",
+    )
+
+
 def _write(
     project: Project, images: Path, table: Responses, *, record: RecordingRecord, progress: Reporter | None
 ) -> RecordingRecord:
@@ -268,6 +292,8 @@ def _write(
             path.unlink()
         raise
     told = photograph_report(natural, project.display)
-    record = replace(record, responses_sha256=sha256_file(path), photographs=told)
+    record = replace(
+        record, responses_sha256=sha256_file(path), photographs=told, sources_sha256=sources_sha256(images)
+    )
     write_record(project, record)
     return record

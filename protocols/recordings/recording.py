@@ -36,6 +36,8 @@ class RecordingRecord:
         As the file names them; "" where it names none.
     responses_sha256 : str
         Hash of ``data/responses.h5``.
+    sources_sha256 : str
+        Hash of the photographs' files with shown.csv and groups.csv, as they were taken; "" where it is not known.
     """
 
     file: str
@@ -53,6 +55,7 @@ class RecordingRecord:
     subject: str = ""
     session_id: str = ""
     responses_sha256: str = ""
+    sources_sha256: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""

@@ -16,7 +16,7 @@ def unknown_kind(path: Path, found: str, fix: str) -> DataError:
         found=found,
         expected="HDF5, MATLAB (.mat), netCDF, .npy, .npz, CSV or TSV, .xlsx, Parquet, or a text file of names",
         cause="a format of another program, or a file under another name",
-        fix=fix,
+        fix=f"{fix}; `stimsynth import --list` names the formats that are read by their own library (--format NAME)",
         code="A01",
     )
 
@@ -89,7 +89,11 @@ def no_file(path: Path) -> DataError:
         str(path),
         found="no such file" if not path.is_dir() else "a folder",
         expected="a file",
-        cause="a slip of the pen, or the command was started elsewhere",
-        fix="give the path of the file",
+        cause="a format that is a folder"
+        if path.is_dir()
+        else "a slip of the pen, or the command was started elsewhere",
+        fix="give the file itself, or name the format of the folder: --format NAME (`stimsynth import --list`)"
+        if path.is_dir()
+        else "give the path of the file",
         code="A07",
     )

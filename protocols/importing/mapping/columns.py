@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .grid import Grid
 from .names import refuse_imageless, renumbered, without_folders, without_prefix
 from .refusals import bad_ids, bad_value
-from .sources import Place, whole
+from .sources import Place, meant, whole
 from .tables import Filter, ImageSet, ImportMap
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -55,7 +55,7 @@ def _passes(condition: Filter, values: NDArray[Any], where: str) -> NDArray[np.b
         if limit is not None:
             if values.dtype.kind not in "iufb":
                 raise bad_value(
-                    where, f"text such as {values[0]!r}", "numbers to compare", fix="name a column of numbers"
+                    where, f"text such as {str(values[0])!r}", "numbers to compare", fix="name a column of numbers"
                 )
             here &= (values >= limit) if above else (values <= limit)
     return here
@@ -119,9 +119,9 @@ def _one_set(
         shown &= (raw != "") if several else True
         if told.counted_from is not None:
             raise bad_ids(
-                where, f"names such as {raw[0]!r}", "positions", fix="leave counted_from out: these are names"
+                where, f"names such as {str(raw[0])!r}", "positions", fix="leave counted_from out: these are names"
             )
-        return _formatted(raw, told), shown
+        return _formatted(raw, told, where=where), shown
     numbers = whole(raw, where)
     if raw.dtype.kind == "f":
         shown &= np.isfinite(raw)
@@ -134,13 +134,13 @@ def _one_set(
                 fix="say counted_from = 0 or 1 where they are positions (with names where a list holds the names), or "
                 'format = "{:04d}.png" where the pictures are called by these numbers',
             )
-        return _formatted(numbers, told), shown
+        return _formatted(numbers, told, where=where), shown
     if several:
         shown &= numbers >= told.counted_from
     if told.names is None and told.format is not None:
         numbers = renumbered(numbers, shown, base=told.counted_from, named_from=int(told.named_from or 0), where=where)
         notes.append(f"{where}: numbers count from {told.counted_from}, names of pictures from {told.named_from}")
-        return _formatted(numbers, told), shown
+        return _formatted(numbers, told, where=where), shown
     if told.names is None:
         if several:
             raise bad_ids(
@@ -161,7 +161,7 @@ def _listed(
     """Names by their positions in a list."""
     assert told.names is not None
     base = int(told.counted_from or 0)
-    listed = [str(v) for v in _formatted(place.values(told.names), told)]
+    listed = [str(v) for v in _formatted(place.values(told.names), told, where=f"{place.name} image.names")]
     used = numbers[shown] - base
     if used.size and (used.min() < 0 or used.max() >= len(listed)):
         raise bad_ids(
@@ -193,9 +193,19 @@ def _of_sets(found: list[tuple[NDArray[Any], NDArray[np.bool_]]], where: str) ->
     return images.astype(np.str_), np.array(shown.any(axis=0), dtype=np.bool_)
 
 
-def _formatted(values: NDArray[Any], told: ImageSet) -> NDArray[np.str_]:
+def _formatted(values: NDArray[Any], told: ImageSet, *, where: str) -> NDArray[np.str_]:
     if told.format is None:
         return values.astype(np.str_)
+    if ":" in told.format and values.dtype.kind == "U":
+        word = next((v for v in values.tolist() if v and not v.strip().isdecimal()), None)
+        if word is not None:
+            raise bad_value(
+                where,
+                f"{word!r}, and format = {told.format!r}, which has a place for a number",
+                "numbers",
+                fix='leave format out where these are the names of the pictures; "{}.png" adds an ending to text',
+            )
+        return np.array([told.format.format(int(v)) if v else "" for v in values.tolist()], dtype=np.str_)
     number = ":" in told.format
     return np.array([told.format.format(int(v) if number else v) for v in values.tolist()], dtype=np.str_)
 
@@ -227,7 +237,34 @@ def trial_columns(told: ImportMap, grid: Grid, place: Place, *, notes: list[str]
             key = "responses.averaged_over"
             values = grid.to_rows(place.values(averaged, lengths=grid.row_lengths, where=key), key)
         found["averaged_over"] = whole(values, "responses.averaged_over")
+        _check_averages(told, grid, found["averaged_over"], where=place.name, notes=notes)
     return found
+
+
+def _check_averages(told: ImportMap, grid: Grid, over: NDArray[np.int64], *, where: str, notes: list[str]) -> None:
+    """A mean count times its presentations is a whole number: refuse single ones, and tell of others, that are not."""
+    if told.unit != "spikes" or grid.slabs is not None or grid.values.dtype.kind != "f":
+        return
+    values = meant(grid.values, grid.stored).astype(np.float64)
+    known = np.isfinite(values)
+    each = over.reshape(-1, *[1] * (values.ndim - 1))
+    sums = np.where(known, values, 0.0) * each
+    slack = each * np.maximum(np.abs(values), 1) * 4 * np.finfo(grid.values.dtype).eps + 1e-9
+    broken = known & (np.abs(sums - np.rint(sums)) > slack)
+    single = broken & (each == 1)
+    if single.any():
+        raise bad_value(
+            "responses.averaged_over",
+            f"1 (single presentations), and spikes such as {values[single][0]:g}",
+            "whole numbers of spikes, or means over more presentations",
+            fix='say how many presentations are behind each row, or name the unit that it is ("spikes/s", "au")',
+        )
+    if broken.any():
+        rows = broken.reshape(len(values), -1).any(axis=1)
+        notes.append(
+            f"{where}: means times averaged_over are no whole numbers of spikes in {int(rows.sum())} of {len(rows)} "
+            "rows: these are means over another number of presentations, or no counts"
+        )
 
 
 def _valid(told: ImportMap, values: NDArray[Any]) -> NDArray[np.uint8]:

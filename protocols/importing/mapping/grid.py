@@ -16,10 +16,11 @@ from protocols.recordings.readers.declared import Item as Declared
 from protocols.recordings.readers.declared import decode
 from protocols.recordings.units import UNITS
 
+from .exchanged import check_repeats, refuse_exchanged
 from .refusals import bad_entries, misfit
-from .sites import refuse_exchanged, scaled, site_order, sites_together
-from .slabs import Slabs, stays_in_file
-from .sources import STORED, Place
+from .sites import scaled, site_order, sites_together
+from .slabs import Slabs, stays_in_file, written_slabs
+from .sources import STORED, Place, meant
 from .tables import Axis, ImportMap
 
 
@@ -96,7 +97,9 @@ def read_grid(told: ImportMap, place: Place, notes: list[str]) -> Grid:
         notes.append(f"{place.name}: {item.name!r} ({item.dtype}) was taken as {shown}")
     grid = _from_axes(values, axes, names=names, stored=stored)
     if grid.images and "repeat" in axes:
-        refuse_exchanged(grid.values.reshape(grid.images, -1, *grid.values.shape[1:]), place.name)
+        cube = grid.values.reshape(grid.images, -1, *grid.values.shape[1:])
+        refuse_exchanged(cube, place.name)
+        check_repeats(meant(cube, stored), place.name, sure=table.axes_checked, notes=notes)
     order = site_order(told, place, grid.values.shape[1], notes=notes)
     if order is None:
         return grid
@@ -106,7 +109,7 @@ def read_grid(told: ImportMap, place: Place, notes: list[str]) -> Grid:
 
 def _in_file(told: ImportMap, item: Item, axes: list[Axis], *, place: Place, notes: list[str]) -> Grid:
     """A large array of presentations x sites x bins, which is read when it is known what is taken of it."""
-    slabs = Slabs(item, axes)
+    slabs = written_slabs(item, axes, notes=notes)
     order = site_order(told, place, slabs.shape[1], notes=notes)
     declared = {name: item.attributes[name] for name in STORED if name in item.attributes}
     stored = scaled(told, item, declared, where=f"{place.name} {item.name!r}")
@@ -122,7 +125,7 @@ def matching(container: Container, patterns: Sequence[str]) -> list[Item]:
     for pattern in patterns:
         fits = [item for name, item in container.items.items() if fnmatchcase(name, pattern)]
         if not fits:
-            container.item(pattern)  # raises A04 with the names that are there
+            fits = [container.item(pattern)]  # a name with brackets or dots; A04 with the names that are there
         found |= {item.name: item for item in fits}
     return list(found.values())
 

@@ -32,7 +32,40 @@ def join_parts(parts: Sequence[ImportedTable], told: ImportMap, notes: Sequence[
     if len(parts) > 1:
         way = "sites were put beside each other" if by_site else "presentations were put one after another"
         every.append(f"{len(parts)} files: their {way}")
+        every += _doubts(parts, told)
     return replace(whole, attributes=stated_of(told), notes=tuple(dict.fromkeys([*told.notes, *notes, *every])))
+
+
+def _doubts(parts: Sequence[ImportedTable], told: ImportMap) -> list[str]:
+    """What may be wrong with rows of several files one after another, in sentences."""
+    assert told.responses is not None
+    if told.responses.join == "site":
+        return []
+    found = []
+    if told.site.id is None and told.responses.arrays is None and told.entries is None and len(parts[0].site_id) > 1:
+        found.append(
+            "the files do not name their sites: the n-th site of each file was taken for one and the same; name them "
+            "with [site] id if their order may differ"
+        )
+    first = parts[0].image
+    if len(set(first.tolist())) > 1 and any(np.array_equal(part.image, first) for part in parts[1:]):
+        found.append(
+            "two files show the same images in the same order: if they hold the same presentations of other sites, say "
+            'join = "site" in [responses]'
+        )
+    return found
+
+
+def _refuse_twice(parts: Sequence[ImportedTable]) -> None:
+    for number, part in enumerate(parts):
+        for earlier, other in enumerate(parts[:number]):
+            if np.array_equal(part.image, other.image) and _equal(part.values, other.values):
+                raise files_differ(
+                    f"file {number + 1}",
+                    f"the numbers of file {earlier + 1} once more",
+                    "other presentations in every file",
+                    fix="leave one of both out",
+                )
 
 
 def stated_of(told: ImportMap) -> dict[str, Any]:
@@ -56,6 +89,7 @@ def _below(parts: Sequence[ImportedTable]) -> ImportedTable:
             )
         place = {site: i for i, site in enumerate(part.site_id.tolist())}
         order.append(np.array([place[site] for site in first.site_id.tolist()]))
+    _refuse_twice(parts)
     _same_columns(parts, "trial")
     _same_edges(parts)
     return replace(
@@ -86,7 +120,7 @@ def _beside(parts: Sequence[ImportedTable]) -> ImportedTable:
     if len(set(ids.tolist())) < len(ids) and all(p.site_id[0] == first.site_id[0] for p in parts):
         raise files_differ(
             "the files",
-            f"the site {first.site_id[0]!r} in each of them",
+            f"the site {str(first.site_id[0])!r} in each of them",
             "a name of its own for every site",
             fix="name the sites: [site] id, from an array of the files",
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from protocols.arrays import Ints
 from protocols.importing.containers import Item
 
-from .refusals import bad_value, misfit
+from .refusals import bad_value
 from .sources import Place, whole
 from .tables import Axis, ImportMap
 
@@ -67,31 +67,3 @@ def site_order(told: ImportMap, place: Place, count: int, *, notes: list[str]) -
         )
     notes.append(f"{place.name}: the sites were put in the order of {told.site.order.text()}")
     return places
-
-
-def refuse_exchanged(values: NDArray[Any], where: str) -> None:
-    """Refuse images x repeats x sites (x bins) whose missing numbers say that repeats and sites were exchanged.
-
-    Repeats that an image lacks are missing at every site, at the end of the axis. Where instead the last "sites" of an
-    image are missing in every "repeat", and another number of them for other images, the axes are named in the wrong
-    order.
-
-    Raises
-    ------
-    DataError
-        A20
-    """
-    if values.dtype.kind != "f" or min(values.shape[1:3]) < 2:
-        return
-    missing = np.isnan(values).reshape(*values.shape[:3], -1).all(axis=-1)
-    if not missing.any() or not (missing == missing[:, :1]).all():
-        return
-    each = missing[:, 0]
-    if (np.diff(each.astype(np.int8), axis=1) >= 0).all() and len(np.unique(each.sum(axis=1))) > 1:
-        raise misfit(
-            where,
-            f"for every image, the last of {values.shape[2]} sites without any number, and another number of them for "
-            "other images",
-            "missing repeats: numbers that are missing at every site",
-            fix='exchange "site" and "repeat" in axes',
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -63,9 +63,9 @@ class Files:
             A23: there is none; F02: the name leads elsewhere.
         """
         pattern = pattern.replace("\\", "/")
-        matches = [p for p in self.given if fnmatchcase(p.name, PurePosixPath(pattern).name) and _ends(p, pattern)]
+        matches = [p for p in self.given if _ends(p, pattern)]
         for folder in [] if matches else self.folders:
-            if any(mark in pattern for mark in "*?["):
+            if any(mark in pattern for mark in "*?[") and not inside(folder, pattern).is_file():
                 inside(folder, pattern.replace("*", "x").replace("?", "x").replace("[", "x"))
                 found = sorted(p for p in folder.glob(pattern) if p.is_file())
             else:
@@ -86,7 +86,7 @@ def _ends(path: Path, pattern: str) -> bool:
     """Whether the folders that a pattern names are those of the path."""
     parts = PurePosixPath(pattern).parts
     return len(path.parts) >= len(parts) and all(
-        fnmatchcase(a, b) for a, b in zip(path.parts[-len(parts) :], parts, strict=True)
+        a == b or fnmatchcase(a, b) for a, b in zip(path.parts[-len(parts) :], parts, strict=True)
     )
 
 
@@ -140,6 +140,10 @@ class Place:
             home, item = self.item(source)
             place = f"{home.path.name} {item.name!r}"
             array = as_list(item, source, where=place, volumes=lengths)
+            if array.dtype.kind not in "iufbU":
+                raise bad_value(
+                    place, f"elements of type {array.dtype}", "numbers or text", fix="save it as one of these"
+                )
             if source.where is not None:
                 array = array[_rows(source.where, home, len(array))]
         if lengths and len(array) not in lengths:
@@ -182,8 +186,12 @@ def as_list(item: Item, source: SourceTable, *, where: str, volumes: Sequence[in
 
 
 def unpacked(array: NDArray[Any], item: Item) -> NDArray[Any]:
-    """Numbers as the file means them: NaN where it declares them missing, scaled where it says so (CF conventions)."""
-    declared = {name: item.attributes[name] for name in STORED if name in item.attributes}
+    """Numbers as the file means them. See `meant`."""
+    return meant(array, {name: item.attributes[name] for name in STORED if name in item.attributes})
+
+
+def meant(array: NDArray[Any], declared: Mapping[str, Any]) -> NDArray[Any]:
+    """Numbers as their declarations mean them: NaN where missing, scaled where they say so (CF conventions)."""
     if not declared or array.dtype.kind not in "iuf":
         return array
     out = array.astype(np.float64)
@@ -193,8 +201,8 @@ def unpacked(array: NDArray[Any], item: Item) -> NDArray[Any]:
     scale, offset = declared.get("scale_factor", 1.0), declared.get("add_offset", 0.0)
     if not np.isnan(out).any() and (scale, offset) == (1.0, 0.0):
         return array
-    unpacked: NDArray[Any] = out * scale + offset
-    return unpacked
+    scaled: NDArray[Any] = out * scale + offset
+    return scaled
 
 
 def whole(array: NDArray[Any], where: str) -> NDArray[np.int64]:

@@ -113,6 +113,9 @@ class ResponsesTable(_Table):
         default="nan", description="repeats that are NaN at every site: left out or kept"
     )
     scale: float | None = Field(default=None, gt=0, description="by which the stored numbers are multiplied")
+    axes_checked: bool = Field(
+        default=False, description="site and repeat are right, though the numbers look as if they were exchanged"
+    )
 
     @model_validator(mode="after")
     def _axes_fit(self) -> ResponsesTable:
@@ -233,6 +236,9 @@ class TrialTable(_Table):
     rows: list[Filter] = Field(default=[], description="only these presentations are taken")
 
 
+_OWN = ("id", "site_id", "area", "electrode", "x_um", "y_um", "z_um")
+
+
 class SiteTable(_Table):
     """``[site]``: what is known of sites."""
 
@@ -252,6 +258,9 @@ class SiteTable(_Table):
     def _counted(self) -> SiteTable:
         if (self.order is None) != (self.order_counted_from is None):
             raise ValueError("order goes with order_counted_from = 0 or 1")
+        for name in self.columns:
+            if name in _OWN or not re.fullmatch(r"[A-Za-z]\w*", name):
+                raise ValueError(f"a column cannot be called {name!r}: a word that is no key of [site]")
         return self
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from protocols.arrays import Floats
 from protocols.importing.contract import Psth
 
+from .exchanged import tell_bins
 from .grid import Grid
 from .refusals import bad_value, wrong_length
-from .sources import Place
+from .sources import Place, meant
 from .tables import ImportMap, SourceTable
 
 
@@ -39,6 +40,7 @@ def bins_of(
             "reach into the window and were taken"
         )
     values, means = _in_parts(grid, rows, sites, bins=slice(first, last))
+    tell_bins(means, place.name, notes)
     if told.unit == "spikes":
         means = means / (np.diff(edges) / 1000.0)
     return values, edges[first : last + 1], Psth(edges_ms=edges, values=means)
@@ -72,6 +74,7 @@ def _in_parts(
         slab = slab[here][:, sites]
         out[done : done + len(slab)] = slab[:, :, bins]
         done += len(slab)
+        slab = meant(slab, grid.stored)
         total += np.nansum(slab, axis=0, dtype=np.float64)
         known += np.isfinite(slab).sum(axis=0)
     return out, np.divide(total, known, out=np.full_like(total, np.nan), where=known > 0)

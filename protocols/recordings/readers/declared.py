@@ -205,7 +205,7 @@ def _out_of_range(
 def _never_written(item: Item, raw: NDArray[Any], missing: NDArray[np.bool_], *, notes: list[str]) -> NDArray[np.bool_]:
     """Chunks that were never stored, and values that are the fill value the item was created with."""
     never = _unstored(item.dataset)
-    fill = _creation_fill(item.dataset)
+    fill = creation_fill(item.dataset)
     if fill is not None and fill != 0 and (item.filled or fill < 0 or abs(float(fill)) > 1e9):
         here, rest = raw == fill, raw[(raw != fill) & ~missing & ~never]
         whole = raw.dtype.kind in "iu" or not np.any(rest[np.isfinite(rest)] % 1)
@@ -225,24 +225,47 @@ def _never_written(item: Item, raw: NDArray[Any], missing: NDArray[np.bool_], *,
 
 def _unstored(dataset: Any) -> NDArray[np.bool_]:
     """Which elements lie in parts of the item that hold no stored numbers; all False where it cannot be told."""
-    shape, chunks = dataset.shape, dataset.chunks
-    if chunks is None:
+    return unstored_in(dataset, unstored_chunks(dataset), tuple(slice(0, n) for n in dataset.shape))
+
+
+def unstored_chunks(dataset: Any) -> NDArray[np.bool_]:
+    """Which chunks of an item were never stored, one entry per chunk along every axis; one in all without chunks."""
+    if dataset.chunks is None:
         empty = dataset.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS and not dataset.id.get_storage_size()
-        return np.full(shape, bool(empty))
-    counts = [math.ceil(n / c) for n, c in zip(shape, chunks, strict=True)]
-    stored = dataset.id.get_num_chunks()
-    if stored == math.prod(counts):
-        return np.zeros(shape, dtype=bool)
+        return np.full((1,) * dataset.ndim, bool(empty))
+    counts = [math.ceil(n / c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)]
+    if dataset.id.get_num_chunks() == math.prod(counts):
+        return np.zeros(counts, dtype=bool)
     never = np.ones(counts, dtype=bool)
-    for number in range(stored):
-        begin = dataset.id.get_chunk_info(number).chunk_offset
-        never[tuple(b // c for b, c in zip(begin, chunks, strict=True))] = False
-    for axis, chunk in enumerate(chunks):
-        never = np.repeat(never, chunk, axis=axis)
-    return never[tuple(slice(n) for n in shape)]
+
+    def stored(chunk: Any) -> None:
+        never[tuple(b // c for b, c in zip(chunk.chunk_offset, dataset.chunks, strict=True))] = False
+
+    if hasattr(dataset.id, "chunk_iter"):  # HDF5 1.12.3 and later; one by one, the time grows with the square
+        dataset.id.chunk_iter(stored)
+    else:
+        for number in range(dataset.id.get_num_chunks()):
+            stored(dataset.id.get_chunk_info(number))
+    return never
 
 
-def _creation_fill(dataset: Any) -> Any:
+def unstored_in(dataset: Any, never: NDArray[np.bool_], part: tuple[slice, ...]) -> NDArray[np.bool_]:
+    """Which elements of a part lie in chunks that were never stored.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+    never : array of bool
+        What `unstored_chunks` gave.
+    part : tuple of slice
+        With begin and end for every axis.
+    """
+    chunks = dataset.chunks or dataset.shape
+    places = [np.arange(s.start, s.stop) // max(c, 1) for s, c in zip(part, chunks, strict=True)]
+    return np.asarray(never[np.ix_(*places)])
+
+
+def creation_fill(dataset: Any) -> Any:
     """The fill value that the writer chose at creation; None where it chose none."""
     chosen = dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
     value = dataset.fillvalue if chosen else None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from protocols.errors import DataError
 from protocols.importing.assemble import assemble
 from protocols.importing.contract import ImportedTable, write_table
 from protocols.importing.map import checked_map
@@ -295,7 +299,6 @@ def test_pictures_in_the_files_become_a_folder_of_pictures(tmp_path, axes):
 
 
 def test_pictures_of_other_numbers_are_refused(tmp_path):
-    from protocols.errors import DataError
     from protocols.importing.recording import import_recording
 
     file = write(tmp_path / "a.h5", {"r": COUNTS, "i": SHOWN, "p": np.random.default_rng(0).random((IMAGES, 8, 8))})
@@ -309,3 +312,101 @@ def test_pictures_of_other_numbers_are_refused(tmp_path):
         import_recording(checked_map(told, "m"), [file], out=tmp_path / "out.h5", pictures_into=tmp_path / "shown")
     assert refused.value.code == "A26"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5"]
+
+
+@pytest.mark.parametrize("name", ["v4[{}]", "s.u{}", "a*{}", "q?{}"])
+def test_arrays_of_any_name_are_found_by_it(tmp_path, name):
+    names = [name.format(n) for n in range(SITES)]
+    file = write(tmp_path / "a.h5", dict(zip(names, COUNTS.T, strict=True)) | {"i": SHOWN})
+    image = {"id": "i", "counted_from": 0}
+    table = taken([file], {"responses": {"arrays": names, "axes": ["trial"]}, "image": image})
+    assert table.site_id.tolist() == names
+    assert np.array_equal(table.values, COUNTS)
+
+
+def test_files_of_any_name_are_found_by_it(tmp_path):
+    file = write(tmp_path / "day[1].h5", {"r": COUNTS})
+    write(tmp_path / "list[1].h5", {"n": np.array(NAMES)[SHOWN]})
+    responses = {"array": "r", "axes": ["trial", "site"], "files": ["day[1].h5"]}
+    table = taken([file], {"responses": responses, "image": {"id": {"file": "list[1].h5", "array": "n"}}})
+    assert table.image.tolist() == [NAMES[i] for i in SHOWN]
+
+
+def test_averages_of_counts_agree_with_their_number(tmp_path):
+    means = np.stack([COUNTS[n == SHOWN][:2].mean(axis=0) for n in range(IMAGES)])
+    file = write(tmp_path / "a.npz", {"r": means})
+
+    def over(number: int) -> ImportedTable:
+        responses = {"array": "r", "axes": ["image", "site"], "averaged_over": number}
+        return taken([file], {"responses": responses, "image": {"order": "sorted"}})
+
+    assert not any("whole numbers" in note for note in over(2).notes)
+    assert any("no whole numbers of spikes" in note for note in over(3).notes)
+    with pytest.raises(DataError) as caught:
+        over(1)
+    assert caught.value.code == "A26"
+
+
+def test_a_file_that_is_given_twice_is_refused_and_nameless_sites_are_told(tmp_path):
+    told = {"responses": {"array": "r", "axes": ["trial", "site"]}, "image": {"id": "i", "counted_from": 0}}
+    half = len(SHOWN) // 2
+    one = write(tmp_path / "1.npz", {"r": COUNTS[:half], "i": SHOWN[:half]})
+    two = write(tmp_path / "2.npz", {"r": COUNTS[half:], "i": SHOWN[half:]})
+    same = write(tmp_path / "3.npz", {"r": COUNTS[:half], "i": SHOWN[:half]})
+    other = write(tmp_path / "4.npz", {"r": COUNTS[:half] + 1, "i": SHOWN[:half]})
+    assert any("do not name their sites" in note for note in taken([one, two], told).notes)
+    assert any("the same images in the same order" in note for note in taken([one, other], told).notes)
+    for files in ([one, one], [one, two, same]):
+        with pytest.raises(DataError) as caught:
+            taken(files, told)
+        assert caught.value.code == "A23"
+
+
+def test_dates_are_no_ids(tmp_path):
+    file = write(tmp_path / "a.npz", {"r": COUNTS, "d": np.full(len(COUNTS), "2024-02-01", dtype="M8[D]")})
+    with pytest.raises(DataError) as caught:
+        taken([file], {"responses": {"array": "r", "axes": ["trial", "site"]}, "image": {"id": "d"}})
+    assert caught.value.code == "A26"
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    written=st.lists(st.booleans(), min_size=8, max_size=8),
+    fill=st.sampled_from([None, 0, -5, 3]),
+    dtype=st.sampled_from(["i2", "f4"]),
+    matlab=st.booleans(),
+)
+def test_what_was_never_written_is_missing_in_parts_as_in_whole(written, fill, dtype, matlab):
+    from protocols.importing.mapping import slabs
+
+    values = np.random.default_rng(0).poisson(3.0, (20, 6, 8)).astype(dtype)
+    shown = {"r": values, "q": values.transpose()}["q" if matlab else "r"]
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        file = Path(folder) / ("a.mat" if matlab else "a.h5")
+        with h5py.File(file, "w") as made:
+            chunks = (8, 3, 5) if matlab else (5, 3, 8)
+            data = made.create_dataset("r", shown.shape, dtype, chunks=chunks, fillvalue=fill)
+            if matlab:
+                data.attrs["MATLAB_class"] = np.bytes_({"i2": "int16", "f4": "single"}[dtype])
+            for number, there in enumerate(written):
+                begin, site = 5 * (number // 2), 3 * (number % 2)
+                part = (slice(begin, begin + 5), slice(site, site + 3), slice(None))
+                if there:
+                    data[part[::-1] if matlab else part] = shown[part[::-1] if matlab else part]
+        told = {
+            "unit": "au",
+            "window_ms": [10, 50],
+            "responses": {"array": "r", "axes": ["trial", "site", "time"]},
+            "image": {"id": {"values": list(range(20))}, "format": "{:02d}.png"},
+            "time": {"start": 0, "step": 10},
+        }
+        whole = taken([file], told)
+        patch.setattr(slabs, "LARGE", 10)
+        patch.setattr(slabs, "SLAB", 500)
+        parts = taken([file], told)
+    never = ~np.repeat(np.repeat(np.reshape(written, (4, 2)), 5, axis=0), 3, axis=1)
+    for table in (whole, parts):
+        assert np.isnan(table.values[never].astype(float)).all()
+        assert np.array_equal(np.isnan(table.values.astype(float)), np.isnan(whole.values.astype(float)))
+    assert np.array_equal(parts.values, whole.values, equal_nan=True)
+    assert parts.psth.values == pytest.approx(whole.psth.values, nan_ok=True)

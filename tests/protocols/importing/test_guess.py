@@ -142,3 +142,11 @@ def test_a_file_without_responses_is_asked_about(tmp_path):
     with pytest.raises(DataError) as refused:
         checked_map(said, "map.toml")
     assert refused.value.code == "A13"
+
+
+@pytest.mark.parametrize(("name", "first"), [("", 0), ("Unnamed: 0", 0), ("nr", 1)])
+def test_the_number_of_the_row_is_no_site(tmp_path, name, first):
+    lines = [f"{name},image,u1,u2"]
+    lines += [f"{first + n},{NAMES[i]},{a},{b}" for n, (i, a, b) in enumerate(zip(SHOWN, *COUNTS.T[:2], strict=True))]
+    (tmp_path / "a.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert guessed(tmp_path / "a.csv")["responses"]["arrays"] == ["u*"]

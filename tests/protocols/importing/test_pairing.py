@@ -256,6 +256,25 @@ def test_no_pictures_foreign_ids_or_unreadable_files_give_no_alarm(tmp_path, fol
     assert check_pairing(table, tmp_path).verdict == CANNOT_TELL
 
 
+def test_pictures_are_cut_as_shown_before_they_are_looked_at(tmp_path):
+    around = smooth(7)
+    for n, picture in enumerate(PIXELS):
+        wide = np.tile(around[n], (2, 2, 1))
+        wide[10 : 10 + SIDE, 30 : 30 + SIDE] = picture
+        Image.fromarray(wide).save(tmp_path / f"im{n:03d}.png")
+    table = as_table(recording(), IDS)
+    whole = check_pairing(table, tmp_path).finding.score
+    shown = f"filename,crop_x,crop_y,crop_width,crop_height,width_deg\n*,30,10,{SIDE},{SIDE},4\n"
+    (tmp_path / "shown.csv").write_text(shown, encoding="utf-8")
+    cut = check_pairing(table, tmp_path)
+    assert cut.verdict == "paired"
+    assert cut.finding.score > whole + 0.1
+    (tmp_path / "shown.csv").write_text(shown.replace(",10,", ",100,"), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        check_pairing(table, tmp_path)
+    assert caught.value.code == "P16"
+
+
 def test_equal_seeds_give_equal_figures(folder):
     table = as_table(recording(), IDS)
     assert check_pairing(table, folder).to_dict() == check_pairing(table, folder).to_dict()

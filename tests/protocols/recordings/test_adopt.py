@@ -86,6 +86,25 @@ def test_a_recording_that_was_taken_is_not_taken_again(mine, brought):
     assert {p: p.stat().st_mtime_ns for p in mine.data.rglob("*")} == times
 
 
+@pytest.mark.parametrize("what", ["shown.csv", "groups.csv", "a picture"])
+def test_pictures_that_were_changed_after_the_recording_was_taken_are_refused(mine, brought, tmp_path, what):
+    images = tmp_path / "images"
+    shutil.copytree(brought[0], images)
+    adopt_recording(mine, images, brought[1])
+    kept = {p.name: p.read_bytes() for p in sorted((mine.data / "natural").iterdir())}
+    adopt_recording(mine, images, brought[1])
+    if what == "a picture":
+        first = sorted(images.glob("*.png"))[0]
+        first.write_bytes(sorted(images.glob("*.png"))[1].read_bytes())
+    else:
+        pictures = sorted(images.glob("*.png"))
+        line = "*,40" if what == "shown.csv" else f"{pictures[0].name},one"
+        header = "filename,background" if what == "shown.csv" else "filename,group"
+        (images / what).write_text(f"{header}\n{line}\n", encoding="utf-8")
+    refused(mine, images, brought[1], "B01")
+    assert {p.name: p.read_bytes() for p in sorted((mine.data / "natural").iterdir())} == kept
+
+
 def test_another_recording_does_not_take_its_place(mine, brought, tmp_path):
     adopt_recording(mine, *brought)
     refused(mine, brought[0], write(tmp_path / "other.h5", *faithful(seed=1)), "B01")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import torch
 from encoders import group_folds, ridge
 from encoders.metrics import correlation, repeat_means
 from encoders.reliability import reliability_of_means
+from protocols.errors import DataError
+from protocols.importing.map import checked_map
+from protocols.importing.recording import Pictures, read_table
 from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.photograph_import import source_id
@@ -72,6 +76,24 @@ def test_210325_comes_in_as_the_studies_read_it_and_predicts_alike(recordings: P
         reliability_of_means(mine.values, mine_index), reliability_of_means(trials, index), rtol=1e-12
     )
     assert held_out_r(mine.pixels[order], mine.values, mine_index) == pytest.approx(held_out_r(pixels, trials, index))
+
+
+@pytest.mark.parametrize("complete", [False, True], ids=["padded", "complete"])
+@pytest.mark.parametrize("axes", list(permutations(["site", "image", "repeat"])), ids="-".join)
+def test_axes_in_any_other_order_are_refused(recordings: Path, tmp_path: Path, axes, complete) -> None:
+    cube = np.load(recordings / "responses_raw/responses_210325.npy")
+    if complete:  # the first six repeats of each image, so that no padding tells the axes apart
+        cube = np.stack([cube[:, n, np.isfinite(cube[0, n])][:, :6] for n in range(640)], axis=1)
+    np.save(tmp_path / "r.npy", cube)
+    told = {"unit": "spikes", "window_ms": [50, 150], "responses": {"axes": list(axes)}, "image": {"order": "sorted"}}
+    shown = Pictures(folder=tmp_path, paths=(), names=tuple(f"image{n:04d}.jpg" for n in range(1, 641)))
+    if axes == ("site", "image", "repeat"):
+        table = read_table(checked_map(told, "m"), [tmp_path / "r.npy"], pictures=shown)
+        assert not any("exchanged" in note for note in table.notes)
+        return
+    with pytest.raises(DataError) as caught:
+        read_table(checked_map(told, "m"), [tmp_path / "r.npy"], pictures=shown)
+    assert caught.value.code in ("A20", "A22")
 
 
 def test_210322_comes_in_as_the_studies_read_it(recordings: Path, tmp_path: Path, capsys) -> None:
