@@ -58,7 +58,7 @@ def read_small(
                 pixels[n] = _small(data)
             else:
                 cut = shown.cut(names[n], read_picture(data, 128)[0])
-                pixels[n] = cut.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+                pixels[n] = np.asarray(cut.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
             read[n] = True
         except DataError:  # a ValueError, though nothing is wrong with the file: shown.csv says what cannot be
             raise

@@ -48,7 +48,8 @@ def preview_files(files: Sequence[Path], *, by_format: str = "") -> tuple[str, d
         The format that reads them by its own library; folders, and files without arrays of their own, are then named
         alone.
     """
-    lines, record = [], []
+    lines: list[str] = []
+    record: list[dict[str, Any]] = []
     for path in files:
         opened = _opened(path) if by_format else open_container(path)
         if opened is None:
