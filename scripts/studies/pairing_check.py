@@ -8,8 +8,7 @@ checked too.
 
     python scripts/studies/pairing_check.py --data ../shared/data/v4_cowley2023 --out pairing
 
-A killed run goes on. The first run computes the models' rates (about four CPU minutes), then a case of 200 takes about
-two CPU minutes.
+A killed run goes on. About six CPU minutes.
 """
 
 from __future__ import annotations
