@@ -21,14 +21,20 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BO
 
 def open_text(path: Path) -> Container:
     """A table with a header (items: its columns), one of numbers alone (item "table"), or a list (item "lines")."""
-    text = _decoded(path)
     notes: list[str] = []
+    try:
+        text = decoded(path.read_bytes())
+    except ValueError as error:
+        raise unreadable(path, str(error), what="text") from error
     if path.suffix.lower() == ".txt" and not any(mark in text.partition("\n")[0] for mark in (";", "\t")):
         lines = [line.strip() for line in text.splitlines()]
         while lines and not lines[-1]:
             lines.pop()
         return Container(path, "text", [held("lines", typed(lines))])
-    rows, separator = _rows(path, text, notes)
+    try:
+        rows, separator = table_rows(text, notes)
+    except ValueError as error:
+        raise unreadable(path, str(error), what="a table") from error
     if not rows:
         raise unreadable(path, "no lines", what="a table")
     header = [cell.strip() for cell in rows[0]]
@@ -37,20 +43,23 @@ def open_text(path: Path) -> Container:
     return Container(path, "CSV", _columns(path, header, rows[1:], separator=separator), notes=notes, is_table=True)
 
 
-def _decoded(path: Path) -> str:
-    data = path.read_bytes()
+def decoded(data: bytes) -> str:
+    """The text of a file, by its byte order mark, else UTF-8; ValueError says why it is none."""
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise unreadable(path, f"not {encoding}: {error}; save it as CSV UTF-8", what="text") from error
+        raise ValueError(f"not {encoding}: {error}; save it as CSV UTF-8") from error
     if "\0" in text:
-        raise unreadable(path, "zero bytes: UTF-16 without its mark, or no text at all", what="text")
+        raise ValueError("zero bytes: UTF-16 without its mark, or no text at all")
     return text
 
 
-def _rows(path: Path, text: str, notes: list[str]) -> tuple[list[list[str]], str]:
-    """The cells of every line that is not empty, and the separator; comments at the top are told."""
+def table_rows(text: str, notes: list[str]) -> tuple[list[list[str]], str]:
+    """The cells of every line that is not empty, and the separator; comments at the top are told in `notes`.
+
+    ValueError names the line where a quotation mark is missing.
+    """
     asked = re.match(r"sep=(.)\r?\n?", text, re.IGNORECASE)
     text = text[asked.end() :] if asked else text
     while text.startswith("#") and "\n" in text:
@@ -63,9 +72,7 @@ def _rows(path: Path, text: str, notes: list[str]) -> tuple[list[list[str]], str
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         return [cells for cells in lines if any(cell.strip() for cell in cells)], separator
     except csv.Error as error:
-        raise unreadable(
-            path, f"line {lines.line_num}: {error}; a quotation mark is missing", what="a table"
-        ) from error
+        raise ValueError(f"line {lines.line_num}: {error}; a quotation mark is missing") from error
 
 
 def _columns(path: Path, header: list[str], rows: list[list[str]], *, separator: str) -> list[Item]:

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocols.arrays import Floats
 from protocols.errors import UNUSABLE, DataError
+from protocols.importing.containers.columns import with_points
+from protocols.importing.containers.text_table import decoded, table_rows
 
 from .image_numbers import MISSING, TEMPLATE, Numbered, names_by_number, positions
 
@@ -220,18 +222,13 @@ def joined(tables: Sequence[EventTable]) -> EventTable:
 
 
 def _text(path: Path) -> dict[str, list[str]]:
-    content = path.read_text(encoding="utf-8-sig")
-    if "\0" in content:
-        raise ValueError("bytes that are no text")
-    head = content.partition("\n")[0]
-    tab = path.suffix.lower() == ".tsv" or "\t" in head
-    separator = "\t" if tab else ";" if ";" in head and "," not in head else ","
-    rows = [row for row in csv.reader(content.splitlines(), delimiter=separator, strict=True) if row]
+    rows, separator = table_rows(decoded(path.read_bytes()), [])
     header = [name.strip() for name in rows[0]] if rows else []
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
             raise ValueError(f"{len(row)} cells in row {number}, below a header of {len(header)}")
-    return _named(header, [[row[n].strip() for row in rows[1:]] for n in range(len(header))])
+    columns = [[row[n].strip() for row in rows[1:]] for n in range(len(header))]
+    return _named(header, [with_points(cells) for cells in columns] if separator == ";" else columns)
 
 
 def _structured(path: Path) -> dict[str, list[str]]:

@@ -214,3 +214,20 @@ def test_a_missing_library_is_named(tmp_path, monkeypatch):
 def test_columns_that_contradict_themselves(wrong):
     with pytest.raises(ValidationError):
         EventColumns(**wrong)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"onset,image\n0.5,a 1.png\n1.25,b.png\n",
+        b"\xef\xbb\xbfonset;image\r\n0,5;a 1.png\r\n1,25;b.png\r\n",
+        "onset\timage\n0.5\ta 1.png\n1.25\tb.png\n".encode("utf-16"),
+        b"sep=;\nonset;image\n0,5;a 1.png\n1,25;b.png\n",
+        b'# written by hand\n"onset";"image"\n"0,5";"a 1.png"\n\n"1,25";"b.png"\n',
+    ],
+    ids=["commas", "decimal commas", "utf-16", "sep=", "quotes, a comment and an empty line"],
+)
+def test_a_table_is_read_as_spreadsheets_save_it(tmp_path, data):
+    """By the reader of all text tables: the same cells, whatever separator, decimal sign and encoding."""
+    (tmp_path / "events.csv").write_bytes(data)
+    assert read_columns(tmp_path / "events.csv") == {"onset": ["0.5", "1.25"], "image": ["a 1.png", "b.png"]}
