@@ -1,7 +1,7 @@
 """Spikes and traces -> one number per presentation and site in the response window, and the mean response in time."""
 
 from .clock import frame_times
-from .psth import draw_psth, psth_of_spikes, psth_of_traces, window_doubt
+from .psth import psth_of_spikes, psth_of_traces, window_doubt
 from .spikes import counts_in_window
 from .traces import means_in_window
 from .values import Windowed
@@ -9,7 +9,6 @@ from .values import Windowed
 __all__ = [
     "Windowed",
     "counts_in_window",
-    "draw_psth",
     "frame_times",
     "means_in_window",
     "psth_of_spikes",

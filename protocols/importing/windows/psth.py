@@ -1,16 +1,13 @@
-"""The mean response against time after onset, its figure, and whether the response window is where the response is."""
+"""The mean response against time after onset, and whether the response window is where the response is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from protocols.arrays import Floats
-from protocols.disk.drawing import new_figure
-from protocols.disk.files import write_atomically
 from protocols.importing.contract import Psth
 
 from .clock import as_times
@@ -143,25 +140,6 @@ def window_doubt(psth: Psth, window_ms: Sequence[float]) -> str | None:
         f"the mean response is largest from {begin:.0f} to {end:.0f} ms; the window of {window_ms[0]:g} to "
         f"{window_ms[1]:g} ms holds {max(part, 0):.0%} of it{early}"
     )
-
-
-def draw_psth(psth: Psth, window_ms: Sequence[float], path: Path, *, unit: str = "spikes/s") -> None:
-    """Write a PNG: the mean over sites, the middle half of the sites, the window shaded, the onset as a line."""
-    middles = (psth.edges_ms[1:] + psth.edges_ms[:-1]) / 2
-    seen = np.any(np.isfinite(psth.values), axis=0)
-    shown = psth.values[:, seen]
-    low, high = np.nanpercentile(shown, (25, 75), axis=0) if shown.size else np.zeros((2, 0))
-    mean = np.nanmean(shown, axis=0) if shown.size else np.zeros(0)
-    figure = new_figure(5.0, 3.0)
-    axes = figure.add_subplot()
-    axes.axvspan(window_ms[0], window_ms[1], color="#f2c14e", alpha=0.4, label="response window")
-    axes.axvline(0, color="0.3", linewidth=0.8, label="image onset")
-    axes.fill_between(middles[seen], low, high, color="#1f78b4", alpha=0.25, label="middle half of the sites")
-    axes.plot(middles[seen], mean, color="#1f78b4", label=f"mean of {len(psth.values)} sites")
-    axes.set_xlabel("time after image onset (ms)")
-    axes.set_ylabel(f"response ({unit})")
-    axes.legend(fontsize=7)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
 
 
 def _profiles(psth: Psth) -> tuple[Floats, Floats, Floats | None]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from protocols.importing.windows import draw_psth, frame_times, psth_of_spikes, psth_of_traces, window_doubt
+from protocols.importing.windows import frame_times, psth_of_spikes, psth_of_traces, window_doubt
 
 WINDOW = (70.0, 170.0)
 
@@ -94,10 +93,3 @@ def test_suppressed_sites_have_a_response_too():
 
 def test_few_bins_and_silent_sites_are_not_doubted():
     assert window_doubt(psth_of_spikes([np.empty(0)], [1.0, 2.0], WINDOW), WINDOW) is None
-
-
-def test_the_figure_is_a_picture(tmp_path):
-    spikes, onsets = responding(trials=20, units=2)
-    draw_psth(psth_of_spikes(spikes, onsets, WINDOW), WINDOW, tmp_path / "psth.png")
-    with Image.open(tmp_path / "psth.png") as picture:
-        assert picture.size[0] > 300
