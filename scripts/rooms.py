@@ -40,20 +40,22 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("accentuation", "batch", "lucent", "recipes", "starts"),
         ("batches", "graded"),
         ("ascent", "diffusion"),
+        ("evolution", "search"),
+        ("discriminative", "invariance", "simplification", "comparison"),
     ),
     "protocols": (
         ("arrays", "devices", "errors", "memory", "packages", "progress", "disk", "stats"),
         ("project",),
         ("recordings",),
-        ("models", "verdict", "importing", "state"),
+        ("models", "verdict", "importing", "state", "libraries"),
         ("synthesis", "rounds", "report"),
-        ("loop", "check", "status", "plan", "reproduce", "demo", "sharing"),
+        ("loop", "evolution", "insilico", "check", "status", "plan", "reproduce", "demo", "sharing"),
         ("cli",),
     ),
 }
 BESIDE = {"protocols": ("simulate",)}
 """Rooms that use the ground floor alone and that no other room imports."""
-NEIGHBOURS = {"protocols": {"loop"}}
+NEIGHBOURS = {"protocols": {"loop", "evolution"}}
 """Rooms that the others of their floor may import."""
 
 

@@ -9,6 +9,7 @@ import typer
 
 from .app import announce, app, chosen_device, open_project, options, progress, show, tell
 from .arguments import ProjectFolder, RoundNumber, Software, Start
+from .insilico import SIBLINGS
 from .rigs import with_software
 
 
@@ -97,7 +98,7 @@ def refit(
     show(f"{fit_text(record)}\n\n{refit_text(record)}", record)
 
 
-@app.command()
+@app.command(epilog="\b\nOther images of the same encoder:\n" + "\n".join(f"  {n:<14}{w}" for n, w in SIBLINGS.items()))
 def generate(
     folder: Annotated[Path | None, typer.Argument(help="project folder (the one with project.toml)")] = None,
     number: RoundNumber = None,

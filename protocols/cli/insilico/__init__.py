@@ -1,0 +1,8 @@
+"""Commands of experiments on a fitted encoder alone."""
+
+from __future__ import annotations
+
+__all__ = ["SIBLINGS"]
+
+SIBLINGS: dict[str, str] = {}
+"""What the commands that make other images than `generate` are for: the lines below ``generate --help``, by name."""

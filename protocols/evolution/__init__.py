@@ -1,0 +1,1 @@
+"""Evolution on the rig, generation by generation: images out, responses in, the next images."""

@@ -1,0 +1,1 @@
+"""Experiments on a fitted encoder alone: discriminative and invariant images, tuning, pairs, words."""

@@ -1,0 +1,1 @@
+"""Large libraries of photographs: folder trees and shards, streamed, with an index of features on disk."""

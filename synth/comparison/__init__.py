@@ -1,0 +1,1 @@
+"""Images that tell two encoders apart, and triplets that tell two layers apart."""

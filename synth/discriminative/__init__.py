@@ -1,0 +1,1 @@
+"""Most discriminative stimuli: images and clusters of sites found in turns."""

@@ -1,0 +1,1 @@
+"""Evolution of images without gradients: ask, score, tell; by an encoder or by recorded responses."""

@@ -1,0 +1,1 @@
+"""The simplest image that still works."""
