@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from . import imports, looks, projects, rigs, rounds, sharing
 from .app import app, main
-from .insilico import triplets
+from .insilico import controversial, triplets
 
-__all__ = ["app", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing", "triplets"]
+__all__ = ["app", "controversial", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing", "triplets"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["SIBLINGS"]
 
 SIBLINGS: dict[str, str] = {
+    "controversial": "pairs of images that tell two encoders apart",
     "triplets": "photographs whose similarity two layers see differently",
 }
 """What the commands that make other images than `generate` are for: the lines below ``generate --help``, by name."""

@@ -33,7 +33,8 @@ def test_similarity_is_pearsons_correlation_and_a_flat_image_has_none() -> None:
     assert np.allclose(similarity(features), np.corrcoef(features), atol=1e-6)
     features[2] = 0.1
     found = similarity(features)
-    assert np.isnan(found[2]).all() and np.isnan(found[:, 2]).all()
+    assert np.isnan(found[2]).all()
+    assert np.isnan(found[:, 2]).all()
     assert np.isfinite(np.delete(np.delete(found, 2, 0), 2, 1)).all()
     with pytest.raises(ValueError, match="finite"):
         similarity(np.full((3, 4), np.nan))
@@ -71,7 +72,8 @@ def test_every_triplet_keeps_every_promise(images, shared, per_cell, bins, balan
     down = low[root, first].astype(float) - low[root, second]
     assert (np.abs(down - found.sign * wanted[:, 1]) <= tolerance + 1e-9).all()
     assert np.allclose(found.low, down)
-    assert found.fill.sum() == len(found) and found.fill.max(initial=0) <= per_cell
+    assert found.fill.sum() == len(found)
+    assert found.fill.max(initial=0) <= per_cell
     cells = [tuple(c) for c in found.bins.tolist()]
     for cell in set(cells):
         assert found.fill[cell[0] - 1, cell[1] - 1] == cells.count(cell)
@@ -104,7 +106,8 @@ def test_a_pair_beyond_the_first_images_is_found() -> None:
     for seed in range(5):
         rng = np.random.default_rng(seed)
         first, second = _pair(high, low, (0.5, -0.3), tolerance=0.01, rng=rng) or (None, None)
-        assert first == 700 and second != 700
+        assert first == 700
+        assert second != 700
 
 
 def test_balanced_triplets_are_decoupled_where_a_coin_leaves_them_coupled() -> None:
@@ -159,4 +162,5 @@ def test_matrices_of_different_images_are_refused_and_none_is_no_error() -> None
     with pytest.raises(ValueError, match="square"):
         find_triplets(high, low[:9, :9])
     few = find_triplets(high[:3, :3], low[:3, :3])
-    assert len(few) <= 1 and few.fill.shape == (10, 10)
+    assert len(few) <= 1
+    assert few.fill.shape == (10, 10)
