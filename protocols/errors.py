@@ -228,7 +228,7 @@ CODES = {
     "U05": "Images of this generator cannot be made again.",
     "U06": "The device is not available here.",
     "V50": "A network or layer that triplets are to be found in is not there.",
-    "V51": "Two encoders that are to be told apart have other displays.",
+    "V51": "Two encoders that are to be told apart have other displays, or are one.",
     "V52": "A site of controversial pairs is not a target of both encoders.",
     "V53": "A recording does not answer a set of controversial pairs.",
     "W01": "The file of objectives cannot be read, or holds none.",

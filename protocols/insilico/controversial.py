@@ -141,19 +141,27 @@ def open_other(opened: Opened, other: str, *, device: str = "cpu") -> Predictor:
     Raises
     ------
     DataError
-        V51: another display; D06: nothing fitted there.
+        V51: another display, or the same encoder; D06: nothing fitted there.
     """
     if other == "validator":
         return opened.validator
     project = Project.open(Path(other)).for_stage()
     encoder = load_pair(project, project.newest_fit() or 1)[0].to(device)
+    found, expected, cause = "", "", ""
     if tuple(encoder.image_shape) != tuple(opened.encoder.image_shape):
+        found = f"an encoder of images of shape {tuple(encoder.image_shape)}"
+        expected = f"shape {tuple(opened.encoder.image_shape)}, that of this project"
+        cause = "the two projects have other displays"
+    elif encoder.fingerprint == opened.encoder.fingerprint:
+        found, expected = f"the encoder {encoder.fingerprint} twice", "two different encoders"
+        cause = "the project itself was named, or a copy that was not fitted again"
+    if found:
         raise DataError(
             other,
-            found=f"an encoder of images of shape {tuple(encoder.image_shape)}",
-            expected=f"shape {tuple(opened.encoder.image_shape)}, that of this project",
-            cause="the two projects have other displays",
-            fix="compare encoders of one display: fit this recording again in a copy of the project",
+            found=found,
+            expected=expected,
+            cause=cause,
+            fix="fit this recording with other settings of [encoder] in a copy of the project, and name that",
             code="V51",
         )
     return encoder

@@ -19,7 +19,7 @@ __all__ = ["OTHER", "Limits", "SideBySide", "best_pairs", "controversial", "disa
 
 OTHER = "_other"
 """What is added to a site's name for the second encoder's column."""
-PENALTY = 10.0
+PENALTY = 50.0
 """Per squared natural SD outside the natural range, against 1 per SD of disagreement."""
 
 ROWS = 512
@@ -130,8 +130,8 @@ def disagreement(first: Array, second: Array, limits: Limits, *, slack: float = 
 def best_pairs(first: Array, second: Array, limits: Limits) -> NDArray[np.int64]:
     """The most controversial pair among images with predictions (N, U): (U, 2) indices.
 
-    It has the largest ``min(z_first(p) - z_first(q), z_second(q) - z_second(p))`` of all pairs (p, q) within the natural
-    range of both encoders, or of all pairs where fewer than two images are.
+    It has the largest ``min(z_first(p) - z_first(q), z_second(q) - z_second(p))`` of all pairs (p, q) within the
+    natural range of both encoders, or of all pairs where fewer than two images are.
     """
     inside = np.isfinite(disagreement(first, second, limits))
     pairs = [
