@@ -49,7 +49,8 @@ class PairOptions:
     sites : sequence of str, or None
         None: all that both encoders may control.
     apart : float
-        Natural SDs by which both encoders must disagree about each image of a pair that is kept.
+        Natural SDs by which, in a pair that is kept, both encoders disagree about each image, and each encoder prefers
+        its own.
     steps : int or None
         Gradient steps; None: those of project.toml.
     """
@@ -237,7 +238,7 @@ def make_pairs(
     )
     photographs = natural.reshape(-1, 2, count)[starts.T, :, own]  # (image, S, encoder)
     preference = _preference(z.transpose(1, 0, 2))
-    kept = (apart >= options.apart).all(1)  # NaN is not
+    kept = (apart >= options.apart).all(1) & (preference >= options.apart).all(1)  # NaN is not
     noise = _trial_noise(opened, sites)
     return Controversy(
         batch=batch,

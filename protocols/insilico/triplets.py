@@ -237,7 +237,9 @@ def fill_figure(found: TripletSet) -> Figure:
             image = found.pixels[i]
             grid[line][column].imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
         sign = ("second\n" if line == 0 else "", "+" if triplets.sign[t] > 0 else "-")
-        grid[line][2].set_title(f"{sign[0]}high {triplets.bins[t, 0]}, low {sign[1]}{triplets.bins[t, 1]}", fontsize=6, pad=1)
+        grid[line][2].set_title(
+            f"{sign[0]}high {triplets.bins[t, 0]}, low {sign[1]}{triplets.bins[t, 1]}", fontsize=6, pad=1
+        )
     for axes, title in zip(grid[0], ("root", "first", ""), strict=True):
         if title:
             axes.set_title(title, fontsize=7, pad=2)

@@ -19,9 +19,7 @@ def controversial(
         str, typer.Option(help='"validator", or the folder of another project with an encoder of the same sites')
     ] = "validator",
     sites: Annotated[list[str] | None, typer.Option(help="site; may be repeated; default: all targets of both")] = None,
-    apart: Annotated[
-        float, typer.Option(min=0.0, help="natural SDs by which both must disagree about an image to keep it")
-    ] = 1.0,
+    apart: Annotated[float, typer.Option(min=0.0, help="natural SDs by which both must disagree to keep a pair")] = 1.0,
     steps: Annotated[int | None, typer.Option(min=1, help="gradient steps per image")] = None,
     judge: Annotated[Path | None, typer.Option(help="folder of pairs that were shown, with --responses")] = None,
     responses: Annotated[Path | None, typer.Option(help="what the rig recorded of them, with --judge")] = None,
