@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from encoders import Encoder, Ensemble
-from protocols.arrays import Floats
+from protocols.arrays import Bools, Floats
 from protocols.disk.drawing import new_figure
 from protocols.disk.files import finite_or_none, write_json
 from protocols.disk.tables import write_table
@@ -89,7 +89,7 @@ class Controversy:
     apart: Floats
     preference: Floats
     natural: Floats
-    kept: Floats
+    kept: Bools
     repeats: Floats
     names: tuple[str, str]
     threshold: float
@@ -217,7 +217,7 @@ def make_pairs(
     limits = Limits.of(natural[:, :count], natural[:, count:])
     starts = best_pairs(natural[:, :count], natural[:, count:], limits)
     begin = torch.from_numpy(opened.natural[starts.ravel()]).permute(0, 3, 1, 2).float() / 255
-    names = [[opened.source_ids[i]] for i in starts.ravel()]
+    names = [[opened.source_ids[i]] for i in starts.ravel().tolist()]
     batch = ascend(
         both,
         controversial(sites, limits),
@@ -238,7 +238,7 @@ def make_pairs(
     )
     photographs = natural.reshape(-1, 2, count)[starts.T, :, own]  # (image, S, encoder)
     preference = _preference(z.transpose(1, 0, 2))
-    kept = (apart >= options.apart).all(1) & (preference >= options.apart).all(1)  # NaN is not
+    kept: Bools = (np.minimum(apart, preference) >= options.apart).all(1)  # NaN is not
     noise = _trial_noise(opened, sites)
     return Controversy(
         batch=batch,
@@ -296,7 +296,8 @@ def pairs_figure(found: Controversy, columns: int = 8) -> Figure:
     """Up to eight kept pairs above, the preferences of all pairs against those of photographs below."""
     order = [s for s in np.argsort(-np.nan_to_num(found.preference.min(1))) if found.kept[s]][:columns]
     figure = new_figure(10, 5.6)
-    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1, 1.15])
+    above, below = parts
     grid = above.subplots(2, max(1, len(order)), squeeze=False)
     for axes in grid.ravel():
         axes.set_xticks([])

@@ -227,8 +227,9 @@ def fill_figure(found: TripletSet) -> Figure:
     """Some triplets on the left, the table of cells on the right."""
     triplets = found.triplets
     figure = new_figure(10, 4.4)
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 1.15])
-    shown = np.linspace(0, len(triplets) - 1, min(5, len(triplets))).astype(int) if len(triplets) else []
+    parts: Any = figure.subfigures(1, 2, width_ratios=[1, 1.15])
+    left, right = parts
+    shown: Any = np.linspace(0, len(triplets) - 1, min(5, len(triplets))).astype(int) if len(triplets) else []
     grid = left.subplots(max(1, len(shown)), 3, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")

@@ -52,6 +52,8 @@ class SideBySide(nn.Module):
 
     natural_mean: Tensor
     natural_sd: Tensor
+    columns_first: Tensor
+    columns_second: Tensor
 
     def __init__(self, first: EncoderLike, second: EncoderLike, site_ids: Sequence[str]) -> None:
         super().__init__()
