@@ -238,7 +238,7 @@ def make_pairs(
     )
     photographs = natural.reshape(-1, 2, count)[starts.T, :, own]  # (image, S, encoder)
     preference = _preference(z.transpose(1, 0, 2))
-    kept: Bools = (np.minimum(apart, preference) >= options.apart).all(1)  # NaN is not
+    kept: Bools = np.asarray((np.minimum(apart, preference) >= options.apart).all(1))  # NaN is not
     noise = _trial_noise(opened, sites)
     return Controversy(
         batch=batch,
