@@ -46,7 +46,7 @@ class Matching:
     tolerance: float = 0.25
     steps: int = 200
     learning_rate: float = 0.05
-    penalty: float = 20.0
+    penalty: float = 50.0
     held: float = 0.6
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from synth.answers import evaluating
 from synth.batch import StimulusBatch
-from synth.batches import Best, collect, in_micro_batches
+from synth.batches import Best, collect, in_micro_batches, project, quantise
 from synth.contract import MICRO_BATCH, EncoderLike, Images, attributes_of
 from synth.objectives import Objective
 
@@ -27,8 +27,6 @@ def floats(pixels: NDArray[np.uint8] | Tensor) -> Tensor:
 
 def shown(pixels: NDArray[np.uint8], constraints: Sequence[Images]) -> NDArray[np.uint8]:
     """Pixels (N, H, W, C) as the display may show them: projected on its constraints, in 8 bits."""
-    from synth.batches import project, quantise
-
     parts = [
         quantise(project(floats(pixels[i : i + MICRO_BATCH]), constraints), constraints).cpu().numpy()
         for i in range(0, len(pixels), MICRO_BATCH)
@@ -74,9 +72,14 @@ def sites_z(encoder: EncoderLike, pixels: NDArray[np.uint8]) -> NDArray[np.float
 
 
 def z_of(encoder: EncoderLike, columns: Tensor) -> Callable[[Tensor], Tensor]:
-    """Images (B, C, H, W) -> z of the site of each image, (B,); `columns` (B,) are theirs."""
+    """Images (B, C, H, W) -> z of the site of each image, (B,); `columns` (B,) are theirs, or (1,) that of all."""
     z = standardised(encoder)
-    return lambda images: z(images).gather(1, columns[:, None].to(images.device))[:, 0]
+
+    def of_site(images: Tensor) -> Tensor:
+        place = columns.to(images.device).expand(len(images))
+        return z(images).gather(1, place[:, None])[:, 0]
+
+    return of_site
 
 
 def batch_of(
