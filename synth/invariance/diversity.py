@@ -132,11 +132,11 @@ def diverse_sets(
     ValueError
         Another number of masks; no constraint of a known shape; a best image that does not drive its site.
     """
-    shape = getattr(constraints[-1], "shape", None) if constraints else None
+    shape = next((constraint.shape for constraint in constraints if hasattr(constraint, "shape")), None)
     if shape is None or len(masks) != len(sites):
         raise ValueError(
             f"{len(masks)} masks for {len(sites)} sites and images of shape {shape}; expected one mask per site, and the "
-            "constraints of a display last: exact_statistics((C, H, W), ...)"
+            "constraints of a display: exact_statistics((C, H, W), ...)"
         )
     how: dict[str, Any] = {"constraints": constraints, "transforms": (), "steps": settings.steps, "device": device}
     how |= {"learning_rate": settings.learning_rate, "batch_size": batch_size, "progress": progress}
