@@ -72,7 +72,9 @@ def levels(pair: Any, truth: Truth, images: Pixels, *, limits: Sequence[Any], po
     best = sites_z(pair.encoder, images).argmax(0)
     sites = list(pair.encoder.site_ids)
     source = images[np.repeat(best, 2)]
-    target = images[[int(i) for u in range(len(sites)) for i in ((best[u] + 7) % len(images), (best[u] + 23) % len(images))]]
+    target = images[
+        [int(i) for u in range(len(sites)) for i in ((best[u] + 7) % len(images), (best[u] + 23) % len(images))]
+    ]
     names = [s for s in sites for _ in range(2)]
     rows = []
     for smooth in SMOOTH:
@@ -113,7 +115,12 @@ def metamers(pair: Any, truth: Truth, images: Pixels, *, limits: Sequence[Any], 
     chosen = {f"p{i}": images[10 + i] for i in range(references)}
     starts = {name: starts_of(image, images[40:], 3, name=name)[0] for name, image in chosen.items()}
     batch = find_metamers(
-        pair.encoder, sites, chosen, starts=starts, constraints=limits, settings=Matching(steps=120, tolerance=TOLERANCE)
+        pair.encoder,
+        sites,
+        chosen,
+        starts=starts,
+        constraints=limits,
+        settings=Matching(steps=120, tolerance=TOLERANCE),
     )
     own = np.repeat(np.stack(list(chosen.values())), 3, axis=0)
     order = [truth.names.index(s) for s in sites]
@@ -167,7 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     order = [truth.names.index(s) for s in pair.encoder.site_ids]
     fit = [float(np.corrcoef(own[:, i], true[:, u])[0, 1]) for i, u in enumerate(order)]
     result = {
-        "settings": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k not in ("data", "out")},
+        "settings": {
+            k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k not in ("data", "out")
+        },
         "sites": list(pair.encoder.site_ids),
         "median_r_encoder_truth": float(np.median(fit)),
         "levels": levels(pair, truth, images, limits=limits, points=options.points),

@@ -110,8 +110,9 @@ def diverse_sets(
 ) -> list[DiverseSet]:
     """For each site, images that all keep `Diversity.share` of the best image's response, far from each other.
 
-    The constrained form of diverse exciting inputs (Ding et al. 2023): first the best image by ascent; then, from it and
-    noise, the largest distance to the nearest image of the set above a floor on the response (`synth.diverse`). Outside
+    The constrained form of diverse exciting inputs (Ding et al. 2023): first the best image by ascent; then,
+    from it and noise, the largest distance to the nearest image of the set above a floor on the response
+    (`synth.diverse`). Outside
     the receptive field every image is the best one, but for the display's scale, so that diversity comes from inside.
 
     Parameters
@@ -135,8 +136,8 @@ def diverse_sets(
     shape = next((constraint.shape for constraint in constraints if hasattr(constraint, "shape")), None)
     if shape is None or len(masks) != len(sites):
         raise ValueError(
-            f"{len(masks)} masks for {len(sites)} sites and images of shape {shape}; expected one mask per site, and the "
-            "constraints of a display: exact_statistics((C, H, W), ...)"
+            f"{len(masks)} masks for {len(sites)} sites and images of shape {shape}; expected one mask per site, and "
+            "the constraints of a display: exact_statistics((C, H, W), ...)"
         )
     how: dict[str, Any] = {"constraints": constraints, "transforms": (), "steps": settings.steps, "device": device}
     how |= {"learning_rate": settings.learning_rate, "batch_size": batch_size, "progress": progress}
@@ -228,7 +229,9 @@ def null_diversity(
 
 
 def diversity_index(distance: float, simple: float, complex_: float) -> float:
-    """``(d - d_simple) / (d_complex - d_simple)``: 0 = as a noiseless simple cell, 1 = as a complex one (Ding et al. 2023).
+    """``(d - d_simple) / (d_complex - d_simple)``: 0 of a noiseless simple cell, 1 of a complex one (Ding et al. 2023).
+
+    Above 1 the images differ more than those of a cell that ignores phase alone.
 
     Parameters
     ----------
@@ -242,7 +245,7 @@ def diversity_index(distance: float, simple: float, complex_: float) -> float:
     """
     if not complex_ > simple:
         raise ValueError(
-            f"mean distances {simple:.4f} of simple and {complex_:.4f} of complex cells; expected more of complex ones. "
+            f"mean distances {simple:.4f} of simple and {complex_:.4f} of complex cells; expected more of the second. "
             "Likely cause: too few steps or images"
         )
     return (distance - simple) / (complex_ - simple)

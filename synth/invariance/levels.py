@@ -97,7 +97,8 @@ PRESETS: dict[str, Traversal] = {
 }
 """Named settings. "balasubramanian2023": the command of the README of the published code (Balasubramanian et al. 2023):
 step 1e-2, 400 iterations, threshold 0.2, adversarial term on with step 2e-3, jitter +- 2/255. Its threshold is one of a
-probability; here it is taken in natural SDs. Its gradient is that of the mean over a batch; here it is each image's own.
+probability; here it is taken in natural SDs. Its gradient is that of the mean over a batch; here it is each
+image's own.
 """
 
 
@@ -175,7 +176,8 @@ def traverse(
     """
     if not len(sites) == len(source) == len(target) == len(names) or not len(sites):
         raise ValueError(
-            f"{len(sites)} sites, {len(source)} sources, {len(target)} targets, {len(names)} names; expected as many of each"
+            f"{len(sites)} sites, {len(source)} sources, {len(target)} targets, {len(names)} names; expected as "
+            "many of each"
         )
     columns = torch.tensor([column_of(encoder, site) for site in sites])
     tell = progress or (lambda label, done, total: None)
@@ -188,7 +190,9 @@ def traverse(
             constraints=constraints,
             settings=settings,
             names=names[begin:end],
-            tell=lambda step: tell("levels", begin * settings.steps + step * (end - begin), len(sites) * settings.steps),
+            tell=lambda step: tell(
+                "levels", begin * settings.steps + step * (end - begin), len(sites) * settings.steps
+            ),
         )
 
     parts, _ = in_micro_batches([(i, i + 1) for i in range(len(sites))], None, walked)

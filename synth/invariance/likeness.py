@@ -75,4 +75,6 @@ def mean_pairwise(images: Tensor, mask: Tensor | None = None) -> float:
 
 def _check(images: Tensor, others: Tensor) -> None:
     if images.dim() != 4 or images.shape != others.shape:
-        raise ValueError(f"images of shapes {tuple(images.shape)} and {tuple(others.shape)}; expected (B, C, H, W), both")
+        raise ValueError(
+            f"images of shapes {tuple(images.shape)} and {tuple(others.shape)}; expected (B, C, H, W), both"
+        )

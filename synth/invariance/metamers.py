@@ -1,4 +1,4 @@
-"""Metamers: images that evoke the response pattern of another image and share as few of its pixel values as they can."""
+"""Metamers: images that evoke the response pattern of another image and lie as far from it as they can."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from synth.ascent.ascend import ascend
 from synth.batch import StimulusBatch
 from synth.batches import generator_for
-from synth.contract import EncoderLike, Images, Progress, attributes_of
+from synth.contract import EncoderLike, Images, Progress
 from synth.objectives import Objective, Row, Term, pattern
 from synth.parameterisations import fourier
 from synth.rules import Rule, cosine
 
-from .site import batch_of, column_of, floats, shown, sites_z
+from .site import batch_of, column_of, floats, sites_z
 
 __all__ = ["Matching", "find_metamers", "largest_deviation", "starts_of"]
 
@@ -51,7 +51,9 @@ class Matching:
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0 or self.steps < 1:
-            raise ValueError(f"tolerance {self.tolerance}, steps {self.steps}; expected natural SDs above 0, at least 1")
+            raise ValueError(
+                f"tolerance {self.tolerance}, steps {self.steps}; expected natural SDs above 0, at least 1"
+            )
 
 
 def largest_deviation(z: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,9 +151,7 @@ def find_metamers(
     keys = ("tolerance", "steps", "learning_rate", "penalty", "held")
     record: dict[str, Any] = {"generator": "find_metamers", **{k: getattr(settings, k) for k in keys}}
     record["constraints"] = made.settings["constraints"]
-    return batch_of(
-        encoder, made.images, asked, seeds=made.seeds.tolist(), start_ids=made.start_ids, settings=record
-    )
+    return batch_of(encoder, made.images, asked, seeds=made.seeds.tolist(), start_ids=made.start_ids, settings=record)
 
 
 def _apart(reference: Tensor, settings: Matching) -> Callable[..., Tensor]:

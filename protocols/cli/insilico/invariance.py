@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..app import announce, app, chosen_device, open_project, progress, show
-from ..arguments import ProjectFolder
+from protocols.cli.app import announce, app, chosen_device, open_project, progress, show
+from protocols.cli.arguments import ProjectFolder
 
 
 @app.command()
@@ -17,9 +17,7 @@ def invariance(
     out: Annotated[Path, typer.Option(help="new folder for images, table, record and figure")],
     kind: Annotated[str, typer.Option(help="diverse, levels or metamers")] = "diverse",
     sites: Annotated[str | None, typer.Option(help="sites with commas between; default: the best predicted")] = None,
-    count: Annotated[
-        int | None, typer.Option(help="images per set, points per path, or starts per photograph")
-    ] = None,
+    count: Annotated[int | None, typer.Option(help="images per set, points per path, or starts per photograph")] = None,
     photographs: Annotated[
         str | None, typer.Option(help="ids with commas between, or how many: targets of paths, references of metamers")
     ] = None,

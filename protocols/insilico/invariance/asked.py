@@ -171,7 +171,12 @@ def _check_options(asked: Asked) -> None:
     rules = (
         ("--count", asked.images, asked.images >= (1 if asked.kind == "metamers" else 2), "at least 2, metamers 1"),
         ("--photographs", asked.photograph_count(1), asked.photograph_count(1) >= 1, "at least one"),
-        ("--tolerance", asked.tolerance, (1.0 if asked.tolerance is None else asked.tolerance) > 0, "natural SDs above 0"),
+        (
+            "--tolerance",
+            asked.tolerance,
+            (1.0 if asked.tolerance is None else asked.tolerance) > 0,
+            "natural SDs above 0",
+        ),
         ("--smooth", asked.smooth, 0 <= (asked.smooth or 0.0) <= 4, "an exponent from 0 to 4"),
         ("--steps", asked.steps, (1 if asked.steps is None else asked.steps) >= 1, "at least 1"),
     )

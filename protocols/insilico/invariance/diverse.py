@@ -1,4 +1,4 @@
-"""Diverse exciting sets of single sites, and the diversity index against simulated cells of the same receptive field."""
+"""Diverse exciting sets of single sites, and the diversity index against simulated cells of the same field."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from encoders.fields.sites import site_maps
 from protocols.arrays import Pixels
+from protocols.insilico.opened import Opened
 from protocols.progress import Reporter
 from synth import StimulusBatch
 from synth.invariance.cells import gaussian_field, place_and_size
@@ -17,7 +18,6 @@ from synth.invariance.diversity import DiverseSet, Diversity, diverse_sets, dive
 from synth.invariance.likeness import mean_pairwise
 from synth.invariance.site import batch_of, column_of, floats
 
-from ..opened import Opened
 from .asked import Asked
 from .figures import diverse_figure
 from .found import Found, Row, both_z, on_display, pick
@@ -71,7 +71,7 @@ def find_diverse(opened: Opened, asked: Asked, *, progress: Reporter | None = No
         judged = both_z(opened, np.stack([s.best for s in sets]))[1]
         made = [
             _site(s, field, null, rows=rows[i * settings.count : (i + 1) * settings.count])
-            | {"best_validator_z": float(judged[i, columns[i]])}
+            | _judged(rows[i * settings.count : (i + 1) * settings.count], float(judged[i, columns[i]]), settings)
             for i, (s, field, null) in enumerate(zip(sets, fields, nulls, strict=True))
         ]
         return {
@@ -129,7 +129,6 @@ def _site(found: DiverseSet, field: torch.Tensor, null: Any, *, rows: list[Row])
         "best_z": found.best_z,
         "floor": found.floor,
         "share": [float(min(r["share"] for r in rows)), float(np.mean([r["share"] for r in rows]))],
-        "validator_share_of_best": None,
         "field_px": {"row": row, "column": column, "sd": sd},
         "distance": distance,
         "whole_image_distance": mean_pairwise(floats(found.batch.images[np.array(kept)])) if sum(kept) > 1 else None,
@@ -140,10 +139,21 @@ def _site(found: DiverseSet, field: torch.Tensor, null: Any, *, rows: list[Row])
     }
 
 
+def _judged(rows: list[Row], best: float, settings: Diversity) -> dict[str, Any]:
+    """What the validator says of the images that reach the floor, beside its response to the best image."""
+    shares = [row["validator_z"] / best for row in rows if row["kept"]] if best > 0 else []
+    return {
+        "best_validator_z": best,
+        "validator_share": float(np.mean(shares)) if shares else None,
+        "validator_kept": sum(share >= settings.share for share in shares),
+    }
+
+
 def _text(record: dict[str, Any]) -> str:
     lines = [
         f"images with at least {record['share']:.0%} of the best image's response, from their 8-bit files",
-        f"  {'site':<10} {'kept':>8} {'best z':>7} {'distance':>9} {'simple':>7} {'complex':>8} {'index':>6}",
+        f"  {'site':<10} {'kept':>8} {'best z':>7} {'distance':>9} {'simple':>7} {'complex':>8} {'index':>6} "
+        f"{'validator':>12}",
     ]
     for site in record["sites"]:
         distance = "-" if site["distance"] is None else f"{site['distance']:.3f}"
@@ -151,8 +161,9 @@ def _text(record: dict[str, Any]) -> str:
         simple, complex_ = (float(np.mean(site["null"][k])) for k in ("simple", "complex"))
         note = "" if site["index_is_clear"] else "  the simulated cells differ too little: no clear index"
         kept = f"{site['kept']} of {site['images']}"
+        judged = "-" if site["validator_share"] is None else f"{site['validator_share']:.0%} of best"
         lines.append(
             f"  {site['site']:<10} {kept:>8} {site['best_z']:>7.2f} {distance:>9} {simple:>7.3f} {complex_:>8.3f} "
-            f"{index:>6}{note}"
+            f"{index:>6} {judged:>12}{note}"
         )
     return "\n".join(lines)

@@ -75,9 +75,7 @@ def metamer_figure(rows: list[dict[str, Any]], record: dict[str, Any], pixels: P
             picture(axes, pixels[i], text, colour="black" if row["metamer"] else "tab:red")
     pairs = record["photographs"]
     typical = f"{pairs['distance']['median']:.2f} | {pairs['validator_distance']['median']:.2f}"
-    figure.suptitle(
-        f"response distance by encoder | validator [natural SDs]; two photographs: {typical}", fontsize=7
-    )
+    figure.suptitle(f"response distance by encoder | validator [natural SDs]; two photographs: {typical}", fontsize=7)
     return figure
 
 

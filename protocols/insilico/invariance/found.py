@@ -16,10 +16,9 @@ from protocols.arrays import Floats, Pixels
 from protocols.disk.files import new_folder, write_atomically, write_json, write_text
 from protocols.disk.png import contact_sheet, read_png, write_png
 from protocols.errors import DataError
+from protocols.insilico.opened import Opened
 from synth import ConstraintError, StimulusBatch
 from synth.invariance.site import shown, sites_z
-
-from ..opened import Opened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from protocols.arrays import Floats, Pixels
+from protocols.insilico.opened import Opened
 from protocols.progress import Reporter
 from synth import ascend, level, stretch
 from synth.batches import generator_for, project
@@ -18,7 +18,6 @@ from synth.invariance.likeness import largest_difference, rms_difference, struct
 from synth.invariance.site import batch_of, column_of, floats, z_of
 from synth.invariance.widths import line_responses, path_widths, triangle_responses
 
-from ..opened import Opened
 from .asked import Asked
 from .figures import level_figure
 from .found import Found, Row, both_z, on_display, pick
@@ -27,7 +26,7 @@ __all__ = ["find_levels"]
 
 TARGETS = 2
 DROPS = (0.0, 0.1, 0.2, 0.3)
-"""Of the natural range: how far a response in the triangle may fall below the source's (of a probability in the paper)."""
+"""Of the natural range: how far a response in the triangle may fall below the source's; published: of 1."""
 
 
 def find_levels(opened: Opened, asked: Asked, *, progress: Reporter | None = None) -> Found:
@@ -206,7 +205,9 @@ def _record(
         moved = [row for row in mine if row["point"] > 0]
         held = [row for row in moved if row["validator_at_level"]]
         first, last = mine[0], mine[-1]
-        agreed = next((r for r in reversed(mine) if all(q["validator_at_level"] for q in mine[: r["point"] + 1])), first)
+        agreed = next(
+            (r for r in reversed(mine) if all(q["validator_at_level"] for q in mine[: r["point"] + 1])), first
+        )
         paths.append(
             {
                 **path,
@@ -242,7 +243,8 @@ def _text(record: dict[str, Any]) -> str:
     lines = [
         f"{record['at_level']} of {record['points']} points at most {record['settings']['tolerance']:g} natural SDs "
         f"{sides} the source's response, from their 8-bit files; by the validator {record['validator_at_level']}",
-        f"  {'site':<10} {'target':<16} {'level':>6} {'target z':>8} {'RMS to target':>15} {'SSIM':>14} {'validator':>9}",
+        f"  {'site':<10} {'target':<16} {'level':>6} {'target z':>8} {'RMS to target':>15} {'SSIM':>14} "
+        f"{'validator':>9}",
     ]
     for path in record["paths"]:
         far, like = (f"{a:.3f} -> {b:.3f}" for a, b in (path["rms"], path["ssim"]))

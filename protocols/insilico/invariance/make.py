@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from protocols.disk.files import check_new
+from protocols.insilico.opened import Opened, open_fitted
 from protocols.progress import Reporter
 from protocols.project.folder import Project
 
-from ..opened import Opened, open_fitted
 from .asked import Asked
 from .diverse import find_diverse
 from .found import Found, write_found

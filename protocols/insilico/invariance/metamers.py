@@ -8,12 +8,12 @@ import numpy as np
 from torch import Tensor
 
 from protocols.arrays import Floats, Pixels
+from protocols.insilico.opened import Opened
 from protocols.progress import Reporter
 from synth.invariance.likeness import rms_difference, structural_similarity
 from synth.invariance.metamers import Matching, find_metamers, largest_deviation, starts_of
 from synth.invariance.site import column_of, floats
 
-from ..opened import Opened
 from .asked import Asked
 from .figures import metamer_figure
 from .found import Found, Row, both_z, on_display
@@ -149,8 +149,8 @@ def _record(rows: list[Row], pairs: dict[str, Any], asked: Asked, *, settings: M
 def _text(record: dict[str, Any]) -> str:
     met, pairs = record["median"], record["photographs"]
     lines = [
-        f"{record['metamers']} of {record['images']} images are metamers: no response of {len(record['sites'])} sites lies "
-        f"more than {record['tolerance']:g} natural SDs from the photograph's, from their 8-bit files"
+        f"{record['metamers']} of {record['images']} images are metamers: no response of {len(record['sites'])} sites "
+        f"lies more than {record['tolerance']:g} natural SDs from the photograph's, from their 8-bit files"
     ]
     if record["metamers"]:
         lines.append(f"  {'median':<42} {'metamers':>9} {'two photographs':>16}")

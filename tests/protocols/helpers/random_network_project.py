@@ -23,9 +23,7 @@ def make(folder: Path) -> Project:
     project = make_recorded(folder)
     photographs = to_images(NaturalImages.load(project.data).pixels(), torch.device("cpu"))
     names = [_encoder(project, photographs, seed) for seed in (1, 2)]
-    sites = [
-        {"site_id": s, "eligible_fit": True, "eligible_target": s in TARGETS, "held_out_r_nc": 0.5} for s in SITES
-    ]
+    sites = [{"site_id": s, "eligible_fit": True, "eligible_target": s in TARGETS, "held_out_r_nc": 0.5} for s in SITES]
     record = {"round": 1, "encoder": names[0], "validator": names[1], "rounds": [], "report": {"sites": sites}}
     write_fitted(project.fitted, 1, record)
     return project

@@ -33,7 +33,9 @@ class Bowl(Planes):
 
 def weights(sites: int, side: int = 16, seed: int = 0, size: float = 8.0) -> Tensor:
     """Random smooth weight images of mean 0 and norm `size`."""
-    noise = torch.randn(sites, 1, side + 2, side + 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
+    noise = torch.randn(
+        sites, 1, side + 2, side + 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float32
+    )
     drawn = nn.functional.avg_pool2d(noise, 3, 1)
     drawn = drawn - drawn.mean((2, 3), keepdim=True)
     return size * drawn / drawn.flatten(1).norm(dim=1)[:, None, None, None]
@@ -41,7 +43,9 @@ def weights(sites: int, side: int = 16, seed: int = 0, size: float = 8.0) -> Ten
 
 def pictures(count: int, side: int = 16, seed: int = 5, contrast: float = 0.08) -> np.ndarray:
     """Smooth random 8-bit images (count, side, side, 1) about the middle grey."""
-    noise = torch.randn(count, 1, side + 4, side + 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
+    noise = torch.randn(
+        count, 1, side + 4, side + 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float32
+    )
     smooth = nn.functional.avg_pool2d(noise, 5, 1)
     smooth = smooth / smooth.flatten(1).std(1)[:, None, None, None]
     images = (0.5 + contrast * smooth).clamp(0, 1)

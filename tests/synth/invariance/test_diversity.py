@@ -86,7 +86,7 @@ def test_a_set_is_the_same_beside_others(photographs: np.ndarray) -> None:
 
 def test_index_by_hand_and_refusals(photographs: np.ndarray) -> None:
     assert diversity_index(0.3, 0.2, 0.4) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="expected more of complex ones"):
+    with pytest.raises(ValueError, match="expected more of the second"):
         diversity_index(0.3, 0.4, 0.2)
     with pytest.raises(ValueError, match="at least 2 images"):
         Diversity(count=1)
@@ -94,6 +94,4 @@ def test_index_by_hand_and_refusals(photographs: np.ndarray) -> None:
         Diversity(share=1.0)
     cells = gabor_cells(field(), [0.0], photographs, orientations=1)
     with pytest.raises(ValueError, match="one mask per site"):
-        diverse_sets(
-            cells, cells.site_ids, torch.ones(2, SIDE, SIDE), constraints=display(SIDE), settings=Diversity()
-        )
+        diverse_sets(cells, cells.site_ids, torch.ones(2, SIDE, SIDE), constraints=display(SIDE), settings=Diversity())

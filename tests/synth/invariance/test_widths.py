@@ -37,7 +37,11 @@ def test_widths_of_a_linear_site_are_those_of_a_normal_distribution() -> None:
     w, line = encoder.weights.flatten().double(), (images[1] - images[0]).flatten().double()
     across = w - (w @ line) / (line @ line) * line
     wide = path_widths(
-        z_of(encoder, torch.tensor([0])), images[:2], itself, generator=torch.Generator().manual_seed(0), directions=4000
+        z_of(encoder, torch.tensor([0])),
+        images[:2],
+        itself,
+        generator=torch.Generator().manual_seed(0),
+        directions=4000,
     )
     for row in wide:
         sd = row["distance"] * float(across.norm())
