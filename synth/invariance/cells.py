@@ -63,7 +63,8 @@ class SimulatedCells(nn.Module):
         grey = (images * self.weights[:, None, None]).sum(1)  # (B, H, W)
         even, odd = torch.einsum("bhw,uphw->pbu", grey, self.filters)  # (B, U) each
         simple, energy = even.relu().square(), even.square() + odd.square()
-        return (1 - self.complexity) * simple + self.complexity * energy
+        answers: Tensor = (1 - self.complexity) * simple + self.complexity * energy
+        return answers
 
 
 def place_and_size(field: Tensor) -> tuple[float, float, float]:

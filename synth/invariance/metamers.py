@@ -161,6 +161,7 @@ def _apart(reference: Tensor, settings: Matching) -> Callable[..., Tensor]:
         away = (images - reference.to(images)).flatten(1).square().mean(1).clamp_min(1e-12).sqrt()
         named = z.index_select(-1, given["among"])
         excess = ((named - given["values"].to(z)).abs() - settings.held * settings.tolerance).relu()
-        return away - settings.penalty * excess.square().mean(-1)
+        score: Tensor = away - settings.penalty * excess.square().mean(-1)
+        return score
 
     return term

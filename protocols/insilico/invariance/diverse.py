@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from encoders.fields.sites import site_maps
-from protocols.arrays import Pixels
+from protocols.arrays import Floats, Pixels
 from protocols.insilico.opened import Opened
 from protocols.progress import Reporter
 from synth import StimulusBatch
@@ -49,7 +49,7 @@ def find_diverse(opened: Opened, asked: Asked, *, progress: Reporter | None = No
         progress=progress,
     )
     pool = asked.drawn(opened.source_ids, 2)
-    photographs = on_display(opened, pool, min(PHOTOGRAPHS, len(pool)), named=False)[1]
+    photographs = on_display(opened, pool, min(PHOTOGRAPHS, max(2, len(pool) // 2)), named=False)[1]
     nulls = [
         null_diversity(field, photographs, constraints=constraints, settings=settings, progress=progress)
         for field in fields
@@ -132,11 +132,16 @@ def _site(found: DiverseSet, field: torch.Tensor, null: Any, *, rows: list[Row])
         "field_px": {"row": row, "column": column, "sd": sd},
         "distance": distance,
         "whole_image_distance": mean_pairwise(floats(found.batch.images[np.array(kept)])) if sum(kept) > 1 else None,
-        "null": {"simple": simple.tolist(), "complex": complex_.tolist()},
+        "null": {"simple": _numbers(simple), "complex": _numbers(complex_)},
         "index": index,
         "index_is_clear": bool(scale > spread),
         "rows": rows,
     }
+
+
+def _numbers(values: Floats) -> list[float | None]:
+    """Of each cell its set's distance; None where fewer than two images of it reach the floor."""
+    return [float(v) if np.isfinite(v) else None for v in values]
 
 
 def _judged(rows: list[Row], best: float, settings: Diversity) -> dict[str, Any]:
@@ -158,7 +163,9 @@ def _text(record: dict[str, Any]) -> str:
     for site in record["sites"]:
         distance = "-" if site["distance"] is None else f"{site['distance']:.3f}"
         index = "-" if site["index"] is None else f"{site['index']:.2f}"
-        simple, complex_ = (float(np.mean(site["null"][k])) for k in ("simple", "complex"))
+        simple, complex_ = (
+            float("nan") if None in site["null"][k] else float(np.mean(site["null"][k])) for k in ("simple", "complex")
+        )
         note = "" if site["index_is_clear"] else "  the simulated cells differ too little: no clear index"
         kept = f"{site['kept']} of {site['images']}"
         judged = "-" if site["validator_share"] is None else f"{site['validator_share']:.0%} of best"

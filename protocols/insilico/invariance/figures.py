@@ -101,7 +101,7 @@ def diverse_figure(record: dict[str, Any], pixels: Pixels, best: Pixels, fields:
         at += site["images"]
         plot = line[-1]
         for kind, place in (("simple", 0), ("complex", 1)):
-            values = site["null"][kind]
+            values = [float("nan") if value is None else value for value in site["null"][kind]]
             plot.plot(values, [place] * len(values), "o", ms=3, color="0.5")
         if site["distance"] is not None:
             plot.axvline(site["distance"], color="tab:blue")

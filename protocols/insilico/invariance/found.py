@@ -111,7 +111,9 @@ def on_display(opened: Opened, wanted: Sequence[str], count: int, *, named: bool
     DataError
         V33: a photograph that is named cannot be shown so, or too few can.
     """
-    ids, images, place = [], [], {name: i for i, name in enumerate(opened.source_ids)}
+    ids: list[str] = []
+    images: list[Pixels] = []
+    place = {name: i for i, name in enumerate(opened.source_ids)}
     for name in wanted:
         if len(ids) == count:
             break

@@ -64,7 +64,12 @@ def find_levels(opened: Opened, asked: Asked, *, progress: Reporter | None = Non
 
 def _settings(asked: Asked) -> Traversal:
     """The preset, with the options in place of its fields."""
-    changes = {"tolerance": asked.tolerance, "one_sided": asked.one_sided, "smooth": asked.smooth, "steps": asked.steps}
+    changes: dict[str, Any] = {
+        "tolerance": asked.tolerance,
+        "one_sided": asked.one_sided,
+        "smooth": asked.smooth,
+        "steps": asked.steps,
+    }
     return replace(PRESETS[asked.preset or "two_sided"], **{k: v for k, v in changes.items() if v is not None})
 
 

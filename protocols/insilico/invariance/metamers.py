@@ -28,11 +28,11 @@ POOL = 60
 
 def find_metamer_sets(opened: Opened, asked: Asked, *, progress: Reporter | None = None) -> Found:
     """For each reference photograph, images from several starts that evoke its pattern and lie far from it."""
-    chosen = {"tolerance": asked.tolerance, "steps": asked.steps}
+    chosen: dict[str, Any] = {"tolerance": asked.tolerance, "steps": asked.steps}
     settings = Matching(**{k: v for k, v in chosen.items() if v is not None})
     count, named = asked.photograph_count(REFERENCES), isinstance(asked.photographs, tuple)
     ids, pictures = on_display(opened, asked.drawn(opened.source_ids, 0), count, named=named)
-    pool_size = min(POOL, len(opened.source_ids) - count)
+    pool_size = min(POOL, max(2, (len(opened.source_ids) - count) // 2))
     others = Asked(kind=asked.kind, seed=asked.seed).drawn(opened.source_ids, 1, but=ids)
     pool = _pool(opened, others, pool_size)
     starts, begun = {}, []
