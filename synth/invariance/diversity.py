@@ -9,7 +9,6 @@ from operator import or_
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -105,7 +104,6 @@ def diverse_sets(
     settings: Diversity,
     start: NDArray[np.uint8] | None = None,
     batch_size: int | None = None,
-    device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> list[DiverseSet]:
     """For each site, images that all keep `Diversity.share` of the best image's response, far from each other.
@@ -126,7 +124,7 @@ def diverse_sets(
     settings : Diversity
     start : array of shape (P, H, W, C), uint8, or None
         Where the best image starts, such as the best photograph; None = noise.
-    batch_size, device, progress : as of `ascend`
+    batch_size, progress : as of `ascend`
 
     Raises
     ------
@@ -139,7 +137,7 @@ def diverse_sets(
             f"{len(masks)} masks for {len(sites)} sites and images of shape {shape}; expected one mask per site, and "
             "the constraints of a display: exact_statistics((C, H, W), ...)"
         )
-    how: dict[str, Any] = {"constraints": constraints, "transforms": (), "steps": settings.steps, "device": device}
+    how: dict[str, Any] = {"constraints": constraints, "transforms": (), "steps": settings.steps}
     how |= {"learning_rate": settings.learning_rate, "batch_size": batch_size, "progress": progress}
     first = None if start is None else floats(start)
     best = ascend(encoder, stretch(sites), fourier(shape), **how, start=first).images

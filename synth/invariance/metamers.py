@@ -157,7 +157,8 @@ def find_metamers(
 def _apart(reference: Tensor, settings: Matching) -> Callable[..., Tensor]:
     """The term of one reference (C, H, W)."""
 
-    def term(images: Tensor, z: Tensor, columns: Tensor, given: Mapping[str, Any]) -> Tensor:
+    def term(images: Tensor, z: Tensor, *more: Any) -> Tensor:
+        _, given = more  # the column of the target, and the settings of the term
         away = (images - reference.to(images)).flatten(1).square().mean(1).clamp_min(1e-12).sqrt()
         named = z.index_select(-1, given["among"])
         excess = ((named - given["values"].to(z)).abs() - settings.held * settings.tolerance).relu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,28 +33,8 @@ def find_diverse(opened: Opened, asked: Asked, *, progress: Reporter | None = No
     """A diverse set per site, and its index: 0 as of a simulated simple cell, 1 as of a complex one."""
     settings = Diversity(count=asked.images)
     settings = settings if asked.steps is None else replace(settings, steps=asked.steps)
-    constraints, columns = opened.recipe["constraints"], [column_of(opened.encoder, s) for s in asked.sites]
-    maps = site_maps(opened.encoder, opened.natural)
-    fields = torch.stack([gaussian_field(torch.from_numpy(maps[c])) for c in columns])
-    begins = []
-    for column in columns:
-        order = np.argsort(-opened.measured[:, column], kind="stable")
-        begins.append(on_display(opened, [opened.source_ids[int(i)] for i in order], 1, named=False)[1][0])
-    sets = diverse_sets(
-        opened.encoder,
-        asked.sites,
-        fields,
-        constraints=constraints,
-        settings=settings,
-        start=np.stack(begins),
-        progress=progress,
-    )
-    pool = asked.drawn(opened.source_ids, 2)
-    photographs = on_display(opened, pool, min(PHOTOGRAPHS, max(2, len(pool) // 2)), named=False)[1]
-    nulls = [
-        null_diversity(field, photographs, constraints=constraints, settings=settings, progress=progress)
-        for field in fields
-    ]
+    sets, fields, nulls = _made(opened, asked, settings, progress=progress)
+    columns = [column_of(opened.encoder, site) for site in asked.sites]
     batch = _joined(opened, sets)
     sites = [s.site for s in sets for _ in range(len(s.batch))]
 
@@ -89,9 +70,27 @@ def find_diverse(opened: Opened, asked: Asked, *, progress: Reporter | None = No
         table=table,
         record=record,
         text=_text,
-        draw=lambda rows, made, read: diverse_figure(made, read, best, fields.numpy()),
+        draw=lambda rows, made, read: diverse_figure(made, read, best=best, fields=fields.numpy()),
         below=sites,
     )
+
+
+def _made(
+    opened: Opened, asked: Asked, settings: Diversity, *, progress: Reporter | None
+) -> tuple[list[DiverseSet], torch.Tensor, list[Mapping[float, Floats]]]:
+    """The set of each site, its receptive field (H, W), and the distances of its simulated cells."""
+    constraints, columns = opened.recipe["constraints"], [column_of(opened.encoder, s) for s in asked.sites]
+    maps = site_maps(opened.encoder, opened.natural)
+    fields = torch.stack([gaussian_field(torch.from_numpy(maps[c])) for c in columns])
+    begins = []
+    for column in columns:
+        order = np.argsort(-opened.measured[:, column], kind="stable")
+        begins.append(on_display(opened, [opened.source_ids[int(i)] for i in order], 1, named=False)[1][0])
+    how: dict[str, Any] = {"constraints": constraints, "settings": settings, "progress": progress}
+    sets = diverse_sets(opened.encoder, asked.sites, fields, start=np.stack(begins), **how)
+    pool = asked.drawn(opened.source_ids, 2)
+    photographs = on_display(opened, pool, min(PHOTOGRAPHS, max(2, len(pool) // 2)), named=False)[1]
+    return sets, fields, [null_diversity(field, photographs, **how) for field in fields]
 
 
 def _joined(opened: Opened, sets: list[DiverseSet]) -> StimulusBatch:

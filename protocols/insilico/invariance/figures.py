@@ -25,7 +25,7 @@ def picture(axes: Axes, image: Pixels, title: str = "", *, colour: str = "black"
     axes.set_yticks([])
 
 
-def level_figure(rows: list[dict[str, Any]], record: dict[str, Any], pixels: Pixels, goal: Pixels) -> Figure:
+def level_figure(rows: list[dict[str, Any]], record: dict[str, Any], pixels: Pixels, *, goal: Pixels) -> Figure:
     """One row per path: its points, the target, and responses by encoder and validator against the distance."""
     paths = record["paths"][:PATHS]
     most = max(1 + path["points"] for path in paths)
@@ -56,7 +56,7 @@ def level_figure(rows: list[dict[str, Any]], record: dict[str, Any], pixels: Pix
     return figure
 
 
-def metamer_figure(rows: list[dict[str, Any]], record: dict[str, Any], pixels: Pixels, references: Pixels) -> Figure:
+def metamer_figure(rows: list[dict[str, Any]], record: dict[str, Any], pixels: Pixels, *, references: Pixels) -> Figure:
     """One row per reference: the photograph, and the images found for it; red where the tolerance is not met."""
     names = list(dict.fromkeys(row["reference"] for row in rows))
     most = max(sum(row["reference"] == name for row in rows) for name in names)
@@ -79,7 +79,7 @@ def metamer_figure(rows: list[dict[str, Any]], record: dict[str, Any], pixels: P
     return figure
 
 
-def diverse_figure(record: dict[str, Any], pixels: Pixels, best: Pixels, fields: Any) -> Figure:
+def diverse_figure(record: dict[str, Any], pixels: Pixels, *, best: Pixels, fields: Any) -> Figure:
     """One row per site: the best image with its receptive field, the set, and the diversity index with its null."""
     sites = record["sites"][:PATHS]
     most = min(8, max(site["images"] for site in sites))

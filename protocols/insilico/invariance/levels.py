@@ -35,7 +35,7 @@ def find_levels(opened: Opened, asked: Asked, *, progress: Reporter | None = Non
     Every point is projected on the display, rounded to 8 bits and then accepted; the table is made from the PNG files.
     """
     settings = _settings(asked)
-    sources = {site: _source(opened, asked, site, progress) for site in asked.sites}
+    sources = {site: _source(opened, asked, site, progress=progress) for site in asked.sites}
     used = [name for name, _ in sources.values()]
     count = asked.photograph_count(TARGETS)
     ids, pictures = on_display(
@@ -73,7 +73,7 @@ def _settings(asked: Asked) -> Traversal:
     return replace(PRESETS[asked.preset or "two_sided"], **{k: v for k, v in changes.items() if v is not None})
 
 
-def _source(opened: Opened, asked: Asked, site: str, progress: Reporter | None) -> tuple[str, Pixels]:
+def _source(opened: Opened, asked: Asked, site: str, *, progress: Reporter | None) -> tuple[str, Pixels]:
     """Name and pixels of the image where the paths of a site start, as the display shows it."""
     chosen = asked.source or "photograph"
     order = np.argsort(-opened.measured[:, column_of(opened.encoder, site)], kind="stable")
@@ -175,7 +175,7 @@ def _found(
         table=table,
         record=record,
         text=_text,
-        draw=lambda table_rows, made, read: level_figure(table_rows, made, read, goal),
+        draw=lambda table_rows, made, read: level_figure(table_rows, made, read, goal=goal),
         below=below,
     )
 

@@ -56,24 +56,8 @@ def find_metamer_sets(opened: Opened, asked: Asked, *, progress: Reporter | None
 
     def table(read: Pixels) -> list[Row]:
         found, judged = (z[:, columns] for z in both_z(opened, read))
-        far = rms_difference(floats(read), floats(pictures[of_image])).numpy()
-        like = structural_similarity(floats(read), floats(pictures[of_image])).numpy()
-        largest = largest_deviation(found, own[of_image])
-        rows = []
-        for i, (name, kind) in enumerate(begun):
-            rows.append(
-                {
-                    "reference": name,
-                    "start": kind,
-                    "metamer": bool(largest[i] <= settings.tolerance),
-                    "largest": float(largest[i]),
-                    "distance": _rms(found[i] - own[of_image[i]]),
-                    "validator_distance": _rms(judged[i] - other[of_image[i]]),
-                    "rms": float(far[i]),
-                    "ssim": float(like[i]),
-                }
-            )
-        return rows
+        apart = found - own[of_image], judged - other[of_image]
+        return _rows(read, pictures[of_image], apart, begun=begun, tolerance=settings.tolerance)
 
     pairs = _pairs(opened, pool, columns)
 
@@ -85,9 +69,31 @@ def find_metamer_sets(opened: Opened, asked: Asked, *, progress: Reporter | None
         table=table,
         record=record,
         text=_text,
-        draw=lambda rows, made, read: metamer_figure(rows, made, read, pictures),
+        draw=lambda rows, made, read: metamer_figure(rows, made, read, references=pictures),
         below=[f"{name[:9]} {kind[:5]}" for name, kind in begun],
     )
+
+
+def _rows(
+    read: Pixels, references: Pixels, apart: tuple[Floats, Floats], *, begun: list[tuple[str, str]], tolerance: float
+) -> list[Row]:
+    """One row per image: `apart` are its responses less its reference's, (S, K), by encoder and validator."""
+    far = rms_difference(floats(read), floats(references)).numpy()
+    like = structural_similarity(floats(read), floats(references)).numpy()
+    largest = largest_deviation(apart[0], np.zeros_like(apart[0]))
+    return [
+        {
+            "reference": name,
+            "start": kind,
+            "metamer": bool(largest[i] <= tolerance),
+            "largest": float(largest[i]),
+            "distance": _rms(apart[0][i]),
+            "validator_distance": _rms(apart[1][i]),
+            "rms": float(far[i]),
+            "ssim": float(like[i]),
+        }
+        for i, (name, kind) in enumerate(begun)
+    ]
 
 
 def _pool(opened: Opened, wanted: list[str], count: int) -> Pixels:
