@@ -7,3 +7,6 @@ from .app import app, main
 from .insilico import controversial, triplets
 
 __all__ = ["app", "controversial", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing", "triplets"]
+from .insilico import invariance
+
+__all__ = ["app", "imports", "invariance", "looks", "main", "projects", "rigs", "rounds", "sharing"]

@@ -7,5 +7,6 @@ __all__ = ["SIBLINGS"]
 SIBLINGS: dict[str, str] = {
     "controversial": "pairs of images that tell two encoders apart",
     "triplets": "photographs whose similarity two layers see differently",
+    "invariance": "what leaves responses as they are: sets, level sets, metamers",
 }
 """What the commands that make other images than `generate` are for: the lines below ``generate --help``, by name."""
