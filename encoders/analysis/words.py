@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from encoders.contract import Floats, Ints
+from encoders.contract import Floats, Ints, Progress
 
 TEMPERATURE = 1 / 150
 """Of the softmax over natural images (code of BrainSCUBA: cosines times 150)."""
@@ -119,6 +119,7 @@ def rank_words(
     groups: Sequence[object] | None = None,
     n_permutations: int = 999,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> WordRanking:
     """Correlation of every word with every site over photographs, and what permuted responses give.
 
@@ -136,6 +137,7 @@ def rank_words(
     groups : sequence of N, optional
     n_permutations : int
     seed : int
+    progress : callable (label, done, total), optional
     """
     x, y = _matrix(similarity, "similarity"), _matrix(responses, "responses")
     if len(x) != len(y) or n_permutations < 1:
@@ -150,10 +152,12 @@ def rank_words(
     generator = np.random.default_rng(seed)
     size = np.abs(found)
     reached, squares = np.ones_like(found), np.zeros(len(found))
-    for _ in range(n_permutations):
+    for done in range(n_permutations):
         drawn = y[generator.permutation(n)].T @ x
         reached += np.abs(drawn).max(1, keepdims=True) >= size - 1e-12
         squares += (drawn * drawn).mean(1) / n_permutations
+        if progress is not None:
+            progress("permutations of words", done + 1, n_permutations)
     observed = (found * found).mean(1)
     kept = np.clip(1 - np.divide(squares, observed, out=np.ones_like(squares), where=observed > 0), 0, None)
     word_p = reached / (1 + n_permutations)

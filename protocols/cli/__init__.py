@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from . import imports, looks, projects, rigs, rounds, sharing
 from .app import app, main
+from .insilico import describe
 
-__all__ = ["app", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]
+__all__ = ["app", "describe", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]
