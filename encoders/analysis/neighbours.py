@@ -81,7 +81,9 @@ def embed(features: ArrayLike, n_components: int = 2) -> Embedding:
     """Principal components of features (N, P), at most min(N, P) of them; see `Embedding`."""
     x = np.asarray(features, np.float64)
     if x.ndim != 2 or not 0 < n_components <= min(x.shape) or not np.isfinite(x).all():
-        raise ValueError(f"features {x.shape}, {n_components} components; expected (N, P), finite, and at most min(N, P)")
+        raise ValueError(
+            f"features {x.shape}, {n_components} components; expected (N, P), finite, and at most min(N, P)"
+        )
     centred = x - x.mean(0)
     left, values, right = np.linalg.svd(centred, full_matrices=False)
     rows = right[:n_components]

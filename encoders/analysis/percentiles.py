@@ -178,9 +178,7 @@ def word_test(
             ranks[half, tail] = np.diagonal(taken)
         parts.append(level)
     p_high, p_low = _random_images(parts, ranks, n_images, seed=seed)
-    return WordTest(
-        highest=high.mean(0), lowest=low.mean(0), p_highest=p_high, p_lowest=p_low, n_images=n_images
-    )
+    return WordTest(highest=high.mean(0), lowest=low.mean(0), p_highest=p_high, p_lowest=p_low, n_images=n_images)
 
 
 def halves(index: Ints, seed: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -33,7 +33,7 @@ class Subdivisions:
     best_k : int
         The number that was tested.
     p : float
-        Share of the clouds whose best number of clusters stands out as much.
+        Share of the clouds whose largest excess reaches that of the sites.
     stability : float
         Mean adjusted Rand index of `best_k` clusters of random 80 % of the sites with those of all.
     site_stability : array of shape (U,)
@@ -63,10 +63,11 @@ def subdivide(
 ) -> Subdivisions:
     """Clusters of the directions of weights, or "no clusters".
 
-    Rows are taken to length 1 and clustered by k-means. The number k of 2 ... `largest` is the one whose sum of squares
-    within clusters lies farthest below that of clouds: draws of a Gaussian with the mean and covariance of the rows,
-    taken to length 1 as well. There are clusters if (1) at most a share `level` of the clouds, each with its own best
-    number, stands out as much, and (2) the stability is at least `stable`.
+    Rows are taken to length 1 and clustered by k-means. Each number k of 2 ... `largest` has an excess: how far its
+    sum of squares within clusters lies below that of clouds, draws of a Gaussian with the mean and covariance of the
+    rows, taken to length 1 as well. k is the smallest whose excess is at most 1 below the largest. There are clusters
+    if (1) at most a share `level` of the clouds, each with its own largest excess, reaches the largest, and (2) the
+    stability of the k clusters is at least `stable`.
 
     Parameters
     ----------
@@ -93,9 +94,9 @@ def subdivide(
     observed = np.array([tightness(rows, labels) for labels in found.values()])
     large = np.array([np.bincount(labels).min() >= SMALLEST for labels in found.values()])
     excess = np.where(large, (observed - middle) / spread, -np.inf)
-    best = int(np.argmax(excess))
+    best = int(np.argmax(excess >= excess.max() - 1))
     k, labels = numbers[best], by_size(found[numbers[best]])
-    reached = int((((clouds - middle) / spread).max(1) >= excess[best]).sum())
+    reached = int((((clouds - middle) / spread).max(1) >= excess.max()).sum())
     p = (1 + reached) / (1 + n_draws)
     stability, per_site = _stability(rows, labels, generator, n_draws=n_draws)
     real = p <= level and stability >= stable
@@ -125,6 +126,38 @@ def k_means(rows: Floats, k: int, generator: np.random.Generator) -> Ints:
         count = member.sum(2, keepdims=True)
         centres = np.where(count > 0, member @ rows / np.maximum(count, 1), centres)
     return np.asarray(labels[np.argmin(distance.min(2).sum(1))], dtype=np.int64)
+
+
+def cluster(weights: ArrayLike, k: int, *, seed: int = 0) -> Ints:
+    """Labels (U,) of `k` clusters of the directions of weights (U, D), the largest first."""
+    return by_size(k_means(_directions(weights), k, np.random.default_rng(seed)))
+
+
+def cohesion(
+    similarity: ArrayLike, labels: ArrayLike, *, n_permutations: int = 999, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean similarity (U, U) of pairs of sites within clusters and across them, and the chance of such a difference.
+
+    The chance is that of labels permuted over sites: (1 + those with at least this difference) / (1 + permutations).
+    All three are NaN where no two sites share a cluster, or none are apart.
+    """
+    s, own = np.asarray(similarity, np.float64), np.asarray(labels)
+    if s.shape != (len(own), len(own)):
+        raise ValueError(f"similarity {s.shape}, labels {own.shape}; expected (U, U) and (U,)")
+    upper = np.triu_indices(len(own), 1)
+    generator = np.random.default_rng(seed)
+
+    def means(one: Ints) -> tuple[float, float]:
+        together = (one[:, None] == one)[upper]
+        return float(s[upper][together].mean()), float(s[upper][~together].mean())
+
+    together = (own[:, None] == own)[upper]
+    if not together.any() or together.all():
+        return float("nan"), float("nan"), float("nan")
+    within, across = means(own)
+    drawn = [means(generator.permutation(own)) for _ in range(n_permutations)]
+    reached = sum(a - b >= within - across - 1e-12 for a, b in drawn)
+    return within, across, (1 + reached) / (1 + n_permutations)
 
 
 def tightness(rows: Floats, labels: Ints) -> float:
@@ -187,9 +220,7 @@ def _seeded(rows: Floats, k: int, generator: np.random.Generator) -> Floats:
     return np.asarray(rows[chosen])
 
 
-def _stability(
-    rows: Floats, labels: Ints, generator: np.random.Generator, *, n_draws: int
-) -> tuple[float, Floats]:
+def _stability(rows: Floats, labels: Ints, generator: np.random.Generator, *, n_draws: int) -> tuple[float, Floats]:
     """Mean adjusted Rand index, and per site, of clusterings of a part of the sites with `labels`."""
     k, n = int(labels.max()) + 1, len(rows)
     size = max(k, round(KEPT * n))

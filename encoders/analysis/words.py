@@ -166,6 +166,49 @@ def rank_words(
     )
 
 
+def best_of_directions(
+    embeddings: ArrayLike,
+    words: ArrayLike,
+    responses: ArrayLike,
+    *,
+    groups: Sequence[object] | None = None,
+    n_draws: int = 99,
+    seed: int = 0,
+) -> Floats:
+    """Is a site's best word better than random directions of the same space? p of each site, (U,).
+
+    Where a model sees what drives a site, many directions of its space go with the responses, words without meaning
+    too. Here W vectors are drawn from a Gaussian with the mean and covariance of the words' unit vectors; p is
+    (1 + draws whose largest absolute correlation reaches that of the words) / (1 + `n_draws`).
+
+    Parameters
+    ----------
+    embeddings : array of shape (N, D)
+    words : array of shape (W, D)
+    responses : array of shape (N, U)
+    groups : sequence of N, optional
+        As in `rank_words`.
+    n_draws : int
+    seed : int
+    """
+    e, unit, y = _matrix(embeddings, "embeddings"), unit_rows(words, "words"), _matrix(responses, "responses")
+    names = list(range(len(e))) if groups is None else list(groups)
+    y = _standardised(group_means(y, names))
+
+    def best(vectors: Floats) -> Floats:
+        x = _standardised(group_means(attribute_similarity(e, vectors), names))
+        return np.asarray(np.abs(y.T @ x / len(y)).max(1))
+
+    _, sizes, right = np.linalg.svd(unit - unit.mean(0), full_matrices=False)
+    root = sizes[:, None] * right / np.sqrt(max(len(unit) - 1, 1))
+    generator = np.random.default_rng(seed)
+    observed, reached = best(unit), np.ones(y.shape[1])
+    for _ in range(n_draws):
+        drawn = unit.mean(0) + generator.standard_normal((len(unit), len(root))) @ root
+        reached += best(drawn) >= observed - 1e-12
+    return np.asarray(reached / (1 + n_draws))
+
+
 def description(correlation: ArrayLike, n_words: int = DESCRIPTION) -> Floats:
     """Correlations (U, W) of each site's `n_words` strongest words, zero for all others."""
     c = _matrix(correlation, "correlation")

@@ -109,16 +109,18 @@ def outline(field: ReceptiveField, display: Display) -> Ellipse | None:
     )
 
 
-def _box(
-    material: Material, v: int, display: Display, *, spaces: dict[str, tuple[np.ndarray, np.ndarray]]
-) -> Box:
+def _box(material: Material, v: int, display: Display, *, spaces: dict[str, tuple[np.ndarray, np.ndarray]]) -> Box:
     z, column = material.measured[:, v], int(material.columns[v])
     ids, order = material.opened.source_ids, np.argsort(-z, kind="stable")
     predicted = material.natural.predicted[:, column]
 
     def photographs(indices: np.ndarray, what: str) -> tuple[Shown, ...]:
         return tuple(
-            Shown(ids[i], f"{what} photograph of {material.sites[v]}", (f"measured {z[i]:+.1f}", f"predicted {predicted[i]:+.1f}"))
+            Shown(
+                ids[i],
+                f"{what} photograph of {material.sites[v]}",
+                (f"predicted {predicted[i]:+.1f}", f"measured {z[i]:+.1f}"),
+            )
             for i in indices
         )
 

@@ -106,7 +106,13 @@ class Description:
             "controllers": len(self.material.controllers),
             "variance_of_map": self.embedding.share.tolist(),
             "median_neighbour_agreement": _known(np.nanmedian(self.agreement)),
-            "clusters": clusters | {"agreement": self.clusters.agreement, "reason": self.clusters.reason},
+            "clusters": clusters
+            | {
+                "agreement": self.clusters.agreement,
+                "validator": self.clusters.validator,
+                "measured": self.clusters.measured,
+                "reason": self.clusters.reason,
+            },
             "layers": {
                 "names": list(layers.now.layers),
                 "best": list(layers.now.best),
@@ -162,9 +168,7 @@ def describe(
     opened = material.opened
     wording = None
     if clip is not None:
-        vectors = read_vectors(
-            clip, opened.source_ids, opened.natural, words=listed, device=device, progress=progress
-        )
+        vectors = read_vectors(clip, opened.source_ids, opened.natural, words=listed, device=device, progress=progress)
         wording = put_into_words(material, vectors, progress=progress)
     natural, made = material.standardised
     together = embed(natural)
@@ -222,21 +226,25 @@ def page(found: Description, images: dict[str, Pixels]) -> str:
     template = resources.files("protocols").joinpath("insilico/describe/page.html").read_text(encoding="utf-8")
     material = found.material
     display = material.opened.project.display
-    return Environment(autoescape=True).from_string(template).render(
-        project=material.opened.project.config.project.name,
-        summary=(
-            f"{len(material.sites)} sites, {len(material.opened.source_ids)} photographs, "
-            f"{len(material.controllers)} controllers · encoder {material.opened.encoder.fingerprint}"
-        ),
-        notes=() if material.controllers else ("No controllers: give batches with --batch.",),
-        sections=page_sections(found),
-        boxes=found.boxes,
-        about={site: _about(found, v) for v, site in enumerate(material.sites)},
-        thumbs=thumbnails(images, IMAGE_BYTES),
-        width=display.width_px,
-        height=display.height_px,
-        words=found.wording is not None,
-        version=version(),
+    return (
+        Environment(autoescape=True)
+        .from_string(template)
+        .render(
+            project=material.opened.project.config.project.name,
+            summary=(
+                f"{len(material.sites)} sites, {len(material.opened.source_ids)} photographs, "
+                f"{len(material.controllers)} controllers · encoder {material.opened.encoder.fingerprint}"
+            ),
+            notes=() if material.controllers else ("No controllers: give batches with --batch.",),
+            sections=page_sections(found),
+            boxes=found.boxes,
+            about={site: _about(found, v) for v, site in enumerate(material.sites)},
+            thumbs=thumbnails(images, IMAGE_BYTES),
+            width=display.width_px,
+            height=display.height_px,
+            words=found.wording is not None,
+            version=version(),
+        )
     )
 
 
@@ -310,10 +318,10 @@ def _write_words(wording: Wording, material: Material, folder: Path) -> None:
     write_table(folder / "words.csv", header, rows)
     write_table(
         folder / "percentiles.csv",
-        ["site", "left_out_r", "highest", "p_highest", "lowest", "p_lowest", "highest_predicted", "lowest_predicted"],
+        ["site", "random_directions_p", "left_out_r", "highest", "p_highest", "lowest", "p_lowest", "highest_predicted", "lowest_predicted"],
         [
             [site, *map(_cell, (
-                wording.left_out_r[v],
+                wording.direction_p[v], wording.left_out_r[v],
                 wording.measured.highest[v, v], wording.measured.p_highest[v],
                 wording.measured.lowest[v, v], wording.measured.p_lowest[v],
                 wording.predicted.highest[v, v], wording.predicted.lowest[v, v],

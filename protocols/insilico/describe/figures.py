@@ -26,31 +26,38 @@ MARK = "#ffd60a"
 
 
 def montage(boxes: Sequence[Box], images: Mapping[str, Pixels]) -> Figure:
-    """One row per site: its images side by side, each with the receptive field outlined."""
+    """One row per site: its images side by side, each with the receptive field outlined; the number above is measured,
+    of controllers predicted by the validator.
+    """
     from matplotlib.patches import Ellipse as Outline
 
     names = [name for name, _ in max(boxes, key=lambda b: len(b.rows)).rows]
     widths = [max((len(dict(b.rows).get(name, ())) for b in boxes), default=0) for name in names]
-    figure = new_figure(0.95 * sum(widths) + 0.35 * len(names) + 0.8, 1.05 * len(boxes) + 0.6)
-    ratios = [n for width in widths for n in (*([1.0] * width), 0.3)][:-1]
-    grid = figure.subplots(len(boxes), len(ratios), squeeze=False, gridspec_kw={"width_ratios": ratios})
-    for axes in grid.flat:
-        axes.axis("off")
-    for row, box in zip(grid, boxes, strict=True):
-        row[0].text(-0.12, 0.5, box.site, rotation=90, va="center", ha="center", fontsize=8, transform=row[0].transAxes)
-        start = 0
-        for name, width in zip(names, widths, strict=True):
-            for axes, shown in zip(row[start : start + width], dict(box.rows).get(name, ()), strict=False):
+    starts = [sum(widths[:i]) + 0.4 * i + 0.3 for i in range(len(names))]
+    across, down = starts[-1] + widths[-1] + 0.05, 1.22 * len(boxes) + 0.45
+    figure = new_figure(0.82 * across, 0.82 * down)
+    figure.set_layout_engine("none")
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return x / across, 1 - y / down
+
+    for name, start in zip(names, starts, strict=True):
+        short = name.replace("nearest to the best controller, in", "nearest to the first of these, in")
+        figure.text(*place(start, 0.22), short, fontsize=7)
+    for r, box in enumerate(boxes):
+        figure.text(*place(0.15, 1.22 * r + 1.0), box.site, rotation=90, ha="center", va="center", fontsize=8)
+        for name, start in zip(names, starts, strict=True):
+            for i, shown in enumerate(dict(box.rows).get(name, ())):
+                x, y = place(start + i, 1.22 * r + 1.5)
+                axes = figure.add_axes((x, y, 0.95 / across, 0.95 / down))
+                axes.axis("off")
                 _picture(axes, images[shown.image])
-                axes.set_title(shown.text[-1].removeprefix("measured ").removeprefix("predicted "), fontsize=6, pad=1)
+                axes.set_title(shown.text[-1].split()[-1], fontsize=6, pad=1)
                 if box.ellipse is not None:
                     e = box.ellipse
                     axes.add_patch(
                         Outline((e.x, e.y), 2 * e.major, 2 * e.minor, angle=e.turn, fill=False, color=MARK, lw=0.8)
                     )
-            if box is boxes[0]:
-                row[start].text(0, 1.28, name, fontsize=7, transform=row[start].transAxes)
-            start += width + 1
     return figure
 
 
@@ -67,7 +74,9 @@ def space_map(embedding: Embedding, made: Floats, pixels: Pixels) -> Figure:
         image = OffsetImage(picture, zoom=30 / max(picture.shape[:2]), cmap="gray")
         axes.add_artist(AnnotationBbox(image, tuple(points[i]), pad=0.05, bboxprops={"lw": 0.3}))
     if len(made):
-        axes.scatter(*made.T, s=26, marker="D", color="#d95f02", edgecolor="white", lw=0.4, label="controllers", zorder=5)
+        axes.scatter(
+            *made.T, s=26, marker="D", color="#d95f02", edgecolor="white", lw=0.4, label="controllers", zorder=5
+        )
     axes.set_xlabel(f"component 1 ({100 * embedding.share[0]:.0f} % of the variance)")
     axes.set_ylabel(f"component 2 ({100 * embedding.share[1]:.0f} %)")
     axes.legend(fontsize=8, frameon=False, loc="best")
@@ -124,6 +133,8 @@ def cluster_figure(clusters: Clusters) -> Figure:
 
 def layer_figure(layers: Layers) -> Figure:
     """Variance explained of every site by each layer, and how many sites each layer explains best."""
+    from matplotlib.ticker import MaxNLocator
+
     maps = {"now": layers.now} | ({"before": layers.before} if layers.before is not None else {})
     figure = new_figure(8.4, 3.2)
     left, right = figure.subplots(1, 2)
@@ -140,6 +151,7 @@ def layer_figure(layers: Layers) -> Figure:
         right.bar(np.arange(len(counts)) + i * width, counts, width, label=name, color=("#d95f02", "#999999")[i])
     right.set_xticks(np.arange(len(names)) + width * (len(maps) - 1) / 2, names, fontsize=7)
     right.set_ylabel("sites that the layer explains best")
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
     if len(maps) > 1:
         right.legend(fontsize=8, frameon=False)
     return figure
@@ -156,8 +168,16 @@ def word_figure(wording: Wording) -> Figure:
         share: dict[str, Any] = {"bins": bins, "alpha": 0.6}
         if len(own) > 1:
             others = test.highest[~own]
-            axes.hist(others, weights=np.full(len(others), 1 / len(others)), color="#999999", label="others' words", **share)
-        axes.hist(np.diagonal(test.highest), weights=np.full(len(own), 1 / len(own)), color="#d95f02", label="own words", **share)
+            axes.hist(
+                others, weights=np.full(len(others), 1 / len(others)), color="#999999", label="others' words", **share
+            )
+        axes.hist(
+            np.diagonal(test.highest),
+            weights=np.full(len(own), 1 / len(own)),
+            color="#d95f02",
+            label="own words",
+            **share,
+        )
         for threshold in THRESHOLDS[:2]:
             axes.axvline(threshold, color="black", lw=0.6, ls=":")
         axes.set_xlabel(f"percentile of the {title} response")

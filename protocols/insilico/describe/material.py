@@ -22,7 +22,8 @@ from protocols.progress import Reporter
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
-from protocols.recordings.dataset import gather
+from protocols.recordings.dataset import Dataset, gather
+from protocols.stats.trials import sums_per_image
 
 from .controllers import Controller, read_batches
 
@@ -76,6 +77,10 @@ class Material:
         Shrunken mean responses to the photographs, in natural SDs.
     natural, made : Seen
         Photographs and controllers, all sites of the encoder.
+    recorded : array of shape (N, V)
+        Mean responses as they were recorded, in natural SDs; NaN where a photograph was not shown.
+    validated : array of shape (N, V)
+        The validator's predictions for the photographs, in natural SDs; NaN for sites that it does not have.
     checked : array of shape (K, U)
         The validator's predictions for the controllers, in its natural SDs, in the encoder's order of sites; NaN for
         sites that it does not have.
@@ -93,6 +98,8 @@ class Material:
     measured: Floats
     natural: Seen
     made: Seen
+    recorded: Floats
+    validated: Floats
     checked: Floats
     controllers: tuple[Controller, ...]
     fields: tuple[ReceptiveField, ...]
@@ -154,7 +161,9 @@ def look_over(
         measured=opened.measured[:, columns],
         natural=see(encoder, opened.natural, label="photographs", progress=progress),
         made=made,
-        checked=_checked(opened, pixels, progress),
+        recorded=_recorded(data, opened, columns),
+        validated=_checked(opened, opened.natural, "photographs, by the validator", progress=progress)[:, columns],
+        checked=_checked(opened, pixels, "controllers, by the validator", progress=progress),
         controllers=controllers,
         fields=tuple(fields[u] for u in columns),
     )
@@ -200,9 +209,18 @@ def standardised(natural: Seen, made: Seen) -> tuple[Floats, Floats]:
     return first, second
 
 
-def _checked(opened: Opened, pixels: Pixels, progress: Reporter | None) -> Floats:
+def _recorded(data: Dataset, opened: Opened, columns: Ints) -> Floats:
+    encoder, own = opened.encoder, [data.site_ids.index(opened.encoder.site_ids[u]) for u in columns]
+    shown = (data.image_index >= 0) & (data.image_index < data.natural)
+    sums, counts = sums_per_image(data.values[shown][:, own], data.image_index[shown], data.natural)
+    mean, sd = (getattr(encoder, f"natural_{name}").double().cpu().numpy()[columns] for name in ("mean", "sd"))
+    raw = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return np.asarray((raw - mean) / sd)
+
+
+def _checked(opened: Opened, pixels: Pixels, label: str, *, progress: Reporter | None) -> Floats:
     validator, sites = opened.validator, opened.encoder.site_ids
-    seen = see(validator, pixels, label="controllers, by the validator", progress=progress).predicted
+    seen = see(validator, pixels, label=label, progress=progress).predicted
     place = {site: u for u, site in enumerate(validator.site_ids)}
     unknown = np.full(len(pixels), np.nan)
     return np.stack([seen[:, place[site]] if site in place else unknown for site in sites], 1)
@@ -214,7 +232,7 @@ def _chosen(opened: Opened, sites: Sequence[str]) -> tuple[str, ...]:
         raise DataError(
             "--site",
             found=f"the site {strangers[0]!r}",
-            expected=f"one of the {len(opened.targets)} sites that may be controlled, {', '.join(opened.targets[:3])} ...",
+            expected=f"one of the {len(opened.targets)} targets, {', '.join(opened.targets[:3])} ...",
             cause="a slip of the pen, or a site that is not reliable enough",
             fix="`stimsynth status` lists the sites; leave --site out to describe all",
             code="V62",

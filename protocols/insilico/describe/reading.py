@@ -11,7 +11,7 @@ import torch
 from encoders import Encoder, Ensemble
 from encoders.analysis.layer_gradient import LayerGradient, layer_gradient
 from encoders.analysis.readout_weights import feature_weights
-from encoders.analysis.subdivisions import SMALLEST, Subdivisions, adjusted_rand, subdivide
+from encoders.analysis.subdivisions import SMALLEST, Subdivisions, adjusted_rand, cluster, cohesion, subdivide
 from encoders.readouts import Readout
 from encoders.tuning.change import LayerMap, layer_map
 from protocols.arrays import Bools, Floats, Ints
@@ -38,6 +38,11 @@ class Clusters:
         Of the predicted responses to the photographs, in SDs of each site.
     agreement : float or None
         Adjusted Rand index of the two, where both found clusters.
+    validator : float or None
+        Adjusted Rand index of the clusters by responses with as many of the validator's predicted responses.
+    measured : (within, across, p) or None
+        Mean correlation of measured responses to held-out photographs, of pairs of sites within and across the
+        clusters by responses (`cohesion`).
     order : int array of shape (V,)
         Sites by cluster, for figures.
     similarity : array of shape (V, V)
@@ -49,6 +54,8 @@ class Clusters:
     by_weights: Subdivisions | None
     by_responses: Subdivisions | None
     agreement: float | None
+    validator: float | None
+    measured: tuple[float, float, float] | None
     order: Ints
     similarity: Floats
     reason: str
@@ -97,10 +104,29 @@ def find_clusters(material: Material, *, seed: int = 0) -> Clusters:
         by_weights=by_weights,
         by_responses=by_responses,
         agreement=agreement,
+        validator=_by_validator(material, by_responses),
+        measured=_measured(material, by_responses),
         order=np.lexsort((-similarity.mean(1), shown)),
         similarity=similarity,
         reason=reason,
     )
+
+
+def _by_validator(material: Material, found: Subdivisions | None) -> float | None:
+    rows = _standardised_rows(material.validated.T)
+    if found is None or found.k == 1 or not np.isfinite(rows).all() or not (np.abs(rows).max(1) > 0).all():
+        return None
+    return adjusted_rand(found.labels, cluster(rows, found.k))
+
+
+def _measured(material: Material, found: Subdivisions | None) -> tuple[float, float, float] | None:
+    y = material.recorded[material.held_out]
+    y = y[np.isfinite(y).all(1)]
+    if found is None or found.k == 1 or len(y) < 3:
+        return None
+    rows = _standardised_rows(y.T)
+    within, across, p = cohesion(rows @ rows.T / rows.shape[1], found.labels)
+    return (within, across, p) if np.isfinite(p) else None
 
 
 def map_layers(
@@ -157,8 +183,10 @@ def _opened(material: Material, name: str) -> Encoder | Ensemble:
 
 def _layers(encoder: Encoder | Ensemble, members: Floats, material: Material, rows: Bools) -> LayerMap:
     names = ["+".join(readout.layers) for readout in encoder.readouts]  # type: ignore[arg-type, union-attr]
-    y = torch.from_numpy(material.measured[rows])
-    return layer_map(names, torch.from_numpy(members), y, weights=torch.ones_like(y))
+    y = material.recorded[rows]
+    shown = np.isfinite(y)
+    targets = torch.from_numpy(np.where(shown, y, 0.0))
+    return layer_map(names, torch.from_numpy(members), targets, weights=torch.from_numpy(shown.astype(np.float64)))
 
 
 def _gradient(now: LayerMap, material: Material) -> LayerGradient | None:
@@ -186,20 +214,23 @@ def cluster_sentence(found: Subdivisions | None, what: str) -> str:
         return f"By {what}: not looked for."
     numbers = f"p = {found.p:.2g}, stability {found.stability:.2f} (adjusted Rand index)"
     if found.k == 1:
-        return f"By {what}: no clusters; the best number, {found.best_k}, is no better than chance or not stable ({numbers})."
+        return f"By {what}: no clusters; {found.best_k}, the best number, is chance or not stable ({numbers})."
     sizes = ", ".join(str(n) for n in np.bincount(found.labels))
     return f"By {what}: {found.k} clusters of {sizes} sites ({numbers})."
 
 
 RULE = (
-    "The number of clusters is the one of 2 to 8 whose sum of squares within clusters lies farthest below that of 99 "
-    f"draws of one Gaussian cloud of the same covariance, each cluster with at least {SMALLEST} sites; there are "
-    "clusters if p, over all numbers, is at most 0.05 and clusterings of random 80 % of the sites agree (adjusted Rand "
-    "index at least 0.5)."
+    "The number of clusters is chosen among 2 to 8: the sum of squares within clusters is compared with that of 99 "
+    "draws of one Gaussian cloud of the same covariance, and the smallest number is taken that stands out within 1 SD of the "
+    f"most outstanding, each cluster with at least {SMALLEST} sites. There are clusters if p, over all numbers, is at "
+    "most 0.05 and clusterings of random 80 % of the sites agree (adjusted Rand index at least 0.5)."
 )
 """How the number of clusters is chosen, for the page."""
 
 
 def depths(layers: Sequence[str]) -> list[str]:
     """Names of layers for figures, shortened to what tells them apart."""
-    return [layer.rsplit("/", 1)[-1] if len({n.rsplit("/", 1)[-1] for n in layers}) == len(layers) else layer for layer in layers]
+    return [
+        layer.rsplit("/", 1)[-1] if len({n.rsplit("/", 1)[-1] for n in layers}) == len(layers) else layer
+        for layer in layers
+    ]

@@ -10,8 +10,8 @@ import numpy as np
 from protocols.report.section import Section, Table, drawn
 
 from . import figures
-from .boxes import SHOWN
 from .reading import RULE, Layers, cluster_sentence
+from .wording import LEVEL
 
 if TYPE_CHECKING:
     from .door import Description
@@ -46,6 +46,9 @@ def word_section(found: Description) -> Section:
         "Correlations are shrunken by what permuted responses show. r of the model: how well its vectors predict the "
         "site in left-out folds. Percentile: mean percentile, by measured responses, of photographs that the site's "
         "words retrieve; words and images come from different halves of the photographs, and chance is 50.",
+        f"Of the sites with words, {int((wording.direction_p[named] <= LEVEL).sum())} have a word that goes with their "
+        "responses better than the best of as many random directions with the mean and covariance of the words (p at "
+        "most 0.05); for the others, trust the kind of words more than the word.",
         *percentile_sentences(found),
     ]
     if wording.without:
@@ -54,10 +57,19 @@ def word_section(found: Description) -> Section:
     for v in named:
         own = wording.words_of(v)[:MOST_WORDS]
         words = ", ".join(f"{'-' if r < 0 else ''}{word} ({r:+.2f})" for word, r in own)
-        numbers = (wording.left_out_r[v], wording.measured.highest[v, v], wording.measured.lowest[v, v])
-        lines.append([sites[v], words, *(f"{n:.2f}" if i == 0 else f"{n:.0f}" for i, n in enumerate(numbers))])
-    header = ["site", "words (shrunken correlation)", "r of the model", "percentile, most alike", "least alike"]
-    table = Table(header=header, lines=lines, numbers=[False, False, True, True, True])
+        lines.append(
+            [
+                sites[v],
+                words,
+                f"{wording.direction_p[v]:.2f}",
+                f"{wording.left_out_r[v]:.2f}",
+                f"{wording.measured.highest[v, v]:.0f}",
+                f"{wording.measured.lowest[v, v]:.0f}",
+            ]
+        )
+    header = ["site", "words (shrunken correlation)", "p, random directions", "r of the model"]
+    header += ["percentile, most alike", "least alike"]
+    table = Table(header=header, lines=lines, numbers=[False, False, True, True, True, True])
     alt = "histograms of the percentile of photographs that a site's own words retrieve, and other sites' words"
     return Section(
         title="In words",
@@ -118,6 +130,18 @@ def cluster_section(found: Description) -> Section:
         sentences[0] = f"By readout weights: not looked for, {clusters.reason}."
     if clusters.agreement is not None:
         sentences.append(f"The two agree with an adjusted Rand index of {clusters.agreement:.2f}.")
+    if clusters.validator is not None:
+        sentences.append(
+            "As many clusters of the validator's predicted responses, made with another network, agree with those by "
+            f"responses with an adjusted Rand index of {clusters.validator:.2f}."
+        )
+    if clusters.measured is not None:
+        within, across, p = clusters.measured
+        sentences.append(
+            f"Measured responses to held-out photographs correlate with {within:.2f} within clusters by responses and "
+            f"{across:.2f} across them (labels permuted over sites: p = {p:.2g}); trial noise that sites share is "
+            "part of both."
+        )
     lines = []
     for name, one in (("weights", clusters.by_weights), ("responses", clusters.by_responses)):
         for label in range(one.k if one is not None and one.k > 1 else 0):
@@ -176,6 +200,3 @@ def _mean_best(explained: np.ndarray) -> float:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if np.isfinite(share) else "unknown"
-
-
-__all__ = ["SHOWN", "page_sections", "percentile_sentences"]

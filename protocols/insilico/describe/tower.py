@@ -19,9 +19,7 @@ BATCH = 32
 
 
 @torch.no_grad()
-def image_vectors(
-    folder: Path, pixels: Pixels, *, device: str = "cpu", progress: Reporter | None = None
-) -> Floats:
+def image_vectors(folder: Path, pixels: Pixels, *, device: str = "cpu", progress: Reporter | None = None) -> Floats:
     """Output of the model for images uint8 (N, H, W, C), (N, D): resized (bicubic) and normalised as config.json says.
 
     Nothing is loaded but the architecture's name, its numbers and the tensors; no code, no network.

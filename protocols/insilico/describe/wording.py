@@ -1,4 +1,4 @@
-"""What the sites prefer in words: their embedding weights among natural images, words, and the images words retrieve."""
+"""What the sites prefer in words: their weights among natural images, words, and the images that words retrieve."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from encoders.analysis.words import (
     DESCRIPTION,
     WordRanking,
     attribute_similarity,
+    best_of_directions,
     description,
     project_weights,
     rank_words,
@@ -41,6 +42,8 @@ class Wording:
         Words of the list that have no vector.
     ranking : WordRanking
         Of the measured responses.
+    direction_p : array of shape (V,)
+        Of the best word, against the best of as many random directions (`best_of_directions`).
     projected : array of shape (V, W)
         Cosine of each word with the projection of the site's weights on natural images, each from the mean of its kind.
     left_out_r : array of shape (V,)
@@ -57,6 +60,7 @@ class Wording:
     words: tuple[str, ...]
     without: tuple[str, ...]
     ranking: WordRanking
+    direction_p: Floats
     projected: Floats
     left_out_r: Floats
     measured: WordTest
@@ -71,12 +75,13 @@ class Wording:
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers of the record, JSON-able."""
-        known = sum(bool(self.words_of(site)) for site in range(len(self.left_out_r)))
+        named = [bool(self.words_of(site)) for site in range(len(self.left_out_r))]
         return {
             "words": len(self.words),
             "words_without_vector": len(self.without),
             "natural_images": self.n_images,
-            "sites_with_words": known,
+            "sites_with_words": sum(named),
+            "of_these_past_random_directions": int((self.direction_p[named] <= LEVEL).sum()),
             "level": LEVEL,
             "percentiles_measured": _finite(self.measured.shares()),
             "percentiles_predicted": _finite(self.predicted.shares()),
@@ -103,6 +108,7 @@ def put_into_words(
         words=vectors.words,
         without=vectors.without,
         ranking=ranking,
+        direction_p=best_of_directions(vectors.photographs, vectors.of_words, y, groups=groups, seed=seed),
         projected=_projected(weights, vectors),
         left_out_r=left_out_r,
         measured=word_test(vectors.photographs, vectors.of_words, y, **test),
