@@ -191,7 +191,7 @@ def halves(index: Ints, seed: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]
     return np.asarray(taken[index])
 
 
-def _random_images(parts: list[Floats], ranks: Floats, k: int, *, seed: int, n_draws: int = 9999) -> list[Floats]:
+def _random_images(parts: list[Floats], ranks: Floats, k: int, *, seed: int, n_draws: int = 1999) -> list[Floats]:
     """Chance that `k` random images of each half have summed ranks as high, and as low, as `ranks`."""
     generator = np.random.default_rng(seed)
     observed = sum(ranks[half] / (k * level.shape[1]) for half, level in enumerate(parts))  # (2, U)

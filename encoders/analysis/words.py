@@ -15,6 +15,8 @@ from encoders.contract import Floats, Ints, Progress
 
 TEMPERATURE = 1 / 150
 """Of the softmax over natural images (code of BrainSCUBA: cosines times 150)."""
+SHARED = 10
+"""Words of a list from which on what they share is known well enough to be taken out."""
 DESCRIPTION = 10
 """Words that describe a site."""
 
@@ -98,7 +100,8 @@ def project_weights(weights: ArrayLike, embeddings: ArrayLike, *, temperature: f
 def attribute_similarity(embeddings: ArrayLike, words: ArrayLike) -> Floats:
     """Cosine of every image and every word, (N, W), standardised over images per word.
 
-    So what all images share (images lie apart from words in such models) does not count. A word to which all images
+    So what all images share (images lie apart from words in such models) does not count. Nor does what all words
+    share: from 10 words on, the mean cosine of each image over the words is taken out first. A word to which all images
     are equally similar becomes zeros.
 
     Parameters
@@ -109,7 +112,8 @@ def attribute_similarity(embeddings: ArrayLike, words: ArrayLike) -> Floats:
     e, t = _matrix(embeddings, "embeddings"), _matrix(words, "words")
     if e.shape[1] != t.shape[1]:
         raise ValueError(f"images {e.shape} and words {t.shape}; expected vectors of one model, with the same length")
-    return _standardised(unit_rows(e, "embeddings") @ unit_rows(t, "words").T)
+    cosine = unit_rows(e, "embeddings") @ unit_rows(t, "words").T
+    return _standardised(cosine - cosine.mean(1, keepdims=True) if len(t) >= SHARED else cosine)
 
 
 def rank_words(

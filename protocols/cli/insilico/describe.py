@@ -35,6 +35,9 @@ def describe(
         raise typer.BadParameter("--words needs --clip, the folder with their vectors; see docs/describe.md")
     project = open_project(folder)
     _ = project.config
+    from protocols.insilico.describe.asked import check_asked
+
+    check_asked(project, tuple(batch or ()), sites=tuple(site or ()), clip=clip, words=words)
     announce("loading the networks")
     from protocols.insilico.describe.door import describe as look
     from protocols.insilico.describe.door import write_description

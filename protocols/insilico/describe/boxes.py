@@ -171,4 +171,4 @@ def _box(material: Material, v: int, display: Display, *, spaces: dict[str, tupl
 
 def _flat(pixels: np.ndarray) -> np.ndarray:
     """Grey pixels (N, H * W), of images uint8 (N, H, W, C)."""
-    return np.asarray(pixels.mean(3).reshape(len(pixels), -1), np.float64)
+    return np.asarray(pixels.mean(3).reshape(len(pixels), pixels.shape[1] * pixels.shape[2]), np.float64)

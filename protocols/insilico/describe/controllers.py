@@ -10,6 +10,8 @@ from protocols.arrays import Pixels
 from protocols.errors import DataError
 from synth.batch import StimulusBatch
 
+from .asked import batch_file, no_batch
+
 KINDS = ("stretch", "one_hot", "suppress")
 """Objectives whose images are controllers of one site."""
 
@@ -54,18 +56,10 @@ def read_batches(folders: Sequence[Path], *, shape: Sequence[int], sites: Sequen
     """
     found: list[Controller] = []
     for number, folder in enumerate(folders):
-        path = folder / "batch.h5" if folder.is_dir() else folder
         try:
-            batch = StimulusBatch.load(path)
+            batch = StimulusBatch.load(batch_file(folder))
         except (OSError, ValueError) as error:
-            raise DataError(
-                folder.name,
-                found=str(error).replace(str(folder), folder.name)[:300],
-                expected="a folder that `stimsynth generate --out` wrote, with batch.h5",
-                cause="another folder, or an incomplete copy",
-                fix="name the folder of a batch with --batch, or make one: `stimsynth generate PROJECT --out FOLDER`",
-                code="V60",
-            ) from error
+            raise no_batch(folder, str(error).replace(str(folder), folder.name)[:300]) from error
         own = [
             Controller(
                 name=f"b{number + 1}_{i:03d}",

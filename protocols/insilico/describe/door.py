@@ -20,11 +20,12 @@ from protocols.progress import Reporter
 from protocols.project.folder import Project
 
 from . import figures
+from .asked import check_asked
 from .boxes import Box, site_boxes
 from .material import Material, look_over
 from .reading import Clusters, Layers, cluster_sentence, find_clusters, map_layers
 from .sections import WITHOUT_WORDS, layer_sentences, page_sections, percentile_sentences
-from .vectors import check_vectors, read_vectors
+from .vectors import read_vectors
 from .word_list import read_words
 from .wording import Wording, put_into_words
 
@@ -161,8 +162,7 @@ def describe(
     DataError
         D06, S07; V60 to V67: see the modules of this folder.
     """
-    if clip is not None:
-        check_vectors(clip)
+    check_asked(project, batches, sites=sites, clip=clip, words=words)
     listed = None if words is None else read_words(words)
     material = look_over(project, batches, sites=sites, device=device, progress=progress)
     opened = material.opened
@@ -318,7 +318,8 @@ def _write_words(wording: Wording, material: Material, folder: Path) -> None:
     write_table(folder / "words.csv", header, rows)
     write_table(
         folder / "percentiles.csv",
-        ["site", "random_directions_p", "left_out_r", "highest", "p_highest", "lowest", "p_lowest", "highest_predicted", "lowest_predicted"],
+        ["site", "random_directions_p", "left_out_r", "highest", "p_highest", "lowest", "p_lowest",
+         "highest_predicted", "lowest_predicted"],
         [
             [site, *map(_cell, (
                 wording.direction_p[v], wording.left_out_r[v],

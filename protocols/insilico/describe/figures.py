@@ -124,6 +124,9 @@ def cluster_figure(clusters: Clusters) -> Figure:
             x, y = (np.array(part, dtype=float) for part in zip(*found.excess.items(), strict=True))
             kept = np.isfinite(y)
             right.plot(x[kept], y[kept], "o-", color=colour, label=f"by {name}: p = {found.p:.2g}")
+    if clusters.by_weights is None and clusters.by_responses is None:
+        right.axis("off")
+        return figure
     right.axhline(0, color="#aaaaaa", lw=0.8)
     right.set_xlabel("number of clusters")
     right.set_ylabel("tighter than one cloud (SD over clouds)")

@@ -16,7 +16,6 @@ from encoders.backbones.pooling import summarise
 from encoders.fields.receptive_field import ReceptiveField
 from encoders.fields.sites import site_fields
 from protocols.arrays import Bools, Floats, Ints, Pixels
-from protocols.errors import DataError
 from protocols.insilico.opened import Opened, open_fitted
 from protocols.progress import Reporter
 from protocols.project.fitted import fitted_for
@@ -25,6 +24,7 @@ from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import Dataset, gather
 from protocols.stats.trials import sums_per_image
 
+from .asked import check_sites
 from .controllers import Controller, read_batches
 
 BATCH = 32
@@ -227,14 +227,5 @@ def _checked(opened: Opened, pixels: Pixels, label: str, *, progress: Reporter |
 
 
 def _chosen(opened: Opened, sites: Sequence[str]) -> tuple[str, ...]:
-    strangers = [site for site in sites if site not in opened.targets]
-    if strangers:
-        raise DataError(
-            "--site",
-            found=f"the site {strangers[0]!r}",
-            expected=f"one of the {len(opened.targets)} targets, {', '.join(opened.targets[:3])} ...",
-            cause="a slip of the pen, or a site that is not reliable enough",
-            fix="`stimsynth status` lists the sites; leave --site out to describe all",
-            code="V62",
-        )
+    check_sites(sites, opened.targets)
     return tuple(dict.fromkeys(sites)) or tuple(opened.targets)

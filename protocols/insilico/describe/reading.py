@@ -221,8 +221,8 @@ def cluster_sentence(found: Subdivisions | None, what: str) -> str:
 
 RULE = (
     "The number of clusters is chosen among 2 to 8: the sum of squares within clusters is compared with that of 99 "
-    "draws of one Gaussian cloud of the same covariance, and the smallest number is taken that stands out within 1 SD of the "
-    f"most outstanding, each cluster with at least {SMALLEST} sites. There are clusters if p, over all numbers, is at "
+    "draws of one Gaussian cloud of the same covariance, and the smallest number is taken that stands out within 1 SD of "
+    f"the most outstanding, each cluster with at least {SMALLEST} sites. There are clusters if p, over all numbers, is at "
     "most 0.05 and clusterings of random 80 % of the sites agree (adjusted Rand index at least 0.5)."
 )
 """How the number of clusters is chosen, for the page."""
