@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from encoders.contract import Floats, Ints
+from encoders.contract import Floats, Ints, Progress
 
 STARTS, ITERATIONS = 8, 50
 SMALLEST = 3
@@ -60,6 +60,7 @@ def subdivide(
     stable: float = 0.5,
     n_draws: int = 99,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Subdivisions:
     """Clusters of the directions of weights, or "no clusters".
 
@@ -79,6 +80,7 @@ def subdivide(
     n_draws : int
         Clouds, and clusterings of a part of the sites.
     seed : int
+    progress : callable (label, done, total), optional
     """
     rows = _directions(weights)
     generator = np.random.default_rng(seed)
@@ -86,10 +88,12 @@ def subdivide(
     found = {k: k_means(rows, k, generator) for k in numbers}
     mean, root = rows.mean(0), _root(rows)
     clouds = np.empty((n_draws, len(numbers)))
-    for draw in clouds:
+    for done, draw in enumerate(clouds):
         cloud = mean + generator.standard_normal((len(rows), len(root))) @ root
         cloud /= np.linalg.norm(cloud, axis=1, keepdims=True)
         draw[:] = [tightness(cloud, k_means(cloud, k, generator)) for k in numbers]
+        if progress is not None:
+            progress("clusters of sites, null", done + 1, n_draws)
     middle, spread = clouds.mean(0), np.maximum(clouds.std(0), 1e-9)
     observed = np.array([tightness(rows, labels) for labels in found.values()])
     large = np.array([np.bincount(labels).min() >= SMALLEST for labels in found.values()])

@@ -179,7 +179,7 @@ def describe(
         embedding=together,
         made_points=(made - natural.mean(0)) @ axes,
         agreement=neighbour_agreement(natural, material.measured, min(NEIGHBOURS, len(natural) - 1)),
-        clusters=find_clusters(material),
+        clusters=find_clusters(material, progress=progress),
         layers=map_layers(material, earlier, device=device, progress=progress),
         wording=wording,
         seed=0,

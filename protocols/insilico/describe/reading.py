@@ -85,7 +85,7 @@ class Layers:
     held_out: bool
 
 
-def find_clusters(material: Material, *, seed: int = 0) -> Clusters:
+def find_clusters(material: Material, *, seed: int = 0, progress: Reporter | None = None) -> Clusters:
     """Clusters of the sites by what they read, with stability and null (`subdivide`)."""
     responses = _standardised_rows(material.natural.predicted[:, material.columns].T)
     similarity = responses @ responses.T / responses.shape[1]
@@ -95,8 +95,8 @@ def find_clusters(material: Material, *, seed: int = 0) -> Clusters:
     reason = "the readouts have no weights per feature channel" if joined is None else ""
     if len(material.sites) < FEWEST:
         reason = f"{len(material.sites)} sites; clusters are looked for from {FEWEST} sites on"
-    by_weights = None if joined is None or reason else _subdivided(joined, seed)
-    by_responses = None if len(material.sites) < FEWEST else _subdivided(responses, seed)
+    by_weights = None if joined is None or reason else _subdivided(joined, seed, progress)
+    by_responses = None if len(material.sites) < FEWEST else _subdivided(responses, seed, progress)
     both = [s for s in (by_weights, by_responses) if s is not None]
     agreement = adjusted_rand(both[0].labels, both[1].labels) if len(both) == 2 and min(s.k for s in both) > 1 else None
     shown = next((s.labels for s in both if s.k > 1), np.zeros(len(material.sites), dtype=np.int64))
@@ -197,9 +197,9 @@ def _gradient(now: LayerMap, material: Material) -> LayerGradient | None:
     return layer_gradient(best, [material.areas[v] for v in known])
 
 
-def _subdivided(rows: Floats, seed: int) -> Subdivisions | None:
+def _subdivided(rows: Floats, seed: int, progress: Reporter | None) -> Subdivisions | None:
     """None where a site has no weights at all."""
-    return subdivide(rows, seed=seed) if bool((np.abs(rows).max(1) > 0).all()) else None
+    return subdivide(rows, seed=seed, progress=progress) if bool((np.abs(rows).max(1) > 0).all()) else None
 
 
 def _standardised_rows(rows: Floats) -> Floats:
@@ -221,9 +221,9 @@ def cluster_sentence(found: Subdivisions | None, what: str) -> str:
 
 RULE = (
     "The number of clusters is chosen among 2 to 8: the sum of squares within clusters is compared with that of 99 "
-    "draws of one Gaussian cloud of the same covariance, and the smallest number is taken that stands out within 1 SD of "
-    f"the most outstanding, each cluster with at least {SMALLEST} sites. There are clusters if p, over all numbers, is at "
-    "most 0.05 and clusterings of random 80 % of the sites agree (adjusted Rand index at least 0.5)."
+    "draws of one Gaussian cloud of the same covariance, and the smallest number is taken that stands out within 1 SD "
+    f"of the most outstanding, each cluster with at least {SMALLEST} sites. There are clusters if p, over all numbers, "
+    "is at most 0.05 and clusterings of random 80 % of the sites agree (adjusted Rand index at least 0.5)."
 )
 """How the number of clusters is chosen, for the page."""
 

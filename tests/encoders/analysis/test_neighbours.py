@@ -26,7 +26,8 @@ def test_neighbours_are_those_of_scipy_and_a_query_alone_has_the_same(seed: int,
 
 def test_ties_no_direction_and_no_query() -> None:
     indices, distances = nearest(np.zeros((1, 2)), np.eye(2), 2)
-    assert indices.tolist() == [[0, 1]] and distances.tolist() == [[1.0, 1.0]]
+    assert indices.tolist() == [[0, 1]]
+    assert distances.tolist() == [[1.0, 1.0]]
     assert [part.shape for part in nearest(np.zeros((0, 2)), np.eye(2), 1)] == [(0, 1), (0, 1)]
     with pytest.raises(ValueError, match="at most as many neighbours"):
         nearest(np.eye(2), np.eye(2), 3)
@@ -38,7 +39,8 @@ def test_the_map_keeps_distances_of_points_in_a_plane() -> None:
     points = plane @ np.linalg.qr(rng.normal(size=(9, 9)))[0][:2] + 5
     found = embed(points)
     np.testing.assert_allclose(cdist(found.coordinates, found.coordinates), cdist(plane, plane), atol=1e-9)
-    assert found.share.sum() == pytest.approx(1) and found.share[0] > found.share[1]
+    assert found.share.sum() == pytest.approx(1)
+    assert found.share[0] > found.share[1]
     np.testing.assert_allclose(embed(points[::-1]).coordinates[::-1], found.coordinates, atol=1e-9)
 
 
@@ -47,6 +49,8 @@ def test_agreement_is_high_where_the_space_orders_images_as_the_site_does() -> N
     features = rng.normal(size=(300, 3))
     direction = features / np.linalg.norm(features, axis=1, keepdims=True)
     r = neighbour_agreement(features, np.stack([direction[:, 0], rng.normal(size=300), np.ones(300)], 1))
-    assert r[0] > 0.9 and abs(r[1]) < 0.2 and np.isnan(r[2])
+    assert r[0] > 0.9
+    assert abs(r[1]) < 0.2
+    assert np.isnan(r[2])
     with pytest.raises(ValueError, match="fewer than rows"):
         neighbour_agreement(features, np.ones((300, 1)), 300)

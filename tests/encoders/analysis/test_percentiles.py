@@ -58,7 +58,8 @@ def test_own_words_retrieve_images_that_drive_the_site_and_other_words_do_not() 
     embeddings, words, responses, _ = planted(noise=6)
     found = word_test(embeddings, words, responses)
     own = np.diagonal(found.highest)
-    assert own[:12].mean() > 75 and np.diagonal(found.lowest)[:12].mean() < 25
+    assert own[:12].mean() > 75
+    assert np.diagonal(found.lowest)[:12].mean() < 25
     assert np.median(found.p_highest[:12]) < 0.01 < found.p_highest[12:].min()
     assert abs(found.highest[~np.eye(18, dtype=bool)].mean() - 50) < 5
     assert abs(own[12:].mean() - 50) < 15
@@ -89,7 +90,8 @@ def test_shares_by_hand() -> None:
 def test_groups_stay_in_one_half_and_count_as_one_image() -> None:
     index = np.repeat(np.arange(10), 3)
     side = halves(index, 0)
-    assert all(len(set(side[index == g])) == 1 for g in range(10)) and side.sum() == 15
+    assert all(len(set(side[index == g])) == 1 for g in range(10))
+    assert side.sum() == 15
     rng = np.random.default_rng(0)
     e, w, y = rng.normal(size=(24, 6)), rng.normal(size=(5, 6)), rng.normal(size=(24, 2))
     once = word_test(e, w, y, n_images=2)

@@ -23,7 +23,8 @@ def factorised(scale: float, seed: int = 0) -> FactorisedReadout:
 
 def test_weights_do_not_depend_on_how_a_factorised_readout_shares_scale_and_sign() -> None:
     first, second = (feature_weights([factorised(scale)]) for scale in (1.0, -3.0))
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     np.testing.assert_allclose(first["a"], second["a"], rtol=1e-5)
     assert first["a"].shape == (2, 4)
 
@@ -32,7 +33,8 @@ def test_members_and_parts_of_a_mean_are_averaged_layer_by_layer() -> None:
     parts = [factorised(1.0, seed) for seed in (1, 2)]
     alone = [feature_weights([part]) for part in parts]
     joined = feature_weights([MeanReadout(parts), GaussianReadout({"b": (5, 3, 3)}, 2)])
-    assert joined is not None and all(one is not None for one in alone)
+    assert joined is not None
+    assert all(one is not None for one in alone)
     np.testing.assert_allclose(joined["a"], np.mean([one["a"] for one in alone if one], axis=0), rtol=1e-6)
     assert joined["b"].shape == (2, 5)
 

@@ -26,7 +26,9 @@ def test_planted_clusters_are_found_with_their_number(k: int, sites: int, featur
     found = subdivide(weights, n_draws=19)
     assert (found.k, found.best_k) == (k, k)
     assert adjusted_rand(found.labels, labels) >= 0.95
-    assert found.p == pytest.approx(1 / 20) and found.stability > 0.9 and found.site_stability.min() > 0.8
+    assert found.p == pytest.approx(1 / 20)
+    assert found.stability > 0.9
+    assert found.site_stability.min() > 0.8
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -36,7 +38,9 @@ def test_one_cloud_has_no_clusters_round_or_elongated(seed: int) -> None:
     if seed % 2:
         weights = 6 * np.eye(20)[0] + weights * np.array([1, 4] + [1] * 18)  # k-means would halve it
     found = subdivide(weights, n_draws=19, seed=seed)
-    assert found.k == 1 and (found.labels == 0).all() and found.best_k > 1
+    assert found.k == 1
+    assert (found.labels == 0).all()
+    assert found.best_k > 1
 
 
 def test_the_same_seed_gives_the_same_clusters_and_the_order_of_features_does_not_matter() -> None:

@@ -38,7 +38,7 @@ def planted(seed: int = 0, *, sites: int = 12, noise: int = 20, images: int = 40
 
 
 def test_planted_words_come_first_and_noise_sites_have_none() -> None:
-    embeddings, words, responses, wanted = planted()
+    embeddings, words, responses, _wanted = planted()
     found = rank_words(attribute_similarity(embeddings, words), responses, n_permutations=199)
     assert np.linalg.norm(words.mean(0)) > 0.5  # what words share must not count
     for site in range(12):
@@ -121,7 +121,9 @@ def test_constant_sites_and_words_have_no_correlation() -> None:
     e[:, 0], y[:, 0] = 0.0, 7.0
     similarity = attribute_similarity(e, np.eye(4))
     found = rank_words(similarity, y, n_permutations=19)
-    assert (similarity[:, 0] == 0).all() and (found.correlation[0] == 0).all() and found.site_p[0] == 1
+    assert (similarity[:, 0] == 0).all()
+    assert (found.correlation[0] == 0).all()
+    assert found.site_p[0] == 1
     assert not np.isnan(found.shrunken).any()
 
 

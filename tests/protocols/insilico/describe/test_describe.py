@@ -85,16 +85,20 @@ def test_the_page_is_whole_loads_nothing_and_shows_every_image_it_names(lab: Pat
     assert not reader.open
     assert all(a.startswith(("data:image/", "#i-")) for a in reader.addresses)
     assert set(re.findall(r'href="#(i-[\w]+)"', text)) == set(re.findall(r'<image id="(i-\w+)"', text))
-    assert text.count('class="site"') == 6 and text.count("<ellipse") > 0
+    assert text.count('class="site"') == 6
+    assert text.count("<ellipse") > 0
     assert len(text.encode()) < 5_000_000
 
 
 def test_without_vectors_the_command_says_what_to_give_it(lab: Path, page: list[str]) -> None:
     text = (lab / "about" / "index.html").read_text(encoding="utf-8")
-    assert "make_vectors.py" in page[1] and "--clip" in page[1] and "make_vectors.py" in text
+    assert "make_vectors.py" in page[1]
+    assert "--clip" in page[1]
+    assert "make_vectors.py" in text
     assert {"make_vectors.py", "words.txt"} <= {p.name for p in (lab / "about").iterdir()}
     record = json.loads((lab / "about" / "describe.json").read_text())
-    assert record["words"] is None and record["controllers"] == 3
+    assert record["words"] is None
+    assert record["controllers"] == 3
     assert record["clusters"]["reason"].startswith("6 sites")
 
 
@@ -104,19 +108,25 @@ def test_planted_words_stand_on_the_page_escaped_and_noise_has_none(lab: Path, p
     with open(folder / "words.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     best = next(r for r in rows if r["site"] == first and r["rank"] == "1")
-    assert best["word"] == "<b>planted</b>" and float(best["shrunken"]) > 0.5 and float(best["site_p"]) < 0.05
+    assert best["word"] == "<b>planted</b>"
+    assert float(best["shrunken"]) > 0.5
+    assert float(best["site_p"]) < 0.05
     own = {r["word"]: float(r["projected_cosine"]) for r in rows if r["site"] == first}
     assert max(own, key=own.__getitem__) == "<b>planted</b>"
     text = (folder / "index.html").read_text(encoding="utf-8")
-    assert "&lt;b&gt;planted&lt;/b&gt;" in text and "<b>planted" not in text
-    assert f"{first}" in page[2] and "<b>planted</b> +" in page[2]
+    assert "&lt;b&gt;planted&lt;/b&gt;" in text
+    assert "<b>planted" not in text
+    assert f"{first}" in page[2]
+    assert "<b>planted</b> +" in page[2]
     with open(folder / "percentiles.csv", newline="", encoding="utf-8") as file:
         percentile = next(csv.DictReader(file))
-    assert float(percentile["highest"]) > 80 and float(percentile["lowest"]) < 20
+    assert float(percentile["highest"]) > 80
+    assert float(percentile["lowest"]) < 20
     assert float(percentile["random_directions_p"]) <= 0.05
     record = json.loads((folder / "describe.json").read_text())
     assert record["words"]["natural_images"] == record["photographs"] + 1
-    assert 1 <= record["words"]["sites_with_words"] < 6 and not (folder / "make_vectors.py").exists()
+    assert 1 <= record["words"]["sites_with_words"] < 6
+    assert not (folder / "make_vectors.py").exists()
 
 
 def look_sites(project: Project) -> list[str]:
@@ -134,7 +144,8 @@ def test_figures_are_whole_and_tables_name_existing_images(lab: Path, page: list
     with open(lab / "about" / "neighbours.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {r["image"] for r in rows} <= sources
-    assert len(rows) == 3 * 2 * 3 and {r["space"] for r in rows} == {"features", "pixels"}
+    assert len(rows) == 3 * 2 * 3
+    assert {r["space"] for r in rows} == {"features", "pixels"}
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -187,7 +198,8 @@ def test_predictions_of_controllers_are_those_of_the_png_read_back(lab: Path, fo
 
 
 def test_an_earlier_encoder_is_mapped_beside_the_newest(found: Description) -> None:
-    assert found.layers.before is not None and found.layers.before.best == found.layers.now.best
+    assert found.layers.before is not None
+    assert found.layers.before.best == found.layers.now.best
     assert "0 sites changed" in found.summary()
 
 
@@ -220,7 +232,8 @@ def test_nothing_is_half_written_and_nothing_written_over(
 def test_what_the_command_refuses(lab: Path, words: list[str], found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(lab)
     done = CliRunner().invoke(app, ["describe", "mylab", "--out", "new", *words])
-    assert done.exit_code and not (lab / "new").exists()
+    assert done.exit_code
+    assert not (lab / "new").exists()
     assert found in done.output or getattr(done.exception, "code", "") == found
 
 
@@ -270,7 +283,9 @@ def test_planted_clusters_of_sites_are_found_by_weights_and_by_responses() -> No
         held_out=np.arange(200) < 60,
     )
     found = find_clusters(material)  # type: ignore[arg-type]
-    assert found.by_weights is not None and found.by_responses is not None
+    assert found.by_weights is not None
+    assert found.by_responses is not None
     assert adjusted_rand(found.by_weights.labels, labels) == adjusted_rand(found.by_responses.labels, labels) == 1.0
     assert found.agreement == found.validator == 1.0
-    assert found.measured is not None and found.measured[0] > 0.5 > 0.2 > found.measured[1]
+    assert found.measured is not None
+    assert found.measured[0] > 0.5 > 0.2 > found.measured[1]
