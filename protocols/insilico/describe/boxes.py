@@ -153,7 +153,7 @@ def _box(material: Material, v: int, display: Display, *, spaces: dict[str, tupl
             ]
             rows += [
                 (
-                    f"nearest to the best controller, in {space}",
+                    f"nearest in {space}",
                     tuple(
                         Shown(ids[i], f"photograph nearest in {space}", (f"distance {d:.2f}", f"measured {z[i]:+.1f}"))
                         for i, d in zip(indices[0].tolist(), distances[0].tolist(), strict=True)

@@ -15,6 +15,7 @@ from protocols.arrays import Floats, Pixels
 from protocols.disk.drawing import thumbnails
 from protocols.disk.files import check_new, finite_or_none, new_folder, write_json, write_text
 from protocols.disk.tables import write_table
+from protocols.models.pair import load_encoder
 from protocols.packages import version
 from protocols.progress import Reporter
 from protocols.project.folder import Project
@@ -163,6 +164,8 @@ def describe(
         D06, S07; V60 to V67: see the modules of this folder.
     """
     check_asked(project, batches, sites=sites, clip=clip, words=words)
+    if earlier is not None:
+        load_encoder(project, earlier)
     listed = None if words is None else read_words(words)
     material = look_over(project, batches, sites=sites, device=device, progress=progress)
     opened = material.opened

@@ -42,8 +42,7 @@ def montage(boxes: Sequence[Box], images: Mapping[str, Pixels]) -> Figure:
         return x / across, 1 - y / down
 
     for name, start in zip(names, starts, strict=True):
-        short = name.replace("nearest to the best controller, in", "nearest to the first of these, in")
-        figure.text(*place(start, 0.22), short, fontsize=7)
+        figure.text(*place(start, 0.22), name, fontsize=7)
     for r, box in enumerate(boxes):
         figure.text(*place(0.15, 1.22 * r + 1.0), box.site, rotation=90, ha="center", va="center", fontsize=8)
         for name, start in zip(names, starts, strict=True):

@@ -85,8 +85,8 @@ class Layers:
     held_out: bool
 
 
-def find_clusters(material: Material, *, seed: int = 0, progress: Reporter | None = None) -> Clusters:
-    """Clusters of the sites by what they read, with stability and null (`subdivide`)."""
+def find_clusters(material: Material, *, draws: int = 99, seed: int = 0, progress: Reporter | None = None) -> Clusters:
+    """Clusters of the sites by what they read, with stability and null, each of `draws` (`subdivide`)."""
     responses = _standardised_rows(material.natural.predicted[:, material.columns].T)
     similarity = responses @ responses.T / responses.shape[1]
     readouts = [r for r in material.opened.encoder.readouts if isinstance(r, Readout)]
@@ -95,8 +95,8 @@ def find_clusters(material: Material, *, seed: int = 0, progress: Reporter | Non
     reason = "the readouts have no weights per feature channel" if joined is None else ""
     if len(material.sites) < FEWEST:
         reason = f"{len(material.sites)} sites; clusters are looked for from {FEWEST} sites on"
-    by_weights = None if joined is None or reason else _subdivided(joined, seed, progress)
-    by_responses = None if len(material.sites) < FEWEST else _subdivided(responses, seed, progress)
+    by_weights = None if joined is None or reason else _subdivided(joined, draws, seed=seed, progress=progress)
+    by_responses = None if len(material.sites) < FEWEST else _subdivided(responses, draws, seed=seed, progress=progress)
     both = [s for s in (by_weights, by_responses) if s is not None]
     agreement = adjusted_rand(both[0].labels, both[1].labels) if len(both) == 2 and min(s.k for s in both) > 1 else None
     shown = next((s.labels for s in both if s.k > 1), np.zeros(len(material.sites), dtype=np.int64))
@@ -197,9 +197,11 @@ def _gradient(now: LayerMap, material: Material) -> LayerGradient | None:
     return layer_gradient(best, [material.areas[v] for v in known])
 
 
-def _subdivided(rows: Floats, seed: int, progress: Reporter | None) -> Subdivisions | None:
+def _subdivided(rows: Floats, draws: int, *, seed: int, progress: Reporter | None) -> Subdivisions | None:
     """None where a site has no weights at all."""
-    return subdivide(rows, seed=seed, progress=progress) if bool((np.abs(rows).max(1) > 0).all()) else None
+    return (
+        subdivide(rows, n_draws=draws, seed=seed, progress=progress) if bool((np.abs(rows).max(1) > 0).all()) else None
+    )
 
 
 def _standardised_rows(rows: Floats) -> Floats:

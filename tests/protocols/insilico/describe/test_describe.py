@@ -282,7 +282,7 @@ def test_planted_clusters_of_sites_are_found_by_weights_and_by_responses() -> No
         recorded=recorded,
         held_out=np.arange(200) < 60,
     )
-    found = find_clusters(material)  # type: ignore[arg-type]
+    found = find_clusters(material, draws=19)  # type: ignore[arg-type]
     assert found.by_weights is not None
     assert found.by_responses is not None
     assert adjusted_rand(found.by_weights.labels, labels) == adjusted_rand(found.by_responses.labels, labels) == 1.0
