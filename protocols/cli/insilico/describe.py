@@ -41,6 +41,7 @@ def describe(
     announce("loading the networks")
     from protocols.insilico.describe.door import describe as look
     from protocols.insilico.describe.door import write_description
+    from protocols.insilico.describe.record import summary, to_dict
 
     found = look(
         project,
@@ -53,5 +54,5 @@ def describe(
         progress=progress(),
     )
     write_description(found, out)
-    text = f"{found.summary()}\nin {out.name}: index.html, figures, sites.csv, neighbours.csv, describe.json"
-    show(text, found.to_dict() | {"folder": out.name})
+    text = f"{summary(found)}\nin {out.name}: index.html, figures, sites.csv, neighbours.csv, describe.json"
+    show(text, to_dict(found) | {"folder": out.name})

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from encoders.analysis.neighbours import Embedding, embed, neighbour_agreement
-from protocols.arrays import Floats, Pixels
+from encoders.analysis.neighbours import embed, neighbour_agreement
+from protocols.arrays import Pixels
 from protocols.disk.drawing import thumbnails
-from protocols.disk.files import check_new, finite_or_none, new_folder, write_json, write_text
+from protocols.disk.files import check_new, new_folder, write_json, write_text
 from protocols.disk.tables import write_table
 from protocols.models.pair import load_encoder
 from protocols.packages import version
@@ -23,110 +21,17 @@ from protocols.project.folder import Project
 from . import figures
 from .asked import check_asked
 from .boxes import Box, site_boxes
+from .description import Description
 from .material import Material, look_over
-from .reading import Clusters, Layers, cluster_sentence, find_clusters, map_layers
-from .sections import WITHOUT_WORDS, layer_sentences, page_sections, percentile_sentences
+from .reading import find_clusters, map_layers
+from .record import to_dict
+from .sections import page_sections
 from .vectors import read_vectors
 from .word_list import read_words
 from .wording import Wording, put_into_words
 
-SCHEMA = "description/1"
 IMAGE_BYTES = 2_500_000  # of the page, for thumbnails
 NEIGHBOURS = 10
-
-
-@dataclass(frozen=True)
-class Description:
-    """What the sites of a project prefer.
-
-    Attributes
-    ----------
-    material : Material
-    boxes : tuple of Box
-        One per site.
-    embedding : Embedding
-        Of the photographs' features.
-    made_points : array of shape (K, 2)
-        Controllers on the same map.
-    agreement : array of shape (V,)
-        See `encoders.analysis.neighbours.neighbour_agreement`.
-    clusters : Clusters
-    layers : Layers
-    wording : Wording or None
-        None where no vectors were given.
-    seed : int
-    """
-
-    material: Material
-    boxes: tuple[Box, ...]
-    embedding: Embedding
-    made_points: Floats
-    agreement: Floats
-    clusters: Clusters
-    layers: Layers
-    wording: Wording | None
-    seed: int
-
-    def summary(self) -> str:
-        """What was found, for the terminal."""
-        material = self.material
-        lines = [
-            f"{len(material.sites)} sites, {len(material.opened.source_ids)} photographs, "
-            f"{len(material.controllers)} controllers",
-            cluster_sentence(self.clusters.by_weights, "readout weights"),
-            cluster_sentence(self.clusters.by_responses, "predicted responses"),
-            *layer_sentences(self.layers),
-        ]
-        if self.wording is None:
-            return "\n".join([*lines, f"In words: {WITHOUT_WORDS}"])
-        for v, site in enumerate(material.sites):
-            words = ", ".join(f"{word} {r:+.2f}" for word, r in self.wording.words_of(v)[:5])
-            lines.append(f"  {site:<12} {words or 'no words better than chance'}")
-        return "\n".join([*lines, *percentile_sentences(self)])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record, JSON-able."""
-        opened, layers = self.material.opened, self.layers
-        clusters = {
-            name: None
-            if one is None
-            else {
-                "k": one.k,
-                "best_k": one.best_k,
-                "p": one.p,
-                "stability": one.stability,
-                "excess": finite_or_none({str(k): v for k, v in one.excess.items()}),
-            }
-            for name, one in (("weights", self.clusters.by_weights), ("responses", self.clusters.by_responses))
-        }
-        return {
-            "schema": SCHEMA,
-            "encoder": opened.encoder.fingerprint,
-            "validator": opened.validator.fingerprint,
-            "sites": list(self.material.sites),
-            "photographs": len(opened.source_ids),
-            "controllers": len(self.material.controllers),
-            "variance_of_map": self.embedding.share.tolist(),
-            "median_neighbour_agreement": _known(np.nanmedian(self.agreement)),
-            "clusters": clusters
-            | {
-                "agreement": self.clusters.agreement,
-                "validator": self.clusters.validator,
-                "measured": self.clusters.measured,
-                "reason": self.clusters.reason,
-            },
-            "layers": {
-                "names": list(layers.now.layers),
-                "best": list(layers.now.best),
-                "before": None if layers.before is None else list(layers.before.best),
-                "photographs": layers.n_images,
-                "held_out": layers.held_out,
-                "area_p": None if layers.gradient is None else layers.gradient.p,
-            },
-            "words": None if self.wording is None else self.wording.to_dict(),
-            "seed": self.seed,
-            "version": version(),
-        }
 
 
 def describe(
@@ -215,7 +120,7 @@ def write_description(found: Description, out: Path) -> None:
         for name, figure in drawings.items():
             figure.savefig(folder / f"{name}.png", dpi=120)
         _write_tables(found, folder)
-        write_json(folder / "describe.json", found.to_dict())
+        write_json(folder / "describe.json", to_dict(found))
         if found.wording is None:
             script = resources.files("protocols").joinpath("insilico/describe/make_vectors.txt")
             write_text(folder / "make_vectors.py", script.read_text(encoding="utf-8"))
@@ -337,7 +242,3 @@ def _write_words(wording: Wording, material: Material, folder: Path) -> None:
 
 def _cell(value: float) -> str:
     return f"{value:.4g}" if np.isfinite(value) else ""
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from protocols.report.section import Section, Table, drawn
 
 from . import figures
+from .description import Description
 from .reading import RULE, Layers, cluster_sentence
 from .wording import LEVEL
-
-if TYPE_CHECKING:
-    from .door import Description
 
 MOST_WORDS = 6
 """Words of a site in the table of the page."""

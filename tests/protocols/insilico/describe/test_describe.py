@@ -18,9 +18,11 @@ from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.insilico.describe.boxes import outline
 from protocols.insilico.describe.controllers import read_batches
-from protocols.insilico.describe.door import Description, describe, write_description
+from protocols.insilico.describe.description import Description
+from protocols.insilico.describe.door import describe, write_description
 from protocols.insilico.describe.material import look_over, see
 from protocols.insilico.describe.reading import find_clusters
+from protocols.insilico.describe.record import summary
 from protocols.project.display import Display
 from protocols.project.folder import Project
 from synth.batch import StimulusBatch
@@ -200,7 +202,7 @@ def test_predictions_of_controllers_are_those_of_the_png_read_back(lab: Path, fo
 def test_an_earlier_encoder_is_mapped_beside_the_newest(found: Description) -> None:
     assert found.layers.before is not None
     assert found.layers.before.best == found.layers.now.best
-    assert "0 sites changed" in found.summary()
+    assert "0 sites changed" in summary(found)
 
 
 def test_nothing_is_half_written_and_nothing_written_over(
