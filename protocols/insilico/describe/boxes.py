@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.analysis.neighbours import nearest
+from encoders.analysis.neighbours import Metric, nearest
 from encoders.fields.receptive_field import ReceptiveField
+from protocols.arrays import Floats, Ints, Pixels
 from protocols.project.display import Display
 
 from .material import Material
@@ -109,12 +110,16 @@ def outline(field: ReceptiveField, display: Display) -> Ellipse | None:
     )
 
 
-def _box(material: Material, v: int, display: Display, *, spaces: dict[str, tuple[np.ndarray, np.ndarray]]) -> Box:
-    z, column = material.measured[:, v], int(material.columns[v])
-    ids, order = material.opened.source_ids, np.argsort(-z, kind="stable")
-    predicted = material.natural.predicted[:, column]
+Spaces = dict[str, tuple[Floats, Floats]]
+"""Controllers (K, P) and photographs (N, P) in each space."""
 
-    def photographs(indices: np.ndarray, what: str) -> tuple[Shown, ...]:
+
+def _box(material: Material, v: int, display: Display, *, spaces: Spaces) -> Box:
+    z = material.measured[:, v]
+    ids, order = material.opened.source_ids, np.argsort(-z, kind="stable")
+    predicted = material.natural.predicted[:, int(material.columns[v])]
+
+    def photographs(indices: Ints, what: str) -> tuple[Shown, ...]:
         return tuple(
             Shown(
                 ids[i],
@@ -125,41 +130,18 @@ def _box(material: Material, v: int, display: Display, *, spaces: dict[str, tupl
         )
 
     best = best_controllers(material, v)
-    controllers = tuple(
-        Shown(
-            material.controllers[k].name,
-            f"controller of {material.sites[v]}, {material.controllers[k].kind}",
-            (
-                material.controllers[k].kind,
-                f"predicted {material.made.predicted[k, column]:+.1f}",
-                f"validator {material.checked[k, column]:+.1f}",
-            ),
-        )
-        for k in best
-    )
-    found: list[Neighbour] = []
     rows = [("highest measured", photographs(order[:SHOWN], "best"))]
     rows += [("lowest measured", photographs(order[::-1][:SHOWN], "worst"))]
+    found = (
+        [n for space in spaces for n in _neighbours(material, v, best, space=space, rows=spaces[space])] if best else []
+    )
     if best:
-        rows += [("controllers", controllers)]
-        for space, (made, natural) in spaces.items():
-            indices, distances = nearest(
-                made[best], natural, min(SHOWN, len(natural)), metric="cosine" if space == "features" else "correlation"
-            )
-            found += [
-                Neighbour(material.controllers[k].name, ids[i], space, rank + 1, float(d), float(z[i]))
-                for k, own, far in zip(best, indices.tolist(), distances.tolist(), strict=True)
-                for rank, (i, d) in enumerate(zip(own, far, strict=True))
-            ]
-            rows += [
-                (
-                    f"nearest in {space}",
-                    tuple(
-                        Shown(ids[i], f"photograph nearest in {space}", (f"distance {d:.2f}", f"measured {z[i]:+.1f}"))
-                        for i, d in zip(indices[0].tolist(), distances[0].tolist(), strict=True)
-                    ),
-                )
-            ]
+        rows += [("controllers", tuple(_controller(material, v, k) for k in best))]
+    for space in spaces if best else ():
+        near = [n for n in found if n.space == space and n.controller == material.controllers[best[0]].name]
+        what = f"photograph nearest in {space}"
+        shown = (Shown(n.image, what, (f"distance {n.distance:.2f}", f"measured {n.measured:+.1f}")) for n in near)
+        rows += [(f"nearest in {space}", tuple(shown))]
     return Box(
         site=material.sites[v],
         ellipse=outline(material.fields[v], display),
@@ -169,6 +151,37 @@ def _box(material: Material, v: int, display: Display, *, spaces: dict[str, tupl
     )
 
 
-def _flat(pixels: np.ndarray) -> np.ndarray:
+def _controller(material: Material, v: int, k: int) -> Shown:
+    made, column = material.controllers[k], int(material.columns[v])
+    numbers = (
+        made.kind,
+        f"predicted {material.made.predicted[k, column]:+.1f}",
+        f"validator {material.checked[k, column]:+.1f}",
+    )
+    return Shown(made.name, f"controller of {material.sites[v]}, {made.kind}", numbers)
+
+
+def _neighbours(
+    material: Material, v: int, best: list[int], *, space: str, rows: tuple[Floats, Floats]
+) -> list[Neighbour]:
+    """The photographs nearest to each of the controllers `best` in one space."""
+    made, natural = rows
+    metric: Metric = "cosine" if space == "features" else "correlation"
+    indices, distances = nearest(made[best], natural, min(SHOWN, len(natural)), metric=metric)
+    return [
+        Neighbour(
+            controller=material.controllers[k].name,
+            image=material.opened.source_ids[i],
+            space=space,
+            rank=rank + 1,
+            distance=float(d),
+            measured=float(material.measured[i, v]),
+        )
+        for k, own, far in zip(best, indices.tolist(), distances.tolist(), strict=True)
+        for rank, (i, d) in enumerate(zip(own, far, strict=True))
+    ]
+
+
+def _flat(pixels: Pixels) -> Floats:
     """Grey pixels (N, H * W), of images uint8 (N, H, W, C)."""
     return np.asarray(pixels.mean(3).reshape(len(pixels), pixels.shape[1] * pixels.shape[2]), np.float64)

@@ -154,13 +154,13 @@ def map_layers(
         encoder = _opened(material, name).to(device)
         columns = [encoder.site_ids.index(site) for site in material.sites]
         seen = see(encoder, material.opened.natural[rows], label=f"photographs, {what}", progress=progress)
-        return _layers(encoder, seen.members[:, :, columns], material, rows)
+        return _layers(encoder, seen.members[:, :, columns], material, rows=rows)
 
     if some and material.scored is not None:  # the encoder that makes images was fitted to these photographs too
         now = mapped(material.scored, "scored encoder")
     else:
         members = material.natural.members[:, rows][:, :, material.columns]
-        now = _layers(material.opened.encoder, members, material, rows)
+        now = _layers(material.opened.encoder, members, material, rows=rows)
     before = None if earlier is None else mapped(earlier, "earlier encoder")
     return Layers(now=now, before=before, gradient=_gradient(now, material), n_images=int(rows.sum()), held_out=some)
 
@@ -181,7 +181,7 @@ def _opened(material: Material, name: str) -> Encoder | Ensemble:
     return other
 
 
-def _layers(encoder: Encoder | Ensemble, members: Floats, material: Material, rows: Bools) -> LayerMap:
+def _layers(encoder: Encoder | Ensemble, members: Floats, material: Material, *, rows: Bools) -> LayerMap:
     names = ["+".join(readout.layers) for readout in encoder.readouts]  # type: ignore[arg-type, union-attr]
     y = material.recorded[rows]
     shown = np.isfinite(y)
