@@ -182,7 +182,7 @@ def _opened(material: Material, name: str) -> Encoder | Ensemble:
 
 
 def _layers(encoder: Encoder | Ensemble, members: Floats, material: Material, *, rows: Bools) -> LayerMap:
-    names = ["+".join(readout.layers) for readout in encoder.readouts]  # type: ignore[arg-type, union-attr]
+    names = ["+".join(readout.layers) for readout in encoder.readouts]  # type: ignore[arg-type]
     y = material.recorded[rows]
     shown = np.isfinite(y)
     targets = torch.from_numpy(np.where(shown, y, 0.0))

@@ -103,7 +103,7 @@ def put_into_words(
     weights, left_out_r = embedding_weights(vectors.photographs, y, groups)
     scores = similarity @ description(ranking.correlation).T
     count = min(RETRIEVED, len(set(groups)) // 4)
-    test = {"groups": groups, "n_images": max(count, 1), "seed": seed}
+    test: dict[str, Any] = {"groups": groups, "n_images": max(count, 1), "seed": seed}
     return Wording(
         words=vectors.words,
         without=vectors.without,
@@ -144,7 +144,7 @@ def _projected(weights: Floats, vectors: Vectors) -> Floats:
     site = projection - vectors.library.mean(0)
     word = unit_rows(vectors.of_words) - unit_rows(vectors.of_words).mean(0)
     size = np.linalg.norm(site, axis=1)[:, None] * np.linalg.norm(word, axis=1)
-    return np.divide(site @ word.T, size, out=np.full(size.shape, np.nan), where=size > 1e-12)
+    return np.asarray(np.divide(site @ word.T, size, out=np.full(size.shape, np.nan), where=size > 1e-12))
 
 
 def _finite(records: list[dict[str, float]]) -> list[dict[str, float | None]]:
