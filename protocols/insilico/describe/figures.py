@@ -67,14 +67,22 @@ def space_map(embedding: Embedding, made: Floats, pixels: Pixels) -> Figure:
     figure = new_figure(7.2, 5.6)
     axes = figure.subplots()
     points = embedding.coordinates
-    axes.scatter(*points.T, s=4, color="#bbbbbb", label=f"{len(points)} photographs")
+    axes.scatter(points[:, 0], points[:, 1], s=4, color="#bbbbbb", label=f"{len(points)} photographs")
     for i in apart(points, THUMBNAILS):
         picture = pixels[i][..., 0] if pixels.shape[-1] == 1 else pixels[i]
         image = OffsetImage(picture, zoom=30 / max(picture.shape[:2]), cmap="gray")
         axes.add_artist(AnnotationBbox(image, tuple(points[i]), pad=0.05, bboxprops={"lw": 0.3}))
     if len(made):
         axes.scatter(
-            *made.T, s=26, marker="D", color="#d95f02", edgecolor="white", lw=0.4, label="controllers", zorder=5
+            made[:, 0],
+            made[:, 1],
+            s=26,
+            marker="D",
+            color="#d95f02",
+            edgecolor="white",
+            lw=0.4,
+            label="controllers",
+            zorder=5,
         )
     axes.set_xlabel(f"component 1 ({100 * embedding.share[0]:.0f} % of the variance)")
     axes.set_ylabel(f"component 2 ({100 * embedding.share[1]:.0f} %)")
@@ -96,7 +104,7 @@ def site_maps(embedding: Embedding, material: Material, agreement: Floats) -> Fi
         z = material.measured[:, v]
         front = np.argsort(np.abs(z), kind="stable")
         points = embedding.coordinates[front]
-        drawn = axes.scatter(*points.T, c=z[front], s=5, cmap="RdBu_r", vmin=-2.5, vmax=2.5, lw=0)
+        drawn = axes.scatter(points[:, 0], points[:, 1], c=z[front], s=5, cmap="RdBu_r", vmin=-2.5, vmax=2.5, lw=0)
         axes.set_title(f"{material.sites[v]}, r = {agreement[v]:.2f}", fontsize=7, pad=2)
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=grid, shrink=0.6, aspect=30)
