@@ -1,1 +1,1 @@
-"""Comparisons of representations: RDMs, CKA, kernel analysis, layers by area. Mainly a library for notebooks."""
+"""Comparisons of representations (RDMs, CKA, kernels, layers by area), and what sites prefer: words, clusters."""

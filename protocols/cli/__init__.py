@@ -10,3 +10,6 @@ __all__ = ["app", "controversial", "imports", "looks", "main", "projects", "rigs
 from .insilico import invariance
 
 __all__ = ["app", "imports", "invariance", "looks", "main", "projects", "rigs", "rounds", "sharing"]
+from .insilico import describe
+
+__all__ = ["app", "describe", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]

@@ -8,5 +8,6 @@ SIBLINGS: dict[str, str] = {
     "controversial": "pairs of images that tell two encoders apart",
     "triplets": "photographs whose similarity two layers see differently",
     "invariance": "what leaves responses as they are: sets, level sets, metamers",
+    "describe": "what each site prefers: images, maps, clusters, layers, words",
 }
 """What the commands that make other images than `generate` are for: the lines below ``generate --help``, by name."""
