@@ -80,22 +80,14 @@ def search(
     if wanted is not None:
         check_wanted(project, wanted)
     announce("loading the networks")
-    from protocols.insilico.library import search_library
-    from protocols.insilico.library_files import found_text, write_found
+    from protocols.insilico.library.files import found_text, write_found
+    from protocols.insilico.library.search import SearchOptions, search_library
 
-    given = {"evaluations": library["evaluations"]} if library["evaluations"] is not None else {}
-    found = search_library(
-        project,
-        library["library"],
-        wanted,
-        index=library["index"],
-        method=method,
-        as_is=bool(library["as_is"]),
-        count=asked["seeds"],
-        device=device,
-        progress=progress,
-        **given,
+    given = {} if library["evaluations"] is None else {"evaluations": library["evaluations"]}
+    asked_for = SearchOptions(
+        index=library["index"], method=method, as_is=bool(library["as_is"]), count=asked["seeds"], **given
     )
+    found = search_library(project, library["library"], wanted, options=asked_for, device=device, progress=progress)
     return found_text(found, write_found(found, out))
 
 

@@ -156,7 +156,7 @@ def _take(contents: Contents, name: str, path: Path) -> None:
         if not stat.S_ISREG(about.st_mode):
             contents.leave_out(OTHER, name)
         else:
-            _add(contents, name, -1, 0, size=about.st_size, around=f"{about.st_size} {about.st_mtime_ns}")
+            _add(contents, name, -1, offset=0, size=about.st_size, around=f"{about.st_size} {about.st_mtime_ns}")
     elif ending in SHARDS:
         _take_shard(contents, name, path)
     else:
@@ -174,7 +174,7 @@ def _take_shard(contents: Contents, name: str, path: Path) -> None:
         around = f"{about.st_size} {about.st_mtime_ns}"
         members = _tar_items if path.suffix.lower() == ".tar" else _zip_items
         for inner, offset, size in members(contents, name, path):
-            _add(contents, f"{name}/{inner}", number, offset, size=size, around=around)
+            _add(contents, f"{name}/{inner}", number, offset=offset, size=size, around=around)
     except (OSError, DamagedTar, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         contents.leave_out(BROKEN, f"{name} ({error})")
 
@@ -211,12 +211,13 @@ def _is_picture(contents: Contents, name: str) -> bool:
     return False
 
 
-def _add(contents: Contents, name: str, shard: int, offset: int, *, size: int, around: str) -> None:
+def _add(contents: Contents, name: str, shard: int, *, offset: int, size: int, around: str) -> None:
     if size > LARGEST:
         contents.leave_out(LARGE, name)
         return
     about = f"{around} {offset} {size} ".encode()
-    contents.items.append(Item(name, shard, offset, size, hashlib.sha256(about + _bytes(name)).digest()[:16]))
+    stamp = hashlib.sha256(about + _bytes(name)).digest()[:16]
+    contents.items.append(Item(name=name, shard=shard, offset=offset, size=size, stamp=stamp))
 
 
 def _bytes(name: str) -> bytes:

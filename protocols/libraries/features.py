@@ -20,8 +20,9 @@ class Describer:
     """Images (B, C, H, W) -> responses (M, B, U) and features (B, `FEATURES`), which depend on each image alone.
 
     The features of every layer that the encoder reads are averaged over 2 x 2 parts of the image, scaled to length 1
-    and projected to `FEATURES` numbers by a random matrix of Gaussian entries, which keeps distances up to some ten percent
-    (Johnson & Lindenstrauss 1984). The matrix follows from the name of the layer: encoders of one network share it.
+    and projected to `FEATURES` numbers by a random matrix of Gaussian entries, which keeps distances up to some ten
+    percent (Johnson & Lindenstrauss 1984). The matrix follows from the name of the layer: encoders of
+    one network share it.
 
     Parameters
     ----------

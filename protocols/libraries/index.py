@@ -2,8 +2,8 @@
 
 ``DIR/<encoder>_<settings>/index.json`` says what was computed: encoder, sites, display, mean and contrast. Beside it
 stand parts, ``part_00000_*.npz`` and on, of at most `PART` pictures each. A part is written once, whole or not at all,
-and never changed: a run that was killed loses at most one part. A picture is found in the parts by its stamp; what is no
-longer in the library is passed over.
+and never changed: a run that was killed loses at most one part. A picture is found in the parts by its stamp; what is
+no longer in the library is passed over.
 
 Per picture a part holds 49 + 4 M U + 2 F bytes (M members, U sites, F features). Opened, an index takes about 250 bytes
 of memory per picture, whatever M, U and F: predictions are read part by part.
@@ -157,7 +157,7 @@ class LibraryIndex:
 
     def _read(self, path: Path, *names: str) -> list[Any]:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return [file[name] for name in names]
         except _BROKEN as error:
             raise self._refused(path, f"a part that cannot be read ({error})") from error
@@ -201,7 +201,9 @@ class LibraryIndex:
         part, row = place
         digests, predicted, features = self._read(self.parts[part], "digests", "predicted", "features")
         why = self.whys[part].get(row, "")
-        return Entry(stamp, digests[row].tobytes(), why, predicted[:, row], features[row])
+        return Entry(
+            stamp=stamp, digest=digests[row].tobytes(), why=why, predicted=predicted[:, row], features=features[row]
+        )
 
     def rows(self, contents: Contents) -> Rows:
         """Where the pictures of a library stand."""

@@ -72,8 +72,7 @@ def tar_members(path: Path) -> Iterator[TarMember]:
                     yield TarMember(name, begin, size, kind in _FILES and not sparse)
             if kind not in (b"g", b"K"):
                 more = {}
-        if at < total or total == 0:
-            raise DamagedTar("cut short: its end is missing" if total else "an empty file")
+        raise DamagedTar("cut short: its end is missing" if total else "an empty file")
 
 
 def _checked(header: bytes, at: int) -> tuple[bytes, int]:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -125,7 +125,7 @@ def described(
     made: list[Entry | None] = [None] * len(held)
     digests = [hashlib.sha256(file.data).digest() if file.data else b"" for _, file in held]
     for i, (item, file) in enumerate(held):
-        made[i] = _unusable(index, item, b"", file.why) if file.why else index.known_elsewhere(item, digests[i])
+        made[i] = _unusable(index, item, b"", why=file.why) if file.why else index.known_elsewhere(item, digests[i])
     new = [i for i, entry in enumerate(made) if entry is None]
     with ThreadPoolExecutor(THREADS) as pool:
         pictures = list(pool.map(lambda i: decoded(held[i][1].data, _unfaded(display, constraints)), new))
@@ -135,24 +135,26 @@ def described(
     reasons = [(i, p) for i, p in zip(new, pictures, strict=True) if isinstance(p, str)]
     reasons += [(i, p) for (i, _), p in zip(fitted, results, strict=True) if isinstance(p, str)]
     for i, why in reasons:
-        made[i] = _unusable(index, held[i][0], digests[i], why)
+        made[i] = _unusable(index, held[i][0], digests[i], why=why)
     if shown:
         pixels = torch.from_numpy(np.stack([p for _, p in shown])).to(device)
         responses, features = describe((pixels.permute(0, 3, 1, 2).float() / 255).contiguous())
         predicted, vectors = responses.cpu().float().numpy(), features.cpu().numpy().astype(np.float16)
         for n, (i, _) in enumerate(shown):
             why = "" if np.isfinite(predicted[:, n]).all() else "the encoder gives NaN or infinity for it"
-            made[i] = Entry(held[i][0].stamp, digests[i], why, predicted[:, n], vectors[n])
+            about: dict[str, Any] = {"stamp": held[i][0].stamp, "digest": digests[i], "why": why}
+            made[i] = Entry(**about, predicted=predicted[:, n], features=vectors[n])
     return [entry for entry in made if entry is not None]
 
 
-def _unusable(index: LibraryIndex, item: Item, digest: bytes, why: str) -> Entry:
+def _unusable(index: LibraryIndex, item: Item, digest: bytes, *, why: str) -> Entry:
     nothing = np.zeros((index.members, index.sites), dtype=np.float32)
-    return Entry(item.stamp, digest, why, nothing, np.zeros(index.features, dtype=np.float16))
+    vector = np.zeros(index.features, dtype=np.float16)
+    return Entry(stamp=item.stamp, digest=digest, why=why, predicted=nothing, features=vector)
 
 
 def shown_picture(
-    reader: PictureReader, item: Item, digest: bytes, display: Display, constraints: Sequence[Images] | None
+    reader: PictureReader, item: Item, digest: bytes, *, display: Display, constraints: Sequence[Images] | None
 ) -> Pixels | str:
     """One picture as the display shows it, or why it is not the one whose SHA-256 begins with `digest`."""
     try:

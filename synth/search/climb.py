@@ -10,12 +10,12 @@ import numpy as np
 
 from synth.batches import generator_for
 
-from .graph import Ints, NeighbourGraph
-from .tails import Scores
+from .graph import NeighbourGraph
+from .tails import Ints, Scores
 
 __all__ = ["Climb", "climb", "random_search"]
 
-Score = Callable[[Ints], Scores]
+ScoreImages = Callable[[Ints], Scores]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Climb:
 
 
 def climb(
-    score: Score,
+    score: ScoreImages,
     graph: NeighbourGraph,
     *,
     name: str,
@@ -106,7 +106,7 @@ def climb(
     return rows.ended(stopped)
 
 
-def random_search(score: Score, images: int, *, name: str, evaluations: int, seed: int = 0) -> Climb:
+def random_search(score: ScoreImages, images: int, *, name: str, evaluations: int, seed: int = 0) -> Climb:
     """So many random images out of `images`, none twice: what any search has to beat."""
     rows = _Visits(score, images, evaluations)
     rows.look(_order(name, seed, images)[:evaluations])
@@ -116,7 +116,7 @@ def random_search(score: Score, images: int, *, name: str, evaluations: int, see
 class _Visits:
     """Scores of the images looked at, each once, up to a number."""
 
-    def __init__(self, score: Score, images: int, most: int) -> None:
+    def __init__(self, score: ScoreImages, images: int, most: int) -> None:
         self.score, self.most = score, min(most, images)
         self.seen = np.zeros(images, dtype=np.bool_)
         self.visited: list[Ints] = []

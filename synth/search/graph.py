@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from .tails import Ints
+
 Vectors = NDArray[np.float32]
 
 __all__ = ["NeighbourGraph", "neighbour_graph"]
@@ -72,7 +73,7 @@ def neighbour_graph(
     generator = np.random.default_rng(seed)
     for _ in range(trees if len(vectors) > leaf else 1):
         for members in _leaves(vectors, leaf, generator):
-            _improve(vectors, members, nearest, distances)
+            _improve(vectors, members, nearest, distances=distances)
     return _both_ways(nearest)
 
 
@@ -89,7 +90,7 @@ def _leaves(vectors: Vectors, leaf: int, generator: np.random.Generator) -> list
     return parts
 
 
-def _improve(vectors: Vectors, members: Ints, nearest: Ints, distances: Vectors) -> None:
+def _improve(vectors: Vectors, members: Ints, nearest: Ints, *, distances: Vectors) -> None:
     """Put the nearest of `members` in the place of farther ones."""
     count = nearest.shape[1]
     if count == 0 or len(members) < 2:

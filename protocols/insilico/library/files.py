@@ -15,7 +15,7 @@ from protocols.libraries.contents import name_of
 from protocols.synthesis.batch import write_batch
 from synth import StimulusBatch
 
-from .library import FoundInLibrary
+from .search import FoundInLibrary
 
 __all__ = ["found_text", "write_found"]
 

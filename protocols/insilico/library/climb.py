@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from protocols.libraries.update import BATCH, described, file_of
 from protocols.progress import Reporter
 from synth.search import Climb, RowScorer, Tails, climb, neighbour_graph
 
-if TYPE_CHECKING:
-    from .library import LibrarySearch
+from .library import LibrarySearch
 
 __all__ = ["climb_tails"]
 
