@@ -233,6 +233,7 @@ CODES = {
     "V04": "A library has no index to climb along.",
     "V05": "The options of a search in a library do not go together.",
     "V06": "No picture of a library can be shown on the display.",
+    "V07": "The photographs that [arms] found names cannot be used.",
     "W01": "The file of objectives cannot be read, or holds none.",
     "W02": "The file of objectives has an unknown key or kind.",
     "W03": "The file of objectives names an unknown site.",

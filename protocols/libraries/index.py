@@ -5,7 +5,7 @@ stand parts, ``part_00000_*.npz`` and on, of at most `PART` pictures each. A par
 and never changed: a run that was killed loses at most one part. A picture is found in the parts by its stamp; what is
 no longer in the library is passed over.
 
-Per picture a part holds 49 + 4 M U + 2 F bytes (M members, U sites, F features). Opened, an index takes about 250 bytes
+Per picture a part holds 49 + 4 M U + 2 F bytes (M members, U sites, F features). Opened, an index takes about 400 bytes
 of memory per picture, whatever M, U and F: predictions are read part by part.
 """
 

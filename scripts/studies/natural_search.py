@@ -71,7 +71,7 @@ def make_library(shared: Path, folder: Path) -> None:
     files: dict[str, tarfile.TarFile] = {}
     for shard, name, data in pictures(shared):
         if shard not in files:
-            files[shard] = tarfile.open(building / f"{shard}.tar", "w")
+            files[shard] = tarfile.open(building / f"{shard}.tar", "w")  # noqa: SIM115 - closed below
         entry = tarfile.TarInfo(name)
         entry.size = len(data)
         files[shard].addfile(entry, io.BytesIO(data))

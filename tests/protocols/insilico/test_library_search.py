@@ -14,9 +14,9 @@ import torch
 
 from protocols import Project
 from protocols.disk.png import read_png
-from protocols.models.pair import load_pair
+from protocols.errors import DataError
+from protocols.models.pair import load_pair, site_rows
 from protocols.project.photograph_import import demo_photographs
-from protocols.synthesis.batch import free_batch
 from synth import StimulusBatch
 from tests.protocols.helpers.commands import stimsynth
 from tests.protocols.helpers.looped_project import copy
@@ -27,11 +27,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 
 @pytest.fixture(scope="module")
 def lab(looped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fitted project, a library of 60 photographs, one copy, a grey card and a broken file, and two objectives."""
+    """A fitted project, a library of 20 photographs, one copy, a grey card and a broken file, and two objectives."""
     folder = tmp_path_factory.mktemp("lab")
     copy(looped / "project", folder / "mylab")
     (folder / "library" / "more").mkdir(parents=True)
-    photographs = demo_photographs()[1::3][:60]
+    photographs = demo_photographs()[1::3][:20]
     for photograph in photographs:
         (folder / "library" / photograph.filename).write_bytes(photograph.data)
     (folder / "library" / "more" / "copy.png").write_bytes(photographs[0].data)
@@ -41,7 +41,9 @@ def lab(looped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.new("RGB", (64, 64), (90, 90, 90)).save(folder / "library" / "more" / "card.png")
     encoder, _ = load_pair(Project.open(folder / "mylab"), 1)
     a, b = encoder.target_ids[:2]
-    text = f'[[objective]]\nkind = "stretch"\nsites = ["{a}", "{b}"]\n[[objective]]\nkind = "one_hot"\nsites = ["{a}"]\n'
+    text = (
+        f'[[objective]]\nkind = "stretch"\nsites = ["{a}", "{b}"]\n[[objective]]\nkind = "one_hot"\nsites = ["{a}"]\n'
+    )
     (folder / "wanted.toml").write_text(text)
     return folder
 
@@ -56,7 +58,7 @@ def test_the_page_runs_and_its_files_agree_with_the_encoder(lab: Path, capsys: p
     encoder, validator = load_pair(Project.open(lab / "mylab"), 1)
     for out in ("strongest", "climbed", "as_photographs"):
         record = json.loads((lab / out / "search.json").read_text())
-        assert (record["pictures"], record["copies"]) == (63, 1)
+        assert (record["pictures"], record["copies"]) == (23, 1)
         with open(lab / out / "found.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         for tail in ("best", "worst"):
@@ -74,9 +76,8 @@ def test_the_page_runs_and_its_files_agree_with_the_encoder(lab: Path, capsys: p
                 scores = [s for s, n in zip(batch.scores, batch.row_names, strict=True) if n == name]
                 assert scores == sorted(scores, reverse=sign > 0)
     strongest = StimulusBatch.load(lab / "strongest" / "best" / "batch.h5")
-    made = free_batch(Project.open(lab / "mylab"), lab / "wanted.toml", steps=1)
-    settings = made.settings["constraints"]
-    assert strongest.settings["shown"] == settings, "exact as controllers are"
+    controllers = StimulusBatch.load(Project.open(lab / "mylab").round(1).controllers_path)
+    assert strongest.settings["shown"] == controllers.settings["constraints"], "exact as controllers are"
     with open(lab / "strongest" / "unusable.csv", newline="", encoding="utf-8") as file:
         assert [row["picture"] for row in csv.DictReader(file)] == ["more/broken.png", "more/card.png"]
 
@@ -84,14 +85,14 @@ def test_the_page_runs_and_its_files_agree_with_the_encoder(lab: Path, capsys: p
 def test_exhaustive_is_the_true_order_and_the_library_is_not_predicted_twice(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, printed, _ = search(lab, capsys, "all", "--as-is", "--seeds", 61)
+    code, printed, _ = search(lab, capsys, "all", "--as-is", "--seeds", 21)
     assert code == 0
     told = json.loads(printed)
-    assert told["images_scored"] == told["usable"] == 61
+    assert told["images_scored"] == told["usable"] == 21
     best, worst = (StimulusBatch.load(lab / "all" / tail / "batch.h5") for tail in ("best", "worst"))
-    order = np.array(best.start_ids).reshape(3, 61)
-    assert (order == np.array(worst.start_ids).reshape(3, 61)[:, ::-1]).all()
-    for row in best.scores.reshape(3, 61):
+    order = np.array(best.start_ids).reshape(3, 21)
+    assert (order == np.array(worst.start_ids).reshape(3, 21)[:, ::-1]).all()
+    for row in best.scores.reshape(3, 21):
         assert (np.diff(row) <= 1e-5).all()
     parts = {path: path.stat().st_mtime_ns for path in (lab / "mylab" / "libraries").rglob("part_*.npz")}
     assert search(lab, capsys, "again", "--as-is")[0] == 0
@@ -139,13 +140,48 @@ def test_what_does_not_go_together_is_refused(
     assert not (lab / "refused").exists()
 
 
+def test_the_arm_of_predicted_photographs_takes_those_of_a_library(lab: Path, tmp_path: Path) -> None:
+    from protocols.project.objectives import OBJECTIVES
+    from protocols.rounds.assemble import assemble
+    from protocols.rounds.planning.round_plan import divide_round
+
+    copy(lab / "mylab", tmp_path / "lab")
+    copy(lab / "as_photographs", tmp_path / "lab" / "found")
+    text = (tmp_path / "lab" / "project.toml").read_text(encoding="utf-8")
+    assert '\nfound = ""' in text
+    (tmp_path / "lab" / "project.toml").write_text(text.replace('\nfound = ""', '\nfound = "found"', 1))
+    project = Project.open(tmp_path / "lab")
+    encoder, _ = load_pair(project, 1)
+    controllers = StimulusBatch.load(project.round(1).controllers_path)
+    sites = site_rows(encoder)
+    plan = divide_round(project, 1, encoder=encoder, targets=encoder.target_ids, batch=controllers)
+    assert len(plan.library.source_ids) == len(set(plan.library.source_ids)) > 0
+    _, arms = assemble(project, 1, controllers, encoder=encoder, plan=plan, sites=sites)
+    names = [*plan.data.source_ids[: plan.data.natural], *plan.library.source_ids]
+    predicted = np.concatenate([plan.predicted, plan.library.predicted])
+    mean, sd = (np.array([getattr(s, key) for s in sites]) for key in ("natural_mean", "natural_sd"))
+    shown = {parent: a for a in arms.images if a.arm == "predicted_natural" for parent in a.parent.split()}
+    assert shown
+    for parent, arm in shown.items():
+        objective, site = next((o, s) for o in OBJECTIVES for s in encoder.site_ids if f"_{o}_{s}_" in f"{parent}_")
+        scores = OBJECTIVES[objective].site_scores(predicted, mean, sd, temperature=1.0)
+        assert arm.source_id == names[int(scores[:, encoder.site_ids.index(site)].argmax())]
+        assert arm.role == "arm"
+    shutil.rmtree(tmp_path / "lab" / "found")
+    with pytest.raises(DataError) as error:
+        divide_round(project, 1, encoder=encoder, targets=encoder.target_ids, batch=controllers)
+    assert error.value.code == "V07"
+
+
 def test_options_of_a_search_without_it_are_refused(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--out", lab / "refused", "--library", lab / "library"]
     code, printed, _ = stimsynth(capsys, "--json", "generate", lab / "mylab", *words)
     assert (code, json.loads(printed)["code"]) == (3, "V05")
 
 
-def test_a_library_that_no_display_can_show_is_told(lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_library_that_no_display_can_show_is_told(
+    lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copy(lab / "library" / "more" / "card.png", tmp_path / "card.png")
     code, printed, _ = search(lab, capsys, "refused", "--library", tmp_path)
     assert (code, json.loads(printed)["code"]) == (3, "V06")
