@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor
 
@@ -48,7 +50,7 @@ class Describer:
     def _matrix(self, layer: str, size: int) -> Tensor:
         key = f"{layer}/{size}"
         if key not in self.matrices:
-            seed = int.from_bytes(layer.encode()[-7:], "big") + size
+            seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
             drawn = torch.randn(size, FEATURES, generator=torch.Generator().manual_seed(seed))
             self.matrices[key] = drawn / FEATURES**0.5
         return self.matrices[key]

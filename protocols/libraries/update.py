@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -26,8 +25,6 @@ __all__ = ["BATCH", "File", "described", "file_of", "shown_picture", "update"]
 
 BATCH = 32
 """Images per call of the encoder."""
-THREADS = 2
-"""Pictures decoded at once."""
 Describe = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -127,8 +124,8 @@ def described(
     for i, (item, file) in enumerate(held):
         made[i] = _unusable(index, item, b"", why=file.why) if file.why else index.known_elsewhere(item, digests[i])
     new = [i for i, entry in enumerate(made) if entry is None]
-    with ThreadPoolExecutor(THREADS) as pool:
-        pictures = list(pool.map(lambda i: decoded(held[i][1].data, _unfaded(display, constraints)), new))
+    plain = _unfaded(display, constraints)
+    pictures = [decoded(held[i][1].data, plain) for i in new]
     fitted = [(i, p) for i, p in zip(new, pictures, strict=True) if not isinstance(p, str)]
     results = as_shown(np.stack([p for _, p in fitted]), constraints) if fitted else []
     shown = [(i, p) for (i, _), p in zip(fitted, results, strict=True) if not isinstance(p, str)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def climb_tails(
     -------
     tails : Tails
     rows : Rows
-        Of the own index, after the climb.
+        Where the visited photographs stand in the own index, and which of all can be used by the index climbed along.
     record : dict
     scores : list of arrays
         Of the first rows: the scores of the images visited on the way to the best.
@@ -80,7 +81,9 @@ def climb_tails(
         "features_of": mapped.settings["encoder"],
         "images_with_features": len(positions),
     }
-    return tails, search.index.rows(search.contents), record, [c.scores for c in ends[0][:12]]
+    own = search.index.rows(search.contents)
+    known = replace(own, usable=rows.usable, why=rows.why, copies=rows.copies)
+    return tails, known, record, [c.scores for c in ends[0][:12]]
 
 
 def _mapped(search: LibrarySearch) -> LibraryIndex:
