@@ -81,7 +81,7 @@ def _leaves(vectors: Vectors, leaf: int, generator: np.random.Generator) -> list
     """The leaves of one tree; each level cuts all of its parts along one direction."""
     parts = [np.arange(len(vectors))]
     while max(map(len, parts)) > leaf:
-        along = vectors @ generator.normal(size=vectors.shape[1]).astype(np.float32)
+        along = vectors @ np.asarray(generator.normal(size=vectors.shape[1]), dtype=np.float32)
         halves = []
         for part in parts:
             order = part[np.argsort(along[part], kind="stable")]

@@ -165,8 +165,7 @@ def divide_round(
     )
     pairs = likely_pairs(data, key, posterior, noise=noise, references=references, contrasts=contrasts, gains=gains)
     library = found_photographs(project, encoder, data.pixels[: data.natural], device=device)
-    known_best = np.concatenate([predicted, library.predicted])
-    wishes = wishes_of(project, data, references, predicted=known_best, sites=key)
+    wishes = wishes_of(project, data, references, predicted=np.vstack([predicted, library.predicted]), sites=key)
     room, test = room_of(config, len(pairs.names)), test_of(config)
     division, found = divided(config, pairs, references, wishes=wishes, room=room, test=test)
     return RoundDivision(
