@@ -72,7 +72,7 @@ def search(
     _refuse_others(match, sampled, asked)
     if library["library"] is None:
         raise _refused("--library", "nothing", "the folder or archive to search, with --generator search")
-    method = library["method"] or "exhaustive"
+    method: Any = library["method"] or "exhaustive"
     if method not in METHODS:
         raise _refused("--search", method, " or ".join(METHODS))
     if library["evaluations"] is not None and method != "climb":

@@ -237,7 +237,8 @@ class LibraryIndex:
 
     def digest(self, rows: Rows, position: int) -> bytes:
         """The first 16 bytes of the SHA-256 of a picture's file."""
-        return self.digests[int(rows.part[position])][int(rows.row[position])].tobytes()
+        found: bytes = self.digests[int(rows.part[position])][int(rows.row[position])].tobytes()
+        return found
 
     def known_elsewhere(self, item: Item, digest: bytes) -> Entry | None:
         """The row of another picture with the same bytes, for `item`; None where there is none."""

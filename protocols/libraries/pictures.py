@@ -107,7 +107,7 @@ def as_shown(pixels: Pixels, constraints: Sequence[Images] | None) -> list[Pixel
     """
     if constraints is None:
         return list(pixels)
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    images = torch.tensor(pixels).permute(0, 3, 1, 2).float() / 255  # a copy: what Pillow gives cannot be written
     try:
         made: Pixels = quantise(project(images, constraints), constraints).numpy()
         return list(made)
