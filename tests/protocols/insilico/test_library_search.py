@@ -27,11 +27,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 
 @pytest.fixture(scope="module")
 def lab(looped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fitted project, a library of 20 photographs, one copy, a grey card and a broken file, and two objectives."""
+    """A fitted project, a library of 12 photographs, one copy, a grey card and a broken file, and two objectives."""
     folder = tmp_path_factory.mktemp("lab")
     copy(looped / "project", folder / "mylab")
     (folder / "library" / "more").mkdir(parents=True)
-    photographs = demo_photographs()[1::3][:20]
+    photographs = demo_photographs()[1::3][:12]
     for photograph in photographs:
         (folder / "library" / photograph.filename).write_bytes(photograph.data)
     (folder / "library" / "more" / "copy.png").write_bytes(photographs[0].data)
@@ -58,7 +58,7 @@ def test_the_page_runs_and_its_files_agree_with_the_encoder(lab: Path, capsys: p
     encoder, validator = load_pair(Project.open(lab / "mylab"), 1)
     for out in ("strongest", "climbed", "as_photographs"):
         record = json.loads((lab / out / "search.json").read_text())
-        assert (record["pictures"], record["copies"]) == (23, 1)
+        assert (record["pictures"], record["copies"]) == (15, 1)
         with open(lab / out / "found.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         for tail in ("best", "worst"):
@@ -85,14 +85,14 @@ def test_the_page_runs_and_its_files_agree_with_the_encoder(lab: Path, capsys: p
 def test_exhaustive_is_the_true_order_and_the_library_is_not_predicted_twice(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, printed, _ = search(lab, capsys, "all", "--as-is", "--seeds", 21)
+    code, printed, _ = search(lab, capsys, "all", "--as-is", "--seeds", 13)
     assert code == 0
     told = json.loads(printed)
-    assert told["images_scored"] == told["usable"] == 21
+    assert told["images_scored"] == told["usable"] == 13
     best, worst = (StimulusBatch.load(lab / "all" / tail / "batch.h5") for tail in ("best", "worst"))
-    order = np.array(best.start_ids).reshape(3, 21)
-    assert (order == np.array(worst.start_ids).reshape(3, 21)[:, ::-1]).all()
-    for row in best.scores.reshape(3, 21):
+    order = np.array(best.start_ids).reshape(3, 13)
+    assert (order == np.array(worst.start_ids).reshape(3, 13)[:, ::-1]).all()
+    for row in best.scores.reshape(3, 13):
         assert (np.diff(row) <= 1e-5).all()
     parts = {path: path.stat().st_mtime_ns for path in (lab / "mylab" / "libraries").rglob("part_*.npz")}
     assert search(lab, capsys, "again", "--as-is")[0] == 0
