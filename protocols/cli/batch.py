@@ -19,7 +19,7 @@ from protocols.synthesis.objectives_table import check_sites, read_table
 
 from .app import announce
 
-__all__ = ["make_batch"]
+__all__ = ["check_wanted", "make_batch"]
 
 GENERATORS: tuple[str, ...] = get_args(SynthesisConfig.model_fields["generator"].annotation)
 MATCHES = ({"contrast"}, {"drive", "contrast"})
@@ -83,7 +83,7 @@ def make_batch(
     diffusion = diffusion_settings(project, sampled)
     where: dict[str, Any] = {"device": device, "progress": progress}
     if wanted is not None:
-        _check_wanted(project, wanted)
+        check_wanted(project, wanted)
     announce("loading the networks")
     from protocols.synthesis.batch import BatchOptions, free_batch, plan_batch, summary, write_batch
     from protocols.synthesis.compare import compare_generators, write_comparison
@@ -105,7 +105,7 @@ def make_batch(
     return text, found.to_dict() | {"folder": out.name}
 
 
-def _check_wanted(project: Project, wanted: Path) -> None:
+def check_wanted(project: Project, wanted: Path) -> None:
     """Refuse a slip in the file of objectives before the networks are loaded: keys, kinds, and sites of the newest
     fit.
     """

@@ -10,6 +10,7 @@ import typer
 from .app import announce, app, chosen_device, open_project, options, progress, show, tell
 from .arguments import ProjectFolder, RoundNumber, Software, Start
 from .insilico import SIBLINGS
+from .library import refuse_search_options
 from .rigs import with_software
 
 
@@ -107,7 +108,8 @@ def generate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="new folder: a batch of its own, outside the rounds")] = None,
     generator: Annotated[
-        str | None, typer.Option(help="gradient, diffusion, or both with a comma between: compared (with --out)")
+        str | None,
+        typer.Option(help="gradient, diffusion, both with a comma between: compared; or search (with --out)"),
     ] = None,
     match: Annotated[
         str | None, typer.Option(help="what both generators share: contrast, or drive,contrast (with two generators)")
@@ -138,6 +140,13 @@ def generate(
             "--quick", help="ten large steps from photographs, for a first look in seconds (gradient, with --out)"
         ),
     ] = False,
+    library: Annotated[Path | None, typer.Option(help="folder tree, .tar or .zip of photographs to search")] = None,
+    index: Annotated[Path | None, typer.Option(help="folder of its index; default: libraries/NAME (search)")] = None,
+    method: Annotated[str | None, typer.Option("--search", help="exhaustive, or climb (search)")] = None,
+    evaluations: Annotated[int | None, typer.Option(min=1, help="photographs per row and tail (climb)")] = None,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="photographs as imported, without the controllers' contrast (search)")
+    ] = False,
     list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
 ) -> None:
     """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or
@@ -157,7 +166,10 @@ def generate(
         "quick": quick or None,
     }
     sampled = {"prior": prior, "strength": strength, "steps": prior_steps, "noise_schedule": noise_schedule}
-    options_of_a_batch = (wanted, generator, match, *asked.values(), *sampled.values())
+    of_library = {
+        "library": library, "index": index, "method": method, "evaluations": evaluations, "as_is": as_is or None,
+    }  # fmt: skip
+    options_of_a_batch = (wanted, generator, match, *asked.values(), *sampled.values(), *of_library.values())
     if out is None:
         if any(option is not None for option in options_of_a_batch):
             raise typer.BadParameter(
@@ -168,6 +180,10 @@ def generate(
         return
     if number is not None:
         raise typer.BadParameter("--out takes no --round: such a batch belongs to no round")
+    refuse_search_options(generator, of_library)
+    if generator == "search":
+        find_photographs(folder, out, wanted, library=of_library, match=match, sampled=sampled, asked=asked)
+        return
     generate_batch(folder, out, wanted, generator=generator, match=match, sampled=sampled, asked=asked)
 
 
@@ -197,6 +213,15 @@ def generate_batch(
     project = open_project(folder).for_stage()
     choice: dict[str, Any] = {"generator": generator, "match": match, "sampled": sampled}
     show(*make_batch(project, out, wanted, device=chosen_device(), progress=progress(), **choice, **asked))
+
+
+def find_photographs(folder: Path, out: Path, wanted: Path | None, *, library: dict[str, Any], **others: Any) -> None:
+    """Search a library of photographs, and print what was found; see `protocols.cli.library.search`."""
+    from .library import search
+
+    project = open_project(folder).for_stage()
+    where: dict[str, Any] = {"device": chosen_device(), "progress": progress()}
+    show(*search(project, out, wanted, library=library, **others, **where))
 
 
 def generate_round(folder: Path, number: int | None) -> None:

@@ -147,12 +147,12 @@ class Material:
     site_ids : tuple of U str
     masks : Tensor of shape (U, H, W)
         Receptive fields (`contrast.field_masks`), NaN where one is not known.
-    pixels : uint8 array of shape (N, H, W, C); source_ids : tuple of N str
-        All photographs of the project.
+    pixels : uint8 array of shape (N + F, H, W, C); source_ids : tuple of N + F str
+        All photographs of the project, and after them those of ``[arms] found``.
     local : array of shape (N, U)
         Their local contrasts.
-    predicted : array of shape (N, U), or None
-        The encoder's predictions for them; needed for the arm ``predicted_natural`` alone.
+    predicted : array of shape (N + F, U), or None
+        The encoder's predictions for all of them; needed for the arm ``predicted_natural`` alone.
     mean, sd : arrays of shape (U,); temperature : float
         Scale of the scores that need all sites.
     best : dict

@@ -11,11 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from encoders import Encoder, Ensemble
-from protocols.arrays import Floats
 from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.key import Key, SiteRow
-from protocols.recordings.dataset import Dataset
 from protocols.rounds.planning.round_plan import RoundDivision
 from synth import StimulusBatch
 
@@ -53,9 +51,8 @@ def assemble(
         shown += chosen_stimuli(project, data, encoder, count=count, taken=taken, device=device)
     masks = site_masks(display, project.fitted_for(number), key.site_ids)
     natural = measure(display, data.pixels[: data.natural], masks)
-    predicted = plan.predicted if "predicted_natural" in config.arms.kinds else None
     arms = choose_arms(
-        arm_material(project, data, key, masks=masks, natural=natural, predicted=predicted, best=best),
+        arm_material(project, plan, key, masks=masks, natural=natural, best=best),
         controllers,
         config.arms.kinds,
         budget=_arm_budget(plan),
@@ -73,26 +70,24 @@ def _arm_budget(plan: RoundDivision) -> int:
 
 def arm_material(
     project: Project,
-    data: Dataset,
+    plan: RoundDivision,
     key: Key,
     *,
     masks: Tensor,
     natural: Contrast,
-    predicted: Floats | None,
     best: Mapping[tuple[str, str], Sequence[int]],
 ) -> Material:
-    """What the control arms of a round are made from; `predicted`: of the N photographs at the U sites, (N, U), or
-    None.
-    """
-    mean, sd = key.natural_statistics()
+    """What the control arms of a round are made from; photographs of a library stand behind the project's."""
+    data, library, (mean, sd) = plan.data, plan.library, key.natural_statistics()
+    asked = "predicted_natural" in project.config.arms.kinds
     return Material(
         display=project.display,
         site_ids=key.site_ids,
         masks=masks,
-        pixels=data.pixels[: data.natural],
-        source_ids=data.source_ids[: data.natural],
+        pixels=np.concatenate([data.pixels[: data.natural], library.pixels]),
+        source_ids=(*data.source_ids[: data.natural], *library.source_ids),
         local=natural.local,
-        predicted=predicted,
+        predicted=np.concatenate([plan.predicted, library.predicted]) if asked else None,
         mean=mean,
         sd=sd,
         temperature=project.config.synthesis.temperature,

@@ -36,6 +36,14 @@ class ArmsConfig(Section):
             "the end of kinds; the log says which."
         ),
     )
+    found: str = Field(
+        default="",
+        description=(
+            "[path] Folder in the project that `stimsynth generate --generator search --as-is` wrote: "
+            "predicted_natural shows the best of its photographs where that is predicted above the best of the "
+            "project's. Empty: none."
+        ),
+    )
 
 
 class ProtocolConfig(Section):

@@ -15,6 +15,7 @@ from encoders import Encoder, Ensemble
 from encoders.fitting.predict import predict_stored
 from encoders.uncertainty import spread_over_layers
 from protocols.arrays import Floats
+from protocols.libraries.found import FoundPhotographs, found_photographs
 from protocols.models.pair import site_rows
 from protocols.project.config.config import Config
 from protocols.project.config.protocol import ProtocolConfig
@@ -54,6 +55,8 @@ class RoundDivision:
     posterior : NaturalPosterior
     predicted : array of shape (N, U)
         The encoder's predictions of the photographs.
+    library : FoundPhotographs
+        Photographs of a library for the arm ``predicted_natural``.
     references : References
         With their expected shortfall.
     pairs : Pairs
@@ -74,6 +77,7 @@ class RoundDivision:
     data: Dataset
     posterior: NaturalPosterior
     predicted: Floats
+    library: FoundPhotographs
     references: References
     pairs: Pairs
     found: Floats
@@ -160,7 +164,8 @@ def divide_round(
         counted=noise.fano is not None,
     )
     pairs = likely_pairs(data, key, posterior, noise=noise, references=references, contrasts=contrasts, gains=gains)
-    wishes = wishes_of(project, data, references, predicted=predicted, sites=key)
+    library = found_photographs(project, encoder, data.pixels[: data.natural], device=device)
+    wishes = wishes_of(project, data, references, predicted=np.vstack([predicted, library.predicted]), sites=key)
     room, test = room_of(config, len(pairs.names)), test_of(config)
     division, found = divided(config, pairs, references, wishes=wishes, room=room, test=test)
     return RoundDivision(
@@ -168,6 +173,7 @@ def divide_round(
         data=data,
         posterior=posterior,
         predicted=predicted,
+        library=library,
         references=references,
         pairs=pairs,
         found=found,

@@ -25,7 +25,7 @@ def wishes_of(
 ) -> dict[str, Share]:
     """The images of every role of `BESIDE` that are asked for, and how often each is shown.
 
-    `predicted`: the encoder's predictions (N, U) of the photographs at `sites`.
+    `predicted`: the encoder's predictions (N + F, U) of the photographs at `sites`, those of a library last.
     """
     config, arms = project.config, project.config.arms
     protocol, synthesis = config.protocol, config.synthesis

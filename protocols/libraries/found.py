@@ -1,0 +1,89 @@
+"""Photographs that a search in a library found, for the arm ``predicted_natural``: the folder that ``[arms] found``
+names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from encoders import Encoder, Ensemble
+from protocols.arrays import Floats, Pixels
+from protocols.errors import DataError
+from protocols.project.folder import Project
+from synth import StimulusBatch
+
+__all__ = ["FoundPhotographs", "found_photographs"]
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class FoundPhotographs:
+    """F photographs of a library that the project does not hold.
+
+    Attributes
+    ----------
+    pixels : uint8 array of shape (F, H, W, C)
+    source_ids : tuple of F str
+        ``lib_...``, as the search named them.
+    predicted : array of shape (F, U)
+        The responses that the encoder of the round predicts, in the order of its sites.
+    """
+
+    pixels: Pixels
+    source_ids: tuple[str, ...]
+    predicted: Floats
+
+
+def found_photographs(
+    project: Project, encoder: Encoder | Ensemble, natural: Pixels, *, device: str = "cpu"
+) -> FoundPhotographs:
+    """The best photographs of the folder ``[arms] found``, each once, without those that are among `natural`
+    (N, H, W, C); none where the key is empty or the arm is not shown.
+
+    Raises
+    ------
+    DataError
+        V07: no such folder, or images of another display.
+    """
+    arms, shape = project.config.arms, project.display.shape
+    pixels, names = np.zeros((0, *shape[1:], shape[0]), dtype=np.uint8), tuple[str, ...]()
+    if arms.found and "predicted_natural" in arms.kinds:
+        path = project.folder / arms.found / "best" / "batch.h5"
+        try:
+            batch = StimulusBatch.load(path)
+        except (OSError, ValueError) as error:
+            raise _refused(project, f"no batch of a search in the folder {arms.found!r} ({error})") from error
+        if batch.images.shape[1:] != pixels.shape[1:]:
+            raise _refused(project, f"images of shape {batch.images.shape[1:]} in {arms.found!r}")
+        own = {image.tobytes() for image in natural}
+        kept = {n: i for i, n in reversed([*enumerate(batch.start_ids)]) if batch.images[i].tobytes() not in own}
+        names = tuple(sorted(kept))
+        pixels = batch.images[[kept[name] for name in names]]
+    return FoundPhotographs(pixels, names, _predicted(encoder, pixels, device))
+
+
+@torch.no_grad()
+def _predicted(encoder: Encoder | Ensemble, pixels: Pixels, device: str) -> Floats:
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    parts = [np.zeros((0, len(encoder.site_ids)))]
+    for begin in range(0, len(images), BATCH):
+        answers = encoder((images[begin : begin + BATCH].to(device).float() / 255).contiguous())
+        mean = answers if answers.dim() == 2 else answers.mean(0)
+        parts.append(mean.double().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _refused(project: Project, found: str) -> DataError:
+    return DataError(
+        str(project.folder / "project.toml"),
+        found=found,
+        expected=f"a folder that a search in a library wrote for this display, {project.display.shape} pixels",
+        cause="the folder was moved or renamed, or is that of another project",
+        fix="run `stimsynth generate PROJECT --out PROJECT/found --generator search --as-is --library LIBRARY` and "
+        'write found = "found", or empty the key',
+        code="V07",
+    )
