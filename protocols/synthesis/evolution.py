@@ -95,7 +95,7 @@ def evolved_batch(
             progress=progress,
         )
         images = torch.from_numpy(first.images).movedim(-1, -3).float() / 255
-        begins["start"] = images.unflatten(0, (len(plan.objective), len(request.seeds)))
+        begins["start"] = images.reshape(len(plan.objective), len(request.seeds), *images.shape[1:])
         names = [f"gradient {row}, seed {seed}" for row, seed in zip(first.row_names, first.seeds, strict=True)]
         count = len(request.seeds)
         begins["start_ids"] = [names[i : i + count] for i in range(0, len(names), count)]
