@@ -182,6 +182,7 @@ MANY_OPTIONS = {
     "synth/ascent/ascend.py:ascend",
     "synth/constraints/exact.py:exact_statistics",
     "synth/diffusion/guidance.py:guide",
+    "synth/evolution/evolve.py:evolve",
     "synth/priors/pretrained.py:pretrained",
 }
 # Called by position through a contract that is not ours to choose (torch's functions and tensors), or one of four arguments that
