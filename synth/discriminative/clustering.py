@@ -1,0 +1,218 @@
+"""Clusters of sites with one image each, from several random partitions; a second encoder chooses among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.batch import StimulusBatch
+from synth.contract import EncoderLike, Factory, Progress, attributes_of
+from synth.objectives import Site, site_name
+from synth.objectives.bound import column_of
+
+from .alternation import Begin, Climber, Settings, State, climbed, take_turns
+from .changes import Change, improved
+from .partition import Labels, Responses, adjusted_rand, assigned, margins, occupied, random_partition, standardised
+
+LAST_TURNS = 3
+
+
+@dataclass(frozen=True)
+class Restart:
+    """What one random partition ended in.
+
+    Attributes
+    ----------
+    seed : int
+    batch : StimulusBatch
+        One image per cluster, with the validator's answers where there is one.
+    labels : array of shape (sites,)
+        The image that drives each site most, as the encoder that made the images predicts it.
+    judged : array of shape (sites,), or None
+        The same by the validator.
+    z, validator_z : arrays of shape (images, sites)
+        Predicted responses in natural SDs.
+    objective, validator_objective : float
+        Mean of J over the images, in nats.
+    moves : tuple of int
+    changes : tuple of Change
+    """
+
+    seed: int
+    batch: StimulusBatch
+    labels: Labels
+    z: Responses
+    objective: float
+    judged: Labels | None
+    validator_z: Responses | None
+    validator_objective: float | None
+    moves: tuple[int, ...]
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Clusters of sites, one image each, and how sure each site is of its own.
+
+    Attributes
+    ----------
+    sites : tuple of str
+    restarts : tuple of Restart
+        One per seed, in their order.
+    chosen : int
+        Position of the restart whose objective is best by the validator, or, without one, by the encoder.
+    settings : Settings
+    """
+
+    sites: tuple[str, ...]
+    restarts: tuple[Restart, ...]
+    chosen: int
+    settings: Settings
+
+    @property
+    def best(self) -> Restart:
+        """The chosen restart."""
+        return self.restarts[self.chosen]
+
+    @property
+    def margins(self) -> NDArray[np.float64]:
+        """Response of each site to its own image less its largest to another, (sites,), in natural SDs, by the
+        validator where there is one; below 0 where the two encoders disagree.
+        """
+        best = self.best
+        return margins(best.z if best.validator_z is None else best.validator_z, best.labels)
+
+    @property
+    def agreement(self) -> NDArray[np.float64] | None:
+        """How alike the cluster of a site is in the other restarts, (sites,), in [0, 1]: mean Jaccard overlap (Hennig
+        2007); None with one seed.
+        """
+        others = [r.labels for i, r in enumerate(self.restarts) if i != self.chosen]
+        if not others:
+            return None
+        own = _together(self.best.labels)
+        overlaps = [(own & _together(o)).sum(1) / (own | _together(o)).sum(1) for o in others]
+        mean: NDArray[np.float64] = np.mean(overlaps, axis=0)
+        return mean
+
+    @property
+    def stability(self) -> float | None:
+        """Mean adjusted Rand index over all pairs of restarts; None with one seed."""
+        found = [r.labels for r in self.restarts]
+        pairs = [adjusted_rand(a, b) for i, a in enumerate(found) for b in found[:i]]
+        return float(np.mean(pairs)) if pairs else None
+
+
+def _together(labels: Labels) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = labels[:, None] == labels
+    return same
+
+
+def discriminative_stimuli(
+    encoder: EncoderLike,
+    sites: Sequence[Site],
+    parameterisation: Factory,
+    *,
+    validator: EncoderLike | None = None,
+    settings: Settings | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    begin: Begin | None = None,
+    options: dict[str, Any] | None = None,
+) -> Clustering:
+    """Clusters of `sites` and the images that drive one cluster each and no other (Burg et al. 2024).
+
+    From a random partition into clusters of equal size, images and clusters are found in turns
+    (`alternation.take_turns`), clusters are merged and split (`changes.improved`), and the images are climbed to the
+    end. Every seed does so apart; the one whose images have the best mean objective by the `validator` is chosen, since
+    the encoder that made the images judges its own work.
+
+    All depends on the seeds alone: a seed gives the same alone and among others.
+
+    Parameters
+    ----------
+    encoder : as of `synth.ascend`
+    sites : sequence of names or columns
+        At least two; the others are free.
+    parameterisation : as of `synth.ascend`
+    validator : a second encoder with these sites, or None
+    settings : Settings
+    seeds : sequence of int, each once, 0 to 2**40
+    begin : callable (objective) -> start images (rows, C, H, W), or None
+        Where fresh images start, such as the best photographs; None: noise.
+    options : dict
+        Further arguments of `synth.ascend` (constraints, transforms, learning_rate, rule, batch_size, device); with
+        ``progress``, called with image-steps made so far.
+
+    Raises
+    ------
+    ValueError
+        Sites or settings that cannot serve, and all that `synth.ascend` refuses.
+    """
+    settings = settings or Settings()
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds {list(seeds)}; expected at least one, each once")
+    if len(sites) < max(2, settings.clusters):
+        raise ValueError(f"{len(sites)} sites for {settings.clusters} clusters; expected at least one site per cluster")
+    own = attributes_of(encoder)
+    restarts = []
+    for seed in seeds:
+        climber = Climber(encoder, parameterisation, tuple(sites), dict(options or {}), settings, int(seed), begin)
+        restarts.append(_restart(climber, validator))
+    worth = [r.objective if r.validator_objective is None else r.validator_objective for r in restarts]
+    names = tuple(own.site_ids[c] if own.site_ids else site_name(c) for c in climber.columns)
+    return Clustering(names, tuple(restarts), int(np.argmax(worth)), settings)
+
+
+def _restart(climber: Climber, validator: EncoderLike | None) -> Restart:
+    """One seed, from its random partition to its last images."""
+    rng = np.random.default_rng(climber.seed)
+    first = random_partition(len(climber.sites), climber.settings.clusters, rng)
+    state, changes = improved(climber, take_turns(climber, first), rng)
+    batch, labels = _finished(climber, state)
+    judged = validator_z = None
+    if validator is not None:
+        batch = batch.validate(validator)
+        validator_z = _judged(climber, batch, validator)
+        judged = assigned(validator_z)
+    scores = batch.validator_scores
+    return Restart(
+        seed=climber.seed,
+        batch=batch,
+        labels=labels,
+        z=climber.responses(batch),
+        objective=float(batch.scores.mean()) if len(batch) > 1 else 0.0,
+        judged=judged,
+        validator_z=validator_z,
+        validator_objective=None if scores is None else float(scores.mean()) if len(batch) > 1 else 0.0,
+        moves=state.moves,
+        changes=tuple(changes),
+    )
+
+
+def _judged(climber: Climber, batch: StimulusBatch, validator: EncoderLike) -> Responses:
+    """What the validator predicts, (images, sites), in its own natural SDs; a batch has it in the encoder's columns."""
+    assert batch.validator_predicted is not None
+    known = attributes_of(validator)
+    z = batch.validator_predicted[:, climber.columns]
+    own = [column_of(s, known.site_ids) for s in climber.sites]
+    if known.mean is not None and known.sd is not None:
+        z = (z - known.mean.double().cpu().numpy()[own]) / known.sd.double().cpu().numpy()[own]
+    return np.asarray(z, dtype=np.float64)
+
+
+def _finished(climber: Climber, state: State) -> tuple[StimulusBatch, Labels]:
+    """The last images, and the sites assigned to them; climbed again where sites still moved."""
+    labels, start = state.labels, None if state.batch is None else climbed(state.batch)
+    for _ in range(LAST_TURNS):
+        batch = climber.climb(labels, climber.settings.final_steps, among=None, start=start)
+        wanted = assigned(climber.responses(batch))
+        still = bool((wanted == labels).all())
+        labels, kept = occupied(wanted)
+        start = climbed(batch)[kept]
+        if still:
+            break
+    return batch.take(kept), labels
