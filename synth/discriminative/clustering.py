@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from synth.objectives import Site, site_name
 from synth.objectives.bound import column_of
 
 from .alternation import Begin, Climber, Settings, State, climbed, take_turns
-from .changes import Change, improved
+from .changes import MERGE_BELOW, Change, improved, selectivities, separations
 from .partition import Labels, Responses, adjusted_rand, assigned, margins, occupied, random_partition, standardised
 
 LAST_TURNS = 3
@@ -53,6 +53,25 @@ class Restart:
     moves: tuple[int, ...]
     changes: tuple[Change, ...]
 
+    @property
+    def margins(self) -> NDArray[np.float64]:
+        """Response of each site to its own image less its largest to another, by the encoder, in natural SDs."""
+        return margins(self.z, self.labels)
+
+    def worth(self, settings: Settings) -> tuple[bool, float]:
+        """What restarts are chosen by: whether every two clusters are told apart, then the mean objective, both by the
+        validator where there is one. The objective alone would choose a type that was cut in two.
+        """
+        z = self.z if self.validator_z is None else self.validator_z
+        objective = self.objective if self.validator_objective is None else self.validator_objective
+        if len(z) == 1:
+            return True, 0.0
+        shares = np.minimum(
+            separations(z, self.labels, settings.temperature) / settings.separation,
+            selectivities(z, self.labels) / settings.selectivity,
+        )
+        return bool(shares.min() >= MERGE_BELOW), objective
+
 
 @dataclass(frozen=True)
 class Clustering:
@@ -64,7 +83,7 @@ class Clustering:
     restarts : tuple of Restart
         One per seed, in their order.
     chosen : int
-        Position of the restart whose objective is best by the validator, or, without one, by the encoder.
+        Position of the restart that is best by the validator (`Restart.worth`), or, without one, by the encoder.
     settings : Settings
     """
 
@@ -84,7 +103,7 @@ class Clustering:
         validator where there is one; below 0 where the two encoders disagree.
         """
         best = self.best
-        return margins(best.z if best.validator_z is None else best.validator_z, best.labels)
+        return best.margins if best.validator_z is None else margins(best.validator_z, best.labels)
 
     @property
     def agreement(self) -> NDArray[np.float64] | None:
@@ -127,8 +146,8 @@ def discriminative_stimuli(
 
     From a random partition into clusters of equal size, images and clusters are found in turns
     (`alternation.take_turns`), clusters are merged and split (`changes.improved`), and the images are climbed to the
-    end. Every seed does so apart; the one whose images have the best mean objective by the `validator` is chosen, since
-    the encoder that made the images judges its own work.
+    end. Every seed does so apart; the best by the `validator` is chosen (`Restart.worth`), since the encoder that made the
+    images would judge its own work.
 
     All depends on the seeds alone: a seed gives the same alone and among others.
 
@@ -157,14 +176,33 @@ def discriminative_stimuli(
         raise ValueError(f"seeds {list(seeds)}; expected at least one, each once")
     if len(sites) < max(2, settings.clusters):
         raise ValueError(f"{len(sites)} sites for {settings.clusters} clusters; expected at least one site per cluster")
-    own = attributes_of(encoder)
-    restarts = []
-    for seed in seeds:
-        climber = Climber(encoder, parameterisation, tuple(sites), dict(options or {}), settings, int(seed), begin)
+    own, restarts = attributes_of(encoder), []
+    asked = dict(options or {})
+    progress: Progress | None = asked.pop("progress", None)
+    for number, seed in enumerate(seeds):
+        climber = Climber(encoder, parameterisation, tuple(sites), asked, settings, int(seed), begin)
+        label = f"clusters from partition {number + 1} of {len(seeds)}"
+        if progress is not None:
+            climber.tell = _teller(progress, label, settings)
         restarts.append(_restart(climber, validator))
-    worth = [r.objective if r.validator_objective is None else r.validator_objective for r in restarts]
+        if progress is not None:
+            progress(label, 1, 1)
+    worth = [r.worth(settings) for r in restarts]
     names = tuple(own.site_ids[c] if own.site_ids else site_name(c) for c in climber.columns)
-    return Clustering(names, tuple(restarts), int(np.argmax(worth)), settings)
+    return Clustering(names, tuple(restarts), worth.index(max(worth)), settings)
+
+
+def _teller(progress: Progress, label: str, settings: Settings) -> Callable[[int], None]:
+    """Tells `progress` of the image-steps made, as a share of what a run may take; how much it takes shows at the end."""
+    expected = 2 * settings.clusters * (settings.steps * settings.iterations + settings.final_steps)
+    made = 0
+
+    def tell(image_steps: int) -> None:
+        nonlocal made
+        made += image_steps
+        progress(label, min(made, expected - 1), expected)
+
+    return tell
 
 
 def _restart(climber: Climber, validator: EncoderLike | None) -> Restart:
@@ -172,7 +210,7 @@ def _restart(climber: Climber, validator: EncoderLike | None) -> Restart:
     rng = np.random.default_rng(climber.seed)
     first = random_partition(len(climber.sites), climber.settings.clusters, rng)
     state, changes = improved(climber, take_turns(climber, first), rng)
-    batch, labels = _finished(climber, state)
+    batch, labels = _largest_first(*_finished(climber, state))
     judged = validator_z = None
     if validator is not None:
         batch = batch.validate(validator)
@@ -191,6 +229,14 @@ def _restart(climber: Climber, validator: EncoderLike | None) -> Restart:
         moves=state.moves,
         changes=tuple(changes),
     )
+
+
+def _largest_first(batch: StimulusBatch, labels: Labels) -> tuple[StimulusBatch, Labels]:
+    """The clusters numbered from the largest, equal ones by their first site."""
+    firsts = [int((labels == c).argmax()) for c in range(len(batch))]
+    sizes = np.bincount(labels, minlength=len(batch))
+    order = sorted(range(len(batch)), key=lambda c: (-sizes[c], firsts[c]))
+    return batch.take(order), np.argsort(order)[labels].astype(np.int64)
 
 
 def _judged(climber: Climber, batch: StimulusBatch, validator: EncoderLike) -> Responses:
