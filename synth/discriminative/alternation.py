@@ -64,8 +64,8 @@ class Settings:
     separation: float = 0.35
     selectivity: float = 0.5
     improvement: float = 0.0
-    smallest: int = 2
-    changes: int = 20
+    smallest: int = 3
+    changes: int = 6
 
     def __post_init__(self) -> None:
         counts = {

@@ -24,7 +24,7 @@ def discriminate(
     iterations: Annotated[int, typer.Option(min=1, help="turns of images and clusters at most")] = 10,
     steps: Annotated[int, typer.Option(min=1, help="gradient steps per turn")] = 50,
     start: Annotated[Start, typer.Option(help="where fresh images start")] = Start.NATURAL,
-    fixed: Annotated[bool, typer.Option("--fixed", help="no splits, no merges: the clusters of --clusters")] = False,
+    changes: Annotated[int, typer.Option(min=0, help="rounds of splits and merges at most; 0: none")] = 6,
     types: Annotated[
         Path | None, typer.Option("--type", help="folder of a set that was shown: type the sites of --responses")
     ] = None,
@@ -43,9 +43,7 @@ def discriminate(
     if types is not None and responses is not None:
         type_new(types, responses, out, confidence=confidence)
         return
-    settings = {"clusters": clusters, "iterations": iterations, "steps": steps}
-    if fixed:
-        settings["changes"] = 0
+    settings = {"clusters": clusters, "iterations": iterations, "steps": steps, "changes": changes}
     wanted = [word.strip() for word in sites.split(",") if word.strip()]
     announce("loading the networks")
     from protocols.insilico.discriminate.files import write_types
