@@ -35,7 +35,15 @@ from synth.discriminative import Settings, adjusted_rand, by_photographs, discri
 
 STARTS = 20
 PRESENTATIONS = (5, 10, 20, 40, 80)
-RANDOM_PHOTOGRAPHS = 100
+RANDOM_PHOTOGRAPHS = 60
+FIT = FitOptions(
+    layers="single",
+    readout="ridge",
+    folds=3,
+    input_size=112,
+    validator_backbone="offline:efficientnet_lite0",
+    validator_layers=("blocks.2.0",),
+)
 
 
 def main() -> None:
@@ -44,8 +52,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--sessions", default="210225,201025")
     parser.add_argument("--clusters", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20, help="gradient steps per turn")
-    parser.add_argument("--iterations", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=10, help="gradient steps per turn")
+    parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--images", type=int, help="only the first so many photographs")
     parser.add_argument("--noise", type=float, default=2.0, help="SD of single trials, in natural SDs")
@@ -106,7 +114,7 @@ def clusters_of(pixels: Pixels, recorded: Floats, options: argparse.Namespace) -
         colour="rgb",
         averages=True,
     )
-    pair = fit_encoder(recording, FitOptions(layers="single", readout="ridge", folds=3))
+    pair = fit_encoder(recording, FIT)
     luminance = pixels.mean(-1) / 255
     size = (3, *pixels.shape[1:3])
     clustering = discriminative_stimuli(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from operator import add
 from typing import Any
@@ -87,6 +87,10 @@ class Settings:
             raise ValueError(f"selectivity {self.selectivity}; expected above 0, at most 1")
         if self.changes < 0:
             raise ValueError(f"changes is {self.changes}; expected at least 0")
+
+    def of_steps(self, steps: int) -> Settings:
+        """The same with `steps` per turn, and the other counts of steps in proportion."""
+        return replace(self, steps=steps, comparison_steps=max(1, 2 * steps // 5), final_steps=2 * steps)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able."""

@@ -22,7 +22,7 @@ def discriminate(
     clusters: Annotated[int, typer.Option(min=1, help="clusters to start with; splits and merges change them")] = 5,
     seeds: Annotated[int, typer.Option(min=1, help="random partitions to start from; the validator chooses")] = 3,
     iterations: Annotated[int, typer.Option(min=1, help="turns of images and clusters at most")] = 10,
-    steps: Annotated[int, typer.Option(min=1, help="gradient steps per turn")] = 50,
+    steps: Annotated[int, typer.Option(min=1, help="gradient steps per turn; the last images take twice as many")] = 50,
     start: Annotated[Start, typer.Option(help="where fresh images start")] = Start.NATURAL,
     changes: Annotated[int, typer.Option(min=0, help="rounds of splits and merges at most; 0: none")] = 6,
     types: Annotated[
@@ -43,7 +43,6 @@ def discriminate(
     if types is not None and responses is not None:
         type_new(types, responses, out, confidence=confidence)
         return
-    settings = {"clusters": clusters, "iterations": iterations, "steps": steps, "changes": changes}
     wanted = [word.strip() for word in sites.split(",") if word.strip()]
     announce("loading the networks")
     from protocols.insilico.discriminate.files import write_types
@@ -55,7 +54,7 @@ def discriminate(
     found = find_types(
         opened,
         sites=wanted,
-        settings=Settings(**settings),
+        settings=Settings(clusters=clusters, iterations=iterations, changes=changes).of_steps(steps),
         seeds=range(seeds),
         start=start.value,
         progress=progress(),

@@ -44,3 +44,10 @@ class PlantedTypes(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         drive = (images.flatten(1) - 0.5) @ self.filters.T
         return nn.functional.softplus(4 * drive) / 4
+
+
+def held(images: Tensor) -> Tensor:
+    """Images of mean 0.5 and RMS contrast 0.15, as far as [0, 1] allows."""
+    centred = images - images.mean((1, 2, 3), keepdim=True)
+    contrast = centred.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-6)
+    return (0.5 + 0.15 * centred / contrast).clamp(0, 1)
