@@ -184,7 +184,12 @@ def ranked(images: Pixels, labels: Ints, hidden: list[Any], scale: tuple[Floats,
 
 
 def typing_curves(
-    found: dict[str, tuple[Ints, Pixels]], hidden: list[Any], scale: tuple[Floats, Floats], *, natural: Floats, noise: float
+    found: dict[str, tuple[Ints, Pixels]],
+    hidden: list[Any],
+    scale: tuple[Floats, Floats],
+    *,
+    natural: Floats,
+    noise: float,
 ) -> dict[str, dict[str, float]]:
     """Share of sites typed as without noise, by method and number of presentations; 50 draws of the noise."""
     truth = (natural - scale[0]) / scale[1]
@@ -219,7 +224,9 @@ def _curve(
 
 
 def show(session: str, report: dict[str, Any]) -> None:
-    print(f"\nsession {session}: {report['sites']} sites, {report['photographs']} photographs, {report['cpu_seconds']:.0f} CPU s")
+    print(
+        f"\nsession {session}: {report['sites']} sites, {report['photographs']} photographs, {report['cpu_seconds']:.0f} CPU s"
+    )
     print(f"{'method':<40} clusters  adjusted Rand  mean rank (chance)  first (chance)  margin")
     for name, r in report["methods"].items():
         print(

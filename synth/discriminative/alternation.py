@@ -195,7 +195,12 @@ def climbed(batch: StimulusBatch) -> Tensor:
 
 
 def take_turns(
-    climber: Climber, labels: Labels, *, among: Labels | None = None, start: Tensor | None = None, turns: int | None = None
+    climber: Climber,
+    labels: Labels,
+    *,
+    among: Labels | None = None,
+    start: Tensor | None = None,
+    turns: int | None = None,
 ) -> State:
     """Images for the clusters, then every site to the image that drives it most, until no site moves.
 

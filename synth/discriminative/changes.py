@@ -13,8 +13,8 @@ from .alternation import Climber, Settings, State, take_turns
 from .partition import Labels, Responses, assigned, random_partition
 
 MERGE_BELOW = 0.8
-"""Two clusters are merged where they are told apart by less than this share of what a split must reach: a split that was
-just taken is not undone by the noise of one climb.
+"""Two clusters are merged where they are told apart by less than this share of what a split must reach, so that the
+noise of one climb does not undo a split that was just taken.
 """
 LOCAL_TURNS = 3
 """Turns inside a cluster that may be split."""
@@ -86,9 +86,10 @@ def improved(climber: Climber, state: State, rng: np.random.Generator) -> tuple[
 
     After Burg et al. (2024): a cluster is split by the same alternation among its members, all sites are assigned anew,
     and the mean objective before and after is compared from fresh images of as many steps
-    (`Settings.comparison_steps`). That mean rises with the number of clusters alone where they are many, and less the
-    log of their number it falls; so a split must also tell its two halves apart, by measures that do not depend on that number: `Settings.separation`
-    (`separations`), and `Settings.selectivity` (`selectivities`). Two clusters that fall short are merged.
+    (`Settings.comparison_steps`). That mean has its chance level at 0, but its limit, the log of the number of
+    clusters, rises with a split; less that log, it falls with nearly every split, also with right ones. So the two
+    halves must also be told apart, by measures that do not depend on the number of clusters: `Settings.separation`
+    (`separations`) and `Settings.selectivity` (`selectivities`). Two clusters that fall short are merged.
     """
     changes: list[Change] = []
     tried: set[bytes] = set()

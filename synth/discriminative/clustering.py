@@ -16,7 +16,7 @@ from synth.objectives.bound import column_of
 
 from .alternation import Begin, Climber, Settings, State, climbed, take_turns
 from .changes import MERGE_BELOW, Change, improved, selectivities, separations
-from .partition import Labels, Responses, adjusted_rand, assigned, margins, occupied, random_partition, standardised
+from .partition import Labels, Responses, adjusted_rand, assigned, margins, occupied, random_partition
 
 LAST_TURNS = 3
 
@@ -146,8 +146,8 @@ def discriminative_stimuli(
 
     From a random partition into clusters of equal size, images and clusters are found in turns
     (`alternation.take_turns`), clusters are merged and split (`changes.improved`), and the images are climbed to the
-    end. Every seed does so apart; the best by the `validator` is chosen (`Restart.worth`), since the encoder that made the
-    images would judge its own work.
+    end. Every seed does so apart; the best by the `validator` is chosen (`Restart.worth`), since the encoder that made
+    the images would judge its own work.
 
     All depends on the seeds alone: a seed gives the same alone and among others.
 
@@ -193,7 +193,7 @@ def discriminative_stimuli(
 
 
 def _teller(progress: Progress, label: str, settings: Settings) -> Callable[[int], None]:
-    """Tells `progress` of the image-steps made, as a share of what a run may take; how much it takes shows at the end."""
+    """Tells `progress` of the image-steps made, as a share of what a run may take."""
     expected = 2 * settings.clusters * (settings.steps * settings.iterations + settings.final_steps)
     made = 0
 

@@ -1,4 +1,4 @@
-"""The same alternation over a library of photographs, and whether sites group beyond chance in their answers to them."""
+"""The same alternation over a library of photographs, and whether sites group beyond chance in their answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .partition import Labels, Responses, adjusted_rand, assigned, occupied, random_partition
+from .partition import Labels, Responses, assigned, occupied, random_partition
 
 TURNS = 20
 RESTARTS = 8
@@ -94,13 +94,11 @@ class Chance:
         return max(self.p_independent, self.p_rotated)
 
 
-def beyond_chance(
-    z: Responses, clusters: int, *, draws: int = 99, seed: int = 0, temperature: float = 1.6
-) -> Chance:
+def beyond_chance(z: Responses, clusters: int, *, draws: int = 99, seed: int = 0, temperature: float = 1.6) -> Chance:
     """Test whether the sites fall into groups in their answers z (photographs, sites) to photographs, in natural SDs.
 
-    The statistic is the best mean objective of `by_photographs` over random partitions into `clusters`. Two nulls: sites
-    without any likeness (`independent`), and a continuum with the covariance of these sites (`rotated`). With one
+    The statistic is the best mean objective of `by_photographs` over random partitions into `clusters`. Two nulls:
+    sites without any likeness (`independent`), and a continuum with the covariance of these sites (`rotated`). With one
     cluster there is nothing to test: p = 1.
 
     Raises

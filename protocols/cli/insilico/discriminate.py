@@ -31,7 +31,7 @@ def discriminate(
     responses: Annotated[Path | None, typer.Option(help="recorded responses to that set (responses/1)")] = None,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="of a type (with --type)")] = 0.95,
 ) -> None:
-    """Find functional types of sites with one image each that drives it and no other; or type new sites by such a set."""
+    """Find types of sites with one image each that drives it and no other; or type new sites by such a set."""
     if (types is None) != (responses is None):
         raise typer.BadParameter("--type and --responses belong together")
     if types is None and out is None:

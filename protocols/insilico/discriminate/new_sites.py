@@ -95,9 +95,7 @@ def type_sites(types: TypeSet, path: Path, *, confidence: float = CONFIDENCE, se
             "share": found.share,
             "trials": int(found.counts.min()),
         }
-        rows.append(
-            finite_or_none(row | {name: float(m) for name, m in zip(types.names, found.means, strict=True)})
-        )
+        rows.append(finite_or_none(row | {name: float(m) for name, m in zip(types.names, found.means, strict=True)}))
     return Typed(rows, notes, confidence)
 
 
@@ -126,7 +124,9 @@ def _refuse(path: Path, recorded: Responses, types: TypeSet, *, shown: bool) -> 
 def write_typed(typed: Typed, out: Path) -> Path:
     """Write ``typed.csv`` and ``typed.json`` into a new folder."""
     with new_folder(out) as temporary:
-        cells = [["" if v is None else f"{v:.4f}" if isinstance(v, float) else v for v in r.values()] for r in typed.rows]
+        cells = [
+            ["" if v is None else f"{v:.4f}" if isinstance(v, float) else v for v in r.values()] for r in typed.rows
+        ]
         write_table(temporary / "typed.csv", list(typed.rows[0]), cells)
         write_json(temporary / "typed.json", typed.to_dict())
     return out

@@ -37,7 +37,12 @@ def opened(types: int, per_type: int) -> Any:
     with torch.no_grad():
         answers = encoder(torch.from_numpy(natural).movedim(-1, 1).float() / 255).double().numpy()
     measured = (answers - answers.mean(0)) / answers.std(0)
-    recipe = {"parameterisation": fourier((1, SIZE, SIZE)), "constraints": [held], "transforms": [], "learning_rate": 0.08}
+    recipe = {
+        "parameterisation": fourier((1, SIZE, SIZE)),
+        "constraints": [held],
+        "transforms": [],
+        "learning_rate": 0.08,
+    }
     return SimpleNamespace(
         encoder=encoder, validator=encoder, targets=encoder.site_ids, natural=natural, measured=measured, recipe=recipe
     )
@@ -73,7 +78,9 @@ def test_the_folder_agrees_with_itself_and_the_encoder(found: Found, folder: Pat
         column = encoder.site_ids.index(row["site"])
         own = names.index(row["type"])
         assert own == z[:, column].argmax()
-        assert float(row["encoder_margin"]) == pytest.approx(z[own, column] - np.delete(z[:, column], own).max(), abs=1e-3)
+        assert float(row["encoder_margin"]) == pytest.approx(
+            z[own, column] - np.delete(z[:, column], own).max(), abs=1e-3
+        )
         assert row["validator_type"] == row["type"]
     assert found.grouped
     assert record["verdict"] == found.verdict
@@ -89,7 +96,10 @@ def test_sites_without_types_are_told_so() -> None:
     assert not any(row["sure"] for row in alone.sites())
 
 
-@pytest.mark.parametrize(("wanted", "clusters", "told"), [(["v4_00"], 2, "did you mean"), (["a"], 2, "3 sites for 5"), ([], 5, "3 sites for 5")])
+@pytest.mark.parametrize(
+    ("wanted", "clusters", "told"),
+    [(["v4_00"], 2, "did you mean"), (["a"], 2, "3 sites for 5"), ([], 5, "3 sites for 5")],
+)
 def test_sites_that_cannot_serve_are_refused(wanted: list[str], clusters: int, told: str) -> None:
     known = ["v4_001", "v4_002", "a"] if wanted != ["a"] else ["a"]
     told = told if wanted != ["a"] else "1 sites for 2"
@@ -106,13 +116,20 @@ def recording(path: Path, names: list[str], repeats: int, *, strong: float = 8.0
     values[images == names[0], 0] += strong
     values[images == names[-1], 1] += strong
     table = Responses(
-        values=values, image_ids=images, site_ids=("new_a", "new_b", "new_c"), unit="au", window_ms=(70.0, 170.0), **changed
+        values=values,
+        image_ids=images,
+        site_ids=("new_a", "new_b", "new_c"),
+        unit="au",
+        window_ms=(70.0, 170.0),
+        **changed,
     )
     write_responses(path, table)
     return path
 
 
-def test_new_sites_are_typed_by_the_image_that_drives_them_and_others_cannot_be_told(folder: Path, tmp_path: Path) -> None:
+def test_new_sites_are_typed_by_the_image_that_drives_them_and_others_cannot_be_told(
+    folder: Path, tmp_path: Path
+) -> None:
     types = read_types(folder)
     typed = type_sites(types, recording(tmp_path / "answer.h5", list(types.names), 8))
     assert [r["type"] for r in typed.rows] == [types.names[0], types.names[-1], UNTOLD]

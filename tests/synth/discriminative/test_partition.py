@@ -13,7 +13,9 @@ from synth.discriminative.changes import selectivities, separations
 from synth.discriminative.partition import adjusted_rand, assigned, margins, members, occupied, random_partition
 
 LABELS = st.integers(2, 14).flatmap(
-    lambda n: st.tuples(st.lists(st.integers(0, 4), min_size=n, max_size=n), st.lists(st.integers(0, 4), min_size=n, max_size=n))
+    lambda n: st.tuples(
+        st.lists(st.integers(0, 4), min_size=n, max_size=n), st.lists(st.integers(0, 4), min_size=n, max_size=n)
+    )
 )
 
 

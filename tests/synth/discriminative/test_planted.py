@@ -106,7 +106,8 @@ def test_what_cannot_serve_is_refused(changed: dict[str, Any], message: str) -> 
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"clusters": 0}, {"steps": 0}, {"temperature": 0.0}, {"separation": 0.7}, {"selectivity": 1.2}, {"changes": -1}]
+    "wrong",
+    [{"clusters": 0}, {"steps": 0}, {"temperature": 0.0}, {"separation": 0.7}, {"selectivity": 1.2}, {"changes": -1}],
 )
 def test_settings_that_cannot_serve_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
