@@ -63,7 +63,7 @@ def largest_mean(
     with np.errstate(invalid="ignore", divide="ignore"):
         means = values @ one_of / counts
     best = int(np.nanargmax(means)) if len(values) else 0
-    if count < 2 or counts.min(initial=0) < FEWEST:
+    if count < 2 or counts.min() < FEWEST:
         return Largest(best, means, counts, float("nan"), float("nan"), told=False)
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.broadcast_to(values, (draws, len(values))), axis=1) @ one_of / counts

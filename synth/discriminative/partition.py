@@ -62,7 +62,8 @@ def margins(z: Responses, labels: Labels) -> Responses:
         return np.zeros(z.shape[1])
     own = np.zeros(z.shape, dtype=np.bool_)
     own[labels, np.arange(z.shape[1])] = True
-    return z[labels, np.arange(z.shape[1])] - np.where(own, -np.inf, z).max(0)
+    apart: Responses = z[labels, np.arange(z.shape[1])] - np.where(own, -np.inf, z).max(0)
+    return apart
 
 
 def adjusted_rand(a: Labels, b: Labels) -> float:
