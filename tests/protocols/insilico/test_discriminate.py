@@ -50,7 +50,7 @@ def opened(types: int, per_type: int) -> Any:
 
 @pytest.fixture(scope="module")
 def found() -> Found:
-    return find_types(opened(3, 5), settings=Settings(clusters=3, iterations=4, changes=0).of_steps(12), seeds=(0, 1))
+    return find_types(opened(3, 5), settings=Settings(clusters=3, iterations=4, changes=2).of_steps(12), seeds=(0, 1))
 
 
 @pytest.fixture(scope="module")
