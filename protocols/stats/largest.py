@@ -64,7 +64,8 @@ def largest_mean(
         means = values @ one_of / counts
     best = int(np.nanargmax(means)) if len(values) else 0
     if count < 2 or counts.min() < FEWEST:
-        return Largest(best, means, counts, float("nan"), float("nan"), told=False)
+        nan = float("nan")
+        return Largest(image=best, means=means, counts=counts, p=nan, share=nan, told=False)
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.broadcast_to(values, (draws, len(values))), axis=1) @ one_of / counts
     reached = shuffled.max(1) >= means[best] - 1e-9 * max(1.0, float(np.abs(values).max()))
@@ -75,4 +76,5 @@ def largest_mean(
         wide = means[c] + (own - means[c]) * np.sqrt(len(own) / (len(own) - 1))
         again[:, c] = rng.choice(wide, (draws, len(own))).mean(1)
     share = float((again.argmax(1) == best).mean())
-    return Largest(best, means, counts, p, share, told=bool(p <= 1 - confidence + 1e-12 and share >= confidence))
+    told = bool(p <= 1 - confidence + 1e-12 and share >= confidence)
+    return Largest(image=best, means=means, counts=counts, p=p, share=share, told=told)

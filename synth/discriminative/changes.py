@@ -130,7 +130,7 @@ def _split(
             continue
         tried.add(among.tobytes())
         local = take_turns(climber, random_partition(len(among), 2, rng), among=among, turns=LOCAL_TURNS)
-        labels = _proposed(climber, state, int(cluster), local)
+        labels = _proposed(climber, state, int(cluster), local=local)
         if labels is None:
             continue
         after = _compared(climber, labels)
@@ -144,7 +144,7 @@ def _split(
     return state, changes
 
 
-def _proposed(climber: Climber, state: State, cluster: int, local: State) -> Labels | None:
+def _proposed(climber: Climber, state: State, cluster: int, *, local: State) -> Labels | None:
     """All sites assigned to the images of the other clusters and to the two of the split one, which come last; None
     where a half falls below the smallest size, or another cluster vanishes.
     """

@@ -180,7 +180,15 @@ def discriminative_stimuli(
     asked = dict(options or {})
     progress: Progress | None = asked.pop("progress", None)
     for number, seed in enumerate(seeds):
-        climber = Climber(encoder, parameterisation, tuple(sites), asked, settings, int(seed), begin)
+        climber = Climber(
+            encoder=encoder,
+            parameterisation=parameterisation,
+            sites=tuple(sites),
+            options=asked,
+            settings=settings,
+            seed=int(seed),
+            begin=begin,
+        )
         label = f"clusters from partition {number + 1} of {len(seeds)}"
         if progress is not None:
             climber.tell = _teller(progress, label, settings)

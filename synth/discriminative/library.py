@@ -109,7 +109,15 @@ def beyond_chance(z: Responses, clusters: int, *, draws: int = 99, seed: int = 0
     if not np.isfinite(z).all():
         raise ValueError("answers to photographs that are not finite; expected one number per photograph and site")
     if clusters < 2:
-        return Chance(clusters, 0.0, 0.0, 0.0, 1.0, 1.0, draws)
+        return Chance(
+            clusters=clusters,
+            objective=0.0,
+            independent=0.0,
+            rotated=0.0,
+            p_independent=1.0,
+            p_rotated=1.0,
+            draws=draws,
+        )
 
     def best(answers: Responses, rng: np.random.Generator) -> float:
         runs = (by_photographs(answers, clusters, rng, temperature=temperature) for _ in range(RESTARTS))
@@ -121,4 +129,12 @@ def beyond_chance(z: Responses, clusters: int, *, draws: int = 99, seed: int = 0
         generators = (np.random.default_rng([seed, number, draw]) for draw in range(draws))
         nulls[number] = np.array([best(null(z, rng), rng) for rng in generators])
     shares = [float((1 + (reached >= found).sum()) / (draws + 1)) for reached in nulls.values()]
-    return Chance(clusters, found, float(nulls[1].mean()), float(nulls[2].mean()), shares[0], shares[1], draws)
+    return Chance(
+        clusters=clusters,
+        objective=found,
+        independent=float(nulls[1].mean()),
+        rotated=float(nulls[2].mean()),
+        p_independent=shares[0],
+        p_rotated=shares[1],
+        draws=draws,
+    )

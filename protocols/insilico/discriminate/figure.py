@@ -30,8 +30,8 @@ def figure_of(found: Found) -> Figure:
         _image(axes[c], best.batch.images[c], f"{type_name(c)}\n{int((best.labels == c).sum())} sites")
     left, middle, right = bottom.subplots(1, 3)
     largest = float(max(np.abs(cluster_means(x, best.labels)).max() for x in (best.z, z)))
-    _matrix(left, cluster_means(best.z, best.labels), "the encoder that made them", largest)
-    _matrix(middle, cluster_means(z, best.labels), "the validator", largest)
+    _matrix(left, cluster_means(best.z, best.labels), "the encoder that made them", largest=largest)
+    _matrix(middle, cluster_means(z, best.labels), "the validator", largest=largest)
     left.set_ylabel("cluster (mean of its sites)")
     order = np.argsort(best.labels, kind="stable")
     shown = right.imshow(z[:, order].T, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
@@ -55,7 +55,7 @@ def _image(axes: Axes, image: Pixels, title: str) -> None:
     axes.set_axis_off()
 
 
-def _matrix(axes: Axes, means: Floats, title: str, largest: float) -> None:
+def _matrix(axes: Axes, means: Floats, title: str, *, largest: float) -> None:
     axes.imshow(means, cmap="RdBu_r", vmin=-largest, vmax=largest)
     size = 8 if len(means) <= 6 else 6
     for row, values in enumerate(means):
