@@ -21,3 +21,6 @@ __all__ = [
     "sharing",
     "triplets",
 ]
+from .insilico import discriminate
+
+__all__ = ["app", "discriminate", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]

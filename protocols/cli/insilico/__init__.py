@@ -9,5 +9,6 @@ SIBLINGS: dict[str, str] = {
     "triplets": "photographs whose similarity two layers see differently",
     "invariance": "what leaves responses as they are: sets, level sets, metamers",
     "describe": "what each site prefers: images, maps, clusters, layers, words",
+    "discriminate": "functional types of sites, one image each; types of new sites",
 }
 """What the commands that make other images than `generate` are for: the lines below ``generate --help``, by name."""

@@ -1,0 +1,140 @@
+"""The same alternation over a library of photographs, and whether sites group beyond chance in their answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .partition import Labels, Responses, assigned, occupied, random_partition
+
+TURNS = 20
+RESTARTS = 8
+
+
+def by_photographs(
+    z: Responses, clusters: int, rng: np.random.Generator, *, temperature: float = 1.6
+) -> tuple[Labels, list[int], float]:
+    """Clusters of sites with the photograph that discriminates each best, in turns from a random partition.
+
+    As `alternation.take_turns`, with the best photograph of a library in place of an image that is climbed.
+
+    Parameters
+    ----------
+    z : array of shape (photographs, sites), in natural SDs
+
+    Returns
+    -------
+    Labels (sites,), the photograph of each cluster, and the mean of J over clusters in nats
+    """
+    labels, images, objective = random_partition(z.shape[1], clusters, rng), [0], 0.0
+    for _ in range(TURNS):
+        if labels.max() == 0:
+            return labels, [int(z.mean(1).argmax())], 0.0
+        one_of = labels[:, None] == np.arange(labels.max() + 1)
+        means = z @ (one_of / one_of.sum(0)) / temperature  # (photographs, clusters)
+        largest = means.max(1, keepdims=True)
+        scores = means - largest - np.log(np.exp(means - largest).mean(1, keepdims=True))
+        images, objective = [int(i) for i in scores.argmax(0)], float(scores.max(0).mean())
+        wanted = assigned(z[images])
+        if (wanted == labels).all():
+            break
+        labels, kept = occupied(wanted)
+        images = [images[k] for k in kept]
+    return labels, images, objective
+
+
+def rotated(z: Responses, rng: np.random.Generator) -> Responses:
+    """Sites mixed by a random rotation that keeps their mean: the same covariance spectrum over photographs, no groups.
+
+    The null of a continuum: every surrogate site is a random mixture of all sites, scaled to the mean and SD of a site.
+    z (photographs, sites).
+    """
+    sites = z.shape[1]
+    mean = np.full((sites, 1), sites**-0.5)
+    basis = np.linalg.qr(np.hstack([mean, rng.standard_normal((sites, sites - 1))]))[0][:, 1:]
+    turned = np.linalg.qr(rng.standard_normal((sites - 1, sites - 1)))[0]
+    mixed = z @ (mean @ mean.T + basis @ turned @ basis.T)
+    out: Responses = (mixed - mixed.mean(0)) / mixed.std(0) * z.std(0) + z.mean(0)
+    return out
+
+
+def independent(z: Responses, rng: np.random.Generator) -> Responses:
+    """Every site with its answers in another order of photographs: no two sites alike. z (photographs, sites)."""
+    return rng.permuted(z, axis=0)
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Whether sites group in their answers to photographs, against sites that do not.
+
+    Attributes
+    ----------
+    clusters : int
+    objective : float
+        Best mean of J over `RESTARTS` random partitions, in nats.
+    independent, rotated : float
+        Mean of the same over draws of each null, in nats.
+    p_independent, p_rotated : float
+        Share of draws that reach the objective, the observation counted as one.
+    draws : int
+    """
+
+    clusters: int
+    objective: float
+    independent: float
+    rotated: float
+    p_independent: float
+    p_rotated: float
+    draws: int
+
+    @property
+    def p(self) -> float:
+        """The larger of both: groups must be beyond sites without any likeness, and beyond a continuum."""
+        return max(self.p_independent, self.p_rotated)
+
+
+def beyond_chance(z: Responses, clusters: int, *, draws: int = 99, seed: int = 0, temperature: float = 1.6) -> Chance:
+    """Test whether the sites fall into groups in their answers z (photographs, sites) to photographs, in natural SDs.
+
+    The statistic is the best mean objective of `by_photographs` over random partitions into `clusters`. Two nulls:
+    sites without any likeness (`independent`), and a continuum with the covariance of these sites (`rotated`). With one
+    cluster there is nothing to test: p = 1.
+
+    Raises
+    ------
+    ValueError
+        Answers that are not finite, or fewer sites than clusters.
+    """
+    if not np.isfinite(z).all():
+        raise ValueError("answers to photographs that are not finite; expected one number per photograph and site")
+    if clusters < 2:
+        return Chance(
+            clusters=clusters,
+            objective=0.0,
+            independent=0.0,
+            rotated=0.0,
+            p_independent=1.0,
+            p_rotated=1.0,
+            draws=draws,
+        )
+
+    def best(answers: Responses, rng: np.random.Generator) -> float:
+        runs = (by_photographs(answers, clusters, rng, temperature=temperature) for _ in range(RESTARTS))
+        return max(objective for _, _, objective in runs)
+
+    found = best(z, np.random.default_rng([seed, 0]))
+    nulls = {}
+    for number, null in enumerate((independent, rotated), start=1):
+        generators = (np.random.default_rng([seed, number, draw]) for draw in range(draws))
+        nulls[number] = np.array([best(null(z, rng), rng) for rng in generators])
+    shares = [float((1 + (reached >= found).sum()) / (draws + 1)) for reached in nulls.values()]
+    return Chance(
+        clusters=clusters,
+        objective=found,
+        independent=float(nulls[1].mean()),
+        rotated=float(nulls[2].mean()),
+        p_independent=shares[0],
+        p_rotated=shares[1],
+        draws=draws,
+    )
