@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from . import generate, imports, looks, projects, rigs, rounds, sharing
 from .app import app, main
-from .insilico import controversial, describe, invariance, triplets
+from .insilico import controversial, describe, discriminate, invariance, triplets
 
 __all__ = [
     "app",
     "controversial",
     "describe",
+    "discriminate",
     "generate",
     "imports",
     "invariance",
@@ -21,6 +22,3 @@ __all__ = [
     "sharing",
     "triplets",
 ]
-from .insilico import discriminate
-
-__all__ = ["app", "discriminate", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]
