@@ -16,6 +16,7 @@ from protocols.project.key import read_key
 
 from .images import Pictures
 from .plan import Plan
+from .scores import curve_of
 
 LATEST = 3  # generations from which the images of the highest scores are taken: later ones are better on average
 
@@ -112,13 +113,3 @@ def choose(evolution: Evolution, plan: Plan, records: Sequence[Mapping[str, Any]
     }
     write_json(evolution.record_path, record)
     return record
-
-
-def curve_of(records: Sequence[Mapping[str, Any]], target: str) -> list[dict[str, Any]]:
-    """Mean and best score and the level of the references of one target, generation by generation."""
-    names = ("mean", "best", "reference")
-    return [
-        {"generation": r["generation"], **{n: r["targets"][target][n] for n in names}}
-        for r in records
-        if not r["again"]
-    ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from protocols.arrays import Floats, Pixels
 from protocols.project.folder import Project
@@ -16,27 +16,7 @@ from protocols.synthesis.request import recipe
 from synth import ConstraintError
 from synth.batches import project as projected
 from synth.batches import quantise
-
-
-class Latent(Protocol):
-    """What is evolved: codes that decode to images."""
-
-    @property
-    def size(self) -> int:
-        """Numbers per code, D."""
-        ...
-
-    def decode(self, codes: Floats) -> Tensor:
-        """Codes (P, D) -> images (P, C, H, W) in [0, 1]."""
-        ...
-
-    def encode(self, images: Tensor) -> Floats:
-        """Images (P, C, H, W) in [0, 1] -> codes (P, D)."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """JSON-able settings, for the record."""
-        ...
+from synth.evolution.latents import Latent
 
 
 @dataclass(frozen=True)
@@ -63,10 +43,10 @@ class Pictures:
         """JSON-able, for the record."""
         return {"latent": self.latent.describe(), "constraints": [c.describe() for c in self.constraints]}
 
-    def starts(self, pixels: Pixels | None, targets: int) -> Floats:
-        """Codes (T, D) of images uint8 (T, H, W, C); zeros where there are none."""
+    def starts(self, pixels: Pixels | None, seeds: Sequence[int]) -> Floats:
+        """Codes (T, D) of images uint8 (T, H, W, C); drawn by the `seeds` where there are none."""
         if pixels is None:
-            return np.zeros((targets, self.latent.size))
+            return np.stack([self.latent.start(seed) for seed in seeds])
         images = torch.from_numpy(pixels).movedim(-1, -3).float() / 255
         return np.concatenate([self.latent.encode(image[None]) for image in images])
 

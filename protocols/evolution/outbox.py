@@ -20,7 +20,7 @@ from synth.evolution.optimisers import Optimiser, make_optimiser, replayed
 
 from .candidates import Candidate
 from .images import Pictures
-from .plan import Plan
+from .plan import Plan, seed_of
 from .scores import history, image_name
 
 EVOLVED, AGAIN = "evolution", "evolution again"
@@ -37,7 +37,7 @@ def optimiser_of(plan: Plan, number: int, target: str, records: Sequence[Mapping
             start,
             population=settings.population,
             sigma=settings.sigma,
-            seed=plan.seed(number, target),
+            seed=seed_of(settings, number, target),
         )
 
     return replayed(make, history(records, target, population=settings.population))

@@ -74,10 +74,12 @@ class Plan:
         """The statistics of a target."""
         return next(s for s in self.sites if s.site_id == target)
 
-    def seed(self, number: int, target: str) -> int:
-        """Seed of the optimiser of `target`: whatever else is evolved beside it, it stays the same."""
-        digest = hashlib.sha256(f"evolution\n{self.settings.seed}\n{number}\n{target}".encode()).digest()
-        return int.from_bytes(digest[:4], "big") >> 1
+
+
+def seed_of(settings: EvolutionConfig, number: int, target: str) -> int:
+    """Seed of the optimiser of `target` in round `number`: whatever is evolved beside it, it stays the same."""
+    digest = hashlib.sha256(f"evolution\n{settings.seed}\n{number}\n{target}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def open_plan(evolution: Evolution, project: Project, pictures: Pictures, *, device: str = "cpu") -> Plan:
@@ -175,7 +177,7 @@ def _made(evolution: Evolution, project: Project, pictures: Pictures, *, device:
         levels=levels,
         started_from=started_from,
         groups=groups,
-        starts=pictures.starts(None if pixels is None else pixels, len(targets)),
+        starts=pictures.starts(pixels, [seed_of(settings, number, t) for t in targets]),
         pictures=pictures.describe(),
     )
 

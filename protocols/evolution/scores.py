@@ -133,3 +133,13 @@ def image_name(number: int, generation: int, target: str, *, place: int) -> str:
 def place_of(name: str) -> int:
     """The place in the population that `image_name` wrote."""
     return int(name.rpartition("_i")[2])
+
+
+def curve_of(records: Sequence[Mapping[str, Any]], target: str) -> list[dict[str, Any]]:
+    """Mean and best score and the level of the references of one target, generation by generation."""
+    names = ("mean", "best", "reference")
+    return [
+        {"generation": r["generation"], **{n: r["targets"][target][n] for n in names}}
+        for r in records
+        if not r["again"]
+    ]

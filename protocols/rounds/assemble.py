@@ -14,6 +14,7 @@ from encoders import Encoder, Ensemble
 from protocols.arrays import Floats
 from protocols.project.display import Display
 from protocols.project.folder import Project
+from protocols.project.generations.files import evolved_images
 from protocols.project.key import Key, SiteRow
 from protocols.recordings.dataset import Dataset
 from protocols.rounds.planning.round_plan import RoundDivision
@@ -55,7 +56,10 @@ def assemble(
     natural = measure(display, data.pixels[: data.natural], masks)
     predicted = plan.predicted if "predicted_natural" in config.arms.kinds else None
     arms = choose_arms(
-        arm_material(project, data, key, masks=masks, natural=natural, predicted=predicted, best=best),
+        replace(
+            arm_material(project, data, key, masks=masks, natural=natural, predicted=predicted, best=best),
+            evolved=evolved_images(project, number) if "evolved" in config.arms.kinds else {},
+        ),
         controllers,
         config.arms.kinds,
         budget=_arm_budget(plan),

@@ -310,57 +310,10 @@ def anchors_stand_apart(config: Config, where: str) -> DataError | None:
     )
 
 
-def evolution_has_its_arm(config: Config, where: str) -> DataError | None:
-    """Images are evolved where the round shows them, and shown where they are evolved."""
-    evolves, shows = config.evolution.generations > 0, "evolved" in config.arms.kinds
-    if evolves == shows:
-        return None
-    found, expected, fix = (
-        (
-            f"[evolution] generations = {config.evolution.generations} without the arm evolved",
-            "the round to show what was evolved: scores of the evolution itself suffer the winner's curse",
-            'add "evolved" to [arms] kinds, or set generations to 0',
-        )
-        if evolves
-        else (
-            'the arm "evolved" with [evolution] generations = 0',
-            "images that were evolved",
-            'set [evolution] generations, such as 20, or leave "evolved" out of [arms] kinds',
-        )
-    )
-    return _contradiction(f"{where} [arms] kinds", found, expected, fix=fix)
-
-
-def a_generation_fits(config: Config, where: str) -> DataError | None:
-    """A generation has at most so many presentations, and its references return often enough."""
-    evolution = config.evolution
-    if not evolution.generations:
-        return None
-    if evolution.reference_repeats < evolution.repeats:
-        return _contradiction(
-            f"{where} [evolution]",
-            f"reference_repeats = {evolution.reference_repeats} with repeats = {evolution.repeats}",
-            "references shown at least as often as the images that are compared with them",
-            fix=f"set reference_repeats to {evolution.repeats} or more",
-        )
-    if evolution.references < 2 and evolution.reference_repeats > evolution.repeats:
-        return _contradiction(
-            f"{where} [evolution]",
-            f"references = 1 with reference_repeats = {evolution.reference_repeats} and repeats = {evolution.repeats}",
-            "two references or more, so that none follows itself",
-            fix=f"set references to 2 or more, or reference_repeats to {evolution.repeats}",
-        )
-    targets = 1 if evolution.targets == "all" else len(evolution.targets)
-    shown = evolution.presentations(targets)
-    if shown <= evolution.max_presentations:
-        return None
-    return _contradiction(
-        f"{where} [evolution]",
-        f"{targets} targets with population = {evolution.population}, repeats = {evolution.repeats} and their "
-        f"references: {shown} presentations per generation",
-        f"at most max_presentations = {evolution.max_presentations}",
-        fix="name fewer targets, lower population or repeats, or raise max_presentations",
-    )
+def evolution_fits(config: Config, where: str) -> DataError | None:
+    """What ``[evolution]`` asks for can be shown, and is shown in the round."""
+    wrong = config.evolution.contradiction(shown="evolved" in config.arms.kinds)
+    return None if wrong is None else _contradiction(f"{where} {wrong.key}", wrong.found, wrong.expected, fix=wrong.fix)
 
 
 RULES: tuple[Rule, ...] = (
@@ -382,8 +335,7 @@ RULES: tuple[Rule, ...] = (
     stripe_frequencies_rise,
     luminance_limit_has_a_scale,
     known_sites_are_named,
-    evolution_has_its_arm,
-    a_generation_fits,
+    evolution_fits,
 )
 """Each returns the contradiction that it finds, or None; they are looked at in this order."""
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from .section import Count, Name, Section, Seed
+
+
+class Wrong(NamedTuple):
+    """Keys that do not go together: which, what stands there, what should, and the way out."""
+
+    key: str
+    found: str
+    expected: str
+    fix: str
 
 
 class EvolutionConfig(Section):
@@ -35,16 +44,19 @@ class EvolutionConfig(Section):
     optimiser: Literal["cma", "genetic"] = Field(
         default="cma", description='[name] "cma": diagonal CMA-ES; "genetic": the genetic algorithm of XDream.'
     )
-    latent: str = Field(
+    latent: Literal["fourier", "prior"] = Field(
         default="fourier",
-        min_length=1,
         description=(
-            '[name] What is evolved. "fourier": low-pass Fourier coefficients; "prior": the initial noise of the prior '
-            "of [diffusion]; else a file or folder of a decoder (relative to this folder)."
+            '[name] What is evolved. "fourier": the low frequencies of the image; "prior": the initial noise of the '
+            "prior of [diffusion], whose images look natural and which starts from noise alone."
         ),
     )
+    cutoff: Annotated[float, Field(ge=1, le=1000)] = Field(
+        default=10.0,
+        description="[cycles per image] Highest frequency of the fourier latent; 10 is 317 numbers for a grey square.",
+    )
     start: Literal["noise", "photographs", "controllers"] = Field(
-        default="photographs",
+        default="noise",
         description=(
             "[name] Where each target's evolution starts: random codes, its best photographs, or the controllers that "
             "the encoder made (hybrid; they are made before the evolution then)."
@@ -86,3 +98,45 @@ class EvolutionConfig(Section):
     def presentations(self, targets: int) -> int:
         """Presentations of a generation of so many targets that share no reference."""
         return targets * (self.population * self.repeats + self.references * self.reference_repeats)
+
+    def contradiction(self, *, shown: bool) -> Wrong | None:
+        """The first pair of keys that do not go together; `shown`: the arm "evolved" stands in ``[arms] kinds``."""
+        if not self.generations and shown:
+            found, fix = 'the arm "evolved" with [evolution] generations = 0', "set generations, such as 20"
+            return Wrong("[arms] kinds", found, "images that were evolved", f'{fix}, or leave "evolved" out of kinds')
+        if not self.generations:
+            return None
+        if not shown:
+            return Wrong(
+                "[arms] kinds",
+                f'[evolution] generations = {self.generations} without the arm "evolved"',
+                "the round to show what was evolved: scores of the evolution itself suffer the winner's curse",
+                'add "evolved" to [arms] kinds, or set generations to 0',
+            )
+        if self.latent == "prior" and self.start != "noise":
+            found = f'start = "{self.start}" with latent = "prior"'
+            return Wrong("[evolution]", found, "a latent with a way back from an image", 'set latent to "fourier"')
+        return self._wrong_references() or self._wrong_size()
+
+    def _wrong_references(self) -> Wrong | None:
+        often, found = self.repeats, f"reference_repeats = {self.reference_repeats} with repeats = {self.repeats}"
+        if self.reference_repeats < often:
+            expected = "references shown at least as often as the images that are compared with them"
+            return Wrong("[evolution]", found, expected, f"set reference_repeats to {often} or more")
+        if self.references < 2 and self.reference_repeats > often:
+            fix = f"set references to 2 or more, or reference_repeats to {often}"
+            return Wrong("[evolution]", f"references = 1, {found}", "two photographs, so that none follows itself", fix)
+        return None
+
+    def _wrong_size(self) -> Wrong | None:
+        targets = 1 if self.targets == "all" else len(self.targets)
+        shown = self.presentations(targets)
+        if shown <= self.max_presentations:
+            return None
+        found = f"population = {self.population}, repeats = {self.repeats} and their references for {targets} target"
+        return Wrong(
+            "[evolution]",
+            f"{found}{'' if targets == 1 else 's'}: {shown} presentations per generation",
+            f"at most max_presentations = {self.max_presentations}",
+            "name fewer targets, lower population or repeats, or raise max_presentations",
+        )

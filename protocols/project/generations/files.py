@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from protocols.arrays import Pixels
 from protocols.disk.files import inside, read_json, sha256_file
 from protocols.disk.png import read_png
@@ -56,7 +54,7 @@ class Generation(Round):
     @property
     def entropy(self) -> tuple[int, ...]:
         """What sets its draws apart from those of other rounds and generations."""
-        return (self.number, self.generation, 0)
+        return (self.number, 1000 + self.generation)
 
     @property
     def scores_path(self) -> Path:
@@ -152,12 +150,17 @@ def evolution_before(project: Project, number: int) -> Evolution | None:
 
 @dataclass(frozen=True)
 class Evolved:
-    """An evolved image that enters a round: `score` is its re-estimated score, in natural SDs above the references."""
+    """An evolved image that enters a round.
+
+    `score`: of its last trials in the evolution, in natural SDs above the references; `started_from`: the photograph
+    that its evolution began with, "" for noise.
+    """
 
     target: str
     source_id: str
     pixels: Pixels
     score: float
+    started_from: str
 
 
 def evolved_images(project: Project, number: int) -> dict[str, Evolved]:
@@ -186,5 +189,4 @@ def _evolved(evolution: Evolution, target: str, entry: Mapping[str, Any]) -> Evo
             fix="restore it from a backup",
             code="O02",
         )
-    score = entry["score"]
-    return Evolved(target, entry["source_id"], read_png(path), np.nan if score is None else float(score))
+    return Evolved(target, entry["source_id"], read_png(path), float(entry["score"]), entry["started_from"])
