@@ -12,7 +12,7 @@ from synth.contract import check_shape, digest, draw
 
 from .core import NATURAL_SD, Parameterisation
 
-__all__ = ["fourier", "phase"]
+__all__ = ["colour_matrix", "fourier", "phase"]
 
 # Square root of the correlation of R, G and B over ImageNet (Olah et al. 2017, "Feature visualization").
 _COLOUR_CORRELATION_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
@@ -34,7 +34,7 @@ def fourier(
         False: three independent channels. One grey channel has no colours to decorrelate.
     """
     size = check_shape(shape)
-    colour = _colour_matrix(size[0], decorrelate)
+    colour = colour_matrix(size[0], decorrelate)
     amplitude = _amplitude(size[1], size[2], decay)
 
     def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:
@@ -77,7 +77,7 @@ def phase(
         Colour planes as in `fourier`.
     """
     size = check_shape(shape)
-    colour = _colour_matrix(size[0], decorrelate)
+    colour = colour_matrix(size[0], decorrelate)
     magnitude = _decaying(size, decay) if natural is None else _magnitude_of(natural, colour, size)
 
     def build(generators: Sequence[torch.Generator], start: Tensor | None, device: torch.device) -> nn.Module:
@@ -233,7 +233,8 @@ def _contrast(magnitude: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return contrast
 
 
-def _colour_matrix(channels: int, decorrelate: bool) -> Tensor:
+def colour_matrix(channels: int, decorrelate: bool) -> Tensor:
+    """Colours (C, C) of decorrelated planes (Olah et al. 2017); the identity for grey, or without `decorrelate`."""
     if channels != 3 or not decorrelate:
         return torch.eye(channels, dtype=torch.float32)
     root = torch.tensor(_COLOUR_CORRELATION_ROOT, dtype=torch.float32)
