@@ -36,7 +36,7 @@ def optimiser_of(plan: Plan, number: int, target: str, records: Sequence[Mapping
             settings.optimiser,
             start,
             population=settings.population,
-            sigma=settings.sigma,
+            sigma=settings.first_sigma,
             seed=seed_of(settings, number, target),
         )
 

@@ -9,6 +9,9 @@ from pydantic import Field
 from .section import Count, Name, Section, Seed
 
 
+IMAGE_SIGMA = 0.5  # of the first generation around an image
+
+
 class Wrong(NamedTuple):
     """Keys that do not go together: which, what stands there, what should, and the way out."""
 
@@ -65,8 +68,12 @@ class EvolutionConfig(Section):
     population: Annotated[int, Field(ge=4, le=1000)] = Field(
         default=40, description="[count] Images per target in each generation."
     )
-    sigma: Annotated[float, Field(gt=0, le=100)] = Field(
-        default=2.0, description="[standard deviation of the codes] First step size of cma."
+    sigma: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        default=None,
+        description=(
+            "[standard deviations of the codes] How far the first generation spreads around its start. Left out: 2 "
+            "(cma) or 1 (genetic) from noise, 0.5 from an image, which keeps what it starts from."
+        ),
     )
     repeats: Count = Field(default=1, description="[count] Presentations of each image within its generation.")
     references: Count = Field(
@@ -94,6 +101,11 @@ class EvolutionConfig(Section):
         if self.start == "controllers":
             return "export"
         return "generate" if self.targets == "all" else "fit"
+
+    @property
+    def first_sigma(self) -> float | None:
+        """SD of the first generation; None: that of the optimiser."""
+        return IMAGE_SIGMA if self.sigma is None and self.start != "noise" else self.sigma
 
     def presentations(self, targets: int) -> int:
         """Presentations of a generation of so many targets that share no reference."""
