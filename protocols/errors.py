@@ -236,6 +236,7 @@ CODES = {
     "U04": "A starting image of the record is gone.",
     "U05": "Images of this generator cannot be made again.",
     "U06": "The device is not available here.",
+    "V10": "The latent of an evolution cannot be opened, or has no way back from images.",
     "W01": "The file of objectives cannot be read, or holds none.",
     "W02": "The file of objectives has an unknown key or kind.",
     "W03": "The file of objectives names an unknown site.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import evolution, imports, looks, projects, rigs, rounds, sharing
+from . import evolve, imports, looks, projects, rigs, rounds, sharing
 from .app import app, main
 
-__all__ = ["app", "evolution", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]
+__all__ = ["app", "evolve", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]

@@ -19,7 +19,7 @@ from protocols.synthesis.objectives_table import check_sites, read_table
 
 from .app import announce
 
-__all__ = ["make_batch"]
+__all__ = ["check_wanted", "make_batch", "unknown_option"]
 
 GENERATORS: tuple[str, ...] = get_args(SynthesisConfig.model_fields["generator"].annotation)
 MATCHES = ({"contrast"}, {"drive", "contrast"})
@@ -83,7 +83,7 @@ def make_batch(
     diffusion = diffusion_settings(project, sampled)
     where: dict[str, Any] = {"device": device, "progress": progress}
     if wanted is not None:
-        _check_wanted(project, wanted)
+        check_wanted(project, wanted)
     announce("loading the networks")
     from protocols.synthesis.batch import BatchOptions, free_batch, plan_batch, summary, write_batch
     from protocols.synthesis.compare import compare_generators, write_comparison
@@ -105,7 +105,7 @@ def make_batch(
     return text, found.to_dict() | {"folder": out.name}
 
 
-def _check_wanted(project: Project, wanted: Path) -> None:
+def check_wanted(project: Project, wanted: Path) -> None:
     """Refuse a slip in the file of objectives before the networks are loaded: keys, kinds, and sites of the newest
     fit.
     """
@@ -118,15 +118,15 @@ def _check_wanted(project: Project, wanted: Path) -> None:
 def _shared(match: str | None, generator: str, names: list[str]) -> set[str]:
     """What the images of two generators share; refuses unknown generators and matches."""
     if not set(names) <= set(GENERATORS) or len(set(names)) < len(names):
-        raise _unknown("--generator", generator, "gradient, diffusion, or gradient,diffusion")
+        raise unknown_option("--generator", generator, "gradient, diffusion, gradient,diffusion, or evolution")
     if match is None:
         return {"contrast"}
     shared = {word.strip() for word in match.split(",")}
     if shared not in MATCHES:
         expected = "contrast, or drive,contrast: images of both generators always have the same contrast"
-        raise _unknown("--match", match, expected)
+        raise unknown_option("--match", match, expected)
     if len(names) < 2:
-        raise _unknown("--match", match, "two generators, --generator gradient,diffusion, that can be matched")
+        raise unknown_option("--match", match, "two generators, --generator gradient,diffusion, that can be matched")
     return shared
 
 
@@ -148,7 +148,7 @@ def _check_options(generator: str, names: list[str], *, asked: dict[str, Any], s
     )
     for broken, expected in rules:
         if broken:
-            raise _unknown("--generator", generator, expected)
+            raise unknown_option("--generator", generator, expected)
 
 
 def diffusion_settings(project: Project, sampled: dict[str, Any]) -> DiffusionConfig:
@@ -165,10 +165,11 @@ def diffusion_settings(project: Project, sampled: dict[str, Any]) -> DiffusionCo
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
-        raise _unknown(SAMPLING.get(key, key), str(changes.get(key)), first["msg"]) from error
+        raise unknown_option(SAMPLING.get(key, key), str(changes.get(key)), first["msg"]) from error
 
 
-def _unknown(option: str, found: str, expected: str) -> DataError:
+def unknown_option(option: str, found: str, expected: str) -> DataError:
+    """W06: an option, or a value of it, that does not go with the others."""
     return DataError(
         option,
         found=found,
@@ -194,21 +195,23 @@ def _check_kept(
     settings = project.config.synthesis
     count, climbed = settings.seeds if seeds is None else seeds, settings.steps if steps is None else steps
     if quick and (steps is None or steps <= DROP_AFTER):
-        raise _unknown(
+        raise unknown_option(
             "--keep-seeds",
             str(keep_seeds),
             f"--steps above {DROP_AFTER} too, with --quick: seeds are dropped after {DROP_AFTER} steps",
         )
     if seconds is not None:
-        raise _unknown(
+        raise unknown_option(
             "--keep-seeds",
             str(keep_seeds),
             "it without --seconds, whose steps are counted in images that all climb to the end",
         )
     if keep_seeds > count:
-        raise _unknown("--keep-seeds", str(keep_seeds), f"at most the {count} seeds of a row: --seeds sets how many")
+        raise unknown_option(
+            "--keep-seeds", str(keep_seeds), f"at most the {count} seeds of a row: --seeds sets how many"
+        )
     if climbed < DROP_AFTER:
-        raise _unknown(
+        raise unknown_option(
             "--steps",
             str(climbed),
             f"at least {DROP_AFTER} with --keep-seeds: seeds are dropped after {DROP_AFTER} steps",

@@ -1,34 +1,109 @@
-"""Command on evolution on the rig: evolve."""
+"""`stimsynth generate --generator evolution`: its options, checked before a library is loaded, become a batch."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
-from .app import announce, app, chosen_device, open_project, progress, show
-from .arguments import ProjectFolder, RoundNumber
+from protocols.disk.files import check_new
+
+from .app import announce, chosen_device, open_project, progress, show
+from .batch import ASCENT, SAMPLING, check_wanted, unknown_option
+
+__all__ = ["OPTIONS", "Cutoff", "Generations", "Hybrid", "LatentName", "Optimiser", "Population", "generate_evolved"]
 
 
-@app.command()
-def evolve(folder: ProjectFolder, number: RoundNumber = None) -> None:
-    """Evolve images on the rig: take and score the answer that is there, export the next generation."""
-    from protocols.evolution.report import EvolutionReport, refuse_other_stage
-    from protocols.state import look
+class Optimisers(StrEnum):
+    """What proposes the images."""
 
-    project = open_project(folder)
-    state = look(project)
-    number = state.number if number is None else number
-    told, finished = list[str](), False
-    if state.stage != "evolve" or state.number != number:
-        refuse_other_stage(project, number, state.summary())
-        finished = True
-    elif state.waiting_for is None:
-        announce("making the images of the next generation")
-        from protocols import loop
+    CMA = "cma"
+    GENETIC = "genetic"
 
-        done = loop.evolve(project, number, device=chosen_device(), progress=progress())
-        told, finished, state = done.lines, done.finished, look(project)
-    report = EvolutionReport.of(project, number)
-    lines = [*told, report.text()] if finished else [*told, state.summary()]
-    show("\n".join(lines), {"done": told, "finished": finished, "state": state.to_dict(), **report.to_dict()})
-    if state.stage == "evolve" and state.waiting_for:
-        raise typer.Exit(4)
+
+Optimiser = Annotated[
+    Optimisers | None, typer.Option(help="diagonal CMA-ES, or XDream's genetic algorithm (evolution)")
+]
+LatentName = Annotated[
+    str | None, typer.Option("--latent", help="fourier, prior, or a decoder's file of weights (evolution)")
+]
+Cutoff = Annotated[float | None, typer.Option(min=1, help="of --latent fourier, in cycles per image; 10 (evolution)")]
+Generations = Annotated[int | None, typer.Option(min=1, help="75 where not given (evolution)")]
+Population = Annotated[int | None, typer.Option(min=4, help="images per generation; 40 where not given (evolution)")]
+Hybrid = Annotated[bool, typer.Option("--hybrid", help="start from the controllers of gradient ascent (evolution)")]
+
+OPTIONS = {
+    "method": "--optimiser",
+    "latent": "--latent",
+    "cutoff": "--cutoff",
+    "generations": "--generations",
+    "population": "--population",
+    "hybrid": "--hybrid",
+}
+ELITES = 10  # of the genetic algorithm as tuned
+
+
+def generate_evolved(
+    folder: Path,
+    out: Path,
+    wanted: Path | None,
+    *,
+    given: dict[str, Any],
+    refused: tuple[dict[str, Any], ...],
+) -> None:
+    """Evolve a batch that belongs to no round, and print what was made.
+
+    Parameters
+    ----------
+    given : dict
+        The fields of `EvolutionOptions`, None where its default holds.
+    refused : dicts
+        Options of the ascent, of a prior, and of a comparison; none of them may be given.
+
+    Raises
+    ------
+    DataError
+        W05: `out` exists; W06: an option that does not go with evolution; V10: a latent that cannot be opened.
+    """
+    check_new(out)
+    for names, values in zip((ASCENT, SAMPLING, {"match": "--match"}), refused, strict=True):
+        for key, value in values.items():
+            if value is not None:
+                expected = "it without --generator evolution, which takes no such option"
+                raise unknown_option(names[key], str(value), expected)
+    chosen = {key: value for key, value in given.items() if value is not None}
+    check_options(chosen)
+    project = open_project(folder).for_stage()
+    if wanted is not None:
+        check_wanted(project, wanted)
+    announce("loading the networks")
+    from protocols.synthesis.batch import summary, write_batch
+    from protocols.synthesis.evolution import EvolutionOptions, evolved_batch
+
+    options = EvolutionOptions(**chosen)
+    batch = evolved_batch(project, wanted, options=options, device=chosen_device(), progress=progress())
+    text, record = summary(batch, write_batch(batch, out))
+    evaluations = batch.settings["evaluations"]
+    text = text.replace(" steps each", f" generations each ({evaluations} images scored)", 1)
+    show(text, record | {"evaluations": evaluations, "latent": batch.settings["latent"]["name"]})
+
+
+def check_options(chosen: dict[str, Any]) -> None:
+    """Refuse options that do not go together, before a library is loaded.
+
+    Raises
+    ------
+    DataError
+        W06
+    """
+    latent = str(chosen.get("latent", "fourier"))
+    if "cutoff" in chosen and latent != "fourier":
+        raise unknown_option("--cutoff", f"{chosen['cutoff']:g}", "it with --latent fourier alone")
+    if latent not in ("fourier", "prior") and not Path(latent).is_file():
+        raise unknown_option("--latent", latent, "fourier, prior, or a file with the weights of a decoder")
+    if chosen.get("method") == "genetic" and chosen.get("population", ELITES + 1) <= ELITES:
+        raise unknown_option(
+            "--population", str(chosen["population"]), f"above the {ELITES} images that --optimiser genetic keeps"
+        )

@@ -9,6 +9,7 @@ import typer
 
 from .app import announce, app, chosen_device, open_project, options, progress, show, tell
 from .arguments import ProjectFolder, RoundNumber, Software, Start
+from .evolution import OPTIONS, Cutoff, Generations, Hybrid, LatentName, Optimiser, Population, generate_evolved
 from .insilico import SIBLINGS
 from .rigs import with_software
 
@@ -107,7 +108,8 @@ def generate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="new folder: a batch of its own, outside the rounds")] = None,
     generator: Annotated[
-        str | None, typer.Option(help="gradient, diffusion, or both with a comma between: compared (with --out)")
+        str | None,
+        typer.Option(help="gradient, diffusion, both with a comma between: compared; or evolution (with --out)"),
     ] = None,
     match: Annotated[
         str | None, typer.Option(help="what both generators share: contrast, or drive,contrast (with two generators)")
@@ -138,6 +140,12 @@ def generate(
             "--quick", help="ten large steps from photographs, for a first look in seconds (gradient, with --out)"
         ),
     ] = False,
+    optimiser: Optimiser = None,
+    latent: LatentName = None,
+    cutoff: Cutoff = None,
+    generations: Generations = None,
+    population: Population = None,
+    hybrid: Hybrid = False,
     list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
 ) -> None:
     """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or
@@ -157,7 +165,14 @@ def generate(
         "quick": quick or None,
     }
     sampled = {"prior": prior, "strength": strength, "steps": prior_steps, "noise_schedule": noise_schedule}
-    options_of_a_batch = (wanted, generator, match, *asked.values(), *sampled.values())
+    evolved = dict(
+        zip(
+            OPTIONS,
+            (optimiser and optimiser.value, latent, cutoff, generations, population, hybrid or None),
+            strict=True,
+        )
+    )
+    options_of_a_batch = (wanted, generator, match, *asked.values(), *sampled.values(), *evolved.values())
     if out is None:
         if any(option is not None for option in options_of_a_batch):
             raise typer.BadParameter(
@@ -168,6 +183,12 @@ def generate(
         return
     if number is not None:
         raise typer.BadParameter("--out takes no --round: such a batch belongs to no round")
+    if generator == "evolution":
+        own = evolved | {"seeds": asked.pop("seeds")}
+        generate_evolved(folder, out, wanted, given=own, refused=(asked, sampled, {"match": match}))
+        return
+    if any(value is not None for value in evolved.values()):
+        raise typer.BadParameter(f"{', '.join(OPTIONS.values())} go with --generator evolution")
     generate_batch(folder, out, wanted, generator=generator, match=match, sampled=sampled, asked=asked)
 
 

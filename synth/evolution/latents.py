@@ -170,6 +170,11 @@ class DecoderLatent:
                 network.to(self.device)
         self._decoder = Decoder.asked(decoder, self.latent, self.decoded, sd=sd, device=self.device)
 
+    @property
+    def invertible(self) -> bool:
+        """Whether there is a way back from images to codes."""
+        return self._encode is not None
+
     def start(self, seed: int) -> NDArray[np.float64]:
         """A standard normal code, (D,)."""
         return first_code(self.size, seed)

@@ -47,11 +47,13 @@ class EvolutionConfig(Section):
     optimiser: Literal["cma", "genetic"] = Field(
         default="cma", description='[name] "cma": diagonal CMA-ES; "genetic": the genetic algorithm of XDream.'
     )
-    latent: Literal["fourier", "prior"] = Field(
+    latent: str = Field(
         default="fourier",
+        min_length=1,
         description=(
             '[name] What is evolved. "fourier": the low frequencies of the image; "prior": the initial noise of the '
-            "prior of [diffusion], whose images look natural and which starts from noise alone."
+            "prior of [diffusion], from noise alone; else a file with the weights of a decoder, in this folder "
+            "(docs/evolution.md)."
         ),
     )
     cutoff: Annotated[float, Field(ge=1, le=1000)] = Field(
