@@ -14,6 +14,7 @@ from protocols.disk.png import read_png, write_png
 from protocols.project.generations.files import RECORD, Evolution
 from protocols.project.key import read_key
 
+from .figure import write_course
 from .images import Pictures
 from .plan import Plan
 from .scores import curve_of
@@ -84,7 +85,7 @@ def choose(evolution: Evolution, plan: Plan, records: Sequence[Mapping[str, Any]
     Its score, too, is the highest of several and so too high on average; the round measures it with trials of its own.
     """
     last = records[-1]
-    chosen, left_out = {}, {}
+    chosen, left_out, images = {}, {}, dict[str, Pixels]()
     for target in plan.targets:
         scores = {n: s for n, s in last["targets"][target]["scores"].items() if s is not None}
         if not scores:
@@ -94,6 +95,7 @@ def choose(evolution: Evolution, plan: Plan, records: Sequence[Mapping[str, Any]
         path = evolution.folder / "evolved" / f"{target}.png"
         path.parent.mkdir(exist_ok=True)
         write_png(path, _shown(evolution, last["generation"], name))
+        images[target] = read_png(path)
         chosen[target] = {
             "source_id": name,
             "filename": f"evolved/{path.name}",
@@ -101,6 +103,8 @@ def choose(evolution: Evolution, plan: Plan, records: Sequence[Mapping[str, Any]
             "score": scores[name],
             "started_from": plan.groups[target],
         }
+    curves = {t: curve_of(records, t) for t in plan.targets}
+    write_course(evolution.folder, curves, images)
     record = {
         "schema": RECORD,
         "round": evolution.round.number,
@@ -109,7 +113,7 @@ def choose(evolution: Evolution, plan: Plan, records: Sequence[Mapping[str, Any]
         "chosen": chosen,
         "left_out": left_out,
         "candidates": {t: last["targets"][t]["scores"] for t in plan.targets},
-        "curve": {t: curve_of(records, t) for t in plan.targets},
+        "curve": curves,
     }
     write_json(evolution.record_path, record)
     return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,9 @@ class Pictures:
 
     def describe(self) -> dict[str, Any]:
         """JSON-able, for the record."""
-        return {"latent": self.latent.describe(), "constraints": [c.describe() for c in self.constraints]}
+        described = {"latent": self.latent.describe(), "constraints": [c.describe() for c in self.constraints]}
+        record: dict[str, Any] = json.loads(json.dumps(described))
+        return record
 
     def starts(self, pixels: Pixels | None, seeds: Sequence[int]) -> Floats:
         """Codes (T, D) of images uint8 (T, H, W, C); drawn by the `seeds` where there are none."""

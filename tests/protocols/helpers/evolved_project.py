@@ -54,9 +54,10 @@ def settings(**evolution: Any) -> Config:
 
 @dataclass
 class Subject:
-    """Expected counts ``4 + 30 * max(0, correlation of the image with the site's hidden picture)``.
+    """Expected counts ``5 * exp(2.5 * correlation of the image with the hidden picture of the site)``, 61 at most.
 
-    `gain`: of all sites, by generation; `lost`: share of the trials without a row; `noise`: Poisson, or none.
+    `noise`: Poisson counts, or the expected ones rounded; `lost`: share of the trials without a row; `drift`: by which
+    the gain of all sites rises in each generation.
     """
 
     seed: int = 0
@@ -79,10 +80,10 @@ class Subject:
         flat = pixels.reshape(len(pixels), -1).astype(float)
         flat -= flat.mean(1, keepdims=True)
         flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
-        return 4 + 30 * np.maximum(0, flat @ self.pictures().T)
+        return 5 * np.exp(2.5 * flat @ self.pictures().T)
 
     def counts(self, expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return rng.poisson(expected).astype(float) if self.noise else expected
+        return rng.poisson(expected).astype(float) if self.noise else np.round(expected)
 
 
 def photographs() -> np.ndarray:
