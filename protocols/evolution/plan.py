@@ -24,11 +24,13 @@ from protocols.project.generations.files import PLAN, Evolution, read_record
 from protocols.project.key import Key, SiteRow
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import best_natural, natural_means
+from protocols.stats.trials import sums_per_image, trial_variance
 from protocols.synthesis.request import chosen_targets
 from synth import StimulusBatch
 
 from .images import Pictures
 
+LEAST = 0.05  # of the variance of the mean responses: with less left by noise, the signal's variance is not known
 MAY_CHANGE = ("generations", "rounds", "candidates", "candidate_repeats", "max_presentations")
 """Keys of ``[evolution]`` that may be edited while an evolution runs; all others are frozen in its plan."""
 
@@ -185,22 +187,23 @@ def _made(evolution: Evolution, project: Project, pictures: Pictures, *, device:
 def recorded_sites(data: Dataset) -> tuple[SiteRow, ...]:
     """The sites of a recording with the mean and SD of the expected responses to its photographs; no encoder is asked.
 
-    A site whose images differ by no more than noise gets the SD of its measured means; one that was never recorded is
-    left out.
+    SD: of the images' mean responses, less what the noise of single trials adds to their variance; where that leaves
+    nothing, of the mean responses as they are. A site that was never recorded is left out.
     """
     natural = data.image_index < data.natural
     values, index = data.values[natural], data.image_index[natural]
-    rows, means = [], natural_means(data, data.site_ids)
+    sums, counts = sums_per_image(values, index, data.natural)
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    within = np.nan_to_num(trial_variance(values, index)[0])
+    rows = []
     for k, site in enumerate(data.site_ids):
-        finite = np.isfinite(values[:, k]) & (index >= 0)
-        if not finite.any():
+        shown = np.isfinite(means[:, k])
+        if not shown.any():
             continue
-        sd = float(means[:, k].std())
-        if not sd > 1e-9:
-            sums = np.bincount(index[finite], weights=values[finite, k], minlength=data.natural)
-            counts = np.bincount(index[finite], minlength=data.natural)
-            sd = float((sums[counts > 0] / counts[counts > 0]).std())
-        rows.append(SiteRow(site_id=site, natural_mean=float(means[:, k].mean()), natural_sd=sd))
+        measured = float(means[shown, k].var())
+        signal = measured - float(within[k] * np.mean(1 / counts[shown, k]))
+        sd = float(np.sqrt(signal if signal > LEAST * measured else measured))
+        rows.append(SiteRow(site_id=site, natural_mean=float(means[shown, k].mean()), natural_sd=sd))
     return tuple(rows)
 
 

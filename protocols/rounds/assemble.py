@@ -23,6 +23,7 @@ from synth import StimulusBatch
 from .arms import Arms, Material, choose_arms, with_arms
 from .choice import chosen_stimuli
 from .contrast import Contrast, measure, of_site, site_masks, usual
+from .evolved import evolved_alone, evolved_controllers
 from .stimulus import Stimulus, controller_stimuli, graded_stimuli, natural_stimuli
 
 
@@ -43,7 +44,10 @@ def assemble(
     config, display, key = project.config, project.display, Key((), tuple(sites))
     data, division = plan.data, plan.division
     best = {pair: list(images) for pair, images in division.references.items()}
-    made = division.cut([*controller_stimuli(batch, number), *graded_stimuli(batch, number)])
+    alone = evolved_alone(project, number, list(batch.targets), key.site_ids)
+    made = division.cut(
+        [*controller_stimuli(batch, number), *evolved_controllers(alone), *graded_stimuli(batch, number)]
+    )
     controllers = [s for s in made if s.role == "controller"]
     shown = [
         *made,

@@ -1,19 +1,19 @@
-"""Evolution on the rig against hidden truth: compact models of V4 sites answer small outboxes, a process of their own.
+"""Evolution on the rig against hidden truth: compact models of V4 sites answer small outboxes.
 
 A project of a recording's photographs names a few of its sites and no encoder; `stimsynth evolve` and the simulated rig take turns. When
 the evolution has ended, the truth is read: the expected response of each site to every image shown, by generation, beside the scores that
 the evolution saw, and that of the image chosen, beside the site's best photograph.
 
 Run: python scripts/studies/evolution_rig.py --data ../shared/data/v4_cowley2023 --out DIR [--targets 2] [--generations 20]
-Killed runs go on where they stood. About six minutes on one core.
+Killed runs go on where they stood. About three minutes on one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from protocols.project.generations.files import Evolution, evolved_images
 from protocols.project.key import read_key
 from protocols.project.photograph_import import import_photographs
 from protocols.simulate import v4
+from protocols.simulate.command import main as simulated
 from protocols.simulate.subject import Subject
 
 SIDE_PX = 112
@@ -64,6 +65,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--session", default="210225")
     parser.add_argument("--targets", type=int, default=2, help="sites of the subject, all of them evolved")
     parser.add_argument("--generations", type=int, default=20)
+    parser.add_argument("--cutoff", type=float, default=6.0, help="highest frequency of the codes, in cycles per image")
+    parser.add_argument("--population", type=int, default=40)
     parser.add_argument("--start", default="noise", choices=("noise", "photographs"))
     parser.add_argument("--images", type=int, default=120, help="photographs of the baseline")
     parser.add_argument("--seed", type=int, default=0)
@@ -71,7 +74,10 @@ def parse() -> argparse.Namespace:
 
 
 def simulate(*words: object) -> None:
-    subprocess.run([sys.executable, "-m", "protocols.simulate", "-q", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    """``python -m protocols.simulate -q WORDS`` in this process: loading the networks anew for each generation takes longer than it."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        if simulated(["-q", *map(str, words)]):
+            raise RuntimeError("the simulated rig refused")
 
 
 def prepared(options: argparse.Namespace, subject: Path) -> Project:
@@ -81,12 +87,16 @@ def prepared(options: argparse.Namespace, subject: Path) -> Project:
         return Project.open(folder)
     config = Config(
         project=ProjectConfig(name="evolution_rig", species="simulated"),
-        display=Display(width_px=SIDE_PX, height_px=SIDE_PX, size_deg=8.0, background=128, colour="rgb"),
+        display=Display(width_px=SIDE_PX, height_px=SIDE_PX, size_deg=8.0, background=128, colour="grey"),
         arms=ArmsConfig(kinds=("evolved",)),
         protocol=ProtocolConfig(baseline_repeats=4),
         loop=LoopConfig(rounds=1),
         evolution=EvolutionConfig(
-            generations=options.generations, start=options.start, targets=Subject.load(subject).site_ids
+            generations=options.generations,
+            population=options.population,
+            cutoff=options.cutoff,
+            start=options.start,
+            targets=Subject.load(subject).site_ids
         ),
     )
     pictures = options.out / "photographs"
@@ -163,7 +173,7 @@ def figure(report: dict[str, Any], project: Project, path: Path) -> None:
         left.set_ylabel(f"{target}\nspikes", fontsize=8)
         left.tick_params(labelsize=8)
         right.axis("off")
-        right.imshow(chosen[target].pixels)
+        right.imshow(chosen[target].pixels[..., 0], cmap="gray", vmin=0, vmax=255)
     axes[0][0].legend(fontsize=7, frameon=False, ncols=2)
     axes[-1][0].set_xlabel("generation", fontsize=8)
     drawn.savefig(path, dpi=110)
