@@ -130,15 +130,18 @@ def evolve(
     rows = objective.repeat(len(seeds))
     every_seed = np.tile(np.array(seeds, dtype=np.int64), len(objective))
     scorer = _Scorer(asked.encoder, latent, tuple(constraints), known, batch_size)
-    parts = []
-    for begin, end in rows.spans:
-        origins = [(rows.row_names[i], int(every_seed[i])) for i in range(begin, end)]
+    found: dict[int, Best] = {}
+    for images_of_set in _sets(rows):
+        origins = [(rows.row_names[i], int(every_seed[i])) for i in images_of_set]
         own = [seed_of(row, seed) for row, seed in origins]
-        firsts = [latent.start(s) for s in own] if codes is None else list(codes[begin:end])
+        firsts = [latent.start(s) for s in own] if codes is None else [codes[i] for i in images_of_set]
         optimisers = [how.begin(first, s) for first, s in zip(firsts, own, strict=True)]
-        tell = _reporter(progress, begin, end, images=len(rows), generations=how.generations)
+        tell = _reporter(progress, len(found), len(own), images=len(rows), generations=how.generations)
         names = [f"{row}, seed {seed}" for row, seed in origins]
-        parts.append(_evolved(optimisers, scorer, rows[begin:end], names=names, generations=how.generations, tell=tell))
+        best = _evolved(
+            optimisers, scorer, rows.take(images_of_set), names=names, generations=how.generations, tell=tell
+        )
+        found |= dict(zip(images_of_set, _apart(best), strict=True))
     settings = {
         "generator": "evolve",
         "objective": objective.describe(),
@@ -153,7 +156,9 @@ def evolve(
         "threads": torch.get_num_threads(),
     }
     return collect(
-        asked.encoder, parts, rows, seeds=every_seed, start_ids=names_of_starts, known=known,
+        asked.encoder,
+        [found[i] for i in range(len(rows))],
+        rows, seeds=every_seed, start_ids=names_of_starts, known=known,
         settings=settings | asked.settings(),
     )  # fmt: skip
 
@@ -161,6 +166,26 @@ def evolve(
 def seed_of(row: str, seed: int) -> int:
     """The seed of the optimiser of one image: the first 63 bits of SHA-256 of its row name and seed."""
     return int.from_bytes(hashlib.sha256(f"{row}\nevolution\n{seed}".encode()).digest()[:8], "big") >> 1
+
+
+def _sets(rows: Objective) -> list[list[int]]:
+    """The images that are scored together: those of each set (`synth.diverse`), and every other image alone."""
+    sets: dict[object, list[int]] = {}
+    for i, row in enumerate(rows.rows):
+        sets.setdefault(row.group or i, []).append(i)
+    return list(sets.values())
+
+
+def _apart(best: Best) -> list[Best]:
+    """The images of one set, each with its own record."""
+    parts = []
+    for i in range(len(best.scores)):
+        one = Best(1, best.check, None)
+        for name in ("trace", "scores", "since", "stopped", "pixels", "shown", "predicted", "sd"):
+            setattr(one, name, getattr(best, name)[i : i + 1])
+        one.check = best.check
+        parts.append(one)
+    return parts
 
 
 def _evolved(
@@ -172,7 +197,7 @@ def _evolved(
     generations: int,
     tell: Any,
 ) -> Best:
-    """The best image of each optimiser: one of one row, or several of the rows of a set, that are scored together."""
+    """The best images of one set: of the generation and place in the population whose mean score is highest."""
     best = Best(len(rows), generations, None)
     for generation in range(generations):
         codes = np.stack([optimiser.ask() for optimiser in optimisers], 1)  # (P, k, D)
@@ -183,9 +208,19 @@ def _evolved(
         first = int(np.nanargmax(scores.mean(1))) * len(rows)
         chosen = slice(first, first + len(rows))
         one = Answers(answers.mean[chosen], answers.sd[chosen], answers.scores[chosen])
-        best.update(pixels[chosen], one, shown[chosen])
+        _keep(best, pixels[chosen], one, shown[chosen])
         tell(generation + 1)
     return best
+
+
+def _keep(best: Best, pixels: Tensor, answers: Answers, shown: Tensor) -> None:
+    """Keep the images of a set where their mean score has risen, all of them or none."""
+    if best.check and answers.scores.mean() <= best.scores.mean():
+        best.trace[:, best.check] = answers.scores
+        best.check += 1
+        return
+    best.scores[:] = -np.inf
+    best.update(pixels, answers, shown)
 
 
 @dataclass(frozen=True)
@@ -250,8 +285,8 @@ class _Scorer:
         return shown, possible
 
 
-def _reporter(progress: Progress | None, begin: int, end: int, *, images: int, generations: int) -> Any:
-    """Progress in generations of all images."""
+def _reporter(progress: Progress | None, done: int, images_now: int, *, images: int, generations: int) -> Any:
+    """Progress in generations of all images, of which `done` are finished."""
     if progress is None:
-        return lambda done: None
-    return lambda done: progress("evolve", begin * generations + done * (end - begin), images * generations)
+        return lambda now: None
+    return lambda now: progress("evolve", done * generations + now * images_now, images * generations)
