@@ -174,7 +174,7 @@ def figure(report: dict[str, Any], project: Project, path: Path) -> None:
         left.tick_params(labelsize=8)
         right.axis("off")
         right.imshow(chosen[target].pixels[..., 0], cmap="gray", vmin=0, vmax=255)
-    axes[0][0].legend(fontsize=7, frameon=False, ncols=2)
+    drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", fontsize=8, frameon=False, ncols=3)
     axes[-1][0].set_xlabel("generation", fontsize=8)
     drawn.savefig(path, dpi=110)
 
