@@ -65,7 +65,11 @@ def run(
                 step(project, state, device=device, progress=progress, tell=tell)
                 continue
             except (DataError, OSError) as error:
-                if state.stage not in ("evolve", "ingest", "look") or not may_still_come(error) or time.monotonic() >= deadline:
+                if (
+                    state.stage not in ("evolve", "ingest", "look")
+                    or not may_still_come(error)
+                    or time.monotonic() >= deadline
+                ):
                     raise
         elif state.waiting_for != "responses" or time.monotonic() >= deadline:
             for fault in state.delivery.faults.values() if state.delivery else ():

@@ -128,9 +128,7 @@ def _evolution(project: Project, round_: Round | None, number: int) -> State | N
         return State(project=project, stage="evolve", number=number, round=generation)
     here = delivered(project, generation)
     waiting = None if here is not None and here.complete else "responses"
-    return State(
-        project=project, stage="evolve", number=number, waiting_for=waiting, round=generation, delivery=here
-    )
+    return State(project=project, stage="evolve", number=number, waiting_for=waiting, round=generation, delivery=here)
 
 
 def _recording(project: Project, round_: Round | None, number: int, *, kept: Project) -> State | None:

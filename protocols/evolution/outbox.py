@@ -175,7 +175,7 @@ def _refused(found: str, expected: str) -> DataError:
         found=found,
         expected=expected,
         cause="many targets share one generation, or a display of few levels",
-        fix="name fewer targets in [evolution], lower population or repeats, or raise max_presentations; what a running "
-        "evolution has frozen is begun again when the round's folder evolution is moved away",
+        fix="name fewer targets in [evolution], lower population or repeats, or raise max_presentations; what a running"
+        " evolution has frozen is begun again when the round's folder evolution is moved away",
         code="O08",
     )

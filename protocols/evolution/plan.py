@@ -77,7 +77,6 @@ class Plan:
         return next(s for s in self.sites if s.site_id == target)
 
 
-
 def seed_of(settings: EvolutionConfig, number: int, target: str) -> int:
     """Seed of the optimiser of `target` in round `number`: whatever is evolved beside it, it stays the same."""
     digest = hashlib.sha256(f"evolution\n{settings.seed}\n{number}\n{target}".encode()).digest()

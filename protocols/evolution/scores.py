@@ -74,9 +74,7 @@ def responses_at(responses: Responses, rows: Sequence[KeyRow], target: str) -> t
     return responses.mean(ids)[:, column], responses.repeats(ids)[:, column].astype(float)
 
 
-def _level(
-    target: str, means: Floats, *, plan: Plan, earlier: Sequence[Mapping[str, Any]]
-) -> tuple[float, str]:
+def _level(target: str, means: Floats, *, plan: Plan, earlier: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
     finite = means[np.isfinite(means)]
     if len(finite):
         return float(finite.mean()), THIS

@@ -96,7 +96,7 @@ def prepared(options: argparse.Namespace, subject: Path) -> Project:
             population=options.population,
             cutoff=options.cutoff,
             start=options.start,
-            targets=Subject.load(subject).site_ids
+            targets=Subject.load(subject).site_ids,
         ),
     )
     pictures = options.out / "photographs"
@@ -126,7 +126,14 @@ def truth_of(project: Project, subject: Subject) -> dict[str, Any]:
             truth = subject.expected(np.stack([read_png(generation.image_path(r.image_id)) for r in rows]))[:, k]
             seen = np.array([np.nan if (s := scores[r.source_id]) is None else s for r in rows])
             best = int(np.nanargmax(seen))
-            curve.append({"mean": float(truth.mean()), "named_best": float(truth[best]), "best": float(truth.max()), "its_score": float(seen[best])})
+            curve.append(
+                {
+                    "mean": float(truth.mean()),
+                    "named_best": float(truth[best]),
+                    "best": float(truth.max()),
+                    "its_score": float(seen[best]),
+                }
+            )
         site = next(s for s in plan["sites"] if s["site_id"] == target)
         level = float(np.mean([subject.natural_expected[int(name[4:]), k] for name in plan["references"][target]]))
         image = subject.expected(chosen[target].pixels[None])[0, k]
@@ -174,7 +181,9 @@ def figure(report: dict[str, Any], project: Project, path: Path) -> None:
         left.tick_params(labelsize=8)
         right.axis("off")
         right.imshow(chosen[target].pixels[..., 0], cmap="gray", vmin=0, vmax=255)
-    drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", fontsize=8, frameon=False, ncols=3)
+    drawn.legend(
+        *axes[0][0].get_legend_handles_labels(), loc="outside upper center", fontsize=8, frameon=False, ncols=3
+    )
     axes[-1][0].set_xlabel("generation", fontsize=8)
     drawn.savefig(path, dpi=110)
 

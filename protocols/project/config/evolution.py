@@ -8,7 +8,6 @@ from pydantic import Field
 
 from .section import Count, Name, Section, Seed
 
-
 IMAGE_SIGMA = 0.5  # of the first generation around an image
 
 

@@ -19,12 +19,14 @@ from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.evolution.images import Pictures
 from protocols.evolution.latent import open_latent
+from protocols.evolution.plan import recorded_sites
 from protocols.evolution.report import EvolutionReport
 from protocols.evolution.scores import read_scores
 from protocols.project.folder import Project
 from protocols.project.generations.files import Evolution, Generation, evolved_images
 from protocols.project.key import read_key
 from protocols.recordings import ingest as ingest_module
+from protocols.recordings.dataset import gather
 from protocols.rounds import manifest as manifest_module
 from protocols.state import look
 from protocols.status import status_lines, status_of
@@ -38,6 +40,7 @@ from tests.protocols.helpers.evolved_project import (
     rewrite,
     settings,
 )
+from tests.protocols.helpers.pages import run_page
 
 TARGETS = SITES[:2]
 
@@ -89,7 +92,9 @@ def test_evolution_beats_random_images_at_equal_presentations(finished: Project)
     evolved, by_chance = [], []
     for k, target in enumerate(TARGETS):
         evolved.append(subject.expected(evolved_images(finished, 1)[target].pixels[None])[0, k])
-        best = np.argsort(-rng.poisson(drawn[:, k]))[:3]  # chosen by their counts, then shown again, as evolved ones are
+        best = np.argsort(-rng.poisson(drawn[:, k]))[
+            :3
+        ]  # chosen by their counts, then shown again, as evolved ones are
         by_chance.append(drawn[best, k][np.argmax(rng.poisson(drawn[best, k], (4, 3)).sum(0))])
     assert np.mean(evolved) > 1.1 * np.mean(by_chance)
     assert np.mean(evolved) > 1.1 * subject.expected(photographs())[:, :2].max(0).mean()
@@ -215,9 +220,7 @@ def contents(project: Project) -> dict[str, bytes]:
 def test_killed_between_any_two_files_it_goes_on_to_the_same_bytes(
     tmp_path: Path, still: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = settings(
-        generations=1, population=4, candidates=2, references=1, reference_repeats=1, targets=SITES[:1]
-    )
+    config = settings(generations=1, population=4, candidates=2, references=1, reference_repeats=1, targets=SITES[:1])
     made = make(tmp_path / "made", config).folder
     whole = Project(shutil.copytree(made, tmp_path / "whole"))
     counter = renames(monkeypatch, None)
@@ -244,9 +247,7 @@ def test_killed_between_any_two_files_it_goes_on_to_the_same_bytes(
 # ---------------------------------------------------------------------------------------------
 
 
-def test_state_status_and_command_name_the_generation(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_state_status_and_command_name_the_generation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     project = make(tmp_path / "p", settings(generations=1))
     assert look(project).summary() == "round 1: evolve comes next"
     code, out, _ = stimsynth(capsys, "evolve", project.folder)
@@ -322,9 +323,7 @@ def test_a_site_that_was_not_recorded_is_named(tmp_path: Path) -> None:
     assert "v4_999" in str(caught.value)
 
 
-def test_without_an_evolution_the_command_says_what_to_set(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_an_evolution_the_command_says_what_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = settings()
     arms = config.arms.model_copy(update={"kinds": ()})
     off = config.evolution.model_copy(update={"generations": 0})
@@ -350,3 +349,31 @@ def test_the_report_reads_the_curve(finished: Project) -> None:
     assert len(report.curve[TARGETS[0]]) == 10
     assert report.curve[TARGETS[0]][-1]["mean"] > report.curve[TARGETS[0]][0]["mean"] + 1
     assert report.presentations == sum(r["presentations"] for r in read_scores(Evolution(finished.round(1))))
+
+
+def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
+    make(tmp_path / "p", settings(generations=20))
+    first, second = run_page("docs/evolution_rig.md", tmp_path)
+    assert "generation 1 of 20 is exported" in first
+    assert "evolution runs" in second
+
+
+def test_the_sd_of_a_site_is_that_of_its_expected_responses(tmp_path: Path) -> None:
+    """Noise of single trials, nearly as large as the signal here, is taken off, and no shrinkage stays in."""
+    project = make(tmp_path / "p")
+    found = [s.natural_sd for s in recorded_sites(gather(project, []))]
+    truth = Subject().expected(photographs()).std(0)
+    assert np.allclose(found, truth, rtol=0.25)
+
+
+def test_an_answer_is_ingested_by_its_command_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = make(tmp_path / "p", settings(generations=1))
+    loop.evolve(project, 1)
+    generation = Evolution(project.round(1)).generation(1)
+    answer(generation, Subject())
+    code, out, _ = stimsynth(capsys, "ingest", project.folder, "--drop-extra")
+    assert code == 0
+    assert "planned trials" in out
+    assert generation.ingested
+    assert look(project).stage == "evolve"
+    assert look(project).waiting_for is None

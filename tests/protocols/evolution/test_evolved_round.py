@@ -153,5 +153,3 @@ def test_the_evolution_stands_where_it_needs_to(tmp_path: Path) -> None:
     Evolution(round_).folder.mkdir()
     Evolution(round_).record_path.touch()
     assert look(project).stage == "export"
-
-
