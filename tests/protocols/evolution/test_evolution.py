@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 from protocols import loop
+from protocols.check.data import sites
+from protocols.check.findings import collected
+from protocols.check.settings import settings as settings_look
 from protocols.disk.files import sha256_file
 from protocols.disk.png import read_png
 from protocols.errors import DataError
@@ -321,6 +324,10 @@ def test_a_site_that_was_not_recorded_is_named(tmp_path: Path) -> None:
         loop.evolve(project, 1)
     assert caught.value.code == "O04"
     assert "v4_999" in str(caught.value)
+    found = {f.code for f in collected("sites", sites, project)}
+    assert "C11" in found
+    (note,) = collected("settings", settings_look, project)
+    assert "4 generations" in note.text or "generations = 4: about 56 presentations" in note.text
 
 
 def test_without_an_evolution_the_command_says_what_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
