@@ -9,6 +9,7 @@ from pydantic import Field
 from .section import Count, Name, Section, Seed
 
 IMAGE_SIGMA = 0.5  # of the first generation around an image
+ELITES = 10  # images that the genetic algorithm keeps from one generation to the next
 
 
 class Wrong(NamedTuple):
@@ -126,6 +127,10 @@ class EvolutionConfig(Section):
                 "the round to show what was evolved: scores of the evolution itself suffer the winner's curse",
                 'add "evolved" to [arms] kinds, or set generations to 0',
             )
+        if self.optimiser == "genetic" and self.population <= ELITES:
+            found = f'population = {self.population} with optimiser = "genetic"'
+            expected = f"more than the {ELITES} images that each generation keeps"
+            return Wrong("[evolution]", found, expected, f"set population to {ELITES + 1} or more, or take cma")
         if self.latent == "prior" and self.start != "noise":
             found = f'start = "{self.start}" with latent = "prior"'
             return Wrong("[evolution]", found, "a latent with a way back from an image", 'set latent to "fourier"')
