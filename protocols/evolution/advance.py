@@ -88,10 +88,12 @@ def advance(
     if done >= max(1, settings.generations):
         centres = {t: optimiser_of(plan, round_.number, t, records).best() for t in plan.targets}
         shown = candidates_of(evolution, plan, pictures, centres=centres, records=records, count=settings.candidates)
-        export_candidates(project, evolution, plan, pictures, candidates=shown, records=records, progress=progress)
+        export_candidates(
+            project, evolution, plan, pictures=pictures, candidates=shown, records=records, progress=progress
+        )
         lines.append(f"{len(shown)} candidates are shown again, as generation {len(records) + 1}")
     else:
-        export_generation(project, evolution, plan, pictures, records=records, progress=progress)
+        export_generation(project, evolution, plan, pictures=pictures, records=records, progress=progress)
         lines.append(f"generation {done + 1} of {settings.generations} is exported")
     return Step(round_.number, False, lines)
 

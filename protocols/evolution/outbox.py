@@ -47,8 +47,8 @@ def export_generation(
     project: Project,
     evolution: Evolution,
     plan: Plan,
-    pictures: Pictures,
     *,
+    pictures: Pictures,
     records: Sequence[Mapping[str, Any]],
     progress: Reporter | None = None,
 ) -> Path:
@@ -75,15 +75,15 @@ def export_generation(
     if lost:
         raise _refused(f"no image for {', '.join(lost)} that the display can show", "images of its mean and contrast")
     often = plan.settings.repeats
-    return _exported(project, generation, plan, pictures, stimuli=stimuli, often=often, progress=progress)
+    return _exported(project, generation, plan, pictures=pictures, stimuli=stimuli, often=often, progress=progress)
 
 
 def export_candidates(
     project: Project,
     evolution: Evolution,
     plan: Plan,
-    pictures: Pictures,
     *,
+    pictures: Pictures,
     candidates: Sequence[Candidate],
     records: Sequence[Mapping[str, Any]],
     progress: Reporter | None = None,
@@ -95,7 +95,7 @@ def export_candidates(
         for place, c in enumerate(candidates)
     ]
     often = project.config.evolution.candidate_repeats
-    return _exported(project, generation, plan, pictures, stimuli=stimuli, often=often, progress=progress)
+    return _exported(project, generation, plan, pictures=pictures, stimuli=stimuli, often=often, progress=progress)
 
 
 def _stimulus(plan: Plan, target: str, name: str, *, place: int, pixels: Any, generator: str) -> Stimulus:
@@ -115,8 +115,8 @@ def _exported(
     project: Project,
     generation: Generation,
     plan: Plan,
-    pictures: Pictures,
     *,
+    pictures: Pictures,
     stimuli: Sequence[Stimulus],
     often: int,
     progress: Reporter | None,

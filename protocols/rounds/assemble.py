@@ -44,7 +44,7 @@ def assemble(
     config, display, key = project.config, project.display, Key((), tuple(sites))
     data, division = plan.data, plan.division
     best = {pair: list(images) for pair, images in division.references.items()}
-    alone = evolved_alone(project, number, list(batch.targets), key.site_ids)
+    alone = evolved_alone(project, number, list(batch.targets), site_ids=key.site_ids)
     made = division.cut(
         [*controller_stimuli(batch, number), *evolved_controllers(alone), *graded_stimuli(batch, number)]
     )

@@ -13,7 +13,9 @@ from .stimulus import Stimulus
 OBJECTIVE, GENERATOR = "stretch", "evolution"
 
 
-def evolved_alone(project: Project, number: int, targets: Sequence[str], site_ids: Sequence[str]) -> dict[str, Evolved]:
+def evolved_alone(
+    project: Project, number: int, targets: Sequence[str], *, site_ids: Sequence[str]
+) -> dict[str, Evolved]:
     """The evolved images of sites outside `targets` that belong to the frozen set `site_ids`; where the arm "evolved"
     is not shown, none.
     """

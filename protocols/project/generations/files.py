@@ -189,4 +189,10 @@ def _evolved(evolution: Evolution, target: str, entry: Mapping[str, Any]) -> Evo
             fix="restore it from a backup",
             code="O02",
         )
-    return Evolved(target, entry["source_id"], read_png(path), float(entry["score"]), entry["started_from"])
+    return Evolved(
+        target=target,
+        source_id=entry["source_id"],
+        pixels=read_png(path),
+        score=float(entry["score"]),
+        started_from=entry["started_from"],
+    )

@@ -140,7 +140,7 @@ def divide_round(
         None if batch is None else [str(kind) for kind in batch.kinds],
         sites=len(key.sites),
     )
-    alone = tuple(evolved_alone(project, number, targets, key.site_ids)) if "stretch" in objectives else ()
+    alone = tuple(evolved_alone(project, number, targets, site_ids=key.site_ids)) if "stretch" in objectives else ()
     references = choose_references(
         posterior,
         key,
