@@ -86,7 +86,7 @@ def advance(
         return Step(round_.number, True, lines)
     settings = project.config.evolution
     if done >= max(1, settings.generations):
-        centres = {t: optimiser_of(plan, round_.number, t, records).best() for t in plan.targets}
+        centres = {t: optimiser_of(plan, round_.number, t, records=records).best() for t in plan.targets}
         shown = candidates_of(evolution, plan, pictures, centres=centres, records=records, count=settings.candidates)
         export_candidates(
             project, evolution, plan, pictures=pictures, candidates=shown, records=records, progress=progress

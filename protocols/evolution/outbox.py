@@ -27,7 +27,7 @@ EVOLVED, AGAIN = "evolution", "evolution again"
 """Generator of an image in the sealed key: of a generation, or shown again at the end."""
 
 
-def optimiser_of(plan: Plan, number: int, target: str, records: Sequence[Mapping[str, Any]]) -> Optimiser:
+def optimiser_of(plan: Plan, number: int, target: str, *, records: Sequence[Mapping[str, Any]]) -> Optimiser:
     """The optimiser of one target after all that it was told: it follows from the plan and the scores alone."""
     settings, start = plan.settings, plan.starts[plan.targets.index(target)]
 
@@ -63,7 +63,7 @@ def export_generation(
     number, generation = evolution.round.number, evolution.generation(len(records) + 1)
     stimuli = list[Stimulus]()
     for done, target in enumerate(plan.targets):
-        codes = optimiser_of(plan, number, target, records).ask()
+        codes = optimiser_of(plan, number, target, records=records).ask()
         for place, code in enumerate(codes):
             image = pictures.pixels(code)
             if image is not None:
