@@ -80,13 +80,18 @@ def generate_evolved(
         check_wanted(project, wanted)
     announce("loading the networks")
     from protocols.synthesis.batch import summary, write_batch
-    from protocols.synthesis.evolution import EvolutionOptions, evolved_batch
+    from protocols.synthesis.evolution import EvolutionOptions, evolution_figure, evolved_batch
 
     options = EvolutionOptions(**chosen)
     batch = evolved_batch(project, wanted, options=options, device=chosen_device(), progress=progress())
-    text, record = summary(batch, write_batch(batch, out))
+
+    def beside(folder: Path) -> None:
+        evolution_figure(batch).savefig(folder / "evolution.png", dpi=150)
+
+    text, record = summary(batch, write_batch(batch, out, beside=beside))
     evaluations = batch.settings["evaluations"]
     text = text.replace(" steps each", f" generations each ({evaluations} images scored)", 1)
+    text = text.replace("contact_sheet.png", "contact_sheet.png, evolution.png", 1)
     show(text, record | {"evaluations": evaluations, "latent": batch.settings["latent"]["name"]})
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,9 +160,9 @@ def free_batch(
     return batch.validate(plan.validator)
 
 
-def write_batch(batch: StimulusBatch, out: Path) -> Path:
+def write_batch(batch: StimulusBatch, out: Path, *, beside: Callable[[Path], None] | None = None) -> Path:
     """Write ``batch.h5``, ``images.csv``, ``images/*.png`` and ``contact_sheet.png`` into a new folder
-    (`new_folder`).
+    (`new_folder`), with what `beside` writes into the folder that it is given.
     """
     with new_folder(out) as temporary:
         names = [f"img_{i + 1:04d}" for i in range(len(batch))]
@@ -173,6 +173,8 @@ def write_batch(batch: StimulusBatch, out: Path) -> Path:
         batch.save(temporary / "batch.h5")
         write_text(temporary / "images.csv", table(batch, names))
         contact_sheet(temporary / "contact_sheet.png", names, batch.images, below=batch.row_names)
+        if beside is not None:
+            beside(temporary)
     return out
 
 

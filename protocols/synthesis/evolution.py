@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
+from protocols.disk.drawing import new_figure
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
@@ -20,10 +22,14 @@ from synth.evolution.latents import Latent, PriorNoise
 from .batch import BatchOptions, plan_batch
 from .priors import open_prior
 
-__all__ = ["EvolutionOptions", "evolved_batch", "open_latent"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["EvolutionOptions", "evolution_figure", "evolved_batch", "open_latent"]
 
 PRIOR_PIXELS = 64  # pixels per side: 12288 numbers, where the size of the display would be several times as many
 HYBRID_SIGMA = 0.5
+ROWS_DRAWN, IMAGES_ABREAST = 12, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +95,7 @@ def evolved_batch(
             progress=progress,
         )
         images = torch.from_numpy(first.images).movedim(-1, -3).float() / 255
-        begins["start"] = images.unflatten(0, (len(plan.objective), len(request.seeds)))
+        begins["start"] = images.reshape(len(plan.objective), len(request.seeds), *images.shape[1:])
         names = [f"gradient {row}, seed {seed}" for row, seed in zip(first.row_names, first.seeds, strict=True)]
         count = len(request.seeds)
         begins["start_ids"] = [names[i : i + count] for i in range(0, len(names), count)]
@@ -134,6 +140,31 @@ def open_latent(project: Project, options: EvolutionOptions, *, device: str = "c
     if options.hybrid and not latent.invertible:
         raise _no_latent(name, "a decoder without a way back from images to codes", "leave out --hybrid, or")
     return latent
+
+
+def evolution_figure(batch: StimulusBatch) -> Figure:
+    """The best score so far against the images that were scored, and the best image of each row (12 rows at most)."""
+    chosen = list(batch.best_indices())[:ROWS_DRAWN]
+    wide = min(len(chosen), IMAGES_ABREAST)
+    deep = -(-len(chosen) // wide)
+    figure = new_figure(4.4 + 1.3 * wide, max(3.0, 1.55 * deep))
+    parts: Any = figure.subfigures(1, 2, width_ratios=[4.4, 1.3 * wide])
+    axes = parts[0].subplots()
+    per_generation = batch.settings["evaluations"] / batch.settings["steps"]
+    for number, i in enumerate(chosen):
+        best = np.fmax.accumulate(batch.trace[i])
+        axes.plot(per_generation * np.arange(1, len(best) + 1), best, color=f"C{number % 10}", label=batch.row_names[i])
+    axes.set_xlabel("images scored by the encoder")
+    axes.set_ylabel("score of the best so far")
+    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    grid = parts[1].subplots(deep, wide, squeeze=False)
+    for place, axis in enumerate(grid.flat):
+        axis.axis("off")
+        if place < len(chosen):
+            image = batch.images[chosen[place]]
+            axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+            axis.set_title(f"{batch.row_names[chosen[place]]}\n{batch.scores[chosen[place]]:.2f}", fontsize=7)
+    return figure
 
 
 def _no_latent(name: str, found: str, first: str = "correct the path, or") -> DataError:

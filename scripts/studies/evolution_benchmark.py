@@ -54,10 +54,12 @@ def main() -> None:
     subject = Subject.load(hidden)
     project = fitted(options)
     rows, found = [], controllers(project, options)
-    for site in subject.site_ids:
-        rig = Rig(subject, site, np.random.default_rng([options.seed, subject.site_ids.index(site)]))
-        for arm in (*BASE, *HYBRIDS):
-            kept = options.out / "runs" / f"{site}_{arm}.json"
+    for site in reversed(subject.site_ids) if options.backwards else subject.site_ids:
+        runs = {arm: options.out / "runs" / f"{site}_{arm}.json" for arm in (*BASE, *HYBRIDS)}
+        if options.report and not all(kept.is_file() for kept in runs.values()):
+            continue
+        for number, (arm, kept) in enumerate(runs.items()):
+            rig = Rig(subject, site, np.random.default_rng([options.seed, subject.site_ids.index(site), number]))
             if not kept.is_file():
                 start = found["images"][found["sites"].index(site)] if arm in HYBRIDS else None
                 kept.parent.mkdir(exist_ok=True)
@@ -65,7 +67,8 @@ def main() -> None:
                     kept, {"site": site, "arm": arm, "truth": run(arm, rig, project, options=options, start=start)}
                 )
                 print(site, arm, f"{json.loads(kept.read_text())['truth'][-1]:.2f}", flush=True)
-            rows.append(json.loads(kept.read_text(encoding="utf-8")))
+            row = json.loads(kept.read_text(encoding="utf-8"))
+            rows.append(row | {"truth": row["truth"][: options.generations + 1]})
         rows.append(
             {"site": site, "arm": "encoder", "truth": [rig.truth(found["images"][found["sites"].index(site)][None])[0]]}
         )
@@ -83,6 +86,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder to work in")
     parser.add_argument("--session", default="201025")
     parser.add_argument("--sites", type=int, default=8)
+    parser.add_argument("--backwards", action="store_true", help="begin with the last site, beside another process")
+    parser.add_argument("--report", action="store_true", help="of the sites that are finished, running nothing")
     parser.add_argument("--generations", type=int, default=75)
     parser.add_argument("--population", type=int, default=40)
     parser.add_argument("--cutoff", type=float, default=10.0, help="cycles per image of the code")
@@ -228,7 +233,7 @@ def summary(rows: list[dict[str, Any]], options: argparse.Namespace) -> dict[str
     sites = len(arms["cma"])
     drawn = random.integers(sites, size=(DRAWS, sites))
     report: dict[str, Any] = {
-        "settings": {k: v for k, v in vars(options).items() if k not in ("data", "out")},
+        "settings": {k: v for k, v in vars(options).items() if k not in ("data", "out", "backwards", "report")},
         "sites": sites,
         "encoder_presentations": options.photographs * options.repeats,
         "arms": {},

@@ -105,6 +105,18 @@ class _Linear(nn.Module):
         return {"name": "linear", **self.record}
 
 
+class _Layer(nn.Module):
+    """A weight and its bias."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+
 class _Upconvolution(nn.Module):
     """The generator of Dosovitskiy & Brox (2016) from fully connected features back to pixels."""
 
@@ -113,7 +125,7 @@ class _Upconvolution(nn.Module):
     def __init__(self, state: Mapping[str, Tensor], name: str) -> None:
         super().__init__()
         self.record: dict[str, Any] = {}
-        layers = {}
+        layers: dict[str, nn.Module] = {}
         for layer in (*FULLY_CONNECTED, *CONVOLUTIONS):
             weight, bias = state[f"{layer}.weight"], state.get(f"{layer}.bias")
             expected = 2 if layer in FULLY_CONNECTED else 4
@@ -122,7 +134,7 @@ class _Upconvolution(nn.Module):
                     f"{name} holds a weight {layer} of shape {tuple(weight.shape)}, and "
                     f"{'no bias' if bias is None else 'its bias'}; expected {expected} dimensions and a bias"
                 )
-            layers[layer] = nn.ParameterDict({"weight": weight, "bias": bias})
+            layers[layer] = _Layer(weight, bias)
         self.layers = nn.ModuleDict(layers)
         self.latent = state["defc7.weight"].shape[1]
         self.channels = state["deconv5.weight"].shape[0]
@@ -140,17 +152,22 @@ class _Upconvolution(nn.Module):
         """Images (n, 3, H, W), pixel values / 255 cut to [0, 1], of codes (n, D)."""
         hidden = codes
         for name in FULLY_CONNECTED:
-            layer = self.layers[name]
-            hidden = functional.leaky_relu(functional.linear(hidden, layer["weight"], layer["bias"]), SLOPE)
+            weight, bias = self._weights(name)
+            hidden = functional.leaky_relu(functional.linear(hidden, weight, bias), SLOPE)
         side = round((hidden.shape[1] / self.channels) ** 0.5)
         hidden = hidden.reshape(len(codes), self.channels, side, side)
         for name in CONVOLUTIONS:
-            layer = self.layers[name]
-            stride = 2 if layer["weight"].shape[-1] == 4 else 1
-            hidden = functional.conv_transpose2d(hidden, layer["weight"], layer["bias"], stride=stride, padding=1)
+            weight, bias = self._weights(name)
+            stride = 2 if weight.shape[-1] == 4 else 1
+            hidden = functional.conv_transpose2d(hidden, weight, bias, stride=stride, padding=1)
             if name != CONVOLUTIONS[-1]:
                 hidden = functional.leaky_relu(hidden, SLOPE)
         return (hidden + self.means).flip(1).clamp(0, 255) / 255  # blue, green, red -> red, green, blue
+
+    def _weights(self, name: str) -> tuple[Tensor, Tensor]:
+        layer = self.layers[name]
+        assert isinstance(layer, _Layer)
+        return layer.weight, layer.bias
 
     def describe(self) -> dict[str, Any]:
         """JSON-able name and file."""

@@ -109,8 +109,8 @@ class FourierCode:
 
 def _frequencies(height: int, width: int, cutoff: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """One frequency (row, column) of each pair up to the cut-off, in cycles per height and per width, by radius."""
-    rows, columns = np.meshgrid(np.arange(-(height // 2), height // 2 + 1), np.arange(width // 2 + 1), indexing="ij")
-    rows, columns = rows.ravel(), columns.ravel()
+    grid = np.meshgrid(np.arange(-(height // 2), height // 2 + 1), np.arange(width // 2 + 1), indexing="ij")
+    rows, columns = (axis.ravel() for axis in grid)
     radius = max(height, width) * np.hypot(rows / height, columns / width)
     first = (columns > 0) | (rows >= 0)
     inside = first & (radius <= cutoff) & (2 * np.abs(rows) < height) & (2 * columns < width)

@@ -131,4 +131,5 @@ def _fitness(scores: NDArray[np.float64], settings: GeneticSettings) -> NDArray[
     if settings.clip is not None:
         scores = np.minimum(scores, np.percentile(scores, settings.clip))
     fitness: NDArray[np.float64] = np.exp((scores - scores[0]) / temperature)
-    return np.maximum(fitness, fitness[fitness > 0].min())
+    positive: NDArray[np.float64] = np.maximum(fitness, fitness[fitness > 0].min())
+    return positive
