@@ -135,7 +135,7 @@ def _read(evolution: Evolution) -> Plan:
         return Plan(
             settings=EvolutionConfig.model_validate(record["settings"]),
             targets=tuple(record["targets"]),
-            sites=tuple(SiteRow(**{k: np.nan if v is None else v for k, v in s.items()}) for s in record["sites"]),
+            sites=tuple(_site(entry) for entry in record["sites"]),
             unit=record["unit"],
             references={t: tuple(r) for t, r in record["references"].items()},
             levels=record["levels"],
@@ -146,6 +146,11 @@ def _read(evolution: Evolution) -> Plan:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _gone(evolution, f"a plan that cannot be read ({error})") from error
+
+
+def _site(entry: Mapping[str, Any]) -> SiteRow:
+    values: dict[str, Any] = {name: np.nan if value is None else value for name, value in entry.items()}
+    return SiteRow(**values)
 
 
 def _made(evolution: Evolution, project: Project, pictures: Pictures, *, device: str) -> Plan:
