@@ -163,7 +163,7 @@ class Rig:
 
     def counts(self, expected: Floats) -> Floats:
         """Single trials, (n,): over-dispersed counts under common, slow and session gains."""
-        onsets = 0.2 * np.arange(len(expected))
+        onsets = 0.2 * np.arange(len(expected), dtype=np.float64)
         return simulate_counts(expected[:, None], onsets, self.subject.noise, generator=self.random)[:, 0]
 
     def truth(self, pixels: Pixels) -> list[float]:
@@ -280,7 +280,8 @@ def figure(report: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     population, offset = report["settings"]["population"], report["encoder_presentations"]
-    axes = plt.figure(figsize=(7, 4.2), layout="constrained").gca()
+    drawing = plt.figure(figsize=(7, 4.2), layout="constrained")
+    axes = drawing.gca()
     labels = {"cma": "evolution, diagonal CMA-ES", "genetic": "evolution, genetic", "random": "random search",
               "shuffled": "evolution, counts shuffled", "hybrid": "hybrid: from the encoder's controller"}  # fmt: skip
     for number, (arm, label) in enumerate(labels.items()):
@@ -303,7 +304,7 @@ def figure(report: dict[str, Any], path: Path) -> None:
     )
     axes.set(xlabel="presentations per site", ylabel="true response / M", xlim=(0, None), ylim=(0, None))
     axes.legend(fontsize=7, frameon=False)
-    axes.figure.savefig(path, dpi=150)
+    drawing.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

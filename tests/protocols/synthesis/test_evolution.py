@@ -62,21 +62,6 @@ def test_the_command_writes_what_the_encoder_answers_to_the_files(
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("loop")
-def test_a_hybrid_by_the_genetic_algorithm_starts_from_controllers(
-    looped: Path, wanted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["generate", looped / "project", "--wanted", wanted, "--generator", "evolution", "--hybrid"]
-    code, printed, told = stimsynth(capsys, *words, "--out", tmp_path / "hybrid", "--optimiser", "genetic", *FAST)
-    assert code == 0, told
-    assert "3 generations each (36 images scored)" in printed
-    batch = StimulusBatch.load(tmp_path / "hybrid" / "batch.h5")
-    assert batch.start_ids[0] == f"gradient {batch.row_names[0]}, seed 0"
-    assert batch.settings["optimiser"]["method"] == "genetic"
-    assert batch.settings["optimiser"]["sigma"] == 0.5
-
-
-@pytest.mark.slow
-@pytest.mark.xdist_group("loop")
 def test_the_commands_of_the_page_run(looped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With three generations of twelve in place of 75 of 40."""
     for name, value in {"generations": 3, "population": 12}.items():
@@ -91,6 +76,13 @@ def test_the_commands_of_the_page_run(looped: Path, tmp_path: Path, monkeypatch:
     )
     printed = run_page("docs/evolution.md", tmp_path)
     assert len(printed) == 4
+    assert all("3 generations each (36 images scored)" in text for text in printed)
+    bred, hybrid, linear = (StimulusBatch.load(tmp_path / n / "batch.h5") for n in ("bred", "hybrid", "components"))
+    assert bred.settings["optimiser"]["method"] == "genetic"
+    assert hybrid.start_ids == (f"gradient {hybrid.row_names[0]}, seed 0",)
+    assert hybrid.settings["optimiser"]["sigma"] == 0.5
+    assert hybrid.scores[0] > bred.scores[0]
+    assert linear.settings["latent"]["name"] == "decoder"
 
 
 @pytest.mark.parametrize(

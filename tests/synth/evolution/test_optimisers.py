@@ -80,12 +80,12 @@ def test_codes_stay_until_they_are_told_and_cannot_be_changed_from_outside(metho
 @pytest.mark.parametrize("size", [1, 5, 310])
 def test_scores_of_one_value_leave_the_search_where_chance_takes_it(method, size):
     ends = []
-    for seed in range(20):
+    for seed in range(12):
         optimiser = make_optimiser(method, np.zeros(size), population=12, seed=seed)
-        run(optimiser, lambda codes: np.full(len(codes), 2.5), 10)
+        run(optimiser, lambda codes: np.full(len(codes), 2.5), 6)
         assert np.isfinite(optimiser.ask()).all()
         ends.append(optimiser.best()[0])
-    assert abs(np.mean(ends)) < 4 * np.std(ends) / np.sqrt(20)
+    assert abs(np.mean(ends)) < 4 * np.std(ends) / np.sqrt(12)
 
 
 def test_lost_scores_neither_attract_nor_repel():
@@ -189,7 +189,7 @@ def test_one_generation_is_that_of_the_equations(preset):
 
 
 def noisy_best(method: str, seed: int, *, shuffled: bool = False) -> float:
-    """The noise-free score of the centre after 40 generations on a hill with a known top, under noise of its height."""
+    """The noise-free score of the centre after 30 generations on a hill with a known top, under noise of its height."""
     random = np.random.default_rng([seed, 9])
     top = random.standard_normal(30)
     true = lambda codes: np.exp(-np.square(codes - top).sum(-1) / 60)  # noqa: E731
@@ -199,7 +199,7 @@ def noisy_best(method: str, seed: int, *, shuffled: bool = False) -> float:
         scores = true(codes) * (1 + 0.3 * random.standard_normal(len(codes)))
         return random.permutation(scores) if shuffled else scores
 
-    run(optimiser, measured, 40)
+    run(optimiser, measured, 30)
     return float(true(optimiser.best()))
 
 
@@ -207,19 +207,19 @@ def best_of_random(seed: int) -> float:
     """The noise-free score of the code that scored best of as many random codes."""
     random = np.random.default_rng([seed, 9])
     top = random.standard_normal(30)
-    codes = random.standard_normal((800, 30))
+    codes = random.standard_normal((600, 30))
     true = np.exp(-np.square(codes - top).sum(-1) / 60)
-    return float(true[np.argmax(true * (1 + 0.3 * random.standard_normal(800)))])
+    return float(true[np.argmax(true * (1 + 0.3 * random.standard_normal(600)))])
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_evolution_beats_random_search_of_as_many_scores_and_shuffled_scores_give_nothing(method):
-    seeds = range(12)
+    seeds = range(8)
     evolved = np.array([noisy_best(method, seed) for seed in seeds])
     drawn = np.array([best_of_random(seed) for seed in seeds])
     blind = np.array([noisy_best(method, seed, shuffled=True) for seed in seeds])
     start = np.exp(-0.5)  # of the code 0, on average
-    assert (evolved > drawn).sum() >= 11
+    assert (evolved > drawn).all()
     assert np.mean(evolved - drawn) > 0.05
     assert np.mean(blind) < start + 0.08
     assert np.mean(evolved - blind) > 0.1
