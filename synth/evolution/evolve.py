@@ -132,12 +132,11 @@ def evolve(
     scorer = _Scorer(asked.encoder, latent, tuple(constraints), known, batch_size)
     found: dict[int, Best] = {}
     for images_of_set in _sets(rows):
-        origins = [(rows.row_names[i], int(every_seed[i])) for i in images_of_set]
-        own = [seed_of(row, seed) for row, seed in origins]
+        own = [seed_of(rows.row_names[i], int(every_seed[i])) for i in images_of_set]
         firsts = [latent.start(s) for s in own] if codes is None else [codes[i] for i in images_of_set]
         optimisers = [how.begin(first, s) for first, s in zip(firsts, own, strict=True)]
         tell = _reporter(progress, len(found), len(own), images=len(rows), generations=how.generations)
-        names = [f"{row}, seed {seed}" for row, seed in origins]
+        names = [f"{rows.row_names[i]}, seed {every_seed[i]}" for i in images_of_set]
         best = _evolved(
             optimisers, scorer, rows.take(images_of_set), names=names, generations=how.generations, tell=tell
         )
