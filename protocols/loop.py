@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.project.folder import Project, Round
+from protocols.project.generations.files import Generation
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
 from protocols.project.photographs import NaturalImages
@@ -28,8 +29,12 @@ from .errors import DataError
 from .progress import Reporter
 
 if TYPE_CHECKING:  # each stage imports what it works with, so that looking at a project waits for no network
+    from protocols.evolution.advance import Step
     from protocols.verdict.control_report import ControlReport
     from synth import StimulusBatch
+
+
+MOST_UNSEEN = 0.5  # of the images of a generation: shown once or twice each, many are lost with their trials
 
 
 def run(
@@ -60,7 +65,11 @@ def run(
                 step(project, state, device=device, progress=progress, tell=tell)
                 continue
             except (DataError, OSError) as error:
-                if state.stage not in ("ingest", "look") or not may_still_come(error) or time.monotonic() >= deadline:
+                if (
+                    state.stage not in ("evolve", "ingest", "look")
+                    or not may_still_come(error)
+                    or time.monotonic() >= deadline
+                ):
                     raise
         elif state.waiting_for != "responses" or time.monotonic() >= deadline:
             for fault in state.delivery.faults.values() if state.delivery else ():
@@ -99,6 +108,11 @@ def step(
         if tell is not None:
             tell(f"round {state.number}: {report.summary()}")
 
+    def evolve_on() -> None:
+        found = evolve(project, state.number, device=device, progress=progress)
+        if tell is not None:
+            tell(f"round {state.number}: {found.summary()}")
+
     def show() -> None:
         from protocols.report.page import write_report
 
@@ -106,6 +120,7 @@ def step(
 
     actions: dict[str, Callable[[], object]] = {
         "fit": lambda: fit(project, state.number, device=device, progress=progress),
+        "evolve": evolve_on,
         "generate": lambda: generate(project, state.number, device=device, progress=progress),
         "export": lambda: export(project, state.number, device=device, progress=progress),
         "look": take,
@@ -141,6 +156,20 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
 
     refuse_shown(project, number)
     return provide(project.for_stage(), number, device=device, progress=progress, as_shown=True)
+
+
+def evolve(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> Step:
+    """Take, score and continue the evolution before round `number`: see `protocols.evolution.advance.advance`."""
+    from protocols.evolution.advance import advance
+
+    project = project.for_stage()
+    return advance(
+        project,
+        open_round(project, number),
+        ingest=lambda generation: ingest_round(project, generation),
+        device=device,
+        progress=progress,
+    )
 
 
 def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:
@@ -290,7 +319,7 @@ def ingest_round(
     given = {k: v for k, v in limits.items() if v is not None}
     usual = {
         "max_dropped": settings.max_dropped,
-        "max_unseen": settings.max_unseen,
+        "max_unseen": MOST_UNSEEN if isinstance(round_, Generation) else settings.max_unseen,
         "drop_extra": settings.extra == "drop",
     }
     sites = read_key(round_.key_path).site_ids or None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from protocols.project.folder import Project, Round
+from protocols.project.generations.files import Evolution, Generation
 from protocols.recordings.blocks import look_due, poll_blocks
 from protocols.recordings.dataset import baseline
 from protocols.recordings.ingest import poll_inbox
@@ -20,13 +21,14 @@ class State:
     Parameters
     ----------
     stage : str
-        The stage that comes next ("fit", "generate", "export", "look", "ingest", "evaluate", "report"), or "finished".
+        The stage that comes next ("fit", "evolve", "generate", "export", "look", "ingest", "evaluate", "report"), or
+        "finished".
     number : int
         The round that it belongs to.
     waiting_for : str or None
         "photographs" or "responses" where a person or a rig must act first; None otherwise.
     round : Round or None
-        The round waited for.
+        The round waited for, or the `Generation` of its evolution.
     delivery : Delivery or None
         The parts of its answer that are there.
     """
@@ -53,7 +55,8 @@ class State:
             inbox = self.round.inbox.relative_to(self.project.folder).as_posix()
             here = "" if self.delivery is None else f"\n{self.delivery.summary()}"
             due = look_due(self.round)
-            return f"round {self.number}: waiting for {inbox}/responses.h5 and responses.h5.done{due}{here}"
+            of = f" (generation {self.round.generation})" if isinstance(self.round, Generation) else ""
+            return f"round {self.number}{of}: waiting for {inbox}/responses.h5 and responses.h5.done{due}{here}"
         if self.stage == "finished":
             return f"finished: {self.number} rounds evaluated"
         return f"round {self.number}: {self.stage} comes next"
@@ -61,7 +64,9 @@ class State:
     def to_dict(self) -> dict[str, Any]:
         """The state for scripts."""
         inbox = None if self.round is None else self.round.inbox.relative_to(self.project.folder).as_posix()
-        here = {} if self.delivery is None else {"delivery": self.delivery.to_dict()}
+        here: dict[str, Any] = {} if self.delivery is None else {"delivery": self.delivery.to_dict()}
+        if isinstance(self.round, Generation):
+            here["generation"] = self.round.generation
         return {"stage": self.stage, "round": self.number, "waiting_for": self.waiting_for, "inbox": inbox, **here}
 
 
@@ -85,11 +90,19 @@ def look(project: Project) -> State:
             project=project, stage="ingest", number=0, waiting_for=None, round=rounds[0]
         )
     for number in range(1, wanted + 1):
+        round_ = rounds.get(number)
+        evolving = _evolution(kept, round_, number)
+        before = kept.config.evolution.comes_before if evolving is not None else ""
+        if evolving is not None and before == "fit":
+            return evolving
         if project.fitted_for(number) is None:
             return State(project, "fit", number)
-        round_ = rounds.get(number)
+        if evolving is not None and before == "generate":
+            return evolving
         if round_ is None or not round_.controllers_path.is_file():
             return State(project, "generate", number)
+        if evolving is not None:
+            return evolving
         if not round_.ingested:
             return _recording(project, round_, number, kept=kept) or State(
                 project=project, stage="ingest", number=number, waiting_for=None, round=round_
@@ -98,6 +111,24 @@ def look(project: Project) -> State:
             if not path.is_file():
                 return State(project=project, stage=stage, number=number, waiting_for=None, round=round_)
     return State(project, "finished", wanted)
+
+
+def _evolution(project: Project, round_: Round | None, number: int) -> State | None:
+    """What comes next in the evolution before round `number`; None where there is none, or it is finished."""
+    settings = project.config.evolution
+    if not settings.generations or number not in settings.rounds:
+        return None
+    if round_ is None:
+        return State(project, "evolve", number)
+    evolution = Evolution(round_)
+    if evolution.done or round_.outbox.is_dir():
+        return None
+    generation = evolution.open_generation()
+    if generation is None or generation.ingested or poll_inbox(generation) is not None:
+        return State(project=project, stage="evolve", number=number, round=generation)
+    here = delivered(project, generation)
+    waiting = None if here is not None and here.complete else "responses"
+    return State(project=project, stage="evolve", number=number, waiting_for=waiting, round=generation, delivery=here)
 
 
 def _recording(project: Project, round_: Round | None, number: int, *, kept: Project) -> State | None:

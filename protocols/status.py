@@ -7,6 +7,7 @@ from typing import Any
 from protocols.disk.files import read_json
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project, Round
+from protocols.project.generations.files import Evolution
 from protocols.recordings.blocks import blocks_name, remaining_looks
 from protocols.recordings.parts.delivery import late_parts
 from protocols.rounds.looks.record import made_looks
@@ -49,7 +50,16 @@ def _round(project: Project, round_: Round) -> dict[str, Any]:
         "look_due": _look_due(round_),
         "delivery": _delivery(project, round_) if state == "exported" else None,
         "late_parts": late_parts(round_),
+        "evolution": _evolution(round_),
     }
+
+
+def _evolution(round_: Round) -> dict[str, Any] | None:
+    """How many generations of the evolution before the round are done, and whether it ended; None without one."""
+    evolution = Evolution(round_)
+    if not evolution.plan_path.is_file():
+        return None
+    return {"generations": evolution.scored(), "finished": evolution.done}
 
 
 def _delivery(project: Project, round_: Round) -> dict[str, Any] | None:
@@ -90,6 +100,9 @@ def _line(r: dict[str, Any]) -> str:
     ]
     if shown:
         parts.append(f"{', '.join(shown)} in {r['trials']} trials")
+    if r["evolution"]:
+        ended = "ended" if r["evolution"]["finished"] else "runs"
+        parts.append(f"evolution {ended}, {r['evolution']['generations']} generations recorded")
     if r["refit_verdict"] == "refused":
         parts.append(f"refit refused, {r['encoder']} serves on")
     elif r["refit"] not in (None, "first"):

@@ -180,10 +180,15 @@ def sites(project: Project) -> Iterator[Finding | Exception]:
     from encoders.metrics import split_half_reliability
 
     recorded, settings = first[0].usable(), project.config
-    wanted = settings.synthesis.targets
-    if wanted != "all" and (unknown := [t for t in wanted if t not in recorded.site_ids]):
+    named = {"synthesis": settings.synthesis.targets}
+    if settings.evolution.generations:
+        named["evolution"] = settings.evolution.targets
+    for section, wanted in named.items():
+        unknown = [t for t in wanted if t not in recorded.site_ids] if wanted != "all" else []
+        if not unknown:
+            continue
         yield DataError(
-            f"{TOML} [synthesis]",
+            f"{TOML} [{section}]",
             found=f"the target {unknown[0]!r}",
             expected=f"recorded sites: {', '.join(recorded.site_ids[:6])} ... ({len(recorded.site_ids)})",
             cause="a slip of the pen, or another recording",

@@ -8,6 +8,7 @@ from importlib.metadata import version as installed_version
 
 from protocols.devices import checked_device
 from protocols.errors import DataError
+from protocols.project.config.config import Config
 from protocols.project.config.protocol import ANCHOR_REPEATS, ProtocolConfig
 from protocols.project.folder import Project
 from protocols.recordings.dataset import baseline
@@ -129,8 +130,22 @@ def settings(project: Project) -> Iterator[Finding | Exception]:
             width is not None and not SCREEN_CM[0] <= width <= SCREEN_CM[1],
             f"[display] viewing_distance_cm = {distance}: the image would be {width or 0:.2g} cm wide; it is in cm",
         ),
+        (config.evolution.generations > 0, _of_evolution(config)),
     )
     yield from (Finding("note", "settings", text) for holds, text in notes if holds)
+
+
+def _of_evolution(config: Config) -> str:
+    """What an evolution asks of the subject."""
+    evolution, protocol = config.evolution, config.protocol
+    named = 1 if evolution.targets == "all" else len(evolution.targets)
+    shown = evolution.generations * evolution.presentations(named)
+    hours = shown * (protocol.on_ms + protocol.off_ms) / 1000 * (1 + protocol.overhead) / 3600
+    each = " for each target" if evolution.targets == "all" else ""
+    return (
+        f"[evolution] generations = {evolution.generations}: about {shown} presentations{each}, {hours:.1f} h, before "
+        "the round"
+    )
 
 
 def safety(project: Project) -> Iterator[Finding | Exception]:

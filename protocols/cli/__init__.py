@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import generate, imports, looks, projects, rigs, rounds, sharing
+from . import evolve, generate, imports, looks, projects, rigs, rounds, sharing
 from .app import app, main
 from .insilico import controversial, describe, discriminate, invariance, triplets
 
@@ -11,6 +11,7 @@ __all__ = [
     "controversial",
     "describe",
     "discriminate",
+    "evolve",
     "generate",
     "imports",
     "invariance",

@@ -70,11 +70,10 @@ def ingest(
     from protocols import loop
 
     project = open_project(folder)
-    number = number if number is not None else round_of_answer(project, replace)
     reasons = {"other_subject": other_subject, "other_window": other_window}
     report = loop.ingest_round(
         project,
-        project.round(number),
+        round_of_answer(project, number, replace),
         file,
         parts=parts,
         replace=replace,
@@ -86,10 +85,16 @@ def ingest(
     show(report.summary(), report.to_dict())
 
 
-def round_of_answer(project: Any, replace: str) -> int:
-    """The round that waits; where an answer is to be replaced, the newest that has one."""
+def round_of_answer(project: Any, number: int | None, replace: str) -> Any:
+    """Round `number`, or the one that waits; where an answer is to be replaced, the newest that has one. While images
+    are evolved for that round, the generation that waits.
+    """
     from protocols import loop
 
     answered = [r.number for r in project.rounds() if r.ingested]
     state = loop.look(project)
-    return max(answered) if replace and answered and state.stage != "ingest" else state.number
+    if state.stage == "evolve" and state.round is not None and number in (None, state.number):
+        return state.round
+    if number is None:
+        number = max(answered) if replace and answered and state.stage != "ingest" else state.number
+    return project.round(number)

@@ -126,11 +126,11 @@ def run(
     from protocols.rounds.export_notes import export_notes
 
     project = open_project(folder)
-    if loop.look(project).stage in ("fit", "generate", "export"):
+    if loop.look(project).stage in ("evolve", "fit", "generate", "export"):
         announce("loading the networks")
     state = loop.run(project, timeout_s=timeout, device=chosen_device(), progress=progress(), tell=tell)
     waits = bool(state.waiting_for) and any(r.number == state.number for r in project.rounds())
-    notes = export_notes(project.round(state.number)) if waits else []
+    notes = export_notes(state.round or project.round(state.number)) if waits else []
     show("\n".join([state.summary(), *notes]), state.to_dict() | {"notes": notes})
     if state.waiting_for:
         raise typer.Exit(4)

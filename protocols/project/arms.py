@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-ArmName = Literal["contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled"]
+ArmName = Literal["contrast_matched", "natural_raised", "predicted_natural", "phase_scrambled", "evolved"]
 """What ``[arms] kinds`` of project.toml may name."""
 
 
@@ -82,6 +82,13 @@ ARMS: dict[str, ControlArm] = {
             marker="X",
             colour="#a6761d",
             default=True,
+        ),
+        ControlArm(
+            name="evolved",
+            sentence="the image that was evolved for the site on the rig, by recorded responses alone",
+            option="the image evolved on the rig; needs [evolution] generations",
+            marker="*",
+            colour="#66a61e",
         ),
     )
 }

@@ -60,6 +60,26 @@ class Round:
         return cls(folder, int(match.group(1)), folder.parent.name)
 
     @property
+    def home(self) -> Path:
+        """The project folder."""
+        return self.folder.parents[2]
+
+    @property
+    def place(self) -> str:
+        """The folder, for messages."""
+        return f"{self.session_id}/{self.folder.name}"
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its images begin with."""
+        return f"r{self.number:02d}"
+
+    @property
+    def entropy(self) -> tuple[int, ...]:
+        """What sets its draws apart from those of other rounds."""
+        return (self.number,)
+
+    @property
     def outbox(self) -> Path:
         """What the rig shows: appears in one rename, read-only afterwards."""
         return self.folder / "outbox"
@@ -132,8 +152,7 @@ class Round:
 
     def log(self, event: str, **fields: Any) -> None:
         """Append one record (UTC time, `event`, `fields`) to the log; paths are written relative to the project."""
-        base = self.folder.parent.parent.parent
-        record = {"utc": utc_now(), "event": event, **portable(fields, base)}
+        record = {"utc": utc_now(), "event": event, **portable(fields, self.home)}
         line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with writing(self.log_path):
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ def sealed(round_: Round, manifest: dict[str, Any]) -> None:
     """I18: the sealed key is not the one that belongs to this outbox (only its hash is looked at)."""
     for name, entry in broken_seals(round_.sealed, manifest).items():
         raise DataError(
-            f"{round_.session_id}/{round_.folder.name}/sealed/{name}",
+            f"{round_.place}/sealed/{name}",
             found="another file than the one sealed at export" if (round_.sealed / name).is_file() else "no such file",
             expected=f"the file whose SHA-256 stands in manifest.json ({entry})",
             cause="it was edited, or the folder was put together from two exports",
@@ -55,7 +55,7 @@ def belongs(
     identity(path, responses, round_, manifest_sha256=manifest_sha256, notes=notes)
     images(path, responses, [e["image_id"] for e in manifest["images"]])
     unit_and_window(path, responses, manifest, notes=notes)
-    others = earlier_recordings(Project(round_.folder.parents[2]), but=round_.number)
+    others = earlier_recordings(Project(round_.home), but=round_.number)
     compare_with_earlier(path, responses, others, accept=accept, notes=notes)
 
 

@@ -286,7 +286,7 @@ def _locate(round_: Round, path: str | Path | None) -> Path:
     usual = f"{ANSWER}{next(iter(READERS))}"
     near = difflib.get_close_matches(usual, [n for n in present if n.endswith(tuple(READERS))], n=1, cutoff=0.3)
     raise DataError(
-        f"{round_.session_id}/{round_.folder.name}/inbox",
+        f"{round_.place}/inbox",
         found=", ".join(present[:8]) or "nothing",
         expected=f"{usual} and {usual}.done",
         cause="the rig has not finished"
@@ -299,11 +299,11 @@ def _locate(round_: Round, path: str | Path | None) -> Path:
 
 def not_elsewhere(round_: Round, answer: Path) -> Path:
     """The answer, refused where it is a link to a file outside the inbox and the project (I23)."""
-    homes = (round_.inbox.resolve(), round_.folder.parents[2].resolve())
+    homes = (round_.inbox.resolve(), round_.home.resolve())
     if any(answer.resolve().is_relative_to(home) for home in homes):
         return answer
     raise DataError(
-        f"{round_.session_id}/{round_.folder.name}/inbox/{answer.name}",
+        f"{round_.place}/inbox/{answer.name}",
         found="a link to a file outside the project",
         expected="the file itself",
         cause="the rig's folder was linked in place of copying the file",

@@ -18,7 +18,7 @@ def set_aside(round_: Round, reason: str) -> list[str]:
     evaluations of the rounds after it, which are measured against it. May be killed and repeated.
     """
     number = 1 + len(list(round_.folder.glob("ingest.replaced-*.json")))
-    after = [r for r in Project(round_.folder.parents[2]).rounds() if r.number > round_.number]
+    after = [r for r in Project(round_.home).rounds() if r.number > round_.number]
     notes = []
     for other in [round_, *(after if round_.number == 0 else [])]:
         if other.evaluation_path.is_file():
@@ -26,7 +26,7 @@ def set_aside(round_: Round, reason: str) -> list[str]:
         stale = (other.evaluation_path, other.report_path, other.drift_path, other.folder / "control.csv")
         for path in (p for p in stale if p.is_file()):
             path.replace(_unused(path))
-    project = Project(round_.folder.parents[2])
+    project = Project(round_.home)
     fitted = [n for n in range(round_.number + 1, (project.newest_fit() or 0) + 1) if project.fitted_for(n)]
     if fitted:
         notes.append(f"the encoder of round {fitted[0]} was fitted on the answer replaced")

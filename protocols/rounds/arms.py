@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from protocols.arrays import Floats, Pixels
 from protocols.project.display import Display
+from protocols.project.generations.files import Evolved
 from protocols.project.objectives import OBJECTIVES
 from synth import ConstraintError
 
@@ -157,6 +158,8 @@ class Material:
         Scale of the scores that need all sites.
     best : dict
         Best photograph of each (objective, site) in the baseline recording.
+    evolved : dict of site to Evolved
+        The images that were evolved on the rig.
     """
 
     display: Display
@@ -170,6 +173,7 @@ class Material:
     sd: Floats
     temperature: float
     best: Mapping[tuple[str, str], int]
+    evolved: Mapping[str, Evolved] = field(default_factory=dict)
 
     def field_of(self, controller: Stimulus) -> tuple[int, Tensor]:
         """Column and receptive field of the controller's site."""
@@ -226,11 +230,26 @@ def _predicted_natural(material: Material, controller: Stimulus) -> Stimulus:
     )
 
 
+def _evolved(material: Material, controller: Stimulus) -> Stimulus:
+    """The image that was evolved on the rig for the response of the controller's site."""
+    found = material.evolved.get(controller.target)
+    if found is None:
+        raise Unreachable("no image was evolved for the site")
+    if OBJECTIVES[controller.objective].all_sites:
+        raise Unreachable("images are evolved for the response of their site alone")
+    if np.array_equal(found.pixels, controller.pixels):
+        raise Unreachable("the evolved image is the controller itself")
+    return replace(
+        controller, pixels=found.pixels, source_id=found.source_id, seed=None, started_from=found.started_from
+    )
+
+
 MAKERS: dict[str, Callable[[Material, Stimulus], Stimulus]] = {
     "contrast_matched": _contrast_matched,
     "natural_raised": _natural_raised,
     "predicted_natural": _predicted_natural,
     "phase_scrambled": _phase_scrambled,
+    "evolved": _evolved,
 }
 """How the image of each arm of `protocols.project.arms` is made from its controller."""
 

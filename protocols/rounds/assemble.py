@@ -13,6 +13,7 @@ from torch import Tensor
 from encoders import Encoder, Ensemble
 from protocols.project.display import Display
 from protocols.project.folder import Project
+from protocols.project.generations.files import evolved_images
 from protocols.project.key import Key, SiteRow
 from protocols.rounds.planning.round_plan import RoundDivision
 from synth import StimulusBatch
@@ -20,6 +21,7 @@ from synth import StimulusBatch
 from .arms import Arms, Material, choose_arms, with_arms
 from .choice import chosen_stimuli
 from .contrast import Contrast, measure, of_site, site_masks, usual
+from .evolved import evolved_alone, evolved_controllers
 from .stimulus import Stimulus, controller_stimuli, graded_stimuli, natural_stimuli
 
 
@@ -40,7 +42,10 @@ def assemble(
     config, display, key = project.config, project.display, Key((), tuple(sites))
     data, division = plan.data, plan.division
     best = {pair: list(images) for pair, images in division.references.items()}
-    made = division.cut([*controller_stimuli(batch, number), *graded_stimuli(batch, number)])
+    alone = evolved_alone(project, number, list(batch.targets), site_ids=key.site_ids)
+    made = division.cut(
+        [*controller_stimuli(batch, number), *evolved_controllers(alone), *graded_stimuli(batch, number)]
+    )
     controllers = [s for s in made if s.role == "controller"]
     shown = [
         *made,
@@ -52,7 +57,10 @@ def assemble(
     masks = site_masks(display, project.fitted_for(number), key.site_ids)
     natural = measure(display, data.pixels[: data.natural], masks)
     arms = choose_arms(
-        arm_material(project, plan, key, masks=masks, natural=natural, best=best),
+        replace(
+            arm_material(project, plan, key, masks=masks, natural=natural, best=best),
+            evolved=evolved_images(project, number) if "evolved" in config.arms.kinds else {},
+        ),
         controllers,
         config.arms.kinds,
         budget=_arm_budget(plan),

@@ -27,7 +27,7 @@ def refuse_again(round_: Round) -> None:
     """Raise `DataError` X01 where the round was exported before."""
     if round_.outbox.exists():
         raise DataError(
-            f"{round_.session_id}/{round_.folder.name}/outbox",
+            f"{round_.place}/outbox",
             found="an outbox",
             expected="none yet",
             cause="the round was exported before, and the rig may have shown it",

@@ -179,7 +179,7 @@ def _named(
     round_: Round, display: Display, stimuli: Sequence[Stimulus], *, blank: bool, seed: int
 ) -> dict[str, Stimulus]:
     """Opaque ids, numbered in a shuffled order, so that neither names nor numbers reveal a role."""
-    generator = np.random.default_rng([seed, round_.number, 0])
+    generator = np.random.default_rng([seed, *round_.entropy, 0])
     everything = list(stimuli)
     if blank:
         channels, height, width = display.shape
@@ -188,7 +188,7 @@ def _named(
     named = {}
     for number, index in enumerate(generator.permutation(len(everything)), start=1):
         suffix = "".join(_LETTERS[i] for i in generator.integers(len(_LETTERS), size=4))
-        named[f"r{round_.number:02d}_{number:04d}_{suffix}"] = everything[index]
+        named[f"{round_.prefix}_{number:04d}_{suffix}"] = everything[index]
     return named
 
 
@@ -202,7 +202,7 @@ def _trials(round_: Round, named: Mapping[str, Stimulus], showing: Showing) -> l
         blank_id=next((i for i, s in named.items() if s.role == "blank"), None),
         blanks_per_block=config.blanks_per_block,
         fewer={i: n for i, s in named.items() if s.role != "blank" and (n := showing.shown(s)) < repeats},
-        seed=[config.seed, round_.number, 1],
+        seed=[config.seed, *round_.entropy, 1],
     )
 
 

@@ -42,6 +42,8 @@ class Shown:
     block, rep : int arrays of shape (T,)
     onset_s, on_ms : float arrays of shape (T,)
     session_id : str; round_number : int; manifest_sha256 : str
+    generation : int
+        Of an evolution within the round; 0 = the round itself.
     segment : int array of shape (T,)
         First block of the order that a trial is from: 0 for ``order.csv``, N for ``order_from_block_N.csv``.
     """
@@ -57,6 +59,12 @@ class Shown:
     round_number: int
     manifest_sha256: str
     segment: Ints
+    generation: int = 0
+
+    @property
+    def entropy(self) -> list[int]:
+        """What sets the draws of this outbox apart from those of others."""
+        return [self.round_number, *([1000 + self.generation] if self.generation else [])]
 
 
 def read_outbox(outbox: Path, *, until: int | None = None) -> Shown:
@@ -103,6 +111,7 @@ def read_outbox(outbox: Path, *, until: int | None = None) -> Shown:
         round_number=int(manifest.get("round", 0)),
         manifest_sha256=sha256_file(outbox / "manifest.json"),
         segment=np.array([int(row["segment"]) for row in order]),
+        generation=int(manifest.get("generation", 0)),
     )
 
 
@@ -202,7 +211,7 @@ def answer(
     subject, shown = Subject.load(subject_folder), read_outbox(outbox)
     counts, lost = _recorded(subject, shown, outbox, rig=rig, progress=progress)
     delivered = shown.block < rig.first_blocks if rig.first_blocks else np.ones(len(counts), dtype=np.bool_)
-    generator = np.random.default_rng([rig.seed, subject.seed, shown.round_number, 2])
+    generator = np.random.default_rng([rig.seed, subject.seed, *shown.entropy, 2])
     _drawn(int((shown.segment == 0).sum()), rig.missing, generator)
     rows = np.flatnonzero(~lost & delivered)
     rows = generator.permutation(rows) if rig.shuffle else rows
@@ -228,7 +237,7 @@ def _recorded(
     The trials before a look are the same whenever they are asked for: those of every order are simulated as a whole, in
     turn, and kept up to the next look.
     """
-    entropy = [rig.seed, subject.seed, shown.round_number]
+    entropy = [rig.seed, subject.seed, *shown.entropy]
     counts, lost = np.empty((len(shown.block), len(subject.site_ids))), np.zeros(len(shown.block), dtype=np.bool_)
     session: Session | None = None
     first = read_outbox(outbox, until=0)

@@ -310,6 +310,12 @@ def anchors_stand_apart(config: Config, where: str) -> DataError | None:
     )
 
 
+def evolution_fits(config: Config, where: str) -> DataError | None:
+    """What ``[evolution]`` asks for can be shown, and is shown in the round."""
+    wrong = config.evolution.contradiction(shown="evolved" in config.arms.kinds)
+    return None if wrong is None else _contradiction(f"{where} {wrong.key}", wrong.found, wrong.expected, fix=wrong.fix)
+
+
 RULES: tuple[Rule, ...] = (
     a_round_is_sized_once,
     every_block_shows_every_image,
@@ -329,6 +335,7 @@ RULES: tuple[Rule, ...] = (
     stripe_frequencies_rise,
     luminance_limit_has_a_scale,
     known_sites_are_named,
+    evolution_fits,
 )
 """Each returns the contradiction that it finds, or None; they are looked at in this order."""
 

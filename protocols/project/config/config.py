@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from protocols.project.display import Display
 
 from .encoder import EncoderConfig
+from .evolution import EvolutionConfig
 from .protocol import (
     ArmsConfig,
     DriftConfig,
@@ -50,6 +51,7 @@ class Config(Section):
     encoder: EncoderConfig = EncoderConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
+    evolution: EvolutionConfig = EvolutionConfig()
     protocol: ProtocolConfig = ProtocolConfig()
     recording: RecordingConfig = RecordingConfig()
     rig: RigConfig = RigConfig()

@@ -269,7 +269,7 @@ def _missing(round_: Round, found: Delivery | None) -> DataError:
     else:
         text, wanted = found.summary(), block_part(found.missing_blocks[0])
     return DataError(
-        f"{round_.session_id}/{round_.folder.name}/inbox",
+        f"{round_.place}/inbox",
         found=text,
         expected=f"all parts of the answer, each with its .done file; {wanted} comes next",
         cause="the rig has not finished, or a part has another name",

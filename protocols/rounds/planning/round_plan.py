@@ -24,6 +24,7 @@ from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import CANDIDATES, NaturalPosterior, References, choose_references, posterior_of
+from protocols.rounds.evolved import evolved_alone, without_other_objectives
 from protocols.rounds.stimulus import Stimulus
 from protocols.stats.trials import sums_per_image
 from synth import StimulusBatch
@@ -143,15 +144,17 @@ def divide_round(
         None if batch is None else [str(kind) for kind in batch.kinds],
         sites=len(key.sites),
     )
+    alone = tuple(evolved_alone(project, number, targets, site_ids=key.site_ids)) if "stretch" in objectives else ()
     references = choose_references(
         posterior,
         key,
-        targets,
+        [*targets, *alone],
         objectives=objectives,
         count=_most_references(config),
         temperature=config.synthesis.temperature,
         seed=config.protocol.seed + number,
     )
+    references = without_other_objectives(references, alone)
     noise, notes = trial_noise(data, key)
     contrasts = contrasts_of(
         data, key, posterior, best=dict(references.images), temperature=config.synthesis.temperature

@@ -12,6 +12,7 @@ from protocols.errors import DataError
 from protocols.packages import package_versions
 from protocols.progress import Reporter
 from protocols.project.folder import Project, utc_now
+from protocols.project.generations.files import Evolution
 from protocols.project.outbox import later_orders
 from protocols.recordings.readers.hdf5 import read_kept
 from protocols.recordings.responses import Responses
@@ -171,6 +172,8 @@ def add_round(made: Building, recorded: Recorded, photographs: Photographs, *, e
         made.copy(path, f"{name}/{path.name}", about, columns=ORDER)
     made.copy(round_.ingest_path, f"{name}/ingest.json", "What the check of the responses found and left out.")
     made.copy(round_.log_path, f"{name}/log.jsonl", "What was done when: one JSON record per line.")
+    about = "The evolution before the round: its course, and which images entered the round."
+    made.copy(Evolution(round_).record_path, f"{name}/evolution.json", about)
     if recorded.report is not None:
         made.copy(round_.evaluation_path, f"{name}/evaluation.json", "The verdicts, with every number.")
         about = "The verdicts, one row per controller."

@@ -12,6 +12,7 @@ import torch
 from protocols.project.arms import ARMS, ArmName, arm_named, in_order
 from protocols.project.config.protocol import ArmsConfig
 from protocols.project.display import Display
+from protocols.project.generations.files import Evolved
 from protocols.rounds.arms import (
     MAKERS,
     Material,
@@ -115,6 +116,7 @@ def material(display: Display, fields=(FIELD, FIELD), n: int = 6) -> Material:
     return Material(
         display=display, site_ids=SITES, masks=masks, pixels=pixels, source_ids=tuple(f"photo_{i}" for i in range(n)), local=measure(display, pixels, masks).local,
         predicted=predicted, mean=np.full(2, 1.0), sd=np.full(2, 1.0), temperature=1.0, best=dict.fromkeys(pairs, 1),
+        evolved={s: Evolved(s, f"evo_{s}", smooth(display, 0.1, seed=80 + i), 1.0, "photo_1") for i, s in enumerate(SITES)},
     )  # fmt: skip
 
 
@@ -142,7 +144,7 @@ def test_every_arm_is_exact_named_after_its_controller_and_kept_with_its_photogr
     arms = choose_arms(stuff, shown, list(MAKERS), budget=10_000, repeats=8)
     assert not arms.cut
     counts = arms.counts()["shown"]
-    assert counts == dict.fromkeys(MAKERS, 4)
+    assert counts == dict.fromkeys(MAKERS, 4) | {"evolved": 2}  # images are evolved for stretch alone
     free = display.constraints()[-1]
     confirmatory = {c.source_id: c for c in shown if c.confirmatory}
     for arm in arms.images:

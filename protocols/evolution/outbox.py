@@ -1,0 +1,181 @@
+"""The outbox of a generation: that of a round, with the images of all targets and their references, shuffled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protocols.errors import DataError
+from protocols.progress import Reporter
+from protocols.project.folder import Project
+from protocols.project.generations.files import Evolution, Generation
+from protocols.project.photographs import NaturalImages
+from protocols.rounds.export import Inspection, Showing, export_round
+from protocols.rounds.safety import guard
+from protocols.rounds.stimulus import Stimulus
+from synth.evolution.optimisers import Optimiser, make_optimiser, replayed
+
+from .candidates import Candidate
+from .images import Pictures
+from .plan import Plan, seed_of
+from .scores import history, image_name
+
+EVOLVED, AGAIN = "evolution", "evolution again"
+"""Generator of an image in the sealed key: of a generation, or shown again at the end."""
+
+
+def optimiser_of(plan: Plan, number: int, target: str, *, records: Sequence[Mapping[str, Any]]) -> Optimiser:
+    """The optimiser of one target after all that it was told: it follows from the plan and the scores alone."""
+    settings, start = plan.settings, plan.starts[plan.targets.index(target)]
+
+    def make() -> Optimiser:
+        return make_optimiser(
+            settings.optimiser,
+            start,
+            population=settings.population,
+            sigma=settings.first_sigma,
+            seed=seed_of(settings, number, target),
+        )
+
+    return replayed(make, history(records, target, population=settings.population))
+
+
+def export_generation(
+    project: Project,
+    evolution: Evolution,
+    plan: Plan,
+    *,
+    pictures: Pictures,
+    records: Sequence[Mapping[str, Any]],
+    progress: Reporter | None = None,
+) -> Path:
+    """Export the next generation of all targets; returns its outbox.
+
+    Raises
+    ------
+    DataError
+        O08: more presentations than ``max_presentations``, or no image that the display can show; X01 to X05, F10, F12:
+        as for a round. `SafetyStop`: a limit of ``[safety]`` is exceeded.
+    """
+    number, generation = evolution.round.number, evolution.generation(len(records) + 1)
+    stimuli = list[Stimulus]()
+    for done, target in enumerate(plan.targets):
+        codes = optimiser_of(plan, number, target, records=records).ask()
+        for place, code in enumerate(codes):
+            image = pictures.pixels(code)
+            if image is not None:
+                name = image_name(number, generation.generation, target, place=place)
+                stimuli.append(_stimulus(plan, target, name, place=place, pixels=image, generator=EVOLVED))
+        if progress is not None:
+            progress(f"images of generation {generation.generation}", done + 1, len(plan.targets))
+    lost = [t for t in plan.targets if not any(s.target == t for s in stimuli)]
+    if lost:
+        raise _refused(f"no image for {', '.join(lost)} that the display can show", "images of its mean and contrast")
+    often = plan.settings.repeats
+    return _exported(project, generation, plan, pictures=pictures, stimuli=stimuli, often=often, progress=progress)
+
+
+def export_candidates(
+    project: Project,
+    evolution: Evolution,
+    plan: Plan,
+    *,
+    pictures: Pictures,
+    candidates: Sequence[Candidate],
+    records: Sequence[Mapping[str, Any]],
+    progress: Reporter | None = None,
+) -> Path:
+    """Export the candidates of all targets, to be shown again; returns the outbox. Raises as `export_generation`."""
+    generation = evolution.generation(len(records) + 1)
+    stimuli = [
+        _stimulus(plan, c.target, c.source_id, place=place, pixels=c.pixels, generator=AGAIN)
+        for place, c in enumerate(candidates)
+    ]
+    often = project.config.evolution.candidate_repeats
+    return _exported(project, generation, plan, pictures=pictures, stimuli=stimuli, often=often, progress=progress)
+
+
+def _stimulus(plan: Plan, target: str, name: str, *, place: int, pixels: Any, generator: str) -> Stimulus:
+    return Stimulus(
+        pixels=pixels,
+        role="controller",
+        source_id=name,
+        objective="stretch",
+        target=target,
+        generator=generator,
+        seed=place,
+        started_from=plan.started_from[target],
+    )
+
+
+def _exported(
+    project: Project,
+    generation: Generation,
+    plan: Plan,
+    *,
+    pictures: Pictures,
+    stimuli: Sequence[Stimulus],
+    often: int,
+    progress: Reporter | None,
+) -> Path:
+    config, references = project.config, _references(project, plan)
+    most = max(often, config.evolution.reference_repeats)
+    if len(references) < 2 and len(stimuli) > 1:
+        most = often  # a photograph would follow itself
+    shown = len(stimuli) * often + len(references) * most
+    if shown > config.evolution.max_presentations:
+        raise _refused(
+            f"{shown} presentations for {len(plan.targets)} targets",
+            f"at most max_presentations = {config.evolution.max_presentations}",
+        )
+    timing = config.protocol.model_copy(update={"blocks": 1, "blanks_per_block": 0})
+    generation.folder.mkdir(parents=True, exist_ok=True)
+
+    def check(pixels: Any) -> list[str]:
+        named = zip(stimuli, pictures.broken(np.asarray(pixels)), strict=True)
+        return [f"{s.source_id}: {problem}" for s, problem in named if problem]
+
+    return export_round(
+        generation,
+        project.display,
+        [*stimuli, *references],
+        sites=plan.sites,
+        showing=Showing(config=timing, repeats=most, fewer={"controller": often}, rigs=config.rig.software),
+        manifest={
+            "generation": generation.generation,
+            "config": {name: config.to_dict()[name] for name in ("evolution", "rig", "safety")}
+            | {"protocol": timing.model_dump(mode="json")},
+            "encoder": {"unit": plan.unit},
+            "evolution": {"targets": len(plan.targets), "optimiser": plan.settings.optimiser},
+        },
+        inspection=Inspection(check=check, safety=guard(config, progress)),
+    )
+
+
+def _references(project: Project, plan: Plan) -> list[Stimulus]:
+    """The photographs shown again, each once, with the targets that it serves."""
+    serves: dict[str, list[tuple[str, str]]] = {}
+    for target, names in plan.references.items():
+        for name in names:
+            serves.setdefault(name, []).append(("stretch", target))
+    natural = NaturalImages.load(project.data)
+    pixels = dict(zip(natural.source_ids, natural.pixels(), strict=True))
+    return [
+        Stimulus(pixels=pixels[name], role="reference", source_id=name, reference_for=tuple(pairs))
+        for name, pairs in sorted(serves.items())
+    ]
+
+
+def _refused(found: str, expected: str) -> DataError:
+    return DataError(
+        "project.toml [evolution]",
+        found=found,
+        expected=expected,
+        cause="many targets share one generation, or a display of few levels",
+        fix="name fewer targets in [evolution], lower population or repeats, or raise max_presentations; what a running"
+        " evolution has frozen is begun again when the round's folder evolution is moved away",
+        code="O08",
+    )

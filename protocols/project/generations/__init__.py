@@ -1,0 +1,1 @@
+"""Evolution on the rig as files: the folder of each generation, and how far an evolution is."""

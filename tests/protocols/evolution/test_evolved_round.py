@@ -1,0 +1,155 @@
+"""The round after an evolution: the evolved images are shown, judged by trials of their own, and not replayed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protocols import loop
+from protocols.disk.files import sha256_file, write_text
+from protocols.disk.png import read_png
+from protocols.project.config.evolution import EvolutionConfig
+from protocols.project.config.template import template
+from protocols.project.folder import Project, Round
+from protocols.project.generations.files import Evolution, evolved_images
+from protocols.project.key import read_key
+from protocols.project.outbox import read_order
+from protocols.project.photograph_import import demo_photographs, import_photographs
+from protocols.project.photographs import NaturalImages
+from protocols.recordings.readers.hdf5 import write_responses
+from protocols.recordings.responses import Responses
+from protocols.reproduce import reproduce
+from protocols.state import look
+from tests.protocols.helpers.refit_project import SITES, Subject, noisy, settings
+
+CONTROLLED, ALONE = SITES[0], SITES[4]
+
+
+def deliver(round_: Round, subject: Subject, seed: int) -> None:
+    """Show the outbox of a round or a generation and put the answer into its inbox."""
+    order, rng = read_order(round_.outbox), np.random.default_rng(seed)
+    ids = np.array([t.image_id for t in order])
+    images = sorted(set(ids.tolist()))
+    means = dict(zip(images, subject.answer(np.stack([read_png(round_.image_path(i)) for i in images])), strict=True))
+    table = Responses(
+        values=noisy(np.stack([means[i] for i in ids]), rng),
+        image_ids=ids,
+        site_ids=SITES,
+        unit="au",
+        window_ms=(70.0, 170.0),
+        block=np.array([t.block for t in order]),
+        rep=np.array([t.rep for t in order]),
+        attributes={"manifest_sha256": sha256_file(round_.outbox / "manifest.json")},
+    )
+    round_.inbox.mkdir(exist_ok=True)
+    write_responses(round_.inbox / "responses.h5", table)
+    (round_.inbox / "responses.h5.done").touch()
+
+
+def made(folder: Path) -> tuple[Project, Subject]:
+    """The small project of the refits, with a recorded baseline; an image is evolved for two sites, one of which no
+    controller is made for.
+    """
+    (folder / "photographs").mkdir()
+    for photograph in demo_photographs()[::4][:160]:
+        (folder / "photographs" / photograph.filename).write_bytes(photograph.data)
+    base = settings()
+    config = base.model_copy(
+        update={
+            "synthesis": base.synthesis.model_copy(update={"targets": (CONTROLLED, SITES[1])}),
+            "arms": base.arms.model_copy(update={"kinds": ("evolved",)}),
+            "loop": base.loop.model_copy(update={"rounds": 1}),
+            "evolution": EvolutionConfig(
+                generations=1,
+                targets=(CONTROLLED, ALONE),
+                start="photographs",
+                population=4,
+                references=2,
+                reference_repeats=2,
+                candidates=2,
+                candidate_repeats=2,
+            ),
+        }
+    )
+    project = Project.create(folder / "project", template(config))
+    import_photographs(folder / "photographs", project.display, project.data)
+    natural = NaturalImages.load(project.data)
+    subject = Subject(natural.pixels())
+    index, rng = np.repeat(np.arange(len(natural.source_ids)), 4), np.random.default_rng(1)
+    values = noisy(subject.answer(natural.pixels())[index], rng)
+    table = Responses(
+        values=values, image_ids=np.array(natural.source_ids)[index], site_ids=SITES, unit="au", window_ms=(70.0, 170.0)
+    )
+    write_responses(project.data / "responses.h5", table)
+    return project, subject
+
+
+@pytest.mark.slow
+def test_the_round_shows_and_judges_what_was_evolved(tmp_path: Path) -> None:
+    project, subject = made(tmp_path)
+    order = []
+    for _ in range(20):
+        state = look(project)
+        if state.stage == "report":
+            break
+        if state.waiting_for:
+            assert state.round is not None
+            deliver(state.round, subject, seed=len(order))
+        else:
+            order.append(state.stage)
+            loop.step(project, state)
+    assert order == ["evolve", "evolve", "evolve", "fit", "generate", "export", "ingest", "evaluate"]
+    round_ = project.round(1)
+    key, evolved = read_key(round_.key_path), evolved_images(project, 1)
+    assert set(evolved) == {CONTROLLED, ALONE}
+    (arm,) = key.of_role("arm")
+    parent = next(r for r in key.rows if r.source_id == arm.parent)
+    assert (arm.arm, arm.source_id) == ("evolved", evolved[CONTROLLED].source_id)
+    assert (parent.target, parent.generator, parent.confirmatory) == (CONTROLLED, "gradient", True)
+    assert arm.started_from == evolved[CONTROLLED].started_from
+    assert arm.started_from in NaturalImages.load(project.data).source_ids
+    (alone,) = (r for r in key.of_role("controller") if r.generator == "evolution")
+    assert (alone.target, alone.objective, alone.confirmatory) == (ALONE, "stretch", True)
+    assert any(("stretch", ALONE) in r.reference_for for r in key.rows)
+    for row, image in ((arm, evolved[CONTROLLED]), (alone, evolved[ALONE])):
+        assert np.array_equal(read_png(round_.image_path(row.image_id)), image.pixels)
+        assert set(row.predicted) == set(SITES)
+    assert {r.site for r in loop.evaluate_round(project, round_).rows} == {CONTROLLED, SITES[1], ALONE}
+    assert reproduce(round_.outbox / "manifest.json").verified
+
+
+def test_the_evolution_stands_where_it_needs_to(tmp_path: Path) -> None:
+    """Before the fit where sites are named; after it where the encoder names them; after the controllers of a hybrid."""
+    project = Project.create(tmp_path / "p")
+    for evolution, stage in (
+        ({"targets": ("v4_000",)}, "fit"),
+        ({}, "generate"),
+        ({"start": "controllers"}, "export"),
+        ({"start": "controllers", "targets": ("v4_000",)}, "export"),
+    ):
+        assert EvolutionConfig(generations=1, **evolution).comes_before == stage
+    base = settings()
+    config = base.model_copy(
+        update={
+            "arms": base.arms.model_copy(update={"kinds": ("evolved",)}),
+            "evolution": EvolutionConfig(generations=1, start="controllers"),
+        }
+    )
+    write_text(project.folder / "project.toml", template(config))
+    (project.data / "natural.csv").touch()
+    write_responses(
+        project.data / "responses.h5",
+        Responses(np.ones((1, 1)), np.array(["a"]), ("s",), "au", window_ms=(0.0, 1.0)),
+    )
+    assert look(project).stage == "fit"
+    round_ = project.new_round(1, "ses_20260101")
+    (project.fitted / "for_round_01.json").write_text('{"encoder": "e", "validator": "v", "rounds": [], "report": {}}')
+    assert look(project).stage == "generate"
+    round_.sealed.mkdir()
+    round_.controllers_path.touch()
+    assert look(project).stage == "evolve"
+    Evolution(round_).folder.mkdir()
+    Evolution(round_).record_path.touch()
+    assert look(project).stage == "export"
