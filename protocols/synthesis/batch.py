@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,11 +160,13 @@ def free_batch(
     return batch.validate(plan.validator)
 
 
-def write_batch(batch: StimulusBatch, out: Path) -> Path:
+def write_batch(batch: StimulusBatch, out: Path, more: Callable[[Path], None] | None = None) -> Path:
     """Write ``batch.h5``, ``images.csv``, ``images/*.png`` and ``contact_sheet.png`` into a new folder
-    (`new_folder`).
+    (`new_folder`), and what `more` writes into it.
     """
     with new_folder(out) as temporary:
+        if more is not None:
+            more(temporary)
         names = [f"img_{i + 1:04d}" for i in range(len(batch))]
         for name, image in zip(names, batch.images, strict=True):
             write_png(temporary / "images" / f"{name}.png", image)
