@@ -227,6 +227,8 @@ CODES = {
     "U04": "A starting image of the record is gone.",
     "U05": "Images of this generator cannot be made again.",
     "U06": "The device is not available here.",
+    "V40": "The folder holds no batch of this project.",
+    "V41": "A named site is unknown, or has no image in the batch.",
     "W01": "The file of objectives cannot be read, or holds none.",
     "W02": "The file of objectives has an unknown key or kind.",
     "W03": "The file of objectives names an unknown site.",

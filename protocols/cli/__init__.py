@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from . import imports, looks, projects, rigs, rounds, sharing
 from .app import app, main
+from .insilico import controllers
 
-__all__ = ["app", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]
+__all__ = ["app", "controllers", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]

@@ -92,7 +92,7 @@ def make_batch(
         batch = free_batch(project, wanted, generator=names[0], diffusion=diffusion, **where, **asked)
         if "groups" not in {kind for kinds in batch.kinds for kind in kinds.split("+")}:
             return summary(batch, write_batch(batch, out))
-        from protocols.insilico.groups import joint_range
+        from protocols.insilico.controllers.groups import joint_range
 
         found = joint_range(project, batch, device=device)
         text, record = summary(batch, write_batch(batch, out, found.write))

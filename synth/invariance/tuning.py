@@ -16,7 +16,7 @@ from synth.batches import project, quantise
 from synth.constraints import ConstraintError, ExactStatistics
 from synth.contract import Images
 
-__all__ = ["SERIES", "Series", "half_width", "moved", "series_images", "step", "without_aperture"]
+__all__ = ["SERIES", "Series", "half_width", "moved", "series_images", "series_of", "step", "without_aperture"]
 
 BLUNT = 0.05  # share of the aperture below which 8 bits no longer tell what was behind it
 
@@ -42,16 +42,22 @@ class Series:
     unit: str
 
 
-_SHIFTS = tuple(i / 16 for i in range(-4, 5))
 _ANGLES = (-90.0, -60.0, -45.0, -30.0, -20.0, -10.0, 0.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0)
-SERIES: dict[str, Series] = {
-    "contrast": Series("contrast", (0.125, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5), 1.0, "of the image's RMS contrast"),
-    "scale": Series("scale", tuple(2.0 ** (i / 4) for i in range(-4, 5)), 1.0, "times the image's size"),
-    "position_x": Series("position_x", _SHIFTS, 0.0, "of the image's width, rightwards"),
-    "position_y": Series("position_y", _SHIFTS, 0.0, "of the image's width, upwards"),
-    "rotation": Series("rotation", _ANGLES, 0.0, "degrees, counter-clockwise"),
-}
-"""The series, by name."""
+SERIES = ("contrast", "scale", "position_x", "position_y", "rotation")
+"""Names of the series."""
+
+
+def series_of(height: int, width: int) -> dict[str, Series]:
+    """The series for images of that size: places go to a quarter of the shorter side, in whole pixels."""
+    side = min(height, width)
+    shifts = tuple(float(v) for v in sorted({round(i * side / 16) for i in range(-4, 5)}))
+    return {
+        "contrast": Series("contrast", (0.125, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5), 1.0, "times the RMS contrast"),
+        "scale": Series("scale", tuple(2.0 ** (i / 4) for i in range(-4, 5)), 1.0, "times the size"),
+        "position_x": Series("position_x", shifts, 0.0, "pixels to the right"),
+        "position_y": Series("position_y", shifts, 0.0, "pixels upwards"),
+        "rotation": Series("rotation", _ANGLES, 0.0, "degrees counter-clockwise"),
+    }
 
 
 def moved(
@@ -115,13 +121,13 @@ def _resampled(images: Tensor, scale: float, degrees: float, *, about: tuple[flo
     return functional.avg_pool2d(sampled, points).to(images)
 
 
-def step(series: str, value: float, width: int) -> dict[str, object]:
-    """The arguments of `moved` for a step of a geometric series; shifts are rounded to whole pixels of `width`."""
+def step(series: str, value: float) -> dict[str, object]:
+    """The arguments of `moved` for a step of a geometric series."""
     if series == "scale":
         return {"scale": value}
     if series == "rotation":
         return {"degrees": value}
-    pixels = round(value * width)
+    pixels = round(value)
     return {"shift": (pixels, 0) if series == "position_x" else (0, pixels)}
 
 
@@ -163,7 +169,7 @@ def series_images(
                 limits = at_contrast(value)
                 image = quantise(project(bare, limits), limits)[0].numpy()
             else:
-                changed = moved(bare, about=about, **step(series.name, value, pixels.shape[1]))  # type: ignore[arg-type]
+                changed = moved(bare, about=about, **step(series.name, value))  # type: ignore[arg-type]
                 image = quantise(project(changed, constraints), constraints)[0].numpy()
         except ConstraintError as error:
             reason = str(error)

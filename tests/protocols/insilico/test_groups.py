@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from protocols.insilico.groups import beyond, draw, group_means, group_rows
+from protocols.insilico.controllers.groups import beyond, draw, group_means, group_rows
 from synth import ascend, exact_statistics, groups, pixels, stretch
 
 SIZE = 16

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synth import exact_statistics
 from synth.constraints import ExactStatistics
-from synth.invariance.tuning import SERIES, half_width, moved, series_images, without_aperture
+from synth.invariance.tuning import SERIES, half_width, moved, series_images, series_of, without_aperture
 
 SIZE = 32
 
@@ -53,7 +53,7 @@ def shown(seed: int, exact: ExactStatistics) -> np.ndarray:
     size=st.sampled_from([(16, 16), (16, 24), (28, 20)]),
     aperture=st.booleans(),
     gamma=st.sampled_from([1.0, 2.2]),
-    name=st.sampled_from(list(SERIES)),
+    name=st.sampled_from(SERIES),
 )
 def test_the_identity_is_the_image_and_every_step_meets_the_display(
     seed: int, channels: int, size: tuple[int, int], aperture: bool, gamma: float, name: str
@@ -62,15 +62,16 @@ def test_the_identity_is_the_image_and_every_step_meets_the_display(
         return [display((channels, *size), 0.12 * factor, aperture=aperture, gamma=gamma)]
 
     pixels = shown(seed, at(1.0)[0])
-    made, reasons = series_images(pixels, SERIES[name], constraints=at(1.0), at_contrast=at)
-    for value, image, reason in zip(SERIES[name].values, made, reasons, strict=True):
+    series = series_of(*size)[name]
+    made, reasons = series_images(pixels, series, constraints=at(1.0), at_contrast=at)
+    for value, image, reason in zip(series.values, made, reasons, strict=True):
         assert (image is None) == bool(reason)
         if image is None:
             # too much for the screen, or less than an aperture itself has, whose background is not the image's mean
             assert name == "contrast"
             assert value > 1 or aperture
             continue
-        if value == SERIES[name].identity:
+        if value == series.identity:
             assert np.array_equal(image, pixels)
         limits = at(value if name == "contrast" else 1.0)[0]
         assert limits.violations(torch.from_numpy(image)[None]) == [""]
@@ -80,7 +81,7 @@ def test_a_contrast_beyond_the_screen_is_left_out_with_its_reason() -> None:
     def at(factor: float) -> list[ExactStatistics]:
         return [display((1, 16, 16), 0.3 * factor)]
 
-    series = replace(SERIES["contrast"], values=(0.5, 1.0, 3.0))
+    series = replace(series_of(16, 16)["contrast"], values=(0.5, 1.0, 3.0))
     made, reasons = series_images(shown(0, at(1.0)[0]), series, constraints=at(1.0), at_contrast=at)
     assert [image is None for image in made] == [False, False, True]
     assert "RMS contrast" in reasons[2]
@@ -126,12 +127,13 @@ def test_a_planted_gabor_has_the_curves_of_its_own_autocorrelation() -> None:
 
     pixels = at(1.0)[0].quantise(at(1.0)[0](0.5 + weights[None, None]))[0].numpy()
     curves = {}
-    for name, series in SERIES.items():
+    every = series_of(SIZE, SIZE)
+    for name, series in every.items():
         made, _ = series_images(pixels, series, constraints=at(1.0), at_contrast=at, about=place)
         answers = np.array([float((weights * torch.from_numpy(image[..., 0] / 255)).sum()) for image in made])
         curves[name] = answers / answers[series.values.index(series.identity)]
-    assert curves["contrast"] == pytest.approx(SERIES["contrast"].values, abs=0.05)
-    distance = np.array(SERIES["position_x"].values) * SIZE
+    assert curves["contrast"] == pytest.approx(every["contrast"].values, abs=0.05)
+    distance = np.array(every["position_x"].values)
     envelope = np.exp(-(distance**2) / (4 * sd**2))
     near = np.abs(distance) <= 6  # farther away a mirrored bar comes in
     assert curves["position_y"][near] == pytest.approx(envelope[near], abs=0.05)
@@ -139,13 +141,13 @@ def test_a_planted_gabor_has_the_curves_of_its_own_autocorrelation() -> None:
     # a Gabor turned by 90 degrees about its own centre is orthogonal to itself but for its mean
     assert abs(curves["rotation"][[0, -1]]).max() < 0.05
     assert curves["rotation"] == pytest.approx(curves["rotation"][::-1], abs=0.05)
-    below, above = half_width(SERIES["position_y"].values, curves["position_y"], 0.0)
-    expected = 2 * sd * math.sqrt(math.log(2)) / SIZE
+    below, above = half_width(every["position_y"].values, curves["position_y"], 0.0)
+    expected = 2 * sd * math.sqrt(math.log(2))
     assert (below, above) == (pytest.approx(expected, rel=0.08), pytest.approx(expected, rel=0.08))
-    across, _ = half_width(SERIES["position_x"].values, curves["position_x"], 0.0)
+    across, _ = half_width(every["position_x"].values, curves["position_x"], 0.0)
     assert across is not None
     assert across < 0.5 * expected
-    assert half_width(SERIES["contrast"].values, curves["contrast"], 1.0)[0] == pytest.approx(0.5, abs=0.02)
+    assert half_width(every["contrast"].values, curves["contrast"], 1.0)[0] == pytest.approx(0.5, abs=0.02)
 
 
 @settings(max_examples=60, deadline=None)
