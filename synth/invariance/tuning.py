@@ -13,12 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from synth.batches import project, quantise
-from synth.constraints import ConstraintError, ExactStatistics
+from synth.constraints import ConstraintError
+from synth.constraints.aperture import without_aperture
 from synth.contract import Images
 
-__all__ = ["SERIES", "Series", "half_width", "moved", "series_images", "series_of", "step", "without_aperture"]
-
-BLUNT = 0.05  # share of the aperture below which 8 bits no longer tell what was behind it
+__all__ = ["SERIES", "Series", "half_width", "moved", "series_images", "series_of", "step"]
 
 
 @dataclass(frozen=True)
@@ -176,20 +175,6 @@ def series_images(
         made.append(image)
         reasons.append(reason)
     return made, reasons
-
-
-def without_aperture(images: Tensor, constraints: Sequence[Images]) -> Tensor:
-    """Images (B, C, H, W) before the aperture of `constraints` was laid over them, where enough of them is seen.
-
-    The constraints lay it over every image that they get; where it hides the image, the background stays.
-    """
-    exact = next((c for c in constraints if isinstance(c, ExactStatistics)), None)
-    if exact is None or exact.aperture is None:
-        return images
-    weight = exact.aperture.to(images)
-    ground = exact.to_luminance(torch.full((), exact.background).to(images))
-    bare = ground + (exact.to_luminance(images) - ground) / weight.clamp_min(BLUNT)
-    return exact.to_pixel(torch.where(weight > BLUNT, bare, ground)).clamp(0, 1)
 
 
 def half_width(values: ArrayLike, responses: ArrayLike, identity: float) -> tuple[float | None, float | None]:
