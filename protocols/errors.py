@@ -229,6 +229,7 @@ CODES = {
     "U06": "The device is not available here.",
     "V40": "The folder holds no batch of this project.",
     "V41": "A named site is unknown, or has no image in the batch.",
+    "V42": "No controller has a response that could be held.",
     "W01": "The file of objectives cannot be read, or holds none.",
     "W02": "The file of objectives has an unknown key or kind.",
     "W03": "The file of objectives names an unknown site.",

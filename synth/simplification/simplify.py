@@ -81,11 +81,12 @@ def simplify(
 ) -> list[Step]:
     """The simplest image found that holds a response, and all accepted ones on the way to it.
 
-    Squares of a window are shut, then Fourier coefficients of what shows are dropped, those first whose gain counts
-    least: by the gradient of the response at the image that is left. A fifth of the pieces goes at once; where the
+    Squares of a window are shut, then Fourier coefficients of what shows are dropped, those first whose gain changes
+    the response least, by its gradient at the image that is left. A fifth of the pieces goes at once; where the
     response would fall below ``hold * level(pixels)`` after display and 8 bits, half as many are tried, down to a
-    hundredth, and what is refused then stays. At last the pixel values are made fewer. After the "least complex"
-    controlling images of Gifford et al. (2025), which a genetic algorithm shrinks by the size of their PNG file.
+    hundredth, and what is refused then stays. At last the pixel values are made fewer. Every stage may lose the same
+    share of the response, ``hold ** (1 / 3)`` where there are three. After the "least complex" controlling images of
+    Gifford et al. (2025), which a genetic algorithm shrinks by the size of their PNG file.
 
     Parameters
     ----------
@@ -111,8 +112,10 @@ def simplify(
     if not base > 0:
         raise ValueError(f"a level of {base:.3g} to hold; expected one above 0: there is no response to keep")
     path = [Step("controller", pixels, base, pieces.area, pieces.count, 256)]
-    for stage in (s for s in STAGES if s in stages and s != "levels"):
-        for step, left in _less(level, pieces, stage, limits=at_levels(256), least=hold * base):
+    asked = [s for s in STAGES if s in stages]
+    for i, stage in enumerate(s for s in asked if s != "levels"):
+        least = base * hold ** ((i + 1) / len(asked))
+        for step, left in _less(level, pieces, stage, limits=at_levels(256), least=least):
             path.append(step)
             pieces = left
     if "levels" in stages:
@@ -125,14 +128,14 @@ def _less(
 ) -> Iterator[tuple[Step, Pieces]]:
     """Every accepted step of a stage, with the pieces that are left.
 
-    Pieces without which the level is not held stay out of the further trials; after `REFUSALS` such trials in a row the
-    stage ends.
+    Pieces that change the level least go first; where not even a few of these can, those that lower it. Pieces without
+    which the level is not held stay out of the further trials; after `REFUSALS` of these trials the stage ends.
     """
-    share, name, refused = SHARE, "cells" if stage == "area" else "waves", 0
+    share, name, refused, signed = SHARE, "cells" if stage == "area" else "waves", 0, False
     needed = torch.zeros(getattr(pieces, name).numel(), dtype=torch.bool)
     while refused < REFUSALS:
         kept: Tensor = getattr(pieces, name)
-        order = _by_worth(level, pieces, name, limits=limits)
+        order = _by_worth(level, pieces, name, limits=limits, signed=signed)
         order = order[~needed[order]]
         if not len(order):
             return
@@ -142,23 +145,28 @@ def _less(
         tried = replace(pieces, **{name: fewer.reshape(kept.shape)})
         step = _shown(level, tried, stage, limits=limits, grey_levels=256) if fewer.any() else None
         if step is not None and step.level >= least:
-            pieces, refused = tried, 0
+            pieces = tried
             yield step, pieces
         elif count > max(1, SMALLEST * len(order)):
             share /= 2
         else:
             needed[order[:count]] = True
-            refused += 1
+            refused, signed = refused + 1, not signed
 
 
-def _by_worth(level: Callable[[Tensor], Tensor], pieces: Pieces, name: str, *, limits: Sequence[Images]) -> Tensor:
-    """Positions of the pieces that are left, those whose gain adds least to the level first."""
+def _by_worth(
+    level: Callable[[Tensor], Tensor], pieces: Pieces, name: str, *, limits: Sequence[Images], signed: bool
+) -> Tensor:
+    """Positions of the pieces that are left by how much the level changes with their gain, the least first.
+
+    `signed`: those first that lower it.
+    """
     gains = getattr(pieces, name).double().requires_grad_()
     with torch.enable_grad():
         image = pieces.image(**{"cell_gains" if name == "cells" else "wave_gains": gains})
         worth = torch.autograd.grad(level(project(image, limits).float())[0], gains)[0].flatten()
     left = getattr(pieces, name).flatten().nonzero().flatten()
-    return left[torch.argsort(worth[left], stable=True)]
+    return left[torch.argsort(worth[left] if signed else worth[left].abs(), stable=True)]
 
 
 def _shown(

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["SIBLINGS"]
 
 SIBLINGS: dict[str, str] = {
+    "simplify": "a controller with all taken away that it does not need",
     "tuning": "a controller at graded contrasts, scales, places, angles",
 }
 """What the commands that make other images than `generate` are for: the lines below ``generate --help``, by name."""

@@ -35,3 +35,32 @@ def tuning(folder: ProjectFolder, out: Out, batch: Batch = None, sites: Sites = 
     write_tuning(found, out)
     text = f"{found.summary()}\nin {out.name}: images/, batch.h5, steps.csv, tuning.csv, tuning.json, tuning.png"
     show(text, found.to_dict() | {"folder": out.name})
+
+
+@app.command()
+def simplify(
+    folder: ProjectFolder,
+    out: Out,
+    batch: Batch = None,
+    sites: Sites = None,
+    hold: Annotated[float, typer.Option(min=0.01, max=1, help="share of the predicted response that is held")] = 0.95,
+    same_contrast: Annotated[
+        bool, typer.Option("--same-contrast", help="keep the display's contrast: what is left is shown stronger")
+    ] = False,
+) -> None:
+    """Take away all of a controller that its response does not need: area, Fourier coefficients, grey levels."""
+    from protocols.insilico.controllers.checks import check_asked, site_list
+
+    project, names = open_project(folder), site_list(sites)
+    check_asked(project, out, batch, names)
+    announce("loading the networks")
+    from protocols.insilico.controllers.given import given
+    from protocols.insilico.controllers.simplify import simplified, write_simple
+    from protocols.insilico.opened import open_fitted
+
+    opened, bar = open_fitted(project, device=chosen_device()), progress()
+    controllers = given(opened, batch, names, progress=bar)
+    found = simplified(opened, controllers, hold=hold, same_contrast=same_contrast, progress=bar)
+    write_simple(found, out)
+    text = f"{found.summary()}\nin {out.name}: images/, batch.h5, simple.csv, path.csv, simple.json, simple.png"
+    show(text, found.to_dict() | {"folder": out.name})
