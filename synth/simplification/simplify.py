@@ -24,7 +24,9 @@ STAGES = ("area", "waves", "levels")
 LEVELS = (128, 64, 32, 16, 8, 4, 2)
 SHARE = 0.2  # of the pieces that are left go at once, as long as that is accepted
 SMALLEST = 0.01
-REFUSALS = 16
+REFUSALS = 9
+ORDERS = {"cells": ("worth", "signed"), "waves": ("amplitude", "signed", "worth")}
+"""In which orders pieces are tried. A strong wave may have a response that is flat in its gain and still be needed."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ def simplify(
 ) -> list[Step]:
     """The simplest image found that holds a response, and all accepted ones on the way to it.
 
-    Squares of a window are shut, then Fourier coefficients of what shows are dropped, those first whose gain changes
-    the response least, by its gradient at the image that is left. A fifth of the pieces goes at once; where the
-    response would fall below ``hold * level(pixels)`` after display and 8 bits, half as many are tried, down to a
+    Squares of a window are shut, those first whose gain changes the response least, by its gradient at the image that
+    is left; then Fourier coefficients of what shows are dropped, the weakest first. A fifth of the pieces goes at once;
+    where the response would fall below what is to be held, after display and 8 bits, half as many are tried, down to a
     hundredth, and what is refused then stays. At last the pixel values are made fewer. Every stage may lose the same
     share of the response, ``hold ** (1 / 3)`` where there are three. After the "least complex" controlling images of
     Gifford et al. (2025), which a genetic algorithm shrinks by the size of their PNG file.
@@ -128,14 +130,14 @@ def _less(
 ) -> Iterator[tuple[Step, Pieces]]:
     """Every accepted step of a stage, with the pieces that are left.
 
-    Pieces that change the level least go first; where not even a few of these can, those that lower it. Pieces without
-    which the level is not held stay out of the further trials; after `REFUSALS` of these trials the stage ends.
+    The orders of `ORDERS` take turns: the next one begins where, of the last, not even a few pieces could go. These
+    stay out of the further trials, and after `REFUSALS` such trials the stage ends.
     """
-    share, name, refused, signed = SHARE, "cells" if stage == "area" else "waves", 0, False
+    share, name, refused = SHARE, "cells" if stage == "area" else "waves", 0
     needed = torch.zeros(getattr(pieces, name).numel(), dtype=torch.bool)
     while refused < REFUSALS:
         kept: Tensor = getattr(pieces, name)
-        order = _by_worth(level, pieces, name, limits=limits, signed=signed)
+        order = _ordered(level, pieces, name, limits=limits, by=ORDERS[name][refused % len(ORDERS[name])])
         order = order[~needed[order]]
         if not len(order):
             return
@@ -151,22 +153,23 @@ def _less(
             share /= 2
         else:
             needed[order[:count]] = True
-            refused, signed = refused + 1, not signed
+            refused += 1
 
 
-def _by_worth(
-    level: Callable[[Tensor], Tensor], pieces: Pieces, name: str, *, limits: Sequence[Images], signed: bool
+def _ordered(
+    level: Callable[[Tensor], Tensor], pieces: Pieces, name: str, *, limits: Sequence[Images], by: str
 ) -> Tensor:
-    """Positions of the pieces that are left by how much the level changes with their gain, the least first.
-
-    `signed`: those first that lower it.
+    """Positions of the pieces that are left: the weakest first, by "amplitude"; those whose gain changes the level
+    least, by "worth"; those first whose gain lowers it, by "signed".
     """
+    left = getattr(pieces, name).flatten().nonzero().flatten()
+    if by == "amplitude":
+        return left[torch.argsort(pieces.pattern.abs().flatten()[left], stable=True)]
     gains = getattr(pieces, name).double().requires_grad_()
     with torch.enable_grad():
         image = pieces.image(**{"cell_gains" if name == "cells" else "wave_gains": gains})
-        worth = torch.autograd.grad(level(project(image, limits).float())[0], gains)[0].flatten()
-    left = getattr(pieces, name).flatten().nonzero().flatten()
-    return left[torch.argsort(worth[left] if signed else worth[left].abs(), stable=True)]
+        worth = torch.autograd.grad(level(project(image, limits).float())[0], gains)[0].flatten()[left]
+    return left[torch.argsort(worth if by == "signed" else worth.abs(), stable=True)]
 
 
 def _shown(

@@ -1,1 +1,1 @@
-"""What is asked of controllers that are made: groups against each other, tuning series, simpler images, levels."""
+"""What is asked of finished controllers: groups against each other, tuning series, simpler images."""
