@@ -1,4 +1,4 @@
-"""Commands on finished controllers: tuning, simplify."""
+"""Commands on finished controllers: tuning, simplify; and photographs at graded levels: accentuate."""
 
 from __future__ import annotations
 
@@ -63,4 +63,37 @@ def simplify(
     found = simplified(opened, controllers, hold=hold, same_contrast=same_contrast, progress=bar)
     write_simple(found, out)
     text = f"{found.summary()}\nin {out.name}: images/, batch.h5, simple.csv, path.csv, simple.json, simple.png"
+    show(text, found.to_dict() | {"folder": out.name})
+
+
+@app.command()
+def accentuate(
+    folder: ProjectFolder,
+    out: Out,
+    sites: Sites = None,
+    levels: Annotated[int, typer.Option(min=2, max=50, help="from 25 % below to 50 % above the natural range")] = 8,
+    photographs: Annotated[int, typer.Option(min=1, max=50, help="seed photographs per site")] = 3,
+    steps: Annotated[int | None, typer.Option(min=1, help="gradient steps; default: the project's")] = None,
+    tolerance: Annotated[float, typer.Option(min=0.001, max=1, help="share of the levels' span")] = 0.05,
+) -> None:
+    """Change photographs until a site's predicted response is at graded levels, and tell how many reached them."""
+    from protocols.insilico.controllers.checks import check_asked, site_list
+
+    project, names = open_project(folder), site_list(sites)
+    check_asked(project, out, None, names)
+    announce("loading the networks")
+    from protocols.insilico.controllers.accentuate import accentuated, write_accentuated
+    from protocols.insilico.opened import open_fitted
+
+    found = accentuated(
+        open_fitted(project, device=chosen_device()),
+        names,
+        levels=levels,
+        photographs=photographs,
+        steps=steps,
+        tolerance=tolerance,
+        progress=progress(),
+    )
+    write_accentuated(found, out)
+    text = f"{found.summary()}\nin {out.name}: images/, batch.h5, levels.csv, sites.csv, levels.json, levels.png"
     show(text, found.to_dict() | {"folder": out.name})
