@@ -32,8 +32,10 @@ __all__ = ["BEYOND", "Accentuated", "accentuated", "seed_photographs", "slope_of
 BEYOND = (-0.25, 1.5)
 """The lowest and the highest level, as shares of the site's natural range (0: 1st, 1: 99th percentile)."""
 TOLERANCE = 0.05
-LIKENESS = 0.1
+LIKENESS = 2.0
 """Weight of staying like the photograph against the squared distance from the level in natural SDs."""
+SLOWER = 0.3
+"""Times the project's learning rate: large steps leave the photograph and do not come back."""
 COLUMNS = (
     "image", "site", "photograph", "share", "level", "z", "validator_z", "reached", "validator_reached", "distance",
 )  # fmt: skip
@@ -109,7 +111,7 @@ def accentuated(
 
     The levels are even steps from 25 % below to 50 % above the site's natural range (the 1st to 99th percentile of the
     measured responses to photographs). Score of an image: minus the squared distance from the level in natural SDs,
-    minus 0.1 times its distance from the photograph as the display shows it (feature accentuation, Hamblin et al.
+    minus `LIKENESS` times its distance from the photograph as the display shows it (feature accentuation, Hamblin et al.
     2024). An image reached its level where the prediction for its 8-bit pixels is within `tolerance` of the span of the
     levels.
 
@@ -176,7 +178,7 @@ def _made(
     batch = ascend(
         accentuating(opened.encoder, photographs.to(device), names),
         objective,
-        **opened.recipe,
+        **opened.recipe | {"learning_rate": SLOWER * opened.recipe["learning_rate"]},
         steps=settings.steps if steps is None else steps,
         start=photographs.repeat_interleave(len(wanted), 0)[:, None],
         device=device,
