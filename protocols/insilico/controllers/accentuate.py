@@ -112,8 +112,7 @@ def accentuated(
     The levels are even steps from 25 % below to 50 % above the site's natural range (the 1st to 99th percentile of the
     measured responses to photographs). Score of an image: minus the squared distance from the level in natural SDs,
     minus `LIKENESS` times its distance from the photograph as the display shows it (feature accentuation, Hamblin et
-    al. 2024). An image reached its level where the prediction for its 8-bit pixels is within `tolerance` of the span of the
-    levels.
+    al. 2024). An image reached its level where the prediction for its 8-bit pixels is within `tolerance` of their span.
 
     Raises
     ------

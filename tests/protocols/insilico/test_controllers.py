@@ -74,7 +74,7 @@ def test_the_page_of_tuning(lab: Path, opened: Opened, tuned: list[str]) -> None
     exact = opened.recipe["constraints"][0]
     made = StimulusBatch.load(lab / "controllers" / "batch.h5").best_per_target()
     shown = [step for step in steps if step["image"]]
-    column = batch.site_ids.index("v4_000")
+    column = batch.site_ids.index("sim_000")
     for step, image, name in zip(shown, batch.images, batch.row_names, strict=True):
         if step["identity"] == "True":
             assert np.array_equal(image, made.images[made.row_names.index(name)])
@@ -91,10 +91,10 @@ def test_the_page_of_tuning(lab: Path, opened: Opened, tuned: list[str]) -> None
 
 
 def test_a_series_is_the_same_alone_and_in_a_batch(lab: Path, opened: Opened, tuned: list[str]) -> None:
-    whole = from_batch(opened, lab / "controllers", ["v4_000", "v4_001"])
-    alone = from_batch(opened, lab / "controllers", ["v4_001"])
+    whole = from_batch(opened, lab / "controllers", ["sim_000", "sim_001"])
+    alone = from_batch(opened, lab / "controllers", ["sim_001"])
     two, one = tuning_series(opened, whole), tuning_series(opened, alone)
-    own = [i for i, name in enumerate(two.batch.row_names) if "v4_001" in name]
+    own = [i for i, name in enumerate(two.batch.row_names) if "sim_001" in name]
     assert np.array_equal(two.batch.images[own], one.batch.images)
     assert two.batch.predicted[own] == pytest.approx(one.batch.predicted, abs=1e-4)
 
@@ -114,20 +114,37 @@ def test_what_is_no_batch_of_here_is_told_before_networks_are_loaded(lab: Path, 
     project = Project.open(lab / "mylab")
     for batch, sites, out, code in (
         (tmp_path, (), "new", "V40"),
-        (None, ("v4_99",), "new", "V41"),
+        (None, ("sim_99",), "new", "V41"),
         (lab / "controllers", (), ".", "W05"),
     ):
         with pytest.raises(DataError) as caught:
             check_asked(project, tmp_path / out, batch, sites)
         assert caught.value.code == code
-    assert site_list(" v4_001, v4_000,,v4_001") == ("v4_001", "v4_000")
+    assert site_list(" sim_001, sim_000,,sim_001") == ("sim_001", "sim_000")
 
 
 def test_a_batch_of_another_display_or_without_the_site_is_refused(opened: Opened, lab: Path, tmp_path: Path, tuned: list[str]) -> None:  # fmt: skip
     with pytest.raises(DataError) as caught:
-        from_batch(opened, lab / "series", ["v4_001"])
+        from_batch(opened, lab / "series", ["sim_001"])
     assert caught.value.code == "V41"
     (tmp_path / "batch.h5").write_bytes(b"no batch")
     with pytest.raises(DataError) as caught:
         from_batch(opened, tmp_path, [])
     assert caught.value.code == "V40"
+
+
+def test_the_page_of_levels(lab: Path, opened: Opened) -> None:
+    printed = run_page("docs/levels.md", lab)
+    assert "reached" in printed[0]
+    batch = check_predictions(lab / "levels", opened)
+    exact = opened.recipe["constraints"][0]
+    assert exact.violations(torch.from_numpy(batch.images)) == [""] * len(batch)
+    with (lab / "levels" / "levels.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["share"]) for row in rows] == pytest.approx(
+        np.tile(np.linspace(-0.25, 1.5, 4), 2).tolist(), abs=1e-5
+    )
+    assert {row["photograph"] for row in rows} <= set(opened.source_ids)
+    for photograph in {row["photograph"] for row in rows}:  # the response rises with the level that is asked for
+        z = [float(row["z"]) for row in rows if row["photograph"] == photograph]
+        assert z[0] < z[-1]
