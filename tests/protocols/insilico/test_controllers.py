@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from protocols.errors import DataError
 from protocols.insilico.controllers.checks import check_asked, site_list
 from protocols.insilico.controllers.given import from_batch
 from protocols.insilico.controllers.judges import Judges
+from protocols.insilico.controllers.simplify import simplified
 from protocols.insilico.controllers.tuning import tuning_series
 from protocols.insilico.opened import Opened, open_fitted
-from synth import StimulusBatch
+from synth import StimulusBatch, stretch
 from tests.protocols.helpers.looped_project import copy
 from tests.protocols.helpers.pages import run_page
 
@@ -148,3 +150,10 @@ def test_the_page_of_levels(lab: Path, opened: Opened) -> None:
     for photograph in {row["photograph"] for row in rows}:  # the response rises with the level that is asked for
         z = [float(row["z"]) for row in rows if row["photograph"] == photograph]
         assert z[0] < z[-1]
+
+
+def test_images_without_a_response_to_hold_are_refused(lab: Path, opened: Opened, tuned: list[str]) -> None:
+    controllers = from_batch(opened, lab / "controllers", ["sim_000"])
+    with pytest.raises(DataError) as caught:
+        simplified(opened, replace(controllers, objective=-1.0 * stretch([controllers.sites[0]] * len(controllers))))
+    assert caught.value.code == "V42"
