@@ -113,7 +113,7 @@ def simplify(
         base = float(level(begin.float())[0])
     if not base > 0:
         raise ValueError(f"a level of {base:.3g} to hold; expected one above 0: there is no response to keep")
-    path = [Step("controller", pixels, base, pieces.area, pieces.count, 256)]
+    path = [_step("controller", pixels, base, pieces=pieces, grey_levels=256)]
     asked = [s for s in STAGES if s in stages]
     for i, stage in enumerate(s for s in asked if s != "levels"):
         least = base * hold ** ((i + 1) / len(asked))
@@ -182,7 +182,11 @@ def _shown(
         except ConstraintError:
             return None
         reached = float(level((pixels.movedim(-1, 1).float() / 255).contiguous())[0])
-    return Step(stage, pixels[0].numpy(), reached, pieces.area, pieces.count, grey_levels)
+    return _step(stage, pixels[0].numpy(), reached, pieces=pieces, grey_levels=grey_levels)
+
+
+def _step(stage: str, pixels: NDArray[np.uint8], level: float, *, pieces: Pieces, grey_levels: int) -> Step:
+    return Step(stage=stage, pixels=pixels, level=level, area=pieces.area, waves=pieces.count, grey_levels=grey_levels)
 
 
 def _fewer_levels(

@@ -24,7 +24,7 @@ def tuning(folder: ProjectFolder, out: Out, batch: Batch = None, sites: Sites = 
     from protocols.insilico.controllers.checks import check_asked, site_list
 
     project, names = open_project(folder), site_list(sites)
-    check_asked(project, out, batch, names)
+    check_asked(project, out, batch=batch, sites=names)
     announce("loading the networks")
     from protocols.insilico.controllers.given import given
     from protocols.insilico.controllers.tuning import tuning_series, write_tuning
@@ -52,7 +52,7 @@ def simplify(
     from protocols.insilico.controllers.checks import check_asked, site_list
 
     project, names = open_project(folder), site_list(sites)
-    check_asked(project, out, batch, names)
+    check_asked(project, out, batch=batch, sites=names)
     announce("loading the networks")
     from protocols.insilico.controllers.given import given
     from protocols.insilico.controllers.simplify import simplified, write_simple
@@ -80,7 +80,7 @@ def accentuate(
     from protocols.insilico.controllers.checks import check_asked, site_list
 
     project, names = open_project(folder), site_list(sites)
-    check_asked(project, out, None, names)
+    check_asked(project, out, batch=None, sites=names)
     announce("loading the networks")
     from protocols.insilico.controllers.accentuate import accentuated, write_accentuated
     from protocols.insilico.opened import open_fitted

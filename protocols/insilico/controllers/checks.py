@@ -18,7 +18,7 @@ def site_list(text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
 
 
-def check_asked(project: Project, out: Path, batch: Path | None, sites: Sequence[str]) -> None:
+def check_asked(project: Project, out: Path, *, batch: Path | None, sites: Sequence[str]) -> None:
     """Refuse a folder that is there, a batch that is none, and sites that no fit knows, before networks are loaded.
 
     Raises

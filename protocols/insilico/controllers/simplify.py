@@ -207,7 +207,15 @@ def _told(
         start_ids=[controllers.names[i] for i in numbers],
         settings={"generator": "simplify", "hold": hold, "stages": list(STAGES), "origin": controllers.origin},
     )
-    return Simple(rows, path_rows, [path for _, path in found], left_out, batch, hold, controllers.origin)
+    return Simple(
+        rows=rows,
+        path=path_rows,
+        steps=[path for _, path in found],
+        left_out=left_out,
+        batch=batch,
+        hold=hold,
+        origin=controllers.origin,
+    )
 
 
 def _level_of(level: Callable[[Tensor], Tensor], pixels: Pixels) -> float:

@@ -147,7 +147,7 @@ def tuning_series(opened: Opened, controllers: Controllers, *, progress: Reporte
     for i, (row, name) in enumerate(zip(rows, image_names(len(rows)), strict=True)):
         column = columns[steps[row]["controller"]]
         steps[row] |= {"image": name, "z": float(z[0][i, column]), "validator_z": float(z[1][i, column])}
-    return Tuning(steps, _widths(steps), batch, controllers, centres)
+    return Tuning(steps=steps, widths=_widths(steps), batch=batch, controllers=controllers, centres=centres)
 
 
 def field_centres(opened: Opened, sites: Sequence[str]) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ def test_what_is_no_batch_of_here_is_told_before_networks_are_loaded(lab: Path, 
         (lab / "controllers", (), ".", "W05"),
     ):
         with pytest.raises(DataError) as caught:
-            check_asked(project, tmp_path / out, batch, sites)
+            check_asked(project, tmp_path / out, batch=batch, sites=sites)
         assert caught.value.code == code
     assert site_list(" sim_001, sim_000,,sim_001") == ("sim_001", "sim_000")
 
