@@ -39,7 +39,8 @@ class Pieces:
         shut = self.cells.double() if cell_gains is None else cell_gains
         kept = self.waves.double() if wave_gains is None else wave_gains
         pattern = torch.fft.irfft2(self.pattern * kept, s=self.size)
-        return (self.ground + self.window(shut) * pattern)[None]
+        image: Tensor = (self.ground + self.window(shut) * pattern)[None]
+        return image
 
     def window(self, gains: Tensor) -> Tensor:
         """Squares (N, M) as a window (H, W) whose edges are ramps of one square's width."""

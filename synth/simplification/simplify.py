@@ -144,7 +144,8 @@ def _less(
         count = max(1, int(share * len(order)))
         fewer = kept.flatten().clone()
         fewer[order[:count]] = False
-        tried = replace(pieces, **{name: fewer.reshape(kept.shape)})
+        left = fewer.reshape(kept.shape)
+        tried = replace(pieces, cells=left) if name == "cells" else replace(pieces, waves=left)
         step = _shown(level, tried, stage, limits=limits, grey_levels=256) if fewer.any() else None
         if step is not None and step.level >= least:
             pieces = tried
@@ -162,7 +163,7 @@ def _ordered(
     """Positions of the pieces that are left: the weakest first, by "amplitude"; those whose gain changes the level
     least, by "worth"; those first whose gain lowers it, by "signed".
     """
-    left = getattr(pieces, name).flatten().nonzero().flatten()
+    left: Tensor = getattr(pieces, name).flatten().nonzero().flatten()
     if by == "amplitude":
         return left[torch.argsort(pieces.pattern.abs().flatten()[left], stable=True)]
     gains = getattr(pieces, name).double().requires_grad_()

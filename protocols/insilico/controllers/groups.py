@@ -45,8 +45,8 @@ def beyond(wanted: Floats, natural: Floats) -> NDArray[np.bool_]:
     -------
     bool array of shape (S,)
     """
-    reached = (natural[None] >= wanted[:, None]).all(-1).any(1)
-    result: NDArray[np.bool_] = (wanted > 0).all(-1) & ~reached
+    reached = np.any(np.all(natural[None] >= wanted[:, None], axis=-1), axis=1)
+    result: NDArray[np.bool_] = np.asarray(np.all(wanted > 0, axis=-1) & ~reached, dtype=np.bool_)
     return result
 
 
@@ -163,10 +163,11 @@ def draw(planes: Sequence[Mapping[str, Any]]) -> Figure:
     colours = dict(zip(GROUP_MODES, ("#d95f02", "#1b9e77", "#7570b3", "#444444"), strict=True))
     for line, plane in enumerate(planes):
         axis = figure.add_subplot(grid[line, 0])
-        axis.scatter(*plane["natural"].T, s=6, color="#bbbbbb", label="photographs")
+        axis.scatter(plane["natural"][:, 0], plane["natural"][:, 1], s=6, color="#bbbbbb", label="photographs")
         points, modes = np.array(plane["made"]), np.array(plane["modes"])
         for mode in dict.fromkeys(plane["modes"]):
-            axis.scatter(*points[modes == mode].T, s=18, color=colours[mode], label=mode)
+            chosen = points[modes == mode]
+            axis.scatter(chosen[:, 0], chosen[:, 1], s=18, color=colours[mode], label=mode)
         axis.axhline(0, color="#dddddd", zorder=0)
         axis.axvline(0, color="#dddddd", zorder=0)
         axis.set_xlabel(f"{plane['names'][0]}: mean z", fontsize=8)
