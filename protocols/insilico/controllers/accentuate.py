@@ -32,9 +32,9 @@ __all__ = ["BEYOND", "Accentuated", "accentuated", "seed_photographs", "slope_of
 BEYOND = (-0.25, 1.5)
 """The lowest and the highest level, as shares of the site's natural range (0: 1st, 1: 99th percentile)."""
 TOLERANCE = 0.05
-LIKENESS = 2.0
+LIKENESS = 0.5
 """Weight of staying like the photograph against the squared distance from the level in natural SDs."""
-SLOWER = 0.3
+SLOWER = 0.1
 """Times the project's learning rate: large steps leave the photograph and do not come back."""
 COLUMNS = (
     "image", "site", "photograph", "share", "level", "z", "validator_z", "reached", "validator_reached", "distance",
