@@ -31,6 +31,7 @@ _HOMES = {
     "exact_statistics": "constraints.exact",
     "fourier": "parameterisations",
     "fractions": "objectives",
+    "groups": "objectives",
     "guide": "diffusion",
     "jitter": "transforms",
     "latent": "parameterisations",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from .objectives import discriminate as discriminate
     from .objectives import diverse as diverse
     from .objectives import fractions as fractions
+    from .objectives import groups as groups
     from .objectives import level as level
     from .objectives import margin as margin
     from .objectives import one_hot as one_hot

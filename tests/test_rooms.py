@@ -192,7 +192,10 @@ BY_CONTRACT = {
     "encoders/backbones/strided.py:_Convolve.forward",
     "synth/constraints/solve.py:Project.forward",
     *(f"synth/objectives/terms.py:{name}" for name in ("stretch", "suppress", "one_hot", "rate_softmax", "margin")),
-    *(f"synth/objectives/terms.py:{name}" for name in ("discriminate", "level", "pattern", "within", "diverse")),
+    *(
+        f"synth/objectives/terms.py:{name}"
+        for name in ("discriminate", "groups", "level", "pattern", "within", "diverse")
+    ),
 }
 # Commands of the command line: typer makes one option of each argument.
 COMMANDS = "protocols/cli/"

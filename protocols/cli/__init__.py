@@ -23,3 +23,6 @@ __all__ = [
     "sharing",
     "triplets",
 ]
+from .insilico import controllers
+
+__all__ = ["app", "controllers", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]

@@ -90,7 +90,13 @@ def make_batch(
 
     if len(names) == 1:
         batch = free_batch(project, wanted, generator=names[0], diffusion=diffusion, **where, **asked)
-        return summary(batch, write_batch(batch, out))
+        if "groups" not in {kind for kinds in batch.kinds for kind in kinds.split("+")}:
+            return summary(batch, write_batch(batch, out))
+        from protocols.insilico.controllers.groups import joint_range
+
+        found = joint_range(project, batch, device=device)
+        text, record = summary(batch, write_batch(batch, out, found.write))
+        return f"{text}\n{found.text()}", record | {"groups": found.rows}
     plan = plan_batch(project, wanted, options=BatchOptions(diffusion=diffusion, **asked), device=device)
     found = compare_generators(
         project,

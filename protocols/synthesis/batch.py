@@ -165,6 +165,8 @@ def write_batch(batch: StimulusBatch, out: Path, more: Callable[[Path], None] | 
     (`new_folder`), and what `more` writes into it.
     """
     with new_folder(out) as temporary:
+        if more is not None:
+            more(temporary)
         names = [f"img_{i + 1:04d}" for i in range(len(batch))]
         for name, image in zip(names, batch.images, strict=True):
             write_png(temporary / "images" / f"{name}.png", image)

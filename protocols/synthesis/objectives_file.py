@@ -16,6 +16,11 @@
     fractions = { v4_012 = 0.9, v4_047 = 0.1 }  # of each site's natural range over photographs:
                                                 # 0 = 1st, 1 = 99th percentile
 
+    [[objective]]                            # four images: both high, high-low, low-high, both low
+    kind = "groups"
+    first = ["v4_*"]                         # all sites that begin so
+    second = ["it_003", "it_007"]
+
     [[objective]]
     kind = "stretch"
     sites = ["v4_012"]
@@ -37,7 +42,7 @@ from protocols.errors import DataError
 from synth import Objective, cautious
 from synth.objectives import CATALOGUE, fractions
 
-from .objectives_table import KINDS, OWN, check_sites, read_table, refused_value
+from .objectives_table import KINDS, OWN, check_sites, expanded, read_table, refused_value
 
 __all__ = ["read_wanted"]
 
@@ -64,9 +69,8 @@ def read_wanted(path: Path, site_ids: tuple[str, ...], natural_range: Range | No
     """
     table = read_table(path)
     check_sites(path, table, site_ids)
-    made = [
-        _made(path, entry, f"objective {i + 1}", ranges=natural_range) for i, entry in enumerate(table["objective"])
-    ]
+    entries = [_expanded(entry, site_ids) for entry in table["objective"]]
+    made = [_made(path, entry, f"objective {i + 1}", ranges=natural_range) for i, entry in enumerate(entries)]
     together = reduce(or_, made)
     kappa = table.get("kappa", 0.5)
     if isinstance(kappa, bool) or not isinstance(kappa, int | float) or not 0 <= kappa <= 10:
@@ -74,6 +78,14 @@ def read_wanted(path: Path, site_ids: tuple[str, ...], natural_range: Range | No
             path, f"kappa = {kappa!r}", "a number from 0 to 10", cause="a unit or sign other than standard deviations"
         )
     return cautious(together, float(kappa)) if kappa else together
+
+
+def _expanded(entry: dict[str, Any], site_ids: tuple[str, ...]) -> dict[str, Any]:
+    """The entry, and what is added to it, with names in place of their beginnings."""
+    more = entry.get("plus")
+    if not isinstance(more, list) or not all(isinstance(inner, dict) for inner in more):
+        return expanded(entry, site_ids)  # nothing is added, or what `_made` refuses
+    return expanded(entry, site_ids) | {"plus": [_expanded(inner, site_ids) for inner in more]}
 
 
 def _made(path: Path, entry: dict[str, Any], where: str, *, ranges: Range | None) -> Objective:

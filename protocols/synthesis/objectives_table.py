@@ -17,6 +17,7 @@ __all__ = ["KINDS", "OWN", "check_sites", "read_table", "refused_value"]
 KINDS: dict[str, tuple[str, ...]] = {
     "discriminate": ("clusters", "temperature"),
     "diverse": ("sites", "count", "floor", "penalty"),
+    "groups": ("first", "second", "mode", "temperature"),
     "level": ("sites", "levels"),
     "margin": ("sites", "top", "among"),
     "one_hot": ("sites", "temperature", "among"),
@@ -30,7 +31,9 @@ KINDS: dict[str, tuple[str, ...]] = {
 OWN = ("kind", "weight", "plus", "fractions")
 """Keys of an entry that are no arguments of its factory."""
 TOP = ("kappa", "objective")
-SITE_KEYS = ("sites", "among", "clusters", "wanted", "fractions")
+SITE_KEYS = ("sites", "among", "clusters", "first", "second", "wanted", "fractions")
+PATTERN_KEYS = ("first", "second")
+"""Those of them in which a name that ends in ``*`` stands for all sites that begin so."""
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -63,12 +66,31 @@ def check_sites(path: Path, table: Mapping[str, Any], known: Sequence[str]) -> N
     """Raise `DataError` W03 for the first site that is not one of `known` (names the nearest)."""
     for entry, where in _entries(table):
         for site in (s for key in SITE_KEYS for s in _names(entry.get(key), numbers=key == "fractions")):
-            if not isinstance(site, str) or site not in known:
+            if not isinstance(site, str) or not (site in known or _named_so(site, entry, known)):
                 near = nearest(str(site), known)
                 expected = f"sites of the encoder ({len(known)} of them)" + (f"; nearest: {near}" if near else "")
                 cause = "a slip of the pen, or the site was left out of the fit because it is not reliable"
                 found = f"the site {site!r} in {where} ({entry['kind']})"
                 raise _error(path, found, expected, cause=cause, code="W03")
+
+
+def expanded(entry: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """The entry with every name that ends in ``*``, in the keys that may hold one, in place of the sites it stands for.
+
+    A name of a site stands for itself, whatever it ends in.
+    """
+    out = dict(entry)
+    for key in PATTERN_KEYS:
+        if key in out:
+            listed = [[n] if n in known else [s for s in known if s.startswith(n[:-1])] for n in _names(out[key])]
+            out[key] = [site for sites in listed for site in sites]
+    return out
+
+
+def _named_so(name: str, entry: Mapping[str, Any], known: Sequence[str]) -> bool:
+    """Whether `name` is the beginning of sites, with a ``*`` behind it, where an entry may have one."""
+    may = name.endswith("*") and any(name in _names(entry.get(key)) for key in PATTERN_KEYS)
+    return may and any(site.startswith(name[:-1]) for site in known)
 
 
 def refused_value(path: Path, found: str, expected: str, *, cause: str) -> DataError:

@@ -14,6 +14,7 @@ __all__ = [
     "discriminate",
     "diverse",
     "fractions",
+    "groups",
     "level",
     "margin",
     "one_hot",
@@ -24,6 +25,15 @@ __all__ = [
     "term",
     "within",
 ]
+
+
+GROUP_MODES: dict[str, tuple[float, float]] = {
+    "both_high": (1.0, 1.0),
+    "high_low": (1.0, -1.0),
+    "low_high": (-1.0, 1.0),
+    "both_low": (-1.0, -1.0),
+}
+"""What `groups` can ask of two groups: the signs of their mean z (Gifford et al. 2025)."""
 
 
 def term(kind: str, sites: Iterable[Site] | Site, function: TermFunction, **settings: float) -> Objective:
@@ -110,6 +120,51 @@ def discriminate(clusters: Iterable[Site | Sequence[Site]], temperature: float =
         _term("discriminate", c[0], settings, among=members, values=values, label=label)
         for c, label in zip(listed, labels, strict=True)
     ]
+    return Objective(tuple(Row((t,)) for t in rows))
+
+
+def groups(
+    first: Iterable[Site] | Site,
+    second: Iterable[Site] | Site,
+    mode: str | Sequence[str] | None = None,
+    *,
+    temperature: float = 1.0,
+) -> Objective:
+    """Two groups of sites, such as areas, against or with each other: each driven high or low; one row per mode.
+
+    ``-t log 1/2 sum_g exp(-s_g z_g / t)`` with z_g the mean z over the sites of group g and s_g = 1 where the group is
+    to be high, -1 where low: a soft minimum, which counts the group that is farther from what is asked of it. For
+    t >> z it is the mean of s_g z_g, half the sum or difference that Gifford et al. (2025, relational neural control)
+    rank images by; they add that no image counts in which one group stays on the wrong side of its baseline, which a
+    sum alone would let happen. A group counts as one whatever its size.
+
+    Parameters
+    ----------
+    first, second : sites
+        No site in both.
+    mode : name in `GROUP_MODES`, or several of them
+        None: all four, one row each.
+    temperature : float
+        In natural SDs.
+    """
+    groups_ = [_listed("groups", g) for g in (first, second)]
+    members = [site for group in groups_ for site in group]
+    if len(set(members)) < len(members):
+        twice = next(site for site in members if members.count(site) > 1)
+        raise ValueError(f"groups with {site_name(twice)} twice; expected every site once, in one of the two groups")
+    modes = list(GROUP_MODES) if mode is None else [mode] if isinstance(mode, str) else list(mode)
+    unknown = [m for m in modes if m not in GROUP_MODES]
+    if unknown or not modes:
+        raise ValueError(f"mode {unknown[0] if unknown else modes!r}; expected one of {', '.join(GROUP_MODES)}")
+    warmth = _positive("temperature", temperature)
+    values = [float(g) for g, group in enumerate(groups_) for _ in group]
+    names = [f"{site_name(g[0])}+{len(g) - 1}" if len(g) > 1 else site_name(g[0]) for g in groups_]
+    label = names[0].removeprefix(site_name(groups_[0][0])) + f"|{names[1]}"
+    rows = []
+    for name in modes:
+        signs = dict(zip(("first", "second"), GROUP_MODES[name], strict=True))
+        settings = {"temperature": warmth, **signs}
+        rows.append(_term("groups", members[0], settings, among=members, values=values, label=f"{label}:{name}"))
     return Objective(tuple(Row((t,)) for t in rows))
 
 
@@ -287,9 +342,10 @@ CATALOGUE: dict[str, Callable[..., Objective]] = {
     "rate_softmax": rate_softmax,
     "margin": margin,
     "discriminate": discriminate,
+    "groups": groups,
     "level": level,
     "pattern": pattern,
     "within": within,
     "diverse": diverse,
 }
-"""Every factory takes a list of sites first, all else has a default."""
+"""Every factory takes a list of sites first, all else has a default; `groups` takes two lists."""

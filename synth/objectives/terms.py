@@ -91,6 +91,20 @@ def discriminate(images: Tensor, z: Tensor, columns: Tensor, settings: Settings)
     return of_target(means, cluster[place]) - means.logsumexp(-1) + math.log(means.shape[-1])
 
 
+def groups(images: Tensor, z: Tensor, columns: Tensor, settings: Settings) -> Tensor:
+    """``-t log 1/2 sum_g exp(-s_g z_g / t)`` of the mean z of two groups, each asked to be high (s = 1) or low (-1).
+
+    `values` gives the group, 0 or 1, of each named site; `settings` the signs ``first`` and ``second``, and t.
+    """
+    named, _ = _named(z, columns, settings)
+    second = settings["values"].to(z)  # (k,): 0 = first group, 1 = second
+    one_of = torch.stack([1 - second, second], -1)  # (k, 2)
+    signs = z.new_tensor([float(settings["first"]), float(settings["second"])])
+    wanted = signs * (named @ (one_of / one_of.sum(0)))  # (..., n, 2)
+    temperature = float(settings["temperature"])
+    return temperature * (math.log(2) - (-wanted / temperature).logsumexp(-1))
+
+
 def level(images: Tensor, z: Tensor, columns: Tensor, settings: Settings) -> Tensor:
     """Minus the squared distance of the target's z from `level`."""
     return -(of_target(z, columns) - float(settings["level"])).square()
@@ -130,6 +144,7 @@ KINDS: dict[str, Kind] = {
     "rate_softmax": Kind(rate_softmax, raw=True, compares=True),
     "margin": Kind(margin, compares=True),
     "discriminate": Kind(discriminate),
+    "groups": Kind(groups),
     "level": Kind(level),
     "pattern": Kind(pattern),
     "within": Kind(within),

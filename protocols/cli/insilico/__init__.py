@@ -10,5 +10,8 @@ SIBLINGS: dict[str, str] = {
     "invariance": "what leaves responses as they are: sets, level sets, metamers",
     "describe": "what each site prefers: images, maps, clusters, layers, words",
     "discriminate": "functional types of sites, one image each; types of new sites",
+    "accentuate": "photographs changed to graded levels of a response",
+    "simplify": "a controller with all taken away that it does not need",
+    "tuning": "a controller at graded contrasts, scales, places, angles",
 }
 """What the commands that make other images than `generate` are for: the lines below ``generate --help``, by name."""

@@ -10,7 +10,7 @@ import pytest
 from protocols.errors import DataError
 from protocols.synthesis.objectives_file import read_wanted
 from protocols.synthesis.objectives_table import KINDS
-from synth import cautious, level, one_hot, pattern, stretch, within
+from synth import cautious, groups, level, one_hot, pattern, stretch, within
 from synth.objectives import CATALOGUE
 
 SITES = ("v4_000", "v4_001", "v4_002")
@@ -85,9 +85,32 @@ def test_what_is_added_is_added_to_every_row_with_its_weight(tmp_path: Path) -> 
     assert found.describe() == (0.5 * stretch(["v4_000", "v4_001"]) + 2.0 * (bound | bound)).describe()
 
 
+def test_the_beginning_of_names_stands_for_sites_of_a_group(tmp_path: Path) -> None:
+    def wanted(first: str, second: str, more: str = "") -> str:
+        return f"[[objective]]\nkind = 'groups'\nfirst = {first}\nsecond = {second}\nmode = 'high_low'\n{more}"
+
+    sites = ("v4_000", "v4_001", "it_0", "it_*", "pit_0")
+    path = tmp_path / "wanted.toml"
+    path.write_text("kappa = 0\n" + wanted('["v4_*"]', '["it_*"]'))
+    assert read_wanted(path, sites) == groups(["v4_000", "v4_001"], ["it_*"], "high_low"), "a name stands for itself"
+    path.write_text("kappa = 0\n" + wanted('["v4_*"]', '["it_*"]'))
+    assert read_wanted(path, sites[:3]) == groups(["v4_000", "v4_001"], ["it_0"], "high_low")
+    for bad, code in (
+        (wanted('["v1_*"]', '["it_0"]'), "W03"),
+        (wanted('["v4_*"]', '["v4_001"]'), "W04"),
+        ('[[objective]]\nkind = "stretch"\nsites = ["v4_*"]', "W03"),
+        (wanted('["v4_*"]', '["it_0"]', "plus = 3"), "W04"),
+    ):
+        path.write_text(bad)
+        with pytest.raises(DataError) as caught:
+            read_wanted(path, sites[:3])
+        assert caught.value.code == code
+
+
 def test_every_kind_of_the_catalogue_can_be_written(tmp_path: Path) -> None:
     arguments = {
         "pattern": "wanted = { v4_000 = 1.0 }",
+        "groups": 'first = ["v4_000", "v4_001"]\nsecond = ["v4_002"]',
         "discriminate": 'clusters = [["v4_000", "v4_001"], ["v4_002"]]',
     }
     for kind, keys in KINDS.items():

@@ -15,6 +15,7 @@ from synth import (
     discriminate,
     diverse,
     fractions,
+    groups,
     level,
     margin,
     one_hot,
@@ -90,6 +91,33 @@ def test_discriminate_is_burgs_contrast_of_cluster_means() -> None:
     assert (got <= math.log(3)).all()
     alone = score(discriminate(SITES), responses(6))
     assert np.allclose(alone, score(one_hot(SITES, 1.6), responses(6)) + math.log(6), atol=1e-5)
+
+
+def test_groups_are_the_soft_minimum_of_what_is_asked_of_each() -> None:
+    values = responses(4)
+    z = z_of(values)
+    a, b = z[:, [0, 4]].mean(1), z[:, [5, 2, 3]].mean(1)  # a group counts as one whatever its size
+    first, second = [SITES[0], SITES[4]], [SITES[5], SITES[2], SITES[3]]
+    wanted = np.stack([[a[0], b[0]], [a[1], -b[1]], [-a[2], b[2]], [-a[3], -b[3]]])
+    expected = -2.0 * (logsumexp(-wanted / 2.0, axis=1) - math.log(2))
+    got = score(groups(first, second, temperature=2.0), values)
+    assert np.allclose(got, expected, atol=1e-5)
+    assert np.allclose(score(groups(first, second, temperature=1e3), values), wanted.mean(1), atol=2e-3), "half the sum"
+    assert groups(first, second).row_names == tuple(
+        f"groups:v4_000+1|v4_005+2:{mode}" for mode in ("both_high", "high_low", "low_high", "both_low")
+    )
+    assert groups(first, second, "low_high") == groups(first, second)[2]
+    assert groups(first, second, ["both_low", "both_high"]).row_names[0].endswith("both_low")
+
+
+def test_one_strong_group_cannot_stand_for_both() -> None:
+    """The sum of 6 and -1 beats that of 2 and 2; asked for both high, the second image is the better one."""
+    z = torch.zeros(2, 6)
+    z[0, 0], z[0, 1] = 6.0, -1.0
+    z[1, :2] = 2.0
+    both = groups(SITES[0], SITES[1], "both_high")
+    lopsided, even = score(both.repeat(2), MEAN + SD * z)
+    assert even > lopsided
 
 
 def test_level_is_best_at_the_level() -> None:
@@ -185,6 +213,11 @@ def test_logsumexp_reference() -> None:
         (lambda: discriminate([SITES[:2]]), "at least two"),
         (lambda: discriminate([SITES[:2], SITES[1]]), "every site in one of them"),
         (lambda: discriminate(SITES, temperature=0), "temperature 0"),
+        (lambda: groups(SITES[:2], SITES[1:3]), "v4_001 twice"),
+        (lambda: groups([], SITES[1]), "no sites"),
+        (lambda: groups(SITES[0], SITES[1], "high"), "both_high"),
+        (lambda: groups(SITES[0], SITES[1], []), "both_high"),
+        (lambda: groups(SITES[0], SITES[1], temperature=0), "temperature 0"),
         (lambda: level(SITES[0], []), "levels are empty"),
         (lambda: level(SITES[0], math.nan), "finite"),
         (lambda: pattern({}), "every site once"),

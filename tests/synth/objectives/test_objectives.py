@@ -19,6 +19,8 @@ def score(objective: Objective, responses: torch.Tensor, **standardisation: torc
 
 def every(kind: str, n: int) -> Objective:
     """An objective of the catalogue on `n` sites, everything else by default."""
+    if kind == "groups":
+        return CATALOGUE[kind](list(SITES[: n - 1]), SITES[n - 1])
     return CATALOGUE[kind](list(SITES[:n]))
 
 

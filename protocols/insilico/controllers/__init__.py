@@ -1,0 +1,1 @@
+"""What is asked of finished controllers: groups against each other, tuning series, simpler images."""
