@@ -42,11 +42,11 @@ def selectivity(setting: Setting, score: Score, site: str, *, treated: Ints) -> 
 
 def difference_interval(score: Score, reference: Reference) -> dict[str, float]:
     """The 95 % interval of the difference that is tested (Welch; the tested halves are independent samples)."""
-    low, high = contrast_interval(_weighted(score.tested, reference))
+    low, high = contrast_interval(contrast_parts(score.tested, reference))
     return {"difference_low": low, "difference_high": high}
 
 
-def _weighted(values: Floats, reference: Reference) -> list[tuple[float, Floats]]:
+def contrast_parts(values: Floats, reference: Reference) -> list[tuple[float, Floats]]:
     """The samples of the contrast, values (T,) of controller and tested parts, with their weights."""
     share = -1 / len(reference.parts)
     return [(1.0, values[reference.treated]), *((share, values[rows]) for rows in reference.parts)]
@@ -56,7 +56,7 @@ def stretch_gain(setting: Setting, reference: Reference, site: str, *, blank: Fl
     """Gain over the picked reference: a fraction of its evoked response, else the difference in natural SDs."""
     column = setting.table.column(site)
     treated, other = column[reference.treated], [column[rows] for rows in reference.parts]
-    few = _few(reference)
+    few = few_repeats(reference)
     if not UNITS[setting.unit].zero:
         note = _joined(f"no percentage for unit {setting.unit}", few)
         return {**_difference_in_sd(setting, reference, site), "gain_note": note}
@@ -78,7 +78,7 @@ def _difference_in_sd(setting: Setting, reference: Reference, site: str) -> dict
     if site not in setting.scale.site_ids:
         return {"gain_unit": ""}
     sd = float(setting.scale.sd[setting.scale.site_ids.index(site)])
-    parts = _weighted(setting.table.column(site), reference)
+    parts = contrast_parts(setting.table.column(site), reference)
     difference = sum(weight * float(x.mean()) for weight, x in parts)
     low, high = contrast_interval(parts)
     return {"gain": difference / sd, "gain_low": low / sd, "gain_high": high / sd, "gain_unit": "natural SD"}
@@ -106,14 +106,14 @@ def one_hot_gain(setting: Setting, score: Score, reference: Reference, *, site: 
     used = np.ones(1) if score.weights is None else score.weights
     return {
         **fields,
-        "gain_note": _joined(_few(reference), score.note),
+        "gain_note": _joined(few_repeats(reference), score.note),
         "selectivity": float(score.tested[reference.treated].mean()),
         "selectivity_reference": float(reference.mean(score.tested)),
         "selectivity_sites": effective_number(used),
     }
 
 
-def _few(reference: Reference) -> str:
+def few_repeats(reference: Reference) -> str:
     """The note of a gain whose interval is not calibrated: fewer than ten trials on one side."""
     least = min(len(reference.treated), reference.trials)
     return f"fewer than 10 repeats ({least})" if least < 10 else ""

@@ -36,7 +36,7 @@ from .found import Comparison, Pairs, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
 from .noise import Noise, trial_noise
 from .objectives import planned_objectives
-from .reach import Judging
+from .reach import Judging, least_p
 from .wishes import wishes_of
 
 PER_PAIR = 150  # presentations for each target site and objective, where project.toml states none
@@ -92,15 +92,17 @@ class RoundDivision:
 
     def comparison(self, pair: Pair) -> Comparison:
         """The confirmatory test of a pair against its best reference, gains being fractions of the evoked response, or
-        in natural SDs where the unit does not count from zero.
+        in natural SDs where the unit does not count from zero or the site is to be driven low.
         """
         p, sd = self.pairs.names.index(pair), float(self.natural_sd[self.columns[pair[1]]])
-        evoked = self.evoked(pair) if self.noise.fano is not None else sd
+        row, counted = OBJECTIVES[pair[0]], self.noise.fano is not None
+        evoked = self.evoked(pair) if counted and not row.below else sd
         return Comparison(
             level=float(self.pairs.references[:, p, 0].mean()),
-            step=max(evoked, 0.0) / (sd if OBJECTIVES[pair[0]].all_sites else 1.0),
+            step=max(evoked, 0.0) / (sd if row.all_sites else 1.0),
             floor=float(self.pairs.floor[p]),
             slope=float(self.pairs.slope[p]),
+            most=0.0 if counted and row.below else math.inf,
         )
 
 
@@ -175,7 +177,7 @@ def divide_round(
         wishes=wishes,
         room=room,
         test=test,
-        notes=(*left_out, *notes, *_few_naturals(division, wishes)),
+        notes=(*left_out, *notes, *_few_naturals(division, wishes), *few_blanks(division, test)),
         columns={site: k for k, site in enumerate(key.site_ids)},
         natural_sd=key.natural_statistics()[1],
     )
@@ -239,6 +241,20 @@ def _few_naturals(division: Division, wishes: Mapping[str, Share]) -> list[str]:
     ]
 
 
+def few_blanks(division: Division, test: Judging) -> list[str]:
+    """A note where the blanks are too few to tell that a controller is below them."""
+    shown = [division.controller[pair] for pair in division.controller if OBJECTIVES[pair[0]].below]
+    if not shown:
+        return []
+    rule = {"blocks": division.blocks, "permutations": test.permutations, "lost": test.lost}
+    if division.blanks and least_p(min(shown), division.blanks, 1, **rule) <= test.alpha:
+        return []
+    return [
+        f"{division.blanks} presentations of the blank: too few to tell that a controller is below it; raise "
+        "blanks_per_block"
+    ]
+
+
 def _predictions(
     project: Project, encoder: Encoder | Ensemble, data: Dataset, *, device: str
 ) -> tuple[Floats, Floats | None]:
@@ -297,7 +313,9 @@ class _Known:
         """Gain of responses (U,) over the expected best reference of `pair`."""
         k = self.key.site_ids.index(pair[1])
         level = self.posterior.mean[references.images[pair][0]]
-        if pair[0] != "stretch":
+        if OBJECTIVES[pair[0]].below:
+            return float((level[k] - responses[k]) / self._sd(k))
+        if OBJECTIVES[pair[0]].all_sites:
             place = list(references.images).index(pair)
             return float(self.contrasts.of(responses, place) - self.contrasts.of(level, place))
         unit = level[k] - self.noise.blank[k] if self.noise.fano is not None else self._sd(k)
