@@ -28,7 +28,7 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
     header = [
         *(f"{tested}less {arm.label} (p)" for arm in arms),
         *(f"{name} contrast (natural 95 %)" for name in names),
-        *(["other sites' controllers below it"] if others else []),
+        *([f"other sites' controllers {'above' if objective.below else 'below'} it"] if others else []),
         *(["rises with prediction: rho (p)"] if graded else []),
     ]
     lines = [
