@@ -54,8 +54,7 @@ class ExpectedFound:
         as a fraction, of the sites whose reference is expected above the blank. None where there is none.
     shortfall_unit : str
         "fraction" of the reference's evoked response, the recording's "unit", "natural SD", or "log S".
-    reference_name, side : str
-        What the references are, and on which side of them a controller succeeds (`protocols.project.objectives`).
+    objective : str
     """
 
     sites: int
@@ -64,8 +63,7 @@ class ExpectedFound:
     without: dict[str, float]
     shortfall: float | None
     shortfall_unit: str
-    reference_name: str
-    side: str
+    objective: str = "stretch"
 
     def sentences(self) -> list[str]:
         """For people."""
@@ -76,16 +74,9 @@ class ExpectedFound:
         if self.shortfall is None:
             return [*lines, "no reference is expected above the blank: its shortfall is no fraction of a response"]
         size = f"{100 * self.shortfall:.0f} %" if self.shortfall_unit == "fraction" else f"{self.shortfall:.2g}"
-        of = {
-            "fraction": " of its evoked response",
-            "log S": " in log S",
-            "natural SD": " natural SD",
-            "unit": " in the unit of the recording",
-        }
-        lines.append(
-            f"the {self.reference_name} is expected to lie {size}{of[self.shortfall_unit]} {self.side} the best "
-            "reference shown"
-        )
+        of = {"fraction": " of its evoked response", "log S": " in log S", "unit": " in the unit of the recording"}
+        row, unit = OBJECTIVES[self.objective], of.get(self.shortfall_unit, f" {self.shortfall_unit}")
+        lines.append(f"the {row.reference_name} is expected to lie {size}{unit} {row.side} the best reference shown")
         return lines
 
 
@@ -332,8 +323,7 @@ def _expected(plan: RoundDivision) -> dict[str, ExpectedFound]:
             without={role: values[objective] for role, values in lost.items()},
             shortfall=short,
             shortfall_unit=unit,
-            reference_name=OBJECTIVES[objective].reference_name,
-            side=OBJECTIVES[objective].side,
+            objective=objective,
         )
     return expected
 

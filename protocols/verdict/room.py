@@ -43,7 +43,7 @@ def suppress_gain(setting: Setting, score: Score, reference: Reference, *, site:
 
 
 def silenced(pool: Pool | ChoicePool, silence: Floats) -> Pool | ChoicePool:
-    """The trials of a test, the controller's with the values `silence` (T,): what a site that fell silent would give."""
+    """The trials of a test, the controller's with the values `silence` (T,): those of a site that fell silent."""
     if isinstance(pool, ChoicePool):
         mine = np.concatenate([np.repeat(np.arange(len(b)) == len(b) - 1, b) for b in pool.slots])
     else:

@@ -208,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--experiments", type=int, default=400, help="rounds per null; the others take a part of them")
     parser.add_argument("--only", nargs="*", default=["null", "power", "intervals"], help="questions to ask")
+    parser.add_argument("--nulls", nargs="*", default=list(NULLS), choices=list(NULLS), help="boundary nulls to ask")
     parser.add_argument("--json", type=Path, help="also write the answers here")
     arguments = parser.parse_args()
     number, progress, found = arguments.experiments, Progress(), dict[str, Any]()
@@ -218,6 +219,7 @@ def main() -> None:
                 for label, rates in RATES.items()
             }
             for name, (k, spread) in NULLS.items()
+            if name in arguments.nulls
         }
     if "power" in arguments.only:
         found["power"] = {

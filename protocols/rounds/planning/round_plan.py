@@ -23,6 +23,7 @@ from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import CANDIDATES, NaturalPosterior, References, choose_references, posterior_of
+from protocols.recordings.units import UNITS
 from protocols.rounds.stimulus import Stimulus
 from protocols.stats.trials import sums_per_image
 from synth import StimulusBatch
@@ -149,6 +150,7 @@ def divide_round(
         count=_most_references(config),
         temperature=config.synthesis.temperature,
         seed=config.protocol.seed + number,
+        lowest=-math.inf if UNITS[data.unit].negative else 0.0,
     )
     noise, notes = trial_noise(data, key)
     contrasts = contrasts_of(
