@@ -209,14 +209,16 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=400, help="rounds per null; the others take a part of them")
     parser.add_argument("--only", nargs="*", default=["null", "power", "intervals"], help="questions to ask")
     parser.add_argument("--nulls", nargs="*", default=list(NULLS), choices=list(NULLS), help="boundary nulls to ask")
+    parser.add_argument("--rates", nargs="*", default=list(RATES), choices=list(RATES), help="ranges of rates to ask")
     parser.add_argument("--json", type=Path, help="also write the answers here")
     arguments = parser.parse_args()
     number, progress, found = arguments.experiments, Progress(), dict[str, Any]()
+    ranges = {label: RATES[label] for label in arguments.rates}
     if "null" in arguments.only:
         found["null"] = {
             name: {
                 label: boundary_null(number, progress, rates, references=k, spread=spread)
-                for label, rates in RATES.items()
+                for label, rates in ranges.items()
             }
             for name, (k, spread) in NULLS.items()
             if name in arguments.nulls
@@ -225,14 +227,14 @@ def main() -> None:
         found["power"] = {
             f"{drop:.0%} below, {k} reference{'s' if k > 1 else ''}": {
                 label: planted_drop(math.ceil(number / 8), progress, rates, references=k, drop=drop)
-                for label, rates in RATES.items()
+                for label, rates in ranges.items()
             }
             for k in (1, 2)
             for drop in DROPS
         }
     if "intervals" in arguments.only:
         found["intervals"] = {
-            label: intervals(math.ceil(number / 2), progress, rates) for label, rates in RATES.items()
+            label: intervals(math.ceil(number / 2), progress, rates) for label, rates in ranges.items()
         }
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
