@@ -196,7 +196,11 @@ class SessionPlan:
             least, most = form(values["least"]), form(values["most"])
             return f"{form(values['median'])} (from {least} to {most} over {spread['sites']} sites)"
 
+        known = [s.detectable_gain for s in self.sites if s.objective == objective]
+        none = known.count(None) if below else 0
+        room = f"no room at {none} of {len(known)} sites: silence itself is found with less than power {self.power:g}"
         return [
+            *([room] if none else []),
             f"{'response' if below else 'gain'} of the target found with power {self.power:g}: "
             f"{three('detectable_gain', gain)}",
             f"power for {gain(self.gain)}: {three('power', lambda p: f'{p:.2f}')}",

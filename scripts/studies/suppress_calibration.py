@@ -210,6 +210,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["null", "power", "intervals"], help="questions to ask")
     parser.add_argument("--nulls", nargs="*", default=list(NULLS), choices=list(NULLS), help="boundary nulls to ask")
     parser.add_argument("--rates", nargs="*", default=list(RATES), choices=list(RATES), help="ranges of rates to ask")
+    parser.add_argument("--references", nargs="*", type=int, default=[1, 2], help="references per site, for the power")
     parser.add_argument("--json", type=Path, help="also write the answers here")
     arguments = parser.parse_args()
     number, progress, found = arguments.experiments, Progress(), dict[str, Any]()
@@ -229,7 +230,7 @@ def main() -> None:
                 label: planted_drop(math.ceil(number / 8), progress, rates, references=k, drop=drop)
                 for label, rates in ranges.items()
             }
-            for k in (1, 2)
+            for k in arguments.references
             for drop in DROPS
         }
     if "intervals" in arguments.only:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from protocols.plan import ExpectedFound, _shortfall
+from protocols.plan import ExpectedFound, SessionPlan, _shortfall
 from protocols.project.config.synthesis import SynthesisConfig
 from protocols.project.key import Key, SiteRow
 from protocols.recordings.natural import NaturalPosterior, best_natural, choose_references
@@ -19,7 +19,7 @@ from protocols.rounds.planning.noise import Noise
 from protocols.rounds.planning.reach import Judging
 from protocols.rounds.planning.round_plan import few_blanks
 from protocols.verdict.expected import ExpectedSite, Trials
-from protocols.verdict.power import power
+from protocols.verdict.power import SitePlan, power
 from tests.protocols.helpers.planned_rounds import TEST
 from tests.protocols.test_plan import recording
 
@@ -133,3 +133,38 @@ def test_the_plan_speaks_of_the_other_side_and_of_natural_sds():
     )
     told = "the least activating natural image is expected to lie 0.25 natural SD below the best reference shown"
     assert found.sentences()[-1] == told
+
+
+def test_a_plan_counts_the_sites_at_which_silence_itself_would_be_missed():
+    def of(site: str, detectable: float | None) -> SitePlan:
+        return SitePlan(
+            objective="suppress",
+            site=site,
+            gain=0.3,
+            wanted=0.8,
+            smallest_p=0.001,
+            power=0.5,
+            detectable_gain=detectable,
+            repeats_needed=40,
+        )
+
+    plan = SessionPlan(
+        round=1,
+        images={"controller": 2},
+        presentations={"controller": 80},
+        minutes=1.0,
+        repeats=40,
+        most_repeats=40,
+        references=1,
+        smallest_p={"suppress": 0.001},
+        expected={},
+        gain=0.3,
+        gain_unit="fraction",
+        power=0.8,
+        sites=(of("a", 0.5), of("b", None)),
+        notes=(),
+    )
+    text = plan.text()
+    assert "no room at 1 of 2 sites: silence itself is found with less than power 0.8" in text
+    assert "power for 0.30 natural SD below" in text
+    assert plan.to_dict()["gain_units"] == {"suppress": "natural SD"}
