@@ -81,7 +81,7 @@ def target_means(known: Truth, row: ControlRow) -> tuple[float, float, float]:
 
 
 def boundary_null(
-    experiments: int, progress: Progress, rates: tuple[float, float], *, references: int, spread: float
+    experiments: int, progress: Progress, rates: tuple[float, float], *, references: int, spread: float, seed: int = 0
 ) -> dict[str, Any]:
     """Controllers equal to the lowest reference shown: "control" at a site, and the claim for the round.
 
@@ -89,7 +89,9 @@ def boundary_null(
     """
     hits: list[tuple[int, int, int]] = []
     claims = rounds = untestable = 0
-    for e, rng in streams(21, experiments, progress, f"null at {rates}, {references} references, spread {spread}"):
+    for e, rng in streams(
+        21 + 100 * seed, experiments, progress, f"null at {rates}, {references} references, spread {spread}"
+    ):
         known = truth(rng, rates, references=references, spread=spread)
         made = record(rng, known, repeats=PRESENTATIONS // (references + 1), shared_gain=0.2, fano=POISSON)
         report = judged(known, made, e)
@@ -211,6 +213,7 @@ def main() -> None:
     parser.add_argument("--nulls", nargs="*", default=list(NULLS), choices=list(NULLS), help="boundary nulls to ask")
     parser.add_argument("--rates", nargs="*", default=list(RATES), choices=list(RATES), help="ranges of rates to ask")
     parser.add_argument("--references", nargs="*", type=int, default=[1, 2], help="references per site, for the power")
+    parser.add_argument("--seed", type=int, default=0, help="other rounds of the boundary nulls")
     parser.add_argument("--json", type=Path, help="also write the answers here")
     arguments = parser.parse_args()
     number, progress, found = arguments.experiments, Progress(), dict[str, Any]()
@@ -218,7 +221,7 @@ def main() -> None:
     if "null" in arguments.only:
         found["null"] = {
             name: {
-                label: boundary_null(number, progress, rates, references=k, spread=spread)
+                label: boundary_null(number, progress, rates, references=k, spread=spread, seed=arguments.seed)
                 for label, rates in ranges.items()
             }
             for name, (k, spread) in NULLS.items()
