@@ -316,7 +316,8 @@ class _Known:
         k = self.key.site_ids.index(pair[1])
         level = self.posterior.mean[references.images[pair][0]]
         if OBJECTIVES[pair[0]].below:
-            return float((level[k] - responses[k]) / self._sd(k))
+            reached = responses[k] if self.noise.fano is None else max(float(responses[k]), 0.0)
+            return float((level[k] - reached) / self._sd(k))
         if OBJECTIVES[pair[0]].all_sites:
             place = list(references.images).index(pair)
             return float(self.contrasts.of(responses, place) - self.contrasts.of(level, place))
