@@ -21,11 +21,10 @@ from protocols.stats.reach import repeats_needed
 from .beside import arm_comparisons, contrast_flags, empirical_chance, monotonicity, specificity
 from .checks import check_excluded, check_inputs, check_reachable, input_notes, natural_scale, one_row_an_image
 from .control_report import ControlReport
-from .gain import blank_trials, difference_interval
+from .gain import Room, blank_trials, difference_interval
 from .objectives import JUDGEMENTS, Comparison
 from .records import ControlRow
 from .reference import Reference, beats_each, candidates_of, match_references, reference_shortfall
-from .room import Room
 from .scores import Exclusion, Score, Setting
 from .summary import consistency, summarise
 

@@ -14,9 +14,17 @@ from protocols.arrays import Floats, Ints
 from protocols.project.key import KeyRow
 from protocols.stats.permutation import PermutationResult
 
-from .gain import one_hot_gain, selectivity, stretch_gain, suppression
+from .gain import (
+    Room,
+    below_blank,
+    one_hot_gain,
+    room_of,
+    selectivity,
+    stretch_gain,
+    suppress_gain,
+    suppression,
+)
 from .reference import Reference
-from .room import Room, below_blank, room_of, suppress_gain
 from .scores import Score, Setting, one_hot_score, stretch_score, suppress_score
 
 

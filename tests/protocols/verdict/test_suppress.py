@@ -14,7 +14,6 @@ from protocols.stats.choice import choice_test
 from protocols.stats.permutation import permutation_test
 from protocols.verdict.evaluate import evaluate
 from protocols.verdict.looks.interim import combine, stage_reports
-from protocols.verdict.room import silenced
 from tests.protocols.helpers.simulated_rounds import Truth, make_truth, one_reference, record, shuffled_within_block
 
 ALPHA, PERMUTATIONS = 0.01, 999
@@ -187,4 +186,3 @@ def test_a_silenced_controller_answers_nothing_in_every_block():
     told = evaluate(responses, truth.key, alpha=ALPHA, permutations=PERMUTATIONS)
     assert silent.rows[0].silent_p == silent.rows[0].p
     assert told.rows[0].silent_p <= ALPHA
-    assert silenced.__doc__
