@@ -12,6 +12,7 @@ from protocols.models.pair import load_pair, site_rows
 from protocols.project.config.config import Config
 from protocols.project.folder import Project
 from protocols.project.key import Key
+from protocols.project.objectives import OBJECTIVES
 from protocols.project.photographs import NaturalImages
 from protocols.rounds.planning.allocate import costs
 from protocols.rounds.planning.baseline import baseline_counts
@@ -52,7 +53,8 @@ class ExpectedFound:
         Median over sites of the expected true score of the best natural image less that of the best reference shown;
         as a fraction, of the sites whose reference is expected above the blank. None where there is none.
     shortfall_unit : str
-        "fraction" of the reference's evoked response, the recording's "unit", or "log S".
+        "fraction" of the reference's evoked response, the recording's "unit", "natural SD", or "log S".
+    objective : str
     """
 
     sites: int
@@ -61,6 +63,7 @@ class ExpectedFound:
     without: dict[str, float]
     shortfall: float | None
     shortfall_unit: str
+    objective: str = "stretch"
 
     def sentences(self) -> list[str]:
         """For people."""
@@ -72,9 +75,8 @@ class ExpectedFound:
             return [*lines, "no reference is expected above the blank: its shortfall is no fraction of a response"]
         size = f"{100 * self.shortfall:.0f} %" if self.shortfall_unit == "fraction" else f"{self.shortfall:.2g}"
         of = {"fraction": " of its evoked response", "log S": " in log S", "unit": " in the unit of the recording"}
-        lines.append(
-            f"the best natural image is expected to lie {size}{of[self.shortfall_unit]} above the best reference shown"
-        )
+        row, unit = OBJECTIVES[self.objective], of.get(self.shortfall_unit, f" {self.shortfall_unit}")
+        lines.append(f"the {row.reference_name} is expected to lie {size}{unit} {row.side} the best reference shown")
         return lines
 
 
@@ -98,6 +100,7 @@ class SessionPlan:
     expected : dict of objective to ExpectedFound
     gain, gain_unit, power
         The gain that is asked for, "fraction" of the evoked response or "natural SD", and the power that is wanted.
+        Of objectives that drive a site low it is in natural SDs below the reference in any case.
     sites : tuple of SitePlan
         One per objective and site; empty before the baseline is recorded.
     notes : tuple of str
@@ -131,6 +134,7 @@ class SessionPlan:
             "minutes_by_role": {role: round(n * each, 2) for role, n in self.presentations.items()},
             "hours": self.minutes / 60,
             "sites": [asdict(s) for s in self.sites],
+            "gain_units": {o: self._unit(o) for o in self.smallest_p},
             "summary": {o: summary for o in self.smallest_p if (summary := self._spread(o))},
             "notes": list(self.notes),
         }
@@ -153,7 +157,7 @@ class SessionPlan:
             if objective in self.expected:
                 lines += [f"  {line}" for line in self.expected[objective].sentences()]
             if spread := self._spread(objective):
-                lines += [f"  {line}" for line in self._sentences(spread)]
+                lines += [f"  {line}" for line in self._sentences(spread, objective)]
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
     def _spread(self, objective: str) -> dict[str, Any]:
@@ -174,19 +178,31 @@ class SessionPlan:
             },
         }
 
-    def _sentences(self, spread: dict[str, Any]) -> list[str]:
+    def _unit(self, objective: str) -> str:
+        """Unit of the gains of one objective: a fraction of a response that is to vanish would mean nothing."""
+        return "natural SD" if self.gain_unit and OBJECTIVES[objective].below else self.gain_unit
+
+    def _sentences(self, spread: dict[str, Any], objective: str) -> list[str]:
+        below, unit = OBJECTIVES[objective].below, self._unit(objective)
+
         def gain(value: float | None) -> str:
             if value is None:
                 return "out of reach"
-            return f"+{100 * value:.0f} %" if self.gain_unit == "fraction" else f"+{value:.2f} natural SD"
+            size = f"{100 * value:.0f} %" if unit == "fraction" else f"{value:.2f} natural SD"
+            return f"{size} below" if below else f"+{size}"
 
         def three(name: str, form: Any) -> str:
             values = spread[name]
             least, most = form(values["least"]), form(values["most"])
             return f"{form(values['median'])} (from {least} to {most} over {spread['sites']} sites)"
 
+        known = [s.detectable_gain for s in self.sites if s.objective == objective]
+        none = known.count(None) if below else 0
+        room = f"no room at {none} of {len(known)} sites: silence itself is found with less than power {self.power:g}"
         return [
-            f"gain of the target found with power {self.power:g}: {three('detectable_gain', gain)}",
+            *([room] if none else []),
+            f"{'response' if below else 'gain'} of the target found with power {self.power:g}: "
+            f"{three('detectable_gain', gain)}",
             f"power for {gain(self.gain)}: {three('power', lambda p: f'{p:.2f}')}",
             f"repeats for {gain(self.gain)} with power {self.power:g}: "
             + three("repeats_needed", lambda n: "out of reach" if n is None else f"{n:.0f}"),
@@ -311,6 +327,7 @@ def _expected(plan: RoundDivision) -> dict[str, ExpectedFound]:
             without={role: values[objective] for role, values in lost.items()},
             shortfall=short,
             shortfall_unit=unit,
+            objective=objective,
         )
     return expected
 
@@ -318,8 +335,12 @@ def _expected(plan: RoundDivision) -> dict[str, ExpectedFound]:
 def _shortfall(plan: RoundDivision, pairs: list[Pair]) -> tuple[float | None, str]:
     """Median expected shortfall of the references shown, of the finite values, and its unit; None where none is."""
     values = [plan.references.shortfall[p][len(plan.division.references[p]) - 1] for p in pairs]
-    if pairs[0][0] != "stretch":
+    objective = OBJECTIVES[pairs[0][0]]
+    if objective.all_sites:
         return _median(values), "log S"
+    if objective.below:
+        sds = [float(plan.natural_sd[plan.columns[target]]) for _, target in pairs]
+        return _median([v / sd for v, sd in zip(values, sds, strict=True)]), "natural SD"
     if plan.noise.fano is None:
         return _median(values), "unit"
     evoked = [plan.evoked(pair) for pair in pairs]

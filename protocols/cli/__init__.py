@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from . import evolve, generate, imports, looks, projects, rigs, rounds, sharing
 from .app import app, main
-from .insilico import controversial, describe, discriminate, invariance, triplets
+from .insilico import controllers, controversial, describe, discriminate, invariance, triplets
 
 __all__ = [
     "app",
+    "controllers",
     "controversial",
     "describe",
     "discriminate",
@@ -23,6 +24,3 @@ __all__ = [
     "sharing",
     "triplets",
 ]
-from .insilico import controllers
-
-__all__ = ["app", "controllers", "imports", "looks", "main", "projects", "rigs", "rounds", "sharing"]

@@ -39,7 +39,7 @@ class KeyRow:
         "blank", "arm" (a control image shown beside a controller), "graded" (an earlier iterate of a controller's own
         ascent).
     objective : str
-        "stretch" or "one_hot", of controllers, arms and graded images.
+        "stretch", "one_hot" or "suppress", of controllers, arms and graded images.
     target : str
         Site id, of controllers, arms and graded images.
     generator : str

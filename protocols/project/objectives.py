@@ -15,7 +15,7 @@ import numpy as np
 
 from protocols.arrays import Floats
 
-ObjectiveName = Literal["stretch", "one_hot"]
+ObjectiveName = Literal["stretch", "one_hot", "suppress"]
 """What ``[synthesis] objectives`` of project.toml may name."""
 
 
@@ -39,6 +39,11 @@ class Objective:
         recording's unit.
     log_score : bool
         Gains are of the logarithm of the score that is shown.
+    below : bool
+        A controller succeeds below its references: scores are responses with their sign turned, so that higher is
+        better as everywhere, and what is shown of them is the response itself.
+    reference_name : str
+        What the natural reference of a site is, for axes and sentences.
     score_name : str
         Symbol of the score that is shown ("S"); "" where the score is the response itself.
     score_axis : str
@@ -56,6 +61,8 @@ class Objective:
     explanation: str
     all_sites: bool
     log_score: bool
+    below: bool
+    reference_name: str
     score_name: str
     score_axis: str
     marker: str
@@ -63,8 +70,20 @@ class Objective:
     site_scores: Callable[..., Floats]
 
     def displayed(self, score: float) -> float:
-        """A score as it is shown: the softmax share of a logarithm, else the score itself."""
+        """A score as it is shown: the softmax share of a logarithm, a response with its own sign."""
+        if self.below:
+            return -score
         return math.exp(score) if self.log_score else score
+
+    @property
+    def side(self) -> str:
+        """On which side of its references a controller succeeds: "above" or "below"."""
+        return "below" if self.below else "above"
+
+    @property
+    def gain_words(self) -> str:
+        """What a gain is, before the name of the reference."""
+        return "response below" if self.below else "gain over"
 
     def score_label(self, unit: str) -> str:
         """Label of an axis of scores that were recorded in `unit`."""
@@ -84,6 +103,11 @@ class Objective:
 def responses_as_scores(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
     """The responses themselves, shape (..., U): `mean`, `sd` and `temperature` do not matter."""
     return responses
+
+
+def responses_turned(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
+    """The responses with their sign turned, shape (..., U): the lowest response has the highest score."""
+    return -np.asarray(responses)
 
 
 def one_hot_scores(responses: Floats, mean: Floats, sd: Floats, *, temperature: float = 1.0) -> Floats:
@@ -107,6 +131,8 @@ OBJECTIVES: dict[str, Objective] = {
             ),
             all_sites=False,
             log_score=False,
+            below=False,
+            reference_name="best natural image",
             score_name="",
             score_axis="recorded response ({unit})",
             marker="o",
@@ -125,17 +151,42 @@ OBJECTIVES: dict[str, Objective] = {
             ),
             all_sites=True,
             log_score=True,
+            below=False,
+            reference_name="best natural image",
             score_name="S",
             score_axis="softmax share S",
             marker="s",
             marker_name="squares",
             site_scores=one_hot_scores,
         ),
+        Objective(
+            name="suppress",
+            label="suppress",
+            description="drive the target site as low as possible",
+            explanation=(
+                "Each controller against the site's least activating natural image, both shown in this round and "
+                "compared like the stretch controllers with the sign turned: the test asks whether the response is "
+                "below. The gain is how far below, in natural SDs. Room is the reference's mean response above zero, "
+                "which is all that a controller can take away; where the trials hold too few spikes for any verdict, "
+                "the site is not testable. The blank stands beside the verdict."
+            ),
+            all_sites=False,
+            log_score=False,
+            below=True,
+            reference_name="least activating natural image",
+            score_name="",
+            score_axis="recorded response ({unit})",
+            marker="v",
+            marker_name="triangles",
+            site_scores=responses_turned,
+        ),
     )
 }
 """Every objective by its name, in the order in which a round makes and reports them."""
 
 NAMES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
+DEFAULT: tuple[ObjectiveName, ...] = ("stretch", "one_hot")
+"""The objectives of a project that does not name any."""
 
 
 def objective_named(name: str) -> Objective:
@@ -151,5 +202,5 @@ def objective_named(name: str) -> Objective:
         description="an objective of another version",
         explanation="This version knows no control score for this objective: nothing is tested.",
         marker="^",
-        marker_name="triangles",
+        marker_name="upright triangles",
     )

@@ -155,7 +155,7 @@ class References:
         Places of the photographs; the first k are the choice of k.
     shortfall : dict of pair to list of float
         Expected true score of the best of all natural images less that of the best of the first k, k = 1, 2, ...; in
-        the unit of the recording (stretch) or of log S (one_hot).
+        the unit of the recording (stretch, suppress) or of log S (one_hot).
     """
 
     images: dict[Pair, list[int]]
@@ -171,11 +171,15 @@ def choose_references(
     count: int,
     temperature: float,
     seed: int = 0,
+    lowest: float = -np.inf,
 ) -> References:
-    """The natural images that are most likely the best of every (objective, target).
+    """The natural images that are most likely the best of every (objective, target): those of the highest score, which
+    drive a site least where the objective drives it low.
 
     One after the other the image is taken that raises the expected score of the best one chosen most, over `DRAWS`
     draws of all images' true means from the posterior; the first is the image of the highest expected score.
+
+    `lowest`: the lowest response that the unit allows, where draws end for objectives that drive a site low.
     """
     columns = [sites.site_ids.index(t) for t in targets]
     recorded = np.flatnonzero(posterior.recorded)
@@ -183,7 +187,11 @@ def choose_references(
     options = {"temperature": temperature}
 
     def scored(responses: Floats) -> dict[str, Floats]:
-        return {o: OBJECTIVES[o].site_scores(responses, mean, sd, **options)[:, columns] for o in objectives}
+        possible = {True: np.maximum(responses, lowest), False: responses}
+        return {
+            o: OBJECTIVES[o].site_scores(possible[OBJECTIVES[o].below], mean, sd, **options)[:, columns]
+            for o in objectives
+        }
 
     expected, spread = posterior.mean[recorded], posterior.sd[recorded]
     first = scored(expected)

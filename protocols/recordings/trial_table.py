@@ -36,6 +36,8 @@ class TrialTable:
         Responses before the stimulus.
     notes : tuple of str
         What was decided on blocks.
+    shifts : array of shape (n_blocks, U), or None
+        What the removal of block means added to the values of each block; None: nothing.
     """
 
     values: Floats
@@ -45,6 +47,7 @@ class TrialTable:
     site_ids: tuple[str, ...]
     baseline: Floats | None = None
     notes: tuple[str, ...] = ()
+    shifts: Floats | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -54,6 +57,12 @@ class TrialTable:
     def column(self, site_id: str) -> Floats:
         """Responses of one site, shape (T,)."""
         return self.values[:, self.site_ids.index(site_id)]
+
+    def silence(self, site_id: str) -> Floats:
+        """What a response of 0 is among the values of one site, trial by trial, shape (T,)."""
+        if self.shifts is None:
+            return np.zeros(len(self.values))
+        return np.asarray(self.shifts[self.blocks, self.site_ids.index(site_id)])
 
     def rows(self, image_id: str, usable: Bools | None = None, half: int | None = None) -> Ints:
         """Rows of one image: those that are `usable`, of one `half` or of both."""
@@ -77,17 +86,18 @@ def trial_table(responses: Responses, image_ids: Sequence[str], *, seed: int = 0
     usable = usable.select(usable.index(list(image_ids)) >= 0).sites(tuple(sorted(responses.site_ids)))
     usable = usable.select(_canonical_order(usable))
     blocks, notes = _blocks(usable)
-    values = remove_block_means(usable.values, blocks)
+    shifts = block_shifts(usable.values, blocks)
     image_rows, halves = _split(usable.image_ids, blocks, seed)
     baseline = usable.baseline if usable.baseline is not None and usable.baseline.ndim == 2 else None
     return TrialTable(
-        values=values,
+        values=usable.values + shifts[blocks],
         blocks=blocks,
         halves=halves,
         image_rows=image_rows,
         site_ids=usable.site_ids,
         baseline=baseline,
         notes=notes,
+        shifts=shifts,
     )
 
 
@@ -128,16 +138,19 @@ def remove_block_means(values: Floats, blocks: Ints) -> Floats:
 
     The correction is the same for every image, so that it does not favour any label.
     """
-    if len(values) == 0:
-        return values
+    return np.asarray(values + block_shifts(values, blocks)[blocks]) if len(values) else values
+
+
+def block_shifts(values: Floats, blocks: Ints) -> Floats:
+    """What `remove_block_means` adds to the `values` (T, U) of each block, shape (n_blocks, U)."""
     finite = np.isfinite(values)
     filled = np.where(finite, values, 0.0)
     grand = filled.sum(0) / np.maximum(finite.sum(0), 1)
-    corrected = values.copy()
-    for block in range(int(blocks.max()) + 1):
+    shifts = np.zeros((int(blocks.max(initial=-1)) + 1, values.shape[1]))
+    for block in range(len(shifts)):
         rows = blocks == block
-        corrected[rows] -= filled[rows].sum(0) / np.maximum(finite[rows].sum(0), 1) - grand
-    return corrected
+        shifts[block] = -(filled[rows].sum(0) / np.maximum(finite[rows].sum(0), 1) - grand)
+    return shifts
 
 
 def _split(image_ids: NDArray[np.str_], blocks: Ints, seed: int) -> tuple[dict[str, Ints], Ints]:

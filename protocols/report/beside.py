@@ -28,7 +28,7 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
     header = [
         *(f"{tested}less {arm.label} (p)" for arm in arms),
         *(f"{name} contrast (natural 95 %)" for name in names),
-        *(["other sites' controllers below it"] if others else []),
+        *([f"other sites' controllers {'above' if objective.below else 'below'} it"] if others else []),
         *(["rises with prediction: rho (p)"] if graded else []),
     ]
     lines = [
@@ -102,6 +102,11 @@ def arms_sentences(config: Config, report: ControlReport) -> str:
             "controller was compared "
             "with each of its arms by the same test on all trials, and with the controllers made for other sites. "
         )
+        if any(objective_named(s.objective).below for s in report.objectives):
+            text += (
+                "For suppress the best natural image is the least activating one, the predicted score is highest where "
+                "the predicted response is lowest, and contrast was lowered or raised to match. "
+            )
     if any(s.contrast_measured for s in report.objectives):
         text += (
             "Luminance RMS, chroma RMS and receptive-field-weighted luminance RMS of each controller were compared "

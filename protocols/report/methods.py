@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from protocols.packages import version
 from protocols.project.config.config import Config
+from protocols.project.objectives import objective_named
 from protocols.verdict.control_report import ControlReport
 
 from .beside import arms_sentences
@@ -54,6 +55,17 @@ def selectivity_sentence(report: ControlReport) -> str:
     )
 
 
+def suppress_sentence(report: ControlReport) -> str:
+    """How objectives that drive a site low were tested; "" without one."""
+    if not any(objective_named(r.objective).below for r in report.confirmatory()):
+        return ""
+    return (
+        " For suppress the least activating natural images known before took the place of the best, and the same tests "
+        "asked whether the response to the controller was below; its difference to the blank was tested beside the "
+        "verdict."
+    )
+
+
 def methods_paragraph(config: Config, report: ControlReport) -> str:
     """A paragraph to paste into a methods section.
 
@@ -74,7 +86,7 @@ def methods_paragraph(config: Config, report: ControlReport) -> str:
         f"random order, with {natural} random natural images and {protocol.blanks_per_block} blanks "
         f"per block. {synthesis_sentence(config)} {reference_sentence(report)} Tests were one-sided studentised "
         f"permutation tests within blocks ({report.permutations} permutations, level {report.alpha:g})."
-        f"{selectivity_sentence(report)} One controller per site and objective was "
+        f"{selectivity_sentence(report)}{suppress_sentence(report)} One controller per site and objective was "
         "declared confirmatory before the responses were read, by the prediction of a second encoder on which it had "
         f"not been optimised. {arms_sentences(config, report)}Software: stimsynth {version()}."
     )

@@ -16,7 +16,7 @@ from protocols.report.figures.rounds import drift_figure, learning_figure, succe
 from protocols.report.figures.sites import gain_histogram, tuning_bars
 from protocols.report.figures.verdicts import against_reference, predicted_against_measured, response_matrix
 from protocols.verdict.records import ControlRow
-from protocols.verdict.text import estimand, headline
+from protocols.verdict.text import estimand, headline, room_sentences
 
 from .beside import beside
 from .drift import drift_sentences
@@ -36,7 +36,14 @@ def verdict_sections(view: RoundView) -> list[Section]:
         Section(
             title=f"{objective_named(s.objective).label}, site by site",
             sentences=[objective_named(s.objective).explanation],
-            points=[_sentence(x) for x in (*headline(s), *estimand(view.confirmatory(s.objective)))],
+            points=[
+                _sentence(x)
+                for x in (
+                    *headline(s),
+                    *estimand(view.confirmatory(s.objective)),
+                    *room_sentences(view.confirmatory(s.objective)),
+                )
+            ],
             tables=[verdict_table(view.confirmatory(s.objective), s.objective)],
         )
         for s in view.report.objectives

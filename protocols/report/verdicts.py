@@ -20,7 +20,7 @@ def verdict_table(rows: Sequence[ControlRow], objective: str) -> Table:
     row = objective_named(objective)
     header = [
         "site",
-        "best natural\nimage (re-shown)",
+        f"{broken(row.reference_name)} (re-shown)",
         "controller",
         "verdict",
         "p",
@@ -34,6 +34,9 @@ def verdict_table(rows: Sequence[ControlRow], objective: str) -> Table:
         s = row.score_name
         header += [f"{row.difference_name} gain\n[95 %]", f"{s}, natural\nimage's {s}", "margin\n(SD)", "other sites"]
         numbers += [True, True, True, False]
+    elif row.below:
+        header += ["room", "blank", "response below\nthe reference [95 %]", "response below\nthe blank [95 %]"]
+        numbers += [True, True, True, True]
     else:
         header += ["blank", "gain [95 %]"]
         numbers += [True, True]
@@ -65,13 +68,28 @@ def _common(row: ControlRow) -> list[str | Cell]:
     ]
 
 
+def broken(name: str) -> str:
+    """The name of a reference on two lines, for headers and axes."""
+    return "\n".join(name.rsplit(" ", 1))
+
+
 def _of_objective(row: ControlRow, objective: Objective) -> list[str]:
     """The last cells: what belongs to the score of the objective."""
+    if objective.below:
+        return [number(row.room), number(row.blank), gain(row), _below_blank(row)]
     if not objective.all_sites:
         return [number(row.blank), gain(row)]
     unit = f" {objective.difference_name}"  # stands in the header
     scores = f"{number(row.score)}, {number(row.reference_score)}"
     return [gain(row).replace(unit, ""), scores, number(row.margin), row.suppression or "-"]
+
+
+def _below_blank(row: ControlRow) -> str:
+    """How far below the blank, with interval and p; "-" where that was not measured."""
+    if row.blank_difference is None or row.blank_low is None or row.blank_high is None:
+        return "-"
+    told = f"{row.blank_difference:+.2f} [{row.blank_low:+.2f}, {row.blank_high:+.2f}]"
+    return told if row.blank_p is None else f"{told}, p {row.blank_p:.3g}"
 
 
 def gain(row: ControlRow) -> str:

@@ -190,10 +190,14 @@ def _phase_scrambled(material: Material, controller: Stimulus) -> Stimulus:
 
 
 def _contrast_matched(material: Material, controller: Stimulus) -> Stimulus:
-    """The controller at the photographs' median local contrast."""
+    """The controller at the photographs' median local contrast.
+
+    Of an objective that drives a site high, lowered to it: more contrast may drive by itself. Of one that drives a site
+    low, lowered or raised: little contrast leaves a site silent, and much may suppress it.
+    """
     column, mask = material.field_of(controller)
     own, natural = _local(material.display, controller.pixels, mask), float(np.median(material.local[:, column]))
-    if own <= natural:
+    if own <= natural and not OBJECTIVES[controller.objective].below:
         raise Unreachable(
             f"the controller's local contrast {own:.3f} is not above the photographs' median {natural:.3f}"
         )
@@ -201,11 +205,13 @@ def _contrast_matched(material: Material, controller: Stimulus) -> Stimulus:
 
 
 def _natural_raised(material: Material, controller: Stimulus) -> Stimulus:
-    """The site's best photograph at the controller's local contrast."""
+    """The site's best photograph (of an objective that drives it low: the least activating one) at the controller's
+    local contrast, which is above the photograph's but where the site is driven low.
+    """
     column, mask = material.field_of(controller)
     index = material.best[controller.objective, controller.target]
     own, natural = _local(material.display, controller.pixels, mask), float(material.local[index, column])
-    if own <= natural:
+    if own <= natural and not OBJECTIVES[controller.objective].below:
         raise Unreachable(f"the controller's local contrast {own:.3f} is not above its best photograph's {natural:.3f}")
     made = at_local_contrast(material.display, material.pixels[index], mask, contrast=own)
     return replace(controller, pixels=made, started_from=material.source_ids[index])

@@ -20,7 +20,7 @@ import numpy as np
 
 from protocols.arrays import Floats, Ints
 
-from .permutation import PermutationResult, centred, permutation_p, studentised
+from .permutation import PermutationResult, centred, permutation_p, studentised, tied_p
 
 CHUNK = 2048  # relabellings at a time
 Slots = tuple[tuple[int, ...], ...]
@@ -248,13 +248,14 @@ def choice_test(values: Floats, slots: Slots, *, permutations: int = 9999, seed:
 
     observed = contrast(observed_arrangement(slots))
     t = float(t_of(observed)[0])
-    permuted = [t_of(contrast(drawn[i : i + CHUNK])) for i in range(0, len(drawn), CHUNK)]
+    permuted = np.concatenate([t_of(contrast(drawn[i : i + CHUNK])) for i in range(0, len(drawn), CHUNK)])
     return PermutationResult(
         difference=float(observed.difference[0]),
         t=t,
-        p=permutation_p(t, np.concatenate(permuted), exact=exact),
+        p=permutation_p(t, permuted, exact=exact),
         smallest_p=smallest_choice_p(slots, permutations),
         exact=exact,
+        tied_p=tied_p(t, permuted, exact=exact),
     )
 
 

@@ -24,13 +24,18 @@ Strata = tuple[tuple[int, int], ...]  # (others, treated) per block
 
 
 class PermutationResult(NamedTuple):
-    """Observed difference and Welch t, one-sided p, the smallest p of these trials, and whether p is exact."""
+    """Observed difference and Welch t, one-sided p, the smallest p of these trials, and whether p is exact.
+
+    `tied_p`: the smallest p that these values can give whatever their labels (`tied_p`): above `smallest_p` where they
+    tie, as counts near zero do.
+    """
 
     difference: float
     t: float
     p: float
     smallest_p: float
     exact: bool
+    tied_p: float = 0.0
 
 
 class Pool(NamedTuple):
@@ -166,6 +171,17 @@ def permutation_p(observed: float, permuted: Floats, *, exact: bool) -> float:
     return hits / len(permuted) if exact else (1 + hits) / (1 + len(permuted))
 
 
+def tied_p(observed: float, permuted: Floats, *, exact: bool) -> float:
+    """The smallest p among these relabellings, the recorded one among them: the share that ties with the largest t.
+
+    It does not depend on which of them was recorded, so that leaving a test out by it keeps the level of the others.
+    """
+    top = float(permuted.max()) if exact else max(observed, float(permuted.max()))
+    tolerance = 1e-9 * max(1.0, min(abs(top), 1e12))
+    hits = int((permuted >= top - tolerance).sum())
+    return hits / len(permuted) if exact else (hits + (observed >= top - tolerance)) / (1 + len(permuted))
+
+
 def permutation_test(values: Floats, strata: Strata, *, permutations: int = 9999, seed: int = 0) -> PermutationResult:
     """One-sided studentised permutation test within blocks (Janssen 1997; Chung & Romano 2013).
 
@@ -183,13 +199,14 @@ def permutation_test(values: Floats, strata: Strata, *, permutations: int = 9999
     exact = distinct_assignments(strata) <= permutations
     labels = enumerated_labels(strata) if exact else random_labels(strata, permutations, seed)
     about, observed = centred(values), observed_labels(strata)
-    t = float(welch(observed, about)[0])
+    t, permuted = float(welch(observed, about)[0]), welch(labels, about)
     return PermutationResult(
         difference=float(mean_difference(observed, about)[0]),
         t=t,
-        p=permutation_p(t, welch(labels, about), exact=exact),
+        p=permutation_p(t, permuted, exact=exact),
         smallest_p=smallest_p(strata, permutations),
         exact=exact,
+        tied_p=tied_p(t, permuted, exact=exact),
     )
 
 

@@ -18,7 +18,7 @@ from protocols.project.config.synthesis import DiffusionConfig, SynthesisConfig
 from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.objectives import ObjectiveName
-from synth import Objective, cautious, fourier, jitter, one_hot, stretch
+from synth import Objective, cautious, fourier, jitter, one_hot, stretch, suppress
 
 from .colour import colour_limits
 
@@ -107,6 +107,7 @@ def chosen_targets(project: Project, encoder: Encoder | Ensemble) -> list[str]:
 IMAGE_OBJECTIVES: dict[ObjectiveName, Callable[[list[str], SynthesisConfig], Objective]] = {
     "stretch": lambda targets, settings: stretch(targets),
     "one_hot": lambda targets, settings: one_hot(targets, temperature=settings.temperature),
+    "suppress": lambda targets, settings: suppress(targets),
 }
 """What the images of each objective of `protocols.project.objectives` are made for: the targets and ``[synthesis]`` ->
 one row per target.

@@ -129,7 +129,7 @@ def _check_references(key: Key) -> None:
 def check_reachable(alpha: float, rows: Sequence[ControlRow]) -> None:
     """Refuse an alpha that no confirmatory controller could reach (E06)."""
     tested = [r for r in rows if r.confirmatory and r.smallest_p is not None]
-    if tested and all(r.verdict == "not testable" for r in tested):
+    if tested and all(r.verdict == "not testable" and (r.smallest_p or 1.0) > alpha for r in tested):
         best = min(tested, key=lambda r: (r.smallest_p or 1.0, r.site))
         raise _error(
             OUT_OF_REACH,

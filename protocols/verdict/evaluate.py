@@ -21,7 +21,7 @@ from protocols.stats.reach import repeats_needed
 from .beside import arm_comparisons, contrast_flags, empirical_chance, monotonicity, specificity
 from .checks import check_excluded, check_inputs, check_reachable, input_notes, natural_scale, one_row_an_image
 from .control_report import ControlReport
-from .gain import blank_trials, difference_interval
+from .gain import Room, blank_trials, difference_interval
 from .objectives import JUDGEMENTS, Comparison
 from .records import ControlRow
 from .reference import Reference, beats_each, candidates_of, match_references, reference_shortfall
@@ -208,14 +208,14 @@ def _tested(setting: Setting, score: Score, row: KeyRow, *, reference: Reference
     }
     values |= judgement.described(setting, score, row, treated=mine)
     values |= judgement.gain(setting, score, Comparison(row, reference, blank))
-    values |= _verdict(setting, row, values=values)
+    values |= _verdict(setting, row, values=values, room=judgement.room(setting, result, values))
     if row.confirmatory:
         controlled = values["verdict"] == "control"
         values |= _confirmatory_extras(setting, score, row, reference=reference, controlled=controlled)
     return values
 
 
-def _verdict(setting: Setting, row: KeyRow, *, values: dict[str, Any]) -> dict[str, str]:
+def _verdict(setting: Setting, row: KeyRow, *, values: dict[str, Any], room: Room) -> dict[str, str]:
     if values["smallest_p"] > setting.alpha:
         blocks = setting.table.n_blocks
         needed = repeats_needed(setting.alpha, blocks)
@@ -227,9 +227,13 @@ def _verdict(setting: Setting, row: KeyRow, *, values: dict[str, Any]) -> dict[s
             "verdict": "not testable",
             "reason": f"smallest reachable p {values['smallest_p']:.3g} with {trials}: {reason}",
         }
+    if room.untestable:
+        return {"verdict": "not testable", "reason": room.untestable}
     if not row.confirmatory:
         return {"verdict": "exploratory"}
-    return {"verdict": "control" if values["p"] <= setting.alpha else "no control"}
+    if values["p"] <= setting.alpha:
+        return {"verdict": "control"}
+    return {"verdict": "no control", "reason": room.little}
 
 
 def _confirmatory_extras(

@@ -112,10 +112,16 @@ class ExpectedSite:
         return replace(self, references=self.means[:, k], target=0, weights=None, **alone)
 
     def controller(self, gain: float, objective: str) -> Floats:
-        """Expected responses (D,) to a controller: the best reference's, the site's own raised by `gain`."""
+        """Expected responses (D,) to a controller: the best reference's, the site's own raised by `gain`.
+
+        Where the objective drives a site low, it is lowered by `gain` natural SDs, where `fano` stands to 0 at most.
+        """
         level = self.scores(self.means, objective)
         raised: Floats = self.means[int(level.argmax())].copy()
-        if self.variance is None:
+        if OBJECTIVES[objective].below:
+            lower = raised[self.target] - gain * float(np.broadcast_to(self.natural_sd, raised.shape)[self.target])
+            raised[self.target] = max(lower, 0.0) if self.variance is None else lower
+        elif self.variance is None:
             raised[self.target] += gain * (raised[self.target] - self.blank)
         else:
             raised[self.target] += gain * float(np.broadcast_to(self.natural_sd, raised.shape)[self.target])

@@ -153,6 +153,10 @@ def _response(site: ExpectedSite, values: Floats, weights: Floats) -> Floats:
     return np.asarray(values[..., site.target])
 
 
+def _response_turned(site: ExpectedSite, values: Floats, weights: Floats) -> Floats:
+    return -np.asarray(values[..., site.target])
+
+
 def _selectivity(site: ExpectedSite, values: Floats, weights: Floats) -> Floats:
     return site.tested(values, weights)
 
@@ -190,5 +194,6 @@ class Simulated:
 SIMULATED: dict[str, Simulated] = {
     "stretch": Simulated(weights=_no_weights, tested=_response, relabellings=499, planned=200),  # power to 0.035
     "one_hot": Simulated(weights=_contrast_weights, tested=_selectivity, relabellings=299, planned=100),  # to 0.05
+    "suppress": Simulated(weights=_no_weights, tested=_response_turned, relabellings=499, planned=200),
 }
 """Every objective by its name, in the order of `protocols.project.objectives.OBJECTIVES`."""

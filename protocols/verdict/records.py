@@ -32,7 +32,7 @@ class ControlRow:
     measured, n
         Mean response over the `n` trials that were tested.
     score : float
-        The objective's score of that mean (stretch: the mean; one_hot: the softmax share S).
+        The objective's score of that mean (stretch, suppress: the mean; one_hot: the softmax share S).
     blank, n_blank
         Mean response to blanks (without blanks: before the stimulus), and trials.
     reference_image, reference_other, reference_kind : str
@@ -50,17 +50,25 @@ class ControlRow:
         `difference`; 0 with a single one.
     difference, difference_low, difference_high : float
         What is tested, with its 95 % interval: controller less reference, of responses (stretch) or of the selectivity
-        contrast in natural SDs (one_hot).
+        contrast in natural SDs (one_hot); reference less controller, of responses (suppress). Above 0: as was wanted.
     selectivity, selectivity_reference : float
         one_hot: the contrast of the controller and of the reference, target less weighted mean of the other sites.
     selectivity_sites : float
         one_hot: effective number of these other sites, 1 / sum of squared weights.
     gain, gain_low, gain_high : float
-        Gain over the named reference image with its 95 % interval.
+        Gain over the named reference image with its 95 % interval; suppress: how far below it.
     gain_unit : str
         "fraction" (of the reference's evoked response, less 1), "natural SD" or "log S".
     gain_note : str
         Why there is no fraction, or why the interval is not to be trusted.
+    room : float
+        suppress: mean response to the reference above 0, the lowest that the unit allows.
+    silent_p : float
+        suppress: p of the same test had the site answered 0 in every trial of its controller.
+    blank_difference, blank_low, blank_high : float
+        suppress: response to the blank less that to the controller, with its 95 % interval.
+    blank_p : float
+        suppress: p of the one-sided test that the controller is below the blank; it counts in no verdict.
     t, p, smallest_p : float
         Of the one-sided test, and the smallest p that these trials could have given.
     exact : bool
@@ -143,6 +151,12 @@ class ControlRow:
     gain_high: float | None = None
     gain_unit: str = ""
     gain_note: str = ""
+    room: float | None = None
+    silent_p: float | None = None
+    blank_difference: float | None = None
+    blank_low: float | None = None
+    blank_high: float | None = None
+    blank_p: float | None = None
     t: float | None = None
     p: float | None = None
     smallest_p: float | None = None
@@ -201,6 +215,8 @@ class ObjectiveSummary:
         Sites whose controller beats every reference, of those tested so.
     suppressed, suppression_tested : int
         Controllers with suppression of the other sites, of those tested.
+    below_blank, below_blank_tested : int
+        suppress: controllers below the blank at alpha, of those tested so.
     not_testable, excluded : int
         Sites without a verdict.
     arms : dict of kind to (int, int)
@@ -251,6 +267,8 @@ class ObjectiveSummary:
     expected_successes: float | None = None
     expected_listed: float | None = None
     size_at_half: float | None = None
+    below_blank: int = 0
+    below_blank_tested: int = 0
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,12 @@ def stretch_score(setting: Setting, site: str, row: KeyRow | None = None) -> Sco
     return Score(column[:, None], np.asarray(np.isfinite(column)), lambda mean: float(mean[0]), column)
 
 
+def suppress_score(setting: Setting, site: str, row: KeyRow | None = None) -> Score:
+    """The mean response of the site with its sign turned: lower responses score higher; `row` does not matter."""
+    column = setting.table.column(site)
+    return Score(column[:, None], np.asarray(np.isfinite(column)), lambda mean: -float(mean[0]), -column)
+
+
 def one_hot_score(setting: Setting, site: str, row: KeyRow | None = None) -> Score:
     """Log softmax, at the site, of the mean standardised responses; tested is a linear contrast of the sites.
 

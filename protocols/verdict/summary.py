@@ -77,6 +77,7 @@ def _count(setting: Setting, objective: str, rows: Sequence[ControlRow], *, grou
     tested = [r for r in rows if is_tested(r)]
     pseudo = [r.pseudo_p <= setting.alpha for r in tested if r.pseudo_p is not None]
     suppressed = [r.suppression for r in rows if r.suppression in ("suppression", "no suppression")]
+    blank = [r.blank_p <= setting.alpha for r in tested if r.blank_p is not None]
     strict = [r.strict for r in tested if r.strict is not None]
     pseudo_low, pseudo_high = wilson_interval(sum(pseudo), len(pseudo))
     return ObjectiveSummary(
@@ -93,6 +94,8 @@ def _count(setting: Setting, objective: str, rows: Sequence[ControlRow], *, grou
         suppressed=suppressed.count("suppression"),
         suppression_tested=len(suppressed),
         excluded=sum(r.verdict == "excluded" for r in rows),
+        below_blank=sum(blank),
+        below_blank_tested=len(blank),
         **_beside(setting, [r for r in rows if r.verdict != "excluded"]),
         **expected_counts(setting, tested),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from protocols.project.objectives import objective_named
+
 from .records import ControlRow, ObjectiveSummary, SiteConsistency
 
 
@@ -19,6 +21,8 @@ def objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[str
     lines += [f"  {sentence}" for sentence in headline(s)]
     if s.suppression_tested:
         lines.append(f"  suppression of the other sites: {s.suppressed} of {s.suppression_tested}")
+    if s.below_blank_tested:
+        lines.append(f"  below the blank (beside the verdict): {s.below_blank} of {s.below_blank_tested} sites")
     if s.empirical_tested:
         lines.append(
             f"  empirical chance (of all photographs shown, the one predicted best; same test): "
@@ -28,8 +32,9 @@ def objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[str
     for unit in sorted({r.gain_unit for r in rows if r.gain is not None}):
         gains = [r.gain for r in rows if r.gain is not None and r.gain_unit == unit]
         middle = f"{median(gains):+.0%}" if unit == "fraction" else f"{median(gains):+.2f} {unit}"
-        lines.append(f"  median gain over the named reference image: {middle} ({len(gains)} sites)")
-    lines += [f"  {sentence}" for sentence in estimand(rows)]
+        words = objective_named(s.objective).gain_words
+        lines.append(f"  median {words} the named reference image: {middle} ({len(gains)} sites)")
+    lines += [f"  {sentence}" for sentence in (*estimand(rows), *room_sentences(rows))]
     lines.append(
         f"  {'site':<14}{'verdict':<14}{'p':>9} {'predicted':>10}{'measured':>10}{'n':>4} {'reference':>10}{'n':>4} "
         f"{'gain [95 %]':>26}"
@@ -37,6 +42,7 @@ def objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[str
     return [*lines, *(_row_line(r) for r in rows)]
 
 
+NO_ROOM = "no room below the reference"
 UNINFORMATIVE = 0.5  # expected share of sites below which "no control" says little
 
 
@@ -50,7 +56,8 @@ def headline(s: ObjectiveSummary) -> list[str]:
         f"a true effect of the median measured size ({size}) at every site would give {s.expected_listed:.1f} and "
         f"{s.expected_successes:.1f}"
     )
-    lines = [f"{found}; {told if above else f'the median measured effect ({size}) is not above the references'}"]
+    side = objective_named(s.objective).side
+    lines = [f"{found}; {told if above else f'the median measured effect ({size}) is not {side} the references'}"]
     if s.size_at_half is not None:
         lines.append(f"half of the sites are found from a true effect of {_size(s.size_at_half, s.size_unit)} on")
     if above and s.expected_successes < UNINFORMATIVE * s.tested:
@@ -67,14 +74,15 @@ def _size(size: float, unit: str) -> str:
 
 def beside_verdicts(s: ObjectiveSummary) -> list[str]:
     """Sentences on control arms, specificity, contrast and monotonicity, for what was shown and measured."""
+    objective = objective_named(s.objective)
     lines = [
-        f"against the arm {kind.replace('_', ' ')}: {above} of {n} controllers above it"
+        f"against the arm {kind.replace('_', ' ')}: {above} of {n} controllers {objective.side} it"
         for kind, (n, above) in s.arms.items()
     ]
     if s.other_site_share is not None:
         lines.append(
-            f"controllers of other sites that drive a site less than its own: {s.other_site_share:.0%} "
-            "(median over sites)"
+            f"controllers of other sites that {'suppress' if objective.below else 'drive'} a site less than its own: "
+            f"{s.other_site_share:.0%} (median over sites)"
         )
     if s.contrast_measured:
         above = ", ".join(f"{name} {n}" for name, n in s.exceeded.items())
@@ -98,12 +106,26 @@ def estimand(rows: Sequence[ControlRow]) -> list[str]:
     if single:
         lines.append(f"the reference is the one image that was shown ({len(single)} sites)")
     short = [r.reference_shortfall for r in tested if r.references > 1 and r.reference_shortfall is not None]
+    below = bool(tested) and objective_named(tested[0].objective).below
+    best = "above the lowest" if below else "below the best"
     if len(single) < len(tested):
         lines.append(
             f"the reference is the mean of the images that either half of the trials picked of those shown "
             f"({len(tested) - len(single)} sites)"
-            + (f", expected {median(short):.2g} below the best of them (median)" if short else "")
+            + (f", expected {median(short):.2g} {best} of them (median)" if short else "")
         )
+    return lines
+
+
+def room_sentences(rows: Sequence[ControlRow]) -> list[str]:
+    """Sentences on the floor below the references; none where the unit has none."""
+    known = [r for r in rows if r.room is not None]
+    if not known:
+        return []
+    none = sum(r.reason.startswith(NO_ROOM) and r.verdict in ("no control", "not testable") for r in known)
+    lines = [f"room: the references evoke {median([r.room or 0.0 for r in known]):.3g} above zero (median)"]
+    if none:
+        lines.append(f"no room below the reference at {none} of {len(known)} sites: no verdict says anything of them")
     return lines
 
 

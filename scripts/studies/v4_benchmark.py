@@ -35,6 +35,7 @@ from protocols.project.config.template import template
 from protocols.project.display import Display
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
+from protocols.project.objectives import OBJECTIVES
 from protocols.project.photograph_import import import_photographs
 from protocols.stats.intervals import wilson_interval
 from protocols.stats.selectivity import selectivity_weights
@@ -78,6 +79,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--subject-sites", type=int, help="sites of the subject, drawn; default: all with r >= 0.5")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--objectives", default="stretch,one_hot", help="of the controllers; suppress too")
     parser.add_argument("--steps", type=int, default=SynthesisConfig().steps, help="gradient steps per image")
     parser.add_argument("--seeds", type=int, default=SynthesisConfig().seeds, help="images per target and objective")
     parser.add_argument(
@@ -138,7 +140,9 @@ def prepare(session: str, options: argparse.Namespace) -> Project:
             project=ProjectConfig(name=f"v4_{session}", species="simulated"),
             display=Display(width_px=SIDE_PX, height_px=SIDE_PX, size_deg=NOMINAL_DEG, background=128, colour="rgb"),
             encoder=EncoderConfig(effort=options.effort),
-            synthesis=SynthesisConfig(steps=options.steps, seeds=options.seeds),
+            synthesis=SynthesisConfig(
+                objectives=tuple(options.objectives.split(",")), steps=options.steps, seeds=options.seeds
+            ),
             protocol=ProtocolConfig(
                 repeats=options.repeats, baseline_repeats=options.baseline_repeats, seed=options.seed
             ),
@@ -236,6 +240,7 @@ def judge(row: ControlRow, key: Key, truth: Truth, *, report: ControlReport) -> 
         "relative_to_m": float(expected[i, u] / truth["saturation"][u]),
         "above_m": bool(expected[i, u] > truth["saturation"][u]),
         "above_natural_maximum": bool(expected[i, u] > natural[:, u].max()),
+        "below_natural_minimum": bool(expected[i, u] < natural[:, u].min()),
         "z": float(z[t]),
         "margin": float(margins(z[None])[0, t]),
         "best_natural_margin": best_natural_margin,
@@ -246,11 +251,12 @@ def judge(row: ControlRow, key: Key, truth: Truth, *, report: ControlReport) -> 
 
 
 def verdict_scores(row: ControlRow, responses: Floats, sites: list[str], *, key: Key, report: ControlReport) -> Floats:
-    """What the verdict compares, of noise-free responses (N, U), shape (N,): the response itself, or the linear contrast
+    """What the verdict compares, of noise-free responses (N, U), shape (N,): the response (suppress: its negative), or the linear contrast
     of the frozen sites with the weights of the sealed predictions.
     """
     if row.objective != "one_hot":
-        return np.asarray(responses[:, sites.index(row.site)])
+        column = np.asarray(responses[:, sites.index(row.site)])
+        return -column if OBJECTIVES[row.objective].below else column
     mean, sd = key.natural_statistics()
     known = {s: (m, d) for s, m, d in zip(key.site_ids, mean, sd, strict=True)}
     frozen = list(report.one_hot_sites or key.site_ids)
@@ -278,6 +284,8 @@ def summarise_objective(rows: list[dict[str, Any]]) -> dict[str, Any]:
     tested = [r for r in rows if r["verdict"] in TESTED]
     stretch = rows[0]["objective"] != "one_hot"
     truths = ("above_m", "above_natural_maximum") if stretch else ("beats_natural_margin",)
+    if rows[0]["objective"] == "suppress":
+        truths = ("below_natural_minimum",)
     shown = ("relative_to_m", "z") if stretch else ("margin", "best_natural_margin", "z", "share")
     return {
         "controllers": len(rows),

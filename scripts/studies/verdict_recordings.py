@@ -104,15 +104,17 @@ def record(
     shared_gain: float = SHARED_GAIN,
     drift: float = 0.3,
     day_gain: Floats | float = 1.0,
+    fano: float = FANO,
 ) -> Recording:
-    """Negative-binomial counts; trials lost at random, gain noise shared by the sites, a gain that grows by exp(`drift`) in the round."""
+    """Negative-binomial counts (Poisson where `fano` is 1); trials lost at random, gain noise shared by the sites, a gain that grows by exp(`drift`) in the round."""
     counts = np.full(len(known.key.rows), repeats // BLOCKS)
     blocks = [rng.permutation(np.repeat(np.arange(len(counts)), counts)) for _ in range(BLOCKS)]
     image, block = np.concatenate(blocks), np.repeat(np.arange(BLOCKS), counts.sum())
     time = np.linspace(-0.5, 0.5, len(image))
     noise = shared_gain * rng.normal(size=len(image)) - shared_gain**2 / 2  # mean gain 1
     gain = np.exp(noise + drift * time)[:, None] * np.broadcast_to(day_gain, SITES)
-    values = rng.poisson(rng.gamma(known.means[image] * gain / (FANO - 1), FANO - 1)).astype(float)
+    expected = known.means[image] * gain
+    values = rng.poisson(rng.gamma(expected / (fano - 1), fano - 1) if fano > 1 else expected).astype(float)
     kept = rng.random(len(image)) >= lost
     shown = np.array([r.image_id for r in known.key.rows])[image]
     responses = Responses(

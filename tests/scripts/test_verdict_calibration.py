@@ -59,3 +59,19 @@ def test_all_weights_are_compared() -> None:
     script = SCRIPT.with_name("selectivity_weights.py")
     done = subprocess.run([sys.executable, str(script), "--pairs", "8"], capture_output=True, text=True, check=True)
     assert done.stdout.count("\n| ") == 3 * 6
+
+
+@pytest.mark.slow
+def test_suppress_holds_its_level_at_every_range_of_rates_in_small(tmp_path: Path) -> None:
+    script, out = SCRIPT.with_name("suppress_calibration.py"), tmp_path / "found.json"
+    command = [sys.executable, str(script), "--experiments", "8", "--only", "null", "power", "--json", str(out)]
+    options = ["--nulls", "1 reference", "--rates", "2 - 5 spikes", "0.03 - 0.15 spikes"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(out.read_text())
+    for rates in found["null"]["1 reference"].values():
+        assert rates["site"]["holds"]
+        assert rates["site"]["rate"] < 0.1
+    assert found["null"]["1 reference"]["0.03 - 0.15 spikes"]["untestable"] > 0.1
+    power = found["power"]["100% below, 1 reference"]
+    assert power["2 - 5 spikes"]["rate"] > 0.9 > power["0.03 - 0.15 spikes"]["rate"]

@@ -84,8 +84,8 @@ class ProtocolConfig(Section):
     references: Count = Field(
         default=3,
         description=(
-            "[count] Best natural images shown again for each target and objective, at most; the planner takes as few "
-            "as find most, and with repeats given by hand all are shown."
+            "[count] Best natural images (of suppress: least activating) shown again for each target and objective, at "
+            "most; the planner takes as few as find most, and with repeats given by hand all are shown."
         ),
     )
     natural_images: int = Field(

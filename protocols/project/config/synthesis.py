@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from protocols.project.objectives import NAMES, OBJECTIVES, ObjectiveName
+from protocols.project.objectives import DEFAULT, OBJECTIVES, ObjectiveName
 
 from .section import Count, Fraction, Name, Section
 
@@ -15,7 +15,7 @@ class SynthesisConfig(Section):
     """Section ``[synthesis]``: how controller images are made."""
 
     objectives: tuple[ObjectiveName, ...] = Field(
-        default=NAMES,
+        default=DEFAULT,
         strict=False,
         min_length=1,
         description="[names] " + "; ".join(f'"{o.name}": {o.description}' for o in OBJECTIVES.values()) + ".",

@@ -73,8 +73,9 @@ def gain_histogram(rows: Sequence[ControlRow]) -> Figure | None:
     for axes, unit in zip(np.atleast_1d(figure.subplots(1, len(units))), units, strict=True):
         _histogram(axes, [r for r in counted if r.gain is not None and r.gain_unit == unit], unit)
     known = sum(r.gain is not None for r in counted)
-    objective = objective_named(counted[0].objective).label
-    figure.suptitle(f"{objective}: gain over the re-shown natural image, {known} of {len(counted)} sites", fontsize=9)
+    row = objective_named(counted[0].objective)
+    title = f"{row.label}: {row.gain_words} the re-shown natural image, {known} of {len(counted)} sites"
+    figure.suptitle(title, fontsize=9)
     return figure
 
 
@@ -97,7 +98,8 @@ def _histogram(axes: Axes, rows: Sequence[ControlRow], unit: str) -> None:
         edgecolor="white",
     )
     axes.axvline(0.0, color="#aaaaaa", linestyle="--", linewidth=1)
-    axes.set_xlabel(UNITS[unit])
+    below = bool(rows) and objective_named(rows[0].objective).below
+    axes.set_xlabel(f"response below the reference ({unit})" if below else UNITS[unit])
     axes.set_ylabel("sites")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=7, frameon=False)

@@ -48,7 +48,8 @@ def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
         axes.plot(limits, limits, "--", color="#aaaaaa", linewidth=1)
     axes.set_xlabel(f"predicted response ({unit})")
     axes.set_ylabel(f"recorded response ({unit})")
-    markers = ", ".join(f"{row.marker_name}: {row.label}" for row in OBJECTIVES.values())
+    shown = [objective_named(o) for o in dict.fromkeys(r.objective for r in report.rows)]
+    markers = ", ".join(f"{row.marker_name}: {row.label}" for row in shown)
     axes.set_title(f"{markers};\ngreen: control, red: no control", fontsize=9)
     return figure
 
@@ -62,7 +63,7 @@ def against_reference(report: ControlReport, objective: str, label: str) -> Figu
             pair = [row.reference_score, row.score]
             axes.plot([0, 1], pair, "o-", color=COLOURS[row.verdict], alpha=0.8, linewidth=1.2, markersize=4)
     axes.set_xlim(-0.3, 1.3)
-    axes.set_xticks([0, 1], ["best natural image\n(re-shown)", "controller"])
+    axes.set_xticks([0, 1], [f"{objective_named(objective).reference_name}\n(re-shown)", "controller"])
     axes.set_ylabel(label)
     axes.set_title(f"{objective_named(objective).label}: one line per site", fontsize=9)
     return figure
@@ -84,31 +85,48 @@ def response_matrix(matrix: Floats, targets: Sequence[str], sites: Sequence[str]
     return figure
 
 
+def _sheet_lines(rows: Sequence[ControlRow]) -> list[tuple[str, str, bool]]:
+    """Title, objective and whether it is the reference, of every line of the sheet; objectives in catalogue order."""
+    shown = {row.objective for row in rows}
+    lines, named = list[tuple[str, str, bool]](), set[str]()
+    for name, row in OBJECTIVES.items():
+        if name not in shown:
+            continue
+        if row.reference_name not in named:
+            lines.append((row.reference_name, name, True))
+            named.add(row.reference_name)
+        lines.append((row.label, name, False))
+    return lines or [("natural image", "", True)]
+
+
 def controller_sheet(rows: Sequence[ControlRow], images: dict[str, Pixels], columns: int = 6) -> Figure:
-    """For up to `columns` sites: the natural reference and the controller of each objective, with recorded means."""
+    """For up to `columns` sites: the natural reference and the controller of each objective, with recorded means.
+
+    Objectives that drive a site low have a line for their own reference.
+    """
     all_sites = list(dict.fromkeys(r.site for r in rows if r.reference_image))
     sites = all_sites[:columns]
     by = {(r.objective, r.site): r for r in rows}
-    names = [("best natural image", "reference"), *((row.label, name) for name, row in OBJECTIVES.items())]
-    figure = new_figure(1.55 * len(sites) + 0.3, 1.8 * len(names))
-    grid = figure.subplots(len(names), len(sites), squeeze=False)
+    lines = _sheet_lines(rows)
+    figure = new_figure(1.55 * len(sites) + 0.3, 1.8 * len(lines))
+    grid = figure.subplots(len(lines), len(sites), squeeze=False)
     for column, site in enumerate(sites):
-        for line, (title, kind) in enumerate(names):
+        for line, (title, objective, is_reference) in enumerate(lines):
             axes = grid[line, column]
             axes.set_xticks([])
             axes.set_yticks([])
-            row = by.get((names[1][1] if kind == "reference" else kind, site))
+            row = by.get((objective, site))
             if row is None or not row.reference_image:
                 axes.axis("off")
                 continue
-            picture = images[row.reference_image if kind == "reference" else row.image_id]
+            picture = images[row.reference_image if is_reference else row.image_id]
             axes.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255)
-            value = row.reference if kind == "reference" else row.measured
+            value = row.reference if is_reference else row.measured
             text = f"recorded {value:.1f}" if value is not None else ""
-            if kind != "reference" and row.predicted is not None:
+            if not is_reference and row.predicted is not None:
                 text += f"\npredicted {row.predicted:.1f}"
             axes.set_xlabel(text, fontsize=7)
-            colour = NATURAL if kind == "reference" else COLOURS[row.verdict]
+            colour = NATURAL if is_reference else COLOURS[row.verdict]
             for spine in axes.spines.values():
                 spine.set(color=colour, linewidth=2)
             if column == 0:

@@ -11,6 +11,7 @@ import numpy as np
 from protocols.arrays import Floats
 from protocols.project.config.config import Config
 from protocols.project.key import Key
+from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset
 from protocols.recordings.natural import NaturalPosterior, References
 from protocols.verdict.expected import ExpectedSite
@@ -71,8 +72,9 @@ def likely_pairs(
     them.
 
     Stretch is scored by the response of the site in the recording's unit, one_hot by the contrast of the site with the
-    others in natural SDs (`Contrasts`). `gains`: mean and SD of each controller's gain over the expected best
-    reference, of its evoked response (stretch in units that count from zero) or in natural SDs.
+    others in natural SDs (`Contrasts`), suppress by the response with its sign turned, which ends at 0 in units that
+    count from zero. `gains`: mean and SD of each controller's gain over the expected best reference, of its evoked
+    response (stretch in units that count from zero) or in natural SDs.
     """
     generator = np.random.default_rng([len(data.values), 13])
     names, count = tuple(references.images), min(map(len, references.images.values()))
@@ -81,20 +83,23 @@ def likely_pairs(
     drawn, controllers, floor, slope = [], [], [], []
     for p, (objective, target) in enumerate(names):
         k = sites.site_ids.index(target)
-        if objective == "stretch":
-            level, doubt = posterior.mean[images[p], k], posterior.sd[images[p], k]
-            step = natural_sd[k] if noise.fano is None else level[0] - noise.blank[k]
+        row, most = OBJECTIVES[objective], np.inf
+        if not row.all_sites:
+            sign = -1.0 if row.below else 1.0
+            level, doubt = sign * posterior.mean[images[p], k], posterior.sd[images[p], k]
+            step = natural_sd[k] if noise.fano is None or row.below else level[0] - noise.blank[k]
             floor.append(0.0 if noise.fano is not None else noise.variance[k])
-            slope.append(0.0 if noise.fano is None else noise.fano[k])
+            slope.append(0.0 if noise.fano is None else sign * noise.fano[k])
+            most = 0.0 if row.below and noise.fano is not None else np.inf
         else:
             level, doubt = contrasts.scores(posterior, images[p], p)
             step = 1.0
             base, rise = contrasts.noise(posterior.mean[images[p, 0]], noise, p)
             floor.append(base - rise * level[0])
             slope.append(rise)
-        drawn.append(level + doubt * generator.normal(size=(DRAWS, count)))
+        drawn.append(np.minimum(level + doubt * generator.normal(size=(DRAWS, count)), most))
         mean, sd = gains[objective, target]
-        controllers.append(level[0] + step * (mean + sd * generator.normal(size=DRAWS)))
+        controllers.append(np.minimum(level[0] + step * (mean + sd * generator.normal(size=DRAWS)), most))
     return Pairs(
         names=names,
         images=images,

@@ -111,16 +111,19 @@ class Comparison:
         Score that a gain of 1 adds.
     floor, slope : float
         Variance of a single trial: floor + slope * score.
+    most : float
+        The largest possible score.
     """
 
     level: float
     step: float
     floor: float
     slope: float
+    most: float = math.inf
 
     def power(self, gain: float, repeats: int, *, test: Judging, blocks: int = 1) -> float:
         """Probability that a controller with this gain is found with so many presentations of both, in `blocks`."""
-        trials, added = max(repeats * (1 - test.lost), 1.5), gain * self.step
+        trials, added = max(repeats * (1 - test.lost), 1.5), min(gain * self.step, self.most - self.level)
         both = 2 * self.floor + self.slope * (2 * self.level + added)
         enough = reached(repeats, 1, blocks=blocks, test=test)
         ratio = np.asarray(added / math.sqrt(max(both, 1e-12) / trials))

@@ -24,6 +24,7 @@ from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import CANDIDATES, NaturalPosterior, References, choose_references, posterior_of
+from protocols.recordings.units import UNITS
 from protocols.rounds.evolved import evolved_alone, without_other_objectives
 from protocols.rounds.stimulus import Stimulus
 from protocols.stats.trials import sums_per_image
@@ -38,7 +39,7 @@ from .found import Comparison, Pairs, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
 from .noise import Noise, trial_noise
 from .objectives import planned_objectives
-from .reach import Judging
+from .reach import Judging, least_p
 from .wishes import wishes_of
 
 PER_PAIR = 150  # presentations for each target site and objective, where project.toml states none
@@ -97,15 +98,17 @@ class RoundDivision:
 
     def comparison(self, pair: Pair) -> Comparison:
         """The confirmatory test of a pair against its best reference, gains being fractions of the evoked response, or
-        in natural SDs where the unit does not count from zero.
+        in natural SDs where the unit does not count from zero or the site is to be driven low.
         """
         p, sd = self.pairs.names.index(pair), float(self.natural_sd[self.columns[pair[1]]])
-        evoked = self.evoked(pair) if self.noise.fano is not None else sd
+        row, counted = OBJECTIVES[pair[0]], self.noise.fano is not None
+        evoked = self.evoked(pair) if counted and not row.below else sd
         return Comparison(
             level=float(self.pairs.references[:, p, 0].mean()),
-            step=max(evoked, 0.0) / (sd if OBJECTIVES[pair[0]].all_sites else 1.0),
+            step=max(evoked, 0.0) / (sd if row.all_sites else 1.0),
             floor=float(self.pairs.floor[p]),
             slope=float(self.pairs.slope[p]),
+            most=0.0 if counted and row.below else math.inf,
         )
 
 
@@ -145,16 +148,9 @@ def divide_round(
         sites=len(key.sites),
     )
     alone = tuple(evolved_alone(project, number, targets, site_ids=key.site_ids)) if "stretch" in objectives else ()
-    references = choose_references(
-        posterior,
-        key,
-        [*targets, *alone],
-        objectives=objectives,
-        count=_most_references(config),
-        temperature=config.synthesis.temperature,
-        seed=config.protocol.seed + number,
+    references = _references(
+        project, number, posterior, key=key, objectives=objectives, targets=targets, alone=alone, unit=data.unit
     )
-    references = without_other_objectives(references, alone)
     noise, notes = trial_noise(data, key)
     contrasts = contrasts_of(
         data, key, posterior, best=dict(references.images), temperature=config.synthesis.temperature
@@ -184,10 +180,36 @@ def divide_round(
         wishes=wishes,
         room=room,
         test=test,
-        notes=(*left_out, *notes, *_few_naturals(division, wishes)),
+        notes=(*left_out, *notes, *_few_naturals(division, wishes), *few_blanks(division, test)),
         columns={site: k for k, site in enumerate(key.site_ids)},
         natural_sd=key.natural_statistics()[1],
     )
+
+
+def _references(
+    project: Project,
+    number: int,
+    posterior: NaturalPosterior,
+    *,
+    key: Key,
+    objectives: tuple[str, ...],
+    targets: Sequence[str],
+    alone: tuple[str, ...],
+    unit: str,
+) -> References:
+    """The references of the round; sites in `alone`, which have an evolved image alone, have those of stretch only."""
+    config = project.config
+    references = choose_references(
+        posterior,
+        key,
+        [*targets, *alone],
+        objectives=objectives,
+        count=_most_references(config),
+        temperature=config.synthesis.temperature,
+        seed=config.protocol.seed + number,
+        lowest=-math.inf if UNITS[unit].negative else 0.0,
+    )
+    return without_other_objectives(references, alone)
 
 
 def room_of(config: Config, pairs: int) -> Room:
@@ -245,6 +267,20 @@ def _few_naturals(division: Division, wishes: Mapping[str, Share]) -> list[str]:
         return []
     return [
         f"{shown} of {asked} random photographs fit: suppression is tested against them; raise beside or presentations"
+    ]
+
+
+def few_blanks(division: Division, test: Judging) -> list[str]:
+    """A note where the blanks are too few to tell that a controller is below them."""
+    shown = [division.controller[pair] for pair in division.controller if OBJECTIVES[pair[0]].below]
+    if not shown:
+        return []
+    rule = {"blocks": division.blocks, "permutations": test.permutations, "lost": test.lost}
+    if division.blanks and least_p(min(shown), division.blanks, 1, **rule) <= test.alpha:
+        return []
+    return [
+        f"{division.blanks} presentations of the blank: too few to tell that a controller is below it; raise "
+        "blanks_per_block"
     ]
 
 
@@ -306,7 +342,10 @@ class _Known:
         """Gain of responses (U,) over the expected best reference of `pair`."""
         k = self.key.site_ids.index(pair[1])
         level = self.posterior.mean[references.images[pair][0]]
-        if pair[0] != "stretch":
+        if OBJECTIVES[pair[0]].below:
+            reached = responses[k] if self.noise.fano is None else max(float(responses[k]), 0.0)
+            return float((level[k] - reached) / self._sd(k))
+        if OBJECTIVES[pair[0]].all_sites:
             place = list(references.images).index(pair)
             return float(self.contrasts.of(responses, place) - self.contrasts.of(level, place))
         unit = level[k] - self.noise.blank[k] if self.noise.fano is not None else self._sd(k)

@@ -254,6 +254,8 @@ def _combined(row: ControlRow, stages: Sequence[Mapping[str, ControlRow]], looks
 
 
 def _verdict(row: ControlRow, p: float, *, least: float, looks: Looks) -> dict[str, str]:
+    if least > looks.alpha and row.verdict == "not testable" and (row.smallest_p or 1.0) <= looks.alpha:
+        return {"verdict": "not testable", "reason": row.reason}  # the values tie: more repeats are no way out
     if least > looks.alpha:
         return {
             "verdict": "not testable",

@@ -216,3 +216,15 @@ def test_the_sheet_of_controllers_says_where_it_shows_some_sites_only(count: int
     images = {name: picture for r in rows for name in (r.image_id, r.reference_image)}
     said = controller_sheet(rows, images).get_supxlabel()
     assert said == ("6 of 7 sites; all of them are in the report" if count > 6 else "")
+
+
+def test_the_sheet_has_a_line_for_the_reference_of_controllers_that_drive_low() -> None:
+    made = [row(0, 0.5, reference_image="n_0", reference=2.0), row(1, 0.5, reference_image="n_1", reference=9.0)]
+    rows = [replace(made[0], objective="suppress", site="a"), replace(made[1], objective="stretch", site="a")]
+    picture = np.zeros((8, 8, 1), np.uint8)
+    images = {name: picture for r in rows for name in (r.image_id, r.reference_image)}
+    sheet = controller_sheet(rows, images)
+    titles = [axes.get_ylabel() for axes in sheet.axes]
+    assert titles == ["best natural image", "stretch", "least activating natural image", "suppress"]
+    recorded = [axes.get_xlabel().split("\n")[0] for axes in sheet.axes]
+    assert (recorded[0], recorded[2]) == ("recorded 9.0", "recorded 2.0")

@@ -107,7 +107,7 @@ def test_a_row_of_the_verdict_table_has_its_images_and_a_gain_without_the_unit_o
     assert [c.image for c in line if isinstance(c, Cell) and c.image] == ["r1", "c1"]
     verdict = line[table.header.index("verdict")]
     assert verdict == Cell(text="no control", kind="no", below="few")
-    column = next(i for i, name in enumerate(table.header) if "gain" in name)
+    column = next(i for i, name in enumerate(table.header) if "gain" in name or "below\nthe reference" in name)
     assert line[column] == ("+1.00 [unbounded] natural SD" if unit == "natural SD" else "+1.00 [unbounded]")
 
 

@@ -221,3 +221,24 @@ def test_an_arm_of_another_version_keeps_its_name_and_comes_last() -> None:
         "of_another_version",
     ]
     assert arm_named("of_another_version").label == "of another version"
+
+
+def test_contrast_of_a_controller_that_drives_low_is_matched_from_below_and_from_above() -> None:
+    display = DISPLAYS["linear"]
+    made = material(display)
+    made = replace(made, best={**made.best, ("suppress", SITES[0]): 1})
+    local = float(np.median(made.local[:, 0]))
+    for rms in (0.05, 0.2):
+        own = replace(controllers(display)[0], pixels=smooth(display, rms, seed=70), objective="suppress")
+        arms = choose_arms(made, [own], list(MAKERS), budget=1000, repeats=8)
+        assert not arms.skipped
+        by_kind = {a.arm: a for a in arms.images}
+        reached = {
+            kind: float(measure(display, a.pixels[None], made.masks[:1]).local[0, 0]) for kind, a in by_kind.items()
+        }
+        shown = float(measure(display, own.pixels[None], made.masks[:1]).local[0, 0])
+        assert reached["contrast_matched"] == pytest.approx(local, abs=0.5 / 255)
+        assert reached["natural_raised"] == pytest.approx(shown, abs=0.5 / 255)
+        assert by_kind["predicted_natural"].source_id == f"photo_{int(made.predicted[:, 0].argmin())}"
+        driven = choose_arms(made, [replace(own, objective="stretch")], list(MAKERS), budget=1000, repeats=8)
+        assert {kind for kind, *_ in driven.skipped} == ({"contrast_matched", "natural_raised"} if rms < 0.1 else set())

@@ -235,7 +235,7 @@ def test_rows_come_by_objective_site_confirmatory_first(round_):
     changed = Key(tuple(next((o for o in odd if o.image_id == r.image_id), r) for r in key.rows), key.sites)
     rows = evaluate(responses, changed, alpha=ALPHA, permutations=PERMUTATIONS).rows
     assert [r.objective for r in rows[-2:]] == ["aa", "zz"]
-    assert rows[-1].reason == "objective 'zz' has no control score; known: stretch, one_hot"
+    assert rows[-1].reason == "objective 'zz' has no control score; known: stretch, one_hot, suppress"
 
 
 def test_the_head_of_a_report(round_):
