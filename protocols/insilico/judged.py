@@ -119,7 +119,7 @@ def judge_pairs(project: Project, pairs: Path, file: Path) -> Judged:
         sites = ", ".join(table.site_ids[:4])
         raise _refused(file, f"no two trials of both images of any pair (sites {sites} ...)", "img_0001 and so on")
     names = (str(record["first"]), str(record["second"]))
-    return Judged(duels, trials, overall(known), names, tuple(missing))
+    return Judged(duels=duels, trials=trials, together=overall(known), names=names, missing=tuple(missing))
 
 
 def _natural_sd(values: Floats, image_index: Any) -> Floats:

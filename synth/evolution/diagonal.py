@@ -24,7 +24,7 @@ class DiagonalCMA(Generations):
     def __init__(self, start: NDArray[np.float64], *, population: int, sigma: float, seed: int) -> None:
         super().__init__(start, population=population)
         self.sigma, self.seed = sigma, seed
-        self._strategy = _strategy(start, population, sigma, seed)
+        self._strategy = _strategy(start, population, sigma, seed=seed)
         self._ties = np.random.Generator(np.random.PCG64([seed, 1]))
 
     def best(self) -> NDArray[np.float64]:
@@ -56,7 +56,7 @@ class DiagonalCMA(Generations):
         self._strategy.tell(list(codes), ranks.tolist())  # `cma` minimises
 
 
-def _strategy(start: NDArray[np.float64], population: int, sigma: float, seed: int) -> Any:
+def _strategy(start: NDArray[np.float64], population: int, sigma: float, *, seed: int) -> Any:
     """The strategy of the library, which draws from its own generator and never stops by itself."""
     import cma
     from cma.evolution_strategy import TPA_dimension

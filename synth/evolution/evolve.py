@@ -200,19 +200,19 @@ def _evolved(
     best = Best(len(rows), generations, None)
     for generation in range(generations):
         codes = np.stack([optimiser.ask() for optimiser in optimisers], 1)  # (P, k, D)
-        pixels, shown, answers = scorer.scored(codes, rows, names, generation)
+        pixels, shown, answers = scorer.scored(codes, rows, names, generation=generation)
         scores = answers.scores.reshape(len(codes), len(rows))
         for optimiser, own in zip(optimisers, scores.T, strict=True):
             optimiser.tell(own)
         first = int(np.nanargmax(scores.mean(1))) * len(rows)
         chosen = slice(first, first + len(rows))
         one = Answers(answers.mean[chosen], answers.sd[chosen], answers.scores[chosen])
-        _keep(best, pixels[chosen], one, shown[chosen])
+        _keep(best, pixels[chosen], one, shown=shown[chosen])
         tell(generation + 1)
     return best
 
 
-def _keep(best: Best, pixels: Tensor, answers: Answers, shown: Tensor) -> None:
+def _keep(best: Best, pixels: Tensor, answers: Answers, *, shown: Tensor) -> None:
     """Keep the images of a set where their mean score has risen, all of them or none."""
     if best.check and answers.scores.mean() <= best.scores.mean():
         best.trace[:, best.check] = answers.scores
@@ -233,7 +233,7 @@ class _Scorer:
     batch_size: int | None
 
     def scored(
-        self, codes: NDArray[np.float64], rows: Objective, names: Sequence[str], generation: int
+        self, codes: NDArray[np.float64], rows: Objective, names: Sequence[str], *, generation: int
     ) -> tuple[Tensor, Tensor, Answers]:
         """Pixels (P k, H, W, C), images before rounding, and answers, of the codes (P, k, D) of k rows.
 
