@@ -347,8 +347,8 @@ def _compare(
 ) -> dict[str, Any]:
     """Pixels of the PNGs that were shown and scores of the record against the replay."""
     rows = read_key(round_.key_path).rows
-    made = [r for r in rows if r.role in ("controller", "graded") and r.generator != "evolution"]
-    row_of = {r.source_id: r for r in made}
+    of_batch = [r for r in rows if r.role in ("controller", "graded") and r.generator != "evolution"]
+    row_of = {r.source_id: r for r in of_batch}
     recorded = {s.source_id: s.score for s in _made(shown, round_.number)}
     replayed = _made(again, round_.number)
     others, differing, largest, identical, relative = [], 0, 0, 0, 0.0

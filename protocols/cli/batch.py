@@ -94,9 +94,9 @@ def make_batch(
             return summary(batch, write_batch(batch, out))
         from protocols.insilico.controllers.groups import joint_range
 
-        found = joint_range(project, batch, device=device)
-        text, record = summary(batch, write_batch(batch, out, found.write))
-        return f"{text}\n{found.text()}", record | {"groups": found.rows}
+        beyond = joint_range(project, batch, device=device)
+        text, record = summary(batch, write_batch(batch, out, beyond.write))
+        return f"{text}\n{beyond.text()}", record | {"groups": beyond.rows}
     plan = plan_batch(project, wanted, options=BatchOptions(diffusion=diffusion, **asked), device=device)
     found = compare_generators(
         project,

@@ -202,7 +202,8 @@ def typing_curves(
 
             def nearest(seen: Floats, centres: Floats = centres) -> Ints:
                 known = centres[:, : len(seen)]
-                return np.corrcoef(known, seen.T)[: len(known), len(known) :].argmax(0)
+                chosen: Ints = np.corrcoef(known, seen.T)[: len(known), len(known) :].argmax(0)
+                return chosen
 
             name = "same clusters from random photographs"
             curves[name] = {

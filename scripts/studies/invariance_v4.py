@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def metamers(pair: Any, truth: Truth, images: Pixels, *, limits: Sequence[Any], 
     )
     own = np.repeat(np.stack(list(chosen.values())), 3, axis=0)
     order = [truth.names.index(s) for s in sites]
-    judges = {
+    judges: dict[str, Callable[[Pixels], Floats]] = {
         "encoder": lambda p: sites_z(pair.encoder, p),
         "validator": lambda p: sites_z(pair.validator, p)[:, [column_of(pair.validator, s) for s in sites]],
         "truth": lambda p: truth(p)[:, order],
@@ -168,7 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     pair = fit_encoder(recording, FitOptions(folds=3), progress=Progress())
     statistics = exact_statistics((3, 112, 112)).statistics(floats(photographs[:100]))
-    limits = [exact_statistics((3, 112, 112), **{k: float(v.median()) for k, v in statistics.items()})]
+    typical: dict[str, Any] = {k: float(v.median()) for k, v in statistics.items()}
+    limits = [exact_statistics((3, 112, 112), **typical)]
     images = shown(photographs[:120], limits)
     own, true = sites_z(pair.encoder, images), truth(images)
     order = [truth.names.index(s) for s in pair.encoder.site_ids]

@@ -109,9 +109,9 @@ def searches(
         most, rows = min(STEPS[-1], len(scores)), {key: list[list[float]]() for key in found}
         for seed in range(seeds):
             asked: dict[str, Any] = {"name": name, "evaluations": most, "seed": seed}
-            rows["climb"].append(shares(climb(lambda i, s=scores: s[i], graph, **asked).visited, best))
-            rows["permuted graph"].append(shares(climb(lambda i, s=scores: s[i], permuted, **asked).visited, best))
-            rows["random"].append(shares(random_search(lambda i, s=scores: s[i], len(scores), **asked).visited, best))
+            rows["climb"].append(shares(climb(scores.__getitem__, graph, **asked).visited, best))
+            rows["permuted graph"].append(shares(climb(scores.__getitem__, permuted, **asked).visited, best))
+            rows["random"].append(shares(random_search(scores.__getitem__, len(scores), **asked).visited, best))
         for key, values in rows.items():
             found[key].append(np.mean(values, axis=0))
     return {key: np.array(values) for key, values in found.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,8 @@ def figure_of(found: Found) -> Figure:
     z = best.z if best.validator_z is None else best.validator_z
     count = len(best.batch)
     figure = new_figure(max(7.5, 1.25 * count + 2.5), 6.2)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 2.2])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1, 2.2])
+    top, bottom = parts
     axes = np.atleast_1d(top.subplots(1, count))
     for c in range(count):
         _image(axes[c], best.batch.images[c], f"{type_name(c)}\n{int((best.labels == c).sum())} sites")
