@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from protocols.arrays import Pixels
 from protocols.disk.files import is_litter, make_id
 from protocols.errors import DataError
 from protocols.project.picture_files import SUFFIXES
@@ -95,10 +96,15 @@ def name_of(name: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def picture_id(name: str) -> str:
-    """The id of a picture of a library: its name in a-z, 0-9 and _, and eight digits of the SHA-256 of its name."""
+def picture_id(name: str, pixels: Pixels) -> str:
+    """The id of a picture of a library as it is shown: its name in a-z, 0-9 and _, and eight digits of the SHA-256 of
+    its pixels (H, W, C).
+
+    Rounds know an image by its id: pictures of two libraries under one name, or one picture shown in two ways, must
+    not share one.
+    """
     stem = make_id(Path(name.rstrip("/")).stem, "img")[:60].rstrip("_")
-    return f"lib_{stem}_{hashlib.sha256(_bytes(name)).hexdigest()[:8]}"
+    return f"lib_{stem}_{hashlib.sha256(f'{pixels.shape}'.encode() + pixels.tobytes()).hexdigest()[:8]}"
 
 
 def list_library(source: Path) -> Contents:

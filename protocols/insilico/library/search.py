@@ -169,7 +169,7 @@ def _batch(
     opened: Opened, objective: Objective, positions: Ints, *, pixels: dict[int, Pixels], search: LibrarySearch
 ) -> StimulusBatch:
     stacked = np.stack([np.stack([pixels[int(i)] for i in row]) for row in positions])
-    names = [[picture_id(search.contents.items[int(i)].name) for i in row] for row in positions]
+    names = [[picture_id(search.contents.items[int(i)].name, pixels[int(i)]) for i in row] for row in positions]
     settings = {"shown": search.shown, "library": search.name}
     batch = found_batch(opened.encoder, objective, stacked, names=names, settings=settings)
     return batch.validate(opened.validator)

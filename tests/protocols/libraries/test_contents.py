@@ -85,8 +85,11 @@ def test_names_of_an_enemy_are_only_names(tmp_path: Path) -> None:
     with PictureReader(found) as reader:
         assert [reader.read(item) for item in found.items] == [picture(i) for i in range(5)]
     assert sorted(tmp_path.rglob("*")) == before
-    ids = [picture_id(item.name) for item in found.items]
+    shown = np.zeros((2, 3, 1), dtype=np.uint8)
+    ids = [picture_id(item.name, shown + i) for i, item in enumerate(found.items)]
     assert len(set(ids)) == 5
+    assert picture_id("a.png", shown) != picture_id("a.png", shown + 1), "another library under the same names"
+    assert picture_id("a.png", shown) == picture_id("moved/a.png", shown)
     assert all(set(i) <= set("abcdefghijklmnopqrstuvwxyz0123456789_") for i in ids)
     assert all(name_of(item.name).isprintable() for item in found.items)
 
