@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,12 +26,17 @@ from protocols.project.picture_files import SUFFIXES
 
 from .tars import DamagedTar, tar_members
 
-__all__ = ["LARGEST", "Contents", "Item", "list_library", "name_of", "picture_id"]
+__all__ = ["DAMAGED", "LARGEST", "Contents", "Item", "list_library", "name_of", "picture_id"]
 
 LARGEST = 64 << 20
 """Bytes of one picture file; larger ones are left out."""
 SHARDS = (".tar", ".zip")
 COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, ArithmeticError, MemoryError, RuntimeError,
+)  # fmt: skip
+"""What `zipfile` raises for damaged archives beside OSError and ValueError; NotImplementedError is a RuntimeError."""
 
 ARCHIVE = "archives of a kind that is not read (unpack the compression: .tar and .zip are read)"
 OTHER = "files that are no pictures by their names"
@@ -181,7 +188,7 @@ def _take_shard(contents: Contents, name: str, path: Path) -> None:
         members = _tar_items if path.suffix.lower() == ".tar" else _zip_items
         for inner, offset, size in members(contents, name, path):
             _add(contents, f"{name}/{inner}", number, offset=offset, size=size, around=around)
-    except (OSError, DamagedTar, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (OSError, ValueError, *DAMAGED) as error:
         contents.leave_out(BROKEN, f"{name} ({error})")
 
 
@@ -196,7 +203,7 @@ def _tar_items(contents: Contents, name: str, path: Path) -> Iterator[tuple[str,
 def _zip_items(contents: Contents, name: str, path: Path) -> Iterator[tuple[str, int, int]]:
     with zipfile.ZipFile(path) as archive:
         for number, entry in enumerate(archive.infolist()):
-            if entry.is_dir():
+            if entry.filename.endswith("/"):
                 continue
             if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
                 contents.leave_out(NO_FILE, f"{name}/{entry.filename}")
