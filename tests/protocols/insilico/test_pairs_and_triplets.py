@@ -153,6 +153,16 @@ def test_slips_are_told(lab: Path, tmp_path: Path, capsys, words, code: int, tol
     assert not (tmp_path / "new").exists()
 
 
+def test_another_project_has_the_same_display(lab: Path, tmp_path: Path, capsys) -> None:
+    other = copy(lab, tmp_path / "other")
+    text = (other / "project.toml").read_text(encoding="utf-8")
+    (other / "project.toml").write_text(text.replace("size_deg = 4.0", "size_deg = 8.0", 1), encoding="utf-8")
+    code, printed, errors = stimsynth(capsys, "controversial", lab, "--out", tmp_path / "new", "--against", other)
+    assert code == 3
+    assert "[display] size_deg = 8.0" in printed + errors
+    assert "V51" in printed + errors
+
+
 def test_triplets_are_written_with_the_photographs_that_they_use(lab: Path, tmp_path: Path, capsys) -> None:
     words = ["--json", "triplets", lab, "--out", tmp_path / "trip", "--per-cell", 2]
     code, printed, errors = stimsynth(capsys, *words)
