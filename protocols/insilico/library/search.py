@@ -128,7 +128,7 @@ def search_library(
         refused = {}
     if not tails.best.shape[1]:
         raise search.nothing_usable(rows.why)
-    pixels = {int(i): search.picture(rows, int(i)) for i in np.unique(np.concatenate([tails.best, tails.worst]))}
+    pixels = search.pictures(rows, np.concatenate([tails.best, tails.worst]).ravel().tolist())
     made = [
         _batch(opened, objective, positions, pixels=pixels, search=search) for positions in (tails.best, tails.worst)
     ]

@@ -106,7 +106,9 @@ def test_a_new_encoder_climbs_along_the_features_of_an_earlier_one(
     assert search(lab, capsys, "full", *index)[0] == 0
     made = next((tmp_path / "index").iterdir())
     record = made / "index.json"
-    record.write_text(record.read_text().replace(made.name[:12], "enc_00000000"))
+    about = json.loads(record.read_text())
+    about["settings"] |= {"encoder": "enc_00000000", "layers": ["of another network"]}
+    record.write_text(json.dumps(about))
     made.rename(tmp_path / "index" / "enc_00000000_earlier")
     code, printed, _ = search(lab, capsys, "climbed_anew", *index, "--search", "climb", "--evaluations", 100)
     told = json.loads(printed)
