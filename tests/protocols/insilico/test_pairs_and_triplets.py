@@ -132,6 +132,11 @@ def test_the_right_encoder_wins(lab: Path, pairs: Path, tmp_path: Path, capsys, 
     else:
         assert told["together"]["winner"] == winner
         assert told[f"won_by_{winner}"] == len(told["sites"]) > 0
+        sign = 1 if winner == "first" else -1
+        for row in table(pairs / "pairs.csv"):
+            if row["kept"] == "true":
+                found, predicted = told["sites"][row["site"]]["difference"], float(row[f"{winner}_prefers"])
+                assert sign * found == pytest.approx(predicted, abs=0.05), "in the SDs of the predictions"
     assert json.loads((tmp_path / "verdict" / "duels.json").read_text())["together"] == told["together"]
 
 
