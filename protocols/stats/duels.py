@@ -95,5 +95,5 @@ def _power(repeats: Floats, ratio: Floats, alpha: float) -> Floats:
     """Power of the t test of two groups of `repeats` that differ by 1 / `ratio` SDs; NaN where floats cannot say."""
     known = np.where(np.isfinite(repeats), repeats, 3.0)
     df = 2 * (known - 1)
-    found: Floats = 1 - special.nctdtr(df, np.sqrt(known / 2) / ratio, special.stdtrit(df, 1 - alpha / 2))
-    return found
+    below = special.nctdtr(df, np.sqrt(known / 2) / ratio, special.stdtrit(df, 1 - alpha / 2))
+    return np.asarray(1 - below, dtype=np.float64)

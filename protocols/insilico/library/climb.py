@@ -52,7 +52,7 @@ def climb_tails(
         answers = Answers(search, positions, reader)
         graph = neighbour_graph(vectors)
         try:
-            ends = _both_ends(scorer, graph, answers, count, evaluations=evaluations, progress=progress)
+            ends = _both_ends(scorer, graph, answers, count=count, evaluations=evaluations, progress=progress)
         finally:
             answers.save()  # what was asked stays, of an interrupted climb too
     best, worst = ([c.best(count) for c in end] for end in ends)
@@ -80,8 +80,8 @@ def _both_ends(
     scorer: RowScorer,
     graph: NeighbourGraph,
     answers: Answers,
-    count: int,
     *,
+    count: int,
     evaluations: int,
     progress: Reporter | None,
 ) -> list[list[Climb]]:
