@@ -34,6 +34,8 @@ __all__ = ["Controversy", "PairOptions", "make_pairs", "open_other", "write_pair
 
 Predictor = Encoder | Ensemble
 CHUNK = 64
+DISPLAY = ("size_deg", "background", "encoding", "gamma", "aperture", "aperture_edge")
+"""What the pixels of an image mean on a display, beside their number."""
 COLUMNS = (
     "site", "first_image", "second_image", "kept", "first_apart", "second_apart", "first_prefers", "second_prefers",
     "natural_first_prefers", "natural_second_prefers", "repeats",
@@ -78,7 +80,8 @@ class Controversy:
         The same of the most controversial pair of photographs.
     kept : bool array of shape (S,)
     repeats : array of shape (S,)
-        Presentations of each image after which the right encoder is found with power 0.8, if one of the two is right.
+        Presentations of each image after which the right encoder is found with power 0.8, if one of the two is right;
+        NaN where the recording has no trials to estimate the noise from.
     names : (str, str)
         Fingerprints of the encoders.
     threshold : float
@@ -128,10 +131,12 @@ class Controversy:
             f"the weaker preference of a pair: median {np.median(smaller):.1f} natural SDs; of the most controversial "
             f"pair of photographs {np.nanmedian(of_photographs):.1f}"
         )
-        needed = self.repeats[self.kept]
+        needed = self.repeats[self.kept & np.isfinite(self.repeats)]
         lines.append(
             f"if one encoder is right, {np.median(needed):.0f} presentations of each image find it with power 0.8 at "
             "the median site; where the truth lies between the two, more are needed"
+            if len(needed)
+            else "how many presentations find the right one is not known: no photograph was recorded twice"
         )
         return "\n".join(lines)
 
@@ -153,6 +158,10 @@ def open_other(opened: Opened, other: str, *, device: str = "cpu") -> Predictor:
         found = f"an encoder of images of shape {tuple(encoder.image_shape)}"
         expected = f"shape {tuple(opened.encoder.image_shape)}, that of this project"
         cause = "the two projects have other displays"
+    elif differs := [k for k in DISPLAY if getattr(project.display, k) != getattr(opened.project.display, k)]:
+        found = ", ".join(f"[display] {key} = {getattr(project.display, key)!r}" for key in differs)
+        expected = ", ".join(f"{key} = {getattr(opened.project.display, key)!r}" for key in differs)
+        cause = "the two projects have other displays, on which the same pixels are another stimulus"
     elif encoder.fingerprint == opened.encoder.fingerprint:
         found, expected = f"the encoder {encoder.fingerprint} twice", "two different encoders"
         cause = "the project itself was named, or a copy that was not fitted again"

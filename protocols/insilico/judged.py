@@ -12,6 +12,7 @@ from protocols.arrays import Floats
 from protocols.disk.files import finite_or_none, new_folder, read_json, write_json
 from protocols.disk.tables import read_table, write_table
 from protocols.errors import DataError
+from protocols.models.pair import load_pair
 from protocols.project.folder import Project
 from protocols.recordings.dataset import gather
 from protocols.recordings.readers import read_responses
@@ -30,7 +31,7 @@ class Judged:
     Attributes
     ----------
     duels : dict of site to Duel
-        Differences in natural SDs of the project's recording.
+        Differences in natural SDs of the project's encoder, as the predictions are.
     trials : dict of site to (int, int)
     together : Duel
     names : (str, str)
@@ -91,8 +92,8 @@ def judge_pairs(project: Project, pairs: Path, file: Path) -> Judged:
     Raises
     ------
     DataError
-        V53: a folder without pairs, a recording in another unit, or without these images and sites; R01 to R26: a file
-        that cannot be read.
+        D06: no encoder was fitted; V53: a folder without pairs, a recording in another unit, or without these images
+        and sites; R01 to R26: a file that cannot be read.
     """
     if not (pairs / "pairs.csv").is_file() or not (pairs / "pairs.json").is_file():
         raise _refused(pairs, "no pairs.csv and pairs.json", "a folder that `stimsynth controversial` wrote")
@@ -105,7 +106,8 @@ def judge_pairs(project: Project, pairs: Path, file: Path) -> Judged:
     data = gather(project, [])
     if table.unit != data.unit:
         raise _refused(file, f"responses in {table.unit}", f"{data.unit}, the unit of the project's recording")
-    scale = dict(zip(data.site_ids, _natural_sd(data.values, data.image_index), strict=True))
+    encoder = load_pair(project, project.newest_fit() or 1)[0]  # its SDs, in which the pairs' predictions stand
+    scale = dict(zip(encoder.site_ids, encoder.natural_sd.tolist(), strict=True))
     duels, trials, missing, known = {}, {}, [], []
     for row in rows:
         parts = [_trials(table, row["site"], row[name]) for name in ("first_image", "second_image")]
@@ -120,13 +122,6 @@ def judge_pairs(project: Project, pairs: Path, file: Path) -> Judged:
         raise _refused(file, f"no two trials of both images of any pair (sites {sites} ...)", "img_0001 and so on")
     names = (str(record["first"]), str(record["second"]))
     return Judged(duels=duels, trials=trials, together=overall(known), names=names, missing=tuple(missing))
-
-
-def _natural_sd(values: Floats, image_index: Any) -> Floats:
-    """SD over images of the mean responses, per site."""
-    means = [np.nanmean(values[image_index == i], 0) for i in np.unique(image_index[image_index >= 0])]
-    spread: Floats = np.nanstd(np.stack(means), 0)
-    return np.where(spread > 0, spread, 1.0)
 
 
 def _trials(table: Responses, site: str, image: str) -> Floats:

@@ -10,25 +10,33 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from protocols.arrays import Pixels
 from protocols.disk.files import is_litter, make_id
 from protocols.errors import DataError
 from protocols.project.picture_files import SUFFIXES
 
 from .tars import DamagedTar, tar_members
 
-__all__ = ["LARGEST", "Contents", "Item", "list_library", "name_of", "picture_id"]
+__all__ = ["DAMAGED", "LARGEST", "Contents", "Item", "list_library", "name_of", "picture_id"]
 
 LARGEST = 64 << 20
 """Bytes of one picture file; larger ones are left out."""
 SHARDS = (".tar", ".zip")
 COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, ArithmeticError, MemoryError, RuntimeError,
+)  # fmt: skip
+"""What `zipfile` raises for damaged archives beside OSError and ValueError; NotImplementedError is a RuntimeError."""
 
 ARCHIVE = "archives of a kind that is not read (unpack the compression: .tar and .zip are read)"
 OTHER = "files that are no pictures by their names"
@@ -95,10 +103,15 @@ def name_of(name: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def picture_id(name: str) -> str:
-    """The id of a picture of a library: its name in a-z, 0-9 and _, and eight digits of the SHA-256 of its name."""
+def picture_id(name: str, pixels: Pixels) -> str:
+    """The id of a picture of a library as it is shown: its name in a-z, 0-9 and _, and eight digits of the SHA-256 of
+    its pixels (H, W, C).
+
+    Rounds know an image by its id: pictures of two libraries under one name, or one picture shown in two ways, must
+    not share one.
+    """
     stem = make_id(Path(name.rstrip("/")).stem, "img")[:60].rstrip("_")
-    return f"lib_{stem}_{hashlib.sha256(_bytes(name)).hexdigest()[:8]}"
+    return f"lib_{stem}_{hashlib.sha256(f'{pixels.shape}'.encode() + pixels.tobytes()).hexdigest()[:8]}"
 
 
 def list_library(source: Path) -> Contents:
@@ -175,7 +188,7 @@ def _take_shard(contents: Contents, name: str, path: Path) -> None:
         members = _tar_items if path.suffix.lower() == ".tar" else _zip_items
         for inner, offset, size in members(contents, name, path):
             _add(contents, f"{name}/{inner}", number, offset=offset, size=size, around=around)
-    except (OSError, DamagedTar, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (OSError, ValueError, *DAMAGED) as error:
         contents.leave_out(BROKEN, f"{name} ({error})")
 
 
@@ -190,7 +203,7 @@ def _tar_items(contents: Contents, name: str, path: Path) -> Iterator[tuple[str,
 def _zip_items(contents: Contents, name: str, path: Path) -> Iterator[tuple[str, int, int]]:
     with zipfile.ZipFile(path) as archive:
         for number, entry in enumerate(archive.infolist()):
-            if entry.is_dir():
+            if entry.filename.endswith("/"):
                 continue
             if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
                 contents.leave_out(NO_FILE, f"{name}/{entry.filename}")

@@ -47,7 +47,8 @@ def found_photographs(
     Raises
     ------
     DataError
-        V07: no such folder, or images of another display.
+        V07: no such folder, images of another display, or photographs with the contrast of controllers: beside the
+        references they would differ by it.
     """
     arms, shape = project.config.arms, project.display.shape
     pixels, names = np.zeros((0, *shape[1:], shape[0]), dtype=np.uint8), tuple[str, ...]()
@@ -59,6 +60,8 @@ def found_photographs(
             raise _refused(project, f"no batch of a search in the folder {arms.found!r} ({error})") from error
         if batch.images.shape[1:] != pixels.shape[1:]:
             raise _refused(project, f"images of shape {batch.images.shape[1:]} in {arms.found!r}")
+        if batch.settings.get("shown") != "as imported":
+            raise _refused(project, f"photographs in {arms.found!r} that are not as they were imported")
         own = {image.tobytes() for image in natural}
         kept = {n: i for i, n in reversed([*enumerate(batch.start_ids)]) if batch.images[i].tobytes() not in own}
         names = tuple(sorted(kept))
@@ -81,8 +84,8 @@ def _refused(project: Project, found: str) -> DataError:
     return DataError(
         str(project.folder / "project.toml"),
         found=found,
-        expected=f"a folder that a search in a library wrote for this display, {project.display.shape} pixels",
-        cause="the folder was moved or renamed, or is that of another project",
+        expected=f"a folder that a search with --as-is wrote for this display, {project.display.shape} pixels",
+        cause="the folder was moved or renamed, is that of another project, or was made without --as-is",
         fix="run `stimsynth generate PROJECT --out PROJECT/found --generator search --as-is --library LIBRARY` and "
         'write found = "found", or empty the key',
         code="V07",

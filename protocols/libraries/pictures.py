@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 from types import TracebackType
 from typing import IO
@@ -17,7 +16,7 @@ from synth import ConstraintError
 from synth.batches import project, quantise
 from synth.contract import Images
 
-from .contents import LARGEST, Contents, Item
+from .contents import DAMAGED, LARGEST, Contents, Item
 
 __all__ = ["PictureReader", "as_shown", "decoded"]
 
@@ -60,7 +59,7 @@ class PictureReader:
         else:
             try:
                 data = self._of_shard(item)
-            except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, IndexError) as error:
+            except DAMAGED as error:
                 raise ValueError(f"a damaged archive ({error})") from error
         if len(data) > LARGEST:
             raise ValueError(f"more than {LARGEST >> 20} MiB")

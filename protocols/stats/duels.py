@@ -72,14 +72,28 @@ def _decided(parts: Sequence[tuple[float, Floats]], alpha: float) -> Duel:
 def repeats_needed(difference: Floats, noise: Floats, *, alpha: float = 0.05, power: float = 0.8) -> Floats:
     """Presentations of each image of a pair after which a true `difference` is found with probability `power`.
 
-    ``2 (noise / difference)^2 (z_(1 - alpha/2) + z_power)^2``, rounded up, at least 2; infinite without a difference.
+    The fewest at which the two-sided t test of two groups of that size has this power (noncentral t), at least 3: with
+    two trials of each image Welch's test loses most of its degrees of freedom. Infinite without a difference, NaN where
+    the noise is not known.
 
     Parameters
     ----------
     difference, noise : arrays of one shape
         True difference of the two means; SD of a trial about its mean, both in the same unit.
     """
+    apart = np.abs(difference)
+    ratio = np.divide(noise, apart, out=np.full_like(noise, np.inf), where=apart != 0)  # SDs of noise per difference
     quantiles = float(special.ndtri(1 - alpha / 2) + special.ndtri(power))
-    ratio = np.divide(noise, np.abs(difference), out=np.full_like(noise, np.inf), where=difference != 0)
-    needed: Floats = np.maximum(np.ceil(2 * (ratio * quantiles) ** 2), 2.0)
+    needed: Floats = np.maximum(np.ceil(2 * (ratio * quantiles) ** 2), 3.0)  # as if the noise were known
+    counted = np.isfinite(needed) & (ratio > 0)
+    while (few := counted & (_power(needed, np.where(counted, ratio, 1.0), alpha) < power)).any():
+        needed = needed + few
     return needed
+
+
+def _power(repeats: Floats, ratio: Floats, alpha: float) -> Floats:
+    """Power of the t test of two groups of `repeats` that differ by 1 / `ratio` SDs; NaN where floats cannot say."""
+    known = np.where(np.isfinite(repeats), repeats, 3.0)
+    df = 2 * (known - 1)
+    below = special.nctdtr(df, np.sqrt(known / 2) / ratio, special.stdtrit(df, 1 - alpha / 2))
+    return np.asarray(1 - below, dtype=np.float64)

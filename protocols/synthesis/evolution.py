@@ -136,6 +136,8 @@ def open_latent(project: Project, options: EvolutionOptions, *, device: str = "c
     except ValueError as error:
         if isinstance(error, DataError):
             raise
+        if name == "fourier":
+            raise _no_cutoff(options.cutoff, str(error)) from error
         raise _no_latent(name, str(error)) from error
     if options.hybrid and not latent.invertible:
         raise _no_latent(name, "a decoder without a way back from images to codes", "leave out --hybrid, or")
@@ -165,6 +167,17 @@ def evolution_figure(batch: StimulusBatch) -> Figure:
             axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
             axis.set_title(f"{batch.row_names[chosen[place]]}\n{batch.scores[chosen[place]]:.2f}", fontsize=7)
     return figure
+
+
+def _no_cutoff(cutoff: float, found: str) -> DataError:
+    return DataError(
+        f"--cutoff {cutoff:g}",
+        found=found,
+        expected="a highest frequency that the pixels of this display can show",
+        cause="a small display, or a cut-off in other units",
+        fix="give --cutoff, in cycles per image, within this range",
+        code="V10",
+    )
 
 
 def _no_latent(name: str, found: str, first: str = "correct the path, or") -> DataError:

@@ -73,7 +73,7 @@ class _Linear(nn.Module):
 
     mean: Tensor
     basis: Tensor
-    inverse: Tensor
+    inverse: Tensor | None = None
 
     def __init__(self, state: Mapping[str, Tensor], name: str) -> None:
         super().__init__()
@@ -83,11 +83,12 @@ class _Linear(nn.Module):
                 f"{name} holds mean {tuple(mean.shape)} and basis {tuple(basis.shape)}; expected (C, H, W) and "
                 "(D, C, H, W)"
             )
+        if not torch.isfinite(mean).all() or not torch.isfinite(basis).all():
+            raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
         self.record: dict[str, Any] = {}
         self.latent, self.decoded = len(basis), tuple(mean.shape)
         self.register_buffer("mean", mean)
         self.register_buffer("basis", basis.flatten(1))
-        self.register_buffer("inverse", torch.linalg.pinv(basis.flatten(1).double()).float())
         self.eval()
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -97,6 +98,8 @@ class _Linear(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes (n, D) of the nearest images."""
+        if self.inverse is None:  # minutes for large images, and for a hybrid alone
+            self.inverse = torch.linalg.pinv(self.basis.double()).float()
         codes: Tensor = (images - self.mean).flatten(1) @ self.inverse
         return codes
 

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from protocols.arrays import Floats32, Ints
 from protocols.disk.files import read_json
 from protocols.errors import DataError
-from protocols.libraries.contents import name_of
 from protocols.libraries.index import PART, Entry, LibraryIndex, Rows
 from protocols.libraries.pictures import PictureReader
 from protocols.libraries.update import BATCH, described, file_of
 from protocols.progress import Reporter
-from synth.search import Climb, RowScorer, Tails, climb, neighbour_graph
+from synth.search import Climb, NeighbourGraph, RowScorer, Tails, climb, neighbour_graph
 
 from .library import LibrarySearch
 
@@ -44,27 +43,18 @@ def climb_tails(
     Raises
     ------
     DataError
-        V04: no index of this library has features.
+        V04: no index of this library has features; V03: a picture is not the one that was indexed.
     """
     mapped = _mapped(search)
     rows = mapped.rows(search.contents)
     positions, vectors = _features(mapped, rows)
-    graph = neighbour_graph(vectors)
-    answers = Answers(search, positions)
-    ends: list[list[Climb]] = []
-    names = [(sign, tail) for sign, tail in ((1.0, "best"), (-1.0, "worst"))]
-    total = len(names) * len(scorer)
-    for sign, tail in names:
-        ends.append([])
-        for r, name in enumerate(scorer.names):
-
-            def score(places: Ints, r: int = r, sign: float = sign) -> Floats32:
-                return (sign * scorer.row(r, answers(places))).astype(np.float32)
-
-            ends[-1].append(climb(score, graph, name=f"{name} {tail}", evaluations=evaluations, count=count))
-            if progress is not None:
-                progress("climb", sum(map(len, ends)), total)
-    answers.save()
+    with PictureReader(search.contents) as reader:
+        answers = Answers(search, positions, reader)
+        graph = neighbour_graph(vectors)
+        try:
+            ends = _both_ends(scorer, graph, answers, count=count, evaluations=evaluations, progress=progress)
+        finally:
+            answers.save()  # what was asked stays, of an interrupted climb too
     best, worst = ([c.best(count) for c in end] for end in ends)
     tails = Tails(
         best=positions[np.stack([p for p, _ in best])],
@@ -86,6 +76,31 @@ def climb_tails(
     return tails, known, record, [c.scores for c in ends[0][:12]]
 
 
+def _both_ends(
+    scorer: RowScorer,
+    graph: NeighbourGraph,
+    answers: Answers,
+    *,
+    count: int,
+    evaluations: int,
+    progress: Reporter | None,
+) -> list[list[Climb]]:
+    """The climbs of every row to its best, and those to its worst."""
+    ends: list[list[Climb]] = []
+    total = 2 * len(scorer)
+    for sign, tail in ((1.0, "best"), (-1.0, "worst")):
+        ends.append([])
+        for r, name in enumerate(scorer.names):
+
+            def score(places: Ints, r: int = r, sign: float = sign) -> Floats32:
+                return (sign * scorer.row(r, answers(places))).astype(np.float32)
+
+            ends[-1].append(climb(score, graph, name=f"{name} {tail}", evaluations=evaluations, count=count))
+            if progress is not None:
+                progress("climb", sum(map(len, ends)), total)
+    return ends
+
+
 def _mapped(search: LibrarySearch) -> LibraryIndex:
     """The index whose features are climbed along: the one that holds most of the library; of equals the own one."""
     found = [search.index, *_others(search)]
@@ -104,7 +119,7 @@ def _mapped(search: LibrarySearch) -> LibraryIndex:
 
 def _others(search: LibrarySearch) -> list[LibraryIndex]:
     own = search.index.settings
-    alike = [key for key in own if key not in ("encoder", "site_ids", "members")]
+    alike = ("display", "shown")  # any network's features say which photographs are alike
     found = []
     for record in sorted(search.index.folder.parent.glob("*/index.json")):
         settings = read_json(record).get("settings", {})
@@ -128,10 +143,12 @@ class Answers:
     search : LibrarySearch
     positions : int array
         Position in the library of every image of the graph.
+    reader : PictureReader
+        One for all questions: the table of a large zip takes seconds to read.
     """
 
-    def __init__(self, search: LibrarySearch, positions: Ints) -> None:
-        self.search, self.positions = search, positions
+    def __init__(self, search: LibrarySearch, positions: Ints, reader: PictureReader) -> None:
+        self.search, self.positions, self.reader = search, positions, reader
         self.known: dict[int, Floats32] = {}
         self.parts: dict[int, Floats32] = {}
         self.stored = search.index.rows(search.contents)
@@ -147,23 +164,22 @@ class Answers:
             if part not in self.parts:
                 self.parts[part] = self.search.index.predicted(part)
             self.known[i] = self.parts[part][:, int(self.stored.row[i])]
-        new = [i for i in new if i not in self.known]
-        with PictureReader(self.search.contents) as reader:
-            for begin in range(0, len(new), BATCH):
-                self._ask(new[begin : begin + BATCH], reader)
+        new = sorted(i for i in new if i not in self.known)  # archive after archive
+        for begin in range(0, len(new), BATCH):
+            self._ask(new[begin : begin + BATCH])
         return np.stack([self.known[i] for i in wanted], axis=1)
 
-    def _ask(self, positions: list[int], reader: PictureReader) -> None:
+    def _ask(self, positions: list[int]) -> None:
         search = self.search
         items = [search.contents.items[i] for i in positions]
-        held = [(item, file_of(reader, item)) for item in items]
+        held = [(item, file_of(self.reader, item)) for item in items]
         display, constraints = search.opened.project.display, search.constraints
         made = described(
             search.index, held, search.describer, display=display, constraints=constraints, device=search.device
         )
         for i, entry in zip(positions, made, strict=True):
             if entry.why:
-                raise ValueError(f"{name_of(search.contents.items[i].name)}: {entry.why}; expected a usable picture")
+                raise search.changed(search.contents.items[i], entry.why)
             self.known[i] = entry.predicted
         self.asked += len(positions)
         self.waiting += made

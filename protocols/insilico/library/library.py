@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from protocols.arrays import Pixels
 from protocols.disk.files import make_id
 from protocols.errors import DataError
 from protocols.insilico.opened import Opened
-from protocols.libraries.contents import Contents, list_library, name_of
+from protocols.libraries.contents import Contents, Item, list_library, name_of
 from protocols.libraries.features import FEATURES, Describer
 from protocols.libraries.index import LibraryIndex, Rows, index_key
 from protocols.libraries.pictures import PictureReader
@@ -84,29 +84,35 @@ class LibrarySearch:
         how: dict[str, Any] = {"display": self.opened.project.display, "constraints": self.constraints}
         return update(self.index, self.contents, self.describer, **how, device=self.device, progress=progress)
 
-    def picture(self, rows: Rows, position: int) -> Pixels:
-        """One photograph as it is shown, read anew from the library.
+    def pictures(self, rows: Rows, positions: Iterable[int]) -> dict[int, Pixels]:
+        """Photographs as they are shown, read anew from the library, archive after archive.
 
         Raises
         ------
         DataError
-            V03: it is not the file that was indexed.
+            V03: one is not the file that was indexed.
         """
-        item = self.contents.items[position]
+        found: dict[int, Pixels] = {}
         with PictureReader(self.contents) as reader:
-            display = self.opened.project.display
-            digest = self.index.digest(rows, position)
-            made = shown_picture(reader, item, digest, display=display, constraints=self.constraints)
-        if isinstance(made, str):
-            raise DataError(
-                str(self.contents.source),
-                found=f"the picture {name_of(item.name)}: {made}",
-                expected="the file that was indexed",
-                cause="the library was changed meanwhile, or a file was replaced under its old time and size",
-                fix=f"repeat the command; where this comes again, delete the index {self.index.folder.name}",
-                code="V03",
-            )
-        return made
+            for position in sorted(set(positions)):
+                item, digest = self.contents.items[position], self.index.digest(rows, position)
+                display = self.opened.project.display
+                made = shown_picture(reader, item, digest, display=display, constraints=self.constraints)
+                if isinstance(made, str):
+                    raise self.changed(item, made)
+                found[position] = made
+        return found
+
+    def changed(self, item: Item, why: str) -> DataError:
+        """What is told of a picture that is not the one that was indexed."""
+        return DataError(
+            str(self.contents.source),
+            found=f"the picture {name_of(item.name)}: {why}",
+            expected="the file that was indexed",
+            cause="the library was changed meanwhile, or a file was replaced under its old time and size",
+            fix=f"repeat the command; where this comes again, delete the index {self.index.folder.name}",
+            code="V03",
+        )
 
     def nothing_usable(self, why: dict[int, str]) -> DataError:
         """What is told where no photograph can be shown."""

@@ -128,7 +128,7 @@ def search_library(
         refused = {}
     if not tails.best.shape[1]:
         raise search.nothing_usable(rows.why)
-    pixels = {int(i): search.picture(rows, int(i)) for i in np.unique(np.concatenate([tails.best, tails.worst]))}
+    pixels = search.pictures(rows, np.concatenate([tails.best, tails.worst]).ravel().tolist())
     made = [
         _batch(opened, objective, positions, pixels=pixels, search=search) for positions in (tails.best, tails.worst)
     ]
@@ -169,7 +169,7 @@ def _batch(
     opened: Opened, objective: Objective, positions: Ints, *, pixels: dict[int, Pixels], search: LibrarySearch
 ) -> StimulusBatch:
     stacked = np.stack([np.stack([pixels[int(i)] for i in row]) for row in positions])
-    names = [[picture_id(search.contents.items[int(i)].name) for i in row] for row in positions]
+    names = [[picture_id(search.contents.items[int(i)].name, pixels[int(i)]) for i in row] for row in positions]
     settings = {"shown": search.shown, "library": search.name}
     batch = found_batch(opened.encoder, objective, stacked, names=names, settings=settings)
     return batch.validate(opened.validator)

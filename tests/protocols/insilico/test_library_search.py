@@ -99,6 +99,27 @@ def test_exhaustive_is_the_true_order_and_the_library_is_not_predicted_twice(
     assert {path: path.stat().st_mtime_ns for path in (lab / "mylab" / "libraries").rglob("part_*.npz")} == parts
 
 
+def test_a_new_encoder_climbs_along_the_features_of_an_earlier_one(
+    lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = ("--index", tmp_path / "index", "--seeds", 2)
+    assert search(lab, capsys, "full", *index)[0] == 0
+    made = next((tmp_path / "index").iterdir())
+    record = made / "index.json"
+    about = json.loads(record.read_text())
+    about["settings"] |= {"encoder": "enc_00000000", "layers": ["of another network"]}
+    record.write_text(json.dumps(about))
+    made.rename(tmp_path / "index" / "enc_00000000_earlier")
+    code, printed, _ = search(lab, capsys, "climbed_anew", *index, "--search", "climb", "--evaluations", 100)
+    told = json.loads(printed)
+    assert (code, told["features_of"]) == (0, "enc_00000000")
+    assert told["images_asked_of_the_encoder"] == told["images_scored"] == told["usable"] == 12
+    full, climbed = (StimulusBatch.load(lab / out / "best" / "batch.h5") for out in ("full", "climbed_anew"))
+    assert climbed.start_ids == full.start_ids
+    np.testing.assert_array_equal(climbed.images, full.images)
+    assert (tmp_path / "index" / made.name / "index.json").is_file(), "what was asked is kept"
+
+
 def test_a_picture_replaced_in_secret_is_refused(lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import os
 

@@ -132,6 +132,11 @@ def test_the_right_encoder_wins(lab: Path, pairs: Path, tmp_path: Path, capsys, 
     else:
         assert told["together"]["winner"] == winner
         assert told[f"won_by_{winner}"] == len(told["sites"]) > 0
+        sign = 1 if winner == "first" else -1
+        for row in table(pairs / "pairs.csv"):
+            if row["kept"] == "true":
+                found, predicted = told["sites"][row["site"]]["difference"], float(row[f"{winner}_prefers"])
+                assert sign * found == pytest.approx(predicted, abs=0.05), "in the SDs of the predictions"
     assert json.loads((tmp_path / "verdict" / "duels.json").read_text())["together"] == told["together"]
 
 
@@ -151,6 +156,16 @@ def test_slips_are_told(lab: Path, tmp_path: Path, capsys, words, code: int, tol
     assert found == code
     assert told in printed + errors
     assert not (tmp_path / "new").exists()
+
+
+def test_another_project_has_the_same_display(lab: Path, tmp_path: Path, capsys) -> None:
+    other = copy(lab, tmp_path / "other")
+    text = (other / "project.toml").read_text(encoding="utf-8")
+    (other / "project.toml").write_text(text.replace("size_deg = 4.0", "size_deg = 8.0", 1), encoding="utf-8")
+    code, printed, errors = stimsynth(capsys, "controversial", lab, "--out", tmp_path / "new", "--against", other)
+    assert code == 3
+    assert "[display] size_deg = 8.0" in printed + errors
+    assert "V51" in printed + errors
 
 
 def test_triplets_are_written_with_the_photographs_that_they_use(lab: Path, tmp_path: Path, capsys) -> None:

@@ -17,6 +17,7 @@ from protocols.errors import DataError
 from protocols.libraries import contents as module
 from protocols.libraries.contents import list_library, name_of, picture_id
 from protocols.libraries.pictures import PictureReader, as_shown, decoded
+from protocols.libraries.update import file_of
 from protocols.project.display import Display
 from protocols.project.photograph_import import import_photographs
 from protocols.project.picture_files import UNREADABLE
@@ -85,8 +86,11 @@ def test_names_of_an_enemy_are_only_names(tmp_path: Path) -> None:
     with PictureReader(found) as reader:
         assert [reader.read(item) for item in found.items] == [picture(i) for i in range(5)]
     assert sorted(tmp_path.rglob("*")) == before
-    ids = [picture_id(item.name) for item in found.items]
+    shown = np.zeros((2, 3, 1), dtype=np.uint8)
+    ids = [picture_id(item.name, shown + i) for i, item in enumerate(found.items)]
     assert len(set(ids)) == 5
+    assert picture_id("a.png", shown) != picture_id("a.png", shown + 1), "another library under the same names"
+    assert picture_id("a.png", shown) == picture_id("moved/a.png", shown)
     assert all(set(i) <= set("abcdefghijklmnopqrstuvwxyz0123456789_") for i in ids)
     assert all(name_of(item.name).isprintable() for item in found.items)
 
@@ -162,3 +166,20 @@ def test_shown_images_meet_the_display_alone_and_in_any_batch_and_flat_ones_are_
 
         assert constraints[-1].violations(torch.from_numpy(shown[i][None])) == [""]
     np.testing.assert_array_equal(np.stack(as_shown(pixels, None)), pixels)
+
+
+def test_a_zip_of_an_enemy_ends_no_search(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "far.zip", "w") as archive:
+        for name in ("far.png", "good.png"):
+            archive.writestr(name, picture(0))
+        archive.infolist()[0].header_offset = 2**64 - 2
+        archive.writestr("q.png", picture(1))
+    data = bytearray((tmp_path / "far.zip").read_bytes())
+    at = data.rindex(b"PK\1\2")  # the name of the last entry becomes its comment
+    data[at + 28 : at + 34] = data[at + 30 : at + 34] + data[at + 28 : at + 30]
+    (tmp_path / "empty.zip").write_bytes(bytes(data))
+    found = list_library(tmp_path)
+    with PictureReader(found) as reader:
+        files = {item.name: file_of(reader, item) for item in found.items}
+    assert [files[name].data for name in ("far.zip/good.png", "far.zip/q.png")] == [picture(0), picture(1)]
+    assert files["far.zip/far.png"].why

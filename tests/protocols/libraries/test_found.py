@@ -48,7 +48,7 @@ def pixels(tmp_path: Path) -> np.ndarray:
     made = np.random.default_rng(0).integers(0, 256, (2, 3, 20, 24, 1), dtype=np.uint8)
     made[1, 0] = made[0, 0]
     names = [["lib_z", "lib_y", "lib_x"], ["lib_z", "lib_v", "lib_u"]]
-    batch = found_batch(Means(1.0), stretch(["a", "b"]), made, names=names, settings={})
+    batch = found_batch(Means(1.0), stretch(["a", "b"]), made, names=names, settings={"shown": "as imported"})
     batch.save(tmp_path / "found" / "best" / "batch.h5")
     return made
 
@@ -69,13 +69,17 @@ def test_without_the_key_or_the_arm_there_are_none(tmp_path: Path, pixels: np.nd
     assert (found.pixels.shape, found.source_ids, found.predicted.shape) == ((0, 20, 24, 1), (), (0, 2))
 
 
-@pytest.mark.parametrize("wrong", ["elsewhere", "damaged", "display"])
+@pytest.mark.parametrize("wrong", ["elsewhere", "damaged", "display", "contrast"])
 def test_a_folder_that_cannot_serve_is_refused(tmp_path: Path, pixels: np.ndarray, wrong: str) -> None:
     lab, encoder = project(tmp_path), Means(1.0)
     if wrong == "elsewhere":
         lab.config.arms.found = "elsewhere"
     elif wrong == "damaged":
         (tmp_path / "found" / "best" / "batch.h5").write_bytes(b"no batch")
+    elif wrong == "contrast":
+        shown: dict[str, Any] = {"shown": [{"name": "exact_statistics"}]}
+        batch = found_batch(Means(1.0), stretch(["a"]), pixels[:1], names=[["lib_z", "lib_y", "lib_x"]], settings=shown)
+        batch.save(tmp_path / "found" / "best" / "batch.h5")
     else:
         lab.display = Display(width_px=32, height_px=20, size_deg=4.0, background=128)
     with pytest.raises(DataError) as error:

@@ -36,10 +36,12 @@ def test_a_subject_between_the_two_is_decided_at_alpha(repeats: int, rate: float
 
 def test_the_promised_repeats_have_the_promised_power() -> None:
     rng = np.random.default_rng(2)
-    for difference in (0.8, 1.5):
+    for difference in (0.8, 1.5, 3.0, 5.0):
         n = int(repeats_needed(np.array(difference), np.array(1.4)))
         won = [duel(rng.normal(difference, 1.4, n), rng.normal(0, 1.4, n)).winner == "first" for _ in range(1500)]
-        assert 0.74 < np.mean(won) < 0.86
+        assert 0.77 < np.mean(won) < 0.87
+    for difference in (8.0, 1e4):
+        assert repeats_needed(np.array(difference), np.array(1.4)) == 3
 
 
 def test_what_cannot_be_tested_cannot_tell() -> None:
@@ -50,7 +52,8 @@ def test_what_cannot_be_tested_cannot_tell() -> None:
         assert np.isnan(found.p)
     assert overall([]).winner == "cannot tell"
     assert np.isinf(repeats_needed(np.zeros(2), np.ones(2))).all()
-    assert repeats_needed(np.array(100.0), np.array(1.0)) == 2
+    assert np.isnan(repeats_needed(np.ones(1), np.full(1, np.nan))).all()
+    assert repeats_needed(np.array([1.0, 0.0]), np.zeros(2)).tolist() == [3, np.inf]
 
 
 def test_all_pairs_find_what_none_finds_alone() -> None:

@@ -127,3 +127,4 @@ def test_a_latent_that_cannot_serve_is_refused_by_name(looped: Path, tmp_path: P
         with pytest.raises(DataError) as refused:
             open_latent(project, options)
         assert refused.value.code == "V10"
+        assert ("--cutoff" in refused.value.fix) == (options.cutoff == 60.0), "a way out that exists"

@@ -178,7 +178,7 @@ def test_the_generator_of_deepsim_is_that_of_its_layers(latents):
         latent.encode(torch.zeros(1, 1, 32, 32))
 
 
-@pytest.mark.parametrize("kind", ["pickle", "other", "cut", "shapes", "missing", "misfit"])
+@pytest.mark.parametrize("kind", ["pickle", "other", "cut", "shapes", "infinite", "missing", "misfit"])
 def test_a_file_that_is_no_decoder_is_refused_and_nothing_of_it_runs(tmp_path, kind):
     path = tmp_path / ("decoder.pt" if kind in ("pickle", "misfit") else "decoder.safetensors")
     ran = tmp_path / "ran"
@@ -196,6 +196,8 @@ def test_a_file_that_is_no_decoder_is_refused_and_nothing_of_it_runs(tmp_path, k
         path.write_bytes(path.read_bytes()[:-40])
     elif kind == "shapes":
         save_file({"mean": torch.zeros(1, 4, 4), "basis": torch.zeros(3, 1, 4, 5)}, path)
+    elif kind == "infinite":
+        save_file({"mean": torch.zeros(1, 4, 4), "basis": torch.full((3, 1, 4, 4), torch.inf)}, path)
     elif kind == "misfit":
         torch.save(deepsim() | {"defc6.weight": torch.zeros(8, 3)}, path)
     with pytest.raises(ValueError, match=r"expected|cannot be read"):
