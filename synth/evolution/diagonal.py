@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,10 @@ class DiagonalCMA(Generations):
         order = np.lexsort((self._ties.random(self.population), -filled))  # the highest score first
         ranks = np.empty(self.population)
         ranks[order] = np.arange(self.population)
-        self._strategy.tell(list(codes), ranks.tolist())  # `cma` minimises
+        with warnings.catch_warnings():
+            # two codes of a generation lie along the last step of the mean, which may be long in one coordinate
+            warnings.filterwarnings("ignore", message="elements of z2", category=UserWarning)
+            self._strategy.tell(list(codes), ranks.tolist())  # `cma` minimises
 
 
 def _strategy(start: NDArray[np.float64], population: int, sigma: float, *, seed: int) -> Any:

@@ -159,7 +159,7 @@ def test_a_model_saved_by_somebody_else_is_guided_by_the_command_alone(
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["--generator", "evolution", "--out", "x"], 3, "gradient,diffusion"),
+        (["--generator", "annealing", "--out", "x"], 3, "gradient,diffusion"),
         (["--generator", "gradient,gradient", "--out", "x"], 3, "gradient,diffusion"),
         (["--match", "drive", "--generator", "gradient,diffusion", "--out", "x"], 3, "always have the same contrast"),
         (["--match", "drive,contrast", "--out", "x"], 3, "two generators"),
