@@ -49,7 +49,7 @@ def standardised(encoder: EncoderLike) -> Callable[[Tensor], Tensor]:
     known = attributes_of(encoder)
 
     def z(images: Tensor) -> Tensor:
-        responses = encoder(images)
+        responses = encoder(images.to(known.device))
         responses = responses if responses.dim() == 2 else responses.mean(0)
         if known.mean is None or known.sd is None:
             return responses
