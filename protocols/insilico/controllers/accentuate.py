@@ -92,7 +92,7 @@ class Accentuated:
 
 
 def seed_photographs(measured: Floats, count: int, among: NDArray[np.bool_] | None = None) -> list[int]:
-    """`count` photographs, spread evenly over a site's measured responses (N,), weakest first; of `among` (N,) alone."""
+    """`count` photographs of those `among` (N,), spread evenly over measured responses (N,), weakest first."""
     order = np.argsort(measured, kind="stable")
     order = order if among is None else order[among[order]]
     places = ((np.arange(count) + 0.5) / count * len(order)).astype(int)
