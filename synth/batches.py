@@ -17,9 +17,9 @@ from torch import Tensor
 from synth.constraints.exact import ConstraintError
 from synth.objectives import Objective
 
-from .answers import Answers, default_site_ids, familiarity
+from .answers import Answers, default_site_ids, evaluating, familiarity
 from .batch import StimulusBatch
-from .contract import MICRO_BATCH, Attributes, EncoderLike, Images
+from .contract import MICRO_BATCH, Attributes, EncoderLike, Images, attributes_of
 
 Part = TypeVar("Part")
 
@@ -234,6 +234,46 @@ def collect(
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
+    )
+
+
+def batch_of(
+    encoder: EncoderLike,
+    pixels: NDArray[np.uint8],
+    rows: Objective,
+    *,
+    seeds: Sequence[int],
+    start_ids: Sequence[str],
+    settings: dict[str, Any],
+) -> StimulusBatch:
+    """Images that are there already, uint8 (S, H, W, C), as a batch: predictions and scores of these 8-bit pixels.
+
+    Parameters
+    ----------
+    rows : Objective of S rows
+        What each image was made for.
+    seeds, start_ids : S of each
+    settings : dict
+        Of the generator.
+    """
+    known = attributes_of(encoder)
+
+    def answered(begin: int, end: int) -> Best:
+        part = torch.from_numpy(np.ascontiguousarray(pixels[begin:end]))
+        bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd).to(known.device)
+        best = Best(end - begin, 1, None)
+        best.update(part, evaluating(encoder, bound, part.to(known.device)))
+        return best
+
+    parts, _ = in_micro_batches(rows.spans, None, answered)
+    return collect(
+        encoder,
+        parts,
+        rows,
+        seeds=np.array(seeds, dtype=np.int64),
+        start_ids=tuple(start_ids),
+        known=known,
+        settings={**settings, "check_steps": [0]},
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from synth.ascent.ascend import ascend
 from synth.batch import StimulusBatch
+from synth.batches import batch_of
 from synth.contract import Attributes, EncoderLike, Factory, attributes_of
 from synth.objectives import Objective, Site, discriminate, stretch
 from synth.objectives.bound import column_of
@@ -149,6 +150,17 @@ class Climber:
         )
         self.tell(steps * len(batch))
         return batch
+
+    def scored(self, batch: StimulusBatch, labels: Labels) -> StimulusBatch:
+        """The same images, one per cluster of `labels`, with the objective of these clusters and its scores."""
+        return batch_of(
+            self.encoder,
+            batch.images,
+            objective_of(members(labels, self.sites), self.settings.temperature),
+            seeds=batch.seeds.tolist(),
+            start_ids=batch.start_ids,
+            settings={key: value for key, value in batch.settings.items() if key not in ("check_steps", "plan")},
+        )
 
     def responses(self, batch: StimulusBatch) -> Responses:
         """The answers of all sites to the 8-bit images, (images, sites), in natural SDs."""

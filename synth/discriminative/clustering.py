@@ -259,7 +259,10 @@ def _judged(climber: Climber, batch: StimulusBatch, validator: EncoderLike) -> R
 
 
 def _finished(climber: Climber, state: State) -> tuple[StimulusBatch, Labels]:
-    """The last images, and the sites assigned to them; climbed again where sites still moved."""
+    """The last images, and the sites assigned to them; climbed again where sites still moved.
+
+    Where they move to the end, the images are scored anew for the clusters that they have now.
+    """
     labels, start = state.labels, None if state.batch is None else climbed(state.batch)
     for _ in range(LAST_TURNS):
         batch = climber.climb(labels, climber.settings.final_steps, among=None, start=start)
@@ -268,5 +271,5 @@ def _finished(climber: Climber, state: State) -> tuple[StimulusBatch, Labels]:
         labels, kept = occupied(wanted)
         start = climbed(batch)[kept]
         if still:
-            break
-    return batch.take(kept), labels
+            return batch, labels
+    return climber.scored(batch.take(kept), labels), labels

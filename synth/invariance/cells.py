@@ -17,7 +17,7 @@ from .site import floats
 __all__ = ["SimulatedCells", "gabor_cells", "gaussian_field", "place_and_size"]
 
 CYCLES = 0.56  # SDs of the envelope per wavelength: a bandwidth of one octave
-ORIENTATIONS = 2
+ORIENTATIONS = 4  # with fewer, the cells of a small field look more alike than they are
 
 
 class SimulatedCells(nn.Module):

@@ -1,20 +1,16 @@
-"""One site per image: its response in natural SDs, and a batch of given images with what is predicted of them."""
+"""One site per image: its response in natural SDs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synth.answers import evaluating
-from synth.batch import StimulusBatch
-from synth.batches import Best, collect, in_micro_batches, project, quantise
+from synth.batches import batch_of, project, quantise
 from synth.contract import MICRO_BATCH, EncoderLike, Images, attributes_of
-from synth.objectives import Objective
 
 __all__ = ["batch_of", "column_of", "floats", "shown", "sites_z", "standardised", "z_of"]
 
@@ -53,7 +49,7 @@ def standardised(encoder: EncoderLike) -> Callable[[Tensor], Tensor]:
     known = attributes_of(encoder)
 
     def z(images: Tensor) -> Tensor:
-        responses = encoder(images)
+        responses = encoder(images.to(known.device))
         responses = responses if responses.dim() == 2 else responses.mean(0)
         if known.mean is None or known.sd is None:
             return responses
@@ -80,43 +76,3 @@ def z_of(encoder: EncoderLike, columns: Tensor) -> Callable[[Tensor], Tensor]:
         return z(images).gather(1, place[:, None])[:, 0]
 
     return of_site
-
-
-def batch_of(
-    encoder: EncoderLike,
-    pixels: NDArray[np.uint8],
-    rows: Objective,
-    *,
-    seeds: Sequence[int],
-    start_ids: Sequence[str],
-    settings: dict[str, Any],
-) -> StimulusBatch:
-    """Images that are there already, uint8 (S, H, W, C), as a batch: predictions and scores of these 8-bit pixels.
-
-    Parameters
-    ----------
-    rows : Objective of S rows
-        What each image was made for.
-    seeds, start_ids : S of each
-    settings : dict
-        Of the generator.
-    """
-    known = attributes_of(encoder)
-
-    def answered(begin: int, end: int) -> Best:
-        part = torch.from_numpy(np.ascontiguousarray(pixels[begin:end]))
-        bound = rows[begin:end].bind(known.site_ids, known.mean, known.sd).to(known.device)
-        best = Best(end - begin, 1, None)
-        best.update(part, evaluating(encoder, bound, part.to(known.device)))
-        return best
-
-    parts, _ = in_micro_batches(rows.spans, None, answered)
-    return collect(
-        encoder,
-        parts,
-        rows,
-        seeds=np.array(seeds, dtype=np.int64),
-        start_ids=tuple(start_ids),
-        known=known,
-        settings={**settings, "check_steps": [0]},
-    )

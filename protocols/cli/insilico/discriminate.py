@@ -32,6 +32,8 @@ def discriminate(
     confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="of a type (with --type)")] = 0.95,
 ) -> None:
     """Find types of sites with one image each that drives it and no other; or type new sites by such a set."""
+    from protocols.insilico.discriminate.asked import check_asked
+
     if (types is None) != (responses is None):
         raise typer.BadParameter("--type and --responses belong together")
     if types is None and out is None:
@@ -44,6 +46,7 @@ def discriminate(
         type_new(types, responses, out, confidence=confidence)
         return
     wanted = [word.strip() for word in sites.split(",") if word.strip()]
+    check_asked(project, wanted, clusters)
     announce("loading the networks")
     from protocols.insilico.discriminate.files import write_types
     from protocols.insilico.discriminate.found import find_types

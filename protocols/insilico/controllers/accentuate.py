@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from protocols.arrays import Floats
 from protocols.disk.files import finite_or_none, new_folder, write_atomically, write_json
@@ -19,7 +20,7 @@ from protocols.disk.tables import write_table
 from protocols.insilico.opened import Opened
 from protocols.progress import Reporter
 from protocols.synthesis.starts import natural_ranges
-from synth import StimulusBatch, accentuating, ascend, level, stretch
+from synth import ConstraintError, StimulusBatch, accentuating, ascend, level, stretch
 from synth.batches import project as shown
 
 from .checks import check_sites
@@ -90,9 +91,10 @@ class Accentuated:
         }
 
 
-def seed_photographs(measured: Floats, count: int) -> list[int]:
-    """`count` photographs spread evenly over a site's measured responses (N,), weakest first."""
+def seed_photographs(measured: Floats, count: int, among: NDArray[np.bool_] | None = None) -> list[int]:
+    """`count` photographs of those `among` (N,), spread evenly over measured responses (N,), weakest first."""
     order = np.argsort(measured, kind="stable")
+    order = order if among is None else order[among[order]]
     places = ((np.arange(count) + 0.5) / count * len(order)).astype(int)
     return [int(order[place]) for place in places]
 
@@ -128,7 +130,7 @@ def accentuated(
     for number, site in enumerate(chosen):
         low, high = ranges[site]
         column = list(opened.encoder.site_ids).index(site)
-        seeds = seed_photographs(opened.measured[:, column], photographs)
+        seeds = _seeds(opened, column, photographs)
         wanted = [low + share * (high - low) for share in shares.tolist()]
         images, far = _made(opened, site, wanted, seeds=seeds, steps=steps)
         pixels.append(images)
@@ -163,6 +165,26 @@ def accentuated(
         for prefix in ("", "validator_"):
             row[f"{prefix}reached"] = abs(row[f"{prefix}z"] - row["level"]) <= tolerance * row["span"]
     return Accentuated(rows, [_site(rows, site) for site in chosen], batch, tolerance)
+
+
+def _seeds(opened: Opened, column: int, count: int) -> list[int]:
+    """`seed_photographs` of a site, of those that can have the display's mean and contrast."""
+    can = np.ones(len(opened.natural), dtype=np.bool_)
+    while True:
+        seeds = seed_photographs(opened.measured[:, column], count, can)
+        flat = [seed for seed in seeds if not _can_be_shown(opened, seed)]
+        can[flat] = False
+        if not flat or not can.any():  # with none left, the ascent says why
+            return seeds
+
+
+def _can_be_shown(opened: Opened, photograph: int) -> bool:
+    image = torch.from_numpy(opened.natural[photograph]).movedim(-1, 0)[None].float() / 255
+    try:
+        shown(image, opened.recipe["constraints"])
+    except ConstraintError:
+        return False
+    return True
 
 
 def _made(

@@ -73,8 +73,9 @@ class JointRange:
     Attributes
     ----------
     rows : list of dict
-        One per row of the objective: ``row``, ``mode``, ``images``, and, by encoder and validator (``validator_``), how
-        many images are `beyond`, and the mean z of both groups of its best image, ``first`` and ``second``.
+        One per row of the objective: ``row``, ``mode``, ``images``, ``first_sites`` and ``second_sites``, and, by
+        encoder and validator (``validator_``), how many images are `beyond`, and the mean z of both groups of its best
+        image, ``first`` and ``second``.
     planes : list of dict
         One per pair of groups: their names, the mean z of both by the encoder of every photograph and of every image,
         (N, 2) and (S, 2), the modes of the images, and of each mode the pixels of its best one.
@@ -107,7 +108,8 @@ def joint_range(project: Project, batch: StimulusBatch, *, device: str = "cpu") 
     best = set(batch.best_indices())
     for i, term in group_rows(batch).items():
         name, signs = batch.row_names[i], np.array([term["settings"]["first"], term["settings"]["second"]])
-        record = rows.setdefault(name, _empty(name, signs))
+        declared = str(batch.objective_description["rows"][i])  # a name holds the first site of each group alone
+        record = rows.setdefault(declared, _empty(name, term, signs))
         record["images"] += 1
         for prefix, z, photographs in zip(("", "validator_"), made, natural, strict=True):
             wanted = group_means(z[i : i + 1], term, pair.site_ids)
@@ -115,7 +117,6 @@ def joint_range(project: Project, batch: StimulusBatch, *, device: str = "cpu") 
             if i in best:
                 first, second = (signs * wanted[0]).tolist()
                 record |= {f"{prefix}first": first, f"{prefix}second": second}
-        rows[name] = record
         plain = {**term, "settings": {"first": 1.0, "second": 1.0}}
         plane = planes.setdefault(
             str((term["among"], term["values"])),
@@ -134,9 +135,17 @@ def joint_range(project: Project, batch: StimulusBatch, *, device: str = "cpu") 
     return JointRange(list(rows.values()), list(planes.values()))
 
 
-def _empty(name: str, signs: Floats) -> dict[str, Any]:
+def _empty(name: str, term: Mapping[str, Any], signs: Floats) -> dict[str, Any]:
     mode = next(mode for mode, asked in GROUP_MODES.items() if asked == tuple(signs))
-    return {"row": name, "mode": mode, "images": 0, "beyond": 0, "validator_beyond": 0}
+    first, second = (" ".join(map(str, group)) for group in _groups(term))
+    sites = {"first_sites": first, "second_sites": second}
+    return {"row": name, "mode": mode, "images": 0, "beyond": 0, "validator_beyond": 0, **sites}
+
+
+def _groups(term: Mapping[str, Any]) -> list[list[Any]]:
+    """The sites of both groups of a term."""
+    second = np.array(term["values"]) > 0
+    return [[site for site, s in zip(term["among"], second, strict=True) if s == which] for which in (False, True)]
 
 
 def _line(record: Mapping[str, Any]) -> str:
@@ -150,9 +159,7 @@ def _line(record: Mapping[str, Any]) -> str:
 
 def group_names(term: Mapping[str, Any]) -> tuple[str, str]:
     """A name for each of both groups: its first site, and how many more there are."""
-    second = np.array(term["values"]) > 0
-    groups = [[site for site, s in zip(term["among"], second, strict=True) if s == which] for which in (False, True)]
-    names = [f"{group[0]} and {len(group) - 1} more" if len(group) > 1 else str(group[0]) for group in groups]
+    names = [f"{group[0]} and {len(group) - 1} more" if len(group) > 1 else str(group[0]) for group in _groups(term)]
     return names[0], names[1]
 
 

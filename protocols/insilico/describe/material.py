@@ -17,6 +17,7 @@ from encoders.fields.receptive_field import ReceptiveField
 from encoders.fields.sites import site_fields
 from protocols.arrays import Bools, Floats, Ints, Pixels
 from protocols.insilico.opened import Opened, open_fitted
+from protocols.models.pair import load_encoder
 from protocols.progress import Reporter
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
@@ -81,6 +82,9 @@ class Material:
         Mean responses as they were recorded, in natural SDs; NaN where a photograph was not shown.
     validated : array of shape (N, V)
         The validator's predictions for the photographs, in natural SDs; NaN for sites that it does not have.
+    unseen : array of shape (N, V), or None
+        Predictions for the photographs by the encoder that was scored, in its natural SDs; None where that is
+        `opened.encoder` itself.
     checked : array of shape (K, U)
         The validator's predictions for the controllers, in its natural SDs, in the encoder's order of sites; NaN for
         sites that it does not have.
@@ -100,6 +104,7 @@ class Material:
     made: Seen
     recorded: Floats
     validated: Floats
+    unseen: Floats | None
     checked: Floats
     controllers: tuple[Controller, ...]
     fields: tuple[ReceptiveField, ...]
@@ -150,19 +155,21 @@ def look_over(
     data = gather(opened.project, [])
     places = dict(zip(data.site_ids, data.areas or [""] * len(data.site_ids), strict=True))
     fields = site_fields(encoder, opened.natural)
+    scored = record.encoder if record is not None and record.maker != record.encoder else None
     return Material(
         opened=opened,
         sites=chosen,
         columns=columns,
         groups=tuple(names.groups),
         held_out=np.array([source in held for source in opened.source_ids], dtype=bool),
-        scored=record.encoder if record is not None and record.maker != record.encoder else None,
+        scored=scored,
         areas=tuple(places.get(site, "") for site in chosen),
         measured=opened.measured[:, columns],
         natural=see(encoder, opened.natural, label="photographs", progress=progress),
         made=made,
         recorded=_recorded(data, opened, columns),
         validated=_checked(opened, opened.natural, "photographs, by the validator", progress=progress)[:, columns],
+        unseen=None if scored is None else _by_scored(opened, scored, chosen, progress=progress),
         checked=_checked(opened, pixels, "controllers, by the validator", progress=progress),
         controllers=controllers,
         fields=tuple(fields[u] for u in columns),
@@ -216,6 +223,12 @@ def _recorded(data: Dataset, opened: Opened, columns: Ints) -> Floats:
     mean, sd = (getattr(encoder, f"natural_{name}").double().cpu().numpy()[columns] for name in ("mean", "sd"))
     raw = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
     return np.asarray((raw - mean) / sd)
+
+
+def _by_scored(opened: Opened, name: str, sites: Sequence[str], *, progress: Reporter | None) -> Floats:
+    encoder = load_encoder(opened.project, name).to(opened.encoder.natural_mean.device)
+    columns = [encoder.site_ids.index(site) for site in sites]
+    return see(encoder, opened.natural, label="photographs, scored encoder", progress=progress).predicted[:, columns]
 
 
 def _checked(opened: Opened, pixels: Pixels, label: str, *, progress: Reporter | None) -> Floats:

@@ -42,7 +42,8 @@ class Clusters:
         Adjusted Rand index of the clusters by responses with as many of the validator's predicted responses.
     measured : (within, across, p) or None
         Mean correlation of measured responses to held-out photographs, of pairs of sites within and across the
-        clusters by responses (`cohesion`).
+        clusters by responses (`cohesion`). Where the encoder was fitted to these photographs too, as many clusters of
+        the predictions of the one that was not (`Material.unseen`) stand in their place.
     order : int array of shape (V,)
         Sites by cluster, for figures.
     similarity : array of shape (V, V)
@@ -124,8 +125,14 @@ def _measured(material: Material, found: Subdivisions | None) -> tuple[float, fl
     y = y[np.isfinite(y).all(1)]
     if found is None or found.k == 1 or len(y) < 3:
         return None
+    labels = found.labels
+    if material.unseen is not None:
+        predicted = _standardised_rows(material.unseen.T)
+        if not (np.abs(predicted).max(1) > 0).all():
+            return None
+        labels = cluster(predicted, found.k)
     rows = _standardised_rows(y.T)
-    within, across, p = cohesion(rows @ rows.T / rows.shape[1], found.labels)
+    within, across, p = cohesion(rows @ rows.T / rows.shape[1], labels)
     return (within, across, p) if np.isfinite(p) else None
 
 

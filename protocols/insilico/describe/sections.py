@@ -134,8 +134,11 @@ def cluster_section(found: Description) -> Section:
         )
     if clusters.measured is not None:
         within, across, p = clusters.measured
+        which = "clusters by responses"
+        if found.material.unseen is not None:
+            which = "as many clusters of the predicted responses of the encoder that was not fitted to them"
         sentences.append(
-            f"Measured responses to held-out photographs correlate with {within:.2f} within clusters by responses and "
+            f"Measured responses to held-out photographs correlate with {within:.2f} within {which} and "
             f"{across:.2f} across them (labels permuted over sites: p = {p:.2g}); trial noise that sites share is "
             "part of both."
         )

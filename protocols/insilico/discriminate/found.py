@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from protocols.errors import DataError
 from protocols.insilico.opened import Opened
 from protocols.progress import Reporter
 from protocols.synthesis.starts import starts_for
 from synth import Objective
 from synth.discriminative import Chance, Clustering, Settings, beyond_chance, discriminative_stimuli
-from synth.objectives import nearest
+
+from .asked import check_sites
 
 ALPHA = 0.05
 STABLE = 0.5
@@ -206,26 +206,3 @@ def find_types(
     count = len(clustering.best.batch)
     chance = beyond_chance(opened.measured[:, columns], count, temperature=settings.temperature)
     return Found(clustering, chance, start)
-
-
-def check_sites(known: Sequence[str], wanted: Sequence[str], clusters: int) -> list[str]:
-    """The sites to cluster, in the order of the known ones.
-
-    Raises
-    ------
-    DataError
-        V25
-    """
-    unknown = [s for s in wanted if s not in known]
-    chosen = [s for s in known if not wanted or s in wanted]
-    if not unknown and len(chosen) >= max(2, clusters):
-        return chosen
-    few = f"{len(chosen)} sites for {clusters} clusters"
-    raise DataError(
-        "--sites",
-        found=f"{', '.join(unknown[:5])}: {nearest(unknown[0], known)}" if unknown else few,
-        expected="sites that may be controlled, at least two and one per cluster",
-        cause="a slip of the pen, or sites whose reliability is below reliability_target" if unknown else "few sites",
-        fix=f"name some of the {len(known)} sites that `stimsynth status` counts as targets, or lower --clusters",
-        code="V25",
-    )

@@ -116,11 +116,6 @@ def _site(found: DiverseSet, field: torch.Tensor, null: Any, *, rows: list[Row])
     distance = found.distance(field) if sum(kept) > 1 else None
     simple, complex_ = null[0.0], null[1.0]
     row, column, sd = place_and_size(field)
-    scale = float(complex_.mean() - simple.mean())
-    spread = float(max(np.ptp(simple), np.ptp(complex_)))
-    index = None
-    if distance is not None and scale > 0:
-        index = diversity_index(distance, float(simple.mean()), float(complex_.mean()))
     return {
         "site": found.site,
         "images": len(rows),
@@ -132,10 +127,24 @@ def _site(found: DiverseSet, field: torch.Tensor, null: Any, *, rows: list[Row])
         "distance": distance,
         "whole_image_distance": mean_pairwise(floats(found.batch.images[np.array(kept)])) if sum(kept) > 1 else None,
         "null": {"simple": _numbers(simple), "complex": _numbers(complex_)},
-        "index": index,
-        "index_is_clear": bool(scale > spread),
+        "index": None if distance is None else clear_index(distance, simple, complex_),
+        "index_is_clear": _is_clear(simple, complex_),
         "rows": rows,
     }
+
+
+def clear_index(distance: float, simple: Floats, complex_: Floats) -> float | None:
+    """The diversity index, from the distances of the simulated cells' sets, one per orientation.
+
+    None where the two kinds of cells differ less than orientations do: small fields have few pixels to differ in.
+    """
+    if not _is_clear(simple, complex_):
+        return None
+    return diversity_index(distance, float(simple.mean()), float(complex_.mean()))
+
+
+def _is_clear(simple: Floats, complex_: Floats) -> bool:
+    return bool(complex_.mean() - simple.mean() > max(np.ptp(simple), np.ptp(complex_)))  # NaN: no
 
 
 def _numbers(values: Floats) -> list[float | None]:

@@ -124,7 +124,8 @@ def on_display(opened: Opened, wanted: Sequence[str], count: int, *, named: bool
             if named:
                 raise _not_shown(name, str(error)) from error
     if len(ids) < count:
-        raise _not_shown(f"only {len(ids)} of {count} photographs", "the others are too flat")
+        others = "no more are left" if len(wanted) < count else "the others are too flat"
+        raise _not_shown(f"only {len(ids)} of {count} photographs", others)
     return ids, np.stack(images)
 
 
@@ -133,8 +134,8 @@ def _not_shown(found: str, why: str) -> DataError:
         "photographs",
         found=f"{found}: {why}",
         expected="photographs that can have the mean luminance and contrast of [synthesis]",
-        cause="a nearly flat photograph, or a large contrast in project.toml",
-        fix="name other photographs with --photographs, or lower [synthesis] rms_contrast",
+        cause="a nearly flat photograph, a large contrast in project.toml, or nearly all photographs asked for",
+        fix="name other or fewer photographs with --photographs, or lower [synthesis] rms_contrast",
         code="V33",
     )
 

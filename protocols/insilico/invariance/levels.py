@@ -117,7 +117,8 @@ def _geometry(
         corners = floats(np.stack([paths.points[mine[0]][0], *(paths.points[p][-1] for p in mine)]))
         answers = z_of(opened.encoder, torch.tensor([column]))
         for what, shape in (("shown", display), ("mixed", lambda images: images)):
-            z = triangle_responses(answers, corners, shape) - paths.level[mine[0]]
+            z = triangle_responses(answers, corners, shape)
+            z = z - z[0]  # the source as it is shown here, first of all: rounding in another batch is no fall
             within = {f"fall_{drop:g}": float((z >= -drop * ranges[column]).mean()) for drop in DROPS}
             held = float(settings.allows(torch.from_numpy(z)).double().mean())
             row = {"site": site, "images": what, "mean": float(z.mean()), "within_tolerance": held, **within}

@@ -14,6 +14,7 @@ import torch
 from protocols import Project
 from protocols.disk.png import read_png
 from protocols.errors import DataError
+from protocols.insilico.controllers.accentuate import _seeds
 from protocols.insilico.controllers.checks import check_asked, site_list
 from protocols.insilico.controllers.given import from_batch
 from protocols.insilico.controllers.judges import Judges
@@ -150,6 +151,15 @@ def test_the_page_of_levels(lab: Path, opened: Opened) -> None:
     for photograph in {row["photograph"] for row in rows}:  # the response rises with the level that is asked for
         z = [float(row["z"]) for row in rows if row["photograph"] == photograph]
         assert z[0] < z[-1]
+
+
+def test_a_flat_photograph_is_no_seed(opened: Opened) -> None:
+    first = _seeds(opened, 0, 3)
+    flat = opened.natural.copy()
+    flat[first[1]] = 128
+    again = _seeds(replace(opened, natural=flat), 0, 3)
+    assert first[1] not in again
+    assert len(set(again)) == 3
 
 
 def test_images_without_a_response_to_hold_are_refused(lab: Path, opened: Opened, tuned: list[str]) -> None:

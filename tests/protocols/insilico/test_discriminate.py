@@ -15,8 +15,9 @@ import torch
 
 from protocols.disk.png import read_png, write_png
 from protocols.errors import DataError
+from protocols.insilico.discriminate.asked import check_sites
 from protocols.insilico.discriminate.files import read_types, write_types
-from protocols.insilico.discriminate.found import Found, check_sites, find_types
+from protocols.insilico.discriminate.found import Found, find_types
 from protocols.insilico.discriminate.new_sites import UNTOLD, type_sites, write_typed
 from protocols.recordings.readers import write_responses
 from protocols.recordings.responses import Responses
@@ -188,8 +189,14 @@ def test_options_are_checked_before_anything_is_loaded(
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("loop")
-def test_the_commands_of_the_page_run(looped: Path, tmp_path: Path) -> None:
+def test_the_commands_of_the_page_run(
+    looped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(looped / "project", tmp_path / "mylab")
+    for words in (["--sites", "sim_00"], ["--clusters", 99]):  # told before a network is loaded
+        command = ["stimsynth", "discriminate", tmp_path / "mylab", "--out", tmp_path / "new", *words]
+        code, _, told = cli(monkeypatch, capsys, command)
+        assert (code, "V25" in told, "loading" in told) == (3, True, False)
     recording(tmp_path / "answer.h5", ["type_01", "type_02"], 8)
     printed = run_page("docs/discriminative.md", tmp_path)
     assert "sites" in printed[0]

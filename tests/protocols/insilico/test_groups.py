@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from protocols.insilico.controllers import groups as controllers
 from protocols.insilico.controllers.groups import beyond, draw, group_means, group_rows
 from synth import ascend, exact_statistics, groups, pixels, stretch
 
@@ -57,6 +61,22 @@ def test_every_mode_finds_the_planted_pattern() -> None:
         # an image of another mode is not beyond the range of this one
         others = group_means(np.delete(z, i, 0), term, batch.site_ids)
         assert not beyond(others, group_means(photographs, term, batch.site_ids)).any()
+
+
+def test_groups_that_begin_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is named by the first site of each group; two pairs of groups may have the same name."""
+    encoder = Opposed()
+    monkeypatch.setattr(controllers, "load_pair", lambda *_: (encoder, encoder))
+    natural = np.random.default_rng(0).integers(0, 256, (9, SIZE, SIZE, 1)).astype(np.uint8)
+    monkeypatch.setattr(
+        controllers.NaturalImages, "load", staticmethod(lambda _: SimpleNamespace(pixels=lambda: natural))
+    )
+    objective = groups(["a0", "a1"], ["b0", "b1"], "high_low") | groups(["a0", "a2"], ["b0", "b4"], "high_low")
+    assert len(set(objective.row_names)) == 1
+    batch = ascend(encoder, objective, pixels((1, SIZE, SIZE)), transforms=(), steps=1, seeds=(0, 1))
+    project: Any = SimpleNamespace(newest_fit=lambda: 1, data=None)
+    found = controllers.joint_range(project, batch)
+    assert [(row["images"], row["second_sites"]) for row in found.rows] == [(2, "b0 b1"), (2, "b0 b4")]
 
 
 def test_rows_of_other_kinds_are_left_alone() -> None:

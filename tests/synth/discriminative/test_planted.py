@@ -81,6 +81,26 @@ def test_a_seed_gives_the_same_alone_and_in_batches_of_one() -> None:
     assert alone.best.batch.objective_description == both.restarts[1].batch.objective_description
 
 
+def test_images_are_scored_for_the_clusters_they_are_told_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sites still move at the end, objective and scores are those of the clusters after the move."""
+    monkeypatch.setattr("synth.discriminative.clustering.LAST_TURNS", 1)
+    encoder, moved = PlantedTypes(16, 1, own=0.0, size=SIZE), 0
+    few = Settings(clusters=4, iterations=1, changes=0).of_steps(1)
+    for restart in found(encoder, judging(encoder), settings=few, seeds=range(4)).restarts:
+        z, labels = restart.z, restart.labels
+        means = np.stack([z[:, labels == c].mean(1) for c in range(len(z))], 1) / few.temperature
+        scores = np.diag(means) - np.log(np.exp(means).mean(1))
+        np.testing.assert_allclose(restart.batch.scores, scores, atol=1e-4)
+        assert restart.objective == pytest.approx(scores.mean(), abs=1e-4)
+        for c, row in enumerate(restart.batch.objective_description["rows"]):
+            (term,) = row["terms"]
+            told = dict(zip(term["among"], term["values"], strict=True))
+            own = [told[site] == told[term["site"]] for site in encoder.site_ids]
+            assert own == (labels == c).tolist()
+        moved += restart.batch.settings["check_steps"] == [0]
+    assert moved, "no sites moved: nothing was tested"
+
+
 def test_fresh_images_start_where_they_are_told() -> None:
     encoder, asked = PlantedTypes(2, 3, own=0.0, size=SIZE), []
 

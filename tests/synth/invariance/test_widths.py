@@ -47,3 +47,21 @@ def test_widths_of_a_linear_site_are_those_of_a_normal_distribution() -> None:
         sd = row["distance"] * float(across.norm())
         assert row["low"] == pytest.approx(z[1] - 1.645 * sd, abs=0.1 * sd)
         assert row["high"] == pytest.approx(z[1] + 1.645 * sd, abs=0.1 * sd)
+
+
+def test_images_go_to_the_device_of_the_encoder() -> None:
+    """Images are made on the CPU; an encoder anywhere else answers to them there."""
+
+    class Elsewhere(torch.nn.Module):
+        natural_mean, natural_sd = torch.zeros(2, device="meta"), torch.ones(2, device="meta")
+        site_ids = ("a", "b")
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(2, device="meta"))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            assert images.device.type == "meta"
+            return images.mean((1, 2, 3))[:, None] * self.weight
+
+    assert z_of(Elsewhere(), torch.tensor([1]))(torch.zeros(5, 1, 4, 4)).shape == (5,)

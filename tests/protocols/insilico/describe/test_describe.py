@@ -285,6 +285,7 @@ def test_planted_clusters_of_sites_are_found_by_weights_and_by_responses() -> No
         validated=predicted + rng.normal(size=predicted.shape),
         recorded=recorded,
         held_out=np.arange(200) < 60,
+        unseen=None,
     )
     found = find_clusters(material, draws=19)  # type: ignore[arg-type]
     assert found.by_weights is not None
@@ -293,3 +294,11 @@ def test_planted_clusters_of_sites_are_found_by_weights_and_by_responses() -> No
     assert found.agreement == found.validator == 1.0
     assert found.measured is not None
     assert found.measured[0] > 0.5 > 0.2 > found.measured[1]
+    # an encoder that was fitted to held-out noise groups sites by it; the one that was not does not
+    noise = rng.normal(size=(200, sites)) + 2 * rng.normal(size=(200, 2))[:, np.arange(sites) % 2]
+    material.natural.predicted, material.recorded, material.unseen = noise, noise, predicted
+    again = find_clusters(material, draws=19)  # type: ignore[arg-type]
+    assert again.by_responses is not None
+    assert adjusted_rand(again.by_responses.labels, np.arange(sites) % 2) == 1.0
+    assert again.measured is not None
+    assert again.measured[2] > 0.05

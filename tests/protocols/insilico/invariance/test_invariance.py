@@ -14,6 +14,7 @@ import torch
 from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.insilico.invariance.asked import KINDS, PRESETS, Asked, check_asked
+from protocols.insilico.invariance.diverse import clear_index
 from protocols.insilico.invariance.found import on_display
 from protocols.insilico.opened import Opened, open_fitted
 from protocols.project.folder import Project
@@ -115,6 +116,15 @@ def test_sets_keep_their_floor_and_the_index_stands_beside_its_null(lab: Path) -
         if site["index"] is not None:
             simple, complex_ = (float(np.mean(site["null"][kind])) for kind in ("simple", "complex"))
             assert site["index"] == pytest.approx((site["distance"] - simple) / (complex_ - simple))
+
+
+def test_no_index_where_the_simulated_cells_say_nothing() -> None:
+    """Distances as four orientations of cells of a field of 6, and of 3 pixels (SD) gave them."""
+    large = np.array([0.187, 0.194, 0.193, 0.187]), np.array([0.239, 0.236, 0.252, 0.232])
+    small = np.array([0.224, 0.311, 0.191, 0.326]), np.array([0.276, 0.298, 0.254, 0.235])
+    assert clear_index(0.24, *large) == pytest.approx((0.24 - large[0].mean()) / (large[1].mean() - large[0].mean()))
+    assert clear_index(0.30, *small) is None  # its two means give an index of 12
+    assert clear_index(0.30, np.array([0.1, np.nan]), np.array([0.2, 0.3])) is None
 
 
 def test_names_without_torch_are_those_of_the_settings() -> None:
