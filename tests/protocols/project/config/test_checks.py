@@ -31,6 +31,7 @@ BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "targets_are_fitted": ({"encoder": {"reliability_target": 0.1}}, "reliability_target = 0.1"),
     "families_weigh_alike": ({"encoder": {"readout": "ridge+banded_ridge"}}, 'readout = "ridge+banded_ridge"'),
     "graded_steps_come_before_the_last": ({"synthesis": {"graded_steps": (70,)}}, "graded_steps = [70]"),
+    "levels_make_a_line": ({"synthesis": {"accentuate_levels": 1}}, "accentuate_levels = 1"),
     "arms_are_named_once": ({"arms": {"kinds": ("phase_scrambled", "phase_scrambled")}}, "phase_scrambled twice"),
     "contrast_fits_the_mean": ({"synthesis": {"mean_luminance": 0.01, "rms_contrast": 0.4}}, "rms_contrast = 0.4"),
     "permutations_suffice_for_alpha": ({"evaluation": {"permutations": 99, "alpha": 0.005}}, "permutations = 99"),
