@@ -11,7 +11,7 @@ from typing import Any
 from protocols.disk.files import read_json, write_json, write_text
 from protocols.errors import DataError
 
-from .levels.shown import Levels
+from .levels.shown import Levels, level_lines
 from .records import VERDICTS, ControlRow, ObjectiveSummary, SiteConsistency
 from .text import beside_verdicts, consistency_lines, objective_lines
 
@@ -121,7 +121,7 @@ class ControlReport:
         exploratory = sum(not r.confirmatory for r in self.rows)
         if exploratory:
             lines += ["", f"{exploratory} exploratory controllers are in the table but not in any count."]
-        lines += ["", *consistency_lines(self.consistency)]
+        lines += ["", *consistency_lines(self.consistency), *level_lines(self.levels)]
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)]) + "\n"
 
 

@@ -73,6 +73,25 @@ class Levels:
         return cls(**{**known, "sites": sites, "pooled": Line(**known["pooled"])})
 
 
+def level_lines(levels: Levels | None) -> list[str]:
+    """For people: synthesis success, and slope and correlation over sites."""
+    if levels is None:
+        return []
+    shares = [f"{100 * share:.0f} %" for share in (levels.reached, levels.validator_reached) if share is not None]
+    lines = [
+        f"Photographs at graded levels: {levels.images} images of {len(levels.sites)} sites (described, not tested)",
+        f"  predictions that reached their level: {', by the validator '.join(shares) or 'not known'}",
+    ]
+    line = levels.pooled
+    if line.slope is None or line.correlation is None:
+        return [*lines, "  responses: none, or they do not vary"]
+    slope, r = f"slope {line.slope:.2f}", f"correlation {line.correlation:.2f}"
+    if line.slope_low is not None and line.correlation_low is not None:
+        slope += f" [{line.slope_low:.2f}, {line.slope_high:.2f}]"
+        r += f" [{line.correlation_low:.2f}, {line.correlation_high:.2f}]"
+    return [*lines, f"  responses on levels, mean over {line.images} sites: {slope}, {r}"]
+
+
 def levels_of(key: Key, table: TrialTable, excluded: Sequence[str] = ()) -> Levels | None:
     """What the images with a level say, of all sites but those `excluded`; None where none was shown."""
     own: dict[str, list[KeyRow]] = {}
