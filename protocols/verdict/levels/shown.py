@@ -106,8 +106,15 @@ def levels_of(key: Key, table: TrialTable, excluded: Sequence[str] = ()) -> Leve
         reached = {name: _reached(own[site], site, name) for name in hits}
         for name, found in reached.items():
             hits[name] += found
-        shares = [_share(reached[name]) for name in hits]
-        sites.append(SiteLevels(site, len(own[site]), *shares, recorded=_recorded(own[site], site, table)))
+        sites.append(
+            SiteLevels(
+                site=site,
+                images=len(own[site]),
+                reached=_share(reached["predicted"]),
+                validator_reached=_share(reached["validator_predicted"]),
+                recorded=_recorded(own[site], site, table),
+            )
+        )
     return Levels(
         tolerance=TOLERANCE,
         images=sum(site.images for site in sites),

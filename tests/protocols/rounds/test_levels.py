@@ -8,7 +8,7 @@ import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def at_levels(key: Key) -> list[KeyRow]:
 
 
 def test_what_is_shown_and_how_often(shown: tuple[Project, Round]) -> None:
-    project, round_ = shown
+    _, round_ = shown
     rows = at_levels(read_key(round_.key_path))
     assert len(rows) == LEVELS * PHOTOGRAPHS * len(TARGETS)
     assert {(row.role, row.generator, row.confirmatory) for row in rows} == {("graded", "accentuate", False)}
@@ -162,10 +162,14 @@ def series_of(*, sites: int = 2, photographs: int = 3, levels: int = 2) -> Stimu
     series = [(site, f"p{k}" if k == 0 else f"{site}_p{k}") for site in names for k in range(photographs)]
 
     class Batch:
+        targets: ClassVar = [site for site, _ in series for _ in range(levels)]
+        start_ids: ClassVar = [photograph for _, photograph in series for _ in range(levels)]
+        settings: ClassVar = {
+            "levels": [0.0] * levels,
+            "wanted": [1.0] * (len(series) * levels),
+            "generator": "accentuate",
+        }
         images = np.arange(len(series) * levels, dtype=np.uint8).reshape(-1, 1, 1, 1)
-        targets = [site for site, _ in series for _ in range(levels)]
-        start_ids = [photograph for _, photograph in series for _ in range(levels)]
-        settings = {"levels": [0.0] * levels, "wanted": [1.0] * (len(series) * levels), "generator": "accentuate"}
 
         def __len__(self) -> int:
             return len(self.targets)
@@ -174,7 +178,7 @@ def series_of(*, sites: int = 2, photographs: int = 3, levels: int = 2) -> Stimu
 
 
 @pytest.mark.parametrize(
-    "images, sources, kept",
+    ("images", "sources", "kept"),
     [
         (12, 6, 6), (11, 6, 5), (4, 6, 2), (3, 6, 1), (1, 6, 0), (12, 0, 0), (12, 2, 2), (0, 0, 0),
     ],
@@ -244,15 +248,18 @@ def test_a_site_that_follows_its_levels_has_their_slope_and_a_shuffled_one_none(
     for slope, shuffled in ((1.0, False), (0.5, False), (1.0, True)):
         key, table = planted(slope, shuffled=shuffled)
         found = levels_of(key, trial_table(table, [row.image_id for row in key.rows]))
-        assert found is not None and found.images == 6 * 24
+        assert found is not None
+        assert found.images == 6 * 24
         assert (found.reached, found.validator_reached) == (pytest.approx(23 / 24), 0.0)
         pooled = found.pooled
         assert pooled.slope_low < pooled.slope < pooled.slope_high
         if shuffled:
-            assert abs(pooled.slope) < 0.2 and pooled.slope_low < 0 < pooled.slope_high
+            assert abs(pooled.slope) < 0.2
+            assert pooled.slope_low < 0 < pooled.slope_high
             assert abs(pooled.correlation) < 0.2
         else:
-            assert pooled.slope == pytest.approx(slope, abs=0.02) and pooled.slope_low > slope - 0.05
+            assert pooled.slope == pytest.approx(slope, abs=0.02)
+            assert pooled.slope_low > slope - 0.05
             assert all(site.recorded.correlation > 0.98 for site in found.sites)
 
 
@@ -260,9 +267,11 @@ def test_images_without_trials_and_excluded_sites_are_left_out() -> None:
     key, table = planted(1.0, shuffled=False, lost=22)
     ids = [row.image_id for row in key.rows]
     found = levels_of(key, trial_table(table, ids), excluded=("v4_000",))
-    assert found is not None and [s.site for s in found.sites] == [f"v4_{i:03d}" for i in range(1, 6)]
+    assert found is not None
+    assert [s.site for s in found.sites] == [f"v4_{i:03d}" for i in range(1, 6)]
     assert {(s.images, s.recorded.images) for s in found.sites} == {(24, 2)}
-    assert found.sites[0].recorded.slope_low is None and found.sites[0].recorded.correlation_low is None
+    assert found.sites[0].recorded.slope_low is None
+    assert found.sites[0].recorded.correlation_low is None
     assert levels_of(key, trial_table(table, ids), excluded=key.site_ids) is None
     assert levels_of(Key((), key.sites), trial_table(table, ids)) is None
 
@@ -305,14 +314,16 @@ def test_an_evaluation_tells_them_keeps_them_and_counts_them_nowhere(tmp_path: P
     responses = record(rng, with_levels)
     options = {"permutations": 199, "alpha": 0.05}
     report = evaluate(responses, key, **options)
-    assert report.levels is not None and report.levels.sites[0].recorded.images == 5
+    assert report.levels is not None
+    assert report.levels.sites[0].recorded.images == 5
     assert report.levels.pooled.slope == pytest.approx(1.0, abs=0.3)
     assert not any(row.monotonic_images for row in report.rows)  # no earlier iterates of the ascent
     report.to_json(tmp_path / "evaluation.json")
     assert ControlReport.from_json(tmp_path / "evaluation.json").levels == report.levels
     assert "Photographs at graded levels: 5 images of 1 sites" in report.summary()
     without = evaluate(responses, truth.key, **options)
-    assert without.levels is None and not level_lines(None)
+    assert without.levels is None
+    assert not level_lines(None)
     without.to_json(tmp_path / "without.json")
     assert "levels" not in json.loads((tmp_path / "without.json").read_text(encoding="utf-8"))
 
