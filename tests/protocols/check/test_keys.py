@@ -54,6 +54,7 @@ FAULTS: dict[Key, list[tuple[Any, str]]] = {
     ("synthesis", "rms_contrast"): [(0.4999, "C16")],
     ("synthesis", "graded_steps"): [((60,), TOO_SOON)],
     ("synthesis", "graded_repeats"): [(1000, NOTE)],
+    ("synthesis", "accentuate_levels"): [(1, TOO_SOON)],
     ("diffusion", "prior"): [("net.pt", NOTE), ("no_such_prior", NOTE)],
     ("protocol", "presentations"): [(6000, TOO_SOON)],  # the project counts repeats by hand
     ("protocol", "minutes"): [(30.0, TOO_SOON)],
@@ -95,6 +96,7 @@ FREE = {
     *(("diffusion", k) for k in ("strength", "method", "solver", "steps", "size_px", "noise_schedule", "prompt", "dtype", "save_memory")),
     ("protocol", "beside"), ("protocol", "choice"), ("protocol", "seed"), ("protocol", "baseline_repeats"), ("protocol", "baseline_anchors"),  # before the baseline: below
     ("protocol", "expected_loss"), ("protocol", "overhead"), ("protocol", "pause_s"),  # for planning alone
+    ("synthesis", "accentuate_photographs"),  # at most all there are
     ("evaluation", "looks"),  # four blocks have room for both
     ("evaluation", "seed"), ("evaluation", "spending"), ("evaluation", "futility"), ("evaluation", "permutations"),  # the least, 99, can reach alpha = 0.01
     ("refit", "mode"), ("refit", "recency"), ("refit", "natural_floor"), ("refit", "natural_share"),
