@@ -173,12 +173,15 @@ def evolve(project: Project, number: int, *, device: str = "cpu", progress: Repo
 
 
 def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:
-    """Synthesise the controllers of round `number` and write ``sealed/controllers.h5``."""
+    """Synthesise the controllers of round `number` and write ``sealed/controllers.h5``; before them, where project.toml
+    asks for them, photographs at graded levels.
+    """
     import torch
 
     from protocols.models.pair import load_pair, site_rows
     from protocols.project.config.synthesis import graded_steps
     from protocols.rounds.stimulus import batch_statistics
+    from protocols.synthesis.accentuation import make_levels
     from protocols.synthesis.generators import make
     from protocols.synthesis.request import Request, chosen_targets, declared, recipe
     from protocols.synthesis.starts import starting_images
@@ -204,6 +207,9 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     )
     batch = made.validate(validator)
     round_ = open_round(project, number)
+    levels = make_levels(
+        project, round_, encoder, validator=validator, recipe=request.recipe, targets=targets, progress=progress
+    )
     batch.save(round_.controllers_path)
     held = batch_statistics(batch)
     shares = [round(share, 4) for share in batch.black_or_white.tolist()]
@@ -212,6 +218,7 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
         "rms_contrast": held["rms"],
         "clipped": shares,
         "device": device,
+        **({"accentuated": levels} if levels else {}),
     }
     round_.log("generate", images=len(batch), generator=settings.generator, steps=batch.settings["steps"], **about)
     return batch

@@ -32,6 +32,7 @@ COSTS = {
     "graded": "graded images",
     "natural": "random photographs",
     "chosen": "chosen photographs",
+    "levels": "photographs at graded levels",
 }
 """What stands beside the tests and what it costs in controls found."""
 

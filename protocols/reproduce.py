@@ -41,6 +41,7 @@ __all__ = ["Reproduction", "reproduce"]
 
 
 SCORE_TOLERANCE = 1e-3
+BY_CHECKSUM = ("evolution", "accentuate")  # generators of controllers and graded images that are not replayed
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Reproduction:
     score_difference : float
         Largest relative difference between the recorded and the replayed score of an image.
     not_replayed : int
-        Images of the round that no ascent made (photographs, control arms, blanks): only their checksums were verified.
+        Images that no ascent of controllers made (photographs, also those at levels, arms): verified by checksum alone.
     same_environment : bool
         Device type, Python and package versions are those of the record; `environment` names what is not.
     problems : tuple of str
@@ -347,10 +348,10 @@ def _compare(
 ) -> dict[str, Any]:
     """Pixels of the PNGs that were shown and scores of the record against the replay."""
     rows = read_key(round_.key_path).rows
-    of_batch = [r for r in rows if r.role in ("controller", "graded") and r.generator != "evolution"]
+    of_batch = [r for r in rows if r.role in ("controller", "graded") and r.generator not in BY_CHECKSUM]
     row_of = {r.source_id: r for r in of_batch}
     recorded = {s.source_id: s.score for s in _made(shown, round_.number)}
-    replayed = _made(again, round_.number)
+    replayed = [s for s in _made(again, round_.number) if s.confirmatory or s.source_id in row_of]  # others: no room
     others, differing, largest, identical, relative = [], 0, 0, 0, 0.0
     for made in replayed:
         source, row = made.source_id, row_of.get(made.source_id)

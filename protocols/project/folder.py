@@ -109,6 +109,11 @@ class Round:
         return self.sealed / "controllers.h5"
 
     @property
+    def accentuated_path(self) -> Path:
+        """The photographs at graded levels as a stimulus batch; not there where none were made."""
+        return self.sealed / "accentuated.h5"
+
+    @property
     def responses_path(self) -> Path:
         """The checked trial table."""
         return self.folder / "responses.h5"

@@ -37,7 +37,7 @@ class KeyRow:
         One of `ROLES`: "controller" (synthesised), "reference" (one of the K best natural images of a site, shown
         again; without `reference_for`: a photograph chosen to teach the refit), "natural" (random natural image),
         "blank", "arm" (a control image shown beside a controller), "graded" (an earlier iterate of a controller's own
-        ascent).
+        ascent, or a photograph changed to a `level`).
     objective : str
         "stretch", "one_hot" or "suppress", of controllers, arms and graded images.
     target : str
@@ -69,6 +69,8 @@ class KeyRow:
         Responses to the PNG read back from disk, in the encoder's unit; NaN where there is none.
     contrast : dict of name to float
         The image's contrasts (`CONTRASTS`) and their natural 95th percentiles; empty: not measured.
+    level : dict of site id to float
+        Response that a photograph was changed to evoke, in the encoder's unit; empty: any other image.
     """
 
     image_id: str
@@ -92,6 +94,7 @@ class KeyRow:
     predicted_sd: dict[str, float] = field(default_factory=dict)
     validator_predicted: dict[str, float] = field(default_factory=dict)
     contrast: dict[str, float] = field(default_factory=dict)
+    level: dict[str, float] = field(default_factory=dict)
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -231,10 +234,9 @@ COLUMNS = (
     Column("sha256", str, str),
 )
 """The columns of key.csv that every round has."""
-BY_NAME = {"contrast": "contrast", "pred": "predicted", "sd": "predicted_sd", "val": "validator_predicted"}
-"""Further columns of key.csv, PREFIX_NAME: the prefix, and the attribute that maps a name (of a contrast, of a site)
-to a number.
-"""
+_OF_SITES = {"pred": "predicted", "sd": "predicted_sd", "val": "validator_predicted"}
+BY_NAME = {"contrast": "contrast", "level": "level", **_OF_SITES}
+"""Further columns of key.csv, PREFIX_NAME: the attribute that maps a name (of a contrast, of a site) to a number."""
 SITE_COLUMNS = (
     Column("site_id", str, str),
     Column("natural_mean", _number, float),
@@ -247,8 +249,8 @@ SITE_COLUMNS = (
 
 def write_key(path: Path, key: Key) -> None:
     """Write `key` as ``key.csv`` and, beside it, ``sites.csv`` (each atomically)."""
-    contrasts = sorted({name for row in key.rows for name in row.contrast})
-    further = [(p, a, name) for p, a in BY_NAME.items() for name in (contrasts if p == "contrast" else key.site_ids)]
+    named = {p: sorted({name for row in key.rows for name in getattr(row, p)}) for p in ("contrast", "level")}
+    further = [(p, a, name) for p, a in BY_NAME.items() for name in named.get(p, key.site_ids)]
     header = [*(c.name for c in COLUMNS), *(f"{prefix}_{name}" for prefix, _, name in further)]
     rows = [
         [*_cells(COLUMNS, row), *(_number(getattr(row, a).get(name, math.nan)) for _, a, name in further)]

@@ -121,4 +121,10 @@ def arms_sentences(config: Config, report: ControlReport) -> str:
             "(Spearman, one-sided permutation "
             "p at most 0.05). "
         )
+    if report.levels is not None:
+        text += (
+            f"Of {len(report.levels.sites)} sites, photographs were changed by feature accentuation to graded levels "
+            f"of the predicted response and shown {most}{config.synthesis.graded_repeats} times each; this is "
+            "described and not tested. "
+        )
     return text

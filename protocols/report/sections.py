@@ -22,6 +22,7 @@ from .beside import beside
 from .drift import drift_sentences
 from .fit import fit_lines, fit_sentence, number, percent
 from .follow import follow_sections
+from .levels import levels_sections
 from .methods import methods_paragraph
 from .rounds import learning_lines
 from .section import Drawing, Section, Table, drawn, inner_numbers
@@ -212,6 +213,7 @@ SECTIONS: dict[str, Callable[[RoundView], Sequence[Section]]] = {
     "beside": beside_sections,
     "figures": figure_sections,
     "follow": follow_sections,
+    "levels": levels_sections,
     "grids": grid_sections,
     "tuning": tuning_sections,
     "drift": drift_sections,

@@ -109,6 +109,7 @@ class Stimulus:
     score: float = float("nan")
     validator_score: float = float("nan")
     contrast: dict[str, float] = field(default_factory=dict)
+    level: dict[str, float] = field(default_factory=dict)
 
 
 SHARED = tuple(f.name for f in fields(Stimulus) if f.name != "pixels")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from encoders import Encoder, Ensemble
+from protocols.arrays import Pixels
 from protocols.disk.files import new_folder, write_text
 from protocols.disk.png import contact_sheet, read_png, write_png
 from protocols.models.pair import load_pair
@@ -23,6 +25,8 @@ from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
 from synth import Objective, StimulusBatch
+from synth.answers import evaluating, familiarity
+from synth.batches import package_version
 from synth.recipes.few_steps import quick as quick_recipe
 
 from .colour import clipping_text
@@ -31,7 +35,9 @@ from .objectives_file import read_wanted
 from .request import Request, chosen_targets, declared, recipe
 from .starts import measured_z, natural_ranges, starts_for
 
-__all__ = ["BatchOptions", "Plan", "free_batch", "plan_batch", "write_batch"]
+__all__ = ["BatchOptions", "Plan", "batch_of", "free_batch", "plan_batch", "write_batch"]
+
+MICRO_BATCH = 32
 
 
 COLUMNS = (
@@ -158,6 +164,62 @@ def free_batch(
         progress=progress,
     )
     return batch.validate(plan.validator)
+
+
+def batch_of(
+    pair: tuple[Encoder | Ensemble, Encoder | Ensemble],
+    pixels: Pixels,
+    objective: Objective,
+    *,
+    start_ids: Sequence[str],
+    settings: dict[str, Any],
+) -> StimulusBatch:
+    """Finished images with what encoder and validator predict of them; the score is that of each image's own row.
+
+    Parameters
+    ----------
+    pair : (Encoder or Ensemble, Encoder or Ensemble)
+        The encoder and its validator.
+    pixels : array of shape (S, H, W, C), uint8
+    objective : Objective of S rows
+    start_ids : sequence of S str
+        What each image was made from.
+    settings : dict
+        JSON-able: how they were made.
+    """
+    encoder, validator = pair
+    device = encoder.natural_mean.device
+    answers = []
+    for first in range(0, len(pixels), MICRO_BATCH):
+        part = objective[first : first + MICRO_BATCH]
+        bound = part.bind(encoder.site_ids, encoder.natural_mean, encoder.natural_sd)
+        answers.append(evaluating(encoder, bound, torch.from_numpy(pixels[first : first + MICRO_BATCH]).to(device)))
+    scores = np.concatenate([a.scores for a in answers])
+    distance, outside = familiarity(encoder, pixels)
+    return StimulusBatch(
+        images=pixels,
+        predicted=np.concatenate([a.mean for a in answers]),
+        predicted_sd=np.concatenate([a.sd for a in answers]),
+        scores=scores,
+        row_names=objective.row_names,
+        kinds=objective.kinds,
+        targets=objective.targets,
+        seeds=np.zeros(len(pixels), dtype=np.int64),
+        start_ids=tuple(start_ids),
+        trace=scores[:, None],
+        site_ids=tuple(encoder.site_ids),
+        encoder_fingerprint=encoder.fingerprint,
+        objective_description=objective.describe(),
+        settings={"check_steps": [0], **settings},
+        versions={
+            "synth": package_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        distance=distance,
+        outside=outside,
+    ).validate(validator)
 
 
 def write_batch(batch: StimulusBatch, out: Path, more: Callable[[Path], None] | None = None) -> Path:

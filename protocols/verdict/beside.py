@@ -89,7 +89,7 @@ def monotonicity(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     Spearman correlation over images (methods: "monotonic") with a one-sided permutation p, exact for up to 7 images.
     Nothing where no graded image of the controller was shown, or where there are fewer than 5 images.
     """
-    graded = [r.image_id for r in setting.key.of_role("graded") if row.source_id in r.parents]
+    graded = [r.image_id for r in setting.key.of_role("graded") if row.source_id in r.parents and not r.level]
     if not graded:
         return {}
     natural, kind = candidates_of(setting, row)

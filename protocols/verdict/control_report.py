@@ -11,6 +11,7 @@ from typing import Any
 from protocols.disk.files import read_json, write_json, write_text
 from protocols.errors import DataError
 
+from .levels.shown import Levels, level_lines
 from .records import VERDICTS, ControlRow, ObjectiveSummary, SiteConsistency
 from .text import beside_verdicts, consistency_lines, objective_lines
 
@@ -37,6 +38,8 @@ class ControlReport:
         One entry per controller, per objective and per site.
     notes : tuple of str
         What a reader must know of the inputs.
+    levels : Levels, optional
+        Photographs at graded levels; None: none were shown.
     """
 
     unit: str
@@ -51,6 +54,7 @@ class ControlReport:
     objectives: tuple[ObjectiveSummary, ...]
     consistency: tuple[SiteConsistency, ...]
     notes: tuple[str, ...] = ()
+    levels: Levels | None = None
 
     def confirmatory(self, objective: str | None = None) -> list[ControlRow]:
         """The rows that count, of one objective or of all."""
@@ -63,7 +67,10 @@ class ControlReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; None where a number is missing."""
-        return {"schema": SCHEMA, **asdict(self)}
+        fields = asdict(self)
+        if self.levels is None:
+            del fields["levels"]
+        return {"schema": SCHEMA, **fields}
 
     def to_json(self, path: str | Path) -> None:
         """Write the whole report."""
@@ -89,6 +96,7 @@ class ControlReport:
             for s in data["objectives"]
         )
         data["consistency"] = tuple(SiteConsistency(**s) for s in data["consistency"])
+        data["levels"] = Levels.from_dict(data["levels"]) if data.get("levels") else None
         data["one_hot_sites"], data["notes"] = tuple(data["one_hot_sites"]), tuple(data["notes"])
         return ControlReport(**data)
 
@@ -113,7 +121,7 @@ class ControlReport:
         exploratory = sum(not r.confirmatory for r in self.rows)
         if exploratory:
             lines += ["", f"{exploratory} exploratory controllers are in the table but not in any count."]
-        lines += ["", *consistency_lines(self.consistency)]
+        lines += ["", *consistency_lines(self.consistency), *level_lines(self.levels)]
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)]) + "\n"
 
 

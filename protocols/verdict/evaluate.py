@@ -22,6 +22,7 @@ from .beside import arm_comparisons, contrast_flags, empirical_chance, monotonic
 from .checks import check_excluded, check_inputs, check_reachable, input_notes, natural_scale, one_row_an_image
 from .control_report import ControlReport
 from .gain import Room, blank_trials, difference_interval
+from .levels.shown import levels_of
 from .objectives import JUDGEMENTS, Comparison
 from .records import ControlRow
 from .reference import Reference, beats_each, candidates_of, match_references, reference_shortfall
@@ -114,6 +115,7 @@ def evaluate(
         objectives=tuple(summaries),
         consistency=tuple(c for c in consistency(table, key) if c.site not in excluded),
         notes=(*notes, *([] if averaged else table.notes), *scale_notes),
+        levels=levels_of(key, table, tuple(excluded)),
     )
 
 

@@ -5,38 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from protocols.arrays import Floats
 from protocols.disk.files import finite_or_none, new_folder, write_atomically, write_json
 from protocols.disk.tables import write_table
 from protocols.insilico.opened import Opened
 from protocols.progress import Reporter
-from protocols.synthesis.starts import natural_ranges
-from synth import ConstraintError, StimulusBatch, accentuating, ascend, level, stretch
-from synth.batches import project as shown
+from protocols.synthesis.accentuation import BEYOND, Seeds, at_levels, seed_photographs
+from protocols.verdict.levels.line import slope_of
+from protocols.verdict.levels.shown import TOLERANCE
+from synth import StimulusBatch
 
 from .checks import check_sites
 from .judges import Judges
 from .levels_figure import draw
-from .made import batch_of, image_names, write_images
+from .made import image_names, write_images
 
 __all__ = ["BEYOND", "Accentuated", "accentuated", "seed_photographs", "slope_of", "write_accentuated"]
 
-BEYOND = (-0.25, 1.5)
-"""The lowest and the highest level, as shares of the site's natural range (0: 1st, 1: 99th percentile)."""
-TOLERANCE = 0.05
-LIKENESS = 0.5
-"""Weight of staying like the photograph against the squared distance from the level in natural SDs."""
-SLOWER = 0.1
-"""Times the project's learning rate: large steps leave the photograph and do not come back."""
 COLUMNS = (
     "image", "site", "photograph", "share", "level", "z", "validator_z", "reached", "validator_reached", "distance",
 )  # fmt: skip
@@ -91,14 +80,6 @@ class Accentuated:
         }
 
 
-def seed_photographs(measured: Floats, count: int, among: NDArray[np.bool_] | None = None) -> list[int]:
-    """`count` photographs of those `among` (N,), spread evenly over measured responses (N,), weakest first."""
-    order = np.argsort(measured, kind="stable")
-    order = order if among is None else order[among[order]]
-    places = ((np.arange(count) + 0.5) / count * len(order)).astype(int)
-    return [int(order[place]) for place in places]
-
-
 def accentuated(
     opened: Opened,
     sites: Sequence[str],
@@ -111,10 +92,8 @@ def accentuated(
 ) -> Accentuated:
     """Several seed photographs of every site, changed until its predicted response is at each of `levels` levels.
 
-    The levels are even steps from 25 % below to 50 % above the site's natural range (the 1st to 99th percentile of the
-    measured responses to photographs). Score of an image: minus the squared distance from the level in natural SDs,
-    minus `LIKENESS` times its distance from the photograph as the display shows it (feature accentuation, Hamblin et
-    al. 2024). An image reached its level where the prediction for its 8-bit pixels is within `tolerance` of their span.
+    See `protocols.synthesis.accentuation.at_levels`. An image reached its level where the prediction for its 8-bit
+    pixels is within `tolerance` of their span.
 
     Raises
     ------
@@ -123,41 +102,24 @@ def accentuated(
     """
     chosen = list(sites) or list(opened.targets)
     check_sites(chosen, opened.targets, where="the project")
-    ranges = natural_ranges(opened.encoder.site_ids, opened.measured)
-    shares = np.linspace(*BEYOND, levels)
-    rows: list[dict[str, Any]] = []
-    pixels, objectives = [], []
-    for number, site in enumerate(chosen):
-        low, high = ranges[site]
-        column = list(opened.encoder.site_ids).index(site)
-        seeds = _seeds(opened, column, photographs)
-        wanted = [low + share * (high - low) for share in shares.tolist()]
-        images, far = _made(opened, site, wanted, seeds=seeds, steps=steps)
-        pixels.append(images)
-        objectives.append(reduce(or_, [level(site, wanted) for _ in seeds]))
-        span = (high - low) * (BEYOND[1] - BEYOND[0])
-        pairs = [(seed, i) for seed in seeds for i in range(levels)]
-        rows += [
-            {
-                "site": site,
-                "photograph": opened.source_ids[seed],
-                "share": float(shares[i]),
-                "level": wanted[i],
-                "span": span,
-                "distance": float(distance),
-            }
-            for (seed, i), distance in zip(pairs, far, strict=True)
-        ]
-        if progress is not None:
-            progress("accentuate", number + 1, len(chosen))
-    pair = Judges(opened.encoder, opened.validator)
-    batch = batch_of(
-        pair,
-        np.concatenate(pixels),
-        reduce(or_, objectives),
-        start_ids=[row["photograph"] for row in rows],
-        settings={"generator": "accentuate", "levels": shares.tolist(), "likeness": LIKENESS, "tolerance": tolerance},
+    default = opened.project.config.synthesis.steps
+    found = at_levels(
+        opened.encoder,
+        opened.validator,
+        Seeds(
+            natural=opened.natural,
+            source_ids=opened.source_ids,
+            measured=opened.measured,
+            recipe=opened.recipe,
+            steps=default if steps is None else steps,
+        ),
+        sites=chosen,
+        levels=levels,
+        photographs=photographs,
+        tolerance=tolerance,
+        progress=progress,
     )
+    rows, batch, pair = found.rows, found.batch, Judges(opened.encoder, opened.validator)
     z = pair.z(batch.images)
     for i, (name, row) in enumerate(zip(image_names(len(rows)), rows, strict=True)):
         column = list(pair.site_ids).index(row["site"])
@@ -165,55 +127,6 @@ def accentuated(
         for prefix in ("", "validator_"):
             row[f"{prefix}reached"] = abs(row[f"{prefix}z"] - row["level"]) <= tolerance * row["span"]
     return Accentuated(rows, [_site(rows, site) for site in chosen], batch, tolerance)
-
-
-def _seeds(opened: Opened, column: int, count: int) -> list[int]:
-    """`seed_photographs` of a site, of those that can have the display's mean and contrast."""
-    can = np.ones(len(opened.natural), dtype=np.bool_)
-    while True:
-        seeds = seed_photographs(opened.measured[:, column], count, can)
-        flat = [seed for seed in seeds if not _can_be_shown(opened, seed)]
-        can[flat] = False
-        if not flat or not can.any():  # with none left, the ascent says why
-            return seeds
-
-
-def _can_be_shown(opened: Opened, photograph: int) -> bool:
-    image = torch.from_numpy(opened.natural[photograph]).movedim(-1, 0)[None].float() / 255
-    try:
-        shown(image, opened.recipe["constraints"])
-    except ConstraintError:
-        return False
-    return True
-
-
-def _made(
-    opened: Opened, site: str, wanted: Sequence[float], *, seeds: Sequence[int], steps: int | None
-) -> tuple[np.ndarray[Any, Any], Floats]:
-    """Images (S, H, W, C) of every seed photograph at every level, seed by seed, and their distances (S,)."""
-    settings, device = opened.project.config.synthesis, opened.encoder.natural_mean.device
-    natural = torch.from_numpy(opened.natural[list(seeds)]).movedim(-1, 1).float() / 255
-    photographs = shown(natural, opened.recipe["constraints"]).detach()
-    names = [f"like_{opened.source_ids[seed]}" for seed in seeds]
-    objective = reduce(or_, [level(site, [value]) + LIKENESS * stretch(name) for name in names for value in wanted])
-    batch = ascend(
-        accentuating(opened.encoder, photographs.to(device), names),
-        objective,
-        **opened.recipe | {"learning_rate": SLOWER * opened.recipe["learning_rate"]},
-        steps=settings.steps if steps is None else steps,
-        start=photographs.repeat_interleave(len(wanted), 0)[:, None],
-        device=device,
-    )
-    columns = [batch.site_ids.index(name) for name in names for _ in wanted]
-    return batch.images, -batch.predicted[np.arange(len(batch)), columns].astype(np.float64)
-
-
-def slope_of(wanted: Floats, got: Floats) -> tuple[float, float]:
-    """Slope of the straight line of `got` on `wanted`, (K,), and their correlation; NaN where one does not vary."""
-    if np.ptp(wanted) == 0 or np.ptp(got) == 0:
-        return math.nan, math.nan
-    slope = float(np.cov(wanted, got)[0, 1] / np.var(wanted, ddof=1))
-    return slope, float(np.corrcoef(wanted, got)[0, 1])
 
 
 def _site(rows: Sequence[dict[str, Any]], site: str) -> dict[str, Any]:

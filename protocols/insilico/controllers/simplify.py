@@ -20,13 +20,14 @@ from protocols.disk.tables import write_table
 from protocols.errors import DataError
 from protocols.insilico.opened import Opened
 from protocols.progress import Reporter
+from protocols.synthesis.batch import batch_of
 from protocols.synthesis.colour import colour_limits
 from synth import Objective, StimulusBatch
 from synth.simplification.simplify import STAGES, Step, held_statistics, simplify
 
 from .given import Controllers
 from .judges import Judges
-from .made import batch_of, write_images
+from .made import write_images
 from .simplify_figure import draw
 
 __all__ = ["Simple", "simplified", "write_simple"]
@@ -201,7 +202,7 @@ def _told(
         )
     numbers = [i for i, _ in found]
     batch = batch_of(
-        pair,
+        (pair.encoder, pair.validator),
         np.stack([path[-1].pixels for _, path in found]),
         controllers.objective.take(numbers),
         start_ids=[controllers.names[i] for i in numbers],

@@ -16,13 +16,14 @@ from protocols.disk.files import finite_or_none, new_folder, write_atomically, w
 from protocols.disk.tables import write_table
 from protocols.insilico.opened import Opened
 from protocols.progress import Reporter
+from protocols.synthesis.batch import batch_of
 from protocols.synthesis.colour import colour_limits
 from synth import StimulusBatch
 from synth.invariance.tuning import SERIES, half_width, series_images, series_of
 
 from .given import Controllers
 from .judges import Judges
-from .made import batch_of, image_names, write_images
+from .made import image_names, write_images
 from .tuning_figure import draw
 
 __all__ = ["Tuning", "tuning_series", "write_tuning"]
@@ -132,7 +133,7 @@ def tuning_series(opened: Opened, controllers: Controllers, *, progress: Reporte
         if progress is not None:
             progress("tuning series", i + 1, len(controllers))
     batch = batch_of(
-        pair,
+        (pair.encoder, pair.validator),
         np.stack(pixels),
         controllers.objective.take([steps[row]["controller"] for row in rows]),
         start_ids=[

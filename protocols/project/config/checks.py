@@ -158,6 +158,18 @@ def graded_steps_come_before_the_last(config: Config, where: str) -> DataError |
     )
 
 
+def levels_make_a_line(config: Config, where: str) -> DataError | None:
+    """One level has no slope."""
+    if config.synthesis.accentuate_levels != 1:
+        return None
+    return _contradiction(
+        f"{where} [synthesis]",
+        "accentuate_levels = 1",
+        "two levels or more, whose responses have a slope, or none",
+        fix="set accentuate_levels to 2 or more (the command accentuate takes 8), or to 0",
+    )
+
+
 def arms_are_named_once(config: Config, where: str) -> DataError | None:
     """No kind of control arm is listed twice."""
     twice = sorted({kind for kind in config.arms.kinds if config.arms.kinds.count(kind) > 1})
@@ -326,6 +338,7 @@ RULES: tuple[Rule, ...] = (
     targets_are_fitted,
     families_weigh_alike,
     graded_steps_come_before_the_last,
+    levels_make_a_line,
     arms_are_named_once,
     contrast_fits_the_mean,
     permutations_suffice_for_alpha,

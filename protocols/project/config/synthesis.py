@@ -96,6 +96,18 @@ class SynthesisConfig(Section):
     graded_repeats: Count = Field(
         default=8, description="[count] Presentations of each graded image, at most as many as of a controller."
     )
+    accentuate_levels: int = Field(
+        default=0,
+        ge=0,
+        le=50,
+        description=(
+            "[count] Levels, from 25 % below to 50 % above a target's natural range, to which photographs are changed "
+            "by feature accentuation; they are graded images too, and their photographs are shown as well. 0: none."
+        ),
+    )
+    accentuate_photographs: Count = Field(
+        default=3, description="[count] Photographs of each target that are changed to these levels."
+    )
 
 
 def graded_steps(settings: SynthesisConfig) -> tuple[int, ...]:

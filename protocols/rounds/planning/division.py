@@ -11,9 +11,9 @@ from protocols.project.config.protocol import ProtocolConfig
 from protocols.rounds.stimulus import Stimulus
 
 Pair = tuple[str, str]
-BESIDE = ("natural", "chosen", "graded", "arm", "seed")
+BESIDE = ("natural", "chosen", "graded", "arm", "seed", "levels", "sources")
 """What stands beside the tests: random photographs, photographs chosen for the refit, graded images, control arms,
-further seeds.
+further seeds, photographs at graded levels and the photographs that these were made from.
 """
 
 
@@ -28,6 +28,9 @@ class Share:
     def presentations(self) -> int:
         """Of all these images together."""
         return self.images * self.repeats if self.images else 0
+
+
+NONE = Share(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ class Division:
             return self.controller[stimulus.objective, stimulus.target]
         if stimulus.role == "reference" and stimulus.reference_for:
             return max(self.reference[pair] for pair in stimulus.reference_for)
+        if stimulus.level:
+            return self.beside["levels"].repeats
         role = {"controller": "seed", "reference": "chosen"}.get(stimulus.role, stimulus.role)
         return self.beside[role].repeats
 
@@ -81,23 +86,23 @@ class Division:
 
     def images(self) -> dict[str, int]:
         """Images by role, the blank left out."""
-        beside = {name: self.beside[name].images for name in BESIDE}
+        beside = {name: self.beside.get(name, NONE).images for name in BESIDE}
         return {
             "controller": len(self.controller) + beside["seed"],
-            "graded": beside["graded"],
+            "graded": beside["graded"] + beside["levels"],
             "arm": beside["arm"],
-            "reference": len(self.of_references()) + beside["chosen"],
+            "reference": len(self.of_references()) + beside["chosen"] + beside["sources"],
             "natural": beside["natural"],
         }
 
     def presentations(self) -> dict[str, int]:
         """Presentations by role, at most; blanks where there are some."""
-        beside = {name: self.beside[name].presentations for name in BESIDE}
+        beside = {name: self.beside.get(name, NONE).presentations for name in BESIDE}
         shown = {
             "controller": sum(self.controller.values()) + beside["seed"],
-            "graded": beside["graded"],
+            "graded": beside["graded"] + beside["levels"],
             "arm": beside["arm"],
-            "reference": sum(self.of_references().values()) + beside["chosen"],
+            "reference": sum(self.of_references().values()) + beside["chosen"] + beside["sources"],
             "natural": beside["natural"],
         }
         return shown | ({"blank": self.blanks} if self.blanks else {})
@@ -158,7 +163,8 @@ def by_hand(config: Config, references: Mapping[Pair, Sequence[int]], wishes: Ma
     if protocol.repeats is None:
         raise ValueError("[protocol] repeats is left out: there is nothing to count by")
     repeats = protocol.repeats
-    own = {"graded": config.synthesis.graded_repeats, "arm": config.arms.repeats}
+    graded = config.synthesis.graded_repeats
+    own = {"graded": graded, "levels": graded, "arm": config.arms.repeats}
     return Division(
         controller=dict.fromkeys(references, repeats),
         reference=dict.fromkeys(references, repeats),

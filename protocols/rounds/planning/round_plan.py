@@ -164,7 +164,8 @@ def divide_round(
     )
     pairs = likely_pairs(data, key, posterior, noise=noise, references=references, contrasts=contrasts, gains=gains)
     library = found_photographs(project, encoder, data.pixels[: data.natural], device=device)
-    wishes = wishes_of(project, data, references, predicted=np.vstack([predicted, library.predicted]), sites=key)
+    answers = np.vstack([predicted, library.predicted])
+    wishes = wishes_of(project, data, references, number=number, predicted=answers, sites=key)
     room, test = room_of(config, len(pairs.names)), test_of(config)
     division, found = divided(config, pairs, references, wishes=wishes, room=room, test=test)
     return RoundDivision(

@@ -16,16 +16,18 @@ from protocols.recordings.dataset import Dataset
 from protocols.recordings.natural import References
 
 from .division import Pair, Share
+from .levels import level_wishes
 
 OFTEN = 8  # presentations of photographs and further seeds, where there is room
 
 
 def wishes_of(
-    project: Project, data: Dataset, references: References, *, predicted: Floats, sites: Key
+    project: Project, data: Dataset, references: References, *, number: int, predicted: Floats, sites: Key
 ) -> dict[str, Share]:
     """The images of every role of `BESIDE` that are asked for, and how often each is shown.
 
-    `predicted`: the encoder's predictions (N + F, U) of the photographs at `sites`, those of a library last.
+    `number`: the round; `predicted`: the encoder's predictions (N + F, U) of the photographs at `sites`, those of a
+    library last.
     """
     config, arms = project.config, project.config.arms
     protocol, synthesis = config.protocol, config.synthesis
@@ -45,6 +47,7 @@ def wishes_of(
         "graded": Share(pairs * steps, synthesis.graded_repeats),
         "arm": Share(min(made, affordable), arms.repeats),
         "seed": Share(pairs * (synthesis.seeds - 1), often),
+        **level_wishes(project, number, references, natural=data.natural, often=often),
     }
 
 

@@ -44,7 +44,7 @@ ROLES = {
     "natural": "Photograph.",
     "blank": "Background alone.",
     "arm": "Control image beside a controller.",
-    "graded": "Earlier iterate of a controller.",
+    "graded": "Earlier iterate of a controller, or a photograph changed to a level of the predicted response.",
 }
 
 

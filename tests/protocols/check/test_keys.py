@@ -54,6 +54,7 @@ FAULTS: dict[Key, list[tuple[Any, str]]] = {
     ("synthesis", "rms_contrast"): [(0.4999, "C16")],
     ("synthesis", "graded_steps"): [((60,), TOO_SOON)],
     ("synthesis", "graded_repeats"): [(1000, NOTE)],
+    ("synthesis", "accentuate_levels"): [(1, TOO_SOON)],
     ("diffusion", "prior"): [("net.pt", NOTE), ("no_such_prior", NOTE)],
     ("protocol", "presentations"): [(6000, TOO_SOON)],  # the project counts repeats by hand
     ("protocol", "minutes"): [(30.0, TOO_SOON)],
@@ -73,6 +74,7 @@ FAULTS: dict[Key, list[tuple[Any, str]]] = {
     ("arms", "kinds"): [(("natural_raised", "natural_raised"), TOO_SOON)],
     ("arms", "repeats"): [(25, NOTE)],
     ("arms", "budget"): [(0, NOTE), (7, NOTE)],
+    ("evolution", "generations"): [(5, TOO_SOON)],  # the project does not show the arm "evolved"
     ("evaluation", "alpha"): [(1e-6, TOO_SOON)],
     ("evaluation", "look_after"): [((9,), TOO_SOON)],
     ("refit", "tolerance"): [(0.9, NOTE)],
@@ -95,9 +97,13 @@ FREE = {
     *(("diffusion", k) for k in ("strength", "method", "solver", "steps", "size_px", "noise_schedule", "prompt", "dtype", "save_memory")),
     ("protocol", "beside"), ("protocol", "choice"), ("protocol", "seed"), ("protocol", "baseline_repeats"), ("protocol", "baseline_anchors"),  # before the baseline: below
     ("protocol", "expected_loss"), ("protocol", "overhead"), ("protocol", "pause_s"),  # for planning alone
+    ("synthesis", "accentuate_photographs"),  # at most all there are
     ("evaluation", "looks"),  # four blocks have room for both
     ("evaluation", "seed"), ("evaluation", "spending"), ("evaluation", "futility"), ("evaluation", "permutations"),  # the least, 99, can reach alpha = 0.01
     ("refit", "mode"), ("refit", "recency"), ("refit", "natural_floor"), ("refit", "natural_share"),
+    ("arms", "found"),  # read where the arm predicted_natural is chosen, when a round is exported
+    *(("evolution", k) for k in ("rounds", "targets", "optimiser", "latent", "cutoff", "start", "population", "sigma", "seed")),  # while generations = 0
+    *(("evolution", k) for k in ("repeats", "references", "reference_repeats", "candidates", "candidate_repeats", "max_presentations")),
     ("drift", "align"), ("drift", "exclude"), ("loop", "rounds"),
     ("rig", "position_deg"), ("rig", "images_per_fixation"),
 }  # fmt: skip

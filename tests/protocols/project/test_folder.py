@@ -102,6 +102,7 @@ def test_paths_of_a_round(round_):
         for name in dir(round_)
         if (name.endswith("_path") and name != "image_path") or name in ("outbox", "inbox", "sealed")
     } == {
+        "accentuated_path": "sealed/accentuated.h5",
         "controllers_path": "sealed/controllers.h5",
         "drift_path": "drift.json",
         "evaluation_path": "evaluation.json",

@@ -31,6 +31,7 @@ BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "targets_are_fitted": ({"encoder": {"reliability_target": 0.1}}, "reliability_target = 0.1"),
     "families_weigh_alike": ({"encoder": {"readout": "ridge+banded_ridge"}}, 'readout = "ridge+banded_ridge"'),
     "graded_steps_come_before_the_last": ({"synthesis": {"graded_steps": (70,)}}, "graded_steps = [70]"),
+    "levels_make_a_line": ({"synthesis": {"accentuate_levels": 1}}, "accentuate_levels = 1"),
     "arms_are_named_once": ({"arms": {"kinds": ("phase_scrambled", "phase_scrambled")}}, "phase_scrambled twice"),
     "contrast_fits_the_mean": ({"synthesis": {"mean_luminance": 0.01, "rms_contrast": 0.4}}, "rms_contrast = 0.4"),
     "permutations_suffice_for_alpha": ({"evaluation": {"permutations": 99, "alpha": 0.005}}, "permutations = 99"),
@@ -40,6 +41,7 @@ BROKEN: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "stripe_frequencies_rise": ({"safety": {"stripe_frequencies": (8.0, 1.0)}}, "stripe_frequencies"),
     "luminance_limit_has_a_scale": ({"safety": {"max_mean_luminance_cd_m2": 50.0}}, "max_mean_luminance_cd_m2"),
     "known_sites_are_named": ({"encoder": {"readout": "population"}}, "population"),
+    "evolution_fits": ({"evolution": {"generations": 5}}, "generations = 5 without the arm"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Photographs at graded levels as they were recorded: described, never tested."""
