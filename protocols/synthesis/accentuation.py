@@ -78,7 +78,7 @@ class AtLevels:
 
 
 def seed_photographs(measured: Floats, count: int, among: NDArray[np.bool_] | None = None) -> list[int]:
-    """`count` photographs, spread evenly over a site's measured responses (N,), weakest first; of `among` (N,) alone."""
+    """`count` photographs of those `among` (N,), spread evenly over measured responses (N,), weakest first."""
     order = np.argsort(measured, kind="stable")
     order = order if among is None else order[among[order]]
     count = min(count, len(order))
