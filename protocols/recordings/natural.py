@@ -188,8 +188,9 @@ def choose_references(
     options = {"temperature": temperature}
 
     def scored(responses: Floats, possible: Floats) -> dict[str, Floats]:
+        of_side = {True: possible, False: responses}
         return {
-            o: OBJECTIVES[o].site_scores(possible if OBJECTIVES[o].below else responses, mean, sd, **options)[:, columns]
+            o: OBJECTIVES[o].site_scores(of_side[OBJECTIVES[o].below], mean, sd, **options)[:, columns]
             for o in objectives
         }
 
