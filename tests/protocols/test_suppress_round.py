@@ -136,7 +136,7 @@ def test_sites_that_can_go_lower_are_found_and_silent_ones_are_not_claimed(judge
     assert named == {LOW, SILENT}
     page = round_.report_path.read_text(encoding="utf-8")
     assert "least activating natural image" in page
-    assert "no room below the reference at 1 of 2 sites" in page
+    assert "No room below the reference at 1 of 2 sites" in page
 
 
 def test_an_evolved_image_is_judged_in_a_round_without_stretch_controllers(judged: tuple[Project, list[str]]) -> None:
