@@ -174,6 +174,7 @@ CODES = {
     "O07": "The scores of a generation are not of its responses.",
     "O08": "A generation of an evolution cannot be shown.",
     "O09": "No evolution is asked for, or it is not its turn.",
+    "O10": "A round was to be exported before its evolution ended.",
     "P01": "A PNG file is damaged.",
     "P02": "A PNG file is not 8-bit grey or RGB.",
     "P03": "There is no table of imported photographs, or it cannot be read.",

@@ -255,6 +255,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural
     images, blanks.
     """
+    from protocols.evolution.report import refuse_unfinished
     from protocols.models.pair import load_pair, site_rows
     from protocols.rounds.assemble import assemble
     from protocols.rounds.checks import exactness
@@ -269,6 +270,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
         return export_baseline(project)
     config = project.config
     round_ = project.round(number)
+    refuse_unfinished(project, number)
     batch = StimulusBatch.load(round_.controllers_path)
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     sites = site_rows(encoder)

@@ -139,7 +139,7 @@ def _of_evolution(config: Config) -> str:
     """What an evolution asks of the subject."""
     evolution, protocol = config.evolution, config.protocol
     named = 1 if evolution.targets == "all" else len(evolution.targets)
-    shown = evolution.generations * evolution.presentations(named)
+    shown = evolution.generations * evolution.presentations(named) + evolution.presentations_again(named)
     hours = shown * (protocol.on_ms + protocol.off_ms) / 1000 * (1 + protocol.overhead) / 3600
     each = " for each target" if evolution.targets == "all" else ""
     return (

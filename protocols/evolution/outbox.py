@@ -61,7 +61,12 @@ def export_generation(
         as for a round. `SafetyStop`: a limit of ``[safety]`` is exceeded.
     """
     number, generation = evolution.round.number, evolution.generation(len(records) + 1)
-    stimuli = list[Stimulus]()
+    settings, stimuli = project.config.evolution, list[Stimulus]()
+    if not records and (last := settings.presentations_again(len(plan.targets))) > settings.max_presentations:
+        raise _refused(
+            f"{last} presentations at the end, when the candidates of {len(plan.targets)} targets are shown again",
+            f"at most max_presentations = {settings.max_presentations}",
+        )
     for done, target in enumerate(plan.targets):
         codes = optimiser_of(plan, number, target, records=records).ask()
         for place, code in enumerate(codes):
@@ -175,7 +180,7 @@ def _refused(found: str, expected: str) -> DataError:
         found=found,
         expected=expected,
         cause="many targets share one generation, or a display of few levels",
-        fix="name fewer targets in [evolution], lower population or repeats, or raise max_presentations; what a running"
-        " evolution has frozen is begun again when the round's folder evolution is moved away",
+        fix="raise max_presentations or lower candidates or candidate_repeats, which may be changed while an evolution"
+        " runs; or move the round's folder evolution away, and name fewer targets or lower population or repeats",
         code="O08",
     )

@@ -102,3 +102,27 @@ def refuse_other_stage(project: Project, number: int, stands: str) -> None:
         else f'set generations, such as 20, name {number} in rounds, and add "evolved" to [arms] kinds',
         code="O09",
     )
+
+
+def refuse_unfinished(project: Project, number: int) -> None:
+    """Refuse to export a round before the evolution that is asked for has ended: its images would not be shown.
+
+    Raises
+    ------
+    DataError
+        O10
+    """
+    settings = project.config.evolution
+    if not settings.generations or number not in settings.rounds:
+        return
+    evolution = Evolution(project.round(number))
+    if not evolution.done:
+        raise DataError(
+            f"round {number}",
+            found=f"an evolution of which {evolution.scored()} generations are scored",
+            expected="one that has ended: the round shows its images",
+            cause="the round was exported by hand while images are evolved for it",
+            fix="run `stimsynth evolve` until it has ended (a lower generations in [evolution] ends it sooner); to go "
+            'on without it, set generations to 0 and take "evolved" out of [arms] kinds',
+            code="O10",
+        )

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr
 
 from protocols.arrays import Bools, Floats, Ints
 from protocols.project.key import Key
@@ -186,15 +187,15 @@ def choose_references(
     mean, sd = sites.natural_statistics()
     options = {"temperature": temperature}
 
-    def scored(responses: Floats) -> dict[str, Floats]:
-        possible = {True: np.maximum(responses, lowest), False: responses}
+    def scored(responses: Floats, possible: Floats) -> dict[str, Floats]:
+        of_side = {True: possible, False: responses}
         return {
-            o: OBJECTIVES[o].site_scores(possible[OBJECTIVES[o].below], mean, sd, **options)[:, columns]
+            o: OBJECTIVES[o].site_scores(of_side[OBJECTIVES[o].below], mean, sd, **options)[:, columns]
             for o in objectives
         }
 
     expected, spread = posterior.mean[recorded], posterior.sd[recorded]
-    first = scored(expected)
+    first = scored(expected, expected_above(expected, spread, lowest))
     kept = {
         o: np.argsort(-first[o], axis=0, kind="stable")[: max(CANDIDATES, count)] for o in objectives
     }  # (C, targets)
@@ -202,7 +203,8 @@ def choose_references(
     drawn: dict[str, list[Floats]] = {o: [] for o in objectives}
     best: dict[str, list[Floats]] = {o: [] for o in objectives}
     for _ in range(DRAWS):
-        for o, scores in scored(expected + spread * generator.normal(size=expected.shape)).items():
+        responses = expected + spread * generator.normal(size=expected.shape)
+        for o, scores in scored(responses, np.maximum(responses, lowest)).items():
             drawn[o].append(np.take_along_axis(scores, kept[o], axis=0))
             best[o].append(scores.max(0))
     images, shortfall = {}, {}
@@ -213,6 +215,17 @@ def choose_references(
             images[o, target] = [int(recorded[kept[o][p, t]]) for p in places]
             shortfall[o, target] = [float(at_best[:, t].mean() - v) for v in values]
     return References(images, shortfall)
+
+
+def expected_above(mean: Floats, sd: Floats, lowest: float) -> Floats:
+    """Expected value of ``max(x, lowest)`` for normal x of `mean` and `sd`, arrays of one shape: images whose means lie
+    below the lowest possible response still differ in how surely they evoke it.
+    """
+    if not np.isfinite(lowest):
+        return mean
+    z = np.divide(mean - lowest, sd, out=np.where(mean > lowest, np.inf, -np.inf), where=sd > 0)
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    return np.where(sd > 0, lowest + (mean - lowest) * ndtr(z) + sd * density, np.maximum(mean, lowest))
 
 
 def _greedy(draws: Floats, count: int) -> tuple[list[int], list[float]]:

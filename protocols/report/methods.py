@@ -66,6 +66,19 @@ def suppress_sentence(report: ControlReport) -> str:
     )
 
 
+def evolution_sentence(config: Config, report: ControlReport) -> str:
+    """Which controllers were found by evolution on the rig; "" where none was."""
+    evolved = [r for r in report.confirmatory() if r.generator == "evolution"]
+    if not evolved:
+        return ""
+    how = {"cma": "diagonal CMA-ES", "genetic": "a genetic algorithm"}[config.evolution.optimiser]
+    return (
+        f" The controllers of {len(evolved)} of the sites ({', '.join(sorted(r.site for r in evolved))}) were evolved "
+        f"on the rig by {how} from recorded responses instead, and chosen by trials before the round; the trials of "
+        "their evolution count in no test."
+    )
+
+
 def methods_paragraph(config: Config, report: ControlReport) -> str:
     """A paragraph to paste into a methods section.
 
@@ -84,8 +97,9 @@ def methods_paragraph(config: Config, report: ControlReport) -> str:
         f"{display.colour}, 8 bits, background {display.background}) were shown for {protocol.on_ms:g} ms with "
         f"{protocol.off_ms:g} ms between them, {often}, in {protocol.blocks} blocks of fresh "
         f"random order, with {natural} random natural images and {protocol.blanks_per_block} blanks "
-        f"per block. {synthesis_sentence(config)} {reference_sentence(report)} Tests were one-sided studentised "
-        f"permutation tests within blocks ({report.permutations} permutations, level {report.alpha:g})."
+        f"per block. {synthesis_sentence(config)}{evolution_sentence(config, report)} {reference_sentence(report)} "
+        f"Tests were one-sided studentised permutation tests within blocks ({report.permutations} permutations, level "
+        f"{report.alpha:g})."
         f"{selectivity_sentence(report)}{suppress_sentence(report)} One controller per site and objective was "
         "declared confirmatory before the responses were read, by the prediction of a second encoder on which it had "
         f"not been optimised. {arms_sentences(config, report)}Software: stimsynth {version()}."

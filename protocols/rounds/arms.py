@@ -243,6 +243,8 @@ def _evolved(material: Material, controller: Stimulus) -> Stimulus:
         raise Unreachable("no image was evolved for the site")
     if OBJECTIVES[controller.objective].all_sites:
         raise Unreachable("images are evolved for the response of their site alone")
+    if OBJECTIVES[controller.objective].below:
+        raise Unreachable("images are evolved to drive their site high")
     if np.array_equal(found.pixels, controller.pixels):
         raise Unreachable("the evolved image is the controller itself")
     return replace(

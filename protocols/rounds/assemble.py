@@ -22,7 +22,7 @@ from synth import StimulusBatch
 from .arms import Arms, Material, choose_arms, with_arms
 from .choice import chosen_stimuli
 from .contrast import Contrast, measure, of_site, site_masks, usual
-from .evolved import evolved_alone, evolved_controllers
+from .evolved import OBJECTIVE, evolved_alone, evolved_controllers
 from .stimulus import Stimulus, controller_stimuli, graded_stimuli, natural_stimuli
 
 
@@ -43,7 +43,8 @@ def assemble(
     config, display, key = project.config, project.display, Key((), tuple(sites))
     data, division = plan.data, plan.division
     best = {pair: list(images) for pair, images in division.references.items()}
-    alone = evolved_alone(project, number, list(batch.targets), site_ids=key.site_ids)
+    controlled = {str(t) for kind, t in zip(batch.kinds, batch.targets, strict=True) if kind == OBJECTIVE}
+    alone = evolved_alone(project, number, controlled, site_ids=key.site_ids)
     made = division.cut(
         [*controller_stimuli(batch, number), *evolved_controllers(alone), *graded_stimuli(batch, number)]
     )

@@ -1,8 +1,8 @@
-"""Evolved images of sites that no controller is made for: they are controllers of the round themselves."""
+"""Evolved images of sites that no stretch controller is made for: they are controllers of the round themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from protocols.project.folder import Project
 from protocols.project.generations.files import Evolved, evolved_images
@@ -14,20 +14,20 @@ OBJECTIVE, GENERATOR = "stretch", "evolution"
 
 
 def evolved_alone(
-    project: Project, number: int, targets: Sequence[str], *, site_ids: Sequence[str]
+    project: Project, number: int, controlled: Collection[str], *, site_ids: Sequence[str]
 ) -> dict[str, Evolved]:
-    """The evolved images of sites outside `targets` that belong to the frozen set `site_ids`; where the arm "evolved"
-    is not shown, none.
+    """The evolved images of sites that belong to the frozen set `site_ids` and have no stretch controller beside which
+    the image would stand as an arm (`controlled` are those that have one); where the arm "evolved" is not shown, none.
     """
     if "evolved" not in project.config.arms.kinds:
         return {}
     found = evolved_images(project, number)
-    return {t: e for t, e in found.items() if t not in targets and t in site_ids}
+    return {t: e for t, e in found.items() if t not in controlled and t in site_ids}
 
 
-def without_other_objectives(references: References, alone: Sequence[str]) -> References:
-    """`references` without the pairs of the sites `alone` that no image is evolved for: all but stretch."""
-    kept = [pair for pair in references.images if pair[1] not in alone or pair[0] == OBJECTIVE]
+def of_pairs(references: References, shown: Collection[tuple[str, str]]) -> References:
+    """`references` of the pairs (objective, site) that have a controller or an evolved image, `shown`, alone."""
+    kept = [pair for pair in references.images if pair in shown]
     return References({p: references.images[p] for p in kept}, {p: references.shortfall[p] for p in kept})
 
 

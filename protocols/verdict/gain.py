@@ -168,8 +168,9 @@ def suppress_gain(setting: Setting, score: Score, reference: Reference, *, site:
 
     `room` and `silent_p` are told where the unit cannot be negative.
     """
-    fields: dict[str, Any] = {"gain_unit": "", "gain_note": few_repeats(reference)}
-    if site in setting.scale.site_ids:
+    few, known = few_repeats(reference), site in setting.scale.site_ids
+    fields: dict[str, Any] = {"gain_unit": "", "gain_note": _joined("" if known else "no natural SD", few)}
+    if known:
         sd = float(setting.scale.sd[setting.scale.site_ids.index(site)])
         parts = contrast_parts(score.tested, reference)
         low, high = contrast_interval(parts)

@@ -113,6 +113,11 @@ class EvolutionConfig(Section):
         """Presentations of a generation of so many targets that share no reference."""
         return targets * (self.population * self.repeats + self.references * self.reference_repeats)
 
+    def presentations_again(self, targets: int) -> int:
+        """Presentations at the end, when the candidates of so many targets are shown again."""
+        of_references = self.references * max(self.reference_repeats, self.candidate_repeats)
+        return targets * (self.candidates * self.candidate_repeats + of_references)
+
     def contradiction(self, *, shown: bool) -> Wrong | None:
         """The first pair of keys that do not go together; `shown`: the arm "evolved" stands in ``[arms] kinds``."""
         if not self.generations and shown:
@@ -148,13 +153,16 @@ class EvolutionConfig(Section):
 
     def _wrong_size(self) -> Wrong | None:
         targets = 1 if self.targets == "all" else len(self.targets)
-        shown = self.presentations(targets)
-        if shown <= self.max_presentations:
-            return None
-        found = f"population = {self.population}, repeats = {self.repeats} and their references for {targets} target"
-        return Wrong(
-            "[evolution]",
-            f"{found}{'' if targets == 1 else 's'}: {shown} presentations per generation",
-            f"at most max_presentations = {self.max_presentations}",
-            "name fewer targets, lower population or repeats, or raise max_presentations",
-        )
+        named = f"{targets} target{'' if targets == 1 else 's'}"
+        most, fewer = f"at most max_presentations = {self.max_presentations}", "or raise max_presentations"
+        if (shown := self.presentations(targets)) > self.max_presentations:
+            found = f"population = {self.population}, repeats = {self.repeats} and their references for {named}"
+            fix = f"name fewer targets, lower population or repeats, {fewer}"
+            return Wrong("[evolution]", f"{found}: {shown} presentations per generation", most, fix)
+        if (shown := self.presentations_again(targets)) > self.max_presentations:
+            found = f"candidates = {self.candidates}, candidate_repeats = {self.candidate_repeats}"
+            fix = f"name fewer targets, lower candidates or candidate_repeats, {fewer}"
+            return Wrong(
+                "[evolution]", f"{found} and their references for {named}: {shown} presentations at the end", most, fix
+            )
+        return None

@@ -108,6 +108,10 @@ def controller_sheet(rows: Sequence[ControlRow], images: dict[str, Pixels], colu
     sites = all_sites[:columns]
     by = {(r.objective, r.site): r for r in rows}
     lines = _sheet_lines(rows)
+    if not sites:
+        figure = new_figure(4.0, 0.6)
+        figure.supxlabel("no controller has a reference that could be tested", fontsize=8)
+        return figure
     figure = new_figure(1.55 * len(sites) + 0.3, 1.8 * len(lines))
     grid = figure.subplots(len(lines), len(sites), squeeze=False)
     for column, site in enumerate(sites):
@@ -115,7 +119,8 @@ def controller_sheet(rows: Sequence[ControlRow], images: dict[str, Pixels], colu
             axes = grid[line, column]
             axes.set_xticks([])
             axes.set_yticks([])
-            row = by.get((objective, site))
+            shared = [o for o, r in OBJECTIVES.items() if is_reference and r.reference_name == title]
+            row = next((found for o in shared or [objective] if (found := by.get((o, site))) is not None), None)
             if row is None or not row.reference_image:
                 axes.axis("off")
                 continue

@@ -25,7 +25,7 @@ from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import CANDIDATES, NaturalPosterior, References, choose_references, posterior_of
 from protocols.recordings.units import UNITS
-from protocols.rounds.evolved import evolved_alone, without_other_objectives
+from protocols.rounds.evolved import OBJECTIVE, evolved_alone, of_pairs
 from protocols.rounds.stimulus import Stimulus
 from protocols.stats.trials import sums_per_image
 from synth import StimulusBatch
@@ -147,7 +147,8 @@ def divide_round(
         None if batch is None else [str(kind) for kind in batch.kinds],
         sites=len(key.sites),
     )
-    alone = tuple(evolved_alone(project, number, targets, site_ids=key.site_ids)) if "stretch" in objectives else ()
+    controlled = targets if OBJECTIVE in objectives else ()
+    alone = tuple(evolved_alone(project, number, controlled, site_ids=key.site_ids))
     references = _references(
         project, number, posterior, key=key, objectives=objectives, targets=targets, alone=alone, unit=data.unit
     )
@@ -198,19 +199,22 @@ def _references(
     alone: tuple[str, ...],
     unit: str,
 ) -> References:
-    """The references of the round; sites in `alone`, which have an evolved image alone, have those of stretch only."""
+    """The references of the round: of the `targets` for all `objectives`, of `alone`, sites with an evolved image in
+    place of a stretch controller, for stretch.
+    """
     config = project.config
+    shown = {(o, t) for o in objectives for t in targets} | {(OBJECTIVE, t) for t in alone}
     references = choose_references(
         posterior,
         key,
-        [*targets, *alone],
-        objectives=objectives,
+        list(dict.fromkeys([*targets, *alone])),
+        objectives=tuple(dict.fromkeys([*objectives, *(OBJECTIVE for _ in alone)])),
         count=_most_references(config),
         temperature=config.synthesis.temperature,
         seed=config.protocol.seed + number,
         lowest=-math.inf if UNITS[unit].negative else 0.0,
     )
-    return without_other_objectives(references, alone)
+    return of_pairs(references, shown)
 
 
 def room_of(config: Config, pairs: int) -> Room:
@@ -344,8 +348,8 @@ class _Known:
         k = self.key.site_ids.index(pair[1])
         level = self.posterior.mean[references.images[pair][0]]
         if OBJECTIVES[pair[0]].below:
-            reached = responses[k] if self.noise.fano is None else max(float(responses[k]), 0.0)
-            return float((level[k] - reached) / self._sd(k))
+            lowest = -math.inf if self.noise.fano is None else 0.0
+            return float((max(level[k], lowest) - max(responses[k], lowest)) / self._sd(k))
         if OBJECTIVES[pair[0]].all_sites:
             place = list(references.images).index(pair)
             return float(self.contrasts.of(responses, place) - self.contrasts.of(level, place))

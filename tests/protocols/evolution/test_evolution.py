@@ -328,7 +328,7 @@ def test_a_site_that_was_not_recorded_is_named(tmp_path: Path) -> None:
     found = {f.code for f in collected("sites", sites, project)}
     assert "C11" in found
     (note,) = collected("settings", settings_look, project)
-    assert "generations = 4: about 56 presentations" in note.text
+    assert "generations = 4: about 76 presentations" in note.text
 
 
 def test_without_an_evolution_the_command_says_what_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

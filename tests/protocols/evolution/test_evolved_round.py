@@ -10,6 +10,7 @@ import pytest
 from protocols import loop
 from protocols.disk.files import sha256_file, write_text
 from protocols.disk.png import read_png
+from protocols.errors import DataError
 from protocols.project.config.evolution import EvolutionConfig
 from protocols.project.config.template import template
 from protocols.project.folder import Project, Round
@@ -18,8 +19,9 @@ from protocols.project.key import read_key
 from protocols.project.outbox import read_order
 from protocols.project.photograph_import import demo_photographs, import_photographs
 from protocols.project.photographs import NaturalImages
-from protocols.recordings.readers.hdf5 import write_responses
+from protocols.recordings.readers.hdf5 import read_kept, write_responses
 from protocols.recordings.responses import Responses
+from protocols.report.methods import methods_paragraph
 from protocols.reproduce import reproduce
 from protocols.state import look
 from tests.protocols.helpers.refit_project import SITES, Subject, noisy, settings
@@ -116,7 +118,13 @@ def test_the_round_shows_and_judges_what_was_evolved(tmp_path: Path) -> None:
     for row, image in ((arm, evolved[CONTROLLED]), (alone, evolved[ALONE])):
         assert np.array_equal(read_png(round_.image_path(row.image_id)), image.pixels)
         assert set(row.predicted) == set(SITES)
-    assert {r.site for r in loop.evaluate_round(project, round_).rows} == {CONTROLLED, SITES[1], ALONE}
+    report = loop.evaluate_round(project, round_)
+    assert {r.site for r in report.rows} == {CONTROLLED, SITES[1], ALONE}
+    recorded = read_kept(round_.responses_path)  # the trials of the round alone judge, not those that chose the image
+    own = next(r for r in report.rows if r.site == ALONE)
+    assert own.n == int(recorded.repeats([alone.image_id])[0, SITES.index(ALONE)]) == 8
+    assert set(recorded.image_ids.tolist()) <= {r.image_id for r in key.rows}
+    assert f"the sites ({ALONE}) were evolved" in methods_paragraph(project.config, report)
     assert reproduce(round_.outbox / "manifest.json").verified
 
 
@@ -150,6 +158,9 @@ def test_the_evolution_stands_where_it_needs_to(tmp_path: Path) -> None:
     round_.sealed.mkdir()
     round_.controllers_path.touch()
     assert look(project).stage == "evolve"
+    with pytest.raises(DataError) as caught:  # by hand: nothing would be shown of what was evolved
+        loop.export(project, 1)
+    assert caught.value.code == "O10"
     Evolution(round_).folder.mkdir()
     Evolution(round_).record_path.touch()
     assert look(project).stage == "export"

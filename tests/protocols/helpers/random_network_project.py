@@ -23,8 +23,10 @@ def make(folder: Path) -> Project:
     project = make_recorded(folder)
     photographs = to_images(NaturalImages.load(project.data).pixels(), torch.device("cpu"))
     names = [_encoder(project, photographs, seed) for seed in (1, 2)]
-    sites = [{"site_id": s, "eligible_fit": True, "eligible_target": s in TARGETS, "held_out_r_nc": 0.5} for s in SITES]
+    scores = dict.fromkeys(("held_out_r", "held_out_r_nc", "held_out_feve", "validator_r"), 0.5)
+    sites = [{"site_id": s, "eligible_fit": True, "eligible_target": s in TARGETS, **scores} for s in SITES]
     record = {"round": 1, "encoder": names[0], "validator": names[1], "rounds": [], "report": {"sites": sites}}
+    record |= {"n_images": len(photographs), "n_trials": 6 * len(photographs)}
     write_fitted(project.fitted, 1, record)
     return project
 
@@ -46,7 +48,7 @@ def _encoder(project: Project, photographs: torch.Tensor, seed: int) -> str:
         background=DISPLAY.background,
         colour=DISPLAY.colour,
         scores={"reliability": [0.9] * len(SITES)},
-        settings={"layers": [LAYER]},
+        settings={"layers": [LAYER], "readout": {"kind": "factorised", "pool": None}},
     )
     ones = torch.ones(len(SITES))
     raw = Encoder(network, readout, info, natural_mean=ones, natural_sd=ones)

@@ -228,3 +228,17 @@ def test_the_sheet_has_a_line_for_the_reference_of_controllers_that_drive_low() 
     assert titles == ["best natural image", "stretch", "least activating natural image", "suppress"]
     recorded = [axes.get_xlabel().split("\n")[0] for axes in sheet.axes]
     assert (recorded[0], recorded[2]) == ("recorded 9.0", "recorded 2.0")
+
+
+def test_the_sheet_of_a_round_without_a_test_says_so() -> None:
+    excluded = [replace(row(0, None), verdict="excluded", reference_image="")]
+    assert "no controller" in controller_sheet(excluded, {}).get_supxlabel()
+
+
+def test_the_sheet_shows_the_reference_of_a_site_that_lacks_the_first_objective() -> None:
+    made = [row(0, 0.5, reference_image="n_0", reference=2.0), row(1, 0.5, reference_image="n_1", reference=9.0)]
+    rows = [replace(made[0], objective="stretch", site="a"), replace(made[1], objective="one_hot", site="b")]
+    picture = np.zeros((8, 8, 1), np.uint8)
+    images = {name: picture for r in rows for name in (r.image_id, r.reference_image)}
+    sheet = controller_sheet(rows, images)
+    assert [axes.get_xlabel().split("\n")[0] for axes in sheet.axes[:2]] == ["recorded 2.0", "recorded 9.0"]

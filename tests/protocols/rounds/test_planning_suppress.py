@@ -10,7 +10,7 @@ import pytest
 from protocols.plan import ExpectedFound, SessionPlan, _shortfall
 from protocols.project.config.synthesis import SynthesisConfig
 from protocols.project.key import Key, SiteRow
-from protocols.recordings.natural import NaturalPosterior, best_natural, choose_references
+from protocols.recordings.natural import NaturalPosterior, best_natural, choose_references, expected_above
 from protocols.rounds.planning.division import Division, Share
 from protocols.rounds.planning.expected import likely_pairs
 from protocols.rounds.planning.found import Comparison, expected_found
@@ -63,6 +63,22 @@ def test_draws_below_the_lowest_response_do_not_call_for_lower_references():
     ended = choose_references(posterior, SITES, ("a",), lowest=0.0, **asked)
     assert free.shortfall["suppress", "a"][0] > 3.0
     assert 0 <= ended.shortfall["suppress", "a"][0] < 1.0
+
+
+def test_of_photographs_that_are_expected_at_the_floor_the_surest_is_the_reference():
+    """Half of the photographs have an expected response below 0, which no site gives: their order is no reason."""
+    mean, sd = np.full((200, 3), 3.0), np.full((200, 3), 0.4)
+    mean[:120], sd[:120] = -0.01, 0.6
+    mean[150], sd[150] = -2.0, 0.1
+    posterior = NaturalPosterior(mean, sd, np.ones(200, dtype=bool))
+    asked = {"objectives": ("suppress",), "count": 2, "temperature": 1.0}
+    chosen = choose_references(posterior, SITES, ("a",), lowest=0.0, **asked)
+    assert chosen.images["suppress", "a"][0] == 150
+    assert chosen.shortfall["suppress", "a"][0] == 0
+    drawn = np.random.default_rng(0).normal([-0.5, 0.0, 0.7], [0.4, 1.0, 0.3], (400_000, 3))
+    expected = expected_above(np.array([-0.5, 0.0, 0.7]), np.array([0.4, 1.0, 0.3]), 0.2)
+    assert expected == pytest.approx(np.maximum(drawn, 0.2).mean(0), abs=0.005)
+    assert expected_above(np.array([-1.0, 1.0]), np.zeros(2), 0.0).tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("counted", [True, False])

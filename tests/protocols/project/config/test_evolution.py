@@ -46,10 +46,14 @@ def test_no_project_evolves_by_itself() -> None:
         ),
         (
             {"kinds": ["evolved"], "generations": 2, "targets": [f"v4_{i:03d}" for i in range(39)]},
-            {"kinds": ["evolved"], "generations": 2, "targets": [f"v4_{i:03d}" for i in range(38)]},
+            {"kinds": ["evolved"], "generations": 2, "targets": [f"v4_{i:03d}" for i in range(28)]},
+        ),
+        (
+            {"kinds": ["evolved"], "generations": 2, "targets": [f"v4_{i:03d}" for i in range(29)]},
+            {"kinds": ["evolved"], "generations": 2, "targets": [f"v4_{i:03d}" for i in range(28)]},
         ),
     ],
-    ids=["no arm", "arm alone", "prior", "elites", "references", "one reference", "too many presentations"],
+    ids=["no arm", "arm alone", "prior", "elites", "references", "one reference", "too many", "too many at the end"],
 )
 def test_contradictions_are_refused_and_their_way_out_is_taken(wrong: dict[str, Any], right: dict[str, Any]) -> None:
     with pytest.raises(DataError) as caught:
