@@ -14,13 +14,13 @@ import torch
 from protocols import Project
 from protocols.disk.png import read_png
 from protocols.errors import DataError
-from protocols.insilico.controllers.accentuate import _seeds
 from protocols.insilico.controllers.checks import check_asked, site_list
 from protocols.insilico.controllers.given import from_batch
 from protocols.insilico.controllers.judges import Judges
 from protocols.insilico.controllers.simplify import simplified
 from protocols.insilico.controllers.tuning import tuning_series
 from protocols.insilico.opened import Opened, open_fitted
+from protocols.synthesis.accentuation import Seeds, _seeds
 from synth import StimulusBatch, stretch
 from tests.protocols.helpers.looped_project import copy
 from tests.protocols.helpers.pages import run_page
@@ -154,10 +154,11 @@ def test_the_page_of_levels(lab: Path, opened: Opened) -> None:
 
 
 def test_a_flat_photograph_is_no_seed(opened: Opened) -> None:
-    first = _seeds(opened, 0, 3)
+    parts = {"source_ids": opened.source_ids, "measured": opened.measured, "recipe": opened.recipe, "steps": 1}
+    first = _seeds(Seeds(natural=opened.natural, **parts), 0, 3)
     flat = opened.natural.copy()
     flat[first[1]] = 128
-    again = _seeds(replace(opened, natural=flat), 0, 3)
+    again = _seeds(Seeds(natural=flat, **parts), 0, 3)
     assert first[1] not in again
     assert len(set(again)) == 3
 
