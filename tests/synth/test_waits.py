@@ -46,13 +46,19 @@ def test_the_counter_sees_waits_and_copies() -> None:
     assert sum(counts.found.values()) >= 4
 
 
+def of_kind(kind: str) -> Objective:
+    """Any objective of the catalogue."""
+    more = [list(SITES[3:4])] if kind == "groups" else []
+    return CATALOGUE[kind](list(SITES[:3]), *more)
+
+
 @QUIET
 @given(kinds=st.lists(st.sampled_from(sorted(CATALOGUE)), min_size=1, max_size=3), members=st.sampled_from([None, 1, 2, 3]), kappa=st.sampled_from([0.0, 0.5]), double=st.booleans())  # fmt: skip
 def test_a_call_of_a_bound_objective_waits_for_nothing(kinds: list[str], members: int | None, kappa: float, double: bool) -> None:  # fmt: skip
     """Of any objectives, one after the other, with and without an ensemble, forward and backward."""
     objective = Objective(())
     for kind in kinds:
-        objective = objective | CATALOGUE[kind](list(SITES[:3]))
+        objective = objective | of_kind(kind)
     objective = cautious(objective, kappa)
     if double and members == 2:
         objective = against(objective)
@@ -70,7 +76,7 @@ def test_a_call_of_a_bound_objective_waits_for_nothing(kinds: list[str], members
 @pytest.mark.parametrize("kind", CATALOGUE)
 def test_a_bound_objective_lives_on_one_device(kind: str) -> None:
     """`meta` stands for another device: no tensor stays behind, and a call gives scores there."""
-    objective = CATALOGUE[kind](list(SITES[:3]))
+    objective = of_kind(kind)
     bound = objective.bind(SITES, torch.zeros(6), torch.ones(6)).to("meta")
     held = [bound.kappa, bound.versus, bound.mean, bound.sd]
     for group in bound.groups:

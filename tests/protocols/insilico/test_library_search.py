@@ -53,8 +53,16 @@ def search(lab: Path, capsys: Any, out: str, *more: object) -> tuple[int, str, s
     return stimsynth(capsys, "--json", "generate", lab / "mylab", *words, *more)
 
 
-def test_the_page_runs_and_its_files_agree_with_the_encoder(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def page(lab: Path) -> Path:
+    """The lab with what the commands of the page write."""
     run_page("docs/search.md", lab)
+    return lab
+
+
+def test_the_page_runs_and_its_files_agree_with_the_encoder(
+    page: Path, lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     encoder, validator = load_pair(Project.open(lab / "mylab"), 1)
     for out in ("strongest", "climbed", "as_photographs"):
         record = json.loads((lab / out / "search.json").read_text())
@@ -161,7 +169,7 @@ def test_what_does_not_go_together_is_refused(
     assert not (lab / "refused").exists()
 
 
-def test_the_arm_of_predicted_photographs_takes_those_of_a_library(lab: Path, tmp_path: Path) -> None:
+def test_the_arm_of_predicted_photographs_takes_those_of_a_library(page: Path, lab: Path, tmp_path: Path) -> None:
     from protocols.project.objectives import OBJECTIVES
     from protocols.rounds.assemble import assemble
     from protocols.rounds.planning.round_plan import divide_round
