@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from synth.objectives import BoundObjective, site_name
 
-from .contract import Attributes, EncoderLike, attributes_of
+from .contract import MICRO_BATCH, Attributes, EncoderLike, attributes_of
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,44 @@ def default_site_ids(attributes: Attributes, columns: int) -> tuple[str, ...]:
     return attributes.site_ids or tuple(site_name(i) for i in range(columns))
 
 
+def images_of(pixels: NDArray[np.uint8] | Tensor) -> Tensor:
+    """Pixels, uint8 (B, H, W, C), as images (B, C, H, W) in [0, 1]."""
+    tensor = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.ascontiguousarray(pixels))
+    return (tensor.movedim(-1, -3).float() / 255).contiguous()
+
+
+@torch.no_grad()
+def responses_to(encoder: EncoderLike, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Responses predicted to 8-bit images, uint8 (N, H, W, C) -> (N, U): mean over members, in the encoder's unit."""
+    device, parts = attributes_of(encoder).device, []
+    for begin in range(0, len(pixels), MICRO_BATCH):
+        responses = encoder(images_of(pixels[begin : begin + MICRO_BATCH]).to(device))
+        parts.append((responses if responses.dim() == 2 else responses.mean(0)).double().cpu())
+    answers: NDArray[np.float64] = torch.cat(parts).numpy()
+    return answers
+
+
+def z_scores(responses: NDArray[Any], encoder: EncoderLike) -> NDArray[np.float64]:
+    """Responses (N, U) of all sites of an encoder in its natural SDs from its natural mean; as they are where it has
+    neither.
+    """
+    known, values = attributes_of(encoder), np.asarray(responses, dtype=np.float64)
+    if known.mean is None or known.sd is None:
+        return values
+    mean, sd = (x.detach().double().cpu().numpy() for x in (known.mean, known.sd))
+    z: NDArray[np.float64] = (values - mean) / sd
+    return z
+
+
+def z_scores_to(encoder: EncoderLike, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """`responses_to` 8-bit images in natural SDs, uint8 (N, H, W, C) -> (N, U)."""
+    return z_scores(responses_to(encoder, pixels), encoder)
+
+
 @torch.no_grad()
 def evaluating(encoder: EncoderLike, objective: BoundObjective, pixels: Tensor) -> Answers:
     """Score 8-bit images (B, H, W, C), uint8, exactly as they are."""
-    images = (pixels.permute(0, 3, 1, 2).float() / 255).contiguous()
+    images = images_of(pixels)
     responses = encoder(images)
     scores = objective(images, responses)
     members = responses if responses.dim() == 3 else responses[None]  # (M, B, U)

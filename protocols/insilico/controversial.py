@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from encoders import Encoder, Ensemble
 from protocols.arrays import Bools, Floats
@@ -21,8 +20,10 @@ from protocols.progress import Reporter
 from protocols.project.folder import Project
 from protocols.recordings.dataset import gather
 from protocols.stats.duels import repeats_needed
+from protocols.stats.trials import trial_variance
 from protocols.synthesis.batch import write_batch
 from synth import StimulusBatch, ascend
+from synth.answers import images_of, z_scores_to
 from synth.comparison.controversial import Limits, best_pairs, controversial, disagreement, side_by_side
 
 from .opened import Opened
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Controversy", "PairOptions", "make_pairs", "open_other", "write_pairs"]
 
 Predictor = Encoder | Ensemble
-CHUNK = 64
 DISPLAY = ("size_deg", "background", "encoding", "gamma", "aperture", "aperture_edge")
 """What the pixels of an image mean on a display, beside their number."""
 COLUMNS = (
@@ -85,6 +85,10 @@ class Controversy:
     names : (str, str)
         Fingerprints of the encoders.
     threshold : float
+    unit : str
+        Of the recording that the first encoder was fitted to.
+    natural_sd : array of shape (S,)
+        Of the sites, in that unit.
     """
 
     batch: StimulusBatch
@@ -96,6 +100,8 @@ class Controversy:
     repeats: Floats
     names: tuple[str, str]
     threshold: float
+    unit: str
+    natural_sd: Floats
 
     def to_dict(self) -> dict[str, Any]:
         """The pairs for scripts."""
@@ -103,6 +109,8 @@ class Controversy:
             "first": self.names[0],
             "second": self.names[1],
             "threshold": self.threshold,
+            "unit": self.unit,
+            "natural_sd": dict(zip(self.sites, self.natural_sd.tolist(), strict=True)),
             "kept": int(self.kept.sum()),
             "pairs": [finite_or_none(dict(zip(COLUMNS, row, strict=True))) for row in self.rows()],
         }
@@ -193,17 +201,6 @@ def _sites(opened: Opened, other: Predictor, wanted: Sequence[str] | None) -> tu
     return chosen
 
 
-@torch.no_grad()
-def _z(encoder: Any, pixels: Any, device: str) -> Floats:
-    """Predictions (N, columns) in natural SDs."""
-    parts = []
-    for begin in range(0, len(pixels), CHUNK):
-        images = torch.from_numpy(pixels[begin : begin + CHUNK]).to(device).permute(0, 3, 1, 2).float() / 255
-        parts.append(((encoder(images) - encoder.natural_mean) / encoder.natural_sd).double().cpu())
-    found: Floats = torch.cat(parts).numpy()
-    return found
-
-
 def make_pairs(
     opened: Opened,
     other: Predictor,
@@ -222,10 +219,10 @@ def make_pairs(
     """
     sites = _sites(opened, other, options.sites)
     both, count = side_by_side(opened.encoder, other, sites), len(sites)
-    natural = _z(both, opened.natural, device)
+    natural = z_scores_to(both, opened.natural)
     limits = Limits.of(natural[:, :count], natural[:, count:])
     starts = best_pairs(natural[:, :count], natural[:, count:], limits)
-    begin = torch.from_numpy(opened.natural[starts.ravel()]).permute(0, 3, 1, 2).float() / 255
+    begin = images_of(opened.natural[starts.ravel()])
     names = [[opened.source_ids[i]] for i in starts.ravel().tolist()]
     batch = ascend(
         both,
@@ -238,7 +235,7 @@ def make_pairs(
         device=device,
         progress=progress,
     )
-    made = _z(both, batch.images, device).reshape(count, 2, 2, count)  # site, image, encoder, column
+    made = z_scores_to(both, batch.images).reshape(count, 2, 2, count)  # site, image, encoder, column
     own = np.arange(count)
     z = made[own, :, :, own]  # (S, image, encoder)
     apart = np.stack(
@@ -259,6 +256,8 @@ def make_pairs(
         repeats=repeats_needed(preference.min(1), noise),
         names=(opened.encoder.fingerprint, other.fingerprint),
         threshold=options.apart,
+        unit=opened.encoder.response_unit,
+        natural_sd=_natural_sd(opened, sites),
     )
 
 
@@ -268,20 +267,17 @@ def _preference(z: Floats) -> Floats:
 
 
 def _trial_noise(opened: Opened, sites: Sequence[str]) -> Floats:
-    """SD of a trial about its image's mean in natural SDs, (S,); NaN where no image has two trials."""
+    """SD of a trial about its image's mean in natural SDs, (S,); NaN without two trials or with averages."""
     data = gather(opened.project, [])
     columns = [data.site_ids.index(s) for s in sites]
-    values, index = data.values[:, columns], data.image_index
-    freedom, squares = np.zeros(len(sites)), np.zeros(len(sites))
-    for image in np.unique(index[index >= 0]):
-        rows = values[index == image]
-        known = np.isfinite(rows).sum(0)
-        some = known > 1
-        squares[some] += np.nansum((rows[:, some] - np.nanmean(rows[:, some], 0)) ** 2, 0)
-        freedom += np.maximum(known - 1, 0)
-    sd = [opened.encoder.natural_sd[opened.encoder.site_ids.index(s)].item() for s in sites]
-    noise: Floats = np.sqrt(np.divide(squares, freedom, out=np.full_like(squares, np.nan), where=freedom > 0)) / sd
-    return noise
+    if data.averaged_over is not None and bool((data.averaged_over > 1).any()):
+        return np.full(len(sites), np.nan)
+    return np.sqrt(trial_variance(data.values[:, columns], data.image_index)[0]) / _natural_sd(opened, sites)
+
+
+def _natural_sd(opened: Opened, sites: Sequence[str]) -> Floats:
+    known: Floats = opened.encoder.natural_sd.double().cpu().numpy()
+    return known[[opened.encoder.site_ids.index(s) for s in sites]]
 
 
 def write_pairs(found: Controversy, out: Path) -> Path:

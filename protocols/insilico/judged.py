@@ -12,9 +12,6 @@ from protocols.arrays import Floats
 from protocols.disk.files import finite_or_none, new_folder, read_json, write_json
 from protocols.disk.tables import read_table, write_table
 from protocols.errors import DataError
-from protocols.models.pair import load_pair
-from protocols.project.folder import Project
-from protocols.recordings.dataset import gather
 from protocols.recordings.readers import read_responses
 from protocols.recordings.responses import Responses
 from protocols.stats.duels import Duel, duel, overall
@@ -31,7 +28,7 @@ class Judged:
     Attributes
     ----------
     duels : dict of site to Duel
-        Differences in natural SDs of the project's encoder, as the predictions are.
+        Differences in natural SDs of the first encoder, as the predictions are.
     trials : dict of site to (int, int)
     together : Duel
     names : (str, str)
@@ -86,14 +83,14 @@ def _record(found: Duel) -> dict[str, Any]:
     return finite_or_none(values) | {"winner": found.winner}
 
 
-def judge_pairs(project: Project, pairs: Path, file: Path) -> Judged:
+def judge_pairs(pairs: Path, file: Path) -> Judged:
     """Judge the pairs in the folder `pairs` by the recording `file`, whose image ids are the images' names there.
 
     Raises
     ------
     DataError
-        D06: no encoder was fitted; V53: a folder without pairs, a recording in another unit, or without these images
-        and sites; R01 to R26: a file that cannot be read.
+        V53: a folder without pairs, a recording in another unit, of averages, or without these images and sites;
+        R01 to R26: a file that cannot be read.
     """
     if not (pairs / "pairs.csv").is_file() or not (pairs / "pairs.json").is_file():
         raise _refused(pairs, "no pairs.csv and pairs.json", "a folder that `stimsynth controversial` wrote")
@@ -102,12 +99,17 @@ def judge_pairs(project: Project, pairs: Path, file: Path) -> Judged:
     if not rows:
         raise _refused(pairs, "no pair that was kept", "at least one", cause="the two encoders could not be told apart")
     images = sorted(f"{path.stem}" for path in (pairs / "images").glob("*.png"))
-    table = read_responses(file, image_ids=images)
-    data = gather(project, [])
-    if table.unit != data.unit:
-        raise _refused(file, f"responses in {table.unit}", f"{data.unit}, the unit of the project's recording")
-    encoder = load_pair(project, project.newest_fit() or 1)[0]  # its SDs, in which the pairs' predictions stand
-    scale = dict(zip(encoder.site_ids, encoder.natural_sd.tolist(), strict=True))
+    table, scale = read_responses(file, image_ids=images).usable(), record.get("natural_sd", {})
+    if table.unit != record.get("unit"):
+        wanted = f"{record.get('unit')}, the unit of the recording that the first encoder was fitted to"
+        raise _refused(file, f"responses in {table.unit}", wanted)
+    if table.averaged:
+        raise _refused(
+            file,
+            "averages over presentations",
+            "one row per presentation: without their spread nobody can tell",
+            cause="the responses were averaged before they were written",
+        )
     duels, trials, missing, known = {}, {}, [], []
     for row in rows:
         parts = [_trials(table, row["site"], row[name]) for name in ("first_image", "second_image")]
@@ -128,10 +130,7 @@ def _trials(table: Responses, site: str, image: str) -> Floats:
     """The usable trials of one image at one site."""
     if site not in table.site_ids:
         return np.empty(0)
-    shown = table.image_ids == image
-    if table.valid is not None:
-        shown &= table.valid
-    values = table.values[shown, table.site_ids.index(site)]
+    values = table.values[table.image_ids == image, table.site_ids.index(site)]
     known: Floats = values[np.isfinite(values)]
     return known
 

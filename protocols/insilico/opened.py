@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from encoders import Encoder, Ensemble
 from protocols.arrays import Floats, Pixels
 from protocols.models.pair import load_pair
@@ -13,6 +15,11 @@ from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
 from protocols.synthesis.request import recipe
 from protocols.synthesis.starts import measured_z
+from synth import StimulusBatch
+from synth.answers import z_scores, z_scores_to
+
+Pair = tuple[Encoder | Ensemble, Encoder | Ensemble]
+"""An encoder and its validator."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,33 @@ class Opened:
     source_ids: Sequence[str]
     measured: Floats
     recipe: dict[str, Any]
+
+    @property
+    def pair(self) -> Pair:
+        """The encoder and the validator."""
+        return self.encoder, self.validator
+
+
+def both_z(pair: Pair, pixels: Pixels) -> tuple[Floats, Floats]:
+    """What both predict of 8-bit images (N, H, W, C), each in its own natural SDs: two arrays (N, U) in the first one's
+    order of sites.
+    """
+    encoder, validator = pair
+    return z_scores_to(encoder, pixels), z_scores_to(validator, pixels)[:, _order(pair)]
+
+
+def batch_z(pair: Pair, batch: StimulusBatch) -> tuple[Floats, Floats]:
+    """`both_z` of a validated batch from the predictions that stand in it: no network is asked again."""
+    encoder, validator = pair
+    assert batch.validator_predicted is not None
+    judged = np.zeros((len(batch), len(validator.site_ids)))
+    judged[:, _order(pair)] = batch.validator_predicted
+    return z_scores(batch.predicted, encoder), z_scores(judged, validator)[:, _order(pair)]
+
+
+def _order(pair: Pair) -> list[int]:
+    encoder, validator = pair
+    return [list(validator.site_ids).index(site) for site in encoder.site_ids]
 
 
 def open_fitted(project: Project, *, device: str = "cpu") -> Opened:

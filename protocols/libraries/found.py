@@ -7,17 +7,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from encoders import Encoder, Ensemble
 from protocols.arrays import Floats, Pixels
 from protocols.errors import DataError
 from protocols.project.folder import Project
 from synth import StimulusBatch
+from synth.answers import responses_to
 
 __all__ = ["FoundPhotographs", "found_photographs"]
-
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,7 @@ class FoundPhotographs:
     predicted: Floats
 
 
-def found_photographs(
-    project: Project, encoder: Encoder | Ensemble, natural: Pixels, *, device: str = "cpu"
-) -> FoundPhotographs:
+def found_photographs(project: Project, encoder: Encoder | Ensemble, natural: Pixels) -> FoundPhotographs:
     """The best photographs of the folder ``[arms] found``, each once, without those that are among `natural`
     (N, H, W, C); none where the key is empty or the arm is not shown.
 
@@ -66,18 +62,8 @@ def found_photographs(
         kept = {n: i for i, n in reversed([*enumerate(batch.start_ids)]) if batch.images[i].tobytes() not in own}
         names = tuple(sorted(kept))
         pixels = batch.images[[kept[name] for name in names]]
-    return FoundPhotographs(pixels, names, _predicted(encoder, pixels, device))
-
-
-@torch.no_grad()
-def _predicted(encoder: Encoder | Ensemble, pixels: Pixels, device: str) -> Floats:
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    parts = [np.zeros((0, len(encoder.site_ids)))]
-    for begin in range(0, len(images), BATCH):
-        answers = encoder((images[begin : begin + BATCH].to(device).float() / 255).contiguous())
-        mean = answers if answers.dim() == 2 else answers.mean(0)
-        parts.append(mean.double().cpu().numpy())
-    return np.concatenate(parts)
+    predicted = responses_to(encoder, pixels) if len(pixels) else np.zeros((0, len(encoder.site_ids)))
+    return FoundPhotographs(pixels, names, predicted)
 
 
 def _refused(project: Project, found: str) -> DataError:

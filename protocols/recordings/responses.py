@@ -106,6 +106,11 @@ class Responses:
             baseline=baseline,
         )
 
+    @property
+    def averaged(self) -> bool:
+        """Whether any row is an average over several trials."""
+        return self.averaged_over is not None and bool((np.asarray(self.averaged_over) > 1).any())
+
     def usable(self) -> Responses:
         """Trials that are valid and have at least one finite value."""
         keep = np.asarray(np.isfinite(self.values).any(axis=1), dtype=np.bool_)

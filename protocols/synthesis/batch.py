@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import csv
 import io
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,7 @@ from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
 from synth import Objective, StimulusBatch
-from synth.answers import evaluating, familiarity
-from synth.batches import package_version
+from synth.batches import batch_of as finished
 from synth.recipes.few_steps import quick as quick_recipe
 
 from .colour import clipping_text
@@ -36,8 +34,6 @@ from .request import Request, chosen_targets, declared, recipe
 from .starts import measured_z, natural_ranges, starts_for
 
 __all__ = ["BatchOptions", "Plan", "batch_of", "free_batch", "plan_batch", "write_batch"]
-
-MICRO_BATCH = 32
 
 
 COLUMNS = (
@@ -188,38 +184,8 @@ def batch_of(
         JSON-able: how they were made.
     """
     encoder, validator = pair
-    device = encoder.natural_mean.device
-    answers = []
-    for first in range(0, len(pixels), MICRO_BATCH):
-        part = objective[first : first + MICRO_BATCH]
-        bound = part.bind(encoder.site_ids, encoder.natural_mean, encoder.natural_sd)
-        answers.append(evaluating(encoder, bound, torch.from_numpy(pixels[first : first + MICRO_BATCH]).to(device)))
-    scores = np.concatenate([a.scores for a in answers])
-    distance, outside = familiarity(encoder, pixels)
-    return StimulusBatch(
-        images=pixels,
-        predicted=np.concatenate([a.mean for a in answers]),
-        predicted_sd=np.concatenate([a.sd for a in answers]),
-        scores=scores,
-        row_names=objective.row_names,
-        kinds=objective.kinds,
-        targets=objective.targets,
-        seeds=np.zeros(len(pixels), dtype=np.int64),
-        start_ids=tuple(start_ids),
-        trace=scores[:, None],
-        site_ids=tuple(encoder.site_ids),
-        encoder_fingerprint=encoder.fingerprint,
-        objective_description=objective.describe(),
-        settings={"check_steps": [0], **settings},
-        versions={
-            "synth": package_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        distance=distance,
-        outside=outside,
-    ).validate(validator)
+    made = finished(encoder, pixels, objective, seeds=[0] * len(pixels), start_ids=start_ids, settings=settings)
+    return made.validate(validator)
 
 
 def write_batch(batch: StimulusBatch, out: Path, more: Callable[[Path], None] | None = None) -> Path:
@@ -227,8 +193,6 @@ def write_batch(batch: StimulusBatch, out: Path, more: Callable[[Path], None] | 
     (`new_folder`), and what `more` writes into it.
     """
     with new_folder(out) as temporary:
-        if more is not None:
-            more(temporary)
         names = [f"img_{i + 1:04d}" for i in range(len(batch))]
         for name, image in zip(names, batch.images, strict=True):
             write_png(temporary / "images" / f"{name}.png", image)

@@ -26,10 +26,12 @@ from protocols.arrays import Floats, Pixels
 from protocols.progress import Progress
 from protocols.simulate.v4 import fold, model_responses, read_images, read_models
 from synth import exact_statistics
+from synth.answers import images_of, z_scores_to
 from synth.invariance.levels import Traversal, traverse
 from synth.invariance.likeness import rms_difference
 from synth.invariance.metamers import Matching, find_metamers, largest_deviation, starts_of
-from synth.invariance.site import column_of, floats, shown, sites_z
+from synth.invariance.site import shown
+from synth.objectives.bound import column_of
 
 REPEATS = 8
 NOISE = 1.0  # SD of a trial, in natural SDs
@@ -63,13 +65,13 @@ def blended(source: Pixels, target: Pixels, far: Floats, *, limits: Sequence[Any
     weights = np.linspace(0, 1, 41)[:, None, None, None]
     mixed = ((1 - weights) * source + weights * target).round().astype(np.uint8)
     mixed = shown(mixed, limits)
-    distance = rms_difference(floats(mixed), floats(target[None]).expand(len(mixed), -1, -1, -1)).numpy()
+    distance = rms_difference(images_of(mixed), images_of(target[None]).expand(len(mixed), -1, -1, -1)).numpy()
     return mixed[[int(np.abs(distance - d).argmin()) for d in far]]
 
 
 def levels(pair: Any, truth: Truth, images: Pixels, *, limits: Sequence[Any], points: int) -> list[dict[str, Any]]:
     """Shares of the points of paths that stay at the source's level: encoder, validator, truth, and of mixtures."""
-    best = sites_z(pair.encoder, images).argmax(0)
+    best = z_scores_to(pair.encoder, images).argmax(0)
     sites = list(pair.encoder.site_ids)
     source = images[np.repeat(best, 2)]
     target = images[
@@ -86,13 +88,13 @@ def levels(pair: Any, truth: Truth, images: Pixels, *, limits: Sequence[Any], po
         changes: dict[str, list[Floats]] = {"encoder": [], "validator": [], "truth": [], "mixture_truth": []}
         half: list[Floats] = []
         for name, found, begin, goal in zip(names, paths.points, source, target, strict=True):
-            far = rms_difference(floats(found), floats(goal[None]).expand(len(found), -1, -1, -1)).numpy()
+            far = rms_difference(images_of(found), images_of(goal[None]).expand(len(found), -1, -1, -1)).numpy()
             mixed = blended(begin, goal, far[1:], limits=limits)
             both = np.concatenate([found, mixed])
             column = truth.names.index(name)
             true = truth(both)[:, column]
             for who, judge in (("encoder", pair.encoder), ("validator", pair.validator)):
-                z = sites_z(judge, found)[:, column_of(judge, name)]
+                z = z_scores_to(judge, found)[:, column_of(name, judge.site_ids)]
                 changes[who].append(z[1:] - z[0])
             changes["truth"].append(true[1 : len(found)] - true[0])
             changes["mixture_truth"].append(true[len(found) :] - true[0])
@@ -125,8 +127,10 @@ def metamers(pair: Any, truth: Truth, images: Pixels, *, limits: Sequence[Any], 
     own = np.repeat(np.stack(list(chosen.values())), 3, axis=0)
     order = [truth.names.index(s) for s in sites]
     judges: dict[str, Callable[[Pixels], Floats]] = {
-        "encoder": lambda p: sites_z(pair.encoder, p),
-        "validator": lambda p: sites_z(pair.validator, p)[:, [column_of(pair.validator, s) for s in sites]],
+        "encoder": lambda p: z_scores_to(pair.encoder, p),
+        "validator": lambda p: z_scores_to(pair.validator, p)[
+            :, [column_of(s, pair.validator.site_ids) for s in sites]
+        ],
         "truth": lambda p: truth(p)[:, order],
     }
     met = largest_deviation(judges["encoder"](batch.images), judges["encoder"](own)) <= TOLERANCE
@@ -167,11 +171,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         colour="rgb",
     )
     pair = fit_encoder(recording, FitOptions(folds=3), progress=Progress())
-    statistics = exact_statistics((3, 112, 112)).statistics(floats(photographs[:100]))
+    statistics = exact_statistics((3, 112, 112)).statistics(images_of(photographs[:100]))
     typical: dict[str, Any] = {k: float(v.median()) for k, v in statistics.items()}
     limits = [exact_statistics((3, 112, 112), **typical)]
     images = shown(photographs[:120], limits)
-    own, true = sites_z(pair.encoder, images), truth(images)
+    own, true = z_scores_to(pair.encoder, images), truth(images)
     order = [truth.names.index(s) for s in pair.encoder.site_ids]
     fit = [float(np.corrcoef(own[:, i], true[:, u])[0, 1]) for i, u in enumerate(order)]
     result = {

@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from synth.answers import images_of
 from synth.contract import LUMINANCE_WEIGHTS
-
-from .site import floats
 
 __all__ = ["SimulatedCells", "gabor_cells", "gaussian_field", "place_and_size"]
 
@@ -53,7 +52,7 @@ class SimulatedCells(nn.Module):
         self.register_buffer("complexity", torch.tensor(complexity, dtype=torch.float32))
         self.register_buffer("weights", torch.tensor(LUMINANCE_WEIGHTS[photographs.shape[-1]], dtype=torch.float32))
         with torch.no_grad():
-            answers = torch.cat([self(floats(photographs[i : i + 64])) for i in range(0, len(photographs), 64)])
+            answers = torch.cat([self(images_of(photographs[i : i + 64])) for i in range(0, len(photographs), 64)])
         self.register_buffer("natural_mean", answers.mean(0))
         self.register_buffer("natural_sd", answers.std(0).clamp_min(1e-12))
         self.eval()

@@ -12,17 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from synth.answers import images_of, z_scores_to
 from synth.ascent.ascend import ascend
 from synth.batch import StimulusBatch
 from synth.batches import generator_for
-from synth.contract import EncoderLike, Images, Progress
+from synth.contract import EncoderLike, Images, Progress, attributes_of
 from synth.objectives import Objective, diverse, stretch
+from synth.objectives.bound import column_of
 from synth.parameterisations import fourier, masked
 from synth.starts import noise_within
 
 from .cells import gabor_cells
 from .likeness import mean_pairwise
-from .site import column_of, floats, sites_z
 
 __all__ = ["DiverseSet", "Diversity", "diverse_sets", "diversity_index", "null_diversity"]
 
@@ -92,7 +93,7 @@ class DiverseSet:
 
     def distance(self, mask: Tensor) -> float:
         """Mean pairwise distance of the images that reach the floor, inside the receptive field `mask` (H, W)."""
-        return mean_pairwise(floats(self.batch.images[self.kept]), mask)
+        return mean_pairwise(images_of(self.batch.images[self.kept]), mask)
 
 
 def diverse_sets(
@@ -139,10 +140,10 @@ def diverse_sets(
         )
     how: dict[str, Any] = {"constraints": constraints, "transforms": (), "steps": settings.steps}
     how |= {"learning_rate": settings.learning_rate, "batch_size": batch_size, "progress": progress}
-    first = None if start is None else floats(start)
+    first = None if start is None else images_of(start)
     best = ascend(encoder, stretch(sites), fourier(shape), **how, start=first).images
-    columns = [column_of(encoder, site) for site in sites]
-    top = sites_z(encoder, best)[range(len(sites)), columns]
+    columns = [column_of(site, attributes_of(encoder).site_ids) for site in sites]
+    top = z_scores_to(encoder, best)[range(len(sites)), columns]
     if not (top > 0).all():
         worst = int(top.argmin())
         raise ValueError(
@@ -156,11 +157,11 @@ def diverse_sets(
         ),
     )
     of_row = [i for i in range(len(sites)) for _ in range(settings.count)]
-    behind, seen = floats(best)[of_row], masks[of_row]
+    behind, seen = images_of(best)[of_row], masks[of_row]
     made = ascend(
         encoder, objective, masked(fourier(shape), seen, behind), **how, start=_starts(objective, behind, seen)
     )
-    answers, found = sites_z(encoder, made.images), []
+    answers, found = z_scores_to(encoder, made.images), []
     for i, site in enumerate(sites):
         rows = range(i * settings.count, (i + 1) * settings.count)
         found.append(
@@ -210,7 +211,7 @@ def null_diversity(
         Mean pairwise distance inside the field, one per orientation.
     """
     cells = gabor_cells(mask, complexity, photographs, turned=turned)
-    z = sites_z(cells, photographs)
+    z = z_scores_to(cells, photographs)
     start = photographs[z.argmax(0)]
     sets = diverse_sets(
         cells,

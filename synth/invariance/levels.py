@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from synth.answers import images_of
 from synth.batches import generator_for, in_micro_batches, project, quantise
 from synth.constraints.exact import ConstraintError
 from synth.contract import EncoderLike, Images, Progress, attributes_of, uniform
+from synth.objectives.bound import column_of
 from synth.rules import spectral
 
-from .site import column_of, floats, z_of
+from .site import z_of
 
 __all__ = ["PRESETS", "Paths", "Traversal", "traverse"]
 
@@ -127,7 +129,7 @@ class Paths:
         """The same with at most `count` points per path, evenly spaced in distance to `targets` (P, H, W, C)."""
         points, steps = [], []
         for path, at, target in zip(self.points, self.steps, targets, strict=True):
-            far = (floats(path) - floats(target[None])).flatten(1).double().square().mean(1).sqrt().numpy()
+            far = (images_of(path) - images_of(target[None])).flatten(1).double().square().mean(1).sqrt().numpy()
             wanted = np.linspace(far[0], far[-1], count)
             chosen = sorted({0, len(path) - 1, *(int(np.abs(far - w).argmin()) for w in wanted[1:-1])})
             points.append(path[chosen])
@@ -179,11 +181,11 @@ def traverse(
             f"{len(sites)} sites, {len(source)} sources, {len(target)} targets, {len(names)} names; expected as "
             "many of each"
         )
-    columns = torch.tensor([column_of(encoder, site) for site in sites])
+    columns = torch.tensor([column_of(site, attributes_of(encoder).site_ids) for site in sites])
     tell = progress or (lambda label, done, total: None)
 
     def walked(begin: int, end: int) -> Paths:
-        ends = floats(source[begin:end]), floats(target[begin:end])
+        ends = images_of(source[begin:end]), images_of(target[begin:end])
         return _walk(
             z_of(encoder, columns[begin:end]),
             *(x.to(attributes_of(encoder).device) for x in ends),
@@ -228,7 +230,7 @@ def _walk(
         except ConstraintError as error:
             raise ValueError(f"step {step} of {', '.join(names)}: {error}") from error
         with torch.no_grad():
-            return kept, pixels, bounds.allows(z(floats(pixels).to(kept)) - level)
+            return kept, pixels, bounds.allows(z(images_of(pixels).to(kept)) - level)
 
     x, pixels = source, (source * 255).round().to(torch.uint8).movedim(-3, -1)
     if settings.jitter:

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from synth.answers import images_of, z_scores_to
 from synth.ascent.ascend import ascend
 from synth.batch import StimulusBatch
-from synth.batches import generator_for
-from synth.contract import EncoderLike, Images, Progress
+from synth.batches import batch_of, generator_for
+from synth.contract import EncoderLike, Images, Progress, attributes_of
 from synth.objectives import Objective, Row, Term, pattern
+from synth.objectives.bound import column_of
 from synth.parameterisations import fourier
 from synth.rules import Rule, cosine
-
-from .site import batch_of, column_of, floats, sites_z
 
 __all__ = ["Matching", "find_metamers", "largest_deviation", "starts_of"]
 
@@ -70,7 +70,7 @@ def starts_of(
     The negative turns every pixel value v of the reference into 1 - v: no image of its contrast lies farther away. Then
     noise of a natural spectrum and `others`, (N, H, W, C), take turns.
     """
-    images, kinds = [1 - floats(reference[None])], ["negative"]
+    images, kinds = [1 - images_of(reference[None])], ["negative"]
     channels, height, width = images[0].shape[1:]
     build = fourier((channels, height, width), 1.75, noise=NOISE_SD)
     for i in range(count - 1):
@@ -78,7 +78,7 @@ def starts_of(
             images.append(build([generator_for(name, i)])().detach().clamp(0, 1))
             kinds.append("noise")
         else:
-            images.append(floats(others[[(i // 2) % len(others)]]))
+            images.append(images_of(others[[(i // 2) % len(others)]]))
             kinds.append("photograph")
     return torch.cat(images[:count]).numpy(), kinds[:count]
 
@@ -114,9 +114,9 @@ def find_metamers(
     StimulusBatch of references x S images
         Its objective is `synth.pattern`, of each reference's responses.
     """
-    columns = [column_of(encoder, site) for site in sites]
+    columns = [column_of(site, attributes_of(encoder).site_ids) for site in sites]
     pixels, seeds = np.stack(list(references.values())), range(len(next(iter(starts.values()))))
-    wanted = sites_z(encoder, pixels)[:, columns]  # (R, K)
+    wanted = z_scores_to(encoder, pixels)[:, columns]  # (R, K)
     rows = tuple(
         Row(
             (
@@ -126,7 +126,7 @@ def find_metamers(
                     among=tuple(sites),
                     values=tuple(float(v) for v in row),
                     settings=(),
-                    function=_apart(floats(image[None])[0], settings),
+                    function=_apart(images_of(image[None])[0], settings),
                 ),
             )
         )
@@ -135,7 +135,7 @@ def find_metamers(
     made = ascend(
         encoder,
         Objective(rows),
-        fourier(floats(pixels[:1]).shape[1:]),
+        fourier(images_of(pixels[:1]).shape[1:]),
         constraints=constraints,
         transforms=(),
         rule=Rule(schedule=cosine()),

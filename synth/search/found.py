@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from synth.answers import evaluating
 from synth.batch import StimulusBatch
-from synth.batches import Best, collect
-from synth.contract import MICRO_BATCH, EncoderLike, attributes_of
+from synth.batches import batch_of
+from synth.contract import EncoderLike
 from synth.objectives import Objective
 
 __all__ = ["found_batch"]
@@ -49,22 +47,11 @@ def found_batch(
         raise ValueError(
             f"{rows} rows of {count} photographs and {len(names)} of names; expected {len(objective)} rows"
         )
-    known = attributes_of(encoder)
-    repeated, flat = objective.repeat(count), pixels.reshape(rows * count, *pixels.shape[2:])
-    parts = []
-    for begin in range(0, len(flat), MICRO_BATCH):
-        some = torch.from_numpy(flat[begin : begin + MICRO_BATCH]).to(known.device)
-        bound = repeated[begin : begin + MICRO_BATCH].bind(known.site_ids, known.mean, known.sd)
-        best = Best(len(some), checks=1, patience=None)
-        best.update(some, evaluating(encoder, bound, some))
-        best.end()
-        parts.append(best)
-    return collect(
+    return batch_of(
         encoder,
-        parts,
-        repeated,
-        seeds=np.tile(np.arange(count, dtype=np.int64), rows),
-        start_ids=tuple(name for row in names for name in row),
-        known=known,
-        settings={"generator": "search", "objective": objective.describe(), "steps": 0, "check_steps": [0]} | settings,
+        pixels.reshape(rows * count, *pixels.shape[2:]),
+        objective.repeat(count),
+        seeds=[rank for _ in range(rows) for rank in range(count)],
+        start_ids=[name for row in names for name in row],
+        settings={"generator": "search", "objective": objective.describe(), "steps": 0} | settings,
     )

@@ -21,7 +21,8 @@ Sites = Annotated[str | None, typer.Option(help="sites, with commas between; lef
 @app.command()
 def tuning(folder: ProjectFolder, out: Out, batch: Batch = None, sites: Sites = None) -> None:
     """Show controllers at graded contrasts, scales, places and angles: images, and the curves that are predicted."""
-    from protocols.insilico.controllers.checks import check_asked, site_list
+    from protocols.insilico.controllers.checks import check_asked
+    from protocols.insilico.sites import site_list
 
     project, names = open_project(folder), site_list(sites)
     check_asked(project, out, batch=batch, sites=names)
@@ -49,7 +50,8 @@ def simplify(
     ] = False,
 ) -> None:
     """Take away all of a controller that its response does not need: area, Fourier coefficients, grey levels."""
-    from protocols.insilico.controllers.checks import check_asked, site_list
+    from protocols.insilico.controllers.checks import check_asked
+    from protocols.insilico.sites import site_list
 
     project, names = open_project(folder), site_list(sites)
     check_asked(project, out, batch=batch, sites=names)
@@ -77,7 +79,8 @@ def accentuate(
     tolerance: Annotated[float, typer.Option(min=0.001, max=1, help="share of the levels' span")] = 0.05,
 ) -> None:
     """Change photographs until a site's predicted response is at graded levels, and tell how many reached them."""
-    from protocols.insilico.controllers.checks import check_asked, site_list
+    from protocols.insilico.controllers.checks import check_asked
+    from protocols.insilico.sites import site_list
 
     project, names = open_project(folder), site_list(sites)
     check_asked(project, out, batch=None, sites=names)

@@ -19,7 +19,7 @@ def describe(
     batch: Annotated[
         list[Path] | None, typer.Option(help="folder of a batch with controllers (generate --out); may be repeated")
     ] = None,
-    site: Annotated[list[str] | None, typer.Option(help="site to describe; may be repeated; default: all")] = None,
+    sites: Annotated[str, typer.Option(help="site ids, with commas between; default: all")] = "",
     clip: Annotated[
         Path | None,
         typer.Option(help="folder with vectors of photographs and words: images.npz (or a timm model), words.npz"),
@@ -36,8 +36,9 @@ def describe(
     project = open_project(folder)
     _ = project.config
     from protocols.insilico.describe.asked import check_asked
+    from protocols.insilico.sites import site_list
 
-    check_asked(project, tuple(batch or ()), sites=tuple(site or ()), clip=clip, words=words)
+    check_asked(project, tuple(batch or ()), sites=site_list(sites), clip=clip, words=words)
     announce("loading the networks")
     from protocols.insilico.describe.door import describe as look
     from protocols.insilico.describe.door import write_description
@@ -46,7 +47,7 @@ def describe(
     found = look(
         project,
         tuple(batch or ()),
-        sites=tuple(site or ()),
+        sites=site_list(sites),
         clip=clip,
         words=words,
         earlier=earlier,

@@ -33,6 +33,7 @@ def discriminate(
 ) -> None:
     """Find types of sites with one image each that drives it and no other; or type new sites by such a set."""
     from protocols.insilico.discriminate.asked import check_asked
+    from protocols.insilico.sites import site_list
 
     if (types is None) != (responses is None):
         raise typer.BadParameter("--type and --responses belong together")
@@ -45,7 +46,7 @@ def discriminate(
     if types is not None and responses is not None:
         type_new(types, responses, out, confidence=confidence)
         return
-    wanted = [word.strip() for word in sites.split(",") if word.strip()]
+    wanted = site_list(sites)
     check_asked(project, wanted, clusters)
     announce("loading the networks")
     from protocols.insilico.discriminate.files import write_types

@@ -38,13 +38,14 @@ def invariance(
     """Find what leaves predicted responses as they are: diverse sets with their index, level sets, or metamers."""
     from protocols.disk.files import check_new
     from protocols.insilico.invariance.asked import Asked, check_asked
+    from protocols.insilico.sites import site_list
 
     wanted: tuple[str, ...] | int | None = None
     if photographs is not None:
-        wanted = int(photographs) if photographs.isdecimal() else _names(photographs)
+        wanted = int(photographs) if photographs.isdecimal() else site_list(photographs)
     asked = Asked(
         kind=kind,
-        sites=() if sites is None else _names(sites),
+        sites=() if sites is None else site_list(sites),
         count=count,
         photographs=wanted,
         source=source,
@@ -62,7 +63,3 @@ def invariance(
     from protocols.insilico.invariance.make import make_invariance
 
     show(*make_invariance(project, out, asked, device=chosen_device(), progress=progress()))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -12,15 +12,14 @@ import numpy as np
 
 from protocols.disk.files import finite_or_none, new_folder, write_atomically, write_json
 from protocols.disk.tables import write_table
-from protocols.insilico.opened import Opened
+from protocols.insilico.opened import Opened, batch_z
+from protocols.insilico.sites import check_sites
 from protocols.progress import Reporter
 from protocols.synthesis.accentuation import BEYOND, Seeds, at_levels, seed_photographs
 from protocols.verdict.levels.line import slope_of
 from protocols.verdict.levels.shown import TOLERANCE
 from synth import StimulusBatch
 
-from .checks import check_sites
-from .judges import Judges
 from .levels_figure import draw
 from .made import image_names, write_images
 
@@ -119,10 +118,10 @@ def accentuated(
         tolerance=tolerance,
         progress=progress,
     )
-    rows, batch, pair = found.rows, found.batch, Judges(opened.encoder, opened.validator)
-    z = pair.z(batch.images)
+    rows, batch = found.rows, found.batch
+    z = batch_z(opened.pair, batch)
     for i, (name, row) in enumerate(zip(image_names(len(rows)), rows, strict=True)):
-        column = list(pair.site_ids).index(row["site"])
+        column = list(opened.encoder.site_ids).index(row["site"])
         row |= {"image": name, "z": float(z[0][i, column]), "validator_z": float(z[1][i, column])}
         for prefix in ("", "validator_"):
             row[f"{prefix}reached"] = abs(row[f"{prefix}z"] - row["level"]) <= tolerance * row["span"]

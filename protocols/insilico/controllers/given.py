@@ -10,11 +10,12 @@ import torch
 
 from protocols.arrays import Pixels
 from protocols.insilico.opened import Opened
+from protocols.insilico.sites import check_sites
 from protocols.progress import Reporter
 from protocols.synthesis.starts import starts_for
 from synth import Objective, StimulusBatch, ascend, stretch
 
-from .checks import check_sites, not_of_here
+from .checks import not_of_here
 
 __all__ = ["Controllers", "from_batch", "given", "made_for"]
 

@@ -14,13 +14,12 @@ from protocols.arrays import Floats
 from protocols.disk.drawing import new_figure
 from protocols.disk.files import write_atomically
 from protocols.disk.tables import write_table
+from protocols.insilico.opened import batch_z, both_z
 from protocols.models.pair import load_pair
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
 from synth import StimulusBatch
 from synth.objectives.factories import GROUP_MODES
-
-from .judges import Judges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,8 +100,9 @@ def joint_range(project: Project, batch: StimulusBatch, *, device: str = "cpu") 
 
     Predictions are compared with predictions: the photographs' are those of the same network.
     """
-    pair = Judges(*(e.to(device) for e in load_pair(project, project.newest_fit() or 1)))
-    natural, made = pair.z(NaturalImages.load(project.data).pixels()), pair.z(batch.images)
+    encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))
+    natural = both_z((encoder, validator), NaturalImages.load(project.data).pixels())
+    made = batch_z((encoder, validator), batch)
     rows: dict[str, dict[str, Any]] = {}
     planes: dict[str, dict[str, Any]] = {}
     best = set(batch.best_indices())
@@ -112,8 +112,8 @@ def joint_range(project: Project, batch: StimulusBatch, *, device: str = "cpu") 
         record = rows.setdefault(declared, _empty(name, term, signs))
         record["images"] += 1
         for prefix, z, photographs in zip(("", "validator_"), made, natural, strict=True):
-            wanted = group_means(z[i : i + 1], term, pair.site_ids)
-            record[f"{prefix}beyond"] += int(beyond(wanted, group_means(photographs, term, pair.site_ids))[0])
+            wanted = group_means(z[i : i + 1], term, encoder.site_ids)
+            record[f"{prefix}beyond"] += int(beyond(wanted, group_means(photographs, term, encoder.site_ids))[0])
             if i in best:
                 first, second = (signs * wanted[0]).tolist()
                 record |= {f"{prefix}first": first, f"{prefix}second": second}
@@ -122,13 +122,13 @@ def joint_range(project: Project, batch: StimulusBatch, *, device: str = "cpu") 
             str((term["among"], term["values"])),
             {
                 "names": group_names(term),
-                "natural": group_means(natural[0], plain, pair.site_ids),
+                "natural": group_means(natural[0], plain, encoder.site_ids),
                 "made": [],
                 "modes": [],
                 "best": {},
             },
         )
-        plane["made"].append(group_means(made[0][i : i + 1], plain, pair.site_ids)[0])
+        plane["made"].append(group_means(made[0][i : i + 1], plain, encoder.site_ids)[0])
         plane["modes"].append(record["mode"])
         if i in best:
             plane["best"][record["mode"]] = batch.images[i]

@@ -26,7 +26,6 @@ from synth import Objective, StimulusBatch
 from synth.simplification.simplify import STAGES, Step, held_statistics, simplify
 
 from .given import Controllers
-from .judges import Judges
 from .made import write_images
 from .simplify_figure import draw
 
@@ -115,13 +114,13 @@ def simplified(
     DataError
         V42: no controller has a response to hold.
     """
-    pair, exact = Judges(opened.encoder, opened.validator), opened.recipe["constraints"][0]
+    exact = opened.recipe["constraints"][0]
     limits = _limits(opened, exact.rms if same_contrast else None)
     ground = float(opened.project.display.to_pixel(torch.tensor(exact.mean, dtype=torch.float64)))
     found: list[tuple[int, list[Step]]] = []
     left_out: list[dict[str, Any]] = []
     for i, name in enumerate(controllers.names):
-        level = held_level(pair.encoder, controllers.objective[i])
+        level = held_level(opened.encoder, controllers.objective[i])
         try:
             path = simplify(level, controllers.pixels[i], at_levels=limits, ground=ground, hold=hold)
             found.append((i, path))
@@ -169,11 +168,11 @@ def _told(
     hold: float,
 ) -> Simple:
     """The record of the paths `found`, of the controllers of these numbers."""
-    pair, exact = Judges(opened.encoder, opened.validator), opened.recipe["constraints"][0]
+    exact = opened.recipe["constraints"][0]
     rows: list[dict[str, Any]] = []
     path_rows: list[dict[str, Any]] = []
     for i, path in found:
-        judge = held_level(pair.validator, controllers.objective[i])
+        judge = held_level(opened.validator, controllers.objective[i])
         judged = [_level_of(judge, step.pixels) for step in path]
         for step, reached in zip(path, judged, strict=True):
             path_rows.append(
@@ -202,7 +201,7 @@ def _told(
         )
     numbers = [i for i, _ in found]
     batch = batch_of(
-        (pair.encoder, pair.validator),
+        opened.pair,
         np.stack([path[-1].pixels for _, path in found]),
         controllers.objective.take(numbers),
         start_ids=[controllers.names[i] for i in numbers],

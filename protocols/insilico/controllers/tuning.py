@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from encoders.fields.sites import site_fields
 from protocols.disk.files import finite_or_none, new_folder, write_atomically, write_json
 from protocols.disk.tables import write_table
-from protocols.insilico.opened import Opened
+from protocols.insilico.opened import Opened, batch_z
 from protocols.progress import Reporter
 from protocols.synthesis.batch import batch_of
 from protocols.synthesis.colour import colour_limits
@@ -22,7 +22,6 @@ from synth import StimulusBatch
 from synth.invariance.tuning import SERIES, half_width, series_images, series_of
 
 from .given import Controllers
-from .judges import Judges
 from .made import image_names, write_images
 from .tuning_figure import draw
 
@@ -108,7 +107,7 @@ def tuning_series(opened: Opened, controllers: Controllers, *, progress: Reporte
     Scaling and turning leave the centre of the site's model receptive field in place, or, where it has none inside the
     image, the centre of the image.
     """
-    pair, display = Judges(opened.encoder, opened.validator), opened.project.display
+    display = opened.project.display
     every = series_of(*display.shape[1:])
     centres = field_centres(opened, controllers.sites)
     limits = contrast_limits(opened)
@@ -133,7 +132,7 @@ def tuning_series(opened: Opened, controllers: Controllers, *, progress: Reporte
         if progress is not None:
             progress("tuning series", i + 1, len(controllers))
     batch = batch_of(
-        (pair.encoder, pair.validator),
+        opened.pair,
         np.stack(pixels),
         controllers.objective.take([steps[row]["controller"] for row in rows]),
         start_ids=[
@@ -141,8 +140,8 @@ def tuning_series(opened: Opened, controllers: Controllers, *, progress: Reporte
         ],
         settings={"generator": "tuning", "origin": controllers.origin, "centres": centres},
     )
-    z = pair.z(batch.images)
-    columns = [list(pair.site_ids).index(site) for site in controllers.sites]
+    z = batch_z(opened.pair, batch)
+    columns = [list(opened.encoder.site_ids).index(site) for site in controllers.sites]
     for step in steps:
         step |= {"z": math.nan, "validator_z": math.nan}
     for i, (row, name) in enumerate(zip(rows, image_names(len(rows)), strict=True)):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from protocols.errors import DataError
-from protocols.project.fitted import fitted_for
+from protocols.insilico.sites import check_sites, targets_of
 from protocols.project.folder import Project
 
 from .vectors import check_vectors
@@ -26,7 +26,7 @@ def check_asked(
     Raises
     ------
     DataError
-        V60: no batch; V62: a site that is no target; V63: no tables; V65: no list of words.
+        V60: no batch; V41: a site that is no target; V63: no tables; V65: no list of words.
     """
     for folder in batches:
         if not batch_file(folder).is_file():
@@ -35,23 +35,8 @@ def check_asked(
         check_vectors(clip)
     if words is not None:
         read_words(words)
-    record = fitted_for(project.fitted, project.newest_fit() or 1)
-    if record is not None and record.sites:
-        check_sites(sites, [site.site_id for site in record.sites if site.eligible_target])
-
-
-def check_sites(sites: Sequence[str], targets: Sequence[str]) -> None:
-    """Refuse a site that is no target (V62)."""
-    strangers = [site for site in sites if site not in targets]
-    if strangers:
-        raise DataError(
-            "--site",
-            found=f"the site {strangers[0]!r}",
-            expected=f"one of the {len(targets)} targets, {', '.join(targets[:3])} ...",
-            cause="a slip of the pen, or a site that is not reliable enough",
-            fix="`stimsynth status` lists the sites; leave --site out to describe all",
-            code="V62",
-        )
+    if known := [site.site_id for site in targets_of(project)]:
+        check_sites(sites, known)
 
 
 def batch_file(folder: Path) -> Path:

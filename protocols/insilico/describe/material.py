@@ -17,6 +17,7 @@ from encoders.fields.receptive_field import ReceptiveField
 from encoders.fields.sites import site_fields
 from protocols.arrays import Bools, Floats, Ints, Pixels
 from protocols.insilico.opened import Opened, open_fitted
+from protocols.insilico.sites import check_sites
 from protocols.models.pair import load_encoder
 from protocols.progress import Reporter
 from protocols.project.fitted import fitted_for
@@ -25,7 +26,6 @@ from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import Dataset, gather
 from protocols.stats.trials import sums_per_image
 
-from .asked import check_sites
 from .controllers import Controller, read_batches
 
 BATCH = 32
@@ -140,7 +140,7 @@ def look_over(
     Raises
     ------
     DataError
-        D06: no encoder was fitted; V60, V61: see `read_batches`; V62: a site that is no target.
+        D06: no encoder was fitted; V60, V61: see `read_batches`; V41: a site that is no target.
     """
     opened = open_fitted(project, device=device)
     chosen = _chosen(opened, sites)

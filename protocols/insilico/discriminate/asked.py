@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protocols.disk.toml import nearest
 from protocols.errors import DataError
-from protocols.project.fitted import fitted_for
+from protocols.insilico.sites import check_sites, targets_of
 from protocols.project.folder import Project
 
 
@@ -16,31 +15,29 @@ def check_asked(project: Project, sites: Sequence[str], clusters: int) -> None:
     Raises
     ------
     DataError
-        V25
+        V25, V41
     """
-    record = fitted_for(project.fitted, project.newest_fit() or 1)
-    if record is not None and record.sites:
-        check_sites([site.site_id for site in record.sites if site.eligible_target], sites, clusters)
+    if known := [site.site_id for site in targets_of(project)]:
+        chosen_sites(known, sites, clusters)
 
 
-def check_sites(known: Sequence[str], wanted: Sequence[str], clusters: int) -> list[str]:
+def chosen_sites(known: Sequence[str], wanted: Sequence[str], clusters: int) -> list[str]:
     """The sites to cluster, in the order of the known ones.
 
     Raises
     ------
     DataError
-        V25
+        V25: too few of them; V41: an unknown one.
     """
-    unknown = [s for s in wanted if s not in known]
+    check_sites(wanted, known)
     chosen = [s for s in known if not wanted or s in wanted]
-    if not unknown and len(chosen) >= max(2, clusters):
+    if len(chosen) >= max(2, clusters):
         return chosen
-    few, near = f"{len(chosen)} sites for {clusters} clusters", nearest(unknown[0], known) if unknown else ""
     raise DataError(
         "--sites",
-        found=f"{', '.join(unknown[:5])}{f': did you mean {near!r}?' if near else ''}" if unknown else few,
+        found=f"{len(chosen)} sites for {clusters} clusters",
         expected="sites that may be controlled, at least two and one per cluster",
-        cause="a slip of the pen, or sites whose reliability is below reliability_target" if unknown else "few sites",
+        cause="few sites",
         fix=f"name some of the {len(known)} sites that `stimsynth status` counts as targets, or lower --clusters",
         code="V25",
     )

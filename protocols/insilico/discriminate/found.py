@@ -15,7 +15,7 @@ from protocols.synthesis.starts import starts_for
 from synth import Objective
 from synth.discriminative import Chance, Clustering, Settings, beyond_chance, discriminative_stimuli
 
-from .asked import check_sites
+from .asked import chosen_sites
 
 ALPHA = 0.05
 STABLE = 0.5
@@ -185,7 +185,7 @@ def find_types(
         V25: a site that cannot be driven, or fewer sites than clusters.
     """
     settings = settings or Settings()
-    chosen = check_sites(opened.targets, sites, settings.clusters)
+    chosen = chosen_sites(opened.targets, sites, settings.clusters)
 
     def best_photographs(objective: Objective) -> Tensor:
         rows = starts_for(objective, opened.encoder.site_ids, opened.measured, seeds=1)

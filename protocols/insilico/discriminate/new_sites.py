@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from protocols.disk.files import finite_or_none, new_folder, write_json
 from protocols.disk.tables import write_table
 from protocols.errors import DataError
@@ -110,7 +108,7 @@ def _refuse(path: Path, recorded: Responses, types: TypeSet, *, shown: bool) -> 
             fix=f"name each presentation by its file in images/, such as {types.names[0]}",
             code="V27",
         )
-    if recorded.averaged_over is not None and bool((np.asarray(recorded.averaged_over) > 1).any()):
+    if recorded.averaged:
         raise DataError(
             path.name,
             found="averages over presentations",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from protocols.disk.toml import nearest
 from protocols.errors import DataError
-from protocols.project.fitted import SiteFit, fitted_for
+from protocols.insilico.sites import check_sites, targets_of
+from protocols.project.fitted import SiteFit
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
 
@@ -101,34 +102,22 @@ def check_asked(project: Project, asked: Asked) -> Asked:
     Raises
     ------
     DataError
-        V30: a site; V31: a photograph; V32: an option.
+        V41: a site; V31: a photograph; V32: an option.
     """
     _check_options(asked)
-    newest = project.newest_fit()
-    fitted = None if newest is None else fitted_for(project.fitted, newest)
-    if fitted is None:
+    targets = targets_of(project)
+    if not targets:
         return asked
     _check_photographs(project, asked, NaturalImages.load(project.data).source_ids)
-    return replace(asked, sites=_chosen(asked, [site for site in fitted.sites if site.eligible_target]))
+    return replace(asked, sites=_chosen(asked, targets))
 
 
 def _chosen(asked: Asked, fitted: Sequence[SiteFit]) -> tuple[str, ...]:
     """The sites that are named, or the best predicted ones."""
     known = [site.site_id for site in fitted]
-    for site in asked.sites:
-        if site not in known or asked.sites.count(site) > 1:
-            near = difflib.get_close_matches(site, known, n=1, cutoff=0.0)
-            raise DataError(
-                "--sites",
-                found=f"{site!r}{' twice' if site in known else ''}",
-                expected="each site once, of those that may be controlled"
-                + (f"; did you mean {near[0]!r}?" if near and site not in known else ""),
-                cause="a slip of the pen, or a site that is not reliable enough",
-                fix=f"name some of the {len(known)} sites, such as {', '.join(known[:3])}",
-                code="V30",
-            )
+    check_sites(asked.sites, known)
     if asked.sites:
-        return asked.sites
+        return tuple(dict.fromkeys(asked.sites))
     if asked.kind == "metamers":
         return tuple(known)
     best = sorted(fitted, key=lambda site: -(site.held_out_r_nc or 0.0))
@@ -141,11 +130,11 @@ def _check_photographs(project: Project, asked: Asked, known: Sequence[str]) -> 
         named.append(str(asked.source))
     for name in named:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            near = nearest(name, known)
             raise DataError(
                 "--source" if name == asked.source else "--photographs",
                 found=repr(name),
-                expected="a photograph of the project" + (f"; did you mean {near[0]!r}?" if near else ""),
+                expected="a photograph of the project" + (f"; did you mean {near!r}?" if near else ""),
                 cause="a slip of the pen",
                 fix="name photographs as the column source_id of data/natural.csv does",
                 code="V31",

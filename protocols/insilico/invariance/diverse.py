@@ -11,17 +11,19 @@ import torch
 
 from encoders.fields.sites import site_maps
 from protocols.arrays import Floats, Pixels
-from protocols.insilico.opened import Opened
+from protocols.insilico.opened import Opened, both_z
 from protocols.progress import Reporter
 from synth import StimulusBatch
+from synth.answers import images_of
+from synth.batches import batch_of
 from synth.invariance.cells import gaussian_field, place_and_size
 from synth.invariance.diversity import DiverseSet, Diversity, diverse_sets, diversity_index, null_diversity
 from synth.invariance.likeness import mean_pairwise
-from synth.invariance.site import batch_of, column_of, floats
+from synth.objectives.bound import column_of
 
 from .asked import Asked
 from .figures import diverse_figure
-from .found import Found, Row, both_z, on_display, pick
+from .found import Found, Row, on_display, pick
 
 __all__ = ["find_diverse"]
 
@@ -34,12 +36,12 @@ def find_diverse(opened: Opened, asked: Asked, *, progress: Reporter | None = No
     settings = Diversity(count=asked.images)
     settings = settings if asked.steps is None else replace(settings, steps=asked.steps)
     sets, fields, nulls = _made(opened, asked, settings, progress=progress)
-    columns = [column_of(opened.encoder, site) for site in asked.sites]
+    columns = [column_of(site, opened.encoder.site_ids) for site in asked.sites]
     batch = _joined(opened, sets)
     sites = [s.site for s in sets for _ in range(len(s.batch))]
 
     def table(read: Pixels) -> list[Row]:
-        own, other = (pick(z, opened.encoder, sites) for z in both_z(opened, read))
+        own, other = (pick(z, opened.encoder, sites) for z in both_z(opened.pair, read))
         rows = []
         for s, found in enumerate(sets):
             for i in range(s * settings.count, (s + 1) * settings.count):
@@ -49,7 +51,7 @@ def find_diverse(opened: Opened, asked: Asked, *, progress: Reporter | None = No
         return rows
 
     def record(rows: list[Row]) -> dict[str, Any]:
-        judged = both_z(opened, np.stack([s.best for s in sets]))[1]
+        judged = both_z(opened.pair, np.stack([s.best for s in sets]))[1]
         made = [
             _site(s, field, null, rows=rows[i * settings.count : (i + 1) * settings.count])
             | _judged(rows[i * settings.count : (i + 1) * settings.count], float(judged[i, columns[i]]), settings)
@@ -79,7 +81,7 @@ def _made(
     opened: Opened, asked: Asked, settings: Diversity, *, progress: Reporter | None
 ) -> tuple[list[DiverseSet], torch.Tensor, list[Mapping[float, Floats]]]:
     """The set of each site, its receptive field (H, W), and the distances of its simulated cells."""
-    constraints, columns = opened.recipe["constraints"], [column_of(opened.encoder, s) for s in asked.sites]
+    constraints, columns = opened.recipe["constraints"], [column_of(s, opened.encoder.site_ids) for s in asked.sites]
     maps = site_maps(opened.encoder, opened.natural)
     fields = torch.stack([gaussian_field(torch.from_numpy(maps[c])) for c in columns])
     begins = []
@@ -125,7 +127,7 @@ def _site(found: DiverseSet, field: torch.Tensor, null: Any, *, rows: list[Row])
         "share": [float(min(r["share"] for r in rows)), float(np.mean([r["share"] for r in rows]))],
         "field_px": {"row": row, "column": column, "sd": sd},
         "distance": distance,
-        "whole_image_distance": mean_pairwise(floats(found.batch.images[np.array(kept)])) if sum(kept) > 1 else None,
+        "whole_image_distance": mean_pairwise(images_of(found.batch.images[np.array(kept)])) if sum(kept) > 1 else None,
         "null": {"simple": _numbers(simple), "complex": _numbers(complex_)},
         "index": None if distance is None else clear_index(distance, simple, complex_),
         "index_is_clear": _is_clear(simple, complex_),

@@ -18,7 +18,7 @@ from protocols.disk.png import contact_sheet, read_png, write_png
 from protocols.errors import DataError
 from protocols.insilico.opened import Opened
 from synth import ConstraintError, StimulusBatch
-from synth.invariance.site import shown, sites_z
+from synth.invariance.site import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,9 +138,3 @@ def _not_shown(found: str, why: str) -> DataError:
         fix="name other or fewer photographs with --photographs, or lower [synthesis] rms_contrast",
         code="V33",
     )
-
-
-def both_z(opened: Opened, pixels: Pixels) -> tuple[Floats, Floats]:
-    """Z of all sites to 8-bit images (N, H, W, C), by encoder and validator in the encoder's order of sites."""
-    by_validator, order = sites_z(opened.validator, pixels), list(opened.validator.site_ids)
-    return sites_z(opened.encoder, pixels), by_validator[:, [order.index(s) for s in opened.encoder.site_ids]]

@@ -9,18 +9,20 @@ import numpy as np
 import torch
 
 from protocols.arrays import Floats, Pixels
-from protocols.insilico.opened import Opened
+from protocols.insilico.opened import Opened, both_z
 from protocols.progress import Reporter
 from synth import ascend, level, stretch
-from synth.batches import generator_for, project
+from synth.answers import images_of
+from synth.batches import batch_of, generator_for, project
 from synth.invariance.levels import PRESETS, Paths, Traversal, describe, traverse
 from synth.invariance.likeness import largest_difference, rms_difference, structural_similarity
-from synth.invariance.site import batch_of, column_of, floats, z_of
+from synth.invariance.site import z_of
 from synth.invariance.widths import line_responses, path_widths, triangle_responses
+from synth.objectives.bound import column_of
 
 from .asked import Asked
 from .figures import level_figure
-from .found import Found, Row, both_z, on_display, pick
+from .found import Found, Row, on_display, pick
 
 __all__ = ["find_levels"]
 
@@ -76,7 +78,7 @@ def _settings(asked: Asked) -> Traversal:
 def _source(opened: Opened, asked: Asked, site: str, *, progress: Reporter | None) -> tuple[str, Pixels]:
     """Name and pixels of the image where the paths of a site start, as the display shows it."""
     chosen = asked.source or "photograph"
-    order = np.argsort(-opened.measured[:, column_of(opened.encoder, site)], kind="stable")
+    order = np.argsort(-opened.measured[:, column_of(site, opened.encoder.site_ids)], kind="stable")
     if chosen not in ("photograph", "controller"):
         ids, images = on_display(opened, [chosen], 1, named=True)
         return ids[0], images[0]
@@ -85,7 +87,7 @@ def _source(opened: Opened, asked: Asked, site: str, *, progress: Reporter | Non
         return ids[0], images[0]
     steps = opened.project.config.synthesis.steps
     made = ascend(
-        opened.encoder, stretch([site]), **opened.recipe, steps=steps, start=floats(images), progress=progress
+        opened.encoder, stretch([site]), **opened.recipe, steps=steps, start=images_of(images), progress=progress
     )
     return f"controller_of_{ids[0]}", made.images[0]
 
@@ -101,8 +103,8 @@ def _geometry(
 
     lines, triangles = [], []
     for p, path in enumerate(about):
-        answers = z_of(opened.encoder, torch.tensor([column_of(opened.encoder, path["site"])]))
-        ends = floats(paths.points[p][[0, -1]])
+        answers = z_of(opened.encoder, torch.tensor([column_of(path["site"], opened.encoder.site_ids)]))
+        ends = images_of(paths.points[p][[0, -1]])
         along = line_responses(answers, ends, display)
         random = generator_for(f"width of {path['site']} {path['source']} {path['target']}", 0)
         wide = path_widths(answers, ends, display, generator=random)
@@ -113,8 +115,8 @@ def _geometry(
         mine = [p for p, path in enumerate(about) if path["site"] == site][:2]
         if len(mine) < 2:
             continue
-        column = column_of(opened.encoder, site)
-        corners = floats(np.stack([paths.points[mine[0]][0], *(paths.points[p][-1] for p in mine)]))
+        column = column_of(site, opened.encoder.site_ids)
+        corners = images_of(np.stack([paths.points[mine[0]][0], *(paths.points[p][-1] for p in mine)]))
         answers = z_of(opened.encoder, torch.tensor([column]))
         for what, shape in (("shown", display), ("mixed", lambda images: images)):
             z = triangle_responses(answers, corners, shape)
@@ -151,7 +153,7 @@ def _found(
     ).validate(opened.validator)
 
     def table(read: Pixels) -> list[Row]:
-        own, other = (pick(z, opened.encoder, sites) for z in both_z(opened, read))
+        own, other = (pick(z, opened.encoder, sites) for z in both_z(opened.pair, read))
         first = np.array([of_image.index(p) for p in of_image])
         far = _distances(read, goal[of_image])
         made = []
@@ -165,7 +167,7 @@ def _found(
             made.append(row | {name: float(values[i]) for name, values in far.items()})
         return made
 
-    targets = both_z(opened, goal)
+    targets = both_z(opened.pair, goal)
 
     def record(table_rows: list[Row]) -> dict[str, Any]:
         return _record(table_rows, about, geometry, settings=settings, targets=_of_targets(opened, about, targets))
@@ -183,7 +185,7 @@ def _found(
 
 def _distances(pixels: Pixels, goal: Pixels) -> dict[str, Floats]:
     """How far images lie from their targets, (S,) each."""
-    images, targets = floats(pixels), floats(goal)
+    images, targets = images_of(pixels), images_of(goal)
     return {
         "rms": rms_difference(images, targets).numpy(),
         "largest": largest_difference(images, targets).numpy(),
@@ -193,7 +195,7 @@ def _distances(pixels: Pixels, goal: Pixels) -> dict[str, Floats]:
 
 def _of_targets(opened: Opened, about: list[dict[str, Any]], z: tuple[Floats, Floats]) -> list[tuple[float, float]]:
     """Z of each path's site to its target, by encoder and validator."""
-    columns = [column_of(opened.encoder, path["site"]) for path in about]
+    columns = [column_of(path["site"], opened.encoder.site_ids) for path in about]
     return [(float(z[0][p, c]), float(z[1][p, c])) for p, c in enumerate(columns)]
 
 

@@ -8,15 +8,16 @@ import numpy as np
 from torch import Tensor
 
 from protocols.arrays import Floats, Pixels
-from protocols.insilico.opened import Opened
+from protocols.insilico.opened import Opened, both_z
 from protocols.progress import Reporter
+from synth.answers import images_of
 from synth.invariance.likeness import rms_difference, structural_similarity
 from synth.invariance.metamers import Matching, find_metamers, largest_deviation, starts_of
-from synth.invariance.site import column_of, floats
+from synth.objectives.bound import column_of
 
 from .asked import Asked
 from .figures import metamer_figure
-from .found import Found, Row, both_z, on_display
+from .found import Found, Row, on_display
 
 __all__ = ["find_metamer_sets"]
 
@@ -49,13 +50,13 @@ def find_metamer_sets(opened: Opened, asked: Asked, *, progress: Reporter | None
         settings=settings,
         progress=progress,
     ).validate(opened.validator)
-    columns = [column_of(opened.encoder, site) for site in asked.sites]
+    columns = [column_of(site, opened.encoder.site_ids) for site in asked.sites]
     reference = dict(zip(ids, range(len(ids)), strict=True))
     of_image = [reference[name] for name, _ in begun]
-    own, other = (z[:, columns] for z in both_z(opened, pictures))
+    own, other = (z[:, columns] for z in both_z(opened.pair, pictures))
 
     def table(read: Pixels) -> list[Row]:
-        found, judged = (z[:, columns] for z in both_z(opened, read))
+        found, judged = (z[:, columns] for z in both_z(opened.pair, read))
         apart = found - own[of_image], judged - other[of_image]
         return _rows(read, pictures[of_image], apart, begun=begun, tolerance=settings.tolerance)
 
@@ -78,8 +79,8 @@ def _rows(
     read: Pixels, references: Pixels, apart: tuple[Floats, Floats], *, begun: list[tuple[str, str]], tolerance: float
 ) -> list[Row]:
     """One row per image: `apart` are its responses less its reference's, (S, K), by encoder and validator."""
-    far = rms_difference(floats(read), floats(references)).numpy()
-    like = structural_similarity(floats(read), floats(references)).numpy()
+    far = rms_difference(images_of(read), images_of(references)).numpy()
+    like = structural_similarity(images_of(read), images_of(references)).numpy()
     largest = largest_deviation(apart[0], np.zeros_like(apart[0]))
     return [
         {
@@ -103,9 +104,9 @@ def _pool(opened: Opened, wanted: list[str], count: int) -> Pixels:
 
 def _pairs(opened: Opened, pool: Pixels, columns: list[int]) -> dict[str, Any]:
     """How far the responses and pixels of two photographs lie apart, over all pairs of the pool."""
-    own, other = (z[:, columns] for z in both_z(opened, pool))
+    own, other = (z[:, columns] for z in both_z(opened.pair, pool))
     first, second = np.triu_indices(len(pool), 1)
-    images = floats(pool)
+    images = images_of(pool)
     some = np.linspace(0, len(first) - 1, min(PIXEL_PAIRS, len(first))).astype(int)
     like = [
         (float(rms_difference(*_two(images, i, j))), float(structural_similarity(*_two(images, i, j))))

@@ -164,7 +164,7 @@ def divide_round(
         counted=noise.fano is not None,
     )
     pairs = likely_pairs(data, key, posterior, noise=noise, references=references, contrasts=contrasts, gains=gains)
-    library = found_photographs(project, encoder, data.pixels[: data.natural], device=device)
+    library = found_photographs(project, encoder, data.pixels[: data.natural])
     answers = np.vstack([predicted, library.predicted])
     wishes = wishes_of(project, data, references, number=number, predicted=answers, sites=key)
     room, test = room_of(config, len(pairs.names)), test_of(config)

@@ -16,10 +16,9 @@ from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.insilico.controllers.checks import check_asked, site_list
 from protocols.insilico.controllers.given import from_batch
-from protocols.insilico.controllers.judges import Judges
 from protocols.insilico.controllers.simplify import simplified
 from protocols.insilico.controllers.tuning import tuning_series
-from protocols.insilico.opened import Opened, open_fitted
+from protocols.insilico.opened import Opened, both_z, open_fitted
 from protocols.synthesis.accentuation import Seeds, _seeds
 from synth import StimulusBatch, stretch
 from tests.protocols.helpers.looped_project import copy
@@ -58,7 +57,7 @@ def check_predictions(folder: Path, opened: Opened) -> StimulusBatch:
     batch = StimulusBatch.load(folder / "batch.h5")
     read = np.stack([read_png(path) for path in sorted((folder / "images").glob("*.png"))])
     assert np.array_equal(read, batch.images)
-    z = Judges(opened.encoder, opened.validator).z(read)
+    z = both_z(opened.pair, read)
     for encoder, stored, expected in (
         (opened.encoder, batch.predicted, z[0]),
         (opened.validator, batch.validator_predicted, z[1]),

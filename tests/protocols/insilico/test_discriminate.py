@@ -15,7 +15,7 @@ import torch
 
 from protocols.disk.png import read_png, write_png
 from protocols.errors import DataError
-from protocols.insilico.discriminate.asked import check_sites
+from protocols.insilico.discriminate.asked import chosen_sites
 from protocols.insilico.discriminate.files import read_types, write_types
 from protocols.insilico.discriminate.found import Found, find_types
 from protocols.insilico.discriminate.new_sites import UNTOLD, type_sites, write_typed
@@ -105,7 +105,7 @@ def test_sites_that_cannot_serve_are_refused(wanted: list[str], clusters: int, t
     known = ["v4_001", "v4_002", "a"] if wanted != ["a"] else ["a"]
     told = told if wanted != ["a"] else "1 sites for 2"
     with pytest.raises(DataError, match=told) as error:
-        check_sites(known, wanted, clusters)
+        chosen_sites(known, wanted, clusters)
     assert error.value.code == "V25"
 
 

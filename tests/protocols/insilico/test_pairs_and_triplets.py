@@ -144,7 +144,7 @@ def test_the_right_encoder_wins(lab: Path, pairs: Path, tmp_path: Path, capsys, 
     ("words", "code", "told"),
     [
         (("--against", "LAB"), 3, "twice"),
-        (("--sites", "v9_999"), 3, "V52"),
+        (("--sites", "v9_999"), 3, "V41"),
         (("--judge", "LAB"), 2, "belong together"),
         (("--judge", "LAB", "--responses", "nothing.h5"), 3, "V53"),
         (("--against", "nowhere"), 3, "project.toml"),

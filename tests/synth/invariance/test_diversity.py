@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from synth.answers import images_of, z_scores_to
 from synth.invariance.cells import gabor_cells, gaussian_field, place_and_size
 from synth.invariance.diversity import Diversity, diverse_sets, diversity_index, null_diversity
-from synth.invariance.site import floats, shown, sites_z
+from synth.invariance.site import shown
 from tests.synth.helpers.known_invariance import display, pictures
 
 SIDE = 28
@@ -63,12 +64,12 @@ def test_a_set_keeps_its_floor_and_differs_in_the_field_alone(photographs: np.nd
     limits, settings = display(SIDE, 0.18), Diversity(count=4, steps=40)
     cells, small = gabor_cells(field(3.0), [1.0], photographs, orientations=1), field(3.0)
     (found,) = diverse_sets(cells, cells.site_ids, small[None], constraints=limits, settings=settings)
-    z = sites_z(cells, found.batch.images)[:, 0]
+    z = z_scores_to(cells, found.batch.images)[:, 0]
     assert found.z == pytest.approx(z)
-    assert found.floor == pytest.approx(0.85 * float(sites_z(cells, found.best[None])[0, 0]))
+    assert found.floor == pytest.approx(0.85 * float(z_scores_to(cells, found.best[None])[0, 0]))
     assert found.kept.sum() >= 3
     assert not any(limits[0].violations(torch.from_numpy(found.batch.images)))
-    spread = floats(found.batch.images).std(0)[0]
+    spread = images_of(found.batch.images).std(0)[0]
     assert spread[small > 0.5].mean() > 3 * spread[small < 0.01].mean()
     assert found.distance(small) > 0
 
@@ -76,7 +77,7 @@ def test_a_set_keeps_its_floor_and_differs_in_the_field_alone(photographs: np.nd
 def test_a_set_is_the_same_beside_others(photographs: np.ndarray) -> None:
     limits, settings = display(SIDE, 0.18), Diversity(count=2, steps=6)
     cells = gabor_cells(field(), [0.0, 1.0], photographs, orientations=1)
-    masks, start = torch.stack([field(), field(5.0)]), photographs[sites_z(cells, photographs).argmax(0)]
+    masks, start = torch.stack([field(), field(5.0)]), photographs[z_scores_to(cells, photographs).argmax(0)]
     arguments = {"constraints": limits, "settings": settings}
     both = diverse_sets(cells, cells.site_ids, masks, start=start, **arguments)
     alone = diverse_sets(cells, cells.site_ids[1:], masks[1:], start=start[1:], **arguments)

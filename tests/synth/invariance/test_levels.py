@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from synth.answers import images_of, z_scores_to
 from synth.invariance.levels import PRESETS, Traversal, traverse
-from synth.invariance.site import floats, shown, sites_z
+from synth.invariance.site import shown
 from synth.rules import spectral
 from tests.synth.helpers.known_invariance import Bowl, Planes, display, pictures, weights
 
@@ -26,10 +27,10 @@ def walk(encoder, source, target, settings, constraints=(), sites=None):
 def test_of_a_linear_site_the_path_ends_at_the_targets_projection_on_the_plane(smooth: float) -> None:
     encoder, images = Planes(weights(1, seed=1)), pictures(3)
     source, target = images[[0, 0]], images[1:]
-    ends = floats(np.stack([p[-1] for p in walk(encoder, source, target, replace(QUICK, smooth=smooth)).points]))
-    w, goal = encoder.weights, floats(target)
+    ends = images_of(np.stack([p[-1] for p in walk(encoder, source, target, replace(QUICK, smooth=smooth)).points]))
+    w, goal = encoder.weights, images_of(target)
     hold = spectral(smooth)(w, 0.0) if smooth else w  # nearest in the metric of the smoothing
-    excess = (goal * w).flatten(1).sum(1) - (floats(source) * w).flatten(1).sum(1)
+    excess = (goal * w).flatten(1).sum(1) - (images_of(source) * w).flatten(1).sum(1)
     assert float(excess.abs().min()) > 0.5, "the targets themselves are off the plane"
     expected = goal - (excess / float((w * hold).sum()))[:, None, None, None] * hold
     assert 0 < float(expected.min()) < float(expected.max()) < 1
@@ -46,7 +47,7 @@ def test_every_point_is_at_the_level_and_on_the_display_in_8_bits(kind: type[Pla
     paths = walk(encoder, images[[0, 0, 1]], images[[1, 2, 3]], settings, limits, sites)
     for site, points, target in zip(sites, paths.points, images[[1, 2, 3]], strict=True):
         assert not any(limits[0].violations(torch.from_numpy(points)))
-        z = sites_z(encoder, points)[:, encoder.site_ids.index(site)]
+        z = z_scores_to(encoder, points)[:, encoder.site_ids.index(site)]
         assert ((z[0] - z) < settings.tolerance).all()
         assert one_sided or (np.abs(z - z[0]) < settings.tolerance).all()
         far = np.abs(points[[0, -1]].astype(float) - target).mean((1, 2, 3))
@@ -60,7 +61,7 @@ def test_one_sided_lets_a_response_rise_and_two_sided_does_not() -> None:
     free = Traversal(step=0.5, steps=20, tolerance=0.25, correction=0.0, smooth=0.0)
     high = walk(encoder, source, images[1:], replace(free, one_sided=True))
     held = walk(encoder, source, images[1:], free)
-    rise = [sites_z(encoder, p.points[0])[:, 0].max() - p.level[0] for p in (high, held)]
+    rise = [z_scores_to(encoder, p.points[0])[:, 0].max() - p.level[0] for p in (high, held)]
     assert rise[0] > 0.5 > 0.25 > rise[1]
 
 
@@ -87,7 +88,7 @@ def test_points_are_spaced_in_distance_from_source_to_end() -> None:
     assert len(few.points[0]) == 4
     assert np.array_equal(few.points[0][0], images[0])
     assert np.array_equal(few.points[0][-1], paths.points[0][-1])
-    far = [(floats(p[None]) - floats(images[1:])).square().mean().sqrt().item() for p in few.points[0]]
+    far = [(images_of(p[None]) - images_of(images[1:])).square().mean().sqrt().item() for p in few.points[0]]
     assert far == sorted(far, reverse=True)
 
 

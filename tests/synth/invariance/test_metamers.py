@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from synth.answers import images_of, z_scores_to
 from synth.invariance.metamers import Matching, find_metamers, largest_deviation, starts_of
-from synth.invariance.site import floats, shown, sites_z
+from synth.invariance.site import shown
 from tests.synth.helpers.known_invariance import Planes, display, pictures, weights
 
 SETTINGS = Matching(tolerance=0.25, steps=80)
@@ -26,7 +27,7 @@ def made() -> tuple:
 
 def test_a_metamer_differs_in_the_null_space_alone(made: tuple) -> None:
     encoder, limits, images, _, batch = made
-    difference = (floats(batch.images) - floats(images[[0, 0, 0, 1, 1, 1]])).flatten(1).double()
+    difference = (images_of(batch.images) - images_of(images[[0, 0, 0, 1, 1, 1]])).flatten(1).double()
     rows = encoder.weights[:4].flatten(1).double()
     named = difference @ torch.linalg.pinv(rows) @ rows
     assert (difference @ rows.T).abs().max() < SETTINGS.tolerance
@@ -38,16 +39,16 @@ def test_a_metamer_differs_in_the_null_space_alone(made: tuple) -> None:
 
 def test_sites_that_are_not_named_are_free(made: tuple) -> None:
     encoder, _, images, _, batch = made
-    z, wanted = sites_z(encoder, batch.images), sites_z(encoder, images[[0, 0, 0, 1, 1, 1]])
+    z, wanted = z_scores_to(encoder, batch.images), z_scores_to(encoder, images[[0, 0, 0, 1, 1, 1]])
     assert largest_deviation(z[:, :4], wanted[:, :4]).max() < SETTINGS.tolerance
     assert largest_deviation(z, wanted).max() > 2 * SETTINGS.tolerance
 
 
 def test_scores_are_those_of_the_pattern_and_predictions_of_the_pixels(made: tuple) -> None:
     encoder, _, images, _, batch = made
-    z, wanted = sites_z(encoder, batch.images)[:, :4], sites_z(encoder, images[[0, 0, 0, 1, 1, 1]])[:, :4]
+    z, wanted = z_scores_to(encoder, batch.images)[:, :4], z_scores_to(encoder, images[[0, 0, 0, 1, 1, 1]])[:, :4]
     assert batch.scores == pytest.approx(-((z - wanted) ** 2).mean(1), abs=1e-5)
-    assert batch.predicted == pytest.approx(encoder(floats(batch.images)).numpy(), abs=1e-5)
+    assert batch.predicted == pytest.approx(encoder(images_of(batch.images)).numpy(), abs=1e-5)
     assert set(batch.kinds) == {"pattern"}
 
 
@@ -69,9 +70,9 @@ def test_starts_are_the_negative_then_noise_and_photographs_in_turn() -> None:
     images = pictures(3)
     starts, kinds = starts_of(images[0], images[1:], 5, name="a")
     assert kinds == ["negative", "noise", "photograph", "noise", "photograph"]
-    assert starts[0] == pytest.approx(1 - floats(images[:1])[0].numpy())
-    assert starts[2] == pytest.approx(floats(images[1:2])[0].numpy())
-    assert starts[4] == pytest.approx(floats(images[2:3])[0].numpy())
+    assert starts[0] == pytest.approx(1 - images_of(images[:1])[0].numpy())
+    assert starts[2] == pytest.approx(images_of(images[1:2])[0].numpy())
+    assert starts[4] == pytest.approx(images_of(images[2:3])[0].numpy())
     again, _ = starts_of(images[0], images[1:], 2, name="a")
     assert np.array_equal(again, starts[:2])
     other, _ = starts_of(images[0], images[1:], 2, name="b")

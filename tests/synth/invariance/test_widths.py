@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from synth.invariance.site import floats, z_of
+from synth.answers import images_of
+from synth.invariance.site import z_of
 from synth.invariance.widths import GRID, line_responses, path_widths, triangle_responses
 from tests.synth.helpers.known_invariance import Planes, pictures, weights
 
@@ -16,7 +17,7 @@ def itself(images: torch.Tensor) -> torch.Tensor:
 
 
 def linear() -> tuple[Planes, torch.Tensor, np.ndarray]:
-    encoder, images = Planes(weights(1)), floats(pictures(3))
+    encoder, images = Planes(weights(1)), images_of(pictures(3))
     return encoder, images, encoder(images)[:, 0].double().numpy()
 
 

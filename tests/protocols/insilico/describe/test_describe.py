@@ -229,7 +229,7 @@ def test_nothing_is_half_written_and_nothing_written_over(
         (["--words", "words.txt"], "--words needs --clip"),
         (["--clip", "nowhere"], "V63"),
         (["--batch", "mylab"], "V60"),
-        (["--site", "v4_999"], "V62"),
+        (["--sites", "v4_999"], "V41"),
         (["--earlier", "enc_00000000"], "S07"),
     ],
 )

@@ -19,8 +19,8 @@ from protocols.insilico.invariance.found import on_display
 from protocols.insilico.opened import Opened, open_fitted
 from protocols.project.folder import Project
 from synth import StimulusBatch
+from synth.answers import images_of, z_scores_to
 from synth.invariance.levels import PRESETS as SETTINGS
-from synth.invariance.site import floats, sites_z
 from tests.protocols.helpers.commands import stimsynth
 from tests.protocols.helpers.pages import run_page
 from tests.protocols.helpers.random_network_project import TARGETS, make
@@ -53,7 +53,7 @@ def test_every_image_meets_the_display_and_its_prediction_is_of_the_png(lab: Pat
     assert not any(opened.recipe["constraints"][0].violations(torch.from_numpy(read)))
     with torch.no_grad():
         for encoder, stored in ((opened.encoder, batch.predicted), (opened.validator, batch.validator_predicted)):
-            answers = encoder(floats(read))
+            answers = encoder(images_of(read))
             answers = answers if answers.dim() == 2 else answers.mean(0)
             assert stored == pytest.approx(answers.numpy(), abs=1e-4)
     for name in ("figure.png", "contact_sheet.png", "invariance.json"):
@@ -63,7 +63,7 @@ def test_every_image_meets_the_display_and_its_prediction_is_of_the_png(lab: Pat
 def test_points_of_a_path_are_at_the_level_and_the_table_says_what_the_files_do(lab: Path, opened: Opened) -> None:
     rows, record = rows_of(lab / "paths"), json.loads((lab / "paths" / "invariance.json").read_text())
     read = np.stack([read_png(lab / "paths" / "images" / f"{row['image']}.png") for row in rows])
-    z, judged = sites_z(opened.encoder, read), sites_z(opened.validator, read)
+    z, judged = z_scores_to(opened.encoder, read), z_scores_to(opened.validator, read)
     column = {site: i for i, site in enumerate(opened.encoder.site_ids)}
     for i, row in enumerate(rows):
         assert float(row["z"]) == pytest.approx(z[i, column[row["site"]]], abs=1e-4)
@@ -86,9 +86,9 @@ def test_what_misses_the_tolerance_is_never_called_a_metamer(lab: Path, opened: 
     columns = [list(opened.encoder.site_ids).index(site) for site in record["sites"]]
     names = sorted({row["reference"] for row in rows})
     ids, pictures = on_display(opened, names, len(names), named=True)
-    wanted = dict(zip(ids, sites_z(opened.encoder, pictures)[:, columns], strict=True))
+    wanted = dict(zip(ids, z_scores_to(opened.encoder, pictures)[:, columns], strict=True))
     read = np.stack([read_png(lab / "metamers" / "images" / f"{row['image']}.png") for row in rows])
-    for row, z in zip(rows, sites_z(opened.encoder, read)[:, columns], strict=True):
+    for row, z in zip(rows, z_scores_to(opened.encoder, read)[:, columns], strict=True):
         largest = np.abs(z - wanted[row["reference"]]).max()
         assert float(row["largest"]) == pytest.approx(largest, abs=1e-4)
         assert row["metamer"] == str(bool(largest <= record["tolerance"])).lower()
@@ -147,9 +147,8 @@ def test_names_without_torch_are_those_of_the_settings() -> None:
         ({"kind": "levels", "photographs": ("img_001", "img_001")}, "V32"),
         ({"kind": "levels", "photographs": ("img_1",)}, "V31"),
         ({"kind": "levels", "source": "img_1"}, "V31"),
-        ({"kind": "diverse", "sites": ("v4_004",)}, "V30"),
-        ({"kind": "diverse", "sites": ("v4_00",)}, "V30"),
-        ({"kind": "diverse", "sites": ("v4_000", "v4_000")}, "V30"),
+        ({"kind": "diverse", "sites": ("v4_004",)}, "V41"),
+        ({"kind": "diverse", "sites": ("v4_00",)}, "V41"),
     ],
 )
 def test_refusals_name_the_option(lab: Path, changes: dict, code: str) -> None:
