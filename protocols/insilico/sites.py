@@ -39,7 +39,7 @@ def check_sites(sites: Sequence[str], known: Sequence[str], *, where: str = "the
         raise DataError(
             "--sites",
             found=", ".join(unknown[:5]),
-            expected=f"targets of {where}: {few}" + (f" (nearest: {near})" if near else ""),
+            expected=f"targets of {where}: {few}" + (f" (did you mean {near}?)" if near else ""),
             cause="a slip of the pen, or a site that is not reliable enough to be controlled",
             fix="correct --sites, or leave it out; `stimsynth status` lists the sites",
             code="V41",

@@ -14,11 +14,12 @@ import torch
 from protocols import Project
 from protocols.disk.png import read_png
 from protocols.errors import DataError
-from protocols.insilico.controllers.checks import check_asked, site_list
+from protocols.insilico.controllers.checks import check_asked
 from protocols.insilico.controllers.given import from_batch
 from protocols.insilico.controllers.simplify import simplified
 from protocols.insilico.controllers.tuning import tuning_series
 from protocols.insilico.opened import Opened, both_z, open_fitted
+from protocols.insilico.sites import site_list
 from protocols.synthesis.accentuation import Seeds, _seeds
 from synth import StimulusBatch, stretch
 from tests.protocols.helpers.looped_project import copy

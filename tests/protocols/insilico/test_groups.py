@@ -73,7 +73,7 @@ def test_groups_that_begin_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch)
     )
     objective = groups(["a0", "a1"], ["b0", "b1"], "high_low") | groups(["a0", "a2"], ["b0", "b4"], "high_low")
     assert len(set(objective.row_names)) == 1
-    batch = ascend(encoder, objective, pixels((1, SIZE, SIZE)), transforms=(), steps=1, seeds=(0, 1))
+    batch = ascend(encoder, objective, pixels((1, SIZE, SIZE)), transforms=(), steps=1, seeds=(0, 1)).validate(encoder)
     project: Any = SimpleNamespace(newest_fit=lambda: 1, data=None)
     found = controllers.joint_range(project, batch)
     assert [(row["images"], row["second_sites"]) for row in found.rows] == [(2, "b0 b1"), (2, "b0 b4")]

@@ -14,6 +14,8 @@ import torch
 from protocols import Project
 from protocols.disk.png import read_png
 from protocols.models.pair import load_pair
+from protocols.project.photographs import NaturalImages
+from protocols.synthesis.request import recipe
 from synth import StimulusBatch
 from tests.protocols.helpers.commands import stimsynth
 from tests.protocols.helpers.looped_project import copy
@@ -72,11 +74,8 @@ def test_what_is_said_of_a_pair_is_what_both_encoders_answer_to_the_files(lab: P
 
 def test_every_image_meets_the_display_as_controllers_do(lab: Path, pairs: Path) -> None:
     project, batch = Project.open(lab), StimulusBatch.load(pairs / "batch.h5")
-    made = project.display.constraints()[-1].statistics(
-        torch.from_numpy(batch.images).permute(0, 3, 1, 2).float() / 255
-    )
-    for name in ("mean", "rms"):
-        assert float(made[name].max() - made[name].min()) < 2e-4, "one mean and one contrast for all"
+    exact = recipe(project, NaturalImages.load(project.data).pixels())["constraints"][0]
+    assert exact.violations(torch.from_numpy(batch.images)) == [""] * len(batch)
 
 
 def test_a_site_alone_gives_the_same_pair(lab: Path, pairs: Path, tmp_path: Path, capsys) -> None:
@@ -138,6 +137,18 @@ def test_the_right_encoder_wins(lab: Path, pairs: Path, tmp_path: Path, capsys, 
                 found, predicted = told["sites"][row["site"]]["difference"], float(row[f"{winner}_prefers"])
                 assert sign * found == pytest.approx(predicted, abs=0.05), "in the SDs of the predictions"
     assert json.loads((tmp_path / "verdict" / "duels.json").read_text())["together"] == told["together"]
+
+
+def test_averages_judge_no_pair(lab: Path, pairs: Path, tmp_path: Path, capsys) -> None:
+    file = answer(lab, pairs, tmp_path / "answer.h5", like="encoder")
+    with h5py.File(file, "a") as opened:
+        opened["trial/averaged_over"] = np.full(len(opened["image_id"]), 4)
+    words = ["controversial", lab, "--judge", pairs, "--responses", file, "--out", tmp_path / "verdict"]
+    code, printed, errors = stimsynth(capsys, *words)
+    assert code == 3
+    assert "V53" in printed + errors
+    assert "averages over presentations" in printed + errors
+    assert not (tmp_path / "verdict").exists()
 
 
 @pytest.mark.parametrize(

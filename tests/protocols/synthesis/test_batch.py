@@ -212,3 +212,13 @@ def test_quick_images_are_better_than_their_photographs_after_ten_steps(
     assert found["rms"].max() - found["rms"].min() < 1 / 255
     assert set(free_batch(project, wanted, seeds=1, quick=True, start="noise").start_ids) == {""}
     assert len(free_batch(project, wanted, seeds=3, keep_seeds=1, quick=True, steps=12)) == len(batch)
+
+
+def test_what_else_belongs_to_a_batch_is_written_once_after_its_files(looped: Path, tmp_path: Path) -> None:
+    project = Project.open(looped / "project")
+    encoder, _ = load_pair(project, 1)
+    shape = project.display.shape
+    made = ascend(encoder, stretch([encoder.target_ids[0]]), pixels(shape), transforms=(), steps=1)
+    seen: list[list[str]] = []
+    write_batch(made, tmp_path / "made", lambda folder: seen.append(sorted(p.name for p in folder.iterdir())))
+    assert seen == [["batch.h5", "contact_sheet.png", "images", "images.csv"]]
