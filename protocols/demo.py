@@ -22,6 +22,7 @@ from protocols.project.config.template import template
 from protocols.project.display import Display
 from protocols.project.folder import Project, Round
 from protocols.project.photograph_import import import_photographs
+from protocols.shards.engines import Engine
 from protocols.verdict.control_report import ControlReport
 
 from .errors import DataError
@@ -93,6 +94,7 @@ def run_demo(
     *,
     fresh: bool = False,
     device: str = "cpu",
+    engine: Engine | None = None,
     progress: Reporter | None = None,
 ) -> DemoResult:
     """Make a project and a simulated subject in `out`, then run the rounds of `settings`; a demo that was killed
@@ -113,7 +115,7 @@ def run_demo(
         announce(
             progress, "simulated subject", lambda: make_subject(out / "subject", project, settings.sites, seed=seed)
         )
-    while (state := run(project, device=device, progress=progress)).waiting_for:
+    while (state := run(project, device=device, engine=engine, progress=progress)).waiting_for:
         if state.round is None:
             raise RuntimeError(f"the demo waits for {state.waiting_for}")
         rig = partial(answer, out / "subject", state.round, seed=seed + state.number)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["available_devices", "checked_device"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["available_devices", "checked_device", "one_thread"]
 
 
 def available_devices() -> list[str]:
@@ -38,3 +41,19 @@ def checked_device(name: str) -> str:
         f"found the device {name!r}; expected one of those that torch can use here: {', '.join(here)}. "
         f"Likely cause: {cause}. Fix: give one of the names above, or leave the option out to compute on the CPU"
     )
+
+
+@contextmanager
+def one_thread(wanted: bool = True) -> Iterator[None]:
+    """Let torch compute with one thread inside this block, where `wanted`; sums then do not depend on the cores."""
+    if not wanted:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -30,6 +30,7 @@ from .progress import Reporter
 
 if TYPE_CHECKING:  # each stage imports what it works with, so that looking at a project waits for no network
     from protocols.evolution.advance import Step
+    from protocols.shards.engines import Engine
     from protocols.verdict.control_report import ControlReport
     from synth import StimulusBatch
 
@@ -43,6 +44,7 @@ def run(
     timeout_s: float = 0.0,
     poll_s: float = 2.0,
     device: str = "cpu",
+    engine: Engine | None = None,
     progress: Reporter | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> State:
@@ -51,7 +53,8 @@ def run(
 
     Safe to kill at any moment and to repeat: a stage is done when its file is there. Each stage reads project.toml
     once, when it begins. An answer that cannot be read yet, though its ``.done`` file is there, is waited for as well.
-    `tell` gets what `ingest` found, as text, and each part of an answer as it comes; until the deadline a part that is
+    `engine` makes the images of a round (`protocols.synthesis.generators.make`). `tell` gets what `ingest` found, as
+    text, and each part of an answer as it comes; until the deadline a part that is
     refused may be replaced.
     """
     deadline, told = time.monotonic() + timeout_s, dict[str, None]()
@@ -62,7 +65,7 @@ def run(
             return state
         if state.waiting_for is None:
             try:
-                step(project, state, device=device, progress=progress, tell=tell)
+                step(project, state, device=device, engine=engine, progress=progress, tell=tell)
                 continue
             except (DataError, OSError) as error:
                 if (
@@ -93,6 +96,7 @@ def step(
     state: State,
     *,
     device: str = "cpu",
+    engine: Engine | None = None,
     progress: Reporter | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> None:
@@ -121,7 +125,7 @@ def step(
     actions: dict[str, Callable[[], object]] = {
         "fit": lambda: fit(project, state.number, device=device, progress=progress),
         "evolve": evolve_on,
-        "generate": lambda: generate(project, state.number, device=device, progress=progress),
+        "generate": lambda: generate(project, state.number, device=device, engine=engine, progress=progress),
         "export": lambda: export(project, state.number, device=device, progress=progress),
         "look": take,
         "ingest": take,
@@ -172,9 +176,16 @@ def evolve(project: Project, number: int, *, device: str = "cpu", progress: Repo
     )
 
 
-def generate(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> StimulusBatch:
-    """Synthesise the controllers of round `number` and write ``sealed/controllers.h5``; before them, where project.toml
-    asks for them, photographs at graded levels.
+def generate(
+    project: Project,
+    number: int,
+    *,
+    device: str = "cpu",
+    engine: Engine | None = None,
+    progress: Reporter | None = None,
+) -> StimulusBatch:
+    """Synthesise the controllers of round `number`, on `engine`, and write ``sealed/controllers.h5``; before them,
+    where project.toml asks for them, photographs at graded levels.
     """
     import torch
 
@@ -182,8 +193,8 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     from protocols.project.config.synthesis import graded_steps
     from protocols.rounds.stimulus import batch_statistics
     from protocols.synthesis.accentuation import make_levels
-    from protocols.synthesis.generators import make
     from protocols.synthesis.request import Request, chosen_targets, declared, recipe
+    from protocols.synthesis.shards import make
     from protocols.synthesis.starts import starting_images
 
     project = project.for_stage()
@@ -203,7 +214,14 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     )
     objective = declared(project, targets)
     made = make(
-        settings.generator, project, encoder, objective=objective, request=request, device=device, progress=progress
+        settings.generator,
+        project,
+        encoder,
+        objective=objective,
+        request=request,
+        device=device,
+        engine=engine,
+        progress=progress,
     )
     batch = made.validate(validator)
     round_ = open_round(project, number)
@@ -213,13 +231,8 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     batch.save(round_.controllers_path)
     held = batch_statistics(batch)
     shares = [round(share, 4) for share in batch.black_or_white.tolist()]
-    about: dict[str, Any] = {
-        "mean_luminance": held["mean"],
-        "rms_contrast": held["rms"],
-        "clipped": shares,
-        "device": device,
-        **({"accentuated": levels} if levels else {}),
-    }
+    about: dict[str, Any] = {"mean_luminance": held["mean"], "rms_contrast": held["rms"], "clipped": shares}
+    about |= {"device": device} | ({"accentuated": levels} if levels else {})
     round_.log("generate", images=len(batch), generator=settings.generator, steps=batch.settings["steps"], **about)
     return batch
 

@@ -28,9 +28,11 @@ from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import gather
 from protocols.rounds.stimulus import Stimulus, controller_stimuli, graded_stimuli
 from protocols.synthesis.colour import chroma_limit
-from protocols.synthesis.generators import make
+from protocols.synthesis.generators import make_part
 from protocols.synthesis.request import Request
-from synth import Objective, StimulusBatch, ascend, fourier, jitter
+from protocols.synthesis.shards import make
+from synth import Objective, StimulusBatch, fourier, jitter
+from synth.parts import row_parts
 
 from .arrays import Pixels
 from .errors import DataError
@@ -180,54 +182,51 @@ def replay(
             fix="reproduce them with the script that made them",
         )
     encoder, validator = (_encoder(project, f) for f in (shown.encoder_fingerprint, shown.validator_fingerprint or ""))
-    constraint = next((c for c in settings["constraints"] if c["name"] == "exact_statistics"), None)
-    limits = [chroma_limit(display, c["chroma"]) for c in settings["constraints"] if c["name"] == "gamut"]
     together = settings["plan"][0][1] - settings["plan"][0][0]
-    common: dict[str, Any] = {
-        "constraints": []
-        if constraint is None
-        else [*display.constraints(mean=constraint["mean"], rms=constraint["rms"]), *limits],
-        "transforms": [
-            jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]
-        ],
-    }
-    where: dict[str, Any] = {"device": device, "progress": progress}
-    if sampled:
-        request = Request(
-            common,
-            shape=display.shape,
-            seeds=settings["seeds"],
-            steps=settings["steps"],
-            diffusion=DiffusionConfig.model_validate(settings["diffusion"]),
-            batch_size=together,
-        )
-        objective = Objective.from_description(settings["objective"])
-        again = make("diffusion", project, encoder, objective=objective, request=request, **where)
-    else:
-        start, names = _starts(project, round_, shown)
-        common |= {"start": start, "start_ids": names, "batch_size": together}
-        again = _climbed(encoder, settings, display.shape, **common, **where)
+    start, names = (None, None) if sampled else _starts(project, round_, shown)
+    request = Request(
+        _recipe(settings, display, sampled=sampled),
+        shape=display.shape,
+        seeds=settings["seeds"],
+        steps=settings["steps"],
+        diffusion=DiffusionConfig.model_validate(settings.get("diffusion", {})),
+        start=start,
+        start_ids=names,
+        snapshots=settings.get("snapshots", ()),
+        batch_size=together,
+    )
+    objective, seeds = Objective.from_description(settings["objective"]), len(settings["seeds"])
+    begins = {begin for begin, _ in settings["plan"]}
+    in_parts = {rows[0] * seeds for rows in row_parts(objective, seeds, together)} <= begins
+    again = (make if in_parts else make_part)(  # what was not made in parts of whole rows is made at once
+        "diffusion" if sampled else "gradient",
+        project,
+        encoder,
+        objective=objective,
+        request=request,
+        device=device,
+        progress=progress,
+    )
     return again.validate(validator.to(device))
 
 
-def _climbed(
-    encoder: Encoder | Ensemble, settings: Mapping[str, Any], shape: tuple[int, int, int], **options: Any
-) -> StimulusBatch:
-    """The ascent that a batch's `settings` record, with `options` of `ascend`."""
+def _recipe(settings: Mapping[str, Any], display: Display, *, sampled: bool) -> dict[str, Any]:
+    """The recipe of a request that a batch's `settings` record."""
+    constraint = next((c for c in settings["constraints"] if c["name"] == "exact_statistics"), None)
+    limits = [chroma_limit(display, c["chroma"]) for c in settings["constraints"] if c["name"] == "gamut"]
+    exact = [] if constraint is None else display.constraints(mean=constraint["mean"], rms=constraint["rms"])
+    shifts = [jitter(t["fraction"], max_px=t["max_px"], background=t["background"]) for t in settings["transforms"]]
+    common = {"constraints": [*exact, *(limits if exact else [])], "transforms": shifts}
+    if sampled:
+        return common
     kept = {k: v for k, v in settings["parameterisation"].items() if k in ("decay", "noise", "decorrelate")}
     checks = settings["check_steps"]
-    return ascend(
-        encoder,
-        Objective.from_description(settings["objective"]),
-        fourier(shape, **kept),
-        seeds=settings["seeds"],
-        steps=settings["steps"],
-        learning_rate=settings["learning_rate"],
-        check_every=checks[1] - checks[0],
-        patience=settings["patience"],
-        snapshots=settings.get("snapshots", ()),
-        **options,
-    )
+    return common | {
+        "parameterisation": fourier(display.shape, **kept),
+        "learning_rate": settings["learning_rate"],
+        "check_every": checks[1] - checks[0],
+        "patience": settings["patience"],
+    }
 
 
 def _available(asked: str, recorded: str) -> str:

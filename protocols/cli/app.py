@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from protocols.errors import DataError, SafetyStop
 from protocols.memory import keep_memory
 from protocols.packages import version as toolkit_version
 from protocols.progress import Progress
+
+if TYPE_CHECKING:
+    from protocols.shards.engines import Engine
 
 app = typer.Typer(
     help=(
@@ -29,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-options: dict[str, Any] = {"json": False, "quiet": False, "device": None}
+options: dict[str, Any] = {"json": False, "quiet": False, "device": None, "workers": None}
 reporters: list[Progress] = []
 """Those of the command that runs, for their bars to be removed before an error is printed."""
 
@@ -61,12 +64,18 @@ def settings(
             help="torch device: cpu, cuda, cuda:1, mps; default: cpu, for reproduce the type that was recorded",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="processes that share the work, one core each; default: all cores where that is faster"
+        ),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
-    """Options of every command; they stand before its name."""
-    options.update(json=as_json, quiet=quiet or as_json, verbose=verbose, device=device)
+    """Options of every command; they stand before its name or after it."""
+    options.update(json=as_json, quiet=quiet or as_json, verbose=verbose, device=device, workers=workers)
 
 
 def progress() -> Progress:
@@ -84,6 +93,13 @@ def close_bars() -> None:
 def chosen_device() -> str:
     """The device to compute on: the one asked for, else the CPU (`reproduce` alone falls back on the recorded one)."""
     return options["device"] or "cpu"
+
+
+def chosen_engine() -> Engine:
+    """What runs the shards of a long job: as many processes as were asked for, or as there are cores."""
+    from protocols.shards.engines import engine_for
+
+    return engine_for(options["workers"], options["device"] or "cpu")
 
 
 def announce(what: str) -> None:
@@ -115,6 +131,7 @@ def open_project(folder: Path) -> Any:
 def main() -> None:
     """Run the command line and translate errors into exit codes."""
     keep_memory()
+    sys.argv[1:] = common_first(sys.argv[1:])
     try:
         app(standalone_mode=True)
     except DataError as error:
@@ -129,6 +146,38 @@ def main() -> None:
         fail(told_error(error) or error, 3)
     except ValueError as error:
         fail(error, 3)
+
+
+COMMON = {
+    "--device": True,
+    "--workers": True,
+    "--json": False,
+    "--quiet": False,
+    "-q": False,
+    "--verbose": False,
+    "-v": False,
+}
+"""Options of every command, and whether a value follows them."""
+
+
+def common_first(words: list[str]) -> list[str]:
+    """The words of a command line with the options of every command before the command's name, where they are read.
+
+    What stands after ``--`` stays where it is.
+    """
+    front, rest, waiting = list[str](), list[str](), list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if word == "--":
+            return [*front, *rest, word, *waiting]
+        name, has_value, _ = word.partition("=")
+        if name not in COMMON or (has_value and not COMMON[name]):
+            rest.append(word)
+            continue
+        front.append(word)
+        if COMMON[name] and not has_value and waiting:
+            front.append(waiting.pop(0))
+    return [*front, *rest]
 
 
 def fail(error: Exception, code: int) -> None:

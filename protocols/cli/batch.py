@@ -15,6 +15,7 @@ from protocols.progress import Reporter
 from protocols.project.config.synthesis import DiffusionConfig, SynthesisConfig
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
+from protocols.shards.engines import Engine
 from protocols.synthesis.objectives_table import check_sites, read_table
 
 from .app import announce
@@ -52,6 +53,7 @@ def make_batch(
     match: str | None,
     sampled: dict[str, Any],
     device: str = "cpu",
+    engine: Engine | None = None,
     progress: Reporter | None = None,
     **asked: Any,
 ) -> tuple[str, dict[str, Any]]:
@@ -81,7 +83,7 @@ def make_batch(
     if asked.get("keep_seeds") is not None:
         _check_kept(project, **asked)
     diffusion = diffusion_settings(project, sampled)
-    where: dict[str, Any] = {"device": device, "progress": progress}
+    where: dict[str, Any] = {"device": device, "engine": engine, "progress": progress}
     if wanted is not None:
         check_wanted(project, wanted)
     announce("loading the networks")

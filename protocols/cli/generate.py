@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import announce, app, chosen_device, open_project, progress, show
+from .app import announce, app, chosen_device, chosen_engine, open_project, progress, show
 from .arguments import RoundNumber, Start
 from .evolution import OPTIONS, Cutoff, Generations, Hybrid, LatentName, Optimiser, Population, generate_evolved
 from .insilico import SIBLINGS
@@ -140,7 +140,8 @@ def generate_batch(
 
     project = open_project(folder).for_stage()
     choice: dict[str, Any] = {"generator": generator, "match": match, "sampled": sampled}
-    show(*make_batch(project, out, wanted, device=chosen_device(), progress=progress(), **choice, **asked))
+    where: dict[str, Any] = {"device": chosen_device(), "engine": chosen_engine(), "progress": progress()}
+    show(*make_batch(project, out, wanted, **where, **choice, **asked))
 
 
 def find_photographs(folder: Path, out: Path, wanted: Path | None, *, library: dict[str, Any], **others: Any) -> None:
@@ -159,7 +160,7 @@ def generate_round(folder: Path, number: int | None) -> None:
     project = open_project(folder)
     number = number if number is not None else loop.look(project).number
     announce("loading the networks")
-    batch = loop.generate(project, number, device=chosen_device(), progress=progress())
+    batch = loop.generate(project, number, device=chosen_device(), engine=chosen_engine(), progress=progress())
     path = project.round(number).controllers_path.relative_to(project.folder).as_posix()
     outside = None if batch.outside is None else int(batch.outside.sum())
     beside = "" if outside is None else f"; {outside} of them outside the distribution of the fitted images"

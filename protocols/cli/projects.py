@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import announce, app, chosen_device, open_project, progress, show, tell
+from .app import announce, app, chosen_device, chosen_engine, open_project, progress, show, tell
 from .arguments import Colour, ProjectFolder
 
 
@@ -30,7 +30,7 @@ def demo(
     from protocols.demo import DemoSettings, run_demo
 
     settings = DemoSettings(rounds=rounds, sites=sites, steps=steps, photographs=photographs, seed=seed)
-    result = run_demo(out, settings, fresh=fresh, device=chosen_device(), progress=progress())
+    result = run_demo(out, settings, fresh=fresh, device=chosen_device(), engine=chosen_engine(), progress=progress())
     told = []
     if photographs is not None:
         from protocols.project.photograph_warnings import photograph_report
@@ -128,7 +128,9 @@ def run(
     project = open_project(folder)
     if loop.look(project).stage in ("evolve", "fit", "generate", "export"):
         announce("loading the networks")
-    state = loop.run(project, timeout_s=timeout, device=chosen_device(), progress=progress(), tell=tell)
+    state = loop.run(
+        project, timeout_s=timeout, device=chosen_device(), engine=chosen_engine(), progress=progress(), tell=tell
+    )
     waits = bool(state.waiting_for) and any(r.number == state.number for r in project.rounds())
     notes = export_notes(state.round or project.round(state.number)) if waits else []
     show("\n".join([state.summary(), *notes]), state.to_dict() | {"notes": notes})

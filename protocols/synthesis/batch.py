@@ -23,14 +23,14 @@ from protocols.progress import Reporter
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
+from protocols.shards.engines import Engine
 from synth import Objective, StimulusBatch
 from synth.batches import batch_of as finished
-from synth.recipes.few_steps import quick as quick_recipe
 
 from .colour import clipping_text
-from .generators import make
 from .objectives_file import read_wanted
-from .request import Request, chosen_targets, declared, recipe
+from .request import Request, chosen_targets, declared, quick_recipe, recipe
+from .shards import make
 from .starts import measured_z, natural_ranges, starts_for
 
 __all__ = ["BatchOptions", "Plan", "batch_of", "free_batch", "plan_batch", "write_batch"]
@@ -104,10 +104,8 @@ def plan_batch(
     natural = NaturalImages.load(project.data)
     how, steps, start = recipe(project, natural.pixels()), settings.steps, options.start
     if options.quick:
-        fast: dict[str, Any] = dict(quick_recipe(project.display.shape))
-        steps, start = fast.pop("steps"), start or "natural"
-        fast["check_every"] = 1 if options.seconds is not None else fast["check_every"]  # a budget ends at a check
-        how |= fast
+        how, steps = quick_recipe(how, project.display.shape, timed=options.seconds is not None)
+        start = start or "natural"
     begins = None
     if (settings.start if start is None else start) == "natural":
         begins = starts_for(objective, encoder.site_ids, measured, seeds=count)
@@ -121,6 +119,7 @@ def plan_batch(
         budget_s=options.seconds,
         start=None if begins is None else torch.from_numpy(natural.pixels()[begins]).movedim(-1, -3).float() / 255,
         start_ids=None if begins is None else [[natural.source_ids[i] for i in row] for row in begins],
+        quick=bool(options.quick),
     )
     return Plan(encoder, validator, objective, request)
 
@@ -131,6 +130,7 @@ def free_batch(
     *,
     generator: str = "gradient",
     device: str = "cpu",
+    engine: Engine | None = None,
     progress: Reporter | None = None,
     **asked: Any,
 ) -> StimulusBatch:
@@ -157,6 +157,7 @@ def free_batch(
         objective=plan.objective,
         request=plan.request,
         device=device,
+        engine=engine,
         progress=progress,
     )
     return batch.validate(plan.validator)

@@ -29,14 +29,15 @@ from protocols.progress import Reporter
 from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
+from protocols.shards.engines import Engine
 from synth import Objective, StimulusBatch
 
 from .batch import write_batch
 from .comparison import COLUMNS, TOLERANCE, GeneratorComparison, GeneratorImages
 from .comparison_figure import generator_figure
-from .generators import make
 from .image_statistics import WAVELENGTHS, image_statistics
 from .request import Request
+from .shards import make
 
 __all__ = ["compare_generators", "write_comparison"]
 
@@ -64,6 +65,7 @@ def compare_generators(
     request: Request,
     match_drive: bool = False,
     device: str = "cpu",
+    engine: Engine | None = None,
     progress: Reporter | None = None,
 ) -> GeneratorComparison:
     """Make the same images by gradient ascent and by guided sampling, and samples of the prior without guidance;
@@ -79,7 +81,16 @@ def compare_generators(
         if progress is not None:
             named = lambda _label, done, total: progress(name, done, total)  # noqa: E731
         begin = time.perf_counter()
-        batch = make(generator, project, encoder, objective=objective, request=asked, device=device, progress=named)
+        batch = make(
+            generator,
+            project,
+            encoder,
+            objective=objective,
+            request=asked,
+            device=device,
+            engine=engine,
+            progress=named,
+        )
         seconds = (time.perf_counter() - begin) / len(batch)
         return GeneratorImages(name, batch.validate(validator), seconds)
 

@@ -15,13 +15,13 @@ from synth import Objective, StimulusBatch, ascend, guide
 from .priors import open_prior, portable, solver
 from .request import Request
 
-__all__ = ["GENERATORS", "make"]
+__all__ = ["GENERATORS", "make_part"]
 
 
 GENERATORS = ("gradient", "diffusion")
 
 
-def make(
+def make_part(
     generator: str,
     project: Project,
     encoder: Encoder | Ensemble,
@@ -31,7 +31,7 @@ def make(
     device: str = "cpu",
     progress: Reporter | None = None,
 ) -> StimulusBatch:
-    """Images of the generator `generator`, one of `GENERATORS`."""
+    """Images of all rows of `objective`, in this process."""
     asked: dict[str, Any] = {
         "seeds": request.seeds,
         "batch_size": request.batch_size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -19,6 +19,7 @@ from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.objectives import ObjectiveName
 from synth import Objective, cautious, fourier, jitter, one_hot, stretch, suppress
+from synth.recipes import few_steps
 
 from .colour import colour_limits
 
@@ -40,6 +41,8 @@ class Request:
         Starting images of the ascent, with their names `start_ids`; a prior starts from noise.
     keep_seeds, budget_s, snapshots, batch_size : as for `synth.ascend`
     diffusion : DiffusionConfig
+    quick : bool
+        The recipe is the one of `quick_recipe`.
     """
 
     recipe: dict[str, Any]
@@ -53,6 +56,13 @@ class Request:
     budget_s: float | None = None
     snapshots: Sequence[int] = ()
     batch_size: int | None = None
+    quick: bool = False
+
+    def of_rows(self, rows: Sequence[int]) -> Request:
+        """What is asked for these rows of the objective."""
+        start = None if self.start is None else self.start[list(rows)]
+        names = None if self.start_ids is None else [self.start_ids[i] for i in rows]
+        return replace(self, start=start, start_ids=names)
 
 
 def natural_luminance(display: Display, natural: Pixels) -> dict[str, float]:
@@ -79,6 +89,16 @@ def recipe(project: Project, natural: Pixels) -> dict[str, Any]:
         "transforms": [jitter(settings.jitter_fraction)] if settings.jitter_fraction else [],
         "learning_rate": settings.learning_rate,
     }
+
+
+def quick_recipe(how: dict[str, Any], shape: tuple[int, int, int], *, timed: bool) -> tuple[dict[str, Any], int]:
+    """`how`, of `recipe`, with the variables, the rule and the shifts of `synth.recipes.quick`; and its steps.
+
+    A run that is `timed` ends at a check, so that it checks every step.
+    """
+    fast: dict[str, Any] = dict(few_steps.quick(shape))
+    steps = int(fast.pop("steps"))
+    return {**how, **fast, **({"check_every": 1} if timed else {})}, steps
 
 
 def chosen_targets(project: Project, encoder: Encoder | Ensemble) -> list[str]:

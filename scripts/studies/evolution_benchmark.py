@@ -33,7 +33,7 @@ from protocols.simulate import v4
 from protocols.simulate.rig import simulate_counts
 from protocols.simulate.subject import Subject, calibrated
 from protocols.synthesis.batch import plan_batch
-from protocols.synthesis.generators import make
+from protocols.synthesis.shards import make
 from synth.batches import project as constrained
 from synth.batches import quantise
 from synth.evolution.evolve import Evolution, seed_of

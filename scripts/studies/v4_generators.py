@@ -38,9 +38,9 @@ from protocols.stats.trials import margins
 from protocols.synthesis.batch import BatchOptions, plan_batch
 from protocols.synthesis.compare import iterates, nearest
 from protocols.synthesis.comparison import GeneratorImages
-from protocols.synthesis.generators import make
 from protocols.synthesis.image_statistics import image_statistics
 from protocols.synthesis.priors import open_prior
+from protocols.synthesis.shards import make
 from synth import ConstraintError, Objective, StimulusBatch, cautious, one_hot, stretch
 from synth.priors.training.images import crop
 

@@ -140,7 +140,8 @@ def starts_of(start: Tensor | None, rows: int, seeds: int) -> Tensor | None:
     low, high = float(start.min()), float(start.max())
     if not (low >= 0 and high <= 1):
         raise ValueError(f"start ranges from {low:g} to {high:g}; expected [0, 1]: divide 8-bit pixels by 255")
-    return start.flatten(0, 1) if start.dim() == 5 else start.repeat_interleave(seeds, 0)
+    each = start.flatten(0, 1) if start.dim() == 5 else start.repeat_interleave(seeds, 0)
+    return each.contiguous()  # sums are added in the order of memory
 
 
 def start_names_of(start_ids: Sequence[Sequence[str]] | None, rows: int, seeds: int) -> tuple[str, ...]:

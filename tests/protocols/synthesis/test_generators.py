@@ -26,9 +26,9 @@ from protocols.reproduce import reproduce
 from protocols.synthesis.batch import BatchOptions, plan_batch
 from protocols.synthesis.compare import best_of, compare_generators, iterates, nearest, summarise
 from protocols.synthesis.comparison import TOLERANCE, GeneratorImages
-from protocols.synthesis.generators import make
 from protocols.synthesis.image_statistics import image_statistics
 from protocols.synthesis.priors import open_prior, scaled, solver, trained_size
+from protocols.synthesis.shards import make
 from synth import StimulusBatch, diverse, one_hot, stretch
 from tests.protocols.helpers.commands import cli
 from tests.protocols.helpers.looped_project import copy

@@ -23,6 +23,7 @@ from synth import (  # fmt: skip
     pixels,
     stretch,
 )
+from synth.ascent.checks import starts_of
 from synth.batches import generator_for
 from synth.objectives import CATALOGUE
 from synth.rules import Rule, sgd
@@ -408,3 +409,14 @@ def test_gpu_agrees_with_cpu(encoder) -> None:
     run = lambda device: ascend(encoder, stretch(encoder.site_ids[:2]), fourier(SHAPE), constraints=[DISPLAY], steps=1, check_every=1, device=device)  # noqa: E731  # fmt: skip
     cpu = run("cpu").trace
     assert np.abs(cpu - run("cuda").trace).max() < 1e-3
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_how_a_start_lies_in_memory_does_not_matter(make_photo, seeds: int) -> None:
+    """Sums are added in the order of memory: images of the rig, whose channels come last, are put in one order."""
+    start = make_photo((3, *SHAPE))
+    turned = start.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    for given in (turned, turned[:, None].expand(-1, seeds, -1, -1, -1)):
+        found = starts_of(given, 3, seeds)
+        assert found.is_contiguous()
+        torch.testing.assert_close(found, start.repeat_interleave(seeds, 0), rtol=0, atol=0)

@@ -1,0 +1,129 @@
+"""Run the shards of a plan: all that are missing, again where a worker was lost, and say which failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
+
+from protocols.errors import DataError
+from protocols.progress import Reporter
+
+from .engines import Engine
+from .plan import ShardPlan
+
+__all__ = ["Task", "check_done", "run_plan"]
+
+Task = Callable[[str, int], dict[str, Any]]
+"""A function of a module, (folder of the plan, shard) -> what `run_shard` returns; other processes find it by name."""
+ATTEMPTS = 3
+"""Times that a shard is run whose worker was lost."""
+LOOK_EVERY_S = 1.0
+
+
+def run_plan(plan: ShardPlan, task: Task, engine: Engine, *, progress: Reporter | None = None) -> None:
+    """Run every shard that is not done, by `task`, on `engine`.
+
+    A shard that fails does not stop the others. One whose worker was lost is run again, `ATTEMPTS` times in all. What
+    is done stays done: the same call goes on after an interrupt.
+
+    Raises
+    ------
+    DataError
+        G04: shards failed, with the error of the first; or their workers were lost each time.
+    """
+    lost: dict[int, str] = {}
+    for _ in range(ATTEMPTS):
+        missing = [index for index in plan.missing() if index not in failures(plan)] if lost else plan.missing()
+        if not missing:
+            break
+        for index in missing:
+            plan.forget(index)
+        lost = _run_once(plan, missing, task, engine=engine, progress=progress)
+        if not lost:
+            break
+    check_done(plan, lost)
+
+
+def failures(plan: ShardPlan) -> dict[int, str]:
+    """What the failed shards said."""
+    return dict(plan.state().failed)
+
+
+def _run_once(
+    plan: ShardPlan, missing: list[int], task: Task, *, engine: Engine, progress: Reporter | None
+) -> dict[int, str]:
+    """Run the shards once; those whose worker was lost, with the words of the executor."""
+    lost: dict[int, str] = {}
+    with engine.open(len(missing)) as executor:
+        futures: dict[Future[dict[str, Any]], int] = {}
+        for index in missing:
+            try:
+                futures[executor.submit(task, str(plan.folder), index)] = index
+            except (RuntimeError, OSError) as error:  # a pool that broke meanwhile takes no more
+                lost[index] = f"{type(error).__name__}: {error}"
+            _tell(plan, progress)
+        waiting = set(futures)
+        while waiting:
+            ended, waiting = wait(waiting, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+            for future in ended:
+                fault = future.exception()
+                if fault is not None:
+                    lost[futures[future]] = f"{type(fault).__name__}: {fault}"
+            _tell(plan, progress)
+    return lost
+
+
+def _tell(plan: ShardPlan, progress: Reporter | None) -> None:
+    """Shards that are done, and the share of those that run, in thousandths of all."""
+    if progress is None:
+        return
+    state = plan.state()
+    begun = sum(done / total for done, total in state.running.values() if total)
+    share = (len(state.done) + len(state.failed) + min(begun, len(state.running))) / len(plan)
+    label = f"{plan.kind}, {len(plan)} shards"
+    if len(state.done) + len(state.failed) == len(plan):
+        progress(label, 1000, 1000)
+    else:
+        progress(label, min(int(1000 * share), 999), 1000)
+
+
+def check_done(plan: ShardPlan, lost: dict[int, str] | None = None) -> None:
+    """Refuse to go on unless every shard is done and holds what its record says; a damaged one is forgotten.
+
+    Raises
+    ------
+    DataError
+        G04: shards failed, were lost, or are damaged; G05: shards were not run yet.
+    """
+    state = plan.state()
+    damaged = [index for index in state.done if not plan.intact(index)]
+    for index in damaged:
+        plan.forget(index)
+    told = {**(lost or {}), **state.failed, **dict.fromkeys(damaged, "its file is not the one that it wrote")}
+    told = {index: text for index, text in told.items() if index in state.failed or not plan.is_done(index)}
+    if told:
+        first = min(told)
+        raise DataError(
+            str(plan.folder),
+            found=f"{len(told)} of {len(plan)} shards failed ({_numbers(told)}); the first said: {told[first]}",
+            expected="every shard done",
+            cause="the error above, too little memory for so many workers, or a lost machine",
+            fix="mend the cause and give the same command again: what is done is kept; --workers 1 needs least memory",
+            code="G04",
+        )
+    if missing := plan.missing():
+        raise DataError(
+            str(plan.folder),
+            found=f"{len(plan) - len(missing)} of {len(plan)} shards done; missing: {_numbers(missing)}",
+            expected="every shard done before they are put together",
+            cause="the tasks of an array are still running, or some were not submitted",
+            fix="wait for them, or give the same command without --merge, which runs what is missing",
+            code="G05",
+        )
+
+
+def _numbers(indices: Any) -> str:
+    """Shards, counted from 1."""
+    shown = [str(index + 1) for index in sorted(indices)[:10]]
+    return ", ".join(shown) + (" ..." if len(indices) > 10 else "")

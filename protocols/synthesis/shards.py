@@ -1,0 +1,228 @@
+"""Images in parts, the same on any number of cores: made here one after the other, or as shards of a plan, from which
+any process that sees the project makes its rows.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from encoders import Encoder, Ensemble
+from protocols.devices import one_thread
+from protocols.disk.files import inside, sha256_bytes, sha256_file, write_atomically
+from protocols.models.pair import load_encoder
+from protocols.progress import Reporter
+from protocols.project.config.synthesis import DiffusionConfig
+from protocols.project.folder import Project
+from protocols.project.photographs import NaturalImages
+from protocols.shards.engines import Engine, Processes, Serial
+from protocols.shards.plan import ShardPlan
+from protocols.shards.run import check_done, run_plan
+from protocols.shards.work import run_shard
+from synth import Objective, StimulusBatch
+from synth.parts import join_batches, part_size, row_parts
+
+from .generators import make_part
+from .request import Request, quick_recipe, recipe
+
+__all__ = ["HOME", "image_shard", "joined", "make", "place_images"]
+
+HOME = "shards"
+"""Folder of plans, in the project's cache."""
+PER_VALUE_S = 2.5e-7
+"""Seconds of a gradient step per value of an image, about: 12 ms per image of 112 x 112 x 3 (EfficientNet-Lite0)."""
+STARTS = "starts"
+"""Folder of a plan with the pixels that its shards start from."""
+
+
+def make(
+    generator: str,
+    project: Project,
+    encoder: Encoder | Ensemble,
+    *,
+    objective: Objective,
+    request: Request,
+    device: str = "cpu",
+    engine: Engine | None = None,
+    progress: Reporter | None = None,
+) -> StimulusBatch:
+    """Images of the generator `generator`, one of `protocols.synthesis.generators.GENERATORS`.
+
+    The rows are divided into parts (`synth.parts.row_parts`), which do not depend on `engine`: where it makes them side
+    by side the images are the same, on a CPU bit for bit, since every part is made by one thread. A run with a time
+    budget is one part; its steps depend on the machine anyway.
+
+    Parameters
+    ----------
+    engine : Engine or None
+        Where the parts are made; None = here, one after the other. Another process finds the encoder by its
+        fingerprint in ``fitted/`` of the project.
+    """
+    images = len(objective) * len(request.seeds)
+    timed = request.budget_s is not None
+    size = part_size(images) if request.batch_size is None else request.batch_size
+    parts = [range(len(objective))] if timed else row_parts(objective, len(request.seeds), size)
+    asked = request if timed else replace(request, batch_size=size)
+    short = isinstance(engine, Processes) and _seconds(images, request) < engine.least_s
+    if engine is None or isinstance(engine, Serial) or len(parts) == 1 or short:
+        made, done = [], 0
+        for rows in parts:
+            tell = _offset(progress, done, len(rows), total=len(objective))
+            with one_thread(len(parts) > 1 and device == "cpu"):
+                made.append(
+                    make_part(
+                        generator,
+                        project,
+                        encoder,
+                        objective=objective.take(rows),
+                        request=asked.of_rows(rows),
+                        device=device,
+                        progress=tell,
+                    )
+                )
+            done += len(rows)
+        return join_batches(made)
+    plan = place_images(generator, project, encoder, objective=objective, request=asked, parts=parts, device=device)
+    run_plan(plan, image_shard, engine, progress=progress)
+    batch = joined(plan)
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    return batch
+
+
+def _seconds(images: int, request: Request) -> float:
+    """About how long one core climbs."""
+    channels, height, width = request.shape
+    return images * max(request.steps, 1) * channels * height * width * PER_VALUE_S
+
+
+def _offset(progress: Reporter | None, before: int, rows: int, *, total: int) -> Reporter | None:
+    """A reporter of one part as a part of all rows, of which `before` are done."""
+    if progress is None or rows == total:
+        return progress
+    return lambda label, done, units: progress(label, units * before // rows + done, units * total // rows)
+
+
+def place_images(
+    generator: str,
+    project: Project,
+    encoder: Encoder | Ensemble,
+    *,
+    objective: Objective,
+    request: Request,
+    parts: Sequence[range],
+    device: str = "cpu",
+) -> ShardPlan:
+    """The plan of these images in the project's cache, with the pixels that they start from."""
+    common = {
+        "generator": generator,
+        "encoder": encoder.fingerprint,
+        "seeds": list(request.seeds),
+        "steps": request.steps,
+        "keep_seeds": request.keep_seeds,
+        "snapshots": list(request.snapshots),
+        "batch_size": request.batch_size,
+        "quick": request.quick,
+        "diffusion": request.diffusion.model_dump(mode="json"),
+        "device": torch.device(device).type,
+    }
+    shards, files = [], dict[str, bytes]()
+    for rows in parts:
+        own = request.of_rows(rows)
+        name = None
+        if own.start is not None:
+            data = _packed((own.start * 255).round().to(torch.uint8).numpy())
+            name = f"{sha256_bytes(data)[:16]}.npy"
+            files[name] = data
+        shards.append({"objective": objective.take(rows).describe(), "start": name, "start_ids": own.start_ids})
+    home = project.folder / "cache" / HOME
+    plan = ShardPlan.place(home, "images", common=common, shards=shards, inputs=_inputs(project))
+    for name, data in files.items():
+        if not (plan.folder / STARTS / name).is_file():
+            _write(plan.folder / STARTS / name, data)
+    return plan
+
+
+def _write(path: Path, data: bytes) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_atomically(path, write)
+
+
+def _packed(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, pixels, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _inputs(project: Project) -> dict[str, str]:
+    """What images depend on beside their plan and encoder: the settings and the photographs."""
+    settings = json.dumps(project.config.to_dict(), sort_keys=True)
+    return {
+        "project.toml": sha256_bytes(settings.encode()),
+        "table of photographs": sha256_file(project.data / "natural.csv"),
+    }
+
+
+def image_shard(folder: str, index: int) -> dict[str, Any]:
+    """Make one shard of a plan of images, wherever this runs; see `protocols.shards.work.run_shard`."""
+    return run_shard(folder, index, _images)
+
+
+def _images(plan: ShardPlan, index: int, out: Path, *, progress: Reporter) -> None:
+    project = Project.open(plan.folder.parents[2]).for_stage()
+    plan.check_inputs(_inputs(project))
+    common, own = plan.common, plan.shards[index]
+    device = str(common["device"])
+    how, steps = recipe(project, NaturalImages.load(project.data).pixels()), int(common["steps"])
+    if common["quick"]:
+        how, _ = quick_recipe(how, project.display.shape, timed=False)
+    start = None
+    if own["start"] is not None:
+        pixels = np.load(inside(plan.folder / STARTS, own["start"]), allow_pickle=False)
+        start = torch.from_numpy(pixels).float() / 255
+    request = Request(
+        how,
+        shape=project.display.shape,
+        seeds=common["seeds"],
+        steps=steps,
+        diffusion=DiffusionConfig.model_validate(common["diffusion"]),
+        start=start,
+        start_ids=own["start_ids"],
+        keep_seeds=common["keep_seeds"],
+        snapshots=common["snapshots"],
+        batch_size=common["batch_size"],
+        quick=common["quick"],
+    )
+    encoder = load_encoder(project, common["encoder"]).to(device)
+    with one_thread(device == "cpu"):
+        batch = make_part(
+            common["generator"],
+            project,
+            encoder,
+            objective=Objective.from_description(own["objective"]),
+            request=request,
+            device=device,
+            progress=progress,
+        )
+    batch.save(out)
+
+
+def joined(plan: ShardPlan) -> StimulusBatch:
+    """The batch of all shards of a plan.
+
+    Raises
+    ------
+    DataError
+        G04, G05: they are not all done.
+    """
+    check_done(plan)
+    return join_batches([StimulusBatch.load(plan.result(index)) for index in range(len(plan))])
