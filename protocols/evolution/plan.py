@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from encoders.reliability import repeat_means, signal_sd
 from protocols.arrays import Floats, Pixels
 from protocols.disk.files import finite_or_none, sha256_file, write_atomically, write_json
 from protocols.errors import DataError
@@ -24,13 +25,11 @@ from protocols.project.generations.files import PLAN, Evolution, read_record
 from protocols.project.key import Key, SiteRow
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import best_natural, natural_means
-from protocols.stats.trials import sums_per_image, trial_variance
 from protocols.synthesis.request import chosen_targets
 from synth import StimulusBatch
 
 from .images import Pictures
 
-LEAST = 0.05  # of the variance of the mean responses: with less left by noise, the signal's variance is not known
 MAY_CHANGE = ("generations", "rounds", "candidates", "candidate_repeats", "max_presentations")
 """Keys of ``[evolution]`` that may be edited while an evolution runs; all others are frozen in its plan."""
 
@@ -191,24 +190,17 @@ def _made(evolution: Evolution, project: Project, pictures: Pictures, *, device:
 def recorded_sites(data: Dataset) -> tuple[SiteRow, ...]:
     """The sites of a recording with the mean and SD of the expected responses to its photographs; no encoder is asked.
 
-    SD: of the images' mean responses, less what the noise of single trials adds to their variance; where that leaves
-    nothing, of the mean responses as they are. A site that was never recorded is left out.
+    The SD is that of an encoder's sites, `encoders.reliability.signal_sd`: trial noise is taken off; 0 where fewer than
+    two photographs were recorded. A site that was never recorded is left out.
     """
     natural = data.image_index < data.natural
-    values, index = data.values[natural], data.image_index[natural]
-    sums, counts = sums_per_image(values, index, data.natural)
-    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    within = np.nan_to_num(trial_variance(values, index)[0])
-    rows = []
-    for k, site in enumerate(data.site_ids):
-        shown = np.isfinite(means[:, k])
-        if not shown.any():
-            continue
-        measured = float(means[shown, k].var())
-        signal = measured - float(within[k] * np.mean(1 / counts[shown, k]))
-        sd = float(np.sqrt(signal if signal > LEAST * measured else measured))
-        rows.append(SiteRow(site_id=site, natural_mean=float(means[shown, k].mean()), natural_sd=sd))
-    return tuple(rows)
+    trials = data.values[natural], data.image_index[natural], data.natural
+    means, sd = repeat_means(*trials)[0], np.nan_to_num(signal_sd(*trials))
+    return tuple(
+        SiteRow(site_id=site, natural_mean=float(np.nanmean(means[:, k])), natural_sd=float(sd[k]))
+        for k, site in enumerate(data.site_ids)
+        if np.isfinite(means[:, k]).any()
+    )
 
 
 def _targets(project: Project, number: int, recorded: set[str]) -> list[str]:
