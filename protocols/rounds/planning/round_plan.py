@@ -102,13 +102,13 @@ class RoundDivision:
         """
         p, sd = self.pairs.names.index(pair), float(self.natural_sd[self.columns[pair[1]]])
         row, counted = OBJECTIVES[pair[0]], self.noise.fano is not None
-        evoked = self.evoked(pair) if counted and not row.below else sd
+        evoked = self.evoked(pair) if counted and not row.gain_in_sd else sd
         return Comparison(
             level=float(self.pairs.references[:, p, 0].mean()),
             step=max(evoked, 0.0) / (sd if row.all_sites else 1.0),
             floor=float(self.pairs.floor[p]),
             slope=float(self.pairs.slope[p]),
-            most=0.0 if counted and row.below else math.inf,
+            most=-self.noise.lowest if row.below else math.inf,
         )
 
 
@@ -212,7 +212,7 @@ def _references(
         count=_most_references(config),
         temperature=config.synthesis.temperature,
         seed=config.protocol.seed + number,
-        lowest=-math.inf if UNITS[unit].negative else 0.0,
+        lowest=UNITS[unit].lowest,
     )
     return of_pairs(references, shown)
 
@@ -348,7 +348,7 @@ class _Known:
         k = self.key.site_ids.index(pair[1])
         level = self.posterior.mean[references.images[pair][0]]
         if OBJECTIVES[pair[0]].below:
-            lowest = -math.inf if self.noise.fano is None else 0.0
+            lowest = self.noise.lowest
             return float((max(level[k], lowest) - max(responses[k], lowest)) / self._sd(k))
         if OBJECTIVES[pair[0]].all_sites:
             place = list(references.images).index(pair)
