@@ -151,7 +151,7 @@ def _exported(
         showing=Showing(config=timing, repeats=most, fewer={"controller": often}, rigs=config.rig.software),
         manifest={
             "generation": generation.generation,
-            "config": {name: config.to_dict()[name] for name in ("evolution", "rig", "safety")}
+            "config": {name: config.to_dict()[name] for name in ("rig", "safety")}
             | {"protocol": timing.model_dump(mode="json")},
             "encoder": {"unit": plan.unit},
             "evolution": {"targets": len(plan.targets), "optimiser": plan.settings.optimiser},

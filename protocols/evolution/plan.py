@@ -30,7 +30,7 @@ from synth import StimulusBatch
 
 from .images import Pictures
 
-MAY_CHANGE = ("generations", "rounds", "candidates", "candidate_repeats", "max_presentations")
+MAY_CHANGE = ("generations", "rounds", "candidates", "candidate_repeats", "max_presentations", "max_unseen")
 """Keys of ``[evolution]`` that may be edited while an evolution runs; all others are frozen in its plan."""
 
 

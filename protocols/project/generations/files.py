@@ -57,6 +57,11 @@ class Generation(Round):
         return (self.number, 1000 + self.generation)
 
     @property
+    def limits(self) -> str:
+        """The section of project.toml whose ``max_unseen`` holds for its answer."""
+        return "evolution"
+
+    @property
     def scores_path(self) -> Path:
         """What the optimisers were told; its presence means that the generation is done."""
         return self.folder / "scores.json"

@@ -288,6 +288,19 @@ def test_the_answer_may_come_in_parts_and_twice(tmp_path: Path) -> None:
     assert generation.scored
 
 
+def test_how_many_images_may_be_lost_is_a_key_of_its_own(tmp_path: Path) -> None:
+    """An answer that lost a third of the images is taken by default, and refused by the key, which the refusal names."""
+    project = make(tmp_path / "p", settings(generations=1, max_unseen=0.1))
+    loop.evolve(project, 1)
+    generation = Evolution(project.round(1)).generation(1)
+    answer(generation, Subject(lost=0.35))
+    with pytest.raises(DataError, match=r"\[evolution\] max_unseen") as caught:
+        loop.evolve(project, 1)
+    assert caught.value.code == "I12"
+    rewrite(project, settings(generations=1))  # it may be changed while an evolution runs
+    assert "candidates are shown again" in loop.evolve(project, 1).summary()
+
+
 def test_fewer_generations_end_it_and_other_settings_are_refused(tmp_path: Path) -> None:
     project = make(tmp_path / "p", settings(generations=5))
     loop.evolve(project, 1)
@@ -347,8 +360,14 @@ def test_the_outbox_tells_no_role_and_is_shuffled(finished: Project) -> None:
     key = read_key(generation.key_path)
     text = (generation.outbox / "order.csv").read_text() + (generation.outbox / "images.csv").read_text()
     assert not any(word in text for word in ("controller", "reference", *TARGETS))
-    roles = [r.role for r in sorted(key.rows, key=lambda r: r.image_id)]
-    assert roles != sorted(roles)
+    manifest = (generation.outbox / "manifest.json").read_text()
+    assert not any(word in manifest for word in (*TARGETS, "reference_repeats", "source_id", "evo_r01", "img_0"))
+    numbers = {
+        role: [i for i, r in enumerate(sorted(key.rows, key=lambda r: r.image_id)) if r.role == role]
+        for role in ("controller", "reference")
+    }
+    assert min(numbers["reference"]) < max(numbers["controller"])  # neither role has the first or the last numbers
+    assert min(numbers["controller"]) < max(numbers["reference"])
     assert {sha256_file(p) for p in (generation.outbox / "images").glob("*.png")} == {r.sha256 for r in key.rows}
 
 
