@@ -21,7 +21,7 @@ from protocols.errors import DataError
 from protocols.models.pair import load_pair
 from protocols.project.config.evolution import EvolutionConfig
 from protocols.project.folder import Project
-from protocols.project.generations.files import PLAN, Evolution, read_record
+from protocols.project.generations.files import OBJECTIVE, PLAN, Evolution, read_record
 from protocols.project.key import Key, SiteRow
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import best_natural, natural_means
@@ -161,24 +161,22 @@ def _made(evolution: Evolution, project: Project, pictures: Pictures, *, device:
         data,
         Key((), sites),
         targets,
-        objectives=("stretch",),
+        objectives=(OBJECTIVE,),
         count=max(settings.references, 1),
         temperature=project.config.synthesis.temperature,
     )
-    references = {t: tuple(data.source_ids[i] for i in best["stretch", t][: settings.references]) for t in targets}
-    first = {t: best["stretch", t][0] for t in targets}
+    shown = {t: best[OBJECTIVE, t][: settings.references] for t in targets}
+    first = {t: best[OBJECTIVE, t][0] for t in targets}
     pixels, started_from, groups = _start_images(evolution, settings.start, data, targets=targets, best=first)
     means = natural_means(data, [s.site_id for s in sites])
     column = {s.site_id: k for k, s in enumerate(sites)}
-    levels = {
-        t: float(np.mean([means[i, column[t]] for i in best["stretch", t][: settings.references]])) for t in targets
-    }
+    levels = {t: float(means[list(shown[t]), column[t]].mean()) for t in targets}
     return Plan(
         settings=settings,
         targets=tuple(targets),
         sites=sites,
         unit=data.unit,
-        references=references,
+        references={t: tuple(data.source_ids[i] for i in images) for t, images in shown.items()},
         levels=levels,
         started_from=started_from,
         groups=groups,
@@ -234,7 +232,7 @@ def _start_images(
 
     batch = StimulusBatch.load(evolution.round.controllers_path)
     made = controller_stimuli(batch, evolution.round.number)
-    chosen = {s.target: s for s in made if s.confirmatory and s.objective == "stretch"}
+    chosen = {s.target: s for s in made if s.confirmatory and s.objective == OBJECTIVE}
     lost = [t for t in targets if t not in chosen]
     if lost:
         raise DataError(

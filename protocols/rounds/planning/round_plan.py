@@ -20,12 +20,13 @@ from protocols.models.pair import site_rows
 from protocols.project.config.config import Config
 from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.folder import Project
+from protocols.project.generations.files import OBJECTIVE
 from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import CANDIDATES, NaturalPosterior, References, choose_references, posterior_of
 from protocols.recordings.units import UNITS
-from protocols.rounds.evolved import OBJECTIVE, evolved_alone, of_pairs
+from protocols.rounds.evolved import evolved_alone, of_pairs
 from protocols.rounds.stimulus import Stimulus
 from protocols.stats.trials import sums_per_image
 from synth import StimulusBatch
