@@ -15,7 +15,7 @@ from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.generations.files import OBJECTIVE, evolved_images
 from protocols.project.key import Key, SiteRow
-from protocols.rounds.planning.levels import level_stimuli, made_levels
+from protocols.rounds.planning.levels import level_stimuli
 from protocols.rounds.planning.round_plan import RoundDivision
 from synth import StimulusBatch
 
@@ -53,8 +53,8 @@ def assemble(
         *made,
         *natural_stimuli(data, best, division.beside["natural"].images, seed=config.protocol.seed + number),
     ]
-    if (levels := made_levels(project, number)) is not None:
-        shown += level_stimuli(levels, number, division, shown=shown, data=data, sites=key)
+    if plan.levels is not None:
+        shown += level_stimuli(plan.levels, number, division, shown=shown, data=data, sites=key)
     if count := division.beside["chosen"].images:
         taken = {s.source_id for s in shown}
         shown += chosen_stimuli(project, data, encoder, count=count, taken=taken, device=device)

@@ -38,6 +38,7 @@ from .division import Division, Pair, Share, by_hand, minutes_of
 from .expected import likely_pairs
 from .found import Comparison, Pairs, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
+from .levels import made_levels
 from .noise import Noise, trial_noise
 from .objectives import planned_objectives
 from .reach import Judging, least_p
@@ -66,6 +67,8 @@ class RoundDivision:
     found : array of shape (P,)
         Probability to find each true control.
     noise : Noise
+    levels : StimulusBatch or None
+        The photographs at graded levels, where they are made already.
     wishes : dict of name to Share
         What was asked for beside the tests.
     room : Room
@@ -85,6 +88,7 @@ class RoundDivision:
     pairs: Pairs
     found: Floats
     noise: Noise
+    levels: StimulusBatch | None
     wishes: Mapping[str, Share]
     room: Room
     test: Judging
@@ -167,7 +171,8 @@ def divide_round(
     pairs = likely_pairs(data, key, posterior, noise=noise, references=references, contrasts=contrasts, gains=gains)
     library = found_photographs(project, encoder, data.pixels[: data.natural])
     answers = np.vstack([predicted, library.predicted])
-    wishes = wishes_of(project, data, references, number=number, predicted=answers, sites=key)
+    levels = made_levels(project, number)
+    wishes = wishes_of(project, data, references, number=number, predicted=answers, sites=key, levels=levels)
     room, test = room_of(config, len(pairs.names)), test_of(config)
     division, found = divided(config, pairs, references, wishes=wishes, room=room, test=test)
     return RoundDivision(
@@ -180,6 +185,7 @@ def divide_round(
         pairs=pairs,
         found=found,
         noise=noise,
+        levels=levels,
         wishes=wishes,
         room=room,
         test=test,
