@@ -314,7 +314,7 @@ def _expected(plan: RoundDivision) -> dict[str, ExpectedFound]:
     roles = [role for role in COSTS if plan.division.beside[role].presentations]
     without = {}
     if not plan.division.by_hand:
-        without = costs(plan.pairs, plan.wishes, plan.room, test=plan.test, roles=roles)
+        without = costs(plan.pairs, plan.wishes, plan.budget, test=plan.test, roles=roles)
     found, true = by_objective(plan.pairs, plan.found), by_objective(plan.pairs, plan.pairs.true().mean(0))
     lost = {role: by_objective(plan.pairs, values) for role, values in without.items()}
     expected = {}

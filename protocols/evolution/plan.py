@@ -48,7 +48,7 @@ class Plan:
     unit : str
     references : dict of target to source ids
         Photographs that are shown again in every generation.
-    levels : dict of target to float
+    reference_levels : dict of target to float
         Mean recorded response to them in the baseline.
     started_from : dict of target to str
         Source id of the photograph or controller that its start is; "" for noise.
@@ -65,7 +65,7 @@ class Plan:
     sites: tuple[SiteRow, ...]
     unit: str
     references: dict[str, tuple[str, ...]]
-    levels: dict[str, float]
+    reference_levels: dict[str, float]
     started_from: dict[str, str]
     groups: dict[str, str]
     starts: Floats
@@ -116,7 +116,7 @@ def _record(evolution: Evolution, plan: Plan) -> dict[str, Any]:
         "targets": list(plan.targets),
         "unit": plan.unit,
         "references": {t: list(r) for t, r in plan.references.items()},
-        "levels": plan.levels,
+        "levels": plan.reference_levels,
         "started_from": plan.started_from,
         "groups": plan.groups,
         "pictures": plan.pictures,
@@ -137,7 +137,7 @@ def _read(evolution: Evolution) -> Plan:
             sites=tuple(_site(entry) for entry in record["sites"]),
             unit=record["unit"],
             references={t: tuple(r) for t, r in record["references"].items()},
-            levels=record["levels"],
+            reference_levels=record["levels"],
             started_from=record["started_from"],
             groups=record["groups"],
             starts=np.load(path, allow_pickle=False),
@@ -177,7 +177,7 @@ def _made(evolution: Evolution, project: Project, pictures: Pictures, *, device:
         sites=sites,
         unit=data.unit,
         references={t: tuple(data.source_ids[i] for i in images) for t, images in shown.items()},
-        levels=levels,
+        reference_levels=levels,
         started_from=started_from,
         groups=groups,
         starts=pictures.starts(pixels, [seed_of(settings, number, t) for t in targets]),

@@ -80,7 +80,7 @@ def _level(target: str, means: Floats, *, plan: Plan, earlier: Sequence[Mapping[
         return float(finite.mean()), THIS
     if earlier:
         return float(earlier[-1]["targets"][target]["reference"]), EARLIER
-    return plan.levels[target], BASELINE
+    return plan.reference_levels[target], BASELINE
 
 
 def read_scores(evolution: Evolution) -> list[dict[str, Any]]:

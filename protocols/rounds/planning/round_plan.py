@@ -31,7 +31,7 @@ from protocols.rounds.stimulus import Stimulus
 from protocols.stats.trials import sums_per_image
 from synth import StimulusBatch
 
-from .allocate import Room, allocate
+from .allocate import RoundBudget, allocate
 from .beside import tested_naturals
 from .contrasts import Contrasts, contrasts_of
 from .division import Division, Pair, Share, by_hand, minutes_of
@@ -71,7 +71,7 @@ class RoundDivision:
         The photographs at graded levels, where they are made already.
     wishes : dict of name to Share
         What was asked for beside the tests.
-    room : Room
+    budget : RoundBudget
     test : Judging
     notes : tuple of str
     columns : dict of site id to int
@@ -90,7 +90,7 @@ class RoundDivision:
     noise: Noise
     levels: StimulusBatch | None
     wishes: Mapping[str, Share]
-    room: Room
+    budget: RoundBudget
     test: Judging
     notes: tuple[str, ...]
     columns: Mapping[str, int]
@@ -173,8 +173,8 @@ def divide_round(
     answers = np.vstack([predicted, library.predicted])
     levels = made_levels(project, number)
     wishes = wishes_of(project, data, references, number=number, predicted=answers, sites=key, levels=levels)
-    room, test = room_of(config, len(pairs.names)), test_of(config)
-    division, found = divided(config, pairs, references, wishes=wishes, room=room, test=test)
+    budget, test = budget_of(config, len(pairs.names)), test_of(config)
+    division, found = divided(config, pairs, references, wishes=wishes, budget=budget, test=test)
     return RoundDivision(
         division=division,
         data=data,
@@ -187,7 +187,7 @@ def divide_round(
         noise=noise,
         levels=levels,
         wishes=wishes,
-        room=room,
+        budget=budget,
         test=test,
         notes=(*left_out, *notes, *_few_naturals(division, wishes), *few_blanks(division, test)),
         columns={site: k for k, site in enumerate(key.site_ids)},
@@ -224,14 +224,14 @@ def _references(
     return of_pairs(references, shown)
 
 
-def room_of(config: Config, pairs: int) -> Room:
+def budget_of(config: Config, pairs: int) -> RoundBudget:
     """What the configuration gives a round of so many pairs of an objective and a site."""
     protocol = config.protocol
     total = protocol.presentations or PER_PAIR * pairs
     if protocol.minutes:
         each = (protocol.on_ms + protocol.off_ms) / 1000 * (1 + protocol.overhead)
         total = math.floor(max(0.0, protocol.minutes * 60 - (protocol.blocks - 1) * protocol.pause_s) / each)
-    return Room(
+    return RoundBudget(
         total=total,
         beside=protocol.beside,
         blocks=protocol.blocks,
@@ -252,14 +252,14 @@ def divided(
     references: References,
     *,
     wishes: Mapping[str, Share],
-    room: Room,
+    budget: RoundBudget,
     test: Judging,
 ) -> tuple[Division, Floats]:
     """The division of the configuration, by hand or by the planner, and the probability (P,) to find each true
     control.
     """
     if config.protocol.repeats is None:
-        allocated = allocate(pairs, wishes, room, test=test)
+        allocated = allocate(pairs, wishes, budget, test=test)
         return allocated.division, allocated.found
     division = by_hand(config, references.images, wishes)
     shown = np.full(len(pairs.names), config.protocol.repeats)
