@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.project.folder import Project, Round
-from protocols.project.generations.files import Generation
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
 from protocols.project.photographs import NaturalImages
@@ -33,9 +32,6 @@ if TYPE_CHECKING:  # each stage imports what it works with, so that looking at a
     from protocols.shards.engines import Engine
     from protocols.verdict.control_report import ControlReport
     from synth import StimulusBatch
-
-
-MOST_UNSEEN = 0.5  # of the images of a generation: shown once or twice each, many are lost with their trials
 
 
 def run(
@@ -334,14 +330,15 @@ def ingest_round(
 
     A whole answer is taken before one in parts; `parts`: the parts that are there are the answer, no more will come.
 
-    `limits` stand for those of ``[recording]`` in project.toml: ``max_dropped``, ``max_unseen``, ``drop_extra``. See
-    `protocols.recordings.ingest.ingest` for the rest and the errors.
+    `limits` stand for those of ``[recording]`` in project.toml: ``max_dropped``, ``max_unseen`` (of a generation:
+    ``[evolution] max_unseen``), ``drop_extra``. See `protocols.recordings.ingest.ingest` for the rest and the errors.
     """
-    settings = project.for_stage().config.recording
+    config = project.for_stage().config
+    settings = config.recording
     given = {k: v for k, v in limits.items() if v is not None}
     usual = {
         "max_dropped": settings.max_dropped,
-        "max_unseen": MOST_UNSEEN if isinstance(round_, Generation) else settings.max_unseen,
+        "max_unseen": getattr(config, round_.limits).max_unseen,
         "drop_extra": settings.extra == "drop",
     }
     sites = read_key(round_.key_path).site_ids or None

@@ -180,8 +180,8 @@ class SessionPlan:
         }
 
     def _unit(self, objective: str) -> str:
-        """Unit of the gains of one objective: a fraction of a response that is to vanish would mean nothing."""
-        return "natural SD" if self.gain_unit and OBJECTIVES[objective].below else self.gain_unit
+        """Unit of the gains of one objective."""
+        return "natural SD" if self.gain_unit and OBJECTIVES[objective].gain_in_sd else self.gain_unit
 
     def _sentences(self, spread: dict[str, Any], objective: str) -> list[str]:
         below, unit = OBJECTIVES[objective].below, self._unit(objective)
@@ -314,7 +314,7 @@ def _expected(plan: RoundDivision) -> dict[str, ExpectedFound]:
     roles = [role for role in COSTS if plan.division.beside[role].presentations]
     without = {}
     if not plan.division.by_hand:
-        without = costs(plan.pairs, plan.wishes, plan.room, test=plan.test, roles=roles)
+        without = costs(plan.pairs, plan.wishes, plan.budget, test=plan.test, roles=roles)
     found, true = by_objective(plan.pairs, plan.found), by_objective(plan.pairs, plan.pairs.true().mean(0))
     lost = {role: by_objective(plan.pairs, values) for role, values in without.items()}
     expected = {}
@@ -339,7 +339,7 @@ def _shortfall(plan: RoundDivision, pairs: list[Pair]) -> tuple[float | None, st
     objective = OBJECTIVES[pairs[0][0]]
     if objective.all_sites:
         return _median(values), "log S"
-    if objective.below:
+    if objective.gain_in_sd:
         sds = [float(plan.natural_sd[plan.columns[target]]) for _, target in pairs]
         return _median([v / sd for v, sd in zip(values, sds, strict=True)]), "natural SD"
     if plan.noise.fano is None:

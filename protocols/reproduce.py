@@ -22,11 +22,13 @@ from protocols.disk.png import read_png, write_png
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.display import Display
 from protocols.project.folder import Project, Round
+from protocols.project.generations.files import EVOLVED
 from protocols.project.key import read_key
 from protocols.project.outbox import broken_seals
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import gather
 from protocols.rounds.stimulus import Stimulus, controller_stimuli, graded_stimuli
+from protocols.synthesis.accentuation import GENERATOR
 from protocols.synthesis.colour import chroma_limit
 from protocols.synthesis.generators import make_part
 from protocols.synthesis.request import Request
@@ -41,9 +43,8 @@ from .progress import Reporter
 
 __all__ = ["Reproduction", "reproduce"]
 
-
 SCORE_TOLERANCE = 1e-3
-BY_CHECKSUM = ("evolution", "accentuate")  # generators of controllers and graded images that are not replayed
+BY_CHECKSUM = (EVOLVED, GENERATOR)  # generators of controllers and graded images that are not replayed
 
 
 @dataclass(frozen=True)
@@ -394,6 +395,5 @@ def _relative(first: float, second: float) -> float:
 
 
 def _gone(where: str, found: str, expected: str, *, code: str, fix: str = "restore it from a backup") -> DataError:
-    return DataError(
-        where, found=found, expected=expected, cause="files were moved or deleted since the export", fix=fix, code=code
-    )
+    cause = "files were moved or deleted since the export"
+    return DataError(where, found=found, expected=expected, cause=cause, fix=fix, code=code)

@@ -11,7 +11,7 @@ import numpy as np
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
-from protocols.project.generations.files import Evolution, Generation
+from protocols.project.generations.files import AGAIN, EVOLVED, OBJECTIVE, Evolution, Generation
 from protocols.project.photographs import NaturalImages
 from protocols.rounds.export import Inspection, Showing, export_round
 from protocols.rounds.safety import guard
@@ -22,9 +22,6 @@ from .candidates import Candidate
 from .images import Pictures
 from .plan import Plan, seed_of
 from .scores import history, image_name
-
-EVOLVED, AGAIN = "evolution", "evolution again"
-"""Generator of an image in the sealed key: of a generation, or shown again at the end."""
 
 
 def optimiser_of(plan: Plan, number: int, target: str, *, records: Sequence[Mapping[str, Any]]) -> Optimiser:
@@ -108,7 +105,7 @@ def _stimulus(plan: Plan, target: str, name: str, *, place: int, pixels: Any, ge
         pixels=pixels,
         role="controller",
         source_id=name,
-        objective="stretch",
+        objective=OBJECTIVE,
         target=target,
         generator=generator,
         seed=place,
@@ -151,7 +148,7 @@ def _exported(
         showing=Showing(config=timing, repeats=most, fewer={"controller": often}, rigs=config.rig.software),
         manifest={
             "generation": generation.generation,
-            "config": {name: config.to_dict()[name] for name in ("evolution", "rig", "safety")}
+            "config": {name: config.to_dict()[name] for name in ("rig", "safety")}
             | {"protocol": timing.model_dump(mode="json")},
             "encoder": {"unit": plan.unit},
             "evolution": {"targets": len(plan.targets), "optimiser": plan.settings.optimiser},
@@ -165,7 +162,7 @@ def _references(project: Project, plan: Plan) -> list[Stimulus]:
     serves: dict[str, list[tuple[str, str]]] = {}
     for target, names in plan.references.items():
         for name in names:
-            serves.setdefault(name, []).append(("stretch", target))
+            serves.setdefault(name, []).append((OBJECTIVE, target))
     natural = NaturalImages.load(project.data)
     pixels = dict(zip(natural.source_ids, natural.pixels(), strict=True))
     return [

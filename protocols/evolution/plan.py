@@ -14,24 +14,23 @@ from typing import Any
 
 import numpy as np
 
+from encoders.reliability import repeat_means, signal_sd
 from protocols.arrays import Floats, Pixels
 from protocols.disk.files import finite_or_none, sha256_file, write_atomically, write_json
 from protocols.errors import DataError
 from protocols.models.pair import load_pair
 from protocols.project.config.evolution import EvolutionConfig
 from protocols.project.folder import Project
-from protocols.project.generations.files import PLAN, Evolution, read_record
+from protocols.project.generations.files import OBJECTIVE, PLAN, Evolution, read_record
 from protocols.project.key import Key, SiteRow
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import best_natural, natural_means
-from protocols.stats.trials import sums_per_image, trial_variance
 from protocols.synthesis.request import chosen_targets
 from synth import StimulusBatch
 
 from .images import Pictures
 
-LEAST = 0.05  # of the variance of the mean responses: with less left by noise, the signal's variance is not known
-MAY_CHANGE = ("generations", "rounds", "candidates", "candidate_repeats", "max_presentations")
+MAY_CHANGE = ("generations", "rounds", "candidates", "candidate_repeats", "max_presentations", "max_unseen")
 """Keys of ``[evolution]`` that may be edited while an evolution runs; all others are frozen in its plan."""
 
 
@@ -49,7 +48,7 @@ class Plan:
     unit : str
     references : dict of target to source ids
         Photographs that are shown again in every generation.
-    levels : dict of target to float
+    reference_levels : dict of target to float
         Mean recorded response to them in the baseline.
     started_from : dict of target to str
         Source id of the photograph or controller that its start is; "" for noise.
@@ -66,7 +65,7 @@ class Plan:
     sites: tuple[SiteRow, ...]
     unit: str
     references: dict[str, tuple[str, ...]]
-    levels: dict[str, float]
+    reference_levels: dict[str, float]
     started_from: dict[str, str]
     groups: dict[str, str]
     starts: Floats
@@ -117,7 +116,7 @@ def _record(evolution: Evolution, plan: Plan) -> dict[str, Any]:
         "targets": list(plan.targets),
         "unit": plan.unit,
         "references": {t: list(r) for t, r in plan.references.items()},
-        "levels": plan.levels,
+        "levels": plan.reference_levels,
         "started_from": plan.started_from,
         "groups": plan.groups,
         "pictures": plan.pictures,
@@ -138,7 +137,7 @@ def _read(evolution: Evolution) -> Plan:
             sites=tuple(_site(entry) for entry in record["sites"]),
             unit=record["unit"],
             references={t: tuple(r) for t, r in record["references"].items()},
-            levels=record["levels"],
+            reference_levels=record["levels"],
             started_from=record["started_from"],
             groups=record["groups"],
             starts=np.load(path, allow_pickle=False),
@@ -162,25 +161,23 @@ def _made(evolution: Evolution, project: Project, pictures: Pictures, *, device:
         data,
         Key((), sites),
         targets,
-        objectives=("stretch",),
+        objectives=(OBJECTIVE,),
         count=max(settings.references, 1),
         temperature=project.config.synthesis.temperature,
     )
-    references = {t: tuple(data.source_ids[i] for i in best["stretch", t][: settings.references]) for t in targets}
-    first = {t: best["stretch", t][0] for t in targets}
+    shown = {t: best[OBJECTIVE, t][: settings.references] for t in targets}
+    first = {t: best[OBJECTIVE, t][0] for t in targets}
     pixels, started_from, groups = _start_images(evolution, settings.start, data, targets=targets, best=first)
     means = natural_means(data, [s.site_id for s in sites])
     column = {s.site_id: k for k, s in enumerate(sites)}
-    levels = {
-        t: float(np.mean([means[i, column[t]] for i in best["stretch", t][: settings.references]])) for t in targets
-    }
+    levels = {t: float(means[list(shown[t]), column[t]].mean()) for t in targets}
     return Plan(
         settings=settings,
         targets=tuple(targets),
         sites=sites,
         unit=data.unit,
-        references=references,
-        levels=levels,
+        references={t: tuple(data.source_ids[i] for i in images) for t, images in shown.items()},
+        reference_levels=levels,
         started_from=started_from,
         groups=groups,
         starts=pictures.starts(pixels, [seed_of(settings, number, t) for t in targets]),
@@ -191,24 +188,17 @@ def _made(evolution: Evolution, project: Project, pictures: Pictures, *, device:
 def recorded_sites(data: Dataset) -> tuple[SiteRow, ...]:
     """The sites of a recording with the mean and SD of the expected responses to its photographs; no encoder is asked.
 
-    SD: of the images' mean responses, less what the noise of single trials adds to their variance; where that leaves
-    nothing, of the mean responses as they are. A site that was never recorded is left out.
+    The SD is that of an encoder's sites, `encoders.reliability.signal_sd`: trial noise is taken off; 0 where fewer than
+    two photographs were recorded. A site that was never recorded is left out.
     """
     natural = data.image_index < data.natural
-    values, index = data.values[natural], data.image_index[natural]
-    sums, counts = sums_per_image(values, index, data.natural)
-    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    within = np.nan_to_num(trial_variance(values, index)[0])
-    rows = []
-    for k, site in enumerate(data.site_ids):
-        shown = np.isfinite(means[:, k])
-        if not shown.any():
-            continue
-        measured = float(means[shown, k].var())
-        signal = measured - float(within[k] * np.mean(1 / counts[shown, k]))
-        sd = float(np.sqrt(signal if signal > LEAST * measured else measured))
-        rows.append(SiteRow(site_id=site, natural_mean=float(means[shown, k].mean()), natural_sd=sd))
-    return tuple(rows)
+    trials = data.values[natural], data.image_index[natural], data.natural
+    means, sd = repeat_means(*trials)[0], np.nan_to_num(signal_sd(*trials))
+    return tuple(
+        SiteRow(site_id=site, natural_mean=float(np.nanmean(means[:, k])), natural_sd=float(sd[k]))
+        for k, site in enumerate(data.site_ids)
+        if np.isfinite(means[:, k]).any()
+    )
 
 
 def _targets(project: Project, number: int, recorded: set[str]) -> list[str]:
@@ -242,7 +232,7 @@ def _start_images(
 
     batch = StimulusBatch.load(evolution.round.controllers_path)
     made = controller_stimuli(batch, evolution.round.number)
-    chosen = {s.target: s for s in made if s.confirmatory and s.objective == "stretch"}
+    chosen = {s.target: s for s in made if s.confirmatory and s.objective == OBJECTIVE}
     lost = [t for t in targets if t not in chosen]
     if lost:
         raise DataError(

@@ -10,7 +10,7 @@ import numpy as np
 from protocols.arrays import Floats
 from protocols.disk.files import sha256_file, write_json
 from protocols.errors import DataError
-from protocols.project.generations.files import SCORES, Evolution, Generation, read_record
+from protocols.project.generations.files import AGAIN, SCORES, Evolution, Generation, read_record
 from protocols.project.key import Key, KeyRow, read_key
 from protocols.recordings.readers.hdf5 import read_kept
 from protocols.recordings.responses import Responses
@@ -39,7 +39,7 @@ def score_generation(generation: Generation, plan: Plan, earlier: Sequence[Mappi
     record = {
         "schema": SCORES,
         "generation": generation.generation,
-        "again": kinds == {"evolution again"},
+        "again": kinds == {AGAIN},
         "presentations": len(responses.values),
         "responses_sha256": sha256_file(generation.responses_path),
         "targets": {t: _of_target(t, key, responses, plan=plan, earlier=earlier) for t in plan.targets},
@@ -80,7 +80,7 @@ def _level(target: str, means: Floats, *, plan: Plan, earlier: Sequence[Mapping[
         return float(finite.mean()), THIS
     if earlier:
         return float(earlier[-1]["targets"][target]["reference"]), EARLIER
-    return plan.levels[target], BASELINE
+    return plan.reference_levels[target], BASELINE
 
 
 def read_scores(evolution: Evolution) -> list[dict[str, Any]]:

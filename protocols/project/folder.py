@@ -80,6 +80,11 @@ class Round:
         return (self.number,)
 
     @property
+    def limits(self) -> str:
+        """The section of project.toml whose ``max_unseen`` holds for its answer."""
+        return "recording"
+
+    @property
     def outbox(self) -> Path:
         """What the rig shows: appears in one rename, read-only afterwards."""
         return self.folder / "outbox"

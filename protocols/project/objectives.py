@@ -71,9 +71,17 @@ class Objective:
 
     def displayed(self, score: float) -> float:
         """A score as it is shown: the softmax share of a logarithm, a response with its own sign."""
-        if self.below:
-            return -score
-        return math.exp(score) if self.log_score else score
+        return math.exp(score) if self.log_score else self.sign * score
+
+    @property
+    def sign(self) -> float:
+        """-1 where lower responses score higher, else 1."""
+        return -1.0 if self.below else 1.0
+
+    @property
+    def gain_in_sd(self) -> bool:
+        """Gains are in natural SDs in every unit: a fraction of a response that is to vanish would mean nothing."""
+        return self.below
 
     @property
     def side(self) -> str:

@@ -212,8 +212,13 @@ def _scale(path: Path, responses: Responses, sites: Sequence[SiteRow], *, notes:
         )
 
 
-def coverage(path: Path, responses: Responses, order: list[PlannedTrial], *, max_unseen: float) -> dict[str, int]:
-    """Missing trials by image. I12: too many planned images without a single usable row."""
+def coverage(
+    path: Path, responses: Responses, order: list[PlannedTrial], *, max_unseen: float, section: str
+) -> dict[str, int]:
+    """Missing trials by image. I12: too many planned images without a single usable row.
+
+    `section`: of project.toml, where the limit stands.
+    """
     planned = Counter(t.image_id for t in order)
     if responses.averaged_over is None:
         used = Counter(str(i) for i in responses.image_ids)
@@ -228,7 +233,7 @@ def coverage(path: Path, responses: Responses, order: list[PlannedTrial], *, max
             expected=f"at most {max_unseen:.0%}",
             cause="the recording was stopped early, the file was cut, or it belongs to another round",
             fix="record the rest; to accept what there is, set "
-            f"[recording] max_unseen = {needed:g} in project.toml, or give `stimsynth ingest --max-unseen {needed:g}`",
+            f"[{section}] max_unseen = {needed:g} in project.toml, or give `stimsynth ingest --max-unseen {needed:g}`",
             code="I12",
         )
     return {i: n - used[i] for i, n in sorted(planned.items()) if used[i] < n}

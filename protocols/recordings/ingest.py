@@ -253,7 +253,7 @@ def ingest(
     lost, old = sum(dropped.values()), replaced_order(round_.outbox)
     joined = join(path, used, order, drop_extra=drop_extra, dropped=lost, replaced=old)
     checks.values(path, joined.responses, sites, notes=notes)
-    missing = checks.coverage(path, joined.responses, order, max_unseen=max_unseen)
+    missing = checks.coverage(path, joined.responses, order, max_unseen=max_unseen, section=round_.limits)
     report = IngestReport(
         status="ingested",
         file=answer.name if answer else path.name,

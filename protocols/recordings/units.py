@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 
 
@@ -32,6 +33,11 @@ class Unit:
     hints: tuple[str, ...] = ()
     claim: str = ""
     whole: bool = False
+
+    @property
+    def lowest(self) -> float:
+        """The floor of expected responses: 0, or minus infinity where the unit has negative values."""
+        return -math.inf if self.negative else 0.0
 
 
 UNITS: dict[str, Unit] = {

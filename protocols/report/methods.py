@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from protocols.packages import version
 from protocols.project.config.config import Config
+from protocols.project.generations.files import EVOLVED
 from protocols.project.objectives import objective_named
 from protocols.verdict.control_report import ControlReport
 
@@ -68,7 +69,7 @@ def suppress_sentence(report: ControlReport) -> str:
 
 def evolution_sentence(config: Config, report: ControlReport) -> str:
     """Which controllers were found by evolution on the rig; "" where none was."""
-    evolved = [r for r in report.confirmatory() if r.generator == "evolution"]
+    evolved = [r for r in report.confirmatory() if r.generator == EVOLVED]
     if not evolved:
         return ""
     how = {"cma": "diagonal CMA-ES", "genetic": "a genetic algorithm"}[config.evolution.optimiser]

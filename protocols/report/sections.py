@@ -42,7 +42,7 @@ def verdict_sections(view: RoundView) -> list[Section]:
                 for x in (
                     *headline(s),
                     *estimand(view.confirmatory(s.objective)),
-                    *room_sentences(view.confirmatory(s.objective)),
+                    *room_sentences(view.confirmatory(s.objective), s.chance),
                 )
             ],
             tables=[verdict_table(view.confirmatory(s.objective), s.objective)],

@@ -13,16 +13,16 @@ from torch import Tensor
 from encoders import Encoder, Ensemble
 from protocols.project.display import Display
 from protocols.project.folder import Project
-from protocols.project.generations.files import evolved_images
+from protocols.project.generations.files import OBJECTIVE, evolved_images
 from protocols.project.key import Key, SiteRow
-from protocols.rounds.planning.levels import level_stimuli, made_levels
+from protocols.rounds.planning.levels import level_stimuli
 from protocols.rounds.planning.round_plan import RoundDivision
 from synth import StimulusBatch
 
 from .arms import Arms, Material, choose_arms, with_arms
 from .choice import chosen_stimuli
 from .contrast import Contrast, measure, of_site, site_masks, usual
-from .evolved import OBJECTIVE, evolved_alone, evolved_controllers
+from .evolved import evolved_alone, evolved_controllers
 from .stimulus import Stimulus, controller_stimuli, graded_stimuli, natural_stimuli
 
 
@@ -53,8 +53,8 @@ def assemble(
         *made,
         *natural_stimuli(data, best, division.beside["natural"].images, seed=config.protocol.seed + number),
     ]
-    if (levels := made_levels(project, number)) is not None:
-        shown += level_stimuli(levels, number, division, shown=shown, data=data, sites=key)
+    if plan.levels is not None:
+        shown += level_stimuli(plan.levels, number, division, shown=shown, data=data, sites=key)
     if count := division.beside["chosen"].images:
         taken = {s.source_id for s in shown}
         shown += chosen_stimuli(project, data, encoder, count=count, taken=taken, device=device)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from protocols.project.folder import Project
-from protocols.project.generations.files import Evolved, evolved_images
+from protocols.project.generations.files import EVOLVED, OBJECTIVE, Evolved, evolved_images
 from protocols.recordings.natural import References
 
 from .stimulus import Stimulus
-
-OBJECTIVE, GENERATOR = "stretch", "evolution"
 
 
 def evolved_alone(
@@ -40,7 +38,7 @@ def evolved_controllers(evolved: dict[str, Evolved]) -> list[Stimulus]:
             source_id=image.source_id,
             objective=OBJECTIVE,
             target=target,
-            generator=GENERATOR,
+            generator=EVOLVED,
             confirmatory=True,
             started_from=image.started_from,
         )

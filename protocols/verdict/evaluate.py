@@ -21,7 +21,7 @@ from protocols.stats.reach import repeats_needed
 from .beside import arm_comparisons, contrast_flags, empirical_chance, monotonicity, specificity
 from .checks import check_excluded, check_inputs, check_reachable, input_notes, natural_scale, one_row_an_image
 from .control_report import ControlReport
-from .gain import Room, blank_trials, difference_interval
+from .gain import blank_trials, difference_interval, reason_of_null, reason_of_ties
 from .levels.shown import levels_of
 from .objectives import JUDGEMENTS, Comparison
 from .records import ControlRow
@@ -205,19 +205,20 @@ def _tested(setting: Setting, score: Score, row: KeyRow, *, reference: Reference
         "t": result.t,
         "p": result.p,
         "smallest_p": result.smallest_p,
+        "tied_p": result.tied_p,
         "exact": result.exact,
         "incomplete_trials": len(table.rows(row.image_id)) - len(table.rows(row.image_id, score.usable)),
     }
     values |= judgement.described(setting, score, row, treated=mine)
     values |= judgement.gain(setting, score, Comparison(row, reference, blank))
-    values |= _verdict(setting, row, values=values, room=judgement.room(setting, result, values))
+    values |= _verdict(setting, row, values=values)
     if row.confirmatory:
         controlled = values["verdict"] == "control"
         values |= _confirmatory_extras(setting, score, row, reference=reference, controlled=controlled)
     return values
 
 
-def _verdict(setting: Setting, row: KeyRow, *, values: dict[str, Any], room: Room) -> dict[str, str]:
+def _verdict(setting: Setting, row: KeyRow, *, values: dict[str, Any]) -> dict[str, str]:
     if values["smallest_p"] > setting.alpha:
         blocks = setting.table.n_blocks
         needed = repeats_needed(setting.alpha, blocks)
@@ -229,13 +230,15 @@ def _verdict(setting: Setting, row: KeyRow, *, values: dict[str, Any], room: Roo
             "verdict": "not testable",
             "reason": f"smallest reachable p {values['smallest_p']:.3g} with {trials}: {reason}",
         }
-    if room.untestable:
-        return {"verdict": "not testable", "reason": room.untestable}
+    room = values.get("room")
+    if values["tied_p"] > setting.alpha:
+        return {"verdict": "not testable", "reason": reason_of_ties(values["tied_p"], room, setting.unit)}
     if not row.confirmatory:
         return {"verdict": "exploratory"}
     if values["p"] <= setting.alpha:
         return {"verdict": "control"}
-    return {"verdict": "no control", "reason": room.little}
+    reason = reason_of_null(values.get("silent_p"), room, unit=setting.unit, alpha=setting.alpha)
+    return {"verdict": "no control", "reason": reason}
 
 
 def _confirmatory_extras(

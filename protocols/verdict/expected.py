@@ -57,6 +57,8 @@ class ExpectedSite:
         Variance of single trials over their mean. Above 1 trials are negative-binomial, else normal.
     variance : float or array of shape (D,), optional
         Variance of single trials that does not grow with the mean (units without a zero); stands instead of `fano`.
+    lowest : float, optional
+        The lowest expected response that the unit allows; default: 0 with `fano`, none with `variance`.
     shared_gain : float
         SD of the log gain that all sites share from trial to trial, where `fano` leaves it out.
     natural_mean, natural_sd : float or array of shape (D,)
@@ -78,6 +80,12 @@ class ExpectedSite:
     natural_sd: ArrayLike = 1.0
     temperature: float = 1.0
     weights: ArrayLike | None = None
+    lowest: float | None = None
+
+    @property
+    def floor(self) -> float:
+        """The lowest expected response."""
+        return (0.0 if self.variance is None else -np.inf) if self.lowest is None else self.lowest
 
     @property
     def means(self) -> Floats:
@@ -114,13 +122,13 @@ class ExpectedSite:
     def controller(self, gain: float, objective: str) -> Floats:
         """Expected responses (D,) to a controller: the best reference's, the site's own raised by `gain`.
 
-        Where the objective drives a site low, it is lowered by `gain` natural SDs, where `fano` stands to 0 at most.
+        Where the objective drives a site low, it is lowered by `gain` natural SDs, to the floor of the unit at most.
         """
         level = self.scores(self.means, objective)
         raised: Floats = self.means[int(level.argmax())].copy()
         if OBJECTIVES[objective].below:
             lower = raised[self.target] - gain * float(np.broadcast_to(self.natural_sd, raised.shape)[self.target])
-            raised[self.target] = max(lower, 0.0) if self.variance is None else lower
+            raised[self.target] = max(lower, self.floor)
         elif self.variance is None:
             raised[self.target] += gain * (raised[self.target] - self.blank)
         else:

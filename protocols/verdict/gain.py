@@ -6,7 +6,6 @@ A unit that cannot be negative has a floor: no controller can take more than the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from protocols.project.key import KeyRow
 from protocols.recordings.units import UNITS
 from protocols.stats.choice import ChoicePool
 from protocols.stats.intervals import contrast_interval, fieller_interval, welch_p
-from protocols.stats.permutation import PermutationResult, Pool
+from protocols.stats.permutation import Pool
 from protocols.stats.selectivity import effective_number, log_share
 
 from .reference import Reference, comparison_pool, enough, sides
@@ -67,10 +66,11 @@ def stretch_gain(setting: Setting, reference: Reference, site: str, *, blank: Fl
     few = few_repeats(reference)
     if not UNITS[setting.unit].zero:
         note = _joined(f"no percentage for unit {setting.unit}", few)
-        return {**_difference_in_sd(setting, reference, site), "gain_note": note}
+        return {**_difference_in_sd(setting, column, reference, site=site), "gain_note": note}
     if len(blank) < 2 or welch_p(np.concatenate(other), blank) >= 0.05:
         why = "no blanks" if len(blank) < 2 else "blank not significantly below the reference"
-        return {**_difference_in_sd(setting, reference, site), "gain_note": _joined(f"no percentage: {why}", few)}
+        note = _joined(f"no percentage: {why}", few)
+        return {**_difference_in_sd(setting, column, reference, site=site), "gain_note": note}
     ratio = fieller_interval(treated, other, blank)
     note = _joined(few, "" if ratio.bounded else "interval unbounded")
     return {
@@ -82,11 +82,12 @@ def stretch_gain(setting: Setting, reference: Reference, site: str, *, blank: Fl
     }
 
 
-def _difference_in_sd(setting: Setting, reference: Reference, site: str) -> dict[str, Any]:
+def _difference_in_sd(setting: Setting, values: Floats, reference: Reference, *, site: str) -> dict[str, Any]:
+    """Difference of `values` (T,) to the picked reference in the natural SDs of the site; no unit where it has none."""
     if site not in setting.scale.site_ids:
         return {"gain_unit": ""}
     sd = float(setting.scale.sd[setting.scale.site_ids.index(site)])
-    parts = contrast_parts(setting.table.column(site), reference)
+    parts = contrast_parts(values, reference)
     difference = sum(weight * float(x.mean()) for weight, x in parts)
     low, high = contrast_interval(parts)
     return {"gain": difference / sd, "gain_low": low / sd, "gain_high": high / sd, "gain_unit": "natural SD"}
@@ -168,14 +169,8 @@ def suppress_gain(setting: Setting, score: Score, reference: Reference, *, site:
 
     `room` and `silent_p` are told where the unit cannot be negative.
     """
-    few, known = few_repeats(reference), site in setting.scale.site_ids
-    fields: dict[str, Any] = {"gain_unit": "", "gain_note": _joined("" if known else "no natural SD", few)}
-    if known:
-        sd = float(setting.scale.sd[setting.scale.site_ids.index(site)])
-        parts = contrast_parts(score.tested, reference)
-        low, high = contrast_interval(parts)
-        difference = sum(weight * float(x.mean()) for weight, x in parts)
-        fields |= {"gain": difference / sd, "gain_low": low / sd, "gain_high": high / sd, "gain_unit": "natural SD"}
+    fields = _difference_in_sd(setting, score.tested, reference, site=site)
+    fields["gain_note"] = _joined("" if fields["gain_unit"] else "no natural SD", few_repeats(reference))
     if not UNITS[setting.unit].negative:
         silence = setting.table.silence(site)
         silent = setting.test(silenced(reference.pool, -silence), secondary=True)
@@ -207,30 +202,21 @@ def below_blank(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     return fields if result.smallest_p > setting.alpha else {**fields, "blank_p": result.p}
 
 
-@dataclass(frozen=True)
-class Room:
-    """Why a verdict of "no control" cannot be expected to be another one; both texts are "" where it can.
-
-    Attributes
-    ----------
-    untestable : str
-        No labelling of the recorded trials has a p that reaches the level.
-    little : str
-        Silence would not have reached it.
+def reason_of_ties(smallest: float, room: float | None, unit: str) -> str:
+    """Why the recorded values have no p below `smallest`, whatever their labels; `room`: None where there is no
+    floor.
     """
+    if room is None:
+        return f"the recorded responses tie: p could not fall below {smallest:.3g}"
+    return f"{_no_room(room, unit)}, and p could not fall below {smallest:.3g} with so few"
 
-    untestable: str = ""
-    little: str = ""
+
+def reason_of_null(silent_p: float | None, room: float | None, *, unit: str, alpha: float) -> str:
+    """What the floor of the unit says of "no control": that silence would not have been found; "" where it would."""
+    if room is None or silent_p is None or silent_p <= alpha:
+        return ""
+    return f"{_no_room(room, unit)}, and silence would have had p {silent_p:.3g}"
 
 
-def room_of(setting: Setting, result: PermutationResult, fields: dict[str, Any]) -> Room:
-    """What the floor of the unit leaves of a test, from the fields of its row."""
-    room, silent_p = fields.get("room"), fields.get("silent_p")
-    if room is None or silent_p is None:
-        return Room()
-    told = f"no room below the reference: it evokes {room:.3g} {setting.unit}"
-    if result.tied_p > setting.alpha:
-        return Room(untestable=f"{told}, and p could not fall below {result.tied_p:.3g} with so few")
-    if silent_p > setting.alpha:
-        return Room(little=f"{told}, and silence would have had p {silent_p:.3g}")
-    return Room()
+def _no_room(room: float, unit: str) -> str:
+    return f"no room below the reference: it evokes {room:.3g} {unit}"

@@ -12,18 +12,8 @@ from typing import Any, NamedTuple
 
 from protocols.arrays import Floats, Ints
 from protocols.project.key import KeyRow
-from protocols.stats.permutation import PermutationResult
 
-from .gain import (
-    Room,
-    below_blank,
-    one_hot_gain,
-    room_of,
-    selectivity,
-    stretch_gain,
-    suppress_gain,
-    suppression,
-)
+from .gain import below_blank, one_hot_gain, selectivity, stretch_gain, suppress_gain, suppression
 from .reference import Reference
 from .scores import Score, Setting, one_hot_score, stretch_score, suppress_score
 
@@ -51,15 +41,12 @@ class Judgement:
         What is said of the responses in the rows `treated` of the trial table, also of averages, which have no test.
     confirmatory : callable (setting, score, row) -> dict
         What is tested only for confirmatory controllers.
-    room : callable (setting, result, fields) -> Room
-        What the lowest possible response leaves of a test, from its result and the fields of its row.
     """
 
     score: Callable[..., Score]
     gain: Callable[[Setting, Score, Comparison], dict[str, Any]]
     described: Callable[..., dict[str, Any]]
     confirmatory: Callable[[Setting, Score, KeyRow], dict[str, Any]]
-    room: Callable[[Setting, PermutationResult, dict[str, Any]], Room]
 
 
 def _stretch_gain(setting: Setting, score: Score, comparison: Comparison) -> dict[str, Any]:
@@ -86,23 +73,14 @@ def _nothing(*_: object, **__: object) -> dict[str, Any]:
     return {}
 
 
-def _enough_room(*_: object) -> Room:
-    return Room()
-
-
 JUDGEMENTS: dict[str, Judgement] = {
-    "stretch": Judgement(
-        score=stretch_score, gain=_stretch_gain, described=_nothing, confirmatory=_nothing, room=_enough_room
-    ),
+    "stretch": Judgement(score=stretch_score, gain=_stretch_gain, described=_nothing, confirmatory=_nothing),
     "one_hot": Judgement(
         score=one_hot_score,
         gain=_one_hot_gain,
         described=_selectivity,
         confirmatory=_suppression,
-        room=_enough_room,
     ),
-    "suppress": Judgement(
-        score=suppress_score, gain=_suppress_gain, described=_nothing, confirmatory=below_blank, room=room_of
-    ),
+    "suppress": Judgement(score=suppress_score, gain=_suppress_gain, described=_nothing, confirmatory=below_blank),
 }
 """Every objective by its name, in the order of `protocols.project.objectives.OBJECTIVES`."""

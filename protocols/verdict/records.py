@@ -71,6 +71,9 @@ class ControlRow:
         suppress: p of the one-sided test that the controller is below the blank; it counts in no verdict.
     t, p, smallest_p : float
         Of the one-sided test, and the smallest p that these trials could have given.
+    tied_p : float
+        The smallest p that the recorded values could have given, whatever their labels: above `smallest_p` where they
+        tie.
     exact : bool
         All relabellings were listed.
     bh : bool
@@ -160,6 +163,7 @@ class ControlRow:
     t: float | None = None
     p: float | None = None
     smallest_p: float | None = None
+    tied_p: float | None = None
     exact: bool | None = None
     bh: bool | None = None
     strict: bool | None = None

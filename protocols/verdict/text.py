@@ -34,7 +34,7 @@ def objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[str
         middle = f"{median(gains):+.0%}" if unit == "fraction" else f"{median(gains):+.2f} {unit}"
         words = objective_named(s.objective).gain_words
         lines.append(f"  median {words} the named reference image: {middle} ({len(gains)} sites)")
-    lines += [f"  {sentence}" for sentence in (*estimand(rows), *room_sentences(rows))]
+    lines += [f"  {sentence}" for sentence in (*estimand(rows), *room_sentences(rows, s.chance))]
     lines.append(
         f"  {'site':<14}{'verdict':<14}{'p':>9} {'predicted':>10}{'measured':>10}{'n':>4} {'reference':>10}{'n':>4} "
         f"{'gain [95 %]':>26}"
@@ -42,7 +42,6 @@ def objective_lines(s: ObjectiveSummary, rows: Sequence[ControlRow]) -> list[str
     return [*lines, *(_row_line(r) for r in rows)]
 
 
-NO_ROOM = "no room below the reference"
 UNINFORMATIVE = 0.5  # expected share of sites below which "no control" says little
 
 
@@ -117,16 +116,23 @@ def estimand(rows: Sequence[ControlRow]) -> list[str]:
     return lines
 
 
-def room_sentences(rows: Sequence[ControlRow]) -> list[str]:
-    """Sentences on the floor below the references; none where the unit has none."""
+def room_sentences(rows: Sequence[ControlRow], alpha: float) -> list[str]:
+    """Sentences on the floor below the references, tested at `alpha`; none where the unit has none."""
     known = [r for r in rows if r.room is not None]
     if not known:
         return []
-    none = sum(r.reason.startswith(NO_ROOM) and r.verdict in ("no control", "not testable") for r in known)
+    none = sum(_without_room(r, alpha) for r in known)
     lines = [f"room: the references evoke {median([r.room or 0.0 for r in known]):.3g} above zero (median)"]
     if none:
         lines.append(f"no room below the reference at {none} of {len(known)} sites: no verdict says anything of them")
     return lines
+
+
+def _without_room(r: ControlRow, alpha: float) -> bool:
+    """Whether the floor alone kept "control" from a site: by ties, or since silence would not have been found."""
+    if r.verdict == "not testable":
+        return (r.smallest_p or 0.0) <= alpha < (r.tied_p or 0.0)
+    return r.verdict == "no control" and (r.silent_p or 0.0) > alpha
 
 
 def _row_line(r: ControlRow) -> str:

@@ -15,8 +15,8 @@ from protocols.disk.tables import write_table
 from protocols.insilico.opened import Opened, batch_z
 from protocols.insilico.sites import check_sites
 from protocols.progress import Reporter
+from protocols.stats.line import slope_of
 from protocols.synthesis.accentuation import BEYOND, Seeds, at_levels, seed_photographs
-from protocols.verdict.levels.line import slope_of
 from protocols.verdict.levels.shown import TOLERANCE
 from synth import StimulusBatch
 

@@ -11,6 +11,7 @@ from encoders.analysis.neighbours import Metric, nearest
 from encoders.fields.receptive_field import ReceptiveField
 from protocols.arrays import Floats, Ints, Pixels
 from protocols.project.display import Display
+from protocols.project.objectives import OBJECTIVES
 
 from .material import Material
 
@@ -90,8 +91,8 @@ def best_controllers(material: Material, v: int) -> list[int]:
     """Controllers of a site by what the encoder predicts, highest first; those that suppress it last, lowest first."""
     column = int(material.columns[v])
     own = [k for k, c in enumerate(material.controllers) if c.site == material.sites[v]]
-    up = [k for k in own if material.controllers[k].kind != "suppress"]
-    down = [k for k in own if material.controllers[k].kind == "suppress"]
+    down = [k for k in own if OBJECTIVES[material.controllers[k].kind].below]
+    up = [k for k in own if k not in down]
     predicted = material.made.predicted[:, column] if own else np.zeros(0)
     return sorted(up, key=lambda k: -predicted[k])[:SHOWN] + sorted(down, key=lambda k: predicted[k])[:SHOWN]
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from protocols.arrays import Pixels
 from protocols.errors import DataError
+from protocols.project.objectives import NAMES
 from synth.batch import StimulusBatch
 
 from .asked import batch_file, no_batch
 
-KINDS = ("stretch", "one_hot", "suppress")
+KINDS = NAMES
 """Objectives whose images are controllers of one site."""
 
 

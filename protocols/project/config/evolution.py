@@ -95,6 +95,13 @@ class EvolutionConfig(Section):
         default=2000,
         description="[presentations] Most presentations of one generation; a larger one is refused, not exported.",
     )
+    max_unseen: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5,
+        description=(
+            "[fraction of the images] Largest part of a generation's images that may be without a usable trial, in "
+            "place of max_unseen of [recording]: shown once or twice each, many are lost with their trials."
+        ),
+    )
     seed: Seed = Field(default=0, description="[integer] Seed of the optimisers.")
 
     @property

@@ -18,10 +18,15 @@ from protocols.disk.files import inside, read_json, sha256_file
 from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.project.folder import Project, Round
+from protocols.project.objectives import ObjectiveName
 
 PATTERN = re.compile(r"generation_(\d{3,})", re.ASCII)
 PLAN, RECORD, SCORES = "evolution_plan/1", "evolution/1", "evolution_scores/1"
 """Schemas of ``plan.json``, ``evolution.json`` and ``scores.json``."""
+OBJECTIVE: ObjectiveName = "stretch"
+"""What images are evolved for."""
+EVOLVED, AGAIN = "evolution", "evolution again"
+"""Generator of an image in the sealed key: evolved, or shown again at the end of its evolution."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,11 @@ class Generation(Round):
     def entropy(self) -> tuple[int, ...]:
         """What sets its draws apart from those of other rounds and generations."""
         return (self.number, 1000 + self.generation)
+
+    @property
+    def limits(self) -> str:
+        """The section of project.toml whose ``max_unseen`` holds for its answer."""
+        return "evolution"
 
     @property
     def scores_path(self) -> Path:

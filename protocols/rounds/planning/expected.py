@@ -72,9 +72,9 @@ def likely_pairs(
     them.
 
     Stretch is scored by the response of the site in the recording's unit, one_hot by the contrast of the site with the
-    others in natural SDs (`Contrasts`), suppress by the response with its sign turned, which ends at 0 in units that
-    count from zero. `gains`: mean and SD of each controller's gain over the expected best reference, of its evoked
-    response (stretch in units that count from zero) or in natural SDs.
+    others in natural SDs (`Contrasts`), suppress by the response with its sign turned, which ends at the floor of the
+    unit. `gains`: mean and SD of each controller's gain over the expected best reference, of its evoked response
+    (stretch in units that count from zero) or in natural SDs.
     """
     generator = np.random.default_rng([len(data.values), 13])
     names, count = tuple(references.images), min(map(len, references.images.values()))
@@ -85,12 +85,11 @@ def likely_pairs(
         k = sites.site_ids.index(target)
         row, most = OBJECTIVES[objective], np.inf
         if not row.all_sites:
-            sign = -1.0 if row.below else 1.0
-            level, doubt = sign * posterior.mean[images[p], k], posterior.sd[images[p], k]
-            step = natural_sd[k] if noise.fano is None or row.below else level[0] - noise.blank[k]
+            level, doubt = row.sign * posterior.mean[images[p], k], posterior.sd[images[p], k]
+            step = natural_sd[k] if noise.fano is None or row.gain_in_sd else level[0] - noise.blank[k]
             floor.append(0.0 if noise.fano is not None else noise.variance[k])
-            slope.append(0.0 if noise.fano is None else sign * noise.fano[k])
-            most = 0.0 if row.below and noise.fano is not None else np.inf
+            slope.append(0.0 if noise.fano is None else row.sign * noise.fano[k])
+            most = -noise.lowest if row.below else np.inf
         else:
             level, doubt = contrasts.scores(posterior, images[p], p)
             step = 1.0

@@ -29,13 +29,13 @@ def made_levels(project: Project, number: int) -> StimulusBatch | None:
 
 
 def level_wishes(
-    project: Project, number: int, references: References, *, natural: int, often: int
+    project: Project, number: int, references: References, *, batch: StimulusBatch | None, natural: int, often: int
 ) -> dict[str, Share]:
-    """What is asked for: the images that were made; before they are made, those that project.toml asks for.
+    """What is asked for: the images that were made, `batch`; before they are made, those that project.toml asks for.
 
     ``sources``, their photographs, are at most so many: some serve several sites, or are references.
     """
-    settings, batch = project.config.synthesis, made_levels(project, number)
+    settings = project.config.synthesis
     made = any(r.number == number and r.controllers_path.is_file() for r in project.rounds())
     images = sources = 0
     if batch is not None:

@@ -20,23 +20,25 @@ from protocols.models.pair import site_rows
 from protocols.project.config.config import Config
 from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.folder import Project
+from protocols.project.generations.files import OBJECTIVE
 from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import CANDIDATES, NaturalPosterior, References, choose_references, posterior_of
 from protocols.recordings.units import UNITS
-from protocols.rounds.evolved import OBJECTIVE, evolved_alone, of_pairs
+from protocols.rounds.evolved import evolved_alone, of_pairs
 from protocols.rounds.stimulus import Stimulus
 from protocols.stats.trials import sums_per_image
 from synth import StimulusBatch
 
-from .allocate import Room, allocate
+from .allocate import RoundBudget, allocate
 from .beside import tested_naturals
 from .contrasts import Contrasts, contrasts_of
 from .division import Division, Pair, Share, by_hand, minutes_of
 from .expected import likely_pairs
 from .found import Comparison, Pairs, by_objective, expected_found
 from .gains import earlier_controllers, expected_gains
+from .levels import made_levels
 from .noise import Noise, trial_noise
 from .objectives import planned_objectives
 from .reach import Judging, least_p
@@ -65,9 +67,11 @@ class RoundDivision:
     found : array of shape (P,)
         Probability to find each true control.
     noise : Noise
+    levels : StimulusBatch or None
+        The photographs at graded levels, where they are made already.
     wishes : dict of name to Share
         What was asked for beside the tests.
-    room : Room
+    budget : RoundBudget
     test : Judging
     notes : tuple of str
     columns : dict of site id to int
@@ -84,8 +88,9 @@ class RoundDivision:
     pairs: Pairs
     found: Floats
     noise: Noise
+    levels: StimulusBatch | None
     wishes: Mapping[str, Share]
-    room: Room
+    budget: RoundBudget
     test: Judging
     notes: tuple[str, ...]
     columns: Mapping[str, int]
@@ -102,13 +107,13 @@ class RoundDivision:
         """
         p, sd = self.pairs.names.index(pair), float(self.natural_sd[self.columns[pair[1]]])
         row, counted = OBJECTIVES[pair[0]], self.noise.fano is not None
-        evoked = self.evoked(pair) if counted and not row.below else sd
+        evoked = self.evoked(pair) if counted and not row.gain_in_sd else sd
         return Comparison(
             level=float(self.pairs.references[:, p, 0].mean()),
             step=max(evoked, 0.0) / (sd if row.all_sites else 1.0),
             floor=float(self.pairs.floor[p]),
             slope=float(self.pairs.slope[p]),
-            most=0.0 if counted and row.below else math.inf,
+            most=-self.noise.lowest if row.below else math.inf,
         )
 
 
@@ -166,9 +171,10 @@ def divide_round(
     pairs = likely_pairs(data, key, posterior, noise=noise, references=references, contrasts=contrasts, gains=gains)
     library = found_photographs(project, encoder, data.pixels[: data.natural])
     answers = np.vstack([predicted, library.predicted])
-    wishes = wishes_of(project, data, references, number=number, predicted=answers, sites=key)
-    room, test = room_of(config, len(pairs.names)), test_of(config)
-    division, found = divided(config, pairs, references, wishes=wishes, room=room, test=test)
+    levels = made_levels(project, number)
+    wishes = wishes_of(project, data, references, number=number, predicted=answers, sites=key, levels=levels)
+    budget, test = budget_of(config, len(pairs.names)), test_of(config)
+    division, found = divided(config, pairs, references, wishes=wishes, budget=budget, test=test)
     return RoundDivision(
         division=division,
         data=data,
@@ -179,8 +185,9 @@ def divide_round(
         pairs=pairs,
         found=found,
         noise=noise,
+        levels=levels,
         wishes=wishes,
-        room=room,
+        budget=budget,
         test=test,
         notes=(*left_out, *notes, *_few_naturals(division, wishes), *few_blanks(division, test)),
         columns={site: k for k, site in enumerate(key.site_ids)},
@@ -212,19 +219,19 @@ def _references(
         count=_most_references(config),
         temperature=config.synthesis.temperature,
         seed=config.protocol.seed + number,
-        lowest=-math.inf if UNITS[unit].negative else 0.0,
+        lowest=UNITS[unit].lowest,
     )
     return of_pairs(references, shown)
 
 
-def room_of(config: Config, pairs: int) -> Room:
+def budget_of(config: Config, pairs: int) -> RoundBudget:
     """What the configuration gives a round of so many pairs of an objective and a site."""
     protocol = config.protocol
     total = protocol.presentations or PER_PAIR * pairs
     if protocol.minutes:
         each = (protocol.on_ms + protocol.off_ms) / 1000 * (1 + protocol.overhead)
         total = math.floor(max(0.0, protocol.minutes * 60 - (protocol.blocks - 1) * protocol.pause_s) / each)
-    return Room(
+    return RoundBudget(
         total=total,
         beside=protocol.beside,
         blocks=protocol.blocks,
@@ -245,14 +252,14 @@ def divided(
     references: References,
     *,
     wishes: Mapping[str, Share],
-    room: Room,
+    budget: RoundBudget,
     test: Judging,
 ) -> tuple[Division, Floats]:
     """The division of the configuration, by hand or by the planner, and the probability (P,) to find each true
     control.
     """
     if config.protocol.repeats is None:
-        allocated = allocate(pairs, wishes, room, test=test)
+        allocated = allocate(pairs, wishes, budget, test=test)
         return allocated.division, allocated.found
     division = by_hand(config, references.images, wishes)
     shown = np.full(len(pairs.names), config.protocol.repeats)
@@ -348,7 +355,7 @@ class _Known:
         k = self.key.site_ids.index(pair[1])
         level = self.posterior.mean[references.images[pair][0]]
         if OBJECTIVES[pair[0]].below:
-            lowest = -math.inf if self.noise.fano is None else 0.0
+            lowest = self.noise.lowest
             return float((max(level[k], lowest) - max(responses[k], lowest)) / self._sd(k))
         if OBJECTIVES[pair[0]].all_sites:
             place = list(references.images).index(pair)

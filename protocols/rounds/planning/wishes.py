@@ -14,6 +14,7 @@ from protocols.project.key import Key
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.dataset import Dataset
 from protocols.recordings.natural import References
+from synth import StimulusBatch
 
 from .division import Pair, Share
 from .levels import level_wishes
@@ -22,12 +23,19 @@ OFTEN = 8  # presentations of photographs and further seeds, where there is room
 
 
 def wishes_of(
-    project: Project, data: Dataset, references: References, *, number: int, predicted: Floats, sites: Key
+    project: Project,
+    data: Dataset,
+    references: References,
+    *,
+    number: int,
+    predicted: Floats,
+    sites: Key,
+    levels: StimulusBatch | None,
 ) -> dict[str, Share]:
     """The images of every role of `BESIDE` that are asked for, and how often each is shown.
 
     `number`: the round; `predicted`: the encoder's predictions (N + F, U) of the photographs at `sites`, those of a
-    library last.
+    library last; `levels`: the photographs at graded levels, where they are made already.
     """
     config, arms = project.config, project.config.arms
     protocol, synthesis = config.protocol, config.synthesis
@@ -47,7 +55,7 @@ def wishes_of(
         "graded": Share(pairs * steps, synthesis.graded_repeats),
         "arm": Share(min(made, affordable), arms.repeats),
         "seed": Share(pairs * (synthesis.seeds - 1), often),
-        **level_wishes(project, number, references, natural=data.natural, often=often),
+        **level_wishes(project, number, references, batch=levels, natural=data.natural, often=often),
     }
 
 

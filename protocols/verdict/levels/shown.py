@@ -14,8 +14,7 @@ import numpy as np
 
 from protocols.project.key import Key, KeyRow
 from protocols.recordings.trial_table import TrialTable
-
-from .line import Line, line_of, pooled
+from protocols.stats.line import Line, line_of, pooled
 
 TOLERANCE = 0.05
 """Share of the span of a site's levels within which a prediction has reached its level."""
@@ -82,6 +81,7 @@ def level_lines(levels: Levels | None) -> list[str]:
         f"Photographs at graded levels: {levels.images} images of {len(levels.sites)} sites (described, not tested)",
         f"  predictions that reached their level: {', by the validator '.join(shares) or 'not known'}",
     ]
+    lines += [f"  {sentence}" for sentence in without_response(levels)]
     line = levels.pooled
     if line.slope is None or line.correlation is None:
         return [*lines, "  responses: none, or they do not vary"]
@@ -90,6 +90,12 @@ def level_lines(levels: Levels | None) -> list[str]:
         slope += f" [{line.slope_low:.2f}, {line.slope_high:.2f}]"
         r += f" [{line.correlation_low:.2f}, {line.correlation_high:.2f}]"
     return [*lines, f"  responses on levels, mean over {line.images} sites: {slope}, {r}"]
+
+
+def without_response(levels: Levels) -> list[str]:
+    """A sentence where images were recorded without a single response."""
+    lost = levels.images - sum(site.recorded.images for site in levels.sites)
+    return [f"{lost} of {levels.images} images have no response"] if lost else []
 
 
 def levels_of(key: Key, table: TrialTable, excluded: Sequence[str] = ()) -> Levels | None:

@@ -21,6 +21,7 @@ from protocols.stats.stages import conditional_power, repeated_p
 from protocols.verdict.checks import OUT_OF_REACH
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
+from protocols.verdict.gain import reason_of_null, reason_of_ties
 from protocols.verdict.records import ControlRow, ObjectiveSummary
 from protocols.verdict.summary import confirmatory_of, mark_listed, verdict_counts
 
@@ -221,7 +222,9 @@ def combine(
     """
     stopped = {d.image_id: f"look {d.look}: {d.decision}" for d in decisions if d.decision != "undecided"}
     stages = [{r.image_id: r for r in stage.rows} if stage else {} for stage in reports]
-    rows = [_combined(row, stages, looks, stopped=stopped.get(row.image_id, "")) for row in report.rows]
+    rows = [
+        _combined(row, stages, looks, stopped=stopped.get(row.image_id, ""), unit=report.unit) for row in report.rows
+    ]
     summaries = []
     for summary in report.objectives:
         rows = mark_listed(rows, summary.objective)
@@ -231,40 +234,50 @@ def combine(
     return replace(report, rows=tuple(rows), objectives=tuple(summaries), notes=(*report.notes, *NOTES))
 
 
-def _combined(row: ControlRow, stages: Sequence[Mapping[str, ControlRow]], looks: Looks, *, stopped: str) -> ControlRow:
+def _combined(
+    row: ControlRow, stages: Sequence[Mapping[str, ControlRow]], looks: Looks, *, stopped: str, unit: str
+) -> ControlRow:
     """A row of the whole round with the p, the verdict and the stop of its stages."""
     if row.p is None:
         return row
     mine = [stage.get(row.image_id) for stage in stages]
     stage_p = [_p_of(r) for r in mine]
     p = repeated_p(stage_p, looks.shares, looks.spending)
-    smallest = [r.smallest_p if r and _p_of(r) is not None else None for r in mine]
-    least = repeated_p(smallest, looks.shares, looks.spending)
     values: dict[str, Any] = {
         "p": p,
-        "smallest_p": least,
+        "smallest_p": repeated_p([_smallest_of(r) for r in mine], looks.shares, looks.spending),
+        "tied_p": repeated_p([_tied_of(r) for r in mine], looks.shares, looks.spending),
         "exact": False,
         "strict": None,
         "p_each": {},
         "stage_p": {str(n): value for n, value in enumerate(stage_p, start=1) if value is not None},
     }
     if row.confirmatory:
-        values |= _verdict(row, p, least=least, looks=looks) | {"stopped": stopped}
+        values |= _verdict(row, values, looks.alpha, unit=unit) | {"stopped": stopped}
     return replace(row, **values)
 
 
-def _verdict(row: ControlRow, p: float, *, least: float, looks: Looks) -> dict[str, str]:
-    if least > looks.alpha and row.verdict == "not testable" and (row.smallest_p or 1.0) <= looks.alpha:
-        return {"verdict": "not testable", "reason": row.reason}  # the values tie: more repeats are no way out
-    if least > looks.alpha:
-        return {
-            "verdict": "not testable",
-            "reason": f"smallest reachable p {least:.3g} of the combined stages: more repeats or permutations needed",
-        }
-    verdict = {"verdict": "control" if p <= looks.alpha else "no control", "reason": row.reason}
-    if row.verdict == "not testable":
-        verdict["reason"] = ""
-    return verdict
+def _smallest_of(row: ControlRow | None) -> float | None:
+    """The smallest p that the trials of one stage could have given, whatever was measured; None: no test."""
+    known = row is not None and row.smallest_p is not None and row.smallest_p <= STAGE_ALPHA
+    return row.smallest_p if row is not None and known else None
+
+
+def _tied_of(row: ControlRow | None) -> float | None:
+    """The smallest p that the recorded values of one stage could have given; None: no test."""
+    return None if row is None or _p_of(row) is None else max(row.smallest_p or 0.0, row.tied_p or 0.0)
+
+
+def _verdict(row: ControlRow, values: Mapping[str, Any], alpha: float, *, unit: str) -> dict[str, str]:
+    """The verdict by the combined `values` of the stages of a row, and the reason of this verdict alone."""
+    if values["smallest_p"] > alpha:
+        least = f"smallest reachable p {values['smallest_p']:.3g} of the combined stages"
+        return {"verdict": "not testable", "reason": f"{least}: more repeats or permutations needed"}
+    if values["tied_p"] > alpha:
+        return {"verdict": "not testable", "reason": reason_of_ties(values["tied_p"], row.room, unit)}
+    if values["p"] <= alpha:
+        return {"verdict": "control", "reason": ""}
+    return {"verdict": "no control", "reason": reason_of_null(row.silent_p, row.room, unit=unit, alpha=alpha)}
 
 
 def _group_p(report: ControlReport | None, objective: str) -> float | None:

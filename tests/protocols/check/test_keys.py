@@ -103,7 +103,7 @@ FREE = {
     ("refit", "mode"), ("refit", "recency"), ("refit", "natural_floor"), ("refit", "natural_share"),
     ("arms", "found"),  # read where the arm predicted_natural is chosen, when a round is exported
     *(("evolution", k) for k in ("rounds", "targets", "optimiser", "latent", "cutoff", "start", "population", "sigma", "seed")),  # while generations = 0
-    *(("evolution", k) for k in ("repeats", "references", "reference_repeats", "candidates", "candidate_repeats", "max_presentations")),
+    *(("evolution", k) for k in ("repeats", "references", "reference_repeats", "candidates", "candidate_repeats", "max_presentations", "max_unseen")),
     ("drift", "align"), ("drift", "exclude"), ("loop", "rounds"),
     ("rig", "position_deg"), ("rig", "images_per_fixation"),
 }  # fmt: skip

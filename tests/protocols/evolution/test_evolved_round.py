@@ -8,55 +8,29 @@ import numpy as np
 import pytest
 
 from protocols import loop
-from protocols.disk.files import sha256_file, write_text
+from protocols.disk.files import write_text
 from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.project.config.evolution import EvolutionConfig
 from protocols.project.config.template import template
-from protocols.project.folder import Project, Round
+from protocols.project.folder import Project
 from protocols.project.generations.files import Evolution, evolved_images
 from protocols.project.key import read_key
-from protocols.project.outbox import read_order
-from protocols.project.photograph_import import demo_photographs, import_photographs
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.readers.hdf5 import read_kept, write_responses
 from protocols.recordings.responses import Responses
 from protocols.report.methods import methods_paragraph
 from protocols.reproduce import reproduce
 from protocols.state import look
-from tests.protocols.helpers.refit_project import SITES, Subject, noisy, settings
+from tests.protocols.helpers.refit_project import SITES, Subject, deliver, recorded, settings
 
 CONTROLLED, ALONE = SITES[0], SITES[4]
-
-
-def deliver(round_: Round, subject: Subject, seed: int) -> None:
-    """Show the outbox of a round or a generation and put the answer into its inbox."""
-    order, rng = read_order(round_.outbox), np.random.default_rng(seed)
-    ids = np.array([t.image_id for t in order])
-    images = sorted(set(ids.tolist()))
-    means = dict(zip(images, subject.answer(np.stack([read_png(round_.image_path(i)) for i in images])), strict=True))
-    table = Responses(
-        values=noisy(np.stack([means[i] for i in ids]), rng),
-        image_ids=ids,
-        site_ids=SITES,
-        unit="au",
-        window_ms=(70.0, 170.0),
-        block=np.array([t.block for t in order]),
-        rep=np.array([t.rep for t in order]),
-        attributes={"manifest_sha256": sha256_file(round_.outbox / "manifest.json")},
-    )
-    round_.inbox.mkdir(exist_ok=True)
-    write_responses(round_.inbox / "responses.h5", table)
-    (round_.inbox / "responses.h5.done").touch()
 
 
 def made(folder: Path) -> tuple[Project, Subject]:
     """The small project of the refits, with a recorded baseline; an image is evolved for two sites, one of which no
     controller is made for.
     """
-    (folder / "photographs").mkdir()
-    for photograph in demo_photographs()[::4][:160]:
-        (folder / "photographs" / photograph.filename).write_bytes(photograph.data)
     base = settings()
     config = base.model_copy(
         update={
@@ -75,17 +49,7 @@ def made(folder: Path) -> tuple[Project, Subject]:
             ),
         }
     )
-    project = Project.create(folder / "project", template(config))
-    import_photographs(folder / "photographs", project.display, project.data)
-    natural = NaturalImages.load(project.data)
-    subject = Subject(natural.pixels())
-    index, rng = np.repeat(np.arange(len(natural.source_ids)), 4), np.random.default_rng(1)
-    values = noisy(subject.answer(natural.pixels())[index], rng)
-    table = Responses(
-        values=values, image_ids=np.array(natural.source_ids)[index], site_ids=SITES, unit="au", window_ms=(70.0, 170.0)
-    )
-    write_responses(project.data / "responses.h5", table)
-    return project, subject
+    return recorded(folder, config)
 
 
 @pytest.mark.slow
@@ -120,10 +84,10 @@ def test_the_round_shows_and_judges_what_was_evolved(tmp_path: Path) -> None:
         assert set(row.predicted) == set(SITES)
     report = loop.evaluate_round(project, round_)
     assert {r.site for r in report.rows} == {CONTROLLED, SITES[1], ALONE}
-    recorded = read_kept(round_.responses_path)  # the trials of the round alone judge, not those that chose the image
+    answered = read_kept(round_.responses_path)  # the trials of the round alone judge, not those that chose the image
     own = next(r for r in report.rows if r.site == ALONE)
-    assert own.n == int(recorded.repeats([alone.image_id])[0, SITES.index(ALONE)]) == 8
-    assert set(recorded.image_ids.tolist()) <= {r.image_id for r in key.rows}
+    assert own.n == int(answered.repeats([alone.image_id])[0, SITES.index(ALONE)]) == 8
+    assert set(answered.image_ids.tolist()) <= {r.image_id for r in key.rows}
     assert f"the sites ({ALONE}) were evolved" in methods_paragraph(project.config, report)
     assert reproduce(round_.outbox / "manifest.json").verified
 

@@ -70,12 +70,12 @@ def noisy(means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return means + rng.normal(scale=1.0, size=means.shape)
 
 
-def make(folder: Path) -> tuple[Path, Subject]:
-    """The project in `folder`, and its subject."""
+def recorded(folder: Path, config: Config) -> tuple[Project, Subject]:
+    """The project in `folder` with a recorded baseline, and its subject."""
     (folder / "photographs").mkdir()
     for photograph in demo_photographs()[::4][:160]:
         (folder / "photographs" / photograph.filename).write_bytes(photograph.data)
-    project = Project.create(folder / "project", template(settings()))
+    project = Project.create(folder / "project", template(config))
     import_photographs(folder / "photographs", project.display, project.data)
     natural = NaturalImages.load(project.data)
     subject = Subject(natural.pixels())
@@ -86,6 +86,12 @@ def make(folder: Path) -> tuple[Path, Subject]:
         project.data / "responses.h5",
         Responses(values=values, image_ids=ids, site_ids=SITES, unit="au", window_ms=(70.0, 170.0)),
     )
+    return project, subject
+
+
+def make(folder: Path) -> tuple[Path, Subject]:
+    """The project in `folder`, whose round 1 waits for the rig, and its subject."""
+    project, subject = recorded(folder, settings())
     assert run(project).waiting_for == "responses"
     return folder, subject
 
@@ -104,11 +110,14 @@ def change(project: Project, section: str = "refit", **values: object) -> None:
     write_text(project.folder / "project.toml", template(config.model_copy(update=update)))
 
 
-def answer(round_: Round, subject: Subject, *, garbage: bool = False, gain: float = 1.0, seed: int = 0) -> None:
-    """Show the round to the subject; garbage: what was recorded belongs to other images, and there is much of it."""
+def deliver(round_: Round, subject: Subject, *, garbage: bool = False, gain: float = 1.0, seed: int = 0) -> None:
+    """Show the outbox of a round or a generation and put the finished answer into its inbox.
+
+    garbage: what was recorded belongs to other images, and there is much of it.
+    """
     order, rng = read_order(round_.outbox), np.random.default_rng(seed)
     images = sorted({t.image_id for t in order})
-    pixels = np.stack([read_png(round_.outbox / "images" / f"{i}.png") for i in images])
+    pixels = np.stack([read_png(round_.image_path(i)) for i in images])
     means = dict(zip(images, 8 + gain * (subject.answer(pixels) - 8), strict=True))
     if garbage:
         means = {i: 8 + 12 * rng.normal(size=len(SITES)) for i in images}
@@ -130,6 +139,12 @@ def answer(round_: Round, subject: Subject, *, garbage: bool = False, gain: floa
     )
     round_.inbox.mkdir(exist_ok=True)
     write_responses(round_.inbox / "responses.h5", responses)
+    (round_.inbox / "responses.h5.done").touch()
+
+
+def answer(round_: Round, subject: Subject, *, garbage: bool = False, gain: float = 1.0, seed: int = 0) -> None:
+    """Show the round to the subject, take its answer and evaluate it: see `deliver`."""
+    deliver(round_, subject, garbage=garbage, gain=gain, seed=seed)
     ingest(round_, round_.inbox / "responses.h5", encoder_sites=SITES)
     evaluate_round(Project.open(round_.folder.parents[2]), round_)
     (round_.folder / "report.html").write_text("")

@@ -8,8 +8,11 @@ import numpy as np
 
 from protocols.project.key import Key, KeyRow, SiteRow
 from protocols.recordings.responses import Responses
+from protocols.verdict.control_report import ControlReport
+from protocols.verdict.records import ControlRow
 
 REFERENCES = 5
+OBJECTIVES = ("stretch", "one_hot")
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,7 @@ class Truth:
         return replace(self, means=means)
 
 
-def make_truth(
-    rng, *, sites=8, natural=12, equal=True, objectives=("stretch", "one_hot"), exploratory=0, blank=True
-) -> Truth:
+def make_truth(rng, *, sites=8, natural=12, equal=True, objectives=OBJECTIVES, exploratory=0, blank=True) -> Truth:
     """`equal`: the five references of a site and its controllers have the same expected responses (the boundary null)."""
     site_ids = [f"v4_{i:03d}" for i in range(sites)]
     rows, means, numbers = [], [], iter(rng.permutation(10_000))
@@ -133,3 +134,8 @@ def one_reference(key: Key) -> Key:
             taken |= set(row.reference_for)
             kept.add(row.image_id)
     return subset(key, lambda r: r.role != "reference" or r.image_id in kept)
+
+
+def rows_of(report: ControlReport, objective: str, site: str | None = None) -> list[ControlRow]:
+    """The confirmatory rows of an objective, of all sites or of one."""
+    return [r for r in report.confirmatory(objective) if site in (None, r.site)]

@@ -8,6 +8,7 @@ import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,7 +33,6 @@ from protocols.rounds.predictions import predictor
 from protocols.rounds.stimulus import Stimulus
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
-from protocols.verdict.levels.line import line_of
 from protocols.verdict.levels.shown import level_lines, levels_of
 from synth import StimulusBatch
 from tests.protocols.helpers.looped_project import copy
@@ -66,7 +66,11 @@ def shown(looped: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Proje
     """A project whose round 1 is exported with photographs at graded levels."""
     project = project_with(looped / "project", tmp_path_factory.mktemp("levels") / "project", **KEYS)
     generate(project, 1)
-    export(project, 1)
+    read, load = list[Path](), StimulusBatch.load
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StimulusBatch, "load", lambda path, *rest: (read.append(path), load(path, *rest))[1])
+        export(project, 1)
+    assert read.count(project.round(1).accentuated_path) == 1
     return project, project.round(1)
 
 
@@ -272,24 +276,9 @@ def test_images_without_trials_and_excluded_sites_are_left_out() -> None:
     assert {(s.images, s.recorded.images) for s in found.sites} == {(24, 2)}
     assert found.sites[0].recorded.slope_low is None
     assert found.sites[0].recorded.correlation_low is None
+    assert "  110 of 120 images have no response" in level_lines(found)
     assert levels_of(key, trial_table(table, ids), excluded=key.site_ids) is None
     assert levels_of(Key((), key.sites), trial_table(table, ids)) is None
-
-
-def test_the_line_is_that_of_a_reference() -> None:
-    from scipy import stats
-
-    rng = np.random.default_rng(0)
-    wanted = rng.normal(size=9)
-    got = 0.7 * wanted + rng.normal(size=9)
-    known, line = stats.linregress(wanted, got), line_of(wanted, got)
-    half = stats.t.ppf(0.975, 7) * known.stderr
-    assert (line.slope, line.correlation) == pytest.approx((known.slope, known.rvalue))
-    assert (line.slope_low, line.slope_high) == pytest.approx((known.slope - half, known.slope + half))
-    interval = stats.pearsonr(wanted, got).confidence_interval()
-    assert (line.correlation_low, line.correlation_high) == pytest.approx(tuple(interval))
-    assert line_of(wanted, np.ones(9)).slope is None
-    assert line_of(wanted[:1], got[:1]).slope is None
 
 
 def test_an_evaluation_tells_them_keeps_them_and_counts_them_nowhere(tmp_path: Path) -> None:
@@ -327,15 +316,19 @@ def test_an_evaluation_tells_them_keeps_them_and_counts_them_nowhere(tmp_path: P
     without.to_json(tmp_path / "without.json")
     assert "levels" not in json.loads((tmp_path / "without.json").read_text(encoding="utf-8"))
 
-    class View:
-        pass
+    def sections(told: ControlReport, shown: Key, made: int) -> Any:
+        events = [{"event": "generate", "accentuated": made}] if made else [{"event": "generate"}]
+        return levels_sections(SimpleNamespace(report=told, key=shown, events=events))  # type: ignore[arg-type]
 
-    view = View()
-    view.report = report  # type: ignore[attr-defined]
-    (section,) = levels_sections(view)  # type: ignore[arg-type]
+    (section,) = sections(report, key, 5)
     assert [line[0] for line in section.tables[0].lines] == [site, "all sites"]
-    view.report = without  # type: ignore[attr-defined]
-    assert levels_sections(view) == []  # type: ignore[arg-type]
+    assert len(section.sentences) == 1
+    (section,) = sections(report, key, 8)
+    assert section.sentences[1].startswith("5 of the 8 images that were made for the round were shown")
+    (section,) = sections(without, truth.key, 8)
+    assert section.sentences[0].startswith("0 of the 8 images")
+    assert not section.tables
+    assert sections(without, truth.key, 0) == []
 
 
 def test_one_level_is_refused() -> None:

@@ -17,12 +17,12 @@ from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
 from protocols.recordings.natural import References
 from protocols.rounds.order import trial_list
-from protocols.rounds.planning.allocate import Room, allocate, costs
+from protocols.rounds.planning.allocate import RoundBudget, allocate, costs
 from protocols.rounds.planning.beside import LEAST, beside_share
 from protocols.rounds.planning.division import BESIDE, Share, by_hand
 from protocols.rounds.planning.found import Comparison, Pairs, by_objective, expected_found
 from protocols.rounds.planning.reach import Judging, fewest, least_p
-from protocols.rounds.planning.round_plan import PER_PAIR, divided, room_of
+from protocols.rounds.planning.round_plan import PER_PAIR, budget_of, divided
 from protocols.rounds.planning.unequal import unequal_counts
 from protocols.verdict.expected import ExpectedSite, Trials
 from protocols.verdict.power import power
@@ -65,12 +65,12 @@ def test_a_round_keeps_its_size_its_share_and_its_tests(design, total, blocks, b
         "arm": Share(arms, 8),
         "seed": Share(size * (seeds - 1), 8),
     }
-    room = Room(total=total, beside=share, blocks=blocks, blanks=blanks * blocks, references=3)
+    room = RoundBudget(total=total, beside=share, blocks=blocks, blanks=blanks * blocks, references=3)
     try:
         division = allocate(pairs, wishes, room, test=TEST).division
     except DataError as error:
         enough = int(error.fix.split("presentations to ")[1].split()[0])
-        allocate(pairs, wishes, Room(**{**vars(room), "total": enough}), test=TEST)
+        allocate(pairs, wishes, RoundBudget(**{**vars(room), "total": enough}), test=TEST)
         return
     shown = shown_with(division, stimuli(pairs, wishes, steps))
     counts = {s.source_id: division.shown(s) for s in shown}
@@ -149,7 +149,7 @@ def test_the_choice_between_two_references_costs_what_simulated_verdicts_lose():
 
 def test_a_second_reference_is_shown_only_where_it_finds_more():
     """It costs presentations; where both references are alike and one was shown, nothing is won."""
-    room = Room(total=1200, beside=0.0, blocks=4, blanks=0, references=3)
+    room = RoundBudget(total=1200, beside=0.0, blocks=4, blanks=0, references=3)
     alone = allocate(likely(), {}, room, test=TEST)
     assert {len(images) for images in alone.division.references.values()} == {1}
     by_count = [
@@ -160,7 +160,7 @@ def test_a_second_reference_is_shown_only_where_it_finds_more():
 
 
 def test_references_that_several_pairs_share_are_shown_once():
-    room = Room(total=1200, beside=0.0, blocks=4, blanks=0, references=1)
+    room = RoundBudget(total=1200, beside=0.0, blocks=4, blanks=0, references=1)
     apart, shared = (allocate(likely(shared=s), {}, room, test=TEST).division for s in (False, True))
     assert (apart.repeats, shared.repeats) == (1200 // 16, 1200 // 12)
     assert apart.images()["reference"] == 8
@@ -170,7 +170,7 @@ def test_references_that_several_pairs_share_are_shown_once():
 def test_sites_where_nothing_can_be_found_give_their_presentations_to_others():
     """Half of the sites are so noisy that no affordable number finds their gain."""
     noise = np.where(np.arange(8) < 4, 9.0, 20_000.0)
-    room = Room(total=600, beside=0.0, blocks=4, blanks=0, references=1)
+    room = RoundBudget(total=600, beside=0.0, blocks=4, blanks=0, references=1)
     pairs = likely(8, ("stretch",), noise=noise, gain=2.0)
     division = allocate(pairs, {}, room, test=TEST)
     counts = list(division.division.controller.values())
@@ -186,7 +186,7 @@ def test_sites_where_nothing_can_be_found_give_their_presentations_to_others():
 
 def test_what_stands_beside_costs_controls_and_the_plan_says_how_many():
     wishes = {"natural": Share(20, 8), "graded": Share(24, 8), "arm": Share(16, 8)}
-    room, pairs = Room(total=1200, beside=0.4, blocks=4, blanks=32, references=3), likely(gain=1.5)
+    room, pairs = RoundBudget(total=1200, beside=0.4, blocks=4, blanks=32, references=3), likely(gain=1.5)
     found = by_objective(pairs, allocate(pairs, wishes, room, test=TEST).found)
     without = costs(pairs, wishes, room, test=TEST, roles=["natural", "graded", "arm", "chosen"])
     for objective in ("stretch", "one_hot"):
@@ -220,7 +220,7 @@ def test_what_is_beside_fits_its_room(wished, room, pairs, naturals):
 
 
 def test_too_few_presentations_say_what_would_be_enough():
-    room = Room(total=60, beside=0.25, blocks=4, blanks=32, references=3)
+    room = RoundBudget(total=60, beside=0.25, blocks=4, blanks=32, references=3)
     with pytest.raises(DataError) as caught:
         allocate(likely(), {"natural": Share(20, 8)}, room, test=TEST)
     error = caught.value
@@ -250,19 +250,19 @@ def test_counting_by_hand_shows_every_image_so_often():
     assert (division.repeats, division.by_hand) == (24, True)
     pairs = likely(1, ("stretch",), references=2)
     references = References({pairs.names[0]: pairs.images[0].tolist()}, {pairs.names[0]: [0.1, 0.0]})
-    room = room_of(config, 1)
-    stated, found = divided(config, pairs, references, wishes=wishes, room=room, test=TEST)
+    room = budget_of(config, 1)
+    stated, found = divided(config, pairs, references, wishes=wishes, budget=room, test=TEST)
     assert (stated.by_hand, stated.repeats, set(map(len, stated.references.values()))) == (True, 24, {2})
     np.testing.assert_array_equal(found, expected_found(pairs, 2, np.array([24]), test=TEST))
     planned = config.model_copy(update={"protocol": ProtocolConfig(presentations=200)})
-    free, _ = divided(planned, pairs, references, wishes=wishes, room=room_of(planned, 1), test=TEST)
+    free, _ = divided(planned, pairs, references, wishes=wishes, budget=budget_of(planned, 1), test=TEST)
     assert (free.by_hand, sum(free.presentations().values()) <= 200) == (False, True)
 
 
 def test_the_size_of_a_round_is_stated_in_presentations_or_minutes():
     def total(**keys) -> int:
         display = Display(width_px=64, height_px=64, size_deg=4.0)
-        return room_of(Config(display=display, protocol=ProtocolConfig(**keys)), 40).total
+        return budget_of(Config(display=display, protocol=ProtocolConfig(**keys)), 40).total
 
     assert total() == 40 * PER_PAIR == 6000
     assert total(presentations=4000) == 4000

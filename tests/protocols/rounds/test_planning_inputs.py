@@ -16,7 +16,7 @@ from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
 from protocols.project.key import Key, SiteRow
 from protocols.rounds.order import trial_list
-from protocols.rounds.planning.allocate import Room, allocate
+from protocols.rounds.planning.allocate import RoundBudget, allocate
 from protocols.rounds.planning.baseline import baseline_counts
 from protocols.rounds.planning.division import BESIDE, Share
 from protocols.rounds.planning.found import Comparison, Pairs, expected_found
@@ -80,7 +80,7 @@ def test_pairs_of_which_nothing_is_known_leave_the_others_planned(unknown, total
     """They are expected to be found nowhere, and no total is called too small for them."""
     pairs, lost = likely(3), sorted(unknown)
     pairs.controllers[:, lost], pairs.references[:, lost], pairs.floor[lost] = math.nan, math.nan, math.nan
-    room = Room(total=total, beside=0.25, blocks=4, blanks=8, references=2)
+    room = RoundBudget(total=total, beside=0.25, blocks=4, blanks=8, references=2)
     allocated = allocate(pairs, {}, room, test=TEST)
     known = [p for p in range(6) if p not in unknown]
     assert (allocated.found[lost] == 0).all()
@@ -106,7 +106,7 @@ def test_a_round_tests_what_was_made_and_its_sites_allow(made, asked, sites):
 def test_controllers_of_pairs_that_a_round_does_not_hold_are_not_shown():
     pairs, wishes = likely(2), {"graded": Share(4, 8), "seed": Share(4, 8)}
     kept = likely(2, ("stretch",))
-    room = Room(total=400, beside=0.5, blocks=4, blanks=0, references=1)
+    room = RoundBudget(total=400, beside=0.5, blocks=4, blanks=0, references=1)
     division = allocate(kept, {"graded": Share(2, 8), "seed": Share(2, 8)}, room, test=TEST).division
     shown = division.cut(stimuli(pairs, wishes, 1))
     assert Counter((s.role, s.objective) for s in shown) == {("controller", "stretch"): 4, ("graded", "stretch"): 2}
@@ -158,7 +158,7 @@ def test_what_is_lost_never_helps_and_little_lost_costs_little(shown, count, blo
 )
 def test_suppression_keeps_the_photographs_that_it_is_tested_against(objective, total, stay):
     wishes = dict.fromkeys(BESIDE, Share(0, 8)) | {"natural": Share(20, 8), "arm": Share(200, 8)}
-    room = Room(total=total, beside=0.25, blocks=2, blanks=0, references=1)
+    room = RoundBudget(total=total, beside=0.25, blocks=2, blanks=0, references=1)
     division = allocate(likely(2, (objective,)), wishes, room, test=TEST).division
     assert division.beside["natural"].images == stay
     assert division.beside["natural"].presentations + division.beside["arm"].presentations <= total / 4

@@ -11,6 +11,7 @@ from protocols.plan import ExpectedFound, SessionPlan, _shortfall
 from protocols.project.config.synthesis import SynthesisConfig
 from protocols.project.key import Key, SiteRow
 from protocols.recordings.natural import NaturalPosterior, best_natural, choose_references, expected_above
+from protocols.recordings.units import UNITS
 from protocols.rounds.planning.division import Division, Share
 from protocols.rounds.planning.expected import likely_pairs
 from protocols.rounds.planning.found import Comparison, expected_found
@@ -81,18 +82,26 @@ def test_of_photographs_that_are_expected_at_the_floor_the_surest_is_the_referen
     assert expected_above(np.array([-1.0, 1.0]), np.zeros(2), 0.0).tolist() == [0.0, 1.0]
 
 
-@pytest.mark.parametrize("counted", [True, False])
-def test_what_may_be_true_of_a_pair_ends_at_the_floor_of_counts(counted):
-    _, data = recording(np.random.default_rng(1), unit="spikes" if counted else "zscore")
+@pytest.mark.parametrize(("unit", "counted"), [("spikes", True), ("spikes", False), ("zscore", False)])
+def test_what_may_be_true_of_a_pair_ends_at_the_floor_of_the_unit(unit, counted):
+    """Also where counts are not modelled by their Fano factor, since a site answers nothing on average."""
+    _, data = recording(np.random.default_rng(1), unit=unit)
+    lowest = UNITS[unit].lowest
     mean = np.tile([6.0, 1.0, 0.2], (30, 1))
     posterior = NaturalPosterior(mean, np.full_like(mean, 0.5), np.ones(30, dtype=bool))
     noise = Noise(
-        fano=np.full(3, 1.5) if counted else None, variance=np.full(3, 2.0), blank=np.full(3, 0.5), known=True
+        fano=np.full(3, 1.5) if counted else None,
+        variance=np.full(3, 2.0),
+        blank=np.full(3, 0.5),
+        lowest=lowest,
+        known=True,
     )
     references = SimpleNamespace(images={("suppress", s): [0, 1] for s in ("a", "b", "c")})
     gains = dict.fromkeys(references.images, (1.0, 0.0))
     pairs = likely_pairs(data, SITES, posterior, noise=noise, references=references, contrasts=None, gains=gains)
-    assert pairs.controllers.mean(0) == pytest.approx([-4.0, 0.0 if counted else 1.0, 0.0 if counted else 1.8])
+    assert pairs.controllers.mean(0) == pytest.approx([-4.0, min(1.0, -lowest), min(1.8, -lowest)])
+    site = ExpectedSite([1.0], natural_sd=2.0, **({"lowest": lowest} | ({} if counted else {"variance": 2.0})))
+    assert site.controller(1.0, "suppress") == max(-1.0, lowest)
     if not counted:
         return
     assert (pairs.references <= 0).all()

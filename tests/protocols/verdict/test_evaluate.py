@@ -15,9 +15,7 @@ from protocols.project.key import Key, KeyRow, write_key
 from protocols.recordings.readers.hdf5 import write_responses
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
-from tests.protocols.helpers.simulated_rounds import make_truth, one_reference, record, subset
-
-OBJECTIVES = ("stretch", "one_hot")
+from tests.protocols.helpers.simulated_rounds import OBJECTIVES, make_truth, one_reference, record, rows_of, subset
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +25,6 @@ def strong():
     truth = make_truth(rng, sites=5, natural=10, equal=False, exploratory=1).scaled("controller", 2.2)
     responses = record(rng, truth)
     return truth, responses, evaluate(responses, truth.key, permutations=999)
-
-
-def rows_of(report, objective, site=None):
-    return [r for r in report.confirmatory(objective) if site in (None, r.site)]
 
 
 # --- laws --------------------------------------------------------------------------------------------------------------

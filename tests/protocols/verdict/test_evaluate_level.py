@@ -10,13 +10,7 @@ import pytest
 from scipy import stats
 
 from protocols.verdict.evaluate import evaluate
-from tests.protocols.helpers.simulated_rounds import make_truth, record, shuffled_within_block
-
-OBJECTIVES = ("stretch", "one_hot")
-
-
-def rows_of(report, objective, site=None):
-    return [r for r in report.confirmatory(objective) if site in (None, r.site)]
+from tests.protocols.helpers.simulated_rounds import OBJECTIVES, make_truth, record, rows_of, shuffled_within_block
 
 
 def experiments(count, *, sites, seed, **recording):

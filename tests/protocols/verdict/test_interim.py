@@ -131,6 +131,35 @@ def test_stages_that_cannot_reach_alpha_are_not_testable():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("p", "smallest", "tied", "silent_p", "verdict", "reason"),
+    [
+        (1e-6, 1e-6, 0.0, 0.2, "control", ""),
+        (0.5, 1e-6, 0.0, 1e-3, "no control", ""),
+        (0.5, 1e-6, 0.0, 0.2, "no control", "no room below the reference: it evokes 0.3 spikes, and silence would"),
+        (
+            0.5,
+            1e-6,
+            0.3,
+            0.2,
+            "not testable",
+            "no room below the reference: it evokes 0.3 spikes, and p could not fall",
+        ),
+        (0.5, 0.4, 0.4, 0.2, "not testable", "smallest reachable p"),
+    ],
+)
+@pytest.mark.parametrize("before", ["control", "no control", "not testable"])
+def test_a_verdict_of_stages_has_its_own_reason(before, p, smallest, tied, silent_p, verdict, reason):
+    """Whatever the round as a whole said, and why."""
+    whole = stage({"a": 0.02})
+    old = replace(whole.rows[0], verdict=before, reason="an old reason", room=0.3, silent_p=silent_p)
+    stages = [stage({"a": p}, smallest=smallest) for _ in range(2)]
+    stages = [replace(s, rows=(replace(s.rows[0], tied_p=tied),)) for s in stages]
+    row = combine(replace(whole, rows=(old,)), stages, ONE).rows[0]
+    assert (row.verdict, row.reason[: len(reason)]) == (verdict, reason)
+    assert bool(row.reason) == bool(reason)
+
+
 def test_a_stage_without_a_chance_says_nothing():
     empty = stage({"a": 1.0, "b": 0.001}, smallest=1.0)
     empty = replace(empty, rows=(replace(empty.rows[0], verdict="not testable"), empty.rows[1]))

@@ -14,6 +14,8 @@ from protocols.stats.choice import choice_test
 from protocols.stats.permutation import permutation_test
 from protocols.verdict.evaluate import evaluate
 from protocols.verdict.looks.interim import combine, stage_reports
+from protocols.verdict.records import ControlRow
+from protocols.verdict.text import room_sentences
 from tests.protocols.helpers.simulated_rounds import Truth, make_truth, one_reference, record, shuffled_within_block
 
 ALPHA, PERMUTATIONS = 0.01, 999
@@ -114,6 +116,28 @@ def test_a_null_at_the_floor_says_that_there_was_no_room(single):
     assert "no room below the reference at 1 of 2 sites" in report.summary()
 
 
+def test_sites_without_room_are_counted_by_what_was_measured():
+    """Not by their sentences, and not where another verdict says that there was room."""
+    row = ControlRow(
+        "suppress", "a", "c", confirmatory=True, verdict="no control", room=0.5, smallest_p=1e-4, tied_p=1e-3
+    )
+    null, tied = replace(row, silent_p=0.2), replace(row, verdict="not testable", silent_p=0.5, tied_p=0.3)
+    few = replace(row, verdict="not testable", silent_p=0.5, smallest_p=0.2, tied_p=0.3)
+    rows = [null, tied, few, replace(row, silent_p=1e-3), replace(null, verdict="control")]
+    assert room_sentences(rows, ALPHA)[1].startswith("no room below the reference at 2 of 5 sites")
+    assert len(room_sentences(rows, 0.5)) == 1
+
+
+def test_sites_that_answer_nothing_are_not_testable_for_any_objective():
+    """Ties leave no p, whichever way a site was to be driven."""
+    truth = planted([6.0, 0.0], [1.0, 1.0], blank=False)
+    for objective in ("stretch", "suppress"):
+        driven, silent = judged(truth, key=renamed(truth.key, objective)).confirmatory(objective)
+        assert (driven.verdict, driven.reason) == ("no control", "")
+        assert (silent.verdict, silent.tied_p) == ("not testable", 1.0)
+        assert "p could not fall below 1" in silent.reason
+
+
 def test_silent_sites_alone_are_no_error_and_take_no_part_in_the_counts():
     truth = planted([0.0, 0.0], [1.0, 1.0])
     summary = judged(truth).objectives[0]
@@ -168,7 +192,11 @@ def test_the_smallest_p_of_tied_values_is_counted():
     values = -np.array([0.0, 0, 0, 0, 1, 0, 0, 0])
     assert permutation_test(values, ((4, 4),)).tied_p == 0.5
     assert permutation_test(np.zeros(8), ((4, 4),)).tied_p == 1.0
-    assert permutation_test(values, ((4, 4),), permutations=20, seed=0).tied_p == pytest.approx(0.5, abs=0.35)
+    many = -np.array([0.0] * 10 + [1.0] + [0.0] * 9)  # 184756 relabellings, of which 199 are drawn
+    drawn = [permutation_test(many, ((10, 10),), permutations=199, seed=seed) for seed in range(20)]
+    assert not any(result.exact for result in drawn)
+    assert np.mean([result.tied_p for result in drawn]) == pytest.approx(0.5, abs=0.03)
+    assert all(result.tied_p * 200 == pytest.approx(round(result.tied_p * 200)) for result in drawn)
     slots = ((2, 2, 2, 2, 4),)
     assert choice_test(np.zeros(12), slots, permutations=99).tied_p == 1.0
     distinct = np.random.default_rng(0).normal(size=12)
