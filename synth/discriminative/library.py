@@ -47,8 +47,9 @@ def by_photographs(
 def rotated(z: Responses, rng: np.random.Generator) -> Responses:
     """Sites mixed by a random rotation that keeps their mean: the same covariance spectrum over photographs, no groups.
 
-    The null of a continuum: every surrogate site is a random mixture of all sites, scaled to the mean and SD of a site.
-    z (photographs, sites).
+    The null of a continuum of Gaussian answers alone: every surrogate site is a random mixture of all sites, scaled to
+    the mean and SD of a site, and mixtures are nearer to Gaussian than sites with a nonlinearity, which surpass it
+    without groups. Hence `gap`. z (photographs, sites).
     """
     sites = z.shape[1]
     mean = np.full((sites, 1), sites**-0.5)
@@ -64,6 +65,30 @@ def independent(z: Responses, rng: np.random.Generator) -> Responses:
     return rng.permuted(z, axis=0)
 
 
+def gap(z: Responses, labels: Labels) -> float:
+    """How much more alike sites of one cluster are than sites of two, by z (photographs, sites) and labels (sites,): a
+    difference of correlations, -2 to 2, above 0 where there is an empty space between all clusters.
+
+    The weakest link that holds a cluster together (single linkage), less the largest correlation of any two sites of
+    different clusters. A continuum is cut somewhere between neighbours, so it stays below 0 whatever the nonlinearity
+    of its sites. A site that is a cluster alone is left out. -2 where fewer than two clusters of several sites are.
+    """
+    several = np.flatnonzero(np.bincount(labels) > 1)
+    if len(several) < 2:
+        return -2.0
+    z, labels = z[:, np.isin(labels, several)], labels[np.isin(labels, several)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        alike = np.nan_to_num(np.atleast_2d(np.corrcoef(z.T)))  # a site that answers always the same is like none
+    across = alike[labels[:, None] != labels].max()
+    weakest = 1.0
+    for cluster in several:
+        reached = alike[np.ix_(labels == cluster, labels == cluster)]
+        for between in range(len(reached)):  # the best chain of any two, by way of one more site each time
+            reached = np.maximum(reached, np.minimum(reached[:, [between]], reached[between]))
+        weakest = min(weakest, float(reached.min()))
+    return float(weakest - across)
+
+
 @dataclass(frozen=True)
 class Chance:
     """Whether sites group in their answers to photographs, against sites that do not.
@@ -77,6 +102,8 @@ class Chance:
         Mean of the same over draws of each null, in nats.
     p_independent, p_rotated : float
         Share of draws that reach the objective, the observation counted as one.
+    gap : float
+        Of the clusters in question, a difference of correlations (`gap`).
     draws : int
     """
 
@@ -86,26 +113,36 @@ class Chance:
     rotated: float
     p_independent: float
     p_rotated: float
+    gap: float
     draws: int
 
     @property
     def p(self) -> float:
-        """The larger of both: groups must be beyond sites without any likeness, and beyond a continuum."""
+        """The larger of both: groups must be beyond sites without any likeness, and beyond a Gaussian continuum."""
         return max(self.p_independent, self.p_rotated)
 
+    def grouped(self, alpha: float) -> bool:
+        """Whether p is at most `alpha` and there is a space between the clusters, which p alone does not tell."""
+        return self.p <= alpha and self.gap > 0
 
-def beyond_chance(z: Responses, clusters: int, *, draws: int = 99, seed: int = 0, temperature: float = 1.6) -> Chance:
+
+def beyond_chance(z: Responses, labels: Labels, *, draws: int = 99, seed: int = 0, temperature: float = 1.6) -> Chance:
     """Test whether the sites fall into groups in their answers z (photographs, sites) to photographs, in natural SDs.
 
-    The statistic is the best mean objective of `by_photographs` over random partitions into `clusters`. Two nulls:
-    sites without any likeness (`independent`), and a continuum with the covariance of these sites (`rotated`). With one
-    cluster there is nothing to test: p = 1.
+    `labels` (sites,) are the clusters in question, found in any way. The statistic is the best mean objective of
+    `by_photographs` over random partitions into as many; the gap is of `labels` themselves. Two nulls:
+    sites without any likeness (`independent`), and a Gaussian continuum with the covariance of these sites (`rotated`).
+    Sites with a nonlinearity surpass the second without groups, so that p must not be read alone (`Chance.grouped`).
+    With one cluster there is nothing to test: p = 1.
 
     Raises
     ------
     ValueError
-        Answers that are not finite, or fewer sites than clusters.
+        Answers that are not finite, or of other sites than `labels`.
     """
+    clusters = int(labels.max()) + 1
+    if z.ndim != 2 or z.shape[1] != len(labels):
+        raise ValueError(f"answers of shape {z.shape} with {len(labels)} labels; expected one column per site")
     if not np.isfinite(z).all():
         raise ValueError("answers to photographs that are not finite; expected one number per photograph and site")
     if clusters < 2:
@@ -116,6 +153,7 @@ def beyond_chance(z: Responses, clusters: int, *, draws: int = 99, seed: int = 0
             rotated=0.0,
             p_independent=1.0,
             p_rotated=1.0,
+            gap=-2.0,
             draws=draws,
         )
 
@@ -136,5 +174,6 @@ def beyond_chance(z: Responses, clusters: int, *, draws: int = 99, seed: int = 0
         rotated=float(nulls[2].mean()),
         p_independent=shares[0],
         p_rotated=shares[1],
+        gap=gap(z, labels),
         draws=draws,
     )
