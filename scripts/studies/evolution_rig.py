@@ -141,7 +141,7 @@ def truth_of(project: Project, subject: Subject) -> dict[str, Any]:
         image = subject.expected(chosen[target].pixels[None])[0, k]
         found["targets"][target] = {
             "curve": curve,
-            "natural_best": float(subject.natural_expected[:shown, k].max()),
+            "natural_best": float(subject.natural_expected[shown, k].max()),
             "saturation": float(subject.saturation[k]),
             "chosen": float(image),
             "chosen_score": chosen[target].score,

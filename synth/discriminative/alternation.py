@@ -195,11 +195,6 @@ class State:
         """How many there are."""
         return int(self.labels.max()) + 1
 
-    @property
-    def objective(self) -> float:
-        """Mean of J over the clusters, in nats: 0 at chance whatever their number, at most the log of that."""
-        return 0.0 if self.batch is None else float(self.batch.scores.mean())
-
 
 def climbed(batch: StimulusBatch) -> Tensor:
     """The images of a batch as start images (S, C, H, W) in [0, 1]."""

@@ -15,7 +15,7 @@ from synth.objectives import Site, site_name
 from synth.objectives.bound import column_of
 
 from .alternation import Begin, Climber, Settings, State, climbed, take_turns
-from .changes import MERGE_BELOW, Change, improved, selectivities, separations
+from .changes import MERGE_BELOW, Change, improved, shares
 from .partition import Labels, Responses, adjusted_rand, assigned, margins, occupied, random_partition
 
 LAST_TURNS = 3
@@ -66,11 +66,7 @@ class Restart:
         objective = self.objective if self.validator_objective is None else self.validator_objective
         if len(z) == 1:
             return True, 0.0
-        shares = np.minimum(
-            separations(z, self.labels, settings.temperature) / settings.separation,
-            selectivities(z, self.labels) / settings.selectivity,
-        )
-        return bool(shares.min() >= MERGE_BELOW), objective
+        return bool(shares(z, self.labels, settings).min() >= MERGE_BELOW), objective
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,7 @@ def by_photographs(
     for _ in range(TURNS):
         if labels.max() == 0:
             return labels, [int(z.mean(1).argmax())], 0.0
-        one_of = labels[:, None] == np.arange(labels.max() + 1)
-        means = z @ (one_of / one_of.sum(0)) / temperature  # (photographs, clusters)
-        largest = means.max(1, keepdims=True)
-        scores = means - largest - np.log(np.exp(means - largest).mean(1, keepdims=True))
+        scores = photograph_scores(z, labels, temperature)
         images, objective = [int(i) for i in scores.argmax(0)], float(scores.max(0).mean())
         wanted = assigned(z[images])
         if (wanted == labels).all():
@@ -42,6 +39,18 @@ def by_photographs(
         labels, kept = occupied(wanted)
         images = [images[k] for k in kept]
     return labels, images, objective
+
+
+def photograph_scores(z: Responses, labels: Labels, temperature: float = 1.6) -> Responses:
+    """The objective J of every cluster for every photograph, (photographs, clusters), in nats, as `synth.discriminate`.
+
+    `z` (photographs, sites) in natural SDs, `labels` (sites,) without empty clusters, `temperature` in natural SDs.
+    """
+    one_of = labels[:, None] == np.arange(labels.max() + 1)
+    means = z @ (one_of / one_of.sum(0)) / temperature  # (photographs, clusters)
+    largest = means.max(1, keepdims=True)
+    scores: Responses = means - largest - np.log(np.exp(means - largest).mean(1, keepdims=True))
+    return scores
 
 
 def rotated(z: Responses, rng: np.random.Generator) -> Responses:
