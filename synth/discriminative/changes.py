@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .alternation import Climber, Settings, State, take_turns
-from .partition import Labels, Responses, assigned, random_partition
+from .partition import Labels, ZScores, assigned, random_partition
 
 MERGE_BELOW = 0.8
 """Two clusters are merged where they are told apart by less than this share of what a split must reach, so that the
@@ -49,7 +49,7 @@ class Change:
     accepted: bool
 
 
-def separations(z: Responses, labels: Labels, temperature: float) -> NDArray[np.float64]:
+def separations(z: ZScores, labels: Labels, temperature: float) -> NDArray[np.float64]:
     """How well the images of two clusters tell these two apart, (clusters, clusters), in nats: 0 at chance, at most log
     2, whatever the number of clusters.
 
@@ -65,7 +65,7 @@ def separations(z: Responses, labels: Labels, temperature: float) -> NDArray[np.
     return both
 
 
-def selectivities(z: Responses, labels: Labels) -> NDArray[np.float64]:
+def selectivities(z: ZScores, labels: Labels) -> NDArray[np.float64]:
     """What share of a cluster's response to its own image is missing under the image of another, (clusters, clusters):
     1 where the other's image evokes the natural mean, 0 where it evokes as much, mean over both.
 
@@ -81,7 +81,7 @@ def selectivities(z: Responses, labels: Labels) -> NDArray[np.float64]:
     return both
 
 
-def shares(z: Responses, labels: Labels, settings: Settings) -> NDArray[np.float64]:
+def shares(z: ZScores, labels: Labels, settings: Settings) -> NDArray[np.float64]:
     """How well every two clusters are told apart, (clusters, clusters), as a share of what a split must reach: the
     smaller of `separations` and `selectivities` over `Settings.separation` and `Settings.selectivity`, from responses z
     (images, sites) in natural SDs; infinite on the diagonal.

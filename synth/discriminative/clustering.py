@@ -16,7 +16,7 @@ from synth.objectives.bound import column_of
 
 from .alternation import Begin, Climber, Settings, State, climbed, take_turns
 from .changes import MERGE_BELOW, Change, improved, shares
-from .partition import Labels, Responses, adjusted_rand, assigned, margins, occupied, random_partition
+from .partition import Labels, ZScores, adjusted_rand, assigned, margins, occupied, random_partition
 
 LAST_TURNS = 3
 
@@ -45,10 +45,10 @@ class Restart:
     seed: int
     batch: StimulusBatch
     labels: Labels
-    z: Responses
+    z: ZScores
     objective: float
     judged: Labels | None
-    validator_z: Responses | None
+    validator_z: ZScores | None
     validator_objective: float | None
     moves: tuple[int, ...]
     changes: tuple[Change, ...]
@@ -243,7 +243,7 @@ def _largest_first(batch: StimulusBatch, labels: Labels) -> tuple[StimulusBatch,
     return batch.take(order), np.argsort(order)[labels].astype(np.int64)
 
 
-def _judged(climber: Climber, batch: StimulusBatch, validator: EncoderLike) -> Responses:
+def _judged(climber: Climber, batch: StimulusBatch, validator: EncoderLike) -> ZScores:
     """What the validator predicts, (images, sites), in its own natural SDs; a batch has it in the encoder's columns."""
     assert batch.validator_predicted is not None
     known = attributes_of(validator)

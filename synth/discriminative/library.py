@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .partition import Labels, Responses, assigned, occupied, random_partition
+from .partition import Labels, ZScores, assigned, occupied, random_partition
 
 TURNS = 20
 RESTARTS = 8
 
 
 def by_photographs(
-    z: Responses, clusters: int, rng: np.random.Generator, *, temperature: float = 1.6
+    z: ZScores, clusters: int, rng: np.random.Generator, *, temperature: float = 1.6
 ) -> tuple[Labels, list[int], float]:
     """Clusters of sites with the photograph that discriminates each best, in turns from a random partition.
 
@@ -41,7 +41,7 @@ def by_photographs(
     return labels, images, objective
 
 
-def photograph_scores(z: Responses, labels: Labels, temperature: float = 1.6) -> Responses:
+def photograph_scores(z: ZScores, labels: Labels, temperature: float = 1.6) -> ZScores:
     """The objective J of every cluster for every photograph, (photographs, clusters), in nats, as `synth.discriminate`.
 
     `z` (photographs, sites) in natural SDs, `labels` (sites,) without empty clusters, `temperature` in natural SDs.
@@ -49,11 +49,11 @@ def photograph_scores(z: Responses, labels: Labels, temperature: float = 1.6) ->
     one_of = labels[:, None] == np.arange(labels.max() + 1)
     means = z @ (one_of / one_of.sum(0)) / temperature  # (photographs, clusters)
     largest = means.max(1, keepdims=True)
-    scores: Responses = means - largest - np.log(np.exp(means - largest).mean(1, keepdims=True))
+    scores: ZScores = means - largest - np.log(np.exp(means - largest).mean(1, keepdims=True))
     return scores
 
 
-def rotated(z: Responses, rng: np.random.Generator) -> Responses:
+def rotated(z: ZScores, rng: np.random.Generator) -> ZScores:
     """Sites mixed by a random rotation that keeps their mean: the same covariance spectrum over photographs, no groups.
 
     The null of a continuum of Gaussian answers alone: every surrogate site is a random mixture of all sites, scaled to
@@ -65,16 +65,16 @@ def rotated(z: Responses, rng: np.random.Generator) -> Responses:
     basis = np.linalg.qr(np.hstack([mean, rng.standard_normal((sites, sites - 1))]))[0][:, 1:]
     turned = np.linalg.qr(rng.standard_normal((sites - 1, sites - 1)))[0]
     mixed = z @ (mean @ mean.T + basis @ turned @ basis.T)
-    out: Responses = (mixed - mixed.mean(0)) / mixed.std(0) * z.std(0) + z.mean(0)
+    out: ZScores = (mixed - mixed.mean(0)) / mixed.std(0) * z.std(0) + z.mean(0)
     return out
 
 
-def independent(z: Responses, rng: np.random.Generator) -> Responses:
+def independent(z: ZScores, rng: np.random.Generator) -> ZScores:
     """Every site with its answers in another order of photographs: no two sites alike. z (photographs, sites)."""
     return rng.permuted(z, axis=0)
 
 
-def gap(z: Responses, labels: Labels) -> float:
+def gap(z: ZScores, labels: Labels) -> float:
     """How much more alike sites of one cluster are than sites of two, by z (photographs, sites) and labels (sites,): a
     difference of correlations, -2 to 2, above 0 where there is an empty space between all clusters.
 
@@ -135,7 +135,7 @@ class Chance:
         return self.p <= alpha and self.gap > 0
 
 
-def beyond_chance(z: Responses, labels: Labels, *, draws: int = 99, seed: int = 0, temperature: float = 1.6) -> Chance:
+def beyond_chance(z: ZScores, labels: Labels, *, draws: int = 99, seed: int = 0, temperature: float = 1.6) -> Chance:
     """Test whether the sites fall into groups in their answers z (photographs, sites) to photographs, in natural SDs.
 
     `labels` (sites,) are the clusters in question, found in any way. The statistic is the best mean objective of
@@ -166,7 +166,7 @@ def beyond_chance(z: Responses, labels: Labels, *, draws: int = 99, seed: int = 
             draws=draws,
         )
 
-    def best(answers: Responses, rng: np.random.Generator) -> float:
+    def best(answers: ZScores, rng: np.random.Generator) -> float:
         runs = (by_photographs(answers, clusters, rng, temperature=temperature) for _ in range(RESTARTS))
         return max(objective for _, _, objective in runs)
 
