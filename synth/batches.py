@@ -110,10 +110,14 @@ class Best:
         self.check += 1
 
 
+def seed_from(*names: str | int) -> int:
+    """A seed of names: the first 63 bits of SHA-256 of one name per line."""
+    return int.from_bytes(hashlib.sha256("\n".join(map(str, names)).encode()).digest()[:8], "big") >> 1
+
+
 def generator_for(row_name: str, seed: int) -> torch.Generator:
-    """The CPU generator of one image: seeded by the first 63 bits of SHA-256 of its row name and seed."""
-    digest = hashlib.sha256(f"{row_name}\n{seed}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    """The CPU generator of one image, seeded by its row name and seed."""
+    return torch.Generator().manual_seed(seed_from(row_name, seed))
 
 
 def plan_of(spans: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:

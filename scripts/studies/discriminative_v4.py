@@ -23,15 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.cluster import vq
 
 from encoders import FitOptions, Recording, fit_encoder
 from protocols.arrays import Floats, Ints, Pixels
 from protocols.disk.files import write_json
 from protocols.simulate.v4 import fold, model_responses, read_averages, read_images, read_models
 from synth import fourier, jitter
+from synth.answers import images_of
 from synth.constraints import exact_statistics
 from synth.discriminative import Settings, adjusted_rand, by_photographs, discriminative_stimuli
+from synth.discriminative.library import photograph_scores
+from synth.discriminative.partition import margins, occupied
 
 STARTS = 20
 PRESENTATIONS = (5, 10, 20, 40, 80)
@@ -115,8 +118,8 @@ def clusters_of(pixels: Pixels, recorded: Floats, options: argparse.Namespace) -
         averages=True,
     )
     pair = fit_encoder(recording, FIT)
-    luminance = pixels.mean(-1) / 255
     size = (3, *pixels.shape[1:3])
+    natural = {k: float(v.median()) for k, v in exact_statistics(size).statistics(images_of(pixels)).items()}
     clustering = discriminative_stimuli(
         pair.encoder,
         sites,
@@ -128,58 +131,36 @@ def clusters_of(pixels: Pixels, recorded: Floats, options: argparse.Namespace) -
         seeds=range(options.seeds),
         options={
             "transforms": [jitter(0.07)],
-            "constraints": [
-                exact_statistics(
-                    size, mean=float(np.median(luminance.mean((1, 2)))), rms=float(np.median(luminance.std((1, 2))))
-                )
-            ],
+            "constraints": [exact_statistics(size, mean=natural["mean"], rms=natural["rms"])],
         },
     )
     z = (recorded - recorded.mean(0)) / recorded.std(0)
     rng = np.random.default_rng(0)
     runs = [by_photographs(z, options.clusters, rng) for _ in range(STARTS)]
     labels, images, _ = max(runs, key=lambda run: run[2])
-    simple = kmeans((z / np.linalg.norm(z, axis=0)).T, options.clusters, rng)
+    simple = k_means((z / np.linalg.norm(z, axis=0)).T, options.clusters, rng)
     best = clustering.best
     return {
         "discriminative": (best.labels, best.batch.images),
         "by photographs": (labels, pixels[images]),
-        "k-means": (simple, pixels[most_discriminating(z, simple)]),
+        "k-means": (simple, pixels[photograph_scores(z, simple).argmax(0)]),
     }
 
 
-def kmeans(points: Floats, clusters: int, rng: np.random.Generator) -> Ints:
+def k_means(points: Floats, clusters: int, rng: np.random.Generator) -> Ints:
     """Lloyd's algorithm from random points, the best of `STARTS`: points (sites, features) -> labels (sites,)."""
-    best: tuple[float, NDArray[np.int64]] = (np.inf, np.zeros(len(points), dtype=np.int64))
-    for _ in range(STARTS):
-        centres = points[rng.choice(len(points), clusters, replace=False)]
-        for _ in range(50):
-            distance = ((points[:, None] - centres) ** 2).sum(-1)
-            labels = distance.argmin(1)
-            centres = np.stack(
-                [points[labels == c].mean(0) if (labels == c).any() else centres[c] for c in range(clusters)]
-            )
-        if (error := float(distance.min(1).sum())) < best[0]:
-            best = (error, labels)
-    return np.unique(best[1], return_inverse=True)[1].astype(np.int64)
-
-
-def most_discriminating(z: Floats, labels: Ints, temperature: float = 1.6) -> list[int]:
-    """For every cluster the photograph of the largest objective, by z (photographs, sites)."""
-    means = np.stack([z[:, labels == c].mean(1) for c in range(labels.max() + 1)], axis=1) / temperature
-    return [int(i) for i in (means - np.log(np.exp(means).mean(1, keepdims=True))).argmax(0)]
+    centres, _ = vq.kmeans(points, clusters, iter=STARTS, seed=rng)
+    return occupied(vq.vq(points, centres)[0].astype(np.int64))[0]
 
 
 def ranked(images: Pixels, labels: Ints, hidden: list[Any], scale: tuple[Floats, Floats]) -> dict[str, float]:
     """Rank of the own image among all, by the hidden models (1 = it drives the site most)."""
     z = (model_responses(images, hidden) - scale[0]) / scale[1]  # (images, sites)
-    own = z[labels, np.arange(len(labels))]
-    ranks = 1 + (z > own).sum(0)
-    others = np.where(np.arange(len(z))[:, None] == labels, -np.inf, z).max(0)
+    ranks = 1 + (z > z[labels, np.arange(len(labels))]).sum(0)
     return {
         "mean_rank": float(ranks.mean()),
         "first": float((ranks == 1).mean()),
-        "margin": float((own - others).mean()),
+        "margin": float(margins(z, labels).mean()),
     }
 
 

@@ -27,7 +27,6 @@ from protocols.arrays import Floats, Pixels
 from protocols.disk.files import write_json, write_text
 from protocols.loop import look, step
 from protocols.progress import Progress
-from protocols.project.config.synthesis import SynthesisConfig
 from protocols.project.folder import Project
 from protocols.simulate import v4
 from protocols.simulate.rig import simulate_counts
@@ -38,6 +37,7 @@ from synth.batches import project as constrained
 from synth.batches import quantise
 from synth.evolution.evolve import Evolution, seed_of
 from synth.evolution.fourier_code import FourierCode
+from v4_benchmark import parse as parse_loop
 from v4_benchmark import prepare
 
 BASE = ("cma", "genetic", "random", "shuffled")
@@ -109,12 +109,9 @@ def simulate(*arguments: object) -> None:
 
 def fitted(options: argparse.Namespace) -> Project:
     """A project with an encoder of the subject, fitted to its answers to photographs."""
-    settings = SynthesisConfig()
-    loop = argparse.Namespace(
-        data=options.data, out=options.out, images=options.photographs, effort="quick", steps=settings.steps,
-        seeds=settings.seeds, repeats=None, baseline_repeats=options.repeats, seed=options.seed, no_arms=True, rounds=1,
-    )  # fmt: skip
-    project = prepare(options.session, loop)
+    words = ["--data", options.data, "--out", options.out, "--images", options.photographs, "--no-arms"]
+    words += ["--baseline-repeats", options.repeats, "--seed", options.seed]
+    project = prepare(options.session, parse_loop([str(word) for word in words]))
     while (state := look(project)).stage != "generate":
         if state.waiting_for == "responses" and state.round is not None:
             folders = ("--outbox", state.round.outbox, "--inbox", state.round.inbox)

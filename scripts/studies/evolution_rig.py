@@ -32,6 +32,7 @@ from protocols.project.folder import Project
 from protocols.project.generations.files import Evolution, evolved_images
 from protocols.project.key import read_key
 from protocols.project.photograph_import import import_photographs
+from protocols.project.photographs import NaturalImages
 from protocols.simulate import v4
 from protocols.simulate.command import main as simulated
 from protocols.simulate.subject import Subject
@@ -117,6 +118,7 @@ def truth_of(project: Project, subject: Subject) -> dict[str, Any]:
     record = json.loads(evolution.record_path.read_text(encoding="utf-8"))
     plan = json.loads(evolution.plan_path.read_text(encoding="utf-8"))
     found: dict[str, Any] = {"presentations": record["presentations"], "targets": {}}
+    shown = [int(name[4:]) for name in NaturalImages.load(project.data).source_ids]
     for target in plan["targets"]:
         k, curve = subject.site_ids.index(target), []
         for number in range(1, record["generations"] + 1):
@@ -139,7 +141,7 @@ def truth_of(project: Project, subject: Subject) -> dict[str, Any]:
         image = subject.expected(chosen[target].pixels[None])[0, k]
         found["targets"][target] = {
             "curve": curve,
-            "natural_best": float(subject.natural_expected[:120, k].max()),
+            "natural_best": float(subject.natural_expected[shown, k].max()),
             "saturation": float(subject.saturation[k]),
             "chosen": float(image),
             "chosen_score": chosen[target].score,

@@ -9,17 +9,14 @@ leave; the verdicts come from `combine`, as in `evaluate_stages`. The same round
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from calibration import ALPHA, GROUP_ALPHA, options_of, rate_over_experiments, table_row, told
 from protocols.arrays import Floats
 from protocols.progress import Progress
 from protocols.project.key import Key, KeyRow, SiteRow
@@ -30,7 +27,6 @@ from protocols.verdict.control_report import ControlReport
 from protocols.verdict.evaluate import evaluate
 from protocols.verdict.looks.interim import Decision, combine, decide, stage_report
 
-ALPHA, GROUP_ALPHA = 0.01, 0.05
 FANO, SHARED_GAIN, DRIFT = 1.3, 0.15, 0.3
 
 
@@ -179,19 +175,6 @@ def without_looks(recorder: Recorder, seed: int) -> ControlReport:
 # --- rates over rounds -------------------------------------------------------------------------------------------------
 
 
-def share(hits: list[int], tests: list[int], confidence: float = 0.99) -> dict[str, float]:
-    """Share of hits with its interval, rounds as clusters (Korn & Graubard 1998: exact limits at the effective counts)."""
-    h, n = np.array(hits, dtype=float), np.array(tests, dtype=float)
-    total, tail = float(n.sum()), (1 - confidence) / 2
-    rate = float(h.sum()) / total
-    clustered = float(np.var(h - rate * n, ddof=1)) * len(h) / total**2
-    effect = max(1.0, clustered * total / (rate * (1 - rate))) if 0 < rate < 1 else 1.0
-    x, m = h.sum() / effect, total / effect
-    low = float(stats.beta.ppf(tail, x, m - x + 1)) if x > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, x + 1, m - x)) if x < m else 1.0
-    return {"rate": rate, "low": low, "high": high, "tests": int(total)}
-
-
 def boundary_null(rounds: int, design: Design, progress: Progress, *, part: int) -> dict[str, Any]:
     """No controller above its reference: how often "control" is said at a site, and of a round."""
     found: dict[str, list[tuple[int, int, int, int]]] = {o: [] for o in design.objectives}
@@ -207,11 +190,11 @@ def boundary_null(rounds: int, design: Design, progress: Progress, *, part: int)
     answers: dict[str, Any] = {}
     for objective, counted in found.items():
         hits, tests, claims, stopped = ([row[i] for row in counted] for i in range(4))
-        site, group = share(hits, tests), share(claims, [1 for _ in claims])
+        site, group = rate_over_experiments(hits, tests), rate_over_experiments(claims, [1 for _ in claims])
         answers[objective] = {
             "site": {**site, "level": ALPHA, "holds": site["low"] <= ALPHA},
             "round": {**group, "level": GROUP_ALPHA, "holds": group["low"] <= GROUP_ALPHA},
-            "futile": share(stopped, tests),
+            "futile": rate_over_experiments(stopped, tests),
         }
     return answers
 
@@ -237,11 +220,11 @@ def gained(rounds: int, design: Design, progress: Progress, *, part: int, null: 
     sums = found[draws].sum(1) / total[draws].sum(1)[:, None]  # (draws, 2)
     low, high = np.quantile(sums[:, 0] - sums[:, 1], [0.025, 0.975])
     middle = np.quantile(np.array(used)[draws].mean(1), [0.025, 0.975])
-    mistaken = share(false, nulls)
+    mistaken = rate_over_experiments(false, nulls)
     return {
         "null sites": {**mistaken, "level": ALPHA, "holds": mistaken["low"] <= ALPHA},
-        "with": share([int(h) for h in found[:, 0]], counts, 0.95),
-        "without": share([int(h) for h in found[:, 1]], counts, 0.95),
+        "with": rate_over_experiments([int(h) for h in found[:, 0]], counts, confidence=0.95),
+        "without": rate_over_experiments([int(h) for h in found[:, 1]], counts, confidence=0.95),
         "difference": {
             "rate": float((found[:, 0] - found[:, 1]).sum() / total.sum()),
             "low": float(low),
@@ -260,11 +243,7 @@ def table(found: Mapping[str, Any]) -> str:
     lines = ["| Design | Question | Found | Interval | Promised | Holds |", "|---|---|---|---|---|---|"]
 
     def line(design: str, question: str, rate: Mapping[str, Any], promised: str) -> None:
-        holds = {True: "yes", False: "NO", None: ""}[rate.get("holds")]
-        interval = f"{100 * rate['low']:.2f} - {100 * rate['high']:.2f}"
-        lines.append(
-            f"| {design} | {question} | {100 * rate['rate']:.2f} % of {rate['tests']} | {interval} | {promised} | {holds} |"
-        )
+        lines.append(table_row((design, question), rate, promised))
 
     for design, answers in found.items():
         for objective, rates in answers.get("null", {}).items():
@@ -284,13 +263,6 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def held(found: Any) -> bool:
-    """Whether every answer holds."""
-    if isinstance(found, Mapping):
-        return bool(found.get("holds", True)) and all(held(v) for v in found.values())
-    return True
-
-
 DESIGNS: dict[str, Design] = {
     "one look": Design(objectives=("stretch", "one_hot")),
     "two looks": Design(looks=2),
@@ -302,11 +274,10 @@ DESIGNS: dict[str, Design] = {
 
 def main() -> None:
     """Ask the chosen designs and print the table; exit 1 where a promise does not hold."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__)
     parser.add_argument("--rounds", type=int, default=400, help="rounds per design at the boundary null")
     parser.add_argument("--powered", type=int, default=100, help="rounds per design with control at some sites")
     parser.add_argument("--only", nargs="*", default=list(DESIGNS), help="designs to ask")
-    parser.add_argument("--json", type=Path, help="also write the answers here")
     arguments = parser.parse_args()
     progress, found = Progress(), {}
     for part, (name, design) in enumerate(DESIGNS.items()):
@@ -315,10 +286,7 @@ def main() -> None:
                 "null": boundary_null(arguments.rounds, design, progress, part=2 * part) if arguments.rounds else {},
                 "gain": gained(arguments.powered, design, progress, part=2 * part + 1) if arguments.powered else {},
             }
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(table(found))
-    raise SystemExit(0 if held(found) else 1)
+    told(found, table(found), arguments.json)
 
 
 if __name__ == "__main__":

@@ -8,37 +8,34 @@ random and a gain that drifts within the round; sites of three ranges of rates a
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from calibration import (
+    ALPHA,
+    GROUP_ALPHA,
+    holds,
+    options_of,
+    rate_over_experiments,
+    share_of_experiments,
+    streams,
+    table_row,
+    tested,
+    told,
+)
 from protocols.arrays import Floats
 from protocols.progress import Progress
 from protocols.project.key import Key, KeyRow, SiteRow
 from protocols.verdict.expected import ExpectedSite, Trials
 from protocols.verdict.experiments import control_share
 from protocols.verdict.records import ControlRow
-from verdict_calibration import (
-    ALPHA,
-    GROUP_ALPHA,
-    PERMUTATIONS,
-    PRESENTATIONS,
-    holds,
-    judged,
-    rate_over_experiments,
-    share_of_experiments,
-    streams,
-    tested,
-)
+from verdict_calibration import NULLS, PERMUTATIONS, PRESENTATIONS, judged
 from verdict_recordings import BLOCKS, NATURAL_MEAN, NATURAL_SD, SHARED_GAIN, SITES, Truth, picked, record
 
 RATES = {"2 - 5 spikes": (2.0, 5.0), "0.3 - 1 spikes": (0.3, 1.0), "0.03 - 0.15 spikes": (0.03, 0.15)}
 """Expected spikes to the least activating reference."""
-NULLS = {"1 reference": (1, 0.0), "2 equal": (2, 0.0), "2 unequal": (2, 0.15), "3 unequal": (3, 0.1)}
 DROPS = (0.3, 0.6, 1.0)  # share of the reference's response that a controller takes away
 POISSON = 1.0
 
@@ -176,10 +173,7 @@ def table(found: dict[str, Any]) -> str:
     lines = ["| Question | References evoke | Found | 99 % interval | Expected | Holds |", "|---|---|---|---|---|---|"]
 
     def line(question: str, rates: str, rate: dict[str, Any], expected: str) -> None:
-        verdict = {True: "yes", False: "NO", None: ""}[rate.get("holds")]
-        interval = f"{100 * rate['low']:.2f} - {100 * rate['high']:.2f}"
-        tests = f"{100 * rate['rate']:.2f} % of {rate['tests']}"
-        lines.append(f"| {question} | {rates} | {tests} | {interval} | {expected} | {verdict} |")
+        lines.append(table_row((question, rates), rate, expected))
 
     for name, by_rate in found.get("null", {}).items():
         for rates, null in by_rate.items():
@@ -198,23 +192,15 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def held(found: Any) -> bool:
-    """Whether every answer holds."""
-    if isinstance(found, dict):
-        return found.get("holds", True) and all(held(v) for v in found.values())
-    return True
-
-
 def main() -> None:
     """Ask the chosen questions and print the table; exit 1 where an answer does not hold."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__)
     parser.add_argument("--experiments", type=int, default=400, help="rounds per null; the others take a part of them")
     parser.add_argument("--only", nargs="*", default=["null", "power", "intervals"], help="questions to ask")
     parser.add_argument("--nulls", nargs="*", default=list(NULLS), choices=list(NULLS), help="boundary nulls to ask")
     parser.add_argument("--rates", nargs="*", default=list(RATES), choices=list(RATES), help="ranges of rates to ask")
     parser.add_argument("--references", nargs="*", type=int, default=[1, 2], help="references per site, for the power")
     parser.add_argument("--seed", type=int, default=0, help="other rounds of the boundary nulls")
-    parser.add_argument("--json", type=Path, help="also write the answers here")
     arguments = parser.parse_args()
     number, progress, found = arguments.experiments, Progress(), dict[str, Any]()
     ranges = {label: RATES[label] for label in arguments.rates}
@@ -240,10 +226,7 @@ def main() -> None:
         found["intervals"] = {
             label: intervals(math.ceil(number / 2), progress, rates) for label, rates in ranges.items()
         }
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(table(found))
-    raise SystemExit(0 if held(found) else 1)
+    told(found, table(found), arguments.json)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,23 @@ within the round; the unit of every interval is the experiment, never the site. 
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from calibration import (
+    ALPHA,
+    GROUP_ALPHA,
+    holds,
+    options_of,
+    rate_over_experiments,
+    share_of_experiments,
+    streams,
+    table_row,
+    tested,
+    told,
+)
 from protocols.arrays import Floats
 from protocols.progress import Progress
 from protocols.recordings.responses import Responses
@@ -46,7 +53,6 @@ from verdict_recordings import (
     truth,
 )
 
-ALPHA, GROUP_ALPHA = 0.01, 0.05
 NULL_PERMUTATIONS, PERMUTATIONS = 199, 999  # the level is exact with either, the power needs more
 PRESENTATIONS = 144  # per site and objective: controller and references together
 CANDIDATES, CANDIDATE_SPREAD = 5, 0.05  # photographs that a baseline chooses the references from
@@ -56,40 +62,6 @@ NULLS = {"1 reference": (1, 0.0), "2 equal": (2, 0.0), "2 unequal": (2, 0.15), "
 def judged(known: Truth, recording: Recording, seed: int, *, permutations: int = NULL_PERMUTATIONS) -> ControlReport:
     """The verdicts of the toolkit."""
     return evaluate(recording.responses, known.key, alpha=ALPHA, permutations=permutations, seed=seed)
-
-
-# --- rates over experiments --------------------------------------------------------------------------------------------
-
-
-def rate_over_experiments(hits: Sequence[int], tests: Sequence[int]) -> dict[str, float]:
-    """Share of hits with its 99 % interval, experiments as clusters (Korn & Graubard 1998: exact limits at the effective counts)."""
-    h, n = np.array(hits, dtype=float), np.array(tests, dtype=float)
-    total = float(n.sum())
-    rate = float(h.sum()) / total
-    clustered = float(np.var(h - rate * n, ddof=1)) * len(h) / total**2
-    design = max(1.0, clustered * total / (rate * (1 - rate))) if 0 < rate < 1 else 1.0
-    x, m = h.sum() / design, total / design
-    low = float(stats.beta.ppf(0.005, x, m - x + 1)) if x > 0 else 0.0
-    high = float(stats.beta.ppf(0.995, x + 1, m - x)) if x < m else 1.0
-    return {"rate": rate, "low": low, "high": high, "tests": int(total)}
-
-
-def share_of_experiments(hits: int, experiments: int) -> dict[str, float]:
-    """Share of experiments with its exact 99 % interval."""
-    found = stats.binomtest(hits, experiments).proportion_ci(0.99)
-    return {"rate": hits / experiments, "low": float(found.low), "high": float(found.high), "tests": experiments}
-
-
-def tested(report: ControlReport, objective: str) -> list[ControlRow]:
-    """The rows with a verdict."""
-    return [r for r in report.confirmatory(objective) if r.verdict in ("control", "no control")]
-
-
-def streams(part: int, experiments: int, progress: Progress, label: str) -> Iterator[tuple[int, np.random.Generator]]:
-    """One generator an experiment."""
-    for e in range(experiments):
-        yield e, np.random.default_rng([part, e])
-        progress(label, e + 1, experiments)
 
 
 # --- the four questions ------------------------------------------------------------------------------------------------
@@ -239,11 +211,6 @@ def gain_intervals(experiments: int, progress: Progress, *, repeats: int) -> dic
     return {"coverage": found, "below_10": total, "below_10_flagged": flagged}
 
 
-def holds(low: float | None, high: float | None, value: float) -> bool:
-    """Whether limits, None = infinite, hold a value."""
-    return (low is None or low <= value) and (high is None or value <= high)
-
-
 def true_gain(known: Truth, recording: Recording, row: ControlRow) -> float:
     """The gain that the row's interval should hold, in the row's unit."""
     controller, references = known.of(row.image_id) * recording.gain, picked(known, row) * recording.gain
@@ -265,10 +232,7 @@ def table(found: dict[str, Any]) -> str:
     lines = ["| Question | Score | Found | 99 % interval | Expected | Holds |", "|---|---|---|---|---|---|"]
 
     def line(question: str, score: str, rate: dict[str, Any], expected: str) -> None:
-        verdict = {True: "yes", False: "NO", None: ""}[rate.get("holds")]
-        interval = f"{100 * rate['low']:.2f} - {100 * rate['high']:.2f}"
-        tests = f"{100 * rate['rate']:.2f} % of {rate['tests']}"
-        lines.append(f"| {question} | {score} | {tests} | {interval} | {expected} | {verdict} |")
+        lines.append(table_row((question, score), rate, expected))
 
     for name, null in found.get("null", {}).items():
         for objective, rates in null.items():
@@ -299,21 +263,13 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def held(found: Any) -> bool:
-    """Whether every answer holds."""
-    if isinstance(found, dict):
-        return found.get("holds", True) and all(held(v) for v in found.values())
-    return True
-
-
 def main() -> None:
     """Ask the chosen questions and print the table; exit 1 where an answer does not hold."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__)
     parser.add_argument(
         "--experiments", type=int, default=400, help="at the boundary null; the others take a part of them"
     )
     parser.add_argument("--only", nargs="*", default=["null", "power", "drift", "intervals"], help="questions to ask")
-    parser.add_argument("--json", type=Path, help="also write the answers here")
     arguments = parser.parse_args()
     number, progress, found = arguments.experiments, Progress(), {}
     if "null" in arguments.only:
@@ -330,10 +286,7 @@ def main() -> None:
     if "intervals" in arguments.only:
         found["intervals"] = gain_intervals(math.ceil(number / 2), progress, repeats=48)
         found["intervals_few"] = gain_intervals(math.ceil(number / 8), progress, repeats=8)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(table(found))
-    raise SystemExit(0 if held(found) else 1)
+    told(found, table(found), arguments.json)
 
 
 if __name__ == "__main__":

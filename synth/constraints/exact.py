@@ -134,6 +134,19 @@ class ExactStatistics:
         self._cache: dict[tuple[torch.device, torch.dtype], Problem] = {}
         self._check_reachable()
 
+    def changed(self, *, rms: float | None, levels: int) -> ExactStatistics:
+        """The same display with another contrast (None = each image's own) and number of pixel values, 2 to 256."""
+        return ExactStatistics(
+            self.shape,
+            self.mean,
+            rms,
+            aperture=self.aperture,
+            background=self.background,
+            to_luminance=None if self.linear else self.to_luminance,
+            to_pixel=None if self.linear else self.to_pixel,
+            levels=levels,
+        )
+
     @property
     def tolerance(self) -> float:
         """Half a grey level, in luminance: how far mean and RMS of 8-bit pixels may lie from their targets."""
@@ -320,7 +333,7 @@ class ExactStatistics:
             raise ValueError("the aperture is 0 everywhere; expected some pixels that show the image")
         nearest = int(self.values[round(self.background * (len(self.values) - 1))])
         if abs(LEVELS * self.background - nearest) > 1e-3:
-            raise ValueError(
+            raise ConstraintError(
                 f"background {self.background} is not one of {len(self.values)} levels, so that 8-bit images cannot "
                 f"hold it exactly; use {nearest} / 255"
             )

@@ -20,7 +20,7 @@ from synth.contract import Attributes, EncoderLike, Factory, attributes_of
 from synth.objectives import Objective, Site, discriminate, stretch
 from synth.objectives.bound import column_of
 
-from .partition import Labels, Responses, assigned, members, occupied, standardised
+from .partition import Labels, ZScores, assigned, members, occupied, standardised
 
 Begin = Callable[[Objective], Tensor]
 """Start images (rows, C, H, W) of an objective, such as photographs."""
@@ -162,7 +162,7 @@ class Climber:
             settings={key: value for key, value in batch.settings.items() if key not in ("check_steps", "plan")},
         )
 
-    def responses(self, batch: StimulusBatch) -> Responses:
+    def responses(self, batch: StimulusBatch) -> ZScores:
         """The answers of all sites to the 8-bit images, (images, sites), in natural SDs."""
         return standardised(batch.predicted, self.known, self.columns)
 
@@ -194,11 +194,6 @@ class State:
     def clusters(self) -> int:
         """How many there are."""
         return int(self.labels.max()) + 1
-
-    @property
-    def objective(self) -> float:
-        """Mean of J over the clusters, in nats: 0 at chance whatever their number, at most the log of that."""
-        return 0.0 if self.batch is None else float(self.batch.scores.mean())
 
 
 def climbed(batch: StimulusBatch) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .alternation import Climber, Settings, State, take_turns
-from .partition import Labels, Responses, assigned, random_partition
+from .partition import Labels, ZScores, assigned, random_partition
 
 MERGE_BELOW = 0.8
 """Two clusters are merged where they are told apart by less than this share of what a split must reach, so that the
@@ -49,7 +49,7 @@ class Change:
     accepted: bool
 
 
-def separations(z: Responses, labels: Labels, temperature: float) -> NDArray[np.float64]:
+def separations(z: ZScores, labels: Labels, temperature: float) -> NDArray[np.float64]:
     """How well the images of two clusters tell these two apart, (clusters, clusters), in nats: 0 at chance, at most log
     2, whatever the number of clusters.
 
@@ -65,7 +65,7 @@ def separations(z: Responses, labels: Labels, temperature: float) -> NDArray[np.
     return both
 
 
-def selectivities(z: Responses, labels: Labels) -> NDArray[np.float64]:
+def selectivities(z: ZScores, labels: Labels) -> NDArray[np.float64]:
     """What share of a cluster's response to its own image is missing under the image of another, (clusters, clusters):
     1 where the other's image evokes the natural mean, 0 where it evokes as much, mean over both.
 
@@ -81,6 +81,18 @@ def selectivities(z: Responses, labels: Labels) -> NDArray[np.float64]:
     return both
 
 
+def shares(z: ZScores, labels: Labels, settings: Settings) -> NDArray[np.float64]:
+    """How well every two clusters are told apart, (clusters, clusters), as a share of what a split must reach: the
+    smaller of `separations` and `selectivities` over `Settings.separation` and `Settings.selectivity`, from responses z
+    (images, sites) in natural SDs; infinite on the diagonal.
+    """
+    least: NDArray[np.float64] = np.minimum(
+        separations(z, labels, settings.temperature) / settings.separation,
+        selectivities(z, labels) / settings.selectivity,
+    )
+    return least
+
+
 def improved(climber: Climber, state: State, rng: np.random.Generator) -> tuple[State, list[Change]]:
     """Merge clusters that are one, split those that are several, until nothing changes.
 
@@ -94,17 +106,19 @@ def improved(climber: Climber, state: State, rng: np.random.Generator) -> tuple[
     changes: list[Change] = []
     tried: set[bytes] = set()
     for _ in range(climber.settings.changes):
-        state, merged = _merged(climber, state)
+        state, merged, objective = _merged(climber, state)
         changes += merged
-        state, split = _split(climber, state, rng, tried=tried)
+        state, split = _split(climber, state, rng, tried=tried, before=objective)
         changes += split
         if not any(c.accepted for c in merged + split):
             break
     return state, changes
 
 
-def _merged(climber: Climber, state: State) -> tuple[State, list[Change]]:
-    """Merge the two clusters that are told apart least, as long as that is too little."""
+def _merged(climber: Climber, state: State) -> tuple[State, list[Change], float]:
+    """Merge the two clusters that are told apart least, as long as that is too little. Last comes the mean objective of
+    the clusters that are left, from fresh images, in nats: 0 where all sites are one.
+    """
     changes: list[Change] = []
     while state.clusters > 1:
         pairs = _compared(climber, state.labels)
@@ -113,16 +127,18 @@ def _merged(climber: Climber, state: State) -> tuple[State, list[Change]]:
         both = int(((state.labels == a) | (state.labels == b)).sum())
         changes.append(pairs.change("merge", a, b, sites=both, clusters=state.clusters - small, accepted=small))
         if not small:
-            break
+            return state, changes, pairs.objective
         labels = np.where(state.labels == max(a, b), min(a, b), state.labels)
         state = take_turns(climber, labels)
-    return state, changes
+    return state, changes, 0.0
 
 
 def _split(
-    climber: Climber, state: State, rng: np.random.Generator, *, tried: set[bytes]
+    climber: Climber, state: State, rng: np.random.Generator, *, tried: set[bytes], before: float
 ) -> tuple[State, list[Change]]:
-    """Split the first cluster, from the largest, of which two can be made; each set of sites is tried once."""
+    """Split the first cluster, from the largest, of which two can be made; each set of sites is tried once. `before` is
+    the mean objective of the clusters as they are, from fresh images, in nats.
+    """
     changes: list[Change] = []
     for cluster in np.argsort(-np.bincount(state.labels), kind="stable"):
         among = np.flatnonzero(state.labels == cluster)
@@ -134,7 +150,6 @@ def _split(
         if labels is None:
             continue
         after = _compared(climber, labels)
-        before = 0.0 if state.clusters == 1 else _compared(climber, state.labels).objective
         a, b, gain = state.clusters - 1, state.clusters, after.objective - before
         accepted = after.share(a, b) >= 1 and gain > climber.settings.improvement
         size = len(among)
@@ -163,20 +178,30 @@ def _proposed(climber: Climber, state: State, cluster: int, *, local: State) -> 
 
 @dataclass(frozen=True)
 class Pairs:
-    """How well every two clusters are told apart, by fresh images; the mean objective, in nats."""
+    """How well every two clusters are told apart, by fresh images.
+
+    Attributes
+    ----------
+    separation : array of shape (clusters, clusters), in nats
+    selectivity : array of shape (clusters, clusters)
+    shares : array of shape (clusters, clusters)
+        Of what the settings ask for (`shares`).
+    objective : float
+        Mean of J over the clusters, in nats.
+    """
 
     separation: NDArray[np.float64]
     selectivity: NDArray[np.float64]
+    shares: NDArray[np.float64]
     objective: float
-    settings: Settings
 
     def share(self, a: int, b: int) -> float:
-        """The smaller of both measures, as a share of what the settings ask for."""
-        return float(self._shares()[a, b])
+        """How well these two are told apart, as a share of what the settings ask for."""
+        return float(self.shares[a, b])
 
     def closest(self) -> tuple[int, int]:
         """The two clusters that are told apart least."""
-        a, b = np.unravel_index(self._shares().argmin(), self.separation.shape)
+        a, b = np.unravel_index(self.shares.argmin(), self.shares.shape)
         return int(a), int(b)
 
     def change(self, kind: str, a: int, b: int, *, gain: float | None = None, **told: Any) -> Change:
@@ -184,16 +209,15 @@ class Pairs:
         apart, selective = float(self.separation[a, b]), float(self.selectivity[a, b])
         return Change(kind=kind, separation=apart, selectivity=selective, gain=gain, **told)
 
-    def _shares(self) -> NDArray[np.float64]:
-        shares: NDArray[np.float64] = np.minimum(
-            self.separation / self.settings.separation, self.selectivity / self.settings.selectivity
-        )
-        return shares
-
 
 def _compared(climber: Climber, labels: Labels) -> Pairs:
     """The clusters of a partition by fresh images of `Settings.comparison_steps` steps."""
-    batch = climber.climb(labels, climber.settings.comparison_steps, among=None, start=None)
+    settings = climber.settings
+    batch = climber.climb(labels, settings.comparison_steps, among=None, start=None)
     z = climber.responses(batch)
-    apart = separations(z, labels, climber.settings.temperature)
-    return Pairs(apart, selectivities(z, labels), float(batch.scores.mean()), climber.settings)
+    return Pairs(
+        separation=separations(z, labels, settings.temperature),
+        selectivity=selectivities(z, labels),
+        shares=shares(z, labels, settings),
+        objective=float(batch.scores.mean()),
+    )

@@ -15,8 +15,8 @@ from synth.objectives import Site, site_name
 from synth.objectives.bound import column_of
 
 from .alternation import Begin, Climber, Settings, State, climbed, take_turns
-from .changes import MERGE_BELOW, Change, improved, selectivities, separations
-from .partition import Labels, Responses, adjusted_rand, assigned, margins, occupied, random_partition
+from .changes import MERGE_BELOW, Change, improved, shares
+from .partition import Labels, ZScores, adjusted_rand, assigned, margins, occupied, random_partition
 
 LAST_TURNS = 3
 
@@ -45,10 +45,10 @@ class Restart:
     seed: int
     batch: StimulusBatch
     labels: Labels
-    z: Responses
+    z: ZScores
     objective: float
     judged: Labels | None
-    validator_z: Responses | None
+    validator_z: ZScores | None
     validator_objective: float | None
     moves: tuple[int, ...]
     changes: tuple[Change, ...]
@@ -66,11 +66,7 @@ class Restart:
         objective = self.objective if self.validator_objective is None else self.validator_objective
         if len(z) == 1:
             return True, 0.0
-        shares = np.minimum(
-            separations(z, self.labels, settings.temperature) / settings.separation,
-            selectivities(z, self.labels) / settings.selectivity,
-        )
-        return bool(shares.min() >= MERGE_BELOW), objective
+        return bool(shares(z, self.labels, settings).min() >= MERGE_BELOW), objective
 
 
 @dataclass(frozen=True)
@@ -247,7 +243,7 @@ def _largest_first(batch: StimulusBatch, labels: Labels) -> tuple[StimulusBatch,
     return batch.take(order), np.argsort(order)[labels].astype(np.int64)
 
 
-def _judged(climber: Climber, batch: StimulusBatch, validator: EncoderLike) -> Responses:
+def _judged(climber: Climber, batch: StimulusBatch, validator: EncoderLike) -> ZScores:
     """What the validator predicts, (images, sites), in its own natural SDs; a batch has it in the encoder's columns."""
     assert batch.validator_predicted is not None
     known = attributes_of(validator)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from synth.contract import Attributes
 
 Labels = NDArray[np.int64]
-Responses = NDArray[np.float64]
+ZScores = NDArray[np.float64]
+"""Responses (images, sites) in natural SDs."""
 
 
 def random_partition(sites: int, clusters: int, rng: np.random.Generator) -> Labels:
@@ -27,7 +28,7 @@ def random_partition(sites: int, clusters: int, rng: np.random.Generator) -> Lab
     return labels
 
 
-def assigned(z: Responses) -> Labels:
+def assigned(z: ZScores) -> Labels:
     """The image that drives each site most: argmax over images of z (images, sites) -> (sites,); the first where
     several drive it alike (Burg et al. 2024).
     """
@@ -46,7 +47,7 @@ def members(labels: Labels, sites: Sequence[str | int]) -> list[list[str | int]]
     return [[s for s, own in zip(sites, labels, strict=True) if own == c] for c in range(int(labels.max()) + 1)]
 
 
-def standardised(predicted: NDArray[np.float32], known: Attributes, columns: Sequence[int]) -> Responses:
+def standardised(predicted: NDArray[np.float32], known: Attributes, columns: Sequence[int]) -> ZScores:
     """Responses (images, U) of the sites in `columns`, in natural SDs from the natural mean where they are known."""
     z = predicted.astype(np.float64)
     if known.mean is not None and known.sd is not None:
@@ -54,7 +55,7 @@ def standardised(predicted: NDArray[np.float32], known: Attributes, columns: Seq
     return z[:, list(columns)]
 
 
-def margins(z: Responses, labels: Labels) -> Responses:
+def margins(z: ZScores, labels: Labels) -> ZScores:
     """Response of each site to the image of its own cluster less its largest to another, (sites,), in the unit of z
     (images, sites); 0 where there is one image alone.
     """
@@ -62,7 +63,7 @@ def margins(z: Responses, labels: Labels) -> Responses:
         return np.zeros(z.shape[1])
     own = np.zeros(z.shape, dtype=np.bool_)
     own[labels, np.arange(z.shape[1])] = True
-    apart: Responses = z[labels, np.arange(z.shape[1])] - np.where(own, -np.inf, z).max(0)
+    apart: ZScores = z[labels, np.arange(z.shape[1])] - np.where(own, -np.inf, z).max(0)
     return apart
 
 

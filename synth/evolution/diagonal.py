@@ -20,6 +20,15 @@ class DiagonalCMA(Generations):
     Ranks are all that CMA-ES sees. Codes without a valid score take the middle ranks, whose weights are about 0: such
     a code neither attracts nor repels, whereas the worst rank would repel the search from codes whose trials were lost
     by chance. Equal scores, such as counts of no spike, are ranked at random, not in the order of the codes.
+
+    Parameters
+    ----------
+    start : array of shape (D,)
+    population : int
+        Codes per generation, P.
+    sigma : float
+        SD of the first generation, in the unit of the code.
+    seed : int, at least 0
     """
 
     def __init__(self, start: NDArray[np.float64], *, population: int, sigma: float, seed: int) -> None:
@@ -61,7 +70,7 @@ class DiagonalCMA(Generations):
 
 
 def _strategy(start: NDArray[np.float64], population: int, sigma: float, *, seed: int) -> Any:
-    """The strategy of the library, which draws from its own generator and never stops by itself."""
+    """The strategy of the library from a code (D,), which draws from its own generator and never stops by itself."""
     import cma
     from cma.evolution_strategy import TPA_dimension
     from cma.sigma_adaptation import CMAAdaptSigmaCSA, CMAAdaptSigmaTPA

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from synth.answers import Answers, evaluating
 from synth.ascent.checks import start_names_of, start_of, starts_of
 from synth.batch import StimulusBatch
-from synth.batches import Best, check_finite, collect, in_micro_batches, project, quantise
+from synth.batches import Best, check_finite, collect, in_micro_batches, project, quantise, seed_from
 from synth.constraints.exact import ConstraintError
 from synth.contract import Attributes, EncoderLike, Images, Progress, attributes_of, describe
 from synth.devices import device_named
@@ -163,8 +162,8 @@ def evolve(
 
 
 def seed_of(row: str, seed: int) -> int:
-    """The seed of the optimiser of one image: the first 63 bits of SHA-256 of its row name and seed."""
-    return int.from_bytes(hashlib.sha256(f"{row}\nevolution\n{seed}".encode()).digest()[:8], "big") >> 1
+    """The seed of the optimiser of one image, of its row name and seed."""
+    return seed_from(row, "evolution", seed)
 
 
 def _sets(rows: Objective) -> list[list[int]]:

@@ -13,11 +13,16 @@ from torch import Tensor
 from synth.contract import check_shape
 from synth.devices import device_named
 from synth.parameterisations.core import NATURAL_SD
-from synth.parameterisations.spectra import colour_matrix
+from synth.parameterisations.spectra import colour_matrix, coloured, decorrelated
 
-__all__ = ["CUTOFF", "FourierCode"]
+__all__ = ["CUTOFF", "FourierCode", "first_code"]
 
 CUTOFF = 10.0  # cycles per image: 317 numbers for a grey square
+
+
+def first_code(size: int, seed: int) -> NDArray[np.float64]:
+    """A standard normal code (size,), the same for the same `seed`."""
+    return np.random.Generator(np.random.PCG64([seed, 2])).standard_normal(size)
 
 
 class FourierCode:
@@ -62,7 +67,7 @@ class FourierCode:
 
     def start(self, seed: int) -> NDArray[np.float64]:
         """A standard normal code, (D,): an image of natural contrast without detail."""
-        return np.random.Generator(np.random.PCG64([seed, 2])).standard_normal(self.size)
+        return first_code(self.size, seed)
 
     def decode(self, codes: ArrayLike) -> Tensor:
         """Images (n, C, H, W) in [0, 1] of codes (n, D)."""
@@ -75,7 +80,7 @@ class FourierCode:
         """Codes (n, D) of the low frequencies of `images` (n, C, H, W) in [0, 1]."""
         if tuple(images.shape[1:]) != self.shape:
             raise ValueError(f"images of shape {tuple(images.shape[1:])}; expected {self.shape}")
-        planes = torch.einsum("nchw,dc->ndhw", images.double().to(self.device) - 0.5, torch.linalg.inv(self._colour))
+        planes = decorrelated(images.double().to(self.device) - 0.5, self._colour)
         spectrum = torch.fft.rfft2(planes)[:, :, self._cells[0], self._cells[1]] / self._gain
         parts = torch.view_as_real(spectrum.contiguous())  # (n, C, K, 2)
         codes = torch.cat([parts[..., 0], parts[:, :, 1:, 1]], 2).flatten(1)
@@ -104,7 +109,7 @@ class FourierCode:
         rows = self._cells[0][self._mirrored]
         spectrum[:, :, -rows % height, 0] = values[:, :, self._mirrored].conj()
         planes = torch.fft.irfft2(spectrum, s=(height, width))
-        return torch.einsum("nchw,dc->ndhw", planes, self._colour)
+        return coloured(planes, self._colour)
 
 
 def _frequencies(height: int, width: int, cutoff: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -12,6 +12,12 @@ class Generations(ABC):
     """Codes that are asked for, the same until their scores are told; a subclass says how codes follow from scores.
 
     A generation without any valid score is asked for again, unchanged.
+
+    Parameters
+    ----------
+    start : array of shape (D,)
+    population : int
+        Codes per generation, P.
     """
 
     def __init__(self, start: NDArray[np.float64], *, population: int) -> None:
@@ -53,4 +59,4 @@ class Generations(ABC):
 
     @abstractmethod
     def _learn(self, codes: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
-        """Learn from scores of which at least one is a number."""
+        """Learn from the scores (P,) of codes (P, D), of which at least one is a number, the others NaN."""

@@ -72,6 +72,16 @@ class Genetic(Generations):
     exp((score - highest score) / temperature); the codes of the highest scores are kept; every other child has two
     parents, drawn in proportion to fitness, and each of its genes from the first with the probability `heritability`;
     normal noise is added to a random share of its genes. A code without a valid score is carried over unchanged.
+
+    Parameters
+    ----------
+    start : array of shape (D,)
+    population : int
+        Codes per generation, P.
+    sigma : float
+        SD of the first generation, in the unit of the code.
+    seed : int, at least 0
+    settings : GeneticSettings
     """
 
     def __init__(
@@ -126,7 +136,7 @@ class Genetic(Generations):
 
 
 def _fitness(scores: NDArray[np.float64], settings: GeneticSettings) -> NDArray[np.float64]:
-    """exp((score - highest) / temperature) of descending scores (n,), above 0."""
+    """exp((score - highest) / temperature) of descending scores: (n,), no unit, above 0, 1 for the first."""
     temperature = max(float(np.std(scores)) / settings.selectivity, SMALLEST_TEMPERATURE)
     if settings.clip is not None:
         scores = np.minimum(scores, np.percentile(scores, settings.clip))

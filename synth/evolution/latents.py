@@ -19,9 +19,9 @@ from synth.parameterisations.decoders import Decoder, Map, encoded
 from synth.priors.prior import Prior
 from synth.steady import check_frozen
 
-from .fourier_code import FourierCode
+from .fourier_code import FourierCode, first_code
 
-__all__ = ["DecoderLatent", "FourierCode", "Latent", "PriorNoise", "first_code"]
+__all__ = ["DecoderLatent", "FourierCode", "Latent", "PriorNoise"]
 
 
 class Latent(Protocol):
@@ -65,11 +65,6 @@ class Latent(Protocol):
     def describe(self) -> dict[str, Any]:
         """JSON-able name and settings."""
         ...
-
-
-def first_code(size: int, seed: int) -> NDArray[np.float64]:
-    """A standard normal code (size,), the same for the same `seed`."""
-    return np.random.Generator(np.random.PCG64([seed, 2])).standard_normal(size)
 
 
 class PriorNoise:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -334,4 +334,4 @@ def _check_finite(level: Tensor, names: Sequence[str]) -> None:
 
 def describe(settings: Traversal) -> dict[str, Any]:
     """JSON-able settings for the record."""
-    return {"generator": "traverse", **{name: getattr(settings, name) for name in settings.__dataclass_fields__}}
+    return {"generator": "traverse", **asdict(settings)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -148,9 +148,7 @@ def find_metamers(
     )
     patterns = [pattern(dict(zip(sites, map(float, row), strict=True))) for row in wanted]
     asked = Objective(tuple(p.rows[0] for p in patterns for _ in seeds))
-    keys = ("tolerance", "steps", "learning_rate", "penalty", "held")
-    record: dict[str, Any] = {"generator": "find_metamers", **{k: getattr(settings, k) for k in keys}}
-    record["constraints"] = made.settings["constraints"]
+    record = {"generator": "find_metamers", **asdict(settings), "constraints": made.settings["constraints"]}
     return batch_of(encoder, made.images, asked, seeds=made.seeds.tolist(), start_ids=made.start_ids, settings=record)
 
 

@@ -12,7 +12,7 @@ from synth.contract import check_shape, digest, draw
 
 from .core import NATURAL_SD, Parameterisation
 
-__all__ = ["colour_matrix", "fourier", "phase"]
+__all__ = ["colour_matrix", "coloured", "decorrelated", "fourier", "phase"]
 
 # Square root of the correlation of R, G and B over ImageNet (Olah et al. 2017, "Feature visualization").
 _COLOUR_CORRELATION_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
@@ -113,7 +113,7 @@ class _Fourier(nn.Module):
     def forward(self) -> Tensor:
         spectrum = torch.view_as_complex(self.coefficients * self.amplitude)
         planes: Tensor = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")  # (B, C, H, W)
-        return self.offset + _coloured(planes, self.colour)
+        return self.offset + coloured(planes, self.colour)
 
 
 class _Phase(nn.Module):
@@ -147,20 +147,24 @@ class _Phase(nn.Module):
         turn = self.turn / (math.sqrt(2) * NATURAL_SD)  # radians
         turn = torch.where(self.edge, (turn - turn[:, :, self.opposite]) / 2, turn)
         planes = torch.fft.irfft2(self.spectrum * torch.complex(turn.cos(), turn.sin()), s=self.size, norm="ortho")
-        return self.offset + _coloured(planes, self.colour)
+        return self.offset + coloured(planes, self.colour)
 
 
-def _coloured(planes: Tensor, colour: Tensor) -> Tensor:
-    """Decorrelated planes (B, C, H, W) as pixel values."""
+def coloured(planes: Tensor, colour: Tensor) -> Tensor:
+    """Decorrelated planes (B, C, H, W) as deviations of pixel values, by `colour_matrix` (C, C)."""
     if planes.shape[1] == 1:
         return planes
     return torch.bmm(colour.expand(len(planes), -1, -1), planes.flatten(2)).reshape(planes.shape)
 
 
+def decorrelated(deviation: Tensor, colour: Tensor) -> Tensor:
+    """Deviations of pixel values (B, C, H, W) in decorrelated planes: the inverse of `coloured`."""
+    return torch.einsum("bchw,dc->bdhw", deviation, torch.linalg.inv(colour.double()).to(deviation))
+
+
 def _planes(images: Tensor, colour: Tensor) -> Tensor:
-    """Deviations of images (B, C, H, W) from their mean, in decorrelated planes: the inverse of `_coloured`."""
-    deviation = images - images.mean((2, 3), keepdim=True)
-    return torch.einsum("bchw,dc->bdhw", deviation, torch.linalg.inv(colour.double()).to(images))
+    """Deviations of images (B, C, H, W) from their mean, in decorrelated planes."""
+    return decorrelated(images - images.mean((2, 3), keepdim=True), colour)
 
 
 def _fourier_at(start: Tensor, amplitude: Tensor, colour: Tensor, *, shape: tuple[int, int, int]) -> _Fourier:

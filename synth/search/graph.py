@@ -66,7 +66,9 @@ def neighbour_graph(
         raise ValueError(
             f"neighbours = {neighbours}, trees = {trees}, leaf = {leaf}; expected 1 or more, and 2 in a leaf"
         )
-    vectors = np.ascontiguousarray(features, dtype=np.float32)
+    vectors = np.ascontiguousarray(
+        features - features.mean(0, dtype=np.float64).astype(features.dtype), np.float32
+    )  # of the same distances, near to 0
     count = min(neighbours, len(vectors) - 1)
     nearest = np.full((len(vectors), count), -1, dtype=np.int64)
     distances = np.full((len(vectors), count), np.inf, dtype=np.float32)
@@ -95,7 +97,8 @@ def _improve(vectors: Vectors, members: Ints, nearest: Ints, *, distances: Vecto
     count = nearest.shape[1]
     if count == 0 or len(members) < 2:
         return
-    here = vectors[members]
+    here = vectors[members].astype(np.float64)  # |a|^2 + |b|^2 - 2 a.b of near neighbours cancels
+    here -= here.mean(0)
     squares = (here**2).sum(1)
     apart = np.maximum(squares[:, None] + squares[None] - 2 * here @ here.T, 0)
     np.fill_diagonal(apart, np.inf)

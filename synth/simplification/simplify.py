@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synth.batches import project, quantise
-from synth.constraints import ConstraintError, ExactStatistics, exact_statistics
+from synth.constraints import ConstraintError
 from synth.constraints.aperture import without_aperture
 from synth.contract import Images
 
 from .pieces import Pieces, pieces_of
 
-__all__ = ["LEVELS", "STAGES", "Step", "held_statistics", "simplify"]
+__all__ = ["LEVELS", "STAGES", "Step", "simplify"]
 
 STAGES = ("area", "waves", "levels")
 """What is made less, in this order: the open part of the window, its Fourier coefficients, its grey levels."""
@@ -38,8 +38,8 @@ class Step:
     stage : str
         One of `STAGES`, or "controller" for the image that it began with.
     pixels : array of shape (H, W, C), uint8
-    level : float
-        What is held, of these pixels.
+    held : float
+        What is held (a response), of these pixels.
     area : float
         Share of the image that shows.
     waves : int
@@ -50,29 +50,14 @@ class Step:
 
     stage: str
     pixels: NDArray[np.uint8]
-    level: float
+    held: float
     area: float
     waves: int
     grey_levels: int
 
 
-def held_statistics(exact: ExactStatistics, rms: float | None, levels: int = 256) -> ExactStatistics:
-    """What a display may show, with another contrast (None = each image's own) and fewer pixel values."""
-    linear = exact.linear
-    return exact_statistics(
-        exact.shape,
-        mean=exact.mean,
-        rms=rms,
-        aperture=exact.aperture,
-        background=exact.background,
-        to_luminance=None if linear else exact.to_luminance,
-        to_pixel=None if linear else exact.to_pixel,
-        levels=levels,
-    )
-
-
 def simplify(
-    level: Callable[[Tensor], Tensor],
+    held: Callable[[Tensor], Tensor],
     pixels: NDArray[np.uint8],
     *,
     at_levels: Callable[[int], Sequence[Images]],
@@ -92,7 +77,7 @@ def simplify(
 
     Parameters
     ----------
-    level : callable, images (1, C, H, W) in [0, 1] -> (1,), differentiable
+    held : callable, images (1, C, H, W) in [0, 1] -> (1,), differentiable
         What is held; above 0 for `pixels`.
     pixels : array of shape (H, W, C), uint8
     at_levels : callable, number of pixel values -> constraints
@@ -100,7 +85,7 @@ def simplify(
     ground : float
         Pixel value, in [0, 1], of what is taken away.
     hold : float
-        Share of the level, above 0, at most 1.
+        Share of what is held, above 0, at most 1.
     cells : int
         Squares along the shorter side.
     stages : sequence of names in `STAGES`
@@ -110,23 +95,23 @@ def simplify(
     begin = torch.from_numpy(pixels).movedim(-1, 0)[None].double() / 255
     pieces = pieces_of(without_aperture(begin, at_levels(256))[0], ground, cells)
     with torch.no_grad():
-        base = float(level(begin.float())[0])
+        base = float(held(begin.float())[0])
     if not base > 0:
-        raise ValueError(f"a level of {base:.3g} to hold; expected one above 0: there is no response to keep")
+        raise ValueError(f"{base:.3g} to hold; expected one above 0: there is no response to keep")
     path = [_step("controller", pixels, base, pieces=pieces, grey_levels=256)]
     asked = [s for s in STAGES if s in stages]
     for i, stage in enumerate(s for s in asked if s != "levels"):
         least = base * hold ** ((i + 1) / len(asked))
-        for step, left in _less(level, pieces, stage, limits=at_levels(256), least=least):
+        for step, left in _less(held, pieces, stage, limits=at_levels(256), least=least):
             path.append(step)
             pieces = left
     if "levels" in stages:
-        path += _fewer_levels(level, pieces, path[-1], at_levels=at_levels, least=hold * base)
+        path += _fewer_levels(held, pieces, path[-1], at_levels=at_levels, least=hold * base)
     return path
 
 
 def _less(
-    level: Callable[[Tensor], Tensor], pieces: Pieces, stage: str, *, limits: Sequence[Images], least: float
+    held: Callable[[Tensor], Tensor], pieces: Pieces, stage: str, *, limits: Sequence[Images], least: float
 ) -> Iterator[tuple[Step, Pieces]]:
     """Every accepted step of a stage, with the pieces that are left.
 
@@ -135,10 +120,12 @@ def _less(
     """
     share, name, refused = SHARE, "cells" if stage == "area" else "waves", 0
     needed = torch.zeros(getattr(pieces, name).numel(), dtype=torch.bool)
+    order: Tensor | None = None
     while refused < REFUSALS:
         kept: Tensor = getattr(pieces, name)
-        order = _ordered(level, pieces, name, limits=limits, by=ORDERS[name][refused % len(ORDERS[name])])
-        order = order[~needed[order]]
+        if order is None:  # with fewer pieces at once it is as before
+            order = _ordered(held, pieces, name, limits=limits, by=ORDERS[name][refused % len(ORDERS[name])])
+            order = order[~needed[order]]
         if not len(order):
             return
         count = max(1, int(share * len(order)))
@@ -146,21 +133,21 @@ def _less(
         fewer[order[:count]] = False
         left = fewer.reshape(kept.shape)
         tried = replace(pieces, cells=left) if name == "cells" else replace(pieces, waves=left)
-        step = _shown(level, tried, stage, limits=limits, grey_levels=256) if fewer.any() else None
-        if step is not None and step.level >= least:
-            pieces = tried
+        step = _shown(held, tried, stage, limits=limits, grey_levels=256) if fewer.any() else None
+        if step is not None and step.held >= least:
+            pieces, order = tried, None
             yield step, pieces
         elif count > max(1, SMALLEST * len(order)):
             share /= 2
         else:
             needed[order[:count]] = True
-            refused += 1
+            refused, order = refused + 1, None
 
 
 def _ordered(
-    level: Callable[[Tensor], Tensor], pieces: Pieces, name: str, *, limits: Sequence[Images], by: str
+    held: Callable[[Tensor], Tensor], pieces: Pieces, name: str, *, limits: Sequence[Images], by: str
 ) -> Tensor:
-    """Positions of the pieces that are left: the weakest first, by "amplitude"; those whose gain changes the level
+    """Positions of the pieces that are left: the weakest first, by "amplitude"; those whose gain changes what is held
     least, by "worth"; those first whose gain lowers it, by "signed".
     """
     left: Tensor = getattr(pieces, name).flatten().nonzero().flatten()
@@ -169,44 +156,44 @@ def _ordered(
     gains = getattr(pieces, name).double().requires_grad_()
     with torch.enable_grad():
         image = pieces.image(**{"cell_gains" if name == "cells" else "wave_gains": gains})
-        worth = torch.autograd.grad(level(project(image, limits).float())[0], gains)[0].flatten()[left]
+        worth = torch.autograd.grad(held(project(image, limits).float())[0], gains)[0].flatten()[left]
     return left[torch.argsort(worth if by == "signed" else worth.abs(), stable=True)]
 
 
 def _shown(
-    level: Callable[[Tensor], Tensor], pieces: Pieces, stage: str, *, limits: Sequence[Images], grey_levels: int
+    held: Callable[[Tensor], Tensor], pieces: Pieces, stage: str, *, limits: Sequence[Images], grey_levels: int
 ) -> Step | None:
-    """The image of the pieces as the display shows it, with its level; None where it cannot."""
+    """The image of the pieces as the display shows it, with what is held of it; None where it cannot."""
     with torch.no_grad():
         try:
             pixels = quantise(project(pieces.image(), limits), limits)
         except ConstraintError:
             return None
-        reached = float(level((pixels.movedim(-1, 1).float() / 255).contiguous())[0])
+        reached = float(held((pixels.movedim(-1, 1).float() / 255).contiguous())[0])
     return _step(stage, pixels[0].numpy(), reached, pieces=pieces, grey_levels=grey_levels)
 
 
-def _step(stage: str, pixels: NDArray[np.uint8], level: float, *, pieces: Pieces, grey_levels: int) -> Step:
-    return Step(stage=stage, pixels=pixels, level=level, area=pieces.area, waves=pieces.count, grey_levels=grey_levels)
+def _step(stage: str, pixels: NDArray[np.uint8], held: float, *, pieces: Pieces, grey_levels: int) -> Step:
+    return Step(stage=stage, pixels=pixels, held=held, area=pieces.area, waves=pieces.count, grey_levels=grey_levels)
 
 
 def _fewer_levels(
-    level: Callable[[Tensor], Tensor],
+    held: Callable[[Tensor], Tensor],
     pieces: Pieces,
     last: Step,
     *,
     at_levels: Callable[[int], Sequence[Images]],
     least: float,
 ) -> list[Step]:
-    """Half as many pixel values each time, as long as the level is held."""
+    """Half as many pixel values each time, as long as the response is held."""
     found: list[Step] = []
     for count in LEVELS:
         try:
             limits = at_levels(count)
-        except ValueError:  # the background is none of so few
+        except ConstraintError:  # the background is none of so few, or they do not reach the contrast
             break
-        step = _shown(level, pieces, "levels", limits=limits, grey_levels=count)
-        if step is None or step.level < least:
+        step = _shown(held, pieces, "levels", limits=limits, grey_levels=count)
+        if step is None or step.held < least:
             break
         found.append(step)
     return found

@@ -15,6 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "studies" / "interim_calibratio
 spec = importlib.util.spec_from_file_location("interim_calibration", SCRIPT)
 assert spec is not None
 assert spec.loader is not None
+sys.path.insert(0, str(SCRIPT.parent))  # as when it runs as a file
 ic = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = ic  # dataclasses look their module up
 spec.loader.exec_module(ic)
@@ -47,4 +48,4 @@ def test_the_table_says_what_was_found():
     text = ic.table({"small": {"null": null, "gain": gain}})
     assert "| small | stretch: false verdict at a site |" in text
     assert "presentations used" in text
-    assert ic.share([5, 5], [10, 10])["rate"] == 0.5
+    assert ic.rate_over_experiments([5, 5], [10, 10])["rate"] == 0.5

@@ -23,7 +23,7 @@ from protocols.progress import Reporter
 from protocols.synthesis.batch import batch_of
 from protocols.synthesis.colour import colour_limits
 from synth import Objective, StimulusBatch
-from synth.simplification.simplify import STAGES, Step, held_statistics, simplify
+from synth.simplification.simplify import STAGES, Step, simplify
 
 from .given import Controllers
 from .made import write_images
@@ -156,7 +156,7 @@ def held_level(encoder: Encoder | Ensemble, row: Objective) -> Callable[[Tensor]
 def _limits(opened: Opened, rms: float | None) -> Callable[[int], Sequence[Any]]:
     exact, project = opened.recipe["constraints"][0], opened.project
     colours = colour_limits(project.display, project.config.synthesis, opened.natural)
-    return lambda levels: [held_statistics(exact, rms, levels), *colours]
+    return lambda levels: [exact.changed(rms=rms, levels=levels), *colours]
 
 
 def _told(
@@ -184,7 +184,7 @@ def _told(
                     "grey_levels": step.grey_levels,
                     "png_bytes": len(encode_png(step.pixels)),
                     "rms": _rms(exact, step.pixels),
-                    "held": step.level / path[0].level,
+                    "held": step.held / path[0].held,
                     "validator_held": reached / judged[0] if judged[0] > 0 else math.nan,
                 }
             )
@@ -194,7 +194,7 @@ def _told(
                 **last,
                 "image": f"img_{len(rows) + 1:04d}",
                 "site": controllers.sites[i],
-                "level": path[0].level,
+                "level": path[0].held,
                 "validator_level": judged[0],
                 **{f"{key}_before": first[key] for key in ("waves", "png_bytes", "rms")},
             }

@@ -46,7 +46,7 @@ class Found:
         """Whether there are clusters beyond chance that other seeds find again."""
         stability = self.clustering.stability
         again = stability is None or stability >= STABLE
-        return len(self.clustering.best.batch) > 1 and self.chance.p <= ALPHA and again
+        return len(self.clustering.best.batch) > 1 and self.chance.grouped(ALPHA) and again
 
     @property
     def verdict(self) -> str:
@@ -58,6 +58,12 @@ class Found:
             return (
                 f"no clusters beyond chance: {count} were made, but the measured answers to the photographs group no "
                 f"more than those of sites without types (p = {self.chance.p:.2g})"
+            )
+        if not self.chance.grouped(ALPHA):
+            return (
+                f"no clusters with a space between them: {count} were made, but in the measured answers to the "
+                f"photographs some sites are as like to another cluster as to their own (gap {self.chance.gap:.2f} in "
+                "correlation; expected above 0), as in a continuum"
             )
         if stability is not None and stability < STABLE:
             return (
@@ -203,6 +209,5 @@ def find_types(
         options=how | {"progress": progress},
     )
     columns = [list(opened.encoder.site_ids).index(s) for s in chosen]
-    count = len(clustering.best.batch)
-    chance = beyond_chance(opened.measured[:, columns], count, temperature=settings.temperature)
+    chance = beyond_chance(opened.measured[:, columns], clustering.best.labels, temperature=settings.temperature)
     return Found(clustering, chance, start)

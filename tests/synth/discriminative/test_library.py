@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from synth.discriminative.library import beyond_chance, by_photographs, independent, rotated
+from synth.discriminative.library import beyond_chance, by_photographs, gap, independent, rotated
 from synth.discriminative.partition import adjusted_rand
 
 PHOTOGRAPHS, SITES = 150, 30
+FIVE = np.arange(SITES) % 5
 
 
 def standard(z: np.ndarray) -> np.ndarray:
@@ -22,9 +23,17 @@ def planted(types: int, seed: int, noise: float = 0.7) -> tuple[np.ndarray, np.n
     return standard(shared[:, truth] + noise * rng.standard_normal((PHOTOGRAPHS, SITES))), truth
 
 
+def best_of(z: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """The clusters by photographs with the best objective of eight partitions."""
+    runs = [by_photographs(z, clusters, np.random.default_rng([seed, s])) for s in range(8)]
+    return max(runs, key=lambda run: run[2])[0]
+
+
 def test_planted_groups_are_beyond_chance_and_found() -> None:
     z, truth = planted(5, 0)
-    assert beyond_chance(z, 5, draws=39).p == pytest.approx(1 / 40)
+    chance = beyond_chance(z, truth, draws=39)
+    assert chance.p == pytest.approx(1 / 40)
+    assert chance.grouped(0.05)
     runs = [by_photographs(z, 5, np.random.default_rng(s)) for s in range(8)]
     labels, images, objective = max(runs, key=lambda run: run[2])
     assert adjusted_rand(labels, truth) >= 0.9
@@ -46,8 +55,59 @@ def test_sites_without_groups_are_not(kind: str) -> None:
                 rng.standard_normal((PHOTOGRAPHS, 4)) @ rng.standard_normal((4, SITES)) + 0.5 * own
             ),
         }[kind]()
-        significant += beyond_chance(standard(z), 5, draws=19, seed=seed).p <= 0.05
+        significant += beyond_chance(standard(z), FIVE, draws=19, seed=seed).p <= 0.05
     assert significant <= 1  # of 6 at alpha = 0.05
+
+
+NONLINEAR = {"gaussian": lambda x: x, "relu": lambda x: np.maximum(x, 0), "exp": np.exp, "square": np.square}
+
+
+@pytest.mark.parametrize("kind", sorted(NONLINEAR))
+def test_a_continuum_has_no_gap_whatever_the_nonlinearity_of_its_sites(kind: str) -> None:
+    """The nulls alone take a rectified, exponential or squared continuum for groups, nearly always."""
+    grouped = 0
+    for dimensions in (2, 3, 5, 8):
+        for seed in range(5):
+            rng = np.random.default_rng([seed, dimensions])
+            weights = rng.standard_normal((dimensions, SITES))
+            drive = rng.standard_normal((PHOTOGRAPHS, dimensions)) @ (weights / np.linalg.norm(weights, axis=0))
+            z = standard(standard(NONLINEAR[kind](drive)) + 0.3 * rng.standard_normal(drive.shape))
+            grouped += gap(z, best_of(z, 5, seed)) > 0
+    assert grouped <= 1  # of 20
+
+
+def test_a_rectified_continuum_is_no_groups_though_beyond_both_nulls() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((4, SITES))
+    drive = rng.standard_normal((PHOTOGRAPHS, 4)) @ (weights / np.linalg.norm(weights, axis=0))
+    z = standard(np.maximum(drive, 0))
+    chance = beyond_chance(z, best_of(z, 5, 0), draws=19)
+    assert chance.p == 0.05  # what is to be caught
+    assert not chance.grouped(0.05)
+
+
+@pytest.mark.parametrize(("types", "least"), [(2, 8), (3, 8), (5, 8)])
+def test_planted_groups_have_a_gap(types: int, least: int) -> None:
+    grouped = 0
+    for seed in range(10):
+        z, _ = planted(types, seed)
+        grouped += gap(z, best_of(z, types, seed)) > 0
+    assert grouped >= least
+
+
+def test_the_gap_is_the_weakest_link_less_the_largest_correlation_across() -> None:
+    mixed = np.linalg.qr(np.random.default_rng(0).standard_normal((50, 6)))[0]
+    basis = np.linalg.qr(mixed - mixed.mean(0))[0]  # uncorrelated columns of mean 0
+    corr = np.eye(5)  # sites 0, 1, 2 are a chain, 3 and 4 a pair
+    for a, b, r in ((0, 1, 0.7), (1, 2, 0.6), (0, 2, 0.2), (3, 4, 0.8), (2, 3, 0.3)):
+        corr[a, b] = corr[b, a] = r
+    z = basis[:, :5] @ np.linalg.cholesky(corr).T
+    labels = np.array([0, 0, 0, 1, 1])
+    assert gap(z, labels) == pytest.approx(0.6 - 0.3)
+    assert gap(np.hstack([z, np.ones((50, 1))]), np.array([0, 0, 0, 1, 1, 1])) == pytest.approx(0.0 - 0.3)
+    assert gap(z, np.array([0, 0, 1, 2, 2])) == pytest.approx(0.7 - 0.0, abs=1e-9)  # a site alone is left out
+    assert gap(z, np.array([0, 0, 0, 0, 1])) == -2
+    assert gap(z, np.zeros(5, dtype=np.int64)) == -2
 
 
 def test_the_nulls_keep_what_they_promise() -> None:
@@ -65,6 +125,9 @@ def test_the_nulls_keep_what_they_promise() -> None:
 
 def test_one_cluster_is_nothing_to_test_and_numbers_must_be_finite() -> None:
     z, _ = planted(3, 1)
-    assert beyond_chance(z, 1).p == 1.0
+    alone = beyond_chance(z, np.zeros(SITES, dtype=np.int64))
+    assert (alone.p, alone.grouped(1.0)) == (1.0, False)
     with pytest.raises(ValueError, match="not finite"):
-        beyond_chance(np.full((4, 3), np.nan), 2)
+        beyond_chance(np.full((4, 3), np.nan), np.array([0, 1, 1]))
+    with pytest.raises(ValueError, match="one column per site"):
+        beyond_chance(z, np.array([0, 1, 1]))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from synth import fourier
-from synth.discriminative import Clustering, Settings, adjusted_rand, discriminative_stimuli
+from synth.discriminative import Clustering, Settings, adjusted_rand, changes, discriminative_stimuli
 from tests.synth.helpers.planted_types import PlantedTypes, held
 
 SIZE = 12
@@ -99,6 +99,21 @@ def test_images_are_scored_for_the_clusters_they_are_told_for(monkeypatch: pytes
             assert own == (labels == c).tolist()
         moved += restart.batch.settings["check_steps"] == [0]
     assert moved, "no sites moved: nothing was tested"
+
+
+def test_the_clusters_as_they_are_are_compared_once_per_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+    compared = changes._compared
+    monkeypatch.setattr(
+        changes, "_compared", lambda climber, own: (asked.append(own.tobytes()), compared(climber, own))[1]
+    )
+    found(
+        PlantedTypes(3, 8, own=0.6, size=SIZE),
+        settings=Settings(clusters=2, iterations=3, changes=1).of_steps(8),
+        seeds=(0,),
+    )
+    assert len(asked) > 1
+    assert len(set(asked)) == len(asked)
 
 
 def test_fresh_images_start_where_they_are_told() -> None:

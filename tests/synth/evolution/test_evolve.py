@@ -90,6 +90,10 @@ def test_the_images_of_a_set_are_scored_together(latent):
     alone = evolve(encoder, rows, latent, how=BRIEF, seeds=(1,))
     assert np.array_equal(batch.images[1::2], alone.images)
     assert not np.array_equal(batch.images[1], batch.images[3])
+    pixels, bound = torch.from_numpy(alone.images), rows.bind(encoder.site_ids)
+    assert np.allclose(evaluating(encoder, bound, pixels).scores, alone.scores, atol=1e-6)
+    same = torch.stack([pixels[0]] * 3)
+    assert evaluating(encoder, bound, same).scores[0] < alone.scores[0] - 1e-3  # the others of the set count
 
 
 def test_a_hybrid_starts_from_its_images_and_keeps_them_in_reach(latent, exact):
@@ -110,6 +114,9 @@ def test_a_hybrid_starts_from_its_images_and_keeps_them_in_reach(latent, exact):
     assert near.start_ids == ("x", "y", "z")
     begun = (encoder(start) * torch.eye(3)).sum(0).numpy()
     assert (near.scores > 0.97 * begun).all()
+    pairs = torch.stack([start[1], start[0]])[None]  # one row, an image for each of two seeds
+    both = evolve(encoder, stretch(["a"]), latent, how=gentle, constraints=exact, seeds=(0, 1), start=pairs)
+    assert both.scores[1] > 0.97 * begun[0] > both.scores[0] + 0.5
     with pytest.raises(ValueError, match="cannot be found"):
         evolve(encoder, stretch(["a"]), PriorNoise(spectral(SHAPE), SHAPE, steps=2), how=BRIEF, start=start[:1])
 
@@ -143,12 +150,14 @@ def test_a_code_whose_image_cannot_be_shown_has_no_score(latent):
 def test_a_prior_is_evolved_too_and_progress_counts_all_generations():
     told = []
     batch = evolve(
-        Filters().eval(), stretch(["a", "b"]), PriorNoise(spectral(SHAPE), SHAPE, steps=3), how=BRIEF,
-        progress=lambda label, done, total: told.append((label, done, total)),
+        Filters().eval(), stretch(["a", "b"]), PriorNoise(spectral(SHAPE), SHAPE, steps=3),
+        how=Evolution("cma", 12, 15), progress=lambda label, done, total: told.append((label, done, total)),
     )  # fmt: skip
-    assert told == [("evolve", i + 1, 12) for i in range(12)]
+    assert told == [("evolve", i + 1, 30) for i in range(30)]
     assert batch.settings["latent"]["name"] == "prior"
-    assert (batch.trace[:, -1] > batch.trace[:, 0] - 1).all()
+    assert batch.trace.shape == (2, 15)
+    assert (batch.trace[:, -5:].mean(1) > batch.trace[:, :5].mean(1)).all()
+    assert (batch.scores > 1.2 * batch.trace[:, 0]).all()
 
 
 def test_no_seed_is_shared_between_rows_or_seeds():
@@ -163,8 +172,8 @@ def test_no_seed_is_shared_between_rows_or_seeds():
         ({"seeds": ()}, "at least 1 of each"),
         ({"batch_size": 0}, "at least 1 of each"),
         ({"how": Evolution("simplex")}, "expected cma or genetic"),
-        ({"start": torch.zeros(1, 1, 9, 9)}, "expected"),
-        ({"start": torch.full((1, *SHAPE), 2.0)}, "expected"),
+        ({"start": torch.zeros(1, 1, 9, 9)}, r"images of shape \(1, 9, 9\)"),
+        ({"start": torch.full((1, *SHAPE), 2.0)}, r"\[0, 1\]"),
     ],
 )
 def test_arguments_that_cannot_serve_are_refused(latent, changes, words):

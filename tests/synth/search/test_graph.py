@@ -35,6 +35,20 @@ def test_a_large_graph_finds_nearly_all_neighbours_and_its_seed_decides() -> Non
     assert edges(neighbour_graph(features, neighbours=8, leaf=100)) == found
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_common_offset_and_far_clusters_leave_the_neighbours_as_they_are(kind: type) -> None:
+    random = np.random.default_rng(3)
+    features = random.normal(size=(200, 6))
+    assert edges(neighbour_graph((features + 3e3).astype(kind), neighbours=5)) == edges(
+        neighbour_graph((features + 3e3).astype(kind).astype(np.float64) - 3e3, neighbours=5)
+    )
+    tight = 1e-3 * features + np.where(np.arange(200) % 2, 30.0, -30.0)[:, None]  # two points that are far apart
+    found = edges(neighbour_graph(tight, neighbours=5))
+    truth = {(i, j) for i, row in enumerate(nearest(tight, 5)) for j in row}
+    wrong = found ^ (truth | {(j, i) for i, j in truth})
+    assert len(wrong) < 0.02 * len(found)
+
+
 @pytest.mark.parametrize("images", [1, 2, 5])
 def test_few_images_have_all_others_as_neighbours(images: int) -> None:
     graph = neighbour_graph(np.eye(images, 3), neighbours=16)

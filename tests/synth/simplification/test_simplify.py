@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from synth import exact_statistics
-from synth.constraints import ExactStatistics
+from synth.constraints import ConstraintError, ExactStatistics
 from synth.simplification.pieces import pieces_of
-from synth.simplification.simplify import held_statistics, simplify
+from synth.simplification.simplify import REFUSALS, simplify
 
 SIZE = 32
 
@@ -26,7 +26,7 @@ def gabor(x0: float, y0: float, sd: float = 2.0, period: float = 5.0) -> Tensor:
 
 
 def limits(exact: ExactStatistics, rms: float | None = None) -> Callable[[int], list[ExactStatistics]]:
-    return lambda levels: [held_statistics(exact, rms, levels)]
+    return lambda levels: [exact.changed(rms=rms, levels=levels)]
 
 
 def textured(pattern: Tensor, seed: int = 0) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_everything_outside_a_planted_gabor_goes() -> None:
     assert ground[np.hypot(x, y) > 5 * 2.0].all(), "nothing is left far from the Gabor"
     assert not ground[np.hypot(x, y) < 2].all()
     assert path[-1].area < 0.2
-    assert path[-1].level >= 0.95 * path[0].level
+    assert path[-1].held >= 0.95 * path[0].held
 
 
 @pytest.mark.parametrize("joined", ["product", "sum"])
@@ -115,8 +115,8 @@ def test_every_step_is_simpler_holds_the_response_and_meets_the_display(seed: in
         assert sizes[0] != sizes[1]
         seen = torch.from_numpy(after.pixels)[None]
         again = float(level(seen.movedim(-1, 1).float() / 255)[0])
-        assert again == pytest.approx(after.level, rel=1e-5)
-        assert after.level >= hold * base * (1 - 1e-6)
+        assert again == pytest.approx(after.held, rel=1e-5)
+        assert after.held >= hold * base * (1 - 1e-6)
         assert at(after.grey_levels)[0].violations(seen) == [""]
         assert len(np.unique(after.pixels)) <= after.grey_levels
 
@@ -130,6 +130,32 @@ def test_all_pieces_are_the_image_and_none_is_the_ground(size: tuple[int, int], 
     assert pieces.area == pytest.approx(1.0)
     shut = pieces.image(cell_gains=torch.zeros(pieces.cells.shape, dtype=torch.float64))
     assert torch.allclose(shut, torch.full_like(shut, 0.4), atol=1e-9)
+
+
+def test_gradients_are_taken_once_for_every_image_and_order() -> None:
+    site, asked = response(gabor(14, 14)), []
+
+    def held(images: Tensor) -> Tensor:
+        asked.append(torch.is_grad_enabled())
+        return site(images)
+
+    path = simplify(held, textured(gabor(14, 14)), at_levels=limits(DISPLAY), ground=0.5, hold=1.0, stages=["area"])
+    assert asked.count(True) < len(path) + REFUSALS  # none where fewer pieces of the same order are tried
+
+
+def test_only_limits_that_cannot_be_end_the_grey_levels_and_other_errors_are_told() -> None:
+    aperture = torch.zeros(SIZE, SIZE).index_fill(0, torch.arange(8, 24), 1.0).double()
+    held = exact_statistics((1, SIZE, SIZE), mean=0.5, rms=0.12, aperture=aperture)
+    with pytest.raises(ConstraintError, match="not one of 64 levels"):
+        held.changed(rms=0.12, levels=64)
+
+    def wrong(levels: int) -> list[ExactStatistics]:
+        if levels < 256:
+            raise ValueError("a mistake of the caller")
+        return [DISPLAY]
+
+    with pytest.raises(ValueError, match="a mistake of the caller"):
+        simplify(response(gabor(14, 14)), textured(gabor(14, 14)), at_levels=wrong, ground=0.5, stages=["levels"])
 
 
 def test_what_cannot_be_asked_is_refused() -> None:
