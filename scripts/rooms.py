@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -76,9 +77,18 @@ def modules(package: str, root: Path = ROOT) -> list[Path]:
 
 def imports(path: Path, root: Path = ROOT) -> Iterator[Import]:
     """Every import of a module of the same package, with relative names resolved."""
+    return iter(_imports(path, root, path.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def _imports(path: Path, root: Path, text: str) -> tuple[Import, ...]:
+    return tuple(_found(path, root, text))
+
+
+def _found(path: Path, root: Path, text: str) -> Iterator[Import]:
     inside = path.relative_to(root)
     package = list(inside.parent.parts)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             found = [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

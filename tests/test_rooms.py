@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import statistics
 import sys
 from pathlib import Path
@@ -139,6 +140,7 @@ def test_modules_stay_short():
     assert statistics.median(map(lines_of, MODULES)) <= MEDIAN_LINES
 
 
+@functools.cache
 def functions() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
     """Every function as (place, node, whether its first argument is the object)."""
     listed = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -13,6 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "protocols"
 CODE = re.compile(r"[A-Z]\d{2}|error\[[A-Z]\d{2}\].*", re.DOTALL)  # a text of its own, or the head of a message
 
 
+@functools.cache
 def uses() -> dict[str, set[str]]:
     """Code to the modules whose syntax trees hold it as a text of its own."""
     found = defaultdict(set)
