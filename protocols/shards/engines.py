@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -89,12 +91,21 @@ class Processes:
         )
         try:
             yield pool
+        except BaseException:  # an interrupt too: a shard takes minutes, and is made again
+            for process in dict(getattr(pool, "_processes", None) or {}).values():
+                process.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def begin_worker(ranks: Any, devices: Sequence[str]) -> None:
-    """Set up a process before torch is imported: one thread, memory that is kept, one graphics card."""
+    """Set up a process before torch is imported: one thread, memory that is kept, one graphics card.
+
+    It leaves an interrupt to its parent, and ends when that ends.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with ranks.get_lock():
         rank, ranks.value = ranks.value, ranks.value + 1
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -102,6 +113,13 @@ def begin_worker(ranks: Any, devices: Sequence[str]) -> None:
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[rank % len(devices)]
     keep_memory()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from encoders import Encoder, Ensemble
 from protocols.devices import one_thread
 from protocols.disk.files import inside, sha256_bytes, sha256_file, write_atomically
 from protocols.models.pair import load_encoder
+from protocols.packages import version
 from protocols.progress import Reporter
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.folder import Project
@@ -164,9 +165,11 @@ def _packed(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
 
 
 def _inputs(project: Project) -> dict[str, str]:
-    """What images depend on beside their plan and encoder: the settings and the photographs."""
+    """What images depend on beside their plan and encoder: the settings, the photographs, and the libraries."""
     settings = json.dumps(project.config.to_dict(), sort_keys=True)
     return {
+        "version of stimsynth": version(),
+        "version of torch": str(torch.__version__),
         "project.toml": sha256_bytes(settings.encode()),
         "table of photographs": sha256_file(project.data / "natural.csv"),
     }

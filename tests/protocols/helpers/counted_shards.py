@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,4 +26,5 @@ def _square(plan: ShardPlan, index: int, out: Path, *, progress: Reporter) -> No
     if number < 0:
         raise ValueError(f"the number {number}; expected 0 or more")
     progress("square", 1, 2)
+    time.sleep(plan.shards[index].get("seconds", 0))
     out.write_text(str(number**2 + plan.common["plus"]), encoding="utf-8")

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -69,6 +75,42 @@ def test_a_lost_worker_loses_nothing(tmp_path: Path, kills: str) -> None:
     assert 3 in lost.missing()
 
 
+PROGRAM = """
+import sys
+from pathlib import Path
+from protocols.shards.engines import Processes
+from protocols.shards.plan import ShardPlan
+from protocols.shards.run import run_plan
+from tests.protocols.helpers.counted_shards import square
+if __name__ == "__main__":
+    run_plan(ShardPlan.load(Path(sys.argv[1])), square, Processes(2))
+"""
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_workers_end_with_the_command_and_what_is_done_is_kept(tmp_path: Path, blow: signal.Signals) -> None:
+    long = plan(tmp_path, [{"number": 1}, {"number": 2, "seconds": 60}, {"number": 3, "seconds": 60}])
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = subprocess.Popen(
+        [sys.executable, str(program), str(long.folder)], env=environment, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not (long.is_done(0) and len(long.state().running) == 2):
+        assert time.monotonic() < deadline, long.state()
+        time.sleep(0.05)
+    workers = psutil.Process(command.pid).children(recursive=True)
+    command.send_signal(blow)
+    told = command.communicate(timeout=20)[1].decode()
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+    assert told.count("Traceback") == (1 if blow == signal.SIGINT else 0), (
+        told
+    )  # the command's own, which its door tells
+    assert long.is_done(0)
+    assert long.missing() == [1, 2]
+
+
 def test_a_damaged_result_is_told_and_made_again(tmp_path: Path) -> None:
     whole = plan(tmp_path, numbers(5, 6))
     run_plan(whole, square, Serial())
@@ -122,6 +164,7 @@ def test_workers_share_the_cores_and_the_cards(monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(engine_for(None, "cuda:1"), Serial)
     environment: dict[str, str] = {}
     monkeypatch.setattr("os.environ", environment)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
 
     class Ranks:
         value = 3
