@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from protocols.arrays import Ints
-from protocols.stats.stages import Spending
+
+if TYPE_CHECKING:  # it loads scipy
+    from protocols.stats.stages import Spending
 
 SHARES = {0: (), 1: (1 / 2,), 2: (1 / 2, 3 / 4)}
 """Number of looks to the share of the blocks that each waits for."""

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from protocols.arrays import Floats
 
@@ -75,6 +75,8 @@ def boundaries(alpha: float, shares: tuple[float, ...], spending: Spending) -> t
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha {alpha}; expected a number between 0 and 1")
+    from scipy.optimize import brentq  # takes a third of a second, which nobody who reads a project waits for
+
     weights, spend = stage_weights(shares), SPENDING[spending]
     spent = np.diff([0.0, *(spend(alpha, share) for share in shares)])
     bounds = [float(-special.ndtri(spent[0]))]
@@ -84,7 +86,7 @@ def boundaries(alpha: float, shares: tuple[float, ...], spending: Spending) -> t
         def crossed(bound: float, *, k: int = k, nodes: Floats = nodes, density: Floats = density) -> float:
             return float(density @ special.ndtr((nodes - bound * math.sqrt(shares[k])) / weights[k]) - spent[k])
 
-        bounds.append(float(optimize.brentq(crossed, -8.0, 40.0, xtol=1e-11)))
+        bounds.append(float(brentq(crossed, -8.0, 40.0, xtol=1e-11)))
         if k + 1 < len(shares):
             nodes, density = _continued(bounds[k] * math.sqrt(shares[k]), (nodes, density), weights[k])
     return tuple(bounds)
@@ -150,12 +152,14 @@ def _crossing(z: float, look: int, shares: tuple[float, ...], *, spending: Spend
     def above(log_alpha: float) -> float:
         return z - boundaries(math.exp(log_alpha), shares, spending)[look]
 
+    from scipy.optimize import brentq
+
     low, high = math.log(SMALLEST), math.log(LARGEST)
     if math.isinf(z):
         return SMALLEST if z > 0 else 1.0
     if above(high) < 0:
         return 1.0
-    return SMALLEST if above(low) >= 0 else math.exp(optimize.brentq(above, low, high, xtol=1e-10))
+    return SMALLEST if above(low) >= 0 else math.exp(brentq(above, low, high, xtol=1e-10))
 
 
 def conditional_power(
