@@ -198,6 +198,7 @@ CODES = {
     "P17": "A picture of shown.csv is larger than the display, or lies outside it.",
     "P18": "Columns of shown.csv contradict each other.",
     "P19": "The file shown.csv says nothing of a picture.",
+    "P20": "A round that is to be looked at has no images yet, or those of another encoder.",
     "Q01": "Responses do not belong to the pictures that their ids name.",
     "R01": "The responses file is not HDF5.",
     "R02": "The responses file is a MAT-file of another schema.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import evolve, generate, imports, looks, projects, rigs, rounds, sharing
+from . import evolve, generate, imports, looks, previews, projects, rigs, rounds, sharing
 from .app import app, main
 from .insilico import controllers, controversial, describe, discriminate, invariance, triplets
 
@@ -18,6 +18,7 @@ __all__ = [
     "invariance",
     "looks",
     "main",
+    "previews",
     "projects",
     "rigs",
     "rounds",

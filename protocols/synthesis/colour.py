@@ -36,6 +36,13 @@ def natural_chroma(display: Display, natural: Pixels) -> float:
     return float(np.argmax(reached) / (BINS - 1))
 
 
+def image_chroma(display: Display, pixels: Pixels) -> Floats:
+    """The `QUANTILE` of the chroma of the pixels of each image, uint8 (S, H, W, C): (S,); 0 for grey ones."""
+    if pixels.shape[-1] == 1:
+        return np.zeros(len(pixels))
+    return np.array([np.quantile(_chroma(display, image), QUANTILE) for image in pixels])
+
+
 def _chroma(display: Display, pixels: Pixels) -> Floats:
     """Chroma of uint8 pixels (H, W, 3): (H, W), in [0, 1]."""
     light = display.to_luminance(torch.from_numpy(pixels.astype(np.float64) / 255)).numpy()

@@ -1,0 +1,55 @@
+"""The command `preview`: a round's images before they are exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import announce, app, chosen_device, open_project, progress, show
+from .arguments import ProjectFolder, RoundNumber
+
+
+@app.command()
+def preview(
+    folder: ProjectFolder,
+    number: RoundNumber = None,
+    out: Annotated[
+        Path | None, typer.Option(help="page to write; default: sealed/preview.html in the folder of the round")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan/--no-plan", help="with what the round takes and can find")] = True,
+) -> None:
+    """Look at a round's images before they are exported: beside the best photographs, with predictions at all sites."""
+    project = open_project(folder).for_stage()
+    from protocols.state import look
+
+    number = number if number is not None else look(project).number
+    round_ = project.round(number)
+    announce("loading the networks")
+    from protocols.preview.page import diagnosis, write_preview
+    from protocols.preview.proposals import gather_preview
+
+    report = progress()
+    found = gather_preview(project, round_, device=chosen_device(), progress=report)
+    planned = None
+    if plan:
+        from protocols.plan import plan_round
+
+        planned = plan_round(project, number, progress=report)
+    path = write_preview(
+        found,
+        out or round_.sealed / "preview.html",
+        display=project.display,
+        plan="" if planned is None else planned.text(),
+    )
+    sentences = diagnosis(found)
+    inside = path.resolve().is_relative_to(project.folder.resolve())
+    place = path.resolve().relative_to(project.folder.resolve()).as_posix() if inside else str(path)
+    record = {
+        "page": place,
+        "sentences": sentences,
+        "plan": None if planned is None else planned.to_dict(),
+        "images": found.records(),
+    }
+    show("\n".join([*sentences, f"page: {place}"]), record)
