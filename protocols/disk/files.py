@@ -16,6 +16,7 @@ from typing import Any
 
 from protocols.errors import DataError
 
+from .foreign import open_regular, read_text
 from .shares import flush_file, flush_folder, move, writing
 
 ID_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -120,7 +121,9 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; a broken one raises `DataError` that names the place."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
+    except DataError:
+        raise
     except (ValueError, RecursionError) as error:  # also: not UTF-8, a number of thousands of digits, endless brackets
         place = f" ({str(error)[:120]})"
         if isinstance(error, json.JSONDecodeError):
@@ -142,7 +145,7 @@ def sha256_bytes(data: bytes) -> str:
 
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
-    with open(path, "rb") as handle:
+    with open_regular(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -211,7 +214,7 @@ def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
     if not (folder / name).is_file():
         return [f"{name} is missing"]
     problems = []
-    for line in (folder / name).read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_text(folder / name, errors="replace").splitlines():
         digest, _, relative = line.partition("  ")
         if not relative:
             problems.append(f"{name} has the line {line!r} without a file name")

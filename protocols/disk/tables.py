@@ -14,6 +14,7 @@ from typing import Any
 from protocols.errors import DataError
 
 from .files import write_text
+from .foreign import read_bytes
 
 SEPARATORS = (",", ";", "\t")
 CUT_CELL = "a cell with a separator in it lost its quotation marks"
@@ -55,7 +56,7 @@ def read_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
         The file cannot be read.
     """
     path = Path(path)
-    lines, separator = _cells(path, _text(path, path.read_bytes()))
+    lines, separator = _cells(path, _text(path, read_bytes(path)))
     if not lines:
         return [], []
     header = [name.strip() for name in lines[0][1]]

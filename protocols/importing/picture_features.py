@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from protocols.arrays import Floats, Pixels
+from protocols.disk.foreign import MOST_PICTURE, read_bytes
 from protocols.errors import DataError
 from protocols.project.picture_files import FORMATS, UNREADABLE, read_picture
 from protocols.project.shown import ShownAs
@@ -53,7 +54,7 @@ def read_small(
     read = np.zeros(len(files), dtype=np.bool_)
     for n, file in enumerate(files):
         try:
-            data = file.read_bytes()
+            data = read_bytes(file, most=MOST_PICTURE)
             if shown is None or shown.of[names[n]].crop_x is None:
                 pixels[n] = _small(data)
             else:

@@ -14,9 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .inputs.catalogue import READERS
 from .inputs.reader import MEBIBYTES, SECONDS
@@ -41,9 +39,7 @@ class Tally:
         self.ends[str(record["ended"])] += 1
         if wrong := str(record["wrong"]):
             self.wrong[wrong] += 1
-            self.examples.append(
-                f"{record['reader']} number {record['number']}, {record['what']}: {record['told']}"
-            )
+            self.examples.append(f"{record['reader']} number {record['number']}, {record['what']}: {record['told']}")
 
 
 def rows(seconds: float) -> list[Row]:
@@ -62,7 +58,9 @@ def _row(family: str, seconds: float) -> Row:
         first = _process(family, first, left, tally)
     for example in tally.examples:
         print(f"hostile: {example}", file=sys.stderr)
-    note = f"{tally.ends['read']:,} read, {tally.ends['refused']:,} refused; each within {MEBIBYTES} MiB and {SECONDS:g} s"
+    note = (
+        f"{tally.ends['read']:,} read, {tally.ends['refused']:,} refused; each within {MEBIBYTES} MiB and {SECONDS:g} s"
+    )
     if tally.examples:
         note += f"; {tally.examples[0][:160]}"
     return Row(
@@ -79,12 +77,24 @@ def _row(family: str, seconds: float) -> Row:
 
 def _process(family: str, first: int, seconds: float, tally: Tally) -> int:
     """Inputs from number `first` on in a new process; the number to go on with. A death or a hang counts as lost."""
-    command = [sys.executable, "-m", "scripts.soak.inputs.trial", "--family", family, "--first", str(first), "--seconds", f"{seconds:.1f}"]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.soak.inputs.trial",
+        "--family",
+        family,
+        "--first",
+        str(first),
+        "--seconds",
+        f"{seconds:.1f}",
+    ]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     begun: dict[str, object] = {"begin": first - 1, "reader": "none"}
     open_ = False
     with (
-        subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        subprocess.Popen(
+            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
         selectors.DefaultSelector() as waiting,
     ):
         assert process.stdout is not None
@@ -104,5 +114,14 @@ def _process(family: str, first: int, seconds: float, tally: Tally) -> int:
         told = "" if hung or process.stderr is None else process.stderr.read()[-300:]
     if open_:
         why = f"no word for {HANG:g} s" if hung else f"the process ended with {process.returncode}: {told}"
-        tally.add({"reader": begun["reader"], "number": begun["begin"], "what": "", "ended": "died", "told": why, "wrong": "lost"})
+        tally.add(
+            {
+                "reader": begun["reader"],
+                "number": begun["begin"],
+                "what": "",
+                "ended": "died",
+                "told": why,
+                "wrong": "lost",
+            }
+        )
     return int(str(begun["begin"])) + 1

@@ -8,6 +8,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.disk.hdf5 import read_text_of
+
 from . import checks
 from .layout import File
 
@@ -58,7 +60,7 @@ def strings(file: File, name: str, axis: str) -> list[str]:
 
 def _of_strings(file: File, name: str, dataset: Any) -> list[str]:
     try:
-        raw = np.asarray(dataset.asstr("utf-8")[()], dtype=object)
+        raw = np.asarray(read_text_of(file.path, name, dataset, view=dataset.asstr("utf-8")), dtype=object)
     except UnicodeDecodeError as error:
         raise file.refused(name, "text that is not UTF-8", "UTF-8 or ASCII strings") from error
     if dataset.dtype == "S1" and raw.ndim == 2:

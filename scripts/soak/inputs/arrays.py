@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,15 @@ def xlsx(path: Path) -> None:
 def parquet(path: Path) -> None:
     arrow, writer = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     lists = arrow.array([[1.0, 2.0]] * 24)
-    table = arrow.table({"image": [NAMES[i] for i in SHOWN], "rate": np.arange(24) / 2, "trace": lists, "ok": [True] * 24})
+    table = arrow.table(
+        {"image": [NAMES[i] for i in SHOWN], "rate": np.arange(24) / 2, "trace": lists, "ok": [True] * 24}
+    )
     writer.write_table(table, path, compression="snappy")
+
+
+def mark(array: Any) -> int:
+    """A number that differs where arrays differ, without a copy of them."""
+    return hash(str(array.tolist())) if array.dtype.hasobject else zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
 
 
 def read_all(folder: Path, limit: int = 200) -> object:
@@ -150,7 +158,7 @@ def read_all(folder: Path, limit: int = 200) -> object:
         for item in list(container.items.values())[:limit]:
             try:
                 array = item.read()
-                read.append((item.name, array.shape, str(array.dtype), array.tobytes()))
+                read.append((item.name, array.shape, str(array.dtype), mark(array)))
             except ValueError as error:
                 refusals.append(error)
                 read.append(getattr(error, "code", repr(error)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import arrays
+from . import arrays, foreign, images, projects, weights
 from .reader import Reader
 
-READERS: Sequence[Reader] = (*arrays.READERS,)
+READERS: Sequence[Reader] = (*arrays.READERS, *foreign.READERS, *images.READERS, *projects.READERS, *weights.READERS)

@@ -10,7 +10,22 @@ import numpy as np
 
 Rng = np.random.Generator
 
-NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**63, 2**64 - 1)
+NUMBERS = (
+    0,
+    1,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0x8000,
+    0xFFFF,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFF,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+)
 WORDS = (b"nan", b"-inf", b"1e999", b"-1", b"9" * 400, b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"../../x", b"/etc/passwd",
          b"=cmd|'/C calc'!A0", b"con", b"\x1b]0;x\x07\x1b[2J", b"\xe2\x80\xae", b"a" * 5000, b"${jndi:ldap://x}", b"<!ENTITY a 'b'>",
          b"{{7*7}}", b"__import__('os')", b"%s%n", b"\r\n\r\n", b'"', b"[", b"{")  # fmt: skip
@@ -101,7 +116,16 @@ def damaged(data: bytes, rng: Rng) -> tuple[str, bytes]:
 
 def no_file(path: Path, rng: Rng) -> str:
     """In the place of a file something else: a folder, a pipe, a link, nothing, or a sparse file of a terabyte."""
-    kind = ("gone", "empty", "a folder", "a pipe", "a link to a device", "a loop of links", "a link to nothing", "sparse")[int(rng.integers(8))]
+    kind = (
+        "gone",
+        "empty",
+        "a folder",
+        "a pipe",
+        "a link to a device",
+        "a loop of links",
+        "a link to nothing",
+        "sparse",
+    )[int(rng.integers(8))]
     path.unlink()
     if kind == "empty":
         path.touch()

@@ -58,9 +58,13 @@ def zipped(data: bytes, rng: Rng) -> tuple[str, bytes]:
     """The archive packed anew, with one member that is not as it should be."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [(info.filename, archive.read(info)) for info in archive.infolist()]
-    what = str(rng.choice(["name", "twice", "bomb", "link", "method", "size", "member", "many", "comment", "nested", "inner", "crypt"]))
+    what = str(
+        rng.choice(
+            ["name", "twice", "bomb", "link", "method", "size", "member", "many", "comment", "nested", "inner", "crypt"]
+        )
+    )
     n = int(rng.integers(len(members)))
-    name, content = members[n]
+    name = members[n][0]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for i, (known, inside) in enumerate(members):
@@ -123,7 +127,12 @@ def tar(data: bytes, rng: Rng) -> tuple[str, bytes]:
         for member in old:
             archive.addfile(member, old.extractfile(member))
         info = tarfile.TarInfo(name if what == "name" else "more.png")
-        kinds = {"symlink": tarfile.SYMTYPE, "hardlink": tarfile.LNKTYPE, "device": tarfile.CHRTYPE, "fifo": tarfile.FIFOTYPE}
+        kinds = {
+            "symlink": tarfile.SYMTYPE,
+            "hardlink": tarfile.LNKTYPE,
+            "device": tarfile.CHRTYPE,
+            "fifo": tarfile.FIFOTYPE,
+        }
         info.type = kinds.get(what, tarfile.GNUTYPE_SPARSE if what == "sparse" else tarfile.REGTYPE)
         info.linkname = "/etc/passwd" if what.endswith("link") else ""
         if what == "pax":
@@ -163,7 +172,20 @@ def png(data: bytes, rng: Rng) -> tuple[str, bytes]:
         name, begin = kinds[int(rng.integers(len(kinds)))]
         before = chunk(name, begin + zlib.compress(bytes(MOST), 9))
     if what == "chunk":
-        names = (b"tRNS", b"gAMA", b"PLTE", b"eXIf", b"cHRM", b"sRGB", b"IHDR", b"IEND", b"IDAT", b"tEXt", b"pHYs", b"fcTL")
+        names = (
+            b"tRNS",
+            b"gAMA",
+            b"PLTE",
+            b"eXIf",
+            b"cHRM",
+            b"sRGB",
+            b"IHDR",
+            b"IEND",
+            b"IDAT",
+            b"tEXt",
+            b"pHYs",
+            b"fcTL",
+        )
         before = chunk(names[int(rng.integers(len(names)))], rng.bytes(int(rng.integers(0, 60))))
     if what == "apng":
         before = chunk(b"acTL", struct.pack(">II", int(rng.choice([2, 2**31 - 1])), 0))
@@ -190,7 +212,11 @@ def table(data: bytes, rng: Rng) -> tuple[str, bytes]:
     mark = b"," if b"," in lines[0] else b";" if b";" in lines[0] else b"\t"
     cells = lines[n].split(mark)
     k = int(rng.integers(len(cells)))
-    what = str(rng.choice(["cell", "long line", "many columns", "quote", "row", "header", "nul", "encoding", "many rows", "swap"]))
+    what = str(
+        rng.choice(
+            ["cell", "long line", "many columns", "quote", "row", "header", "nul", "encoding", "many rows", "swap"]
+        )
+    )
     if what == "cell":
         cells[k] = WORDS[int(rng.integers(len(WORDS)))]
     elif what == "long line":
@@ -212,7 +238,9 @@ def table(data: bytes, rng: Rng) -> tuple[str, bytes]:
         lines = lines + lines[-2:-1] * 100_000
     made = b"\n".join(lines)
     if what == "encoding":
-        made = made.decode("utf-8", "replace").encode(str(rng.choice(["utf-16", "utf-32", "latin-1", "utf-7"])), "replace")
+        made = made.decode("utf-8", "replace").encode(
+            str(rng.choice(["utf-16", "utf-32", "latin-1", "utf-7"])), "replace"
+        )
     return f"table {what}", made
 
 

@@ -98,8 +98,11 @@ def other_type(file: Any, name: str, rng: Rng) -> None:
         lambda: {"data": np.zeros(3, "V7")},
         lambda: {"data": h5py.Empty("f8")},
         lambda: {"data": np.float64(3)},
-        lambda: {"data": [None] * 3, "dtype": h5py.vlen_dtype("f4")},
-        lambda: {"data": np.array([file.ref, file[next(iter(file))].ref], dtype=h5py.ref_dtype), "dtype": h5py.ref_dtype},
+        lambda: {"shape": (3,), "dtype": h5py.vlen_dtype("f4")},
+        lambda: {
+            "data": np.array([file.ref, file[next(iter(file))].ref], dtype=h5py.ref_dtype),
+            "dtype": h5py.ref_dtype,
+        },
         lambda: {"data": np.zeros(2, h5py.regionref_dtype), "dtype": h5py.regionref_dtype},
         lambda: {"data": np.array([1, 2], "i1"), "dtype": h5py.enum_dtype({f"e{i}": i for i in range(100)}, "i1")},
         lambda: {"data": np.zeros((1,) * 32)},
@@ -166,7 +169,7 @@ def edited(path: Path, rng: Rng) -> str:
             edit = EDITS[int(rng.integers(len(EDITS)))]
             try:
                 edit(file, name, rng)
-            except (ValueError, TypeError, KeyError, RuntimeError, OSError):  # this edit does not fit this item
+            except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError):  # this edit does not fit this item
                 continue
             told.append(f"{edit.__name__} {name}")
     return "HDF5: " + (", ".join(told) or "nothing")

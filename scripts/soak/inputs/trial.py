@@ -1,7 +1,7 @@
 """The process that reads hostile inputs, one after another, and tells after each what came of it.
 
-    python -m scripts.soak.inputs.trial --seconds 10                      # prints one line of JSON per input
-    python -m scripts.soak.inputs.trial --only npz --first 17 --count 1   # one input again, with its traceback
+python -m scripts.soak.inputs.trial --seconds 10                      # prints one line of JSON per input
+python -m scripts.soak.inputs.trial --only npz --first 17 --count 1   # one input again, with its traceback
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,16 @@ from .watch import Watch
 
 ROOM = 3 << 30
 """Bytes of address space beyond those of the process at its begin: what asks for more is told that there is none."""
+WAIT_S = 2 * SECONDS
+"""Of the clock: a reading that waits longer, such as for a pipe, is broken off."""
+
+
+class Waited(BaseException):
+    """A reading did not come to an end."""
+
+
+def _broken_off(*_: object) -> None:
+    raise Waited
 
 
 @dataclass
@@ -86,7 +97,15 @@ class Trial:
 
 
 def outcome(reader: Reader, folder: Path, *, loud: bool = False) -> tuple[str, str, str]:
-    """How a reading ended ("read", "refused", "traceback"), what it gave, and the words of an error."""
+    """How a reading ended ("read", "refused", "traceback", "waited"), what it gave, and the words of an error."""
+    signal.setitimer(signal.ITIMER_REAL, WAIT_S)
+    try:
+        return _outcome(reader, folder, loud=loud)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _outcome(reader: Reader, folder: Path, *, loud: bool) -> tuple[str, str, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -96,6 +115,10 @@ def outcome(reader: Reader, folder: Path, *, loud: bool = False) -> tuple[str, s
         if wrong and loud:
             traceback.print_exc()
         return ("traceback" if wrong else "refused"), str(error), wrong
+    except Waited:
+        if loud:
+            traceback.print_exc()
+        return "waited", "", f"no end within {WAIT_S:g} s"
     except Exception as error:
         if loud:
             traceback.print_exc()
@@ -111,11 +134,14 @@ def _wrong_words(error: ValueError) -> str:
     if isinstance(error, DataError):
         if error.code not in CODES:
             return f"the code {error.code}"
-    elif type(error) is not ValueError or "expected" not in text and "Fix" not in text and "Likely cause" not in text:
+    elif type(error) is not ValueError or ("expected" not in text and "Fix" not in text and "copy it again" not in text):
         return f"a bare {type(error).__name__}: {text[:160]}"
     if len(text) > 6000:
         return f"a message of {len(text)} letters: {text[:80]}"
-    strange = sorted({c for c in text if ord(c) < 32 and c not in "\n\t"} | {c for c in text if 0xD800 <= ord(c) < 0xE000 or ord(c) in (0x7F, 0x202E)})
+    strange = sorted(
+        {c for c in text if ord(c) < 32 and c not in "\n\t"}
+        | {c for c in text if 0xD800 <= ord(c) < 0xE000 or ord(c) in (0x7F, 0x202E)}
+    )
     return f"letters that steer a terminal: {strange}" if strange else ""
 
 
@@ -146,20 +172,34 @@ def trials(readers: Sequence[Reader], first: int, seconds: float, count: int | N
     home = Path(tempfile.mkdtemp(prefix="hostile-"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(home)
     os.chdir(home)
+    signal.signal(signal.SIGALRM, _broken_off)
     try:
         given = [Trial.of(reader, home / str(n)) for n, reader in enumerate(readers)]
         watch = Watch(home)
         for trial in given:
             yield {"begin": -1, "reader": trial.reader.name}
             ended, _, told = outcome(trial.reader, trial.fresh())
-            yield {"number": -1, "reader": trial.reader.name, "what": "whole", "ended": ended, "told": told, "wrong": "" if ended == "read" else "lost"}
+            yield {
+                "number": -1,
+                "reader": trial.reader.name,
+                "what": "whole",
+                "ended": ended,
+                "told": told,
+                "wrong": "" if ended == "read" else "lost",
+            }
         used = memory("VmSize") * (1 << 20)
         resource.setrlimit(resource.RLIMIT_AS, (int(used) + ROOM, resource.RLIM_INFINITY))
+        gc.collect()
+        gc.freeze()  # what stays for good is not looked through again after each input
         end, number = time.monotonic() + seconds, first
         while time.monotonic() < end and (count is None or number < first + count):
             trial = given[number % len(given)] if count is None else given[0]
             yield {"begin": number, "reader": trial.reader.name}
-            yield {"number": number, "reader": trial.reader.name, **_tried(trial, number, watch, loud=count is not None)}
+            yield {
+                "number": number,
+                "reader": trial.reader.name,
+                **_tried(trial, number, watch, loud=count is not None),
+            }
             number += 1
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -180,7 +220,7 @@ def _tried(trial: Trial, number: int, watch: Watch, *, loud: bool) -> dict[str, 
     wrong = ended if ended == "traceback" else ""
     if heard:
         wrong, why = "lost", f"{why} {'; '.join(heard)}"
-    elif took > SECONDS or grown > MEBIBYTES:
+    elif ended == "waited" or took > SECONDS or grown > MEBIBYTES:
         wrong, why = "lost", f"{why} {took:.1f} s of CPU, {grown:.0f} MiB"
     elif not wrong and (stands(folder) != before):
         wrong, why = "difference", "reading changed the files"
@@ -200,7 +240,9 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int)
     given = parser.parse_args()
-    chosen = [r for r in READERS if (not given.only or r.name in given.only.split("|")) and given.family in (None, r.family)]
+    chosen = [
+        r for r in READERS if (not given.only or r.name in given.only.split("|")) and given.family in (None, r.family)
+    ]
     for record in trials(chosen, given.first, given.seconds, given.count):
         print(json.dumps(record), flush=True)
     return 0

@@ -10,7 +10,18 @@ from typing import Any
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _RUN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class", "marshal.loads", "ctypes.dlopen",
         "socket.connect", "socket.getaddrinfo", "urllib.Request", "webbrowser.open")  # fmt: skip
-_CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree", "shutil.move")
+_CHANGES = (
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "shutil.rmtree",
+    "shutil.move",
+)
 
 
 class Watch:
@@ -42,7 +53,9 @@ class Watch:
         if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES:
             self._outside("written", arguments[0])
         elif event in _CHANGES:
-            self._outside(event, arguments[1] if event in ("os.rename", "os.link", "os.symlink", "shutil.move") else arguments[0])
+            self._outside(
+                event, arguments[1] if event in ("os.rename", "os.link", "os.symlink", "shutil.move") else arguments[0]
+            )
         elif event in _RUN and not (event == "marshal.loads" and "importlib" in _caller()):
             self.heard.append(f"{event} {str(arguments)[:80]}")
 

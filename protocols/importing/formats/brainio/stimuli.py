@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from protocols.disk.archives import open_zip, read_member
+from protocols.disk.foreign import read_bytes
 from protocols.errors import UNUSABLE, DataError
 from protocols.importing.pictures import as_8_bit
 
@@ -63,8 +64,10 @@ def stimulus_files(
 def _names(table: Path) -> dict[str, str]:
     """File name per stimulus id, both as text."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+        text = read_bytes(table).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except DataError:
+        raise
     except (*UNUSABLE, csv.Error) as error:
         raise _unfit(
             table,
@@ -110,7 +113,7 @@ def _refuse_shared(table: Path, names: Mapping[str, str]) -> None:
 def _pictures(archive: Path, names: Sequence[str], notes: list[str]) -> dict[str, NDArray[np.uint8]] | None:
     """The pictures of a zip by their names; nothing is unpacked to disk. None, told, where they are not 8-bit."""
     try:
-        with zipfile.ZipFile(archive) as file:
+        with open_zip(archive) as file:
             members = [m for m in file.infolist() if not m.is_dir()]
             by_name = {PurePosixPath(m.filename).name: m for m in members}
             by_stem = {PurePosixPath(n).stem: m for n, m in by_name.items()}
@@ -128,7 +131,7 @@ def _pictures(archive: Path, names: Sequence[str], notes: list[str]) -> dict[str
                 return None
             loaded = {}
             for name, member in found.items():
-                exact = _decoded(file.read(member)) if member is not None else None
+                exact = _decoded(read_member(file, member)) if member is not None else None
                 if exact is None:
                     notes.append(
                         f"the pictures of {archive.name} were not taken: {name} is not grey or RGB of 8 bits; "
@@ -137,7 +140,7 @@ def _pictures(archive: Path, names: Sequence[str], notes: list[str]) -> dict[str
                     return None
                 loaded[name] = exact
             return loaded
-    except (*UNUSABLE, zipfile.BadZipFile, NotImplementedError) as error:
+    except UNUSABLE as error:
         if isinstance(error, DataError):
             raise
         raise _unfit(
