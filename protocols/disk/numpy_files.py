@@ -66,7 +66,7 @@ def read_header(file: IO[bytes], size: int) -> Header:
     for n in shape:
         count *= n
     begin, held = file.tell(), count * dtype.itemsize
-    if min(shape, default=0) < 0 or len(shape) > 32 or count >= 2**62:
+    if min(shape, default=0) < 0 or len(shape) > 32 or max((count, *shape)) >= 2**62:
         raise UnreadableArray(f"the shape {shape!r:.80}")
     if not dtype.hasobject and (held > size - begin or (not dtype.itemsize and count > size)):
         raise UnreadableArray(f"{size} bytes, and a header that states {begin + held}")

@@ -23,6 +23,7 @@ _WHOLE = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 
 def open_mat5(path: Path) -> Container:
     """The variables of a MATLAB file; fields of structs by ``struct/field``, elements of cells by ``cell{1}``."""
     from scipy.io import whosmat
+    from scipy.io.matlab import MatReadError
 
     items: list[Item] = []
     try:
@@ -38,7 +39,7 @@ def open_mat5(path: Path) -> Container:
                     items.append(_refused(path, name, kind, shape=tuple(shape)))
     except DataError:
         raise
-    except UNUSABLE as error:
+    except (*UNUSABLE, MatReadError) as error:
         raise unreadable(path, error, what="a MATLAB file") from error
     return Container(path, "MATLAB 7 or earlier", items, matlab=True)
 

@@ -68,7 +68,7 @@ def read_nifti(path: Path) -> Volumes:
     except (*UNUSABLE, nibabel.filebasedimages.ImageFileError) as error:
         told = (str(error).splitlines() or ["empty"])[0][:100]
         raise _unread(path, f"a file that is not read ({told})") from error
-    except nibabel.spatialimages.HeaderDataError as error:
+    except (nibabel.spatialimages.HeaderDataError, nibabel.wrapstruct.WrapStructError) as error:
         raise _unread(path, f"a header that is not read ({str(error)[:100]})") from error
     while array.ndim > 4 and 1 in array.shape[3:]:
         array = array.squeeze(axis=3 + array.shape[3:].index(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ def read_table(path: Path) -> tuple[tuple[str, ...], Floats]:
     rows = vectors.astype(np.float64)
     names = tuple(" ".join(str(name).split()) for name in ids)
     if len(set(names)) < len(names):
-        raise _broken(path, f"the id {next(n for n in names if names.count(n) > 1)!r} twice")
+        raise _broken(path, f"the id {Counter(names).most_common(1)[0][0]!r} twice")
     if not np.isfinite(rows).all() or not (np.linalg.norm(rows, axis=1) > 0).all():
         raise _broken(path, "vectors that are not finite, or all zero")
     return names, rows

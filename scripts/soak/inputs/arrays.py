@@ -145,12 +145,15 @@ def parquet(path: Path) -> None:
 
 def mark(array: Any) -> int:
     """A number that differs where arrays differ, without a copy of them."""
-    return hash(str(array.tolist())) if array.dtype.hasobject else zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
+    return (
+        hash(str(array.tolist()))
+        if array.dtype.hasobject
+        else zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
+    )
 
 
-def read_all(folder: Path, limit: int = 200) -> object:
+def read_all(path: Path, limit: int = 200) -> object:
     """Every array of the one file, and the map that is guessed from it."""
-    (path,) = folder.iterdir()
     read: list[Any] = []
     with open_container(path) as container:
         read += [container.kind, sorted(container.items), sorted(container.attributes), container.notes]
@@ -195,10 +198,14 @@ def _writer(name: str, write: Callable[[Path], None]) -> Callable[[Path], None]:
     return lambda folder: write(folder / name)
 
 
+def _reader(name: str) -> Callable[[Path], object]:
+    return lambda folder: read_all(folder / name)
+
+
 READERS: Sequence[Reader] = (
     Reader(name="responses/1", family="responses of the rig (HDF5)", make=responses, read=read_h5),
     *(
-        Reader(name=kind, family="arrays to import", make=_writer(name, write), read=read_all)
+        Reader(name=kind, family="arrays to import", make=_writer(name, write), read=_reader(name))
         for name, (kind, write) in FILES.items()
     ),
 )

@@ -169,7 +169,14 @@ def edited(path: Path, rng: Rng) -> str:
             edit = EDITS[int(rng.integers(len(EDITS)))]
             try:
                 edit(file, name, rng)
-            except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError):  # this edit does not fit this item
+            except (
+                ValueError,
+                TypeError,
+                KeyError,
+                RuntimeError,
+                OSError,
+                AttributeError,
+            ):  # this edit does not fit this item
                 continue
             told.append(f"{edit.__name__} {name}")
     return "HDF5: " + (", ".join(told) or "nothing")

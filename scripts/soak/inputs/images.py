@@ -42,13 +42,12 @@ def one(ending: str) -> Callable[[Path], None]:
 
 def read_one(folder: Path) -> object:
     """As a library and the check of pairings take a picture."""
-    (path,) = folder.iterdir()
     with PictureReader(list_library(folder)) as reader:
         try:
             made = decoded(reader.read(reader.contents.items[0]), DISPLAY)
         except UNREADABLE as error:
             made = str(error)
-    small, read = read_small([path])
+    small, read = read_small(sorted(folder.iterdir()))
     return made if isinstance(made, str) else made.tobytes(), small.tobytes(), read.tolist()
 
 

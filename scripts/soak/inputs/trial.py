@@ -134,7 +134,9 @@ def _wrong_words(error: ValueError) -> str:
     if isinstance(error, DataError):
         if error.code not in CODES:
             return f"the code {error.code}"
-    elif type(error) is not ValueError or ("expected" not in text and "Fix" not in text and "copy it again" not in text):
+    elif type(error) is not ValueError or (
+        "expected" not in text and "Fix" not in text and "copy it again" not in text
+    ):
         return f"a bare {type(error).__name__}: {text[:160]}"
     if len(text) > 6000:
         return f"a message of {len(text)} letters: {text[:80]}"

@@ -47,7 +47,7 @@ def tensors(folder: Path) -> None:
 
 def read_weights(folder: Path) -> object:
     """By the two loaders."""
-    (path,) = folder.iterdir()
+    path = next(iter(folder.iterdir()), folder / "w.pth")
     made: list[Any] = []
     for read in (read_content, read_tensors):
         made.append(repr(read(path)))
@@ -76,7 +76,7 @@ def encoder(folder: Path) -> None:
 
 
 def read_encoder(folder: Path) -> object:
-    (path,) = folder.iterdir()
+    path = folder / _project()[0]
     record, held = read_files(path)
     made = load(path)
     return json.dumps(record, sort_keys=True), sorted(held), repr(made.info)

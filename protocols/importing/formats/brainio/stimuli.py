@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -85,7 +86,7 @@ def _names(table: Path) -> dict[str, str]:
             fix="give the CSV file of the stimulus set",
         )
     ids = [(row[id_column] or "").strip() for row in rows]
-    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+    twice = sorted(i for i, n in Counter(ids).items() if n > 1)
     if twice:
         raise _unfit(
             table,
