@@ -32,6 +32,8 @@ _LITTER = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information", "__macosx"}
 )
 ABSOLUTE_PATTERN = re.compile(r"(/\w|~/|\\\\|[A-Za-z]:[\\/])")
+MOST_LISTED = 64 << 30
+"""Bytes of a file in a list of checksums: none that was exported is larger."""
 PICTURE_ENDINGS = frozenset(
     [
         *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif"),
@@ -209,8 +211,11 @@ def write_checksums(folder: Path, files: Iterable[Path], name: str = "checksums.
     write_text(folder / name, "".join(lines))
 
 
-def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
-    """Problems found against `folder`/`name`: one sentence per missing or altered file; empty where all agree."""
+def verify_checksums(folder: Path, name: str = "checksums.sha256", *, most: int = MOST_LISTED) -> list[str]:
+    """Problems found against `folder`/`name`: one sentence per missing or altered file; empty where all agree.
+
+    Files of more than `most` bytes are others than those that were listed.
+    """
     if not (folder / name).is_file():
         return [f"{name} is missing"]
     problems = []
@@ -222,7 +227,7 @@ def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
         path = inside(folder, relative, listed_in=folder / name)
         if not path.is_file():
             problems.append(f"{relative} is missing")
-        elif sha256_file(path) != digest:
+        elif path.stat().st_size > most or sha256_file(path) != digest:
             problems.append(f"{relative} is not the file that was exported (SHA-256 differs)")
     return problems
 

@@ -15,6 +15,7 @@ from protocols.errors import DataError
 
 from .files import write_atomically
 from .foreign import MOST_PICTURE, read_bytes
+from .pictures import open_picture
 
 THUMBNAIL_PX, LABEL_PX, COLUMNS = 96, 14, 12
 LONGEST = 16  # letters of a label that fit below a thumbnail
@@ -96,9 +97,9 @@ def read_png(path: Path) -> Pixels:
             code="P02",
         )
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with open_picture(data, formats=("PNG",)) as picture:
             return np.array(picture, dtype=np.uint8).reshape(height, width, -1)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from error
 
 

@@ -19,9 +19,13 @@ from protocols.errors import DataError
 
 from .foreign import MOST_SETTINGS, read_text
 
+_PART = r"""(?:(?<![\w-])[\w-]+|"[^"\n]*"|'[^'\n]*')"""
 T = TypeVar("T")
 DEEPEST = 20
 """Tables and lists within one another, in a file of settings."""
+_LONG_KEY = re.compile(
+    rf"{_PART}(?:[ \t]*\.[ \t]*{_PART}){{{DEEPEST},}}"
+)  # tables as deep; Python takes long over them
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 # A root, a home folder or a drive letter (at the start or after "scheme:"), or a step up.
@@ -39,6 +43,8 @@ def parse_toml(path: Path) -> dict[str, Any]:
         F13: no regular file, or more than `MOST_SETTINGS` bytes.
     """
     text = read_text(path, encoding="utf-8-sig", most=MOST_SETTINGS)
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a key of more than {LONGEST_KEY} parts")
     try:
         tables = tomllib.loads(text)
     except RecursionError as error:

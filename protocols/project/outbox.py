@@ -10,7 +10,7 @@ from typing import Any
 
 from protocols.arrays import Pixels
 from protocols.disk.files import inside, is_litter, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
-from protocols.disk.foreign import read_bytes, read_text
+from protocols.disk.foreign import MOST_PICTURE, read_bytes, read_text
 from protocols.disk.png import read_png
 from protocols.disk.tables import parse_table, write_table
 from protocols.errors import DataError
@@ -224,7 +224,7 @@ def verify_outbox(outbox: str | Path) -> None:
     """
     outbox = Path(outbox)
     _require_ready(outbox)
-    problems = verify_checksums(outbox)
+    problems = verify_checksums(outbox, most=MOST_PICTURE)
     listed = _digests(outbox)
     present = [p.name for p in (outbox / "images").glob("*.png") if not is_litter(p.name)]
     added = sorted(name for name in present if f"images/{name}" not in listed)

@@ -17,10 +17,10 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from protocols.arrays import Floats, Ints, Pixels
 from protocols.disk.files import inside, sha256_file, verify_checksums
+from protocols.disk.pictures import open_picture
 from protocols.errors import DataError
 from protocols.progress import Reporter
 
@@ -313,7 +313,7 @@ def _drawn(count: int, fraction: float, generator: np.random.Generator) -> NDArr
 
 def read_png(path: Path) -> Pixels:
     """An 8-bit PNG as uint8 (H, W, C)."""
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         pixels = np.asarray(picture, dtype=np.uint8)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 

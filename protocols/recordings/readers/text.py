@@ -13,6 +13,8 @@ from protocols.disk.hdf5 import read_text_of
 from . import checks
 from .layout import File
 
+MOST_ENTRIES = 10_000_000
+"""Of an item of text; letters where it is a matrix of letters."""
 _BLANK = "\0 \t\r\n\ufeff"
 
 
@@ -29,6 +31,8 @@ def strings(file: File, name: str, axis: str) -> list[str]:
         numbers with too few digits.
     """
     dataset = file.dataset(name)
+    if dataset.size > MOST_ENTRIES:
+        raise file.refused(name, f"{dataset.size} entries", f"at most {MOST_ENTRIES} entries")
     padded = False
     if h5py.check_string_dtype(dataset.dtype) is not None:
         padded = dataset.dtype.kind == "S"

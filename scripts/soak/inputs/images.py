@@ -108,7 +108,7 @@ def shown(folder: Path) -> None:
 
 
 def read_shown(folder: Path) -> object:
-    return verify_checksums(folder), [read_png(path).tobytes() for path in sorted(folder.glob("*.png"))]
+    return verify_checksums(folder, most=1 << 29), [read_png(path).tobytes() for path in sorted(folder.glob("*.png"))]
 
 
 READERS: Sequence[Reader] = (

@@ -36,6 +36,8 @@ from .watch import Watch
 
 ROOM = 3 << 30
 """Bytes of address space beyond those of the process at its begin: what asks for more is told that there is none."""
+HEAP = 4096 + MEBIBYTES
+"""MiB where HDF5 takes the room for an entry of text, of a stated length of 32 bits, before it finds that it is not there."""
 WAIT_S = 2 * SECONDS
 """Of the clock: a reading that waits longer, such as for a pipe, is broken off."""
 
@@ -110,6 +112,10 @@ def _outcome(reader: Reader, folder: Path, *, loud: bool) -> tuple[str, str, str
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return "read", repr(zlib.crc32(repr(reader.read(folder)).encode("utf-8", "backslashreplace"))), ""
+    except FileNotFoundError as error:
+        if reader.refusal is not ValueError:
+            return "traceback", "", str(error)
+        return "refused", str(error), ""
     except reader.refusal as error:
         wrong = _wrong_words(error)
         if wrong and loud:
@@ -222,7 +228,7 @@ def _tried(trial: Trial, number: int, watch: Watch, *, loud: bool) -> dict[str, 
     wrong = ended if ended == "traceback" else ""
     if heard:
         wrong, why = "lost", f"{why} {'; '.join(heard)}"
-    elif ended == "waited" or took > SECONDS or grown > MEBIBYTES:
+    elif ended == "waited" or took > SECONDS or grown > (HEAP if "global heap" in gave else MEBIBYTES):
         wrong, why = "lost", f"{why} {took:.1f} s of CPU, {grown:.0f} MiB"
     elif not wrong and (stands(folder) != before):
         wrong, why = "difference", "reading changed the files"

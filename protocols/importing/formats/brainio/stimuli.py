@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from protocols.disk.archives import open_zip, read_member
 from protocols.disk.foreign import read_bytes
+from protocols.disk.pictures import open_picture
 from protocols.errors import UNUSABLE, DataError
 from protocols.importing.pictures import as_8_bit
 
@@ -150,7 +150,7 @@ def _pictures(archive: Path, names: Sequence[str], notes: list[str]) -> dict[str
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8] | None:
-    with Image.open(io.BytesIO(data)) as picture:
+    with open_picture(data) as picture:
         if picture.mode not in ("L", "RGB", "RGBA") or picture.width * picture.height > MOST_PIXELS:
             return None
         return as_8_bit(np.asarray(picture))
