@@ -23,9 +23,9 @@ _PART = r"""(?:(?<![\w-])[\w-]+|"[^"\n]*"|'[^'\n]*')"""
 T = TypeVar("T")
 DEEPEST = 20
 """Tables and lists within one another, in a file of settings."""
-_LONG_KEY = re.compile(
-    rf"{_PART}(?:[ \t]*\.[ \t]*{_PART}){{{DEEPEST},}}"
-)  # tables as deep; Python takes long over them
+LONGEST_KEY = 100
+"""Parts of a key with dots; Python's parser takes time and memory with the square of their number."""
+_LONG_KEY = re.compile(rf"{_PART}(?:[ \t]*\.[ \t]*{_PART}){{{LONGEST_KEY},}}")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 # A root, a home folder or a drive letter (at the start or after "scheme:"), or a step up.

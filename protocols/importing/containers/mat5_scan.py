@@ -2,8 +2,8 @@
 
 The layout is that of "MAT-File Format" (MathWorks, R2024b), level 5. An element is a tag (type, size) and its numbers,
 padded to 8 bytes, or packed by itself. A matrix is an element that holds elements: flags, dimensions, name, then
-numbers, or the matrices within a cell or struct. Types and classes that do not exist, sizes that leave the file and dimensions
-without their cells end the process inside scipy, and so are refused here.
+numbers, or the matrices within a cell or struct. Types and classes that do not exist, sizes that leave the file and
+dimensions without their cells end the process inside scipy, and so are refused here.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocols.arrays import Floats
 from protocols.disk.foreign import read_bytes
+from protocols.disk.numpy_files import load_npy
 from protocols.errors import UNUSABLE, DataError
 from protocols.importing.containers.columns import with_points
 from protocols.importing.containers.text_table import decoded, table_rows
@@ -233,7 +234,7 @@ def _text(path: Path) -> dict[str, list[str]]:
 
 
 def _structured(path: Path) -> dict[str, list[str]]:
-    array = np.load(path, allow_pickle=False)
+    array = load_npy(path)
     names = array.dtype.names
     if names is None:
         raise ValueError(f"an array of {array.dtype} without named columns")

@@ -10,7 +10,7 @@ from protocols.errors import DataError
 
 SECONDS = 10.0
 """Of CPU that one input may take, whatever it holds."""
-MEBIBYTES = 512
+MEBIBYTES = 1024
 """Of memory that reading one input of at most `LARGEST` bytes may add, at its peak."""
 LARGEST = 1 << 20
 """Bytes of an input, but for those whose very size is what is tried."""
