@@ -42,7 +42,7 @@ def read_bytes(path: Path, *, most: int = MOST_TEXT) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise _no_file(path, f"{size} bytes", f"at most {most} bytes")
-        return file.read(most)
+        return file.read(size)  # a larger number would take room for as many bytes
 
 
 def read_text(path: Path, *, encoding: str = "utf-8", errors: str = "strict", most: int = MOST_TEXT) -> str:
