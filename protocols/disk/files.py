@@ -169,7 +169,7 @@ def inside(folder: Path, name: str, *, listed_in: Path | None = None) -> Path:
     candidate = folder / name
     no_name = "\0" in name or any(len(part.encode()) > 255 for part in name.split("/"))
     outside = name.startswith(("/", "\\")) or ":" in name
-    if no_name or outside or not candidate.resolve().is_relative_to(folder.resolve()):
+    if no_name or outside or not _lies_in(candidate, folder):
         raise DataError(
             str(listed_in or folder),
             found=f"the file name {name!r}",
@@ -179,6 +179,13 @@ def inside(folder: Path, name: str, *, listed_in: Path | None = None) -> Path:
             code="F02",
         )
     return candidate
+
+
+def _lies_in(candidate: Path, folder: Path) -> bool:
+    try:
+        return candidate.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return False
 
 
 def portable(value: Any, base: Path) -> Any:

@@ -50,7 +50,9 @@ def test_what_is_allowed(audit, licence, wrong):
 
 
 def test_a_package_without_a_licence_or_off_the_page_is_told(audit, monkeypatch):
-    monkeypatch.setattr(audit, "listed", lambda: {"numpy": ("", "GPL-3.0"), "unheard-of": ("", "MIT"), "torch": ("", "")})
+    monkeypatch.setattr(
+        audit, "listed", lambda: {"numpy": ("", "GPL-3.0"), "unheard-of": ("", "MIT"), "torch": ("", "")}
+    )
     told = audit.licence_problems()
     assert len(told) == 3
     assert "GPL-3.0" in told[0]
@@ -63,7 +65,12 @@ def test_a_package_without_a_licence_or_off_the_page_is_told(audit, monkeypatch)
         ("No known vulnerabilities found", 0, 0, "no known vulnerability"),
         ("Found 2 known vulnerabilities in 1 package", 1, 1, "Found 2"),
         ("ConnectionError: no such host", 1, 0, "NOT LOOKED UP"),
-        ("No known vulnerabilities found\nidna: Dependency not found and could not be audited: idna (3.6)", 0, 0, "NOT LOOKED UP"),
+        (
+            "No known vulnerabilities found\nidna: Dependency not found and could not be audited: idna (3.6)",
+            0,
+            0,
+            "NOT LOOKED UP",
+        ),
     ],
 )
 def test_a_database_that_cannot_be_reached_is_told_and_fails_nothing(audit, monkeypatch, said, returned, code, words):

@@ -13,8 +13,8 @@ from protocols.disk.hdf5 import read_text_of
 from . import checks
 from .layout import File
 
-MOST_ENTRIES = 10_000_000
-"""Of an item of text; letters where it is a matrix of letters."""
+MOST_ENTRIES = 2_000_000
+"""Of an item of text: ten times the trials of the largest recordings."""
 _BLANK = "\0 \t\r\n\ufeff"
 
 
@@ -31,7 +31,8 @@ def strings(file: File, name: str, axis: str) -> list[str]:
         numbers with too few digits.
     """
     dataset = file.dataset(name)
-    if dataset.size > MOST_ENTRIES:
+    letters = dataset.ndim == 2 and dataset.dtype.kind in "uS" and dataset.dtype.itemsize <= 2
+    if max(dataset.shape, default=1) > MOST_ENTRIES or (dataset.size > MOST_ENTRIES and not letters):
         raise file.refused(name, f"{dataset.size} entries", f"at most {MOST_ENTRIES} entries")
     padded = False
     if h5py.check_string_dtype(dataset.dtype) is not None:
