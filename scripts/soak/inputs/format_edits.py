@@ -333,5 +333,5 @@ def edited_bytes(data: bytes, rng: Rng, name: str = "") -> tuple[str, bytes]:
     try:
         return made(data, rng)
     except (ValueError, OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error, KeyError,
-            tarfile.TarError, RecursionError):  # fmt: skip
+            tarfile.TarError, RecursionError, IndexError):  # fmt: skip
         return damaged(data, rng)
