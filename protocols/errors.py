@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import zipfile
+import zlib
+
 CODES = {
     "A01": "No reader knows the kind of a file to import.",
     "A02": "A file to import holds pickled objects, which are never opened.",
@@ -74,6 +78,8 @@ CODES = {
     "F10": "The disk is full.",
     "F11": "A table cannot be taken apart.",
     "F12": "A file or folder cannot be written.",
+    "F13": "A file to read is a folder, a pipe or a device, or too large.",
+    "F14": "A part of a file unpacks to far more than the file holds, or does not fit into memory.",
     "G01": "The prior of the diffusion generator cannot be opened.",
     "G02": "A plan of shards cannot be read, or was altered.",
     "G03": "The inputs of a plan of shards changed before it was done.",
@@ -301,8 +307,27 @@ UNFINISHED = ("I01", "I04", "R01", "R03", "R14", "R16")
 """Codes of an answer that is not whole, or not there, and may be in a moment: `run --timeout` waits for it."""
 
 
-UNUSABLE = (ValueError, OSError, ImportError, RuntimeError, LookupError, TypeError, AttributeError)
+UNUSABLE = (
+    ValueError, OSError, ImportError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError,
+    MemoryError, AssertionError, SyntaxError, zlib.error, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
 """What libraries raise, and our own code on top of them, where a file of somebody else is not what it should be."""
+
+
+LONGEST = 2000
+"""Letters of one part of a message."""
+
+
+def printable(text: str) -> str:
+    """A text for a terminal and a log: what comes from a file may be long, and may hold letters that steer a terminal.
+
+    Line ends stay; other letters that are not printed are written as Python escapes them.
+    """
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 200]} ... {text[-190:]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 class DataError(ValueError):
@@ -321,16 +346,11 @@ class DataError(ValueError):
     """
 
     def __init__(self, where: str, *, found: str, expected: str, cause: str, fix: str, code: str) -> None:
-        self.where, self.found, self.expected, self.cause, self.fix, self.code = (
-            where,
-            found,
-            expected,
-            cause,
-            fix,
-            code,
-        )
+        self.where, self.found, self.expected = printable(where), printable(found), printable(expected)
+        self.cause, self.fix, self.code = printable(cause), printable(fix), code
         super().__init__(
-            f"error[{code}] {where}: found {found}; expected {expected}. Likely cause: {cause}. Fix: {fix}."
+            f"error[{code}] {self.where}: found {self.found}; expected {self.expected}. Likely cause: {self.cause}. "
+            f"Fix: {self.fix}."
         )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from encoders import Encoder, Ensemble
-from protocols.disk.files import inside, is_litter, read_json, sha256_bytes, verify_checksums, write_json
+from protocols.disk.files import inside, is_litter, read_json, sha256_file, verify_checksums, write_json
 from protocols.disk.png import read_png, write_png
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.display import Display
@@ -359,7 +359,7 @@ def _compare(
         if row is None or path is None or not path.is_file() or source not in recorded:
             others.append(f"{source} is not among the images that were shown")
             continue
-        if row.sha256 != sha256_bytes(path.read_bytes()):
+        if row.sha256 != sha256_file(path):
             others.append(f"{path.name} is not the file in sealed/key.csv (SHA-256 differs)")
         gap = np.abs(read_png(path).astype(np.int16) - made.pixels)
         differing, largest = differing + int((gap > 0).sum()), max(largest, int(gap.max()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -54,6 +55,7 @@ _OPTIONAL = (
     "steps",
     "parents",
 )
+_FREE, _RATIO = 64 << 20, 400  # bytes that a dataset may unpack to, and how many times what is stored
 _RECORDS = ("encoder_fingerprint", "validator_fingerprint", "objective_description", "settings", "versions")
 
 
@@ -306,23 +308,39 @@ class StimulusBatch:
         try:
             with h5py.File(path, "r") as file:
                 return StimulusBatch(**_read(file))
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, MemoryError) as error:
             raise ValueError(
                 f"{path} is not a readable stimulus batch: {error}. Likely cause: an incomplete copy, or a file of "
                 "another program. Fix: copy it again, or repeat the synthesis"
             ) from error
 
 
+def _inside(file: Any, name: str) -> Any:
+    """A dataset whose numbers lie in the file itself, and are no more than it can hold."""
+    group = file
+    for part in name.split("/"):
+        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name!r} is missing, or a link")
+        group = group[part]
+    if not isinstance(group, h5py.Dataset) or group.is_virtual or group.external or group.shape is None:
+        raise ValueError(f"{name!r} holds no numbers or text of its own")
+    chunk = math.prod(group.chunks or (0,))
+    stored = min(group.id.get_storage_size(), os.path.getsize(group.file.filename))
+    if max(math.prod(group.shape), chunk) * group.dtype.itemsize > max(_FREE, _RATIO * stored):
+        raise ValueError(f"{name!r} of shape {group.shape}, of which {stored} bytes are stored")
+    return group
+
+
 def _read(file: Any) -> dict[str, Any]:
     if file.attrs.get("schema") != SCHEMA:
         raise ValueError(f"schema {file.attrs.get('schema')!r} instead of {SCHEMA!r}")
-    values: dict[str, Any] = {name: json.loads(file[f"records/{name}"].asstr()[()]) for name in _RECORDS}
+    values: dict[str, Any] = {name: json.loads(_inside(file, f"records/{name}").asstr()[()]) for name in _RECORDS}
     for name, (kind, _) in {**_PER_IMAGE, "site_ids": ("str", "U")}.items():
         if name not in file:
             if name in _OPTIONAL:
                 continue
             raise ValueError(f"the dataset {name!r} is missing")
-        data = file[name]
+        data = _inside(file, name)
         values[name] = tuple(data.asstr()[()].tolist()) if kind == "str" else np.asarray(data[()], dtype=kind)
     if "graded" in file:
         values["graded"] = StimulusBatch(**_read(file["graded"]))

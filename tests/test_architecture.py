@@ -108,20 +108,28 @@ def test_the_wall_test_sees_every_kind_of_import(tmp_path, monkeypatch):
         assert breaches(inside), line
 
 
+RUNNING = {
+    *("pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"),
+    *("yaml", "ruamel", "jsonpickle", "xml", "lxml", "xmltodict", "defusedxml", "code", "codeop"),
+}
+"""Modules that run what a file says, or follow it to other files."""
+UNPACKING = {"extractall", "extract", "unpack_archive"}
+
+
 def dangers(path: Path) -> list[str]:
     """Ways to run code that stands in a data file."""
-    found = [
-        m
-        for m in imported(path)
-        if m.partition(".")[0] in {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-    ]
+    found = [m for m in imported(path) if m.partition(".")[0] in RUNNING]
     for node in nodes(path):
         if not isinstance(node, ast.Call):
             continue
         function = called(node)
         arguments = {k.arg: k.value for k in node.keywords}
-        if function in {"eval", "exec", "builtins.eval", "builtins.exec"}:
+        if function in {"eval", "exec", "builtins.eval", "builtins.exec", "os.system", "os.popen", "runpy.run_path"}:
             found.append(f"{function} in line {node.lineno}")
+        if "shell" in arguments and not is_constant(arguments["shell"], False):
+            found.append(f"a shell in line {node.lineno}")
+        if function.rpartition(".")[2] in UNPACKING:
+            found.append(f"{function} writes under names of an archive, in line {node.lineno}")
         if function == "torch.load" and not is_constant(arguments.get("weights_only"), True):
             found.append(f"torch.load without weights_only=True in line {node.lineno}")
         if "allow_pickle" in arguments and not is_constant(arguments["allow_pickle"], False):
@@ -148,11 +156,78 @@ def test_the_danger_test_sees_each_of_them(tmp_path, monkeypatch):
         "torch.load(p)",
         "torch.load(p, weights_only=flag)",
         "np.load(p, allow_pickle=True)",
+        "import yaml\nyaml.load(p)",
+        "from xml.etree import ElementTree",
+        "subprocess.run(p, shell=True)",
+        "subprocess.run(p, shell=flag)",
+        "os.system(p)",
+        "tarfile.open(p).extractall(q)",
+        "shutil.unpack_archive(p)",
     ):
         path.write_text(line)
         assert dangers(path), line
     path.write_text("torch.load(p, weights_only=True); np.load(p, allow_pickle=False); model.eval()")
     assert not dangers(path)
+
+
+GUARDED = {
+    "h5py.File": {"protocols/disk/hdf5.py", "synth/batch.py"},
+    "np.load": {"protocols/disk/numpy_files.py"},
+    "numpy.load": {"protocols/disk/numpy_files.py"},
+    "zipfile.ZipFile": {"protocols/disk/archives.py", "encoders/backbones/sources/files.py"},
+    "zipfile.is_zipfile": {"encoders/backbones/sources/files.py"},
+    "tarfile.open": set[str](),
+    "Image.open": {"protocols/disk/pictures.py", "protocols/project/picture_files.py"},
+    "gzip.decompress": set[str](),
+    "zlib.decompress": set[str](),
+    "gzip.open": set[str](),
+    "tomllib.loads": {"protocols/disk/toml.py", "protocols/importing/map.py", "protocols/importing/recording.py"},
+    "tomllib.load": set[str](),
+}
+"""Functions that trust what a file says of itself, and the modules that look at the file before they call them."""
+OURS = {
+    "protocols/simulate/v4.py",  # recordings that come with the repository, for studies alone
+    "protocols/project/photograph_import.py",  # the photographs of the package
+    "protocols/packages.py",  # its own source
+}
+
+
+def unguarded(path: Path) -> list[str]:
+    """Calls that open a file of anybody past the guarded openings of `protocols/disk`."""
+    found, place = [], name(path)
+    for node in nodes(path):
+        if not isinstance(node, ast.Call) or place in OURS:
+            continue
+        function, attribute = called(node), node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        mode = node.args[1] if len(node.args) > 1 else None
+        writes = isinstance(mode, ast.Constant) and str(mode.value)[:1] in ("w", "a", "x")
+        if function in GUARDED and place not in GUARDED[function] and not writes:
+            found.append(f"{function} in line {node.lineno}")
+        whole = attribute in ("read_bytes", "read_text") and "resources" not in ast.unparse(node.func)
+        if place.startswith("protocols/") and place != "protocols/disk/foreign.py" and whole and not is_own(node):
+            found.append(f"{ast.unparse(node.func)} in line {node.lineno}")
+    return found
+
+
+def is_own(node: ast.Call) -> bool:
+    """Whether what is read lies in the package itself."""
+    return ast.unparse(node.func).split(".")[0] in {"entry", "script"}
+
+
+def test_files_of_others_are_opened_by_guarded_functions_alone():
+    found = {name(path): unguarded(path) for path in MODULES}
+    assert {place: lines for place, lines in found.items() if lines} == {}, "protocols/disk has the guarded openings"
+
+
+def test_the_guard_test_sees_each_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "protocols" / "m.py"
+    path.parent.mkdir()
+    for line in (*(f"{function}(p)" for function in GUARDED), "path.read_bytes()", "(folder / x).read_text()"):
+        path.write_text(line)
+        assert unguarded(path), line
+    path.write_text("h5py.File(p, 'w'); zipfile.ZipFile(p, 'w'); read_bytes(p)")
+    assert not unguarded(path)
 
 
 GLOBAL_STATE = {

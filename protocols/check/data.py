@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from protocols.disk.pictures import open_picture
 from protocols.errors import DataError
 from protocols.project.folder import Project, Round
 from protocols.project.photograph_warnings import photograph_warnings
@@ -42,12 +43,10 @@ def photographs(project: Project) -> Iterator[Finding | Exception]:
 
 def _other_size(project: Project, natural: NaturalImages) -> DataError | None:
     """The first photograph of another size or colour than the display, by the heads of the files."""
-    from PIL import Image
-
     shown = project.display
     wanted = (shown.width_px, shown.height_px, "L" if shown.colour == "grey" else "RGB")
     for row in natural.rows:
-        with Image.open(natural.folder / row.filename) as picture:
+        with open_picture(natural.folder / row.filename) as picture:
             found = (*picture.size, picture.mode)
         if found != wanted:
             return _other_display("{} x {} px, {}".format(*found), "{} x {} px, {}".format(*wanted), row.filename)

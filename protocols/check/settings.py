@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import version as installed_version
 
 from protocols.devices import checked_device
+from protocols.disk.foreign import read_text
 from protocols.errors import DataError
 from protocols.project.config.config import Config
 from protocols.project.config.protocol import ANCHOR_REPEATS, ProtocolConfig
@@ -94,7 +95,7 @@ def settings(project: Project) -> Iterator[Finding | Exception]:
     config = project.config
     protocol, arms, refit = config.protocol, config.arms, config.refit
     photographs = project.data / "natural.csv"
-    known = len(photographs.read_text(encoding="utf-8").splitlines()) - 1 if photographs.is_file() else None
+    known = len(read_text(photographs).splitlines()) - 1 if photographs.is_file() else None
     distance, size = config.display.viewing_distance_cm, config.display.size_deg
     width = None if distance is None else distance * size * 0.01745
     notes = (

@@ -16,6 +16,7 @@ from typing import Any
 
 from protocols.errors import DataError
 
+from .foreign import open_regular, read_text
 from .shares import flush_file, flush_folder, move, writing
 
 ID_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -31,6 +32,8 @@ _LITTER = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information", "__macosx"}
 )
 ABSOLUTE_PATTERN = re.compile(r"(/\w|~/|\\\\|[A-Za-z]:[\\/])")
+MOST_LISTED = 64 << 30
+"""Bytes of a file in a list of checksums: none that was exported is larger."""
 PICTURE_ENDINGS = frozenset(
     [
         *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif"),
@@ -120,7 +123,9 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; a broken one raises `DataError` that names the place."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
+    except DataError:
+        raise
     except (ValueError, RecursionError) as error:  # also: not UTF-8, a number of thousands of digits, endless brackets
         place = f" ({str(error)[:120]})"
         if isinstance(error, json.JSONDecodeError):
@@ -142,7 +147,7 @@ def sha256_bytes(data: bytes) -> str:
 
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
-    with open(path, "rb") as handle:
+    with open_regular(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -164,7 +169,7 @@ def inside(folder: Path, name: str, *, listed_in: Path | None = None) -> Path:
     candidate = folder / name
     no_name = "\0" in name or any(len(part.encode()) > 255 for part in name.split("/"))
     outside = name.startswith(("/", "\\")) or ":" in name
-    if no_name or outside or not candidate.resolve().is_relative_to(folder.resolve()):
+    if no_name or outside or not _lies_in(candidate, folder):
         raise DataError(
             str(listed_in or folder),
             found=f"the file name {name!r}",
@@ -174,6 +179,13 @@ def inside(folder: Path, name: str, *, listed_in: Path | None = None) -> Path:
             code="F02",
         )
     return candidate
+
+
+def _lies_in(candidate: Path, folder: Path) -> bool:
+    try:
+        return candidate.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return False
 
 
 def portable(value: Any, base: Path) -> Any:
@@ -206,12 +218,15 @@ def write_checksums(folder: Path, files: Iterable[Path], name: str = "checksums.
     write_text(folder / name, "".join(lines))
 
 
-def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
-    """Problems found against `folder`/`name`: one sentence per missing or altered file; empty where all agree."""
+def verify_checksums(folder: Path, name: str = "checksums.sha256", *, most: int = MOST_LISTED) -> list[str]:
+    """Problems found against `folder`/`name`: one sentence per missing or altered file; empty where all agree.
+
+    Files of more than `most` bytes are others than those that were listed.
+    """
     if not (folder / name).is_file():
         return [f"{name} is missing"]
     problems = []
-    for line in (folder / name).read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_text(folder / name, errors="replace").splitlines():
         digest, _, relative = line.partition("  ")
         if not relative:
             problems.append(f"{name} has the line {line!r} without a file name")
@@ -219,7 +234,7 @@ def verify_checksums(folder: Path, name: str = "checksums.sha256") -> list[str]:
         path = inside(folder, relative, listed_in=folder / name)
         if not path.is_file():
             problems.append(f"{relative} is missing")
-        elif sha256_file(path) != digest:
+        elif path.stat().st_size > most or sha256_file(path) != digest:
             problems.append(f"{relative} is not the file that was exported (SHA-256 differs)")
     return problems
 

@@ -14,6 +14,8 @@ from protocols.arrays import Pixels
 from protocols.errors import DataError
 
 from .files import write_atomically
+from .foreign import MOST_PICTURE, read_bytes
+from .pictures import open_picture
 
 THUMBNAIL_PX, LABEL_PX, COLUMNS = 96, 14, 12
 LONGEST = 16  # letters of a label that fit below a thumbnail
@@ -74,7 +76,7 @@ def read_png(path: Path) -> Pixels:
     DataError
         P01: not a PNG, or damaged; P02: alpha, palette, transparency or another bit depth.
     """
-    data = path.read_bytes()
+    data = read_bytes(path, most=MOST_PICTURE)
     try:
         chunks = png_chunks(data)
         width, height = (int.from_bytes(chunks[0][1][i : i + 4], "big") for i in (0, 4))
@@ -95,9 +97,9 @@ def read_png(path: Path) -> Pixels:
             code="P02",
         )
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with open_picture(data, formats=("PNG",)) as picture:
             return np.array(picture, dtype=np.uint8).reshape(height, width, -1)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from error
 
 

@@ -14,10 +14,12 @@ from typing import Any
 from protocols.errors import DataError
 
 from .files import write_text
+from .foreign import read_bytes
 
 SEPARATORS = (",", ";", "\t")
 CUT_CELL = "a cell with a separator in it lost its quotation marks"
 _DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$")
+_FORMULA = re.compile(r"'*[=+\-@\t\r].")
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -26,8 +28,22 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(header)
-    table.writerows(rows)
+    table.writerows([harmless(cell) for cell in row] for row in rows)
     write_text(path, buffer.getvalue())
+
+
+def harmless(cell: Any) -> Any:
+    """A cell as it is written: text that a spreadsheet would compute stands behind an apostrophe.
+
+    File names and words of others may begin with =, +, - or @. `read_table` takes the apostrophe off; numbers stay.
+    """
+    if not isinstance(cell, str) or _FORMULA.match(cell) is None:
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def parse_table(text: str) -> tuple[list[str], list[dict[str, str]]]:
@@ -55,7 +71,7 @@ def read_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
         The file cannot be read.
     """
     path = Path(path)
-    lines, separator = _cells(path, _text(path, path.read_bytes()))
+    lines, separator = _cells(path, _text(path, read_bytes(path)))
     if not lines:
         return [], []
     header = [name.strip() for name in lines[0][1]]
@@ -71,6 +87,7 @@ def read_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
             raise _unreadable(path, f"line {number} with more cells than the header", CUT_CELL)
         if separator == ";":
             cells = [_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in cells]
+        cells = [cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell for cell in cells]
         rows.append({name: cells[i] if i < len(cells) else None for i, name in enumerate(header) if name})
     return named, rows  # type: ignore[return-value]
 

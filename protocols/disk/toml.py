@@ -17,7 +17,15 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 
 from protocols.errors import DataError
 
+from .foreign import MOST_SETTINGS, read_text
+
+_PART = r"""(?:(?<![\w-])[\w-]+|"[^"\n]*"|'[^'\n]*')"""
 T = TypeVar("T")
+DEEPEST = 20
+"""Tables and lists within one another, in a file of settings."""
+LONGEST_KEY = 100
+"""Parts of a key with dots; Python's parser takes time and memory with the square of their number."""
+_LONG_KEY = re.compile(rf"{_PART}(?:[ \t]*\.[ \t]*{_PART}){{{LONGEST_KEY},}}")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 # A root, a home folder or a drive letter (at the start or after "scheme:"), or a step up.
@@ -30,9 +38,32 @@ def parse_toml(path: Path) -> dict[str, Any]:
     Raises
     ------
     OSError, ValueError
-        The file cannot be read, or is not TOML.
+        The file cannot be read, or is not TOML, or nests deeper than `DEEPEST`.
+    DataError
+        F13: no regular file, or more than `MOST_SETTINGS` bytes.
     """
-    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    text = read_text(path, encoding="utf-8-sig", most=MOST_SETTINGS)
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a key of more than {LONGEST_KEY} parts")
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"tables nested more than {DEEPEST} deep") from error
+    if deeper(tables, DEEPEST):
+        raise ValueError(f"tables nested more than {DEEPEST} deep")
+    return tables
+
+
+def deeper(value: Any, levels: int) -> bool:
+    """Whether tables and lists stand in one another more than `levels` deep."""
+    waiting = [(value, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        if inner and depth >= levels:
+            return True
+        waiting += [(item, depth + 1) for item in inner if isinstance(item, dict | list)]
+    return False
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -48,7 +79,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         )
     try:
         return parse_toml(path)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except DataError:
+        raise
+    except ValueError as error:
         raise DataError(
             str(path),
             found=f"text that is not TOML: {error}",

@@ -17,6 +17,7 @@ import numpy as np
 from encoders.reliability import repeat_means, signal_sd
 from protocols.arrays import Floats, Pixels
 from protocols.disk.files import finite_or_none, sha256_file, write_atomically, write_json
+from protocols.disk.numpy_files import load_npy
 from protocols.errors import DataError
 from protocols.models.pair import load_pair
 from protocols.project.config.evolution import EvolutionConfig
@@ -140,10 +141,10 @@ def _read(evolution: Evolution) -> Plan:
             reference_levels=record["levels"],
             started_from=record["started_from"],
             groups=record["groups"],
-            starts=np.load(path, allow_pickle=False),
+            starts=load_npy(path),
             pictures=record["pictures"],
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise _gone(evolution, f"a plan that cannot be read ({error})") from error
 
 

@@ -39,7 +39,9 @@ def read_map(path: Path, changes: Sequence[str] = (), *, formats: Sequence[str] 
     """
     try:
         tables = parse_toml(path)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:
         raise DataError(
             str(path),
             found="no such file" if not path.is_file() else f"text that is not TOML: {error}",
@@ -83,7 +85,7 @@ def _change(tables: dict[str, Any], change: str) -> None:
         )
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     table = tables
     for part in parts[:-1]:

@@ -7,8 +7,6 @@ predicts part of the responses of most visual areas, and takes a few millisecond
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from protocols.arrays import Floats, Pixels
+from protocols.disk.foreign import MOST_PICTURE, read_bytes
+from protocols.disk.pictures import open_picture
 from protocols.errors import DataError
 from protocols.project.picture_files import FORMATS, UNREADABLE, read_picture
 from protocols.project.shown import ShownAs
@@ -53,7 +53,7 @@ def read_small(
     read = np.zeros(len(files), dtype=np.bool_)
     for n, file in enumerate(files):
         try:
-            data = file.read_bytes()
+            data = read_bytes(file, most=MOST_PICTURE)
             if shown is None or shown.of[names[n]].crop_x is None:
                 pixels[n] = _small(data)
             else:
@@ -68,10 +68,7 @@ def read_small(
 
 
 def _small(data: bytes) -> Pixels:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Pillow says of odd metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    with open_picture(data, formats=FORMATS) as picture:
         picture.draft("RGB", (2 * SIDE, 2 * SIDE))  # a large JPEG is decoded at a fraction of its size
         return np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.uint8)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from protocols.arrays import Floats
 from protocols.disk.drawing import new_figure
 from protocols.disk.files import write_atomically
+from protocols.disk.pictures import open_picture
 from protocols.project.photograph_import import source_id
 from protocols.project.picture_files import UNREADABLE
 from protocols.recordings.responses import Responses
@@ -90,7 +90,7 @@ def _thumbnail(axes: Any, path: Path | None) -> None:
     if path is None:
         return
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             small = picture.convert("RGB")
             small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
             axes.imshow(np.asarray(small))

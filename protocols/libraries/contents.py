@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from protocols.arrays import Pixels
+from protocols.disk.archives import open_zip
 from protocols.disk.files import is_litter, make_id
 from protocols.errors import DataError
 from protocols.project.picture_files import SUFFIXES
@@ -201,7 +202,7 @@ def _tar_items(contents: Contents, name: str, path: Path) -> Iterator[tuple[str,
 
 
 def _zip_items(contents: Contents, name: str, path: Path) -> Iterator[tuple[str, int, int]]:
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path, bounded=False) as archive:
         for number, entry in enumerate(archive.infolist()):
             if entry.filename.endswith("/"):
                 continue

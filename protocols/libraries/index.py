@@ -12,7 +12,6 @@ of memory per picture, whatever M, U and F: predictions are read part by part.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from protocols.arrays import Bools, Floats32, Ints
 from protocols.disk.files import read_json, sha256_bytes, write_atomically, write_json
+from protocols.disk.numpy_files import UnreadableArray, open_npz
 from protocols.errors import DataError
 
 from .contents import Contents, Item
@@ -32,7 +32,6 @@ __all__ = ["PART", "Entry", "LibraryIndex", "Part", "Rows", "index_key"]
 SCHEMA = "library_index/1"
 PART = 512
 """Pictures of one part."""
-_BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 class Entry(NamedTuple):
@@ -157,9 +156,9 @@ class LibraryIndex:
 
     def _read(self, path: Path, *names: str) -> list[Any]:
         try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            with open_npz(path) as file:
                 return [file[name] for name in names]
-        except _BROKEN as error:
+        except (OSError, UnreadableArray) as error:
             raise self._refused(path, f"a part that cannot be read ({error})") from error
 
     def add(self, entries: Sequence[Entry]) -> None:

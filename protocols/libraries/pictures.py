@@ -10,6 +10,8 @@ from typing import IO
 import torch
 
 from protocols.arrays import Pixels
+from protocols.disk.archives import open_zip
+from protocols.disk.foreign import open_regular
 from protocols.project.display import Display
 from protocols.project.picture_files import UNREADABLE, read_picture
 from synth import ConstraintError
@@ -54,7 +56,7 @@ class PictureReader:
             Why it cannot be read (`UNREADABLE`).
         """
         if item.shard < 0:
-            with (self.contents.source / item.name).open("rb") as file:
+            with open_regular(self.contents.source / item.name) as file:
                 data = file.read(LARGEST + 1)
         else:
             try:
@@ -72,9 +74,9 @@ class PictureReader:
             self._close()
             path = self.contents.shards[item.shard]
             if path.suffix.lower() == ".tar":
-                self.file = path.open("rb")
+                self.file = open_regular(path)
             else:
-                self.file = zipfile.ZipFile(path)
+                self.file = open_zip(path, bounded=False)
                 self.entries = self.file.infolist()
             self.open = item.shard
         if isinstance(self.file, zipfile.ZipFile):

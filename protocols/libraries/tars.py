@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from protocols.disk.foreign import open_regular
+
 __all__ = ["DamagedTar", "TarMember", "tar_members"]
 
 BLOCK = 512
@@ -46,7 +48,7 @@ def tar_members(path: Path) -> Iterator[TarMember]:
     """
     total, at = path.stat().st_size, 0
     more: dict[str, str] = {}
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while at + BLOCK <= total:
             file.seek(at)
             header = file.read(BLOCK)

@@ -8,6 +8,7 @@ from typing import Any
 
 from encoders import Encoder, Ensemble
 from protocols.disk.files import inside
+from protocols.disk.foreign import read_text
 from protocols.errors import UNUSABLE, DataError
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
@@ -109,10 +110,10 @@ def _weights_file(project: Project, folder: Path) -> Path | None:
     if not names or not (folder / "encoder.json").is_file():
         return None
     try:
-        network = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["backbone"]
+        network = json.loads(read_text(folder / "encoder.json"))["backbone"]
         parts = network["networks"].values() if "networks" in network else [network]
         made_with = {Path(str(part["weights"])).name for part in parts}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # damaged: told by Encoder.load
     found = [name for name in names if Path(name).name in made_with and (project.folder / name).is_file()]
     return project.folder / found[0] if found else None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from protocols.disk.files import is_id, make_id, portable, write_text
+from protocols.disk.foreign import read_text
 from protocols.disk.shares import flush_file, writing
 from protocols.errors import DataError
 from protocols.project.config.config import Config
@@ -180,10 +181,10 @@ class Round:
         if not self.log_path.is_file():
             return []
         records = []
-        for line in self.log_path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_text(self.log_path, errors="replace").splitlines():
             try:
                 records.append(json.loads(line))
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 continue
         return [r for r in records if isinstance(r, dict)]
 
@@ -267,7 +268,7 @@ class Project:
         """
         with tempfile.TemporaryDirectory(prefix="stimsynth-") as folder:
             place = Path(folder) / self.folder.resolve().name
-            yield Project.create(place, (self.folder / "project.toml").read_text(encoding="utf-8-sig"))
+            yield Project.create(place, read_text(self.folder / "project.toml", encoding="utf-8-sig"))
 
     @property
     def display(self) -> Display:

@@ -10,6 +10,7 @@ from typing import Any
 
 from protocols.arrays import Pixels
 from protocols.disk.files import inside, is_litter, read_json, sha256_bytes, sha256_file, verify_checksums, write_json
+from protocols.disk.foreign import MOST_PICTURE, read_bytes, read_text
 from protocols.disk.png import read_png
 from protocols.disk.tables import parse_table, write_table
 from protocols.errors import DataError
@@ -96,7 +97,7 @@ def planned_trials(outbox: str | Path) -> list[PlannedTrial]:
     order = read_order(outbox)
     for block, path in later_orders(outbox).items():
         record = read_json(path.with_suffix(".json"))
-        data = path.read_bytes() if path.is_file() else b""
+        data = read_bytes(path) if path.is_file() else b""
         known = record if isinstance(record, dict) else {}
         manifest = sha256_file(outbox / "manifest.json")
         if (known.get("order_sha256"), known.get("manifest_sha256")) != (sha256_bytes(data), manifest):
@@ -223,7 +224,7 @@ def verify_outbox(outbox: str | Path) -> None:
     """
     outbox = Path(outbox)
     _require_ready(outbox)
-    problems = verify_checksums(outbox)
+    problems = verify_checksums(outbox, most=MOST_PICTURE)
     listed = _digests(outbox)
     present = [p.name for p in (outbox / "images").glob("*.png") if not is_litter(p.name)]
     added = sorted(name for name in present if f"images/{name}" not in listed)
@@ -237,7 +238,7 @@ def _verified(outbox: Path, name: str) -> bytes:
     """The bytes of one file, checked against the checksums."""
     _require_ready(outbox)
     path = outbox / name
-    data = path.read_bytes() if path.is_file() else b""
+    data = read_bytes(path) if path.is_file() else b""
     if _digests(outbox).get(name) != sha256_bytes(data):
         raise _altered(outbox, f"{name} is missing or not the file that was exported")
     return data
@@ -247,7 +248,7 @@ def _digests(outbox: Path) -> dict[str, str]:
     path = outbox / "checksums.sha256"
     if not path.is_file():
         raise _altered(outbox, "no checksums.sha256")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text(path, errors="replace").splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 

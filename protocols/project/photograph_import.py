@@ -18,6 +18,7 @@ from PIL import Image
 
 from protocols.arrays import Pixels
 from protocols.disk.files import make_id, sha256_bytes
+from protocols.disk.foreign import MOST_PICTURE, read_bytes
 from protocols.disk.png import encode_png
 from protocols.disk.shares import move, writing
 from protocols.disk.tables import parse_table, read_table
@@ -181,7 +182,9 @@ def source_id(filename: str) -> str:
 def _bytes(path: Path) -> tuple[bytes, str]:
     """The bytes of a file, and what keeps it from being read; the import names all such files at once."""
     try:
-        return path.read_bytes(), ""
+        return read_bytes(path, most=MOST_PICTURE), ""
+    except DataError as error:
+        return b"", error.found
     except OSError as error:
         return b"", error.strerror or str(error)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.disk.files import is_litter
+from protocols.disk.foreign import MOST_PICTURE, read_bytes
 from protocols.disk.tables import parse_table
 
 from .photograph_folder import ending
@@ -39,7 +40,10 @@ def photographs(folder: Path | None = None) -> tuple[Pictures, dict[str, Any]]:
         files = sorted(p for p in folder.rglob("*") if ending(p.name) in SUFFIXES and not is_litter(p.name))
         if not files:
             raise ValueError(f"{folder} holds no photographs; expected {', '.join(sorted(SUFFIXES))}")
-        return [[_opened(p.read_bytes(), p.name)] for p in files], {"photographs": len(files), "folder": folder.name}
+        return [[_opened(read_bytes(p, most=MOST_PICTURE), p.name)] for p in files], {
+            "photographs": len(files),
+            "folder": folder.name,
+        }
     pictures: dict[str, list[NDArray[np.uint8]]] = {}
     for photograph in demo_photographs():
         pictures.setdefault(photograph.group, []).append(_opened(photograph.data, photograph.filename))

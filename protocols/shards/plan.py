@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from protocols.disk.files import read_json, sha256_bytes, sha256_file, write_json
+from protocols.disk.foreign import read_text
 from protocols.errors import DataError
 
 __all__ = ["ShardPlan", "ShardState"]
@@ -233,8 +234,8 @@ class ShardPlan:
 def _read(path: Path) -> dict[str, Any] | None:
     """A small file of a shard; None where it is not there, or is being replaced."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(read_text(path))
+    except (OSError, ValueError, DataError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -7,6 +7,7 @@ Written as the script of a lab would be: plain h5py and csv, no part of the tool
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -17,10 +18,11 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from protocols.arrays import Floats, Ints, Pixels
 from protocols.disk.files import inside, sha256_file, verify_checksums
+from protocols.disk.foreign import read_bytes, read_text
+from protocols.disk.pictures import open_picture
 from protocols.errors import DataError
 from protocols.progress import Reporter
 
@@ -93,7 +95,7 @@ def read_outbox(outbox: Path, *, until: int | None = None) -> Shown:
         raise _bad_outbox(
             outbox, "an order.csv without trials or with two files for one image", "an edited table", code="Y06"
         )
-    manifest = json.loads((outbox / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads(read_text(outbox / "manifest.json"))
     image_ids = tuple(sorted(filenames))
     position = {image_id: i for i, image_id in enumerate(image_ids)}
     block = np.array([int(row["block"]) for row in order])
@@ -117,8 +119,8 @@ def read_outbox(outbox: Path, *, until: int | None = None) -> Shown:
 
 def _order(path: Path, first: int) -> list[dict[str, str]]:
     """The rows of one table of presentations, each with the first block that the table is for."""
-    with open(path, newline="", encoding="utf-8") as handle:
-        return [{**row, "segment": str(first)} for row in csv.DictReader(handle)]
+    lines = csv.DictReader(io.StringIO(read_bytes(path).decode("utf-8"), newline=""))
+    return [{**row, "segment": str(first)} for row in lines]
 
 
 def simulate_counts(expected: Floats, onset_s: Floats, noise: Noise, *, generator: np.random.Generator) -> Floats:
@@ -313,7 +315,7 @@ def _drawn(count: int, fraction: float, generator: np.random.Generator) -> NDArr
 
 def read_png(path: Path) -> Pixels:
     """An 8-bit PNG as uint8 (H, W, C)."""
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         pixels = np.asarray(picture, dtype=np.uint8)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 

@@ -18,6 +18,7 @@ import torch
 from encoders import Encoder, Ensemble
 from protocols.devices import one_thread
 from protocols.disk.files import inside, sha256_bytes, sha256_file, write_atomically
+from protocols.disk.numpy_files import load_npy
 from protocols.models.pair import load_encoder
 from protocols.packages import version
 from protocols.progress import Reporter
@@ -190,7 +191,7 @@ def _images(plan: ShardPlan, index: int, out: Path, *, progress: Reporter) -> No
         how, _ = quick_recipe(how, project.display.shape, timed=False)
     start = None
     if own["start"] is not None:
-        pixels = np.load(inside(plan.folder / STARTS, own["start"]), allow_pickle=False)
+        pixels = np.array(load_npy(inside(plan.folder / STARTS, own["start"])))
         start = torch.from_numpy(pixels).float() / 255
     request = Request(
         how,

@@ -83,7 +83,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             text = (file.metadata() or {}).get("prior", "null")
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         record = json.loads(text)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, MemoryError, RecursionError) as error:
         raise ValueError(
             f"{path} cannot be read as a prior: {error}. Likely cause: an incomplete copy; copy it again"
         ) from error

@@ -34,7 +34,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the readers raise errors of many kinds
         raise ValueError(
-            f"{path} cannot be read as tensors alone ({(str(error).splitlines() or [type(error).__name__])[0]}). "
+            f"{path} cannot be read as tensors alone ({_first_line(error)}). "
             "An incomplete copy: copy it again, and compare its size. Files that hold Python objects are not opened, "
             "since that could run any code: save the state dict, or convert it to safetensors"
         ) from error
@@ -46,6 +46,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} does not hold a state dict; expected names and tensors")
     _check_coded(path, state)
     return {str(name): value for name, value in state.items()}
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return "".join(c if c.isprintable() else "?" for c in lines[0])
 
 
 def check_stored(path: Path) -> None:

@@ -43,6 +43,23 @@ def test_file_round_trip(validated: bool, batch, make_encoder, tmp_path: Path) -
     assert StimulusBatch.load(path).objective == batch.objective
 
 
+@pytest.mark.parametrize("what", ["huge", "zeros", "link", "soft", "external"])
+def test_a_batch_that_states_more_than_it_holds(batch, tmp_path: Path, what: str) -> None:
+    path = batch.save(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file["trace"]
+        if what == "huge":
+            file.create_dataset("trace", shape=(10**7, 1000), chunks=(100, 100), dtype="f4")
+        elif what == "zeros":
+            file.create_dataset("trace", data=np.zeros((20_000, 1000), "f4"), chunks=(20_000, 1000), compression="gzip")
+        elif what == "external":
+            file.create_dataset("trace", shape=(3,), dtype="u1", external=[("/etc/hostname", 0, 3)])
+        else:
+            file["trace"] = h5py.ExternalLink("b.h5", "/x") if what == "link" else h5py.SoftLink("/scores")
+    with pytest.raises(ValueError, match="trace"):
+        StimulusBatch.load(path)
+
+
 def test_saving_again_replaces_whole(batch, tmp_path: Path) -> None:
     path = batch.save(tmp_path / "a.h5")
     batch[:2].save(path)

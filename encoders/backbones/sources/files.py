@@ -206,12 +206,15 @@ def _explained(path: Path, head: bytes, error: Exception) -> str:
 def _is_numpy_archive(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as file:
-        return any(name.endswith(".npy") for name in file.namelist())
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith(".npy") for name in file.namelist())
+    except (zipfile.BadZipFile, ValueError, OSError, LookupError, NotImplementedError):  # its end alone is one of a zip
+        return False
 
 
 def _first_words(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
     if (found := re.search(r"GLOBAL ([\w.]+)", text)) is not None:
         text = f"it asks for {found[1]}"
     return f"{type(error).__name__}: {text[:100]}"

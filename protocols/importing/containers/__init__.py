@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
+from typing import Any
+
+from protocols.disk.archives import UnreadableArchive, open_zip
+from protocols.disk.foreign import open_regular
+from protocols.errors import UNUSABLE
 
 from .container import Container, Item, Selection
 from .refusals import no_file, unknown_kind, unreadable, unsafe
@@ -39,7 +43,7 @@ def open_container(path: str | Path) -> Container:
     path = Path(path)
     if not path.is_file():
         raise no_file(path)
-    with open(path, "rb") as handle:
+    with open_regular(path) as handle:
         head = handle.read(520)
         blocks = [0, *(2**k for k in range(9, 16))]  # a user block of any size may stand before the HDF5 file itself
         hdf5 = any(handle.seek(begin) == begin and handle.read(8) == _HDF5 for begin in blocks)
@@ -57,7 +61,7 @@ def open_container(path: str | Path) -> Container:
 
 
 def _open_hdf5(path: Path, *, matlab: bool, hdf5: bool) -> Container:
-    import h5py
+    from protocols.disk.hdf5 import open_hdf5 as open_file
 
     from .hdf5 import open_hdf5
     from .matlab73 import open_matlab73
@@ -66,11 +70,17 @@ def _open_hdf5(path: Path, *, matlab: bool, hdf5: bool) -> Container:
         raise unreadable(path, "its HDF5 part is missing", what="a MATLAB 7.3 file")
     if not matlab and path.suffix.lower() == ".mat":  # written without MATLAB's header, by Octave or Python
         try:
-            with h5py.File(path, "r", locking=False) as file:
-                matlab = any("MATLAB_class" in file[key].attrs for key in file if file.get(key, getlink=True))
-        except (OSError, RuntimeError, KeyError) as error:
+            with open_file(path) as file:
+                matlab = any("MATLAB_class" in file[key].attrs for key in file if _is_inside(file, key))
+        except UNUSABLE as error:
             raise unreadable(path, error, what="a MATLAB file") from error
     return open_matlab73(path) if matlab else open_hdf5(path)
+
+
+def _is_inside(file: Any, key: str) -> bool:
+    import h5py
+
+    return isinstance(file.get(key, getlink=True), h5py.HardLink)
 
 
 def _open_other(path: Path, head: bytes, *, ending: str) -> Container:
@@ -88,10 +98,11 @@ def _open_other(path: Path, head: bytes, *, ending: str) -> Container:
     if head.startswith(b"PAR1"):
         return open_parquet(path)
     if head.startswith(b"PK"):
-        if not zipfile.is_zipfile(path):
-            raise unreadable(path, "the end of the archive is missing", what="an archive")
-        with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
+        try:
+            with open_zip(path, bounded=False) as archive:
+                members = archive.namelist()
+        except UnreadableArchive as error:
+            raise unreadable(path, error, what="an archive") from error
         if "xl/workbook.xml" in members:
             return open_xlsx(path)
         if any(name.endswith(".npy") for name in members):

@@ -5,7 +5,8 @@ No link that leads out of the file is followed, and no type that could hold pick
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import UNUSABLE
+from protocols.disk.hdf5 import check_size, read_text_of
+from protocols.disk.hdf5 import open_hdf5 as open_file
+from protocols.errors import UNUSABLE, DataError
 from protocols.recordings.readers.filters import check_filters
 
 from .container import Container, Item, Selection, plain, words
@@ -30,10 +33,13 @@ def open_hdf5(path: Path) -> Container:
     closes = ExitStack()
     notes: list[str] = []
     try:
-        file = closes.enter_context(h5py.File(path, "r", locking=False))
+        file = closes.enter_context(open_file(path))
         items = [item_of(path, name, dataset) for name, dataset in datasets(file, notes)]
         attributes = attributes_of(file)
         netcdf = "_NCProperties" in file.attrs or any(item.axes for item in items)
+    except DataError:
+        closes.close()
+        raise
     except UNUSABLE as error:
         closes.close()
         raise unreadable(path, error, what="an HDF5 file") from error
@@ -95,8 +101,11 @@ def item_of(path: Path, name: str, dataset: Any) -> Item:
         if problem:
             raise not_numbers(path, name, problem, fix="write it as an array of numbers or of text")
         check_filters(path, name, dataset)
+        check_size(path, name, dataset, selected=selected_of(dataset.shape, selection))
         try:
-            return read_values(dataset, selection)
+            return read_values(path, name, dataset, selection=selection)
+        except DataError:
+            raise
         except UNUSABLE as error:
             raise unreadable(path, error, what=f"the array {name!r}") from error
 
@@ -127,11 +136,17 @@ def type_of(dataset: Any) -> tuple[str, str]:
     return ("table", "a compound type") if dtype.names else ("objects", f"elements of type {dtype}")
 
 
-def read_values(dataset: Any, selection: Selection) -> NDArray[Any]:
+def selected_of(shape: Sequence[int], selection: Selection) -> int:
+    """How many elements a selection cuts out."""
+    lengths = [len(range(*s.indices(n))) for s, n in zip(selection, shape, strict=False)]
+    return math.prod([*lengths, *shape[len(lengths) :]])
+
+
+def read_values(path: Path, name: str, dataset: Any, *, selection: Selection) -> NDArray[Any]:
     """Numbers, or text, of a dataset or a part of it; enumerations by their names."""
     part = selection or ()
     if h5py.check_string_dtype(dataset.dtype) is not None:
-        raw = np.asarray(dataset[part], dtype=object)
+        raw = read_text_of(path, name, dataset, selection=part)
         text = [_text(v) for v in raw.reshape(-1)]
         return np.array(text, dtype=np.str_).reshape(raw.shape)
     array: NDArray[Any] = np.asarray(dataset[part])

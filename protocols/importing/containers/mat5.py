@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import UNUSABLE
+from protocols.errors import UNUSABLE, DataError
 
 from .container import Container, Item, Selection, cut, held
+from .mat5_scan import check_mat5
 from .matlab73 import _HELP, MOST_CELLS
 from .refusals import not_numbers, unreadable
 
@@ -22,11 +23,13 @@ _WHOLE = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 
 def open_mat5(path: Path) -> Container:
     """The variables of a MATLAB file; fields of structs by ``struct/field``, elements of cells by ``cell{1}``."""
     from scipy.io import whosmat
+    from scipy.io.matlab import MatReadError
 
     items: list[Item] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scipy tells of objects, which are refused by name below
+            check_mat5(path)
             for name, shape, kind in whosmat(str(path)):
                 if kind in ("struct", "cell"):
                     items += _walk(path, name, _load(path, name), depth=0)
@@ -34,7 +37,9 @@ def open_mat5(path: Path) -> Container:
                     items.append(_lazy(path, name, (tuple(shape), kind)))
                 else:
                     items.append(_refused(path, name, kind, shape=tuple(shape)))
-    except (*UNUSABLE, NotImplementedError, EOFError) as error:
+    except DataError:
+        raise
+    except (*UNUSABLE, MatReadError) as error:
         raise unreadable(path, error, what="a MATLAB file") from error
     return Container(path, "MATLAB 7 or earlier", items, matlab=True)
 
@@ -55,7 +60,7 @@ def _lazy(path: Path, name: str, about: tuple[tuple[int, ...], str]) -> Item:
     def load(selection: Selection) -> NDArray[Any]:
         try:
             array = np.asarray(_load(path, name))
-        except (*UNUSABLE, NotImplementedError, EOFError) as error:
+        except UNUSABLE as error:
             raise unreadable(path, error, what=f"the variable {name!r}") from error
         if array.dtype.kind == "c":
             raise not_numbers(path, name, "complex numbers", fix="in MATLAB: save abs(x), or real(x)")

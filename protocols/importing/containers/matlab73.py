@@ -14,11 +14,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import UNUSABLE
+from protocols.disk.hdf5 import check_size, open_hdf5
+from protocols.errors import UNUSABLE, DataError
 from protocols.recordings.readers.filters import check_filters
 
 from .container import Container, Item, Selection, held, plain, words
-from .hdf5 import attributes_of
+from .hdf5 import attributes_of, selected_of
 from .refusals import not_numbers, unreadable
 
 MOST_CELLS = 2000
@@ -43,7 +44,7 @@ def open_matlab73(path: Path) -> Container:
     closes = ExitStack()
     notes: list[str] = []
     try:
-        file = closes.enter_context(h5py.File(path, "r", locking=False))
+        file = closes.enter_context(open_hdf5(path))
         items: list[Item] = []
         for key in file:
             if key in ("#refs#", "#subsystem#"):
@@ -52,6 +53,9 @@ def open_matlab73(path: Path) -> Container:
                 notes.append(f"{key} is a link and was not followed")
                 continue
             items += _walk(path, key, file[key], depth=0)
+    except DataError:
+        closes.close()
+        raise
     except UNUSABLE as error:
         closes.close()
         raise unreadable(path, error, what="a MATLAB 7.3 file") from error
@@ -69,9 +73,12 @@ def _walk(path: Path, name: str, node: Any, *, depth: int) -> list[Item]:
     kind = class_of(node)
     if isinstance(node, h5py.Group):
         if kind in ("struct", "") and depth < 8:
-            return [item for key in node for item in _walk(path, f"{name}/{key}", node[key], depth=depth + 1)]
+            inner = [key for key in node if isinstance(node.get(key, getlink=True), h5py.HardLink)]
+            return [item for key in inner for item in _walk(path, f"{name}/{key}", node[key], depth=depth + 1)]
         return [_refused(path, name, kind or "object", shape=())]
     shape = tuple(int(n) for n in (node.shape or ())[::-1])
+    if node.is_virtual or node.external:
+        return [_refused(path, name, "array in another file", shape=shape)]
     if plain(node.attrs.get("MATLAB_empty", 0)):
         return [held(name, np.zeros((0,)))]
     if h5py.check_ref_dtype(node.dtype) is h5py.Reference:
@@ -79,7 +86,7 @@ def _walk(path: Path, name: str, node: Any, *, depth: int) -> list[Item]:
     if "MATLAB_object_decode" in node.attrs or (kind not in _NUMBERS | {"char", ""}):
         return [_refused(path, name, kind, shape=shape)]
     if kind == "char":
-        text = _characters(np.asarray(node[()]))
+        text = _characters(_whole(path, name, node))
         return [held(name, text, attributes=attributes_of(node))]
     if node.dtype.kind not in "iufb":
         found = "complex numbers" if node.dtype.names == ("real", "imag") else str(node.dtype)
@@ -90,6 +97,7 @@ def _walk(path: Path, name: str, node: Any, *, depth: int) -> list[Item]:
 def _numbers(path: Path, name: str, dataset: Any, *, kind: str) -> Item:
     def load(selection: Selection) -> NDArray[Any]:
         check_filters(path, name, dataset)
+        check_size(path, name, dataset, selected=selected_of(dataset.shape[::-1], selection))
         whole = [slice(None)] * dataset.ndim
         whole[: len(selection)] = selection
         try:
@@ -111,7 +119,7 @@ def _numbers(path: Path, name: str, dataset: Any, *, kind: str) -> Item:
 
 def _cells(path: Path, name: str, dataset: Any, *, depth: int) -> list[Item]:
     """A cell array, or one field of a struct array: text or numbers as one array, others one by one."""
-    references = np.asarray(dataset[()]).T
+    references = _whole(path, name, dataset).T
     nodes: list[Any] = [dataset.file[r] if r else None for r in references.reshape(-1, order="F")]
     if all(n is None or isinstance(n, h5py.Dataset) for n in nodes) and nodes:
         found = {class_of(n) for n in nodes if n is not None}
@@ -119,12 +127,12 @@ def _cells(path: Path, name: str, dataset: Any, *, depth: int) -> list[Item]:
         texts = {class_of(n) for n, e in zip(nodes, empty, strict=True) if not e} <= {"char"}
         if texts and "char" in found:
             text = [
-                "" if e else "\n".join(_characters(np.asarray(n[()])).reshape(-1))
+                "" if e else "\n".join(_characters(_whole(path, name, n)).reshape(-1))
                 for n, e in zip(nodes, empty, strict=True)
             ]
             return [held(name, np.array(text, dtype=np.str_).reshape(references.shape, order="F"))]
         if found <= _NUMBERS and all(not e and n.size == 1 for n, e in zip(nodes, empty, strict=True)):
-            numbers = np.array([np.asarray(n[()]).reshape(-1)[0] for n in nodes])
+            numbers = np.array([_whole(path, name, n).reshape(-1)[0] for n in nodes])
             return [held(name, numbers.reshape(references.shape, order="F"))]
     if depth > 4 or len(nodes) > MOST_CELLS:
         return [_refused(path, name, f"a cell array of {len(nodes)} elements of several kinds", shape=references.shape)]
@@ -133,6 +141,14 @@ def _cells(path: Path, name: str, dataset: Any, *, depth: int) -> list[Item]:
         if node is not None:
             items += _walk(path, f"{name}{{{number}}}", node, depth=depth + 1)
     return items
+
+
+def _whole(path: Path, name: str, dataset: Any) -> NDArray[Any]:
+    """All elements of a dataset, where they lie in the file and are no more than it can hold."""
+    if dataset.is_virtual or dataset.external:
+        raise not_numbers(path, name, "data that lie in another file", fix="copy the data into this file")
+    check_size(path, name, dataset)
+    return np.asarray(dataset[()])
 
 
 def _characters(codes: NDArray[Any]) -> NDArray[np.str_]:

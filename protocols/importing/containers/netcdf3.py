@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import UNUSABLE
+from protocols.disk.foreign import check_regular
+from protocols.errors import UNUSABLE, DataError
 
 from .container import Container, Item, Selection, cut, plain, words
 from .refusals import unreadable
@@ -21,10 +22,14 @@ def open_netcdf3(path: Path) -> Container:
 
     closes = ExitStack()
     try:
+        check_regular(path)
         file: Any = closes.enter_context(netcdf_file(path, "r", mmap=False, maskandscale=False))
         items = [_item(name, variable) for name, variable in file.variables.items()]
         attributes = {name: plain(value) for name, value in file._attributes.items()}
-    except (*UNUSABLE, AssertionError) as error:
+    except DataError:
+        closes.close()
+        raise
+    except UNUSABLE as error:
         closes.close()
         raise unreadable(path, error, what="a netCDF 3 file") from error
     return Container(path, "netCDF 3", items, attributes=attributes, closes=closes)

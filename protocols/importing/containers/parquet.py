@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import UNUSABLE
+from protocols.disk.foreign import check_regular, check_unpacked
+from protocols.errors import UNUSABLE, DataError
 
 from .container import Container, Item, Selection, cut, words
 from .refusals import library_missing, not_numbers, unreadable
@@ -23,13 +24,26 @@ def open_parquet(path: Path) -> Container:
         raise library_missing(path, "pyarrow", "tables") from error
     closes = ExitStack()
     try:
+        check_regular(path)
         file = closes.enter_context(parquet.ParquetFile(path))
+        _check_size(path, file.metadata)
         fields, rows = list(file.schema_arrow), file.metadata.num_rows
+    except DataError:
+        closes.close()
+        raise
     except UNUSABLE as error:
         closes.close()
         raise unreadable(path, error, what="a Parquet file") from error
     items = [_item(path, file, field, rows=rows, types=types) for field in fields]
     return Container(path, "Parquet", items, is_table=True, closes=closes)
+
+
+def _check_size(path: Path, about: Any) -> None:
+    """Few bytes may stand for many equal values (F14)."""
+    groups = [about.row_group(i) for i in range(about.num_row_groups)]
+    columns = [group.column(j) for group in groups for j in range(group.num_columns)]
+    values = sum(max(int(c.num_values), 0) * 8 + max(int(c.total_uncompressed_size), 0) for c in columns)
+    check_unpacked(path, "a table", values, stored=path.stat().st_size)
 
 
 def _item(path: Path, file: Any, field: Any, *, rows: int, types: Any) -> Item:

@@ -37,7 +37,7 @@ def unreadable(path: Path, error: object, *, what: str = "a file") -> DataError:
     """A03: the file cannot be read to its end."""
     return DataError(
         str(path),
-        found=f"{what} that cannot be read ({str(error)[:160]})",
+        found=f"{what} that cannot be read ({(str(error) or type(error).__name__)[:160]})",
         expected="a complete file",
         cause="it is still being written or copied, or the copy was cut short",
         fix="copy it again, and compare its size with the original",

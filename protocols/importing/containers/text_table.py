@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from protocols.disk.foreign import read_bytes
+from protocols.errors import DataError
+
 from .columns import is_number, typed, with_points
 from .container import Container, Item, held
 from .refusals import unreadable
@@ -23,7 +26,9 @@ def open_text(path: Path) -> Container:
     """A table with a header (items: its columns), one of numbers alone (item "table"), or a list (item "lines")."""
     notes: list[str] = []
     try:
-        text = decoded(path.read_bytes())
+        text = decoded(read_bytes(path))
+    except DataError:
+        raise
     except ValueError as error:
         raise unreadable(path, str(error), what="text") from error
     if path.suffix.lower() == ".txt" and not any(mark in text.partition("\n")[0] for mark in (";", "\t")):

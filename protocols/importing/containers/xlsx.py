@@ -6,13 +6,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from protocols.errors import UNUSABLE
+from protocols.disk.archives import open_zip
+from protocols.errors import UNUSABLE, DataError
 
 from .columns import typed
 from .container import Container, Item, held
 from .refusals import library_missing, not_numbers, unreadable
 
-MOST_BYTES = 4 * 10**9
+_PROLOG = 1 << 16
 
 
 def open_xlsx(path: Path) -> Container:
@@ -23,20 +24,42 @@ def open_xlsx(path: Path) -> Container:
         raise library_missing(path, "openpyxl", "tables") from error
     notes: list[str] = []
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-                raise ValueError("it unpacks to more than 4 GB")
+        with open_zip(path) as archive:
+            _refuse_entities(archive)
         books = [openpyxl.load_workbook(path, read_only=True, data_only=stored) for stored in (True, False)]
-    except (*UNUSABLE, zipfile.BadZipFile) as error:
+    except DataError:
+        raise
+    except UNUSABLE as error:
         raise unreadable(path, error, what="a workbook") from error
+    try:
+        items = _sheets(path, books, notes)
+    except DataError:
+        raise
+    except UNUSABLE as error:
+        raise unreadable(path, error, what="a workbook") from error
+    finally:
+        for book in books:
+            book.close()
+    return Container(path, "Excel", items, notes=notes, is_table=True)
+
+
+def _refuse_entities(archive: zipfile.ZipFile) -> None:
+    """A workbook declares no entities: they stand for other files, or for more text than there is memory."""
+    for member in archive.infolist():
+        if member.filename.endswith((".xml", ".rels")):
+            with archive.open(member) as file:
+                head = file.read(_PROLOG).replace(b"\0", b"")  # UTF-16 too
+            if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
+                raise ValueError(f"{member.filename} declares entities, which no workbook does")
+
+
+def _sheets(path: Path, books: list[Any], notes: list[str]) -> list[Item]:
     items: list[Item] = []
     for sheet in books[0].worksheets:
         rows = list(sheet.iter_rows(values_only=True))
         _check_formulas(path, rows, books[1][sheet.title], notes=notes)
         items += _columns(rows, prefix=f"{sheet.title}/" if len(books[0].worksheets) > 1 else "")
-    for book in books:
-        book.close()
-    return Container(path, "Excel", items, notes=notes, is_table=True)
+    return items
 
 
 def _check_formulas(path: Path, stored: list[tuple[Any, ...]], sheet: Any, *, notes: list[str]) -> None:

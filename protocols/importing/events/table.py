@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocols.arrays import Floats
+from protocols.disk.foreign import read_bytes
+from protocols.disk.numpy_files import load_npy
 from protocols.errors import UNUSABLE, DataError
 from protocols.importing.containers.columns import with_points
 from protocols.importing.containers.text_table import decoded, table_rows
@@ -222,7 +224,7 @@ def joined(tables: Sequence[EventTable]) -> EventTable:
 
 
 def _text(path: Path) -> dict[str, list[str]]:
-    rows, separator = table_rows(decoded(path.read_bytes()), [])
+    rows, separator = table_rows(decoded(read_bytes(path)), [])
     header = [name.strip() for name in rows[0]] if rows else []
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
@@ -232,7 +234,7 @@ def _text(path: Path) -> dict[str, list[str]]:
 
 
 def _structured(path: Path) -> dict[str, list[str]]:
-    array = np.load(path, allow_pickle=False)
+    array = load_npy(path)
     names = array.dtype.names
     if names is None:
         raise ValueError(f"an array of {array.dtype} without named columns")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from protocols.disk import numpy_files
 from protocols.errors import DataError
-
-OBJECTS = "Python objects (pickled), which could run code and are never loaded"
 
 
 def load_npy(path: Path, *, expected: str, code: str) -> NDArray[Any]:
@@ -30,16 +28,12 @@ def load_npy(path: Path, *, expected: str, code: str) -> NDArray[Any]:
         `code`: no such file, cut short, not numpy's, or Python objects.
     """
     try:
-        try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-        except ValueError:
-            return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+        return numpy_files.load_npy(path)
     except FileNotFoundError:
         found = "no such file"
-    except (ValueError, EOFError, OSError, SyntaxError, TypeError, MemoryError) as error:
+    except (OSError, numpy_files.UnreadableArray) as error:
         text = str(error)
-        objects = "pickle" in text or "Object" in text
-        found = OBJECTS if objects else f"a file that numpy cannot read ({text.splitlines()[0] if text else 'empty'})"
+        found = text if text == numpy_files.OBJECTS else f"a file that numpy cannot read ({text or 'empty'})"
     raise DataError(
         path.name,
         found=found,

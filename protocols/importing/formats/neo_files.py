@@ -16,6 +16,7 @@ import numpy as np
 
 from protocols.arrays import Floats
 from protocols.errors import UNUSABLE, DataError
+from protocols.importing.containers.mat5_scan import check_mat5
 
 MATLAB = "NeoMatlab"
 RAW = ("Blackrock", "Plexon", "Neuralynx", "NeuroExplorer", "Spike2", "OpenEphysBinary", "Tdt")
@@ -62,7 +63,7 @@ def read_raw(path: Path, kind: str) -> list[Callable[[], Segment]]:
         reader = reader_class(**{"dirname" if folder else "filename": str(path)})
         reader.parse_header()
         blocks = [(b, s) for b in range(reader.block_count()) for s in range(reader.segment_count(b))]
-    except (*UNUSABLE, EOFError, MemoryError, AssertionError) as error:
+    except UNUSABLE as error:
         raise _unread(path, f"{kind}RawIO cannot read it ({_first_line(error)})") from error
     return [lambda b=b, s=s: _raw_segment(path, reader, block=b, segment=s) for b, s in blocks]  # type: ignore[misc]
 
@@ -83,7 +84,7 @@ def _raw_segment(path: Path, reader: Any, *, block: int, segment: int) -> Segmen
             times = reader.rescale_event_timestamp(raw, dtype="float64", event_channel_index=n)
             events.append(Events(str(name), np.asarray(times, dtype=np.float64), [_text(v) for v in labels]))
         span = float(reader.segment_t_start(block, segment)), float(reader.segment_t_stop(block, segment))
-    except (*UNUSABLE, EOFError, MemoryError, AssertionError) as error:
+    except UNUSABLE as error:
         raise _unread(path, f"spikes or events that cannot be read ({_first_line(error)})") from error
     return Segment(trains, names, events, (span,) if np.all(np.isfinite(span)) and span[1] > span[0] else ())
 
@@ -104,17 +105,19 @@ def read_matlab(path: Path) -> list[Callable[[], Segment]]:
     """
     _library(path)
     import scipy.io
+    import scipy.io.matlab
     from neo.io import NeoMatlabIO
 
     if not path.is_file():
         raise _unread(path, "no such file")
     try:
+        check_mat5(path)
         raw = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True, mat_dtype=True)
         if "block" not in raw:
             raise ValueError(f"no block; there are {', '.join(k for k in raw if not k.startswith('__'))}")
         _refuse_code(path, raw["block"])
         block = NeoMatlabIO(str(path)).read_block()
-    except (*UNUSABLE, EOFError, MemoryError, AssertionError) as error:
+    except (*UNUSABLE, scipy.io.matlab.MatReadError) as error:
         if isinstance(error, DataError):
             raise
         raise _unread(path, f"NeoMatlabIO cannot read it ({_first_line(error)})") from error

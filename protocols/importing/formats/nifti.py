@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Floats
+from protocols.disk.foreign import check_unpacked, open_regular
 from protocols.errors import UNUSABLE, DataError
 
 
@@ -63,10 +63,12 @@ def read_nifti(path: Path) -> Volumes:
         array = np.asanyarray(data.get_unscaled())
         slope, intercept = data.slope, data.inter
         affine = np.asarray(image.affine, dtype=np.float64)
-    except (*UNUSABLE, EOFError, MemoryError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+    except DataError:
+        raise
+    except (*UNUSABLE, nibabel.filebasedimages.ImageFileError) as error:
         told = (str(error).splitlines() or ["empty"])[0][:100]
         raise _unread(path, f"a file that is not read ({told})") from error
-    except nibabel.spatialimages.HeaderDataError as error:
+    except (nibabel.spatialimages.HeaderDataError, nibabel.wrapstruct.WrapStructError) as error:
         raise _unread(path, f"a header that is not read ({str(error)[:100]})") from error
     while array.ndim > 4 and 1 in array.shape[3:]:
         array = array.squeeze(axis=3 + array.shape[3:].index(1))
@@ -81,12 +83,22 @@ def _image(path: Path) -> Any:
     """The image; compressed files are unpacked to their end, where the sum stands that tells damage from numbers."""
     import nibabel
 
-    content = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else None
-    with path.open("rb") as file:
+    content = _unpacked(path) if path.name.lower().endswith(".gz") else None
+    with open_regular(path) as file:
         head = file.read(4) if content is None else content[:4]
     size = {int.from_bytes(head, order) for order in ("little", "big")}
     kind = nibabel.Nifti2Image if 540 in size else nibabel.Nifti1Image
     return kind.from_filename(path) if content is None else kind.from_bytes(content)
+
+
+def _unpacked(path: Path) -> bytes:
+    stored, pieces, total = path.stat().st_size, [], 0
+    with open_regular(path) as packed, gzip.GzipFile(fileobj=packed) as file:
+        while piece := file.read(1 << 20):
+            total += len(piece)
+            check_unpacked(path, "its content", total, stored=stored)
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _unread(path: Path, found: str, *, fix: str = "give NIfTI files (.nii, .nii.gz), copied whole") -> DataError:

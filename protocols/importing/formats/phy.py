@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols.arrays import Floats, Ints
+from protocols.disk.foreign import read_text
 from protocols.errors import DataError
 from protocols.importing.contract import ImportedTable
 from protocols.importing.events import Sorted, SpikeOptions, read_events, spike_table, tables_among
@@ -95,7 +96,7 @@ def sample_rate(folder: Path) -> float:
     """
     path = folder / "params.py"
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")[:_TEXT_LIMIT]
+        text = read_text(path, errors="replace", most=_TEXT_LIMIT)
     except OSError:
         raise _no_rate(folder, "no params.py") from None
     found = re.findall(r"^[ \t]*sample_rate[ \t]*=[ \t]*([^#\r\n]+)", text, flags=re.MULTILINE)
@@ -213,7 +214,7 @@ def _label_table(path: Path, kind: str) -> dict[int, str]:
     Kilosort 4 writes its own labels into cluster_group.tsv too, under its own heading.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig")[:_TEXT_LIMIT].splitlines()
+        lines = read_text(path, encoding="utf-8-sig", most=_TEXT_LIMIT).splitlines()
         commas = path.suffix == ".csv" and "\t" not in lines[0]
         rows = list(csv.reader(lines, delimiter="," if commas else "\t"))
         header = rows[0]

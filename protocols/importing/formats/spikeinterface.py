@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols.arrays import Floats, Ints
+from protocols.disk.foreign import read_text
+from protocols.disk.numpy_files import open_npz
 from protocols.errors import DataError
 from protocols.importing.contract import ImportedTable
 from protocols.importing.events import Sorted, SpikeOptions, read_events, spike_table, tables_among
@@ -163,11 +164,11 @@ def _numpy_folder(folder: Path, options: SpikeinterfaceOptions) -> _Sorting:
 def _npz(path: Path, options: SpikeinterfaceOptions) -> _Sorting:
     """The layout of NpzSortingExtractor: spike_indexes_segN and spike_labels_segN."""
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with open_npz(path) as file:
             ids, rate = file["unit_ids"].tolist(), float(file["sampling_frequency"].reshape(-1)[0])
             which = _segment(path, int(file["num_segment"].reshape(-1)[0]), options)
             samples, labels = file[f"spike_indexes_seg{which}"], file[f"spike_labels_seg{which}"].tolist()
-    except (KeyError, ValueError, IndexError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
+    except (ValueError, IndexError, OSError, TypeError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
         text = "Python objects (pickled)" if "pickle" in str(error) else str(error)[:80] or "nothing"
@@ -277,7 +278,7 @@ def _trains(sorting: _Sorting, kept: list[int]) -> list[Floats]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8")[:_JSON_LIMIT])
+        found = json.loads(read_text(path, most=_JSON_LIMIT))
     except (OSError, ValueError, RecursionError) as error:
         raise _none(path, f"a file that is not JSON ({str(error)[:60]})", "what spikeinterface wrote") from error
     return found if isinstance(found, dict) else {}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from protocols.arrays import Floats, Pixels
+from protocols.disk.numpy_files import UnreadableArray, open_npz
 from protocols.errors import DataError
 from protocols.progress import Reporter
 
@@ -121,9 +121,9 @@ def read_vectors(
 def read_table(path: Path) -> tuple[tuple[str, ...], Floats]:
     """Ids and vectors (N, D) of one table; a file with Python objects in it is never opened as such."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            ids, vectors = np.asarray(file["ids"]), np.asarray(file["vectors"])
-    except (*UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
+        with open_npz(path) as file:
+            ids, vectors = file["ids"], file["vectors"]
+    except (OSError, UnreadableArray) as error:
         raise _broken(path, f"a file that cannot be read ({str(error)[:120] or type(error).__name__})") from error
     if vectors.ndim != 2 or ids.shape != vectors.shape[:1] or not vectors.size or vectors.dtype.kind not in "fiu":
         raise _broken(path, f"ids of shape {ids.shape}, vectors of shape {vectors.shape} and type {vectors.dtype}")
@@ -132,7 +132,7 @@ def read_table(path: Path) -> tuple[tuple[str, ...], Floats]:
     rows = vectors.astype(np.float64)
     names = tuple(" ".join(str(name).split()) for name in ids)
     if len(set(names)) < len(names):
-        raise _broken(path, f"the id {next(n for n in names if names.count(n) > 1)!r} twice")
+        raise _broken(path, f"the id {Counter(names).most_common(1)[0][0]!r} twice")
     if not np.isfinite(rows).all() or not (np.linalg.norm(rows, axis=1) > 0).all():
         raise _broken(path, "vectors that are not finite, or all zero")
     return names, rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from protocols.disk.foreign import read_text
 from protocols.errors import DataError
 
 MOST, LONGEST = 5000, 100
@@ -25,7 +26,7 @@ def read_words(path: Path | None = None) -> tuple[str, ...]:
         if path is None:
             text = resources.files("protocols").joinpath("data/attributes.txt").read_text(encoding="utf-8")
         else:
-            text = path.read_text(encoding="utf-8-sig")
+            text = read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise _no_list(path, f"a file that cannot be read ({type(error).__name__})") from error
     lines = [" ".join(line.split()) for line in text.splitlines()]

@@ -11,6 +11,7 @@ import numpy as np
 
 from protocols.disk.drawing import new_figure
 from protocols.disk.files import new_folder, write_json, write_text
+from protocols.disk.tables import harmless
 from protocols.libraries.contents import name_of
 from protocols.synthesis.batch import write_batch
 from synth import StimulusBatch
@@ -51,7 +52,7 @@ def _table(found: FoundInLibrary) -> str:
 
 def _csv(lines: list[list[Any]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows([harmless(cell) for cell in line] for line in lines)
     return text.getvalue()
 
 

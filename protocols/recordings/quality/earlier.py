@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
-
-from protocols.errors import DataError
+from protocols.disk.hdf5 import open_hdf5
+from protocols.errors import UNUSABLE, DataError
 from protocols.project.folder import Project
 from protocols.recordings.responses import Responses
 
@@ -40,11 +39,11 @@ def earlier_recordings(project: Project, *, but: int | None = None) -> list[Earl
 
 def _stated(number: int, path: Path) -> Earlier:
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_hdf5(path) as file:
             subject, window = file.attrs.get("subject", ""), file.attrs.get("window_ms")
-    except OSError:  # a damaged table is named by the command that reads it
-        subject, window = "", None
-    times = None if window is None or len(window) != 2 else (float(window[0]), float(window[1]))
+            times = None if window is None or len(window) != 2 else (float(window[0]), float(window[1]))
+    except UNUSABLE:  # a damaged table is named by the command that reads it
+        subject, times = "", None
     return Earlier(number, path.name, str(subject).strip(), times)
 
 

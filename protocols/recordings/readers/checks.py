@@ -7,6 +7,7 @@ A reader of a new format reads its file and hands what it found to these functio
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from .unwritten import check_rows
 def sites_by_name(path: Path, raw: list[str], notes: list[str]) -> tuple[str, ...]:
     """Valid site ids, each once (R11); foreign names (``Site-0012``, ``12``) are mapped to ids."""
     mapped = {s: s if is_id(s) else make_id(s, "site") for s in raw}
-    twice = sorted({s for s in raw if raw.count(s) > 1}) if len(set(raw)) < len(raw) else []
+    twice = sorted(s for s, n in Counter(raw).items() if n > 1)
     merged = collision(mapped)
     nameless = sum(s == "" for s in raw)
     if not raw or nameless or twice or merged:

@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.disk.foreign import open_regular
+from protocols.disk.hdf5 import check_size, open_hdf5
 from protocols.errors import DataError
 from protocols.recordings.units import UNITS
 
@@ -20,8 +22,6 @@ from .filters import check_filters
 from .finished import check_finished, reader_error
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# A matrix larger than this is no recording (10^4 sites x 2 x 10^5 trials), but a damaged or hostile header.
-_MOST_ELEMENTS = 4 * 10**9
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def open_file(path: Path) -> Iterator[File]:
     """The checked file, read-only and without locks (they fail on network shares)."""
     check_kind(path)
     try:
-        with h5py.File(path, "r", locking=False) as handle:
+        with open_hdf5(path) as handle:
             yield File(path, handle)
     except (OSError, RuntimeError, KeyError) as error:
         raise reader_error(
@@ -45,7 +45,7 @@ def open_file(path: Path) -> Iterator[File]:
 def check_kind(path: Path) -> None:
     """Refuse what is no finished HDF5 file by its name and first bytes: R14, R16 (`check_finished`), R01, R02."""
     check_finished(path)
-    with open(path, "rb") as handle:
+    with open_regular(path) as handle:
         head = handle.read(520)
         blocks = [0, *(2**k for k in range(9, 16))]  # a user block of any size may stand before the file itself
         found = any(handle.seek(begin) == begin and handle.read(8) == _SIGNATURE for begin in blocks)
@@ -128,8 +128,9 @@ class File:
             _ = dataset.dtype
         except (TypeError, ValueError) as error:
             raise self.refused(name, f"elements of an unknown type ({error})", "numbers or strings") from error
-        if dataset.shape is None or dataset.size > _MOST_ELEMENTS:
-            raise self.refused(name, f"a dataset of shape {dataset.shape}", "a recording that fits into memory")
+        if dataset.shape is None:
+            raise self.refused(name, "an item without elements", "numbers or strings")
+        check_size(self.path, name, dataset)
         check_filters(self.path, name, dataset)
         return dataset
 

@@ -8,9 +8,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.disk.hdf5 import read_text_of
+
 from . import checks
 from .layout import File
 
+MOST_ENTRIES = 2_000_000
+"""Of an item of text: ten times the trials of the largest recordings."""
 _BLANK = "\0 \t\r\n\ufeff"
 
 
@@ -27,6 +31,9 @@ def strings(file: File, name: str, axis: str) -> list[str]:
         numbers with too few digits.
     """
     dataset = file.dataset(name)
+    letters = dataset.ndim == 2 and dataset.dtype.kind in "uS" and dataset.dtype.itemsize <= 2
+    if max(dataset.shape, default=1) > MOST_ENTRIES or (dataset.size > MOST_ENTRIES and not letters):
+        raise file.refused(name, f"{dataset.size} entries", f"at most {MOST_ENTRIES} entries")
     padded = False
     if h5py.check_string_dtype(dataset.dtype) is not None:
         padded = dataset.dtype.kind == "S"
@@ -58,7 +65,7 @@ def strings(file: File, name: str, axis: str) -> list[str]:
 
 def _of_strings(file: File, name: str, dataset: Any) -> list[str]:
     try:
-        raw = np.asarray(dataset.asstr("utf-8")[()], dtype=object)
+        raw = np.asarray(read_text_of(file.path, name, dataset, view=dataset.asstr("utf-8")), dtype=object)
     except UnicodeDecodeError as error:
         raise file.refused(name, "text that is not UTF-8", "UTF-8 or ASCII strings") from error
     if dataset.dtype == "S1" and raw.ndim == 2:

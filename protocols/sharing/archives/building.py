@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from protocols.disk.files import sha256_file, write_json, write_text
+from protocols.disk.files import MOST_LISTED, sha256_file, write_json, write_text
+from protocols.disk.foreign import read_bytes, read_text
 from protocols.disk.tables import write_table
 from protocols.errors import DataError
 
@@ -88,7 +89,7 @@ class Building:
         """
         if not source.is_file() or not (linked or self._inside(path, source)):
             return False
-        data = source.read_bytes()
+        data = read_bytes(source, most=MOST_LISTED)
         if source.suffix in TEXTS and not self._may_leave(path, data.decode("utf-8", errors="replace")):
             return False
         target = self.folder / path
@@ -114,7 +115,7 @@ class Building:
         columns, rows = content
         write_table(self.folder / path, [c.name for c in columns], rows)
         try:
-            refuse_machine_path(path, (self.folder / path).read_text(encoding="utf-8"), known=(self.project,))
+            refuse_machine_path(path, read_text(self.folder / path), known=(self.project,))
         except DataError:
             if not self.partial:
                 raise

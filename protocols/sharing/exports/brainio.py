@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from protocols.disk.files import sha256_file, write_json
+from protocols.disk.foreign import read_bytes
 from protocols.disk.tables import write_table
 from protocols.packages import version
 from protocols.project.folder import Project
@@ -66,7 +67,7 @@ def write_stimuli(folder: Path, store: str, rounds: Sequence[Recorded], *, photo
             key, display = {row.image_id: row for row in recorded.key.rows}, recorded.display
             for image in recorded.image_ids:
                 row, filename = key[image], f"{image}.png"
-                archive.writestr(zipfile.ZipInfo(filename, EPOCH), recorded.round_.image_path(image).read_bytes())
+                archive.writestr(zipfile.ZipInfo(filename, EPOCH), read_bytes(recorded.round_.image_path(image)))
                 size = [display.get(name) for name in ("size_deg", "width_px", "height_px")]
                 what = [recorded.number, row.role, row.source_id, int(is_photograph(row)), photographs.licence(row)]
                 rows.append([image, filename, *size, *what, row.sha256])

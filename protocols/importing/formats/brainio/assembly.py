@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Bools, Floats
+from protocols.disk.hdf5 import links_outside, open_hdf5
 from protocols.errors import UNUSABLE, DataError
 from protocols.importing.contract import ImportedTable, Psth
-from protocols.importing.formats.links import links_outside
 from protocols.importing.windows import window_doubt
 
 from .options import BrainioOptions, Wanted
@@ -121,7 +120,7 @@ def _open(path: Path, options: BrainioOptions) -> Assembly:
             fix="pip install 'stimsynth[brainio]'",
         ) from error
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_hdf5(path) as file:
             for item, target in links_outside(path, file):
                 raise _unusable(
                     path,

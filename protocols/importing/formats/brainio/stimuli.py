@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from protocols.disk.archives import open_zip, read_member
+from protocols.disk.foreign import read_bytes
+from protocols.disk.pictures import open_picture
 from protocols.errors import UNUSABLE, DataError
 from protocols.importing.pictures import as_8_bit
 
@@ -63,8 +65,10 @@ def stimulus_files(
 def _names(table: Path) -> dict[str, str]:
     """File name per stimulus id, both as text."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+        text = read_bytes(table).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except DataError:
+        raise
     except (*UNUSABLE, csv.Error) as error:
         raise _unfit(
             table,
@@ -82,7 +86,7 @@ def _names(table: Path) -> dict[str, str]:
             fix="give the CSV file of the stimulus set",
         )
     ids = [(row[id_column] or "").strip() for row in rows]
-    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+    twice = sorted(i for i, n in Counter(ids).items() if n > 1)
     if twice:
         raise _unfit(
             table,
@@ -110,7 +114,7 @@ def _refuse_shared(table: Path, names: Mapping[str, str]) -> None:
 def _pictures(archive: Path, names: Sequence[str], notes: list[str]) -> dict[str, NDArray[np.uint8]] | None:
     """The pictures of a zip by their names; nothing is unpacked to disk. None, told, where they are not 8-bit."""
     try:
-        with zipfile.ZipFile(archive) as file:
+        with open_zip(archive) as file:
             members = [m for m in file.infolist() if not m.is_dir()]
             by_name = {PurePosixPath(m.filename).name: m for m in members}
             by_stem = {PurePosixPath(n).stem: m for n, m in by_name.items()}
@@ -128,7 +132,7 @@ def _pictures(archive: Path, names: Sequence[str], notes: list[str]) -> dict[str
                 return None
             loaded = {}
             for name, member in found.items():
-                exact = _decoded(file.read(member)) if member is not None else None
+                exact = _decoded(read_member(file, member)) if member is not None else None
                 if exact is None:
                     notes.append(
                         f"the pictures of {archive.name} were not taken: {name} is not grey or RGB of 8 bits; "
@@ -137,7 +141,7 @@ def _pictures(archive: Path, names: Sequence[str], notes: list[str]) -> dict[str
                     return None
                 loaded[name] = exact
             return loaded
-    except (*UNUSABLE, zipfile.BadZipFile, NotImplementedError) as error:
+    except UNUSABLE as error:
         if isinstance(error, DataError):
             raise
         raise _unfit(
@@ -146,7 +150,7 @@ def _pictures(archive: Path, names: Sequence[str], notes: list[str]) -> dict[str
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8] | None:
-    with Image.open(io.BytesIO(data)) as picture:
+    with open_picture(data) as picture:
         if picture.mode not in ("L", "RGB", "RGBA") or picture.width * picture.height > MOST_PIXELS:
             return None
         return as_8_bit(np.asarray(picture))

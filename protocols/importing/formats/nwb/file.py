@@ -10,8 +10,8 @@ from typing import Any
 
 import h5py
 
+from protocols.disk.hdf5 import links_outside, open_hdf5
 from protocols.errors import UNUSABLE, DataError
-from protocols.importing.formats.links import links_outside
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def open_nwb(path: Path) -> Iterator[Any]:
     damaged = (*UNUSABLE, hdmf.build.ConstructError, hdmf.build.BuildError)
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(h5py.File(path, "r", locking=False))
+            file = stack.enter_context(open_hdf5(path))
             for item, target in links_outside(path, file):
                 raise _outside(path, item, target)
             # pynwb warns of namespaces that the file caches and of fields that newer schemas deprecate: nothing that a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import zipfile
 
 import h5py
 import numpy as np
@@ -122,6 +123,23 @@ def test_a_file_of_octave(tmp_path):
         assert np.array_equal(found.item("resp").read(), np.arange(24).reshape(4, 3, 2, order="F"))
         assert found.item("names").read().reshape(-1).tolist() == ["a.png", "b.png"]
         assert found.item("s.x").read().reshape(-1).tolist() == [1, 2]
+
+
+def test_a_workbook_with_entities(tmp_path):
+    """Entities stand for other files of the machine, or for more text than there is memory."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["x"])
+    book.save(tmp_path / "a.xlsx")
+    for text in ('<!DOCTYPE l [<!ENTITY x SYSTEM "file:///etc/hostname">]>', '<!DOCTYPE l [<!ENTITY a "ha">]>'):
+        for encoding in ("utf-8", "utf-16"):
+            with zipfile.ZipFile(tmp_path / "a.xlsx") as old, zipfile.ZipFile(tmp_path / "b.xlsx", "w") as new:
+                for name in old.namelist():
+                    data = old.read(name)
+                    if name.endswith("sheet1.xml"):
+                        data = (f'<?xml version="1.0" encoding="{encoding}"?>{text}' + data.decode()).encode(encoding)
+                    new.writestr(name, data)
+            assert refused(tmp_path / "b.xlsx", read="x").code == "A03"
 
 
 def test_numpy_files(tmp_path):
