@@ -10,7 +10,7 @@ TEST_ENV := OMP_NUM_THREADS=1 $(KEEP) MPLBACKEND=Agg
 DEMO_ENV := MPLBACKEND=Agg
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench soak clean
 
 demo: $(VENV)/.core
 	$(DEMO_ENV) $(BIN)/stimsynth demo --out demo
@@ -26,6 +26,9 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(PIP) install --quiet $(PIN) -e '.[dev,bench]'
 	$(KEEP) $(BIN)/python scripts/bench.py
+
+soak: $(VENV)/.dev
+	$(TEST_ENV) $(BIN)/python -m scripts.soak $(SOAK)
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info
