@@ -1,0 +1,209 @@
+"""Every write, rename, flush and open of the loop fails once, and the command is given again."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+from protocols.disk import shares
+
+from .rows import Row
+from .shim import ERRORS, Fault, Operation, limited, watched
+from .trees import Tree, damage, difference, digest, put, remove, restore, stamps, tree, workplace
+from .world import JOURNEYS, Ended, Step, begin, cheap, command, settle, warm
+
+KNOWN = {0, 3, 4, 5}
+"""Exit codes of a command that says what happened."""
+
+
+@dataclass
+class Stage:
+    """One command of a journey: the folder before it, what it did to it, and what it leaves behind."""
+
+    journey: str
+    step: Step
+    before: Path
+    kept: dict[str, tuple[int, int, int]]
+    first: Tree
+    wanted: Tree
+    operations: list[Operation]
+    resumed: dict[str, str] = field(default_factory=dict)
+    """What is wrong after the command is given again, by the state that it is given in."""
+
+    @property
+    def place(self) -> str:
+        """For messages."""
+        return f"{self.journey}, {self.step.name}"
+
+
+@dataclass
+class Count:
+    """What went wrong in one kind of trial."""
+
+    what: str
+    tried: int = 0
+    lost: int = 0
+    tracebacks: int = 0
+    differences: int = 0
+    seconds: float = 0.0
+    first: str = ""
+
+    def row(self, part: str, note: str = "") -> Row:
+        """The line of the table; the first fault is its note."""
+        return Row(
+            part=part,
+            what=self.what,
+            tried=self.tried,
+            lost=self.lost,
+            tracebacks=self.tracebacks,
+            differences=self.differences,
+            seconds=self.seconds,
+            note=self.first or note,
+        )
+
+    def fault(self, kind: str, text: str, tell: Callable[[str], None] | None = None) -> None:
+        """Count one fault under `kind`: "lost", "tracebacks" or "differences"."""
+        setattr(self, kind, getattr(self, kind) + 1)
+        self.first = self.first or text[:200]
+        if tell is not None:
+            tell(f"{kind}: {text}")
+
+
+def stages(folder: Path, journeys: tuple[str, ...] = tuple(JOURNEYS)) -> list[Stage]:
+    """Carry out the journeys once without a fault, and keep the folder before each command.
+
+    Raises
+    ------
+    AssertionError
+        A command does not end as it should.
+    """
+    made = []
+    for journey in journeys:
+        place = folder / "now"
+        remove(place)
+        begin(place)
+        for number, step in enumerate(JOURNEYS[journey]):
+            if step.before is not None:
+                step.before(place)
+            before = folder / f"{journey}_{number:02d}"
+            put(place, before)
+            first, operations = tree(place), list[Operation]()
+            with watched(place, operations.append):
+                ended = command(step, place)
+            assert ended.code in step.ends, f"{journey}, {step.name}: {ended}"
+            settle(place)
+            made.append(Stage(journey, step, before, stamps(before), first, tree(place), operations))
+        remove(place)
+    return made
+
+
+def attempt(
+    stage: Stage,
+    place: Path,
+    count: Count,
+    fault: AbstractContextManager[None],
+    text: str,
+    tell: Callable[[str], None] | None,
+) -> None:
+    """Put `stage` back to its beginning, carry it out under `fault`, and count what is wrong then and after a repeat."""
+    restore(stage.before, place, stage.kept)
+    with fault:
+        ended = command(stage.step, place)
+    judge(stage, place, count, ended, text, tell)
+
+
+def judge(stage: Stage, place: Path, count: Count, ended: Ended, text: str, tell: Callable[[str], None] | None) -> None:
+    """Count what is wrong with a folder in which the command of `stage` ended early, and after it is given again."""
+    count.tried += 1
+    found = tree(place)
+    raw = ended.code == 3 and "error[" not in ended.told
+    if ended.traceback or raw or ended.code not in KNOWN:
+        count.fault("tracebacks", f"{text}: {ended.code} {ended.traceback} {ended.told[-300:]}", tell)
+    if told := damage(found, stage.first, stage.wanted):
+        count.fault("lost", f"{text}: {told} [{ended.told[-200:].strip()}]", tell)
+    if ended.code in stage.step.ends:  # done in spite of the fault: the next command finds everything
+        settle(place)
+        if told := difference(tree(place), stage.wanted):
+            count.fault("differences", f"{text}: done, and {told}", tell)
+        return
+    state = digest(found)
+    if state not in stage.resumed:
+        stage.resumed[state] = repeat(stage, place)
+    if stage.resumed[state]:
+        count.fault("differences", f"{text}: {stage.resumed[state]}", tell)
+
+
+def repeat(stage: Stage, place: Path) -> str:
+    """Give the command again; what is wrong then, "" where all is as without a fault."""
+    again = command(stage.step, place)
+    settle(place)
+    told = difference(tree(place), stage.wanted)
+    if again.traceback:
+        return f"repeated: {again.traceback}"
+    return f"repeated ({again.code}): {told} [{again.told[-300:].strip()}]" if told else ""
+
+
+def plans(stage: Stage) -> Iterator[tuple[str, int, str, Callable[[], tuple[Fault | None, int]]]]:
+    """Kind, rank, text and fault of every trial of a stage."""
+    for k, op in enumerate(stage.operations):
+        at = f"{stage.place}, operation {k} ({op.name} {op.path})"
+        for turn in range(len(ERRORS)):
+            number = ERRORS[(k + turn) % len(ERRORS)]
+            yield "once", turn, f"{at}, {errno.errorcode[number]}", lambda k=k, number=number: (Fault(k, number), 0)
+        if op.name in ("replace", "mkdir"):
+            yield "done", 0, f"{at}, done and reported as failed", lambda k=k: (Fault(k, errno.EIO, done=True), 0)
+        if op.name in ("open", "write", "mkdir", "fsync"):
+            yield (
+                "full",
+                1,
+                f"{at}, and the disk stays full",
+                lambda k=k: (Fault(k, errno.ENOSPC, 10**9, only=FILLS), 0),
+            )
+        if op.name in ("open", "replace", "mkdir"):
+            yield "away", 1, f"{at}, and all is refused from then on", lambda k=k: (Fault(k, errno.EACCES, 10**9), 0)
+    largest = max([p.stat().st_size for p in stage.before.rglob("*") if p.is_file()], default=0)
+    for size in (0, 1, 100, 512, 1000, 2048, 4096, 8192, 16384, largest):
+        yield "cut", 0, f"{stage.place}, no file beyond {size} bytes", lambda size=size: (None, size)
+
+
+FILLS = ("open", "write", "mkdir", "fsync")
+KINDS = {
+    "once": "every write, rename, flush and open fails once (ENOSPC, EACCES, EIO)",
+    "done": "every rename and new folder is done and reported as failed",
+    "full": "the disk is full from one write on",
+    "away": "writing is refused from one operation on",
+    "cut": "no file may grow beyond a size, in C too (EFBIG)",
+}
+
+
+def rows(
+    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: tuple[str, ...] = tuple(JOURNEYS)
+) -> list[Row]:
+    """One row per kind of fault; every operation is tried once, and with other errors as time allows."""
+    end, folder = time.monotonic() + seconds, workplace()
+    counts = {kind: Count(what) for kind, what in KINDS.items()}
+    warm()
+    with cheap(), mock.patch.object(shares.time, "sleep"):
+        made = stages(folder, journeys)
+        trials = [(rank, kind, stage, text, make) for stage in made for kind, rank, text, make in plans(stage)]
+        left = 0
+        for rank, kind, stage, text, make in sorted(trials, key=lambda t: t[0]):
+            if rank > 0 and time.monotonic() > end:
+                left += 1
+                continue
+            start = time.monotonic()
+            (folder / "now").mkdir(exist_ok=True)
+            fault, size = make()
+            place = folder / "now"
+            context = limited(size) if fault is None else watched(place, fault)
+            attempt(stage, place, counts[kind], context, text, tell)
+            counts[kind].seconds += time.monotonic() - start
+    remove(folder)
+    operations = sum(len(stage.operations) for stage in made)
+    note = f"{operations} operations of {len(made)} commands" + (f"; {left} further trials not reached" if left else "")
+    return [count.row("writes", note if kind == "once" else "") for kind, count in counts.items()]
