@@ -25,6 +25,7 @@ import psutil
 
 from protocols.errors import DataError
 
+from .files import write_new
 from .leftovers import sweep
 from .shares import writing
 
@@ -84,12 +85,23 @@ os.register_at_fork(after_in_child=_held.clear) if hasattr(os, "register_at_fork
 
 
 def host() -> str:
-    """The machine since it was started, and the space of its process numbers."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
+    """The machine, and the space of its process numbers."""
+    return " ".join([socket.gethostname(), *_facts(Path("/etc/machine-id")), *_space()])
+
+
+def _space() -> list[str]:
+    try:
+        return [os.readlink("/proc/self/ns/pid")]
+    except OSError:
+        return []
+
+
+def _facts(path: Path) -> list[str]:
+    """The one line of a file of the system; nothing where there is none."""
+    try:
+        return [path.read_text(encoding="ascii").strip()]
+    except (OSError, ValueError):
+        return []
 
 
 def started(pid: int) -> str:
@@ -97,7 +109,8 @@ def started(pid: int) -> str:
     if not psutil.pid_exists(pid):
         return ""
     with suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        ticks = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        return " ".join([*_facts(Path("/proc/sys/kernel/random/boot_id")), ticks])
     try:
         return f"{psutil.Process(pid).create_time():.0f}"
     except psutil.NoSuchProcess:
@@ -200,7 +213,7 @@ def _create(path: Path, holder: Holder) -> bool:
     ready = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     with writing(path):
         try:
-            ready.write_bytes(content)
+            write_new(ready, content)  # flushed: no power cut leaves a lock that says nothing
             try:
                 os.link(ready, path)
                 return True

@@ -49,16 +49,22 @@ Watch = Callable[[Operation], None]
 @contextlib.contextmanager
 def watched(folder: Path, watch: Watch, *, looks: bool = False) -> Iterator[None]:
     """Call `watch` before every operation below `folder` that changes something; with `looks` also before those that
-    look and read.
+    look and read. What `watch` does itself is not told.
     """
+    busy = False
     root, thread = os.path.abspath(folder), threading.get_ident()
 
     def tell(name: str, path: Any) -> None:
-        if threading.get_ident() != thread:  # the beat of a lock has its own time
+        nonlocal busy
+        if busy or threading.get_ident() != thread:  # the beat of a lock has its own time
             return
         place = _place(path)
         if place is not None and (place == root or place.startswith(root + os.sep)):
-            watch(Operation(name, os.path.relpath(place, root), place))
+            busy = True
+            try:
+                watch(Operation(name, os.path.relpath(place, root), place))
+            finally:
+                busy = False
 
     with contextlib.ExitStack() as stack:
         for name in (*CHANGES, *(LOOKS if looks else ())):

@@ -17,7 +17,7 @@ from .shim import ERRORS, Fault, Operation, limited, watched
 from .trees import Tree, damage, difference, digest, put, remove, restore, stamps, tree, workplace
 from .world import JOURNEYS, Ended, Step, begin, cheap, command, settle, warm
 
-KNOWN = {0, 3, 4, 5}
+KNOWN = {0, 3, 4, 5, 6}
 """Exit codes of a command that says what happened."""
 
 
