@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.disk.locks import alone, hold
-from protocols.disk.shares import writing
+from protocols.disk.shares import make_folder, writing
 from protocols.project.folder import Project, Round
 from protocols.project.generations.files import Generation
 from protocols.project.key import Key, read_key
@@ -228,6 +228,7 @@ def generate(project: Project, number: int, *, device: str = "cpu", progress: Re
     }
     round_.log("generate", images=len(batch), generator=settings.generator, steps=batch.settings["steps"], **about)
     with writing(round_.controllers_path):
+        make_folder(round_.sealed)
         batch.save(round_.controllers_path)
     return batch
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from protocols.errors import DataError
 
-from .leftovers import temporary_beside
-from .shares import flush_file, flush_folder, make_folder, move, writing
+from .leftovers import clear, temporary_beside
+from .shares import flush_all, flush_file, make_folder, move, writing
 
 ID_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
 LONGEST_ID = 100
@@ -274,9 +274,10 @@ def new_folder(out: Path) -> Iterator[Path]:
     try:
         with writing(out):
             make_folder(out.parent)
+            clear(out)
             temporary.mkdir(exist_ok=True)  # one of this process is the same one, reported as failed
             yield temporary
-            flush_folder(temporary)
+            flush_all(temporary)
             move(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

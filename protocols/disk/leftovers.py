@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -81,6 +82,13 @@ def sweep(folder: Path) -> None:
                 if name in files or put_back(path):
                     _delete(path)
         folders[:] = [name for name in folders if name not in _OTHERS and _TEMPORARY.fullmatch(name) is None]
+
+
+def clear(path: Path) -> None:
+    """Delete what processes that are gone left of a folder that was to become `path`."""
+    for stale in path.parent.glob(f".{glob.escape(path.name[:60])}.tmp-*"):
+        if _abandoned(stale.name):
+            _delete(stale)
 
 
 def _abandoned(name: str) -> bool:

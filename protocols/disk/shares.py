@@ -56,6 +56,21 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def flush_all(folder: Path) -> None:
+    """Flush every file and folder below `folder`, and itself, to disk: files that other libraries wrote, too.
+
+    Raises
+    ------
+    OSError
+        The data of a file could not be written.
+    """
+    for place, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            with open(os.path.join(place, name), "rb") as file:
+                flush_file(file.fileno())
+        flush_folder(Path(place))
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it, where they are not there; their entries then survive a power cut.
 

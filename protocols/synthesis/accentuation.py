@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
 from protocols.arrays import Floats, Pixels
-from protocols.disk.shares import writing
+from protocols.disk.shares import make_folder, writing
 from protocols.progress import Reporter
 from protocols.project.folder import Project, Round
 from protocols.project.photographs import NaturalImages
@@ -199,6 +199,7 @@ def make_levels(
         progress=progress,
     )
     with writing(round_.accentuated_path):
+        make_folder(round_.sealed)
         found.batch.save(round_.accentuated_path)
     return len(found.batch)
 

@@ -67,6 +67,8 @@ def damage(found: Tree, before: Tree, after: Tree) -> str:
     """The first file of `before` that is gone or is neither as it was nor as it becomes; "" where there is none."""
     for path, content in before.items():
         if path in after and found.get(path) not in (content, after[path]) and not path.endswith("log.jsonl"):
+            if path not in found and f"{Path(path).stem}.replaced-" in " ".join(Path(p).name for p in found):
+                continue  # set aside, with all that it says
             return f"{path} is {'gone' if path not in found else 'neither as it was nor as it becomes'}"
     return ""
 

@@ -108,9 +108,12 @@ class Ended:
     traceback: str = ""
 
 
-def command(step: Step, folder: Path) -> Ended:
-    """Carry out the command of `step` in this process, as the command line does."""
-    with new_process():
+def command(step: Step, folder: Path, *, own: bool = False) -> Ended:
+    """Carry out the command of `step` in this process, as the command line does.
+
+    `own`: this process serves that command alone, so its number is the real one.
+    """
+    with contextlib.nullcontext() if own else new_process():
         return _commanded([w.format(p=folder / "project", w=folder) for w in step.words])
 
 
