@@ -20,24 +20,34 @@ from .writes import Count
 STUCK_S = 120.0
 
 
-def carry_out(steps: Sequence[Step], place: Path, *, stop_s: float | None) -> int | None:
-    """The commands `steps` in a child of this process; its exit code, None where it was killed after `stop_s` seconds.
-
-    A fork begins in milliseconds: the networks and libraries are there already.
-    """
+def fork(action: Callable[[], int]) -> int:
+    """Begin `action` in a child of this process, which ends with its answer (99 where it fails); the child's number."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the lock's thread; the child begins its own
         child = os.fork()
     if child == 0:
         code = 99
         with contextlib.suppress(BaseException):
-            for step in steps:
-                code = command(step, place, own=True).code
-                if code not in step.ends:
-                    break
-            else:
-                code = 0
+            code = action()
         os._exit(code)
+    return child
+
+
+def _codes(steps: Sequence[Step], place: Path) -> int:
+    """Carry out `steps` up to the first that does not end as it should; its code, else 0."""
+    for step in steps:
+        code = command(step, place, own=True).code
+        if code not in step.ends:
+            return code
+    return 0
+
+
+def carry_out(steps: Sequence[Step], place: Path, *, stop_s: float | None) -> int | None:
+    """The commands `steps` in a child of this process; its exit code, None where it was killed after `stop_s` seconds.
+
+    A fork begins in milliseconds: the networks and libraries are there already.
+    """
+    child = fork(lambda: _codes(steps, place))
     deadline = time.monotonic() + (STUCK_S if stop_s is None else stop_s)
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)

@@ -190,8 +190,8 @@ class Fault:
         The number of the error.
     times : int
         How many operations in a row fail; a disk that is full stays full.
-    under : str
-        Only operations whose path begins so count; "": all.
+    under : tuple of str
+        Only operations whose path holds one of these count; (): all.
     done : bool
         The operation is carried out, and reported as failed, as a share does whose answer was lost.
     only : tuple of str
@@ -201,7 +201,7 @@ class Fault:
     first: int
     number: int
     times: int = 1
-    under: str = ""
+    under: tuple[str, ...] = ()
     done: bool = False
     only: tuple[str, ...] = ()
     seen: int = 0
@@ -209,7 +209,7 @@ class Fault:
 
     def __call__(self, operation: Operation) -> None:
         """Count one operation, and fail where it is its turn."""
-        if not operation.path.startswith(self.under):
+        if self.under and not any(part in operation.path for part in self.under):
             return
         self.seen += 1
         if self.first < self.seen <= self.first + self.times and (not self.only or operation.name in self.only):
