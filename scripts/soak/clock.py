@@ -6,7 +6,7 @@ import datetime
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ from unittest import mock
 
 from .rows import Row
 from .trees import Tree, difference, remove, restore, stamps, tree, workplace
-from .world import JOURNEYS, NOW, begin, cheap, command, warm
+from .world import JOURNEYS, NOW, Step, begin, cheap, command, warm
 from .writes import Count, Stage, judge, stages
 
 YEAR_S = 365 * 86400
@@ -23,7 +23,7 @@ SAME = ("key.csv", "evaluation.json", "control.csv", "order.csv", "responses.h5"
 
 
 def rows(
-    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: tuple[str, ...] = tuple(JOURNEYS)
+    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: Mapping[str, Sequence[Step]] = JOURNEYS
 ) -> list[Row]:
     """One row for jumps of file times and of `time.time`, one for jumps of the time that is recorded."""
     end, folder, rng = time.monotonic() + seconds, workplace(), random.Random(3)
@@ -32,7 +32,7 @@ def rows(
     warm()
     with cheap():
         made = stages(folder, journeys)
-        while time.monotonic() < end:
+        while not told.tried or time.monotonic() < end:
             for stage in made:
                 start, place = time.monotonic(), folder / "now"
                 place.mkdir(exist_ok=True)
@@ -40,7 +40,8 @@ def rows(
                 files.seconds += time.monotonic() - start
             start = time.monotonic()
             for journey in journeys:
-                _recorded(journey, folder, told, rng, [s for s in made if s.journey == journey][-1].wanted, tell)
+                wanted = [s for s in made if s.journey == journey][-1].wanted
+                _recorded(journeys[journey], folder, told, rng=rng, wanted=wanted, tell=tell)
             told.seconds += time.monotonic() - start
     remove(folder)
     return [files.row("clock"), told.row("clock")]
@@ -65,7 +66,13 @@ def _jump(stage: Stage, place: Path, count: Count, rng: random.Random, tell: Cal
 
 
 def _recorded(
-    journey: str, folder: Path, count: Count, rng: random.Random, wanted: Tree, tell: Callable[[str], None] | None
+    steps: Sequence[Step],
+    folder: Path,
+    count: Count,
+    *,
+    rng: random.Random,
+    wanted: Tree,
+    tell: Callable[[str], None] | None,
 ) -> None:
     """A whole journey whose records bear times that jump; what was shown, recorded and found is the same."""
     place = folder / "told"
@@ -83,17 +90,17 @@ def _recorded(
         mock.patch("protocols.project.folder.datetime", clock),
         mock.patch("protocols.loop.today", today),
     ):
-        for step in JOURNEYS[journey]:
+        for step in steps:
             if step.before is not None:
                 step.before(place)
             ended = command(step, place)
             count.tried += 1
             if ended.traceback:
-                count.fault("tracebacks", f"{journey}, {step.name}: {ended.traceback}", tell)
+                count.fault("tracebacks", f"{step.name}: {ended.traceback}", tell)
             elif ended.code not in step.ends:
-                count.fault("differences", f"{journey}, {step.name}: {ended.code} {ended.told[-200:]}", tell)
+                count.fault("differences", f"{step.name}: {ended.code} {ended.told[-200:]}", tell)
     if found := difference(_lasting(tree(place)), _lasting(wanted)):
-        count.fault("differences", f"{journey}: {found}", tell)
+        count.fault("differences", f"{steps[-1].name}: {found}", tell)
 
 
 def _lasting(found: Tree) -> Tree:

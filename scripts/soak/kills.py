@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from .rows import Row
@@ -60,7 +60,7 @@ def carry_out(steps: Sequence[Step], place: Path, *, stop_s: float | None) -> in
 
 
 def rows(
-    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: tuple[str, ...] = tuple(JOURNEYS)
+    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: Mapping[str, Sequence[Step]] = JOURNEYS
 ) -> list[Row]:
     """One row per journey: kills in each of its commands, at moments spread evenly over the time that it takes."""
     folder, rng = workplace(), random.Random(11)
@@ -69,7 +69,7 @@ def rows(
     with cheap():
         rehearse(folder / "rehearsal", journeys)
         plan = [
-            (journey, number, step) for journey in journeys for number, step in enumerate(JOURNEYS[journey]) if number
+            (journey, number, step) for journey in journeys for number, step in enumerate(journeys[journey]) if number
         ]
         for journey in journeys:
             count = Count(f"SIGKILL at random moments of every command: {journey}")
@@ -79,7 +79,7 @@ def rows(
             own = [p for p in plan if p[0] == journey]
             share = seconds * len(own) / len(plan)
             end = start + share
-            assert carry_out(JOURNEYS[journey][:1], place, stop_s=None) == 0
+            assert carry_out(journeys[journey][:1], place, stop_s=None) == 0
             for index, (_, _, step) in enumerate(own):
                 if step.before is not None:
                     step.before(place)
@@ -90,14 +90,14 @@ def rows(
     return [count.row("kills", "each kill falls into a command that goes on after it") for count in counts]
 
 
-def rehearse(place: Path, journeys: Sequence[str]) -> None:
+def rehearse(place: Path, journeys: Mapping[str, Sequence[Step]]) -> None:
     """Carry out all commands once in this process, so that a child has all libraries; those that climb a gradient in a
     child, since a process that has done so cannot be forked.
     """
     for journey in journeys:
         remove(place)
         begin(place)
-        for step in JOURNEYS[journey]:
+        for step in journeys[journey]:
             if step.before is not None:
                 step.before(place)
             if step.name.startswith("generate"):

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from protocols.disk import shares
-
 from .rows import Row
 from .shim import Operation, watched
 from .trees import difference, digest, remove, restore, tree, workplace
-from .world import JOURNEYS, Ended, cheap, command, settle, warm
+from .world import JOURNEYS, Ended, Step, cheap, command, settle, warm
 from .writes import Count, Stage, judge, stages
 
 WAYS = {
@@ -163,14 +161,14 @@ def write(survived: dict[str, bytes | None], place: Path) -> None:
 
 
 def rows(
-    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: tuple[str, ...] = tuple(JOURNEYS)
+    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: Mapping[str, Sequence[Step]] = JOURNEYS
 ) -> list[Row]:
     """One row per way in which a disk loses what was not flushed; every operation of every command, as time allows."""
     end, folder = time.monotonic() + seconds, workplace()
     counts = {way: Count(what) for way, what in WAYS.items()}
     warm()
     left, points = 0, 0
-    with cheap(), mock.patch.object(shares.time, "sleep"):
+    with cheap(), mock.patch("protocols.disk.shares.time.sleep"):
         made = stages(folder, journeys)
         place = folder / "now"
         trials: list[tuple[Stage, str, str, dict[str, bytes | None]]] = []

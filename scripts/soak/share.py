@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
-
-from protocols.disk import shares
 
 from .rows import Row
 from .shim import Fault, Operation, watched
 from .trees import remove, restore, workplace
-from .world import JOURNEYS, cheap, command, warm
+from .world import JOURNEYS, Step, cheap, command, warm
 from .writes import Count, Stage, attempt, stages
 
 PLACES = ("/outbox", "/inbox")
@@ -23,13 +21,13 @@ LENGTHS = {"once": 1, "for 20 operations": 20, "until the command ends": 10**9}
 
 
 def rows(
-    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: tuple[str, ...] = tuple(JOURNEYS)
+    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: Mapping[str, Sequence[Step]] = JOURNEYS
 ) -> list[Row]:
     """One row per length of the absence; each error begins at operations spread over all that touch these folders."""
     end, folder, rng = time.monotonic() + seconds, workplace(), random.Random(5)
     counts = {length: Count(f"the share of outbox and inbox is away {length}") for length in LENGTHS}
     warm()
-    with cheap(), mock.patch.object(shares.time, "sleep"):
+    with cheap(), mock.patch("protocols.disk.shares.time.sleep"):
         made = [(stage, _touching(stage, folder)) for stage in stages(folder, journeys)]
         trials = [
             (stage, k, number, length)
@@ -40,7 +38,7 @@ def rows(
         ]
         total = len(trials)
         rng.shuffle(trials)
-        while trials and time.monotonic() < end:
+        while trials and (time.monotonic() < end or not counts[trials[-1][3]].tried):
             stage, k, number, length = trials.pop()
             start, place = time.monotonic(), folder / "now"
             place.mkdir(exist_ok=True)

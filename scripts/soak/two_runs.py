@@ -6,7 +6,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from protocols.disk.locks import hold
@@ -22,7 +23,7 @@ COUNTERS, TIMES = 4, 25
 
 
 def rows(
-    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: tuple[str, ...] = ("loop", "evolution")
+    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: Mapping[str, Sequence[Step]] = JOURNEYS
 ) -> list[Row]:
     """One row for the same command given twice at once, one for counting in turns while holders are killed."""
     start, folder, rng = time.monotonic(), workplace(), random.Random(2)
@@ -34,7 +35,7 @@ def rows(
         for journey in journeys:
             place = folder / journey
             begin(place)
-            for step in JOURNEYS[journey]:
+            for step in journeys[journey]:
                 _twice(step, place, folder, twice, rng=rng, until=until, tell=tell)
         twice.seconds = time.monotonic() - start
     begun = time.monotonic()
@@ -95,7 +96,7 @@ def _count(folder: Path, count: Count, rng: random.Random, tell: Callable[[str],
     remove(folder)
     folder.mkdir(parents=True)
     (folder / "number").write_text("0")
-    children = [fork(lambda n=n: _counting(folder, n)) for n in range(COUNTERS)]
+    children = [fork(partial(_counting, folder, n)) for n in range(COUNTERS)]
     victim = children[0]
     time.sleep(rng.uniform(0.05, 0.5))
     os.kill(victim, signal.SIGKILL)

@@ -30,6 +30,7 @@ from encoders.backbones.features import to_images
 from encoders.fitting.predict import predict_stored
 from protocols.disk.files import sha256_file, write_text
 from protocols.disk.locks import hold
+from protocols.models import pair
 from protocols.project.arms import ArmName
 from protocols.project.config.config import Config, ProjectConfig
 from protocols.project.config.evolution import EvolutionConfig
@@ -155,6 +156,7 @@ def cheap() -> Iterator[None]:
         for module in ("protocols.project.photograph_import", "protocols.recordings.adopt"):
             stack.enter_context(mock.patch(f"{module}.MINIMUM", PHOTOGRAPHS))
         stack.enter_context(mock.patch("protocols.models.fit.fit_encoder", _small_fit))
+        stack.enter_context(mock.patch.object(pair, "load_encoder", _opened))
         importlib.import_module("protocols.cli")
         door = sys.modules["protocols.cli.app"]
         stack.enter_context(mock.patch.object(door, "app", get_command(door.app)))  # built once, not for each command
@@ -174,6 +176,19 @@ def _small_fit(recording: Recording, options: Any = None, *, cache: Path, **_: A
 
 
 _KEPT: dict[int, Encoder] = {}
+_OPENED: dict[bytes, Any] = {}
+_open = pair.load_encoder
+
+
+def _opened(project: Project, name: str) -> Any:
+    """The encoder of a folder, built once for the same bytes: what is read is read each time."""
+    try:
+        key = b"".join((project.fitted / name / part).read_bytes() for part in ("encoder.json", "encoder.safetensors"))
+    except OSError:
+        return _open(project, name)
+    if key not in _OPENED:
+        _OPENED[key] = _open(project, name)
+    return _OPENED[key]
 
 
 def _encoder(photographs: torch.Tensor, seed: int) -> Encoder:
@@ -310,7 +325,9 @@ EVOLUTION = (
     Step("evolve: the end", ("evolve", "{p}"), _answer_generation, (0, 4)),
 )
 """Evolution on the rig, without an encoder."""
-JOURNEYS = {"loop": LOOP, "elsewhere": ELSEWHERE, "evolution": EVOLUTION}
+SMALL = {"small": LOOP[:3]}
+"""The beginning alone, for a test."""
+JOURNEYS: dict[str, tuple[Step, ...]] = {"loop": LOOP, "elsewhere": ELSEWHERE, "evolution": EVOLUTION}
 
 
 def settle(folder: Path) -> None:

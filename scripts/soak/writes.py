@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
+import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
-
-from protocols.disk import shares
 
 from .rows import Row
 from .shim import ERRORS, Fault, Operation, limited, watched
@@ -74,7 +73,7 @@ class Count:
             tell(f"{kind}: {text}")
 
 
-def stages(folder: Path, journeys: tuple[str, ...] = tuple(JOURNEYS)) -> list[Stage]:
+def stages(folder: Path, journeys: Mapping[str, Sequence[Step]] = JOURNEYS) -> list[Stage]:
     """Carry out the journeys once without a fault, and keep the folder before each command.
 
     Raises
@@ -87,7 +86,7 @@ def stages(folder: Path, journeys: tuple[str, ...] = tuple(JOURNEYS)) -> list[St
         place = folder / "now"
         remove(place)
         begin(place)
-        for number, step in enumerate(JOURNEYS[journey]):
+        for number, step in enumerate(journeys[journey]):
             if step.before is not None:
                 step.before(place)
             before = folder / f"{journey}_{number:02d}"
@@ -148,27 +147,35 @@ def repeat(stage: Stage, place: Path) -> str:
     return f"repeated ({again.code}): {told} [{again.told[-300:].strip()}]" if told else ""
 
 
-def plans(stage: Stage) -> Iterator[tuple[str, int, str, Callable[[], tuple[Fault | None, int]]]]:
-    """Kind, rank, text and fault of every trial of a stage."""
+@dataclass(frozen=True)
+class Trial:
+    """One fault: its kind, and when it is tried (0: always; later ones as time allows)."""
+
+    kind: str
+    turn: int
+    stage: Stage
+    text: str
+    fault: Fault | None = None
+    size: int = 0
+
+
+def plans(stage: Stage) -> Iterator[Trial]:
+    """Every trial of a stage."""
     for k, op in enumerate(stage.operations):
         at = f"{stage.place}, operation {k} ({op.name} {op.path})"
         for turn in range(len(ERRORS)):
             number = ERRORS[(k + turn) % len(ERRORS)]
-            yield "once", turn, f"{at}, {errno.errorcode[number]}", lambda k=k, number=number: (Fault(k, number), 0)
+            yield Trial("once", turn, stage, f"{at}, {errno.errorcode[number]}", Fault(k, number))
         if op.name in ("replace", "mkdir"):
-            yield "done", 0, f"{at}, done and reported as failed", lambda k=k: (Fault(k, errno.EIO, done=True), 0)
-        if op.name in ("open", "write", "mkdir", "fsync"):
-            yield (
-                "full",
-                1,
-                f"{at}, and the disk stays full",
-                lambda k=k: (Fault(k, errno.ENOSPC, 10**9, only=FILLS), 0),
-            )
+            yield Trial("done", 0, stage, f"{at}, done and reported as failed", Fault(k, errno.EIO, done=True))
+        if op.name in FILLS:
+            fault = Fault(k, errno.ENOSPC, 10**9, only=FILLS)
+            yield Trial("full", 1, stage, f"{at}, and the disk stays full", fault)
         if op.name in ("open", "replace", "mkdir"):
-            yield "away", 1, f"{at}, and all is refused from then on", lambda k=k: (Fault(k, errno.EACCES, 10**9), 0)
+            yield Trial("refused", 1, stage, f"{at}, and all is refused from then on", Fault(k, errno.EACCES, 10**9))
     largest = max([p.stat().st_size for p in stage.before.rglob("*") if p.is_file()], default=0)
     for size in (0, 1, 100, 512, 1000, 2048, 4096, 8192, 16384, largest):
-        yield "cut", 0, f"{stage.place}, no file beyond {size} bytes", lambda size=size: (None, size)
+        yield Trial("cut", 0, stage, f"{stage.place}, no file beyond {size} bytes", size=size)
 
 
 FILLS = ("open", "write", "mkdir", "fsync")
@@ -176,34 +183,34 @@ KINDS = {
     "once": "every write, rename, flush and open fails once (ENOSPC, EACCES, EIO)",
     "done": "every rename and new folder is done and reported as failed",
     "full": "the disk is full from one write on",
-    "away": "writing is refused from one operation on",
+    "refused": "writing is refused from one operation on",
     "cut": "no file may grow beyond a size, in C too (EFBIG)",
 }
 
 
 def rows(
-    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: tuple[str, ...] = tuple(JOURNEYS)
+    seconds: float, *, tell: Callable[[str], None] | None = None, journeys: Mapping[str, Sequence[Step]] = JOURNEYS
 ) -> list[Row]:
     """One row per kind of fault; every operation is tried once, and with other errors as time allows."""
     end, folder = time.monotonic() + seconds, workplace()
     counts = {kind: Count(what) for kind, what in KINDS.items()}
     warm()
-    with cheap(), mock.patch.object(shares.time, "sleep"):
+    with cheap(), mock.patch("protocols.disk.shares.time.sleep"):
         made = stages(folder, journeys)
-        trials = [(rank, kind, stage, text, make) for stage in made for kind, rank, text, make in plans(stage)]
-        left = 0
-        for rank, kind, stage, text, make in sorted(trials, key=lambda t: t[0]):
-            if rank > 0 and time.monotonic() > end:
+        trials = [trial for stage in made for trial in plans(stage)]
+        random.Random(4).shuffle(trials)
+        left, place = 0, folder / "now"
+        for trial in sorted(trials, key=lambda t: t.turn):
+            start, count = time.monotonic(), counts[trial.kind]
+            if start > end and count.tried:
                 left += 1
                 continue
-            start = time.monotonic()
-            (folder / "now").mkdir(exist_ok=True)
-            fault, size = make()
-            place = folder / "now"
-            context = limited(size) if fault is None else watched(place, fault)
-            attempt(stage, place, counts[kind], context, text, tell)
-            counts[kind].seconds += time.monotonic() - start
+            place.mkdir(exist_ok=True)
+            context = limited(trial.size) if trial.fault is None else watched(place, trial.fault)
+            attempt(trial.stage, place, count, context, trial.text, tell)
+            count.seconds += time.monotonic() - start
     remove(folder)
-    operations = sum(len(stage.operations) for stage in made)
-    note = f"{operations} operations of {len(made)} commands" + (f"; {left} further trials not reached" if left else "")
+    first = [trial for trial in trials if trial.turn == 0]
+    missed = f"; {left} of {len(trials):,} trials not reached" if left else ""
+    note = f"{sum(t.kind == 'once' for t in first)} operations of {len(made)} commands{missed}"
     return [count.row("writes", note if kind == "once" else "") for kind, count in counts.items()]
