@@ -213,9 +213,9 @@ def test_a_link_that_was_made_and_reported_as_failed(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with mock.patch("protocols.disk.locks.write_new", side_effect=OSError(errno.EROFS, "no")):
-        with pytest.raises(DataError, match="F12"), hold(tmp_path, "fit"):
-            pass
+    refused = mock.patch("protocols.disk.locks.write_new", side_effect=OSError(errno.EROFS, "no"))
+    with refused, pytest.raises(DataError, match="F12"), hold(tmp_path, "fit"):
+        pass
 
 
 def test_of_many_at_once_one_holds_it_at_a_time(tmp_path, monkeypatch) -> None:
