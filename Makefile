@@ -10,7 +10,7 @@ TEST_ENV := OMP_NUM_THREADS=1 $(KEEP) MPLBACKEND=Agg
 DEMO_ENV := MPLBACKEND=Agg
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench audit clean
+.PHONY: demo test lint bench soak audit clean
 
 demo: $(VENV)/.core
 	$(DEMO_ENV) $(BIN)/stimsynth demo --out demo
@@ -31,6 +31,9 @@ bench: $(VENV)/.dev
 audit: $(VENV)/.dev
 	-$(PIP) install --quiet pip-audit
 	$(BIN)/python scripts/audit.py
+
+soak: $(VENV)/.dev
+	$(TEST_ENV) $(BIN)/python -m scripts.soak $(SOAK)
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

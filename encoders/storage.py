@@ -7,30 +7,51 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from encoders.backbones.tensors import hash_tensors
+from encoders.backbones.tensors import hash_tensors, save_tensors
 from encoders.readouts import Readout, build_readout
 
 SCHEMA = "encoder/2"
 
 
 def write_files(target: Path, record: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write encoder.safetensors and encoder.json into the new folder `target`, both or neither."""
-    from safetensors.torch import save_file
+    """Write encoder.safetensors and encoder.json into the new folder `target`, both or neither; what is written
+    survives a power cut.
 
+    Raises
+    ------
+    OSError
+        The disk is full, or refuses.
+    """
+    text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     temporary = target.with_name(f".{target.name}.tmp-{os.getpid()}")
-    temporary.mkdir(parents=True)
+    temporary.mkdir(parents=True, exist_ok=True)
     try:
-        save_file(tensors, temporary / "encoder.safetensors")
-        text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        save_tensors(tensors, temporary / "encoder.safetensors")
         (temporary / "encoder.json").write_bytes(text.encode("utf-8"))
+        for path in temporary.iterdir():
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+        flush_folder(temporary)
         os.replace(temporary, target)
+        flush_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the entries of a folder to disk, where the file system can: a rename then survives a power cut."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_files(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

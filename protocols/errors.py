@@ -239,6 +239,7 @@ CODES = {
     "S05": "The folder holds a project already.",
     "S06": "The record of a fit cannot be used.",
     "S07": "The files of a fitted encoder are missing or damaged.",
+    "S08": "Another command works on the project.",
     "T01": "Photographs that the last fit held out would be fitted now.",
     "T02": "The round to refit for has controllers already.",
     "T03": "The round to fit has images already, made by the encoder that would be replaced.",

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protocols.disk.locks import alone, hold
+from protocols.disk.shares import make_folder, writing
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
@@ -55,22 +57,23 @@ def run(
     """
     deadline, told = time.monotonic() + timeout_s, dict[str, None]()
     while True:
-        state = look(project)
-        _tell_parts(state, told, tell)
-        if state.stage == "finished":
-            return state
-        if state.waiting_for is None:
-            try:
-                step(project, state, device=device, engine=engine, progress=progress, tell=tell)
-                continue
-            except (DataError, OSError) as error:
-                if (
-                    state.stage not in ("evolve", "ingest", "look")
-                    or not may_still_come(error)
-                    or time.monotonic() >= deadline
-                ):
-                    raise
-        elif state.waiting_for != "responses" or time.monotonic() >= deadline:
+        with hold(project.folder, "run", wait_s=deadline - time.monotonic()):
+            state = look(project)
+            _tell_parts(state, told, tell)
+            if state.stage == "finished":
+                return state
+            if state.waiting_for is None:
+                try:
+                    step(project, state, device=device, engine=engine, progress=progress, tell=tell)
+                    continue
+                except (DataError, OSError) as error:
+                    if (
+                        state.stage not in ("evolve", "ingest", "look")
+                        or not may_still_come(error)
+                        or time.monotonic() >= deadline
+                    ):
+                        raise
+        if state.waiting_for is not None and (state.waiting_for != "responses" or time.monotonic() >= deadline):
             for fault in state.delivery.faults.values() if state.delivery else ():
                 raise fault
             return state
@@ -87,6 +90,7 @@ def _tell_parts(state: State, told: dict[str, None], tell: Callable[[str], None]
     told |= dict.fromkeys(new)
 
 
+@alone("run")
 def step(
     project: Project,
     state: State,
@@ -143,6 +147,7 @@ def open_round(project: Project, number: int) -> Round:
     return next((r for r in project.rounds() if r.number == number), None) or project.new_round(number, today())
 
 
+@alone("fit")
 def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> dict[str, Any]:
     """The encoder and the validator that make round `number`: fitted, or as ``[refit]`` has it; returns
     ``fitted/for_round_NN.json``.
@@ -158,6 +163,7 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
     return provide(project.for_stage(), number, device=device, progress=progress, as_shown=True)
 
 
+@alone("evolve")
 def evolve(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> Step:
     """Take, score and continue the evolution before round `number`: see `protocols.evolution.advance.advance`."""
     from protocols.evolution.advance import advance
@@ -172,6 +178,7 @@ def evolve(project: Project, number: int, *, device: str = "cpu", progress: Repo
     )
 
 
+@alone("generate")
 def generate(
     project: Project,
     number: int,
@@ -224,15 +231,18 @@ def generate(
     levels = make_levels(
         project, round_, encoder, validator=validator, recipe=request.recipe, targets=targets, progress=progress
     )
-    batch.save(round_.controllers_path)
     held = batch_statistics(batch)
     shares = [round(share, 4) for share in batch.black_or_white.tolist()]
     about: dict[str, Any] = {"mean_luminance": held["mean"], "rms_contrast": held["rms"], "clipped": shares}
     about |= {"device": device} | ({"accentuated": levels} if levels else {})
     round_.log("generate", images=len(batch), generator=settings.generator, steps=batch.settings["steps"], **about)
+    with writing(round_.controllers_path):
+        make_folder(round_.sealed)
+        batch.save(round_.controllers_path)
     return batch
 
 
+@alone("export")
 def export_baseline(project: Project) -> Path:
     """Export round 0: every photograph of the project, `baseline_repeats` times (anchors more often), and blanks."""
     from protocols.rounds.export import Inspection, Showing, export_round
@@ -260,6 +270,7 @@ def export_baseline(project: Project) -> Path:
     )
 
 
+@alone("export")
 def export(project: Project, number: int, *, device: str = "cpu", progress: Reporter | None = None) -> Path:
     """Export a round's outbox with the sealed key: controllers, their graded images and arms, references, natural
     images, blanks.
@@ -287,7 +298,8 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch, device=device)
     stimuli, arms = assemble(project, number, batch, encoder=encoder, plan=plan, sites=sites, device=device)
     names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]
-    outbox = export_round(
+    round_.log("arms", **arms.counts(), reasons=[list(s) for s in arms.skipped])
+    return export_round(
         round_,
         project.display,
         stimuli,
@@ -312,10 +324,9 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
             safety=guard(config, progress),
         ),
     )
-    round_.log("arms", **arms.counts(), reasons=[list(s) for s in arms.skipped])
-    return outbox
 
 
+@alone("ingest")
 def ingest_round(
     project: Project,
     round_: Round,
@@ -348,6 +359,7 @@ def ingest_round(
     return ingest(round_, file, **options)
 
 
+@alone("evaluate")
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
     """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
     from protocols.rounds.looks.record import made_decisions
@@ -373,6 +385,6 @@ def evaluate_round(project: Project, round_: Round) -> ControlReport:
         decisions=made_decisions(round_),
     )
     report.to_csv(round_.folder / "control.csv")
-    report.to_json(round_.evaluation_path)
     round_.log("evaluate", **report.counts(), align=project.config.drift.align, exclude=project.config.drift.exclude)
+    report.to_json(round_.evaluation_path)  # last: its presence says that the round is evaluated
     return report

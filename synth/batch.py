@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -269,17 +270,20 @@ class StimulusBatch:
 
     def save(self, path: str | Path) -> Path:
         """Write an HDF5 file, whole or not at all: temporary name, flush to disk, rename."""
-        path = Path(path)
+        path, packed = Path(path), io.BytesIO()  # HDF5 cannot close a file on a disk that is full
+        with h5py.File(packed, "w") as file:
+            self._write(file)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
         try:
-            with h5py.File(temporary, "w") as file:
-                self._write(file)
-            with open(temporary, "rb+") as handle:
+            with open(temporary, "wb") as handle:
+                handle.write(packed.getbuffer())
+                handle.flush()
                 os.fsync(handle.fileno())
             os.replace(temporary, path)
+            _flush_folder(path.parent)
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 temporary.unlink()
         return path
 
@@ -329,6 +333,16 @@ def _inside(file: Any, name: str) -> Any:
     if max(math.prod(group.shape), chunk) * group.dtype.itemsize > max(_FREE, _RATIO * stored):
         raise ValueError(f"{name!r} of shape {group.shape}, of which {stored} bytes are stored")
     return group
+
+
+def _flush_folder(folder: Path) -> None:
+    """A rename in `folder` then survives a power cut, where the file system can flush folders."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _read(file: Any) -> dict[str, Any]:

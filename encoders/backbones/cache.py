@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from encoders.contract import Progress
@@ -24,6 +24,7 @@ from encoders.contract import Progress
 from .features import Reduction, extract_features
 from .frozen import Backbone
 from .multiple import Backbones
+from .tensors import save_tensors
 
 VERSION = 2  # 2: layers of other layouts than (B, C, h, w) are read as the network lays them out
 
@@ -35,7 +36,7 @@ class FeatureCache:
     ----------
     folder : path
         Created at the first write. A chunk that cannot be read (partly copied, edited) counts as absent and is written
-        again.
+        again; one that cannot be written (a full disk, no rights) is computed again the next time.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -109,13 +110,13 @@ class FeatureCache:
         return rows
 
     def _write(self, place: Path, digests: Sequence[str], rows: Tensor) -> None:
-        place.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
         temporary = place / f".{name}.tmp-{os.getpid()}"
-        try:
-            save_file({"rows": rows.contiguous()}, temporary, metadata={"images": json.dumps(list(digests))})
+        with suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+            save_tensors({"rows": rows.contiguous()}, temporary, metadata={"images": json.dumps(list(digests))})
             os.replace(temporary, place / f"{name}.safetensors")
-        finally:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -47,3 +50,23 @@ def unknown_name(what: str, name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=4, cutoff=0.3)
     hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known[:8])} ..."
     return f"unknown {what}: {name!r}; {hint}"
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, *, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, not atomically.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or refuses.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error

@@ -17,7 +17,8 @@ from typing import Any
 from protocols.errors import DataError
 
 from .foreign import open_regular, read_text
-from .shares import flush_file, flush_folder, move, writing
+from .leftovers import clear, temporary_beside
+from .shares import flush_all, flush_file, make_folder, move, writing
 
 ID_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
 LONGEST_ID = 100
@@ -88,14 +89,16 @@ def picture_stem(name: str) -> str:
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` make a temporary file beside `path`, flush it to disk, then rename it over `path` in one step.
 
+    When it returns, the new file survives a power cut, wherever the file system can flush a folder.
+
     Raises
     ------
     DataError
         F10: the disk is full; F12: writing is refused. `path` is as it was, and the temporary file is gone.
     """
-    temporary = path.with_name(f".{path.name[:60]}.tmp-{os.getpid()}")
+    temporary = temporary_beside(path)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             write(temporary)
             with open(temporary, "rb+") as handle:
@@ -104,6 +107,20 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         finally:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file into a folder that is being made, and flush it: the folder appears in one rename when all is there.
+
+    Raises
+    ------
+    DataError
+        F10: the disk is full; F12: writing is refused.
+    """
+    with writing(path), open(path, "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        flush_file(handle.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -268,13 +285,14 @@ def new_folder(out: Path) -> Iterator[Path]:
         W05: `out` is there already; F10, F12: the disk is full, or refuses.
     """
     check_new(out)
-    temporary = out.with_name(f".{out.name[:60]}.tmp-{os.getpid()}")
+    temporary = temporary_beside(out)
     try:
         with writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            temporary.mkdir()
+            make_folder(out.parent)
+            clear(out)
+            temporary.mkdir(exist_ok=True)  # one of this process is the same one, reported as failed
             yield temporary
-            flush_folder(temporary)
+            flush_all(temporary)
             move(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

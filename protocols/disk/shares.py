@@ -38,7 +38,7 @@ def flush_file(descriptor: int) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, where the file system can: a rename then survives a power cut.
+    """Flush the entries of a folder to disk, where the file system can: a rename then survives a power cut.
 
     Many shares refuse to open or to flush a folder; that is no error, since the files themselves are flushed.
     """
@@ -56,8 +56,42 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def flush_all(folder: Path) -> None:
+    """Flush every file and folder below `folder`, and itself, to disk: files that other libraries wrote, too.
+
+    Raises
+    ------
+    OSError
+        The data of a file could not be written.
+    """
+    for place, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            with open(os.path.join(place, name), "rb") as file:
+                flush_file(file.fileno())
+        flush_folder(Path(place))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are not there; their entries then survive a power cut.
+
+    Raises
+    ------
+    OSError
+        A folder cannot be made, or a file stands in its place.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    flush_folder(folder.parent)
+
+
 def move(source: Path, target: Path) -> None:
-    """Rename a file over `target`, or a folder to a place that is free; tried again where another program has it open.
+    """Rename a file over `target`, or a folder to a place that is free, and flush the folders of both.
+
+    It is tried again where another program has the file open.
+
+    A share whose answer was lost reports a rename as failed that was carried out: that is no error.
 
     Raises
     ------
@@ -67,11 +101,19 @@ def move(source: Path, target: Path) -> None:
     for attempt in range(TRIES):
         try:
             os.replace(source, target)
-            return
+            break
         except OSError as error:
+            if (attempt or not isinstance(error, FileNotFoundError)) and _moved(source, target):
+                break
             if attempt == TRIES - 1 or not (isinstance(error, PermissionError) or error.errno == errno.EBUSY):
                 raise
             time.sleep(PAUSE_S)
+    for folder in {target.parent, source.parent}:
+        flush_folder(folder)
+
+
+def _moved(source: Path, target: Path) -> bool:
+    return not os.path.lexists(source) and os.path.lexists(target)
 
 
 def make_read_only(path: Path) -> bool:

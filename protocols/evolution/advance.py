@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from protocols.disk.files import write_json
 from protocols.progress import Reporter
 from protocols.project.folder import Project, Round
 from protocols.project.generations.files import Evolution, Generation
@@ -76,12 +77,12 @@ def advance(
         if not waiting.ingested:
             lines.append(f"generation {waiting.generation}: {ingest(waiting).summary()}")
         records.append(score_generation(waiting, plan, records))
-        lines += told(records[-1])
         round_.log("evolve", generation=waiting.generation, presentations=records[-1]["presentations"])
+        write_json(waiting.scores_path, records[-1])
+        lines += told(records[-1])
     done = sum(not r["again"] for r in records)
     if records and records[-1]["again"]:
         record = choose(evolution, plan, records)
-        round_.log("evolved", generations=record["generations"], chosen=sorted(record["chosen"]))
         lines.append(f"{len(record['chosen'])} of {len(plan.targets)} images enter the round as the arm evolved")
         return Step(round_.number, True, lines)
     settings = project.config.evolution

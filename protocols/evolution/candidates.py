@@ -80,7 +80,7 @@ def _shown(evolution: Evolution, number: int, name: str) -> Pixels:
 
 
 def choose(evolution: Evolution, plan: Plan, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Write the image of each target that was best when it was shown again, and ``evolution.json`` last.
+    """Write the image of each target that was best when it was shown again, log it, and write ``evolution.json`` last.
 
     Its score, too, is the highest of several and so too high on average; the round measures it with trials of its own.
     """
@@ -93,7 +93,6 @@ def choose(evolution: Evolution, plan: Plan, records: Sequence[Mapping[str, Any]
             continue
         name = min(scores, key=lambda n: (-scores[n], n))
         path = evolution.folder / "evolved" / f"{target}.png"
-        path.parent.mkdir(exist_ok=True)
         write_png(path, _shown(evolution, last["generation"], name))
         images[target] = read_png(path)
         chosen[target] = {
@@ -115,5 +114,6 @@ def choose(evolution: Evolution, plan: Plan, records: Sequence[Mapping[str, Any]
         "candidates": {t: last["targets"][t]["scores"] for t in plan.targets},
         "curve": curves,
     }
+    evolution.round.log("evolved", generations=record["generations"], chosen=sorted(chosen))
     write_json(evolution.record_path, record)
     return record

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from protocols.disk.shares import make_folder, writing
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
@@ -134,7 +135,8 @@ def _exported(
             f"at most max_presentations = {config.evolution.max_presentations}",
         )
     timing = config.protocol.model_copy(update={"blocks": 1, "blanks_per_block": 0})
-    generation.folder.mkdir(parents=True, exist_ok=True)
+    with writing(generation.folder):
+        make_folder(generation.folder)
 
     def check(pixels: Any) -> list[str]:
         named = zip(stimuli, pictures.broken(np.asarray(pixels)), strict=True)

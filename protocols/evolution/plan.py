@@ -98,7 +98,6 @@ def open_plan(evolution: Evolution, project: Project, pictures: Pictures, *, dev
         _refuse_other_images(plan.pictures, pictures.describe())
         return plan
     plan = _made(evolution, project, pictures, device=device)
-    evolution.folder.mkdir(parents=True, exist_ok=True)
     write_atomically(evolution.starts_path, lambda path: _save(path, plan.starts))
     write_json(evolution.plan_path, _record(evolution, plan))
     return plan

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from protocols.arrays import Floats
-from protocols.disk.files import sha256_file, write_json
+from protocols.disk.files import sha256_file
 from protocols.errors import DataError
 from protocols.project.generations.files import AGAIN, SCORES, Evolution, Generation, read_record
 from protocols.project.key import Key, KeyRow, read_key
@@ -22,7 +22,7 @@ THIS, EARLIER, BASELINE = "this generation", "an earlier generation", "the basel
 
 
 def score_generation(generation: Generation, plan: Plan, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Score an ingested generation and write its ``scores.json``; `earlier`: the records of those before.
+    """Score an ingested generation: the record that is to be its ``scores.json``; `earlier`: those of before.
 
     The score of an image is the mean over its trials of the target's response, less the mean over the target's
     references of theirs (each photograph counts once), in SDs of the recorded responses to the photographs; null where
@@ -36,7 +36,7 @@ def score_generation(generation: Generation, plan: Plan, earlier: Sequence[Mappi
     """
     key, responses = read_key(generation.key_path), read_kept(generation.responses_path)
     kinds = {row.generator for row in key.of_role("controller")}
-    record = {
+    return {
         "schema": SCORES,
         "generation": generation.generation,
         "again": kinds == {AGAIN},
@@ -44,8 +44,6 @@ def score_generation(generation: Generation, plan: Plan, earlier: Sequence[Mappi
         "responses_sha256": sha256_file(generation.responses_path),
         "targets": {t: _of_target(t, key, responses, plan=plan, earlier=earlier) for t in plan.targets},
     }
-    write_json(generation.scores_path, record)
-    return record
 
 
 def _of_target(

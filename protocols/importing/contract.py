@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Floats
-from protocols.disk.files import write_atomically
+from protocols.disk.hdf5_writing import write_hdf5
 
 
 @dataclass(frozen=True)
@@ -92,31 +92,30 @@ class ImportedTable:
 
 def write_table(path: str | Path, table: ImportedTable) -> None:
     """Write `table` as a file of schema responses/1, atomically and in the stored types; equal tables, equal bytes."""
-    write_atomically(Path(path), lambda temporary: _write(temporary, table))
+    write_hdf5(Path(path), lambda file: _write(file, table))
 
 
-def _write(temporary: Path, table: ImportedTable) -> None:
+def _write(file: Any, table: ImportedTable) -> None:
     text = h5py.string_dtype("utf-8")
-    with h5py.File(temporary, "w") as file:
-        options = {"compression": "gzip", "compression_opts": 4} if table.values.size else {}
-        file.create_dataset("responses", data=table.values, **options)
-        file["responses"].attrs.update(dict(table.stored))
-        if table.image.dtype.kind in "iu":
-            file.create_dataset("image_index", data=table.image)
-            file.attrs["index_base"] = table.index_base
-        else:
-            file.create_dataset("image_id", data=[str(i) for i in table.image], dtype=text)
-        file.create_dataset("site_id", data=[str(s) for s in table.site_id], dtype=text)
-        for group, columns in (("trial", table.trial), ("site", table.site)):
-            for name, column in columns.items():
-                is_text = column.dtype.kind in "OUST"
-                data = [str(v) for v in column] if is_text else column
-                file.create_dataset(f"{group}/{name}", data=data, dtype=text if is_text else None)
-        if table.time_bin_edges_ms is not None:
-            file.create_dataset("time_bin_edges_ms", data=table.time_bin_edges_ms)
-        if table.baseline is not None:
-            file.create_dataset("baseline", data=table.baseline)
-        file.attrs.update(schema="responses/1", writer="python", units=table.unit)
-        if table.window_ms is not None:
-            file.attrs["window_ms"] = np.asarray(table.window_ms, dtype=np.float64)
-        file.attrs.update(dict(table.attributes))
+    options = {"compression": "gzip", "compression_opts": 4} if table.values.size else {}
+    file.create_dataset("responses", data=table.values, **options)
+    file["responses"].attrs.update(dict(table.stored))
+    if table.image.dtype.kind in "iu":
+        file.create_dataset("image_index", data=table.image)
+        file.attrs["index_base"] = table.index_base
+    else:
+        file.create_dataset("image_id", data=[str(i) for i in table.image], dtype=text)
+    file.create_dataset("site_id", data=[str(s) for s in table.site_id], dtype=text)
+    for group, columns in (("trial", table.trial), ("site", table.site)):
+        for name, column in columns.items():
+            is_text = column.dtype.kind in "OUST"
+            data = [str(v) for v in column] if is_text else column
+            file.create_dataset(f"{group}/{name}", data=data, dtype=text if is_text else None)
+    if table.time_bin_edges_ms is not None:
+        file.create_dataset("time_bin_edges_ms", data=table.time_bin_edges_ms)
+    if table.baseline is not None:
+        file.create_dataset("baseline", data=table.baseline)
+    file.attrs.update(schema="responses/1", writer="python", units=table.unit)
+    if table.window_ms is not None:
+        file.attrs["window_ms"] = np.asarray(table.window_ms, dtype=np.float64)
+    file.attrs.update(dict(table.attributes))

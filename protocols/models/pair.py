@@ -9,12 +9,13 @@ from typing import Any
 from encoders import Encoder, Ensemble
 from protocols.disk.files import inside
 from protocols.disk.foreign import read_text
+from protocols.disk.shares import make_folder, writing
 from protocols.errors import UNUSABLE, DataError
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
 from protocols.project.key import SiteRow
 
-__all__ = ["Predictor", "Record", "load_encoder", "load_pair", "serving", "site_rows"]
+__all__ = ["Predictor", "Record", "load_encoder", "load_pair", "save_encoder", "serving", "site_rows"]
 
 Predictor = Encoder | Ensemble
 Record = dict[str, Any]
@@ -76,6 +77,19 @@ def load_pair(project: Project, number: int) -> tuple[Predictor, Predictor]:
             code="D06",
         )
     return load_encoder(project, fitted.maker), load_encoder(project, fitted.validator)
+
+
+def save_encoder(project: Project, encoder: Predictor) -> str:
+    """Write an encoder into ``fitted/``; returns the name of its folder. One that is there and is whole stays.
+
+    Raises
+    ------
+    DataError
+        F10, F12: the disk is full, or refuses.
+    """
+    with writing(project.fitted):
+        make_folder(project.fitted)
+        return encoder.save(project.fitted).name
 
 
 def load_encoder(project: Project, name: str) -> Predictor:

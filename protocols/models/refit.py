@@ -14,6 +14,7 @@ from encoders.fitting.predict import predict_stored
 from encoders.fitting.trials import Trials
 from encoders.gain import fit_adjustment
 from protocols.arrays import Bools
+from protocols.disk.locks import alone
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.fitted import Fitted, maker, write_fitted
@@ -23,10 +24,11 @@ from protocols.recordings.dataset import Dataset, gather
 
 from .change import paired_change, paired_error_change
 from .fit import Weights, fit_on, held_out_of, image_weights
-from .pair import Predictor, Record, load_encoder, serving
+from .pair import Predictor, Record, load_encoder, save_encoder, serving
 from .yardstick import regression_check
 
 
+@alone("fit")
 def provide(
     project: Project,
     number: int,
@@ -123,6 +125,7 @@ def _shown(number: int, found: str, *, fix: str) -> DataError:
     )
 
 
+@alone("refit")
 def refit(
     project: Project, *, mode: str = "", force: str = "", device: str = "cpu", progress: Reporter | None = None
 ) -> Record:
@@ -191,9 +194,9 @@ def _fitted(
     record = {
         "schema": "fitted/1",
         "round": number,
-        "encoder": pair.encoder.save(project.fitted).name,
-        "validator": pair.validator.save(project.fitted).name,
-        **({"final": pair.final.save(project.fitted).name} if pair.final is not None else {}),
+        "encoder": save_encoder(project, pair.encoder),
+        "validator": save_encoder(project, pair.validator),
+        **({"final": save_encoder(project, pair.final)} if pair.final is not None else {}),
         "rounds": [0, *earlier],
         "n_images": len(data.pixels),
         "n_trials": int((data.image_index >= 0).sum()),
@@ -257,7 +260,7 @@ def _adjusted(project: Project, number: int, before: Record, *, device: str, pro
         )
         made = old.adjusted(torch.from_numpy(found.gain), torch.from_numpy(found.offset))
         record[name], adjustments[name] = (
-            made.save(project.fitted).name,
+            save_encoder(project, made),
             {"sites": list(old.site_ids)} | found.to_dict(),
         )
         pair.append(made)

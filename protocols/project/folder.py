@@ -17,7 +17,7 @@ from typing import Any
 
 from protocols.disk.files import is_id, make_id, portable, write_text
 from protocols.disk.foreign import read_text
-from protocols.disk.shares import flush_file, writing
+from protocols.disk.shares import flush_file, flush_folder, make_folder, writing
 from protocols.errors import DataError
 from protocols.project.config.config import Config
 from protocols.project.config.load import load_config
@@ -166,13 +166,16 @@ class Round:
         record = {"utc": utc_now(), "event": event, **portable(fields, self.home)}
         line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with writing(self.log_path):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
+            fresh = not self.log_path.is_file()
             with open(self.log_path, "ab+") as handle:
                 if handle.tell() and handle.seek(-1, os.SEEK_END) >= 0 and handle.read(1) != b"\n":
                     line = b"\n" + line  # the writer before us was killed within its line
                 handle.write(line)
                 handle.flush()
                 flush_file(handle.fileno())
+            if fresh:
+                flush_folder(self.folder)
 
     def events(self) -> list[dict[str, Any]]:
         """All readable records of the log, oldest first; a line that a killed process left unfinished is
@@ -242,8 +245,9 @@ class Project:
             )
         if toml is None:
             toml = template(name=name or make_id(folder.resolve().name, "project"), display=display)
-        for name in FOLDERS:
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        with writing(folder / "project.toml"):
+            for name in FOLDERS:
+                make_folder(folder / name)
         write_text(folder / "project.toml", toml)
         return cls(folder)
 
@@ -345,7 +349,8 @@ class Project:
             if other.number == number and other.session_id != session_id:
                 raise _same_number(other, session_id)
         folder = self.sessions / session_id / f"round_{number:02d}"
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            make_folder(folder)
         return Round(folder, number, session_id)
 
     def evaluated(self) -> list[Round]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import unicodedata
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,10 +15,11 @@ import numpy as np
 from PIL import Image
 
 from protocols.arrays import Pixels
-from protocols.disk.files import make_id, sha256_bytes
+from protocols.disk.files import make_id, sha256_bytes, write_new
 from protocols.disk.foreign import MOST_PICTURE, read_bytes
+from protocols.disk.leftovers import building_of, put_back, swap_in
 from protocols.disk.png import encode_png
-from protocols.disk.shares import move, writing
+from protocols.disk.shares import make_folder, writing
 from protocols.disk.tables import parse_table, read_table
 from protocols.errors import DataError
 from protocols.progress import Reporter
@@ -103,9 +102,10 @@ def import_photographs(
     photographs, left_out, shown = (demo_photographs(), (), None) if source is None else _from_folder(source)
     where = "the built-in photographs" if source is None else str(source)
     ids = _source_ids(photographs, where)
-    for stale in destination.glob("natural.tmp-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    building = destination / f"natural.tmp-{os.getpid()}"
+    building = building_of(destination / KEPT[0])
+    for stale in destination.glob(f"{KEPT[0]}.tmp-*"):  # it may hold the earlier ones, of a process that was killed
+        if put_back(stale):
+            shutil.rmtree(stale, ignore_errors=True)
     try:
         with writing(destination):
             rows = _convert(
@@ -113,32 +113,11 @@ def import_photographs(
             )
             _refuse_duplicates(rows, where)
             write_photographs(building / "natural.csv", rows, left_out)
-            _swap_in(building, destination)
+            swap_in(building, destination, KEPT)
     finally:
-        if not any((building / "before" / n).exists() and not (destination / n).exists() for n in KEPT):
+        if put_back(building):
             shutil.rmtree(building, ignore_errors=True)  # else it holds the earlier ones, which could not be put back
     return NaturalImages(destination / "natural", tuple(rows), left_out)
-
-
-def _swap_in(building: Path, destination: Path) -> None:
-    """Put folder and table, written in `building`, in the place of earlier ones; the table comes last. What stood
-    there comes back where that fails.
-    """
-    before = building / "before"
-    before.mkdir()
-    try:
-        for name in reversed(KEPT):
-            if (destination / name).exists():
-                move(destination / name, before / name)
-        for name in KEPT:
-            move(building / name, destination / name)
-    except BaseException:
-        for name in KEPT:
-            if (before / name).exists():
-                shutil.rmtree(destination / name, ignore_errors=True)
-                with suppress(OSError):
-                    move(before / name, destination / name)
-        raise
 
 
 def _from_folder(folder: Path) -> tuple[tuple[Photograph, ...], tuple[LeftOut, ...], ShownAs | None]:
@@ -254,7 +233,7 @@ def _convert(
     progress: Reporter | None,
 ) -> list[NaturalImage]:
     """Write the PNGs into `folder`; every unusable file is named in one error."""
-    folder.mkdir(parents=True)
+    make_folder(folder)
     rows, bad = [], []
     for number, (photograph, made) in enumerate(zip(photographs, ids, strict=True), start=1):
         try:
@@ -269,7 +248,7 @@ def _convert(
         notes += [*done, *([MADE_GREY] if _loses_colour(picture, display) else [])]
         data = encode_png(pixels)
         filename = f"{made}.png"
-        (folder / filename).write_bytes(data)
+        write_new(folder / filename, data)
         size = f"{picture.width}x{picture.height}" if resized else ""
         rows.append(
             NaturalImage(

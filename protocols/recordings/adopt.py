@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from protocols.disk.files import sha256_file
+from protocols.disk.locks import alone
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
@@ -29,6 +30,7 @@ from .responses import Responses
 _AGAIN = "the presentations are numbered again, or leave trial/block and trial/rep out where they are not known"
 
 
+@alone("import")
 def import_baseline(project: Project, images: Path | None, *, progress: Reporter | None = None) -> NaturalImages:
     """Import the photographs of round 0 (None: the built-in ones); refused once responses to others are recorded.
 
@@ -68,6 +70,7 @@ def adopt_recording(project: Project, images: Path, responses: Path, *, progress
     return take_recording(project, images, responses, progress=progress)[0]
 
 
+@alone("import")
 def take_recording(
     project: Project, images: Path, responses: Path, *, progress: Reporter | None = None, dry_run: bool = False
 ) -> tuple[Responses, RecordingRecord]:

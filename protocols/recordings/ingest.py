@@ -29,7 +29,7 @@ from .join import join
 from .parts.answer import JoinedAnswer
 from .parts.names import parts_in
 from .quality.values import odd_sites, usable_rows
-from .replaced import replaced_answers, set_aside
+from .replaced import notes_of_replaced, replaced_answers, set_aside
 from .responses import Responses
 
 SCHEMA = "ingest/1"
@@ -356,7 +356,7 @@ def _write(
 ) -> IngestReport:
     """The trial table first, the record of it last: without the record the round counts as not ingested."""
     table = _canonical(round_, responses, report.manifest_sha256)
-    notes = set_aside(round_, str(replace)) if replace and round_.ingested else []
+    notes = set_aside(round_, str(replace)) if replace and round_.ingested else notes_of_replaced(round_)
     write_responses(round_.responses_path, table)
     report = dataclasses.replace(
         report,
@@ -367,9 +367,9 @@ def _write(
         replaced=replaced_answers(round_),
         row_sources=answer.of_rows(table.row) if answer and table.row is not None else {},
     )
-    write_json(round_.ingest_path, report.to_dict())
     about = {"replaced": report.replaced[-1]} if report.replaced else {}
     round_.log("ingest", file=report.file, sha256=report.sha256, used=report.used, planned=report.planned, **about)
+    write_json(round_.ingest_path, report.to_dict())
     return report
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from protocols.arrays import Pixels
 from protocols.disk.drawing import thumbnails
-from protocols.disk.files import write_text
+from protocols.disk.files import write_atomically, write_text
+from protocols.disk.locks import alone
 from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.packages import version
@@ -26,6 +27,7 @@ LIMIT_BYTES = 5_000_000
 IMAGE_BYTES = 2_500_000  # of the page, for thumbnails
 
 
+@alone("report")
 def write_report(project: Project, round_: Round) -> Path:
     """Write ``report.html`` of an evaluated round, and ``controllers.png`` beside it; returns the page.
 
@@ -60,7 +62,9 @@ def write_report(project: Project, round_: Round) -> Path:
             fix="read control.csv, or control fewer sites per round",
             code="P11",
         )
-    controller_sheet(view.report.confirmatory(), images).savefig(round_.folder / "controllers.png", dpi=120)
+    sheet = controller_sheet(view.report.confirmatory(), images)
+    path = round_.folder / "controllers.png"
+    write_atomically(path, lambda temporary: sheet.savefig(temporary, format="png", dpi=120))
     write_text(round_.report_path, page)
     return round_.report_path
 

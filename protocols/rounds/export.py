@@ -8,7 +8,6 @@ those of the PNG read back.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,8 +19,9 @@ import numpy as np
 
 from protocols.arrays import Floats, Pixels
 from protocols.disk.files import is_litter, sha256_file, write_checksums, write_json, write_text
+from protocols.disk.leftovers import building_of
 from protocols.disk.png import contact_sheet, read_png, write_png
-from protocols.disk.shares import flush_folder, make_read_only, move, writing
+from protocols.disk.shares import flush_folder, make_folder, make_read_only, move, writing
 from protocols.errors import DataError
 from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
@@ -149,29 +149,30 @@ def export_round(
     extra = checked_entries(round_, {"config": {"protocol": config.model_dump(mode="json")}, **manifest})
     named = _named(round_, display, stimuli, blank=config.blanks_per_block > 0, seed=config.seed)
     trials = _trials(round_, named, showing)
-    for stale in round_.folder.glob("outbox.tmp-*"):
+    for stale in round_.folder.glob(f"{round_.outbox.name}.tmp-*"):
         _remove(stale)
-    folder = round_.folder / f"outbox.tmp-{os.getpid()}"
+    folder = building_of(round_.outbox)
     try:
-        pixels = _write_images(folder / "images", named)
-        check_constraint(stimuli, named, pixels, check=inspection.check)
-        if inspection.safety is not None:
-            extra["safety"] = inspection.safety(dict(zip(named, pixels, strict=True)), [t.image_id for t in trials])
-        predictions = _predictions(inspection.predict, pixels, len(sites))
-        _seal(round_, folder / "images", named, sites=sites, predictions=predictions)
-        entries = fixed_entries(round_, display, config, named=named, trials=trials) | extra
-        _write_tables(folder, trials, showing, manifest=entries, pixels=pixels)
-        round_.inbox.mkdir(exist_ok=True)
         with writing(round_.outbox):
-            protected = _publish(folder, round_.outbox)
+            pixels = _write_images(folder / "images", named)
+            check_constraint(stimuli, named, pixels, check=inspection.check)
+            if inspection.safety is not None:
+                extra["safety"] = inspection.safety(dict(zip(named, pixels, strict=True)), [t.image_id for t in trials])
+            predictions = _predictions(inspection.predict, pixels, len(sites))
+            _seal(round_, folder / "images", named, sites=sites, predictions=predictions)
+            entries = fixed_entries(round_, display, config, named=named, trials=trials) | extra
+            _write_tables(folder, trials, showing, manifest=entries, pixels=pixels)
+            make_folder(round_.inbox)
+            protected = _protected(folder)
+            judged = extra.get("safety", {})
+            safety = {"safety": judged["verdict"], "acknowledged": judged["acknowledged"]} if judged else {}
+            safety |= {} if protected else {"read_only": False}
+            digest = sha256_file(folder / "manifest.json")
+            round_.log("export", images=len(named), trials=len(trials), manifest_sha256=digest, **safety)
+            move(folder, round_.outbox)  # last: what is logged and not there is exported again
     finally:
         if folder.exists():
             _remove(folder)
-    digest = sha256_file(round_.outbox / "manifest.json")
-    judged = extra.get("safety", {})
-    safety = {"safety": judged["verdict"], "acknowledged": judged["acknowledged"]} if judged else {}
-    safety |= {} if protected else {"read_only": False}
-    round_.log("export", images=len(named), trials=len(trials), manifest_sha256=digest, **safety)
     return round_.outbox
 
 
@@ -208,7 +209,7 @@ def _trials(round_: Round, named: Mapping[str, Stimulus], showing: Showing) -> l
 
 def _write_images(folder: Path, named: dict[str, Stimulus]) -> Pixels:
     """Write every image and read it back; returns the pixels on disk, shape (S, H, W, C), in the order of `named`."""
-    folder.mkdir(parents=True)
+    make_folder(folder)
     pixels = []
     for image_id, stimulus in named.items():
         path = folder / f"{image_id}.png"
@@ -286,15 +287,11 @@ def _write_tables(
     write_text(folder / "_READY", "")
 
 
-def _publish(folder: Path, outbox: Path) -> bool:
-    """Make the files read-only, flush the folders, and let the outbox appear in one rename; False where the file system
-    does not let files be read-only.
-    """
+def _protected(folder: Path) -> bool:
+    """Make the files read-only and flush the folders; False where the file system does not let files be read-only."""
     protected = [make_read_only(path) for path in sorted(folder.rglob("*")) if path.is_file()]  # flushed already
     flush_folder(folder / "images")
     flush_folder(folder)
-    move(folder, outbox)
-    flush_folder(outbox.parent)
     return all(protected)
 
 
@@ -303,4 +300,4 @@ def _remove(folder: Path) -> None:
     for path in folder.rglob("*"):
         with suppress(OSError):
             path.chmod(0o755 if path.is_dir() else 0o644)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)

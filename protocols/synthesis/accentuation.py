@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from encoders import Encoder, Ensemble
 from protocols.arrays import Floats, Pixels
+from protocols.disk.shares import make_folder, writing
 from protocols.progress import Reporter
 from protocols.project.folder import Project, Round
 from protocols.project.photographs import NaturalImages
@@ -177,7 +178,8 @@ def make_levels(
     """
     settings = project.config.synthesis
     if not settings.accentuate_levels:
-        round_.accentuated_path.unlink(missing_ok=True)
+        with writing(round_.accentuated_path):
+            round_.accentuated_path.unlink(missing_ok=True)
         return 0
     natural = NaturalImages.load(project.data)
     seeds = Seeds(
@@ -196,7 +198,9 @@ def make_levels(
         photographs=settings.accentuate_photographs,
         progress=progress,
     )
-    found.batch.save(round_.accentuated_path)
+    with writing(round_.accentuated_path):
+        make_folder(round_.sealed)
+        found.batch.save(round_.accentuated_path)
     return len(found.batch)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Floats
-from protocols.disk.files import write_atomically
+from protocols.disk.hdf5_writing import write_hdf5
 from protocols.recordings.responses import Responses
 
 from . import checks
@@ -112,12 +112,7 @@ def _read(path: Path, image_ids: Sequence[str] | None, names: Sequence[str] | No
 
 def write_responses(path: str | Path, responses: Responses) -> None:
     """Write `responses` in the Python layout, atomically; equal tables give equal bytes (no time stamps)."""
-
-    def write(temporary: Path) -> None:
-        with h5py.File(temporary, "w") as file:
-            _write(file, responses)
-
-    write_atomically(Path(path), write)
+    write_hdf5(Path(path), lambda file: _write(file, responses))
 
 
 def _write(file: Any, responses: Responses) -> None:

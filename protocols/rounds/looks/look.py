@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.disk.files import sha256_file, write_json
+from protocols.disk.locks import alone
 from protocols.errors import DataError
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 Recorded = tuple[int, Path, str, str, dict[str, str]]
 
 
+@alone("look")
 def make_look(
     project: Project, round_: Round, file: Path | None = None, *, progress: Reporter | None = None
 ) -> LookReport:
@@ -77,9 +79,9 @@ def make_look(
     new = _new_order(project, round_, key, decisions=decisions, before=before, progress=progress)
     report = _report(number, before, name, digest=digest, decisions=decisions, new=new)
     record = report.to_dict() | {"looks": asdict(looks), "decisions": [d.to_dict() for d in decisions], "parts": parts}
+    round_.log("look", **{k: v for k, v in report.to_dict().items() if k not in ("schema", "status")})
     write_json(record_path(round_, before), record)
     _publish(round_, before, new)
-    round_.log("look", **{k: v for k, v in report.to_dict().items() if k not in ("schema", "status")})
     return report
 
 

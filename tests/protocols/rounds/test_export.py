@@ -348,7 +348,9 @@ def killed_at(where, action):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.parametrize("where", ["_predictions", "_write_tables", "write_checksums", "_publish", "flush_folder"])
+@pytest.mark.parametrize(
+    "where", ["_predictions", "_write_tables", "write_checksums", "_protected", "flush_folder", "move"]
+)
 def test_killed_in_the_middle_then_a_repeat(round_, lab, tmp_path, where):
     assert killed_at(where, lambda: lab.export(round_)) == 9
     left = list(round_.folder.glob("outbox*"))
