@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
+from protocols.disk.files import write_json
 from protocols.errors import DataError
 from protocols.progress import Reporter
 
@@ -19,6 +21,8 @@ Task = Callable[[str, int], dict[str, Any]]
 ATTEMPTS = 3
 """Times that a shard is run whose worker was lost."""
 LOOK_EVERY_S = 1.0
+ARRIVE_S = 30.0
+"""Seconds in which the files of a finished shard are seen here: shared disks lag."""
 
 
 def run_plan(plan: ShardPlan, task: Task, engine: Engine, *, progress: Reporter | None = None) -> None:
@@ -67,11 +71,31 @@ def _run_once(
         while waiting:
             ended, waiting = wait(waiting, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
             for future in ended:
-                fault = future.exception()
-                if fault is not None:
-                    lost[futures[future]] = f"{type(fault).__name__}: {fault}"
+                if words := _lost(plan, futures[future], future):
+                    lost[futures[future]] = words
             _tell(plan, progress)
     return lost
+
+
+def _lost(plan: ShardPlan, index: int, future: Future[dict[str, Any]]) -> str:
+    """How the worker of a shard was lost; "" where it was not. A failure that it could not write is written here."""
+    if future.cancelled():
+        return "its task was cancelled: the cluster lost its scheduler"
+    fault = future.exception()
+    if fault is not None:
+        return f"{type(fault).__name__}: {fault}"
+    told = future.result()
+    if told["state"] == "failed":
+        if not plan.failure(index).is_file():
+            write_json(plan.failure(index), {"error": told["error"], "code": told["code"]})
+        return ""
+    end = time.monotonic() + ARRIVE_S
+    while not plan.is_done(index):
+        if time.monotonic() > end:
+            return f"its files did not arrive within {ARRIVE_S:.0f} s"
+        time.sleep(0.2)
+        list(plan.result(index).parent.iterdir())  # a shared disk looks again
+    return ""
 
 
 def _tell(plan: ShardPlan, progress: Reporter | None) -> None:
