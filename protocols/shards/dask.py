@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -79,18 +80,35 @@ class Dask:
         self.check()
         from distributed import Client
 
-        try:
-            client = Client(f"tcp://{self.host}:{self.port}", timeout=ANSWER_S, set_as_default=False)
-        except (OSError, TimeoutError) as error:
-            raise self._silent(error) from error
-        marks = Marks(self.patience_s)
-        pool = client.get_executor(pure=False)
-        try:
-            yield _ByName(pool, marks)
-        finally:
-            pool.shutdown(wait=False)  # cancels what is left: all are done, or the caller was interrupted
-            client.close()
-            marks.remove()
+        with _quiet():
+            try:
+                client = Client(f"tcp://{self.host}:{self.port}", timeout=ANSWER_S, set_as_default=False)
+            except (OSError, TimeoutError) as error:
+                raise self._silent(error) from error
+            marks = Marks(self.patience_s)
+            pool = client.get_executor(pure=False)
+            try:
+                yield _ByName(pool, marks)
+            finally:
+                with suppress(Exception):  # a client whose scheduler is gone cannot take leave
+                    pool.shutdown(wait=False)  # cancels what is left: all are done, or the caller was interrupted
+                    client.close()
+                marks.remove()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's log off the terminal: lost workers are told by the plan, and a lost scheduler by an error."""
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 class _ByName(Executor):

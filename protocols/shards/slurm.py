@@ -207,6 +207,10 @@ class _Array(Executor):
             for path in (job.job.paths.submitted_pickle, job.job.paths.result_pickle):
                 with suppress(OSError):
                     path.unlink()
+        for logs in {job.job.paths.folder for job in sent}:
+            for link in logs.glob(".submission_file_*.sh"):
+                with suppress(OSError):
+                    link.unlink()
         self.marks.remove()
 
 
