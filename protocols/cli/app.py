@@ -194,11 +194,18 @@ def common_first(words: list[str]) -> list[str]:
 
     What stands after ``--`` stays where it is.
     """
+    front, rest = common_apart(words)
+    return [*front, *rest]
+
+
+def common_apart(words: list[str]) -> tuple[list[str], list[str]]:
+    """The options of every command with their values, and the other words, each in their order."""
     front, rest, waiting = list[str](), list[str](), list(words)
     while waiting:
         word = waiting.pop(0)
         if word == "--":
-            return [*front, *rest, word, *waiting]
+            rest += [word, *waiting]
+            break
         name, has_value, _ = word.partition("=")
         if name not in COMMON or (has_value and not COMMON[name]):
             rest.append(word)
@@ -206,7 +213,7 @@ def common_first(words: list[str]) -> list[str]:
         front.append(word)
         if COMMON[name] and not has_value and waiting:
             front.append(waiting.pop(0))
-    return [*front, *rest]
+    return front, rest
 
 
 def fail(error: Exception, code: int) -> None:

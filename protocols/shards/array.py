@@ -35,7 +35,7 @@ class Part:
 
     @contextmanager
     def open(self, shards: int) -> Iterator[Executor]:
-        """This process."""
+        """The process that calls."""
         from .engines import Serial
 
         with Serial().open(shards) as executor:
@@ -55,11 +55,14 @@ class Merge:
     name: str = "merging"
     plans: list[Path] = field(default_factory=list)
 
+    def shards(self, plan: ShardPlan) -> list[int]:
+        """None of a plan."""
+        return []
+
     @contextmanager
     def open(self, shards: int) -> Iterator[Executor]:
         """Nothing."""
         raise RuntimeError("merging runs no shard")
-
 
     def finish(self, file: Path) -> None:
         """Say in the plans' folders that `file` was made of them, and remove their shards."""

@@ -1,17 +1,16 @@
-"""Shards on a Dask cluster that runs already: its workers find the task by name and read the plan from the shared disk."""
+"""Shards on a Dask cluster that runs already: its workers find the task by name, and the plan on the shared disk."""
 
 from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
-from .elsewhere import PATIENCE_S, Marks, run_named, task_name
+from .elsewhere import PATIENCE_S, ByName, Marks
 from .unavailable import no_library, no_service
 
 __all__ = ["Dask"]
@@ -88,7 +87,7 @@ class Dask:
             marks = Marks(self.patience_s)
             pool = client.get_executor(pure=False)
             try:
-                yield _ByName(pool, marks)
+                yield ByName(pool, marks)
             finally:
                 with suppress(Exception):  # a client whose scheduler is gone cannot take leave
                     pool.shutdown(wait=False)  # cancels what is left: all are done, or the caller was interrupted
@@ -109,14 +108,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-
-class _ByName(Executor):
-    """An executor whose workers get the name of the task in its place."""
-
-    def __init__(self, inner: Executor, marks: Marks) -> None:
-        self.inner, self.marks = inner, marks
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        folder, index = args
-        return self.inner.submit(run_named, task_name(fn), folder, index, **self.marks.told(folder))

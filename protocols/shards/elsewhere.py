@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from protocols.packages import version
 
 from .plan import ShardPlan
 
-__all__ = ["Marks", "run_named", "task_name"]
+__all__ = ["ByName", "Marks", "run_named", "task_name"]
 
 PATIENCE_S = 15.0
 """Seconds that a worker looks for a file that another machine wrote: shared folders lag."""
@@ -136,3 +137,16 @@ class Marks:
         for folder in self.folders:
             with suppress(OSError):
                 (folder / self.name).unlink()
+
+
+class ByName(Executor):
+    """An executor whose workers get the name of the task, and where the plan lies on every machine."""
+
+    def __init__(self, inner: Executor, marks: Marks) -> None:
+        self.inner, self.marks = inner, marks
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Submit a task, (folder of the plan, shard)."""
+        folder, index = args
+        place = str(Path(folder).absolute())  # a worker has another working folder
+        return self.inner.submit(run_named, task_name(fn), place, index, **self.marks.told(place))

@@ -77,7 +77,7 @@ def _slurm(given: dict[str, Any]) -> Slurm:
 
 
 def minutes(text: str) -> int:
-    """Minutes of a time as Slurm writes it: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
+    """Minutes of a time as Slurm writes it: minutes[:seconds], hours:minutes:seconds or days-hours[:minutes[:seconds]].
 
     Raises
     ------

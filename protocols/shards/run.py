@@ -43,7 +43,7 @@ def run_plan(plan: ShardPlan, task: Task, engine: Engine, *, progress: Reporter 
     """
     if isinstance(engine, Merge) and (plan.folder / MERGED).is_file() and plan.missing():
         raise MergedBefore(plan)
-    own = set(engine.shards(plan) if isinstance(engine, Part) else () if isinstance(engine, Merge) else range(len(plan)))
+    own = set(engine.shards(plan) if isinstance(engine, Part | Merge) else range(len(plan)))
     lost: dict[int, str] = {}
     for _ in range(ATTEMPTS):
         missing = [index for index in plan.missing() if index in own and not (lost and index in failures(plan))]
@@ -123,7 +123,7 @@ def _tell(plan: ShardPlan, progress: Reporter | None) -> None:
 
 
 def check_done(plan: ShardPlan, lost: dict[int, str] | None = None, only: Collection[int] | None = None) -> None:
-    """Refuse to go on unless every shard (of `only`) is done and holds what its record says; a damaged one is forgotten.
+    """Refuse to go on unless every shard (of `only`) is done and is what its record says; a damaged one is forgotten.
 
     Raises
     ------

@@ -76,7 +76,7 @@ class Slurm:
 
     @contextmanager
     def open(self, shards: int) -> Iterator[Executor]:
-        """An executor that submits one array when the last of `shards` shards is given to it; what is left is cancelled.
+        """An executor that submits one array when it was given all `shards` shards; what is left is cancelled.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class _Array(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         folder, index = args
-        self.jobs.append(_Job(ShardPlan.load(Path(folder)), index, task_name(fn), Future()))
+        self.jobs.append(_Job(ShardPlan.load(Path(folder).absolute()), index, task_name(fn), Future()))
         if len(self.jobs) == self.shards:
             self._send()
             self.watcher.start()
@@ -135,6 +135,7 @@ class _Array(Executor):
         logging.getLogger("submitit").setLevel(logging.ERROR)  # "Job completed successfully" is told by the plan
         logs = self.jobs[0].plan.folder.parents[1] / "slurm"
         logs.mkdir(parents=True, exist_ok=True)
+        begun = time.time() - 1
         python = {} if self.engine.python is None else {"slurm_python": self.engine.python}
         try:
             executor = AutoExecutor(logs, cluster="slurm", **python)
@@ -145,6 +146,9 @@ class _Array(Executor):
                         told = self.marks.told(str(job.plan.folder))
                         job.job = executor.submit(run_named, job.name, str(job.plan.folder), job.index, **told)
         except (FailedJobError, FailedSubmissionError, OSError) as error:
+            for path in logs.glob("*.pkl"):
+                if path.stat().st_mtime >= begun and len(path.stem) == 32:
+                    path.unlink(missing_ok=True)
             raise no_service(
                 "--executor slurm",
                 found=f"sbatch refused the jobs ({' '.join(str(error).split())})",
@@ -191,7 +195,7 @@ class _Array(Executor):
             told = " / ".join(lines[-LAST_LINES:]) or "nothing"
             job.future.set_exception(RuntimeError(f"job {job.job.job_id} ended before its shard; it said: {told}"))
             return
-        blind = unseen(job.plan.folder, "the node of the job", f"no log of job {job.job.job_id} written, as if the folder")
+        blind = unseen(job.plan.folder, "the node of the job", f"no log of job {job.job.job_id}, as if no such folder")
         job.future.set_exception(RuntimeError(str(blind)))
 
     def close(self) -> None:

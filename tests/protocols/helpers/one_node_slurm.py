@@ -115,7 +115,7 @@ def _begin_munge(stack: ExitStack, folder: Path) -> None:
 def _begin(stack: ExitStack, folder: Path, name: str, *words: str) -> None:
     program = _program(name)
     assert program is not None
-    out = stack.enter_context(open(folder / f"{name}.out", "wb"))
+    out = stack.enter_context((folder / f"{name}.out").open("wb"))
     process = subprocess.Popen([program, *words], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     stack.callback(_stop, process)
 
