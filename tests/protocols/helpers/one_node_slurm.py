@@ -48,7 +48,7 @@ KillWait=2
 MinJobAge=5
 MailProg=/bin/true
 JobRequeue=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs={slots} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={slots} RealMemory=4000 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
