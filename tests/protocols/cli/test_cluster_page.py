@@ -10,12 +10,14 @@ import pytest
 
 from protocols.cli.app import main, options
 from tests.protocols.helpers.looped_project import copy
-from tests.protocols.helpers.pages import run_page
+from tests.protocols.helpers.pages import commands, run_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 
 
-def test_the_page_runs_and_both_ways_make_the_same_files(looped: Path, tmp_path: Path) -> None:
+def test_the_page_runs_and_both_ways_make_the_same_files(
+    looped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy(looped / "project", tmp_path / "mylab")
     printed = run_page("docs/cluster.md", tmp_path)
     here, there = (
@@ -36,9 +38,14 @@ def test_the_page_runs_and_both_ways_make_the_same_files(looped: Path, tmp_path:
     ]
     told = "\n".join(printed)
     assert "shards of this part are done" in told
-    assert "put together before: nothing was changed" in printed[-1]
     plans = list((tmp_path / "mylab" / "cache" / "shards").iterdir())
     assert [sorted(path.name for path in plan.iterdir()) for plan in plans] == [["merged.json", "plan.json"]]
+    merge = next(words for words, _ in commands("docs/cluster.md") if words.endswith("--merge"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", merge.split())
+    with pytest.raises(SystemExit):
+        main()
+    assert "put together before: nothing was changed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -5,22 +5,17 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import Project
 from protocols.errors import DataError
 from protocols.shards.array import Merge, MergedBefore, Part, PartDone, part_of
 from protocols.shards.look import look, record, table
 from protocols.shards.plan import ShardPlan
 from protocols.shards.run import run_plan
-from protocols.synthesis.batch import BatchOptions, plan_batch
-from protocols.synthesis.shards import make
 from tests.protocols.helpers.counted_shards import square
-from tests.protocols.helpers.looped_project import copy
 
 
 def placed(home: Path, *values: int) -> ShardPlan:
@@ -101,20 +96,3 @@ def test_a_look_tells_every_state_and_a_damaged_plan(tmp_path: Path) -> None:
     assert "shard 3 at 25 %" in text
     assert "1; shard 2: the number -2" in text
     assert [plan_.ended for plan_ in look(tmp_path)] == [True, False]
-
-
-@pytest.mark.slow
-@pytest.mark.xdist_group("loop")
-def test_an_array_job_makes_the_same_bits(looped: Path, tmp_path: Path) -> None:
-    project = Project.open(copy(looped, tmp_path / "lab") / "project").for_stage()
-    plan = plan_batch(project, options=BatchOptions(seeds=2, steps=1, start="natural", quick=True))
-    asked: dict[str, Any] = {"objective": plan.objective, "request": plan.request}
-    here, there = tmp_path / "here.h5", tmp_path / "there.h5"
-    make("gradient", project, plan.encoder, **asked).save(here)
-    for number in (2, 1):
-        with pytest.raises(PartDone):
-            make("gradient", project, plan.encoder, **asked, engine=Part(number, 2))
-    merge = Merge()
-    make("gradient", project, plan.encoder, **asked, engine=merge).save(there)
-    assert here.read_bytes() == there.read_bytes()
-    assert len(merge.plans) == 1
