@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
 Reporter = Callable[[str, int, int], None]
 """Called with the label of a step, the parts that are done, and the parts in all."""
+NOTE = " | "
+"""Between the name of a step in a label, which stays, and what is told of it beside the count, which may change."""
 
 
 class Progress:
     """A callable ``(label, done, total)`` that draws a bar on a terminal, and prints one line per finished label
     everywhere.
 
-    The bar is that of the label that was reported last. rich draws it, and is imported with the first bar.
+    What stands behind `NOTE` in a label may change while the step goes on. The bar is that of the label that was
+    reported last. rich draws it, and is imported with the first bar.
 
     Parameters
     ----------
@@ -48,11 +51,12 @@ class Progress:
         if self.quiet:
             return
         now = time.monotonic()
-        begun = self.started.setdefault(label, now)
+        name, _, note = label.partition(NOTE)
+        begun = self.started.setdefault(name, now)
         finished = done >= total
-        line = f"  {label:<34} {done}/{total}  {now - begun:.1f} s"
+        line = f"  {name:<34} {note or f'{done}/{total}'}  {now - begun:.1f} s"
         if finished:
-            self.started.pop(label)
+            self.started.pop(name)
         if self.stream.isatty():
             self._draw(label, done, total, line=line if finished else "")
         elif finished:
@@ -62,15 +66,16 @@ class Progress:
     def _draw(self, label: str, done: int, total: int, *, line: str) -> None:
         """Move the bar of `label`; with its finished `line`, print that above the bar and remove the bar."""
         bars = self.bars = self.bars or self._begin()
-        if label not in self.tasks:
-            self.tasks[label] = bars.add_task(label, total=total)
-        for name, task in self.tasks.items():
-            bars.update(task, visible=name == label)
-        bars.update(self.tasks[label], completed=done, total=total)
+        name = label.partition(NOTE)[0]
+        if name not in self.tasks:
+            self.tasks[name] = bars.add_task(label, total=total)
+        for other, task in self.tasks.items():
+            bars.update(task, visible=other == name)
+        bars.update(self.tasks[name], description=label, completed=done, total=total)
         if line:
             from rich.text import Text
 
-            bars.remove_task(self.tasks.pop(label))
+            bars.remove_task(self.tasks.pop(name))
             bars.console.print(Text(line), no_wrap=True, overflow="ellipsis")
             if not self.tasks:
                 self.close()

@@ -32,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-options: dict[str, Any] = {"json": False, "quiet": False, "device": None, "workers": None}
+options: dict[str, Any] = {"json": False, "quiet": False, "device": None, "workers": None, "executor": None}
 reporters: list[Progress] = []
 """Those of the command that runs, for their bars to be removed before an error is printed."""
 
@@ -50,6 +50,20 @@ def known_device(value: str | None) -> str | None:
         return None if value is None else checked_device(value)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def known_executor(value: str | None) -> str | None:
+    """Refuse an executor that is malformed or cannot be used here, before the command does anything."""
+    if value is None:
+        return None
+    from protocols.shards.named import engine_named
+
+    try:
+        engine = engine_named(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    engine.check()
+    return value
 
 
 @app.callback()
@@ -70,12 +84,22 @@ def settings(
             min=1, help="processes that share the work, one core each; default: all cores where that is faster"
         ),
     ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            callback=known_executor,
+            help="cluster that shares the work: slurm, slurm:partition=gpu,timeout=2:00:00 or dask://HOST:PORT",
+        ),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
     """Options of every command; they stand before its name or after it."""
-    options.update(json=as_json, quiet=quiet or as_json, verbose=verbose, device=device, workers=workers)
+    if workers is not None and executor is not None:
+        raise typer.BadParameter("--workers and --executor: expected one of them")
+    options.update(json=as_json, quiet=quiet or as_json, verbose=verbose)
+    options.update(device=device, workers=workers, executor=executor)
 
 
 def progress() -> Progress:
@@ -96,7 +120,11 @@ def chosen_device() -> str:
 
 
 def chosen_engine() -> Engine:
-    """What runs the shards of a long job: as many processes as were asked for, or as there are cores."""
+    """What runs the shards of a long job: the cluster that was asked for, else so many processes, or one per core."""
+    if options["executor"] is not None:
+        from protocols.shards.named import engine_named
+
+        return engine_named(options["executor"])
     from protocols.shards.engines import engine_for
 
     return engine_for(options["workers"], options["device"] or "cpu")
@@ -151,6 +179,7 @@ def main() -> None:
 COMMON = {
     "--device": True,
     "--workers": True,
+    "--executor": True,
     "--json": False,
     "--quiet": False,
     "-q": False,
@@ -165,11 +194,18 @@ def common_first(words: list[str]) -> list[str]:
 
     What stands after ``--`` stays where it is.
     """
+    front, rest = common_apart(words)
+    return [*front, *rest]
+
+
+def common_apart(words: list[str]) -> tuple[list[str], list[str]]:
+    """The options of every command with their values, and the other words, each in their order."""
     front, rest, waiting = list[str](), list[str](), list(words)
     while waiting:
         word = waiting.pop(0)
         if word == "--":
-            return [*front, *rest, word, *waiting]
+            rest += [word, *waiting]
+            break
         name, has_value, _ = word.partition("=")
         if name not in COMMON or (has_value and not COMMON[name]):
             rest.append(word)
@@ -177,7 +213,7 @@ def common_first(words: list[str]) -> list[str]:
         front.append(word)
         if COMMON[name] and not has_value and waiting:
             front.append(waiting.pop(0))
-    return [*front, *rest]
+    return front, rest
 
 
 def fail(error: Exception, code: int) -> None:

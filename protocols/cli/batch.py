@@ -15,6 +15,7 @@ from protocols.progress import Reporter
 from protocols.project.config.synthesis import DiffusionConfig, SynthesisConfig
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
+from protocols.shards.array import Merge
 from protocols.shards.engines import Engine
 from protocols.synthesis.objectives_table import check_sites, read_table
 
@@ -75,7 +76,8 @@ def make_batch(
     DataError
         W05: `out` exists; W06: an option of the command line is not known, or does not go with another one.
     """
-    check_new(out)
+    if not isinstance(engine, Merge):  # which may be given again
+        check_new(out)
     generator = project.config.synthesis.generator if generator is None else generator
     names = [word.strip() for word in generator.split(",")]
     shared = _shared(match, generator, names)
@@ -87,11 +89,13 @@ def make_batch(
     if wanted is not None:
         check_wanted(project, wanted)
     announce("loading the networks")
-    from protocols.synthesis.batch import BatchOptions, free_batch, plan_batch, summary, write_batch
+    from protocols.synthesis.batch import BatchOptions, free_batch, holds, plan_batch, summary, write_batch
     from protocols.synthesis.compare import compare_generators, write_comparison
 
     if len(names) == 1:
         batch = free_batch(project, wanted, generator=names[0], diffusion=diffusion, **where, **asked)
+        if isinstance(engine, Merge) and holds(out, batch):
+            return summary(batch, out)
         if "groups" not in {kind for kinds in batch.kinds for kind in kinds.split("+")}:
             return summary(batch, write_batch(batch, out))
         from protocols.insilico.controllers.groups import joint_range

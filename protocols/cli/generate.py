@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import announce, app, chosen_device, chosen_engine, open_project, progress, show
+from .app import announce, app, chosen_device, open_project, progress, show
 from .arguments import RoundNumber, Start
+from .cluster import MergeShards, ShardOf, array_engine, show_made
 from .evolution import OPTIONS, Cutoff, Generations, Hybrid, LatentName, Optimiser, Population, generate_evolved
 from .insilico import SIBLINGS
 from .library import refuse_search_options
+
+if TYPE_CHECKING:
+    from protocols.shards.engines import Engine
 
 
 @app.command(epilog="\b\nOther images of the same encoder:\n" + "\n".join(f"  {n:<14}{w}" for n, w in SIBLINGS.items()))
@@ -68,6 +72,8 @@ def generate(
     generations: Generations = None,
     population: Population = None,
     hybrid: Hybrid = False,
+    shard: ShardOf = None,
+    merge: MergeShards = False,
     list_kinds: Annotated[bool, typer.Option("--kinds", help="list the kinds of objective and leave")] = False,
 ) -> None:
     """Synthesise the controllers of a round, or, with --out, a batch of its own: project.toml's objectives, or
@@ -78,6 +84,7 @@ def generate(
         return
     if folder is None:
         raise typer.BadParameter("expected the project folder")
+    engine = array_engine(shard, merge, generator=generator, seconds=seconds)
     asked = {
         "seeds": seeds,
         "keep_seeds": keep_seeds,
@@ -99,7 +106,7 @@ def generate(
                 "--wanted, --generator, --prior, --seeds and the like go with --out; a round takes what "
                 "project.toml says"
             )
-        generate_round(folder, number)
+        generate_round(folder, number, engine)
         return
     if number is not None:
         raise typer.BadParameter("--out takes no --round: such a batch belongs to no round")
@@ -112,7 +119,8 @@ def generate(
         given = evolved | {"seeds": asked.pop("seeds")}
         generate_evolved(folder, out, wanted, given=given, refused=(asked, sampled, {"match": match}))
     else:
-        generate_batch(folder, out, wanted, generator=generator, match=match, sampled=sampled, asked=asked)
+        options = {"generator": generator, "match": match, "sampled": sampled, "asked": asked}
+        generate_batch(folder, out, wanted, engine=engine, **options)
 
 
 def list_objectives() -> None:
@@ -130,18 +138,16 @@ def generate_batch(
     out: Path,
     wanted: Path | None,
     *,
-    generator: str | None,
-    match: str | None,
-    sampled: dict[str, Any],
+    engine: Engine,
     asked: dict[str, Any],
+    **choice: Any,
 ) -> None:
     """Make a batch that belongs to no round, and print what was made; see `protocols.cli.batch.make_batch`."""
     from .batch import make_batch
 
     project = open_project(folder).for_stage()
-    choice: dict[str, Any] = {"generator": generator, "match": match, "sampled": sampled}
-    where: dict[str, Any] = {"device": chosen_device(), "engine": chosen_engine(), "progress": progress()}
-    show(*make_batch(project, out, wanted, **where, **choice, **asked))
+    where: dict[str, Any] = {"device": chosen_device(), "engine": engine, "progress": progress()}
+    show_made(engine, out / "batch.h5", lambda: make_batch(project, out, wanted, **where, **choice, **asked))
 
 
 def find_photographs(folder: Path, out: Path, wanted: Path | None, *, library: dict[str, Any], **others: Any) -> None:
@@ -153,20 +159,29 @@ def find_photographs(folder: Path, out: Path, wanted: Path | None, *, library: d
     show(*search(project, out, wanted, library=library, **others, **where))
 
 
-def generate_round(folder: Path, number: int | None) -> None:
+def generate_round(folder: Path, number: int | None, engine: Engine) -> None:
     """Make the controllers of a round, and print how many there are."""
     from protocols import loop
 
     project = open_project(folder)
     number = number if number is not None else loop.look(project).number
     announce("loading the networks")
-    batch = loop.generate(project, number, device=chosen_device(), engine=chosen_engine(), progress=progress())
-    path = project.round(number).controllers_path.relative_to(project.folder).as_posix()
-    outside = None if batch.outside is None else int(batch.outside.sum())
-    beside = "" if outside is None else f"; {outside} of them outside the distribution of the fitted images"
+    file = project.round(number).controllers_path
+
+    def make() -> tuple[str, dict[str, Any]]:
+        batch = loop.generate(project, number, device=chosen_device(), engine=engine, progress=progress())
+        return round_text(batch, number, file.relative_to(project.folder).as_posix())
+
+    show_made(engine, file, make)
+
+
+def round_text(batch: Any, number: int, path: str) -> tuple[str, dict[str, Any]]:
+    """What was made for a round: a text for people and a record for scripts."""
     from protocols.synthesis.colour import clipping_text
 
+    outside = None if batch.outside is None else int(batch.outside.sum())
+    beside = "" if outside is None else f"; {outside} of them outside the distribution of the fitted images"
     shares = batch.black_or_white.tolist()
     record = {"round": number, "images": len(batch), "outside": outside, "clipped": shares, "file": path}
     note = f"\nnote: {text}" if (text := clipping_text(shares)) else ""
-    show(f"{len(batch)} controllers of round {number} in {path}{beside}{note}", record)
+    return f"{len(batch)} controllers of round {number} in {path}{beside}{note}", record

@@ -45,6 +45,21 @@ class ShardState:
     running: Mapping[int, tuple[int, int]]
     waiting: Sequence[int]
 
+    def __len__(self) -> int:
+        return sum(map(len, (self.done, self.failed, self.running, self.waiting)))
+
+    @property
+    def share(self) -> float:
+        """How much of the work has ended, in [0, 1]: shards, and the told part of those that run."""
+        begun = sum(done / total for done, total in self.running.values() if total)
+        return (len(self.done) + len(self.failed) + min(begun, len(self.running))) / max(len(self), 1)
+
+    def words(self) -> str:
+        """For people: how many shards are done, run and failed."""
+        others = {"running": len(self.running), "failed": len(self.failed)}
+        beside = "".join(f", {count} {what}" for what, count in others.items() if count)
+        return f"{len(self.done)} of {len(self)} shards{beside}"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {

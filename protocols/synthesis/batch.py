@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 
 from encoders import Encoder, Ensemble
 from protocols.arrays import Pixels
-from protocols.disk.files import new_folder, write_text
+from protocols.disk.files import new_folder, sha256_file, write_text
 from protocols.disk.png import contact_sheet, read_png, write_png
 from protocols.models.pair import load_pair
 from protocols.progress import Reporter
@@ -33,7 +34,7 @@ from .request import Request, chosen_targets, declared, quick_recipe, recipe
 from .shards import make
 from .starts import measured_z, natural_ranges, starts_for
 
-__all__ = ["BatchOptions", "Plan", "batch_of", "free_batch", "plan_batch", "write_batch"]
+__all__ = ["BatchOptions", "Plan", "batch_of", "free_batch", "holds", "plan_batch", "write_batch"]
 
 
 COLUMNS = (
@@ -205,6 +206,17 @@ def write_batch(batch: StimulusBatch, out: Path, more: Callable[[Path], None] | 
         if more is not None:
             more(temporary)
     return out
+
+
+def holds(out: Path, batch: StimulusBatch) -> bool:
+    """Whether `batch` was written to `out` before, to the last bit."""
+    written = out / "batch.h5"
+    if not written.is_file():
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / "batch.h5"
+        batch.save(again)
+        return sha256_file(again) == sha256_file(written)
 
 
 def table(batch: StimulusBatch, names: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from protocols.progress import Reporter
 from protocols.project.config.synthesis import DiffusionConfig
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
+from protocols.shards.array import Merge
 from protocols.shards.engines import Engine, Processes, Serial
 from protocols.shards.plan import ShardPlan
 from protocols.shards.run import check_done, run_plan
@@ -67,14 +68,21 @@ def make(
     engine : Engine or None
         Where the parts are made; None = here, one after the other. Another process finds the encoder by its
         fingerprint in ``fitted/`` of the project.
+
+    Raises
+    ------
+    ValueError
+        A time budget on other machines.
+    PartDone, MergedBefore
+        The engine is a part of an array job, or its merging step that was made before.
     """
     images = len(objective) * len(request.seeds)
     timed = request.budget_s is not None
     size = part_size(images) if request.batch_size is None else request.batch_size
     parts = [range(len(objective))] if timed else row_parts(objective, len(request.seeds), size)
     asked = request if timed else replace(request, batch_size=size)
-    short = isinstance(engine, Processes) and _seconds(images, request) < engine.least_s
-    if engine is None or isinstance(engine, Serial) or len(parts) == 1 or short:
+    own = isinstance(engine, Processes) and (len(parts) == 1 or _seconds(images, request) < engine.least_s)
+    if engine is None or isinstance(engine, Serial) or own:
         made, done = [], 0
         for rows in parts:
             tell = _offset(progress, done, len(rows), total=len(objective))
@@ -92,10 +100,16 @@ def make(
                 )
             done += len(rows)
         return join_batches(made)
+    if timed:
+        raise ValueError("seconds on other machines; expected steps: how many fit into a time differs between machines")
+    device = getattr(engine, "device", None) or device
     plan = place_images(generator, project, encoder, objective=objective, request=asked, parts=parts, device=device)
     run_plan(plan, image_shard, engine, progress=progress)
     batch = joined(plan)
-    shutil.rmtree(plan.folder, ignore_errors=True)
+    if isinstance(engine, Merge):
+        engine.plans.append(plan.folder)
+    else:
+        shutil.rmtree(plan.folder, ignore_errors=True)
     return batch
 
 

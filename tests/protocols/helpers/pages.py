@@ -56,7 +56,7 @@ def run_page(page: str | Path, folder: Path) -> list[str]:
             patch.setattr(sys, "argv", words)
             with _captured() as out, pytest.raises(SystemExit) as stop:
                 main()
-        options.update(json=False, quiet=False, verbose=False, device=None)
+        options.update(json=False, quiet=False, verbose=False, device=None, workers=None, executor=None)
         assert int(stop.value.code or 0) == code, f"{page}: {line}\nexit code {stop.value.code}\n{out.getvalue()}"
         printed.append(out.getvalue())
     assert printed, f"{page} has no commands in ```bash blocks"
