@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from protocols.arrays import Pixels
-from protocols.disk.drawing import thumbnails
-from protocols.disk.files import write_text
+from protocols.disk.drawing import as_png, thumbnails
+from protocols.disk.files import write_bytes, write_text
 from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.packages import version
@@ -60,7 +60,8 @@ def write_report(project: Project, round_: Round) -> Path:
             fix="read control.csv, or control fewer sites per round",
             code="P11",
         )
-    controller_sheet(view.report.confirmatory(), images).savefig(round_.folder / "controllers.png", dpi=120)
+    sheet = as_png(controller_sheet(view.report.confirmatory(), images), 120)
+    write_bytes(round_.folder / "controllers.png", sheet)
     write_text(round_.report_path, page)
     return round_.report_path
 
