@@ -1,4 +1,4 @@
-"""The report page of a round: one self-contained HTML file (below 5 MB) that a rig operator reads in a minute."""
+"""The report page of a round: one self-contained HTML file (at most 10 MB) that a rig operator reads in a minute."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .fit import number, percent
 from .sections import SECTIONS
 from .view import RoundView
 
-LIMIT_BYTES = 5_000_000
+LIMIT_BYTES = 10_000_000
 IMAGE_BYTES = 2_500_000  # of the page, for thumbnails
 
 
@@ -32,7 +32,7 @@ def write_report(project: Project, round_: Round) -> Path:
     Raises
     ------
     DataError
-        P10: the round is not evaluated yet; P11: the page would exceed 5 MB.
+        P10: the round is not evaluated yet; P11: the page would exceed 10 MB.
     """
     from jinja2 import Environment
 
