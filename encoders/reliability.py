@@ -10,6 +10,7 @@ says about reliability rests on that one decomposition (Searle, Casella & McCull
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ LEAST_SIGNAL = 0.25  # smallest share of the variance of the means that `signal_
 HEAVY = 1.0, 0.01  # excess kurtosis, and excess kurtosis per image, above which the F distribution is not trusted
 SHUFFLES = 500  # of the trials over the images, in its place
 ROUNDING = 1e-12  # what varies by less than this share of its size is constant
+BLOCK = 2**20  # numbers in the temporary arrays that are made of a table of trials, about
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,34 @@ def as_trials(values: ArrayLike, image_index: ArrayLike, n_images: int | None) -
         )
     n = int(index.max(initial=-1)) + 1 if n_images is None else n_images
     keep = (index >= 0) & (index < n)
+    if keep.all():
+        return trials, index.astype(np.int64), n
     return trials[keep], index[keep].astype(np.int64), n
+
+
+def site_blocks(values: Floats) -> Iterator[slice]:
+    """Slices of consecutive columns of `values` (T, U) of about `BLOCK` numbers, two or more each where there are two.
+
+    Sums over the rows of such a block are those of the whole table, bit for bit; those of a single column may be taken
+    pair by pair.
+    """
+    rows, columns = values.shape
+    step = max(2, BLOCK // max(1, rows))
+    begins = list(range(0, columns, step))
+    if len(begins) > 1 and columns - begins[-1] == 1:
+        begins.pop()
+    yield from (slice(begin, end) for begin, end in zip(begins, [*begins[1:], columns], strict=True))
 
 
 def repeat_means(values: ArrayLike, image_index: ArrayLike, n_images: int | None = None) -> tuple[Floats, Ints]:
     """Mean response (N, U), NaN without trials, and number of finite trials (N, U) of every image and site."""
     trials, index, n = as_trials(values, image_index, n_images)
-    finite = np.isfinite(trials)
     sums, counts = np.zeros((2, n, trials.shape[1]))
-    np.add.at(sums, index, np.where(finite, trials, 0.0))
-    np.add.at(counts, index, finite)
+    step = max(1, BLOCK // max(1, trials.shape[1]))
+    for rows in (slice(begin, begin + step) for begin in range(0, len(trials), step)):
+        finite = np.isfinite(trials[rows])
+        np.add.at(sums, index[rows], np.where(finite, trials[rows], 0.0))
+        np.add.at(counts, index[rows], finite)
     means: Floats = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
     return means, counts.astype(np.int64)
 
@@ -104,6 +124,16 @@ def variance_components(values: ArrayLike, image_index: ArrayLike, n_images: int
         N; default: one more than the largest index.
     """
     trials, index, n = as_trials(values, image_index, n_images)
+    parts = [_components(trials[:, sites], index, n) for sites in site_blocks(trials)]
+    if not parts:
+        return _components(trials, index, n)
+    return Components(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("total", "noise", "repeated"))
+    )
+
+
+def _components(trials: Floats, index: Ints, n: int) -> Components:
+    """`variance_components` of some sites."""
     means, counts = repeat_means(trials, index, n)
     squares = _squares_within(trials, index, means)
     degrees = np.maximum(counts - 1, 0).sum(0)
@@ -212,6 +242,12 @@ def chance_of_signal(values: ArrayLike, image_index: ArrayLike, *, n_images: int
         or nothing varies.
     """
     trials, index, n = as_trials(values, image_index, n_images)
+    parts = [_chance_of_signal(trials[:, sites], index, n) for sites in site_blocks(trials)]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _chance_of_signal(trials: Floats, index: Ints, n: int) -> Floats:
+    """`chance_of_signal` of some sites."""
     counts = repeat_means(trials, index, n)[1]
     trials = np.where(counts[index] > 1, trials, np.nan)
     means, counts = repeat_means(trials, index, n)

@@ -4,33 +4,64 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
+from protocols.arrays import Floats, Pixels
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from protocols.arrays import Pixels
 
 THUMBNAIL_PX = 160
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of `width` x `height` inches that needs no display and no global state."""
+def new_figure(width: float, height: float, *, fitted: bool = True) -> Figure:
+    """A figure of `width` x `height` inches that needs no display and no global state.
+
+    `fitted`: its axes are laid out to fit their labels.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained" if fitted else None)
     FigureCanvasAgg(figure)
     return figure
 
 
+def draw_bars(axes: Axes, x: Floats, heights: Floats, *, colours: Sequence[str], width: float) -> None:
+    """Bars from 0 to `heights` (N,) around `x` (N,) as one collection: hundreds of single bars take seconds.
+
+    Looks as `Axes.bar` does; `colours`: one for each bar.
+    """
+    from matplotlib.collections import PolyCollection
+
+    left, right, low = x - width / 2, x + width / 2, np.zeros(len(x))
+    corners = np.stack([left, low, left, heights, right, heights, right, low], 1).reshape(len(x), 4, 2)
+    bars = PolyCollection(list(corners), facecolors=list(colours), edgecolors="none")
+    bars.sticky_edges.y.append(0)
+    axes.add_collection(bars)
+    axes.autoscale_view()
+
+
 def as_data_uri(figure: Figure, dpi: int = 110) -> str:
     """The figure as a PNG in a data URI."""
+    return "data:image/png;base64," + base64.b64encode(as_png(figure, dpi)).decode()
+
+
+def as_png(figure: Figure, dpi: int) -> bytes:
+    """The figure as a PNG file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # once; `savefig` lays the figure out in one pass and draws it in another
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).save(buffer, format="PNG", dpi=(dpi, dpi))
+    return buffer.getvalue()
 
 
 def thumbnail(pixels: Pixels, size: int = THUMBNAIL_PX) -> str:

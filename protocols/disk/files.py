@@ -125,9 +125,14 @@ def write_new(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with LF line ends, atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically."""
 
     def write(temporary: Path) -> None:
-        temporary.write_bytes(text.encode("utf-8"))
+        temporary.write_bytes(data)
 
     write_atomically(path, write)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.arrays import Floats, Ints
+from protocols.arrays import Floats, Ints, row_blocks
 from protocols.stats.trials import sums_per_image
 
 from .units import UNITS
@@ -113,10 +113,10 @@ class Responses:
 
     def usable(self) -> Responses:
         """Trials that are valid and have at least one finite value."""
-        keep = np.asarray(np.isfinite(self.values).any(axis=1), dtype=np.bool_)
-        if self.valid is not None:
-            keep = keep & self.valid
-        return self.select(keep)
+        keep = np.ones(len(self.values), dtype=np.bool_) if self.valid is None else np.array(self.valid, dtype=np.bool_)
+        for rows in row_blocks(*self.values.shape):
+            keep[rows] &= np.isfinite(self.values[rows]).any(axis=1)
+        return self if keep.all() else self.select(keep)
 
     def index(self, image_ids: list[str]) -> Ints:
         """Position of every trial's image in `image_ids`, -1 where it is not listed; shape (T,)."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.arrays import Bools, Floats, Ints
+from protocols.arrays import Bools, Floats, Ints, row_blocks, site_blocks
 
 from .responses import Responses
 
@@ -83,14 +83,17 @@ def trial_table(responses: Responses, image_ids: Sequence[str], *, seed: int = 0
     and, where all these agree, by their values.
     """
     usable = responses.usable()
-    usable = usable.select(usable.index(list(image_ids)) >= 0).sites(tuple(sorted(responses.site_ids)))
-    usable = usable.select(_canonical_order(usable))
+    shown = np.flatnonzero(usable.index(list(image_ids)) >= 0)
+    sites = tuple(sorted(responses.site_ids))
+    usable = _in_order(usable, shown[_canonical_order(usable, shown, sites)], sites)
     blocks, notes = _blocks(usable)
     shifts = block_shifts(usable.values, blocks)
     image_rows, halves = _split(usable.image_ids, blocks, seed)
     baseline = usable.baseline if usable.baseline is not None and usable.baseline.ndim == 2 else None
+    for rows in row_blocks(*usable.values.shape):
+        usable.values[rows] += shifts[blocks[rows]]
     return TrialTable(
-        values=usable.values + shifts[blocks],
+        values=usable.values,
         blocks=blocks,
         halves=halves,
         image_rows=image_rows,
@@ -112,9 +115,34 @@ def image_means(table: TrialTable, image_ids: Sequence[str]) -> Floats:
     return means
 
 
-def _canonical_order(responses: Responses) -> Ints:
+def _in_order(responses: Responses, rows: Ints, sites: Sequence[str]) -> Responses:
+    """The trials `rows` of `sites`, in these orders, with a table of their own: the only copy that is made."""
+    columns = [responses.site_ids.index(site) for site in sites]
+    values = np.empty((len(rows), len(columns)))
+    for part in row_blocks(*values.shape):
+        values[part] = responses.values[rows[part]][:, columns]
+    without = replace(responses, values=np.empty((len(responses.values), 0)), site_ids=(), source_site_ids=())
+    baseline = responses.baseline
+    without = replace(without, baseline=None if baseline is None else baseline[..., columns]).select(rows)
+    return replace(without, values=values, site_ids=tuple(sites), source_site_ids=())
+
+
+def _canonical_order(responses: Responses, shown: Ints, sites: Sequence[str]) -> Ints:
+    """Order of the trials `shown`: by their names, and by their values, site by site, where all these agree."""
     named = [c for c in (responses.onset_s, responses.image_ids, responses.rep, responses.block) if c is not None]
-    return np.lexsort([*responses.values.T[::-1], *named])
+    named = [column[shown] for column in named]
+    order = np.lexsort(named)
+    same = np.ones(max(len(order) - 1, 0), dtype=bool)
+    for column in named:
+        after, before = column[order[1:]], column[order[:-1]]
+        same &= (after == before) | ((after != after) & (before != before))  # NaN sorts as one value
+    group = np.concatenate([[0], np.cumsum(~same)])[: len(order)]
+    tied = np.flatnonzero(np.append(same, False)[: len(order)] | np.append(False, same)[: len(order)])
+    if len(tied):
+        rows = order[tied]
+        values = (responses.values[shown[rows], responses.site_ids.index(site)] for site in reversed(sites))
+        order[tied] = rows[np.lexsort([*values, group[tied]])]
+    return order
 
 
 def block_codes(responses: Responses) -> Ints:
@@ -143,13 +171,14 @@ def remove_block_means(values: Floats, blocks: Ints) -> Floats:
 
 def block_shifts(values: Floats, blocks: Ints) -> Floats:
     """What `remove_block_means` adds to the `values` (T, U) of each block, shape (n_blocks, U)."""
-    finite = np.isfinite(values)
-    filled = np.where(finite, values, 0.0)
-    grand = filled.sum(0) / np.maximum(finite.sum(0), 1)
     shifts = np.zeros((int(blocks.max(initial=-1)) + 1, values.shape[1]))
-    for block in range(len(shifts)):
-        rows = blocks == block
-        shifts[block] = -(filled[rows].sum(0) / np.maximum(finite[rows].sum(0), 1) - grand)
+    for columns in site_blocks(*values.shape):
+        finite = np.isfinite(values[:, columns])
+        filled = np.where(finite, values[:, columns], 0.0)
+        grand = filled.sum(0) / np.maximum(finite.sum(0), 1)
+        for block in range(len(shifts)):
+            rows = blocks == block
+            shifts[block, columns] = -(filled[rows].sum(0) / np.maximum(finite[rows].sum(0), 1) - grand)
     return shifts
 
 

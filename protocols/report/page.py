@@ -1,4 +1,4 @@
-"""The report page of a round: one self-contained HTML file (below 5 MB) that a rig operator reads in a minute."""
+"""The report page of a round: one self-contained HTML file (at most 10 MB) that a rig operator reads in a minute."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from protocols.arrays import Pixels
-from protocols.disk.drawing import thumbnails
-from protocols.disk.files import write_atomically, write_text
+from protocols.disk.drawing import as_png, thumbnails
+from protocols.disk.files import write_bytes, write_text
 from protocols.disk.locks import alone
 from protocols.disk.png import read_png
 from protocols.errors import DataError
@@ -23,7 +23,7 @@ from .fit import number, percent
 from .sections import SECTIONS
 from .view import RoundView
 
-LIMIT_BYTES = 5_000_000
+LIMIT_BYTES = 10_000_000
 IMAGE_BYTES = 2_500_000  # of the page, for thumbnails
 
 
@@ -34,7 +34,7 @@ def write_report(project: Project, round_: Round) -> Path:
     Raises
     ------
     DataError
-        P10: the round is not evaluated yet; P11: the page would exceed 5 MB.
+        P10: the round is not evaluated yet; P11: the page would exceed 10 MB.
     """
     from jinja2 import Environment
 
@@ -62,9 +62,8 @@ def write_report(project: Project, round_: Round) -> Path:
             fix="read control.csv, or control fewer sites per round",
             code="P11",
         )
-    sheet = controller_sheet(view.report.confirmatory(), images)
-    path = round_.folder / "controllers.png"
-    write_atomically(path, lambda temporary: sheet.savefig(temporary, format="png", dpi=120))
+    sheet = as_png(controller_sheet(view.report.confirmatory(), images), 120)
+    write_bytes(round_.folder / "controllers.png", sheet)
     write_text(round_.report_path, page)
     return round_.report_path
 

@@ -10,8 +10,6 @@ from protocols.project.objectives import objective_named
 from protocols.recordings.drift import RoundDrift
 from protocols.verdict.control_report import ControlReport
 
-from .learning import learning_curve
-
 
 def rounds_so_far(project: Project, last: int) -> list[dict[str, Any]]:
     """Counts of every evaluated round up to `last`, one entry per round and objective."""
@@ -45,6 +43,8 @@ def learning_so_far(project: Project, last: int) -> tuple[list[dict[str, Any]], 
     """
     if last < 2:
         return [], ""
+    from .learning import learning_curve  # torch, which a first round does without
+
     try:
         entries = [e for e in learning_curve(project) if e["round"] <= last]
     except DataError as error:  # an encoder or photograph that is gone must not cost the page of a recorded round

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from protocols.arrays import Floats
+from protocols.arrays import Floats, Ints
 from protocols.project.display import Display
 from protocols.project.key import Key
 from protocols.project.objectives import objective_named
@@ -84,6 +85,7 @@ def tunings(
     removed.
     """
     rows = sorted((r for r in report.confirmatory(objective) if r.site in responses.site_ids), key=lambda r: r.site)
+    images = ImageTrials.of(responses)
     natural = [r for r in key.rows if r.role in ("natural", "reference")]
     source = {r.image_id: r.source_id for r in key.rows}
     listed = []
@@ -91,11 +93,11 @@ def tunings(
         marked = {row.image_id: "controller"}
         marked |= {r.image_id: "graded" for r in key.of_role("graded") if source.get(row.image_id, "") in r.parents}
         marked |= {image: kind for kind, image in row.arm_images.items()}
-        means, errors = means_and_errors(responses, row.site, [r.image_id for r in natural])
+        means, errors = images.means_and_errors(row.site, [r.image_id for r in natural])
         order = np.argsort(-means, kind="stable")[: int(np.isfinite(means).sum())]
         own = np.array([(objective, row.site) in r.reference_for for r in natural], dtype=np.bool_)
         values = zip(
-            marked.values(), *(v.tolist() for v in means_and_errors(responses, row.site, list(marked))), strict=True
+            marked.values(), *(v.tolist() for v in images.means_and_errors(row.site, list(marked))), strict=True
         )
         marks = tuple(Mark(kind, mean, error) for kind, mean, error in values if math.isfinite(mean))
         if len(order):
@@ -105,18 +107,46 @@ def tunings(
     return listed
 
 
-def means_and_errors(responses: Responses, site: str, images: Sequence[str]) -> tuple[Floats, Floats]:
-    """Mean response of `site` to each of `images` over its usable trials, and standard error; (N,), NaN = unknown (as
-    errors of averages).
+@dataclass(frozen=True)
+class ImageTrials:
+    """Which usable trials showed which image, looked up once for all sites.
+
+    Attributes
+    ----------
+    responses : Responses
+        The usable trials.
+    position : dict of image id to int
+    index : int array of shape (T,)
+        Position of every trial's image.
     """
-    means = responses.sites((site,)).mean(list(images))[:, 0]
-    errors = np.full(len(images), np.nan)
-    if responses.averaged_over is not None:
-        return means, errors
-    usable = responses.usable()
-    index, column = usable.index(list(images)), usable.values[:, usable.site_ids.index(site)]
-    for i in range(len(images)):
-        values = column[(index == i) & np.isfinite(column)]
-        if len(values) > 1:
-            errors[i] = values.std(ddof=1) / math.sqrt(len(values))
-    return means, errors
+
+    responses: Responses
+    position: Mapping[str, int]
+    index: Ints
+
+    @classmethod
+    def of(cls, responses: Responses) -> ImageTrials:
+        """The usable trials of `responses`."""
+        usable = responses.usable()
+        names, index = np.unique(usable.image_ids, return_inverse=True)
+        return cls(usable, {str(name): i for i, name in enumerate(names)}, index.astype(np.int64))
+
+    def means_and_errors(self, site: str, images: Sequence[str]) -> tuple[Floats, Floats]:
+        """Mean response of `site` to each of `images` over its usable trials, and standard error; (N,), NaN = unknown
+        (as errors of averages).
+        """
+        values = self.responses.values[:, self.responses.site_ids.index(site)]
+        behind = self.responses.averaged_over
+        finite = np.isfinite(values)
+        weights = np.where(finite, 1.0 if behind is None else behind, 0.0)
+        values, length = np.where(finite, values, 0.0), len(self.position)
+        counts = np.bincount(self.index, weights, length)
+        sums = np.bincount(self.index, weights * values, length)
+        means = np.divide(sums, counts, out=np.full(length, np.nan), where=counts > 0)
+        about = np.where(finite, values - np.nan_to_num(means)[self.index], 0.0)
+        square = np.bincount(self.index, about**2, length)
+        several = (counts > 1) & (behind is None)
+        error = np.full(length, np.nan)
+        error[several] = np.sqrt(square[several] / (counts[several] - 1) / counts[several])
+        places = [self.position.get(image, -1) for image in images]
+        return tuple(np.append(v, np.nan)[places] for v in (means, error))  # type: ignore[return-value]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.arrays import Floats
+from protocols.arrays import Floats, row_blocks
 
 # --- trials -----------------------------------------------------------------------------------------------------------
 
@@ -27,13 +27,14 @@ def sums_per_image(
     weights : array of shape (T,), optional
         Weight of every trial in sum and count (repeats behind an average); default: 1.
     """
-    of_image = index >= 0
-    values, index = values[of_image], index[of_image]
-    finite = np.isfinite(values)
-    weight = np.ones((len(values), 1)) if weights is None else weights[of_image][:, None]
     sums, counts = np.zeros((2, n, values.shape[1]))
-    np.add.at(sums, index, np.where(finite, values, 0.0) * weight)
-    np.add.at(counts, index, finite * weight)
+    for rows in row_blocks(*values.shape):
+        of_image = index[rows] >= 0
+        part, places = values[rows][of_image], index[rows][of_image]
+        finite = np.isfinite(part)
+        weight = np.ones((len(part), 1)) if weights is None else weights[rows][of_image][:, None]
+        np.add.at(sums, places, np.where(finite, part, 0.0) * weight)
+        np.add.at(counts, places, finite * weight)
     return sums, counts
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protocols.disk.drawing import new_figure
+from protocols.disk.drawing import draw_bars, new_figure
 from protocols.project.objectives import objective_named
 from protocols.recordings.drift import RoundDrift
 
@@ -77,7 +77,9 @@ def _within(axes: Axes, drift: RoundDrift, sites: Sequence[str]) -> None:
     known = [s for s in drift.sites if s.within_change is not None]
     change = [s.within_change or 0.0 for s in known]
     x = [sites.index(s.site) for s in known]
-    axes.bar(x, change, color=[LISTED if s.within_listed else NOT_LISTED for s in known], width=0.7)
+    colours = [LISTED if s.within_listed else NOT_LISTED for s in known]
+    if known:
+        draw_bars(axes, np.array(x, dtype=float), np.array(change), colours=colours, width=0.7)
     for site, place, value in zip(known, x, change, strict=True):
         if site.within_listed:
             axes.annotate(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.disk.drawing import new_figure
+from protocols.disk.drawing import draw_bars, new_figure
 from protocols.project.arms import arm_named, in_order
 from protocols.project.objectives import objective_named
 from protocols.verdict.records import ControlRow
@@ -114,8 +114,7 @@ def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
 
     columns = min(4, len(tunings))
     lines = math.ceil(len(tunings) / columns)
-    figure = new_figure(2.7 * columns + 0.4, 1.9 * lines + 0.9)
-    grid = figure.subplots(lines, columns, squeeze=False)
+    figure, grid = _panels(lines, columns)
     for axes in grid.flat[len(tunings) :]:
         axes.axis("off")
     for i, (axes, tuning) in enumerate(zip(grid.flat, tunings, strict=False)):
@@ -133,8 +132,20 @@ def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
         handles.append(
             Line2D([], [], marker=shape, color=colour, linestyle="", markersize=5, label=kind.replace("_", " "))
         )
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc="lower center", ncols=4, fontsize=8, frameon=False)
     return figure
+
+
+def _panels(lines: int, columns: int) -> tuple[Figure, NDArray[np.object_]]:
+    """Panels of 2.7 x 1.9 inches above room for a legend; margins are fixed, since to fit those of 24 panels to their
+    labels takes longer than to draw them.
+    """
+    width, height = 2.7 * columns + 0.4, 1.9 * lines + 0.9
+    figure = new_figure(width, height, fitted=False)
+    spacing = {"wspace": 0.5 / 2.2, "hspace": 0.3 / 1.6}
+    edges = {"left": 0.65 / width, "right": 1 - 0.1 / width, "bottom": 0.8 / height, "top": 1 - 0.3 / height}
+    figure.subplots_adjust(**edges, **spacing)
+    return figure, figure.subplots(lines, columns, squeeze=False)
 
 
 def mark_of(kind: str) -> tuple[str, str]:
@@ -148,7 +159,9 @@ def mark_of(kind: str) -> tuple[str, str]:
 def _tuning(axes: Axes, tuning: SiteTuning) -> None:
     x = np.arange(len(tuning.means))
     colours = [OWN_REFERENCE if own else OTHER_IMAGES for own in tuning.own]
-    axes.bar(x, tuning.means, width=1.0, color=colours, yerr=_lengths(tuning.errors), error_kw={"linewidth": 0.5})
+    draw_bars(axes, x, tuning.means, colours=colours, width=1.0)
+    if (lengths := _lengths(tuning.errors)) is not None:
+        axes.errorbar(x, tuning.means, lengths, fmt="none", ecolor="black", linewidth=0.5)
     for mark in tuning.marks:
         shape, colour = mark_of(mark.kind)
         place = place_of(mark.mean, tuning.means)

@@ -26,6 +26,8 @@ COLOURS = {
     "exploratory": "#777777",
 }
 NATURAL, CONTROLLER = "#4d4d4d", "#2166ac"
+POINT, PAIR_POINT = 36, 16
+"""Areas of points in square points: those of markers of 6 and 4 points."""
 
 
 def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
@@ -33,16 +35,18 @@ def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
     figure = new_figure(4.6, 4.2)
     axes = figure.add_subplot()
     values: list[float] = []
-    for row in report.rows:
-        if row.predicted is not None and row.measured is not None:
-            axes.plot(
-                row.predicted,
-                row.measured,
-                objective_named(row.objective).marker,
-                color=COLOURS[row.verdict],
-                alpha=0.8,
-            )
-            values += [row.predicted, row.measured]
+    for objective in dict.fromkeys(r.objective for r in report.rows):
+        rows = [r for r in report.rows if r.objective == objective]
+        points = [
+            (r.predicted, r.measured, COLOURS[r.verdict])
+            for r in rows
+            if r.predicted is not None and r.measured is not None
+        ]
+        if points:
+            predicted, measured, colours = zip(*points, strict=True)
+            marker = objective_named(objective).marker
+            axes.scatter(predicted, measured, s=POINT, marker=marker, c=colours, alpha=0.8, linewidths=1)
+            values += [*predicted, *measured]
     if values:
         limits = [min(0.0, *values), max(values) * 1.05]
         axes.plot(limits, limits, "--", color="#aaaaaa", linewidth=1)
@@ -56,12 +60,21 @@ def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
 
 def against_reference(report: ControlReport, objective: str, label: str) -> Figure:
     """Controller and re-shown natural reference, one line per site (paired), in the objective's score."""
+    from matplotlib.collections import LineCollection
+
     figure = new_figure(4.6, 4.2)
     axes = figure.add_subplot()
-    for row in report.confirmatory(objective):
-        if row.score is not None and row.reference_score is not None:
-            pair = [row.reference_score, row.score]
-            axes.plot([0, 1], pair, "o-", color=COLOURS[row.verdict], alpha=0.8, linewidth=1.2, markersize=4)
+    pairs = [
+        (r.reference_score, r.score, COLOURS[r.verdict])
+        for r in report.confirmatory(objective)
+        if r.score is not None and r.reference_score is not None
+    ]
+    if pairs:
+        reference, score, colours = zip(*pairs, strict=True)
+        ends = np.stack([np.broadcast_to([0, 1], (len(pairs), 2)), np.stack([reference, score], 1)], -1)
+        axes.add_collection(LineCollection(list(ends), colors=colours, alpha=0.8, linewidths=1.2))
+        both = [*colours, *colours]
+        axes.scatter(ends[..., 0].T, ends[..., 1].T, s=PAIR_POINT, c=both, alpha=0.8, linewidths=1, zorder=2)
     axes.set_xlim(-0.3, 1.3)
     axes.set_xticks([0, 1], [f"{objective_named(objective).reference_name}\n(re-shown)", "controller"])
     axes.set_ylabel(label)

@@ -21,7 +21,7 @@ from protocols.recordings.responses import Responses
 from protocols.report.drift import drift_sentences, drift_text
 from protocols.report.page import LIMIT_BYTES, write_report
 from protocols.report.rounds import drift_so_far, learning_lines, learning_so_far
-from protocols.report.sites import field_circle, grids, means_and_errors, tunings
+from protocols.report.sites import ImageTrials, field_circle, grids, tunings
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.records import ControlRow
 from tests.protocols.helpers.reported_project import DISPLAY, make
@@ -225,7 +225,7 @@ def test_tunings_sort_naturals_and_gather_graded_images_and_all_arms_of_the_site
     assert [m.kind for m in b.marks] == ["graded"]  # its controller has no trial
     assert [t.site for t in tunings(report, Key(rows), recorded, objective="stretch", most=1)] == ["a"]
     averages = replace(recorded, averaged_over=np.full(len(ids), 4))
-    assert np.isnan(means_and_errors(averages, "a", ["n1", "c1"])[1]).all()
+    assert np.isnan(ImageTrials.of(averages).means_and_errors("a", ["n1", "c1"])[1]).all()
 
 
 # --- drift ---------------------------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def test_a_curve_that_cannot_be_made_costs_a_note_not_the_page(
     def fails(_: Project) -> list:
         raise DataError("fitted", found="no enc_1", expected="an encoder", cause="x", fix="y", code="D06")
 
-    monkeypatch.setattr("protocols.report.rounds.learning_curve", fails)
+    monkeypatch.setattr("protocols.report.learning.learning_curve", fails)
     entries, why = learning_so_far(project, 2)
     assert entries == []
     assert why == "no learning curve: found no enc_1, expected an encoder (D06)"
