@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from .member import MemberFit, Rows, SolverSettings
-from .smoother import ROWS, Smoother, at_once, best_of, centre, centre_targets, check, patterns, weighted_mean
+from .precision import smoother_of
+from .smoother import ROWS, at_once, best_of, centre_targets, check, patterns, weighted_mean
 
 RELATIVE_ALPHAS = tuple(10.0 ** (k / 2) for k in range(-8, 7))  # times the mean diagonal of the kernel
 
@@ -91,19 +92,19 @@ def ridge(
     intercept, chosen, scores = y.new_empty(y.shape[1]), y.new_empty(y.shape[1]), y.new_empty(len(grid), y.shape[1])
     left_out = torch.full_like(y, torch.nan)
     for columns, rows in patterns(y):
-        part = centre(features, w, rows)
         recorded = torch.arange(len(y), device=y.device) if rows is None else rows
-        centred, mean = centre_targets(y[recorded][:, columns], part.root)
-        smoother = Smoother.of_features(part.x, centred, part.root)
+        root = (w[recorded] / w[recorded].mean()).sqrt()
+        centred, mean = centre_targets(y[recorded][:, columns], root)
+        part, smoother = smoother_of(features, w, rows, centred, alpha=float(grid.min()))
         scores[:, columns], residual = smoother.search(grid, folds[recorded])
         chosen[columns] = grid[best_of(scores[:, columns])]
-        weight = part.x.T @ smoother.dual(chosen[columns])
+        weight = (part.x.T @ smoother.dual(chosen[columns]).to(part.x)).double()
         intercept[columns] = mean - part.mean @ weight
         if rows is None:
             coef = weight  # all sites at once: no second copy
         else:
             coef[:, columns] = weight
-        left_out[recorded[:, None], columns] = y[recorded][:, columns] - residual / part.root[:, None]
+        left_out[recorded[:, None], columns] = y[recorded][:, columns] - residual / root[:, None]
     edge = ((chosen == grid.min()) | (chosen == grid.max())) & torch.isfinite(scores).all(0)
     return RidgeFit(
         coef=coef,
