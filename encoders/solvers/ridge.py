@@ -1,8 +1,8 @@
 """Ridge regression in closed form, one penalty per site, chosen by cross-validation over whole groups of images.
 
 One eigendecomposition serves every penalty, every fold and every site: the prediction of a fold's images by a fit
-without them follows from the full fit's smoother (leave-group-out identity), so no fold is ever fitted. All arithmetic
-is float64.
+without them follows from the full fit's smoother (leave-group-out identity), so no fold is ever fitted. Arithmetic is
+float64, or float32 where the features are and `precision` finds that it serves as well; results are float64.
 """
 
 from __future__ import annotations
@@ -132,9 +132,10 @@ def solve(
 def ridge_memory(n_images: int, n_features: int, n_sites: int, *, n_alphas: int = 15, n_folds: int = 5) -> int:
     """Bytes that `ridge` needs at its peak beside its arguments, where every site was recorded with every image.
 
-    One centred copy of the features (8 N P) stays throughout. On top of it comes the largest of three stages: the
-    eigendecomposition, in the smaller of N and P; the search over penalties; and the coefficients (8 P U). What the
-    linear algebra library keeps for itself, some tens of megabytes, is not counted.
+    For float64, which float32 features may need, too. One centred copy of the features (8 N P) stays throughout. On
+    top of it comes the largest of three stages: the eigendecomposition, in the smaller of N and P; the search over
+    penalties; and the coefficients (8 P U). What the linear algebra library keeps for itself, some tens of megabytes,
+    is not counted.
     """
     n, p, u, k = n_images, n_features, n_sites, min(n_images, n_features)
     vectors, basis, fold = n * k, k * (n + u), math.ceil(n / n_folds) ** 2

@@ -1,7 +1,8 @@
 """Shared parts of the closed-form regressions: checked input, centred features, Gram matrices, left-out residuals
 without refits.
 
-Arithmetic is float64, or float32 where `precision` allows it. Where a symmetric matrix is needed, only its lower triangle is computed and read.
+Arithmetic is float64, or float32 where `precision` allows it. Where a symmetric matrix is needed, only its lower
+triangle is computed and read.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Smoother:
         ends = torch.bincount(torch.unique(folds, return_inverse=True)[1]).cumsum(0).tolist()
         if len(ends) < 2:
             raise ValueError("all images lie in one fold; expected at least two folds")
-        n, u = self.y.shape
+        n = len(self.y)
         held = [slice(i, j) for i, j in zip([0, *ends], ends, strict=False)]
         y, left, q = self.y[order], self.left[order], self.root[order] / self.root.norm()
         projected = left.T @ y
