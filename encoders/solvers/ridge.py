@@ -1,8 +1,8 @@
 """Ridge regression in closed form, one penalty per site, chosen by cross-validation over whole groups of images.
 
 One eigendecomposition serves every penalty, every fold and every site: the prediction of a fold's images by a fit
-without them follows from the full fit's smoother (leave-group-out identity), so no fold is ever fitted. All arithmetic
-is float64.
+without them follows from the full fit's smoother (leave-group-out identity), so no fold is ever fitted. Arithmetic is
+float64, or float32 where the features are and `precision` finds that it serves as well; results are float64.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from .member import MemberFit, Rows, SolverSettings
-from .smoother import ROWS, Smoother, at_once, best_of, centre, centre_targets, check, patterns, weighted_mean
+from .precision import smoother_of
+from .smoother import ROWS, at_once, best_of, centre_targets, check, patterns, weighted_mean
 
 RELATIVE_ALPHAS = tuple(10.0 ** (k / 2) for k in range(-8, 7))  # times the mean diagonal of the kernel
 
@@ -91,19 +92,19 @@ def ridge(
     intercept, chosen, scores = y.new_empty(y.shape[1]), y.new_empty(y.shape[1]), y.new_empty(len(grid), y.shape[1])
     left_out = torch.full_like(y, torch.nan)
     for columns, rows in patterns(y):
-        part = centre(features, w, rows)
         recorded = torch.arange(len(y), device=y.device) if rows is None else rows
-        centred, mean = centre_targets(y[recorded][:, columns], part.root)
-        smoother = Smoother.of_features(part.x, centred, part.root)
+        root = (w[recorded] / w[recorded].mean()).sqrt()
+        centred, mean = centre_targets(y[recorded][:, columns], root)
+        part, smoother = smoother_of(features, w, rows, centred, alpha=float(grid.min()))
         scores[:, columns], residual = smoother.search(grid, folds[recorded])
         chosen[columns] = grid[best_of(scores[:, columns])]
-        weight = part.x.T @ smoother.dual(chosen[columns])
+        weight = (part.x.T @ smoother.dual(chosen[columns]).to(part.x)).double()
         intercept[columns] = mean - part.mean @ weight
         if rows is None:
             coef = weight  # all sites at once: no second copy
         else:
             coef[:, columns] = weight
-        left_out[recorded[:, None], columns] = y[recorded][:, columns] - residual / part.root[:, None]
+        left_out[recorded[:, None], columns] = y[recorded][:, columns] - residual / root[:, None]
     edge = ((chosen == grid.min()) | (chosen == grid.max())) & torch.isfinite(scores).all(0)
     return RidgeFit(
         coef=coef,
@@ -131,9 +132,10 @@ def solve(
 def ridge_memory(n_images: int, n_features: int, n_sites: int, *, n_alphas: int = 15, n_folds: int = 5) -> int:
     """Bytes that `ridge` needs at its peak beside its arguments, where every site was recorded with every image.
 
-    One centred copy of the features (8 N P) stays throughout. On top of it comes the largest of three stages: the
-    eigendecomposition, in the smaller of N and P; the search over penalties; and the coefficients (8 P U). What the
-    linear algebra library keeps for itself, some tens of megabytes, is not counted.
+    For float64, which float32 features may need, too. One centred copy of the features (8 N P) stays throughout. On
+    top of it comes the largest of three stages: the eigendecomposition, in the smaller of N and P; the search over
+    penalties; and the coefficients (8 P U). What the linear algebra library keeps for itself, some tens of megabytes,
+    is not counted.
     """
     n, p, u, k = n_images, n_features, n_sites, min(n_images, n_features)
     vectors, basis, fold = n * k, k * (n + u), math.ceil(n / n_folds) ** 2

@@ -1,7 +1,8 @@
 """Shared parts of the closed-form regressions: checked input, centred features, Gram matrices, left-out residuals
 without refits.
 
-All arithmetic is float64. Where a symmetric matrix is needed, only its lower triangle is computed and read.
+Arithmetic is float64, or float32 where `precision` allows it. Where a symmetric matrix is needed, only its lower
+triangle is computed and read.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ROWS = 128  # images per block when centring; a block fits into the processor's cache
+ROWS = 32  # images per block when centring; a block fits into the processor's cache
 ROUNDING = 1e-12  # what varies by less than this share of its size is constant
 BATCH = 2**22  # numbers in the largest temporary array of the search over penalties
 
 
 @dataclass(frozen=True)
 class Centred:
-    """Weighted, centred features, float64.
+    """Weighted, centred features, float64 or float32.
 
     Attributes
     ----------
     x : Tensor of shape (N, P)
         Features less their weighted mean, times the root of the weights.
-    mean : Tensor of shape (P,)
-    root : Tensor of shape (N,)
+    mean : Tensor of shape (P,), float64
+    root : Tensor of shape (N,), float64
         Root of the weights.
     """
 
@@ -35,16 +36,24 @@ class Centred:
     root: Tensor
 
 
-def centre(features: Tensor, weights: Tensor, rows: Tensor | None = None) -> Centred:
-    """Weighted, centred float64 copy of `features` (N, P), or of its `rows`; weights (N,) are divided by their mean."""
+def centre(
+    features: Tensor, weights: Tensor, rows: Tensor | None = None, *, dtype: torch.dtype = torch.float64
+) -> Centred:
+    """Weighted, centred copy of `features` (N, P), or of its `rows`; weights (N,) are divided by their mean.
+
+    The mean is float64 and taken away in two parts where the copy's `dtype` is not: its rounding does not matter.
+    """
     if rows is not None:
         features, weights = features[rows], weights[rows]
     w = weights.double() / weights.double().mean()
     root, mean = w.sqrt(), weighted_mean(features, w)
-    x = torch.empty(features.shape, dtype=torch.float64, device=features.device)
+    x, high = torch.empty(features.shape, dtype=dtype, device=features.device), mean.to(dtype)
+    low, factor = (mean - high).to(dtype), root.to(dtype)[:, None]
     for i in range(0, len(x), ROWS):
-        block = torch.sub(features[i : i + ROWS], mean, out=x[i : i + ROWS])
-        block.mul_(root[i : i + ROWS, None])
+        block = torch.sub(features[i : i + ROWS], high, out=x[i : i + ROWS])
+        if dtype != torch.float64:
+            block.sub_(low)
+        block.mul_(factor[i : i + ROWS])
     return Centred(x, mean, root)
 
 
@@ -108,7 +117,7 @@ class Smoother:
         these.
         """
         y = self.y if sites is None else self.y[:, sites]
-        return self.left @ ((self.left.T @ y) / (self.values[:, None] + alpha))
+        return self.left @ ((self.left.T @ y) / (self.values[:, None] + alpha.to(y)))
 
     def search(self, alphas: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:
         """Variance explained on left-out folds (A, U) at every penalty, NaN for a constant site, and residuals (N, U)
@@ -123,7 +132,7 @@ class Smoother:
         ends = torch.bincount(torch.unique(folds, return_inverse=True)[1]).cumsum(0).tolist()
         if len(ends) < 2:
             raise ValueError("all images lie in one fold; expected at least two folds")
-        n, u = self.y.shape
+        n = len(self.y)
         held = [slice(i, j) for i, j in zip([0, *ends], ends, strict=False)]
         y, left, q = self.y[order], self.left[order], self.root[order] / self.root.norm()
         projected = left.T @ y
@@ -132,20 +141,22 @@ class Smoother:
             (q.new_zeros(()),) * 2 if complete else _unreached(left[k], q[k], y[k], projected=projected) for k in held
         ]
         basis = (left - torch.outer(q, q @ left)).T  # (K, N)
-        total = y.square().sum(0)
+        alphas = alphas.to(y)
+        total = y.square().sum(0, dtype=torch.float64)
         total = torch.where(total > 0, total, torch.nan)  # a constant site has no variance to explain
-        best, residual, scores = torch.full_like(y[0], -torch.inf), torch.zeros_like(y), []
+        best, residual, scores = torch.full_like(total, -torch.inf), torch.zeros_like(y.T), []
         step = at_once(
             len(alphas), basis.numel() + projected.numel(), y.numel(), max(k.stop - k.start for k in held) ** 2
         )
         for chunk in (alphas[i : i + step] for i in range(0, len(alphas), step)):
             shrink = chunk[:, None] / (self.values + chunk[:, None])  # (A, K)
-            left_out = _left_out(basis, shrink, projected, held=held, rest=rest)
-            scores.append(1 - left_out.square().sum(1) / total)
+            left_out = _left_out(basis, shrink, projected, held=held, rest=rest)  # (A, U, N)
+            scores.append(1 - left_out.square().sum(2, dtype=torch.float64) / total)
             score, a = scores[-1].nan_to_num(-torch.inf).max(0)
-            residual = torch.where(score > best, left_out.gather(0, a.expand(1, n, u))[0], residual)
+            better = torch.nonzero(score > best)[:, 0]
+            residual[better] = left_out[a[better], better]
             best = torch.maximum(best, score)
-        return torch.cat(scores), torch.empty_like(residual).index_copy_(0, order, residual)
+        return torch.cat(scores), torch.empty_like(y).index_copy_(0, order, residual.T)
 
 
 def at_once(n_alphas: int, *sizes: int) -> int:
@@ -158,12 +169,15 @@ def at_once(n_alphas: int, *sizes: int) -> int:
 def _left_out(
     basis: Tensor, shrink: Tensor, projected: Tensor, *, held: Sequence[slice], rest: Sequence[tuple[Tensor, Tensor]]
 ) -> Tensor:
-    """Left-out residuals (A, N, U) of A penalties, which leave `shrink` (A, K) of the directions `basis` (K, N)."""
-    scaled = (shrink.T[:, :, None] * projected[:, None, :]).flatten(1)  # (K, A U)
-    out = (basis.T @ scaled).view(-1, len(shrink), projected.shape[1]).transpose(0, 1)  # (A, N, U)
+    """Left-out residuals (A, U, N) of A penalties, which leave `shrink` (A, K) of the directions `basis` (K, N).
+
+    Images are the last axis: what is solved is then in the order in which the library reads and writes it.
+    """
+    out = (projected.T * shrink[:, None]) @ basis  # (A, U, N)
     half = basis * shrink.sqrt()[:, :, None]  # (A, K, N)
     for k, (matrix, right) in zip(held, rest, strict=True):
-        out[:, k] = solve_positive(gram(half[:, :, k].mT).add_(matrix), out[:, k] + right)
+        part = out[:, :, k].mT
+        out[:, :, k] = solve_positive(gram(half[:, :, k].mT).add_(matrix), part + right).mT
     return out
 
 

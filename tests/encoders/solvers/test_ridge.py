@@ -190,8 +190,14 @@ def peak_bytes(call) -> int:
 @pytest.mark.parametrize("shape", [(600, 3000, 20), (300, 4000, 1200), (2000, 60, 5), (300, 300, 5), (100, 50, 3000)])
 def test_memory_is_estimated_within_a_factor_of_one_and_a_half(shape):
     n, p, u = shape
-    x, y, folds = torch.randn(n, p), torch.randn(n, u, dtype=torch.float64), torch.arange(n) % 5
+    x, y, folds = torch.randn(n, p, dtype=torch.float64), torch.randn(n, u, dtype=torch.float64), torch.arange(n) % 5
     assert 1 / 1.5 < peak_bytes(lambda: ridge(x, y, folds=folds)) / ridge_memory(n, p, u) < 1.5
+
+
+def test_float32_features_need_no_more_memory_than_estimated():
+    x, y, folds = torch.randn(600, 3000), torch.randn(600, 20), torch.arange(600) % 5
+    for features in (x, torch.cat([x[:300], x[:300]])):  # in float32; float64 after a look at float32
+        assert peak_bytes(lambda given=features: ridge(given, y, folds=folds)) < 1.05 * ridge_memory(600, 3000, 20)
 
 
 def test_memory_grows_with_every_size_and_with_the_penalties_of_small_problems():
