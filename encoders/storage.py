@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from encoders.backbones.tensors import hash_tensors, save_tensors
+from encoders.backbones.tensors import hash_tensors, mark, save_tensors
 from encoders.readouts import Readout, build_readout
 
 SCHEMA = "encoder/2"
@@ -29,7 +29,7 @@ def write_files(target: Path, record: dict[str, Any], tensors: dict[str, Tensor]
         The disk is full, or refuses.
     """
     text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    temporary = target.with_name(f".{target.name}.tmp-{os.getpid()}")
+    temporary = target.with_name(f".{target.name}.{mark()}")
     temporary.mkdir(parents=True, exist_ok=True)
     try:
         save_tensors(tensors, temporary / "encoder.safetensors")

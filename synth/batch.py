@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import os
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
@@ -274,7 +276,8 @@ class StimulusBatch:
         with h5py.File(packed, "w") as file:
             self._write(file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+        machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]  # its number says nothing elsewhere
+        temporary = path.with_name(f".{path.name}.tmp-{machine}-{os.getpid()}")
         try:
             with open(temporary, "wb") as handle:
                 handle.write(packed.getbuffer())

@@ -24,7 +24,7 @@ from encoders.contract import Progress
 from .features import Reduction, extract_features
 from .frozen import Backbone
 from .multiple import Backbones
-from .tensors import save_tensors
+from .tensors import mark, save_tensors
 
 VERSION = 2  # 2: layers of other layouts than (B, C, h, w) are read as the network lays them out
 
@@ -111,7 +111,7 @@ class FeatureCache:
 
     def _write(self, place: Path, digests: Sequence[str], rows: Tensor) -> None:
         name = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-        temporary = place / f".{name}.tmp-{os.getpid()}"
+        temporary = place / f".{name}.{mark()}"
         with suppress(OSError):
             place.mkdir(parents=True, exist_ok=True)
             save_tensors({"rows": rows.contiguous()}, temporary, metadata={"images": json.dumps(list(digests))})

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import os
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,6 +51,11 @@ def unknown_name(what: str, name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=4, cutoff=0.3)
     hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known[:8])} ..."
     return f"unknown {what}: {name!r}; {hint}"
+
+
+def mark() -> str:
+    """What ends the names of files that this process is writing: the machine in six digits, and its number there."""
+    return f"tmp-{hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]}-{os.getpid()}"
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, *, metadata: dict[str, str] | None = None) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 import shutil
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,21 +15,31 @@ import psutil
 
 from .shares import flush_folder, move
 
-_TEMPORARY = re.compile(r".+\.tmp-(\d{1,9})")
+_TEMPORARY = re.compile(r".+\.tmp-([0-9a-f]{6})-(\d{1,9})")
 _OTHERS = frozenset({"inbox"})
 """Folders that other programs write into."""
 BEFORE = "before"
 """Folder, inside what is being made, of the files whose place it takes."""
 
 
+def machine() -> str:
+    """Six digits that stand for this machine: a process number says nothing on another one."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+
+
+def mark() -> str:
+    """What ends the names of what this process is writing; `encoders` and `synth` end theirs in the same way."""
+    return f"tmp-{machine()}-{os.getpid()}"
+
+
 def temporary_beside(path: Path) -> Path:
     """The name under which this process writes what will be `path`."""
-    return path.with_name(f".{path.name[:60]}.tmp-{os.getpid()}")
+    return path.with_name(f".{path.name[:60]}.{mark()}")
 
 
 def building_of(path: Path) -> Path:
     """The name of a folder in which this process makes what will be `path`, or will stand beside it."""
-    return path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    return path.with_name(f"{path.name}.{mark()}")
 
 
 def swap_in(building: Path, destination: Path, names: tuple[str, ...]) -> None:
@@ -73,7 +85,7 @@ def put_back(building: Path) -> bool:
 def sweep(folder: Path) -> None:
     """Delete below `folder` what processes that are gone left half written, and put back what they had taken away.
 
-    Nobody else may write there meanwhile (`locks.hold`). What of a living process, or cannot be deleted, stays.
+    What is of a living process, or of another machine, or cannot be deleted, stays.
     """
     for place, folders, files in os.walk(folder):
         for name in [*folders, *files]:
@@ -93,7 +105,7 @@ def clear(path: Path) -> None:
 
 def _abandoned(name: str) -> bool:
     match = _TEMPORARY.fullmatch(name)
-    return match is not None and not psutil.pid_exists(int(match[1]))
+    return match is not None and match[1] == machine() and not psutil.pid_exists(int(match[2]))
 
 
 def _delete(path: Path) -> None:

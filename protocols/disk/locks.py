@@ -26,7 +26,7 @@ import psutil
 from protocols.errors import DataError
 
 from .files import write_new
-from .leftovers import sweep
+from .leftovers import building_of, sweep
 from .shares import writing
 
 P = ParamSpec("P")
@@ -210,7 +210,7 @@ def _same(first: bytes, second: bytes) -> bool:
 def _create(path: Path, holder: Holder) -> bool:
     """Make the lock with all that it says, in one step; False where there is one."""
     content = b"0".zfill(_WIDTH) + b"\n" + json.dumps(asdict(holder)).encode() + b"\n"
-    ready = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    ready = building_of(path)
     with writing(path):
         try:
             write_new(ready, content)  # flushed: no power cut leaves a lock that says nothing
@@ -258,7 +258,7 @@ def _remove(path: Path, content: bytes) -> None:
 
     It is moved away, looked at, and put back where another one was faster.
     """
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp-{os.getpid()}")
+    aside = building_of(path.with_name(f"{path.name}.{uuid.uuid4().hex}"))
     with suppress(OSError):
         os.replace(path, aside)
         taken = _read(aside)

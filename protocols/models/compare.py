@@ -17,6 +17,7 @@ from encoders.fitting.options import PRESETS
 from encoders.reliability import reliability_of_means
 from encoders.splits import hold_out
 from protocols.disk.files import write_atomically, write_json
+from protocols.disk.locks import alone
 from protocols.disk.tables import write_table
 from protocols.disk.toml import parse_toml
 from protocols.errors import DataError
@@ -53,6 +54,7 @@ def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
         ) from error
 
 
+@alone("compare")
 def compare_readouts(
     project: Project, path: Path, *, device: str = "cpu", progress: Reporter | None = None
 ) -> Comparison:

@@ -63,28 +63,24 @@ def rows(
     seconds: float, *, tell: Callable[[str], None] | None = None, journeys: Mapping[str, Sequence[Step]] = JOURNEYS
 ) -> list[Row]:
     """One row per journey: kills in each of its commands, at moments spread evenly over the time that it takes."""
-    folder, rng = workplace(), random.Random(11)
+    end, folder, rng = time.monotonic() + seconds, workplace(), random.Random(11)
     counts = []
     warm()
     with cheap():
         rehearse(folder / "rehearsal", journeys)
-        plan = [
-            (journey, number, step) for journey in journeys for number, step in enumerate(journeys[journey]) if number
-        ]
-        for journey in journeys:
+        left = sum(len(steps) - 1 for steps in journeys.values())
+        for journey, (first, *steps) in journeys.items():
             count = Count(f"SIGKILL at random moments of every command: {journey}")
             counts.append(count)
             start, place = time.monotonic(), folder / journey
             begin(place)
-            own = [p for p in plan if p[0] == journey]
-            share = seconds * len(own) / len(plan)
-            end = start + share
-            assert carry_out(journeys[journey][:1], place, stop_s=None) == 0
-            for index, (_, _, step) in enumerate(own):
+            assert carry_out([first], place, stop_s=None) == 0
+            for step in steps:
                 if step.before is not None:
                     step.before(place)
-                until = start + share * (index + 1) / len(own)
-                _killed(step, place, folder, count, until=min(until, end), rng=rng, tell=tell)
+                until = time.monotonic() + max(0.0, end - time.monotonic()) / left
+                _killed(step, place, folder, count, until=until, rng=rng, tell=tell)
+                left -= 1
             count.seconds = time.monotonic() - start
     remove(folder)
     return [count.row("kills", "each kill falls into a command that goes on after it") for count in counts]

@@ -200,17 +200,18 @@ def rows(
         trials = [trial for stage in made for trial in plans(stage)]
         random.Random(4).shuffle(trials)
         left, place = 0, folder / "now"
+        first = operations = sum(t.kind == "once" and t.turn == 0 for t in trials)
         for trial in sorted(trials, key=lambda t: t.turn):
             start, count = time.monotonic(), counts[trial.kind]
             if start > end and count.tried:
                 left += 1
+                first -= trial.turn == 0 and trial.kind == "once"
                 continue
             place.mkdir(exist_ok=True)
             context = limited(trial.size) if trial.fault is None else watched(place, trial.fault)
             attempt(trial.stage, place, count, context, trial.text, tell)
             count.seconds += time.monotonic() - start
     remove(folder)
-    first = [trial for trial in trials if trial.turn == 0]
     missed = f"; {left} of {len(trials):,} trials not reached" if left else ""
-    note = f"{sum(t.kind == 'once' for t in first)} operations of {len(made)} commands{missed}"
+    note = f"{first:,} of {operations:,} operations of {len(made)} commands{missed}"
     return [count.row("writes", note if kind == "once" else "") for kind, count in counts.items()]

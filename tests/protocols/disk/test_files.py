@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.disk.files import (
-    flush_folder,
     inside,
     is_id,
     make_id,
@@ -24,6 +23,7 @@ from protocols.disk.files import (
     write_json,
     write_text,
 )
+from protocols.disk.shares import flush_folder
 from protocols.errors import DataError
 
 

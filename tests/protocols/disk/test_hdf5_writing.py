@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from protocols.disk.hdf5_writing import fill_hdf5, write_hdf5
 from protocols.errors import DataError
 
+resource = pytest.importorskip("resource")
 ROWS = 400
 
 
