@@ -171,7 +171,7 @@ def test_the_danger_test_sees_each_of_them(tmp_path, monkeypatch):
 
 
 GUARDED = {
-    "h5py.File": {"protocols/disk/hdf5.py", "synth/batch.py"},
+    "h5py.File": {"protocols/disk/hdf5_reading.py", "synth/batch.py"},
     "np.load": {"protocols/disk/numpy_files.py"},
     "numpy.load": {"protocols/disk/numpy_files.py"},
     "zipfile.ZipFile": {"protocols/disk/archives.py", "encoders/backbones/sources/files.py"},

@@ -109,7 +109,7 @@ def check_unpacked(path: Path, name: str, unpacked: int, *, stored: int) -> None
     if not bomb and unpacked <= psutil.virtual_memory().available:
         return
     raise DataError(
-        str(path),
+        path.name,
         found=f"{name} of {unpacked} bytes, of which the file holds {stored}"
         if bomb
         else f"{name} of {unpacked} bytes, and {psutil.virtual_memory().available} bytes of free memory",

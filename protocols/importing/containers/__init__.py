@@ -61,7 +61,7 @@ def open_container(path: str | Path) -> Container:
 
 
 def _open_hdf5(path: Path, *, matlab: bool, hdf5: bool) -> Container:
-    from protocols.disk.hdf5 import open_hdf5 as open_file
+    from protocols.disk.hdf5_reading import open_hdf5 as open_file
 
     from .hdf5 import open_hdf5
     from .matlab73 import open_matlab73

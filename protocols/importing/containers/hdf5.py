@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.disk.hdf5 import check_size, read_text_of
-from protocols.disk.hdf5 import open_hdf5 as open_file
+from protocols.disk.hdf5_reading import check_size, read_text_of
+from protocols.disk.hdf5_reading import open_hdf5 as open_file
 from protocols.errors import UNUSABLE, DataError
 from protocols.recordings.readers.filters import check_filters
 

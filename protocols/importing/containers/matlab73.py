@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.disk.hdf5 import check_size, open_hdf5
+from protocols.disk.hdf5_reading import check_size, open_hdf5
 from protocols.errors import UNUSABLE, DataError
 from protocols.recordings.readers.filters import check_filters
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from protocols.disk.hdf5 import open_hdf5
+from protocols.disk.hdf5_reading import open_hdf5
 from protocols.errors import UNUSABLE, DataError
 from protocols.project.folder import Project
 from protocols.recordings.responses import Responses

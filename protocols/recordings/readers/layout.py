@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.disk.foreign import open_regular
-from protocols.disk.hdf5 import check_size, open_hdf5
+from protocols.disk.hdf5_reading import check_size, open_hdf5
 from protocols.errors import DataError
 from protocols.recordings.units import UNITS
 
@@ -130,7 +130,10 @@ class File:
             raise self.refused(name, f"elements of an unknown type ({error})", "numbers or strings") from error
         if dataset.shape is None:
             raise self.refused(name, "an item without elements", "numbers or strings")
-        check_size(self.path, name, dataset)
+        try:
+            check_size(self.path, name, dataset)
+        except DataError as error:
+            raise self.refused(name, error.found, f"a recording that fits into memory: {error.expected}") from error
         check_filters(self.path, name, dataset)
         return dataset
 

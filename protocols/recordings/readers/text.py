@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.disk.hdf5 import read_text_of
+from protocols.disk.hdf5_reading import read_text_of
 
 from . import checks
 from .layout import File

@@ -23,7 +23,7 @@ from protocols.disk import foreign
 from protocols.disk.archives import UnreadableArchive, open_zip, read_member
 from protocols.disk.files import read_json, sha256_file
 from protocols.disk.foreign import FREE, RATIO, allowed, check_unpacked, read_bytes, read_text
-from protocols.disk.hdf5 import check_size, links_outside, open_hdf5, read_text_of
+from protocols.disk.hdf5_reading import check_size, links_outside, open_hdf5, read_text_of
 from protocols.disk.numpy_files import OBJECTS, UnreadableArray, load_npy, open_npz
 from protocols.disk.pictures import MOST_PIXELS, open_picture
 from protocols.disk.png import read_png

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Bools, Floats
-from protocols.disk.hdf5 import links_outside, open_hdf5
+from protocols.disk.hdf5_reading import links_outside, open_hdf5
 from protocols.errors import UNUSABLE, DataError
 from protocols.importing.contract import ImportedTable, Psth
 from protocols.importing.windows import window_doubt

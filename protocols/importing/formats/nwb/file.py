@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 
-from protocols.disk.hdf5 import links_outside, open_hdf5
+from protocols.disk.hdf5_reading import links_outside, open_hdf5
 from protocols.errors import UNUSABLE, DataError
 
 
