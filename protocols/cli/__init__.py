@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from . import evolve, generate, imports, looks, previews, projects, rigs, rounds, sharing
-from . import cluster, evolve, generate, imports, looks, projects, rigs, rounds, sharing
+from . import cluster, evolve, generate, imports, looks, previews, projects, rigs, rounds, sharing
 from .app import app, main
 from .insilico import controllers, controversial, describe, discriminate, invariance, triplets
 
