@@ -23,6 +23,7 @@ from protocols.recordings.ingest import IngestReport, ingest, may_still_come, po
 from protocols.recordings.parts.delivery import ingest_parts
 from protocols.recordings.parts.names import parts_in
 from protocols.recordings.readers.hdf5 import read_kept
+from protocols.shards.array import Part
 from protocols.state import State as State
 from protocols.state import look as look
 
@@ -178,7 +179,12 @@ def evolve(project: Project, number: int, *, device: str = "cpu", progress: Repo
     )
 
 
-@alone("generate")
+def _in_part(*_: object, engine: Engine | None = None, **__: object) -> bool:
+    """Whether a call makes a part of a plan alone, beside others: nothing of the project is written."""
+    return isinstance(engine, Part)
+
+
+@alone("generate", unless=_in_part)
 def generate(
     project: Project,
     number: int,
@@ -329,6 +335,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
 @alone("ingest")
 def ingest_round(
     project: Project,
+    /,
     round_: Round,
     file: Path | None = None,
     *,

@@ -119,7 +119,7 @@ def generate(
         given = evolved | {"seeds": asked.pop("seeds")}
         generate_evolved(folder, out, wanted, given=given, refused=(asked, sampled, {"match": match}))
     else:
-        options = {"generator": generator, "match": match, "sampled": sampled, "asked": asked}
+        options: dict[str, Any] = {"generator": generator, "match": match, "sampled": sampled, "asked": asked}
         generate_batch(folder, out, wanted, engine=engine, **options)
 
 

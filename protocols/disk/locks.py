@@ -168,12 +168,18 @@ def hold(folder: Path, what: str, *, wait_s: float = 0.0) -> Iterator[None]:
                 path.unlink()
 
 
-def alone(what: str) -> Callable[[Callable[Concatenate[F, P], R]], Callable[Concatenate[F, P], R]]:
-    """Let a function of a project be the only one that works on its folder; see `hold`."""
+def alone(
+    what: str, *, unless: Callable[..., bool] | None = None
+) -> Callable[[Callable[Concatenate[F, P], R]], Callable[Concatenate[F, P], R]]:
+    """Let a function of a project be the only one that works on its folder (`hold`), but for calls whose other
+    arguments `unless` picks out.
+    """
 
     def decorate(function: Callable[Concatenate[F, P], R]) -> Callable[Concatenate[F, P], R]:
         @wraps(function)
         def call(project: F, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            if unless is not None and unless(*args, **kwargs):
+                return function(project, *args, **kwargs)
             with hold(project.folder, what):
                 return function(project, *args, **kwargs)
 
