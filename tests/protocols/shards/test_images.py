@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from protocols import Project
+from protocols import Project, loop
+from protocols.disk.locks import hold
 from protocols.errors import DataError
+from protocols.shards.array import Merge, Part
 from protocols.shards.engines import Processes
 from protocols.synthesis.batch import BatchOptions, plan_batch
 from protocols.synthesis.shards import image_shard, joined, make, place_images
@@ -47,3 +50,36 @@ def test_a_project_that_changed_is_told_before_an_image_is_made(looped: Path, tm
     assert (told["state"], told["code"]) == ("failed", "G03")
     with pytest.raises(DataError, match=r"G04.*another project\.toml"):
         joined(placed)
+
+
+def test_parts_of_a_round_work_beside_each_other(looped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An array job makes a round in many processes at once; nothing of the project is written by them."""
+
+    class Reached(Exception):
+        pass
+
+    def reached(*_: object, **__: object) -> None:
+        raise Reached
+
+    project = Project.open(copy(looped, tmp_path / "lab") / "project")
+    monkeypatch.setattr("protocols.synthesis.shards.make", reached)
+    monkeypatch.setattr("protocols.disk.locks.PATIENCE_S", 0.0)
+    held, done = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with hold(project.folder, "fit"):
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    try:
+        assert held.wait(60)
+        with pytest.raises(Reached):
+            loop.generate(project, 1, engine=Part(1, 2))
+        for engine in (None, Merge()):
+            with pytest.raises(DataError, match="S08"):
+                loop.generate(project, 1, engine=engine)
+    finally:
+        done.set()
+        thread.join()
