@@ -15,7 +15,6 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import LAYER, LITE0, as_loaded, ours_of
-
 from synth import ascend, fourier, stretch
 from synth.lucent import from_lucent
 from synth.transforms import DEFAULT_TRANSFORMS
