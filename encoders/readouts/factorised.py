@@ -25,12 +25,13 @@ def read_masked(features: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
     """sum_hw m(hw) sum_c a_c phi_c(hw) of maps (B, C, h, w) for masks (U, h, w) and weights (U, C): (B, U).
 
     Two orders are possible, each with one matrix product: masked features of every image, or the outer product of mask
-    and weights of every site. The one with the smaller intermediate array is used.
+    and weights of every site. The one with the smaller intermediate array is used. Masked features have the site first,
+    so that the sum over channels is one product per site: neither pass writes another array of their size.
     """
     flat, masks = features.flatten(2), masks.flatten(1)
     if len(flat) < flat.shape[2]:
-        masked = (flat.flatten(0, 1) @ masks.T).view(*flat.shape[:2], -1)  # (B, C, U)
-        return (masked * weights.T).sum(1)
+        masked = (masks @ flat.flatten(0, 1).T).view(len(masks), *flat.shape[:2])  # (U, B, C)
+        return torch.bmm(masked, weights[:, :, None])[:, :, 0].T
     return F.linear(flat.flatten(1), (weights[:, :, None] * masks[:, None, :]).flatten(1))
 
 
