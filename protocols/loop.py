@@ -335,7 +335,6 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
 @alone("ingest")
 def ingest_round(
     project: Project,
-    /,
     round_: Round,
     file: Path | None = None,
     *,

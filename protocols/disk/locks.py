@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
 import psutil
 
@@ -29,22 +29,13 @@ from .files import write_new
 from .leftovers import building_of, sweep
 from .shares import writing
 
-P = ParamSpec("P")
-R = TypeVar("R")
+C = TypeVar("C", bound=Callable[..., Any])
 LOCK = ".stimsynth.lock"
 BEAT_S, SILENT_S = 5.0, 60.0
 """Seconds between two beats; of silence after which a holder elsewhere is gone."""
 PATIENCE_S, PAUSE_S = 2.0, 0.1
 """Seconds for which any command waits: one that only looks needs the lock for a moment; between two tries."""
 _WIDTH = 12  # digits of a beat: written in place, so that the file keeps its length
-
-
-class _HasFolder(Protocol):
-    @property
-    def folder(self) -> Path: ...
-
-
-F = TypeVar("F", bound=_HasFolder)
 
 
 @dataclass(frozen=True)
@@ -168,22 +159,21 @@ def hold(folder: Path, what: str, *, wait_s: float = 0.0) -> Iterator[None]:
                 path.unlink()
 
 
-def alone(
-    what: str, *, unless: Callable[..., bool] | None = None
-) -> Callable[[Callable[Concatenate[F, P], R]], Callable[Concatenate[F, P], R]]:
-    """Let a function of a project be the only one that works on its folder (`hold`), but for calls whose other
-    arguments `unless` picks out.
+def alone(what: str, *, unless: Callable[..., bool] | None = None) -> Callable[[C], C]:
+    """Let a function of a project, its first argument, be the only one that works on its folder (`hold`), but for calls
+    whose arguments `unless` picks out.
     """
 
-    def decorate(function: Callable[Concatenate[F, P], R]) -> Callable[Concatenate[F, P], R]:
+    def decorate(function: C) -> C:
         @wraps(function)
-        def call(project: F, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            if unless is not None and unless(*args, **kwargs):
-                return function(project, *args, **kwargs)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            project = args[0] if args else kwargs.get("project")
+            if project is None or (unless is not None and unless(*args, **kwargs)):
+                return function(*args, **kwargs)  # which says what it lacks
             with hold(project.folder, what):
-                return function(project, *args, **kwargs)
+                return function(*args, **kwargs)
 
-        return call
+        return cast("C", call)
 
     return decorate
 

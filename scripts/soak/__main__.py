@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .rows import PAGE, ROOT, Row, page_with, table
+from .trees import memory
 
 PARTS = {"kills": 8, "writes": 9, "power": 7, "share": 3, "clock": 1, "two_runs": 2, "hostile": 6, "engines": 4}
 """Modules of this folder, and their shares of the time."""
@@ -71,7 +72,7 @@ def main() -> int:
 def run_part(name: str, seconds: float) -> list[Row]:
     """The rows of one part, made by a process of its own; one row that says so where it fails or does not end."""
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+    with tempfile.TemporaryDirectory(prefix="soak-", dir=memory()) as folder:
         into = Path(folder) / "rows.json"
         words = ["--only", name, "--minutes", str(seconds / 60), "--into", str(into)]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "TMPDIR": folder}

@@ -15,6 +15,9 @@ LOCK, CACHE = ".stimsynth.lock", "cache"
 """What is no part of the state: a lock, and features that may be deleted."""
 
 
+MEMORY = Path("/dev/shm")
+
+
 def tree(folder: Path) -> Tree:
     """All folders and files below `folder`; of a log, the set of its records counts, since a repeated stage may write a
     record again.
@@ -120,6 +123,11 @@ def remove(folder: Path) -> None:
 
 def workplace() -> Path:
     """A new folder, in memory where the system has such a place: these trials need no real disk."""
-    memory = Path("/dev/shm")
-    place = memory if os.access(memory, os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix="soak-", dir=place))
+    return Path(
+        tempfile.mkdtemp(prefix="soak-", dir=None if MEMORY in Path(tempfile.gettempdir()).parents else memory())
+    )
+
+
+def memory() -> Path | None:
+    """Where the system keeps files in memory; None where it does not."""
+    return MEMORY if os.access(MEMORY, os.W_OK) else None
