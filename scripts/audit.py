@@ -72,9 +72,12 @@ def closure(names: Sequence[str]) -> dict[str, Distribution]:
 def licence_of(name: str, package: Distribution) -> str:
     """The licence by the expression, the classifiers or the text of a package's metadata, "" where it says none."""
     about = package.metadata
-    stated = about.get("License-Expression") or ""
-    classified = [c.rpartition("::")[2].strip() for c in about.get_all("Classifier", []) if c.startswith("License ::")]
-    text = (about.get("License") or "").split("\n")[0]
+    plain = {key: (about.get_all(key) or [""])[0] for key in ("License-Expression", "License")}
+    stated = plain["License-Expression"]
+    classified = [
+        c.rpartition("::")[2].strip() for c in about.get_all("Classifier") or () if c.startswith("License ::")
+    ]
+    text = plain["License"].split("\n")[0]
     text = "" if len(text) > 40 or text == "UNKNOWN" or set(text) <= {"="} else text
     return stated or READ_IN_FULL.get(name) or " AND ".join(c for c in classified if c != "OSI Approved") or text
 

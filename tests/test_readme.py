@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 BLOCKS = PYTHON.findall(README)
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "scripts/studies/README.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "scripts/studies/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 # A path of the repository, with the name of a function, a class or a method after a colon where one is meant.

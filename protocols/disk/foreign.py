@@ -7,10 +7,10 @@ is refused before it is unpacked. SECURITY.md lists the limits.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 import psutil
 
@@ -50,7 +50,7 @@ def read_text(path: Path, *, encoding: str = "utf-8", errors: str = "strict", mo
     return read_bytes(path, most=most).decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """A file opened for reading, which never waits: F13 for a pipe, a device or a folder; OSError as `open`."""
     check_regular(path)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

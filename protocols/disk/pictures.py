@@ -6,7 +6,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,13 +23,13 @@ _BROKEN = (
 
 
 @contextmanager
-def open_picture(source: bytes | Path, *, formats: Sequence[str] | None = None) -> Iterator[Image.Image]:
+def open_picture(source: bytes | Path, *, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
     """A picture whose pixels are decoded inside this block, if at all.
 
     Parameters
     ----------
     source : bytes or Path
-    formats : sequence of str, optional
+    formats : tuple of str, optional
         Pillow's names of those that are read.
 
     Raises

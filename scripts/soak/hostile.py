@@ -1,17 +1,20 @@
 """Hostile files at every reader: read as they stand, or refused in words, in stated memory and time; and nothing else.
 
-Each family of readers is tried in a process of its own (`inputs.trial`): every input is a whole file of the product's own
-writers, or of a format's own library, changed by damage that knows nothing of the format or by edits that do. Bounded
-fuzzing by mutation with known seeds: an input that fails is made again by the command that its note names.
+The readers are tried in turns in a process of their own (`inputs.trial`), each for as long as the others: every input is a
+whole file of the product's own writers, or of a format's own library, changed by damage that knows nothing of the format or
+by edits that do. Bounded fuzzing by mutation with known seeds; an input that fails is made again by its reader and number:
+
+    python -m scripts.soak.inputs.trial --only "MATLAB 7" --first 17 --count 1
 """
 
 from __future__ import annotations
 
 import json
 import os
-import selectors
+import queue
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,8 +23,9 @@ from .inputs.catalogue import READERS
 from .inputs.reader import MEBIBYTES, SECONDS
 from .rows import ROOT, Row
 
-HANG = 60.0
-"""Seconds without a word after which the process is taken to hang, and is killed."""
+HANG_S, START_S = 90.0, 300.0
+"""Without a word for so long a process is taken to hang, and is killed; its start, with all imports, may take longer."""
+FAMILIES = {reader.name: reader.family for reader in READERS}
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Tally:
     """What came of the inputs of one family."""
 
     tried: int = 0
+    seconds: float = 0.0
     ends: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
@@ -36,6 +41,7 @@ class Tally:
     def add(self, record: dict[str, object]) -> None:
         """Count one record of `inputs.trial`."""
         self.tried += 1
+        self.seconds += float(str(record.get("seconds", 0)))
         self.ends[str(record["ended"])] += 1
         if wrong := str(record["wrong"]):
             self.wrong[wrong] += 1
@@ -44,18 +50,14 @@ class Tally:
 
 def rows(seconds: float) -> list[Row]:
     """One line per family of readers, within `seconds`."""
-    names = {reader.family: 0 for reader in READERS}
-    for reader in READERS:
-        names[reader.family] += 1
-    share = seconds / (len(READERS) + 2 * len(names))
-    return [_row(family, (count + 2) * share) for family, count in names.items()]
+    tallies = {family: Tally() for family in FAMILIES.values()}
+    end, first = time.monotonic() + seconds, 0
+    while (left := end - time.monotonic()) > 0 or not first:
+        first = _process(first, left, tallies)
+    return [_row(family, tally) for family, tally in tallies.items()]
 
 
-def _row(family: str, seconds: float) -> Row:
-    start, tally = time.monotonic(), Tally()
-    first = 0
-    while (left := start + seconds - time.monotonic()) > 0:
-        first = _process(family, first, left, tally)
+def _row(family: str, tally: Tally) -> Row:
     for example in tally.examples:
         print(f"hostile: {example}", file=sys.stderr)
     note = (
@@ -70,58 +72,56 @@ def _row(family: str, seconds: float) -> Row:
         lost=tally.wrong["lost"],
         tracebacks=tally.wrong["traceback"],
         differences=tally.wrong["difference"],
-        seconds=time.monotonic() - start,
+        seconds=tally.seconds,
         note=note,
     )
 
 
-def _process(family: str, first: int, seconds: float, tally: Tally) -> int:
+def _process(first: int, seconds: float, tallies: dict[str, Tally]) -> int:
     """Inputs from number `first` on in a new process; the number to go on with. A death or a hang counts as lost."""
-    command = [
-        sys.executable,
-        "-m",
-        "scripts.soak.inputs.trial",
-        "--family",
-        family,
-        "--first",
-        str(first),
-        "--seconds",
-        f"{seconds:.1f}",
-    ]
+    words = ["--first", str(first), "--seconds", f"{max(seconds, 1):.1f}"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    begun: dict[str, object] = {"begin": first - 1, "reader": "none"}
-    open_ = False
-    with (
-        subprocess.Popen(
-            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process,
-        selectors.DefaultSelector() as waiting,
-    ):
-        assert process.stdout is not None
-        waiting.register(process.stdout, selectors.EVENT_READ)
-        while waiting.select(HANG):
-            line = process.stdout.readline()
+    said: queue.Queue[str] = queue.Queue()
+    begun: dict[str, object] = {}
+    highest = first
+    command = [sys.executable, "-m", "scripts.soak.inputs.trial", *words]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        threading.Thread(target=_listen, args=(process, said), daemon=True).start()
+        why, patience = "", START_S
+        while True:
+            try:
+                line = said.get(timeout=patience)
+            except queue.Empty:
+                why = f"no word for {patience:g} s"
+                break
             if not line:
                 break
-            record = json.loads(line)
-            open_ = "begin" in record
-            if open_:
-                begun = record
+            patience, record = HANG_S, json.loads(line)
+            if "begin" in record:
+                begun, highest = record, max(highest, int(record["begin"]))
             else:
-                tally.add(record)
-        hung = process.poll() is None and open_
+                begun = {}
+                tallies[FAMILIES[str(record["reader"])]].add(record)
         process.kill()
-        told = "" if hung or process.stderr is None else process.stderr.read()[-300:]
-    if open_:
-        why = f"no word for {HANG:g} s" if hung else f"the process ended with {process.returncode}: {told}"
-        tally.add(
-            {
-                "reader": begun["reader"],
-                "number": begun["begin"],
-                "what": "",
-                "ended": "died",
-                "told": why,
-                "wrong": "lost",
-            }
-        )
-    return int(str(begun["begin"])) + 1
+    if begun or (process.returncode and not why):
+        why = why or f"the process ended with {process.returncode}"
+        reader = str(begun.get("reader", READERS[0].name))
+        record = {
+            "reader": reader,
+            "number": begun.get("begin"),
+            "what": "",
+            "ended": "died",
+            "told": why,
+            "wrong": "lost",
+        }
+        tallies[FAMILIES[reader]].add(record)
+    return highest + 1
+
+
+def _listen(process: subprocess.Popen[str], said: queue.Queue[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        said.put(line)
+    said.put("")

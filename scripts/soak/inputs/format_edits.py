@@ -293,7 +293,7 @@ def record(data: bytes, rng: Rng) -> tuple[str, bytes]:
     if not places:
         return "json list", b"[1]"
     node, key = places[int(rng.integers(len(places)))]
-    values = (None, [], {}, "", -1, 1e308, 10**400, True, "x" * 10_000, [[[]]], "../../x", "/etc/passwd", "\x1b[2J", "\ud800", 0.5,
+    values: tuple[object, ...] = (None, [], {}, "", -1, 1e308, 10**400, True, "x" * 10_000, [[[]]], "../../x", "/etc/passwd", "\x1b[2J", "\ud800", 0.5,
               {"a": {"b": 1}}, ["a", 1, None], "nan", 2**63, "=1+1")  # fmt: skip
     if what == "gone" and isinstance(node, dict):
         del node[key]

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from protocols.errors import CODES, DataError
 
@@ -36,6 +37,8 @@ from .watch import Watch
 
 ROOM = 3 << 30
 """Bytes of address space beyond those of the process at its begin: what asks for more is told that there is none."""
+EACH_S = 0.005
+"""Counted to every input besides its own time, so that the quickest readers do not have nearly all of them."""
 HEAP = 4096 + MEBIBYTES
 """MiB where HDF5 takes the room for an entry of text, of a stated length of 32 bits, before it finds that it is not there."""
 WAIT_S = 2 * SECONDS
@@ -199,16 +202,17 @@ def trials(readers: Sequence[Reader], first: int, seconds: float, count: int | N
         resource.setrlimit(resource.RLIMIT_AS, (int(used) + ROOM, resource.RLIM_INFINITY))
         gc.collect()
         gc.freeze()  # what stays for good is not looked through again after each input
-        end, number = time.monotonic() + seconds, first
-        while time.monotonic() < end and (count is None or number < first + count):
-            trial = given[number % len(given)] if count is None else given[0]
+        end = time.monotonic() + seconds - (time.time() - psutil.Process().create_time())  # its start counts too
+        spent = dict.fromkeys(range(len(given)), 0.0)
+        numbers = dict.fromkeys(range(len(given)), first)
+        while time.monotonic() < end and (count is None or numbers[0] < first + count):
+            turn = min(spent, key=lambda n: (spent[n], n))  # each reader for as long as the others
+            trial, number, start = given[turn], numbers[turn], time.process_time()
             yield {"begin": number, "reader": trial.reader.name}
-            yield {
-                "number": number,
-                "reader": trial.reader.name,
-                **_tried(trial, number, watch, loud=count is not None),
-            }
-            number += 1
+            tried = _tried(trial, number, watch, loud=count is not None)
+            yield {"number": number, "reader": trial.reader.name, **tried}
+            spent[turn] += time.process_time() - start + EACH_S
+            numbers[turn] += 1
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
