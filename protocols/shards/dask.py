@@ -79,11 +79,13 @@ class Dask:
             G08, G09: as `check`.
         """
         self.check()
-        from distributed import Client
+        import distributed
+
+        connect: Any = distributed.Client
 
         with _quiet():
             try:
-                client = Client(f"tcp://{self.host}:{self.port}", timeout=ANSWER_S, set_as_default=False)
+                client = connect(f"tcp://{self.host}:{self.port}", timeout=ANSWER_S, set_as_default=False)
             except (OSError, TimeoutError) as error:
                 raise self._silent(error) from error
             marks, tasks = Marks(self.patience_s), _Tasks(client)
