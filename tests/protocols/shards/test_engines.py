@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -96,11 +97,17 @@ def test_dask_runs_a_shard_again_whose_worker_was_killed(dask: DaskProcesses, tm
     ]
 
 
-def test_a_scheduler_that_is_gone_is_told_in_words(dask: DaskProcesses) -> None:
-    dask.scheduler.kill()
-    dask.scheduler.wait()
+def test_a_scheduler_that_is_lost_on_the_way_is_told_in_words(dask: DaskProcesses, tmp_path: Path) -> None:
+    home = tmp_path / "cache" / "shards"
+    shards = [{"number": n} for n in range(3000)]
+    plan = ShardPlan.place(home, "squares", common={"plus": 1}, shards=shards, inputs={"a": "0"}, suffix=".txt")
+    engine = engine_named(dask.address)
+    killer = threading.Timer(0.5, dask.scheduler.kill)
+    killer.start()
     with pytest.raises(DataError, match=r"G09.*no answer"):
-        engine_named(dask.address).check()
+        run_plan(plan, square, engine)
+    killer.join()
+    assert plan.missing()
 
 
 def test_a_missing_library_or_command_has_its_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
