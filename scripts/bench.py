@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import bench_workers
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+import bench_workers
 from encoders.backbones import backbone
 from encoders.readouts import FactorisedReadout
 from encoders.solvers.ridge import RidgeFit
