@@ -82,7 +82,7 @@ def site_blocks(values: Floats) -> Iterator[slice]:
     begins = list(range(0, columns, step))
     if len(begins) > 1 and columns - begins[-1] == 1:
         begins.pop()
-    yield from (slice(begin, end) for begin, end in zip(begins, [*begins[1:], columns], strict=True))
+    yield from (slice(begin, end) for begin, end in zip(begins, [*begins[1:], columns], strict=False))
 
 
 def repeat_means(values: ArrayLike, image_index: ArrayLike, n_images: int | None = None) -> tuple[Floats, Ints]:

@@ -34,4 +34,4 @@ def site_blocks(rows: int, columns: int) -> Iterator[slice]:
     begins = list(range(0, columns, step))
     if len(begins) > 1 and columns - begins[-1] == 1:
         begins.pop()
-    yield from (slice(begin, end) for begin, end in zip(begins, [*begins[1:], columns], strict=True))
+    yield from (slice(begin, end) for begin, end in zip(begins, [*begins[1:], columns], strict=False))

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import bench_workers
 from encoders.backbones import backbone
 from encoders.readouts import FactorisedReadout
 from encoders.solvers.ridge import RidgeFit
@@ -306,6 +307,12 @@ def guided_steps(method: str, size: int, limit: float | None) -> Pair:
     return Pair(what, lambda: run(0.3), lambda: run(0.0), limit)
 
 
+def two_workers(name: str) -> Pair:
+    """A whole command with two workers against the same with one."""
+    run = bench_workers.COMMANDS[name]
+    return Pair(f"{name} --workers 2 / --workers 1", lambda: run(2), lambda: run(1), bench_workers.LIMIT)
+
+
 ROWS: dict[str, Callable[[], Pair]] = {
     "loop": loop,
     "own": own_module,
@@ -322,6 +329,7 @@ ROWS: dict[str, Callable[[], Pair]] = {
     "guided_fast": lambda: guided_steps("guided_fast", 64, 1.8),
     "guided_112": lambda: guided_steps("guided", 112, None),
     "fast_112": lambda: guided_steps("guided_fast", 112, None),
+    **{f"{name}_2": partial(two_workers, name) for name in bench_workers.COMMANDS},
 }
 
 
@@ -357,7 +365,13 @@ def table(results: list[Result]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="rows to measure")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        choices=list(ROWS),
+        default=[row for row in ROWS if not row.endswith("_2")],
+        help="rows to measure; NAME_2: minutes each",
+    )
     parser.add_argument("--repeats", type=int, default=7, help="times each pair is timed in turn")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     arguments = parser.parse_args()

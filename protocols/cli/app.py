@@ -6,6 +6,7 @@ Exit codes: 0 ok, 2 usage, 3 invalid data, 4 waiting or timed out, 5 safety stop
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -160,6 +161,8 @@ def main() -> None:
     """Run the command line and translate errors into exit codes."""
     keep_memory()
     sys.argv[1:] = common_first(sys.argv[1:])
+    if (workers := workers_of(sys.argv[1:])) is not None:
+        os.environ["OMP_NUM_THREADS"] = workers  # of the sequential parts, before torch is imported
     try:
         app(standalone_mode=True)
     except DataError as error:
@@ -214,6 +217,18 @@ def common_apart(words: list[str]) -> tuple[list[str], list[str]]:
         if COMMON[name] and not has_value and waiting:
             front.append(waiting.pop(0))
     return front, rest
+
+
+def workers_of(words: list[str]) -> str | None:
+    """The number given with ``--workers`` among `words`, as `common_first` orders them; None where there is none."""
+    found, rest = "", iter(words)
+    for word in rest:
+        name, has_value, value = word.partition("=")
+        if name not in COMMON:
+            break
+        given = value if has_value or not COMMON[name] else next(rest, "")
+        found = given if name == "--workers" else found
+    return found if found.isdigit() and int(found) > 0 else None
 
 
 def fail(error: Exception, code: int) -> None:

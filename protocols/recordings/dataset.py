@@ -233,7 +233,7 @@ def _join(
         pixels=np.stack(pixels),
         source_ids=tuple(source_ids),
         groups=tuple(groups),
-        values=np.concatenate([_columns(part.responses, site_ids) for part in usable]),
+        values=_stacked([part.responses for part in usable], site_ids),
         image_index=np.concatenate(index),
         site_ids=site_ids,
         unit=unit,
@@ -282,8 +282,22 @@ def _image_index(project: Project, part: _Part, position: dict[str, int]) -> Int
     return np.array([position[s] if s else -1 for s in sources], dtype=np.int64)
 
 
+def _stacked(recordings: Sequence[Responses], site_ids: tuple[str, ...]) -> Floats:
+    """The tables of all recordings, one under the other; a single one is not copied."""
+    if len(recordings) == 1:
+        return _columns(recordings[0], site_ids)
+    rows = [len(responses.values) for responses in recordings]
+    values, begin = np.empty((sum(rows), len(site_ids))), 0
+    for responses, count in zip(recordings, rows, strict=True):
+        values[begin : begin + count] = _columns(responses, site_ids)
+        begin += count
+    return values
+
+
 def _columns(responses: Responses, site_ids: tuple[str, ...]) -> Floats:
     """Responses of the sites named, shape (T, U); NaN for a site that this recording does not have."""
+    if responses.site_ids == site_ids:
+        return responses.values
     columns = np.full((len(responses.values), len(site_ids)), np.nan)
     columns[:, [site_ids.index(s) for s in responses.site_ids]] = responses.values
     return columns

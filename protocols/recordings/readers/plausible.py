@@ -7,13 +7,15 @@ look like this, a sentence is added to the notes.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.arrays import Floats
+from protocols.arrays import Floats, row_blocks
 from protocols.errors import DataError
 from protocols.recordings.units import UNITS
 
@@ -89,8 +91,9 @@ def check_numbers(path: Path, values: Floats, recorded: Recorded, *, notes: list
         multiples of a number; R26: a number that stands for missing values.
     """
     used = recorded.used(values)
-    table = values[used].reshape(int(used.sum()), math.prod(values.shape[1:]))
-    finite = table[np.isfinite(table)]
+    table = (values if used.all() else values[used]).reshape(int(used.sum()), math.prod(values.shape[1:]))
+    known = np.isfinite(table)
+    finite = table.reshape(-1) if known.all() else table[known]
     if not finite.size or finite.min() == finite.max():
         return
     _stand_ins(path, finite, unit=recorded.unit)
@@ -109,7 +112,7 @@ def as_counts(values: Floats, recorded: Recorded, *, notes: list[str]) -> Floats
     Only where every value is that near to a whole number, and the unit demands whole numbers of single trials. Where
     more than the last digits are off, many values must be: a single one is no rounding.
     """
-    if not UNITS[recorded.unit].whole or recorded.averaged or not np.any(values % 1 > 0):
+    if not UNITS[recorded.unit].whole or recorded.averaged or not _any(values, lambda part: part % 1 > 0):
         return values
     whole = np.rint(values)
     off = np.abs(values - whole)
@@ -123,16 +126,30 @@ def as_counts(values: Floats, recorded: Recorded, *, notes: list[str]) -> Floats
 
 def _repeated(finite: Floats, recorded: Recorded, notes: list[str]) -> None:
     """Note one value that comes again and again among real numbers that hardly do: it may stand for missing ones."""
-    values, counts = np.unique(finite, return_counts=True)
-    often = int(counts.argmax())
-    others = np.delete(counts, often)
-    if UNITS[recorded.unit].whole or len(others) < 2 * _MULTIPLES or not 0 < often < len(values) - 1:
+    if UNITS[recorded.unit].whole:
         return
-    if counts[often] >= max(_PEGGED, 10 * others.max()) and np.mean(others == 1) > 0.95:
+    ordered = np.sort(finite)
+    again = np.flatnonzero(ordered[1:] == ordered[:-1])
+    distinct = len(ordered) - len(again)
+    if not len(again) or distinct - 1 < 2 * _MULTIPLES:
+        return
+    ends = np.append(np.flatnonzero(np.diff(again) > 1), len(again) - 1)
+    counts = np.diff(ends, prepend=-1) + 1  # of each value that comes more than once
+    often = int(counts.argmax())
+    value, others = ordered[again[ends[often]]], np.delete(counts, often)
+    if value in (ordered[0], ordered[-1]):
+        return
+    if counts[often] >= max(_PEGGED, 10 * others.max(initial=1)) and (distinct - len(counts)) / (distinct - 1) > 0.95:
         notes.append(
-            f"{counts[often]} values are exactly {values[often]:g}, while hardly any other value comes twice: if it "
+            f"{counts[often]} values are exactly {value:g}, while hardly any other value comes twice: if it "
             "stands for missing values, write NaN"
         )
+
+
+def _any(values: Floats, predicate: Callable[[Floats], NDArray[Any]]) -> bool:
+    """Whether the predicate holds anywhere in an array, of which it sees some rows at once."""
+    width = math.prod(values.shape[1:])
+    return any(bool(np.any(predicate(values[rows]))) for rows in row_blocks(len(values), width))
 
 
 def _milliseconds(values: Floats, recorded: Recorded) -> float:
@@ -191,7 +208,7 @@ def _wrapped(path: Path, table: Floats, recorded: Recorded, *, images: NDArray[n
     """
     for bits in (8, 16, 32, 64):
         top = 2.0**bits
-        if table.size == 0 or np.nanmin(table) < 0 or np.nanmax(table) > top:
+        if table.size == 0 or np.nanmin(table) < 0 or not top * 7 / 8 <= np.nanmax(table) <= top:
             continue
         high = table >= top * 7 / 8
         gap = (table > top / 4) & ~high
@@ -230,10 +247,10 @@ def _wrap_cause(bits: int) -> str:
 
 def _saturated(path: Path, finite: Floats, *, unit: str, notes: list[str]) -> None:
     """Many values at the limit of an integer type, few just beside it: R21 for counts and rates, else a note."""
-    for values, sign in ((finite, 1), (-finite - 1, -1)):
-        limit = float(values.max())
+    for limit, sign in ((float(finite.max()), 1), (float(-finite.min() - 1), -1)):
         if limit not in _LIMITS:
             continue
+        values = finite if sign > 0 else -finite - 1
         pegged = int((values == limit).sum())
         _, others = np.unique(values[values != limit], return_counts=True)
         if pegged < _PEGGED or (len(others) and pegged < 3 * others[-10:].max()):
@@ -259,13 +276,21 @@ def _multiples(path: Path, finite: Floats, recorded: Recorded, *, notes: list[st
     window = recorded.window_ms
     if recorded.unit == "spikes/s" and window is not None and not recorded.averaged:
         step = 1000 / (window[1] - window[0])
-        if step > 1 and not np.any(finite % 1) and np.any(np.abs(finite / step - np.rint(finite / step)) > 1e-6):
+        if (
+            step > 1
+            and not _any(finite, lambda part: part % 1)
+            and _any(finite, lambda part: np.abs(part / step - np.rint(part / step)) > 1e-6)
+        ):
             notes.append(
                 f"all rates are whole numbers, and not multiples of {step:g} (one spike in the window): counts, perhaps"
             )
-    if not UNITS[recorded.unit].whole or recorded.averaged or np.any(finite % 1) or np.any(finite < 0):
+    if not UNITS[recorded.unit].whole or recorded.averaged:
         return
-    distinct = np.unique(finite[finite > 0])
+    if _any(finite, lambda part: part % 1) or finite.min() < 0:
+        return
+    distinct = np.zeros(0)
+    for rows in row_blocks(len(finite), 1):
+        distinct = np.union1d(distinct, finite[rows][finite[rows] > 0])
     if not distinct.size or distinct[-1] >= 2**53:
         return
     step = int(np.gcd.reduce(distinct.astype(np.int64)))

@@ -49,7 +49,8 @@ def check_rows(path: Path, values: Floats, recorded: Recorded, *, notes: list[st
         R25
     """
     rows = np.flatnonzero(recorded.used(values))
-    table, images = values[rows], np.asarray(recorded.image_ids)[rows]
+    table = values if len(rows) == len(values) else values[rows]
+    images = np.asarray(recorded.image_ids)[rows]
     if len(rows) < 2 * _SHORTEST:
         return
     missing = np.isnan(table)
@@ -65,7 +66,7 @@ def check_rows(path: Path, values: Floats, recorded: Recorded, *, notes: list[st
             return
     if not recorded.silence_recorded:
         _scattered(path, rows, table, images=images, recorded=recorded, notes=notes)
-        _lost_sites(rows[~silent], table[~silent], images=images[~silent], recorded=recorded, notes=notes)
+        _lost_sites(rows[~silent], _without(table, silent), images=images[~silent], recorded=recorded, notes=notes)
 
 
 def _again(table: Floats, images: NDArray[np.str_]) -> NDArray[np.bool_]:
@@ -193,7 +194,12 @@ def _log_share(hits: int, total: int) -> float:
 
 def _log_silence(table: Floats, silent: NDArray[np.bool_]) -> float:
     """Log of the chance that all sites are silent, were they independent; from the rows that are not silent."""
-    return float(_log_zeros(table[~silent]).sum())
+    return float(_log_zeros(_without(table, silent)).sum())
+
+
+def _without(table: Floats, rows: NDArray[np.bool_]) -> Floats:
+    """The other rows of a table; itself where there are no such rows."""
+    return table[~rows] if rows.any() else table
 
 
 def _log_zeros(rest: Floats) -> Floats:

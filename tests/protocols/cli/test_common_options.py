@@ -7,7 +7,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.cli.app import COMMON, app, common_first
+from protocols.cli.app import COMMON, app, common_first, workers_of
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,22 @@ from protocols.cli.app import COMMON, app, common_first
 )
 def test_common_options_come_first(words: str, expected: str) -> None:
     assert common_first(words.split()) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("fit lab --workers 2", "2"),
+        ("-q --device cpu fit lab --workers=3", "3"),
+        ("fit lab", None),
+        ("fit lab -- --workers 2", None),
+        ("fit lab --workers", None),
+        ("fit lab --workers 0", None),
+        ("fit lab --workers two", None),
+    ],
+)
+def test_the_number_of_workers_is_known_before_a_command_is_read(words: str, expected: str | None) -> None:
+    assert workers_of(common_first(words.split())) == expected
 
 
 @given(st.lists(st.sampled_from([*COMMON, "run", "lab", "2", "--out", "x", "--workers=3"])))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 
 from protocols.disk.drawing import as_data_uri
@@ -43,6 +44,15 @@ def bars_by_colour(axes) -> dict[str, float]:
         colour = to_hex(patch.get_facecolor())
         heights[colour] = heights.get(colour, 0.0) + patch.get_height()
     return heights
+
+
+def drawn_bars(axes) -> list[tuple[float, str]]:
+    """Height and colour of every bar of the collection, from left to right."""
+    (bars,) = (c for c in axes.collections if isinstance(c, PolyCollection))
+    corners = [path.vertices for path in bars.get_paths()]
+    lefts = [float(c[:, 0].min()) for c in corners]
+    assert lefts == sorted(lefts)
+    return [(float(c[1, 1]), to_hex(colour)) for c, colour in zip(corners, bars.get_facecolor(), strict=True)]
 
 
 # --- gain ----------------------------------------------------------------------------------------------------------------
@@ -99,9 +109,8 @@ def test_tuning_bars_hold_the_means_and_the_marks_at_their_place() -> None:
     figure = tuning_bars([TUNING, replace(TUNING, site="v4_001", marks=())], "spikes")
     first, second = (axes for axes in figure.axes if axes.get_title())
     assert (first.get_title(), second.get_title()) == ("v4_000", "v4_001")
-    assert [p.get_height() for p in first.patches] == [9.0, 6.0, 3.0, 1.0]
     expected = [OWN_REFERENCE, OTHER_IMAGES, OWN_REFERENCE, OTHER_IMAGES]
-    assert [to_hex(p.get_facecolor()) for p in first.patches] == expected
+    assert drawn_bars(first) == list(zip([9.0, 6.0, 3.0, 1.0], expected, strict=True))
     marks = {c.get_label(): c for c in first.containers if c.get_label() in ("controller", "graded", "phase_scrambled")}
     places = {k: (float(c[0].get_xdata()[0]), float(c[0].get_ydata()[0])) for k, c in marks.items()}
     assert places == {"controller": (-0.5, 12.0), "graded": (0.5, 7.0), "phase_scrambled": (3.5, 0.5)}
@@ -151,8 +160,7 @@ def test_the_drift_figure_shows_gains_of_all_rounds_and_marks_only_listed_sites(
     assert [line.get_ydata().tolist() for line in hollow] == [[0.5]]
     crossed = [line.get_ydata().tolist() for line in above.lines if line.get_marker() == "x" and len(line.get_ydata())]
     assert crossed == [[0.2]]
-    assert [p.get_height() for p in below.patches] == [12.0, -3.0]
-    assert [to_hex(p.get_facecolor()) for p in below.patches] == [LISTED, NOT_LISTED]
+    assert drawn_bars(below) == [(12.0, LISTED), (-3.0, NOT_LISTED)]
     assert [t.get_text() for t in below.texts] == ["*"]
     assert [t.get_text() for t in below.get_xticklabels()] == ["a", "b", "c", "d"]
     assert below.get_ylabel() == "% of the mean response"
@@ -161,7 +169,7 @@ def test_the_drift_figure_shows_gains_of_all_rounds_and_marks_only_listed_sites(
 def test_a_drift_record_without_numbers_still_draws() -> None:
     figure = drift_figure([(1, drift(SiteDrift("a"), SiteDrift("b"), percent=False))])
     above, below = figure.axes
-    assert not below.patches
+    assert not below.collections
     assert below.get_ylabel() == "SD of the image means"
     assert above.get_yscale() == "log"
     assert as_data_uri(figure).startswith("data:image/png;base64,")
