@@ -37,7 +37,11 @@ def _bytes(n: int, kind: str, **more: object) -> bytes:
 
 def one(ending: str) -> Callable[[Path], None]:
     """One picture of a kind."""
-    return lambda folder: (folder / f"x.{ending}").write_bytes(_bytes(0, KINDS[ending])) and None
+
+    def write(folder: Path) -> None:
+        (folder / f"x.{ending}").write_bytes(_bytes(0, KINDS[ending]))
+
+    return write
 
 
 def read_one(folder: Path) -> object:
