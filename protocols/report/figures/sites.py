@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +136,7 @@ def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
     return figure
 
 
-def _panels(lines: int, columns: int) -> tuple[Figure, NDArray[np.object_]]:
+def _panels(lines: int, columns: int) -> tuple[Figure, Any]:
     """Panels of 2.7 x 1.9 inches above room for a legend; margins are fixed, since to fit those of 24 panels to their
     labels takes longer than to draw them.
     """
@@ -157,7 +157,7 @@ def mark_of(kind: str) -> tuple[str, str]:
 
 
 def _tuning(axes: Axes, tuning: SiteTuning) -> None:
-    x = np.arange(len(tuning.means))
+    x = np.arange(len(tuning.means), dtype=np.float64)
     colours = [OWN_REFERENCE if own else OTHER_IMAGES for own in tuning.own]
     draw_bars(axes, x, tuning.means, colours=colours, width=1.0)
     if (lengths := _lengths(tuning.errors)) is not None:
