@@ -74,6 +74,7 @@ CODES = {
     "F10": "The disk is full.",
     "F11": "A table cannot be taken apart.",
     "F12": "A file or folder cannot be written.",
+    "F13": "A file or folder is away or cannot be used.",
     "G01": "The prior of the diffusion generator cannot be opened.",
     "H01": "Images were shown outside the time of the recording.",
     "H02": "Times of a recording are not in seconds.",
