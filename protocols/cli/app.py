@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from protocols.devices import checked_device
-from protocols.disk.shares import told_error
+from protocols.disk.shares import told_error, unread_error
 from protocols.errors import DataError, SafetyStop
 from protocols.memory import keep_memory
 from protocols.packages import version as toolkit_version
@@ -174,7 +174,7 @@ def main() -> None:
         typer.echo("interrupted; run the same command again to go on", err=True)
         sys.exit(6)
     except OSError as error:
-        fail(told_error(error) or error, 3)
+        fail(told_error(error) or unread_error(error), 3)
     except ValueError as error:
         fail(error, 3)
 

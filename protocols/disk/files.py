@@ -234,6 +234,23 @@ def portable(value: Any, base: Path) -> Any:
     return value
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Every file below `folder`, but for what systems leave behind; as listed, so that none is left out where a share
+    does not answer for a moment.
+
+    Raises
+    ------
+    OSError
+        A folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    places = os.walk(folder, onerror=refuse)
+    return sorted(Path(place) / name for place, _, names in places for name in names if not is_litter(name))
+
+
 def write_checksums(folder: Path, files: Iterable[Path], name: str = "checksums.sha256") -> None:
     """Write ``<sha256>  <relative posix path>`` lines (the format of sha256sum) for `files` into `folder`/`name`."""
     lines = [f"{sha256_file(f)}  {f.relative_to(folder).as_posix()}\n" for f in sorted(files)]

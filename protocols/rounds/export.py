@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from protocols.arrays import Floats, Pixels
-from protocols.disk.files import is_litter, sha256_file, write_checksums, write_json, write_text
+from protocols.disk.files import files_below, sha256_file, write_checksums, write_json, write_text
 from protocols.disk.leftovers import building_of
 from protocols.disk.png import contact_sheet, read_png, write_png
 from protocols.disk.shares import flush_folder, make_folder, make_read_only, move, writing
@@ -283,7 +283,7 @@ def _write_tables(
     write_json(folder / "manifest.json", manifest)
     contact_sheet(folder / "contact_sheet.png", list(images), pixels)
     write_rigs(folder, trials, images, timing=timing, manifest=manifest, rigs=showing.rigs)
-    write_checksums(folder, [p for p in folder.rglob("*") if p.is_file() and not is_litter(p.name)])
+    write_checksums(folder, files_below(folder))
     write_text(folder / "_READY", "")
 
 

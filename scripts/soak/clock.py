@@ -18,8 +18,8 @@ from .world import JOURNEYS, NOW, Step, begin, cheap, command, warm
 from .writes import Count, Stage, judge, stages
 
 YEAR_S = 365 * 86400
-SAME = ("key.csv", "evaluation.json", "control.csv", "order.csv", "responses.h5", "controllers.h5", ".png")
-"""Files that must not depend on the time that is written into others."""
+SAME = ("key.csv", "evaluation.json", "control.csv", "order.csv", "controllers.h5", ".png")
+"""Files that must not depend on the time that is written into others, as a trial table names its session, a date."""
 
 
 def rows(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from protocols.disk.files import is_litter
+from protocols.disk.files import files_below
 from protocols.disk.toml import nearest
 from protocols.errors import DataError
 from protocols.rounds.order import Trial
@@ -76,10 +76,11 @@ def write_rigs(
         require_plain_names(images)
     written: list[Path] = []
     for name in dict.fromkeys(("plain", *rigs)):
-        before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and not is_litter(p.name)}
+        before = {p: p.stat().st_mtime_ns for p in files_below(folder)}
         paths = RIGS[name](folder, order, images, timing=timing, manifest=manifest)
-        changed = [p for p, time_ns in before.items() if not p.is_file() or p.stat().st_mtime_ns != time_ns]
-        wrong = [p for p in paths if not p.is_file() or not p.is_relative_to(folder)] or changed
+        there = set(files_below(folder))
+        changed = [p for p, time_ns in before.items() if p not in there or p.stat().st_mtime_ns != time_ns]
+        wrong = [p for p in paths if p not in there] or changed
         if wrong:
             raise ValueError(
                 f"rig {name!r}: {wrong[0].name}; expected new files inside the outbox, and every other as it was"

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from protocols.disk.files import inside, is_litter, new_folder, write_checksums, write_text
+from protocols.disk.files import files_below, inside, new_folder, write_checksums, write_text
 from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.project.folder import Round
@@ -81,7 +81,7 @@ def write_beside(
             shutil.copyfile(outbox / name, folder / name)
         written = write_rigs(folder, order, images, timing=timing, manifest=manifest, rigs=tuple(software))
         names = [path.relative_to(folder) for path in written]
-        write_checksums(folder, [p for p in folder.rglob("*") if p.is_file() and not is_litter(p.name)])
+        write_checksums(folder, files_below(folder))
         write_text(folder / "_READY", "")
     return [out / name for name in names], len(order)
 

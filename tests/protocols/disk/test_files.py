@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.disk.files import (
+    files_below,
     inside,
     is_id,
     make_id,
@@ -128,3 +129,13 @@ def test_portable_records(tmp_path):
 
 def test_flushing_a_folder(tmp_path):
     flush_folder(tmp_path)
+
+
+def test_a_file_that_a_share_does_not_answer_for_is_still_listed(tmp_path, monkeypatch):
+    for name in ("a.txt", "b/c.txt", "b/.DS_Store"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(Path, "is_file", lambda _: False)
+    assert files_below(tmp_path) == [tmp_path / "a.txt", tmp_path / "b" / "c.txt"]
+    with pytest.raises(OSError, match="nowhere"):
+        files_below(tmp_path / "nowhere")

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from protocols.disk import shares
 from protocols.disk.files import new_folder, write_atomically, write_json, write_text
-from protocols.disk.shares import FULL, REFUSED, UNSUPPORTED, flush_folder, make_read_only, move, told_error
+from protocols.disk.shares import (
+    FULL,
+    REFUSED,
+    UNSUPPORTED,
+    flush_folder,
+    make_read_only,
+    move,
+    told_error,
+    unread_error,
+)
 from protocols.errors import DataError
 
 NUMBERS = sorted({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM, errno.EBADF, errno.EIO, errno.ENOSPC,
@@ -144,3 +153,26 @@ def test_other_errors_keep_their_words():
     assert "the disk" in str(told_error(OSError(errno.ENOSPC, "full")))
     assert "there.h5" in str(told_error(OSError(errno.EDQUOT, "full", "there.h5")))
     assert told_error(PermissionError(errno.EACCES, "no", "there.h5")) is None  # it may have been read
+
+
+def test_whatever_else_the_system_says_is_told_with_a_way_out():
+    told = unread_error(OSError(errno.ESTALE, "Stale file handle", "there.h5"))
+    assert told.code == "F13"
+    assert "there.h5" in str(told)
+    assert "Stale file handle" in str(told)
+    assert "connected" in str(told)
+
+
+def test_a_rename_that_was_carried_out_and_reported_as_failed_is_no_error(tmp_path):
+    (tmp_path / "a").write_text("new")
+    real = os.replace
+
+    def lost(source, target):
+        real(source, target)
+        raise OSError(errno.EIO, "the answer was lost")
+
+    with mock.patch.object(os, "replace", lost):
+        move(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "new"
+    with pytest.raises(FileNotFoundError):
+        move(tmp_path / "nothing", tmp_path / "b")
