@@ -55,6 +55,7 @@ def rigs(folder: Path) -> Iterator[tuple[list[Rig], str]]:
     with ExitStack() as stack:
         made, note = [Rig("processes", Processes(2), kill_a_process)], ""
         cluster = stack.enter_context(dask_processes(folder))
+        stack.enter_context(kept_up(cluster))
         made.append(Rig("Dask", engine_named(cluster.address), lambda: kill_a_worker(cluster)))
         try:
             stack.enter_context(one_node_slurm())
@@ -64,6 +65,26 @@ def rigs(folder: Path) -> Iterator[tuple[list[Rig], str]]:
         except NoSlurm as error:
             note = f"Slurm was not tried: {error}"
         yield made, note
+
+
+@contextmanager
+def kept_up(cluster: DaskProcesses) -> Iterator[None]:
+    """Start a worker for each that ended: without one the cluster waits."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        wanted = len(cluster.workers)
+        while not ended.wait(0.2):
+            for _ in range(wanted - sum(worker.poll() is None for worker in cluster.workers)):
+                cluster.add_worker()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def kill_a_process() -> None:
@@ -76,9 +97,8 @@ def kill_a_process() -> None:
 
 
 def kill_a_worker(cluster: DaskProcesses) -> None:
-    """A worker of Dask; another one is started in its place."""
+    """A worker of Dask; `kept_up` starts another one in its place."""
     random.choice([worker for worker in cluster.workers if worker.poll() is None]).kill()
-    cluster.add_worker()
 
 
 def kill_a_job() -> None:
