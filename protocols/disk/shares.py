@@ -181,14 +181,14 @@ def told_error(error: OSError, path: Path | None = None) -> DataError | None:
 
 
 def unread_error(error: OSError) -> DataError:
-    """The `DataError` (F13) for a system error that nothing else explains: a share that is away, a disk that fails."""
+    """The `DataError` (F15) for a system error that nothing else explains: a share that is away, a disk that fails."""
     return DataError(
         str(error.filename or "a file"),
         found=f"that it cannot be read or written ({error.strerror or error})",
         expected="a file or folder that is there and may be used",
         cause="the network share was lost, the disk fails, or the file was moved or is locked by another program",
         fix="see that the path is there and the share is connected, and repeat the same command",
-        code="F13",
+        code="F15",
     )
 
 

@@ -87,7 +87,7 @@ def table(trials: int) -> Row:
         window_ms=(50.0, 150.0),
         block=order // max(1, trials // 4),
         rep=order // IMAGES,
-        onset_s=order * 0.2,
+        onset_s=0.2 * order.astype(np.float64),
     )
 
     def act() -> None:

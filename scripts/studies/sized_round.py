@@ -90,7 +90,7 @@ def sealed(rng: np.random.Generator, sites: int) -> tuple[Key, Floats]:
     for _ in range(NATURAL):
         add("natural", rng.gamma(4.0, 0.8, sites) + LOW)
     add("blank", np.full(sites, LOW))
-    known = {"natural_mean": 3.7, "natural_sd": 1.6, "reliability": 0.8, "is_target": True}
+    known: dict[str, Any] = {"natural_mean": 3.7, "natural_sd": 1.6, "reliability": 0.8, "is_target": True}
     return Key(tuple(rows), tuple(SiteRow(site_id=s, **known) for s in site_ids)), np.array(means)
 
 
@@ -113,7 +113,7 @@ def recorded(rng: np.random.Generator, key: Key, means: Floats, images: Any, *, 
         window_ms=(70.0, 170.0),
         block=block[kept],
         rep=rep[kept],
-        onset_s=np.arange(len(order))[kept] * 0.2,
+        onset_s=np.arange(len(order), dtype=np.float64)[kept] * 0.2,
     )
 
 
