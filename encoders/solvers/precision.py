@@ -20,7 +20,7 @@ BLOCK = 8  # every 8th image is looked at first: a kernel of some of the images 
 
 
 def smoother_of(
-    features: Tensor, weights: Tensor, rows: Tensor | None, y: Tensor, *, alpha: float
+    features: Tensor, weights: Tensor, rows: Tensor | None, *, y: Tensor, alpha: float
 ) -> tuple[Centred, Smoother]:
     """Centred features, and the smoother of their kernel, both in float32 where that serves, else in float64.
 

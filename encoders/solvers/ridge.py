@@ -95,7 +95,7 @@ def ridge(
         recorded = torch.arange(len(y), device=y.device) if rows is None else rows
         root = (w[recorded] / w[recorded].mean()).sqrt()
         centred, mean = centre_targets(y[recorded][:, columns], root)
-        part, smoother = smoother_of(features, w, rows, centred, alpha=float(grid.min()))
+        part, smoother = smoother_of(features, w, rows, y=centred, alpha=float(grid.min()))
         scores[:, columns], residual = smoother.search(grid, folds[recorded])
         chosen[columns] = grid[best_of(scores[:, columns])]
         weight = (part.x.T @ smoother.dual(chosen[columns]).to(part.x)).double()

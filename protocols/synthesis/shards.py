@@ -17,7 +17,7 @@ import torch
 
 from encoders import Encoder, Ensemble
 from protocols.devices import one_thread
-from protocols.disk.files import inside, sha256_bytes, sha256_file, write_atomically
+from protocols.disk.files import inside, sha256_bytes, sha256_file, write_atomically, write_json
 from protocols.disk.numpy_files import load_npy
 from protocols.models.pair import load_encoder
 from protocols.packages import version
@@ -42,6 +42,8 @@ HOME = "shards"
 """Folder of plans, in the project's cache."""
 PER_VALUE_S = 2.5e-7
 """Seconds of a gradient step per value of an image, about: 12 ms per image of 112 x 112 x 3 (EfficientNet-Lite0)."""
+JOINED = "joined.json"
+"""File of a plan whose shards were joined in the process that ran it."""
 STARTS = "starts"
 """Folder of a plan with the pixels that its shards start from."""
 
@@ -109,8 +111,18 @@ def make(
     if isinstance(engine, Merge):
         engine.plans.append(plan.folder)
     else:
-        shutil.rmtree(plan.folder, ignore_errors=True)
+        _keep_alone(plan)
     return batch
+
+
+def _keep_alone(plan: ShardPlan) -> None:
+    """Keep the shards of a plan that was joined, since what is made of them may not get written, and remove those of
+    plans that were joined before.
+    """
+    write_json(plan.folder / JOINED, {})
+    for other in plan.folder.parent.iterdir():
+        if other != plan.folder and (other / JOINED).is_file():
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _seconds(images: int, request: Request) -> float:

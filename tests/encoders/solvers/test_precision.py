@@ -36,7 +36,7 @@ def chosen(x: Tensor, y: Tensor, alpha: float) -> torch.dtype:
     """The arithmetic that is chosen."""
     w = torch.ones(len(x), dtype=torch.float64)
     centred, _ = centre_targets(y.double(), w)
-    return precision.smoother_of(x, w, None, centred, alpha=alpha)[1].values.dtype
+    return precision.smoother_of(x, w, None, y=centred, alpha=alpha)[1].values.dtype
 
 
 def assert_as_good(found: RidgeFit, expected: RidgeFit, x: Tensor, y: Tensor) -> None:

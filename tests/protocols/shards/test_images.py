@@ -32,7 +32,15 @@ def test_two_processes_make_the_same_bits(looped: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(here.images, there.images)
     np.testing.assert_array_equal(here.predicted, there.predicted)
     assert here.settings == there.settings
-    assert not list((project.folder / "cache" / "shards").iterdir()), "a plan vanishes with its last shard"
+    (kept,) = (project.folder / "cache" / "shards").iterdir()
+    before = {path: path.stat().st_mtime_ns for path in kept.rglob("*.h5")}
+    again = make("gradient", project, plan.encoder, **asked, engine=Processes(2))  # what was not written then
+    np.testing.assert_array_equal(here.images, again.images)
+    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*.h5")} == before, "nothing was made anew"
+    fewer = {"objective": plan.objective.take(range(4)), "request": plan.request.of_rows(range(4))}
+    make("gradient", project, plan.encoder, **fewer, engine=Processes(2))
+    (other,) = (project.folder / "cache" / "shards").iterdir()
+    assert other != kept, "one plan is kept at most"
 
 
 def test_a_project_that_changed_is_told_before_an_image_is_made(looped: Path, tmp_path: Path) -> None:
