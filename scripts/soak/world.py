@@ -128,7 +128,7 @@ def new_process() -> Any:
 
 
 def _commanded(words: list[str]) -> Ended:
-    from protocols.cli.app import main
+    from protocols.__main__ import main  # type: ignore[attr-defined]  # the command line as its module runs it
 
     told = io.StringIO()
     with (
@@ -157,7 +157,7 @@ def cheap() -> Iterator[None]:
             stack.enter_context(mock.patch(f"{module}.MINIMUM", PHOTOGRAPHS))
         stack.enter_context(mock.patch("protocols.models.fit.fit_encoder", _small_fit))
         stack.enter_context(mock.patch.object(pair, "load_encoder", _opened))
-        importlib.import_module("protocols.cli")
+        importlib.import_module("protocols.__main__")
         door = sys.modules["protocols.cli.app"]
         stack.enter_context(mock.patch.object(door, "app", get_command(door.app)))  # built once, not for each command
         yield
