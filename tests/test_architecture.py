@@ -186,6 +186,7 @@ GUARDED = {
 }
 """Functions that trust what a file says of itself, and the modules that look at the file before they call them."""
 OURS = {
+    "protocols/disk/locks.py",  # its own lock, and what the system says of a process
     "protocols/simulate/v4.py",  # recordings that come with the repository, for studies alone
     "protocols/project/photograph_import.py",  # the photographs of the package
     "protocols/packages.py",  # its own source

@@ -18,6 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from protocols.disk.foreign import read_text
+from protocols.errors import DataError
+
 from .elsewhere import PATIENCE_S, Marks, run_named, task_name, unseen
 from .plan import ShardPlan
 from .unavailable import no_library, no_service
@@ -191,8 +194,11 @@ class _Array(Executor):
     def _lose(self, job: _Job) -> None:
         log = job.job.paths.stdout
         if log.is_file():
-            lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-            told = " / ".join(lines[-LAST_LINES:]) or "nothing"
+            try:
+                text = read_text(log, errors="replace")
+            except (OSError, DataError) as error:
+                text = str(error)
+            told = " / ".join([line for line in text.splitlines() if line.strip()][-LAST_LINES:]) or "nothing"
             job.future.set_exception(RuntimeError(f"job {job.job.job_id} ended before its shard; it said: {told}"))
             return
         blind = unseen(job.plan.folder, "the node of the job", f"no log of job {job.job.job_id}, as if no such folder")
