@@ -6,4 +6,23 @@ from . import cluster, evolve, generate, imports, looks, previews, projects, rig
 from .app import app, main
 from .insilico import controllers, controversial, describe, discriminate, invariance, triplets
 
-__all__ = ["app", "cluster", "controllers", "controversial", "describe", "discriminate", "evolve", "generate", "imports", "invariance", "looks", "main", "previews", "projects", "rigs", "rounds", "sharing", "triplets"]
+__all__ = [
+    "app",
+    "cluster",
+    "controllers",
+    "controversial",
+    "describe",
+    "discriminate",
+    "evolve",
+    "generate",
+    "imports",
+    "invariance",
+    "looks",
+    "main",
+    "previews",
+    "projects",
+    "rigs",
+    "rounds",
+    "sharing",
+    "triplets",
+]

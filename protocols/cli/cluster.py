@@ -48,13 +48,13 @@ def array_engine(shard: str | None, merge: bool, *, generator: str | None, secon
         raise typer.BadParameter(f"--shard {error}") from error
 
 
-def show_made(engine: Engine, file: Path, make: Callable[[], tuple[str, dict[str, Any]]]) -> None:
+def show_made(engine: Engine, file: Callable[[], Path], make: Callable[[], tuple[str, dict[str, Any]]]) -> None:
     """Make something with `engine` and print it; of an array job also the end of a part, and a step made before.
 
     Parameters
     ----------
-    file : Path
-        The one that `make` writes.
+    file : callable
+        The path of the file that `make` writes, once it is there.
     make : callable
         Makes and writes; returns what to print for people and for scripts.
     """
@@ -69,12 +69,13 @@ def show_made(engine: Engine, file: Path, make: Callable[[], tuple[str, dict[str
         show(f"{told}; --merge puts them together", {"plan": part.plan.folder.name, **state.to_dict()})
         return
     except MergedBefore as before:
-        if not before.made(file):
+        made = file()
+        if not before.made(made):
             check_done(before.plan)
-        show(f"{file.parent.name}/{file.name} was put together before: nothing was changed", {"merged": True})
+        show(f"{made.parent.name}/{made.name} was put together before: nothing was changed", {"merged": True})
         return
     if isinstance(engine, Merge):
-        engine.finish(file)
+        engine.finish(file())
     show(text, record)
 
 

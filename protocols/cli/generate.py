@@ -147,7 +147,7 @@ def generate_batch(
 
     project = open_project(folder).for_stage()
     where: dict[str, Any] = {"device": chosen_device(), "engine": engine, "progress": progress()}
-    show_made(engine, out / "batch.h5", lambda: make_batch(project, out, wanted, **where, **choice, **asked))
+    show_made(engine, lambda: out / "batch.h5", lambda: make_batch(project, out, wanted, **where, **choice, **asked))
 
 
 def find_photographs(folder: Path, out: Path, wanted: Path | None, *, library: dict[str, Any], **others: Any) -> None:
@@ -166,11 +166,13 @@ def generate_round(folder: Path, number: int | None, engine: Engine) -> None:
     project = open_project(folder)
     number = number if number is not None else loop.look(project).number
     announce("loading the networks")
-    file = project.round(number).controllers_path
+
+    def file() -> Path:
+        return Path(project.round(number).controllers_path)  # its round is made with it
 
     def make() -> tuple[str, dict[str, Any]]:
         batch = loop.generate(project, number, device=chosen_device(), engine=engine, progress=progress())
-        return round_text(batch, number, file.relative_to(project.folder).as_posix())
+        return round_text(batch, number, file().relative_to(project.folder).as_posix())
 
     show_made(engine, file, make)
 

@@ -119,7 +119,10 @@ def test_every_way_out_that_a_refusal_names_leads_out(waiting, lab, tmp_path, ca
     for number, (section, key, value) in enumerate(keys):
         project, round_ = prepared(f"key{number}")
         toml = project.folder / "project.toml"
-        text, changed = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", toml.read_text())
+        above, header, rest = toml.read_text().partition(f"[{section}]")
+        own, below, others = rest.partition("\n[")
+        own, changed = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", own)
+        text = above + header + own + below + others
         assert changed == 1
         assert section in {"recording", "protocol"}
         toml.write_text(text)

@@ -39,6 +39,9 @@ def imported(source: Path, destination: Path, display: Display) -> tuple[dict[st
     natural = import_photographs(source, display, destination)
     with open(destination / "natural.csv", encoding="utf-8", newline="") as handle:
         lines = list(csv.DictReader(handle))
+    for line in lines:  # a name that a spreadsheet would compute stands behind an apostrophe
+        name = line["original_name"]
+        line["original_name"] = name[1:] if name[:1] == "'" and name[1:2] in set("=+-@'") else name
     found: dict[str, np.ndarray | None] = {}
     told = [natural.summary(), *(f"{line['original_name']}: {line['notes']}" for line in lines if line["notes"])]
     lines = [line for line in lines if line["filename"]]  # the others are files that were left out, and why

@@ -177,7 +177,7 @@ def _inner_count(reader: _Reader, kind: int, count: int) -> int:
 
 def _matrices(reader: _Reader, count: int) -> Iterator[tuple[int, int]]:
     if count * _TAG > reader.end - reader.at:
-        raise ValueError(f"{count} cells or fields in {reader.end - reader.at} bytes")
+        raise ValueError(f"{count} cells or fields where {reader.end - reader.at} bytes are left")
     for _ in range(count):
         at = reader.at
         reader.element(frozenset((_MATRIX,)), "what a cell or field holds")

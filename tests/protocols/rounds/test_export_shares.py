@@ -57,11 +57,12 @@ def new_round(base: Path, lab: SimpleNamespace) -> Round:
 
 
 def refusing(owner: object, name: str, number: int, *, share: float, seed: int):
-    """`owner.NAME` fails with `number` at a random share of its calls."""
+    """`owner.NAME` fails with `number` at a random share of its calls; ``os.open`` where a folder is opened to be flushed."""
     real, rng = getattr(owner, name), np.random.default_rng(seed)
 
     def call(*args, **kwargs):
-        if rng.random() < share:
+        folder = name != "open" or (not kwargs and os.path.isdir(args[0]))
+        if folder and rng.random() < share:
             raise OSError(number, os.strerror(number))
         return real(*args, **kwargs)
 

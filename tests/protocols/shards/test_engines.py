@@ -99,7 +99,7 @@ def test_dask_runs_a_shard_again_whose_worker_was_killed(dask: DaskProcesses, tm
 
 def test_a_scheduler_that_is_lost_on_the_way_is_told_in_words(dask: DaskProcesses, tmp_path: Path) -> None:
     home = tmp_path / "cache" / "shards"
-    shards = [{"number": n} for n in range(3000)]
+    shards = [{"number": n, "seconds": 0.2} for n in range(40)]
     plan = ShardPlan.place(home, "squares", common={"plus": 1}, shards=shards, inputs={"a": "0"}, suffix=".txt")
     engine = engine_named(dask.address)
     killer = threading.Timer(0.5, dask.scheduler.kill)

@@ -76,13 +76,14 @@ def test_a_lost_worker_loses_nothing(tmp_path: Path, kills: str) -> None:
 
 
 PROGRAM = """
-import sys
+import signal, sys
 from pathlib import Path
 from protocols.shards.engines import Processes
 from protocols.shards.plan import ShardPlan
 from protocols.shards.run import run_plan
 from tests.protocols.helpers.counted_shards import square
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
     run_plan(ShardPlan.load(Path(sys.argv[1])), square, Processes(2))
 """
 
