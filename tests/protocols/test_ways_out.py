@@ -119,7 +119,7 @@ def test_every_way_out_that_a_refusal_names_leads_out(waiting, lab, tmp_path, ca
     for number, (section, key, value) in enumerate(keys):
         project, round_ = prepared(f"key{number}")
         toml = project.folder / "project.toml"
-        above, header, rest = toml.read_text().partition(f"[{section}]")
+        above, header, rest = toml.read_text().partition(f"\n[{section}]\n")
         own, below, others = rest.partition("\n[")
         own, changed = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", own)
         text = above + header + own + below + others
