@@ -16,8 +16,10 @@ from protocols.memory import keep_memory
 
 __all__ = ["Engine", "Given", "Processes", "Serial", "engine_for", "usable_cores", "visible_cards", "workers_for"]
 
-WORTH_S = 20.0
-"""Seconds of work on one core from which on processes are begun unasked: each needs about 5 s to load its libraries."""
+WORTH_S = 60.0
+"""Seconds of work on one core from which on processes are begun unasked: each takes 5 to 10 s to begin, and the last
+shard often runs alone (24 images of 128 px: 28 s here, 33 s in two processes).
+"""
 PER_WORKER = 1_500_000_000
 """Bytes that a worker with networks and libraries needs, about."""
 
