@@ -46,7 +46,8 @@ def run_plan(plan: ShardPlan, task: Task, engine: Engine, *, progress: Reporter 
     own = set(engine.shards(plan) if isinstance(engine, Part | Merge) else range(len(plan)))
     lost: dict[int, str] = {}
     for _ in range(ATTEMPTS):
-        missing = [index for index in plan.missing() if index in own and not (lost and index in failures(plan))]
+        known = failures(plan) if lost else {}
+        missing = [index for index in plan.missing() if index in own and index not in known]
         if not missing:
             break
         for index in missing:
@@ -69,7 +70,15 @@ def _run_once(
     plan: ShardPlan, missing: list[int], task: Task, *, engine: Engine, progress: Reporter | None
 ) -> dict[int, str]:
     """Run the shards once; those whose worker was lost, with the words of the executor."""
-    lost: dict[int, str] = {}
+    lost, told = dict[int, str](), 0.0
+
+    def tell() -> None:
+        """Now and then: a look at the files of all shards takes long where there are thousands on a share."""
+        nonlocal told
+        if time.monotonic() - told >= LOOK_EVERY_S:
+            _tell(plan, progress)
+            told = time.monotonic()
+
     with engine.open(len(missing)) as executor:
         futures: dict[Future[dict[str, Any]], int] = {}
         for index in missing:
@@ -77,14 +86,15 @@ def _run_once(
                 futures[executor.submit(task, str(plan.folder), index)] = index
             except (RuntimeError, OSError) as error:  # a pool that broke meanwhile takes no more
                 lost[index] = f"{type(error).__name__}: {error}"
-            _tell(plan, progress)
+            tell()
         waiting = set(futures)
         while waiting:
             ended, waiting = wait(waiting, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
             for future in ended:
                 if words := _lost(plan, futures[future], future):
                     lost[futures[future]] = words
-            _tell(plan, progress)
+            tell()
+    _tell(plan, progress)
     return lost
 
 

@@ -52,6 +52,23 @@ def test_the_same_work_is_found_again_and_only_what_is_missing_is_run(tmp_path: 
     assert plan(tmp_path, numbers(1, 2, 3), plus=2).folder != first.folder
 
 
+def test_the_files_of_all_shards_are_looked_at_now_and_then_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a share a look takes long: with one look per shard, thousands of shards would take hours."""
+    many, looks, real = plan(tmp_path, numbers(*range(150))), [0], ShardPlan.state
+
+    def counted(self: ShardPlan) -> Any:
+        looks[0] += 1
+        return real(self)
+
+    monkeypatch.setattr(ShardPlan, "state", counted)
+    begin = time.monotonic()
+    run_plan(many, square, Serial(), progress=lambda *_: None)
+    assert results(many) == [n**2 + 1 for n in range(150)]
+    assert looks[0] <= 5 + (time.monotonic() - begin)
+
+
 def test_a_failed_shard_stops_no_other_and_is_run_again(tmp_path: Path) -> None:
     broken = plan(tmp_path, numbers(2, -1, 3))
     with pytest.raises(DataError, match=r"G04.*1 of 3 shards failed \(2\).*the number -1") as error:
