@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -212,9 +213,8 @@ def _images(plan: ShardPlan, index: int, out: Path, *, progress: Reporter) -> No
     plan.check_inputs(_inputs(project))
     common, own = plan.common, plan.shards[index]
     device = str(common["device"])
-    how, steps = recipe(project, NaturalImages.load(project.data).pixels()), int(common["steps"])
-    if common["quick"]:
-        how, _ = quick_recipe(how, project.display.shape, timed=False)
+    made_of = tuple(sorted({**plan.inputs, "encoder": str(common["encoder"]), "device": device}.items()))
+    how, encoder = _opened(project.folder, made_of, quick=bool(common["quick"]))
     start = None
     if own["start"] is not None:
         pixels = np.array(load_npy(inside(plan.folder / STARTS, own["start"])))
@@ -223,7 +223,7 @@ def _images(plan: ShardPlan, index: int, out: Path, *, progress: Reporter) -> No
         how,
         shape=project.display.shape,
         seeds=common["seeds"],
-        steps=steps,
+        steps=int(common["steps"]),
         diffusion=DiffusionConfig.model_validate(common["diffusion"]),
         start=start,
         start_ids=own["start_ids"],
@@ -232,7 +232,6 @@ def _images(plan: ShardPlan, index: int, out: Path, *, progress: Reporter) -> No
         batch_size=common["batch_size"],
         quick=common["quick"],
     )
-    encoder = load_encoder(project, common["encoder"]).to(device)
     with one_thread(device == "cpu"):
         batch = make_part(
             common["generator"],
@@ -244,6 +243,21 @@ def _images(plan: ShardPlan, index: int, out: Path, *, progress: Reporter) -> No
             progress=progress,
         )
     batch.save(out)
+
+
+@lru_cache(maxsize=1)
+def _opened(
+    folder: Path, made_of: tuple[tuple[str, str], ...], *, quick: bool
+) -> tuple[dict[str, Any], Encoder | Ensemble]:
+    """Recipe and encoder of the shards that a process makes one after the other, opened once.
+
+    `made_of` names the device, the encoder and the inputs of the plan, so that nothing else is taken for them.
+    """
+    named, project = dict(made_of), Project.open(folder).for_stage()
+    how = recipe(project, NaturalImages.load(project.data).pixels())
+    if quick:
+        how, _ = quick_recipe(how, project.display.shape, timed=False)
+    return how, load_encoder(project, named["encoder"]).to(named["device"])
 
 
 def joined(plan: ShardPlan) -> StimulusBatch:
