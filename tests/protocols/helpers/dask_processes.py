@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).parents[3]
 QUIET = {"DASK_DISTRIBUTED__WORKER__DAEMON": "True", "DASK_LOGGING__DISTRIBUTED": "error"}
 
 
@@ -69,7 +70,9 @@ def dask_processes(folder: Path, workers: int = 2) -> Iterator[DaskProcesses]:
 
 def _begin(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "dask", *words]
-    environment = {**os.environ, **QUIET, "OMP_NUM_THREADS": "1", "DASK_TEMPORARY_DIRECTORY": str(folder)}
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    settings = {"OMP_NUM_THREADS": "1", "DASK_TEMPORARY_DIRECTORY": str(folder), "PYTHONPATH": paths}
+    environment = {**os.environ, **QUIET, **settings}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
