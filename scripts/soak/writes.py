@@ -201,7 +201,7 @@ def rows(
         random.Random(4).shuffle(trials)
         left, place = 0, folder / "now"
         first = operations = sum(t.kind == "once" and t.turn == 0 for t in trials)
-        for trial in sorted(trials, key=lambda t: t.turn):
+        for trial in sorted(trials, key=lambda t: (t.turn, t.kind != "once")):
             start, count = time.monotonic(), counts[trial.kind]
             if start > end and count.tried:
                 left += 1
