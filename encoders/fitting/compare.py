@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +27,10 @@ from encoders.splits import group_folds, photographs
 from .candidates import Candidate
 from .comparison import CandidateScore, Comparison
 from .members import answers, explained_variance, fit_members, memory_needed, sizes_of
-from .trials import Trials, read_trials
+from .recording import Recording
+from .trials import Trials
 
+NO_DISPLAY: dict[str, Any] = {"unit": "", "field_of_view_deg": 0.0, "background": 0, "colour": "rgb"}
 RELIABLE = 0.3  # reliability below which a site chooses no candidate
 
 
@@ -72,103 +75,103 @@ def compare(
     -------
     Comparison
     """
+    recording = Recording(
+        pixels=pixels,
+        values=values,
+        image_index=image_index,
+        site_ids=site_ids,
+        groups=groups,
+        coordinates=coordinates,
+        averages=averages,
+        repeats=repeats,
+        **NO_DISPLAY,
+    )
+    bench = prepare(candidates, recording, folds=folds, seed=seed, device=device, cache=cache)
+    fits = []
+    for candidate in bench.fitted:
+        features = bench.features(candidate, progress)
+        own = []
+        for fold in range(folds):
+            own.append(bench.fold(candidate, features, fold))
+            if progress is not None:
+                progress(candidate.name, fold + 1, folds)
+        fits.append(own)
+        del features  # before those of the next
+    return bench.comparison(fits)
+
+
+def prepare(
+    candidates: Sequence[Candidate],
+    recording: Recording,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    cache: str | Path | None = None,
+) -> Bench:
+    """What `compare` fits, before it is fitted: its folds may then be fitted anywhere, in any order.
+
+    Parameters
+    ----------
+    recording : Recording
+        Its display and unit play no part.
+    candidates, folds, seed, device, cache
+        As in `compare`.
+    """
     checked_device(device)
     names = [candidate.name for candidate in candidates]
     if not names or len(set(names)) != len(names) or "chosen" in names:
         raise ValueError(f"candidates {', '.join(names)}; expected at least one, all named differently, none 'chosen'")
-    trials = read_trials(pixels, values, image_index, repeats=repeats, site_ids=site_ids)
-    group_of = photographs(pixels, groups).names
-    reliability = np.full(len(site_ids), np.nan)
-    if not averages:
-        reliability = reliability_of_means(trials.values, trials.index, n_images=len(pixels))
-    bench = _Bench(
+    trials = recording.trials()
+    group_of = photographs(recording.pixels, recording.groups).names
+    reliability = np.full(len(recording.site_ids), np.nan)
+    if not recording.averages:
+        reliability = reliability_of_means(trials.values, trials.index, n_images=len(recording.pixels))
+    places = None if recording.coordinates is None else np.asarray(recording.coordinates, np.float64)
+    return Bench(
+        candidates=tuple(replace(given, readout=given.readout.at(places)) for given in candidates),
+        pixels=recording.pixels,
         trials=trials,
         names=group_of,
         outer=group_folds(group_of, folds, seed=seed),
         reliability=reliability,
-        site_ids=tuple(map(str, site_ids)),
+        site_ids=tuple(map(str, recording.site_ids)),
         folds=folds,
         seed=seed,
         device=device,
-    )
-    scores = []
-    places = None if coordinates is None else np.asarray(coordinates, np.float64)
-    done: dict[str, _Fits] = {}  # candidates that differ only in how they combine members share their fits
-    for given in candidates:
-        candidate = replace(given, readout=given.readout.at(places))
-        key = repr(replace(candidate, name="", combine="mean"))
-        if key not in done:
-            features = _features(
-                candidate, pixels, device, cache=cache, progress=progress, n_sites=len(site_ids), folds=folds
-            )
-            done[key] = bench.fits(candidate, features, progress)
-        scores.append(bench.score(candidate, done[key]))
-    chosen, chosen_names = bench.choose(scores)
-    settings: dict[str, object] = {"folds": folds, "seed": seed, "images": len(pixels), "groups": len(set(bench.names))}
-    settings["sites_that_choose"] = int(bench.deciding.sum())
-    alive = varies(trials.means()).tolist()
-    settings["constant_sites"] = [site for site, moves in zip(bench.site_ids, alive, strict=True) if not moves]
-    return Comparison(
-        scores=tuple(scores),
-        chosen=chosen,
-        chosen_names=chosen_names,
-        reliability=reliability,
-        site_ids=tuple(site_ids),
-        settings=settings,
+        cache=cache,
     )
 
 
-def _features(
-    candidate: Candidate,
-    pixels: NDArray[np.uint8],
-    device: torch.device | str,
-    *,
-    cache: str | Path | None,
-    progress: Progress | None,
-    n_sites: int,
-    folds: int,
-) -> dict[str, Tensor]:
-    """Features that the candidate reads, of all images, after a check of the memory that its fits need."""
-    layers = [layer for group in candidate.groups for layer in group]
-    network = open_backbone(candidate.backbone, layers, input_size=candidate.input_size, weights=candidate.weights)
-    probe = extract_features(network, pixels[:1], reduction=candidate.reduction, device=device)
-    needed = memory_needed(
-        candidate.readout, sizes_of(probe), candidate.layers, n_images=len(pixels), n_sites=n_sites, folds=folds
-    )
-    check_memory(needed, f"candidate {candidate.name!r}")
-    if cache is None:
-        return extract_features(network, pixels, reduction=candidate.reduction, device=device, progress=progress)
-    return FeatureCache(cache).features(network, pixels, candidate.reduction, device=device, progress=progress)
-
-
-@dataclass(frozen=True)
-class _Fits:
-    """The fits of one candidate.
+class FoldFit(NamedTuple):
+    """The fits of one candidate without the images of one outer fold.
 
     Attributes
     ----------
-    outputs : list of K Tensors of shape (M, n, U)
-        Predictions of the images of each outer fold, by each member.
-    left_out : list of K Tensors of shape (M, N - n, U)
+    outputs : Tensor of shape (M, n, U)
+        Predictions of the images of the fold, by each member.
+    left_out : Tensor of shape (M, N - n, U)
         Left-out predictions of the other images, by inner folds.
-    layer_weights : array of shape (U, L), or None
+    layer_weights : Tensor of shape (K, U, L)
+        Of the K readouts that weigh layers; K may be 0.
     seconds : float
-        Per outer fold.
     memory : int
         Bytes, estimated peak.
     """
 
-    outputs: list[Tensor]
-    left_out: list[Tensor]
-    layer_weights: Floats | None
+    outputs: Tensor
+    left_out: Tensor
+    layer_weights: Tensor
     seconds: float
     memory: int
 
 
 @dataclass(frozen=True)
-class _Bench:
-    """The recording and its outer folds, on which all candidates are fitted and scored."""
+class Bench:
+    """The recording, its outer folds, and the candidates that are fitted and scored on them; see `prepare`."""
 
+    candidates: tuple[Candidate, ...]
+    pixels: NDArray[np.uint8]
     trials: Trials
     names: list[str]
     outer: Tensor
@@ -177,6 +180,7 @@ class _Bench:
     folds: int
     seed: int
     device: torch.device | str
+    cache: str | Path | None
 
     @property
     def deciding(self) -> NDArray[np.bool_]:
@@ -185,70 +189,124 @@ class _Bench:
         reliable = alive & ~(self.reliability < RELIABLE)
         return reliable if reliable.any() else alive
 
-    def fits(self, candidate: Candidate, features: dict[str, Tensor], progress: Progress | None) -> _Fits:
-        """Predictions of each outer fold by each member, and left-out predictions of the others by inner folds."""
-        means, weights = torch.from_numpy(self.trials.means()), torch.from_numpy(self.trials.weights())
-        outputs, left_out, begin = [], [], time.perf_counter()
-        weighed: list[Tensor] = []
-        for fold in range(self.folds):
-            test, train = self.outer == fold, (self.outer != fold) & (weights > 0)
-            own = [name for name, keep in zip(self.names, train.tolist(), strict=True) if keep]
-            there = {layer: part[train] for layer, part in features.items()}
-            here = {layer: part[test] for layer, part in features.items()}
-            parts: list[tuple[Tensor, Tensor]] = []
-            for m, group in enumerate(candidate.groups):
-                seed = 1000 * (self.seed + 1) + 100 * fold + m
-                inner = group_folds(own, self.folds, seed=seed)
-                fit = fit_members(
-                    candidate.readout,
-                    there,
-                    group,
-                    targets=means[train],
-                    folds=inner,
-                    weights=weights[train],
-                    run=FitRun(seed=seed, site_ids=self.site_ids, device=self.device),
-                )
-                with torch.no_grad():
-                    mean = answers(fit.readouts, here).mean(0)
-                    weighed += [r.selection()[1] for r in fit.readouts if isinstance(r, TopographicReadout)]
-                parts.append((mean.double(), fit.left_out.double()))
-            outputs.append(torch.stack([part[0] for part in parts]))
-            left_out.append(torch.stack([part[1] for part in parts]))
-            if progress is not None:
-                progress(candidate.name, fold + 1, self.folds)
-        sizes = sizes_of(features)
-        memory = memory_needed(
-            candidate.readout, sizes, candidate.layers, n_images=len(means), n_sites=means.shape[1], folds=self.folds
-        )
-        shares = torch.stack(weighed).mean(0).double().numpy() if weighed else None
-        return _Fits(
-            outputs=outputs,
-            left_out=left_out,
-            layer_weights=shares,
-            seconds=(time.perf_counter() - begin) / self.folds,
-            memory=memory,
+    @property
+    def fitted(self) -> list[Candidate]:
+        """The candidates without those that share the fits of an earlier one and only combine members otherwise."""
+        first = dict[str, Candidate]()
+        for candidate in self.candidates:
+            first.setdefault(_fits_of(candidate), candidate)
+        return list(first.values())
+
+    def features(self, candidate: Candidate, progress: Progress | None = None) -> dict[str, Tensor]:
+        """Features that the candidate reads, of all images, after a check of the memory that its fits need."""
+        layers = [layer for group in candidate.groups for layer in group]
+        network = open_backbone(candidate.backbone, layers, input_size=candidate.input_size, weights=candidate.weights)
+        how: dict[str, Any] = {"device": self.device}
+        probe = extract_features(network, self.pixels[:1], reduction=candidate.reduction, **how)
+        check_memory(self._memory(candidate, probe), f"candidate {candidate.name!r}")
+        how["progress"] = progress
+        if self.cache is None:
+            return extract_features(network, self.pixels, reduction=candidate.reduction, **how)
+        return FeatureCache(self.cache).features(network, self.pixels, candidate.reduction, **how)
+
+    def _memory(self, candidate: Candidate, features: dict[str, Tensor]) -> int:
+        """Bytes, estimated peak, by the features of any number of images."""
+        images, sites = self.trials.means().shape
+        return memory_needed(
+            candidate.readout,
+            sizes_of(features),
+            candidate.layers,
+            n_images=images,
+            n_sites=sites,
+            folds=self.folds,
         )
 
-    def score(self, candidate: Candidate, fits: _Fits) -> CandidateScore:
+    def fold(self, candidate: Candidate, features: dict[str, Tensor], fold: int) -> FoldFit:
+        """Predictions of the images of the outer fold `fold` by each member, and left-out predictions of the others."""
+        means, weights = torch.from_numpy(self.trials.means()), torch.from_numpy(self.trials.weights())
+        begin = time.perf_counter()
+        test, train = self.outer == fold, (self.outer != fold) & (weights > 0)
+        own = [name for name, keep in zip(self.names, train.tolist(), strict=True) if keep]
+        there = {layer: part[train] for layer, part in features.items()}
+        here = {layer: part[test] for layer, part in features.items()}
+        outputs, left_out, weighed = [], [], list[Tensor]()
+        for m, group in enumerate(candidate.groups):
+            seed = 1000 * (self.seed + 1) + 100 * fold + m
+            fit = fit_members(
+                candidate.readout,
+                there,
+                group,
+                targets=means[train],
+                folds=group_folds(own, self.folds, seed=seed),
+                weights=weights[train],
+                run=FitRun(seed=seed, site_ids=self.site_ids, device=self.device),
+            )
+            with torch.no_grad():
+                outputs.append(answers(fit.readouts, here).mean(0).double())
+                weighed += [r.selection()[1].double() for r in fit.readouts if isinstance(r, TopographicReadout)]
+            left_out.append(fit.left_out.double())
+        shares = torch.stack(weighed) if weighed else means.new_zeros(0, means.shape[1], 0)
+        return FoldFit(
+            torch.stack(outputs),
+            torch.stack(left_out),
+            shares,
+            seconds=time.perf_counter() - begin,
+            memory=self._memory(candidate, features),
+        )
+
+    def comparison(self, fits: Sequence[Sequence[FoldFit]]) -> Comparison:
+        """Scores of all candidates.
+
+        Parameters
+        ----------
+        fits : sequence of sequences of FoldFit
+            Per candidate of `fitted`, one per outer fold.
+        """
+        of = {_fits_of(candidate): own for candidate, own in zip(self.fitted, fits, strict=True)}
+        scores = [self.score(candidate, of[_fits_of(candidate)]) for candidate in self.candidates]
+        chosen, chosen_names = self.choose(scores)
+        settings: dict[str, object] = {"folds": self.folds, "seed": self.seed}
+        settings |= {"images": len(self.pixels), "groups": len(set(self.names))}
+        settings["sites_that_choose"] = int(self.deciding.sum())
+        alive = varies(self.trials.means()).tolist()
+        settings["constant_sites"] = [site for site, moves in zip(self.site_ids, alive, strict=True) if not moves]
+        return Comparison(
+            scores=tuple(scores),
+            chosen=chosen,
+            chosen_names=chosen_names,
+            reliability=self.reliability,
+            site_ids=self.site_ids,
+            settings=settings,
+        )
+
+    def score(self, candidate: Candidate, fits: Sequence[FoldFit]) -> CandidateScore:
         """Combine the predictions of the members, and score them."""
         means, weights = torch.from_numpy(self.trials.means()), torch.from_numpy(self.trials.weights())
         predicted = torch.full_like(means, float("nan"))
         inner, best = [], []
-        for fold, (outputs, left_out) in enumerate(zip(fits.outputs, fits.left_out, strict=True)):
+        for fold, fit in enumerate(fits):
             test, train = self.outer == fold, (self.outer != fold) & (weights > 0)
-            explained = torch.stack([explained_variance(part, means[train], weights[train]) for part in left_out])
+            explained = torch.stack([explained_variance(part, means[train], weights[train]) for part in fit.left_out])
             best.append(explained.argmax(0))
             if candidate.combine == "best":
-                predicted[test] = outputs.gather(0, best[-1][None, None].expand(1, int(test.sum()), -1))[0]
+                predicted[test] = fit.outputs.gather(0, best[-1][None, None].expand(1, int(test.sum()), -1))[0]
                 inner.append(explained.amax(0))
             else:
-                predicted[test] = outputs.mean(0)
-                inner.append(explained_variance(left_out.mean(0), means[train], weights[train]))
-        layers = torch.stack(best).numpy()
-        return self._scored(candidate, predicted.numpy(), torch.stack(inner).numpy(), best=layers, fits=fits)
+                predicted[test] = fit.outputs.mean(0)
+                inner.append(explained_variance(fit.left_out.mean(0), means[train], weights[train]))
+        weighed = torch.cat([fit.layer_weights for fit in fits])
+        scored = self._scored(
+            candidate, predicted.numpy(), inner=torch.stack(inner).numpy(), best=torch.stack(best).numpy()
+        )
+        return replace(
+            scored,
+            layer_weights=weighed.mean(0).numpy() if len(weighed) else None,
+            seconds=sum(fit.seconds for fit in fits) / len(fits),
+            memory=max(fit.memory for fit in fits),
+        )
 
     def _scored(
-        self, candidate: Candidate, predicted: Floats, inner: Floats, *, best: NDArray[np.int64], fits: _Fits
+        self, candidate: Candidate, predicted: Floats, *, inner: Floats, best: NDArray[np.int64]
     ) -> CandidateScore:
         r = correlation(predicted, self.trials.means())
         r_nc = np.full_like(r, np.nan)
@@ -261,9 +319,9 @@ class _Bench:
             r_nc=r_nc,
             inner_r2=inner,
             best_layer=best,
-            layer_weights=fits.layer_weights,
-            seconds=fits.seconds,
-            memory=fits.memory,
+            layer_weights=None,
+            seconds=0.0,
+            memory=0,
         )
 
     def choose(self, scores: Sequence[CandidateScore]) -> tuple[CandidateScore, tuple[str, ...]]:
@@ -281,16 +339,17 @@ class _Bench:
         layers = np.stack([score.best_layer[fold] for fold, score in enumerate(chosen)])
         most = max(chosen, key=chosen.count)
         own = Candidate("chosen", most.candidate.readout, most.candidate.layers, most.candidate.backbone)
-        total = sum(score.seconds for score in scores)
-        memory = max(score.memory for score in scores)
-        names = tuple(score.candidate.name for score in chosen)
-        return self._scored(
-            own,
-            predicted,
-            inner,
-            best=layers,
-            fits=_Fits(outputs=[], left_out=[], layer_weights=None, seconds=total, memory=memory),
-        ), names
+        scored = replace(
+            self._scored(own, predicted, inner=inner, best=layers),
+            seconds=sum(score.seconds for score in scores),
+            memory=max(score.memory for score in scores),
+        )
+        return scored, tuple(score.candidate.name for score in chosen)
+
+
+def _fits_of(candidate: Candidate) -> str:
+    """What the fits of a candidate depend on."""
+    return repr(replace(candidate, name="", combine="mean"))
 
 
 def _mean_known(scores: Floats) -> float:

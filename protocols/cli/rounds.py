@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from .app import announce, app, chosen_device, open_project, options, progress, show, tell
+from .app import announce, app, chosen_device, chosen_engine, open_project, options, progress, show, tell
 from .arguments import ProjectFolder, RoundNumber, Software
 from .rigs import with_software
 
@@ -49,7 +49,7 @@ def fit(
     if compare is not None:
         from protocols.models.compare import compare_readouts
 
-        found = compare_readouts(project, compare, device=chosen_device(), progress=progress())
+        found = compare_readouts(project, compare, device=chosen_device(), engine=chosen_engine(), progress=progress())
         show(f"{found.table()}\nwritten: fitted/comparison.json, .csv and .png", found.to_dict() | beside)
         return
     for note in window_notes(project):

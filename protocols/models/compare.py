@@ -11,11 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.fitting.candidates import Candidate, read_candidates
-from encoders.fitting.compare import compare
 from encoders.fitting.comparison import Comparison, area_gradient, layer_search, usual_layers
-from encoders.fitting.options import PRESETS
-from encoders.reliability import reliability_of_means
-from encoders.splits import hold_out
 from protocols.disk.files import write_atomically, write_json
 from protocols.disk.locks import alone
 from protocols.disk.tables import write_table
@@ -23,11 +19,11 @@ from protocols.disk.toml import parse_toml
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
-from protocols.recordings.dataset import gather
+from protocols.shards.engines import Engine
 
 from .compare_figure import comparison_figure
+from .compare_shards import folds, forget, layers_of, prepared
 from .control import with_control
-from .fit import names_of_groups
 
 
 def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
@@ -56,69 +52,29 @@ def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
 
 @alone("compare")
 def compare_readouts(
-    project: Project, path: Path, *, device: str = "cpu", progress: Reporter | None = None
+    project: Project,
+    path: Path,
+    *,
+    device: str = "cpu",
+    engine: Engine | None = None,
+    progress: Reporter | None = None,
 ) -> Comparison:
     """Compare the candidates of `path` on the project's baseline; writes ``fitted/comparison.{json,csv,png}``.
 
     The held-out photographs take no part: what is chosen here can still be scored on them. Sites below
-    reliability_fit are left out.
+    reliability_fit are left out. Folds are fitted where `engine` runs them; None = here, one after the other.
     """
     project = project.for_stage()
-    settings = project.config.encoder.settled()
-    candidates = read_comparison(path, settings.layers or PRESETS[settings.preset or "diverse"])
-    data = gather(project, [])
-    names = names_of_groups(project, data)
-    keep = ~hold_out(names, settings.holdout_fraction, seed=settings.seed)
-    number = np.where(keep, np.cumsum(keep) - 1, -1)
-    index = np.where(data.image_index >= 0, number[data.image_index], -1)
-    columns, unrepeated = np.arange(len(data.site_ids)), False
-    if data.averaged_over is None:
-        reliability = reliability_of_means(data.values, index, n_images=int(keep.sum()))
-        columns = np.flatnonzero(reliability >= settings.reliability_fit)
-        unrepeated = bool(np.isnan(reliability).all())
-    if not len(columns):
-        raise _no_reliable_site(project, unrepeated=unrepeated)
-    comparison = compare(
-        candidates,
-        data.pixels[keep],
-        data.values[:, columns],
-        image_index=index,
-        site_ids=[data.site_ids[u] for u in columns],
-        coordinates=None if data.coordinates is None else data.coordinates[columns],
-        groups=[name for name, kept in zip(names, keep, strict=True) if kept],
-        folds=settings.folds,
-        seed=settings.seed,
-        averages=data.averaged_over is not None,
-        repeats=data.averaged_over,
-        device=device,
-        cache=project.folder / "cache",
-        progress=progress,
-    )
-    comparison = with_control(comparison, project, data, keep=keep, progress=progress)
-    areas = [data.areas[u] for u in columns] if data.areas else []
-    places = None if data.coordinates is None else data.coordinates[columns]
+    read_comparison(path, layers_of(project.config.encoder.settled()))
+    table = parse_toml(path)
+    found = prepared(project, table, device=device)
+    fits = folds(project, table, found.bench, device=device, engine=engine, progress=progress)
+    comparison = with_control(found.bench.comparison(fits), project, found.data, keep=found.keep, progress=progress)
+    areas = [found.data.areas[u] for u in found.columns] if found.data.areas else []
+    places = None if found.data.coordinates is None else found.data.coordinates[found.columns]
     save_comparison(comparison, project.fitted / "comparison", areas=areas, places=places)
+    forget(project)
     return comparison
-
-
-def _no_reliable_site(project: Project, *, unrepeated: bool) -> DataError:
-    """F04; `unrepeated`: nothing is known of the trial noise."""
-    return DataError(
-        str(project.folder),
-        found=f"no site with a reliability of at least {project.config.encoder.reliability_fit}",
-        expected="some sites that answer alike to repeats of one image",
-        cause=(
-            "the file holds one row per picture, so that nothing is known of the trial noise"
-            if unrepeated
-            else "image ids and responses were joined wrongly, or there are too few repeats"
-        ),
-        fix=(
-            "if the rows are averages, write the number of trials behind each as trial/averaged_over into the file"
-            if unrepeated
-            else "look at the recording with `stimsynth fit` first"
-        ),
-        code="F04",
-    )
 
 
 def save_comparison(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +86,13 @@ def baseline(project: Project) -> tuple[Responses, dict[str, str]] | None:
     return None
 
 
+def baseline_file(project: Project) -> Path | None:
+    """The file that `baseline` reads; None before there is one."""
+    kept = [r.responses_path for r in project.rounds() if r.number == 0 and r.ingested]
+    path = kept[0] if kept else project.data / "responses.h5"
+    return path if path.is_file() else None
+
+
 def recorded(round_: Round) -> tuple[Responses, dict[str, str]]:
     """The checked trial table of a round and its map image id -> source id ("" for blanks)."""
     key = read_key(round_.key_path)
@@ -99,9 +107,9 @@ def drift_of(project: Project, round_: Round) -> RoundDrift | None:
     first = baseline(project)
     if first is None or round_.number == 0:
         return None
-    source = next((r.responses_path for r in project.rounds() if r.number == 0 and r.ingested), None)
+    source = baseline_file(project)
     inputs = {
-        "baseline": sha256_file(source or project.data / "responses.h5"),
+        "baseline": "" if source is None else sha256_file(source),
         "responses": sha256_file(round_.responses_path),
         "key": sha256_file(round_.key_path),
     }

@@ -19,8 +19,10 @@ from protocols.disk.files import read_json, sha256_bytes, sha256_file, write_jso
 from protocols.disk.foreign import read_text
 from protocols.errors import DataError
 
-__all__ = ["ShardPlan", "ShardState"]
+__all__ = ["HOME", "ShardPlan", "ShardState"]
 
+HOME = "shards"
+"""Folder of plans, in the project's cache."""
 SCHEMA = "shard_plan/1"
 DIGITS = 12
 """Of the SHA-256 in the name of a plan's folder."""

@@ -28,7 +28,7 @@ from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImages
 from protocols.shards.array import Merge
 from protocols.shards.engines import Engine, Processes, Serial
-from protocols.shards.plan import ShardPlan
+from protocols.shards.plan import HOME, ShardPlan
 from protocols.shards.run import check_done, run_plan
 from protocols.shards.work import run_shard
 from synth import Objective, StimulusBatch
@@ -37,10 +37,8 @@ from synth.parts import join_batches, part_size, row_parts
 from .generators import make_part
 from .request import Request, quick_recipe, recipe
 
-__all__ = ["HOME", "image_shard", "joined", "make", "place_images"]
+__all__ = ["image_shard", "joined", "make", "place_images"]
 
-HOME = "shards"
-"""Folder of plans, in the project's cache."""
 PER_PIXEL_S = 1.2e-6
 """Seconds of a gradient step per pixel of an image, about: 19 ms per image of 128 x 128 (EfficientNet-Lite0)."""
 JOINED = "joined.json"
