@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tokenize
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from .foreign import open_regular
 
 OBJECTS = "Python objects (pickled), which could run code and are never loaded"
 MOST_HEADER = 100_000
+_PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
 _BROKEN = (
     ValueError,
     TypeError,
@@ -61,7 +63,7 @@ def read_header(file: IO[bytes], size: int) -> Header:
         shape, _, dtype = read(file, max_header_size=MOST_HEADER)
         shape = tuple(int(n) for n in shape)
     except _BROKEN as error:
-        raise UnreadableArray((str(error).splitlines() or [type(error).__name__])[0][:160]) from error
+        raise UnreadableArray(_said(error)) from error
     count = 1
     for n in shape:
         count *= n
@@ -92,7 +94,12 @@ def load_npy(path: Path) -> NDArray[Any]:
     try:
         return np.load(path, mmap_mode="r" if header.bytes else None, allow_pickle=False)  # type: ignore[no-any-return]
     except _BROKEN as error:
-        raise UnreadableArray((str(error).splitlines() or [type(error).__name__])[0][:160]) from error
+        raise UnreadableArray(_said(error)) from error
+
+
+def _said(error: BaseException) -> str:
+    """The first line of an error, without places in memory, so that the same file is refused in the same words."""
+    return _PLACE.sub("", (str(error).splitlines() or [type(error).__name__])[0])[:160]
 
 
 class NpzFile:
@@ -120,7 +127,7 @@ class NpzFile:
         try:
             return np.load(io.BytesIO(read_member(self.archive, self._member(name))), allow_pickle=False)  # type: ignore[no-any-return]
         except _BROKEN as error:
-            raise UnreadableArray((str(error).splitlines() or [type(error).__name__])[0][:160]) from error
+            raise UnreadableArray(_said(error)) from error
 
     def _member(self, name: str) -> zipfile.ZipInfo:
         if name not in self.members:

@@ -204,9 +204,9 @@ def _explained(path: Path, head: bytes, error: Exception) -> str:
 
 
 def _is_numpy_archive(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as file:
             return any(name.endswith(".npy") for name in file.namelist())
     except (zipfile.BadZipFile, ValueError, OSError, LookupError, NotImplementedError):  # its end alone is one of a zip

@@ -20,6 +20,7 @@ from protocols.disk.hdf5_reading import open_hdf5 as open_file
 from protocols.errors import UNUSABLE, DataError
 from protocols.recordings.readers.filters import check_filters
 
+from .columns import text_array
 from .container import Container, Item, Selection, plain, words
 from .refusals import not_numbers, unreadable
 
@@ -148,7 +149,7 @@ def read_values(path: Path, name: str, dataset: Any, *, selection: Selection) ->
     if h5py.check_string_dtype(dataset.dtype) is not None:
         raw = read_text_of(path, name, dataset, selection=part)
         text = [_text(v) for v in raw.reshape(-1)]
-        return np.array(text, dtype=np.str_).reshape(raw.shape)
+        return text_array(path, text).reshape(raw.shape)
     array: NDArray[Any] = np.asarray(dataset[part])
     names = h5py.check_enum_dtype(dataset.dtype)
     if names is not None and array.dtype.kind != "b":

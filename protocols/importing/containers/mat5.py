@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from protocols.errors import UNUSABLE, DataError
 
+from .columns import text_array
 from .container import Container, Item, Selection, cut, held
 from .mat5_scan import check_mat5
 from .matlab73 import _HELP, MOST_CELLS
@@ -97,7 +98,7 @@ def _cells(path: Path, name: str, cells: NDArray[Any], *, depth: int) -> list[It
     elements = [np.asarray(v) for v in cells.reshape(-1, order="F")]
     if elements and all(e.dtype.kind == "U" or not e.size for e in elements):
         text = ["\n".join(_stripped(e).reshape(-1)) if e.size else "" for e in elements]
-        return [held(name, np.array(text, dtype=np.str_).reshape(cells.shape, order="F"))]
+        return [held(name, text_array(path, text).reshape(cells.shape, order="F"))]
     if elements and all(e.dtype.kind in "iufb" and e.size == 1 for e in elements):
         return [held(name, np.array([e.reshape(-1)[0] for e in elements]).reshape(cells.shape, order="F"))]
     if depth > 4 or len(elements) > MOST_CELLS:

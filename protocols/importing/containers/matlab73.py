@@ -18,6 +18,7 @@ from protocols.disk.hdf5_reading import check_size, open_hdf5
 from protocols.errors import UNUSABLE, DataError
 from protocols.recordings.readers.filters import check_filters
 
+from .columns import text_array
 from .container import Container, Item, Selection, held, plain, words
 from .hdf5 import attributes_of, selected_of
 from .refusals import not_numbers, unreadable
@@ -130,7 +131,7 @@ def _cells(path: Path, name: str, dataset: Any, *, depth: int) -> list[Item]:
                 "" if e else "\n".join(_characters(_whole(path, name, n)).reshape(-1))
                 for n, e in zip(nodes, empty, strict=True)
             ]
-            return [held(name, np.array(text, dtype=np.str_).reshape(references.shape, order="F"))]
+            return [held(name, text_array(path, text).reshape(references.shape, order="F"))]
         if found <= _NUMBERS and all(not e and n.size == 1 for n, e in zip(nodes, empty, strict=True)):
             numbers = np.array([_whole(path, name, n).reshape(-1)[0] for n in nodes])
             return [held(name, numbers.reshape(references.shape, order="F"))]

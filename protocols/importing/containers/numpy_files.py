@@ -81,6 +81,9 @@ def _item(
         if dtype.hasobject:
             raise unsafe(path, f"the array {name!r} of pickled objects", _PICKLED)
         array = cut(whole(), selection)
-        return np.char.decode(array, "utf-8") if dtype.kind == "S" else array
+        try:
+            return np.char.decode(array, "utf-8") if dtype.kind == "S" else array
+        except UnicodeDecodeError as error:
+            raise unreadable(path, f"{name}: text that is not UTF-8", what="an array of text") from error
 
     return Item(name, shape + dtype.shape, "pickled objects" if dtype.hasobject else words(dtype.base), load)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from protocols.disk.foreign import check_regular, check_unpacked
 from protocols.errors import UNUSABLE, DataError
 
+from .columns import text_array
 from .container import Container, Item, Selection, cut, words
 from .refusals import library_missing, not_numbers, unreadable
 
@@ -58,7 +59,7 @@ def _item(path: Path, file: Any, field: Any, *, rows: int, types: Any) -> Item:
         except UNUSABLE as error:
             raise unreadable(path, error, what=f"the column {field.name!r}") from error
         if text:
-            return cut(np.array(["" if v is None else str(v) for v in column.to_pylist()], dtype=np.str_), selection)
+            return cut(text_array(path, ["" if v is None else str(v) for v in column.to_pylist()]), selection)
         if listed:
             return cut(_matrix(path, field.name, column), selection)
         if types.is_timestamp(kind) or types.is_temporal(kind):

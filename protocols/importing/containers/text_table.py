@@ -35,7 +35,7 @@ def open_text(path: Path) -> Container:
         lines = [line.strip() for line in text.splitlines()]
         while lines and not lines[-1]:
             lines.pop()
-        return Container(path, "text", [held("lines", typed(lines))])
+        return Container(path, "text", [held("lines", typed(path, lines))])
     try:
         rows, separator = table_rows(text, notes)
     except ValueError as error:
@@ -93,7 +93,9 @@ def _columns(path: Path, header: list[str], rows: list[list[str]], *, separator:
     for place, name in enumerate(header):
         cells = [row[place] for row in rows]
         if name or any(cell.strip() for cell in cells):
-            items.append(held(name or f"column {place + 1}", typed(with_points(cells) if separator == ";" else cells)))
+            items.append(
+                held(name or f"column {place + 1}", typed(path, with_points(cells) if separator == ";" else cells))
+            )
     return items
 
 
@@ -102,5 +104,5 @@ def _matrix(path: Path, rows: list[list[str]], separator: str) -> Item:
     uneven = next((number for number, cells in enumerate(rows, 1) if len(cells) != width), 0)
     if uneven:
         raise unreadable(path, f"row {uneven} has {len(rows[uneven - 1])} cells and not {width}", what="a table")
-    table = np.array([typed(with_points(row) if separator == ";" else row) for row in rows])
+    table = np.array([typed(path, with_points(row) if separator == ";" else row) for row in rows])
     return held("table", table)

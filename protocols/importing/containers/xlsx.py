@@ -58,7 +58,7 @@ def _sheets(path: Path, books: list[Any], notes: list[str]) -> list[Item]:
     for sheet in books[0].worksheets:
         rows = list(sheet.iter_rows(values_only=True))
         _check_formulas(path, rows, books[1][sheet.title], notes=notes)
-        items += _columns(rows, prefix=f"{sheet.title}/" if len(books[0].worksheets) > 1 else "")
+        items += _columns(path, rows, prefix=f"{sheet.title}/" if len(books[0].worksheets) > 1 else "")
     return items
 
 
@@ -77,7 +77,7 @@ def _check_formulas(path: Path, stored: list[tuple[Any, ...]], sheet: Any, *, no
         notes.append(f"{count} cells of {sheet.title!r} are formulas: the values that were stored with them were taken")
 
 
-def _columns(rows: list[tuple[Any, ...]], prefix: str) -> list[Item]:
+def _columns(path: Path, rows: list[tuple[Any, ...]], prefix: str) -> list[Item]:
     filled = [row for row in rows if any(v is not None for v in row)]
     if not filled:
         return []
@@ -86,7 +86,7 @@ def _columns(rows: list[tuple[Any, ...]], prefix: str) -> list[Item]:
         cells = [row[place] for row in filled[1:]]
         if name is not None or any(v is not None for v in cells):
             title = str(name).strip() if name is not None else f"column {place + 1}"
-            items.append(held(prefix + title, typed([_cell(v) for v in cells])))
+            items.append(held(prefix + title, typed(path, [_cell(v) for v in cells])))
     return items
 
 

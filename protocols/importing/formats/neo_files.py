@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from protocols.arrays import Floats
+from protocols.disk.foreign import check_regular
 from protocols.errors import UNUSABLE, DataError
 from protocols.importing.containers.mat5_scan import check_mat5
 
@@ -57,6 +58,8 @@ def read_raw(path: Path, kind: str) -> list[Callable[[], Segment]]:
 
     if not path.exists():
         raise _unread(path, "no such file or folder")
+    for file in _opened_with(path):
+        check_regular(file)  # a pipe, for which the library would wait
     try:
         reader_class = getattr(neo.rawio, f"{kind}RawIO")
         folder = reader_class.rawmode in ("one-dir", "multi-dir")
@@ -66,6 +69,13 @@ def read_raw(path: Path, kind: str) -> list[Callable[[], Segment]]:
     except UNUSABLE as error:
         raise _unread(path, f"{kind}RawIO cannot read it ({_first_line(error)})") from error
     return [lambda b=b, s=s: _raw_segment(path, reader, block=b, segment=s) for b, s in blocks]  # type: ignore[misc]
+
+
+def _opened_with(path: Path) -> list[Path]:
+    """What a reader may open of `path`: all files of a folder, or a file and those beside it of the same stem."""
+    if path.is_dir():
+        return [file for file in path.rglob("*") if not file.is_dir()]
+    return [path, *(file for file in path.parent.iterdir() if file.stem == path.stem and not file.is_dir())]
 
 
 def _raw_segment(path: Path, reader: Any, *, block: int, segment: int) -> Segment:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from protocols.arrays import Bools, Floats
 from protocols.disk.hdf5_reading import links_outside, open_hdf5
 from protocols.errors import UNUSABLE, DataError
+from protocols.importing.containers.columns import text_array
+from protocols.importing.containers.refusals import unreadable
 from protocols.importing.contract import ImportedTable, Psth
 from protocols.importing.windows import window_doubt
 
@@ -69,7 +71,7 @@ def read_brainio(files: Sequence[Path], options: BrainioOptions, /) -> ImportedT
     window, edges, values = _window(path, assembly, options, notes=notes)
     name = options.stimulus_id or next((n for n in STIMULUS if n in presentation), STIMULUS[0])
     stimuli = _coordinate(path, assembly, "presentation", named=name, option="stimulus_id")
-    image, images = stimulus_files(files, _texts(stimuli, name, notes), path=path, notes=notes)
+    image, images = stimulus_files(files, _texts(path, stimuli, name, notes=notes), path=path, notes=notes)
     trial = _trial(presentation, notes)
     if options.averaged_over is not None:
         trial["averaged_over"] = np.full(len(values), options.averaged_over)
@@ -81,7 +83,10 @@ def read_brainio(files: Sequence[Path], options: BrainioOptions, /) -> ImportedT
         values=values,
         image=image,
         site_id=_texts(
-            _coordinate(path, assembly, "neuroid", named=options.site_id, option="site_id"), options.site_id, notes
+            path,
+            _coordinate(path, assembly, "neuroid", named=options.site_id, option="site_id"),
+            options.site_id,
+            notes=notes,
         ),
         unit=unit,
         window_ms=window,
@@ -232,14 +237,16 @@ def _coordinate(path: Path, assembly: Assembly, dim: str, *, named: str, option:
     )
 
 
-def _texts(column: NDArray[Any], name: str, notes: list[str]) -> NDArray[np.str_]:
+def _texts(path: Path, column: NDArray[Any], name: str, *, notes: list[str]) -> NDArray[np.str_]:
     """Names as text; whole real numbers lose their ``.0``, which is told."""
     if column.dtype.kind == "f" and np.all(np.isfinite(column)) and not np.any(column % 1):
         notes.append(f"{name} holds real numbers that are all whole: read as whole numbers")
         column = column.astype(np.int64)
-    if column.dtype.kind == "S":
-        column = np.char.decode(column, "utf-8")
-    return np.array([v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in column.tolist()], dtype=np.str_)
+    try:
+        cells = [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in column.tolist()]
+    except UnicodeDecodeError as error:
+        raise unreadable(path, f"{name}: text that is not UTF-8", what="an assembly") from error
+    return text_array(path, cells)
 
 
 def _window(
@@ -330,7 +337,9 @@ def _trial(presentation: Mapping[str, NDArray[Any]], notes: list[str]) -> dict[s
         if values.dtype.kind in ("biu" if column != "onset_s" else "iuf"):
             trial[column] = values.astype(np.uint8) if values.dtype.kind == "b" else values
         elif column == "valid":
-            trial[column] = np.array([v.decode() if isinstance(v, bytes) else v for v in values.tolist()])
+            trial[column] = np.array(
+                [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values.tolist()]
+            )
         else:
             notes.append(f"the coordinate {name} was not taken as trial/{column}: it holds no whole numbers")
     return trial

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from protocols.arrays import Bools
 from protocols.errors import DataError
+from protocols.importing.containers.columns import text_array
 
 from .options import Wanted
 
@@ -144,7 +145,7 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def texts(values: Sequence[Any]) -> NDArray[np.str_]:
+def texts(path: Path, values: Sequence[Any]) -> NDArray[np.str_]:
     """One text per entry; NaN and None are ""."""
     empty = ("nan", "None", "")
-    return np.array(["" if (t := _text(v)) in empty else t for v in values], dtype=np.str_)
+    return text_array(path, ["" if (t := _text(v)) in empty else t for v in values])

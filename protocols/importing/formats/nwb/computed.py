@@ -77,16 +77,16 @@ def computed(path: Path, table: Any, options: NwbOptions, *, shown: Presentation
     if window and window != {tuple(options.window_ms)}:
         raise _unfit(path, f"responses in the windows {sorted(window)}", f"window_ms = {list(options.window_ms)}")
     named = options.site_id_column or ("site_id" if "site_id" in entries else "id")
-    ids = texts(entries[named] if named in entries else column(path, sites, "site_id_column", named=named))
+    ids = texts(path, entries[named] if named in entries else column(path, sites, "site_id_column", named=named))
     area = (
         take(path, entries, "area_column", named=options.area_column, what="columns of sites")
         if options.area_column
         else None
     )
     columns = {n: np.asarray(c) for n, c in entries.items() if n not in (named, "source_site_id", "unit")}
-    columns = {n: texts(c.tolist()) if c.dtype.kind not in "biuf" else c for n, c in columns.items()}
-    columns |= {"area": texts(area)} if area is not None else {}
-    unit = _unit(path, table.name, options, stated=set(texts(entries.get("unit", [])).tolist()))
+    columns = {n: texts(path, c.tolist()) if c.dtype.kind not in "biuf" else c for n, c in columns.items()}
+    columns |= {"area": texts(path, area)} if area is not None else {}
+    unit = _unit(path, table.name, options, stated=set(texts(path, entries.get("unit", [])).tolist()))
     return Computed(ids, values[:, keep], unit, columns)
 
 

@@ -238,7 +238,7 @@ def _named_images(
     held = templates(nwb)
     values = np.asarray(shown)
     if values.dtype.kind not in "iuf":
-        image = texts(shown)
+        image = texts(path, shown)
         fits = [p for p in held.values() if set(image[image != ""].tolist()) <= set(p.names)]
         numbers = [fits[0].names.index(i) for i in set(image.tolist()) if i] if len(fits) == 1 else []
         return image, load(fits[0], numbers, notes) if numbers else None

@@ -71,9 +71,9 @@ def rois(path: Path, series: Any, options: NwbOptions, *, notes: list[str]) -> R
     columns = {}
     location = getattr(getattr(table, "imaging_plane", None), "location", None)
     if options.area_column:
-        columns["area"] = texts([column(path, table, "area_column", named=options.area_column)[r] for r in rows])
+        columns["area"] = texts(path, [column(path, table, "area_column", named=options.area_column)[r] for r in rows])
     elif location:
-        columns["area"] = texts([location] * len(rows))
+        columns["area"] = texts(path, [location] * len(rows))
     return Rois(
         site_id=site_names(path, table, options, keep=rows, prefix="roi"),
         traces=traces,

@@ -84,7 +84,7 @@ def note_choice(path: Path, table: Any, options: NwbOptions, *, kept_rows: int, 
         return
     for name in QUALITY:
         if name in table.colnames and not hasattr(table[name], "target"):
-            labels, counts = np.unique(texts(column(path, table, "keep_sites", named=name)), return_counts=True)
+            labels, counts = np.unique(texts(path, column(path, table, "keep_sites", named=name)), return_counts=True)
             if 1 < len(labels) <= 12:
                 told = ", ".join(f"{label or 'none'}: {n}" for label, n in zip(labels, counts, strict=True))
                 notes.append(
@@ -95,7 +95,7 @@ def note_choice(path: Path, table: Any, options: NwbOptions, *, kept_rows: int, 
 def site_names(path: Path, table: Any, options: NwbOptions, *, keep: NDArray[np.intp], prefix: str) -> NDArray[np.str_]:
     """`prefix` and the id of each row, or the text of the column that `site_id_column` names."""
     if options.site_id_column:
-        return texts([column(path, table, "site_id_column", named=options.site_id_column)[u] for u in keep])
+        return texts(path, [column(path, table, "site_id_column", named=options.site_id_column)[u] for u in keep])
     return np.array([f"{prefix}_{table.id[int(u)]}" for u in keep], dtype=np.str_)
 
 
@@ -107,7 +107,7 @@ def _unit_columns(
     electrodes = nwb.electrodes
     if "electrodes" in table.colnames and electrodes is not None:
         listed = ragged(table["electrodes"])
-        columns = _electrode_columns(electrodes, [np.asarray(listed[u], dtype=np.int64).tolist() for u in keep])
+        columns = _electrode_columns(path, electrodes, [np.asarray(listed[u], dtype=np.int64).tolist() for u in keep])
         several = sum(len(listed[u]) > 1 for u in keep)
         if several:
             notes.append(
@@ -118,20 +118,20 @@ def _unit_columns(
         row_of = {str(int(e)): r for r, e in enumerate(electrodes.id[:])}
         channels = column(path, table, "peak_channel_id", named="peak_channel_id")
         known = [row_of.get(str(channels[u]).removesuffix(".0"), -1) for u in keep]
-        columns = _electrode_columns(electrodes, [[row] if row >= 0 else [] for row in known])
+        columns = _electrode_columns(path, electrodes, [[row] if row >= 0 else [] for row in known])
     elif "electrode_group" in table.colnames:
         groups = [table["electrode_group"].data[int(u)] for u in keep]
-        columns = {"area": texts([g.location for g in groups]), "probe": texts([g.name for g in groups])}
+        columns = {"area": texts(path, [g.location for g in groups]), "probe": texts(path, [g.name for g in groups])}
     if options.area_column:
-        columns["area"] = texts([column(path, table, "area_column", named=options.area_column)[u] for u in keep])
+        columns["area"] = texts(path, [column(path, table, "area_column", named=options.area_column)[u] for u in keep])
     return columns
 
 
-def _electrode_columns(electrodes: Any, rows: list[list[int]]) -> dict[str, NDArray[Any]]:
+def _electrode_columns(path: Path, electrodes: Any, rows: list[list[int]]) -> dict[str, NDArray[Any]]:
     """Columns of ``site/`` from the rows of the electrodes table that each unit has; "" or none where it is not one."""
 
     def shared(entries: list[list[str]]) -> NDArray[np.str_]:
-        return texts([each[0] if len(set(each)) == 1 else "" for each in entries])
+        return texts(path, [each[0] if len(set(each)) == 1 else "" for each in entries])
 
     groups = electrodes["group"].data if "group" in electrodes.colnames else [None] * len(electrodes.id)
     places = electrodes["location"].data if "location" in electrodes.colnames else [""] * len(electrodes.id)
