@@ -115,12 +115,13 @@ def replaced_order(outbox: Path) -> list[PlannedTrial]:
 def later_orders(outbox: Path) -> dict[int, Path]:
     """The orders that interim looks wrote, by the first block that each is for; one without its record does not count.
 
-    The record is written last.
+    The record is written last. A folder that is not there is an error (OSError), not one without orders: a share may be
+    away for a moment.
     """
     found = {}
-    for path in sorted(outbox.glob("order_from_block_*.json")):
+    for path in sorted(outbox.iterdir()):
         number = path.stem.removeprefix("order_from_block_")
-        if number.isdecimal():
+        if path.suffix == ".json" and path.stem != number and number.isdecimal():
             found[int(number)] = path.with_suffix(".csv")
     return dict(sorted(found.items()))
 

@@ -108,7 +108,9 @@ def fill(
         columns=photograph_columns(),
     )
     add_encoders(made, project, with_weights=options.with_weights)
-    made.copy(project.folder / "project.toml", "project.toml", "The settings of the experiment, with comments.")
+    made.copy(
+        project.folder / "project.toml", "project.toml", "The settings of the experiment, with comments.", required=True
+    )
     toolkit, environment = package_versions()
     made.json(
         "versions.json",
@@ -143,7 +145,7 @@ def add_baseline(made: Building, project: Project) -> Responses | None:
         return None
     responses = read_kept(source)
     about = "a baseline that was recorded elsewhere; image_id is the source_id of photographs.csv"
-    made.copy(source, "baseline/trials.h5", f"Trial table of {about} (schema responses/1).")
+    made.copy(source, "baseline/trials.h5", f"Trial table of {about} (schema responses/1).", required=True)
     made.table("baseline/trials.csv", f"Trial table of {about}.", trials_table(responses))
     made.copy(project.data / "recording.json", "baseline/recording.json", "What was checked when it was taken.")
     return responses
@@ -152,30 +154,37 @@ def add_baseline(made: Building, project: Project) -> Responses | None:
 def add_round(made: Building, recorded: Recorded, photographs: Photographs, *, every: bool) -> None:
     """All files of one round."""
     round_, name = recorded.round_, recorded.name
-    made.copy(round_.responses_path, f"{name}/trials.h5", "Trial table as HDF5 (schema responses/1).")
+    made.copy(round_.responses_path, f"{name}/trials.h5", "Trial table as HDF5 (schema responses/1).", required=True)
     made.table(f"{name}/trials.csv", "The same trial table as text.", trials_table(recorded.responses))
     files = add_images(made, recorded, photographs, every=every)
     made.table(f"{name}/images.csv", "One row per image shown.", images_table(recorded, photographs, files=files))
     header = read_table(round_.key_path)[0]
     about = "The unblinded key: what each image is, and what was predicted for it."
-    made.copy(round_.key_path, f"{name}/key.csv", about, columns=key_columns(header))
+    made.copy(round_.key_path, f"{name}/key.csv", about, columns=key_columns(header), required=True)
     made.copy(
         round_.key_path.with_name("sites.csv"),
         f"{name}/sites.csv",
         "The sites frozen at the export, empty in a baseline.",
         columns=site_columns(),
     )
-    made.copy(round_.outbox / "manifest.json", f"{name}/manifest.json", "Display, timing, settings and image hashes.")
-    made.copy(round_.outbox / "order.csv", f"{name}/order.csv", "The planned trials.", columns=ORDER)
+    made.copy(
+        round_.outbox / "manifest.json",
+        f"{name}/manifest.json",
+        "Display, timing, settings and image hashes.",
+        required=True,
+    )
+    made.copy(round_.outbox / "order.csv", f"{name}/order.csv", "The planned trials.", columns=ORDER, required=True)
     for block, path in later_orders(round_.outbox).items():
         about = f"The planned trials from block {block} on, after an interim look."
-        made.copy(path, f"{name}/{path.name}", about, columns=ORDER)
-    made.copy(round_.ingest_path, f"{name}/ingest.json", "What the check of the responses found and left out.")
+        made.copy(path, f"{name}/{path.name}", about, columns=ORDER, required=True)
+    made.copy(
+        round_.ingest_path, f"{name}/ingest.json", "What the check of the responses found and left out.", required=True
+    )
     made.copy(round_.log_path, f"{name}/log.jsonl", "What was done when: one JSON record per line.")
     about = "The evolution before the round: its course, and which images entered the round."
     made.copy(Evolution(round_).record_path, f"{name}/evolution.json", about)
     if recorded.report is not None:
-        made.copy(round_.evaluation_path, f"{name}/evaluation.json", "The verdicts, with every number.")
+        made.copy(round_.evaluation_path, f"{name}/evaluation.json", "The verdicts, with every number.", required=True)
         about = "The verdicts, one row per controller."
         made.copy(round_.folder / "control.csv", f"{name}/control.csv", about, columns=control_columns())
         made.copy(round_.drift_path, f"{name}/drift.json", "Gain, offset and identity of each site since the baseline.")
@@ -193,7 +202,7 @@ def add_images(made: Building, recorded: Recorded, photographs: Photographs, *, 
             continue
         path = f"{recorded.name}/images/{image}.png"
         about = f"Image {image} as shown ({'a photograph' if is_photograph(row) else 'made by stimsynth'})."
-        if made.copy(recorded.round_.image_path(image), path, about, licence=licence):
+        if made.copy(recorded.round_.image_path(image), path, about, licence=licence, required=True):
             files[image] = path
     if left_out:
         made.notes.append(

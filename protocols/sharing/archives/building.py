@@ -74,6 +74,7 @@ class Building:
         columns: Iterable[Column] = (),
         licence: str = "",
         linked: bool = False,
+        required: bool = False,
     ) -> bool:
         """Put a file in as it is; False where it is not there, or was left out.
 
@@ -81,13 +82,17 @@ class Building:
         ----------
         linked : bool
             It may lie outside the project: the user asked for it by name.
+        required : bool
+            It was there a moment ago, or the project says so: where it is not, a share went away.
 
         Raises
         ------
         DataError
             N08: it is a link out of the project, or tells a path of one machine.
+        OSError
+            It is required, and cannot be read.
         """
-        if not source.is_file() or not (linked or self._inside(path, source)):
+        if not (required or source.is_file()) or not (linked or self._inside(path, source)):
             return False
         data = read_bytes(source, most=MOST_LISTED)
         if source.suffix in TEXTS and not self._may_leave(path, data.decode("utf-8", errors="replace")):
