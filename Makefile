@@ -10,13 +10,17 @@ TEST_ENV := OMP_NUM_THREADS=1 $(KEEP) MPLBACKEND=Agg
 DEMO_ENV := MPLBACKEND=Agg
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench soak audit clean
+.PHONY: demo test test-thorough lint bench soak audit clean
 
 demo: $(VENV)/.core
 	$(DEMO_ENV) $(BIN)/stimsynth demo --out demo
 
 test: $(VENV)/.dev
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not thorough"
+
+# What `make test` leaves out: long statistics, real recordings, faults of all kinds.
+test-thorough: $(VENV)/.dev
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup -m thorough
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -36,6 +36,7 @@ def place_of(folder: Path) -> Path:
     return folder / "now"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("number", "every"), [(0, 1), (2, 3)])
 def test_every_write_of_a_command_may_fail(made, number, every) -> None:
     """Of the second command every third; `make soak` tries all of all."""
@@ -50,6 +51,7 @@ def test_every_write_of_a_command_may_fail(made, number, every) -> None:
     assert told == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", power.WAYS)
 def test_the_power_may_fail_at_any_operation(made, way) -> None:
     folder, stages = made

@@ -169,6 +169,7 @@ def test_deleting_the_truth_changes_no_byte_of_the_results(base: Path, finished:
     assert round_.evaluation_path.read_bytes() == before
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("undrawn")
 def test_killed_between_and_within_stages_ends_in_the_same_state(base: Path, finished: Path, tmp_path: Path) -> None:
     folder = copy(base, tmp_path / "killed")
@@ -332,6 +333,7 @@ def confirmed(responses: Responses, key: Key) -> dict[tuple[str, str], str]:
     return {(r.objective, r.site): r.verdict for r in rows if r.verdict in ("control", "no control")}
 
 
+@pytest.mark.thorough
 def test_permuted_labels_of_a_recorded_round_give_no_more_control_than_chance(finished: Path) -> None:
     """500 rounds: 50 with all that was shown, 450 with the images that the verdicts depend on."""
     round_ = first_round(finished)

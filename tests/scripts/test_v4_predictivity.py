@@ -77,6 +77,7 @@ def test_missing_data_is_named(script, tmp_path, capsys):
     assert "no recording 210325" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 @pytest.mark.shared_data
 @pytest.mark.slow
 def test_trained_features_predict_real_v4_sites(script):

@@ -18,6 +18,7 @@ def run(*options: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_level_drift_and_intervals_in_small(tmp_path: Path) -> None:
     done = run("--experiments", 12, "--only", "null", "drift", "intervals", "--json", tmp_path / "found.json")
@@ -46,6 +47,7 @@ def test_level_drift_and_intervals_in_small(tmp_path: Path) -> None:
     assert ("NO" in done.stdout) == (done.returncode == 1)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_power_of_the_planner_and_of_the_evaluation_in_small(tmp_path: Path) -> None:
     run("--experiments", 32, "--only", "power", "--json", tmp_path / "found.json")
@@ -61,6 +63,7 @@ def test_all_weights_are_compared() -> None:
     assert done.stdout.count("\n| ") == 3 * 6
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_suppress_holds_its_level_at_every_range_of_rates_in_small(tmp_path: Path) -> None:
     script, out = SCRIPT.with_name("suppress_calibration.py"), tmp_path / "found.json"

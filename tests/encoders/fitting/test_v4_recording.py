@@ -36,6 +36,7 @@ def v4():
     return images, trials, near_duplicates(images)
 
 
+@pytest.mark.thorough
 def test_factorised_readouts_beat_ridge_on_real_v4_sites(v4):
     """Two layers, 3 x 3 folds; the full script gives +0.038 [+0.023, +0.050] for the default and +0.052 for what inner folds choose."""
     images, trials, groups = v4
@@ -55,6 +56,7 @@ def test_factorised_readouts_beat_ridge_on_real_v4_sites(v4):
     assert set(found.chosen_names) == {"factorised"}
 
 
+@pytest.mark.thorough
 def test_intervals_cover_held_out_trials_and_means_of_real_v4_sites(v4):
     images, trials, groups = v4
     index = np.repeat(np.arange(len(images)), trials.shape[1])

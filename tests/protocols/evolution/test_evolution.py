@@ -226,6 +226,7 @@ def contents(project: Project) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_killed_between_any_two_files_it_goes_on_to_the_same_bytes(
     tmp_path: Path, still: None, monkeypatch: pytest.MonkeyPatch

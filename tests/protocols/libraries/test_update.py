@@ -78,6 +78,7 @@ def content(index: LibraryIndex, contents: Contents) -> dict[str, bytes]:
 
 @quick
 @given(deaths=st.lists(st.integers(0, 20), max_size=4))
+@pytest.mark.thorough
 def test_a_run_that_is_killed_at_any_moment_goes_on(
     library: Path, deaths: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -361,6 +361,7 @@ def rig_process_twice(subject: Path, folder: Path, log: Path) -> subprocess.Comp
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_rig_process_opens_only_outbox_and_subject(subject, project, tmp_path) -> None:
     done = rig_process_twice(subject, project, tmp_path / "log.json")
@@ -486,6 +487,7 @@ def recordings() -> Path:
     return SHARED
 
 
+@pytest.mark.thorough
 @pytest.mark.shared_data
 @pytest.mark.slow
 @pytest.mark.parametrize(("session", "stated", "median"), [("201025", 0.697, 0.633), ("210225", 0.580, 0.589)])
@@ -500,6 +502,7 @@ def test_v4_models_agree_with_the_recorded_averages(recordings, session, stated,
     assert np.median(r) == pytest.approx(stated, abs=0.1)
 
 
+@pytest.mark.thorough
 @pytest.mark.shared_data
 @pytest.mark.slow
 def test_v4_subject_is_calibrated_to_the_recorded_counts(recordings, tmp_path, monkeypatch) -> None:

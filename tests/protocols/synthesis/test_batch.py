@@ -147,6 +147,7 @@ def test_an_ascent_starts_from_the_photographs_that_measured_best(looped: Path, 
     assert [i for row in rows[3:] for i in row] == order[0][:6].tolist()  # a set starts from different photographs
 
 
+@pytest.mark.thorough
 def test_noise_starts_and_their_own_steps(looped: Path, wanted: Path, tmp_path: Path) -> None:
     project = Project.open(looped / "project")
     batch = free_batch(project, wanted, seeds=1, steps=2, start="noise")
@@ -166,6 +167,7 @@ def test_noise_starts_and_their_own_steps(looped: Path, wanted: Path, tmp_path: 
     assert [p.name for p in out.parent.iterdir()] == ["folder"]  # no temporary folder is left
 
 
+@pytest.mark.thorough
 def test_quick_images_are_better_than_their_photographs_after_ten_steps(
     looped: Path, wanted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ def experiments(count, *, sites, seed, **recording):
         yield evaluate(record(rng, truth, **recording), truth.key, permutations=199, seed=e)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_boundary_null_rejects_at_the_nominal_rate():
     """Controllers equal to their references, ragged repeats, shared gain noise, drift, overdispersion: the unit is the experiment."""
@@ -38,6 +39,7 @@ def test_boundary_null_rejects_at_the_nominal_rate():
         assert stats.binomtest(group, len(reports), 0.05).pvalue > 0.01
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_labels_permuted_within_block_find_almost_nothing():
     rng = np.random.default_rng(12)

@@ -48,6 +48,7 @@ def unpacked(data: Path, session: str, folder: Path) -> list[str]:
     return [Path(name).name for name in names]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_210325_comes_in_as_the_studies_read_it_and_predicts_alike(recordings: Path, tmp_path: Path, capsys) -> None:
     names, out = unpacked(recordings, "210325", tmp_path / "pictures"), tmp_path / "recording.h5"
