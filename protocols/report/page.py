@@ -19,6 +19,7 @@ from protocols.project.objectives import objective_named
 from protocols.report.figures.verdicts import controller_sheet
 
 from .beside import arms_notes
+from .diagnosis import diagnose
 from .fit import number, percent
 from .sections import SECTIONS
 from .view import RoundView
@@ -84,6 +85,7 @@ def content(view: RoundView, images: dict[str, Pixels]) -> dict[str, Any]:
         "encoder": maker(dict(view.record)) if view.record else "-",
         "validator": view.record.get("validator", "-"),
         "report": view.report,
+        "diagnosis": diagnose(view.report),
         "labels": {s.objective: objective_named(s.objective).label for s in view.report.objectives},
         "notes": notes,
         "thumbs": thumbnails(images, IMAGE_BYTES),
