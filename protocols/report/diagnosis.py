@@ -246,7 +246,7 @@ _GO_ON = "refit the encoder with this round and show new controllers: what is fo
 _STEPS = (
     (
         _no_effect,
-        "look whether the responses follow the predictions, refit the encoder with this round, and show new controllers",
+        "look whether the responses follow the predictions, refit the encoder with this round, and show new images",
     ),
     (lambda c: c.weak, "show fewer sites more often: the trials are too few for the noise"),
     (
@@ -259,8 +259,8 @@ _STEPS = (
     ),
     (
         lambda c: not c.counts.successes and c.counts.expected_successes is not None,
-        "do not repeat the round as it is: effects of this size would have been found, so change what the images may be "
-        "or refit the encoder",
+        "do not repeat the round as it is: effects of this size would have been found, so change what the images may "
+        "be or refit the encoder",
     ),
 )
 """What is looked for, the worst first, and what it asks for."""

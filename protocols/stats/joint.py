@@ -13,24 +13,26 @@ from .choice import (
     arranged,
     choice_influence,
     chosen_contrast,
+    contrast_by_slot,
+    dealt_influence,
     observed_arrangement,
-    random_arrangements,
     totals,
 )
+from .dealing import deal
 from .permutation import (
     Pool,
     centred,
     influence,
+    labels_between,
     mean_difference,
     observed_labels,
     permutation_p,
-    random_labels,
     standard_error,
     studentised,
 )
 
 CELLS = 8_000_000  # trials times relabellings at a time: 64 MB
-Relabelled = tuple[Floats, Floats]  # t (b,), and the share of each trial in it (b, n)
+Relabelled = tuple[Floats, Floats]  # t (b,), and the share of each trial in it (n, b)
 
 
 def joint_permutation_p(pools: Sequence[Pool | ChoicePool], *, permutations: int = 9999, seed: int = 0) -> float:
@@ -49,7 +51,7 @@ def joint_permutation_p(pools: Sequence[Pool | ChoicePool], *, permutations: int
         for pool, place in zip(pools, where, strict=True):
             t, of_trials = _relabelled(pool, start, stop, permutations=permutations, seed=seed)
             total += np.clip(t, -1e3, 1e3)
-            shares[place] += of_trials.T
+            shares[place] += of_trials
         return np.asarray(total / np.sqrt(np.maximum((shares**2).sum(0), 1e-12)))
 
     observed = float(statistic(-1, 0)[0])
@@ -63,14 +65,16 @@ def _relabelled(pool: Pool | ChoicePool, start: int, stop: int, *, permutations:
     about = centred(pool.values)
     scale = float(np.abs(about).max())
     if isinstance(pool, ChoicePool):
-        drawn = observed_arrangement(pool.slots)
-        if start >= 0:
-            drawn = random_arrangements(pool.slots, permutations, seed)[start:stop]
-        dealt, counts = arranged(about, pool.slots, drawn), totals(pool.slots)
-        chosen = chosen_contrast(dealt.sums, dealt.squares, counts)
-        return studentised(chosen.difference, chosen.error, scale), choice_influence(dealt, chosen, counts)
+        counts = totals(pool.slots)
+        if start < 0:
+            found = arranged(about, pool.slots, observed_arrangement(pool.slots))
+            chosen = chosen_contrast(found.sums, found.squares, counts)
+            return studentised(chosen.difference, chosen.error, scale), choice_influence(found, chosen, counts).T
+        dealt = deal(about, pool.slots, (start, stop), permutations=permutations, seed=seed)
+        chosen = contrast_by_slot(dealt.sums, dealt.squares, counts)
+        return studentised(chosen.difference, chosen.error, scale), dealt_influence(dealt, pool.slots, chosen)
     labels = observed_labels(pool.strata)
     if start >= 0:
-        labels = random_labels(pool.strata, permutations, seed)[start:stop]
+        labels = labels_between(pool.strata, permutations, seed, part=(start, stop))
     error = standard_error(labels, about)
-    return studentised(mean_difference(labels, about), error, scale), influence(labels, about, error)
+    return studentised(mean_difference(labels, about), error, scale), influence(labels, about, error).T
