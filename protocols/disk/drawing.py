@@ -32,6 +32,39 @@ def new_figure(width: float, height: float, *, fitted: bool = True) -> Figure:
     return figure
 
 
+def place_axes(
+    figure: Figure,
+    lines: int = 1,
+    columns: int = 1,
+    *,
+    margins: tuple[float, float, float, float],
+    gaps: tuple[float, float] = (0.5, 0.5),
+) -> Any:
+    """Axes in `lines` and `columns`, an array of shape (lines, columns), at fixed places.
+
+    To fit margins to labels (`new_figure` with `fitted`) takes as long as to draw everything. `margins`: left, right,
+    bottom and top, `gaps`: between columns and lines, all in inches.
+    """
+    width, height = (float(inches) for inches in figure.get_size_inches())
+    left, right, bottom, top = margins
+    across = (width - left - right - (columns - 1) * gaps[0]) / columns
+    down = (height - bottom - top - (lines - 1) * gaps[1]) / lines
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=gaps[0] / across,
+        hspace=gaps[1] / down,
+    )
+    return figure.subplots(lines, columns, squeeze=False)
+
+
+def width_of(texts: Sequence[str], size: float) -> float:
+    """About the width of the longest of `texts` in inches, at `size` points."""
+    return 0.62 * size / 72 * max(map(len, texts), default=0)
+
+
 def draw_bars(axes: Axes, x: Floats, heights: Floats, *, colours: Sequence[str], width: float) -> None:
     """Bars from 0 to `heights` (N,) around `x` (N,) as one collection: hundreds of single bars take seconds.
 
