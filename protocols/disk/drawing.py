@@ -74,7 +74,7 @@ def draw_bars(axes: Axes, x: Floats, heights: Floats, *, colours: Sequence[str],
 
     left, right, low = x - width / 2, x + width / 2, np.zeros(len(x))
     corners = np.stack([left, low, left, heights, right, heights, right, low], 1).reshape(len(x), 4, 2)
-    bars = PolyCollection(list(corners), facecolors=list(colours), edgecolors="none")
+    bars = PolyCollection(list(corners), facecolors=list(colours), edgecolors="none", antialiased=len(x) < 100)
     bars.sticky_edges.y.append(0)
     axes.add_collection(bars)
     axes.autoscale_view()
@@ -102,7 +102,7 @@ def thumbnail(pixels: Pixels, size: int = THUMBNAIL_PX) -> str:
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
     picture.thumbnail((size, size))
     buffer = io.BytesIO()
-    picture.save(buffer, format="WEBP", quality=82)
+    picture.save(buffer, format="WEBP", quality=82, method=2)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

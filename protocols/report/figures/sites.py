@@ -33,6 +33,7 @@ OTHER_IMAGES, OWN_REFERENCE = "#c9c9c9", "#4d4d4d"
 OWN_MARKS = {"controller": ("D", CONTROLLER), "graded": ("o", "#56b4e9")}
 """Marker and colour of what is shown beside the control arms, whose marks stand in `protocols.project.arms`."""
 LARGEST_BINS = 20
+MOST_LINES = 100
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def gain_histogram(rows: Sequence[ControlRow]) -> Figure | None:
     units = [u for u in UNITS if any(r.gain is not None and r.gain_unit == u for r in counted)]
     if not units:
         return None
-    figure = new_figure(4.6 * len(units), 4.0, fitted=False)
+    figure = new_figure(4.3 * len(units), 4.0, fitted=False)
     grid = place_axes(figure, 1, len(units), margins=(0.6, 0.15, 1.15, 0.35), gaps=(0.7, 0.5))
     for axes, unit in zip(grid[0], units, strict=True):
         _histogram(axes, [r for r in counted if r.gain is not None and r.gain_unit == unit], unit)
@@ -155,9 +156,12 @@ def _tuning(axes: Axes, tuning: SiteTuning) -> None:
     colours = [OWN_REFERENCE if own else OTHER_IMAGES for own in tuning.own]
     draw_bars(axes, x, tuning.means, colours=colours, width=1.0)
     if (lengths := _lengths(tuning.errors)) is not None:
-        ends = np.stack([tuning.means - lengths, tuning.means + lengths], 1)
-        bars = np.stack([np.broadcast_to(x[:, None], ends.shape), ends], -1)
-        axes.add_collection(LineCollection(list(bars), colors="black", linewidths=0.5))
+        low, high = tuning.means - lengths, tuning.means + lengths
+        if len(x) > MOST_LINES:  # more lines than the panel has pixels: a band says the same
+            axes.fill_between(x, low, high, step="mid", color="black", alpha=0.45, linewidth=0)
+        else:
+            lines = np.stack([np.stack([x, low], 1), np.stack([x, high], 1)], 1)
+            axes.add_collection(LineCollection(list(lines), colors="black", linewidths=0.5))
     for mark in tuning.marks:
         shape, colour = mark_of(mark.kind)
         place = place_of(mark.mean, tuning.means)

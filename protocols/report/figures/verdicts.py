@@ -40,13 +40,13 @@ def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
     """
     from matplotlib.lines import Line2D
 
-    figure = new_figure(4.6, 4.9, fitted=False)
-    axes = place_axes(figure, margins=(0.65, 0.12, 1.25, 0.12))[0, 0]
+    figure = new_figure(4.3, 4.7, fitted=False)
+    axes = place_axes(figure, margins=(0.65, 0.12, 1.1, 0.3))[0, 0]
     values: list[float] = []
     for objective in dict.fromkeys(r.objective for r in report.rows):
         rows = [r for r in report.rows if r.objective == objective]
         points = [
-            (r.predicted, r.measured, COLOURS[r.verdict], COLOURS[r.verdict] if r.verdict == "control" else "none")
+            (r.predicted, r.measured, COLOURS[r.verdict], COLOURS[r.verdict] if r.verdict == "control" else "white")
             for r in rows
             if r.predicted is not None and r.measured is not None
         ]
@@ -86,8 +86,8 @@ def against_reference(report: ControlReport, objective: str, label: str) -> Figu
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 
-    figure = new_figure(4.6, 4.9, fitted=False)
-    axes = place_axes(figure, margins=(0.75, 0.12, 1.25, 0.3))[0, 0]
+    figure = new_figure(4.3, 4.7, fitted=False)
+    axes = place_axes(figure, margins=(0.75, 0.12, 1.1, 0.3))[0, 0]
     row = objective_named(objective)
     listed = [r for r in report.confirmatory(objective) if r.score is not None and r.reference_score is not None]
     if listed:
@@ -107,7 +107,7 @@ def against_reference(report: ControlReport, objective: str, label: str) -> Figu
         for v, style, words in verdict_words(listed, objective)
     ]
     if handles:
-        figure.legend(handles=handles, loc="lower center", ncols=1, fontsize=7.5, frameon=False)
+        figure.legend(handles=handles, loc="lower center", ncols=1, fontsize=7, frameon=False)
     return figure
 
 

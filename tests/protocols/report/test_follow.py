@@ -50,7 +50,7 @@ def test_the_numbers_are_those_of_a_regression_over_all_controllers(view: RoundV
         assert float(str(line[7])) == pytest.approx(slope / 2, abs=0.01)
     mean, sd = view.key.natural_statistics()
     z = ((predicted - mean) / sd).ravel(), ((measured - mean) / sd).ravel()
-    assert table.lines[0][1:4] == [str(z[0].size), f"{np.corrcoef(*z)[0, 1]:.2f}", f"{np.polyfit(*z, 1)[0]:.2f}"]
+    assert table.last[0][1:4] == [str(z[0].size), f"{np.corrcoef(*z)[0, 1]:.2f}", f"{np.polyfit(*z, 1)[0]:.2f}"]
 
 
 def test_a_round_without_a_validator_has_its_own_half_and_one_without_predictions_nothing(view: RoundView) -> None:
