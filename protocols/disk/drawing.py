@@ -71,10 +71,12 @@ def draw_bars(axes: Axes, x: Floats, heights: Floats, *, colours: Sequence[str],
     Looks as `Axes.bar` does; `colours`: one for each bar.
     """
     from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba
 
     left, right, low = x - width / 2, x + width / 2, np.zeros(len(x))
     corners = np.stack([left, low, left, heights, right, heights, right, low], 1).reshape(len(x), 4, 2)
-    bars = PolyCollection(list(corners), facecolors=list(colours), edgecolors="none", antialiased=len(x) < 100)
+    known = {colour: to_rgba(colour) for colour in set(colours)}
+    bars = PolyCollection(corners, facecolors=[known[colour] for colour in colours], edgecolors="none")
     bars.sticky_edges.y.append(0)
     axes.add_collection(bars)
     axes.autoscale_view()
@@ -93,7 +95,7 @@ def as_png(figure: Figure, dpi: int) -> bytes:
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()  # once; `savefig` lays the figure out in one pass and draws it in another
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).save(buffer, format="PNG", dpi=(dpi, dpi))
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).save(buffer, format="PNG", dpi=(dpi, dpi), compress_level=4)
     return buffer.getvalue()
 
 
