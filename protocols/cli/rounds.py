@@ -195,15 +195,31 @@ def evaluate(
 
 
 @app.command()
-def report(folder: ProjectFolder, number: RoundNumber = None) -> None:
-    """Write the report page of an evaluated round."""
+def report(
+    folder: ProjectFolder,
+    number: RoundNumber = None,
+    every: Annotated[bool, typer.Option("--all", help="one page over all rounds: report.html in the project")] = False,
+    figures: Annotated[
+        Path | None, typer.Option(help="folder: every figure of the page also as SVG and PDF, with captions")
+    ] = None,
+) -> None:
+    """Write the report page of an evaluated round, or with --all of the whole project."""
     from protocols.report.page import write_report
+    from protocols.report.project.page import write_project_report
 
-    project = open_project(folder)
-    done = [r.number for r in project.evaluated()]
-    path = write_report(project.for_stage(), project.round(number if number is not None else max(done, default=1)))
+    if every and number is not None:
+        raise typer.BadParameter("--all takes every round; leave --round out")
+    project = open_project(folder).for_stage()
+    if every:
+        path = write_project_report(project, figures=figures)
+    else:
+        done = [r.number for r in project.evaluated()]
+        path = write_report(
+            project, project.round(number if number is not None else max(done, default=1)), figures=figures
+        )
     place = path.relative_to(project.folder).as_posix()
-    show(f"report: {place}", {"report": place})
+    text = f"report: {place}" + ("" if figures is None else f"\nfigures: {figures}")
+    show(text, {"report": place} | ({} if figures is None else {"figures": str(figures)}))
 
 
 @app.command()

@@ -17,11 +17,12 @@ from protocols.packages import version
 from protocols.project.fitted import maker
 from protocols.project.folder import Project, Round
 from protocols.project.objectives import objective_named
+from protocols.report.figures.files import write_figures
 from protocols.report.figures.verdicts import controller_sheet
 
 from .beside import arms_notes
 from .fit import number, percent
-from .section import Cell, Section, sort_value
+from .section import Cell, Drawing, Section, sort_value
 from .sections import SECTIONS
 from .view import RoundView
 from .words.diagnosis import diagnose
@@ -32,17 +33,22 @@ IMAGE_BYTES = 2_500_000  # of the page, for thumbnails
 
 
 @alone("report")
-def write_report(project: Project, round_: Round) -> Path:
+def write_report(project: Project, round_: Round, *, figures: Path | None = None) -> Path:
     """Write ``report.html`` of an evaluated round, and ``controllers.png`` beside it; returns the page.
+
+    `figures`: a folder that gets every figure of the page as SVG and PDF (`figures.files.write_figures`).
 
     Raises
     ------
     DataError
-        P10: the round is not evaluated yet; P11: the page would exceed 10 MB.
+        P10: the round is not evaluated yet; P11: the page would exceed 10 MB; P26: `figures` holds files of others.
     """
     view = evaluated_view(project, round_)
     images = shown_images(view)
-    page = rendered(content(view, images), round_.report_path)
+    told = content(view, images)
+    if figures is not None:
+        write_figures(drawings_of(told), figures)
+    page = rendered(told, round_.report_path)
     sheet = as_png(controller_sheet(view.report.confirmatory(), images), 120)
     write_bytes(round_.folder / "controllers.png", sheet)
     write_text(round_.report_path, page)
@@ -98,6 +104,12 @@ def rendered(told: dict[str, Any], path: Path) -> str:
             code="P11",
         )
     return page
+
+
+def drawings_of(told: dict[str, Any]) -> list[Drawing]:
+    """The figures of a page, from its top to its end."""
+    sections = [*told["before"], *(section for r in told["rounds"] for section in r["sections"])]
+    return [drawing for section in sections for drawing in section.drawings]
 
 
 def shown_images(view: RoundView) -> dict[str, Pixels]:
