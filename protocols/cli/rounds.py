@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from .app import announce, app, chosen_device, open_project, options, progress, show, tell
+from .app import announce, app, chosen_device, chosen_engine, open_project, options, progress, show, tell
 from .arguments import ProjectFolder, RoundNumber, Software
 from .rigs import with_software
 
@@ -180,14 +180,14 @@ def evaluate(
         assert responses is not None
         assert key is not None
         table = read_loose(responses, max_dropped=max_dropped)
-        report = evaluate_files(table, read_key_to_judge(key), alpha=alpha)
+        report = evaluate_files(table, read_key_to_judge(key), alpha=alpha, engine=chosen_engine())
         if out is not None:
             report.to_csv(out)
     else:
         project = open_project(folder).for_stage()
         done = [r.number for r in project.rounds() if r.number > 0 and r.ingested]
         number = number if number is not None else max(done, default=1)
-        report = loop.evaluate_round(project, project.round(number))
+        report = loop.evaluate_round(project, project.round(number), engine=chosen_engine())
         drift, settings = RoundDrift.from_json(project.round(number).drift_path), project.config.drift
         drift_lines = drift_text(drift, align=settings.align, exclude=settings.exclude)
         beside = {"drift": None if drift is None else drift.to_dict()}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.responses import Responses
 from protocols.recordings.simultaneity import simultaneity_notes
 from protocols.recordings.trial_table import trial_table
+from protocols.shards.engines import Engine, Processes
 from protocols.stats.choice import ChoicePool
 from protocols.stats.permutation import Pool
 from protocols.stats.reach import repeats_needed
@@ -42,6 +46,7 @@ def evaluate(
     temperature: float = 1.0,
     unit: str | None = None,
     excluded: Mapping[str, str] | None = None,
+    engine: Engine | None = None,
 ) -> ControlReport:
     """Test every controller of `key` on `responses` against the natural reference of its site and objective.
 
@@ -63,6 +68,8 @@ def evaluate(
     excluded : mapping of site id to reason, optional
         Sites that are not to be judged (lost or another unit today): verdict "excluded" with the reason, out of the
         one_hot site set, the consistency and every test.
+    engine : Engine, optional
+        Processes that share the tests; the report is the same whatever their number.
 
     Raises
     ------
@@ -98,10 +105,11 @@ def evaluate(
         excluded=excluded,
     )
     controllers = sorted(key.of_role("controller"), key=_order)
-    evaluated = [_evaluate_one(setting, row, averaged=averaged) for row in controllers]
-    if not averaged:
-        check_reachable(alpha, [row for row, _ in evaluated])
-    rows, summaries = summarise(setting, evaluated)
+    with _shared(engine, setting, len(controllers)) as share:
+        evaluated = share.controllers(controllers, averaged=averaged)
+        if not averaged:
+            check_reachable(alpha, [row for row, _ in evaluated])
+        rows, summaries = summarise(setting, evaluated, run=share.relabellings)
     return ControlReport(
         unit=responses.unit,
         alpha=alpha,
@@ -117,6 +125,60 @@ def evaluate(
         notes=(*notes, *([] if averaged else table.notes), *scale_notes),
         levels=levels_of(key, table, tuple(excluded)),
     )
+
+
+Evaluated = tuple[ControlRow, Pool | ChoicePool | None]
+SECONDS = 0.1
+"""Of one controller on one core, its part of the joint test included (`scripts/studies/scale.py --only evaluate`)."""
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The tests of an evaluation, on `workers` processes of `executor`, or here.
+
+    Every worker gets all trials once, and every `workers`-th controller: what a test gives depends on the seed and the
+    controller, not on who makes it.
+    """
+
+    setting: Setting
+    executor: Executor | None = None
+    workers: int = 1
+
+    def controllers(self, rows: Sequence[KeyRow], *, averaged: bool) -> list[Evaluated]:
+        """The row of each controller, and the trials of its test."""
+        if self.executor is None:
+            return _evaluate_some(self.setting, rows, averaged)
+        futures = [
+            self.executor.submit(_evaluate_some, self.setting, rows[i :: self.workers], averaged)
+            for i in range(self.workers)
+        ]
+        parts = [future.result() for future in futures]
+        return [parts[i % self.workers][i // self.workers] for i in range(len(rows))]
+
+    def relabellings(self, work: Any, pools: Any, parts: Any, permutations: int, seed: int) -> list[Any]:
+        """The joint test's relabellings (`protocols.stats.joint.Run`)."""
+        if self.executor is None:
+            return list(work(pools, parts, permutations, seed))
+        shares = [parts[i :: self.workers] for i in range(self.workers)]
+        futures = [self.executor.submit(work, pools, share, permutations, seed) for share in shares if share]
+        found = [future.result() for future in futures]
+        return [found[i % self.workers][i // self.workers] for i in range(len(parts))]
+
+
+@contextmanager
+def _shared(engine: Engine | None, setting: Setting, controllers: int) -> Iterator[_Share]:
+    """Processes of `engine` where the work is worth their start; else this one."""
+    seconds = SECONDS * controllers * setting.permutations / 9999
+    workers = min(engine.workers, controllers) if isinstance(engine, Processes) and engine.least_s <= seconds else 1
+    if workers < 2 or engine is None:
+        yield _Share(setting)
+        return
+    with engine.open(workers) as executor:
+        yield _Share(setting, executor, workers)
+
+
+def _evaluate_some(setting: Setting, rows: Sequence[KeyRow], averaged: bool) -> list[Evaluated]:
+    return [_evaluate_one(setting, row, averaged=averaged) for row in rows]
 
 
 def _order(row: KeyRow) -> tuple[int, str, str, bool, str]:

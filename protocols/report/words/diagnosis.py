@@ -242,7 +242,7 @@ def _no_effect(case: _Case) -> bool:
     return not s.successes and s.median_size is not None and s.median_size <= 0
 
 
-_GO_ON = "refit the encoder with this round and show new controllers: what is found twice is no accident of one day"
+_GO_ON = "refit the encoder with this round and show new controllers, to see whether control is found again"
 _STEPS = (
     (
         _no_effect,
