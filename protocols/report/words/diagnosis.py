@@ -224,16 +224,22 @@ def _untested(cases: Sequence[_Case]) -> str:
 
 def _most(cases: Sequence[_Case], verdict: str) -> str:
     """The commonest reason of a verdict, after a colon; "" where none is told."""
-    reasons = Counter(_short(r.reason) for c in cases for r in c.rows if r.verdict == verdict and r.reason)
-    if not reasons:
+    told = [r.reason for c in cases for r in c.rows if r.verdict == verdict and r.reason]
+    if not told:
         return ""
-    reason, count = reasons.most_common(1)[0]
+    kind, count = Counter(map(_unnumbered, told)).most_common(1)[0]
+    reason = _short(next(text for text in told if _unnumbered(text) == kind))
     return f": {reason}" + (f" ({count} controllers)" if count > 1 else "")
 
 
+def _unnumbered(reason: str) -> str:
+    """A reason without its numbers, so that those that are alike are counted together."""
+    return re.sub(r"\d+(\.\d+)?(e-?\d+)?", "", reason)
+
+
 def _short(reason: str) -> str:
-    """A reason without its numbers and up to its first stop, so that those that are alike stand together."""
-    words = re.split(r"[.;!?]\s|[.;!?]$|\n|: at least", re.sub(r" ?\b\d+(\.\d+)?(e-?\d+)?\b", "", reason))[0].strip()
+    """A reason up to its first stop."""
+    words = re.split(r"[.;!?]\s|[.;!?]$|\n|: at least", reason)[0].strip()
     return words if len(words) <= LONGEST_REASON else words[:LONGEST_REASON].rsplit(" ", 1)[0] + " ..."
 
 
