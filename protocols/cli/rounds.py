@@ -169,18 +169,18 @@ def evaluate(
     if folder is None and (responses is None or key is None):
         raise typer.BadParameter("give a project folder, or --responses and --key")
     from protocols import loop
-    from protocols.project.key import read_key_to_judge
     from protocols.recordings.drift import RoundDrift
     from protocols.recordings.loose import read_loose
     from protocols.report.drift import drift_text
-    from protocols.verdict.evaluate import evaluate as evaluate_files
+    from protocols.verdict.checks import read_key_to_judge
+    from protocols.verdict.evaluate import Rules, evaluate_shared
 
     drift_lines, beside = "", {}
     if folder is None:
         assert responses is not None
         assert key is not None
         table = read_loose(responses, max_dropped=max_dropped)
-        report = evaluate_files(table, read_key_to_judge(key), alpha=alpha, engine=chosen_engine())
+        report = evaluate_shared(table, read_key_to_judge(key), Rules(alpha=alpha), engine=chosen_engine())
         if out is not None:
             report.to_csv(out)
     else:

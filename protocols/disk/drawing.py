@@ -76,7 +76,8 @@ def draw_bars(axes: Axes, x: Floats, heights: Floats, *, colours: Sequence[str],
     left, right, low = x - width / 2, x + width / 2, np.zeros(len(x))
     corners = np.stack([left, low, left, heights, right, heights, right, low], 1).reshape(len(x), 4, 2)
     known = {colour: to_rgba(colour) for colour in set(colours)}
-    bars = PolyCollection(corners, facecolors=[known[colour] for colour in colours], edgecolors="none")
+    shapes: Any = corners  # an array, which is made into paths faster than a list of them
+    bars = PolyCollection(shapes, facecolors=[known[colour] for colour in colours], edgecolors="none")
     bars.sticky_edges.y.append(0)
     axes.add_collection(bars)
     axes.autoscale_view()

@@ -321,28 +321,6 @@ def read_key(path: str | Path) -> Key:
     return Key(tuple(rows), sites)
 
 
-def read_key_to_judge(path: str | Path) -> Key:
-    """Read a key that may have been written by hand, for verdicts; see `read_key`.
-
-    Raises
-    ------
-    DataError
-        As `read_key`; K05: none of its controllers has an objective that is known.
-    """
-    key = read_key(path)
-    named = list(dict.fromkeys(row.objective for row in key.of_role("controller")))
-    if named and not set(named) & set(OBJECTIVES):
-        raise DataError(
-            str(path),
-            found=f"controllers of the objective {named[0]!r}",
-            expected=f"one of {', '.join(OBJECTIVES)} in the column objective",
-            cause="a key written by hand, with another word or an empty cell",
-            fix="write the objective of each controller as it is spelt here",
-            code="K05",
-        )
-    return key
-
-
 def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
         return read_table(path)

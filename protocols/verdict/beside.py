@@ -145,7 +145,7 @@ def pseudo_controller(setting: Setting, score: Score, row: KeyRow) -> str | None
             predicted = (predicted - setting.scale.mean) / setting.scale.sd
         known = np.flatnonzero(shown & np.isfinite(predicted).all(1))
         if len(known):
-            return photographs.image_ids[known[score.levels(predicted[known]).argmax()]]
+            return photographs.image_ids[int(known[score.levels(predicted[known]).argmax()])]
     return None
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ from .reference import Reference, beats_each, candidates_of, match_references, r
 from .scores import Exclusion, Score, Setting
 from .summary import consistency, summarise
 
-__all__ = ["ControlReport", "evaluate"]
+__all__ = ["ControlReport", "Rules", "evaluate", "evaluate_shared"]
 
 
 def evaluate(
@@ -46,7 +46,6 @@ def evaluate(
     temperature: float = 1.0,
     unit: str | None = None,
     excluded: Mapping[str, str] | None = None,
-    engine: Engine | None = None,
 ) -> ControlReport:
     """Test every controller of `key` on `responses` against the natural reference of its site and objective.
 
@@ -68,8 +67,6 @@ def evaluate(
     excluded : mapping of site id to reason, optional
         Sites that are not to be judged (lost or another unit today): verdict "excluded" with the reason, out of the
         one_hot site set, the consistency and every test.
-    engine : Engine, optional
-        Processes that share the tests; the report is the same whatever their number.
 
     Raises
     ------
@@ -78,18 +75,51 @@ def evaluate(
         per site and objective, E06 alpha out of reach of these repeats, E07 no common site, E09 an unknown excluded
         site.
     """
-    if not 0 < alpha < 1 or permutations < 1 or temperature <= 0:
-        raise ValueError(
-            f"alpha {alpha}, permutations {permutations}, temperature {temperature}; "
-            "expected 0 < alpha < 1, others above 0"
-        )
-    excluded = dict(sorted((excluded or {}).items()))
-    check_inputs(responses, key, unit)
+    tests = Rules(
+        alpha=alpha,
+        permutations=permutations,
+        seed=seed,
+        temperature=temperature,
+        unit=unit,
+        excluded=excluded or {},
+    )
+    return evaluate_shared(responses, key, tests)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How the controllers are tested: the options of `evaluate`."""
+
+    alpha: float = 0.01
+    permutations: int = 9999
+    seed: int = 0
+    temperature: float = 1.0
+    unit: str | None = None
+    excluded: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1 or self.permutations < 1 or self.temperature <= 0:
+            raise ValueError(
+                f"alpha {self.alpha}, permutations {self.permutations}, temperature {self.temperature}; "
+                "expected 0 < alpha < 1, others above 0"
+            )
+
+
+def evaluate_shared(responses: Responses, key: Key, tests: Rules, *, engine: Engine | None = None) -> ControlReport:
+    """`evaluate` with its tests shared among the processes of `engine`; the report is the same whatever their number.
+
+    Raises
+    ------
+    DataError
+        As `evaluate`.
+    """
+    excluded = dict(sorted(tests.excluded.items()))
+    check_inputs(responses, key, tests.unit)
     check_excluded(responses, key, excluded)
     notes = input_notes(responses, key, excluded)
     averaged = responses.averaged_over is not None
     used = one_row_an_image(responses, key) if averaged else responses
-    table = trial_table(used, [r.image_id for r in key.rows], seed=seed)
+    table = trial_table(used, [r.image_id for r in key.rows], seed=tests.seed)
     scale, scale_notes = natural_scale(table, key, excluded)
     judged = [s for s in key.site_ids or responses.site_ids if s not in excluded]
     scale_notes += simultaneity_notes(responses, judged, scale.site_ids)
@@ -98,24 +128,24 @@ def evaluate(
         key=key,
         scale=scale,
         unit=responses.unit,
-        alpha=alpha,
-        permutations=permutations,
-        seed=seed,
-        temperature=temperature,
+        alpha=tests.alpha,
+        permutations=tests.permutations,
+        seed=tests.seed,
+        temperature=tests.temperature,
         excluded=excluded,
     )
     controllers = sorted(key.of_role("controller"), key=_order)
     with _shared(engine, setting, len(controllers)) as share:
         evaluated = share.controllers(controllers, averaged=averaged)
         if not averaged:
-            check_reachable(alpha, [row for row, _ in evaluated])
+            check_reachable(tests.alpha, [row for row, _ in evaluated])
         rows, summaries = summarise(setting, evaluated, run=share.relabellings)
     return ControlReport(
         unit=responses.unit,
-        alpha=alpha,
-        permutations=permutations,
-        seed=seed,
-        temperature=temperature,
+        alpha=tests.alpha,
+        permutations=tests.permutations,
+        seed=tests.seed,
+        temperature=tests.temperature,
         trials=len(responses.values),
         trials_used=len(table.values),
         one_hot_sites=scale.site_ids,

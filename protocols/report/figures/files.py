@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from protocols.report.section import Drawing
 
 INDEX, TABLE, SCHEMA = "figures.json", "figures.csv", "figures/1"
-FIXED: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "stimsynth", "pdf.fonttype": 42, "pdf.compression": 6}
+FIXED: Any = {"svg.fonttype": "none", "svg.hashsalt": "stimsynth", "pdf.fonttype": 42, "pdf.compression": 6}
 """Letters stay letters, which a reader of the file can search and change; ids in an SVG do not change with time."""
 KINDS = ("svg", "pdf")
 

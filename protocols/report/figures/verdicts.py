@@ -5,7 +5,7 @@ slides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -30,6 +30,7 @@ COLOURS = {
 NATURAL, CONTROLLER = "#4d4d4d", "#0072b2"
 POINT, PAIR_POINT = 36, 16
 """Areas of points in square points: those of markers of 6 and 4 points."""
+Style = Literal["solid", "dashed"]
 MOST_NAMED = 60  # sites of a matrix whose names can be read
 
 
@@ -117,11 +118,11 @@ def as_wanted(row: ControlRow, below: bool) -> bool:
     return difference < 0 if below else difference > 0
 
 
-def verdict_words(rows: Sequence[ControlRow], objective: str) -> list[tuple[str, str, str]]:
+def verdict_words(rows: Sequence[ControlRow], objective: str) -> list[tuple[str, Style, str]]:
     """Verdict, style of line and words with counts, for each verdict that the drawn `rows` have."""
     below = objective_named(objective).below
     falls = "falls" if below else "rises"
-    found = []
+    found = list[tuple[str, Style, str]]()
     if count := sum(r.verdict == "control" for r in rows):
         found.append(("control", "solid", f"control ({count})"))
     missed = [r for r in rows if r.verdict == "no control"]

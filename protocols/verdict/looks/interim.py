@@ -21,7 +21,7 @@ from protocols.shards.engines import Engine
 from protocols.stats.stages import conditional_power, repeated_p
 from protocols.verdict.checks import OUT_OF_REACH
 from protocols.verdict.control_report import ControlReport
-from protocols.verdict.evaluate import evaluate
+from protocols.verdict.evaluate import Rules, evaluate, evaluate_shared
 from protocols.verdict.gain import reason_of_null, reason_of_ties
 from protocols.verdict.records import ControlRow, ObjectiveSummary
 from protocols.verdict.summary import confirmatory_of, mark_listed, verdict_counts
@@ -206,7 +206,8 @@ def evaluate_stages(
     ValueError
         Trials without blocks.
     """
-    report = evaluate(responses, key, alpha=alpha, seed=seed, excluded=excluded, engine=engine, **tests)
+    whole = Rules(alpha=alpha, seed=seed, excluded=excluded or {}, **tests)
+    report = evaluate_shared(responses, key, whole, engine=engine)
     if looks is None or responses.averaged_over is not None:
         return report
     reports = stage_reports(responses, key, looks, seed=seed, excluded=excluded, **tests)

@@ -17,7 +17,7 @@ from protocols.recordings.trial_table import trial_table
 from protocols.shards.engines import Processes
 from protocols.verdict.beside import predicted_score, pseudo_controller
 from protocols.verdict.checks import natural_scale
-from protocols.verdict.evaluate import evaluate
+from protocols.verdict.evaluate import Rules, evaluate, evaluate_shared
 from protocols.verdict.objectives import JUDGEMENTS
 from protocols.verdict.reference import candidates_of
 from protocols.verdict.scores import Setting
@@ -60,8 +60,8 @@ def recorded() -> tuple[Key, Responses]:
 def test_the_report_does_not_depend_on_the_number_of_processes(recorded: tuple[Key, Responses], workers: int) -> None:
     key, responses = recorded
     alone = evaluate(responses, key, alpha=0.05, permutations=199)
-    executor = _Elsewhere()
-    shared = evaluate(responses, key, alpha=0.05, permutations=199, engine=Copies(workers, executor=executor))
+    executor, tests = _Elsewhere(), Rules(alpha=0.05, permutations=199)
+    shared = evaluate_shared(responses, key, tests, engine=Copies(workers, executor=executor))
     assert shared.to_dict() == alone.to_dict()
     assert executor.tasks > workers  # the controllers, and the joint test's relabellings
 
@@ -69,7 +69,8 @@ def test_the_report_does_not_depend_on_the_number_of_processes(recorded: tuple[K
 def test_short_work_begins_no_process_unasked(recorded: tuple[Key, Responses]) -> None:
     key, responses = recorded
     executor = _Elsewhere()
-    evaluate(responses, key, alpha=0.05, permutations=99, engine=Copies(2, least_s=60.0, executor=executor))
+    tests = Rules(alpha=0.05, permutations=99)
+    evaluate_shared(responses, key, tests, engine=Copies(2, least_s=60.0, executor=executor))
     assert executor.tasks == 0
 
 
