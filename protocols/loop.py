@@ -130,7 +130,7 @@ def step(
         "export": lambda: export(project, state.number, device=device, progress=progress),
         "look": take,
         "ingest": take,
-        "evaluate": lambda: evaluate_round(project, project.round(state.number)),
+        "evaluate": lambda: evaluate_round(project, project.round(state.number), engine=engine),
         "report": show,
     }
     actions[state.stage]()
@@ -366,8 +366,11 @@ def ingest_round(
 
 
 @alone("evaluate")
-def evaluate_round(project: Project, round_: Round) -> ControlReport:
-    """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
+def evaluate_round(project: Project, round_: Round, *, engine: Engine | None = None) -> ControlReport:
+    """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``.
+
+    `engine`: processes that share the tests; what is written is the same.
+    """
     from protocols.rounds.looks.record import made_decisions
     from protocols.verdict.looks.interim import evaluate_stages
 
@@ -389,6 +392,7 @@ def evaluate_round(project: Project, round_: Round) -> ControlReport:
         temperature=float(exported["temperature"]),
         excluded=drift.excluded if drift is not None and project.config.drift.exclude else None,
         decisions=made_decisions(round_),
+        engine=engine,
     )
     report.to_csv(round_.folder / "control.csv")
     round_.log("evaluate", **report.counts(), align=project.config.drift.align, exclude=project.config.drift.exclude)

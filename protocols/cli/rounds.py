@@ -169,25 +169,25 @@ def evaluate(
     if folder is None and (responses is None or key is None):
         raise typer.BadParameter("give a project folder, or --responses and --key")
     from protocols import loop
-    from protocols.project.key import read_key_to_judge
     from protocols.recordings.drift import RoundDrift
     from protocols.recordings.loose import read_loose
     from protocols.report.drift import drift_text
-    from protocols.verdict.evaluate import evaluate as evaluate_files
+    from protocols.verdict.checks import read_key_to_judge
+    from protocols.verdict.evaluate import Rules, evaluate_shared
 
     drift_lines, beside = "", {}
     if folder is None:
         assert responses is not None
         assert key is not None
         table = read_loose(responses, max_dropped=max_dropped)
-        report = evaluate_files(table, read_key_to_judge(key), alpha=alpha)
+        report = evaluate_shared(table, read_key_to_judge(key), Rules(alpha=alpha), engine=chosen_engine())
         if out is not None:
             report.to_csv(out)
     else:
         project = open_project(folder).for_stage()
         done = [r.number for r in project.rounds() if r.number > 0 and r.ingested]
         number = number if number is not None else max(done, default=1)
-        report = loop.evaluate_round(project, project.round(number))
+        report = loop.evaluate_round(project, project.round(number), engine=chosen_engine())
         drift, settings = RoundDrift.from_json(project.round(number).drift_path), project.config.drift
         drift_lines = drift_text(drift, align=settings.align, exclude=settings.exclude)
         beside = {"drift": None if drift is None else drift.to_dict()}
@@ -195,15 +195,31 @@ def evaluate(
 
 
 @app.command()
-def report(folder: ProjectFolder, number: RoundNumber = None) -> None:
-    """Write the report page of an evaluated round."""
+def report(
+    folder: ProjectFolder,
+    number: RoundNumber = None,
+    every: Annotated[bool, typer.Option("--all", help="one page over all rounds: report.html in the project")] = False,
+    figures: Annotated[
+        Path | None, typer.Option(help="folder: every figure of the page also as SVG and PDF, with captions")
+    ] = None,
+) -> None:
+    """Write the report page of an evaluated round, or with --all of the whole project."""
     from protocols.report.page import write_report
+    from protocols.report.project.page import write_project_report
 
-    project = open_project(folder)
-    done = [r.number for r in project.evaluated()]
-    path = write_report(project.for_stage(), project.round(number if number is not None else max(done, default=1)))
+    if every and number is not None:
+        raise typer.BadParameter("--all takes every round; leave --round out")
+    project = open_project(folder).for_stage()
+    if every:
+        path = write_project_report(project, figures=figures)
+    else:
+        done = [r.number for r in project.evaluated()]
+        path = write_report(
+            project, project.round(number if number is not None else max(done, default=1)), figures=figures
+        )
     place = path.relative_to(project.folder).as_posix()
-    show(f"report: {place}", {"report": place})
+    text = f"report: {place}" + ("" if figures is None else f"\nfigures: {figures}")
+    show(text, {"report": place} | ({} if figures is None else {"figures": str(figures)}))
 
 
 @app.command()

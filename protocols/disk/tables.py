@@ -71,7 +71,8 @@ def read_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
         The file cannot be read.
     """
     path = Path(path)
-    lines, separator = _cells(path, _text(path, read_bytes(path)))
+    text = _text(path, read_bytes(path))
+    lines, separator = _cells(path, text)
     if not lines:
         return [], []
     header = [name.strip() for name in lines[0][1]]
@@ -81,14 +82,18 @@ def read_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
     named = [name for name in header if name]
     if len(named) == 1 and any(mark in named[0] for mark in SEPARATORS):
         raise _unreadable(path, f"one column named {named[0][:60]!r}", "a spreadsheet put each line into one cell")
-    rows = []
+    rows, marked = [], "'" in text
+    places = [(i, name) for i, name in enumerate(header) if name]
     for number, cells in lines[1:]:
-        if any(cell.strip() for i, cell in enumerate(cells) if i >= len(header) or not header[i]):
+        if (len(cells) > len(header) or len(places) < len(header)) and any(
+            cell.strip() for i, cell in enumerate(cells) if i >= len(header) or not header[i]
+        ):
             raise _unreadable(path, f"line {number} with more cells than the header", CUT_CELL)
         if separator == ";":
             cells = [_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in cells]
-        cells = [cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell for cell in cells]
-        rows.append({name: cells[i] if i < len(cells) else None for i, name in enumerate(header) if name})
+        if marked:
+            cells = [cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell for cell in cells]
+        rows.append({name: cells[i] if i < len(cells) else None for i, name in places})
     return named, rows  # type: ignore[return-value]
 
 

@@ -27,7 +27,7 @@ class ControlArm:
     marker : str
         Marker in the figures (matplotlib's code).
     colour : str
-        Colour in the figures, ``#rrggbb``.
+        Colour in the figures, ``#rrggbb``, of those that colour-blind readers tell apart (Okabe & Ito 2008).
     default : bool
         Whether a project shows it where ``[arms] kinds`` is not written. It costs `[arms] repeats` presentations per
         controller: a new arm is best left to the projects that ask for it.
@@ -56,7 +56,7 @@ ARMS: dict[str, ControlArm] = {
             ),
             option="the controller at natural local contrast",
             marker="^",
-            colour="#d95f02",
+            colour="#e69f00",
             default=True,
         ),
         ControlArm(
@@ -64,7 +64,7 @@ ARMS: dict[str, ControlArm] = {
             sentence="the site's best natural image scaled to the controller's contrast there",
             option="the best natural image at the controller's local contrast",
             marker="v",
-            colour="#1b9e77",
+            colour="#009e73",
             default=True,
         ),
         ControlArm(
@@ -72,7 +72,7 @@ ARMS: dict[str, ControlArm] = {
             sentence="the natural image with the highest predicted score among all photographs",
             option="the best natural image by prediction",
             marker="s",
-            colour="#e7298a",
+            colour="#cc79a7",
             default=True,
         ),
         ControlArm(
@@ -80,7 +80,7 @@ ARMS: dict[str, ControlArm] = {
             sentence="the controller with random phases and the same amplitude spectrum",
             option="the controller with random phases",
             marker="X",
-            colour="#a6761d",
+            colour="#d55e00",
             default=True,
         ),
         ControlArm(
@@ -88,7 +88,7 @@ ARMS: dict[str, ControlArm] = {
             sentence="the image that was evolved for the site on the rig, by recorded responses alone",
             option="the image evolved on the rig; needs [evolution] generations",
             marker="*",
-            colour="#66a61e",
+            colour="#000000",
         ),
     )
 }

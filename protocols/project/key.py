@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,7 +136,26 @@ class Key:
 
     def of_role(self, role: str) -> list[KeyRow]:
         """The rows of one role."""
-        return [r for r in self.rows if r.role == role]
+        return list(self._by_role.get(role, ()))
+
+    @cached_property
+    def _by_role(self) -> dict[str, list[KeyRow]]:
+        found: dict[str, list[KeyRow]] = {}
+        for row in self.rows:
+            found.setdefault(row.role, []).append(row)
+        return found
+
+    def references_for(self, objective: str, site: str) -> list[KeyRow]:
+        """The rows of role reference that name this objective and site, in their order."""
+        return list(self._by_pair.get((objective, site), ()))
+
+    @cached_property
+    def _by_pair(self) -> dict[tuple[str, str], list[KeyRow]]:
+        found: dict[tuple[str, str], list[KeyRow]] = {}
+        for row in self.of_role("reference"):
+            for pair in dict.fromkeys(row.reference_for):
+                found.setdefault(pair, []).append(row)
+        return found
 
 
 class Column(NamedTuple):
@@ -286,9 +306,10 @@ def read_key(path: str | Path) -> Key:
     sites = read_sites(beside) if beside.is_file() else ()
     rows: list[KeyRow] = []
     seen: set[str] = set()
+    named = _named_columns(header)
     for line, record in enumerate(records, start=2):
         try:
-            row = KeyRow(**_values(COLUMNS, record), **_by_name(record, header))
+            row = KeyRow(**_values(COLUMNS, record), **_by_name(record, named))
         except _NoPair as error:
             raise _no_pair(path, line, str(error)) from error
         except (TypeError, ValueError) as error:
@@ -300,28 +321,6 @@ def read_key(path: str | Path) -> Key:
     return Key(tuple(rows), sites)
 
 
-def read_key_to_judge(path: str | Path) -> Key:
-    """Read a key that may have been written by hand, for verdicts; see `read_key`.
-
-    Raises
-    ------
-    DataError
-        As `read_key`; K05: none of its controllers has an objective that is known.
-    """
-    key = read_key(path)
-    named = list(dict.fromkeys(row.objective for row in key.of_role("controller")))
-    if named and not set(named) & set(OBJECTIVES):
-        raise DataError(
-            str(path),
-            found=f"controllers of the objective {named[0]!r}",
-            expected=f"one of {', '.join(OBJECTIVES)} in the column objective",
-            cause="a key written by hand, with another word or an empty cell",
-            fix="write the objective of each controller as it is spelt here",
-            code="K05",
-        )
-    return key
-
-
 def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
         return read_table(path)
@@ -331,14 +330,18 @@ def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         ) from error
 
 
-def _by_name(record: Mapping[str, str], header: Sequence[str]) -> dict[str, Any]:
+def _named_columns(header: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """By attribute of a row that is a mapping: the columns of its entries and their names."""
     return {
-        attribute: {
-            h[len(prefix) + 1 :]: _float(text)
-            for h in header
-            if h.startswith(f"{prefix}_") and (text := (record[h] or "").strip())
-        }
+        attribute: [(h, h[len(prefix) + 1 :]) for h in header if h.startswith(f"{prefix}_")]
         for prefix, attribute in BY_NAME.items()
+    }
+
+
+def _by_name(record: Mapping[str, str], named: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Any]:
+    return {
+        attribute: {name: _float(text) for column, name in columns if (text := (record[column] or "").strip())}
+        for attribute, columns in named.items()
     }
 
 

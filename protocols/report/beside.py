@@ -24,12 +24,11 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
     graded = any(r.monotonic_images for r in rows)
     others = any(r.other_site_images for r in rows)
     objective = objective_named(summary.objective)
-    tested = f"{objective.tested_name} (natural SD) " if objective.tested_name else ""
     header = [
-        *(f"{tested}less {arm.label} (p)" for arm in arms),
-        *(f"{name} contrast (natural 95 %)" for name in names),
-        *([f"other sites' controllers {'above' if objective.below else 'below'} it"] if others else []),
-        *(["rises with prediction: rho (p)"] if graded else []),
+        *(f"{objective.side} the arm\n{arm.label} (p)" for arm in arms),
+        *(f"{name} contrast\n(photographs' 95 %)" for name in names),
+        *([f"other sites' controllers\n{'above' if objective.below else 'below'} it"] if others else []),
+        *(["graded images: rank\ncorrelation with prediction (p)"] if graded else []),
     ]
     lines = [
         [
@@ -43,6 +42,20 @@ def beside(summary: ObjectiveSummary, rows: Sequence[ControlRow]) -> dict[str, A
     ]
     sentences = [s[0].upper() + s[1:] + "." for s in beside_verdicts(summary)]
     return {"sentence": " ".join(sentences), "header": header, "lines": lines if header else []}
+
+
+def beside_hints(summary: ObjectiveSummary, header: Sequence[str], unit: str) -> dict[str, str]:
+    """What the columns of `beside` hold; `unit`: of the responses."""
+    objective = objective_named(summary.objective)
+    tested = f"{objective.tested_name}, in natural SDs" if objective.tested_name else f"mean response, in {unit}"
+    first, second = ("arm", "controller") if objective.below else ("controller", "arm")
+    told = {
+        "the arm": f"{tested}: {first} less {second}; above 0 as was wanted; p of the same test on all trials",
+        "contrast": "of the controller, and the contrast that 95 % of the photographs stay below",
+        "other sites'": "share of the controllers made for other sites that score lower at this site",
+        "graded": "Spearman correlation of recorded with predicted score over references, graded images and controller",
+    }
+    return {name: words for name in header for key, words in told.items() if key in name}
 
 
 def arms_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:

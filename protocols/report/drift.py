@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import median
 
 from protocols.recordings.drift import RoundDrift
@@ -10,12 +10,17 @@ from protocols.recordings.drift import RoundDrift
 NAMED = 6
 
 
-def drift_sentences(drift: RoundDrift | None, *, align: bool = True, exclude: bool = True) -> list[str]:
-    """Sentences on one round, the excluded sites first; `align`, `exclude`: section ``[drift]`` at the evaluation."""
+def drift_sentences(
+    drift: RoundDrift | None, *, align: bool = True, exclude: bool = True, told: Collection[str] = ()
+) -> list[str]:
+    """Sentences on one round, the excluded sites first.
+
+    `align`, `exclude`: section ``[drift]`` at the evaluation; `told`: sites whose exclusion is told elsewhere.
+    """
     if drift is None:
         return []
     return [
-        *_left_out(drift, exclude),
+        *_left_out(drift, exclude, told),
         _gains(drift),
         _aligned(drift, align),
         *_within(drift),
@@ -29,13 +34,13 @@ def drift_text(drift: RoundDrift | None, *, align: bool = True, exclude: bool = 
     return "\n".join(["Drift against the baseline:", *(f"  {line}" for line in lines)]) + "\n" if lines else ""
 
 
-def _left_out(drift: RoundDrift, exclude: bool) -> list[str]:
+def _left_out(drift: RoundDrift, exclude: bool, told: Collection[str]) -> list[str]:
     done = (
         "Left out of this round's verdicts and of later fits"
         if exclude
         else "Kept all the same ([drift] exclude is false)"
     )
-    return [f"{done}: {site}, {reason}." for site, reason in drift.excluded.items()]
+    return [f"{done}: {site}, {reason}." for site, reason in drift.excluded.items() if site not in told]
 
 
 def _gains(drift: RoundDrift) -> str:

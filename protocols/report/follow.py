@@ -42,7 +42,7 @@ def follow_sections(view: RoundView) -> list[Section]:
     header = ["site"]
     for who in ("self", "peer"):
         header += [f"{who}:\n{name}" for name in ("images", "r", "slope", "R²")]
-    table = Table(header=header, lines=lines, numbers=[i > 0 for i in range(len(header))])
+    table = Table(header=header, lines=lines[1:], numbers=[i > 0 for i in range(len(header))], last=lines[:1])
     return [Section(title="Do the responses follow the predictions?", sentences=[SENTENCE], tables=[table])]
 
 

@@ -47,8 +47,8 @@ def _section(levels: Levels, left_out: list[str]) -> Section:
         for s in levels.sites
     ]
     shares = [percent(levels.reached), percent(levels.validator_reached)]
-    lines.append(["all sites", str(levels.images), *shares, *_cells(levels.pooled)])
-    table = Table(header=header, lines=lines, numbers=[i > 0 for i in range(len(header))], note=NOTE)
+    pooled = ["all sites", str(levels.images), *shares, *_cells(levels.pooled)]
+    table = Table(header=header, lines=lines, last=[pooled], numbers=[i > 0 for i in range(len(header))], note=NOTE)
     sentence = SENTENCE.format(tolerance=percent(levels.tolerance))
     told = [*left_out, *(f"{text}." for text in without_response(levels))]
     return Section(title=TITLE, sentences=[sentence, *told], tables=[table])

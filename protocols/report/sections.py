@@ -15,10 +15,10 @@ from protocols.recordings.responses import Responses
 from protocols.report.figures.rounds import drift_figure, learning_figure, success_over_rounds
 from protocols.report.figures.sites import gain_histogram, tuning_bars
 from protocols.report.figures.verdicts import against_reference, predicted_against_measured, response_matrix
-from protocols.verdict.records import ControlRow
+from protocols.verdict.records import ControlRow, ObjectiveSummary
 from protocols.verdict.text import estimand, headline, room_sentences
 
-from .beside import beside
+from .beside import beside, beside_hints
 from .drift import drift_sentences
 from .fit import fit_lines, fit_sentence, number, percent
 from .follow import follow_sections
@@ -29,26 +29,27 @@ from .section import Drawing, Section, Table, drawn, inner_numbers
 from .sites import MOST_TUNINGS, grids, tunings
 from .verdicts import verdict_table
 from .view import RoundView
+from .words.left_out import TITLE as LEFT_OUT
+from .words.left_out import left_out, left_out_sections
 
 
 def verdict_sections(view: RoundView) -> list[Section]:
-    """Verdicts site by site, one section per objective."""
-    return [
-        Section(
-            title=f"{objective_named(s.objective).label}, site by site",
-            sentences=[objective_named(s.objective).explanation],
-            points=[
-                _sentence(x)
-                for x in (
-                    *headline(s),
-                    *estimand(view.confirmatory(s.objective)),
-                    *room_sentences(view.confirmatory(s.objective), s.chance),
-                )
-            ],
-            tables=[verdict_table(view.confirmatory(s.objective), s.objective)],
-        )
-        for s in view.report.objectives
-    ]
+    """Verdicts site by site, one section per objective; sites that are left out stand in `left_out_sections`."""
+    return [_verdicts_of(view, s) for s in view.report.objectives]
+
+
+def _verdicts_of(view: RoundView, s: ObjectiveSummary) -> Section:
+    row, rows = objective_named(s.objective), view.confirmatory(s.objective)
+    shown = [r for r in rows if r.verdict != "excluded"]
+    lines = [*headline(s), *estimand(rows), *room_sentences(rows, s.chance)]
+    if len(shown) < len(rows):
+        lines.append(f'{len(rows) - len(shown)} of {len(rows)} sites are left out: see "{LEFT_OUT}"')
+    return Section(
+        title=f"{row.label}, site by site",
+        sentences=[row.explanation],
+        points=[_sentence(x) for x in lines],
+        tables=[verdict_table(shown, s.objective)] if shown else [],
+    )
 
 
 def _sentence(line: str) -> str:
@@ -62,9 +63,15 @@ def beside_sections(view: RoundView) -> list[Section]:
         block = beside(summary, view.confirmatory(summary.objective))
         if block["lines"]:
             numbers = [i > 0 for i in range(1 + len(block["header"]))]
-            table = Table(header=["site", *block["header"]], lines=block["lines"], numbers=numbers)
-            sentence = f"{block['sentence']} None of this counts in a verdict."
             title = f"{objective_named(summary.objective).label}, beside the verdicts"
+            table = Table(
+                header=["site", *block["header"]],
+                lines=block["lines"],
+                numbers=numbers,
+                hints=beside_hints(summary, block["header"], view.report.unit),
+                caption=title,
+            )
+            sentence = f"{block['sentence']} None of this counts in a verdict."
             sections.append(Section(title=title, sentences=[sentence], tables=[table]))
     return sections
 
@@ -72,21 +79,76 @@ def beside_sections(view: RoundView) -> list[Section]:
 def figure_sections(view: RoundView) -> list[Section]:
     """The figures of the round as a whole."""
     report = view.report
-    drawings = [drawn("predicted against recorded response", predicted_against_measured(report, report.unit))]
-    for o in view.objectives:
-        paired = against_reference(report, o, objective_named(o).score_label(report.unit))
-        drawings.append(drawn(f"{o}: controller and reference, paired", paired))
-    for o in view.objectives:
-        histogram = gain_histogram(report.confirmatory(o))
-        if histogram is not None:
-            drawings.append(drawn(f"{o}: histogram of the gain", histogram))
-    for o in view.objectives:
-        rows = view.confirmatory(o)
-        if objective_named(o).all_sites and rows and view.key.sites:
-            sites, matrix = response_table(view.key, view.responses, rows)
-            responses = response_matrix(matrix, [r.site for r in rows], sites, label=objective_named(o).label)
-            drawings.append(drawn(f"responses of all sites to the {objective_named(o).label} controllers", responses))
-    return [Section(title="Figures", drawings=drawings)]
+    first = drawn(
+        "predicted against recorded response",
+        predicted_against_measured(report, report.unit),
+        name=f"round_{view.round_.number:02d}_predicted_recorded",
+        caption=counted(
+            "One point per controller; the dashed line: as predicted.",
+            sum(r.predicted is not None and r.measured is not None for r in report.rows),
+            len(report.rows),
+            "controllers have a prediction and a response",
+        ),
+    )
+    makers = (_paired, _gains, _matrix)
+    made = [make(view, o) for make in makers for o in view.objectives]
+    return [Section(title="Figures", drawings=[first, *(drawing for drawing in made if drawing is not None)])]
+
+
+def _paired(view: RoundView, objective: str) -> Drawing:
+    rows, row = view.report.confirmatory(objective), objective_named(objective)
+    known = sum(r.score is not None and r.reference_score is not None for r in rows)
+    words = (
+        f"{row.label}: each line leads from the {row.reference_name}'s to the controller's score. A dashed line has no "
+        "control: it may go as wanted, but not beyond the noise of its trials."
+    )
+    return drawn(
+        f"{objective}: controller and reference, paired",
+        against_reference(view.report, objective, row.score_label(view.report.unit)),
+        name=f"round_{view.round_.number:02d}_{objective}_paired",
+        caption=counted(words, known, len(rows), "sites have both"),
+    )
+
+
+def _gains(view: RoundView, objective: str) -> Drawing | None:
+    rows, row = view.report.confirmatory(objective), objective_named(objective)
+    histogram = gain_histogram(rows)
+    if histogram is None:
+        return None
+    known, words = sum(r.gain is not None for r in rows), f"{row.label}: {row.gain_words} the re-shown natural image."
+    return drawn(
+        f"{objective}: histogram of the gain",
+        histogram,
+        name=f"round_{view.round_.number:02d}_{objective}_gain",
+        caption=counted(words, known, len(rows), "sites have a gain"),
+    )
+
+
+def counted(words: str, shown: int, of: int, what: str) -> str:
+    """A caption that says how many of what it speaks of are drawn."""
+    left = f"; {of - shown} left out" if shown < of else ""
+    return f"{words} {shown} of {of} {what}{left}."
+
+
+def _matrix(view: RoundView, objective: str) -> Drawing | None:
+    """Responses of all sites to the controllers of an objective that scores all sites; None for the others."""
+    rows, label = view.confirmatory(objective), objective_named(objective).label
+    if not objective_named(objective).all_sites or not rows or not view.key.sites:
+        return None
+    sites, matrix = response_table(view.key, view.responses, rows)
+    figure = response_matrix(matrix, [r.site for r in rows], sites, label=label)
+    known = int(np.isfinite(matrix).all(1).sum())
+    return drawn(
+        f"responses of all sites to the {label} controllers",
+        figure,
+        name=f"round_{view.round_.number:02d}_{objective}_responses",
+        caption=counted(
+            f"Mean responses of this round, in natural SDs: a {label} controller drives its own site, on the diagonal.",
+            known,
+            len(rows),
+            "controllers have a response of every site",
+        ),
+    )
 
 
 def response_table(key: Key, responses: Responses, rows: Sequence[ControlRow]) -> tuple[list[str], NDArray[np.float64]]:
@@ -138,18 +200,28 @@ def _tuning_section(view: RoundView, objective: str) -> Section | None:
         "trials; verdicts are "
         "computed from the tested trials alone."
     )
-    drawing = drawn("sorted tuning of each site", tuning_bars(listed, view.report.unit))
+    drawing = drawn(
+        "sorted tuning of each site",
+        tuning_bars(listed, view.report.unit),
+        name=f"round_{view.round_.number:02d}_{objective}_tuning",
+        caption=counted("One panel per site.", len(listed), targets, "target sites are drawn"),
+    )
     title = f"Sorted tuning of the {objective_named(objective).label} targets"
     return Section(title=title, sentences=[sentence], drawings=[drawing])
 
 
 def drift_sections(view: RoundView) -> list[Section]:
     """Drift of the sites against the baseline."""
-    settings = view.drift_settings
-    points = drift_sentences(view.drift, align=settings.align, exclude=settings.exclude)
+    settings, told = view.drift_settings, {site for site, _ in left_out(view.report)}
+    points = drift_sentences(view.drift, align=settings.align, exclude=settings.exclude, told=told)
     if not points:
         return []
-    drawing = drawn("drift against the baseline", drift_figure(view.drifts))
+    drawing = drawn(
+        "drift against the baseline",
+        drift_figure(view.drifts),
+        name=f"round_{view.round_.number:02d}_drift",
+        caption="Gains outside 0.1 to 10 lie beyond the axis; sites without a common image have no point.",
+    )
     return [Section(title="Drift against the baseline", points=points, drawings=[drawing])]
 
 
@@ -190,9 +262,19 @@ def round_sections(view: RoundView) -> list[Section]:
 def over_rounds(view: RoundView) -> Drawing | None:
     """The learning curve where it is known, else the success counts; None in a first round."""
     if view.learning:
-        return drawn("learning curve over the rounds", learning_figure(view.learning, view.history))
+        return drawn(
+            "learning curve over the rounds",
+            learning_figure(view.learning, view.history),
+            name=f"rounds_to_{view.round_.number:02d}_learning",
+            caption="Rounds without a known value have no point; intervals that are not known are not drawn.",
+        )
     if len({h["round"] for h in view.history}) > 1:
-        return drawn("share of sites controlled over the rounds", success_over_rounds(view.history))
+        return drawn(
+            "share of sites controlled over the rounds",
+            success_over_rounds(view.history),
+            name=f"rounds_to_{view.round_.number:02d}_success",
+            caption="Rounds in which no site could be tested have no point.",
+        )
     return None
 
 
@@ -210,6 +292,7 @@ def methods_sections(view: RoundView) -> list[Section]:
 
 SECTIONS: dict[str, Callable[[RoundView], Sequence[Section]]] = {
     "verdicts": verdict_sections,
+    "left_out": left_out_sections,
     "beside": beside_sections,
     "figures": figure_sections,
     "follow": follow_sections,

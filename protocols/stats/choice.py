@@ -20,11 +20,10 @@ import numpy as np
 
 from protocols.arrays import Floats, Ints
 
+from .dealing import Dealt, Slots, deal, random_order, shares_by_trial
 from .permutation import PermutationResult, centred, permutation_p, studentised, tied_p
 
 CHUNK = 2048  # relabellings at a time
-Slots = tuple[tuple[int, ...], ...]
-"""Trials per block of reference 0 half 0, reference 0 half 1, reference 1 half 0, ..., of the controller."""
 
 
 class ChoicePool(NamedTuple):
@@ -70,21 +69,30 @@ def chosen_contrast(sums: Floats, squares: Floats, counts: Ints) -> Chosen:
     ``SE^2 = var_c / n_c + sum of var / n over the P tested halves / P^2``. Where references tie in the choice, the one
     that is higher on the tested half is taken, so that neither the names of the references nor rounding decides.
     """
-    means = sums / np.maximum(counts, 1)
-    variance = (squares - sums * means) / np.maximum(counts - 1, 1)
-    noise = np.where(variance > 1e-12 * squares / np.maximum(counts, 1), variance, 0.0) / np.maximum(counts, 1)
-    slack = 1e-9 * float(np.sqrt(np.max(squares.sum(-1) / counts.sum()))) if squares.size else 0.0
+    shape, flat = sums.shape[:-1], (-1, sums.shape[-1])
+    found = contrast_by_slot(sums.reshape(flat).T, squares.reshape(flat).T, counts)
+    tested = found.tested.T.reshape(*shape, -1)
+    return Chosen(found.difference.reshape(shape), found.error.reshape(shape), tested)
+
+
+def contrast_by_slot(sums: Floats, squares: Floats, counts: Ints) -> Chosen:
+    """`chosen_contrast` with the slots along the first axis, (S, b), and so the tested ones, (P, b): faster."""
+    trials = np.maximum(counts, 1)[:, None]
+    means = sums / trials
+    variance = (squares - sums * means) / np.maximum(counts - 1, 1)[:, None]
+    noise = np.where(variance > 1e-12 * squares / trials, variance, 0.0) / trials
+    slack = 1e-9 * float(np.sqrt(np.max(squares.sum(0) / counts.sum()))) if squares.size else 0.0
     tested = []
     for half, references in directions(counts):
-        choosing, testing = means[..., 2 * references + half], 2 * references + 1 - half
-        tied = choosing >= choosing.max(-1, keepdims=True) - slack
-        level = np.where(tied, means[..., testing], -np.inf)
-        tied &= level >= level.max(-1, keepdims=True) - slack
-        tested.append(testing[np.where(tied, noise[..., testing], -1.0).argmax(-1)])
-    slots = np.stack(tested, -1)
-    reference = np.take_along_axis(means, slots, -1).mean(-1)
-    square = np.take_along_axis(noise, slots, -1).sum(-1) / len(tested) ** 2
-    return Chosen(means[..., -1] - reference, np.sqrt(noise[..., -1] + square), slots)
+        choosing, testing = means[2 * references + half], 2 * references + 1 - half
+        tied = choosing >= choosing.max(0) - slack
+        level = np.where(tied, means[testing], -np.inf)
+        tied &= level >= level.max(0) - slack
+        tested.append(testing[np.where(tied, noise[testing], -1.0).argmax(0)])
+    slots = np.stack(tested)
+    reference = np.take_along_axis(means, slots, 0).mean(0)
+    square = np.take_along_axis(noise, slots, 0).sum(0) / len(tested) ** 2
+    return Chosen(means[-1] - reference, np.sqrt(noise[-1] + square), slots)
 
 
 # --- relabellings -----------------------------------------------------------------------------------------------------
@@ -142,7 +150,7 @@ def listed_arrangements(slots: Slots) -> Ints:
     return np.concatenate([block[index] for block, index in zip(blocks, grid, strict=True)], axis=1)
 
 
-@lru_cache(maxsize=24)
+@lru_cache(maxsize=8)
 def random_arrangements(slots: Slots, permutations: int, seed: int) -> Ints:
     """Random arrangements, shape (permutations, n).
 
@@ -150,18 +158,11 @@ def random_arrangements(slots: Slots, permutations: int, seed: int) -> Ints:
     tested on the same trials are relabelled together.
     """
     sizes = [sum(counts) for counts in slots]
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    blocks = [
-        start + _random_order(size, block, permutations, seed=seed)
-        for block, (start, size) in enumerate(zip(starts, sizes, strict=True))
-    ]
-    return np.concatenate(blocks, axis=1).astype(np.uint16 if sum(sizes) < 1 << 16 else np.int32)
-
-
-@lru_cache(maxsize=64)
-def _random_order(size: int, block: int, permutations: int, *, seed: int) -> Ints:
-    keys = np.random.default_rng([seed, block]).random((size, permutations)).T
-    return keys.argsort(1).astype(np.uint16 if size < 1 << 16 else np.int32)
+    kind, start, blocks = np.dtype(np.uint16 if sum(sizes) < 1 << 16 else np.int32), 0, []
+    for block, size in enumerate(sizes):
+        blocks.append(random_order(size, block, permutations, seed=seed).T + kind.type(start))
+        start += size
+    return np.concatenate(blocks, axis=1).astype(kind)
 
 
 class Arranged(NamedTuple):
@@ -214,6 +215,17 @@ def choice_influence(dealt: Arranged, chosen: Chosen, counts: Ints) -> Floats:
     return by_trial
 
 
+def dealt_influence(dealt: Dealt, slots: Slots, chosen: Chosen) -> Floats:
+    """`choice_influence` of trials that were dealt by `dealing.deal`, shape (n, b), by the contrast by slot."""
+    counts = totals(slots)
+    places = np.zeros_like(dealt.sums)
+    one = 1 / np.sqrt(np.maximum(counts * (counts - 1.0), 1))
+    np.put_along_axis(places, chosen.tested, -one[chosen.tested] / len(chosen.tested), 0)
+    places[-1] = one[-1]
+    means = dealt.sums / np.maximum(counts, 1)[:, None]
+    return shares_by_trial(dealt, slots, places, means=means, error=chosen.error)
+
+
 # --- the test ---------------------------------------------------------------------------------------------------------
 
 
@@ -237,7 +249,6 @@ def choice_test(values: Floats, slots: Slots, *, permutations: int = 9999, seed:
     about = centred(values)
     scale = float(np.abs(about).max())
     exact = distinct_arrangements(slots) <= permutations
-    drawn = listed_arrangements(slots) if exact else random_arrangements(slots, permutations, seed)
 
     def contrast(arrangements: Ints) -> Chosen:
         dealt = arranged(about, slots, arrangements)
@@ -248,7 +259,14 @@ def choice_test(values: Floats, slots: Slots, *, permutations: int = 9999, seed:
 
     observed = contrast(observed_arrangement(slots))
     t = float(t_of(observed)[0])
-    permuted = np.concatenate([t_of(contrast(drawn[i : i + CHUNK])) for i in range(0, len(drawn), CHUNK)])
+    if exact:
+        listed = listed_arrangements(slots)
+        parts = [t_of(contrast(listed[i : i + CHUNK])) for i in range(0, len(listed), CHUNK)]
+    else:
+        ends = [(i, min(i + CHUNK, permutations)) for i in range(0, permutations, CHUNK)]
+        dealt = (deal(about, slots, part, permutations=permutations, seed=seed) for part in ends)
+        parts = [t_of(contrast_by_slot(d.sums, d.squares, counts)) for d in dealt]
+    permuted = np.concatenate(parts)
     return PermutationResult(
         difference=float(observed.difference[0]),
         t=t,

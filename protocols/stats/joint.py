@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,49 +13,72 @@ from .choice import (
     arranged,
     choice_influence,
     chosen_contrast,
+    contrast_by_slot,
+    dealt_influence,
     observed_arrangement,
-    random_arrangements,
     totals,
 )
+from .dealing import deal
 from .permutation import (
     Pool,
     centred,
     influence,
+    labels_between,
     mean_difference,
     observed_labels,
     permutation_p,
-    random_labels,
     standard_error,
     studentised,
 )
 
 CELLS = 8_000_000  # trials times relabellings at a time: 64 MB
-Relabelled = tuple[Floats, Floats]  # t (b,), and the share of each trial in it (b, n)
+Relabelled = tuple[Floats, Floats]  # t (b,), and the share of each trial in it (n, b)
 
 
-def joint_permutation_p(pools: Sequence[Pool | ChoicePool], *, permutations: int = 9999, seed: int = 0) -> float:
+Parts = Sequence[tuple[int, int]]
+Run = Callable[[Callable[..., list[Floats]], Sequence["Pool | ChoicePool"], Parts, int, int], list[Floats]]
+"""Runs `statistics` on (pools, parts, permutations, seed) somewhere and returns one array per part, in order."""
+
+
+def joint_permutation_p(
+    pools: Sequence[Pool | ChoicePool], *, permutations: int = 9999, seed: int = 0, run: Run | None = None
+) -> float:
     """One p for "no site is controlled": mean studentised T over sites, trials relabelled jointly within block.
 
     The mean T is itself studentised by the trial-level variance of the sum, in which a trial that serves several sites
     counts as one: sites that share a reference image or noise are not taken for independent. Where references are
     chosen, the choice is repeated in every relabelling.
+
+    `run` may share the relabellings out among processes: each is what its number and the seed make it.
     """
+    trials = len(np.unique(np.concatenate([p.rows for p in pools])))
+    chunk = max(256, CELLS // trials)
+    parts = [(i, min(i + chunk, permutations)) for i in range(0, permutations, chunk)]
+    observed = float(statistics(pools, [(-1, 0)], permutations, seed)[0][0])
+    permuted = (run or _here)(statistics, pools, parts, permutations, seed)
+    return permutation_p(observed, np.concatenate(permuted), exact=False)
+
+
+def _here(
+    work: Callable[..., list[Floats]], pools: Sequence[Pool | ChoicePool], parts: Parts, permutations: int, seed: int
+) -> list[Floats]:
+    return work(pools, parts, permutations, seed)
+
+
+def statistics(pools: Sequence[Pool | ChoicePool], parts: Parts, permutations: int, seed: int) -> list[Floats]:
+    """The studentised mean T of the relabellings ``start`` to ``stop`` of each of `parts`; (-1, 0): as recorded."""
     columns, places = np.unique(np.concatenate([p.rows for p in pools]), return_inverse=True)
     where = np.split(places, np.cumsum([len(p.rows) for p in pools])[:-1])
-
-    def statistic(start: int, stop: int) -> Floats:
+    found = []
+    for start, stop in parts:
         size = stop - start
         total, shares = np.zeros(size), np.zeros((len(columns), size))
         for pool, place in zip(pools, where, strict=True):
             t, of_trials = _relabelled(pool, start, stop, permutations=permutations, seed=seed)
             total += np.clip(t, -1e3, 1e3)
-            shares[place] += of_trials.T
-        return np.asarray(total / np.sqrt(np.maximum((shares**2).sum(0), 1e-12)))
-
-    observed = float(statistic(-1, 0)[0])
-    chunk = max(256, CELLS // len(columns))
-    permuted = [statistic(i, min(i + chunk, permutations)) for i in range(0, permutations, chunk)]
-    return permutation_p(observed, np.concatenate(permuted), exact=False)
+            shares[place] += of_trials
+        found.append(np.asarray(total / np.sqrt(np.maximum((shares**2).sum(0), 1e-12))))
+    return found
 
 
 def _relabelled(pool: Pool | ChoicePool, start: int, stop: int, *, permutations: int, seed: int) -> Relabelled:
@@ -63,14 +86,16 @@ def _relabelled(pool: Pool | ChoicePool, start: int, stop: int, *, permutations:
     about = centred(pool.values)
     scale = float(np.abs(about).max())
     if isinstance(pool, ChoicePool):
-        drawn = observed_arrangement(pool.slots)
-        if start >= 0:
-            drawn = random_arrangements(pool.slots, permutations, seed)[start:stop]
-        dealt, counts = arranged(about, pool.slots, drawn), totals(pool.slots)
-        chosen = chosen_contrast(dealt.sums, dealt.squares, counts)
-        return studentised(chosen.difference, chosen.error, scale), choice_influence(dealt, chosen, counts)
+        counts = totals(pool.slots)
+        if start < 0:
+            found = arranged(about, pool.slots, observed_arrangement(pool.slots))
+            chosen = chosen_contrast(found.sums, found.squares, counts)
+            return studentised(chosen.difference, chosen.error, scale), choice_influence(found, chosen, counts).T
+        dealt = deal(about, pool.slots, (start, stop), permutations=permutations, seed=seed)
+        chosen = contrast_by_slot(dealt.sums, dealt.squares, counts)
+        return studentised(chosen.difference, chosen.error, scale), dealt_influence(dealt, pool.slots, chosen)
     labels = observed_labels(pool.strata)
     if start >= 0:
-        labels = random_labels(pool.strata, permutations, seed)[start:stop]
+        labels = labels_between(pool.strata, permutations, seed, part=(start, stop))
     error = standard_error(labels, about)
-    return studentised(mean_difference(labels, about), error, scale), influence(labels, about, error)
+    return studentised(mean_difference(labels, about), error, scale), influence(labels, about, error).T

@@ -67,13 +67,18 @@ def random_labels(strata: Strata, permutations: int, seed: int) -> Floats:
     The random key of slot i of block b depends on `seed`, b and i alone, so that sites tested on the same trials in the
     same slots are relabelled together (Westfall & Young 1993: joint resampling keeps the dependence between tests).
     """
+    return _frozen(labels_between(strata, permutations, seed, part=(0, permutations)))
+
+
+def labels_between(strata: Strata, permutations: int, seed: int, *, part: tuple[int, int]) -> Floats:
+    """The assignments ``part[0]`` to ``part[1]`` of `random_labels`."""
     blocks = [
         _random_block(*counts, block=block, permutations=permutations, seed=seed) for block, counts in enumerate(strata)
     ]
-    return _frozen(np.concatenate(blocks, axis=1).astype(np.float64))
+    return np.concatenate([block[slice(*part)] for block in blocks], axis=1, dtype=np.float64)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=256)
 def _random_block(others: int, treated: int, *, block: int, permutations: int, seed: int) -> Bools:
     size = others + treated
     if treated in (0, size):
@@ -111,26 +116,28 @@ def centred(values: Floats) -> Floats:
 
 def mean_difference(labels: Floats, values: Floats) -> Floats:
     """Mean of treated minus mean of other trials, shape (B,); `labels` (B, n), `values` (n,) about their mean."""
-    treated = labels[0].sum()
-    sums = labels @ values
-    return np.asarray(sums / treated + sums / (len(values) - treated))  # the centred values sum to zero
+    return _difference(labels, values, labels @ values)
 
 
 def standard_error(labels: Floats, values: Floats) -> Floats:
     """Welch standard error of the difference, shape (B,): unequal variances, unequal counts."""
-    square = np.zeros(len(labels))
+    return _error(labels, values, labels @ values)
+
+
+def _difference(labels: Floats, values: Floats, sums: Floats) -> Floats:
+    treated = labels[0].sum()
+    return np.asarray(sums / treated + sums / (len(values) - treated))  # the centred values sum to zero
+
+
+def _error(labels: Floats, values: Floats, sums: Floats) -> Floats:
+    square, squared = np.zeros(len(labels)), values**2
+    squares = labels @ squared
     for treated in (True, False):
         count = labels[0].sum() if treated else labels.shape[1] - labels[0].sum()
-        sums, squares = _side_sums(labels, values, treated=treated), _side_sums(labels, values**2, treated=treated)
-        variance = (squares - sums**2 / count) / (count - 1)
-        square += np.where(variance > 1e-12 * squares / count, variance, 0.0) / count  # rounding is no variance
+        here, power = (sums, squares) if treated else (values.sum() - sums, squared.sum() - squares)
+        variance = (power - here**2 / count) / (count - 1)
+        square += np.where(variance > 1e-12 * power / count, variance, 0.0) / count  # rounding is no variance
     return np.asarray(np.sqrt(square))
-
-
-def _side_sums(labels: Floats, values: Floats, *, treated: bool) -> Floats:
-    """Sum of `values` (n,) over one side of each assignment, shape (B,)."""
-    sums = labels @ values
-    return np.asarray(sums if treated else values.sum() - sums)
 
 
 def studentised(difference: Floats, error: Floats, scale: float) -> Floats:
@@ -145,15 +152,16 @@ def studentised(difference: Floats, error: Floats, scale: float) -> Floats:
 def welch(labels: Floats, values: Floats) -> Floats:
     """Welch's t of every assignment, shape (B,); `labels` (B, n), `values` (n,) about their mean."""
     scale = float(np.abs(values).max(initial=0.0))
-    return studentised(mean_difference(labels, values), standard_error(labels, values), scale)
+    sums = labels @ values
+    return studentised(_difference(labels, values, sums), _error(labels, values, sums), scale)
 
 
 def influence(labels: Floats, values: Floats, error: Floats) -> Floats:
     """Every trial's share of the studentised difference, shape (B, n); the squares of a row sum to 1."""
-    shares = np.zeros(labels.shape)
+    sums, shares = labels @ values, np.zeros(labels.shape)
     for treated in (True, False):
         count = labels[0].sum() if treated else labels.shape[1] - labels[0].sum()
-        about = values - _side_sums(labels, values, treated=treated)[:, None] / count
+        about = values - (sums if treated else values.sum() - sums)[:, None] / count
         shares += (labels if treated else labels - 1.0) * about / math.sqrt(count * (count - 1))
     return np.asarray(np.divide(shares, error[:, None], out=np.zeros_like(shares), where=error[:, None] > 0))
 

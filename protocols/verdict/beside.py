@@ -110,17 +110,14 @@ def monotonicity(setting: Setting, score: Score, row: KeyRow) -> dict[str, Any]:
     return {"monotonic_images": len(pairs), "monotonic_rho": rho, "monotonic_p": p}
 
 
-def predicted_score(
-    setting: Setting, score: Score, row: KeyRow, *, image: KeyRow, validator: bool = False
-) -> float | None:
+def predicted_score(setting: Setting, score: Score, row: KeyRow, *, image: KeyRow) -> float | None:
     """Score of the predicted responses to `image`, for the objective and site of `row`.
 
     None where a prediction is missing.
     """
     all_sites = OBJECTIVES[row.objective].all_sites
     sites = setting.scale.site_ids if all_sites else (row.target,)
-    predictions = image.validator_predicted if validator else image.predicted
-    predicted = np.array([predictions.get(s, math.nan) for s in sites])
+    predicted = np.array([image.predicted.get(s, math.nan) for s in sites])
     if all_sites:
         predicted = (predicted - setting.scale.mean) / setting.scale.sd
     return score.level(predicted) if np.isfinite(predicted).all() else None
@@ -135,20 +132,20 @@ def pseudo_controller(setting: Setting, score: Score, row: KeyRow) -> str | None
     site is what the pseudo-controller is compared with, so that it does not compete.
     """
     own, _ = candidates_of(setting, row)
-    photographs = [
-        r
-        for role in ("natural", "reference")
-        for r in setting.key.of_role(role)
-        if len(setting.table.rows(r.image_id, score.usable)) and own != (r.image_id,)
-    ]
-    for validator in (True, False):
-        levels = {
-            r.image_id: level
-            for r in photographs
-            if (level := predicted_score(setting, score, row, image=r, validator=validator)) is not None
-        }
-        if levels:
-            return max(sorted(levels), key=lambda image: levels[image])
+    photographs = setting.photographs
+    shown = photographs.shown(score.usable)
+    if len(own) == 1 and own[0] in photographs.image_ids:
+        shown[photographs.image_ids.index(own[0])] = False
+    all_sites = OBJECTIVES[row.objective].all_sites
+    sites = setting.scale.site_ids if all_sites else (row.target,)
+    columns = [photographs.site_ids.index(s) for s in sites]
+    for predictions in (photographs.validator_predicted, photographs.predicted):
+        predicted = predictions[:, columns]
+        if all_sites:
+            predicted = (predicted - setting.scale.mean) / setting.scale.sd
+        known = np.flatnonzero(shown & np.isfinite(predicted).all(1))
+        if len(known):
+            return photographs.image_ids[int(known[score.levels(predicted[known]).argmax()])]
     return None
 
 

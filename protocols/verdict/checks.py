@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from encoders.metrics import signal_sd
 from protocols.arrays import Floats
 from protocols.errors import DataError
-from protocols.project.key import Key
+from protocols.project.key import Key, read_key
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.responses import Responses
 from protocols.recordings.trial_table import TrialTable, image_means
@@ -247,3 +248,25 @@ def _check_scale(
         )
     off = f"natural responses vary {ratio:.2g} times as much as frozen in the key: check unit, window and gain"
     return [] if 1 / 3 < ratio < 3 else [off]
+
+
+def read_key_to_judge(path: str | Path) -> Key:
+    """Read a key that may have been written by hand, for verdicts; see `read_key`.
+
+    Raises
+    ------
+    DataError
+        As `read_key`; K05: none of its controllers has an objective that is known.
+    """
+    key = read_key(path)
+    named = list(dict.fromkeys(row.objective for row in key.of_role("controller")))
+    if named and not set(named) & set(OBJECTIVES):
+        raise DataError(
+            str(path),
+            found=f"controllers of the objective {named[0]!r}",
+            expected=f"one of {', '.join(OBJECTIVES)} in the column objective",
+            cause="a key written by hand, with another word or an empty cell",
+            fix="write the objective of each controller as it is spelt here",
+            code="K05",
+        )
+    return key

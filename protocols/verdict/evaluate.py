@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.responses import Responses
 from protocols.recordings.simultaneity import simultaneity_notes
 from protocols.recordings.trial_table import trial_table
+from protocols.shards.engines import Engine, Processes
 from protocols.stats.choice import ChoicePool
 from protocols.stats.permutation import Pool
 from protocols.stats.reach import repeats_needed
@@ -29,7 +33,7 @@ from .reference import Reference, beats_each, candidates_of, match_references, r
 from .scores import Exclusion, Score, Setting
 from .summary import consistency, summarise
 
-__all__ = ["ControlReport", "evaluate"]
+__all__ = ["ControlReport", "Rules", "evaluate", "evaluate_shared"]
 
 
 def evaluate(
@@ -71,18 +75,51 @@ def evaluate(
         per site and objective, E06 alpha out of reach of these repeats, E07 no common site, E09 an unknown excluded
         site.
     """
-    if not 0 < alpha < 1 or permutations < 1 or temperature <= 0:
-        raise ValueError(
-            f"alpha {alpha}, permutations {permutations}, temperature {temperature}; "
-            "expected 0 < alpha < 1, others above 0"
-        )
-    excluded = dict(sorted((excluded or {}).items()))
-    check_inputs(responses, key, unit)
+    tests = Rules(
+        alpha=alpha,
+        permutations=permutations,
+        seed=seed,
+        temperature=temperature,
+        unit=unit,
+        excluded=excluded or {},
+    )
+    return evaluate_shared(responses, key, tests)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How the controllers are tested: the options of `evaluate`."""
+
+    alpha: float = 0.01
+    permutations: int = 9999
+    seed: int = 0
+    temperature: float = 1.0
+    unit: str | None = None
+    excluded: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1 or self.permutations < 1 or self.temperature <= 0:
+            raise ValueError(
+                f"alpha {self.alpha}, permutations {self.permutations}, temperature {self.temperature}; "
+                "expected 0 < alpha < 1, others above 0"
+            )
+
+
+def evaluate_shared(responses: Responses, key: Key, tests: Rules, *, engine: Engine | None = None) -> ControlReport:
+    """`evaluate` with its tests shared among the processes of `engine`; the report is the same whatever their number.
+
+    Raises
+    ------
+    DataError
+        As `evaluate`.
+    """
+    excluded = dict(sorted(tests.excluded.items()))
+    check_inputs(responses, key, tests.unit)
     check_excluded(responses, key, excluded)
     notes = input_notes(responses, key, excluded)
     averaged = responses.averaged_over is not None
     used = one_row_an_image(responses, key) if averaged else responses
-    table = trial_table(used, [r.image_id for r in key.rows], seed=seed)
+    table = trial_table(used, [r.image_id for r in key.rows], seed=tests.seed)
     scale, scale_notes = natural_scale(table, key, excluded)
     judged = [s for s in key.site_ids or responses.site_ids if s not in excluded]
     scale_notes += simultaneity_notes(responses, judged, scale.site_ids)
@@ -91,23 +128,24 @@ def evaluate(
         key=key,
         scale=scale,
         unit=responses.unit,
-        alpha=alpha,
-        permutations=permutations,
-        seed=seed,
-        temperature=temperature,
+        alpha=tests.alpha,
+        permutations=tests.permutations,
+        seed=tests.seed,
+        temperature=tests.temperature,
         excluded=excluded,
     )
     controllers = sorted(key.of_role("controller"), key=_order)
-    evaluated = [_evaluate_one(setting, row, averaged=averaged) for row in controllers]
-    if not averaged:
-        check_reachable(alpha, [row for row, _ in evaluated])
-    rows, summaries = summarise(setting, evaluated)
+    with _shared(engine, setting, len(controllers)) as share:
+        evaluated = share.controllers(controllers, averaged=averaged)
+        if not averaged:
+            check_reachable(tests.alpha, [row for row, _ in evaluated])
+        rows, summaries = summarise(setting, evaluated, run=share.relabellings)
     return ControlReport(
         unit=responses.unit,
-        alpha=alpha,
-        permutations=permutations,
-        seed=seed,
-        temperature=temperature,
+        alpha=tests.alpha,
+        permutations=tests.permutations,
+        seed=tests.seed,
+        temperature=tests.temperature,
         trials=len(responses.values),
         trials_used=len(table.values),
         one_hot_sites=scale.site_ids,
@@ -117,6 +155,60 @@ def evaluate(
         notes=(*notes, *([] if averaged else table.notes), *scale_notes),
         levels=levels_of(key, table, tuple(excluded)),
     )
+
+
+Evaluated = tuple[ControlRow, Pool | ChoicePool | None]
+SECONDS = 0.1
+"""Of one controller on one core, its part of the joint test included (`scripts/studies/scale.py --only evaluate`)."""
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The tests of an evaluation, on `workers` processes of `executor`, or here.
+
+    Every worker gets all trials once, and every `workers`-th controller: what a test gives depends on the seed and the
+    controller, not on who makes it.
+    """
+
+    setting: Setting
+    executor: Executor | None = None
+    workers: int = 1
+
+    def controllers(self, rows: Sequence[KeyRow], *, averaged: bool) -> list[Evaluated]:
+        """The row of each controller, and the trials of its test."""
+        if self.executor is None:
+            return _evaluate_some(self.setting, rows, averaged)
+        futures = [
+            self.executor.submit(_evaluate_some, self.setting, rows[i :: self.workers], averaged)
+            for i in range(self.workers)
+        ]
+        parts = [future.result() for future in futures]
+        return [parts[i % self.workers][i // self.workers] for i in range(len(rows))]
+
+    def relabellings(self, work: Any, pools: Any, parts: Any, permutations: int, seed: int) -> list[Any]:
+        """The joint test's relabellings (`protocols.stats.joint.Run`)."""
+        if self.executor is None:
+            return list(work(pools, parts, permutations, seed))
+        shares = [parts[i :: self.workers] for i in range(self.workers)]
+        futures = [self.executor.submit(work, pools, share, permutations, seed) for share in shares if share]
+        found = [future.result() for future in futures]
+        return [found[i % self.workers][i // self.workers] for i in range(len(parts))]
+
+
+@contextmanager
+def _shared(engine: Engine | None, setting: Setting, controllers: int) -> Iterator[_Share]:
+    """Processes of `engine` where the work is worth their start; else this one."""
+    seconds = SECONDS * controllers * setting.permutations / 9999
+    workers = min(engine.workers, controllers) if isinstance(engine, Processes) and engine.least_s <= seconds else 1
+    if workers < 2 or engine is None:
+        yield _Share(setting)
+        return
+    with engine.open(workers) as executor:
+        yield _Share(setting, executor, workers)
+
+
+def _evaluate_some(setting: Setting, rows: Sequence[KeyRow], averaged: bool) -> list[Evaluated]:
+    return [_evaluate_one(setting, row, averaged=averaged) for row in rows]
 
 
 def _order(row: KeyRow) -> tuple[int, str, str, bool, str]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from protocols.arrays import Bools, Floats, Ints
 from protocols.stats.choice import (
-    Slots,
     chosen_contrast,
     directions,
     distinct_arrangements,
@@ -21,6 +20,7 @@ from protocols.stats.choice import (
     smallest_choice_p,
     totals,
 )
+from protocols.stats.dealing import Slots
 from protocols.stats.permutation import Strata, enumerated_labels, observed_labels, random_labels, studentised
 from protocols.stats.reach import distinct_assignments, half_counts, repeats_a_block, smallest_p
 

@@ -134,13 +134,17 @@ def _joined(*notes: str) -> str:
 
 def suppression(setting: Setting, score: Score, site: str, *, image_id: str) -> dict[str, Any]:
     """Is mean off-target activity below that of this round's random natural images? The same one-sided test."""
-    off = np.delete(score.values, setting.scale.site_ids.index(site), axis=1).mean(1, keepdims=True)
     key, table = setting.key, setting.table
     naturals = sorted(r.image_id for r in key.of_role("natural") if r.image_id in table.image_rows)
     blanks = table.rows_of(sorted(r.image_id for r in key.of_role("blank")), score.usable)
     mine = table.rows(image_id, score.usable)
+    needed = np.concatenate([mine, blanks, table.rows_of(naturals, score.usable)])
+    off = np.full((len(score.values), 1), np.nan)  # of the trials that are compared: there are many others
+    others = np.delete(np.arange(score.values.shape[1]), setting.scale.site_ids.index(site))
+    by_site = np.asfortranarray(score.values[needed][:, others])  # summed site by site, whatever trials are asked for
+    off[needed] = by_site.mean(1, keepdims=True)
     fields = {"off_target": float(off[mine].mean()), "off_target_blank": _mean(off[blanks])}
-    lower = Score(-off, score.usable, lambda mean: float(mean[0]), -off[:, 0])
+    lower = Score(-off, score.usable, lambda mean: mean[..., 0], -off[:, 0])
     if not naturals or not enough(pool := comparison_pool(setting, lower, [image_id], reference=naturals)):
         return {**fields, "suppression": "not testable"}
     result = setting.test(pool)

@@ -76,9 +76,8 @@ class Reference:
 
 def candidates_of(setting: Setting, row: KeyRow) -> tuple[tuple[str, ...], str]:
     """Candidate natural images of a controller's objective and site, sorted, and their kind."""
-    references = setting.key.of_role("reference")
-    if references:
-        named = [r.image_id for r in references if (row.objective, row.target) in r.reference_for]
+    if setting.key.of_role("reference"):
+        named = [r.image_id for r in setting.key.references_for(row.objective, row.target)]
         return tuple(sorted(named)), "re-shown"
     return tuple(sorted(r.image_id for r in setting.key.of_role("natural"))), "split halves of the same recording"
 

@@ -14,7 +14,7 @@ from protocols.project.key import CONTRASTS, Key
 from protocols.recordings.trial_table import TrialTable, image_means
 from protocols.stats.choice import ChoicePool
 from protocols.stats.intervals import benjamini_hochberg, wilson_interval
-from protocols.stats.joint import joint_permutation_p
+from protocols.stats.joint import Run, joint_permutation_p
 from protocols.stats.permutation import Pool
 from protocols.stats.trials import correlation, reliability
 
@@ -25,16 +25,20 @@ from .scores import Setting
 
 
 def summarise(
-    setting: Setting, evaluated: Sequence[tuple[ControlRow, Pool | ChoicePool | None]]
+    setting: Setting, evaluated: Sequence[tuple[ControlRow, Pool | ChoicePool | None]], *, run: Run | None = None
 ) -> tuple[list[ControlRow], list[ObjectiveSummary]]:
-    """Mark the Benjamini-Hochberg list of each objective and count over its confirmatory controllers."""
+    """Mark the Benjamini-Hochberg list of each objective and count over its confirmatory controllers.
+
+    `run` shares the relabellings of the joint test out (`protocols.stats.joint`).
+    """
     rows = [row for row, _ in evaluated]
     summaries = []
     for objective in dict.fromkeys(row.objective for row in rows):
         rows, counted = mark_listed(rows, objective), confirmatory_of(rows, objective)
         tested = [i for i in counted if is_tested(rows[i])]
         pools = [pool for i in tested if (pool := evaluated[i][1]) is not None]
-        group = joint_permutation_p(pools, permutations=setting.permutations, seed=setting.seed) if pools else None
+        rule: dict[str, Any] = {"permutations": setting.permutations, "seed": setting.seed, "run": run}
+        group = joint_permutation_p(pools, **rule) if pools else None
         summaries.append(_count(setting, objective, [rows[i] for i in counted], group_p=group))
     return rows, summaries
 

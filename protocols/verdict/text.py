@@ -111,7 +111,7 @@ def estimand(rows: Sequence[ControlRow]) -> list[str]:
         lines.append(
             f"the reference is the mean of the images that either half of the trials picked of those shown "
             f"({len(tested) - len(single)} sites)"
-            + (f", expected {median(short):.2g} {best} of them (median)" if short else "")
+            + (f", expected {round(median(short), 9):.2g} {best} of them (median)" if short else "")
         )
     return lines
 

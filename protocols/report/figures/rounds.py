@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protocols.disk.drawing import draw_bars, new_figure
+from protocols.disk.drawing import draw_bars, new_figure, place_axes, width_of
 from protocols.project.objectives import objective_named
 from protocols.recordings.drift import RoundDrift
 
-from .verdicts import NATURAL
+from .verdicts import MOST_NAMED, NATURAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LISTED, NOT_LISTED, LEFT_OUT = "#b2182b", "#9e9e9e", "#b2182b"
-PREQUENTIAL, AFTER = "#2166ac", "#ef8a62"
+LISTED, NOT_LISTED, LEFT_OUT = "#d55e00", "#9e9e9e", "#d55e00"
+PREQUENTIAL, AFTER = "#0072b2", "#e69f00"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 SHOWN_GAINS = (0.1, 10.0)
 
 
@@ -27,13 +28,23 @@ def drift_figure(drifts: Sequence[tuple[int, RoundDrift]]) -> Figure:
     recording.
     """
     sites = sorted({s.site for _, drift in drifts for s in drift.sites})
-    figure = new_figure(max(5.0, min(14.0, 1.8 + 0.24 * len(sites))), 5.4)
-    above, below = figure.subplots(2, 1, sharex=True)
+    named = len(sites) <= MOST_NAMED
+    bottom = 0.25 + (width_of(sites, 7) if named else 0.2)
+    figure = new_figure(max(5.0, min(14.0, 1.8 + 0.24 * len(sites))), 4.8 + bottom, fitted=False)
+    above, below = place_axes(figure, 2, 1, margins=(0.75, 0.15, bottom, 0.3), gaps=(0.5, 0.4))[:, 0]
+    above.set_xlim(-0.8, len(sites) - 0.2)
+    below.set_xlim(-0.8, len(sites) - 0.2)
+    above.set_xticks(range(len(sites)) if named else [], [""] * len(sites) if named else [])
     _gains(above, drifts, sites)
     number, last = drifts[-1]
     _within(below, last, sites)
-    below.set_title(f"round {number}: drift within the recording; red *: Benjamini-Hochberg list (q 0.05)", fontsize=8)
-    below.set_xticks(range(len(sites)), sites, rotation=90, fontsize=7)
+    title = f"round {number}: drift within the recording; orange *: Benjamini-Hochberg list (q 0.05)"
+    below.set_title(title, fontsize=8)
+    if named:
+        below.set_xticks(range(len(sites)), sites, rotation=90, fontsize=7)
+    else:
+        below.set_xticks([])
+        below.set_xlabel(f"{len(sites)} sites by name; too many to name them here")
     return figure
 
 
@@ -98,8 +109,8 @@ def learning_figure(entries: Sequence[dict[str, Any]], history: Sequence[dict[st
     """The entries of `learning.learning_curve`: held-out photographs, consistency on controllers, and success counts of
     `history`.
     """
-    figure = new_figure(12.6, 3.4)
-    held_out, controllers, success = figure.subplots(1, 3)
+    figure = new_figure(12.6, 3.6, fitted=False)
+    held_out, controllers, success = place_axes(figure, 1, 3, margins=(0.7, 0.15, 0.55, 0.3), gaps=(0.75, 0.5))[0]
     score = next((e["natural_score"] for e in entries if e["natural_score"]), "r")
     _curve(
         held_out,
@@ -169,8 +180,8 @@ def _curve(
 
 def success_over_rounds(history: Sequence[dict[str, Any]]) -> Figure:
     """Share of controlled sites per round, with descriptive Wilson intervals."""
-    figure = new_figure(4.6, 3.2)
-    axes = figure.add_subplot()
+    figure = new_figure(4.6, 3.2, fitted=False)
+    axes = place_axes(figure, margins=(0.7, 0.15, 0.55, 0.15))[0, 0]
     draw_success(axes, history)
     axes.set_xlabel("round")
     axes.legend(fontsize=8, frameon=False)
@@ -185,7 +196,8 @@ def draw_success(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
         share = [h["successes"] / h["tested"] for h in points]
         low, high = ([h[k] for h in points] for k in ("low", "high"))
         errors = [np.maximum(np.subtract(share, low), 0), np.maximum(np.subtract(high, share), 0)]
-        axes.errorbar(x, share, errors, fmt="o-", label=objective_named(objective).label, capsize=3)
+        colour, label = SERIES[shift % len(SERIES)], objective_named(objective).label
+        axes.errorbar(x, share, errors, fmt="o-", color=colour, label=label, capsize=3)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xticks(sorted({h["round"] for h in history}))
     axes.set_ylabel("share of sites controlled")

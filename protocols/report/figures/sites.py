@@ -7,12 +7,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.disk.drawing import draw_bars, new_figure
+from protocols.disk.drawing import draw_bars, new_figure, place_axes
 from protocols.project.arms import arm_named, in_order
 from protocols.project.objectives import objective_named
 from protocols.verdict.records import ControlRow
@@ -30,9 +30,10 @@ UNITS = {
     "log S": "gain (log S)",
 }
 OTHER_IMAGES, OWN_REFERENCE = "#c9c9c9", "#4d4d4d"
-OWN_MARKS = {"controller": ("D", CONTROLLER), "graded": ("o", "#67a9cf")}
+OWN_MARKS = {"controller": ("D", CONTROLLER), "graded": ("o", "#56b4e9")}
 """Marker and colour of what is shown beside the control arms, whose marks stand in `protocols.project.arms`."""
 LARGEST_BINS = 20
+MOST_LINES = 100
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ def gain_histogram(rows: Sequence[ControlRow]) -> Figure | None:
     units = [u for u in UNITS if any(r.gain is not None and r.gain_unit == u for r in counted)]
     if not units:
         return None
-    figure = new_figure(4.6 * len(units), 3.4)
-    for axes, unit in zip(np.atleast_1d(figure.subplots(1, len(units))), units, strict=True):
+    figure = new_figure(4.3 * len(units), 4.0, fitted=False)
+    grid = place_axes(figure, 1, len(units), margins=(0.6, 0.15, 1.15, 0.35), gaps=(0.7, 0.5))
+    for axes, unit in zip(grid[0], units, strict=True):
         _histogram(axes, [r for r in counted if r.gain is not None and r.gain_unit == unit], unit)
     known = sum(r.gain is not None for r in counted)
     row = objective_named(counted[0].objective)
@@ -102,7 +104,8 @@ def _histogram(axes: Axes, rows: Sequence[ControlRow], unit: str) -> None:
     axes.set_xlabel(f"response below the reference ({unit})" if below else UNITS[unit])
     axes.set_ylabel("sites")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=7, frameon=False)
+    below_bars = (0.5, -0.2)
+    axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=below_bars, ncols=2)
 
 
 def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
@@ -114,7 +117,8 @@ def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
 
     columns = min(4, len(tunings))
     lines = math.ceil(len(tunings) / columns)
-    figure, grid = _panels(lines, columns)
+    figure = new_figure(2.7 * columns + 0.4, 1.9 * lines + 0.9, fitted=False)
+    grid = place_axes(figure, lines, columns, margins=(0.65, 0.1, 0.8, 0.3), gaps=(0.5, 0.3))
     for axes in grid.flat[len(tunings) :]:
         axes.axis("off")
     for i, (axes, tuning) in enumerate(zip(grid.flat, tunings, strict=False)):
@@ -136,18 +140,6 @@ def tuning_bars(tunings: Sequence[SiteTuning], unit: str) -> Figure:
     return figure
 
 
-def _panels(lines: int, columns: int) -> tuple[Figure, Any]:
-    """Panels of 2.7 x 1.9 inches above room for a legend; margins are fixed, since to fit those of 24 panels to their
-    labels takes longer than to draw them.
-    """
-    width, height = 2.7 * columns + 0.4, 1.9 * lines + 0.9
-    figure = new_figure(width, height, fitted=False)
-    spacing = {"wspace": 0.5 / 2.2, "hspace": 0.3 / 1.6}
-    edges = {"left": 0.65 / width, "right": 1 - 0.1 / width, "bottom": 0.8 / height, "top": 1 - 0.3 / height}
-    figure.subplots_adjust(**edges, **spacing)
-    return figure, figure.subplots(lines, columns, squeeze=False)
-
-
 def mark_of(kind: str) -> tuple[str, str]:
     """Marker and colour of a synthesised image or of a control arm."""
     if kind in OWN_MARKS:
@@ -157,11 +149,19 @@ def mark_of(kind: str) -> tuple[str, str]:
 
 
 def _tuning(axes: Axes, tuning: SiteTuning) -> None:
+    from matplotlib.collections import LineCollection
+    from matplotlib.ticker import MaxNLocator
+
     x = np.arange(len(tuning.means), dtype=np.float64)
     colours = [OWN_REFERENCE if own else OTHER_IMAGES for own in tuning.own]
     draw_bars(axes, x, tuning.means, colours=colours, width=1.0)
     if (lengths := _lengths(tuning.errors)) is not None:
-        axes.errorbar(x, tuning.means, lengths, fmt="none", ecolor="black", linewidth=0.5)
+        low, high = tuning.means - lengths, tuning.means + lengths
+        if len(x) > MOST_LINES:  # more lines than the panel has pixels: a band says the same
+            axes.fill_between(x, low, high, step="mid", color="black", alpha=0.45, linewidth=0)
+        else:
+            lines = np.stack([np.stack([x, low], 1), np.stack([x, high], 1)], 1)
+            axes.add_collection(LineCollection(list(lines), colors="black", linewidths=0.5))
     for mark in tuning.marks:
         shape, colour = mark_of(mark.kind)
         place = place_of(mark.mean, tuning.means)
@@ -172,7 +172,8 @@ def _tuning(axes: Axes, tuning: SiteTuning) -> None:
         )  # fmt: skip
     axes.set_xlim(-0.5 - 0.05 * len(x), len(x) - 0.5)
     axes.set_title(tuning.site, fontsize=8)
-    axes.set_xticks([])
+    axes.xaxis.set_visible(False)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(labelsize=7)
 
 

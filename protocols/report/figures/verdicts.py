@@ -5,7 +5,7 @@ slides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,36 +16,47 @@ from protocols.verdict.records import ControlRow
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 from protocols.arrays import Floats, Pixels
-from protocols.disk.drawing import new_figure
+from protocols.disk.drawing import new_figure, place_axes, width_of
 
+OTHER = "#777777"
 COLOURS = {
-    "control": "#1b7837",
-    "no control": "#b2182b",
-    "not testable": "#777777",
-    "excluded": "#777777",
-    "exploratory": "#777777",
+    "control": "#009e73",
+    "no control": "#d55e00",
+    "not testable": OTHER,
+    "excluded": OTHER,
+    "exploratory": OTHER,
 }
-NATURAL, CONTROLLER = "#4d4d4d", "#2166ac"
+"""Colours of the verdicts, which colour-blind readers tell apart (Okabe & Ito 2008)."""
+NATURAL, CONTROLLER = "#4d4d4d", "#0072b2"
 POINT, PAIR_POINT = 36, 16
 """Areas of points in square points: those of markers of 6 and 4 points."""
+Style = Literal["solid", "dashed"]
+MOST_NAMED = 60  # sites of a matrix whose names can be read
 
 
 def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
-    """Predicted and measured response of the target site, one point per controller, by objective and verdict."""
-    figure = new_figure(4.6, 4.2)
-    axes = figure.add_subplot()
+    """Predicted and measured response of the target site, one point per controller, by objective and verdict.
+
+    Filled points have the verdict "control".
+    """
+    from matplotlib.lines import Line2D
+
+    figure = new_figure(4.3, 4.7, fitted=False)
+    axes = place_axes(figure, margins=(0.65, 0.12, 1.1, 0.3))[0, 0]
     values: list[float] = []
     for objective in dict.fromkeys(r.objective for r in report.rows):
         rows = [r for r in report.rows if r.objective == objective]
         points = [
-            (r.predicted, r.measured, COLOURS[r.verdict])
+            (r.predicted, r.measured, COLOURS[r.verdict], COLOURS[r.verdict] if r.verdict == "control" else "white")
             for r in rows
             if r.predicted is not None and r.measured is not None
         ]
         if points:
-            predicted, measured, colours = zip(*points, strict=True)
+            predicted, measured, edges, faces = (list(column) for column in zip(*points, strict=True))
             marker = objective_named(objective).marker
-            axes.scatter(predicted, measured, s=POINT, marker=marker, c=colours, alpha=0.8, linewidths=1)
+            axes.scatter(
+                predicted, measured, s=POINT, marker=marker, facecolors=faces, edgecolors=edges, alpha=0.8, linewidths=1
+            )
             values += [*predicted, *measured]
     if values:
         limits = [min(0.0, *values), max(values) * 1.05]
@@ -53,48 +64,96 @@ def predicted_against_measured(report: ControlReport, unit: str) -> Figure:
     axes.set_xlabel(f"predicted response ({unit})")
     axes.set_ylabel(f"recorded response ({unit})")
     shown = [objective_named(o) for o in dict.fromkeys(r.objective for r in report.rows)]
-    markers = ", ".join(f"{row.marker_name}: {row.label}" for row in shown)
-    axes.set_title(f"{markers};\ngreen: control, red: no control", fontsize=9)
+    handles = [Line2D([], [], marker=o.marker, color=NATURAL, linestyle="", markersize=5, label=o.label) for o in shown]
+    for label, verdict, face in (
+        ("control", "control", COLOURS["control"]),
+        ("no control", "no control", "none"),
+        ("not tested", "excluded", "none"),
+    ):
+        colour = COLOURS[verdict]
+        handles.append(
+            Line2D([], [], marker="o", color=colour, markerfacecolor=face, linestyle="", markersize=5, label=label)
+        )
+    handles.append(Line2D([], [], linestyle="--", color="#aaaaaa", label="as predicted"))
+    figure.legend(handles=handles, loc="lower center", ncols=3, fontsize=7.5, frameon=False)
     return figure
 
 
 def against_reference(report: ControlReport, objective: str, label: str) -> Figure:
-    """Controller and re-shown natural reference, one line per site (paired), in the objective's score."""
-    from matplotlib.collections import LineCollection
+    """Controller and re-shown natural reference, one line per site (paired), in the objective's score.
 
-    figure = new_figure(4.6, 4.2)
-    axes = figure.add_subplot()
-    pairs = [
-        (r.reference_score, r.score, COLOURS[r.verdict])
-        for r in report.confirmatory(objective)
-        if r.score is not None and r.reference_score is not None
-    ]
-    if pairs:
-        reference, score, colours = zip(*pairs, strict=True)
-        ends = np.stack([np.broadcast_to([0, 1], (len(pairs), 2)), np.stack([reference, score], 1)], -1)
-        axes.add_collection(LineCollection(list(ends), colors=colours, alpha=0.8, linewidths=1.2))
+    Lines without control are dashed: many of them go as wanted, and are not beyond the noise of their trials.
+    """
+    from matplotlib.collections import LineCollection
+    from matplotlib.lines import Line2D
+
+    figure = new_figure(4.3, 4.7, fitted=False)
+    axes = place_axes(figure, margins=(0.75, 0.12, 1.1, 0.3))[0, 0]
+    row = objective_named(objective)
+    listed = [r for r in report.confirmatory(objective) if r.score is not None and r.reference_score is not None]
+    if listed:
+        reference, score = np.array([[r.reference_score, r.score] for r in listed], dtype=float).T
+        colours = [COLOURS[r.verdict] for r in listed]
+        styles = ["solid" if r.verdict == "control" else "dashed" for r in listed]
+        ends = np.stack([np.broadcast_to([0, 1], (len(listed), 2)), np.stack([reference, score], 1)], -1)
+        axes.add_collection(LineCollection(list(ends), colors=colours, linestyles=styles, alpha=0.8, linewidths=1.2))
         both = [*colours, *colours]
         axes.scatter(ends[..., 0].T, ends[..., 1].T, s=PAIR_POINT, c=both, alpha=0.8, linewidths=1, zorder=2)
     axes.set_xlim(-0.3, 1.3)
-    axes.set_xticks([0, 1], [f"{objective_named(objective).reference_name}\n(re-shown)", "controller"])
+    axes.set_xticks([0, 1], [f"{row.reference_name}\n(re-shown)", "controller"])
     axes.set_ylabel(label)
-    axes.set_title(f"{objective_named(objective).label}: one line per site", fontsize=9)
+    axes.set_title(f"{row.label}: one line per site", fontsize=9)
+    handles = [
+        Line2D([], [], color=COLOURS[v], linestyle=style, label=words)
+        for v, style, words in verdict_words(listed, objective)
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="lower center", ncols=1, fontsize=7, frameon=False)
     return figure
+
+
+def as_wanted(row: ControlRow, below: bool) -> bool:
+    """Whether the controller's score lies on the wanted side of its reference's."""
+    difference = (row.score or 0.0) - (row.reference_score or 0.0)
+    return difference < 0 if below else difference > 0
+
+
+def verdict_words(rows: Sequence[ControlRow], objective: str) -> list[tuple[str, Style, str]]:
+    """Verdict, style of line and words with counts, for each verdict that the drawn `rows` have."""
+    below = objective_named(objective).below
+    falls = "falls" if below else "rises"
+    found = list[tuple[str, Style, str]]()
+    if count := sum(r.verdict == "control" for r in rows):
+        found.append(("control", "solid", f"control ({count})"))
+    missed = [r for r in rows if r.verdict == "no control"]
+    if missed:
+        going = sum(as_wanted(r, below) for r in missed)
+        words = f"no control ({len(missed)}): the line {falls} at {going}, within the noise of the trials"
+        found.append(("no control", "dashed", words))
+    if others := len(rows) - count - len(missed):
+        found.append(("excluded", "dashed", f"not tested ({others})"))
+    return found
 
 
 def response_matrix(matrix: Floats, targets: Sequence[str], sites: Sequence[str], *, label: str) -> Figure:
     """Measured standardised responses (targets, sites) to the controllers of the objective `label`; sites driven alone
-    stand on the diagonal.
+    stand on the diagonal. Names are left out where there are too many to be read.
     """
-    figure = new_figure(min(9.0, 2.4 + 0.32 * len(sites)), min(9.0, 1.6 + 0.32 * len(targets)))
-    axes = figure.add_subplot()
+    named = len(sites) <= MOST_NAMED
+    edge = width_of([*sites, *targets], 7) + 0.35 if named else 0.35
+    wide, deep = min(8.2, max(2.0, 0.15 * len(sites))), min(8.2, max(1.4, 0.15 * len(targets)))
+    figure = new_figure(edge + wide + 1.0, edge + deep + 0.2, fitted=False)
+    width, height = edge + wide + 1.0, edge + deep + 0.2
+    axes = figure.add_axes((edge / width, edge / height, wide / width, deep / height))
     bound = float(np.nanmax(np.abs(matrix))) if np.isfinite(matrix).any() else 1.0
     image = axes.imshow(matrix, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
-    axes.set_xticks(range(len(sites)), sites, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(targets)), targets, fontsize=7)
-    axes.set_xlabel("recorded site")
+    if named:
+        axes.set_xticks(range(len(sites)), sites, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(targets)), targets, fontsize=7)
+    axes.set_xlabel("recorded site, the targets first, in the order of the rows")
     axes.set_ylabel(f"{label} controller for")
-    figure.colorbar(image, label="response (natural SD)", shrink=0.8)
+    beside = figure.add_axes(((edge + wide + 0.15) / width, edge / height, 0.15 / width, deep / height))
+    figure.colorbar(image, cax=beside, label="response (natural SD)")
     return figure
 
 
@@ -125,8 +184,10 @@ def controller_sheet(rows: Sequence[ControlRow], images: dict[str, Pixels], colu
         figure = new_figure(4.0, 0.6)
         figure.supxlabel("no controller has a reference that could be tested", fontsize=8)
         return figure
-    figure = new_figure(1.55 * len(sites) + 0.3, 1.8 * len(lines))
-    grid = figure.subplots(len(lines), len(sites), squeeze=False)
+    left_out = len(all_sites) - len(sites)
+    width, height = 1.55 * len(sites) + 0.4, 1.85 * len(lines) + 0.55
+    figure = new_figure(width, height, fitted=False)
+    grid = place_axes(figure, len(lines), len(sites), margins=(0.3, 0.1, 0.65, 0.25), gaps=(0.12, 0.42))
     for column, site in enumerate(sites):
         for line, (title, objective, is_reference) in enumerate(lines):
             axes = grid[line, column]
@@ -151,6 +212,8 @@ def controller_sheet(rows: Sequence[ControlRow], images: dict[str, Pixels], colu
                 axes.set_ylabel(title, fontsize=8)
             if line == 0:
                 axes.set_title(site, fontsize=8)
-    if len(sites) < len(all_sites):
-        figure.supxlabel(f"{len(sites)} of {len(all_sites)} sites; all of them are in the report", fontsize=8)
+    if left_out:
+        figure.supxlabel(f"{len(sites)} of {len(all_sites)} sites; all of them are in the report", fontsize=8, y=0.01)
+    words = "frame: green control, orange no control, grey not tested"
+    figure.text(0.5, 0.22 / height, words, fontsize=6.5, ha="center", va="bottom", color=NATURAL)
     return figure

@@ -17,10 +17,11 @@ from protocols.errors import DataError
 from protocols.project.key import Key
 from protocols.project.looks import Looks
 from protocols.recordings.responses import Responses
+from protocols.shards.engines import Engine
 from protocols.stats.stages import conditional_power, repeated_p
 from protocols.verdict.checks import OUT_OF_REACH
 from protocols.verdict.control_report import ControlReport
-from protocols.verdict.evaluate import evaluate
+from protocols.verdict.evaluate import Rules, evaluate, evaluate_shared
 from protocols.verdict.gain import reason_of_null, reason_of_ties
 from protocols.verdict.records import ControlRow, ObjectiveSummary
 from protocols.verdict.summary import confirmatory_of, mark_listed, verdict_counts
@@ -174,6 +175,7 @@ def evaluate_stages(
     seed: int = 0,
     excluded: Mapping[str, str] | None = None,
     decisions: Sequence[Decision] = (),
+    engine: Engine | None = None,
     **tests: Any,
 ) -> ControlReport:
     """The report of a whole round with looks: all numbers from all trials, p and verdicts from the combined stages.
@@ -192,6 +194,8 @@ def evaluate_stages(
     excluded : mapping of site id to reason, optional
     decisions : sequence of Decision
         Of the looks that were made: rows whose showing they ended tell so.
+    engine : Engine, optional
+        Processes that share the tests of the whole round.
     tests
         `permutations` and `temperature` of `evaluate`.
 
@@ -202,7 +206,8 @@ def evaluate_stages(
     ValueError
         Trials without blocks.
     """
-    report = evaluate(responses, key, alpha=alpha, seed=seed, excluded=excluded, **tests)
+    whole = Rules(alpha=alpha, seed=seed, excluded=excluded or {}, **tests)
+    report = evaluate_shared(responses, key, whole, engine=engine)
     if looks is None or responses.averaged_over is not None:
         return report
     reports = stage_reports(responses, key, looks, seed=seed, excluded=excluded, **tests)

@@ -51,11 +51,11 @@ def test_only_what_was_shown_has_a_column() -> None:
         summary(arms={"phase_scrambled": (1, 1)}, contrast_measured=1, exceeded={"luminance": 0, "local": 1}, monotonic=1, monotonic_tested=1, other_site_share=0.75), rows
     )  # fmt: skip
     assert made["header"] == [
-        "less phase scrambled (p)",
-        "luminance contrast (natural 95 %)",
-        "local contrast (natural 95 %)",
-        "other sites' controllers below it",
-        "rises with prediction: rho (p)",
+        "above the arm\nphase scrambled (p)",
+        "luminance contrast\n(photographs' 95 %)",
+        "local contrast\n(photographs' 95 %)",
+        "other sites' controllers\nbelow it",
+        "graded images: rank\ncorrelation with prediction (p)",
     ]
     assert made["lines"] == [
         ["v4_001", "+2.50 (0.004)", "0.250 (0.300)", "0.400 (0.310), above", "75% of 4", "0.90 (0.001)"],
@@ -111,7 +111,7 @@ def test_an_arm_that_this_version_does_not_know_is_shown_by_its_name() -> None:
         ControlRow("stretch", "v4_001", "a", True, arm_differences={"of_another_version": 1.0, "phase_scrambled": 2.0})
     ]
     made = beside(summary(arms={"of_another_version": (1, 0)}), rows)
-    assert made["header"] == ["less phase scrambled (p)", "less of another version (p)"]
+    assert made["header"] == ["above the arm\nphase scrambled (p)", "above the arm\nof another version (p)"]
     assert made["lines"] == [["v4_001", "+2.00", "+1.00"]]
     config = Config(display=Display(width_px=64, height_px=64, size_deg=4.0))
     assert "of another version (an arm of another version)" in arms_sentences(

@@ -270,7 +270,7 @@ def test_a_single_reference_is_never_its_own_pseudo_controller() -> None:
     assert empirical_chance(setting, score, row)["pseudo_image"] == chosen
     alone = subset(Key(high, key.sites), lambda r: r.role != "natural" and (r.role != "reference" or r.image_id == own))
     lonely = setting_of(replace(truth, key=alone), responses)
-    assert empirical_chance(lonely, score, row) == {}
+    assert empirical_chance(lonely, JUDGEMENTS["stretch"].score(lonely, site, row), row) == {}
 
 
 def test_a_pseudo_controller_that_equals_the_best_image_succeeds_as_often_as_the_level_says() -> None:

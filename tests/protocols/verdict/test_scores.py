@@ -49,4 +49,4 @@ def test_scores_and_their_refusals():
 
 def test_standardised_values_follow_the_order_of_the_scale():
     scale = NaturalScale(("s2", "s0"), np.array([1.0, 2.0]), np.array([2.0, 4.0]))
-    np.testing.assert_allclose(parts.standardised(setting_of([[10.0, 7.0, 5.0]], ["i"], scale=scale)), [[2.0, 2.0]])
+    np.testing.assert_allclose(setting_of([[10.0, 7.0, 5.0]], ["i"], scale=scale).standardised, [[2.0, 2.0]])

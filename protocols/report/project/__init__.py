@@ -1,0 +1,1 @@
+"""One page over all rounds of a project."""

@@ -1,0 +1,159 @@
+"""Tables of the pages: numbers are sorted as numbers, each exclusion is told once, and the page works in a browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.loop import evaluate_round
+from protocols.project.folder import Project
+from protocols.report.page import content, rendered, shown_images, write_report
+from protocols.report.section import Cell, sort_value
+from protocols.report.sections import SECTIONS, drift_sections
+from protocols.report.verdicts import OF_ALL, OF_HALVES, verdict_table
+from protocols.report.view import RoundView
+from protocols.report.words.left_out import left_out_sections, told_elsewhere
+from protocols.verdict.records import ControlRow
+from tests.protocols.helpers.reported_project import make, settings
+
+HOSTILE = ("<script>alert(1)</script>", "a\"b' onload=x", "\u2028ünï\u202e", "x" * 70)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = make(tmp_path_factory.mktemp("tables") / "p", settings().to_dict())
+    evaluate_round(made, made.round(1))
+    return made
+
+
+@pytest.fixture(scope="module")
+def view(project: Project) -> RoundView:
+    return RoundView.load(project, project.round(1))
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(-1e6, 1e6), st.sampled_from(["{:+.2f}", "{:.4f}", "{:+.0f}%", "{:.3g} (0.02)", "{:.1f} of 9"]))
+def test_a_cell_is_sorted_by_the_number_that_it_shows(value: float, form: str) -> None:
+    text = form.format(value)
+    shown = float(re.match(r"[-+\d.e]+", text)[0])  # type: ignore[index]
+    assert sort_value(text) == shown
+    assert sort_value(Cell(text=text, below="7")) == shown
+
+
+def test_cells_without_a_number_are_sorted_last_and_a_value_stands_before_the_text() -> None:
+    assert [sort_value(cell) for cell in ("-", "", "control", Cell(text="-"), Cell(value=float("nan")))] == [None] * 5
+    assert sort_value(Cell(text="+98%", value=0.98)) == 0.98
+
+
+# --- told once --------------------------------------------------------------------------------------------------------
+
+
+def excluded(view: RoundView, site: str, reason: str) -> RoundView:
+    """The same round with one site left out of every objective, as an evaluation writes it."""
+    rows = tuple(replace(r, verdict="excluded", reason=reason, n=0) if r.site == site else r for r in view.report.rows)
+    notes = (
+        *view.report.notes,
+        f"site {site} is excluded from every count: {reason}",
+        f"one_hot leaves out site {site}: excluded",
+        "another note",
+    )
+    return replace(view, report=replace(view.report, rows=rows, notes=notes))
+
+
+def test_an_exclusion_is_told_once(view: RoundView) -> None:
+    site, reason = view.report.rows[0].site, "lost: its tuning is another one"
+    page = rendered(content(excluded(view, site, reason), shown_images(view)), Path("report.html"))
+    assert page.count(reason) == 1
+    assert "another note" in page
+    (section,) = left_out_sections(excluded(view, site, reason))
+    assert section.tables[0].lines == [[site, "stretch, one-hot", reason]]
+    assert left_out_sections(view) == []
+    assert told_elsewhere(["site a is excluded from every count: x"], view.report) == [
+        "site a is excluded from every count: x"
+    ]
+    shown = SECTIONS["verdicts"](excluded(view, site, reason))
+    assert all(site not in [line[0] for line in section.tables[0].lines] for section in shown)
+    assert all("1 of 3 sites are left out" in " ".join(section.points) for section in shown)
+
+
+def test_the_drift_section_leaves_out_what_is_told_above(view: RoundView) -> None:
+    number, drift = view.drifts[-1]
+    sites = (replace(drift.sites[0], outcome="lost", reason="lost: gone"), *drift.sites[1:])
+    lost = replace(view, drifts=[(number, replace(drift, sites=sites))])
+    site = sites[0].site
+    assert f"{site}, {lost.drift.excluded[site]}" in " ".join(drift_sections(lost)[0].points)  # type: ignore[union-attr]
+    told = drift_sections(excluded(lost, site, "lost: gone"))
+    assert not any("gone" in point or point.startswith("Left out") for point in told[0].points)
+
+
+def test_n_is_explained_where_it_differs_between_tables() -> None:
+    one = ControlRow("stretch", "a", "c", True, verdict="control", n=20, n_reference=20, references=1)
+    assert verdict_table([one], "stretch").note == OF_ALL
+    assert verdict_table([replace(one, references=3, n_reference=10)], "stretch").note == OF_HALVES
+    assert verdict_table([replace(one, n=0, references=0)], "stretch").note == ""
+
+
+# --- in a browser -----------------------------------------------------------------------------------------------------
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page is not tried in a browser")
+def test_the_page_works_in_a_browser(project: Project, view: RoundView, tmp_path: Path) -> None:
+    """Nothing cut at 1024 px, no other file asked for, no error; tables sorted by the keyboard; hostile names stay text."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = dict(zip(dict.fromkeys(r.site for r in view.report.rows), HOSTILE, strict=False))
+    rows = tuple(replace(r, site=names[r.site]) for r in view.report.rows)
+    hostile = replace(view, report=replace(view.report, rows=rows), project_name=HOSTILE[0])
+    path = tmp_path / "report.html"
+    path.write_text(rendered(content(hostile, shown_images(view)), path), encoding="utf-8")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        faults: list[str] = []
+        for width in (1024, 1900):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.on("console", lambda message: faults.append(message.text))
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on("dialog", lambda dialog: faults.append(dialog.message))
+            page.on(
+                "request",
+                lambda request: (
+                    faults.append(request.url) if not request.url.startswith(("data:", path.as_uri())) else None
+                ),
+            )
+            page.goto(path.as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            wide = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+            assert page.evaluate(wide) == 0
+        button = page.locator("table.sortable").first.locator("th:has-text('recorded') button")
+        button.focus()
+        page.keyboard.press("Enter")
+        head = page.locator("table.sortable").first.locator("th[aria-sort=descending]")
+        assert head.count() == 1
+        column = head.evaluate("cell => cell.cellIndex")
+        shown = "(table, column) => [...table.tBodies[0].rows].map(row => parseFloat(row.cells[column].textContent))"
+        values = page.locator("table.sortable").first.evaluate(f"table => ({shown})(table, {column})")
+        assert values == sorted(values, reverse=True)
+        assert len(values) == 3
+        page.keyboard.press("Enter")
+        assert page.locator("table.sortable").first.evaluate(f"table => ({shown})(table, {column})") == values[::-1]
+        browser.close()
+    assert faults == []
+
+
+def test_without_javascript_the_page_is_whole(project: Project) -> None:
+    page = write_report(project, project.round(1)).read_text(encoding="utf-8")
+    before = page[: page.index('<script type="text/javascript">')]
+    assert before.count("<table") == before.count("</table>") == before.count("<thead>") == before.count("<caption>")
+    assert "<button" not in before
+    assert "http" not in before.replace("http://www.w3.org", "")
+    assert len(re.findall(r"<img [^>]*alt=\"[^\"]+\"", page)) == page.count("<img ")
+    assert "@media print" in page
