@@ -9,7 +9,6 @@ import typer
 
 from protocols.cli.app import announce, app, chosen_device, open_project, progress, show
 from protocols.cli.arguments import ProjectFolder
-from protocols.disk.files import check_new
 
 
 @app.command()
@@ -30,6 +29,8 @@ def describe(
     ] = None,
 ) -> None:
     """Write a page on what each site prefers: images, neighbours, feature space, clusters, layers and words."""
+    from protocols.disk.files import check_new
+
     check_new(out)
     if words is not None and clip is None:
         raise typer.BadParameter("--words needs --clip, the folder with their vectors; see docs/describe.md")

@@ -9,7 +9,6 @@ import typer
 
 from protocols.cli.app import announce, app, chosen_device, open_project, progress, show
 from protocols.cli.arguments import ProjectFolder, Start
-from protocols.disk.files import check_new
 
 
 @app.command()
@@ -32,6 +31,7 @@ def discriminate(
     confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="of a type (with --type)")] = 0.95,
 ) -> None:
     """Find types of sites with one image each that drives it and no other; or type new sites by such a set."""
+    from protocols.disk.files import check_new
     from protocols.insilico.discriminate.asked import check_asked
     from protocols.insilico.sites import site_list
 
