@@ -20,10 +20,13 @@ from protocols.memory import keep_memory
 from protocols.packages import version as toolkit_version
 from protocols.progress import Progress
 
+from .days import ByDay
+
 if TYPE_CHECKING:
     from protocols.shards.engines import Engine
 
 app = typer.Typer(
+    cls=ByDay,
     help=(
         "Closed-loop visual stimulus synthesis: fit an encoder, make controller images, export, ingest, evaluate, "
         "refit."
@@ -31,7 +34,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
 )
 options: dict[str, Any] = {"json": False, "quiet": False, "device": None, "workers": None, "executor": None}
 reporters: list[Progress] = []
