@@ -159,9 +159,13 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
         T03: the round was fitted before, and its images are made already.
     """
     from protocols.models.refit import provide, refuse_shown
+    from protocols.report.fits.page import write_fit
 
     refuse_shown(project, number)
-    return provide(project.for_stage(), number, device=device, progress=progress, as_shown=True)
+    project = project.for_stage()
+    record = provide(project, number, device=device, progress=progress, as_shown=True)
+    write_fit(project, number)
+    return record
 
 
 @alone("evolve")

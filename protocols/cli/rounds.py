@@ -56,7 +56,12 @@ def fit(
         tell(note)
         beside.setdefault("notes", []).append(note)
     record = loop.fit(project, 1, device=chosen_device(), progress=progress())
-    show(fit_text(record), record | beside)
+    show(f"{fit_text(record)}\n{page_line(record)}", record | beside)
+
+
+def page_line(record: dict[str, Any]) -> str:
+    """Where the page and the table of a fit are."""
+    return f"page and table: fitted/for_round_{record['round']:02d}/fit.html and sites.csv"
 
 
 def bring_along(project: Any, images: Path, responses: Path, *, dry_run: bool) -> dict[str, Any]:
@@ -92,9 +97,11 @@ def refit(
     announce("loading the networks")
     from protocols.models.refit import refit as refit_round
     from protocols.models.refit import refit_text
+    from protocols.report.fits.page import write_fit
 
     record = refit_round(project, mode=mode, force=force, device=chosen_device(), progress=progress())
-    show(f"{fit_text(record)}\n\n{refit_text(record)}", record)
+    write_fit(project, record["round"])
+    show(f"{fit_text(record)}\n\n{refit_text(record)}\n{page_line(record)}", record)
 
 
 @app.command()
@@ -195,8 +202,19 @@ def evaluate(
 
 
 @app.command()
-def report(folder: ProjectFolder, number: RoundNumber = None) -> None:
-    """Write the report page of an evaluated round."""
+def report(
+    folder: ProjectFolder,
+    number: RoundNumber = None,
+    of_fit: Annotated[bool, typer.Option("--fit", help="write the page and the table of a fit instead")] = False,
+) -> None:
+    """Write the report page of an evaluated round; with --fit the page of a fit and its table sites.csv."""
+    if of_fit:
+        from protocols.report.fits.page import write_fit
+
+        project = open_project(folder)
+        page = write_fit(project.for_stage(), number).relative_to(project.folder)
+        show(f"page: {page.as_posix()}", {"page": page.as_posix(), "table": page.with_name("sites.csv").as_posix()})
+        return
     from protocols.report.page import write_report
 
     project = open_project(folder)

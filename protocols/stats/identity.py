@@ -1,8 +1,7 @@
 """Which site is which on another day: tuning over common images, against other sites and against shuffled images.
 
 Two questions. `match_sites`: ids mean nothing across the days, which pairs are one site? `identify`: every site carries
-its id, is there evidence that it is another one today? Absence of evidence excludes no site: with few common images
-most sites are "no evidence".
+its id, is there evidence that it is another one today? Absence of evidence excludes no site.
 """
 
 from __future__ import annotations
