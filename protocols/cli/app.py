@@ -139,6 +139,13 @@ def announce(what: str) -> None:
         typer.echo(f"  {what} ...", err=True)
 
 
+def note(text: str) -> None:
+    """Print `text` for people on standard error, above a bar; nothing where quiet."""
+    if not options["quiet"]:
+        close_bars()
+        typer.echo(text, err=True)
+
+
 def show(text: str, value: dict[str, Any]) -> None:
     """Print `text` for people or `value` for scripts."""
     close_bars()

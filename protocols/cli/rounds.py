@@ -121,6 +121,7 @@ def export(
 ) -> None:
     """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
     from protocols import loop
+    from protocols.check.before import warnings_before
     from protocols.rounds.export_notes import export_notes
 
     project = with_software(open_project(folder), rig)
@@ -142,6 +143,9 @@ def export(
         plan = plan_round(project.for_stage(), number, gain=gain, wanted=power, progress=progress())
         show(plan.text(), plan.to_dict())
         return
+    warnings = warnings_before(project) if not told else []  # an import tells them itself
+    for warning in warnings:
+        tell(warning)
     outbox = loop.export(project, number, device=chosen_device(), progress=progress())
     place = outbox.relative_to(project.folder).as_posix()
     notes = export_notes(project.round(number))
@@ -149,7 +153,7 @@ def export(
         "\n".join(
             [*told, f"round {number} is in {place}: copy it to the rig; README.txt there says how to answer", *notes]
         ),
-        {"round": number, "outbox": place, "photographs": told, "notes": notes},
+        {"round": number, "outbox": place, "photographs": told, "notes": notes, "warnings": warnings},
     )
 
 
