@@ -18,7 +18,7 @@ from protocols.disk.shares import told_error, unread_error
 from protocols.errors import DataError, SafetyStop
 from protocols.memory import keep_memory
 from protocols.packages import version as toolkit_version
-from protocols.progress import Progress
+from protocols.progress import LISTENER, Progress
 
 from .days import ByDay
 
@@ -108,7 +108,13 @@ def settings(
 def progress() -> Progress:
     """The progress reporter that the options ask for."""
     reporters.append(Progress(quiet=options["quiet"]))
+    LISTENER.set(None if options["quiet"] else reporters[-1])
     return reporters[-1]
+
+
+def listen() -> None:
+    """Let the loops of this command tell how far they are (`counted`), where it hands no reporter down."""
+    progress()
 
 
 def close_bars() -> None:

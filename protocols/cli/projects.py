@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import announce, app, chosen_device, chosen_engine, note, open_project, progress, show, tell
+from .app import announce, app, chosen_device, chosen_engine, listen, note, open_project, progress, show, tell
 from .arguments import Colour, ProjectFolder
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def check(folder: ProjectFolder) -> None:
     project = open_project(folder)
     if project.newest_fit() is not None or (project.data / "natural.csv").is_file():
         announce("opening the networks")
+    listen()
     findings = check_project(project, device=chosen_device())
     show(
         "\n".join(f"{f.status:<5} {f.what}: {f.text}" for f in findings), {"findings": [f.to_dict() for f in findings]}

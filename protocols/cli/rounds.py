@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from .app import announce, app, chosen_device, open_project, options, progress, show, tell
+from .app import announce, app, chosen_device, listen, open_project, options, progress, show, tell
 from .arguments import ProjectFolder, RoundNumber, Software
 from .rigs import with_software
 
@@ -187,6 +187,7 @@ def evaluate(
     from protocols.verdict.evaluate import evaluate as evaluate_files
 
     drift_lines, beside = "", {}
+    listen()
     if folder is None:
         assert responses is not None
         assert key is not None
@@ -221,6 +222,7 @@ def report(
         return
     from protocols.report.page import write_report
 
+    listen()
     project = open_project(folder)
     done = [r.number for r in project.evaluated()]
     path = write_report(project.for_stage(), project.round(number if number is not None else max(done, default=1)))

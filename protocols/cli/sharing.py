@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import app, open_project, progress, show
+from .app import app, listen, open_project, progress, show
 from .arguments import ProjectFolder
 
 Licence = Annotated[str, typer.Option(help="licence of your own data, an SPDX identifier such as CC-BY-4.0")]
@@ -86,6 +86,7 @@ def share(
 
     project = open_project(folder)
     options: dict[str, Any] = {"subject": subject, "species": species, "sex": sex, "age": age}
+    listen()
     known = read_facts(facts, options | {"session_start": session_start})
     found = write(
         project,

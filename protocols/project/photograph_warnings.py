@@ -8,6 +8,7 @@ import numpy as np
 
 from protocols.arrays import Floats, Pixels
 from protocols.disk.png import read_png
+from protocols.progress import counted
 
 from .display import Display
 from .photograph_import import CUT, ENLARGED
@@ -110,7 +111,7 @@ def _by_pixels(natural: NaturalImages, display: Display) -> list[str]:
     weight = display.aperture_mask()
     inside = np.ones(display.shape[1:], dtype=bool) if weight is None else weight.numpy() > 0.5
     surrounds, away = list[float](), _away(*inside.shape)
-    for row in natural.rows:
+    for row in counted(natural.rows, "look at photographs"):
         pixels = read_png(natural.folder / row.filename)  # (H, W, C)
         if pixels.shape[:2] != inside.shape:
             return []  # of another display: `check` says so

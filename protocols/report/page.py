@@ -13,6 +13,7 @@ from protocols.disk.locks import alone
 from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.packages import version
+from protocols.progress import counted
 from protocols.project.fitted import maker
 from protocols.project.folder import Project, Round
 from protocols.project.objectives import objective_named
@@ -89,6 +90,6 @@ def content(view: RoundView, images: dict[str, Pixels]) -> dict[str, Any]:
         "thumbs": thumbnails(images, IMAGE_BYTES),
         "width": view.config.display.width_px,
         "height": view.config.display.height_px,
-        "sections": [section for make in SECTIONS.values() for section in make(view)],
+        "sections": [section for make in counted(SECTIONS.values(), "sections of the page") for section in make(view)],
         "version": version(),
     }

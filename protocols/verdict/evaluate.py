@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from protocols.disk.files import finite_or_none
+from protocols.progress import counted
 from protocols.project.key import Key, KeyRow
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.responses import Responses
@@ -98,7 +99,7 @@ def evaluate(
         excluded=excluded,
     )
     controllers = sorted(key.of_role("controller"), key=_order)
-    evaluated = [_evaluate_one(setting, row, averaged=averaged) for row in controllers]
+    evaluated = [_evaluate_one(setting, row, averaged=averaged) for row in counted(controllers, "test controllers")]
     if not averaged:
         check_reachable(alpha, [row for row, _ in evaluated])
     rows, summaries = summarise(setting, evaluated)
