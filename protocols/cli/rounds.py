@@ -33,6 +33,10 @@ def fit(
     if dry_run and images is None:
         raise typer.BadParameter("--dry-run checks the files of --images and --responses")
     _ = project.config  # an invalid project.toml is told before the libraries are loaded
+    if compare is not None:
+        from protocols.models.candidates_file import read_candidate_table
+
+        read_candidate_table(compare)
     announce("loading the networks")
     from protocols import loop
     from protocols.models.refit import refuse_shown
