@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from .app import announce, app, chosen_device, listen, open_project, options, progress, show, tell
-from .arguments import ProjectFolder, RoundNumber, Software
+from .arguments import ProjectFolder, RoundNumber, Software, one_of, projects_named
 from .rigs import with_software
 
 
@@ -87,7 +87,13 @@ def fit_text(record: dict[str, Any]) -> str:
 @app.command()
 def refit(
     folder: ProjectFolder,
-    mode: Annotated[str, typer.Option(help="full, warm, gain or reuse; default: that of project.toml")] = "",
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="full, warm, gain or reuse; default: that of project.toml",
+            autocompletion=one_of("full", "warm", "gain", "reuse"),
+        ),
+    ] = "",
     force: Annotated[str, typer.Option(help="reason to accept a refit that is worse; it is recorded")] = "",
 ) -> None:
     """Refit the encoder for the next round; one that predicts held-out photographs worse is refused."""
@@ -172,7 +178,7 @@ def import_told(project: Any, images: Path | None) -> list[str]:
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path | None, typer.Argument(help="project folder")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="project folder", autocompletion=projects_named)] = None,
     number: RoundNumber = None,
     responses: Annotated[Path | None, typer.Option(help="responses file, without a project")] = None,
     key: Annotated[Path | None, typer.Option(help="key.csv, without a project")] = None,

@@ -44,7 +44,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """All that a batch outside the rounds is made of: encoder, validator, objective, what is asked of the generators,
     and the objective in the user's words by row (`wanted_words`).
@@ -125,7 +125,7 @@ def plan_batch(
         start_ids=None if begins is None else [[natural.source_ids[i] for i in row] for row in begins],
         quick=bool(options.quick),
     )
-    return Plan(encoder, validator, objective, request, words)
+    return Plan(encoder=encoder, validator=validator, objective=objective, request=request, words=words)
 
 
 def free_batch(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from protocols.cli.app import announce, app, chosen_device, open_project, progress, show
-from protocols.cli.arguments import ProjectFolder
+from protocols.cli.arguments import ProjectFolder, sites_option
 
 
 @app.command()
@@ -18,7 +18,7 @@ def describe(
     batch: Annotated[
         list[Path] | None, typer.Option(help="folder of a batch with controllers (generate --out); may be repeated")
     ] = None,
-    sites: Annotated[str, typer.Option(help="site ids, with commas between; default: all")] = "",
+    sites: Annotated[str, sites_option("site ids, with commas between; default: all")] = "",
     clip: Annotated[
         Path | None,
         typer.Option(help="folder with vectors of photographs and words: images.npz (or a timm model), words.npz"),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from protocols.cli.app import announce, app, chosen_device, open_project, progress, show
-from protocols.cli.arguments import ProjectFolder, Start
+from protocols.cli.arguments import ProjectFolder, Start, sites_option
 
 
 @app.command()
@@ -17,7 +17,7 @@ def discriminate(
     out: Annotated[
         Path | None, typer.Option(help="new folder for the images and tables (with --type: for the table alone)")
     ] = None,
-    sites: Annotated[str, typer.Option(help="sites to cluster, with commas between; default: all targets")] = "",
+    sites: Annotated[str, sites_option("sites to cluster, with commas between; default: all targets")] = "",
     clusters: Annotated[int, typer.Option(min=1, help="clusters to start with; splits and merges change them")] = 5,
     seeds: Annotated[int, typer.Option(min=1, help="random partitions to start from; the validator chooses")] = 3,
     iterations: Annotated[int, typer.Option(min=1, help="turns of images and clusters at most")] = 10,
