@@ -209,7 +209,7 @@ def _is_time(value: Any) -> bool:
 def spoken(seconds: float) -> str:
     """A time as people say it."""
     if seconds < 50:
-        return f"{max(1, round(seconds / 5) * 5)} s"
+        return f"{max(5, round(seconds / 5) * 5)} s"
     if seconds < 3600:
         return f"{max(1, round(seconds / 60))} min"
     return f"{seconds / 3600:.1f} h"
