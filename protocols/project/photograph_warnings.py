@@ -110,7 +110,7 @@ def _by_pixels(natural: NaturalImages, display: Display) -> list[str]:
     grey, flat, framed, brightest = 0, 0, 0, 0
     weight = display.aperture_mask()
     inside = np.ones(display.shape[1:], dtype=bool) if weight is None else weight.numpy() > 0.5
-    surrounds, away = list[float](), _away(*inside.shape)
+    surrounds, away = list[float](), distance_from_centre(*inside.shape)
     for row in counted(natural.rows, "look at photographs"):
         pixels = read_png(natural.folder / row.filename)  # (H, W, C)
         if pixels.shape[:2] != inside.shape:
@@ -120,7 +120,7 @@ def _by_pixels(natural: NaturalImages, display: Display) -> list[str]:
         grey += int(np.ptp(pixels, axis=2).max()) <= COLOURLESS
         flat += float(pixels[inside].std()) < FLAT_SD
         framed += _framed(pixels)
-        surrounds += _surround(pixels, away)
+        surrounds += surround_of_disc(pixels, away)
         brightest = max(brightest, int(pixels[inside].max()))
     if lowest is None or highest is None or len(natural.rows) < 2:
         return []
@@ -170,7 +170,7 @@ def _constant(same: np.ndarray, value: Pixels, *, inside: np.ndarray, display: D
     if share < SHARE_SAME:
         return []
     level = int(np.median(value[same & inside]))
-    away = _away(*same.shape)
+    away = distance_from_centre(*same.shape)
     corners = same[0, 0] and same[0, -1] and same[-1, 0] and same[-1, -1]
     disc = (
         display.aperture == "none"
@@ -196,13 +196,13 @@ def _constant(same: np.ndarray, value: Pixels, *, inside: np.ndarray, display: D
     return told
 
 
-def _away(height: int, width: int) -> Floats:
+def distance_from_centre(height: int, width: int) -> Floats:
     """Distance of every pixel from the centre, (H, W), in half the shorter side."""
     rows, columns = np.mgrid[:height, :width]
     return np.asarray(np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2) / (min(height, width) / 2))
 
 
-def _surround(pixels: Pixels, away: Floats) -> list[float]:
+def surround_of_disc(pixels: Pixels, away: Floats) -> list[float]:
     """The value of a uniform surround of a picture that is a disc, as a list of one; empty where it is none."""
     around, within = pixels[away > 1.05], pixels[(away > 0.6) & (away < 0.8)]
     if not len(around) or not len(within) or float(around.std(axis=0).max()) > PLAIN_SD:
