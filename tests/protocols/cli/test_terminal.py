@@ -12,6 +12,7 @@ import pytest
 
 from protocols.cli.arguments import one_of, projects_named, rounds_of, sites_of
 from protocols.cli.days import DAYS
+from tests.protocols.helpers.pages import run_page
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
@@ -108,3 +109,11 @@ def test_every_shell_is_told_the_sites(lab: Path, shell: str) -> None:
     assert "torch" not in loaded
     assert all(site in "\n".join(told) for site in ("v4_010", "v4_011"))
     assert "v4_001" not in "\n".join(told)
+
+
+def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
+    helped, made, status, check = run_page("docs/terminal.md", tmp_path)
+    assert "Before the day:" in helped
+    assert "made" in made
+    assert "waiting for photographs" in status
+    assert "ok    configuration" in check
