@@ -25,6 +25,13 @@ class Start(StrEnum):
     NOISE = "noise"
 
 
+class Aperture(StrEnum):
+    """What part of the images is shown."""
+
+    NONE = "none"
+    CIRCLE = "circle"
+
+
 class Colour(StrEnum):
     """Colour of the images."""
 

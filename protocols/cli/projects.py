@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .app import announce, app, chosen_device, chosen_engine, listen, note, open_project, progress, show, tell
-from .arguments import Colour, ProjectFolder
+from .arguments import Aperture, Colour, ProjectFolder
 
 if TYPE_CHECKING:
     from protocols.project.folder import Project
@@ -56,6 +56,7 @@ def init(
     degrees: Annotated[float, typer.Option(help="image width in degrees of visual angle")] = 8.0,
     colour: Annotated[Colour, typer.Option(help="what the images are")] = Colour.GREY,
     background: Annotated[int, typer.Option(min=0, max=255, help="background pixel value")] = 128,
+    aperture: Annotated[Aperture, typer.Option(help="circle: images are discs on the background")] = Aperture.NONE,
 ) -> None:
     """Make a project folder with a commented project.toml."""
     from protocols.disk.files import make_id
@@ -66,7 +67,12 @@ def init(
     from protocols.project.folder import Project
 
     display = Display(
-        width_px=width, height_px=height or width, size_deg=degrees, colour=colour.value, background=background
+        width_px=width,
+        height_px=height or width,
+        size_deg=degrees,
+        colour=colour.value,
+        background=background,
+        aperture=aperture.value,
     )
     config = Config(display=display, encoder=EncoderConfig(effort="full"))
     project = Project.create(folder, template(config, name=make_id(folder.name, "project")))

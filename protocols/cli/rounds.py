@@ -40,7 +40,7 @@ def fit(
     announce("loading the networks")
     from protocols import loop
     from protocols.models.refit import refuse_shown
-    from protocols.recordings.quality.earlier import window_notes
+    from protocols.recordings.quality.earlier import other_window_notes, window_notes
 
     if compare is None:
         refuse_shown(project, 1)  # before a recording is adopted
@@ -48,7 +48,10 @@ def fit(
     if images is not None and responses is not None:
         beside = {"recording": bring_along(project, images, responses, dry_run=dry_run)}
     if dry_run:
-        show("the photographs and the responses can be used; nothing was written", beside)
+        taken = beside["recording"]
+        notes = other_window_notes(project, taken["file"], taken["window_ms"])
+        told = ["the photographs and the responses can be used; nothing was written", *notes]
+        show("\n".join(told), beside | ({"notes": notes} if notes else {}))
         return
     if compare is not None:
         from protocols.models.compare import compare_readouts

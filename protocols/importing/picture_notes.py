@@ -35,7 +35,7 @@ def picture_notes(paths: Sequence[Path]) -> list[str]:
     levels = [level for image in pixels for level in surround_of_disc(image, away)]
     if len(levels) > SHARE_DISCS * len(pixels):
         told.append(
-            f'the {looked} are discs on a uniform surround: set aperture = "circle" and background = '
-            f"{int(np.median(levels))} in [display] before `stimsynth fit`, or controllers will fill the corners"
+            f"the {looked} are discs on a uniform surround: make the project with `stimsynth init --aperture "
+            f"circle --background {int(np.median(levels))}`, or controllers will fill the corners"
         )
     return told

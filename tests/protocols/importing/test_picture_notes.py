@@ -29,6 +29,6 @@ def test_grey_pictures_and_discs_are_told_with_their_setting(tmp_path: Path, gre
         Image.fromarray(pixels).save(paths[-1])
     told = picture_notes(paths)
     assert [("--colour grey" in note) for note in told].count(True) == grey
-    assert [("background = 110 in [display]" in note) for note in told].count(True) == discs
+    assert [("--aperture circle --background 110`" in note) for note in told].count(True) == discs
     assert len(told) == grey + discs
     assert picture_notes([]) == picture_notes(paths[:1]) == []
