@@ -117,3 +117,34 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     assert "made" in made
     assert "waiting for photographs" in status
     assert "ok    configuration" in check
+
+
+def test_a_run_prints_the_sites_after_a_fit_and_the_plan_before_an_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from protocols.cli.projects import init, told_around
+    from protocols.project.fitted import write_fitted
+    from protocols.project.folder import Project
+    from protocols.state import State
+
+    init(tmp_path / "lab", width=32)
+    project = Project.open(tmp_path / "lab")
+    site = {"site_id": "v4_001", "held_out_r": 0.5, "held_out_r_nc": 0.6, "held_out_feve": 0.3, "validator_r": 0.4}
+    fit = {"encoder": "enc_a", "validator": "enc_b", "rounds": [0], "n_images": 9, "n_trials": 90, "round": 1}
+
+    class Plan:
+        def text(self) -> str:
+            return "THE PLAN"
+
+    monkeypatch.setattr("protocols.plan.plan_round", lambda *_, **__: Plan())
+    capsys.readouterr()
+    with told_around(project, State(project, "export", 1)):
+        assert "THE PLAN" in capsys.readouterr().out
+    with told_around(project, State(project, "export", 0)):
+        assert capsys.readouterr().out == ""
+    with told_around(project, State(project, "fit", 1)):
+        write_fitted(project.fitted, 1, fit | {"report": {"sites": [site]}})
+        assert capsys.readouterr().out == ""
+    printed = capsys.readouterr().out
+    assert "v4_001" in printed
+    assert "fitted/for_round_01/fit.html" in printed
