@@ -192,6 +192,8 @@ def main() -> None:
         fail(told_error(error) or unread_error(error), 3)
     except ValueError as error:
         fail(error, 3)
+    finally:
+        LISTENER.set(None)  # nobody listens to what is called after the command
 
 
 COMMON = {

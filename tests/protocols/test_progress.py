@@ -6,10 +6,12 @@ import io
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from protocols.progress import LISTENER, Progress, counted
+from tests.protocols.helpers.commands import stimsynth
 
 
 class Terminal(io.StringIO):
@@ -111,6 +113,12 @@ def test_a_long_loop_is_told_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPa
         LISTENER.reset(token)
     assert list(counted(range(3), "nobody listens")) == [0, 1, 2]
     assert told[-1] == ("long", 3, 3)
+
+
+def test_nobody_listens_once_a_command_has_ended(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert stimsynth(capsys, "init", tmp_path / "lab", "--width", "32")[0] == 0
+    assert stimsynth(capsys, "check", tmp_path / "lab")[0] == 0
+    assert LISTENER.get() is None
 
 
 def test_a_bar_says_how_much_time_is_left(terminal: Terminal) -> None:
