@@ -211,6 +211,7 @@ CODES = {
     "P19": "The file shown.csv says nothing of a picture.",
     "P20": "A round that is to be looked at has no images yet, or those of another encoder.",
     "P26": "A folder for figures holds files of others.",
+    "P24": "There is no fit to write a page of.",
     "Q01": "Responses do not belong to the pictures that their ids name.",
     "R01": "The responses file is not HDF5.",
     "R02": "The responses file is a MAT-file of another schema.",

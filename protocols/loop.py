@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +47,14 @@ def run(
     engine: Engine | None = None,
     progress: Reporter | None = None,
     tell: Callable[[str], None] | None = None,
+    around: Callable[[State], AbstractContextManager[object]] = nullcontext,
 ) -> State:
-    """Carry out every stage that can be done now; wait up to `timeout_s` seconds for responses; say what is still
-    waited for.
+    """Carry out every stage that can be done now, wait `timeout_s` seconds for responses, say what is waited for.
 
     Safe to kill at any moment and to repeat: a stage is done when its file is there. Each stage reads project.toml
     once, when it begins. An answer that cannot be read yet, though its ``.done`` file is there, is waited for as well.
-    `engine` makes the images of a round (`protocols.synthesis.generators.make`). `tell` gets what `ingest` found, as
-    text, and each part of an answer as it comes; until the deadline a part that is
-    refused may be replaced.
+    `engine` makes the images of a round. `tell` gets what `ingest` found, as text, and each part of an answer as it
+    comes; until the deadline a part that is refused may be replaced. `around` is entered with the state of each stage.
     """
     deadline, told = time.monotonic() + timeout_s, dict[str, None]()
     while True:
@@ -65,7 +65,8 @@ def run(
                 return state
             if state.waiting_for is None:
                 try:
-                    step(project, state, device=device, engine=engine, progress=progress, tell=tell)
+                    with around(state):
+                        step(project, state, device=device, engine=engine, progress=progress, tell=tell)
                     continue
                 except (DataError, OSError) as error:
                     if (
@@ -159,9 +160,13 @@ def fit(project: Project, number: int, *, device: str = "cpu", progress: Reporte
         T03: the round was fitted before, and its images are made already.
     """
     from protocols.models.refit import provide, refuse_shown
+    from protocols.report.fits.page import write_fit
 
     refuse_shown(project, number)
-    return provide(project.for_stage(), number, device=device, progress=progress, as_shown=True)
+    project = project.for_stage()
+    record = provide(project, number, device=device, progress=progress, as_shown=True)
+    write_fit(project, number)
+    return record
 
 
 @alone("evolve")
@@ -193,9 +198,7 @@ def generate(
     engine: Engine | None = None,
     progress: Reporter | None = None,
 ) -> StimulusBatch:
-    """Synthesise the controllers of round `number`, on `engine`, and write ``sealed/controllers.h5``; before them,
-    where project.toml asks for them, photographs at graded levels.
-    """
+    """Make the controllers of round `number` on `engine`, and photographs at graded levels where they are asked for."""
     import torch
 
     from protocols.models.pair import load_pair, site_rows

@@ -5,8 +5,6 @@ from __future__ import annotations
 import platform
 import re
 import sys
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -68,6 +66,9 @@ def version() -> str:
 
 def package_versions() -> tuple[dict[str, Any], dict[str, Any]]:
     """Name and version of this toolkit; Python, platform and the versions of the packages that results depend on."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed_version
+
     found = {}
     for name in RECORDED_PACKAGES:
         try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import atexit
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Collection, Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -14,8 +15,31 @@ if TYPE_CHECKING:
 
 Reporter = Callable[[str, int, int], None]
 """Called with the label of a step, the parts that are done, and the parts in all."""
+T = TypeVar("T")
+LISTENER: ContextVar[Reporter | None] = ContextVar("listener", default=None)
+"""What `counted` reports to: set by the command line for one command; None: nobody listens."""
+SHORT_S = 1.0
+"""Steps of `counted` that take less are not worth a word, in seconds."""
 NOTE = " | "
 """Between the name of a step in a label, which stays, and what is told of it beside the count, which may change."""
+
+
+def counted(items: Collection[T], label: str) -> Iterator[T]:
+    """The `items` one by one; once that takes longer than a moment, `LISTENER` is told how many are done.
+
+    For loops deep inside a stage, which get no reporter of their own: their callers need not know of it.
+    """
+    report, begun, told = LISTENER.get(), time.monotonic(), 0.0
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if report is None or now - begun < SHORT_S:
+            continue
+        if isinstance(report, Progress):
+            report.started.setdefault(label, begun)
+        if now - told >= Progress.REFRESH_S or done == len(items):
+            report(label, done, len(items))
+            told = now
 
 
 class Progress:
@@ -85,7 +109,7 @@ class Progress:
 
     def _begin(self) -> Bars:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
         columns = (
@@ -93,6 +117,8 @@ class Progress:
             BarColumn(self.WIDTH),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
         )
         console = Console(file=self.stream)
         bars = Bars(

@@ -25,7 +25,7 @@ BEGIN, END = "<!-- rooms: made by `python scripts/rooms.py --write` -->", "<!-- 
 
 LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "encoders": (
-        ("contract", "devices", "info", "splits", "check"),
+        ("contract", "devices", "info", "splits", "check", "candidate_keys"),
         ("reliability", "gain", "acquisition", "backbones"),
         ("metrics", "readouts", "uncertainty"),
         ("analysis", "solvers", "storage"),
@@ -51,7 +51,19 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("recordings",),
         ("models", "verdict", "importing", "state", "libraries"),
         ("synthesis", "rounds", "report"),
-        ("loop", "evolution", "insilico", "preview", "check", "status", "plan", "reproduce", "demo", "sharing"),
+        (
+            "loop",
+            "evolution",
+            "insilico",
+            "preview",
+            "check",
+            "status",
+            "ahead",
+            "plan",
+            "reproduce",
+            "demo",
+            "sharing",
+        ),
         ("cli",),
     ),
 }

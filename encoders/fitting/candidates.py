@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from encoders.backbones.features import Reduction
 from encoders.backbones.networks import DEFAULT_BACKBONE
+from encoders.candidate_keys import OF_READOUT, OWN, checked_entries
 from encoders.solvers.catalogue import NEEDS_EARLIER
 
 from .readout_spec import READOUTS, ReadoutSpec
@@ -79,25 +79,13 @@ def read_candidates(table: Any, *, layers: Sequence[str]) -> list[Candidate]:
     ValueError
         Naming the candidate, the entry and what was expected.
     """
-    entries = table.get("candidate") if isinstance(table, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise ValueError("no [[candidate]] in this file; expected one or more, each with name and readout")
-    own = ("name", "layers", "backbone", "weights", "input_size", "combine")
-    of_readout = ("readout", "pool", "loss", "strengths", "epochs", "options")
     candidates = []
-    for i, entry in enumerate(entries, start=1):
-        for key in entry:
-            if key not in own + of_readout:
-                near = difflib.get_close_matches(key, own + of_readout, n=1)
-                raise ValueError(
-                    f"candidate {i}: unknown entry {key!r}; "
-                    + (f"nearest: {near[0]}" if near else f"known: {', '.join(own + of_readout)}")
-                )
+    for i, entry in enumerate(checked_entries(table), start=1):
         kind = entry.get("readout")
         if not isinstance(kind, str):
             raise ValueError(f"candidate {i}: readout {kind!r}; expected one of {', '.join(READOUTS)}")
-        spec: dict[str, Any] = {k: tuple(v) if k == "strengths" else v for k, v in entry.items() if k in of_readout[1:]}
-        rest = {k: v for k, v in entry.items() if k in own}
+        spec: dict[str, Any] = {k: tuple(v) if k == "strengths" else v for k, v in entry.items() if k in OF_READOUT[1:]}
+        rest = {k: v for k, v in entry.items() if k in OWN}
         rest["name"] = str(entry.get("name", kind))
         rest["layers"] = tuple(entry.get("layers", layers))
         try:

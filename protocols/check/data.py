@@ -11,14 +11,12 @@ from protocols.disk.pictures import open_picture
 from protocols.errors import DataError
 from protocols.project.folder import Project, Round
 from protocols.project.photograph_warnings import photograph_warnings
-from protocols.project.photographs import NaturalImages
+from protocols.project.photographs import NaturalImages, drawn_for_another
 from protocols.recordings.dataset import baseline
 
 from .findings import TOML, Finding
 
 LARGE_SHARE = 0.4  # of the photographs held out
-SEEN = ("width_px", "height_px", "size_deg", "background", "encoding", "gamma", "colour", "aperture", "aperture_edge")
-"""Keys of [display] that change what the subject sees."""
 
 
 def photographs(project: Project) -> Iterator[Finding | Exception]:
@@ -49,7 +47,7 @@ def _other_size(project: Project, natural: NaturalImages) -> DataError | None:
         with open_picture(natural.folder / row.filename) as picture:
             found = (*picture.size, picture.mode)
         if found != wanted:
-            return _other_display("{} x {} px, {}".format(*found), "{} x {} px, {}".format(*wanted), row.filename)
+            return drawn_for_another("{} x {} px, {}".format(*found), "{} x {} px, {}".format(*wanted), row.filename)
     return None
 
 
@@ -64,17 +62,17 @@ def display(project: Project) -> Iterator[Finding | Exception]:
         natural = NaturalImages.load(project.data)
         first = natural.pixels()[:3]
         if (shown.apply_aperture(first) != first).mean() > 0.01:
-            yield _other_display("pixels outside the aperture", "the background there", natural.rows[0].filename)
+            yield drawn_for_another("pixels outside the aperture", "the background there", natural.rows[0].filename)
             return
     yield Finding("ok", "display", text)
 
 
 def shown(project: Project) -> Iterator[Finding | Exception]:
     """The display of the rounds that were exported, against that of project.toml."""
-    now = {key: getattr(project.display, key) for key in SEEN}
+    now = project.display.drawn()
     for round_ in _exported(project):
         before = _manifest(round_).get("display", {})
-        changed = [key for key in SEEN if key in before and before[key] != now[key]]
+        changed = [key for key in now if key in before and before[key] != now[key]]
         if changed:
             yield DataError(
                 f"{TOML} [display]",
@@ -233,15 +231,4 @@ def _gone(project: Project, name: str, what: str) -> DataError:
         cause="it was deleted, moved, or not copied with the project",
         fix="restore data/ from a backup before you run anything: a new baseline would not belong to these rounds",
         code="C12",
-    )
-
-
-def _other_display(found: str, expected: str, name: str) -> DataError:
-    return DataError(
-        f"data/natural/{name}",
-        found=found,
-        expected=f"{expected}, as [display] in {TOML} has it",
-        cause=f"[display] in {TOML} was changed after the photographs were imported",
-        fix="put the old [display] back; for another display begin a new project with `stimsynth init`",
-        code="C07",
     )

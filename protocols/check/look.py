@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from protocols.progress import counted
 from protocols.project.folder import Project
 
 from .data import display, near_duplicates, photographs, recordings, shown, sites, split, windows
@@ -43,7 +44,7 @@ def check_project(project: Project, *, device: str = "cpu") -> list[Finding]:
     if any(f.status == "fail" for f in findings):
         return findings
     project = project.for_stage()
-    for what, look in LOOKS.items():
+    for what, look in counted(LOOKS.items(), "check"):
         if what in OF_PHOTOGRAPHS and any(f.what == "photographs" and f.status == "fail" for f in findings):
             continue
         told = {f.text for f in findings if f.status == "fail"}  # several looks read the same damaged file

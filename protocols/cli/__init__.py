@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import cluster, evolve, generate, imports, looks, previews, projects, rigs, rounds, sharing
+from . import cluster, generate, imports, looks, previews, projects, rigs, rounds, sharing
 from .app import app, main
 from .insilico import controllers, controversial, describe, discriminate, invariance, triplets
 
@@ -13,7 +13,6 @@ __all__ = [
     "controversial",
     "describe",
     "discriminate",
-    "evolve",
     "generate",
     "imports",
     "invariance",

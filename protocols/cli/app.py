@@ -18,12 +18,15 @@ from protocols.disk.shares import told_error, unread_error
 from protocols.errors import DataError, SafetyStop
 from protocols.memory import keep_memory
 from protocols.packages import version as toolkit_version
-from protocols.progress import Progress
+from protocols.progress import LISTENER, Progress
+
+from .days import ByDay
 
 if TYPE_CHECKING:
     from protocols.shards.engines import Engine
 
 app = typer.Typer(
+    cls=ByDay,
     help=(
         "Closed-loop visual stimulus synthesis: fit an encoder, make controller images, export, ingest, evaluate, "
         "refit."
@@ -31,7 +34,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
 )
 options: dict[str, Any] = {"json": False, "quiet": False, "device": None, "workers": None, "executor": None}
 reporters: list[Progress] = []
@@ -106,7 +108,13 @@ def settings(
 def progress() -> Progress:
     """The progress reporter that the options ask for."""
     reporters.append(Progress(quiet=options["quiet"]))
+    LISTENER.set(None if options["quiet"] else reporters[-1])
     return reporters[-1]
+
+
+def listen() -> None:
+    """Let the loops of this command tell how far they are (`counted`), where it hands no reporter down."""
+    progress()
 
 
 def close_bars() -> None:
@@ -135,6 +143,13 @@ def announce(what: str) -> None:
     """Say on standard error what begins now, before libraries are imported that take seconds; nothing where quiet."""
     if not options["quiet"]:
         typer.echo(f"  {what} ...", err=True)
+
+
+def note(text: str) -> None:
+    """Print `text` for people on standard error, above a bar; nothing where quiet."""
+    if not options["quiet"]:
+        close_bars()
+        typer.echo(text, err=True)
 
 
 def show(text: str, value: dict[str, Any]) -> None:
@@ -177,6 +192,8 @@ def main() -> None:
         fail(told_error(error) or unread_error(error), 3)
     except ValueError as error:
         fail(error, 3)
+    finally:
+        LISTENER.set(None)  # nobody listens to what is called after the command
 
 
 COMMON = {

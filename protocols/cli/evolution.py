@@ -8,10 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from protocols.disk.files import check_new
-
 from .app import announce, chosen_device, open_project, progress, show
-from .batch import ASCENT, SAMPLING, check_wanted, unknown_option
 
 __all__ = ["OPTIONS", "Cutoff", "Generations", "Hybrid", "LatentName", "Optimiser", "Population", "generate_evolved"]
 
@@ -67,6 +64,10 @@ def generate_evolved(
     DataError
         W05: `out` exists; W06: an option that does not go with evolution; V10: a latent that cannot be opened.
     """
+    from protocols.disk.files import check_new
+
+    from .batch import ASCENT, SAMPLING, check_wanted, unknown_option
+
     check_new(out)
     for names, values in zip((ASCENT, SAMPLING, {"match": "--match"}), refused, strict=True):
         for key, value in values.items():
@@ -103,6 +104,8 @@ def check_options(chosen: dict[str, Any]) -> None:
     DataError
         W06
     """
+    from .batch import unknown_option
+
     latent = str(chosen.get("latent", "fourier"))
     if "cutoff" in chosen and latent != "fourier":
         raise unknown_option("--cutoff", f"{chosen['cutoff']:g}", "it with --latent fourier alone")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import announce, app, chosen_device, open_project, progress, show
-from .arguments import RoundNumber, Start
+from .arguments import RoundNumber, Start, one_of, projects_named
 from .cluster import MergeShards, ShardOf, array_engine, show_made
 from .evolution import OPTIONS, Cutoff, Generations, Hybrid, LatentName, Optimiser, Population, generate_evolved
 from .insilico import SIBLINGS
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @app.command(epilog="\b\nOther images of the same encoder:\n" + "\n".join(f"  {n:<14}{w}" for n, w in SIBLINGS.items()))
 def generate(
-    folder: Annotated[Path | None, typer.Argument(help="project folder (the one with project.toml)")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="project folder (the one with project.toml)", autocompletion=projects_named)
+    ] = None,
     number: RoundNumber = None,
     wanted: Annotated[
         Path | None, typer.Option(help="TOML file of objectives: a batch of its own, outside the rounds")
@@ -28,16 +30,27 @@ def generate(
     out: Annotated[Path | None, typer.Option(help="new folder: a batch of its own, outside the rounds")] = None,
     generator: Annotated[
         str | None,
-        typer.Option(help="gradient, diffusion, both with a comma (compared), search, evolution (with --out)"),
+        typer.Option(
+            help="gradient, diffusion, both with a comma (compared), search, evolution (with --out)",
+            autocompletion=one_of("gradient", "diffusion", "gradient,diffusion", "search", "evolution"),
+        ),
     ] = None,
     match: Annotated[
         str | None, typer.Option(help="what both generators share: contrast, or drive,contrast (with two generators)")
     ] = None,
     prior: Annotated[
-        str | None, typer.Option(help="natural64, spectral, a file, a folder or a hub id (with --out and diffusion)")
+        str | None,
+        typer.Option(
+            help="natural64, spectral, a file, a folder or a hub id (with --out and diffusion)",
+            autocompletion=one_of("natural64", "spectral"),
+        ),
     ] = None,
     strength: Annotated[
-        str | None, typer.Option(help="weak, natural, strong, optimum or a number (with --out and diffusion)")
+        str | None,
+        typer.Option(
+            help="weak, natural, strong, optimum or a number (with --out and diffusion)",
+            autocompletion=one_of("weak", "natural", "strong", "optimum"),
+        ),
     ] = None,
     prior_steps: Annotated[int | None, typer.Option(min=1, help="noise levels (with --out and diffusion)")] = None,
     noise_schedule: Annotated[

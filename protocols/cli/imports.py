@@ -63,7 +63,10 @@ def import_files(
         progress=progress(),
     )
     if not preview:
-        show(made.summary(), made.to_dict())
+        from protocols.importing.picture_notes import picture_notes
+
+        notes = [] if pictures is None else picture_notes(pictures.paths)
+        show("\n".join([made.summary(), *notes]), made.to_dict() | {"picture_notes": notes})
         return
     from protocols.importing.preview import preview_recording
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from protocols.disk.files import check_new
 from protocols.errors import DataError
 from protocols.progress import Reporter
-from protocols.project.folder import Project
 
 from .app import announce
-from .batch import ASCENT, SAMPLING, check_wanted
+
+if TYPE_CHECKING:
+    from protocols.project.folder import Project
 
 __all__ = ["refuse_search_options", "search"]
 
@@ -68,6 +68,10 @@ def search(
     DataError
         W05: `out` exists; V05: options that do not go together.
     """
+    from protocols.disk.files import check_new
+
+    from .batch import check_wanted
+
     check_new(out)
     _refuse_others(match, sampled, asked)
     if library["library"] is None:
@@ -93,6 +97,8 @@ def search(
 
 def _refuse_others(match: str | None, sampled: dict[str, Any], asked: dict[str, Any]) -> None:
     """Refuse the options of other generators."""
+    from .batch import ASCENT, SAMPLING
+
     given = {"--match": match} | {SAMPLING[k]: v for k, v in sampled.items()}
     given |= {ASCENT[k]: v for k, v in asked.items() if k in ASCENT}
     for option, value in given.items():

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import announce, app, chosen_device, chosen_engine, open_project, progress, show, tell
-from .arguments import Colour, ProjectFolder
+from .app import announce, app, chosen_device, chosen_engine, listen, note, open_project, progress, show, tell
+from .arguments import Aperture, Colour, ProjectFolder
+
+if TYPE_CHECKING:
+    from protocols.project.folder import Project
+    from protocols.state import State
 
 
 @app.command()
@@ -49,6 +56,7 @@ def init(
     degrees: Annotated[float, typer.Option(help="image width in degrees of visual angle")] = 8.0,
     colour: Annotated[Colour, typer.Option(help="what the images are")] = Colour.GREY,
     background: Annotated[int, typer.Option(min=0, max=255, help="background pixel value")] = 128,
+    aperture: Annotated[Aperture, typer.Option(help="circle: images are discs on the background")] = Aperture.NONE,
 ) -> None:
     """Make a project folder with a commented project.toml."""
     from protocols.disk.files import make_id
@@ -59,7 +67,12 @@ def init(
     from protocols.project.folder import Project
 
     display = Display(
-        width_px=width, height_px=height or width, size_deg=degrees, colour=colour.value, background=background
+        width_px=width,
+        height_px=height or width,
+        size_deg=degrees,
+        colour=colour.value,
+        background=background,
+        aperture=aperture.value,
     )
     config = Config(display=display, encoder=EncoderConfig(effort="full"))
     project = Project.create(folder, template(config, name=make_id(folder.name, "project")))
@@ -77,6 +90,7 @@ def check(folder: ProjectFolder) -> None:
     project = open_project(folder)
     if project.newest_fit() is not None or (project.data / "natural.csv").is_file():
         announce("opening the networks")
+    listen()
     findings = check_project(project, device=chosen_device())
     show(
         "\n".join(f"{f.status:<5} {f.what}: {f.text}" for f in findings), {"findings": [f.to_dict() for f in findings]}
@@ -121,21 +135,58 @@ def run(
     folder: ProjectFolder,
     timeout: Annotated[float, typer.Option(help="seconds to wait for responses; 0: do not wait")] = 0.0,
 ) -> None:
-    """Do every stage that can be done now, then say what is waited for; safe to kill and repeat."""
+    """Do every stage that can be done now, then say what is waited for; safe to kill and repeat.
+
+    It says first what it is going to do and about how long that takes; after a fit it prints the table of the sites,
+    before an export the plan of the round.
+    """
     from protocols import loop
+    from protocols.ahead import ahead, ahead_text
     from protocols.rounds.export_notes import export_notes
 
     project = open_project(folder)
-    if loop.look(project).stage in ("evolve", "fit", "generate", "export"):
+    state = loop.look(project)
+    if follows := ahead_text(ahead(project.for_stage(), state)):
+        note(follows)
+    if state.stage in ("fit", "generate", "export"):
+        from protocols.check.before import warnings_before
+
+        for warning in warnings_before(project):
+            tell(warning)
+    if state.stage in ("evolve", "fit", "generate", "export"):
         announce("loading the networks")
     state = loop.run(
-        project, timeout_s=timeout, device=chosen_device(), engine=chosen_engine(), progress=progress(), tell=tell
+        project,
+        timeout_s=timeout,
+        device=chosen_device(),
+        engine=chosen_engine(),
+        progress=progress(),
+        tell=tell,
+        around=partial(told_around, project),
     )
     waits = bool(state.waiting_for) and any(r.number == state.number for r in project.rounds())
     notes = export_notes(state.round or project.round(state.number)) if waits else []
     show("\n".join([state.summary(), *notes]), state.to_dict() | {"notes": notes})
     if state.waiting_for:
         raise typer.Exit(4)
+
+
+@contextmanager
+def told_around(project: Project, state: State) -> Iterator[None]:
+    """Time a stage of `run`; print the plan of a round before it is exported, the sites after a fit."""
+    from protocols.ahead import timed
+
+    if state.stage == "export" and state.number > 0:
+        from protocols.plan import plan_round
+
+        tell(plan_round(project.for_stage(), state.number, progress=progress()).text())
+    with timed(project, state):
+        yield
+    if state.stage == "fit" and (record := project.fitted_for(state.number)):
+        from protocols.report.fit import fit_table
+
+        tell(fit_table(record))
+        tell(f"page and table: fitted/for_round_{state.number:02d}/fit.html and sites.csv")
 
 
 @app.command()

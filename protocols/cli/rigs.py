@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .app import app, open_project, show
-from .arguments import ProjectFolder, RoundNumber
+from .arguments import RIGS, ProjectFolder, RoundNumber, one_of
 
 
 @app.command()
@@ -17,7 +17,10 @@ def rig(
     folder: ProjectFolder,
     software: Annotated[
         list[str],
-        typer.Option(help="psychopy, psychtoolbox, monkeylogic, mworks, presentation or generic; may be repeated"),
+        typer.Option(
+            help="psychopy, psychtoolbox, monkeylogic, mworks, presentation or generic; may be repeated",
+            autocompletion=one_of(*RIGS),
+        ),
     ],
     out: Annotated[Path, typer.Option(help="new folder: a copy of the outbox with the files of that software")],
     number: RoundNumber = None,

@@ -7,8 +7,8 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from .app import announce, app, chosen_device, chosen_engine, open_project, options, progress, show, tell
-from .arguments import ProjectFolder, RoundNumber, Software
+from .app import announce, app, chosen_device, chosen_engine, listen, open_project, options, progress, show, tell
+from .arguments import ProjectFolder, RoundNumber, Software, one_of, projects_named
 from .rigs import with_software
 
 
@@ -33,10 +33,14 @@ def fit(
     if dry_run and images is None:
         raise typer.BadParameter("--dry-run checks the files of --images and --responses")
     _ = project.config  # an invalid project.toml is told before the libraries are loaded
+    if compare is not None:
+        from protocols.models.candidates_file import read_candidate_table
+
+        read_candidate_table(compare)
     announce("loading the networks")
     from protocols import loop
     from protocols.models.refit import refuse_shown
-    from protocols.recordings.quality.earlier import window_notes
+    from protocols.recordings.quality.earlier import other_window_notes, window_notes
 
     if compare is None:
         refuse_shown(project, 1)  # before a recording is adopted
@@ -44,7 +48,10 @@ def fit(
     if images is not None and responses is not None:
         beside = {"recording": bring_along(project, images, responses, dry_run=dry_run)}
     if dry_run:
-        show("the photographs and the responses can be used; nothing was written", beside)
+        taken = beside["recording"]
+        notes = other_window_notes(project, taken["file"], taken["window_ms"])
+        told = ["the photographs and the responses can be used; nothing was written", *notes]
+        show("\n".join(told), beside | ({"notes": notes} if notes else {}))
         return
     if compare is not None:
         from protocols.models.compare import compare_readouts
@@ -56,7 +63,12 @@ def fit(
         tell(note)
         beside.setdefault("notes", []).append(note)
     record = loop.fit(project, 1, device=chosen_device(), progress=progress())
-    show(fit_text(record), record | beside)
+    show(f"{fit_text(record)}\n{page_line(record)}", record | beside)
+
+
+def page_line(record: dict[str, Any]) -> str:
+    """Where the page and the table of a fit are."""
+    return f"page and table: fitted/for_round_{record['round']:02d}/fit.html and sites.csv"
 
 
 def bring_along(project: Any, images: Path, responses: Path, *, dry_run: bool) -> dict[str, Any]:
@@ -78,7 +90,13 @@ def fit_text(record: dict[str, Any]) -> str:
 @app.command()
 def refit(
     folder: ProjectFolder,
-    mode: Annotated[str, typer.Option(help="full, warm, gain or reuse; default: that of project.toml")] = "",
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="full, warm, gain or reuse; default: that of project.toml",
+            autocompletion=one_of("full", "warm", "gain", "reuse"),
+        ),
+    ] = "",
     force: Annotated[str, typer.Option(help="reason to accept a refit that is worse; it is recorded")] = "",
 ) -> None:
     """Refit the encoder for the next round; one that predicts held-out photographs worse is refused."""
@@ -92,9 +110,11 @@ def refit(
     announce("loading the networks")
     from protocols.models.refit import refit as refit_round
     from protocols.models.refit import refit_text
+    from protocols.report.fits.page import write_fit
 
     record = refit_round(project, mode=mode, force=force, device=chosen_device(), progress=progress())
-    show(f"{fit_text(record)}\n\n{refit_text(record)}", record)
+    write_fit(project, record["round"])
+    show(f"{fit_text(record)}\n\n{refit_text(record)}\n{page_line(record)}", record)
 
 
 @app.command()
@@ -114,6 +134,7 @@ def export(
 ) -> None:
     """Export a round for the rig: images, trial order, manifest; `--baseline IMAGES` makes round 0."""
     from protocols import loop
+    from protocols.check.before import warnings_before
     from protocols.rounds.export_notes import export_notes
 
     project = with_software(open_project(folder), rig)
@@ -135,6 +156,9 @@ def export(
         plan = plan_round(project.for_stage(), number, gain=gain, wanted=power, progress=progress())
         show(plan.text(), plan.to_dict())
         return
+    warnings = warnings_before(project) if not told else []  # an import tells them itself
+    for warning in warnings:
+        tell(warning)
     outbox = loop.export(project, number, device=chosen_device(), progress=progress())
     place = outbox.relative_to(project.folder).as_posix()
     notes = export_notes(project.round(number))
@@ -142,7 +166,7 @@ def export(
         "\n".join(
             [*told, f"round {number} is in {place}: copy it to the rig; README.txt there says how to answer", *notes]
         ),
-        {"round": number, "outbox": place, "photographs": told, "notes": notes},
+        {"round": number, "outbox": place, "photographs": told, "notes": notes, "warnings": warnings},
     )
 
 
@@ -157,7 +181,7 @@ def import_told(project: Any, images: Path | None) -> list[str]:
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path | None, typer.Argument(help="project folder")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="project folder", autocompletion=projects_named)] = None,
     number: RoundNumber = None,
     responses: Annotated[Path | None, typer.Option(help="responses file, without a project")] = None,
     key: Annotated[Path | None, typer.Option(help="key.csv, without a project")] = None,
@@ -176,6 +200,7 @@ def evaluate(
     from protocols.verdict.evaluate import Rules, evaluate_shared
 
     drift_lines, beside = "", {}
+    listen()
     if folder is None:
         assert responses is not None
         assert key is not None
@@ -202,13 +227,24 @@ def report(
     figures: Annotated[
         Path | None, typer.Option(help="folder: every figure of the page also as SVG and PDF, with captions")
     ] = None,
+    of_fit: Annotated[bool, typer.Option("--fit", help="write the page and the table of a fit instead")] = False,
 ) -> None:
-    """Write the report page of an evaluated round, or with --all of the whole project."""
+    """Write the report page of an evaluated round, with --all of the whole project, with --fit of a fit."""
+    if of_fit:
+        from protocols.report.fits.page import write_fit
+
+        if every or figures is not None:
+            raise typer.BadParameter("--fit stands alone, or with --round")
+        project = open_project(folder)
+        page = write_fit(project.for_stage(), number).relative_to(project.folder)
+        show(f"page: {page.as_posix()}", {"page": page.as_posix(), "table": page.with_name("sites.csv").as_posix()})
+        return
     from protocols.report.page import write_report
     from protocols.report.project.page import write_project_report
 
     if every and number is not None:
         raise typer.BadParameter("--all takes every round; leave --round out")
+    listen()
     project = open_project(folder).for_stage()
     if every:
         path = write_project_report(project, figures=figures)

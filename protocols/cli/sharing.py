@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import app, open_project, progress, show
-from .arguments import ProjectFolder
+from .app import app, listen, open_project, progress, show
+from .arguments import ProjectFolder, one_of
 
 Licence = Annotated[str, typer.Option(help="licence of your own data, an SPDX identifier such as CC-BY-4.0")]
 PhotographsLicence = Annotated[
@@ -67,7 +67,10 @@ def _rounds(numbers: list[int]) -> str:
 def share(
     folder: ProjectFolder,
     out: Annotated[Path, typer.Argument(help="new folder")],
-    form: Annotated[str, typer.Option("--format", "-f", help="nwb, bids or brainio")],
+    form: Annotated[
+        str,
+        typer.Option("--format", "-f", help="nwb, bids or brainio", autocompletion=one_of("nwb", "bids", "brainio")),
+    ],
     rounds: Annotated[str, typer.Option("--round", "-r", help="all, or round numbers with commas between")] = "all",
     facts: Annotated[
         Path | None, typer.Option(help="TOML file: the table [facts] with what the project does not know")
@@ -86,6 +89,7 @@ def share(
 
     project = open_project(folder)
     options: dict[str, Any] = {"subject": subject, "species": species, "sex": sex, "age": age}
+    listen()
     known = read_facts(facts, options | {"session_start": session_start})
     found = write(
         project,

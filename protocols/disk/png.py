@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from .foreign import MOST_PICTURE, read_bytes
 from .pictures import open_picture
 
 THUMBNAIL_PX, LABEL_PX, COLUMNS = 96, 14, 12
-LONGEST = 16  # letters of a label that fit below a thumbnail
+LONGEST, MOST_LINES = 16, 4  # letters of a label that fit below a thumbnail, and lines of them
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PLAIN_CHUNKS = frozenset({"IHDR", "IDAT", "IEND"})
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
@@ -115,12 +116,14 @@ def _damaged(path: Path, what: str) -> DataError:
 
 
 def contact_sheet(path: Path, image_ids: Sequence[str], pixels: Pixels, *, below: Sequence[str] | None = None) -> None:
-    """Thumbnails of all images in the order of their (shuffled) numbers, labelled by id alone, or with a second line of
-    text `below` each.
+    """Thumbnails of all images in the order of their (shuffled) numbers, labelled by id alone, or with lines of text
+    `below` each.
     """
+    words = [_lines(text) for text in below or ()]
+    deepest = max(map(len, words), default=0)
     columns = min(COLUMNS, len(image_ids))
     rows = -(-len(image_ids) // columns)
-    cell = (THUMBNAIL_PX + 4, THUMBNAIL_PX + LABEL_PX * (1 if below is None else 2))
+    cell = (THUMBNAIL_PX + 4, THUMBNAIL_PX + LABEL_PX * (1 + deepest))
     sheet = Image.new("RGB", (columns * cell[0], rows * cell[1]), (64, 64, 64))
     draw = ImageDraw.Draw(sheet)
     for index, (image_id, image) in enumerate(zip(image_ids, pixels, strict=True)):
@@ -129,7 +132,14 @@ def contact_sheet(path: Path, image_ids: Sequence[str], pixels: Pixels, *, below
         corner = (index % columns * cell[0] + 2, index // columns * cell[1])
         sheet.paste(thumbnail, corner)
         draw.text((corner[0], corner[1] + THUMBNAIL_PX), image_id, fill=(230, 230, 230))
-        if below is not None:
-            words = below[index] if len(below[index]) <= LONGEST else f"{below[index][: LONGEST - 2]}.."
-            draw.text((corner[0], corner[1] + THUMBNAIL_PX + LABEL_PX), words, fill=(230, 230, 230))
+        for number, line in enumerate(words[index] if words else (), start=1):
+            draw.text((corner[0], corner[1] + THUMBNAIL_PX + number * LABEL_PX), line, fill=(230, 230, 230))
     write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
+
+
+def _lines(text: str) -> list[str]:
+    """A label in lines that fit below a thumbnail; what is longer ends in two dots."""
+    lines = textwrap.wrap(text, LONGEST) or [""]
+    if len(lines) > MOST_LINES:
+        lines = [*lines[: MOST_LINES - 1], f"{lines[MOST_LINES - 1][: LONGEST - 2]}.."]
+    return lines

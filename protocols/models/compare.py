@@ -15,12 +15,12 @@ from encoders.fitting.comparison import Comparison, area_gradient, layer_search,
 from protocols.disk.files import write_atomically, write_json
 from protocols.disk.locks import alone
 from protocols.disk.tables import write_table
-from protocols.disk.toml import parse_toml
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
 from protocols.shards.engines import Engine
 
+from .candidates_file import read_candidate_table, refused_candidates
 from .compare_figure import comparison_figure
 from .compare_shards import folds, forget, layers_of, prepared
 from .control import with_control
@@ -35,19 +35,11 @@ def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
         F03: the file is missing, is no TOML, or names what does not exist.
     """
     try:
-        return read_candidates(parse_toml(path), layers=layers)
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(
-            str(path),
-            found=str(error),
-            expected=(
-                "a TOML file with [[candidate]] tables: name, readout and, where wanted, layers, backbone, combine, "
-                "options"
-            ),
-            cause="a mistyped name, or another file",
-            fix="start from scripts/readouts.toml of the source, which holds every readout",
-            code="F03",
-        ) from error
+        return read_candidates(read_candidate_table(path), layers=layers)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise refused_candidates(path, error) from error
 
 
 @alone("compare")

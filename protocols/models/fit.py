@@ -18,7 +18,10 @@ from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.config.encoder import EncoderConfig
 from protocols.project.folder import Project
+from protocols.project.photographs import drawn_for_another
 from protocols.recordings.dataset import Dataset
+
+COLOURS = {1: "grey", 3: "RGB"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,21 @@ def unusable_networks(project: Project, error: NoEarlierNetworks) -> DataError:
 def recording_of(
     project: Project, data: Dataset, weights: Weights | None = None, *, added: NDArray[np.int64] | None = None
 ) -> Recording:
-    """What an encoder of `project` is fitted to; `weights` and `added` as in `fit_on`."""
+    """What an encoder of `project` is fitted to; `weights` and `added` as in `fit_on`.
+
+    Raises
+    ------
+    DataError
+        C07: the photographs were imported for another display.
+    """
+    channels, height, width = project.display.shape
+    if data.pixels.shape[1:] != (height, width, channels):
+        rows, columns, depth = data.pixels.shape[1:]
+        raise drawn_for_another(
+            f"{columns} x {rows} px, {COLOURS.get(depth, depth)}",
+            f"{width} x {height} px, {COLOURS[channels]}",
+            f"{data.source_ids[0]}.png",
+        )
     return Recording(
         pixels=data.pixels,
         values=data.values,

@@ -29,6 +29,8 @@ LUMINANCE_WEIGHTS = (0.2126, 0.7152, 0.0722)
 """Share of the decoded red, green and blue channel in the relative luminance (ITU-R BT.709, as in IEC 61966-2-1)."""
 # sRGB, IEC 61966-2-1: linear up to 0.04045, then a power of 2.4. The inverse switches at the image of the same point
 # (the standard prints it rounded, 0.0031308), so that the two are inverse everywhere.
+SEEN = ("width_px", "height_px", "size_deg", "background", "encoding", "gamma", "colour", "aperture", "aperture_edge")
+"""Keys that change what the subject sees."""
 _SRGB_SWITCH, _SRGB_SLOPE, _SRGB_OFFSET, _SRGB_POWER = 0.04045, 12.92, 0.055, 2.4
 # Below this pixel value a pure power law is replaced by its chord: its inverse has no finite slope at 0.
 _POWER_SWITCH = 1e-7
@@ -137,6 +139,10 @@ class Display:
                 cause="a slip in the display's description, or another unit",
                 fix=f"correct {key} in the section [display] of project.toml",
             )
+
+    def drawn(self) -> dict[str, Any]:
+        """The keys that change the pixels of an imported photograph, or what the subject sees of them."""
+        return {key: getattr(self, key) for key in SEEN}
 
     @property
     def shape(self) -> tuple[int, int, int]:

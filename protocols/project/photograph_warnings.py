@@ -6,8 +6,9 @@ from collections import Counter
 
 import numpy as np
 
-from protocols.arrays import Pixels
+from protocols.arrays import Floats, Pixels
 from protocols.disk.png import read_png
+from protocols.progress import counted
 
 from .display import Display
 from .photograph_import import CUT, ENLARGED
@@ -20,6 +21,8 @@ SHARE_SAME, SHARE_FRAMED, SHARE_CUT = 0.02, 0.2, 0.2
 COLOURLESS = 2
 """Difference between channels, in grey levels, up to which a picture counts as grey."""
 DARKEST, FLAT_SD = 64, 1.0
+SHARE_DISCS, PLAIN_SD = 0.9, 1.5
+"""Of the photographs, to call all discs; largest SD of a uniform surround, in grey levels, JPEG traces included."""
 
 
 def photograph_report(natural: NaturalImages, display: Display, *, shown_elsewhere: bool = True) -> list[str]:
@@ -38,10 +41,11 @@ def photograph_warnings(natural: NaturalImages, display: Display, *, shown_elsew
     """What is hardly meant in the imported photographs, one sentence each with its way out; empty where all is well.
 
     Looked for: only grey pictures in a colour project; pixels that are the same in all pictures although the display
-    has no aperture (discs, frames), or inside its aperture; a background of another value than the display's; pictures
-    with a uniform frame of their own; uniform pictures; pictures that are all very dark, as 12-bit values in 8 bits
-    are; mostly enlarged pictures; and, where another program showed them, pictures that were turned by their EXIF
-    orientation, that have a colour profile, or that were cut by a fifth or more.
+    has no aperture (discs, frames), or inside its aperture; a background of another value than the display's; discs on
+    surrounds that differ between the pictures; pictures with a uniform frame of their own; uniform pictures; pictures
+    that are all very dark, as 12-bit values in 8 bits are; mostly enlarged pictures; and, where another program showed
+    them, pictures that were turned by their EXIF orientation, that have a colour profile, or that were cut by a fifth
+    or more.
 
     Parameters
     ----------
@@ -106,7 +110,8 @@ def _by_pixels(natural: NaturalImages, display: Display) -> list[str]:
     grey, flat, framed, brightest = 0, 0, 0, 0
     weight = display.aperture_mask()
     inside = np.ones(display.shape[1:], dtype=bool) if weight is None else weight.numpy() > 0.5
-    for row in natural.rows:
+    surrounds, away = list[float](), distance_from_centre(*inside.shape)
+    for row in counted(natural.rows, "look at photographs"):
         pixels = read_png(natural.folder / row.filename)  # (H, W, C)
         if pixels.shape[:2] != inside.shape:
             return []  # of another display: `check` says so
@@ -115,6 +120,7 @@ def _by_pixels(natural: NaturalImages, display: Display) -> list[str]:
         grey += int(np.ptp(pixels, axis=2).max()) <= COLOURLESS
         flat += float(pixels[inside].std()) < FLAT_SD
         framed += _framed(pixels)
+        surrounds += surround_of_disc(pixels, away)
         brightest = max(brightest, int(pixels[inside].max()))
     if lowest is None or highest is None or len(natural.rows) < 2:
         return []
@@ -124,7 +130,10 @@ def _by_pixels(natural: NaturalImages, display: Display) -> list[str]:
         told.append(_grey(grey, total))
     constant = _constant(same, lowest, inside=inside, display=display)
     told += constant
-    if not constant and weight is None and framed > SHARE_FRAMED * total:
+    discs = not constant and weight is None and len(surrounds) > SHARE_DISCS * total
+    if discs:
+        told.append(_discs(surrounds, total))
+    if not constant and not discs and weight is None and framed > SHARE_FRAMED * total:
         told.append(
             f"{framed} of {total} photographs have a uniform frame on two sides, each of its own value: the encoder "
             "learns the frame. Cut it off and import again"
@@ -161,9 +170,7 @@ def _constant(same: np.ndarray, value: Pixels, *, inside: np.ndarray, display: D
     if share < SHARE_SAME:
         return []
     level = int(np.median(value[same & inside]))
-    height, width = same.shape
-    rows, columns = np.mgrid[:height, :width]
-    away = np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2) / (min(height, width) / 2)
+    away = distance_from_centre(*same.shape)
     corners = same[0, 0] and same[0, -1] and same[-1, 0] and same[-1, -1]
     disc = (
         display.aperture == "none"
@@ -187,6 +194,29 @@ def _constant(same: np.ndarray, value: Pixels, *, inside: np.ndarray, display: D
             f"and the surround of controllers would differ from it. Set background = {level}, if the screen showed that"
         )
     return told
+
+
+def distance_from_centre(height: int, width: int) -> Floats:
+    """Distance of every pixel from the centre, (H, W), in half the shorter side."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.asarray(np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2) / (min(height, width) / 2))
+
+
+def surround_of_disc(pixels: Pixels, away: Floats) -> list[float]:
+    """The value of a uniform surround of a picture that is a disc, as a list of one; empty where it is none."""
+    around, within = pixels[away > 1.05], pixels[(away > 0.6) & (away < 0.8)]
+    if not len(around) or not len(within) or float(around.std(axis=0).max()) > PLAIN_SD:
+        return []
+    return [float(np.median(around))] if float(within.std(axis=0).max()) > 2 * PLAIN_SD else []
+
+
+def _discs(surrounds: list[float], total: int) -> str:
+    low, middle, high = (int(v) for v in np.percentile(surrounds, [0, 50, 100]))
+    return (
+        f"{len(surrounds)} of {total} photographs are discs on a uniform surround of their own value ({low} to {high}, "
+        f'{middle} in the median), but [display] says aperture = "none": controllers would fill the corners, where '
+        f'nothing was shown. Set aperture = "circle" and background = {middle} in [display], and import again'
+    )
 
 
 def _framed(pixels: Pixels) -> bool:

@@ -17,7 +17,7 @@ from protocols.errors import DataError
 
 from .photograph_folder import LeftOut, left_out_sentences
 
-__all__ = ["NaturalImage", "NaturalImages", "read_photographs", "write_photographs"]
+__all__ = ["NaturalImage", "NaturalImages", "drawn_for_another", "read_photographs", "write_photographs"]
 
 
 @dataclass(frozen=True)
@@ -156,4 +156,18 @@ def _no_table(path: Path, found: str, *, cause: str = "the table was edited, or 
         cause=cause,
         fix="import photographs: `stimsynth export --baseline IMAGES`",
         code="P03",
+    )
+
+
+def drawn_for_another(found: str, expected: str, name: str) -> DataError:
+    """C07: the photograph `name` was drawn for another display than that of project.toml."""
+    return DataError(
+        f"data/natural/{name}",
+        found=found,
+        expected=f"{expected}, as [display] in project.toml has it",
+        cause="[display] in project.toml was changed after the photographs were imported",
+        fix="put the old [display] back; before any round is exported, `stimsynth fit --images DIR --responses FILE` "
+        "or `stimsynth export --baseline DIR` given again draws them for the new one; later begin a new project with "
+        "`stimsynth init`",
+        code="C07",
     )

@@ -79,7 +79,8 @@ def take_recording(
     They become ``data/natural.csv`` and ``data/responses.h5``, with the record ``data/recording.json`` written last.
     `responses` is a file of any format of `protocols.recordings.readers.READERS`. Its image ids are the photographs'
     file names, with or without ending. Every check of an answer to an export that needs no export is made. The call may
-    be killed and repeated: it then goes on; a recording that was taken before is left as it is.
+    be killed and repeated: it then goes on; a recording that was taken before is left as it is, but its photographs are
+    drawn anew where [display] was changed since.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def take_recording(
     if dry_run:
         with project.trial_copy() as copy:
             record = _write(copy, images, table, record=record, progress=progress)
-    elif not taken:
+    elif not taken or _drawn_otherwise(project):
         record = _write(project, images, table, record=record, progress=progress)
     return table, read_record(project) or record
 
@@ -259,6 +260,12 @@ def _taken(project: Project, names: Sequence[str], table: Responses, *, record: 
     return before is not None and path.is_file() and listed.is_file()
 
 
+def _drawn_otherwise(project: Project) -> bool:
+    """Whether the photographs of a recording that was taken were drawn for another [display]."""
+    before = read_record(project)
+    return before is not None and bool(before.display) and before.display != project.display.drawn()
+
+
 def _refuse_changed(project: Project, images: Path) -> None:
     """B01: the pictures, or the tables beside them, are other ones than when the recording was taken."""
     before = read_record(project)
@@ -296,7 +303,11 @@ def _write(
         raise
     told = photograph_report(natural, project.display)
     record = replace(
-        record, responses_sha256=sha256_file(path), photographs=told, sources_sha256=sources_sha256(images)
+        record,
+        responses_sha256=sha256_file(path),
+        photographs=told,
+        sources_sha256=sources_sha256(images),
+        display=project.display.drawn(),
     )
     write_record(project, record)
     return record

@@ -38,6 +38,8 @@ class RecordingRecord:
         Hash of ``data/responses.h5``.
     sources_sha256 : str
         Hash of the photographs' files with shown.csv and groups.csv, as they were taken; "" where it is not known.
+    display : dict
+        What the photographs were drawn for: the keys of [display] that change their pixels; empty where not known.
     """
 
     file: str
@@ -56,6 +58,7 @@ class RecordingRecord:
     session_id: str = ""
     responses_sha256: str = ""
     sources_sha256: str = ""
+    display: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""

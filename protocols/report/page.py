@@ -14,6 +14,7 @@ from protocols.disk.locks import alone
 from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.packages import version
+from protocols.progress import counted
 from protocols.project.fitted import maker
 from protocols.project.folder import Project, Round
 from protocols.project.objectives import objective_named
@@ -120,7 +121,7 @@ def shown_images(view: RoundView) -> dict[str, Pixels]:
 
 def content(view: RoundView, images: dict[str, Pixels]) -> dict[str, Any]:
     """Everything that the page of a round shows; nothing is written."""
-    told = of_round(view, [section for make in SECTIONS.values() for section in make(view)])
+    told = of_round(view, [section for make in counted(SECTIONS.values(), "sections of the page") for section in make(view)])
     return {
         "title": f"{view.project_name}: round {view.round_.number}",
         "several": False,

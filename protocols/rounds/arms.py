@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from protocols.arrays import Floats, Pixels
+from protocols.progress import counted
 from protocols.project.display import Display
 from protocols.project.generations.files import Evolved
 from protocols.project.objectives import OBJECTIVES
@@ -302,7 +303,7 @@ def choose_arms(
     images: dict[str, Stimulus] = {}
     skipped, cut = [], Counter[str]()
     for kind in kinds:
-        for controller in (c for c in controllers if c.confirmatory):
+        for controller in counted([c for c in controllers if c.confirmatory], f"control arms, {kind}"):
             try:
                 arm = _as_arm(MAKERS[kind](material, controller), controller, kind)
             except Unreachable as why:

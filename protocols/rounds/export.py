@@ -23,6 +23,7 @@ from protocols.disk.leftovers import building_of
 from protocols.disk.png import contact_sheet, read_png, write_png
 from protocols.disk.shares import flush_folder, make_folder, make_read_only, move, writing
 from protocols.errors import DataError
+from protocols.progress import counted
 from protocols.project.config.protocol import ProtocolConfig
 from protocols.project.display import Display
 from protocols.project.folder import Round
@@ -211,7 +212,7 @@ def _write_images(folder: Path, named: dict[str, Stimulus]) -> Pixels:
     """Write every image and read it back; returns the pixels on disk, shape (S, H, W, C), in the order of `named`."""
     make_folder(folder)
     pixels = []
-    for image_id, stimulus in named.items():
+    for image_id, stimulus in counted(named.items(), "write images"):
         path = folder / f"{image_id}.png"
         write_png(path, stimulus.pixels)
         back = read_png(path)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.arrays import Bools, Floats32
+from protocols.progress import counted
 
 CELL_DEG = 0.1
 MAX_CELLS = 128
@@ -169,7 +170,7 @@ def count_flashes(
     recent: deque[tuple[float, int]] = deque()
     worst, worst_area, worst_trials = 0.0, 0.0, (0, 0)
     over: set[int] = set()
-    for trial, image in enumerate(order):
+    for trial, image in enumerate(counted(order, "flashes")):
         for after_ms, value, flag in ((0.0, values[image], flags[image]), (on_ms, *background)):
             if after_ms and not off_ms:
                 continue

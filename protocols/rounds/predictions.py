@@ -8,6 +8,7 @@ import torch
 
 from encoders import Encoder, Ensemble
 from protocols.arrays import Floats, Pixels
+from protocols.progress import counted
 
 
 def predictor(
@@ -23,7 +24,7 @@ def predictor(
     def predict(pixels: Pixels) -> dict[str, Floats]:
         names = ("predicted", "predicted_sd", "validator_predicted", "distance", "outside")
         parts: dict[str, list[torch.Tensor]] = {name: [] for name in names}
-        for first in range(0, len(pixels), 32):
+        for first in counted(range(0, len(pixels), 32), "predictions"):
             images = (torch.from_numpy(pixels[first : first + 32]).movedim(-1, 1).float() / 255).to(device)
             answers = encoder(images)
             members = answers if answers.ndim == 3 else answers[None]

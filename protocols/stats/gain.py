@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from protocols.arrays import Bools, Floats, Ints
 
@@ -92,6 +91,8 @@ def fit_gain(
     GainFit
         Of method "" where there are fewer than three images or no variance at all.
     """
+    from scipy import special
+
     n = len(x)
     if n < 3 or not (np.ptp(x) > 0 and np.all(x_variance + y_variance > 0)):
         return GainFit(images=n)
@@ -191,6 +192,8 @@ def ratio_gain(
     `blank`: mean baseline and present response to the blank and the variances of these two means; None: through zero
     (only for units with a meaningful zero).
     """
+    from scipy import special
+
     n = len(x)
     if n < 1:
         return GainFit()
@@ -345,6 +348,8 @@ def drift_within(values: Floats, image_index: Ints, time: Floats, *, blocks: Int
     percent : bool
         The unit has a meaningful zero.
     """
+    from scipy import special
+
     units = values.shape[1]
     change, p = np.full((2, units), np.nan)
     trials = np.zeros(units, dtype=np.int64)

@@ -1,8 +1,7 @@
 """Which site is which on another day: tuning over common images, against other sites and against shuffled images.
 
 Two questions. `match_sites`: ids mean nothing across the days, which pairs are one site? `identify`: every site carries
-its id, is there evidence that it is another one today? Absence of evidence excludes no site: with few common images
-most sites are "no evidence".
+its id, is there evidence that it is another one today? Absence of evidence excludes no site.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special
 
 from protocols.arrays import Bools, Floats
+
+from .intervals import t_below
 
 SAME = 0.6  # least noise-corrected correlation of a site with itself (methods E)
 LEAST_GAIN = 0.3  # a site whose gain is surely below has lost its signal
@@ -339,7 +339,7 @@ def rival(first: Means, second: Means, own: Bools, *, r_nc: Floats, u: int) -> t
     difference = fits[0] - fits[1]
     pseudo = n * difference[n] - (n - 1) * difference[:n]
     error = float(pseudo.std(ddof=1)) / math.sqrt(n)
-    p = float(special.stdtr(n - 1, -float(pseudo.mean()) / error)) if error > 0 else 1.0
+    p = t_below(n - 1, -float(pseudo.mean()) / error) if error > 0 else 1.0
     return first.site_ids[partner], float(r_nc[partner, u]), min(1.0, p * (len(first.site_ids) - 1))
 
 
@@ -385,7 +385,7 @@ def below(x: Floats, y: Floats, x_error: Floats, *, y_error: Floats, least: floa
     parts = contrast(left / (n - 2), (errors.sum(1, keepdims=True) - errors) / (n - 1), least)
     pseudo = n * whole - (n - 1) * parts
     error = float(pseudo.std(ddof=1)) / math.sqrt(n)
-    p = float(special.stdtr(n - 1, float(pseudo.mean()) / error)) if error > 0 else 1.0
+    p = t_below(n - 1, float(pseudo.mean()) / error) if error > 0 else 1.0
     signal = sums[:2] / (n - 1) - errors.mean(1)
     r_nc = float(sums[2] / (n - 1) / math.sqrt(signal[0] * signal[1])) if (signal > 0).all() else math.nan
     return float(sums[2] / math.sqrt(sums[0] * sums[1])), r_nc, p

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from protocols.arrays import Bools, Floats
 
@@ -46,7 +45,14 @@ def satterthwaite(variances: Sequence[float], counts: Sequence[int]) -> float:
 def welch_p(treated: Floats, other: Floats) -> float:
     """One-sided p of Welch's t test, treated > other."""
     t, df = welch_t(treated, other)
-    return float(special.stdtr(df, -t))
+    return t_below(df, -t)
+
+
+def t_below(df: float, t: float) -> float:
+    """Probability that Student's t with `df` degrees of freedom is below `t`."""
+    from scipy import special
+
+    return float(special.stdtr(df, t))
 
 
 # --- intervals and lists ----------------------------------------------------------------------------------------------
@@ -58,6 +64,8 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     Equal to ``scipy.stats.binomtest(successes, n).proportion_ci(confidence, "wilson")`` but for the last bit, in which
     evaluations that were written earlier would not repeat.
     """
+    from scipy import special
+
     if n == 0:
         return 0.0, 1.0
     z = float(special.ndtri(0.5 + confidence / 2))
@@ -84,6 +92,8 @@ def benjamini_hochberg(p: Floats, q: float = 0.05) -> Bools:
 
 def contrast_interval(parts: Sequence[tuple[float, Floats]], *, confidence: float = 0.95) -> tuple[float, float]:
     """Welch t interval of ``sum of weight * mean`` over independent samples, `parts` being (weight, values (n,))."""
+    from scipy import special
+
     variances = [weight**2 * float(x.var(ddof=1)) / len(x) for weight, x in parts]
     df = satterthwaite(variances, [len(x) for _, x in parts])
     half = float(special.stdtrit(df, 0.5 + confidence / 2)) * math.sqrt(sum(variances))
@@ -101,6 +111,8 @@ def fieller_interval(
     The limits are the ratios q at which ``treated - q other - (1 - q) blank`` does not differ from zero (t,
     Satterthwaite degrees of freedom), so that the blank's noise enters numerator and denominator together.
     """
+    from scipy import special
+
     c, b = float(treated.mean()), float(blank.mean())
     others = [other] if isinstance(other, np.ndarray) else list(other)
     r = float(np.mean([x.mean() for x in others]))
@@ -146,4 +158,6 @@ def normal_power(ratio: Floats, freedom: Floats, alpha: float, *, margin: float 
     margin : float
         What the critical value is raised by.
     """
+    from scipy import special
+
     return np.asarray(special.ndtr(ratio - special.stdtrit(freedom, 1 - alpha) - margin))

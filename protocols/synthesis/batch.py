@@ -8,7 +8,7 @@ import csv
 import io
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from synth import Objective, StimulusBatch
 from synth.batches import batch_of as finished
 
 from .colour import clipping_text
-from .objectives_file import read_wanted
+from .objectives_file import read_wanted, wanted_words
 from .request import Request, chosen_targets, declared, quick_recipe, recipe
 from .shards import make
 from .starts import measured_z, natural_ranges, starts_for
@@ -40,20 +40,21 @@ __all__ = ["BatchOptions", "Plan", "batch_of", "free_batch", "holds", "plan_batc
 COLUMNS = (
     "image", "objective", "kind", "target", "seed", "best", "started_from", "score", "validator_score",
     "predicted", "validator_predicted", "unrounded_predicted",
-    "distance", "outside", "clipped",
+    "distance", "outside", "clipped", "asked",
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that a batch outside the rounds is made of: encoder, validator, objective, and what is asked of the
-    generators.
+    """All that a batch outside the rounds is made of: encoder, validator, objective, what is asked of the generators,
+    and the objective in the user's words by row (`wanted_words`).
     """
 
     encoder: Encoder | Ensemble
     validator: Encoder | Ensemble
     objective: Objective
     request: Request
+    words: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +97,11 @@ def plan_batch(
     """
     options, settings = options or BatchOptions(), project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, project.newest_fit() or 1))
-    measured = measured_z(project, encoder)
+    measured, words = measured_z(project, encoder), dict[str, str]()
     if wanted is not None:
-        objective = read_wanted(wanted, tuple(encoder.site_ids), natural_ranges(encoder.site_ids, measured))
+        ranges = natural_ranges(encoder.site_ids, measured)
+        objective = read_wanted(wanted, tuple(encoder.site_ids), ranges)
+        words = wanted_words(wanted, tuple(encoder.site_ids), ranges)
     else:
         objective = declared(project, chosen_targets(project, encoder))
     count = settings.seeds if options.seeds is None else options.seeds
@@ -122,7 +125,7 @@ def plan_batch(
         start_ids=None if begins is None else [[natural.source_ids[i] for i in row] for row in begins],
         quick=bool(options.quick),
     )
-    return Plan(encoder, validator, objective, request)
+    return Plan(encoder=encoder, validator=validator, objective=objective, request=request, words=words)
 
 
 def free_batch(
@@ -161,7 +164,18 @@ def free_batch(
         engine=engine,
         progress=progress,
     )
-    return batch.validate(plan.validator)
+    return in_words(batch.validate(plan.validator), plan)
+
+
+def in_words(batch: StimulusBatch, plan: Plan) -> StimulusBatch:
+    """The batch with what the file of objectives asked for in its own words, as ``settings["words"]`` by row."""
+    return replace(batch, settings=batch.settings | {"words": plan.words}) if plan.words else batch
+
+
+def asked_for(batch: StimulusBatch) -> list[str]:
+    """What each image was asked for, in the words of the file of objectives where there was one."""
+    words = batch.settings.get("words", {})
+    return [str(words.get(name, name)) for name in batch.row_names]
 
 
 def batch_of(
@@ -202,7 +216,7 @@ def write_batch(batch: StimulusBatch, out: Path, more: Callable[[Path], None] | 
                 raise RuntimeError(f"{name}.png reads back otherwise than it was written")
         batch.save(temporary / "batch.h5")
         write_text(temporary / "images.csv", table(batch, names))
-        contact_sheet(temporary / "contact_sheet.png", names, batch.images, below=batch.row_names)
+        contact_sheet(temporary / "contact_sheet.png", names, batch.images, below=asked_for(batch))
         if more is not None:
             more(temporary)
     return out
@@ -223,7 +237,7 @@ def table(batch: StimulusBatch, names: Sequence[str]) -> str:
     """The batch as CSV, one line per image, with what is predicted of its (first) target in the encoder's unit; all
     sites are in ``batch.h5``.
     """
-    chosen, saturated = set(batch.best_indices()), batch.black_or_white
+    chosen, saturated, words = set(batch.best_indices()), batch.black_or_white, asked_for(batch)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -240,7 +254,7 @@ def table(batch: StimulusBatch, names: Sequence[str]) -> str:
         seed, best = int(batch.seeds[i]), str(i in chosen).lower()
         share = f"{saturated[i]:.3f}"
         about = [batch.row_names[i], batch.kinds[i], batch.targets[i], seed, best, start]
-        writer.writerow([name, *about, f"{batch.scores[i]:.4f}", judged, *answers, far, outside, share])
+        writer.writerow([name, *about, f"{batch.scores[i]:.4f}", judged, *answers, far, outside, share, words[i]])
     return text.getvalue()
 
 
@@ -248,7 +262,7 @@ def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
     """A text for people and a record for scripts: the best image of every row."""
     best = batch.take(batch.best_indices())
     judged, saturated = best.validator_scores, best.black_or_white
-    steps = batch.settings.get("steps")
+    steps, words = batch.settings.get("steps"), asked_for(best)
     lines = [
         f"{len(batch)} images, {steps} steps each, in {out.name}: batch.h5, images.csv, images/, contact_sheet.png"
     ]
@@ -257,13 +271,14 @@ def summary(batch: StimulusBatch, out: Path) -> tuple[str, dict[str, Any]]:
         validator = None if judged is None else float(judged[i])
         row = {
             "objective": best.row_names[i],
+            "asked": words[i],
             "seed": int(best.seeds[i]),
             "score": float(best.scores[i]),
             "clipped": float(saturated[i]),
         }
         rows.append({**row, "validator_score": validator})
         judgement = "" if validator is None else f", by the validator {validator:.2f}"
-        lines.append(f"  {best.row_names[i]:<40} score {best.scores[i]:.2f}{judgement}")
+        lines.append(f"  {words[i]:<40} score {best.scores[i]:.2f}{judgement}")
     if judged is not None:
         lines.append(
             "score: the objective as the encoder that made the images predicts it; the validator made none of them"

@@ -19,7 +19,7 @@ from synth.evolution.evolve import Evolution, evolve
 from synth.evolution.fourier_code import CUTOFF, FourierCode
 from synth.evolution.latents import Latent, PriorNoise
 
-from .batch import BatchOptions, plan_batch
+from .batch import BatchOptions, in_words, plan_batch
 from .priors import open_prior
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def evolved_batch(
         progress=progress,
         **begins,
     )
-    return batch.validate(plan.validator)
+    return in_words(batch.validate(plan.validator), plan)
 
 
 def open_latent(project: Project, options: EvolutionOptions, *, device: str = "cpu") -> Latent:

@@ -32,7 +32,7 @@ The keys of an entry are the arguments of the factory of that name in `synth` (`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -67,10 +67,7 @@ def read_wanted(path: Path, site_ids: tuple[str, ...], natural_range: Range | No
         W01: not TOML, or no objective in it; W02: an unknown key or kind (names the nearest); W03: an unknown site
         (names the nearest); W04: a value that the objective refuses.
     """
-    table = read_table(path)
-    check_sites(path, table, site_ids)
-    entries = [_expanded(entry, site_ids) for entry in table["objective"]]
-    made = [_made(path, entry, f"objective {i + 1}", ranges=natural_range) for i, entry in enumerate(entries)]
+    table, _, made = _read(path, site_ids, natural_range)
     together = reduce(or_, made)
     kappa = table.get("kappa", 0.5)
     if isinstance(kappa, bool) or not isinstance(kappa, int | float) or not 0 <= kappa <= 10:
@@ -78,6 +75,41 @@ def read_wanted(path: Path, site_ids: tuple[str, ...], natural_range: Range | No
             path, f"kappa = {kappa!r}", "a number from 0 to 10", cause="a unit or sign other than standard deviations"
         )
     return cautious(together, float(kappa)) if kappa else together
+
+
+def wanted_words(path: Path, site_ids: tuple[str, ...], natural_range: Range | None = None) -> dict[str, str]:
+    """What the file asks for in its own numbers, by the name of the row; see `read_wanted`.
+
+    A row such as ``level:v4_009@-1.43`` holds natural SDs, where the file said that site at 0.0 of its range.
+    """
+    _, entries, made = _read(path, site_ids, natural_range)
+    told: dict[str, str] = {}
+    for entry, objective in zip(entries, made, strict=True):
+        told |= dict(zip(objective.row_names, _words(entry, objective.row_names), strict=True))
+    return told
+
+
+def _words(entry: dict[str, Any], names: Sequence[str]) -> list[str]:
+    plain = [name.replace(":", " ") for name in names]
+    if "fractions" not in entry:
+        return plain
+    added = [f" + {more}" if more else "" for more in (name.partition(" + ")[2] for name in plain)]
+    if entry["kind"] == "level":
+        site = entry["sites"][0]
+        return [f"level {site} at {v:g} of its range{a}" for v, a in zip(entry["fractions"], added, strict=True)]
+    pattern = ", ".join(f"{site} at {v:g}" for site, v in entry["fractions"].items())
+    return [f"pattern {pattern} of their ranges{a}" for a in added]
+
+
+def _read(
+    path: Path, site_ids: tuple[str, ...], ranges: Range | None
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[Objective]]:
+    """The table of the file, its entries with all names written out, and their objectives."""
+    table = read_table(path)
+    check_sites(path, table, site_ids)
+    entries = [_expanded(entry, site_ids) for entry in table["objective"]]
+    made = [_made(path, entry, f"objective {i + 1}", ranges=ranges) for i, entry in enumerate(entries)]
+    return table, entries, made
 
 
 def _expanded(entry: dict[str, Any], site_ids: tuple[str, ...]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from protocols.disk.files import finite_or_none
+from protocols.progress import counted
 from protocols.project.key import Key, KeyRow
 from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.responses import Responses
@@ -177,7 +178,7 @@ class _Share:
     def controllers(self, rows: Sequence[KeyRow], *, averaged: bool) -> list[Evaluated]:
         """The row of each controller, and the trials of its test."""
         if self.executor is None:
-            return _evaluate_some(self.setting, rows, averaged)
+            return _evaluate_some(self.setting, counted(rows, "test controllers"), averaged)
         futures = [
             self.executor.submit(_evaluate_some, self.setting, rows[i :: self.workers], averaged)
             for i in range(self.workers)

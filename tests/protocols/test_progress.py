@@ -6,10 +6,12 @@ import io
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from protocols.progress import Progress
+from protocols.progress import LISTENER, Progress, counted
+from tests.protocols.helpers.commands import stimsynth
 
 
 class Terminal(io.StringIO):
@@ -95,3 +97,33 @@ def test_rich_is_imported_with_the_first_bar_only() -> None:
     code = "import sys, io, protocols.progress as p; p.Progress(io.StringIO())('a', 1, 1); print('rich' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_long_loop_is_told_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = list[tuple[str, int, int]]()
+    token = LISTENER.set(lambda *step: told.append(step))
+    try:
+        assert list(counted("abc", "short")) == list("abc")
+        assert told == []
+        monkeypatch.setattr("protocols.progress.SHORT_S", -1.0)
+        assert list(counted([3, 1, 2], "long")) == [3, 1, 2]
+        assert told[-1] == ("long", 3, 3)
+        assert {label for label, _, _ in told} == {"long"}
+    finally:
+        LISTENER.reset(token)
+    assert list(counted(range(3), "nobody listens")) == [0, 1, 2]
+    assert told[-1] == ("long", 3, 3)
+
+
+def test_nobody_listens_once_a_command_has_ended(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert stimsynth(capsys, "init", tmp_path / "lab", "--width", "32")[0] == 0
+    assert stimsynth(capsys, "check", tmp_path / "lab")[0] == 0
+    assert LISTENER.get() is None
+
+
+def test_a_bar_says_how_much_time_is_left(terminal: Terminal) -> None:
+    report = Progress(terminal)
+    for done in range(3):
+        report("ascent", done, 4)
+    assert re.search(r"left +(-|[0-9]+):(--|[0-9]{2}):", plain(terminal))
+    report.close()

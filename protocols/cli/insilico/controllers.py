@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from protocols.cli.app import announce, app, chosen_device, open_project, progress, show
-from protocols.cli.arguments import ProjectFolder
+from protocols.cli.arguments import ProjectFolder, sites_option
 
 Out = Annotated[Path, typer.Option(help="new folder")]
 Batch = Annotated[
     Path | None,
     typer.Option(help="folder of a `generate --out`: the best image of each row; left out: made for the purpose"),
 ]
-Sites = Annotated[str | None, typer.Option(help="sites, with commas between; left out: all")]
+Sites = Annotated[str | None, sites_option("sites, with commas between; left out: all")]
 
 
 @app.command()

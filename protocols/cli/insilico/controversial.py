@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from protocols.cli.app import announce, app, chosen_device, open_project, progress, show
-from protocols.cli.arguments import ProjectFolder
+from protocols.cli.arguments import ProjectFolder, sites_option
 
 
 @app.command()
@@ -18,7 +18,7 @@ def controversial(
     against: Annotated[
         str, typer.Option(help='"validator", or the folder of another project with an encoder of the same sites')
     ] = "validator",
-    sites: Annotated[str, typer.Option(help="site ids, with commas between; default: all targets of both")] = "",
+    sites: Annotated[str, sites_option("site ids, with commas between; default: all targets of both")] = "",
     apart: Annotated[float, typer.Option(min=0.0, help="natural SDs by which both must disagree to keep a pair")] = 1.0,
     steps: Annotated[int | None, typer.Option(min=1, help="gradient steps per image")] = None,
     judge: Annotated[Path | None, typer.Option(help="folder of pairs that were shown, with --responses")] = None,

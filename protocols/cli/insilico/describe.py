@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from protocols.cli.app import announce, app, chosen_device, open_project, progress, show
-from protocols.cli.arguments import ProjectFolder
-from protocols.disk.files import check_new
+from protocols.cli.arguments import ProjectFolder, sites_option
 
 
 @app.command()
@@ -19,7 +18,7 @@ def describe(
     batch: Annotated[
         list[Path] | None, typer.Option(help="folder of a batch with controllers (generate --out); may be repeated")
     ] = None,
-    sites: Annotated[str, typer.Option(help="site ids, with commas between; default: all")] = "",
+    sites: Annotated[str, sites_option("site ids, with commas between; default: all")] = "",
     clip: Annotated[
         Path | None,
         typer.Option(help="folder with vectors of photographs and words: images.npz (or a timm model), words.npz"),
@@ -30,6 +29,8 @@ def describe(
     ] = None,
 ) -> None:
     """Write a page on what each site prefers: images, neighbours, feature space, clusters, layers and words."""
+    from protocols.disk.files import check_new
+
     check_new(out)
     if words is not None and clip is None:
         raise typer.BadParameter("--words needs --clip, the folder with their vectors; see docs/describe.md")

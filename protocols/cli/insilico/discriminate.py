@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from protocols.cli.app import announce, app, chosen_device, open_project, progress, show
-from protocols.cli.arguments import ProjectFolder, Start
-from protocols.disk.files import check_new
+from protocols.cli.arguments import ProjectFolder, Start, sites_option
 
 
 @app.command()
@@ -18,7 +17,7 @@ def discriminate(
     out: Annotated[
         Path | None, typer.Option(help="new folder for the images and tables (with --type: for the table alone)")
     ] = None,
-    sites: Annotated[str, typer.Option(help="sites to cluster, with commas between; default: all targets")] = "",
+    sites: Annotated[str, sites_option("sites to cluster, with commas between; default: all targets")] = "",
     clusters: Annotated[int, typer.Option(min=1, help="clusters to start with; splits and merges change them")] = 5,
     seeds: Annotated[int, typer.Option(min=1, help="random partitions to start from; the validator chooses")] = 3,
     iterations: Annotated[int, typer.Option(min=1, help="turns of images and clusters at most")] = 10,
@@ -32,6 +31,7 @@ def discriminate(
     confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="of a type (with --type)")] = 0.95,
 ) -> None:
     """Find types of sites with one image each that drives it and no other; or type new sites by such a set."""
+    from protocols.disk.files import check_new
     from protocols.insilico.discriminate.asked import check_asked
     from protocols.insilico.sites import site_list
 

@@ -8,15 +8,17 @@ from typing import Annotated
 import typer
 
 from protocols.cli.app import announce, app, chosen_device, open_project, progress, show
-from protocols.cli.arguments import ProjectFolder
+from protocols.cli.arguments import ProjectFolder, one_of, sites_option
 
 
 @app.command()
 def invariance(
     folder: ProjectFolder,
     out: Annotated[Path, typer.Option(help="new folder for images, table, record and figure")],
-    kind: Annotated[str, typer.Option(help="diverse, levels or metamers")] = "diverse",
-    sites: Annotated[str | None, typer.Option(help="sites with commas between; default: the best predicted")] = None,
+    kind: Annotated[
+        str, typer.Option(help="diverse, levels or metamers", autocompletion=one_of("diverse", "levels", "metamers"))
+    ] = "diverse",
+    sites: Annotated[str | None, sites_option("sites with commas between; default: the best predicted")] = None,
     count: Annotated[int | None, typer.Option(help="images per set, points per path, or starts per photograph")] = None,
     photographs: Annotated[
         str | None, typer.Option(help="ids with commas between, or how many: targets of paths, references of metamers")

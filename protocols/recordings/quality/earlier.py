@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,17 +96,21 @@ def compare_with_earlier(
 
 def window_notes(project: Project) -> list[str]:
     """What to do where the baseline was recorded in another window than project.toml asks the rig for; else nothing."""
-    planned = tuple(float(t) for t in project.config.protocol.response_window_ms)
     first = next((e for e in earlier_recordings(project) if e.round == 0 and e.window_ms is not None), None)
-    if first is None or first.window_ms is None or first.window_ms == planned:
+    return [] if first is None else other_window_notes(project, first.name, first.window_ms)
+
+
+def other_window_notes(project: Project, name: str, window_ms: Sequence[float] | None) -> list[str]:
+    """The same of a recording called `name`, whose window is `window_ms`."""
+    planned = tuple(float(t) for t in project.config.protocol.response_window_ms)
+    if window_ms is None or tuple(window_ms) == planned:
         return []
-    begin, end = first.window_ms
+    begin, end = window_ms
     return [
-        f"{first.name} was recorded in the window {_window(first.window_ms)}; project.toml asks the rig for "
-        f"{_window(project.config.protocol.response_window_ms)}, and such an answer will be refused: set "
-        f"[protocol] response_window_ms = [{begin:g}, {end:g}]"
+        f"{name} was recorded in the window {_window((begin, end))}; project.toml asks the rig for {_window(planned)}, "
+        f"and such an answer will be refused: set [protocol] response_window_ms = [{begin:g}, {end:g}]"
     ]
 
 
-def _window(window_ms: tuple[float, float] | None) -> str:
+def _window(window_ms: Sequence[float] | None) -> str:
     return "none" if window_ms is None else f"{window_ms[0]:g}-{window_ms[1]:g} ms"

@@ -49,6 +49,8 @@ def run_all(folder: Path, commands: list[list[str]]) -> list[tuple[list[str], in
 
 def test_no_command_that_opens_no_network_loads_torch(tmp_path: Path) -> None:
     (tmp_path / "typo.toml").write_text('[[objective]]\nkind = "stretsh"\nsites = ["a"]\n')
+    (tmp_path / "readouts.toml").write_text('[[candidate]]\nreadot = "ridge"\n')
+    (tmp_path / "map.toml").write_text('[responses]\naxs = ["image"]\n')
     (tmp_path / "key.toml").write_text('[[objective]]\nkind = "stretch"\nsite = ["a"]\n')
     wanted = ["generate", "lab", "--out", "batch", "--wanted"]
     commands = [
@@ -72,6 +74,9 @@ def test_no_command_that_opens_no_network_loads_torch(tmp_path: Path) -> None:
         ([*wanted, "none.toml"], 3, "W01"),
         ([*wanted[:-1], "--generator", "difusion"], 3, "W06"),
         (["generate", "lab", "--seads", "2"], 2, "--seads"),
+        (["fit", "lab", "--compare", "readouts.toml"], 3, "nearest: readout"),
+        (["import", "typo.toml", "--map", "map.toml"], 3, "did you mean axes"),
+        (["report", "lab", "--fit"], 3, "P24"),
         (["evaluate"], 2, "--responses"),
         (["no_such_command"], 2, "No such command"),
         (["plan", "--reference", "20"], 0, "power"),  # the last one: it computes with scipy.stats

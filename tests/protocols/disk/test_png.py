@@ -63,9 +63,14 @@ def test_reading_a_damaged_file(tmp_path):
             read_png(path)
 
 
-def test_a_contact_sheet_has_room_for_a_second_line_only_where_one_is_given(tmp_path):
+def test_a_contact_sheet_has_room_for_the_lines_that_are_given(tmp_path):
     pixels = np.stack([noise(20, 20, 3) for _ in range(3)])
-    for below, height in ((None, 110), (["stretch:v4_001", "one_hot:v4_001", "a name too long to be shown"], 124)):
+    for below, height in (
+        (None, 110),
+        (["stretch v4_001", "one_hot v4_001", "stretch v4_002"], 124),
+        (["stretch v4_001", "one_hot v4_001", "level v4_009 at 0.5 of its range"], 138),
+        (["one_hot v4_001", "stretch", "word " * 40], 166),
+    ):
         contact_sheet(tmp_path / "sheet.png", ["a", "b", "c"], pixels, below=below)
         with Image.open(tmp_path / "sheet.png") as sheet:
             assert sheet.size == (300, height)

@@ -106,6 +106,25 @@ def test_other_sets_that_are_hardly_meant(tmp_path):
     assert [w for w in told if "uniform frame" in w]
 
 
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), discs=st.booleans(), aperture=st.sampled_from(["none", "circle"]))
+def test_discs_on_surrounds_of_their_own(tmp_path_factory, seed, discs, aperture):
+    """Each picture with another surround: no pixel is the same in all of them."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    pictures = [natural_like(rng, 1)[..., 0] for _ in range(10)]
+    levels = rng.permutation(np.arange(60, 200, 14))[:10]
+    for picture, level in zip(pictures if discs else [], levels, strict=False):
+        picture[np.hypot(y, x) >= SIDE / 2] = level
+    told = photograph_warnings(*imported(tmp_path_factory.mktemp("d"), pictures, aperture=aperture))
+    found = [w for w in told if "are discs on a uniform surround of their own value" in w]
+    assert bool(found) == (discs and aperture == "none"), told
+    if found:
+        middle = int(np.percentile(levels, 50))
+        assert f"({levels.min()} to {levels.max()}, {middle} in the median)" in found[0]
+        assert f"background = {middle}" in found[0]
+
+
 @pytest.mark.parametrize("shown_elsewhere", [True, False])
 def test_what_another_program_may_have_shown_otherwise(tmp_path, shown_elsewhere):
     rng = np.random.default_rng(0)

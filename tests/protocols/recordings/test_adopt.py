@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocols.disk.files import sha256_file
+from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.loop import look
 from protocols.project.folder import Project
@@ -84,6 +85,20 @@ def test_a_recording_that_was_taken_is_not_taken_again(mine, brought):
     adopt_recording(mine, *brought)
     assert contents(mine.data) == before
     assert {p: p.stat().st_mtime_ns for p in mine.data.rglob("*")} == times
+
+
+def test_photographs_are_drawn_anew_for_a_display_that_was_changed_before_a_round(mine, brought):
+    adopt_recording(mine, *brought)
+    first = sorted((mine.data / "natural").iterdir())[0]
+    before, responses = read_png(first), (mine.data / "responses.h5").read_bytes()
+    toml = mine.folder / "project.toml"
+    toml.write_text(toml.read_text().replace('aperture = "none"', 'aperture = "circle"'))
+    adopt_recording(mine, *brought)
+    after = read_png(first)
+    assert np.array_equal(after, mine.display.apply_aperture(before[None])[0])
+    assert not np.array_equal(after, before)
+    assert (mine.data / "responses.h5").read_bytes() == responses
+    assert read_record(mine).display["aperture"] == "circle"
 
 
 @pytest.mark.parametrize("what", ["shown.csv", "groups.csv", "a picture"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocols.errors import DataError
-from protocols.synthesis.objectives_file import read_wanted
+from protocols.synthesis.objectives_file import read_wanted, wanted_words
 from protocols.synthesis.objectives_table import KINDS
 from synth import cautious, groups, level, one_hot, pattern, stretch, within
 from synth.objectives import CATALOGUE
@@ -67,6 +67,30 @@ def test_fractions_are_of_the_natural_range(tmp_path: Path) -> None:
     )
     expected = pattern({"v4_000": 1.0, "v4_001": 3.0}) | level(["v4_002"], [-2.0, -1.0])
     assert found.describe() == expected.describe()
+
+
+def test_rows_are_named_in_the_words_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "wanted.toml"
+    text = """
+        [[objective]]
+        kind = "level"
+        sites = ["v4_001"]
+        fractions = [0.0, 0.25]
+        [[objective]]
+        kind = "pattern"
+        fractions = { v4_000 = 0.9, v4_002 = 0.1 }
+        [[objective]]
+        kind = "stretch"
+        sites = ["v4_002"]
+        """
+    found = read(tmp_path, text)
+    told = wanted_words(path, SITES, RANGES)
+    assert [told[name] for name in found.row_names] == [
+        "level v4_001 at 0 of its range",
+        "level v4_001 at 0.25 of its range",
+        "pattern v4_000 at 0.9, v4_002 at 0.1 of their ranges",
+        "stretch v4_002",
+    ]
 
 
 def test_what_is_added_is_added_to_every_row_with_its_weight(tmp_path: Path) -> None:
