@@ -7,7 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from protocols.disk.drawing import thumbnails
+from protocols.arrays import Pixels
+from protocols.disk.drawing import thumbnail
 from protocols.disk.files import write_text
 from protocols.errors import DataError
 from protocols.packages import version
@@ -20,6 +21,8 @@ __all__ = ["IMAGE_BYTES", "script_json", "static", "write_frozen"]
 
 IMAGE_BYTES = 6_000_000
 """Of the page, for thumbnails."""
+SIZES, SAMPLE = (160, 112, 80, 56, 40), 24
+"""Longest sides of thumbnails in px, and how many of them are tried at a size."""
 
 
 def static(name: str) -> str:
@@ -46,7 +49,7 @@ def write_frozen(project: Project, path: Path) -> Path:
     name = project.config.project.name
     data = {view.name: _built(project, view.name) for view in VIEWS.values()}
     wanted = dict.fromkeys(image for built in data.values() for image in built.pop("pictures", ()))
-    images = thumbnails(image_pixels(project, wanted), IMAGE_BYTES)
+    images = _thumbnails(image_pixels(project, wanted), IMAGE_BYTES)
     titles = {view.name: view.title for view in VIEWS.values()}
     page = (
         Environment(autoescape=True)
@@ -66,6 +69,22 @@ def write_frozen(project: Project, path: Path) -> Path:
 
 def _built(project: Project, name: str) -> dict[str, Any]:
     try:
-        return VIEWS[name].build(project)
+        return (VIEWS[name].freeze or VIEWS[name].build)(project)
     except DataError as error:
         return {"nothing": {"text": str(error), "command": ""}}
+
+
+def _thumbnails(images: dict[str, Pixels], limit: int) -> dict[str, str]:
+    """Thumbnails of `images`, as large as a sample of them says that fits; the last are left out where none does."""
+    if not images:
+        return {}
+    names = list(images)
+    sample = names[:: max(1, len(names) // SAMPLE)]
+    for size in SIZES:
+        each = sum(len(thumbnail(images[name], size)) for name in sample) / len(sample)
+        if each * len(names) <= limit:
+            break
+    made: dict[str, str] = {}
+    for name in names[: max(1, int(limit / each))]:
+        made[name] = thumbnail(images[name], size)
+    return made

@@ -1,4 +1,4 @@
-"""Which rounds a view may show: an exported round stays closed until it is evaluated, unless it is asked for by number."""
+"""Which rounds a view may show: an exported one stays closed until it is evaluated, unless it is asked for."""
 
 from __future__ import annotations
 

@@ -29,11 +29,14 @@ class View:
         ``build(project, **query)`` gives JSON-able data: numbers are finite or None, and no pixels are among them.
         Values of a query are text; names that a view does not know are passed over. ``pictures`` lists the ids of the
         images that it draws (`protocols.pages.images`), ``nothing`` says why there is nothing (`nothing`).
+    freeze : callable, optional
+        What a page without a server holds in place of ``build(project)``: data that need no further query.
     """
 
     name: str
     title: str
     build: Callable[..., dict[str, Any]]
+    freeze: Callable[..., dict[str, Any]] | None = None
 
 
 def nothing(text: str, command: str = "") -> dict[str, Any]:

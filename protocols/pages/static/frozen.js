@@ -20,7 +20,9 @@
   // What a server would build for the query stands in the page by the name of the site.
   function pick(name, query) {
     const data = page.data[name];
-    return data && data.by_site && query.site && Object.hasOwn(data.by_site, query.site) ? data.by_site[query.site] : data && data.by_site ? data.by_site[data.first] : data;
+    if (!data || !data.by_site) return data;
+    const site = Object.hasOwn(data.by_site, query.site || "") ? query.site : data.first;
+    return Object.assign({}, data, data.by_site[site], { by_site: null });
   }
   const names = page.views;
   for (const name of names) {
