@@ -23,7 +23,7 @@
 
     function words(site) {
       const row = rows.get(site) || {};
-      return site + (column ? ": " + column.title + " " + (s.known(row[column.key]) ? row[column.key].toFixed(column.digits) : "not known") : "") + (row.status ? ", " + row.status : "");
+      return site + (column ? ": " + column.title + " " + (s.known(row[column.key]) ? row[column.key].toFixed(column.digits) : "not known") : "") + (row.use ? ", " + row.use : "");
     }
     // Sites at one place are drawn side by side, so that each can be seen and reached.
     function spread(sites) {
