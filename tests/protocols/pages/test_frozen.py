@@ -89,7 +89,7 @@ def test_images_are_enlarged_walked_and_compared(page: Any) -> None:
     assert (first.split(":")[0], second.split(":")[0]) == ("1 of 3", "2 of 3")
     assert viewed_project.HOSTILE.replace("\u2028", "") in page.text_content("dialog .zoom table").replace("\u2028", "")
     page.keyboard.press("Escape")
-    assert page.locator("dialog").count() == 0
+    page.wait_for_function("!document.querySelector('dialog')")
     assert page.evaluate("document.activeElement.className") == "open"
     for box in page.locator("article input[type=checkbox]").all()[:2]:
         box.check()
