@@ -209,7 +209,7 @@ def generate(
     project = project.for_stage()
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, number))
-    targets = chosen_targets(project, encoder)
+    targets = chosen_targets(project, encoder, number)
     starts = starting_images(project, number, Key((), tuple(site_rows(encoder))), targets=targets)
     request = Request(
         recipe(project, NaturalImages.load(project.data).pixels()),
@@ -285,6 +285,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     from protocols.models.pair import load_pair, site_rows
     from protocols.rounds.assemble import assemble
     from protocols.rounds.checks import exactness
+    from protocols.rounds.decisions.honour import honoured_batch, tell_honoured
     from protocols.rounds.export import Inspection, Showing, export_round
     from protocols.rounds.planning.round_plan import divide_round, division_entry
     from protocols.rounds.predictions import predictor
@@ -297,7 +298,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     config = project.config
     round_ = project.round(number)
     refuse_unfinished(project, number)
-    batch = StimulusBatch.load(round_.controllers_path)
+    batch, honoured = honoured_batch(project, number, StimulusBatch.load(round_.controllers_path))
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     sites = site_rows(encoder)
     targets = list(dict.fromkeys(batch.targets))
@@ -323,6 +324,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
             "validator": {"fingerprint": validator.fingerprint},
             "arms": arms.counts(),
             "division": division_entry(plan, config.protocol, stimuli),
+            **tell_honoured(round_, honoured),
         },
         inspection=Inspection(
             predict=predictor(encoder, validator, device),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import cluster, evolve, generate, imports, looks, previews, projects, rigs, rounds, sharing
+from . import cluster, decisions, evolve, generate, imports, looks, previews, projects, rigs, rounds, sharing
 from .app import app, main
 from .insilico import controllers, controversial, describe, discriminate, invariance, triplets
 
@@ -11,6 +11,7 @@ __all__ = [
     "cluster",
     "controllers",
     "controversial",
+    "decisions",
     "describe",
     "discriminate",
     "evolve",
