@@ -159,6 +159,19 @@ def hold(folder: Path, what: str, *, wait_s: float = 0.0) -> Iterator[None]:
                 path.unlink()
 
 
+def holder_of(folder: Path) -> Holder | None:
+    """Who works on `folder` now, as its lock says; None where nobody does, or where a process of this machine that is
+    gone left it behind. Nothing is waited for.
+    """
+    found = _holder(_read(folder / LOCK))
+    return None if found is None or found.gone else found
+
+
+def held_here(folder: Path) -> bool:
+    """Whether this process works on `folder` now."""
+    return os.path.realpath(folder) in _held
+
+
 def alone(what: str, *, unless: Callable[..., bool] | None = None) -> Callable[[C], C]:
     """Let a function of a project, its first argument, be the only one that works on its folder (`hold`), but for calls
     whose arguments `unless` picks out.

@@ -24,7 +24,7 @@ from synth import StimulusBatch
 
 from .honour import digest_of
 
-__all__ = ["Asked", "Changed", "decide", "open_round_number", "undecided_round"]
+__all__ = ["Asked", "Changed", "decide", "open_round_number", "stamp_of", "undecided_round"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,8 @@ class Asked:
         Of the targets; None: the next round whose images are not made.
     expected : int or None
         Sequence number of the last decision that the person saw; None: whatever it is.
+    made : str
+        `stamp_of` the round whose image the person saw; "": whatever it is.
     """
 
     action: str
@@ -52,6 +54,7 @@ class Asked:
     sites: tuple[str, ...] = ()
     round: int | None = None
     expected: int | None = None
+    made: str = ""
 
 
 class Changed(DataError):
@@ -100,6 +103,12 @@ def decide(project: Project, asked: Asked) -> Decision:
         return new
 
 
+def stamp_of(round_: Round) -> str:
+    """What tells the made images of a round from others that take their place; nothing is read."""
+    facts = round_.controllers_path.stat()
+    return f"{facts.st_size}-{facts.st_mtime_ns}"
+
+
 def undecided_round(project: Project) -> Round | None:
     """The first round whose controllers are made and that is not exported; None where there is none."""
     made = (r for r in project.rounds() if r.number > 0 and r.controllers_path.is_file())
@@ -123,6 +132,8 @@ def _of_image(project: Project, asked: Asked, new: Decision) -> Decision:
             if asked.image.startswith(f"ctl_{round_.prefix}_"):
                 raise _too_late(f"round {round_.number} exported already", f"{asked.action} before the export")
             continue
+        if asked.made and asked.made != stamp_of(round_):
+            raise _no_sense("other images in the round than those that were looked at", "those that are there now")
         batch = StimulusBatch.load(round_.controllers_path)
         names = batch_names(batch, round_.number)
         previews = [f"c{i + 1:04d}" for i in range(len(names))]

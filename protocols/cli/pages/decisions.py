@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .app import app, open_project, show
-from .arguments import ProjectFolder
+from protocols.cli.app import app, open_project, show
+from protocols.cli.arguments import ProjectFolder
 
 ACTIONS = ("veto", "approve", "stop", "resume", "targets")
 
