@@ -210,6 +210,7 @@ CODES = {
     "P18": "Columns of shown.csv contradict each other.",
     "P19": "The file shown.csv says nothing of a picture.",
     "P20": "A round that is to be looked at has no images yet, or those of another encoder.",
+    "P21": "A page asks for an image that the project does not hold.",
     "Q01": "Responses do not belong to the pictures that their ids name.",
     "R01": "The responses file is not HDF5.",
     "R02": "The responses file is a MAT-file of another schema.",

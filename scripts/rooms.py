@@ -51,7 +51,9 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("recordings",),
         ("models", "verdict", "importing", "state", "libraries"),
         ("synthesis", "rounds", "report"),
-        ("loop", "evolution", "insilico", "preview", "serve", "check", "status", "plan", "reproduce", "demo", "sharing"),
+        (
+            "loop", "evolution", "insilico", "preview", "pages", "serve", "check", "status", "plan", "reproduce", "demo", "sharing",
+        ),  # fmt: skip
         ("cli",),
     ),
 }

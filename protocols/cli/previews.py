@@ -53,3 +53,18 @@ def preview(
         "images": found.records(),
     }
     show("\n".join([*sentences, f"page: {place}"]), record)
+
+
+@app.command()
+def page(
+    folder: ProjectFolder,
+    out: Annotated[Path | None, typer.Option(help="page to write; default: page.html in the project")] = None,
+) -> None:
+    """Write all views of a project as one page that needs no server: gallery, sites, array, responses, plan, rounds."""
+    project = open_project(folder).for_stage()
+    from protocols.pages.frozen import write_frozen
+
+    path = write_frozen(project, out or project.folder / "page.html")
+    inside = path.resolve().is_relative_to(project.folder.resolve())
+    place = path.resolve().relative_to(project.folder.resolve()).as_posix() if inside else str(path)
+    show(f"page: {place}", {"page": place})

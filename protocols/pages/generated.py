@@ -1,0 +1,72 @@
+"""The images of a round as their file has them: predictions, familiarity, colours and clipping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from protocols.disk.hdf5_reading import check_size, open_hdf5
+from protocols.project.display import Display
+from protocols.project.folder import Round
+
+from .images import made
+
+__all__ = ["clipped_shares", "generated_images"]
+
+
+def generated_images(round_: Round, display: Display) -> list[dict[str, Any]]:
+    """One record per image of a round that is made and not yet exported, as `stimsynth preview` names them."""
+    import torch
+
+    from protocols.synthesis.colour import image_chroma
+    from synth import StimulusBatch
+
+    batch = StimulusBatch.load(round_.controllers_path)
+    chosen = set(batch.best_indices())
+    chroma = image_chroma(display, batch.images)
+    floats = torch.from_numpy(np.ascontiguousarray(batch.images)).permute(0, 3, 1, 2).float() / 255
+    contrast = display.constraints()[-1].statistics(floats)["rms"].numpy()
+    clipped, judged = batch.black_or_white, batch.validator_predicted
+    records = []
+    for i, site in enumerate(batch.targets):
+        column, objective = batch.site_ids.index(site), batch.kinds[i].split("+")[0]
+        at = {
+            "objective": objective,
+            "site": site,
+            "predicted": batch.predicted[i, column],
+            "predicted_sd": batch.predicted_sd[i, column],
+            "validator": None if judged is None else judged[i, column],
+        }
+        records.append(
+            {
+                "id": made(round_, i),
+                "name": f"c{i + 1:04d}",
+                "round": round_.number,
+                "role": "controller",
+                "objective": objective,
+                "seed": int(batch.seeds[i]),
+                "confirmatory": i in chosen,
+                "start": batch.start_ids[i],
+                "distance": None if batch.distance is None else batch.distance[i],
+                "outside": None if batch.outside is None else bool(batch.outside[i]),
+                "clipped": clipped[i],
+                "contrast": {"luminance": contrast[i], "chroma": chroma[i]},
+                "at": [at],
+            }
+        )
+    return records
+
+
+def clipped_shares(round_: Round) -> dict[str, float]:
+    """Share of black or white values of every controller by its source id; empty where the file is gone."""
+    path = round_.controllers_path
+    if not path.is_file():
+        return {}
+    with open_hdf5(path) as file:
+        check_size(path, "images", file["images"])
+        images, seeds = np.asarray(file["images"]), file["seeds"][()].tolist()
+        kinds, targets = (file[name].asstr()[()].tolist() for name in ("kinds", "targets"))
+    shares = ((images == 0) | (images == 255)).reshape(len(images), -1).mean(1)
+    names = (f"ctl_{round_.prefix}_{k}_{t}_s{s}" for k, t, s in zip(kinds, targets, seeds, strict=True))
+    return dict(zip(names, shares.tolist(), strict=True))
