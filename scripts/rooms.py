@@ -51,9 +51,8 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("recordings",),
         ("models", "verdict", "importing", "state", "libraries"),
         ("synthesis", "rounds", "report"),
-        (
-            "loop", "evolution", "insilico", "preview", "pages", "serve", "check", "status", "plan", "reproduce", "demo", "sharing",
-        ),  # fmt: skip
+        ("loop", "evolution", "insilico", "preview", "pages", "serve", "check", "status", "plan", "reproduce", "demo")
+        + ("sharing",),
         ("cli",),
     ),
 }

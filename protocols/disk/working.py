@@ -76,9 +76,5 @@ def working(folder: Path) -> dict[str, Any] | None:
                 "total": int(record["total"]),
                 "seconds": float(record["seconds"]),
             }
-    return {
-        "command": holder.what[:200],
-        "since": holder.utc[:40],
-        "machine": holder.host.split()[0][:100],
-        "step": step,
-    }
+    machine = holder.host.split()[0][:100]
+    return {"command": holder.what[:200], "since": holder.utc[:40], "machine": machine, "step": step}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,8 +65,17 @@ def serve(
             typer.echo("stopped", err=True)
 
 
-def views() -> dict[str, object]:
+def views() -> dict[str, Any]:
     """The views, with what they are drawn with."""
+    from protocols.pages.frozen import static
+    from protocols.pages.images import image_pixels
+    from protocols.pages.views import SCRIPTS, STYLE, VIEWS
     from protocols.status import status_of
 
-    return {"views": (), "pixels": lambda project, ids: {}, "status": status_of}
+    return {
+        "views": tuple(VIEWS.values()),
+        "pixels": image_pixels,
+        "status": status_of,
+        "scripts": {name: static(name) for name in SCRIPTS},
+        "styles": {STYLE: static(STYLE)},
+    }
