@@ -51,8 +51,20 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("recordings",),
         ("models", "verdict", "importing", "state", "libraries"),
         ("synthesis", "rounds", "report"),
-        ("loop", "evolution", "insilico", "preview", "pages", "serve", "check", "status", "plan", "reproduce", "demo")
-        + ("sharing",),
+        (
+            "loop",
+            "evolution",
+            "insilico",
+            "preview",
+            "pages",
+            "serve",
+            "check",
+            "status",
+            "plan",
+            "reproduce",
+            "demo",
+            "sharing",
+        ),
         ("cli",),
     ),
 }

@@ -51,11 +51,10 @@ def board(project: Project, status: Callable[[Project], dict[str, Any]]) -> dict
 
 
 def short_status(project: Project, status: Callable[[Project], dict[str, Any]]) -> dict[str, Any]:
-    """What the head of every page says: one sentence, the command at work, the number of decisions, and what the made
-    images of each round are told by.
-    """
-    told: dict[str, Any] = {"working": working(project.folder), "sequence": None, "summary": ""}
+    """What the head of every page says: one sentence, the command at work, and the number of decisions."""
+    told: dict[str, Any] = {"working": working(project.folder), "sequence": None, "summary": "", "name": ""}
     try:
+        told["name"] = project.config.project.name
         told["sequence"] = read_standing(project.folder).sequence
         told["summary"] = status(project)["summary"]
     except UNUSABLE as error:

@@ -44,6 +44,7 @@
     for (const [name, link] of links) {
       if (name === where.name) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
     }
+    if (!quiet) delete panel.dataset.shown;
     if (!quiet) panel.replaceChildren(make("p", { class: "ss", text: "\u2026" }));
     const root = make("div", { class: "ss" });
     root.append(make("h2", { text: links.get(where.name).textContent }));
@@ -60,6 +61,7 @@
     shown = { where: where, stamp: found ? found.stamp : "", live: status ? status.live : "" };
     document.getElementById("changed").hidden = true;
     panel.replaceChildren(root);
+    panel.dataset.shown = where.name;
     if (!quiet) { window.scrollTo(0, 0); panel.focus({ preventScroll: true }); }
   }
 
