@@ -370,6 +370,7 @@ def ingest_round(
 @alone("evaluate")
 def evaluate_round(project: Project, round_: Round) -> ControlReport:
     """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``."""
+    from protocols.project.decisions.honoured import read_honoured
     from protocols.rounds.looks.record import made_decisions
     from protocols.verdict.looks.interim import evaluate_stages
 
@@ -391,7 +392,7 @@ def evaluate_round(project: Project, round_: Round) -> ControlReport:
         temperature=float(exported["temperature"]),
         excluded=drift.excluded if drift is not None and project.config.drift.exclude else None,
         decisions=made_decisions(round_),
-    )
+    ).noted(read_honoured(round_).sentences())
     report.to_csv(round_.folder / "control.csv")
     round_.log("evaluate", **report.counts(), align=project.config.drift.align, exclude=project.config.drift.exclude)
     report.to_json(round_.evaluation_path)  # last: its presence says that the round is evaluated

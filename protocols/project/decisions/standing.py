@@ -19,6 +19,8 @@ class Standing:
     ----------
     sequence : int
         Of the last decision; 0 where there is none.
+    last : str
+        Who took it, and when.
     images : dict of (image, SHA-256 of its pixels) to Decision
         The last veto or approval of each.
     sites : dict of site to Decision
@@ -28,6 +30,7 @@ class Standing:
     """
 
     sequence: int = 0
+    last: str = ""
     images: dict[tuple[str, str], Decision] = field(default_factory=dict)
     sites: dict[str, Decision] = field(default_factory=dict)
     targets: dict[int, Decision] = field(default_factory=dict)
@@ -50,21 +53,17 @@ class Standing:
 
 def standing_of(decisions: Iterable[Decision]) -> Standing:
     """What holds after `decisions`, oldest first."""
-    images, sites, targets, sequence = (
-        dict[tuple[str, str], Decision](),
-        dict[str, Decision](),
-        dict[int, Decision](),
-        0,
-    )
+    images, sites, targets = dict[tuple[str, str], Decision](), dict[str, Decision](), dict[int, Decision]()
+    sequence, last = 0, ""
     for decision in decisions:
-        sequence = decision.sequence
+        sequence, last = decision.sequence, f"{decision.who} on {decision.utc}"
         if decision.image:
             images[decision.image, decision.pixels_sha256] = decision
         elif decision.action == "targets":
             targets[decision.round] = decision
         else:
             sites |= dict.fromkeys(decision.sites, decision)
-    return Standing(sequence=sequence, images=images, sites=sites, targets=targets)
+    return Standing(sequence=sequence, last=last, images=images, sites=sites, targets=targets)
 
 
 def read_standing(folder: Path) -> Standing:
