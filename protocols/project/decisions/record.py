@@ -1,4 +1,4 @@
-"""The file of decisions, ``decisions.jsonl``: one record per line, each with the SHA-256 of the line before it."""
+"""The file of decisions, ``decisions.jsonl``: one record per line, with its own SHA-256 and that of the line before."""
 
 from __future__ import annotations
 
@@ -72,8 +72,9 @@ class Decision:
         return {"schema": SCHEMA, **asdict(self), "sites": list(self.sites)}
 
     def line(self) -> bytes:
-        """Its line of the file, with the line end."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        """Its line of the file, with the line end: what it says, and the SHA-256 of that."""
+        said = json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+        return f'{said[:-1]}, "sha256": "{sha256_bytes(said.encode())}"}}\n'.encode()
 
     def sentence(self) -> str:
         """For people."""
@@ -131,6 +132,7 @@ def _decision(line: bytes) -> Decision:
     values = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
     if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
         raise ValueError(f"expected an object of the schema {SCHEMA}")
+    del values["sha256"]
     names = {f.name for f in fields(Decision)}
     if set(values) != names:
         raise ValueError(f"expected the entries {', '.join(sorted(names))}")
@@ -146,7 +148,7 @@ def _decision(line: bytes) -> Decision:
     if problem := problem_of(decision):
         raise ValueError(problem)
     if decision.line() != line + b"\n":
-        raise ValueError("written otherwise than stimsynth writes it")
+        raise ValueError("not as stimsynth wrote it")
     return decision
 
 
