@@ -151,7 +151,9 @@ def build_app(contents: Contents, *, token: str, names: tuple[str, ...], cookie:
         Route("/api/view/{name}", server.view),
         Route("/image/{id:path}", server.image),
     ]
-    return Guard(Starlette(routes=routes), token=token, names=names, cookie=cookie), server
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False  # an address is as it is written, or it is none
+    return Guard(app, token=token, names=names, cookie=cookie), server
 
 
 def _built(build: Callable[[str], dict[str, Any]], stamp: str) -> tuple[bytes, str, int]:
