@@ -59,12 +59,13 @@ def preview(
 def page(
     folder: ProjectFolder,
     out: Annotated[Path | None, typer.Option(help="page to write; default: page.html in the project")] = None,
+    plan: Annotated[bool, typer.Option("--plan/--no-plan", help="with what other rounds could find")] = True,
 ) -> None:
     """Write all views of a project as one page that needs no server: gallery, sites, array, responses, plan, rounds."""
     project = open_project(folder).for_stage()
     from protocols.pages.frozen import write_frozen
 
-    path = write_frozen(project, out or project.folder / "page.html")
+    path = write_frozen(project, out or project.folder / "page.html", plan=plan)
     inside = path.resolve().is_relative_to(project.folder.resolve())
     place = path.resolve().relative_to(project.folder.resolve()).as_posix() if inside else str(path)
     show(f"page: {place}", {"page": place})

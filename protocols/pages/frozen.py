@@ -15,6 +15,7 @@ from protocols.packages import version
 from protocols.project.folder import Project, utc_now
 
 from .images import image_pixels
+from .view import View, nothing
 from .views import SCRIPTS, STYLE, VIEWS
 
 __all__ = ["IMAGE_BYTES", "script_json", "static", "write_frozen"]
@@ -38,16 +39,16 @@ def script_json(value: Any) -> str:
     return text
 
 
-def write_frozen(project: Project, path: Path) -> Path:
-    """Write the page of a project as it stands now; returns `path`.
+def write_frozen(project: Project, path: Path, *, plan: bool = True) -> Path:
+    """Write the page of a project as it stands now; returns `path`. `plan`: compute what other rounds could find.
 
     A view that fails over a damaged file says so in its tab; the others are there all the same.
     """
     from jinja2 import Environment
 
     template = resources.files("protocols").joinpath("pages/frozen.html").read_text(encoding="utf-8")
-    name = project.config.project.name
-    data = {view.name: _built(project, view.name) for view in VIEWS.values()}
+    title = f"{project.config.project.name}: all views"
+    data = {name: _built(project, view, frozen=plan or name != "planner") for name, view in VIEWS.items()}
     wanted = dict.fromkeys(image for built in data.values() for image in built.pop("pictures", ()))
     images = _thumbnails(image_pixels(project, wanted), IMAGE_BYTES)
     titles = {view.name: view.title for view in VIEWS.values()}
@@ -55,7 +56,7 @@ def write_frozen(project: Project, path: Path) -> Path:
         Environment(autoescape=True)
         .from_string(template)
         .render(
-            title=f"{name}: all views",
+            title=title,
             about=f"State of {utc_now()}, made by stimsynth {version()}. Thumbnails are reduced.",
             style=static(STYLE),
             script="\n".join(static(script) for script in (*SCRIPTS, "frozen.js")),
@@ -67,11 +68,12 @@ def write_frozen(project: Project, path: Path) -> Path:
     return path
 
 
-def _built(project: Project, name: str) -> dict[str, Any]:
+def _built(project: Project, view: View, *, frozen: bool) -> dict[str, Any]:
+    """The data of a view, or why it cannot be built."""
     try:
-        return (VIEWS[name].freeze or VIEWS[name].build)(project)
+        return (view.freeze if frozen and view.freeze else view.build)(project)
     except DataError as error:
-        return {"nothing": {"text": str(error), "command": ""}}
+        return nothing(str(error))
 
 
 def _thumbnails(images: dict[str, Pixels], limit: int) -> dict[str, str]:

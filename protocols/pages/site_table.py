@@ -117,7 +117,8 @@ def _column(key: str, title: str, digits: int | None = 2, *, hint: str = "") -> 
 
 COLUMNS = [
     _column("site", "site", None),
-    _column("status", "use", None, hint="target: reliable enough to control; else why not"),
+    _column("use", "use", None, hint="target: reliable enough to control; fitted: in the encoder beside them"),
+    _column("reason", "why not", None),
     _column("area", "area", None),
     _column("trials", "trials", 0, hint="usable trials of photographs in the baseline"),
     _column("images", "images", 0, hint="photographs with a response in the baseline"),
@@ -172,7 +173,7 @@ def _row(material: Material, site: str) -> Record:
     if fit is not None:
         names = [c["key"] for c in COLUMNS if hasattr(fit, c["key"])]
         record |= {name: getattr(fit, name) for name in names}
-        record["status"] = "target" if fit.eligible_target else fit.reason or "in the model"
+        record["use"] = "target" if fit.eligible_target else "fitted" if fit.eligible_fit else "not fitted"
     last = drift_of_site(material, site)
     if last is not None:
         record |= {"drift_gain": last.gain if last.told else None, "identity": last.outcome}

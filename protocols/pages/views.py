@@ -14,6 +14,7 @@ from __future__ import annotations
 from .array_map import array_map
 from .gallery import gallery
 from .learning import frozen_learning, learning
+from .planner import frozen_planner, planner
 from .population import population
 from .site import frozen_sites, site
 from .view import View
@@ -27,9 +28,10 @@ VIEWS: dict[str, View] = {
         View("site", "Sites", site, frozen_sites),
         View("array", "Array", array_map),
         View("population", "Responses", population),
+        View("planner", "Plan", planner, frozen_planner),
         View("learning", "Rounds", learning, frozen_learning),
     )
 }
-SCRIPTS = ("views.js", "table.js", "gallery.js", "site.js", "array.js", "population.js", "learning.js")
+SCRIPTS = ("views.js", "table.js", "gallery.js", "site.js", "array.js", "population.js", "planner.js", "learning.js")
 STYLE = "views.css"
 """Files of ``protocols/pages/static``."""

@@ -23,7 +23,7 @@
 
     function words(site) {
       const row = rows.get(site) || {};
-      return site + (column ? ": " + column.title + " " + (s.known(row[column.key]) ? row[column.key].toFixed(column.digits) : "not known") : "") + (row.status ? ", " + row.status : "");
+      return site + (column ? ": " + column.title + " " + (s.known(row[column.key]) ? row[column.key].toFixed(column.digits) : "not known") : "") + (row.use ? ", " + row.use : "");
     }
     // Sites at one place are drawn side by side, so that each can be seen and reached.
     function spread(sites) {
@@ -36,7 +36,7 @@
       let near = Infinity;
       for (let i = 0; i < sites.length; i += 1) for (let j = 0; j < i; j += 1) { const d = Math.hypot(xs[i] - xs[j], ys[i] - ys[j]); if (d > 0 && d < near) near = d; }
       const unit = Number.isFinite(near) ? near : 1, long = Math.max(wide, tall, unit);
-      const scale = Math.min(52 / unit, 820 / long, Math.max(52 / unit, 400 / long)), r = Math.max(5, Math.min(22, 0.42 * unit * scale)), pad = 3 * r + 6;
+      const scale = Math.min(52 / unit, 820 / long, Math.max(52 / unit, 400 / long)), r = Math.max(5, Math.min(22, 0.42 * unit * scale)), pad = r + 8;
       const x = function (p) { return pad + (p.x - left) * scale + p.turn * 0.8 * r; }, y = function (p) { return pad + (top - p.y) * scale + p.turn * 0.8 * r; };
       const values = column ? data.table.rows.map(function (row) { return row[column.key]; }).filter(s.known) : [];
       const low = Math.min.apply(null, values), high = Math.max.apply(null, values), share = function (v) { return high > low ? (v - low) / (high - low) : 0.5; };
@@ -46,7 +46,7 @@
         const value = column ? (rows.get(p.site) || {})[column.key] : null, rgb = s.known(value) ? s.scale(share(value)) : null;
         const node = draw("g", { tabindex: i ? "-1" : "0", role: "button", "aria-label": words(p.site), class: "site" },
           draw("circle", { cx: x(p), cy: y(p), r: r, fill: rgb ? css(rgb) : "#fff", stroke: rgb ? "#333" : "#999", "stroke-dasharray": rgb ? null : "3 2" }), draw("title", null, words(p.site)));
-        if (r >= 12) node.append(draw("text", { x: x(p), y: y(p) + 3.5, "text-anchor": "middle", fill: rgb ? ink(rgb) : "#555" }, s.known(value) ? (Math.abs(value) >= 100 ? value.toFixed(0) : Number(value.toPrecision(2)).toString()) : "?"));
+        if (r >= 12) node.append(draw("text", { x: x(p), y: y(p) + 3.5, "text-anchor": "middle", class: rgb && ink(rgb) === "#fff" ? "light" : "dark" }, s.known(value) ? (Math.abs(value) >= 100 ? value.toFixed(0) : Number(value.toPrecision(2)).toString()) : "?"));
         node.addEventListener("click", function () { context.go("site", { site: p.site }); });
         node.addEventListener("focus", function () { told.textContent = words(p.site); });
         node.addEventListener("pointerenter", function () { told.textContent = words(p.site); });

@@ -4,6 +4,7 @@
   const s = window.stimsynth, make = s.make, draw = s.draw;
   const WIDTH = 760, HEIGHT = 240, LEFT = 48, RIGHT = 12, TOP = 10, BOTTOM = 30;
   const MARKS = ["controller", "controller of another seed", "graded"];
+  const KINDS = MARKS.concat(["contrast matched", "natural raised", "predicted natural", "phase scrambled", "evolved"]);
 
   function axes(low, high, name, across) {
     const y = function (v) { return TOP + (HEIGHT - TOP - BOTTOM) * (high - v) / ((high - low) || 1); };
@@ -22,14 +23,16 @@
     const low = Math.min.apply(null, found.concat(0)), high = Math.max.apply(null, found.concat(0));
     return [low, high + 0.03 * (high - low || 1)];
   }
-  function colourOf(kinds, kind) { return s.colours[kinds.indexOf(kind) % s.colours.length]; }
+  // One colour per kind in every recording; arms of later versions share the last.
+  const OF_KIND = ["#0072B2", "#56B4E9", "#000000", "#D55E00", "#CC79A7", "#009E73", "#E69F00", "#7f3c8d"];
+  function colourOf(kind) { const i = KINDS.indexOf(kind); return OF_KIND[i < 0 ? OF_KIND.length - 1 : i]; }
 
   // Sorted responses of one recording. The plot is a slider: arrows walk through the photographs, the pointer too.
   function tuning(t, unit, context, where) {
     const n = t.mean.length, all = t.mean.concat(t.marks.map(function (m) { return m.mean; })), errors = t.error.concat(t.marks.map(function (m) { return m.error; }));
     const [low, high] = ends(all, errors), [frame, y] = axes(low, high, "response (" + unit + ")", "photographs, strongest first");
     const x = function (i) { return LEFT + (WIDTH - LEFT - RIGHT) * (i + 0.5) / Math.max(1, n); };
-    const kinds = Array.from(new Set(t.marks.map(function (m) { return m.kind; })));
+    const kinds = Array.from(new Set(t.marks.map(function (m) { return m.kind; }))).sort(function (a, b) { return KINDS.indexOf(a) - KINDS.indexOf(b); });
     let bars = "", dots = "";
     for (let i = 0; i < n; i += 1) {
       if (s.known(t.error[i])) bars += "M" + x(i).toFixed(1) + " " + y(t.mean[i] - t.error[i]).toFixed(1) + "V" + y(t.mean[i] + t.error[i]).toFixed(1);
@@ -40,7 +43,7 @@
     for (const i of t.own) svg.append(draw("circle", { cx: x(i), cy: y(t.mean[i]), r: 4.5, class: "own" }));
     t.marks.forEach(function (m) {
       if (!s.known(m.mean)) return;
-      const above = t.mean.filter(function (v) { return v > m.mean; }).length, at = x(above - 0.5), colour = colourOf(kinds, m.kind);
+      const above = t.mean.filter(function (v) { return v > m.mean; }).length, at = x(above - 0.5), colour = colourOf(m.kind);
       if (s.known(m.error)) svg.append(draw("line", { x1: at, x2: at, y1: y(m.mean - m.error), y2: y(m.mean + m.error), stroke: colour }));
       const mark = MARKS.includes(m.kind) ? draw("path", { d: "M" + at + " " + (y(m.mean) - 6) + "l6 6l-6 6l-6 -6z", fill: colour }) : draw("path", { d: "M" + at + " " + (y(m.mean) - 6) + "l6 10h-12z", fill: colour });
       mark.append(draw("title", null, m.kind + ", " + m.objective + ": " + s.number(m.mean)));
@@ -76,7 +79,7 @@
     });
     move(0);
     const legend = kinds.length ? make("p", { class: "legend" }, kinds.map(function (k) {
-      return make("span", null, draw("svg", { viewBox: "0 0 12 12", class: "swatch", "aria-hidden": "true" }, draw("rect", { width: 12, height: 12, fill: colourOf(kinds, k) })), k);
+      return make("span", null, draw("svg", { viewBox: "0 0 12 12", class: "swatch", "aria-hidden": "true" }, draw("rect", { width: 12, height: 12, fill: colourOf(k) })), k);
     }), t.own.length ? make("span", null, draw("svg", { viewBox: "0 0 12 12", class: "swatch", "aria-hidden": "true" }, draw("circle", { cx: 6, cy: 6, r: 4.5, class: "own" })), "re-shown reference of this site") : null) : null;
     const listed = t.marks.length ? make("details", null, make("summary", { text: "synthesised images and arms as a table" }), s.table({
       columns: [{ key: "kind", title: "image", digits: null }, { key: "objective", title: "objective", digits: null }, { key: "predicted", title: "predicted", digits: 2 }, { key: "mean", title: "measured", digits: 2 }, { key: "error", title: "standard error", digits: 2 }, { key: "verdict", title: "verdict", digits: null }],

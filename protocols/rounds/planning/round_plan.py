@@ -64,6 +64,9 @@ class RoundDivision:
     references : References
         With their expected shortfall.
     pairs : Pairs
+    gains : dict of pair to (mean, SD)
+        Of the controllers, as `pairs` draws them.
+    contrasts : Contrasts
     found : array of shape (P,)
         Probability to find each true control.
     noise : Noise
@@ -86,6 +89,8 @@ class RoundDivision:
     library: FoundPhotographs
     references: References
     pairs: Pairs
+    gains: Mapping[Pair, tuple[float, float]]
+    contrasts: Contrasts
     found: Floats
     noise: Noise
     levels: StimulusBatch | None
@@ -183,6 +188,8 @@ def divide_round(
         library=library,
         references=references,
         pairs=pairs,
+        gains=gains,
+        contrasts=contrasts,
         found=found,
         noise=noise,
         levels=levels,
