@@ -16,7 +16,7 @@ from .board import board, short_status
 from .contents import Contents, Page, View
 from .decided import decisions, made_stamps, take
 from .guard import App, Guard
-from .kept import Answer, Kept
+from .kept import Answer, Kept, Stamp
 from .log import log
 from .pictures import Pictures
 from .stamps import live_stamp, project_stamp
@@ -41,8 +41,9 @@ class Server:
         own = [Page("board", "Round", self._board), *contents.views, Page("decisions", "Decisions", self._decisions)]
         self.views: dict[str, View] = {view.name: view for view in [*own, Page("log", "Log", log)]}
         folder = self.project.folder
-        self.live = Kept(lambda: f"{project_stamp(folder)} {live_stamp(folder)}", most=4)
-        self.kept = Kept(lambda: project_stamp(folder))
+        self.stamp, live = Stamp(lambda: project_stamp(folder)), Stamp(lambda: live_stamp(folder))
+        self.live = Kept(lambda: f"{self.stamp()} {live()}", most=4)
+        self.kept = {name: Kept(self.stamp, most=24) for name in self.views}  # a slow view keeps no other waiting
         self.pictures = Pictures(contents)
         self.static = _static(contents)
         self._running: dict[Hashable, asyncio.Task[Answer]] = {}
@@ -74,7 +75,7 @@ class Server:
         if view is None:
             return _problem(404, "no such view")
         query = self._query(request)
-        kept = self.live if view.name == "board" else self.kept
+        kept = self.live if view.name == "board" else self.kept[view.name]
 
         def build(stamp: str) -> dict[str, Any]:
             return {"stamp": stamp, "made": made_stamps(self.project), "data": view.build(self.project, **query)}
@@ -84,7 +85,7 @@ class Server:
     async def image(self, request: Request) -> Response:
         """An image of the project, reduced unless ``full`` is asked for."""
         image, full = request.path_params["id"], "full" in request.query_params
-        stamp = await asyncio.to_thread(self.kept.stamp_now)
+        stamp = await asyncio.to_thread(self.stamp)
         try:
             data, kind = await asyncio.to_thread(self.pictures.get, image, full=full, stamp=stamp)
         except PermissionError as error:
@@ -99,8 +100,9 @@ class Server:
             return _json(403, {"error": "this server shows only: start it with --allow-decisions", "code": ""})
         status, answer = await asyncio.to_thread(take, self.contents, await request.body())
         if status == 200:
-            self.live.forget()
-            self.kept.forget()
+            self.stamp.forget()
+            for kept in (self.live, *self.kept.values()):
+                kept.forget()
         return _json(status, answer)
 
     def _status(self, stamp: str) -> dict[str, Any]:

@@ -8,7 +8,31 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
-__all__ = ["Answer", "Kept"]
+__all__ = ["Answer", "Kept", "Stamp"]
+
+
+class Stamp:
+    """What changes with a project, looked at once in `every_s` seconds, whoever asks."""
+
+    def __init__(
+        self, look: Callable[[], str], *, every_s: float = 1.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.look, self.every_s, self.clock = look, every_s, clock
+        self._known: tuple[str, float] | None = None
+        self._looking = threading.Lock()
+
+    def __call__(self) -> str:
+        """The stamp."""
+        with self._looking:
+            if self._known is None or self.clock() - self._known[1] >= self.every_s:
+                at = self.clock()  # what changes while it is looked at is seen the next time
+                self._known = (self.look(), at)
+            return self._known[0]
+
+    def forget(self) -> None:
+        """Look again when it is asked for."""
+        with self._looking:
+            self._known = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +76,7 @@ class Kept:
         self.stamp, self.every_s, self.old_s, self.most, self.clock = stamp, every_s, old_s, most, clock
         self._answers: OrderedDict[Hashable, Answer] = OrderedDict()
         self._reading, self._guard = threading.Lock(), threading.Lock()
-        self._forgotten, self._stamped = 0, ("", -every_s)
+        self._forgotten = 0
         self.built = 0
 
     def fresh(self, key: Hashable) -> Answer | None:
@@ -79,7 +103,7 @@ class Kept:
             self._reading.release()
 
     def _renewed(self, key: Hashable, build: Callable[[str], tuple[bytes, str, int]]) -> Answer:
-        stamp, looked = self.stamp_now(), self.clock()
+        looked, stamp = self.clock(), self.stamp()
         with self._guard:
             old, known = self._answers.get(key), self._forgotten
         if old is not None and old.stamp == stamp:
@@ -96,20 +120,8 @@ class Kept:
                     self._answers.popitem(last=False)
         return new
 
-    def stamp_now(self) -> str:
-        """The stamp, looked at once in `every_s` seconds for all keys."""
-        with self._guard:
-            stamp, at = self._stamped
-        if stamp and self.clock() - at < self.every_s:
-            return stamp
-        at, stamp = self.clock(), self.stamp()
-        with self._guard:
-            self._stamped = (stamp, at)
-        return stamp
-
     def forget(self) -> None:
         """Build everything again when it is asked for: what was written here must be seen at once."""
         with self._guard:
             self._answers.clear()
             self._forgotten += 1
-            self._stamped = ("", -self.every_s)

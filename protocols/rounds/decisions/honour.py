@@ -16,13 +16,13 @@ from protocols.arrays import Pixels
 from protocols.disk.files import sha256_bytes, sha256_file
 from protocols.errors import DataError
 from protocols.project.decisions.honoured import Honoured, LeftOut, read_honoured, write_honoured
-from protocols.project.decisions.record import FILE
+from protocols.project.decisions.record import FILE, Decision
 from protocols.project.decisions.standing import Standing, read_standing
 from protocols.project.folder import Project, Round
 from protocols.rounds.stimulus import batch_names
 from synth import StimulusBatch
 
-__all__ = ["as_shown", "digest_of", "honoured_batch", "not_stopped", "obsolete_vetoes", "tell_honoured"]
+__all__ = ["as_shown", "digest_of", "honoured_batch", "last_words", "not_stopped", "obsolete_vetoes", "tell_honoured"]
 
 
 def digest_of(pixels: Pixels) -> str:
@@ -41,13 +41,8 @@ def honoured_batch(project: Project, number: int, batch: StimulusBatch) -> tuple
     standing = read_standing(project.folder)
     if not standing.sequence:
         return batch, Honoured(sequence=0)
-    names = batch_names(batch, number)
-    digests = [digest_of(pixels) for pixels in batch.images]
-    against = {
-        i: decision
-        for i in range(len(batch))
-        if (decision := standing.vetoed.get((names[i], digests[i])) or standing.stopped.get(batch.targets[i]))
-    }
+    names, words = batch_names(batch, number), last_words(standing, number, batch)
+    against = {i: word for i, word in enumerate(words) if word is not None and word.action != "approve"}
     kept = [i for i in range(len(batch)) if i not in against]
     if not kept:
         raise _none_left(number, len(batch))
@@ -71,14 +66,22 @@ def honoured_batch(project: Project, number: int, batch: StimulusBatch) -> tuple
             )
         )
     chosen = standing.targets_of(number)
-    approved = [
-        (names[i], d.who, d.reason)
-        for i in kept
-        if (d := standing.images.get((names[i], digests[i]))) is not None and d.action == "approve"
-    ]
+    approved = [(names[i], d.who, d.reason) for i in kept if (d := words[i]) is not None]
     targets = "" if chosen is None else f"{len(chosen.sites)} sites chosen by {chosen.who}: {chosen.reason}"
     honoured = Honoured(sequence=standing.sequence, left_out=tuple(left_out), approved=tuple(approved), targets=targets)
     return (shown if against else batch), honoured
+
+
+def last_words(standing: Standing, number: int, batch: StimulusBatch) -> list[Decision | None]:
+    """What holds for each image of a batch: its veto, the stop of its site, its approval, or nothing."""
+    if not standing.sequence:
+        return [None] * len(batch)
+    words = list[Decision | None]()
+    for name, pixels, site in zip(batch_names(batch, number), batch.images, batch.targets, strict=True):
+        own = standing.images.get((name, digest_of(pixels)))
+        vetoed = own is not None and own.action == "veto"
+        words.append(own if vetoed else standing.stopped.get(site) or own)
+    return words
 
 
 def tell_honoured(round_: Round, honoured: Honoured) -> dict[str, Any]:

@@ -94,6 +94,7 @@
       throw new Error("Not recorded: since this page was drawn, others decided " + since.join("; ") + ". Look at it, and decide again where it still holds.");
     }
     if (!answer.ok) throw new Error(value.error || "status " + answer.status);
+    if (shown && status) { shown.stamp = status.stamp; document.getElementById("changed").hidden = true; }  // the view knows its own decision
     return value;
   }
 

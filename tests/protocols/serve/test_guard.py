@@ -33,7 +33,13 @@ def test_only_who_knows_the_token_is_answered_and_it_leaves_the_address(still: P
 
 def test_every_answer_forbids_scripts_of_others_and_frames(still: Project) -> None:
     app, _ = application(still)
-    for path, token in (("/", True), ("/", False), ("/api/view/board", True), ("/static/x", True), ("/api/status", True)):
+    for path, token in (
+        ("/", True),
+        ("/", False),
+        ("/api/view/board", True),
+        ("/static/x", True),
+        ("/api/status", True),
+    ):
         headers = request(app, path, token=token).headers
         assert "default-src 'self'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
@@ -42,14 +48,20 @@ def test_every_answer_forbids_scripts_of_others_and_frames(still: Project) -> No
         assert "access-control-allow-origin" not in headers
 
 
-@given(name=NAME, top=st.sampled_from(["com", "local", "localhost", "127.0.0.1"]), port=st.sampled_from(["", ":80", ":8000"]))
+@given(
+    name=NAME,
+    top=st.sampled_from(["com", "local", "localhost", "127.0.0.1"]),
+    port=st.sampled_from(["", ":80", ":8000"]),
+)
 @settings(max_examples=60, deadline=None)
 def test_a_name_of_somebody_else_is_not_answered(name: str, top: str, port: str) -> None:
     assert not allowed_host(f"{name}.{top}{port}", ["localhost"])
     assert not allowed_host(f"localhost@{name}.{top}", ["localhost"])
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8123", "localhost:1", "LOCALHOST", "[::1]:8000", "192.168.1.7:8000"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.1:8123", "localhost:1", "LOCALHOST", "[::1]:8000", "192.168.1.7:8000"]
+)
 def test_its_own_names_are_answered(host: str) -> None:
     assert allowed_host(host, ["localhost"])
 
@@ -74,17 +86,40 @@ def test_a_decision_needs_the_origin_of_this_server(still: Project) -> None:
     body, cookie = b"{}", ("cookie", f"stimsynth_8000={TOKEN}")
 
     def post(*headers: tuple[str, str], token: bool = False) -> int:
-        return request(app, "/api/decide", method="POST", headers=[*HERE, cookie, *headers], body=body, token=token).status
+        return request(
+            app, "/api/decide", method="POST", headers=[*HERE, cookie, *headers], body=body, token=token
+        ).status
 
     own = ("origin", f"http://{HOST}")
     assert post(own) == 403  # passed on: this server shows only
-    assert "shows only" in request(app, "/api/decide", method="POST", headers=[*HERE, cookie, own], body=body, token=False).json["error"]
-    for origin in ("http://evil.example", "null", "http://127.0.0.1:9000", f"http://{HOST}.evil.example", "http://localhost:8000"):
+    assert (
+        "shows only"
+        in request(app, "/api/decide", method="POST", headers=[*HERE, cookie, own], body=body, token=False).json[
+            "error"
+        ]
+    )
+    for origin in (
+        "http://evil.example",
+        "null",
+        "http://127.0.0.1:9000",
+        f"http://{HOST}.evil.example",
+        "http://localhost:8000",
+    ):
         assert post(("origin", origin)) == 403
-        answer = request(app, "/api/decide", method="POST", headers=[*HERE, cookie, ("origin", origin)], body=body, token=False)
+        answer = request(
+            app, "/api/decide", method="POST", headers=[*HERE, cookie, ("origin", origin)], body=body, token=False
+        )
         assert b"page of this server" in answer.data
-    assert b"page of this server" in request(app, "/api/decide", method="POST", headers=[*HERE, cookie], body=body, token=False).data
-    assert b"page of this server" in request(app, "/api/decide", method="POST", headers=[*HERE, own, ("sec-fetch-site", "cross-site")], body=body).data
+    assert (
+        b"page of this server"
+        in request(app, "/api/decide", method="POST", headers=[*HERE, cookie], body=body, token=False).data
+    )
+    assert (
+        b"page of this server"
+        in request(
+            app, "/api/decide", method="POST", headers=[*HERE, own, ("sec-fetch-site", "cross-site")], body=body
+        ).data
+    )
     assert "shows only" in request(app, "/api/decide", method="POST", headers=HERE, body=body).json["error"]
 
 

@@ -26,7 +26,16 @@ def built(what: str) -> Callable[[str], tuple[bytes, str, int]]:
     return lambda stamp: (f"{what} {stamp}".encode(), f"{what}{stamp}", 200)
 
 
-@given(st.lists(st.one_of(st.tuples(st.just("ask"), st.sampled_from("ab")), st.tuples(st.just("wait"), st.floats(0, 3)), st.tuples(st.just("change"), st.just("")), st.tuples(st.just("forget"), st.just("")))))
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("ask"), st.sampled_from("ab")),
+            st.tuples(st.just("wait"), st.floats(0, 3)),
+            st.tuples(st.just("change"), st.just("")),
+            st.tuples(st.just("forget"), st.just("")),
+        )
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_an_answer_is_never_older_than_it_may_be_and_built_only_after_a_change(steps: list[tuple[str, object]]) -> None:
     clock, state, changed = Clock(), [0], [0.0]
@@ -104,7 +113,11 @@ def test_stamps_change_with_what_they_stand_for(lab: Project) -> None:
         change()
         assert both()[0] != before[0], path
         assert both()[1] == before[1], path
-    for path in (folder / ".stimsynth.lock", folder / "cache" / "working.json", folder / "cache" / "shards" / "images_0" / "shards" / "0001.json"):
+    for path in (
+        folder / ".stimsynth.lock",
+        folder / "cache" / "working.json",
+        folder / "cache" / "shards" / "images_0" / "shards" / "0001.json",
+    ):
         change = touch(path)
         before = both()
         change()

@@ -16,9 +16,54 @@ from tests.protocols.helpers import decided_project
 from tests.protocols.helpers.served_project import application, request
 
 SECRET = b"nobody may see this"
-UP = st.sampled_from(["..", "....", ".", "", "..%2f", "%2e%2e", "..\\", "C:", "C:\\", "\\\\host\\share", "//", "~", "\0", "file:", "CON", "img_000 ", "img_000.", "%252e%252e", "\u2025", "\uff0e\uff0e"])
-KIND = st.sampled_from(["photo", "shown/0", "shown/1", "made/1", "made/-1", "made/1e9", "made/\u0661", "shown/99999999999999999999", "", "/", "data", "x"])
-REST = st.lists(st.one_of(UP, st.sampled_from(["project.toml", "secret.txt", "etc/passwd", "decisions.jsonl", "0", "img_000", "natural"]), st.text(max_size=6)), max_size=5)
+UP = st.sampled_from(
+    [
+        "..",
+        "....",
+        ".",
+        "",
+        "..%2f",
+        "%2e%2e",
+        "..\\",
+        "C:",
+        "C:\\",
+        "\\\\host\\share",
+        "//",
+        "~",
+        "\0",
+        "file:",
+        "CON",
+        "img_000 ",
+        "img_000.",
+        "%252e%252e",
+        "\u2025",
+        "\uff0e\uff0e",
+    ]
+)
+KIND = st.sampled_from(
+    [
+        "photo",
+        "shown/0",
+        "shown/1",
+        "made/1",
+        "made/-1",
+        "made/1e9",
+        "made/\u0661",
+        "shown/99999999999999999999",
+        "",
+        "/",
+        "data",
+        "x",
+    ]
+)
+REST = st.lists(
+    st.one_of(
+        UP,
+        st.sampled_from(["project.toml", "secret.txt", "etc/passwd", "decisions.jsonl", "0", "img_000", "natural"]),
+        st.text(max_size=6),
+    ),
+    max_size=5,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +75,9 @@ def beside(still: Project) -> Path:
 
 @given(kind=KIND, rest=REST, joined=st.sampled_from(["/", "\\", "%2f"]))
 @settings(max_examples=50, deadline=None)
-def test_no_address_of_an_image_or_script_leads_elsewhere(beside: Path, still: Project, kind: str, rest: list[str], joined: str) -> None:
+def test_no_address_of_an_image_or_script_leads_elsewhere(
+    beside: Path, still: Project, kind: str, rest: list[str], joined: str
+) -> None:
     app, _ = _app(still)
     text = joined.join(rest)
     for path in (f"/image/{kind}/{text}", f"/static/{text}", f"/image/{text}", f"/api/view/{text}", f"/{text}"):
@@ -65,7 +112,12 @@ def test_images_are_those_of_the_project(still: Project) -> None:
     app, _ = application(still)
     answer = request(app, "/image/photo/img_000", query="full")
     assert answer.data == (still.data / "natural" / "img_000.png").read_bytes()
-    again = request(app, "/image/photo/img_000", headers=[("host", "127.0.0.1:8000"), ("if-none-match", answer.headers["etag"])], query="full")
+    again = request(
+        app,
+        "/image/photo/img_000",
+        headers=[("host", "127.0.0.1:8000"), ("if-none-match", answer.headers["etag"])],
+        query="full",
+    )
     assert (again.status, again.data) == (304, b"")
     assert request(app, "/image/made/1/0").status == 200
     assert request(app, "/image/made/1/12").status == 404

@@ -67,7 +67,7 @@ def test_what_is_written_is_read_and_the_last_word_counts(
         elif d.action == "targets":
             targets[d.round] = d.sites
         else:
-            stopped |= {s: d.action == "stop" for s in d.sites}
+            stopped |= dict.fromkeys(d.sites, d.action == "stop")
     assert set(standing.vetoed) == {pair for pair, action in images.items() if action == "veto"}
     assert set(standing.stopped) == {s for s, value in stopped.items() if value}
     chosen = {n: standing.targets_of(n) for n in (1, 2, 3)}
@@ -99,10 +99,18 @@ def test_what_is_no_decision_is_refused(tmp_path: Path, text: bytes) -> None:
 
 
 def test_a_line_that_is_removed_swapped_or_cut_is_refused(tmp_path: Path) -> None:
-    sites = [Decision(sequence=0, utc="u", who="a", action="stop", reason="r", round=1, sites=(f"v4_{i}",)) for i in range(3)]
+    sites = [
+        Decision(sequence=0, utc="u", who="a", action="stop", reason="r", round=1, sites=(f"v4_{i}",)) for i in range(3)
+    ]
     written(tmp_path, sites)
     lines = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
-    for wrong in (lines[1:], [lines[0], lines[2]], [lines[1], lines[0], lines[2]], [*lines[:2], lines[2][:-1]], [*lines, lines[2]]):
+    for wrong in (
+        lines[1:],
+        [lines[0], lines[2]],
+        [lines[1], lines[0], lines[2]],
+        [*lines[:2], lines[2][:-1]],
+        [*lines, lines[2]],
+    ):
         (tmp_path / FILE).write_bytes(b"".join(wrong))
         with pytest.raises(DataError, match="S10"):
             read_decisions(tmp_path)
