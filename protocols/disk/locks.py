@@ -71,8 +71,10 @@ class _Held:
 
 
 _held: dict[str, _Held] = {}
+_doors: dict[str, threading.Lock] = {}
 _swept: set[tuple[str, int]] = set()
-os.register_at_fork(after_in_child=_held.clear) if hasattr(os, "register_at_fork") else None
+for _of_parent in (_held, _doors) if hasattr(os, "register_at_fork") else ():
+    os.register_at_fork(after_in_child=_of_parent.clear)
 
 
 def host() -> str:
@@ -132,6 +134,20 @@ def hold(folder: Path, what: str, *, wait_s: float = 0.0) -> Iterator[None]:
         finally:
             mine.depth -= 1
         return
+    begun = time.monotonic()
+    door = _doors.setdefault(key, threading.Lock())  # threads of this process know one another by it, not by the file
+    if not door.acquire(timeout=max(wait_s, PATIENCE_S)):
+        raise _in_use(folder / LOCK, _holder(_read(folder / LOCK)))
+    try:
+        with _held_by(folder, key, what, wait_s=wait_s - (time.monotonic() - begun)):
+            yield
+    finally:
+        door.release()
+
+
+@contextmanager
+def _held_by(folder: Path, key: str, what: str, *, wait_s: float) -> Iterator[None]:
+    """The lock file, made by one thread of this process at a time."""
     path = folder / LOCK
     holder = Holder(
         host=host(),

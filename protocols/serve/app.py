@@ -126,7 +126,7 @@ class Server:
                 self._running[key] = task
                 task.add_done_callback(lambda _: self._running.pop(key, None))
             answer = await asyncio.shield(task)
-        return _tagged(request, answer.data, answer.tag, status=answer.status)
+        return _tagged(request, answer.data, answer.tag)
 
 
 def build_app(contents: Contents, *, token: str, names: tuple[str, ...], cookie: str) -> tuple[App, Server]:
@@ -158,18 +158,17 @@ def build_app(contents: Contents, *, token: str, names: tuple[str, ...], cookie:
     return Guard(app, token=token, names=names, cookie=cookie), server
 
 
-def _built(build: Callable[[str], dict[str, Any]], stamp: str) -> tuple[bytes, str, int]:
-    """What is answered; a file that is written just now is told in words, and is no fault of the server."""
-    status = 200
+def _built(build: Callable[[str], dict[str, Any]], stamp: str) -> tuple[bytes, str]:
+    """What is answered, and its digest. What is wrong with the project is an answer, too: `error` says it."""
     try:
         value = build(stamp)
     except DataError as error:
-        status, value = 422, {"error": str(error), "code": error.code}
+        value = {"stamp": stamp, "error": str(error), "code": error.code}
     except UNUSABLE as error:
         words = f"a file of the project cannot be read just now ({type(error).__name__}: {str(error)[:300]})"
-        status, value = 422, {"error": words, "code": ""}
+        value = {"stamp": stamp, "error": words, "code": ""}
     data = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
-    return data, hashlib.sha256(data).hexdigest()[:24], status
+    return data, hashlib.sha256(data).hexdigest()[:24]
 
 
 def _static(contents: Contents) -> dict[str, tuple[bytes, str]]:
@@ -203,12 +202,12 @@ def _bytes(data: bytes, kind: str, *, status: int = 200, tag: str = "") -> Respo
     return Response(data, status_code=status, media_type=kind, headers=headers)
 
 
-def _tagged(request: Request, data: bytes, tag: str, *, kind: str = "application/json", status: int = 200) -> Response:
+def _tagged(request: Request, data: bytes, tag: str, *, kind: str = "application/json") -> Response:
     """The bytes, or 304 where the browser has them."""
     known = [t.strip().removeprefix("W/").strip('"') for t in request.headers.get("if-none-match", "").split(",")]
-    if status == 200 and tag in known:
+    if tag in known:
         return _bytes(b"", kind, status=304, tag=tag)
-    return _bytes(data, kind, status=status, tag=tag)
+    return _bytes(data, kind, tag=tag)
 
 
 def _json(status: int, value: dict[str, Any]) -> Response:

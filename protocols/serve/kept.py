@@ -37,16 +37,12 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Answer:
-    """Bytes with the digest that names them (the ETag), the stamp that they were built at, and when that was looked at.
-
-    `status`: of HTTP.
-    """
+    """Bytes, their digest (the ETag), the stamp that they were built at, and when that was looked at."""
 
     data: bytes
     tag: str
     stamp: str
     looked: float
-    status: int = 200
 
 
 class Kept:
@@ -85,8 +81,8 @@ class Kept:
             found = self._answers.get(key)
         return found if found is not None and self.clock() - found.looked < self.every_s else None
 
-    def get(self, key: Hashable, build: Callable[[str], tuple[bytes, str, int]]) -> Answer:
-        """The answer for `key`; `build` gets the stamp and gives its bytes, their digest and the status."""
+    def get(self, key: Hashable, build: Callable[[str], tuple[bytes, str]]) -> Answer:
+        """The answer for `key`; `build` gets the stamp and gives its bytes and their digest."""
         if (found := self.fresh(key)) is not None:
             return found
         with self._guard:
@@ -102,7 +98,7 @@ class Kept:
         finally:
             self._reading.release()
 
-    def _renewed(self, key: Hashable, build: Callable[[str], tuple[bytes, str, int]]) -> Answer:
+    def _renewed(self, key: Hashable, build: Callable[[str], tuple[bytes, str]]) -> Answer:
         looked, stamp = self.clock(), self.stamp()
         with self._guard:
             old, known = self._answers.get(key), self._forgotten
@@ -110,8 +106,8 @@ class Kept:
             new = replace(old, looked=looked)
         else:
             self.built += 1
-            data, tag, status = build(stamp)
-            new = Answer(data, tag, stamp, looked, status)
+            data, tag = build(stamp)
+            new = Answer(data, tag, stamp, looked)
         with self._guard:
             if known == self._forgotten:  # else it may be older than what was forgotten for
                 self._answers[key] = new

@@ -52,6 +52,7 @@
     try {
       found = await ask(path(where));
       if (mine !== turn) return;
+      if (found.error) throw Object.assign(new Error(found.error), { told: true });
       s.views[where.name](root, found.data, context(where, found));
     } catch (error) {
       if (mine !== turn) return;

@@ -22,8 +22,8 @@ class Clock:
         return self.now
 
 
-def built(what: str) -> Callable[[str], tuple[bytes, str, int]]:
-    return lambda stamp: (f"{what} {stamp}".encode(), f"{what}{stamp}", 200)
+def built(what: str) -> Callable[[str], tuple[bytes, str]]:
+    return lambda stamp: (f"{what} {stamp}".encode(), f"{what}{stamp}")
 
 
 @given(
@@ -65,11 +65,11 @@ def test_one_reads_while_others_get_what_was_known() -> None:
     clock, reading, go, count = Clock(), threading.Event(), threading.Event(), [0]
     kept = Kept(lambda: str(count[0]), every_s=1.0, clock=clock)
 
-    def slow(stamp: str) -> tuple[bytes, str, int]:
+    def slow(stamp: str) -> tuple[bytes, str]:
         if stamp == "1":
             reading.set()
             assert go.wait(5)
-        return stamp.encode(), stamp, 200
+        return stamp.encode(), stamp
 
     assert kept.get("k", slow).data == b"0"
     clock.now, count[0] = 2.0, 1
