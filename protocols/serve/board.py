@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,16 @@ def _standing_of(project: Project, found: dict[str, Any]) -> dict[str, Any]:
         "waiting_for": found["waiting_for"],
         "inbox": found["inbox"],
         "summary": found["summary"],
-        "command": "" if stage == "finished" else COMMANDS.get(stage, "stimsynth run"),
+        "command": "" if stage == "finished" else _command(project, stage),
         "rounds": [_round(r, stage=stage, current=number) for r in found["rounds"]],
         "delivery": found.get("delivery"),
     }
+
+
+def _command(project: Project, stage: str) -> str:
+    """The command that goes on, with the project's folder as it is named from outside."""
+    words = COMMANDS.get(stage, "stimsynth run").split()
+    return " ".join([*words[:2], shlex.quote(project.folder.resolve().name), *words[2:]])
 
 
 def _round(record: dict[str, Any], *, stage: str, current: int) -> dict[str, Any]:

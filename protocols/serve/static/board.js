@@ -10,6 +10,12 @@
     return Object.entries(record || {}).filter(function (pair) { return pair[1]; }).map(function (pair) { return pair[1] + " " + pair[0].replaceAll("_", " "); }).join(", ");
   }
 
+  function images(record) {
+    return Object.entries(record || {}).filter(function (pair) { return pair[1]; }).map(function (pair) {
+      return pair[1] + " " + pair[0] + (pair[1] === 1 || pair[0] === "natural" || pair[0] === "graded" ? "" : "s");
+    }).join(", ");
+  }
+
   function next(data) {
     const box = make("div", { class: "next" }, make("p", null, make("b", { text: data.summary || "" })));
     if (data.command && data.waiting_for !== "responses") box.append(make("p", null, "Next: ", make("code", { text: data.command })));
@@ -42,7 +48,7 @@
     const box = make("section", { class: "round", "aria-label": "round " + record.round });
     box.append(make("h3", { text: (record.round ? "Round " + record.round : "Baseline") + " (" + record.session + "): " + record.state }));
     if (record.round) box.append(stages(data.stages, record.done, current));
-    const shown = counts(record.images);
+    const shown = images(record.images);
     if (shown) box.append(make("p", { text: shown + (record.trials ? ", " + record.trials + " trials" : "") }));
     if (record.verdicts && Object.keys(record.verdicts).length) box.append(make("p", null, make("b", { text: counts(record.verdicts) })));
     if (record.safety && record.safety !== "within limits") box.append(make("p", { class: "warning", text: "Safety: " + record.safety }));

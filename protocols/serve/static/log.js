@@ -15,7 +15,7 @@
       s.choice("Event", [["", "all"]].concat(data.events.map(function (e) { return [e, e]; })), kept.event, function (v) { kept.event = v; fill(); }),
       s.choice("Round", [["", "all"]].concat(rounds.map(function (r) { return [r, r]; })), kept.round, function (v) { kept.round = v; fill(); }), count));
     const head = ["UTC", "round", "event", "what"].map(function (name) { return make("th", { scope: "col", text: name }); });
-    root.append(make("div", { class: "scroll" }, make("table", { class: "wide" }, make("thead", null, make("tr", null, head)), body)), more);
+    root.append(make("div", { class: "scroll" }, make("table", { class: "wide log" }, make("thead", null, make("tr", null, head)), body)), more);
     function fill() {
       const wanted = kept.text.toLowerCase().split(/\s+/).filter(Boolean);
       const found = data.records.filter(function (r) {
