@@ -44,7 +44,7 @@ def batch(count: int, *, seeds: int = 2, seed: int = 0, pixels: int = 32) -> Sti
     )
 
 
-def make(folder: Path, count: int = 5, *, seeds: int = 2, hostile: bool = False) -> Project:
+def make(folder: Path, count: int = 5, *, seeds: int = 1, hostile: bool = False) -> Project:
     """The project; `hostile`: names and texts that a page must not take for more than text."""
     project = checked_project.make(folder)
     listed = [

@@ -120,7 +120,7 @@ def test_images_are_those_of_the_project(still: Project) -> None:
     )
     assert (again.status, again.data) == (304, b"")
     assert request(app, "/image/made/1/0").status == 200
-    assert request(app, "/image/made/1/12").status == 404
+    assert request(app, "/image/made/1/6").status == 404
 
 
 def test_images_of_an_exported_round_stay_closed_until_it_is_told_otherwise(lab: Project) -> None:
