@@ -24,7 +24,7 @@ def array_map(project: Project, **_: str) -> dict[str, Any]:
     side = math.ceil(math.sqrt(len(names)))
     positions = [places.get(name, (i % side, -(i // side))) for i, name in enumerate(names)]
     note = (
-        "Positions of the electrodes in micrometres (x_um, y_um of the responses)."
+        "Positions of the electrodes, x_um rightwards and y_um upwards, as the responses say them."
         if places
         else "The recordings do not say where every site lies (site/x_um, site/y_um): this is a grid in the order of "
         "the recording, not the array."

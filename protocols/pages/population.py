@@ -51,17 +51,12 @@ def population(project: Project, *, show: str = "measured", unblind: str = "", *
         "show": "predicted" if show == "predicted" else "measured",
         "sites": sites,
         "images": images,
-        "values": [_coded(row) for row in z],
         "rounds": [look.to_dict() for look in looks if look.hidden],
         "note": SCALE,
         "few": "" if images else "No prediction is sealed yet: rounds have them once they are exported and evaluated.",
         "pictures": [image["image"] for image in images],
     }
-    return dict(clean(data))
-
-
-def _coded(row: Floats) -> list[float | None]:
-    return [None if not np.isfinite(v) else float(v) for v in row]
+    return {**clean(data), "values": np.where(np.isfinite(z), z.astype(object), None).tolist()}
 
 
 def _scale(means: Means) -> tuple[Floats, Floats]:

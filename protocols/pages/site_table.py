@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,12 +81,12 @@ class Material:
             drifts=drifts,
         )
 
-    @property
+    @cached_property
     def fits(self) -> dict[str, SiteFit]:
         """What the newest fit says of every site."""
         return {s["site_id"]: SiteFit.of(s) for s in self.record.get("report", {}).get("sites", [])}
 
-    @property
+    @cached_property
     def site_ids(self) -> list[str]:
         """All sites that were recorded or fitted, in the order of the baseline."""
         recorded = () if self.means is None else self.means.site_ids

@@ -35,12 +35,8 @@ from synth import StimulusBatch
 from tests.protocols.helpers import evolved_project, viewed_project
 
 STAGES = ("baseline", "fitted", "exported", "half delivered", "ingested", "evaluated")
+pytestmark = pytest.mark.xdist_group("views")
 LIGHT = [name for name in VIEWS if name != "planner"]
-
-
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return viewed_project.make(tmp_path_factory.mktemp("views") / "project")
 
 
 def numbers(value: Any) -> Iterator[float]:
