@@ -300,8 +300,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     refuse_unfinished(project, number)
     batch, honoured = honoured_batch(project, number, StimulusBatch.load(round_.controllers_path))
     encoder, validator = (e.to(device) for e in load_pair(project, number))
-    sites = site_rows(encoder)
-    targets = list(dict.fromkeys(batch.targets))
+    sites, targets = site_rows(encoder), list(dict.fromkeys(batch.targets))
     plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch, device=device)
     stimuli, arms = assemble(project, number, batch, encoder=encoder, plan=plan, sites=sites, device=device)
     names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]

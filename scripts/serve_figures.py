@@ -34,7 +34,7 @@ def draw(project: Path, out: Path) -> list[Path]:
             for view in VIEWS:
                 page.goto(f"{url.partition('?')[0]}#/{view}")
                 page.wait_for_selector(f"#panel[data-shown='{view}']")
-                page.wait_for_load_state("networkidle")
+                page.wait_for_function("() => Array.from(document.images).every((i) => i.complete && i.naturalWidth)")
                 path = out / f"serve_{view}.jpg"
                 page.screenshot(path=path, type="jpeg", quality=70)
                 drawn.append(path)

@@ -105,7 +105,7 @@ def decided(project: Project) -> Iterator[Finding | Exception]:
     batch = StimulusBatch.load(round_.controllers_path)
     for sentence in honoured_batch(project, round_.number, batch)[1].sentences():
         yield Finding("note", "decisions", f"round {round_.number}: {sentence}")
-    for image in obsolete_vetoes(project, round_.number, batch, standing):
+    for image in obsolete_vetoes(standing, round_.number, batch):
         yield Finding("note", "decisions", f"{image} was vetoed and is another image now: the veto does not hold")
 
 

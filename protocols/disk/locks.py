@@ -31,6 +31,8 @@ from .shares import writing
 
 C = TypeVar("C", bound=Callable[..., Any])
 LOCK = ".stimsynth.lock"
+IN_USE = "S08"
+"""Code of the error of whoever comes while another command works."""
 BEAT_S, SILENT_S = 5.0, 60.0
 """Seconds between two beats; of silence after which a holder elsewhere is gone."""
 PATIENCE_S, PAUSE_S = 2.0, 0.1
@@ -318,5 +320,5 @@ def _in_use(path: Path, holder: Holder | None, found: str = "") -> DataError:
         expected="one command at a time",
         cause="a second terminal, a scheduled job, or another machine that has the folder too",
         fix="wait until it has ended and repeat the same command; one that was killed is noticed by itself",
-        code="S08",
+        code=IN_USE,
     )

@@ -67,7 +67,7 @@ class Server:
 
     async def status(self, request: Request) -> Response:
         """The small record that every page asks for again and again."""
-        return await self._kept(request, self.live, "status", self._status)
+        return await self._kept(request, self.live, key="status", build=self._status)
 
     async def view(self, request: Request) -> Response:
         """The data of one view."""
@@ -80,7 +80,7 @@ class Server:
         def build(stamp: str) -> dict[str, Any]:
             return {"stamp": stamp, "made": made_stamps(self.project), "data": view.build(self.project, **query)}
 
-        return await self._kept(request, kept, (view.name, *sorted(query.items())), build)
+        return await self._kept(request, kept, key=(view.name, *sorted(query.items())), build=build)
 
     async def image(self, request: Request) -> Response:
         """An image of the project, reduced unless ``full`` is asked for."""
@@ -115,7 +115,7 @@ class Server:
         return {k: v for k, v in pairs[:20] if k != "unblind" or self.contents.unblinded}
 
     async def _kept(
-        self, request: Request, kept: Kept, key: Hashable, build: Callable[[str], dict[str, Any]]
+        self, request: Request, kept: Kept, *, key: Hashable, build: Callable[[str], dict[str, Any]]
     ) -> Response:
         """The kept answer: in this thread where it is fresh, else read by one thread for all who wait for it."""
         answer = kept.fresh(key)
@@ -171,14 +171,18 @@ def _built(build: Callable[[str], dict[str, Any]], stamp: str) -> tuple[bytes, s
     return data, hashlib.sha256(data).hexdigest()[:24]
 
 
+def _shipped(name: str) -> str:
+    """The text of a file of ``protocols/serve/static``."""
+    return resources.files("protocols").joinpath(f"serve/static/{name}").read_text(encoding="utf-8")
+
+
 def _static(contents: Contents) -> dict[str, tuple[bytes, str]]:
     """The files by name, and the shell page under ``/``."""
     from jinja2 import Environment
 
-    own = resources.files("protocols").joinpath("serve/static")
-    scripts = {**contents.scripts, **{name: own.joinpath(name).read_text(encoding="utf-8") for name in OWN_SCRIPTS}}
-    styles = {**contents.styles, "serve.css": own.joinpath("serve.css").read_text(encoding="utf-8")}
-    template = Environment(autoescape=True).from_string(own.joinpath("shell.html").read_text(encoding="utf-8"))
+    scripts = {**contents.scripts, **{name: _shipped(name) for name in OWN_SCRIPTS}}
+    styles = {**contents.styles, "serve.css": _shipped("serve.css")}
+    template = Environment(autoescape=True).from_string(_shipped("shell.html"))
     views = [(v.name, v.title) for v in (Page("board", "Round", board), *contents.views)]
     page = template.render(
         scripts=list(scripts),
@@ -191,7 +195,7 @@ def _static(contents: Contents) -> dict[str, tuple[bytes, str]]:
     )
     found = {name: (text.encode(), "text/javascript; charset=utf-8") for name, text in scripts.items()}
     found |= {name: (text.encode(), "text/css; charset=utf-8") for name, text in styles.items()}
-    found |= {"icon.svg": (own.joinpath("icon.svg").read_text(encoding="utf-8").encode(), "image/svg+xml")}
+    found |= {"icon.svg": (_shipped("icon.svg").encode(), "image/svg+xml")}
     return found | {"/": (page.encode(), "text/html")}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from protocols.disk.locks import IN_USE
 from protocols.errors import DataError
 from protocols.project.decisions.record import ACTIONS, read_decisions
 from protocols.project.decisions.standing import standing_of
@@ -17,8 +18,6 @@ from .contents import Contents
 __all__ = ["decisions", "take"]
 
 MOST_SITES = 5000
-STATUS = {"S08": 503, "S13": 409}
-"""Of HTTP, for errors that are no slip of the pen."""
 
 
 def decisions(contents: Contents, project: Project) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def take(contents: Contents, body: bytes) -> tuple[int, dict[str, Any]]:
         changes = [d.to_dict() for d in error.since]
         return 409, {"error": str(error), "code": error.code, "since": changes, "sequence": error.last + len(changes)}
     except DataError as error:
-        return STATUS.get(error.code, 422), {"error": str(error), "code": error.code}
+        return 503 if error.code == IN_USE else 422, {"error": str(error), "code": error.code}
     return 200, {"text": made.sentence(), "decision": made.to_dict(), "sequence": made.sequence}
 
 

@@ -134,7 +134,7 @@ class Guard:
         """Put the token into a cookie and go on without it in the address."""
         cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
         headers = [(b"location", b"/"), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
-        await _answer(send, 303, headers, b"")
+        await _answer(send, 303, headers)
 
 
 def _with_headers(send: Send) -> Send:
@@ -147,10 +147,10 @@ def _with_headers(send: Send) -> Send:
 
 
 async def _text(send: Send, status: int, text: str) -> None:
-    await _answer(send, status, [(b"content-type", b"text/plain; charset=utf-8")], text.encode())
+    await _answer(send, status, [(b"content-type", b"text/plain; charset=utf-8")], body=text.encode())
 
 
-async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], *, body: bytes = b"") -> None:
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length, *HEADERS]})
     await send({"type": "http.response.body", "body": body})

@@ -108,7 +108,7 @@ def not_stopped(project: Project, sites: Collection[str]) -> list[str]:
     return [site for site in sites if site not in stopped]
 
 
-def obsolete_vetoes(project: Project, number: int, batch: StimulusBatch, standing: Standing) -> list[str]:
+def obsolete_vetoes(standing: Standing, number: int, batch: StimulusBatch) -> list[str]:
     """Vetoed images of round `number` that the batch does not hold any more: they were made again, and are others."""
     here = set(zip(batch_names(batch, number), map(digest_of, batch.images), strict=True))
     return [

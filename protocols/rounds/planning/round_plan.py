@@ -159,8 +159,7 @@ def divide_round(
     )
     made = None if batch is None else set(zip(map(str, batch.kinds), map(str, batch.targets), strict=True))
     tested = [(o, t) for o in objectives for t in targets if made is None or (o, t) in made]
-    controlled = {t for o, t in tested if o == OBJECTIVE}
-    alone = tuple(evolved_alone(project, number, controlled, site_ids=key.site_ids))
+    alone = tuple(evolved_alone(project, number, {t for o, t in tested if o == OBJECTIVE}, site_ids=key.site_ids))
     references = _references(project, number, posterior, key=key, tested=tested, alone=alone, unit=data.unit)
     noise, notes = trial_noise(data, key)
     contrasts = contrasts_of(
