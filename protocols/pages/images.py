@@ -77,8 +77,8 @@ def image_pixels(project: Project, images: Iterable[str]) -> dict[str, Pixels]:
             batches.setdefault(int(number), {})[image] = int(name)
         else:
             raise _unknown(image)
-    for number, places in batches.items():
-        found |= _of_batch(project, number, places)
+    for of, places in batches.items():
+        found |= _of_batch(project, of, places)
     return {image: found[image] for image in wanted}
 
 

@@ -55,4 +55,5 @@ def means_of(responses: Responses) -> Means:
         squares, _ = sums_per_image((usable.values - mean[index]) ** 2, index, len(names))
         several = counts > 1
         error[several] = np.sqrt(squares[several] / (counts[several] - 1) / counts[several])
-    return Means(tuple(str(n) for n in names), usable.site_ids, mean, error, counts)
+    images = tuple(str(n) for n in names)
+    return Means(images=images, site_ids=usable.site_ids, mean=mean, error=error, trials=counts)

@@ -56,7 +56,9 @@ def population(project: Project, *, show: str = "measured", unblind: str = "", *
         "few": "" if images else "No prediction is sealed yet: rounds have them once they are exported and evaluated.",
         "pictures": [image["image"] for image in images],
     }
-    return {**clean(data), "values": np.where(np.isfinite(z), z.astype(object), None).tolist()}
+    values = z.astype(object)
+    values[~np.isfinite(z)] = None
+    return {**clean(data), "values": values.tolist()}
 
 
 def _scale(means: Means) -> tuple[Floats, Floats]:

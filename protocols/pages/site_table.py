@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -107,8 +107,8 @@ def _by_source(means: Means, source_of: Mapping[str, str]) -> Means:
     """The means of photographs alone, named by their source ids."""
     kept = [i for i, image in enumerate(means.images) if source_of.get(image)]
     names = tuple(source_of[means.images[i]] for i in kept)
-    arrays: list[Floats] = [a[kept] for a in (means.mean, means.error, means.trials)]
-    return Means(names, means.site_ids, *arrays)
+    rows: Floats = means.mean[kept]
+    return replace(means, images=names, mean=rows, error=means.error[kept], trials=means.trials[kept])
 
 
 def _column(key: str, title: str, digits: int | None = 2, *, hint: str = "") -> Record:

@@ -18,12 +18,14 @@ from protocols.project.config.config import Config
 from protocols.project.folder import Project
 from protocols.project.key import Key
 from protocols.rounds.evolved import of_pairs
+from protocols.rounds.planning.allocate import RoundBudget
 from protocols.rounds.planning.beside import beside_share, tested_naturals
+from protocols.rounds.planning.contrasts import Contrasts, contrasts_of
 from protocols.rounds.planning.division import Share, minutes_of, orderly
 from protocols.rounds.planning.expected import likely_pairs
 from protocols.rounds.planning.found import Pairs, expected_found
 from protocols.rounds.planning.reach import surely
-from protocols.rounds.planning.round_plan import RoundBudget, RoundDivision, budget_of
+from protocols.rounds.planning.round_plan import RoundDivision, budget_of
 from protocols.rounds.planning.wishes import wishes_of
 
 __all__ = ["FACTORS", "Grid", "grid_of", "presentations_of"]
@@ -101,8 +103,11 @@ def grid_of(
     objectives = list(dict.fromkeys(objective for objective, _ in plan.pairs.names))
     found = {o: np.zeros((len(counts), len(lengths), len(factors))) for o in objectives}
     true = {o: np.zeros((len(counts), len(factors))) for o in objectives}
+    contrasts = contrasts_of(
+        plan.data, key, plan.posterior, best=dict(plan.references.images), temperature=config.synthesis.temperature
+    )
     for g, factor in enumerate(factors):
-        pairs = _with_gains(plan, key, factor)
+        pairs = _with_gains(plan, key, factor, contrasts=contrasts)
         for objective, values in _by_targets(pairs, pairs.true().mean(0), sites, counts=counts).items():
             true[objective][:, g] = values
         for level in np.unique(shown[shown > 0]):  # what a pair finds depends on its own presentations alone
@@ -164,7 +169,7 @@ def _equal(
     return shown if surely(shown, 1, blocks=budget.blocks, test=plan.test) else 0
 
 
-def _with_gains(plan: RoundDivision, key: Key, factor: float) -> Pairs:
+def _with_gains(plan: RoundDivision, key: Key, factor: float, *, contrasts: Contrasts) -> Pairs:
     """What may be true of every pair if its controller gained `factor` times what is expected."""
     gains = {name: (mean * factor, sd) for name, (mean, sd) in plan.gains.items()}
     return likely_pairs(
@@ -173,7 +178,7 @@ def _with_gains(plan: RoundDivision, key: Key, factor: float) -> Pairs:
         plan.posterior,
         noise=plan.noise,
         references=plan.references,
-        contrasts=plan.contrasts,
+        contrasts=contrasts,
         gains=gains,
     )
 

@@ -15,6 +15,8 @@
     panel.replaceChildren(root);
     panel.setAttribute("aria-labelledby", "tab-" + name);
     root.append(make("h2", { text: page.titles[name] }));
+    const place = "#" + name + (query && query.site ? "/" + encodeURIComponent(query.site) : "");
+    if (location.hash !== place) history.replaceState(null, "", place);
     s.views[name](root, pick(name, query || {}), { frozen: true, query: query || {}, go: go, image: function (id) { return images[id] || null; } });
   }
   // What a server would build for the query stands in the page by the name of the site.
@@ -39,5 +41,13 @@
     go(next);
     buttons.get(next).focus();
   });
-  go(names[0]);
+  // The address names the view and the site: page.html#site/v4_001.
+  function follow() {
+    const [name, site] = location.hash.slice(1).split("/");
+    let known = "";
+    try { known = decodeURIComponent(site || ""); } catch (error) { known = ""; }
+    go(buttons.has(name) ? name : names[0], known ? { site: known } : {});
+  }
+  window.addEventListener("hashchange", follow);
+  follow();
 }());

@@ -11,10 +11,10 @@
   function kind(image) { return image.role === "arm" ? "arm: " + image.arm.replaceAll("_", " ") : image.role; }
   function distinct(values) { return Array.from(new Set(values.filter(function (v) { return v !== "" && v !== null && v !== undefined; }))); }
 
-  function rows(image, at, unit) {
+  function rows(image, at, label) {
     const found = [["round", String(image.round)], ["what", kind(image) + (image.confirmatory ? ", confirmatory" : "")]];
     if (at) {
-      found.push(["site", at.site], ["objective", at.objective]);
+      found.push(["site", at.site], ["objective", label(at.objective)]);
       found.push(["predicted at the target", s.number(at.predicted) + (s.known(at.predicted_sd) ? " \u00b1 " + s.number(at.predicted_sd) + " (SD over members)" : "")]);
       if (s.known(at.low_predicted)) found.push(["95 % interval", s.interval(at.low_predicted, at.high_predicted)]);
       found.push(["validator's prediction", s.number(at.validator)]);
@@ -51,8 +51,9 @@
   }
   function words(image, at) { return kind(image) + (at ? " for " + at.site : "") + ", round " + image.round + ", " + image.name; }
 
-  function columns(chosen, context, site, objective) {
-    const names = [], tables = chosen.map(function (image) { return new Map(rows(image, pair(image, site, objective))); });
+  function columns(chosen, context, state, label) {
+    const site = state.site, objective = state.objective;
+    const names = [], tables = chosen.map(function (image) { return new Map(rows(image, pair(image, site, objective), label)); });
     for (const table of tables) for (const name of table.keys()) if (!names.includes(name)) names.push(name);
     const head = make("tr", null, make("th", { scope: "col" }, ""), chosen.map(function (image) {
       return make("th", { scope: "col" }, s.picture(context, image.id, words(image, pair(image, site, objective)), { class: "large" }), make("div", { text: image.name }));
@@ -101,7 +102,7 @@
     if (!kinds.includes(state.kind)) state.kind = "";
     const compare = make("button", { type: "button", onclick: function () {
       const set = images.filter(function (i) { return chosen.has(i.id); });
-      s.dialog(set.length + " images side by side", columns(set, context, state.site, state.objective));
+      s.dialog(set.length + " images side by side", columns(set, context, state, label));
     } }, "compare");
     const clear = make("button", { type: "button", onclick: function () { chosen.clear(); show(); } }, "clear");
     const more = make("button", { type: "button", onclick: function () { state.more += PAGE; show(); } }, "show more");
@@ -132,13 +133,13 @@
       });
     }
     function open(list, at) {
-      let place = at, box = null;
+      let place = at;
       function step(by) { place = (place + by + list.length) % list.length; fill(); }
-      const body = make("div"), title = make("span");
+      const body = make("div");
       function fill() {
         const image = list[place], where = pair(image, state.site, state.objective);
         const reference = where && where.verdict && where.verdict.reference;
-        const table = make("table", null, make("tbody", null, rows(image, where).map(function (r) { return make("tr", null, make("th", { scope: "row", text: r[0] }), make("td", { text: r[1] })); })));
+        const table = make("table", null, make("tbody", null, rows(image, where, label).map(function (r) { return make("tr", null, make("th", { scope: "row", text: r[0] }), make("td", { text: r[1] })); })));
         body.replaceChildren(
           make("div", { class: "tools" }, make("button", { type: "button", onclick: function () { step(-1); } }, "\u2190 previous"), make("button", { type: "button", onclick: function () { step(1); } }, "next \u2192"),
             make("span", { role: "status" }, (place + 1) + " of " + list.length + ": " + image.name)),
@@ -147,8 +148,7 @@
           flags(image).map(function (f) { return make("span", { class: "flag", text: f }); }), decision(image, context, show) || "");
       }
       fill();
-      box = s.dialog("Image", body, { ArrowLeft: function () { step(-1); }, ArrowRight: function () { step(1); } });
-      return [box, title];
+      s.dialog("Image", body, { ArrowLeft: function () { step(-1); }, ArrowRight: function () { step(1); } });
     }
     function card(image, list, place) {
       const at = pair(image, state.site, state.objective);

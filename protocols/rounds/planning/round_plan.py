@@ -66,7 +66,6 @@ class RoundDivision:
     pairs : Pairs
     gains : dict of pair to (mean, SD)
         Of the controllers, as `pairs` draws them.
-    contrasts : Contrasts
     found : array of shape (P,)
         Probability to find each true control.
     noise : Noise
@@ -90,7 +89,6 @@ class RoundDivision:
     references: References
     pairs: Pairs
     gains: Mapping[Pair, tuple[float, float]]
-    contrasts: Contrasts
     found: Floats
     noise: Noise
     levels: StimulusBatch | None
@@ -188,7 +186,6 @@ def divide_round(
         references=references,
         pairs=pairs,
         gains=gains,
-        contrasts=contrasts,
         found=found,
         noise=noise,
         levels=levels,

@@ -17,7 +17,7 @@ from protocols.pages.frozen import script_json, write_frozen
 from protocols.pages.views import VIEWS
 from protocols.project.folder import Project
 from tests.protocols.helpers import viewed_project
-from tests.protocols.helpers.commands import stimsynth
+from tests.protocols.helpers.pages import run_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.xdist_group("views")
@@ -89,7 +89,7 @@ def test_images_are_enlarged_walked_and_compared(page: Any) -> None:
     assert (first.split(":")[0], second.split(":")[0]) == ("1 of 3", "2 of 3")
     assert viewed_project.HOSTILE.replace("\u2028", "") in page.text_content("dialog .zoom table").replace("\u2028", "")
     page.keyboard.press("Escape")
-    assert page.locator("dialog").count() == 0
+    page.wait_for_function("!document.querySelector('dialog')")
     assert page.evaluate("document.activeElement.className") == "open"
     for box in page.locator("article input[type=checkbox]").all()[:2]:
         box.check()
@@ -154,6 +154,18 @@ def test_a_site_is_walked_by_keyboard_and_shows_its_photographs(page: Any) -> No
 
 
 @needs_browser
+@pytest.mark.parametrize(
+    ("place", "view"), [("site/v4_012", "site"), ("array", "array"), ("nothing", "gallery"), ("site/%E0%A4%A", "site")]
+)
+def test_the_address_names_a_view_and_a_site(page: Any, place: str, view: str) -> None:
+    page.evaluate("place => { location.hash = place; }", place)
+    page.wait_for_function("view => document.getElementById('tab-' + view).ariaSelected === 'true'", arg=view)
+    if place == "site/v4_012":
+        assert page.text_content("#panel h3 >> nth=0") == "v4_012"
+    assert page.seen == [page.address]
+
+
+@needs_browser
 def test_the_array_and_the_matrix_are_walked_by_keyboard(page: Any) -> None:
     tab(page, "array")
     page.focus("svg.array g[tabindex='0']")
@@ -210,10 +222,13 @@ def test_the_planner_shows_the_numbers_that_it_was_given(page: Any) -> None:
     assert page.seen == [page.address]
 
 
-def test_the_command_writes_the_page_and_says_where(hostile: Project, tmp_path: Path, capsys: Any) -> None:
-    code, printed, _ = stimsynth(capsys, "page", hostile.folder, "--no-plan", "--out", tmp_path / "p.html")
-    assert code == 0
-    assert "p.html" in printed
-    text = (tmp_path / "p.html").read_text(encoding="utf-8")
+def test_the_commands_of_the_page_work(hostile: Project, tmp_path: Path) -> None:
+    (tmp_path / "mylab").symlink_to(hostile.folder)
+    (printed,) = run_page("docs/pages.md", tmp_path)
+    assert "look.html" in printed
+
+
+def test_the_text_of_the_page_holds_no_name_as_markup(hostile: Project, tmp_path: Path) -> None:
+    text = write_frozen(hostile, tmp_path / "p.html", plan=False).read_text(encoding="utf-8")
     assert viewed_project.HOSTILE not in text
     assert text.count("<script") == 3
