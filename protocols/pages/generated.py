@@ -23,14 +23,13 @@ def generated_images(round_: Round, display: Display) -> list[dict[str, Any]]:
     """
     import torch
 
-    from protocols.rounds.decisions.honour import last_words
+    from protocols.rounds.decisions.honour import confirmatory_places, last_words
     from protocols.synthesis.colour import image_chroma
     from synth import StimulusBatch
 
     batch = StimulusBatch.load(round_.controllers_path)
     words = last_words(read_standing(round_.home), round_.number, batch)
-    left = [i for i, word in enumerate(words) if word is None or word.action == "approve"]
-    chosen = {left[i] for i in batch.take(left).best_indices()} if left else set()
+    chosen = confirmatory_places(batch, words)
     chroma = image_chroma(display, batch.images)
     floats = torch.from_numpy(np.ascontiguousarray(batch.images)).permute(0, 3, 1, 2).float() / 255
     contrast = display.constraints()[-1].statistics(floats)["rms"].numpy()

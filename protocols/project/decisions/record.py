@@ -76,6 +76,12 @@ class Decision:
         said = json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
         return f'{said[:-1]}, "sha256": "{sha256_bytes(said.encode())}"}}\n'.encode()
 
+    @property
+    def told(self) -> str:
+        """What was decided of an image, by whom and why, in words."""
+        words = {"veto": "vetoed", "stop": "site stopped", "approve": "approved"}.get(self.action, self.action)
+        return f"{words} by {self.who}: {self.reason}"
+
     def sentence(self) -> str:
         """For people."""
         about = self.image or ", ".join(self.sites) or "those of project.toml"

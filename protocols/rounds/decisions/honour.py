@@ -7,7 +7,7 @@ left, the pair is not tested.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,16 @@ from protocols.project.folder import Project, Round
 from protocols.rounds.stimulus import batch_names
 from synth import StimulusBatch
 
-__all__ = ["as_shown", "digest_of", "honoured_batch", "last_words", "not_stopped", "obsolete_vetoes", "tell_honoured"]
+__all__ = [
+    "as_shown",
+    "confirmatory_places",
+    "digest_of",
+    "honoured_batch",
+    "last_words",
+    "not_stopped",
+    "obsolete_vetoes",
+    "tell_honoured",
+]
 
 
 def digest_of(pixels: Pixels) -> str:
@@ -82,6 +91,12 @@ def last_words(standing: Standing, number: int, batch: StimulusBatch) -> list[De
         vetoed = own is not None and own.action == "veto"
         words.append(own if vetoed else standing.stopped.get(site) or own)
     return words
+
+
+def confirmatory_places(batch: StimulusBatch, words: Sequence[Decision | None]) -> set[int]:
+    """Places of the images that would be confirmatory now, with what holds for each image (`last_words`)."""
+    left = [i for i, word in enumerate(words) if word is None or word.action == "approve"]
+    return {left[i] for i in batch.take(left).best_indices()} if left else set()
 
 
 def tell_honoured(round_: Round, honoured: Honoured) -> dict[str, Any]:
