@@ -75,13 +75,12 @@ def _asked(given: Any) -> Asked:
     known = {"action", "who", "reason", "image", "sites", "round", "expected", "made"}
     if not isinstance(given, dict) or set(given) - known:
         raise ValueError(f"expected an object with {', '.join(sorted(known))}")
-    texts = {name: given.get(name, "") for name in ("action", "who", "reason", "image", "made")}
-    numbers = {name: given.get(name) for name in ("round", "expected")}
-    sites = given.get("sites", [])
-    if not all(isinstance(v, str) for v in texts.values()):
-        raise ValueError("expected text")
-    if not all(v is None or type(v) is int for v in numbers.values()) or type(numbers["expected"]) is not int:
+    number, expected, sites = given.get("round"), given.get("expected"), given.get("sites", [])
+    if type(expected) is not int or not (number is None or type(number) is int):
         raise ValueError("expected whole numbers")
     if not isinstance(sites, list) or not all(isinstance(s, str) for s in sites):
         raise ValueError("expected a list of sites")
-    return Asked(**texts, **numbers, sites=tuple(sites))
+    texts = {name: given.get(name, "") for name in ("action", "who", "reason", "image", "made")}
+    if not all(isinstance(v, str) for v in texts.values()):
+        raise ValueError("expected text")
+    return Asked(**texts, round=number, expected=expected, sites=tuple(sites))
