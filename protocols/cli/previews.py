@@ -27,7 +27,7 @@ def preview(
     number = number if number is not None else look(project).number
     round_ = project.round(number)
     announce("loading the networks")
-    from protocols.preview.page import diagnosis, write_preview
+    from protocols.preview.page import diagnosis, keep_preview, write_preview
     from protocols.preview.proposals import gather_preview
 
     report = progress()
@@ -43,6 +43,7 @@ def preview(
         display=project.display,
         plan="" if planned is None else planned.text(),
     )
+    keep_preview(found, round_)
     sentences = diagnosis(found)
     inside = path.resolve().is_relative_to(project.folder.resolve())
     place = path.resolve().relative_to(project.folder.resolve()).as_posix() if inside else str(path)

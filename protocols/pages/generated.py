@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from protocols.disk.files import read_json, sha256_file
 from protocols.disk.hdf5_reading import check_size, open_hdf5
+<<<<<<< HEAD
 from protocols.project.decisions.standing import read_standing
+=======
+from protocols.errors import DataError
+>>>>>>> views
 from protocols.project.display import Display
 from protocols.project.folder import Round
 
@@ -34,6 +40,7 @@ def generated_images(round_: Round, display: Display) -> list[dict[str, Any]]:
     floats = torch.from_numpy(np.ascontiguousarray(batch.images)).permute(0, 3, 1, 2).float() / 255
     contrast = display.constraints()[-1].statistics(floats)["rms"].numpy()
     clipped, judged = batch.black_or_white, batch.validator_predicted
+    previewed, usual = _previewed(round_)
     records = []
     for i, (site, word) in enumerate(zip(batch.targets, words, strict=True)):
         column, objective = batch.site_ids.index(site), batch.kinds[i].split("+")[0]
@@ -43,6 +50,7 @@ def generated_images(round_: Round, display: Display) -> list[dict[str, Any]]:
             "predicted": batch.predicted[i, column],
             "predicted_sd": batch.predicted_sd[i, column],
             "validator": None if judged is None else judged[i, column],
+            **previewed.get(f"c{i + 1:04d}", {}),
         }
         records.append(
             {
@@ -57,12 +65,25 @@ def generated_images(round_: Round, display: Display) -> list[dict[str, Any]]:
                 "distance": None if batch.distance is None else batch.distance[i],
                 "outside": None if batch.outside is None else bool(batch.outside[i]),
                 "clipped": clipped[i],
-                "contrast": {"luminance": contrast[i], "chroma": chroma[i]},
+                "contrast": {"luminance": contrast[i], "chroma": chroma[i], **usual},
                 "at": [at],
                 "decision": None if word is None else {"action": word.action, "who": word.who, "reason": word.reason},
             }
         )
     return records
+
+
+def _previewed(round_: Round) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+    """By image the prediction with its interval in natural SDs and the best photograph, and the 95th percentiles of the
+    photographs, as `stimsynth preview` found them of these images; empty where it did not.
+    """
+    with suppress(DataError, OSError, KeyError, TypeError, IndexError):
+        record = read_json(round_.preview_path)
+        if record["schema"] == "preview/1" and record["controllers"] == sha256_file(round_.controllers_path):
+            names = {"z": "z", "z_low": "low", "z_high": "high", "photograph_z": "photograph_z"}
+            found = {r["image"]: {name: r[key] for name, key in names.items()} for r in record["images"]}
+            return found, {"luminance_natural": record["contrast"][2], "chroma_natural": record["chroma"][2]}
+    return {}, {}
 
 
 def clipped_shares(round_: Round) -> dict[str, float]:

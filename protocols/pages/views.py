@@ -3,9 +3,9 @@
 A page loads `SCRIPTS` in their order and `STYLE`, and calls ``stimsynth.views[name](root, data, context)`` with an
 empty element of the class ``ss``, what `View.build` gave, and a context:
 
-- ``image(id)`` gives the address of an image, or null;
+- ``image(id, full)`` gives the address of an image, or null; ``full``: not a reduced one, where there is a choice;
 - ``go(view, query)`` shows another view; ``query`` is that of this view;
-- ``frozen`` is true where there is no server;
+- ``frozen`` is true where there is no server, ``blind`` where a closed round cannot be asked for;
 - ``decide(decision)``, where it is there, records a decision and gives a promise of ``{text}``.
 """
 

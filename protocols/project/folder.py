@@ -120,6 +120,11 @@ class Round:
         return self.sealed / "accentuated.h5"
 
     @property
+    def preview_path(self) -> Path:
+        """What `preview` found of the images, for other pages; not there where nobody looked."""
+        return self.sealed / "preview.json"
+
+    @property
     def responses_path(self) -> Path:
         """The checked trial table."""
         return self.folder / "responses.h5"

@@ -16,7 +16,7 @@
     if (at) {
       found.push(["site", at.site], ["objective", label(at.objective)]);
       found.push(["predicted at the target", s.number(at.predicted) + (s.known(at.predicted_sd) ? " \u00b1 " + s.number(at.predicted_sd) + " (SD over members)" : "")]);
-      if (s.known(at.low_predicted)) found.push(["95 % interval", s.interval(at.low_predicted, at.high_predicted)]);
+      if (s.known(at.z)) found.push(["predicted, in natural SDs", s.number(at.z) + (s.known(at.z_low) ? " " + s.interval(at.z_low, at.z_high) + " (95 %)" : "")], ["best photograph, in natural SDs", s.number(at.photograph_z) + " (measured)"]);
       found.push(["validator's prediction", s.number(at.validator)]);
       if ("measured" in at) found.push(["measured", s.number(at.measured) + " " + s.interval(at.low, at.high) + " (n " + at.trials + ")"]);
       if (at.verdict) {
@@ -56,7 +56,7 @@
     const names = [], tables = chosen.map(function (image) { return new Map(rows(image, pair(image, site, objective), label)); });
     for (const table of tables) for (const name of table.keys()) if (!names.includes(name)) names.push(name);
     const head = make("tr", null, make("th", { scope: "col" }, ""), chosen.map(function (image) {
-      return make("th", { scope: "col" }, s.picture(context, image.id, words(image, pair(image, site, objective)), { class: "large" }), make("div", { text: image.name }));
+      return make("th", { scope: "col" }, s.picture(context, image.id, words(image, pair(image, site, objective)), { class: "large", full: true }), make("div", { text: image.name }));
     }));
     const body = names.map(function (name) {
       return make("tr", null, make("th", { scope: "row", text: name }), tables.map(function (table) { return make("td", { text: table.get(name) || "-" }); }));
@@ -89,7 +89,8 @@
     for (const round of data.rounds) {
       if (!round.text) continue;
       const ask = round.hidden && !context.frozen && !context.blind ? make("button", { type: "button", onclick: function () { context.go("gallery", { unblind: String(round.round) }); } }, "show it all the same") : null;
-      root.append(make("p", { class: "note" }, round.text + " ", ask));
+      const how = round.hidden && context.blind ? make("span", null, "Where it must be: ", make("code", { text: "stimsynth serve --unblinded" }), ".") : null;
+      root.append(make("p", { class: "note" }, round.text + " ", ask, how));
     }
     const query = context.query || {}, images = data.images;
     const label = function (name) { return data.objectives[name] || name; };
@@ -143,9 +144,15 @@
         body.replaceChildren(
           make("div", { class: "tools" }, make("button", { type: "button", onclick: function () { step(-1); } }, "\u2190 previous"), make("button", { type: "button", onclick: function () { step(1); } }, "next \u2192"),
             make("span", { role: "status" }, (place + 1) + " of " + list.length + ": " + image.name)),
+<<<<<<< HEAD
           make("div", { class: "zoom" }, make("figure", null, s.picture(context, image.id, words(image, where), { class: "huge" }), make("figcaption", { text: words(image, where) })),
             reference ? make("figure", null, s.picture(context, reference, "its reference", { class: "huge" }), make("figcaption", { text: "its reference: " + s.number(where.verdict.reference_response) })) : null, table),
           flags(image).map(function (f) { return make("span", { class: "flag", text: f }); }), decision(image, context, show) || "");
+=======
+          make("div", { class: "zoom" }, make("figure", null, s.picture(context, image.id, words(image, where), { class: "huge", full: true }), make("figcaption", { text: words(image, where) })),
+            reference ? make("figure", null, s.picture(context, reference, "its reference", { class: "huge", full: true }), make("figcaption", { text: "its reference: " + s.number(where.verdict.reference_response) })) : null, table),
+          flags(image).map(function (f) { return make("span", { class: "flag", text: f }); }), decision(image, context) || "");
+>>>>>>> views
       }
       fill();
       s.dialog("Image", body, { ArrowLeft: function () { step(-1); }, ArrowRight: function () { step(1); } });

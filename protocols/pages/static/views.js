@@ -68,9 +68,10 @@ window.stimsynth = (function () {
   }
   function note(root, text) { if (text) root.append(make("p", { class: "sub", text: text })); }
 
-  // An image with words for those who do not see it.
+  // An image with words for those who do not see it; `full`: not a reduced one, where there is a server.
   function picture(context, id, alt, more) {
-    const source = id ? context.image(id) : null;
+    const full = Boolean(more && more.full), source = id ? context.image(id, full) : null;
+    if (full) more = Object.assign({}, more, { full: null });
     if (!source) return make("span", Object.assign({ class: "noimage", role: "img", "aria-label": alt }, more), "not kept");
     return make("img", Object.assign({ src: source, alt: alt, loading: "lazy", draggable: "false" }, more));
   }

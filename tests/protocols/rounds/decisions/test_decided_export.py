@@ -16,6 +16,7 @@ from protocols.project.outbox import broken_seals, read_manifest
 from protocols.rounds.decisions.decide import Asked, decide
 from protocols.rounds.export_notes import export_notes
 from tests.protocols.helpers.looped_project import copy
+from tests.protocols.helpers.served_project import application, request
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 
@@ -42,6 +43,12 @@ def test_what_was_vetoed_or_stopped_is_neither_shown_nor_planned_for(looped: Pat
     assert not broken_seals(round_.sealed, manifest)
     assert set(read_honoured(round_).untested) == gone
     assert "1 controllers vetoed and 1 sites stopped" in " ".join(export_notes(round_))
+    app, server = application(project)
+    for view in server.views:
+        told = request(app, f"/api/view/{view}", query="unblind=1").data.decode()
+        assert not [r for r in rows if r.role != "natural" and r.image_id in told], (
+            f"{view} tells images of a closed round"
+        )
     with pytest.raises(DataError, match="S15"):
         decide(project, Asked(action="approve", who="ann", reason="changed my mind", image=veto.image))
     (round_.sealed / "decisions.json").write_text("{}")
