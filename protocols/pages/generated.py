@@ -9,7 +9,11 @@ import numpy as np
 
 from protocols.disk.files import read_json, sha256_file
 from protocols.disk.hdf5_reading import check_size, open_hdf5
+<<<<<<< HEAD
+from protocols.project.decisions.standing import read_standing
+=======
 from protocols.errors import DataError
+>>>>>>> views
 from protocols.project.display import Display
 from protocols.project.folder import Round
 
@@ -19,21 +23,26 @@ __all__ = ["clipped_shares", "generated_images"]
 
 
 def generated_images(round_: Round, display: Display) -> list[dict[str, Any]]:
-    """One record per image of a round that is made and not yet exported, as `stimsynth preview` names them."""
+    """One record per image of a round that is made and not yet exported, as `stimsynth preview` names them.
+
+    Confirmatory is what the export would show as such: the best by the validator of what no decision takes out.
+    """
     import torch
 
+    from protocols.rounds.decisions.honour import confirmatory_places, last_words
     from protocols.synthesis.colour import image_chroma
     from synth import StimulusBatch
 
     batch = StimulusBatch.load(round_.controllers_path)
-    chosen = set(batch.best_indices())
+    words = last_words(read_standing(round_.home), round_.number, batch)
+    chosen = confirmatory_places(batch, words)
     chroma = image_chroma(display, batch.images)
     floats = torch.from_numpy(np.ascontiguousarray(batch.images)).permute(0, 3, 1, 2).float() / 255
     contrast = display.constraints()[-1].statistics(floats)["rms"].numpy()
     clipped, judged = batch.black_or_white, batch.validator_predicted
     previewed, usual = _previewed(round_)
     records = []
-    for i, site in enumerate(batch.targets):
+    for i, (site, word) in enumerate(zip(batch.targets, words, strict=True)):
         column, objective = batch.site_ids.index(site), batch.kinds[i].split("+")[0]
         at = {
             "objective": objective,
@@ -58,6 +67,7 @@ def generated_images(round_: Round, display: Display) -> list[dict[str, Any]]:
                 "clipped": clipped[i],
                 "contrast": {"luminance": contrast[i], "chroma": chroma[i], **usual},
                 "at": [at],
+                "decision": None if word is None else {"action": word.action, "who": word.who, "reason": word.reason},
             }
         )
     return records

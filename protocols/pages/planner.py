@@ -72,7 +72,8 @@ def _kept(project: Project, stamp: str) -> dict[str, Any] | None:
 
 def _stamp(project: Project, number: int) -> str:
     """What the plan depends on: settings, fit, recordings and the controllers that are made."""
-    files = [project.folder / "project.toml", project.fitted / f"for_round_{number:02d}.json"]
+    files = [project.folder / name for name in ("project.toml", "decisions.jsonl")]
+    files += [project.fitted / f"for_round_{number:02d}.json"]
     files += [project.data / name for name in ("natural.csv", "recording.json")]
     for round_ in project.rounds():
         files += [round_.ingest_path, round_.drift_path]
@@ -86,6 +87,7 @@ def _stamp(project: Project, number: int) -> str:
 def _computed(project: Project, number: int) -> dict[str, Any]:
     from protocols.models.pair import load_pair, site_rows
     from protocols.project.key import Key
+    from protocols.rounds.decisions.honour import honoured_batch
     from protocols.rounds.planning.division import minutes_of
     from protocols.rounds.planning.found import by_objective
     from protocols.rounds.planning.round_plan import divide_round
@@ -96,8 +98,8 @@ def _computed(project: Project, number: int) -> dict[str, Any]:
 
     encoder = load_pair(project, number)[0]
     made = [r for r in project.rounds() if r.number == number and r.controllers_path.is_file()]
-    batch = StimulusBatch.load(made[0].controllers_path) if made else None
-    targets = list(dict.fromkeys(batch.targets)) if batch is not None else chosen_targets(project, encoder)
+    batch = honoured_batch(project, number, StimulusBatch.load(made[0].controllers_path))[0] if made else None
+    targets = list(dict.fromkeys(batch.targets)) if batch is not None else chosen_targets(project, encoder, number)
     plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch)
     if not plan.noise.known:
         return nothing("Only averages were recorded: without single trials power is not known.", "stimsynth fit")

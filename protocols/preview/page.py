@@ -144,7 +144,7 @@ def _card(proposal: Proposal, preview: Preview, scale: tuple[float, float], *, p
     column = _column(preview, proposal.site)
     source, _, photo_z = preview.best[proposal.site]
     others = [int(u) for u in np.argsort(-proposal.z, kind="stable") if u != column][:OTHERS]
-    flags = []
+    flags = [proposal.decision] if proposal.decision else []
     if proposal.outside:
         flags.append("outside the fitted images")
     for name, unit in (("contrast", preview.contrast), ("chroma", preview.chroma)):

@@ -189,7 +189,7 @@ class Round:
         if not self.log_path.is_file():
             return []
         records = []
-        for line in read_text(self.log_path, errors="replace").splitlines():
+        for line in read_text(self.log_path, errors="replace").split("\n"):  # other line ends may stand in a text
             try:
                 records.append(json.loads(line))
             except (ValueError, RecursionError):

@@ -39,6 +39,8 @@
   }
   function flags(image) {
     const found = [];
+    const word = image.decision;
+    if (word) found.push({ veto: "vetoed", stop: "site stopped", approve: "approved" }[word.action] + " by " + word.who + ": " + word.reason);
     if (image.outside) found.push("outside the fitted images");
     for (const name of ["luminance", "chroma", "local"]) {
       const usual = (image.contrast || {})[name + "_natural"];
@@ -62,7 +64,7 @@
     return make("div", { class: "scroll" }, make("table", { class: "compare" }, make("thead", null, head), make("tbody", null, body)));
   }
 
-  function decision(image, context) {
+  function decision(image, context, decided) {
     if (typeof context.decide !== "function" || image.role !== "controller") return null;
     const reason = make("input", { type: "text", maxlength: "200", "aria-label": "reason" });
     const told = make("span", { role: "status" });
@@ -71,7 +73,11 @@
         if (!reason.value.trim()) { told.textContent = "a reason is needed"; reason.focus(); return; }
         told.textContent = "\u2026";
         Promise.resolve(context.decide({ decision: word, image: image.id, name: image.name, round: image.round, at: image.at, seed: image.seed, reason: reason.value.trim() }))
-          .then(function (answer) { told.textContent = answer && answer.text ? answer.text : word + " is recorded"; })
+          .then(function (answer) {
+            told.textContent = answer && answer.text ? "recorded: " + answer.text : word + " is recorded";
+            image.decision = answer && answer.decision ? answer.decision : { action: word, who: "", reason: reason.value.trim() };
+            decided();
+          })
           .catch(function (error) { told.textContent = String(error && error.message || error); });
       } }, word);
     }
@@ -83,7 +89,8 @@
     for (const round of data.rounds) {
       if (!round.text) continue;
       const ask = round.hidden && !context.frozen && !context.blind ? make("button", { type: "button", onclick: function () { context.go("gallery", { unblind: String(round.round) }); } }, "show it all the same") : null;
-      root.append(make("p", { class: "note" }, round.text + " ", ask));
+      const how = round.hidden && context.blind ? make("span", null, "Where it must be: ", make("code", { text: "stimsynth serve --unblinded" }), ".") : null;
+      root.append(make("p", { class: "note" }, round.text + " ", ask, how));
     }
     const query = context.query || {}, images = data.images;
     const label = function (name) { return data.objectives[name] || name; };
@@ -137,9 +144,15 @@
         body.replaceChildren(
           make("div", { class: "tools" }, make("button", { type: "button", onclick: function () { step(-1); } }, "\u2190 previous"), make("button", { type: "button", onclick: function () { step(1); } }, "next \u2192"),
             make("span", { role: "status" }, (place + 1) + " of " + list.length + ": " + image.name)),
+<<<<<<< HEAD
+          make("div", { class: "zoom" }, make("figure", null, s.picture(context, image.id, words(image, where), { class: "huge" }), make("figcaption", { text: words(image, where) })),
+            reference ? make("figure", null, s.picture(context, reference, "its reference", { class: "huge" }), make("figcaption", { text: "its reference: " + s.number(where.verdict.reference_response) })) : null, table),
+          flags(image).map(function (f) { return make("span", { class: "flag", text: f }); }), decision(image, context, show) || "");
+=======
           make("div", { class: "zoom" }, make("figure", null, s.picture(context, image.id, words(image, where), { class: "huge", full: true }), make("figcaption", { text: words(image, where) })),
             reference ? make("figure", null, s.picture(context, reference, "its reference", { class: "huge", full: true }), make("figcaption", { text: "its reference: " + s.number(where.verdict.reference_response) })) : null, table),
           flags(image).map(function (f) { return make("span", { class: "flag", text: f }); }), decision(image, context) || "");
+>>>>>>> views
       }
       fill();
       s.dialog("Image", body, { ArrowLeft: function () { step(-1); }, ArrowRight: function () { step(1); } });
@@ -148,7 +161,8 @@
       const at = pair(image, state.site, state.objective);
       const box = make("input", { type: "checkbox", checked: chosen.has(image.id), "aria-label": "compare " + image.name, onchange: function () { if (box.checked) chosen.add(image.id); else chosen.delete(image.id); told(list.length); } });
       const colour = at && at.verdict ? (at.verdict.verdict === "control" ? " yes" : at.verdict.verdict === "no control" ? " no" : "") : "";
-      return make("article", { class: "card" + (image.confirmatory ? " best" : "") },
+      const out = image.decision && image.decision.action !== "approve";
+      return make("article", { class: "card" + (image.confirmatory ? " best" : "") + (out ? " out" : "") },
         make("button", { type: "button", class: "open", onclick: function () { open(list, place); }, "aria-label": "enlarge " + words(image, at) }, s.picture(context, image.id, words(image, at))),
         make("div", { class: "under" }, box, make("b", { text: at ? at.site : image.name })),
         make("div", { class: "small" }, kind(image) + (at ? ", " + label(at.objective) : "") + (s.known(image.seed) ? ", seed " + image.seed : "")),
