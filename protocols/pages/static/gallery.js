@@ -31,6 +31,7 @@
     for (const name of Object.keys(image.contrast || {})) {
       if (name.endsWith("_natural")) continue;
       const usual = image.contrast[name + "_natural"];
+      if (name === "chroma" && !image.contrast.chroma && !usual) continue;  // all is grey
       const of = s.known(usual) ? " (95 % of the photographs: below " + s.number(usual, 3) + ")" : "";
       found.push([name === "luminance" ? "RMS contrast" : name === "local" ? "contrast in the field" : "chroma", s.number(image.contrast[name], 3) + of]);
     }
@@ -146,7 +147,7 @@
             make("span", { role: "status" }, (place + 1) + " of " + list.length + ": " + image.name)),
           make("div", { class: "zoom" }, make("figure", null, s.picture(context, image.id, words(image, where), { class: "huge", full: true }), make("figcaption", { text: words(image, where) })),
             reference ? make("figure", null, s.picture(context, reference, "its reference", { class: "huge", full: true }), make("figcaption", { text: "its reference: " + s.number(where.verdict.reference_response) })) : null, table),
-          flags(image).map(function (f) { return make("span", { class: "flag", text: f }); }), decision(image, context, show) || "");
+          make("div", null, flags(image).map(function (f) { return make("span", { class: "flag", text: f }); })), decision(image, context, show) || "");
       }
       fill();
       s.dialog("Image", body, { ArrowLeft: function () { step(-1); }, ArrowRight: function () { step(1); } });

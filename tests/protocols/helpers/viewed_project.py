@@ -131,9 +131,9 @@ def hostile(project: Project, folder: Path) -> Project:
     set_fit(copy, fit_sites(HOSTILE))
     path = copy.round(1).key_path
     rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-    column = rows[0].index("started_from")
+    start, outside = (rows[0].index(name) for name in ("started_from", "outside"))
     for row in rows[1:]:
-        row[column] = HOSTILE if row[column] else ""
+        row[start], row[outside] = (HOSTILE, "1") if row[start] else ("", "")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     path.write_text(text.getvalue(), encoding="utf-8")

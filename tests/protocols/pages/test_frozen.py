@@ -45,6 +45,7 @@ def page(hostile: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         opened = browser.new_page(viewport={"width": 1024, "height": 800})
+        opened.set_default_timeout(10_000)
         opened.seen = []
         opened.on("request", lambda r: opened.seen.append(r.url) if not r.url.startswith(("data:", "blob:")) else None)
         opened.on("console", lambda m: opened.seen.append(f"console {m.type}: {m.text}"))
@@ -54,6 +55,11 @@ def page(hostile: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         opened.address = path.as_uri()
         yield opened
         browser.close()
+
+
+def slips(text: str) -> list[str]:
+    """What JavaScript writes where a value is none."""
+    return [word for word in ("[object", "undefined", "NaN", "null", "Infinity") if word in text]
 
 
 def tab(page: Any, name: str) -> None:
@@ -72,6 +78,7 @@ def test_all_views_are_reached_by_keyboard_and_fit_the_window(page: Any) -> None
             assert page.inner_text("#panel h2") == view.title
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (view.name, width)
             assert page.evaluate("Array.from(document.querySelectorAll('img')).every(i => i.alt)")
+            assert not slips(page.text_content("#panel")), view.name
             page.keyboard.press("ArrowRight")
         assert page.evaluate("document.activeElement.id") == "tab-gallery"
     assert page.seen == [page.address]
@@ -88,6 +95,7 @@ def test_images_are_enlarged_walked_and_compared(page: Any) -> None:
     second = page.inner_text("dialog [role=status]")
     assert (first.split(":")[0], second.split(":")[0]) == ("1 of 3", "2 of 3")
     assert viewed_project.HOSTILE.replace("\u2028", "") in page.text_content("dialog .zoom table").replace("\u2028", "")
+    assert not slips(page.text_content("dialog"))
     page.keyboard.press("Escape")
     page.wait_for_function("!document.querySelector('dialog')")
     assert page.evaluate("document.activeElement.className") == "open"
