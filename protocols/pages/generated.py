@@ -9,11 +9,8 @@ import numpy as np
 
 from protocols.disk.files import read_json, sha256_file
 from protocols.disk.hdf5_reading import check_size, open_hdf5
-<<<<<<< HEAD
-from protocols.project.decisions.standing import read_standing
-=======
 from protocols.errors import DataError
->>>>>>> views
+from protocols.project.decisions.standing import read_standing
 from protocols.project.display import Display
 from protocols.project.folder import Round
 

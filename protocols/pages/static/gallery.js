@@ -144,15 +144,9 @@
         body.replaceChildren(
           make("div", { class: "tools" }, make("button", { type: "button", onclick: function () { step(-1); } }, "\u2190 previous"), make("button", { type: "button", onclick: function () { step(1); } }, "next \u2192"),
             make("span", { role: "status" }, (place + 1) + " of " + list.length + ": " + image.name)),
-<<<<<<< HEAD
-          make("div", { class: "zoom" }, make("figure", null, s.picture(context, image.id, words(image, where), { class: "huge" }), make("figcaption", { text: words(image, where) })),
-            reference ? make("figure", null, s.picture(context, reference, "its reference", { class: "huge" }), make("figcaption", { text: "its reference: " + s.number(where.verdict.reference_response) })) : null, table),
-          flags(image).map(function (f) { return make("span", { class: "flag", text: f }); }), decision(image, context, show) || "");
-=======
           make("div", { class: "zoom" }, make("figure", null, s.picture(context, image.id, words(image, where), { class: "huge", full: true }), make("figcaption", { text: words(image, where) })),
             reference ? make("figure", null, s.picture(context, reference, "its reference", { class: "huge", full: true }), make("figcaption", { text: "its reference: " + s.number(where.verdict.reference_response) })) : null, table),
-          flags(image).map(function (f) { return make("span", { class: "flag", text: f }); }), decision(image, context) || "");
->>>>>>> views
+          flags(image).map(function (f) { return make("span", { class: "flag", text: f }); }), decision(image, context, show) || "");
       }
       fill();
       s.dialog("Image", body, { ArrowLeft: function () { step(-1); }, ArrowRight: function () { step(1); } });
