@@ -8,8 +8,8 @@ import numpy as np
 
 from protocols.arrays import Floats
 from protocols.project.fitted import fitted_for
-from protocols.project.folder import Project
-from protocols.project.generations.files import Evolution
+from protocols.project.folder import Project, Round
+from protocols.project.generations.files import SCORES, Evolution, read_record
 from protocols.project.objectives import OBJECTIVES
 from protocols.report.rounds import learning_so_far, rounds_so_far
 from protocols.stats.intervals import median_interval
@@ -34,22 +34,22 @@ def learning(project: Project, *, same: str = "", **_: str) -> dict[str, Any]:
     """
     rounds = project.rounds()
     last = max((r.number for r in rounds), default=0)
-    newest = project.newest_fit()
-    if newest is None:
+    newest, evolved = project.newest_fit(), [line for r in rounds for line in _evolved(r)]
+    if newest is None and not evolved:
         return nothing("No encoder is fitted yet.", "stimsynth fit")
     entries = []
-    for number in range(1, max(last, newest) + 1):
+    for number in range(1, max(last, newest or 0) + 1):
         entry = _fit(project, number)
         round_ = next((r for r in rounds if r.number == number), None)
         if round_ is not None and round_.evaluation_path.is_file():
             report = ControlReport.from_json(round_.evaluation_path)
             entry |= _summary("prequential", [c.controllers_r2 for c in report.consistency])
         if round_ is not None and Evolution(round_).plan_path.is_file():
-            entry["generations"] = Evolution(round_).scored()
+            entry |= {"generations": Evolution(round_).scored(), "ended": Evolution(round_).done}
         if entry:
             entries.append({"round": number, "session": round_.session_id if round_ else "", **entry})
     success = [{**h, "label": _label(h["objective"])} for h in rounds_so_far(project, last)]
-    data = {"entries": entries, "success": success, "note": NOTE, "same": False, "can": last > 1}
+    data = {"entries": entries, "success": success, "evolved": evolved, "note": NOTE, "same": False, "can": last > 1}
     if same == "yes":
         data |= _on_the_same(project, last, entries)
     return dict(clean(data))
@@ -59,6 +59,23 @@ def frozen_learning(project: Project) -> dict[str, Any]:
     """As `learning`, with every encoder on the same photographs where there are several rounds."""
     several = len(project.evaluated()) > 1
     return learning(project, same="yes" if several else "")
+
+
+def _evolved(round_: Round) -> list[dict[str, Any]]:
+    """One line per scored generation and target of the evolution before a round: its mean and best score, in natural
+    SDs above the references.
+    """
+    evolution = Evolution(round_)
+    records = [read_record(evolution.generation(n + 1).scores_path, SCORES) for n in range(evolution.scored())]
+    return [
+        {"round": round_.number, "generation": n, "again": bool(record["again"]), "target": target} | _two(scores)
+        for n, record in enumerate(records, start=1)
+        for target, scores in record["targets"].items()
+    ]
+
+
+def _two(scores: dict[str, Any]) -> dict[str, float | None]:
+    return {name: scores.get(name) for name in ("mean", "best", "reference")}
 
 
 def _fit(project: Project, number: int) -> dict[str, Any]:

@@ -21,6 +21,16 @@
       root.append(make("div", { class: "scroll" }, s.table({ columns: [{ key: "round", title: "round", digits: 0 }, { key: "label", title: "objective", digits: null }, { key: "successes", title: "controlled", digits: 0 }, { key: "tested", title: "tested", digits: 0 }, { key: "ends", title: "Wilson 95 %", digits: null }, { key: "group_p", title: "group p", digits: 4 }],
         rows: data.success.map(function (h) { return Object.assign({ ends: s.percent(h.low) + " to " + s.percent(h.high) }, h); }) })));
     }
+    if (data.evolved.length) {
+      root.append(make("h3", { text: "Evolution on the rig" }), make("p", { class: "small", text: "Mean score of each generation above the references, in natural SDs. The images of the last point were shown again: chosen as the highest, so that the scores before it are too high." }));
+      for (const round of Array.from(new Set(data.evolved.map(function (e) { return e.round; })))) {
+        const mine = data.evolved.filter(function (e) { return e.round === round; }), targets = Array.from(new Set(mine.map(function (e) { return e.target; })));
+        root.append(s.overRounds(targets.slice(0, 7).map(function (t) { return { name: t, points: mine.filter(function (e) { return e.target === t; }).map(function (e) { return { x: e.generation, y: e.mean }; }) }; }),
+          "score (natural SD)", "mean scores of the generations before round " + round, { across: "generation before round " + round }));
+      }
+      root.append(make("details", null, make("summary", { text: "all generations as a table" }), make("div", { class: "scroll" }, s.table({ columns: [{ key: "round", title: "round", digits: 0 }, { key: "generation", title: "generation", digits: 0 }, { key: "target", title: "target", digits: null }, { key: "mean", title: "mean score", digits: 2 }, { key: "best", title: "best score", digits: 2 }, { key: "reference", title: "references (response)", digits: 2 }, { key: "shown", title: "", digits: null }],
+        rows: data.evolved.map(function (e) { return Object.assign({ shown: e.again ? "shown again" : "" }, e); }) }))));
+    }
     root.append(make("h3", { text: "Encoders" }), make("div", { class: "scroll" }, s.table({ columns: [{ key: "round", title: "round", digits: 0 }, { key: "session", title: "session", digits: null }, { key: "encoder", title: "encoder", digits: null }, { key: "maker", title: "made by", digits: null }, { key: "mode", title: "refit", digits: null }, { key: "check", title: "check of the refit", digits: null },
       { key: "natural", title: "held-out r", digits: 2 }, { key: "prequential", title: "prequential r2", digits: 2 }, { key: "generations", title: "generations of evolution", digits: 0 }], rows: data.entries })));
     s.note(root, data.note);

@@ -103,11 +103,12 @@
     if (!points.length) return make("p", { class: "small", text: "nothing is measured yet" });
     const values = points.flatMap(function (p) { return [p.y, p.low, p.high].filter(s.known); });
     const low = options && s.known(options.low) ? options.low : Math.min.apply(null, values.concat(0)), high = options && s.known(options.high) ? options.high : Math.max.apply(null, values.concat(0)) * 1.05 || 1;
-    const [frame, y] = axes(low, high, name, "round");
+    const [frame, y] = axes(low, high, name, options && options.across || "round");
     const rounds = Array.from(new Set(points.map(function (p) { return p.x; }))).sort(function (a, b) { return a - b; });
     const x = function (r) { return LEFT + (WIDTH - LEFT - RIGHT) * (rounds.indexOf(r) + 0.5) / rounds.length; };
     const svg = draw("svg", { viewBox: "0 0 " + WIDTH + " " + HEIGHT, class: "plot", role: "img", "aria-label": words }, frame);
-    for (const r of rounds) svg.append(draw("text", { x: x(r), y: HEIGHT - 16, "text-anchor": "middle" }, String(r)));
+    const every = Math.ceil(rounds.length / 20);
+    for (const r of rounds.filter(function (_, k) { return k % every === 0; })) svg.append(draw("text", { x: x(r), y: HEIGHT - 16, "text-anchor": "middle" }, String(r)));
     series.forEach(function (one, i) {
       const colour = s.colours[i % s.colours.length], shift = (i - (series.length - 1) / 2) * 12;
       const there = one.points.filter(function (p) { return s.known(p.y); });
@@ -115,7 +116,7 @@
       for (const p of there) {
         const at = x(p.x) + shift;
         if (s.known(p.low) && s.known(p.high)) svg.append(draw("line", { x1: at, x2: at, y1: y(Math.max(p.low, low)), y2: y(Math.min(p.high, high)), stroke: colour, "stroke-width": 2 }));
-        svg.append(draw(i % 2 ? "rect" : "circle", i % 2 ? { x: at - 4, y: y(p.y) - 4, width: 8, height: 8, fill: colour } : { cx: at, cy: y(p.y), r: 5, fill: colour }, draw("title", null, one.name + ", round " + p.x + ": " + s.number(p.y) + " " + s.interval(p.low, p.high))));
+        svg.append(draw(i % 2 ? "rect" : "circle", i % 2 ? { x: at - 4, y: y(p.y) - 4, width: 8, height: 8, fill: colour } : { cx: at, cy: y(p.y), r: 5, fill: colour }, draw("title", null, one.name + ", " + p.x + ": " + s.number(p.y) + " " + s.interval(p.low, p.high))));
       }
     });
     const legend = make("p", { class: "legend" }, series.map(function (one, i) {

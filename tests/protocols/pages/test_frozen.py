@@ -228,6 +228,33 @@ def test_the_commands_of_the_page_work(hostile: Project, tmp_path: Path) -> None
     assert "look.html" in printed
 
 
+@needs_browser
+def test_a_decision_needs_a_reason_and_is_told_to_whoever_records_it(page: Any) -> None:
+    tab(page, "gallery")
+    images = _data(page, "gallery")
+    page.evaluate(
+        "data => { const root = stimsynth.make('div', {id: 'probe', class: 'ss'}); document.body.append(root); window.told = [];"
+        " stimsynth.views.gallery(root, data, {image: () => null, go: () => {}, query: {}, decide: d => {"
+        "   told.push(d); return d.decision === 'veto' ? Promise.resolve({text: 'recorded as <b>1</b>'}) : Promise.reject(new Error('others decided')); } }); }",
+        images,
+    )
+    page.click("#probe article .open")
+    page.click("dialog >> text=veto")
+    assert page.evaluate("told") == []
+    assert page.text_content("dialog .tools:last-of-type [role=status]") == "a reason is needed"
+    page.fill("dialog input[aria-label=reason]", " it looks like a face ")
+    page.click("dialog >> text=veto")
+    page.wait_for_function("document.querySelector('dialog').textContent.includes('recorded as <b>1</b>')")
+    page.click("dialog >> text=approve")
+    page.wait_for_function("document.querySelector('dialog').textContent.includes('others decided')")
+    told = page.evaluate("told")
+    first = next(i for i in images["images"] if i["id"] == told[0]["image"])
+    assert [(d["decision"], d["reason"]) for d in told] == [(w, "it looks like a face") for w in ("veto", "approve")]
+    assert (told[0]["name"], told[0]["round"], told[0]["at"]) == (first["name"], 1, first["at"])
+    page.keyboard.press("Escape")
+    page.evaluate("document.getElementById('probe').remove()")
+
+
 def test_the_text_of_the_page_holds_no_name_as_markup(hostile: Project, tmp_path: Path) -> None:
     text = write_frozen(hostile, tmp_path / "p.html", plan=False).read_text(encoding="utf-8")
     assert viewed_project.HOSTILE not in text

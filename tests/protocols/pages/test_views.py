@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,13 +17,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols import loop
 from protocols.disk.png import read_png
 from protocols.errors import DataError
+from protocols.evolution.scores import read_scores
 from protocols.pages.images import image_pixels, image_png
 from protocols.pages.measured import means_of
 from protocols.pages.view import clean
 from protocols.pages.views import SCRIPTS, STYLE, VIEWS
 from protocols.project.folder import Project
+from protocols.project.generations.files import Evolution, Generation
 from protocols.project.key import read_key
 from protocols.recordings.dataset import baseline, drift_of
 from protocols.recordings.readers.hdf5 import read_kept, write_responses
@@ -30,6 +34,7 @@ from protocols.recordings.responses import Responses
 from protocols.report.fit import fit_lines, number
 from protocols.report.rounds import rounds_so_far
 from protocols.report.sites import ImageTrials, tunings
+from protocols.state import look
 from protocols.verdict.control_report import ControlReport
 from synth import StimulusBatch
 from tests.protocols.helpers import evolved_project, viewed_project
@@ -257,14 +262,25 @@ def test_positions_of_the_electrodes_are_those_of_the_recording(evaluated: Proje
     assert told == {site: (400.0 * i, -250.0 * i) for i, site in enumerate(table.site_ids)}
 
 
-def test_an_evolution_is_counted(evaluated: Project, tmp_path: Path) -> None:
-    project = viewed_project.copied(evaluated, tmp_path / "p", "evaluated")
-    for generation in (1, 2):
-        folder = project.round(1).folder / "evolution" / f"generation_{generation:03d}"
-        folder.mkdir(parents=True)
-        (folder / "scores.json").write_text("{}", encoding="utf-8")
-    (project.round(1).folder / "evolution" / "plan.json").write_text("{}", encoding="utf-8")
-    assert VIEWS["learning"].build(project)["entries"][0]["generations"] == 2
+def test_an_evolution_is_told_generation_by_generation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    project = evolved_project.make(tmp_path / "p", evolved_project.settings(generations=1, population=6))
+    subject = evolved_project.Subject()
+    assert "nothing" in VIEWS["learning"].build(project)
+    while (state := look(project)).stage == "evolve":
+        if isinstance(state.round, Generation) and state.waiting_for:
+            evolved_project.answer(state.round, subject)
+        loop.evolve(project, 1)
+        for name in LIGHT:
+            assert "shown/" not in json.dumps(VIEWS[name].build(project))
+    data = VIEWS["learning"].build(project)
+    told = [scores for record in read_scores(Evolution(project.round(1))) for scores in record["targets"].values()]
+    assert len(data["evolved"]) == len(told) == 4
+    assert all(
+        same(e["mean"], t["mean"]) and same(e["best"], t["best"]) for e, t in zip(data["evolved"], told, strict=True)
+    )
+    assert [e["again"] for e in data["evolved"]] == [False] * 2 + [True] * 2
+    assert (data["entries"][0]["generations"], data["entries"][0]["ended"]) == (2, True)
 
 
 @pytest.mark.parametrize(
