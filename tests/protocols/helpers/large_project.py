@@ -1,7 +1,12 @@
-"""A project of many sites, photographs and controllers whose files are written as they are, without an export or a fit."""
+"""A project of many sites, photographs and controllers whose files are written as they are, without an export or a fit.
+
+python -m tests.protocols.helpers.large_project     # seconds that each of its views takes
+"""
 
 from __future__ import annotations
 
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +143,20 @@ def _report(names: tuple[str, ...], verdicts: list[ControlRow]) -> ControlReport
         unit="spikes", alpha=0.05, permutations=999, seed=0, temperature=1.0, trials=9, trials_used=9,
         one_hot_sites=names, rows=tuple(verdicts), objectives=summaries, consistency=consistency,
     )  # fmt: skip
+
+
+def main() -> None:
+    """Print the processor time of building each view of the project, the second time."""
+    from protocols.pages.views import VIEWS
+
+    with tempfile.TemporaryDirectory() as folder:
+        project = make(Path(folder) / "large")
+        for name in (name for name in VIEWS if name != "planner"):
+            VIEWS[name].build(project)
+            begun = time.process_time()
+            VIEWS[name].build(project)
+            print(f"{name:<12} {time.process_time() - begun:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
