@@ -95,6 +95,8 @@ def listen(host: str = HERE, port: int = 0) -> Address:
     try:
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows lets another program take an address that is in use
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:  # a port whose server has just ended is free
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
         bound.listen(128)
     except OSError as error:

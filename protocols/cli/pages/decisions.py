@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -11,6 +12,13 @@ from protocols.cli.app import app, open_project, show
 from protocols.cli.arguments import ProjectFolder
 
 ACTIONS = ("veto", "approve", "stop", "resume", "targets")
+
+
+def account() -> str:
+    """The name of whoever runs the command; "unknown" where the system has none."""
+    with suppress(ImportError, KeyError, OSError):
+        return getpass.getuser()
+    return "unknown"
 
 
 @app.command()
@@ -45,7 +53,7 @@ def decide(
     image = given[0] if action in ("veto", "approve") else ""
     asked = Asked(
         action=action,
-        who=who or getpass.getuser(),
+        who=who or account(),
         reason=reason,
         image=image,
         sites=() if image else given,

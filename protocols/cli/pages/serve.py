@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated, Any
 
 import typer
 
 from protocols.cli.app import announce, app, open_project, options, show
 from protocols.cli.arguments import ProjectFolder
+
+from .decisions import account
 
 
 @app.command()
@@ -38,7 +39,7 @@ def serve(
         project=project,
         decisions=allow_decisions,
         unblinded=unblinded,
-        who=getpass.getuser(),
+        who=account(),
         **views(),
     )
     address = listen(host, port)

@@ -10,6 +10,7 @@ from typing import Any
 
 from protocols.disk.files import is_id, sha256_bytes, write_bytes
 from protocols.disk.foreign import read_bytes
+from protocols.disk.shares import unread_error
 from protocols.errors import DataError, printable
 
 __all__ = ["ACTIONS", "Decision", "append_decision", "read_decisions"]
@@ -94,13 +95,18 @@ def read_decisions(folder: Path) -> tuple[Decision, ...]:
     Raises
     ------
     DataError
-        S10: the file cannot be read, or a line was altered, left out or added by hand.
+        S10: the file is not what was written, or a line was altered, left out or added by hand; F15: the file or the
+        project is away.
     """
     path = folder / FILE
     try:
         data = read_bytes(path, most=MOST_BYTES)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not (folder / "project.toml").is_file():  # a share that is away: a veto must not be passed over
+            raise unread_error(error) from error
         return ()
+    except OSError as error:
+        raise unread_error(error) from error
     lines = data.split(b"\n")
     if lines.pop() != b"":
         raise _unreadable(f"line {len(lines) + 1}, which has no end")

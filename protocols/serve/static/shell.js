@@ -90,6 +90,7 @@
     let value = {};
     try { value = JSON.parse(text); } catch { value = { error: text.slice(0, 300) }; }
     await poll();
+    if (status && value.sequence !== undefined) status.sequence = Math.max(status.sequence || 0, value.sequence);  // what was told is known here
     if (answer.status === 409) {
       const since = (value.since || []).map(function (d) { return d.who + ": " + d.action + " " + (d.image || d.sites.join(", ")) + " (" + d.reason + ")"; });
       throw new Error("Not recorded: since this page was drawn, others decided " + since.join("; ") + ". Look at it, and decide again where it still holds.");

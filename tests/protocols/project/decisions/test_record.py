@@ -117,6 +117,9 @@ def test_a_line_that_is_removed_swapped_or_cut_is_refused(tmp_path: Path) -> Non
 
 
 def test_no_file_is_no_decision_and_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="F15"):  # neither decisions nor a project: the share may be away
+        read_decisions(tmp_path)
+    (tmp_path / "project.toml").touch()
     assert read_decisions(tmp_path) == ()
     (tmp_path / FILE).mkdir()
     with pytest.raises(DataError, match="F13"):
