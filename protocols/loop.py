@@ -212,7 +212,7 @@ def generate(
     project = project.for_stage()
     settings = project.config.synthesis
     encoder, validator = (e.to(device) for e in load_pair(project, number))
-    targets = chosen_targets(project, encoder)
+    targets = chosen_targets(project, encoder, number)
     starts = starting_images(project, number, Key((), tuple(site_rows(encoder))), targets=targets)
     request = Request(
         recipe(project, NaturalImages.load(project.data).pixels()),
@@ -288,6 +288,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     from protocols.models.pair import load_pair, site_rows
     from protocols.rounds.assemble import assemble
     from protocols.rounds.checks import exactness
+    from protocols.rounds.decisions.honour import honoured_batch, tell_honoured
     from protocols.rounds.export import Inspection, Showing, export_round
     from protocols.rounds.planning.round_plan import divide_round, division_entry
     from protocols.rounds.predictions import predictor
@@ -300,10 +301,9 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     config = project.config
     round_ = project.round(number)
     refuse_unfinished(project, number)
-    batch = StimulusBatch.load(round_.controllers_path)
+    batch, honoured = honoured_batch(project, number, StimulusBatch.load(round_.controllers_path))
     encoder, validator = (e.to(device) for e in load_pair(project, number))
-    sites = site_rows(encoder)
-    targets = list(dict.fromkeys(batch.targets))
+    sites, targets = site_rows(encoder), list(dict.fromkeys(batch.targets))
     plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch, device=device)
     stimuli, arms = assemble(project, number, batch, encoder=encoder, plan=plan, sites=sites, device=device)
     names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]
@@ -326,6 +326,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
             "validator": {"fingerprint": validator.fingerprint},
             "arms": arms.counts(),
             "division": division_entry(plan, config.protocol, stimuli),
+            **tell_honoured(round_, honoured),
         },
         inspection=Inspection(
             predict=predictor(encoder, validator, device),
@@ -374,6 +375,7 @@ def evaluate_round(project: Project, round_: Round, *, engine: Engine | None = N
 
     `engine`: processes that share the tests; what is written is the same.
     """
+    from protocols.project.decisions.honoured import read_honoured
     from protocols.rounds.looks.record import made_decisions
     from protocols.verdict.looks.interim import evaluate_stages
 
@@ -396,7 +398,7 @@ def evaluate_round(project: Project, round_: Round, *, engine: Engine | None = N
         excluded=drift.excluded if drift is not None and project.config.drift.exclude else None,
         decisions=made_decisions(round_),
         engine=engine,
-    )
+    ).noted(read_honoured(round_).sentences())
     report.to_csv(round_.folder / "control.csv")
     round_.log("evaluate", **report.counts(), align=project.config.drift.align, exclude=project.config.drift.exclude)
     report.to_json(round_.evaluation_path)  # last: its presence says that the round is evaluated

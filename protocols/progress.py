@@ -55,6 +55,8 @@ class Progress:
         Where to write; the results themselves go to standard output.
     quiet : bool
         Write nothing.
+    told : callable, optional
+        Also called with every report: what tells others how far the step is.
     """
 
     WIDTH = 28
@@ -62,9 +64,10 @@ class Progress:
     REFRESH_S = 0.1
     """Least time between two drawings of a bar, in seconds."""
 
-    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False, told: Reporter | None = None) -> None:
         self.stream = stream if stream is not None else sys.stderr
         self.quiet = quiet
+        self.told = told
         self.started: dict[str, float] = {}
         self.drawn = 0.0
         self.bars: Bars | None = None
@@ -72,6 +75,8 @@ class Progress:
 
     def __call__(self, label: str, done: int, total: int) -> None:
         """Report that `done` of `total` parts of the step `label` are finished."""
+        if self.told is not None:
+            self.told(label, done, total)
         if self.quiet:
             return
         now = time.monotonic()

@@ -27,6 +27,7 @@ from protocols.project.key import read_key
 from protocols.project.outbox import broken_seals
 from protocols.project.photographs import NaturalImages
 from protocols.recordings.dataset import gather
+from protocols.rounds.decisions.honour import as_shown
 from protocols.rounds.stimulus import Stimulus, controller_stimuli, graded_stimuli
 from protocols.synthesis.accentuation import GENERATOR
 from protocols.synthesis.colour import chroma_limit
@@ -137,9 +138,7 @@ def reproduce(
             fix="give another folder with --out, or delete it",
         )
     if not round_.controllers_path.is_file():
-        raise _gone(
-            f"{round_.folder.name}/sealed/controllers.h5", "no such file", "the controllers' record", code="U03"
-        )
+        raise _gone(f"{round_.folder.name}/sealed/controllers.h5", "no file", "the controllers' record", code="U03")
     shown = StimulusBatch.load(round_.controllers_path)
     problems = [*verify_checksums(round_.outbox), *_sealed(round_, recorded), *_fingerprints(shown, recorded)]
     again = replay(project, round_, shown, display=Display(**_display_of(recorded)), device=device, progress=progress)
@@ -153,7 +152,9 @@ def reproduce(
         )
         if before != after
     ]
-    found = _compare(round_, shown, again, same_environment=not environment, problems=problems)
+    found = _compare(
+        round_, *(as_shown(round_, b) for b in (shown, again)), same_environment=not environment, problems=problems
+    )
     for made in _made(again, round_.number):
         write_png(out / "images" / f"{made.source_id}.png", made.pixels)
     report = Reproduction(**found, environment=environment, folder=out.as_posix())

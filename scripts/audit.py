@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "licences.md"
 BEGIN, END = "<!-- licences: made by `python scripts/audit.py --write` -->", "<!-- end of licences -->"
-EXTRAS = ("nwb", "brainio", "neo", "bids", "tables")
+EXTRAS = ("nwb", "brainio", "neo", "bids", "tables", "serve")
 """Extras that users install; the tools of developers are not passed on."""
 ALLOWED = {
     "MIT": r"MIT( License)?|MIT-CMU|Expat",

@@ -56,6 +56,8 @@ LADDER: dict[str, tuple[tuple[str, ...], ...]] = {
             "evolution",
             "insilico",
             "preview",
+            "pages",
+            "serve",
             "check",
             "status",
             "ahead",

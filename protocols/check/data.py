@@ -9,6 +9,7 @@ import numpy as np
 
 from protocols.disk.pictures import open_picture
 from protocols.errors import DataError
+from protocols.project.decisions.standing import read_standing
 from protocols.project.folder import Project, Round
 from protocols.project.photograph_warnings import photograph_warnings
 from protocols.project.photographs import NaturalImages, drawn_for_another
@@ -83,6 +84,27 @@ def shown(project: Project) -> Iterator[Finding | Exception]:
                 code="C08",
             )
             return
+
+
+def decided(project: Project) -> Iterator[Finding | Exception]:
+    """What people decided, and whether its images are still those that were meant."""
+    standing = read_standing(project.folder)
+    if not standing.sequence:
+        return
+    from protocols.rounds.decisions.decide import undecided_round
+    from protocols.rounds.decisions.honour import honoured_batch, obsolete_vetoes
+    from synth import StimulusBatch
+
+    counts = f"{len(standing.vetoed)} images vetoed, {len(standing.stopped)} sites stopped"
+    yield Finding("ok", "decisions", f"{standing.sequence}, the last by {standing.last}: {counts}")
+    round_ = undecided_round(project)
+    if round_ is None:
+        return
+    batch = StimulusBatch.load(round_.controllers_path)
+    for sentence in honoured_batch(project, round_.number, batch)[1].sentences():
+        yield Finding("note", "decisions", f"round {round_.number}: {sentence}")
+    for image in obsolete_vetoes(standing, round_.number, batch):
+        yield Finding("note", "decisions", f"{image} was vetoed and is another image now: the veto does not hold")
 
 
 def split(project: Project) -> Iterator[Finding | Exception]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from protocols.progress import counted
 from protocols.project.folder import Project
 
-from .data import display, near_duplicates, photographs, recordings, shown, sites, split, windows
+from .data import decided, display, near_duplicates, photographs, recordings, shown, sites, split, windows
 from .findings import Finding, Look, collected
 from .networks import earlier, encoder, networks, prior, statistics
 from .settings import configuration, device, disk, safety, schedule, settings
@@ -22,6 +22,7 @@ LOOKS: dict[str, Look] = {
     "networks": earlier,
     "display": display,
     "rounds shown": shown,
+    "decisions": decided,
     "contrast": statistics,
     "schedule": schedule,
     "settings": settings,

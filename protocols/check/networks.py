@@ -42,7 +42,7 @@ def encoder(project: Project) -> Iterator[Finding | Exception]:
         return
     text = f"{made.fingerprint} ({len(made.site_ids)} sites, {len(made.target_ids)} to control), "
     yield Finding("ok", "encoder", f"{text}validator {validator.fingerprint}{scores}")
-    targets = chosen_targets(project, made)
+    targets = chosen_targets(project, made, newest)
     comparing = [o for o in project.config.synthesis.objectives if OBJECTIVES[o].all_sites]
     if comparing and len(made.site_ids) < 2:
         try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from . import cluster, generate, imports, looks, previews, projects, rigs, rounds, sharing
 from .app import app, main
 from .insilico import controllers, controversial, describe, discriminate, invariance, triplets
+from .pages import decisions, serve
 
 __all__ = [
     "app",
     "cluster",
     "controllers",
     "controversial",
+    "decisions",
     "describe",
     "discriminate",
     "generate",
@@ -22,6 +24,7 @@ __all__ = [
     "projects",
     "rigs",
     "rounds",
+    "serve",
     "sharing",
     "triplets",
 ]

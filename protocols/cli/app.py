@@ -38,6 +38,8 @@ app = typer.Typer(
 options: dict[str, Any] = {"json": False, "quiet": False, "device": None, "workers": None, "executor": None}
 reporters: list[Progress] = []
 """Those of the command that runs, for their bars to be removed before an error is printed."""
+opened: list[Path] = []
+"""Folders of the projects that the command opened."""
 
 
 def version(value: bool) -> None:
@@ -106,8 +108,11 @@ def settings(
 
 
 def progress() -> Progress:
-    """The progress reporter that the options ask for."""
-    reporters.append(Progress(quiet=options["quiet"]))
+    """The progress reporter that the options ask for; it tells the project that was opened how far the step is."""
+    from protocols.disk.working import tell_progress
+
+    told = tell_progress(opened[-1]) if opened else None
+    reporters.append(Progress(quiet=options["quiet"], told=told))
     LISTENER.set(None if options["quiet"] else reporters[-1])
     return reporters[-1]
 
@@ -169,7 +174,9 @@ def open_project(folder: Path) -> Any:
     """Open the project folder."""
     from protocols.project.folder import Project
 
-    return Project.open(folder)
+    project = Project.open(folder)
+    opened.append(project.folder)
+    return project
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ def preview(
     number = number if number is not None else look(project).number
     round_ = project.round(number)
     announce("loading the networks")
-    from protocols.preview.page import diagnosis, write_preview
+    from protocols.preview.page import diagnosis, keep_preview, write_preview
     from protocols.preview.proposals import gather_preview
 
     report = progress()
@@ -43,6 +43,7 @@ def preview(
         display=project.display,
         plan="" if planned is None else planned.text(),
     )
+    keep_preview(found, round_)
     sentences = diagnosis(found)
     inside = path.resolve().is_relative_to(project.folder.resolve())
     place = path.resolve().relative_to(project.folder.resolve()).as_posix() if inside else str(path)
@@ -53,3 +54,19 @@ def preview(
         "images": found.records(),
     }
     show("\n".join([*sentences, f"page: {place}"]), record)
+
+
+@app.command()
+def page(
+    folder: ProjectFolder,
+    out: Annotated[Path | None, typer.Option(help="page to write; default: page.html in the project")] = None,
+    plan: Annotated[bool, typer.Option("--plan/--no-plan", help="with what other rounds could find")] = True,
+) -> None:
+    """Write all views of a project as one page that needs no server: gallery, sites, array, responses, plan, rounds."""
+    project = open_project(folder).for_stage()
+    from protocols.pages.frozen import write_frozen
+
+    path = write_frozen(project, out or project.folder / "page.html", plan=plan)
+    inside = path.resolve().is_relative_to(project.folder.resolve())
+    place = path.resolve().relative_to(project.folder.resolve()).as_posix() if inside else str(path)
+    show(f"page: {place}", {"page": place})

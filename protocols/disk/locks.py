@@ -31,6 +31,8 @@ from .shares import writing
 
 C = TypeVar("C", bound=Callable[..., Any])
 LOCK = ".stimsynth.lock"
+IN_USE = "S08"
+"""Code of the error of whoever comes while another command works."""
 BEAT_S, SILENT_S = 5.0, 60.0
 """Seconds between two beats; of silence after which a holder elsewhere is gone."""
 PATIENCE_S, PAUSE_S = 2.0, 0.1
@@ -71,8 +73,10 @@ class _Held:
 
 
 _held: dict[str, _Held] = {}
+_doors: dict[str, threading.Lock] = {}
 _swept: set[tuple[str, int]] = set()
-os.register_at_fork(after_in_child=_held.clear) if hasattr(os, "register_at_fork") else None
+for _of_parent in (_held, _doors) if hasattr(os, "register_at_fork") else ():
+    os.register_at_fork(after_in_child=_of_parent.clear)
 
 
 def host() -> str:
@@ -132,6 +136,20 @@ def hold(folder: Path, what: str, *, wait_s: float = 0.0) -> Iterator[None]:
         finally:
             mine.depth -= 1
         return
+    begun = time.monotonic()
+    door = _doors.setdefault(key, threading.Lock())  # threads of this process know one another by it, not by the file
+    if not door.acquire(timeout=max(wait_s, PATIENCE_S)):
+        raise _in_use(folder / LOCK, _holder(_read(folder / LOCK)))
+    try:
+        with _held_by(folder, key, what, wait_s=wait_s - (time.monotonic() - begun)):
+            yield
+    finally:
+        door.release()
+
+
+@contextmanager
+def _held_by(folder: Path, key: str, what: str, *, wait_s: float) -> Iterator[None]:
+    """The lock file, made by one thread of this process at a time."""
     path = folder / LOCK
     holder = Holder(
         host=host(),
@@ -157,6 +175,19 @@ def hold(folder: Path, what: str, *, wait_s: float = 0.0) -> Iterator[None]:
         if _is_ours(held):
             with suppress(OSError):
                 path.unlink()
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """Who works on `folder` now, as its lock says; None where nobody does, or where a process of this machine that is
+    gone left it behind. Nothing is waited for.
+    """
+    found = _holder(_read(folder / LOCK))
+    return None if found is None or found.gone else found
+
+
+def held_here(folder: Path) -> bool:
+    """Whether this process works on `folder` now."""
+    return os.path.realpath(folder) in _held
 
 
 def alone(what: str, *, unless: Callable[..., bool] | None = None) -> Callable[[C], C]:
@@ -289,5 +320,5 @@ def _in_use(path: Path, holder: Holder | None, found: str = "") -> DataError:
         expected="one command at a time",
         cause="a second terminal, a scheduled job, or another machine that has the folder too",
         fix="wait until it has ended and repeat the same command; one that was killed is noticed by itself",
-        code="S08",
+        code=IN_USE,
     )

@@ -205,7 +205,7 @@ def _targets(project: Project, number: int, recorded: set[str]) -> list[str]:
     wanted = project.config.evolution.targets
     if wanted == "all":
         encoder, _ = load_pair(project, number)
-        return chosen_targets(project, encoder)
+        return chosen_targets(project, encoder, number)
     lost = [t for t in wanted if t not in recorded]
     if not lost:
         return list(dict.fromkeys(wanted))

@@ -58,7 +58,7 @@ def compare_readouts(
     """
     project = project.for_stage()
     read_comparison(path, layers_of(project.config.encoder.settled()))
-    table = parse_toml(path)
+    table = read_candidate_table(path)
     found = prepared(project, table, device=device)
     fits = folds(project, table, found.bench, device=device, engine=engine, progress=progress)
     comparison = with_control(found.bench.comparison(fits), project, found.data, keep=found.keep, progress=progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ import numpy as np
 
 from protocols.arrays import Floats
 from protocols.disk.drawing import thumbnails
-from protocols.disk.files import write_text
+from protocols.disk.files import sha256_file, write_json, write_text
+from protocols.errors import DataError
 from protocols.packages import version
 from protocols.project.display import Display
+from protocols.project.folder import Round
 from protocols.project.objectives import objective_named
 from protocols.synthesis.colour import clipping_text
 
 from .proposals import Preview, Proposal, Range
 
-__all__ = ["diagnosis", "write_preview"]
+__all__ = ["diagnosis", "keep_preview", "write_preview"]
 
 IMAGE_BYTES = 5_000_000
 """Of the page, for thumbnails."""
@@ -53,6 +56,18 @@ def write_preview(preview: Preview, path: Path, *, display: Display, plan: str =
     )
     write_text(path, page)
     return path
+
+
+def keep_preview(preview: Preview, round_: Round) -> None:
+    """Keep what was found of the images for the other pages of the project, with the file that it was found of."""
+    ranges = {name: [unit.low, unit.median, unit.high] for name, unit in _ranges(preview).items()}
+    found = {"schema": "preview/1", "controllers": sha256_file(round_.controllers_path), **ranges}
+    with suppress(OSError, DataError):  # a project that cannot be written to is looked at all the same
+        write_json(round_.preview_path, {**found, "images": preview.records()})
+
+
+def _ranges(preview: Preview) -> dict[str, Range]:
+    return {"contrast": preview.contrast, "chroma": preview.chroma}
 
 
 def diagnosis(preview: Preview) -> list[str]:
@@ -129,7 +144,7 @@ def _card(proposal: Proposal, preview: Preview, scale: tuple[float, float], *, p
     column = _column(preview, proposal.site)
     source, _, photo_z = preview.best[proposal.site]
     others = [int(u) for u in np.argsort(-proposal.z, kind="stable") if u != column][:OTHERS]
-    flags = []
+    flags = [proposal.decision] if proposal.decision else []
     if proposal.outside:
         flags.append("outside the fitted images")
     for name, unit in (("contrast", preview.contrast), ("chroma", preview.chroma)):

@@ -15,11 +15,13 @@ from protocols.disk.files import finite_or_none
 from protocols.errors import DataError
 from protocols.models.pair import load_pair
 from protocols.progress import Reporter
+from protocols.project.decisions.standing import read_standing
 from protocols.project.fitted import fitted_for, maker
 from protocols.project.folder import Project, Round
 from protocols.project.photograph_warnings import photograph_warnings
 from protocols.project.photographs import NaturalImages
 from protocols.report.sites import field_circle
+from protocols.rounds.decisions.honour import confirmatory_places, last_words
 from protocols.synthesis.colour import image_chroma
 from protocols.synthesis.starts import measured_z
 from synth import StimulusBatch
@@ -60,6 +62,8 @@ class Proposal:
         Share of values at black or white; RMS contrast, SD of relative luminance.
     chroma : float
         The 99th percentile of its pixels; 0 for grey.
+    decision : str
+        What somebody decided about it, in words; "" = nothing.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Proposal:
     clipped: float
     contrast: float
     chroma: float
+    decision: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,14 @@ class Preview:
                 "contrast": p.contrast,
                 "chroma": p.chroma,
             }
-            about = {"image": p.name, "objective": p.objective, "site": p.site, "seed": p.seed, "best": p.best}
+            about = {
+                "image": p.name,
+                "objective": p.objective,
+                "site": p.site,
+                "seed": p.seed,
+                "best": p.best,
+                "decision": p.decision,
+            }
             listed.append(about | {"outside": p.outside, "start": p.start} | finite_or_none(numbers))
         return listed
 
@@ -191,7 +203,9 @@ def gather_preview(
         number=round_.number,
         exported=round_.outbox.is_dir(),
         site_ids=tuple(encoder.site_ids),
-        proposals=_proposals(project, batch, (encoder, validator), columns=columns, progress=progress),
+        proposals=_proposals(
+            project, batch, (encoder, validator), number=round_.number, columns=columns, progress=progress
+        ),
         best={s: (natural.source_ids[i], photographs[i], float(z[i, columns[s]])) for s, i in strongest.items()},
         circles={site: field_circle(fits.get(site), project.display) for site in targets},
         contrast=Range.of(shown),
@@ -205,6 +219,7 @@ def _proposals(
     batch: StimulusBatch,
     pair: tuple[Encoder | Ensemble, Encoder | Ensemble],
     *,
+    number: int,
     columns: dict[str, int],
     progress: Reporter | None,
 ) -> list[Proposal]:
@@ -218,7 +233,8 @@ def _proposals(
     z, low, high = ((np.concatenate(values) - mean) / sd for values in zip(*parts, strict=True))
     chroma = image_chroma(project.display, batch.images)
     contrast = project.display.constraints()[-1].statistics(_floats(batch.images))["rms"].tolist()
-    chosen, clipped = set(batch.best_indices()), batch.black_or_white
+    words = last_words(read_standing(project.folder), number, batch)
+    chosen, clipped = confirmatory_places(batch, words) or set(batch.best_indices()), batch.black_or_white
     listed = []
     for i, site in enumerate(batch.targets):
         listed.append(
@@ -239,6 +255,7 @@ def _proposals(
                 clipped=float(clipped[i]),
                 contrast=contrast[i],
                 chroma=float(chroma[i]),
+                decision="" if (word := words[i]) is None else word.told,
             )
         )
     return listed

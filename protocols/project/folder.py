@@ -120,6 +120,11 @@ class Round:
         return self.sealed / "accentuated.h5"
 
     @property
+    def preview_path(self) -> Path:
+        """What `preview` found of the images, for other pages; not there where nobody looked."""
+        return self.sealed / "preview.json"
+
+    @property
     def responses_path(self) -> Path:
         """The checked trial table."""
         return self.folder / "responses.h5"
@@ -184,7 +189,7 @@ class Round:
         if not self.log_path.is_file():
             return []
         records = []
-        for line in read_text(self.log_path, errors="replace").splitlines():
+        for line in read_text(self.log_path, errors="replace").split("\n"):  # other line ends may stand in a text
             try:
                 records.append(json.loads(line))
             except (ValueError, RecursionError):

@@ -208,10 +208,13 @@ def broken_seals(sealed: Path, manifest: dict[str, Any]) -> dict[str, str]:
     -------
     dict of file name to the manifest's entry for it
     """
+    wanted = {name: (entry, manifest.get(entry)) for name, entry in SEALS.items()}
+    if isinstance(honoured := manifest.get("decisions"), dict):
+        wanted["decisions.json"] = ("decisions", honoured.get("sealed_sha256"))
     return {
         name: entry
-        for name, entry in SEALS.items()
-        if not (sealed / name).is_file() or sha256_file(sealed / name) != manifest.get(entry)
+        for name, (entry, digest) in wanted.items()
+        if not (sealed / name).is_file() or sha256_file(sealed / name) != digest
     }
 
 

@@ -121,7 +121,9 @@ def shown_images(view: RoundView) -> dict[str, Pixels]:
 
 def content(view: RoundView, images: dict[str, Pixels]) -> dict[str, Any]:
     """Everything that the page of a round shows; nothing is written."""
-    told = of_round(view, [section for make in counted(SECTIONS.values(), "sections of the page") for section in make(view)])
+    told = of_round(
+        view, [section for make in counted(SECTIONS.values(), "sections of the page") for section in make(view)]
+    )
     return {
         "title": f"{view.project_name}: round {view.round_.number}",
         "several": False,

@@ -19,6 +19,7 @@ from protocols.verdict.records import ControlRow, ObjectiveSummary
 from protocols.verdict.text import estimand, headline, room_sentences
 
 from .beside import beside, beside_hints
+from .decided import decision_sections
 from .drift import drift_sentences
 from .fit import fit_lines, fit_sentence, number, percent
 from .follow import follow_sections
@@ -292,6 +293,7 @@ def methods_sections(view: RoundView) -> list[Section]:
 
 SECTIONS: dict[str, Callable[[RoundView], Sequence[Section]]] = {
     "verdicts": verdict_sections,
+    "decisions": decision_sections,
     "left_out": left_out_sections,
     "beside": beside_sections,
     "figures": figure_sections,

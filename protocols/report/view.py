@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from protocols.errors import DataError
 from protocols.project.config.config import Config
 from protocols.project.config.load import config_from_dict
 from protocols.project.config.protocol import DriftConfig
+from protocols.project.decisions.honoured import Honoured, read_honoured
 from protocols.project.display import Display
 from protocols.project.folder import Project, Round
 from protocols.project.key import Key, read_key
@@ -50,6 +51,8 @@ class RoundView:
     learning : list of dict
         The learning curve so far; empty in a first round, and where `no_learning` says why there is none.
     no_learning : str
+    honoured : Honoured
+        What of the decisions of people the export of the round honoured.
     """
 
     round_: Round
@@ -65,6 +68,7 @@ class RoundView:
     drifts: list[tuple[int, RoundDrift]]
     learning: list[dict[str, Any]]
     no_learning: str
+    honoured: Honoured = field(default_factory=lambda: Honoured(sequence=0))
 
     @classmethod
     def load(cls, project: Project, round_: Round) -> RoundView:
@@ -85,6 +89,7 @@ class RoundView:
             drifts=drift_so_far(project, round_.number),
             learning=learning,
             no_learning=no_learning,
+            honoured=read_honoured(round_),
         )
 
     @property

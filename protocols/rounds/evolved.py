@@ -8,6 +8,7 @@ from protocols.project.folder import Project
 from protocols.project.generations.files import EVOLVED, OBJECTIVE, Evolved, evolved_images
 from protocols.recordings.natural import References
 
+from .decisions.honour import not_stopped
 from .stimulus import Stimulus
 
 
@@ -15,12 +16,14 @@ def evolved_alone(
     project: Project, number: int, controlled: Collection[str], *, site_ids: Sequence[str]
 ) -> dict[str, Evolved]:
     """The evolved images of sites that belong to the frozen set `site_ids` and have no stretch controller beside which
-    the image would stand as an arm (`controlled` are those that have one); where the arm "evolved" is not shown, none.
+    the image would stand as an arm (`controlled` are those that have one), and are not stopped by decision; where the
+    arm "evolved" is not shown, none.
     """
     if "evolved" not in project.config.arms.kinds:
         return {}
     found = evolved_images(project, number)
-    return {t: e for t, e in found.items() if t not in controlled and t in site_ids}
+    going_on = not_stopped(project, found)
+    return {t: found[t] for t in going_on if t not in controlled and t in site_ids}
 
 
 def of_pairs(references: References, shown: Collection[tuple[str, str]]) -> References:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from protocols.project.decisions.honoured import read_honoured
 from protocols.project.folder import Round
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
@@ -23,7 +24,7 @@ def export_notes(round_: Round) -> list[str]:
     """
     key, unit = read_key(round_.key_path), (read_manifest(round_.outbox).get("encoder") or {}).get("unit", "")
     exported = [event for event in round_.events() if event.get("event") == "export"]
-    told = [*_outside(key), *_below_zero(key, unit)]
+    told = [*read_honoured(round_).sentences(), *_outside(key), *_below_zero(key, unit)]
     if exported and exported[-1].get("read_only") is False:
         told.append(
             "the folder does not let files be made read-only: nobody may change the outbox, which its checksums "

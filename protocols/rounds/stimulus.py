@@ -21,14 +21,21 @@ def batch_statistics(batch: StimulusBatch) -> dict[str, float | None]:
     return {"mean": None, "rms": None}
 
 
+def batch_names(batch: StimulusBatch, number: int) -> list[str]:
+    """Source ids of the images of a batch as controllers of round `number`."""
+    rows = zip(batch.kinds, batch.targets, batch.seeds, strict=True)
+    return [f"ctl_r{number:02d}_{kind}_{target}_s{seed}" for kind, target, seed in rows]
+
+
 def controller_stimuli(batch: StimulusBatch, number: int) -> list[Stimulus]:
     """The controllers of a batch; one per (objective, site), the validator's choice, is confirmatory."""
     chosen = {(batch.row_names[i], batch.seeds[i]) for i in batch.best_indices()}
+    names = batch_names(batch, number)
     return [
         Stimulus(
             pixels=batch.images[i],
             role="controller",
-            source_id=f"ctl_r{number:02d}_{batch.kinds[i]}_{batch.targets[i]}_s{batch.seeds[i]}",
+            source_id=names[i],
             objective=batch.kinds[i],
             target=batch.targets[i],
             generator=MADE_BY.get(batch.settings.get("generator", "ascend"), str(batch.settings.get("generator"))),

@@ -15,6 +15,7 @@ from encoders import Encoder, Ensemble
 from protocols.arrays import Pixels
 from protocols.errors import DataError
 from protocols.project.config.synthesis import DiffusionConfig, SynthesisConfig
+from protocols.project.decisions.standing import read_standing
 from protocols.project.display import Display
 from protocols.project.folder import Project
 from protocols.project.objectives import ObjectiveName
@@ -101,15 +102,18 @@ def quick_recipe(how: dict[str, Any], shape: tuple[int, int, int], *, timed: boo
     return {**how, **fast, **({"check_every": 1} if timed else {})}, steps
 
 
-def chosen_targets(project: Project, encoder: Encoder | Ensemble) -> list[str]:
-    """The sites to control: all eligible ones, or those that the configuration names.
+def chosen_targets(project: Project, encoder: Encoder | Ensemble, number: int | None = None) -> list[str]:
+    """The sites to control: all eligible ones, or those that the configuration names; of round `number` those that
+    were decided on, without the sites that are stopped.
 
     Raises
     ------
     DataError
-        D07: a named site is not eligible, or none is.
+        D07: a named site is not eligible, or none is; all are stopped; S10: the decisions cannot be read.
     """
-    wanted = project.config.synthesis.targets
+    standing = None if number is None else read_standing(project.folder)
+    chosen = None if standing is None or number is None else standing.targets_of(number)
+    wanted: Sequence[str] = project.config.synthesis.targets if chosen is None else chosen.sites
     targets = list(encoder.target_ids) if wanted == "all" else list(wanted)
     refused = [t for t in targets if t not in encoder.target_ids]
     if refused or not targets:
@@ -118,10 +122,22 @@ def chosen_targets(project: Project, encoder: Encoder | Ensemble) -> list[str]:
             found=f"targets that cannot be controlled: {', '.join(refused) or 'no eligible site'}",
             expected=f"sites among {', '.join(encoder.target_ids) or '(none)'}",
             cause="their reliability is below reliability_target, or the name is not one of the recorded sites",
-            fix="set [synthesis] targets to eligible sites, or record more repeats",
+            fix="set [synthesis] targets to eligible sites, or record more repeats"
+            if chosen is None
+            else "choose other sites with `stimsynth decide targets SITE ...`",
             code="D07",
         )
-    return targets
+    left = [t for t in targets if standing is None or t not in standing.stopped]
+    if not left:
+        raise DataError(
+            "decisions.jsonl",
+            found=f"all {len(targets)} targets of round {number} stopped",
+            expected="a site to control",
+            cause="more sites were stopped than was meant",
+            fix="`stimsynth decide resume SITE`, or choose others with `stimsynth decide targets SITE ...`",
+            code="D07",
+        )
+    return left
 
 
 IMAGE_OBJECTIVES: dict[ObjectiveName, Callable[[list[str], SynthesisConfig], Objective]] = {

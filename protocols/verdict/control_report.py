@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ class ControlReport:
     def confirmatory(self, objective: str | None = None) -> list[ControlRow]:
         """The rows that count, of one objective or of all."""
         return [r for r in self.rows if r.confirmatory and objective in (None, r.objective)]
+
+    def noted(self, sentences: Iterable[str]) -> ControlReport:
+        """The report with further notes."""
+        return replace(self, notes=(*self.notes, *sentences))
 
     def counts(self) -> dict[str, int]:
         """Counts for a log line, such as ``stretch_successes`` and ``stretch_tested``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -208,7 +208,7 @@ def _shared(engine: Engine | None, setting: Setting, controllers: int) -> Iterat
         yield _Share(setting, executor, workers)
 
 
-def _evaluate_some(setting: Setting, rows: Sequence[KeyRow], averaged: bool) -> list[Evaluated]:
+def _evaluate_some(setting: Setting, rows: Iterable[KeyRow], averaged: bool) -> list[Evaluated]:
     return [_evaluate_one(setting, row, averaged=averaged) for row in rows]
 
 

@@ -64,6 +64,8 @@ class RoundDivision:
     references : References
         With their expected shortfall.
     pairs : Pairs
+    gains : dict of pair to (mean, SD)
+        Of the controllers, as `pairs` draws them.
     found : array of shape (P,)
         Probability to find each true control.
     noise : Noise
@@ -86,6 +88,7 @@ class RoundDivision:
     library: FoundPhotographs
     references: References
     pairs: Pairs
+    gains: Mapping[Pair, tuple[float, float]]
     found: Floats
     noise: Noise
     levels: StimulusBatch | None
@@ -152,11 +155,10 @@ def divide_round(
         None if batch is None else [str(kind) for kind in batch.kinds],
         sites=len(key.sites),
     )
-    controlled = targets if OBJECTIVE in objectives else ()
-    alone = tuple(evolved_alone(project, number, controlled, site_ids=key.site_ids))
-    references = _references(
-        project, number, posterior, key=key, objectives=objectives, targets=targets, alone=alone, unit=data.unit
-    )
+    made = None if batch is None else set(zip(map(str, batch.kinds), map(str, batch.targets), strict=True))
+    tested = [(o, t) for o in objectives for t in targets if made is None or (o, t) in made]
+    alone = tuple(evolved_alone(project, number, {t for o, t in tested if o == OBJECTIVE}, site_ids=key.site_ids))
+    references = _references(project, number, posterior, key=key, tested=tested, alone=alone, unit=data.unit)
     noise, notes = trial_noise(data, key)
     contrasts = contrasts_of(
         data, key, posterior, best=dict(references.images), temperature=config.synthesis.temperature
@@ -183,6 +185,7 @@ def divide_round(
         library=library,
         references=references,
         pairs=pairs,
+        gains=gains,
         found=found,
         noise=noise,
         levels=levels,
@@ -201,21 +204,19 @@ def _references(
     posterior: NaturalPosterior,
     *,
     key: Key,
-    objectives: tuple[str, ...],
-    targets: Sequence[str],
+    tested: Sequence[Pair],
     alone: tuple[str, ...],
     unit: str,
 ) -> References:
-    """The references of the round: of the `targets` for all `objectives`, of `alone`, sites with an evolved image in
-    place of a stretch controller, for stretch.
+    """The references of the round: of the pairs of an objective and a site that are `tested`, and of `alone`, sites
+    with an evolved image in place of a stretch controller, for stretch.
     """
-    config = project.config
-    shown = {(o, t) for o in objectives for t in targets} | {(OBJECTIVE, t) for t in alone}
+    config, shown = project.config, list(dict.fromkeys([*tested, *((OBJECTIVE, t) for t in alone)]))
     references = choose_references(
         posterior,
         key,
-        list(dict.fromkeys([*targets, *alone])),
-        objectives=tuple(dict.fromkeys([*objectives, *(OBJECTIVE for _ in alone)])),
+        list(dict.fromkeys(t for _, t in shown)),
+        objectives=tuple(dict.fromkeys(o for o, _ in shown)),
         count=_most_references(config),
         temperature=config.synthesis.temperature,
         seed=config.protocol.seed + number,

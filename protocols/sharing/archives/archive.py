@@ -181,6 +181,8 @@ def add_round(made: Building, recorded: Recorded, photographs: Photographs, *, e
         round_.ingest_path, f"{name}/ingest.json", "What the check of the responses found and left out.", required=True
     )
     made.copy(round_.log_path, f"{name}/log.jsonl", "What was done when: one JSON record per line.")
+    about = "Which images people took out before the export, who and why, and what stands in their place."
+    made.copy(round_.sealed / "decisions.json", f"{name}/decisions.json", about)
     about = "The evolution before the round: its course, and which images entered the round."
     made.copy(Evolution(round_).record_path, f"{name}/evolution.json", about)
     if recorded.report is not None:

@@ -16,6 +16,8 @@ from protocols.importing.map import read_map
 from protocols.models.compare import read_comparison
 from protocols.project.config.load import load_config
 from protocols.project.config.template import template
+from protocols.project.decisions.record import Decision, append_decision, last_digest, read_decisions
+from protocols.project.decisions.standing import standing_of
 from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
 from protocols.project.key import read_key, read_sites
@@ -154,6 +156,23 @@ def read_compared(folder: Path) -> object:
     return repr(read_comparison(folder / "compare.toml", ("features.3",)))
 
 
+def decided(folder: Path) -> None:
+    """Two decisions, one after the other."""
+    about: dict[str, Any] = {
+        "utc": "2026-11-21T09:30:00Z",
+        "who": "ann",
+        "reason": "a face, or <b>none</b>",
+        "round": 1,
+    }
+    first = Decision(sequence=1, action="veto", image="ctl_r01_stretch_v4_001_s0", pixels_sha256="00", **about)
+    second = Decision(sequence=2, action="stop", sites=("v4_001",), previous=last_digest([first]), **about)
+    append_decision(folder, [first], second)
+
+
+def read_decided(folder: Path) -> object:
+    return repr(standing_of(read_decisions(folder)))
+
+
 TABLE = "filename;group;note\nimg_00.png;a;1,5\nimg_01.png;b;\n"
 
 READERS: Sequence[Reader] = (
@@ -163,6 +182,7 @@ READERS: Sequence[Reader] = (
         make=_text("project.toml", template()),
         read=read_made,
     ),
+    Reader(name="decisions", family="TOML, CSV and JSON of people", make=decided, read=read_decided),
     Reader(name="map.toml", family="TOML, CSV and JSON of people", make=_text("map.toml", MAP), read=read_mapped),
     Reader(
         name="objectives",

@@ -196,3 +196,12 @@ def test_places_of_images_and_evaluated_rounds(project):
     assert project.evaluated() == []
     second.evaluation_path.touch()
     assert project.evaluated() == [second]
+
+
+def test_line_ends_of_other_alphabets_do_not_break_a_record_of_the_log(tmp_path):
+    """JSON keeps these letters as they are, and they end no line of the log."""
+    round_ = Project.create(tmp_path / "lab").new_round(1, "ses_20261121")
+    texts = ["a\u2028b", "a\u2029b", "a\x85b", "a\x0bb\x0cc\x1cd", "a\rb\nc"]
+    for text in texts:
+        round_.log("test", text=text)
+    assert [event["text"] for event in round_.events()] == texts

@@ -1,0 +1,5 @@
+"""Commands of pages that are served, and of what people decide on them."""
+
+from . import decisions, serve
+
+__all__ = ["decisions", "serve"]

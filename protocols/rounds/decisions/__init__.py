@@ -1,0 +1,1 @@
+"""Decisions about the images of a round: taken before its export, and honoured by it."""
