@@ -371,10 +371,7 @@ def ingest_round(
 
 @alone("evaluate")
 def evaluate_round(project: Project, round_: Round, *, engine: Engine | None = None) -> ControlReport:
-    """Test whether control succeeded; writes ``evaluation.json`` and ``control.csv``.
-
-    `engine`: processes that share the tests; what is written is the same.
-    """
+    """Test whether control succeeded, on `engine`; writes ``evaluation.json`` and ``control.csv``, the same on any."""
     from protocols.project.decisions.honoured import read_honoured
     from protocols.rounds.looks.record import made_decisions
     from protocols.verdict.looks.interim import evaluate_stages
@@ -384,9 +381,7 @@ def evaluate_round(project: Project, round_: Round, *, engine: Engine | None = N
     drift = drift_of(project, round_)
     if drift is not None:
         drift.to_json(round_.drift_path)
-    exported = read_manifest(round_.outbox)["config"][
-        "synthesis"
-    ]  # the score that was optimised, whatever project.toml says now
+    exported = read_manifest(round_.outbox)["config"]["synthesis"]  # what was optimised, whatever project.toml says now
     report = evaluate_stages(
         read_kept(round_.responses_path),
         read_key(round_.key_path),

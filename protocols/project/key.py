@@ -118,9 +118,7 @@ class SiteRow:
 
 @dataclass(frozen=True)
 class Key:
-    """A round's sealed key: `rows` (one per image) and `sites` (the site set frozen at export; empty in a
-    baseline round).
-    """
+    """A round's sealed key: `rows` (one per image) and `sites` (the set frozen at export; empty in a baseline)."""
 
     rows: tuple[KeyRow, ...]
     sites: tuple[SiteRow, ...] = ()
