@@ -19,9 +19,12 @@ from .site import NO_SITE
 from .site_table import Material
 from .view import clean, nothing
 
-__all__ = ["population"]
+__all__ = ["frozen_population", "population"]
 
 SHOWN = ("controller", "arm", "graded", "reference", "natural")
+PHOTOGRAPHS = ("photograph", "natural", "reference")
+MOST_CELLS = 400_000
+"""Images times sites that a page without a server holds."""
 SCALE = (
     "Each site on its own scale: 0 is its mean over the photographs of the baseline, 1 their SD. Responses of a round "
     "are as recorded that day, not aligned with the baseline."
@@ -71,6 +74,27 @@ def _scale(means: Means) -> tuple[Floats, Floats]:
 
 def _known(values: Floats) -> Floats:
     return values[np.isfinite(values)]
+
+
+def frozen_population(project: Project) -> dict[str, Any]:
+    """As `population`; of very many images an even choice, photographs being left out first."""
+    data = population(project)
+    images, most = data.get("images", []), MOST_CELLS // max(1, len(data.get("sites", [])))
+    if len(images) <= most:
+        return data
+    own = _even([i for i, image in enumerate(images) if image["kind"] not in PHOTOGRAPHS], most)
+    others = [i for i, image in enumerate(images) if image["kind"] in PHOTOGRAPHS]
+    kept = sorted([*own, *_even(others, most - len(own))])
+    told = f"{SCALE} {len(kept)} of {len(images)} images: an even choice, photographs being left out first."
+    rows = {name: [data[name][i] for i in kept] for name in ("images", "values", "pictures")}
+    return {**data, **rows, "note": told}
+
+
+def _even(places: list[int], count: int) -> list[int]:
+    """All of `places`, or an even choice of `count`."""
+    if len(places) <= count:
+        return places
+    return [places[int(i)] for i in np.linspace(0, len(places) - 1, max(0, count)).round()]
 
 
 Part = tuple[list[dict[str, Any]], Floats]

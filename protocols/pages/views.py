@@ -15,7 +15,7 @@ from .array_map import array_map
 from .gallery import gallery
 from .learning import frozen_learning, learning
 from .planner import frozen_planner, planner
-from .population import population
+from .population import frozen_population, population
 from .site import frozen_sites, site
 from .view import View
 
@@ -27,7 +27,7 @@ VIEWS: dict[str, View] = {
         View("gallery", "Gallery", gallery),
         View("site", "Sites", site, frozen_sites),
         View("array", "Array", array_map),
-        View("population", "Responses", population),
+        View("population", "Responses", population, frozen_population),
         View("planner", "Plan", planner, frozen_planner),
         View("learning", "Rounds", learning, frozen_learning),
     )

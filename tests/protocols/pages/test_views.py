@@ -21,6 +21,7 @@ from protocols import loop
 from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.evolution.scores import read_scores
+from protocols.pages import population
 from protocols.pages.images import image_pixels, image_png
 from protocols.pages.measured import means_of
 from protocols.pages.view import clean
@@ -232,6 +233,22 @@ def test_the_matrix_is_in_natural_sds(evaluated: Project) -> None:
     predicted = VIEWS["population"].build(evaluated, show="predicted")
     assert {image["round"] for image in predicted["images"]} == {1}
     assert len(predicted["values"]) == len(predicted["images"]) > 0
+
+
+@pytest.mark.parametrize("cells", [3, 9, 20, 60, 200])
+def test_a_frozen_matrix_of_very_many_images_keeps_the_synthesised_ones(
+    evaluated: Project, monkeypatch: pytest.MonkeyPatch, cells: int
+) -> None:
+    whole = population.population(evaluated)
+    monkeypatch.setattr(population, "MOST_CELLS", cells)
+    kept = population.frozen_population(evaluated)
+    assert len(kept["images"]) == len(kept["values"]) == min(cells // 3, len(whole["images"]))
+    own = [i["name"] for i in whole["images"] if i["kind"] == "controller"]
+    assert sum(i["kind"] == "controller" for i in kept["images"]) == min(len(own), cells // 3)
+    of = {image["image"]: row for image, row in zip(whole["images"], whole["values"], strict=True)}
+    assert all(of[i["image"]] == row for i, row in zip(kept["images"], kept["values"], strict=True))
+    assert kept["pictures"] == [i["image"] for i in kept["images"]]
+    assert ("an even choice" in kept["note"]) == (len(kept["images"]) < len(whole["images"]))
 
 
 def test_the_rounds_are_those_of_the_report(evaluated: Project, tmp_path: Path) -> None:
