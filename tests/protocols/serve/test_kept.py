@@ -126,3 +126,18 @@ def test_stamps_change_with_what_they_stand_for(lab: Project) -> None:
     before = both()
     time.sleep(0.01)
     assert both() == before
+
+
+def test_what_did_not_change_is_built_once_however_long_it_is_asked_for() -> None:
+    clock, looks = Clock(), [0]
+
+    def stamp() -> str:
+        looks[0] += 1
+        return "s"
+
+    kept = Kept(stamp, every_s=1.0, clock=clock)
+    for _ in range(20):
+        assert kept.get("k", built("k")).data == b"k s"
+        clock.now += 0.5
+    assert kept.built == 1
+    assert looks[0] == 10  # once a second

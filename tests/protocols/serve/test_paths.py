@@ -74,7 +74,7 @@ def beside(still: Project) -> Path:
 
 
 @given(kind=KIND, rest=REST, joined=st.sampled_from(["/", "\\", "%2f"]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_no_address_of_an_image_or_script_leads_elsewhere(
     beside: Path, still: Project, kind: str, rest: list[str], joined: str
 ) -> None:

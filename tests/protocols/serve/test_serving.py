@@ -18,7 +18,7 @@ from protocols.serve.start import check_libraries, listen
 from tests.protocols.helpers import decided_project
 from tests.protocols.helpers.served_project import application, ask, request, serving
 
-CLIENTS, SECONDS = 50, 1.2
+CLIENTS, SECONDS = 50, 0.9
 
 
 def test_fifty_who_poll_are_all_answered_while_the_project_is_written(lab: Project) -> None:
