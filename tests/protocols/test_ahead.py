@@ -27,7 +27,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Project:
     ]
     project.data.mkdir(exist_ok=True)
     write_photographs(project.data / "natural.csv", rows)
-    return project
+    return project.for_stage()
 
 
 def test_the_stages_follow_one_another_until_somebody_must_act(lab: Project) -> None:
