@@ -73,15 +73,16 @@ def rounds_of(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def sites_of(ctx: typer.Context, incomplete: str) -> list[str]:
     """Sites of the newest fit of the project that stands in the command line, behind those already listed."""
+    from protocols.disk.foreign import read_bytes
+
     folder = _folder(ctx)
     records = [] if folder is None else sorted(Path(folder).glob("fitted/for_round_*.json"))
     listed, _, begun = incomplete.rpartition(",")
     before, taken = (f"{listed}," if listed else ""), set(listed.split(","))
     with suppress(OSError, ValueError, KeyError, TypeError, IndexError):
-        if records[-1].stat().st_size <= MOST_RECORD:
-            sites = json.loads(records[-1].read_bytes())["report"]["sites"]
-            known = [str(site["site_id"]) for site in sites if site["eligible_fit"]]
-            return [f"{before}{site}" for site in known if site.startswith(begun) and site not in taken]
+        sites = json.loads(read_bytes(records[-1], most=MOST_RECORD))["report"]["sites"]
+        known = [str(site["site_id"]) for site in sites if site["eligible_fit"]]
+        return [f"{before}{site}" for site in known if site.startswith(begun) and site not in taken]
     return []
 
 

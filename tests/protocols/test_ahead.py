@@ -10,7 +10,7 @@ import pytest
 from protocols.ahead import ALIKE, Step, ahead, ahead_text, spoken, timed
 from protocols.errors import DataError
 from protocols.project.folder import Project
-from protocols.project.photograph_import import import_photographs
+from protocols.project.photographs import NaturalImage, write_photographs
 from protocols.state import State
 
 
@@ -21,8 +21,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("ahead") / "lab"
     init(folder, width=32)
     project = Project.open(folder)
-    import_photographs(None, project.display, project.data)
-    return project
+    rows = [
+        NaturalImage(f"p{i}", f"p{i}.png", f"p{i}", sha256="", original_name=f"p{i}.png", resized_from="")
+        for i in range(60)
+    ]
+    project.data.mkdir(exist_ok=True)
+    write_photographs(project.data / "natural.csv", rows)
+    return project.for_stage()
 
 
 def test_the_stages_follow_one_another_until_somebody_must_act(lab: Project) -> None:
