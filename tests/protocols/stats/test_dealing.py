@@ -102,12 +102,12 @@ def test_the_joint_test_is_the_same_however_its_relabellings_are_shared_out(cut:
         ChoicePool(rng.choice(60, 20, replace=False), rng.poisson(3.0, 20).astype(float), slots) for _ in range(3)
     ]
     pools.append(Pool(rng.choice(60, 10, replace=False), rng.normal(size=10), ((3, 2), (2, 3))))
-    whole = statistics(pools, [(0, 40)], 40, 2)[0]
-    parts = statistics(pools, [(0, cut), (cut, 40)], 40, 2)
+    whole = statistics(pools, [(0, 40)], permutations=40, seed=2)[0]
+    parts = statistics(pools, [(0, cut), (cut, 40)], permutations=40, seed=2)
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-12)
 
-    def shuffled(work, given, listed, permutations, seed):
-        found = {part: work(given, [part], permutations, seed)[0] for part in reversed(listed)}
+    def shuffled(work, listed):
+        found = {part: work([part])[0] for part in reversed(listed)}
         return [found[part] for part in listed]
 
     told = joint_permutation_p(pools, permutations=400, seed=2)
