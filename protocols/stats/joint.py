@@ -37,8 +37,8 @@ Relabelled = tuple[Floats, Floats]  # t (b,), and the share of each trial in it 
 
 
 Parts = Sequence[tuple[int, int]]
-Work = Callable[[Parts], list[Floats]]
-Run = Callable[[Work, Parts], list[Floats]]
+Statistic = Callable[[Parts], list[Floats]]
+Run = Callable[[Statistic, Parts], list[Floats]]
 """Does the work on all parts, here or in shares elsewhere, and returns one array per part, in their order."""
 
 
@@ -56,7 +56,7 @@ def joint_permutation_p(
     trials = len(np.unique(np.concatenate([p.rows for p in pools])))
     chunk = max(256, CELLS // trials)
     parts = [(i, min(i + chunk, permutations)) for i in range(0, permutations, chunk)]
-    work: Work = partial(statistics, pools, permutations=permutations, seed=seed)
+    work: Statistic = partial(statistics, pools, permutations=permutations, seed=seed)
     observed = float(work([(-1, 0)])[0][0])
     permuted = work(parts) if run is None else run(work, parts)
     return permutation_p(observed, np.concatenate(permuted), exact=False)

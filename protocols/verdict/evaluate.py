@@ -20,7 +20,7 @@ from protocols.recordings.simultaneity import simultaneity_notes
 from protocols.recordings.trial_table import trial_table
 from protocols.shards.engines import Engine, Processes
 from protocols.stats.choice import ChoicePool
-from protocols.stats.joint import Parts, Work
+from protocols.stats.joint import Parts, Statistic
 from protocols.stats.permutation import Pool
 from protocols.stats.reach import repeats_needed
 
@@ -187,7 +187,7 @@ class _Share:
         parts = [future.result() for future in futures]
         return [parts[i % self.workers][i // self.workers] for i in range(len(rows))]
 
-    def relabellings(self, work: Work, parts: Parts) -> list[Floats]:
+    def relabellings(self, work: Statistic, parts: Parts) -> list[Floats]:
         """The joint test's relabellings (`protocols.stats.joint.Run`)."""
         if self.executor is None:
             return work(parts)
