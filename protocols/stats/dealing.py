@@ -88,10 +88,10 @@ def _pairwise(rows: Floats) -> Floats:
     """Sum over the first axis with the roundings of numpy's sum of a contiguous row: eight partial sums up to 128."""
     count = len(rows)
     if count < 8:
-        total = rows[0].copy()
+        few = rows[0].copy()
         for row in rows[1:]:
-            total += row
-        return total
+            few += row
+        return np.asarray(few)
     if count > 128:
         half = count // 2 - (count // 2) % 8
         return np.asarray(_pairwise(rows[:half]) + _pairwise(rows[half:]))
