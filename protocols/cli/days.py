@@ -21,6 +21,11 @@ DAYS: dict[str, dict[str, str]] = {
         "export": "write the round for the rig: images, order, key",
         "rig": "write files for PsychoPy, MonkeyLogic and others",
     },
+    "On any day": {
+        "serve": "see the project in a browser, and decide on images",
+        "decide": "veto an image, stop a site, choose targets",
+        "page": "write every view of the project as one page",
+    },
     "At the rig": {
         "ingest": "check recorded responses and keep them",
         "interim": "look at the blocks so far, stop what is decided",

@@ -138,10 +138,7 @@ class Key:
 
     @cached_property
     def _by_role(self) -> dict[str, list[KeyRow]]:
-        found: dict[str, list[KeyRow]] = {}
-        for row in self.rows:
-            found.setdefault(row.role, []).append(row)
-        return found
+        return {role: [r for r in self.rows if r.role == role] for role in {r.role for r in self.rows}}
 
     def references_for(self, objective: str, site: str) -> list[KeyRow]:
         """The rows of role reference that name this objective and site, in their order."""

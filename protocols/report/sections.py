@@ -88,7 +88,7 @@ def figure_sections(view: RoundView) -> list[Section]:
             "One point per controller; the dashed line: as predicted.",
             sum(r.predicted is not None and r.measured is not None for r in report.rows),
             len(report.rows),
-            "controllers have a prediction and a response",
+            what="controllers have a prediction and a response",
         ),
     )
     makers = (_paired, _gains, _matrix)
@@ -107,7 +107,7 @@ def _paired(view: RoundView, objective: str) -> Drawing:
         f"{objective}: controller and reference, paired",
         against_reference(view.report, objective, row.score_label(view.report.unit)),
         name=f"round_{view.round_.number:02d}_{objective}_paired",
-        caption=counted(words, known, len(rows), "sites have both"),
+        caption=counted(words, known, len(rows), what="sites have both"),
     )
 
 
@@ -121,11 +121,11 @@ def _gains(view: RoundView, objective: str) -> Drawing | None:
         f"{objective}: histogram of the gain",
         histogram,
         name=f"round_{view.round_.number:02d}_{objective}_gain",
-        caption=counted(words, known, len(rows), "sites have a gain"),
+        caption=counted(words, known, len(rows), what="sites have a gain"),
     )
 
 
-def counted(words: str, shown: int, of: int, what: str) -> str:
+def counted(words: str, shown: int, of: int, *, what: str) -> str:
     """A caption that says how many of what it speaks of are drawn."""
     left = f"; {of - shown} left out" if shown < of else ""
     return f"{words} {shown} of {of} {what}{left}."
@@ -147,7 +147,7 @@ def _matrix(view: RoundView, objective: str) -> Drawing | None:
             f"Mean responses of this round, in natural SDs: a {label} controller drives its own site, on the diagonal.",
             known,
             len(rows),
-            "controllers have a response of every site",
+            what="controllers have a response of every site",
         ),
     )
 
@@ -205,7 +205,7 @@ def _tuning_section(view: RoundView, objective: str) -> Section | None:
         "sorted tuning of each site",
         tuning_bars(listed, view.report.unit),
         name=f"round_{view.round_.number:02d}_{objective}_tuning",
-        caption=counted("One panel per site.", len(listed), targets, "target sites are drawn"),
+        caption=counted("One panel per site.", len(listed), targets, what="target sites are drawn"),
     )
     title = f"Sorted tuning of the {objective_named(objective).label} targets"
     return Section(title=title, sentences=[sentence], drawings=[drawing])

@@ -32,42 +32,76 @@ def random_order(size: int, block: int, permutations: int, *, seed: int) -> Ints
 
 
 class Dealt(NamedTuple):
-    """Values under b relabellings.
+    """Values under b relabellings, slot by slot.
 
     Attributes
     ----------
     sums, squares : arrays of shape (S, b)
         Of the values in every slot, and of their squares.
-    values, order : list of arrays of shape (size, b)
-        By block: the values, places slot by slot, and which trial of the block each is.
+    values, trials : arrays of shape (n, b)
+        The values slot by slot, within a slot block by block, and which trials they are.
     """
 
     sums: Floats
     squares: Floats
-    values: list[Floats]
-    order: list[Ints]
+    values: Floats
+    trials: Ints
 
 
 def deal(values: Floats, slots: Slots, part: tuple[int, int], *, permutations: int, seed: int) -> Dealt:
-    """The relabellings ``part[0]`` to ``part[1]``, of `permutations`, of `values` (n,), which lie block by block."""
+    """The relabellings ``part[0]`` to ``part[1]``, of `permutations`, of `values` (n,), which lie block by block.
+
+    Sums are made in the order of `numpy.add.reduceat`, so that they have the bits of `choice.arranged`: between
+    references that tie in everything the last bit of a sum decides.
+    """
     start, stop = part
-    sums, squares = np.zeros((2, len(slots[0]), stop - start))
-    dealt, orders, first = list[Floats](), list[Ints](), 0
-    for block, counts in enumerate(slots):
-        size = sum(counts)
-        order = random_order(size, block, permutations, seed=seed)[:, start:stop].astype(np.intp)
-        here = values[first : first + size].take(order)
-        square = here * here
-        place = 0
-        for slot, count in enumerate(counts):
-            if count:
-                sums[slot] += np.add.reduce(here[place : place + count], 0)
-                squares[slot] += np.add.reduce(square[place : place + count], 0)
-                place += count
-        dealt.append(here)
-        orders.append(order)
-        first += size
-    return Dealt(sums, squares, dealt, orders)
+    counts = np.asarray(slots)
+    ends = np.cumsum(counts.sum(0))
+    place = ends - counts.sum(0)  # of the next trial of each slot
+    dealt, trials = np.empty((2, int(ends[-1]), stop - start)), np.empty((int(ends[-1]), stop - start), dtype=np.intp)
+    first = 0
+    for block, of_block in enumerate(slots):
+        order = random_order(sum(of_block), block, permutations, seed=seed)[:, start:stop]
+        row = 0
+        for slot, count in enumerate(of_block):
+            trials[place[slot] : place[slot] + count] = order[row : row + count]
+            trials[place[slot] : place[slot] + count] += first
+            place[slot] += count
+            row += count
+        first += sum(of_block)
+    np.take(values, trials, out=dealt[0], mode="clip")
+    np.multiply(dealt[0], dealt[0], out=dealt[1])
+    sums = np.zeros((2, len(ends), stop - start))
+    for slot, (end, count) in enumerate(zip(ends, counts.sum(0), strict=True)):
+        if count:
+            for kind in (0, 1):
+                sums[kind, slot] = _as_reduceat(dealt[kind, end - count : end])
+    return Dealt(sums[0], sums[1], dealt[0], trials)
+
+
+def _as_reduceat(rows: Floats) -> Floats:
+    """Sum over the first axis with the roundings of `numpy.add.reduceat`: the first row plus the sum of the others."""
+    return np.asarray(rows[0] + _pairwise(rows[1:]) if len(rows) > 1 else rows[0])
+
+
+def _pairwise(rows: Floats) -> Floats:
+    """Sum over the first axis with the roundings of numpy's sum of a contiguous row: eight partial sums up to 128."""
+    count = len(rows)
+    if count < 8:
+        few = rows[0].copy()
+        for row in rows[1:]:
+            few += row
+        return np.asarray(few)
+    if count > 128:
+        half = count // 2 - (count // 2) % 8
+        return np.asarray(_pairwise(rows[:half]) + _pairwise(rows[half:]))
+    parts, whole = rows[:8].copy(), count - count % 8
+    for i in range(8, whole, 8):
+        parts += rows[i : i + 8]
+    total = ((parts[0] + parts[1]) + (parts[2] + parts[3])) + ((parts[4] + parts[5]) + (parts[6] + parts[7]))
+    for row in rows[whole:]:
+        total += row
+    return np.asarray(total)
 
 
 def shares_by_trial(dealt: Dealt, slots: Slots, weights: Floats, *, means: Floats, error: Floats) -> Floats:
@@ -75,22 +109,17 @@ def shares_by_trial(dealt: Dealt, slots: Slots, weights: Floats, *, means: Float
 
     `weights` and `means` (S, b) are by slot, `error` (b,).
     """
-    total = sum(map(len, dealt.values))
-    shares, columns, first = np.empty((total, len(error))), np.arange(len(error)), 0
-    known = error > 0
-    divisor = np.where(known, error, 1.0)
-    for values, order, counts in zip(dealt.values, dealt.order, slots, strict=True):
-        about, place = np.empty_like(values), 0
-        for slot, count in enumerate(counts):
-            if count:
-                here = slice(place, place + count)
-                np.subtract(values[here], means[slot], out=about[here])
-                about[here] *= weights[slot]
-                place += count
-        about /= divisor
-        if not known.all():
-            about[:, ~known] = 0.0
-        by_trial = shares[first : first + len(values)].reshape(-1)
-        by_trial[(order * len(error) + columns).reshape(-1)] = about.reshape(-1)
-        first += len(values)
+    about, known, place = np.empty_like(dealt.values), error > 0, 0
+    for slot, count in enumerate(np.sum(slots, axis=0)):
+        here = slice(place, place + count)
+        np.subtract(dealt.values[here], means[slot], out=about[here])
+        about[here] *= weights[slot]
+        place += count
+    about /= np.where(known, error, 1.0)
+    if not known.all():
+        about[:, ~known] = 0.0
+    shares = np.empty_like(about)
+    places = dealt.trials * len(error)
+    places += np.arange(len(error))
+    shares.reshape(-1)[places.reshape(-1)] = about.reshape(-1)
     return shares

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -36,8 +37,9 @@ Relabelled = tuple[Floats, Floats]  # t (b,), and the share of each trial in it 
 
 
 Parts = Sequence[tuple[int, int]]
-Run = Callable[[Callable[..., list[Floats]], Sequence["Pool | ChoicePool"], Parts, int, int], list[Floats]]
-"""Runs `statistics` on (pools, parts, permutations, seed) somewhere and returns one array per part, in order."""
+Statistic = Callable[[Parts], list[Floats]]
+Run = Callable[[Statistic, Parts], list[Floats]]
+"""Does the work on all parts, here or in shares elsewhere, and returns one array per part, in their order."""
 
 
 def joint_permutation_p(
@@ -54,18 +56,13 @@ def joint_permutation_p(
     trials = len(np.unique(np.concatenate([p.rows for p in pools])))
     chunk = max(256, CELLS // trials)
     parts = [(i, min(i + chunk, permutations)) for i in range(0, permutations, chunk)]
-    observed = float(statistics(pools, [(-1, 0)], permutations, seed)[0][0])
-    permuted = (run or _here)(statistics, pools, parts, permutations, seed)
+    work: Statistic = partial(statistics, pools, permutations=permutations, seed=seed)
+    observed = float(work([(-1, 0)])[0][0])
+    permuted = work(parts) if run is None else run(work, parts)
     return permutation_p(observed, np.concatenate(permuted), exact=False)
 
 
-def _here(
-    work: Callable[..., list[Floats]], pools: Sequence[Pool | ChoicePool], parts: Parts, permutations: int, seed: int
-) -> list[Floats]:
-    return work(pools, parts, permutations, seed)
-
-
-def statistics(pools: Sequence[Pool | ChoicePool], parts: Parts, permutations: int, seed: int) -> list[Floats]:
+def statistics(pools: Sequence[Pool | ChoicePool], parts: Parts, *, permutations: int, seed: int) -> list[Floats]:
     """The studentised mean T of the relabellings ``start`` to ``stop`` of each of `parts`; (-1, 0): as recorded."""
     columns, places = np.unique(np.concatenate([p.rows for p in pools]), return_inverse=True)
     where = np.split(places, np.cumsum([len(p.rows) for p in pools])[:-1])

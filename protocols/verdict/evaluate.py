@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from protocols.arrays import Floats
 from protocols.disk.files import finite_or_none
 from protocols.progress import counted
 from protocols.project.key import Key, KeyRow
@@ -20,6 +21,7 @@ from protocols.recordings.simultaneity import simultaneity_notes
 from protocols.recordings.trial_table import trial_table
 from protocols.shards.engines import Engine, Processes
 from protocols.stats.choice import ChoicePool
+from protocols.stats.joint import Parts, Statistic
 from protocols.stats.permutation import Pool
 from protocols.stats.reach import repeats_needed
 
@@ -186,12 +188,11 @@ class _Share:
         parts = [future.result() for future in futures]
         return [parts[i % self.workers][i // self.workers] for i in range(len(rows))]
 
-    def relabellings(self, work: Any, pools: Any, parts: Any, permutations: int, seed: int) -> list[Any]:
+    def relabellings(self, work: Statistic, parts: Parts) -> list[Floats]:
         """The joint test's relabellings (`protocols.stats.joint.Run`)."""
         if self.executor is None:
-            return list(work(pools, parts, permutations, seed))
-        shares = [parts[i :: self.workers] for i in range(self.workers)]
-        futures = [self.executor.submit(work, pools, share, permutations, seed) for share in shares if share]
+            return work(parts)
+        futures = [self.executor.submit(work, parts[i :: self.workers]) for i in range(min(self.workers, len(parts)))]
         found = [future.result() for future in futures]
         return [found[i % self.workers][i // self.workers] for i in range(len(parts))]
 

@@ -133,7 +133,7 @@ def test_the_page_works_in_a_browser(project: Project, view: RoundView, tmp_path
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             wide = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
             assert page.evaluate(wide) == 0
-        button = page.locator("table.sortable").first.locator("th:has-text('recorded') button")
+        button = page.locator("table.sortable").first.locator("th:has-text('recorded') [role=button]")
         button.focus()
         page.keyboard.press("Enter")
         head = page.locator("table.sortable").first.locator("th[aria-sort=descending]")
@@ -143,7 +143,7 @@ def test_the_page_works_in_a_browser(project: Project, view: RoundView, tmp_path
         values = page.locator("table.sortable").first.evaluate(f"table => ({shown})(table, {column})")
         assert values == sorted(values, reverse=True)
         assert len(values) == 3
-        page.keyboard.press("Enter")
+        page.keyboard.press(" ")
         assert page.locator("table.sortable").first.evaluate(f"table => ({shown})(table, {column})") == values[::-1]
         browser.close()
     assert faults == []
@@ -153,7 +153,7 @@ def test_without_javascript_the_page_is_whole(project: Project) -> None:
     page = write_report(project, project.round(1)).read_text(encoding="utf-8")
     before = page[: page.index('<script type="text/javascript">')]
     assert before.count("<table") == before.count("</table>") == before.count("<thead>") == before.count("<caption>")
-    assert "<button" not in before
+    assert 'role="button"' not in before
     assert "http" not in before.replace("http://www.w3.org", "")
     assert len(re.findall(r"<img [^>]*alt=\"[^\"]+\"", page)) == page.count("<img ")
     assert "@media print" in page
