@@ -1,8 +1,6 @@
 """Pages that are made from the code: troubleshooting by error code, the commands, the keys of project.toml.
 
-    python -m scripts.handbook.write     # write docs/errors.md, docs/commands.md, docs/settings.md, docs/schemas.md
-
-tests/handbook/test_made_pages.py compares the pages with the code.
+`python -m scripts.handbook.write` writes docs/errors.md, docs/commands.md, docs/settings.md and docs/schemas.md; tests/handbook/test_made_pages.py compares the pages with the code.
 """
 
 from __future__ import annotations

@@ -9,15 +9,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from .pages import commands_page, errors_page, settings_page
+from .schemas import SCHEMAS, schema_text, schemas_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES: dict[str, Callable[[], str]] = {
     "docs/errors.md": errors_page,
     "docs/commands.md": commands_page,
     "docs/settings.md": settings_page,
+    "docs/schemas.md": schemas_page,
+    **{f"docs/schemas/{name}.schema.json": partial(schema_text, name) for name in SCHEMAS},
 }
 
 
@@ -35,6 +39,7 @@ def main() -> None:
             sys.exit(f"run `python -m scripts.handbook.write`: {', '.join(different)} differ from the code")
         return
     for place, make in PAGES.items():
+        (ROOT / place).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / place).write_text(make(), encoding="utf-8")
 
 
