@@ -1,4 +1,4 @@
-"""What the site needs beside docs/*.md, which stay readable where they lie: `mkdocs build` calls these functions (mkdocs.yml, `make docs`).
+"""What the site needs beside docs/*.md, which stay readable where they lie: `python -m mkdocs build` calls these functions (mkdocs.yml, `make docs`).
 
 - Pages of the root and of the packages (CONTRIBUTING.md, the attribution ...) become pages of the site, and links to them lead there.
 - Other files of the repository that a page links are copied into `repository/` of the site; a link to a folder becomes plain text.
@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import ast
 import posixpath
 import re
 from pathlib import Path
@@ -15,7 +16,6 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from public_names import PACKAGES, page
 
 ROOT = Path(__file__).resolve().parents[2]
 BROUGHT = {
@@ -28,6 +28,14 @@ BROUGHT = {
     "README.md": "index.md",
 }
 """Pages outside docs/ and where they stand on the site; README.md is replaced by the site's first page."""
+PACKAGES = {
+    "encoders": "From images to predicted responses: networks, readouts, fits, scores. Images are float32 of shape (B, C, H, W) in [0, 1]; "
+    "responses are float32 of shape (B, U), one column per site.",
+    "synth": "From predicted responses to images: objectives, parameterisations, constraints, ascent, guided sampling. An encoder is any callable "
+    "that takes images (B, C, H, W) in [0, 1] to responses (B, U).",
+    "protocols": "The experiment: project folder, rig, recordings, verdicts, report.",
+}
+"""Packages, and the sentence on top of the page of each."""
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\]|!\[[^\]]*\]\([^)]*\))*)\]\(([^)#:\s]+)(#[\w-]*)?\)")
 FENCE = re.compile(r"(^ *```.*?^ *```)", re.DOTALL | re.MULTILINE)
 
@@ -96,16 +104,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             text = deeper((ROOT / place).read_text(encoding="utf-8"))
             files.append(File.generated(config, uri, content=text))
     for package in PACKAGES:
-        files.append(File.generated(config, f"api/{package}.md", content=page(package)))
-    linked = set()
+        files.append(File.generated(config, f"api/{package}.md", content=reference(package)))
+    linked: set[str] = set()
     for file in files.documentation_pages():
         for match in LINK.finditer(file.content_string):
-            uri = uri_of(place_of(match[3], source_of(file.src_uri)))
-            if uri is not None and uri.startswith("repository/"):
-                linked.add(uri)
+            there = uri_of(place_of(match[3], source_of(file.src_uri)))
+            if there is not None and there.startswith("repository/"):
+                linked.add(there)
     for uri in sorted(linked):
-        place = ROOT / uri.removeprefix("repository/")
-        files.append(File.generated(config, uri, abs_src_path=str(place)))
+        files.append(File.generated(config, uri, abs_src_path=str(ROOT / uri.removeprefix("repository/"))))
     for name in ("site.css", "worker.js"):
         files.append(File.generated(config, f"assets/{name}", abs_src_path=str(Path(__file__).with_name(name))))
     return files
@@ -154,3 +161,21 @@ def on_post_build(config: MkDocsConfig) -> None:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The page with its links as the site has them."""
     return rewritten(markdown, page.file.src_uri)
+
+
+def public_names(package: str) -> dict[str, str]:
+    """Public names of a package, each with the full name of the module that defines it."""
+    tree = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "_HOMES":
+            homes: dict[str, str] = ast.literal_eval(node.value)
+            return {name: f"{package}.{home}" for name, home in homes.items()}
+    raise ValueError(f"{package}/__init__.py has no _HOMES")
+
+
+def reference(package: str) -> str:
+    """The page in Markdown: a directive of mkdocstrings per public name."""
+    lines = [f"# {package}", "", PACKAGES[package], ""]
+    for name, home in sorted(public_names(package).items(), key=lambda item: item[0].lower()):
+        lines += [f"::: {home}.{name}", ""]
+    return "\n".join(lines)

@@ -209,7 +209,11 @@ def responses() -> Schema:
         "baseline": item(1, 2),
     }
     window = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
-    attributes = {"schema": {"const": "responses/1"}, "units": {"enum": list(UNITS)}, "window_ms": window}
+    attributes: dict[str, Schema] = {
+        "schema": {"const": "responses/1"},
+        "units": {"enum": list(UNITS)},
+        "window_ms": window,
+    }
     return headed(
         "responses/1",
         "responses.h5, items and attributes",

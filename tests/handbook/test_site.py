@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts" / "handbook"))
-hooks = pytest.importorskip("hooks", reason="mkdocs is not installed")
-import public_names  # noqa: E402
+hooks = pytest.importorskip("scripts.handbook.hooks", reason="mkdocs is not installed")
 
 PAGES = {path.relative_to(ROOT / "docs").as_posix(): path for path in sorted((ROOT / "docs").rglob("*.md"))}
 BROUGHT = {uri: ROOT / place for place, uri in hooks.BROUGHT.items() if place != "README.md"}
-MADE = {f"api/{package}.md" for package in public_names.PACKAGES}
+MADE = {f"api/{package}.md" for package in hooks.PACKAGES}
 NAVIGATION = re.findall(r"([\w./-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
@@ -87,12 +84,12 @@ def test_links_and_own_files_are_not_loads_from_another_host() -> None:
     assert hooks.foreign_loads(worker)
 
 
-@pytest.mark.parametrize("package", public_names.PACKAGES)
+@pytest.mark.parametrize("package", hooks.PACKAGES)
 def test_the_reference_has_every_public_name(package: str) -> None:
     import importlib
 
-    names = public_names.names(package)
+    names = hooks.public_names(package)
     assert sorted(names) == sorted(importlib.import_module(package).__all__)
-    assert re.findall(r"^::: (\S+)$", public_names.page(package), flags=re.MULTILINE) == [
+    assert re.findall(r"^::: (\S+)$", hooks.reference(package), flags=re.MULTILINE) == [
         f"{home}.{name}" for name, home in sorted(names.items(), key=lambda item: item[0].lower())
     ]
