@@ -25,7 +25,7 @@ lint: $(VENV)/.dev
 
 # The documentation as a site, without a network: open build/site/index.html.
 docs: $(VENV)/.dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.dev
 	$(PIP) install --quiet $(PIN) -e '.[dev,bench]'
