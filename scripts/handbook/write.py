@@ -12,7 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from .pages import commands_page, errors_page, settings_page
+from .commands import commands_page
+from .pages import errors_page, settings_page
 from .schemas import SCHEMAS, schema_text, schemas_page
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,7 +1,7 @@
 """Build the wheel and the source distribution, and check what is in them.
 
-Run `python -m scripts.release.dist --out dist`: it needs `build` and `setuptools`, and no network. `--into FOLDER` also unpacks the wheel
-there as pip does, without its requirements, so that `PYTHONPATH=FOLDER python -m protocols --version` runs outside of the repository.
+Run `python -m scripts.release.dist --out dist`: it needs `build` and `setuptools`, and no network. `--into FOLDER` also installs the wheel
+there by pip, without its requirements, so that `PYTHONPATH=FOLDER python -m protocols --version` runs outside of the repository.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
     """Build, check, and say what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="new folder for the two files")
-    parser.add_argument("--into", type=Path, help="new folder to unpack the wheel into")
+    parser.add_argument("--into", type=Path, help="new folder to install the wheel into")
     arguments = parser.parse_args()
     if arguments.out.exists() and any(arguments.out.iterdir()):
         sys.exit(f"{arguments.out} is not empty")
@@ -81,8 +81,8 @@ def main() -> None:
         faults += wheel_faults(names, wanted) if path.suffix == ".whl" else sdist_faults(names, wanted)
         print(f"{path.name}: {len(names)} files, {path.stat().st_size / 1e6:.1f} MB")
         if path.suffix == ".whl" and arguments.into:
-            with zipfile.ZipFile(path) as wheel:
-                wheel.extractall(arguments.into)
+            words = ["install", "--quiet", "--no-index", "--no-deps", "--target", str(arguments.into), str(path)]
+            subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     if faults:
         sys.exit("\n".join(faults))
 
