@@ -56,7 +56,7 @@ class Sources:
         self.tops: dict[str, Place] = {}
         for path in sorted((root / "protocols").rglob("*.py")):
             module = ".".join(path.relative_to(root).with_suffix("").parts)
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = tree_of(path)
             self.imports[module] = _imported(tree, module)
             self.tops[module] = Place("", module)
             self.places.append(self.tops[module])
@@ -147,6 +147,12 @@ class Sources:
         inside = node.value if isinstance(node, ast.FormattedValue) else node
         plain = isinstance(inside, ast.Constant | ast.IfExp) or (isinstance(inside, ast.Name) and inside.id.isupper())
         return (self.words(inside, place, chain, depth) if plain else []) or ["..."]
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a module, which nobody changes; read once."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def called(call: ast.Call) -> str:

@@ -12,7 +12,9 @@ import pytest
 from protocols.project.key import ROLES
 from protocols.project.objectives import OBJECTIVES
 from protocols.verdict.records import VERDICTS
+from scripts.handbook.refusals import tree_of
 
+pytestmark = pytest.mark.xdist_group("handbook")
 ROOT = Path(__file__).parents[2]
 ROWS = re.findall(
     r"^\| (?!word \|)([^|]+) \|([^|]+)\|", (ROOT / "docs" / "glossary.md").read_text("utf-8"), re.MULTILINE
@@ -35,11 +37,10 @@ def printed() -> str:
     """All texts of `protocols` but docstrings: messages, tables, pages."""
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "protocols").rglob("*.html")]
     for path in sorted((ROOT / "protocols").rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                node.value.value = ""
-        texts += [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        nodes = list(ast.walk(tree_of(path)))
+        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        constants = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings]
+        texts += [node.value for node in constants if isinstance(node.value, str)]
     return "\n".join(texts).lower()
 
 

@@ -12,6 +12,7 @@ from protocols.errors import CODES
 from scripts.handbook import pages, write
 from scripts.handbook.refusals import Refusal, Sources, of_protocols, refusals
 
+pytestmark = pytest.mark.xdist_group("handbook")
 ROOT = Path(__file__).parents[2]
 
 

@@ -17,6 +17,7 @@ from protocols.project.config.template import template
 from scripts.handbook.schemas import SCHEMAS, schema_text
 
 jsonschema = pytest.importorskip("jsonschema")
+pytestmark = pytest.mark.xdist_group("handbook")
 ROOT = Path(__file__).parents[2]
 SHA = "0" * 64
 PRINTED = re.findall(r"```csv\n(.*?)```", (ROOT / "docs" / "key.md").read_text(encoding="utf-8"), flags=re.DOTALL)[0]
