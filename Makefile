@@ -10,7 +10,7 @@ TEST_ENV := OMP_NUM_THREADS=1 $(KEEP) MPLBACKEND=Agg
 DEMO_ENV := MPLBACKEND=Agg
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-thorough lint bench soak audit clean
+.PHONY: demo test test-thorough lint docs bench soak audit clean
 
 demo: $(VENV)/.core
 	$(DEMO_ENV) $(BIN)/stimsynth demo --out demo
@@ -26,6 +26,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site, without a network: open build/site/index.html.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.dev
 	$(PIP) install --quiet $(PIN) -e '.[dev,bench]'
