@@ -73,7 +73,7 @@ def check_libraries() -> None:
             "serve",
             found=f"no {' and no '.join(missing)}",
             expected="the libraries that serve pages",
-            cause="they are not installed with stimsynth itself",
+            cause="they come with an extra of their own",
             fix="pip install 'stimsynth[serve]'; without them `stimsynth preview` writes pages that need no server",
             code="S20",
         )

@@ -40,6 +40,7 @@ GROUPS = {
 }
 ELSEWHERE = {
     "E06": "raise the number of repeats, raise `alpha` or `permutations` in `[evaluation]`: the message says how many would do",
+    "S13": "look at what was decided since, and decide again where it still holds",
     "Z01": "change what the message names (rate of flashes, saturated red, stripes, luminance) in the images or in `[protocol]`; "
     "limits and their sources: [safety.md](safety.md)",
 }
