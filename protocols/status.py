@@ -46,7 +46,7 @@ def _round(project: Project, round_: Round) -> dict[str, Any]:
         "refit": refit.get("mode"),
         "refit_verdict": check.get("verdict"),
         "verdicts": _verdicts(round_),
-        "looks": [look.to_dict() for look in made_looks(round_)],
+        "looks": [look.to_dict() for look in made_looks(round_)] if round_.outbox.is_dir() else [],
         "look_due": _look_due(round_),
         "delivery": _delivery(project, round_) if state == "exported" else None,
         "late_parts": late_parts(round_),

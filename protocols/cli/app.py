@@ -108,10 +108,12 @@ def settings(
 
 
 def progress() -> Progress:
-    """The progress reporter that the options ask for; it tells the project that was opened how far the step is."""
+    """The progress reporter that the options ask for; it tells the project that was opened how far the step is, but for
+    a dry run, which writes nothing.
+    """
     from protocols.disk.working import tell_progress
 
-    told = tell_progress(opened[-1]) if opened else None
+    told = tell_progress(opened[-1]) if opened and "--dry-run" not in sys.argv else None
     reporters.append(Progress(quiet=options["quiet"], told=told))
     LISTENER.set(None if options["quiet"] else reporters[-1])
     return reporters[-1]

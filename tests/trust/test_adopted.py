@@ -115,6 +115,7 @@ def adopt_once(family: Family, project: Project, place: Place, case: Case, folde
     place.restore()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("unit", ["spikes", "zscore"])
 def test_recordings_made_elsewhere(tmp_path: Path, pictures: list[str], unit: str) -> None:
     project = Project.create(tmp_path / "project", name="trial", display=DISPLAY)

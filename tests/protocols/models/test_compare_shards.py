@@ -37,6 +37,7 @@ def same(a: list[list[FoldFit]], b: list[list[FoldFit]]) -> None:
                 np.testing.assert_array_equal(np.asarray(getattr(x, name)), np.asarray(getattr(y, name)))
 
 
+@pytest.mark.thorough
 def test_folds_are_the_same_here_and_in_processes(waiting: tuple[Path, Subject], tmp_path: Path) -> None:
     project = copied(waiting, tmp_path / "p")[0].for_stage()
     found = prepared(project, TABLE)

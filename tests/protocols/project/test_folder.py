@@ -111,6 +111,7 @@ def test_paths_of_a_round(round_):
         "key_path": "sealed/key.csv",
         "log_path": "log.jsonl",
         "outbox": "outbox",
+        "preview_path": "sealed/preview.json",
         "report_path": "report.html",
         "responses_path": "responses.h5",
         "sealed": "sealed",

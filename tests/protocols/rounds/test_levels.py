@@ -321,7 +321,7 @@ def test_an_evaluation_tells_them_keeps_them_and_counts_them_nowhere(tmp_path: P
         return levels_sections(SimpleNamespace(report=told, key=shown, events=events))  # type: ignore[arg-type]
 
     (section,) = sections(report, key, 5)
-    assert [line[0] for line in section.tables[0].lines] == [site, "all sites"]
+    assert [line[0] for line in (*section.tables[0].lines, *section.tables[0].last)] == [site, "all sites"]
     assert len(section.sentences) == 1
     (section,) = sections(report, key, 8)
     assert section.sentences[1].startswith("5 of the 8 images that were made for the round were shown")

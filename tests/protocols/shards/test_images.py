@@ -22,6 +22,7 @@ from tests.protocols.helpers.looped_project import copy
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
 
 
+@pytest.mark.thorough
 def test_two_processes_make_the_same_bits(looped: Path, tmp_path: Path) -> None:
     project = Project.open(copy(looped, tmp_path / "lab") / "project").for_stage()
     plan = plan_batch(project, options=BatchOptions(seeds=3, steps=2, start="natural", quick=True))

@@ -74,6 +74,7 @@ def config() -> Config:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_three_rounds_through_the_command_line(tmp_path, capsys, undrawn):
     photographs = tmp_path / "photographs"

@@ -29,7 +29,7 @@ from synth.batch import StimulusBatch
 from tests.protocols.helpers.looped_project import copy
 from tests.protocols.helpers.pages import run_page
 
-pytestmark = pytest.mark.xdist_group("loop")
+pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("loop")]
 
 
 @pytest.fixture(scope="module")
