@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from protocols.arrays import Floats
 from protocols.disk.hdf5_writing import write_hdf5
 
+from .containers.refusals import unreadable
+
 
 @dataclass(frozen=True)
 class Psth:
@@ -91,8 +93,25 @@ class ImportedTable:
 
 
 def write_table(path: str | Path, table: ImportedTable) -> None:
-    """Write `table` as a file of schema responses/1, atomically and in the stored types; equal tables, equal bytes."""
+    """Write `table` as a file of schema responses/1, atomically and in the stored types; equal tables, equal bytes.
+
+    Raises
+    ------
+    DataError
+        A03: a name or another text holds zero bytes, which no text of HDF5 can.
+    """
+    _refuse_zero_bytes(Path(path), table)
     write_hdf5(Path(path), lambda file: _write(file, table))
+
+
+def _refuse_zero_bytes(path: Path, table: ImportedTable) -> None:
+    columns = {"image_id": table.image, "site_id": table.site_id, "units": [table.unit], **table.trial, **table.site}
+    columns |= {name: [value] for name, value in table.attributes.items() if isinstance(value, str)}
+    for name, column in columns.items():
+        if getattr(column, "dtype", np.dtype("U1")).kind in "OUST":
+            broken = next((text for text in map(str, column) if "\0" in text), None)
+            if broken is not None:
+                raise unreadable(path, f"{name} holds a text with zero bytes, {broken[:40]!r}", what="a recording")
 
 
 def _write(file: Any, table: ImportedTable) -> None:

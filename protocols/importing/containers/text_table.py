@@ -72,7 +72,10 @@ def table_rows(text: str, notes: list[str]) -> tuple[list[list[str]], str]:
         notes.append(f"the line {comment.strip()[:80]!r} was not read")
     marks = (asked[1],) if asked else SEPARATORS
     head = text.splitlines()[0] if text else ""
-    separator = max(marks, key=lambda mark: len(next(csv.reader([head], delimiter=mark), [])))
+    try:
+        separator = max(marks, key=lambda mark: len(next(csv.reader([head], delimiter=mark), [])))
+    except csv.Error as error:
+        raise ValueError(f"the first line: {error}; it is no header of a table") from error
     try:
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         return [cells for cells in lines if any(cell.strip() for cell in cells)], separator

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from protocols.disk.shares import unread_error
 from protocols.errors import CODES, DataError
 
 from .catalogue import READERS
@@ -115,10 +116,8 @@ def _outcome(reader: Reader, folder: Path, *, loud: bool) -> tuple[str, str, str
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return "read", repr(zlib.crc32(repr(reader.read(folder)).encode("utf-8", "backslashreplace"))), ""
-    except FileNotFoundError as error:
-        if reader.refusal is not ValueError:
-            return "traceback", "", str(error)
-        return "refused", str(error), ""
+    except FileNotFoundError as error:  # the command line tells it with the name of the file (F15)
+        return ("refused", str(unread_error(error)), "") if error.filename else ("traceback", "", str(error))
     except reader.refusal as error:
         wrong = _wrong_words(error)
         if wrong and loud:
