@@ -105,7 +105,13 @@ def write_table(path: str | Path, table: ImportedTable) -> None:
 
 
 def _refuse_zero_bytes(path: Path, table: ImportedTable) -> None:
-    columns = {"image_id": table.image, "site_id": table.site_id, "units": [table.unit], **table.trial, **table.site}
+    columns: dict[str, Any] = {
+        "image_id": table.image,
+        "site_id": table.site_id,
+        "units": [table.unit],
+        **table.trial,
+        **table.site,
+    }
     columns |= {name: [value] for name, value in table.attributes.items() if isinstance(value, str)}
     for name, column in columns.items():
         if getattr(column, "dtype", np.dtype("U1")).kind in "OUST":
