@@ -18,6 +18,7 @@ from tests.trust.helpers.sheet import Form, difference, read_table, write
 KNOWN: dict[str, str] = {}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("unit", "number"), [("spikes", 1), ("dff", 1), ("spikes", 0), ("spikes/s", 1)])
 def test_answers_to_a_round(tmp_path: Path, unit: str, number: int) -> None:
     planned = make_round(tmp_path / "project", unit=unit, number=number)

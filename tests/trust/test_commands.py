@@ -41,6 +41,7 @@ def told(code: int, out: str, err: str) -> str:
     return ""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [0, 1])
 def test_answers_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int) -> None:
     """`stimsynth ingest`: each mutation once or twice, with the file outside of the inbox."""
