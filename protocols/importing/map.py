@@ -116,10 +116,11 @@ def _told(error: ValidationError, where: str) -> DataError:
     place = [
         str(p) for p in first["loc"] if not (isinstance(p, str) and ("[" in p or p.startswith("Source") or "-" in p))
     ]
-    key = ".".join(place)
+    name = str(first["loc"][-1]) if first["loc"] else ""
+    key = ".".join(place) or name
     if first["type"] == "extra_forbidden":
         known = _known(place[:-1])
-        near = nearest(place[-1], known)
+        near = nearest(name, known)
         return DataError(
             where,
             found=f"the unknown key {key!r}",

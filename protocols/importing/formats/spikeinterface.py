@@ -129,7 +129,9 @@ def _only_known(folder: Path) -> None:
         return
     raise DataError(
         folder.name,
-        found=f"a folder that is loaded by the class {str(known)[:80]}" if known else f"the pickle {pickles[0]}",
+        found=f"a folder that is loaded by the class {str(known)[:80]}"
+        if known is not None
+        else f"the pickle {pickles[0]}",
         expected="a sorting saved as numpy_folder",
         cause="such a folder runs Python code when it is loaded, which is never done here",
         fix=_SAVE,

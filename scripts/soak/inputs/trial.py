@@ -117,7 +117,7 @@ def _outcome(reader: Reader, folder: Path, *, loud: bool) -> tuple[str, str, str
             warnings.simplefilter("ignore")
             return "read", repr(zlib.crc32(repr(reader.read(folder)).encode("utf-8", "backslashreplace"))), ""
     except FileNotFoundError as error:  # the command line tells it with the name of the file (F15)
-        return ("refused", str(unread_error(error)), "") if error.filename else ("traceback", "", str(error))
+        return ("refused", str(unread_error(error)), "") if _is_told(error) else ("traceback", "", str(error))
     except reader.refusal as error:
         wrong = _wrong_words(error)
         if wrong and loud:
@@ -134,6 +134,10 @@ def _outcome(reader: Reader, folder: Path, *, loud: bool) -> tuple[str, str, str
         own = [f for f in at if "/protocols/" in f.filename or "/encoders/" in f.filename or "/synth/" in f.filename]
         where = f"{Path(own[-1].filename).name}:{own[-1].lineno} " if own else ""
         return "traceback", type(error).__name__, f"{where}{type(error).__name__}: {str(error)[:160]}"
+
+
+def _is_told(error: FileNotFoundError) -> bool:
+    return bool(error.filename) or "expected" in str(error)
 
 
 def _wrong_words(error: ValueError) -> str:
