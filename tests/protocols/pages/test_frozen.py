@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ from protocols.pages.frozen import script_json, write_frozen
 from protocols.pages.views import VIEWS
 from protocols.project.folder import Project
 from tests.protocols.helpers import viewed_project
+from tests.protocols.helpers.browser import chromium, needs_browser, opened
 from tests.protocols.helpers.pages import run_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.xdist_group("views")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not opened")
 
 
 @given(st.recursive(st.text(max_size=20), lambda inner: st.dictionaries(st.text(max_size=20), inner, max_size=3)))
@@ -39,22 +37,14 @@ def hostile(evaluated: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
 
 @pytest.fixture(scope="module")
 def page(hostile: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The page, opened; what it asked for and complained of stands in `seen`."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: the page is not opened")
+    """The page, opened; what it asked for elsewhere and complained of stands in `faults`."""
     path = write_frozen(hostile, tmp_path_factory.mktemp("page") / "page.html", plan=False)
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1024, "height": 800})
-        opened.set_default_timeout(10_000)
-        opened.seen = []
-        opened.on("request", lambda r: opened.seen.append(r.url) if not r.url.startswith(("data:", "blob:")) else None)
-        opened.on("console", lambda m: opened.seen.append(f"console {m.type}: {m.text}"))
-        opened.on("pageerror", lambda e: opened.seen.append(f"error: {e}"))
-        opened.on("dialog", lambda d: (opened.seen.append(f"dialog: {d.message}"), d.dismiss()))
-        opened.goto(path.as_uri())
-        opened.address = path.as_uri()
-        yield opened
-        browser.close()
+    with chromium() as browser:
+        page, page_faults = opened(browser, path.as_uri())
+        page.faults = page_faults
+        page.goto(path.as_uri())
+        page.address = path.as_uri()
+        yield page
 
 
 def slips(text: str) -> list[str]:
@@ -81,7 +71,7 @@ def test_all_views_are_reached_by_keyboard_and_fit_the_window(page: Any) -> None
             assert not slips(page.text_content("#panel")), view.name
             page.keyboard.press("ArrowRight")
         assert page.evaluate("document.activeElement.id") == "tab-gallery"
-    assert page.seen == [page.address]
+    assert page.faults == []
     assert page.evaluate("document.querySelectorAll('img[onerror]').length") == 0
 
 
@@ -170,7 +160,7 @@ def test_the_address_names_a_view_and_a_site(page: Any, place: str, view: str) -
     page.wait_for_function("view => document.getElementById('tab-' + view).ariaSelected === 'true'", arg=view)
     if place == "site/v4_012":
         assert page.text_content("#panel h3 >> nth=0") == "v4_012"
-    assert page.seen == [page.address]
+    assert page.faults == []
 
 
 @needs_browser
@@ -227,7 +217,7 @@ def test_the_planner_shows_the_numbers_that_it_was_given(page: Any) -> None:
                 assert f"of {true:.1f} true controls at {targets[n]} sites" in page.text_content("#probe .find")
                 assert str(grid["presentations"][m]) in page.text_content("#probe > p")
     page.evaluate("document.getElementById('probe').remove()")
-    assert page.seen == [page.address]
+    assert page.faults == []
 
 
 def test_the_commands_of_the_page_work(hostile: Project, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from protocols.loop import evaluate_round
 from protocols.project.folder import Project
 from protocols.project.objectives import OBJECTIVES
 from protocols.report import sections
@@ -18,19 +17,6 @@ from protocols.report.sections import SECTIONS
 from protocols.report.verdicts import verdict_table
 from protocols.report.view import RoundView
 from protocols.verdict.records import ControlRow
-from tests.protocols.helpers.reported_project import make, settings
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = make(tmp_path_factory.mktemp("sections") / "p", settings().to_dict())
-    evaluate_round(made, made.round(1))
-    return made
-
-
-@pytest.fixture(scope="module")
-def view(project: Project) -> RoundView:
-    return RoundView.load(project, project.round(1))
 
 
 @pytest.mark.parametrize("name", SECTIONS)

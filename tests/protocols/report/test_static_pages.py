@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ from protocols.project.display import Display
 from protocols.project.fitted import write_fitted
 from protocols.project.folder import Project
 from protocols.report.fits.page import write_fit
+from tests.protocols.helpers.browser import WIDTHS, chromium, fits, needs_browser, opened
 from tests.protocols.report.test_fit_page import HOSTILE, record, site
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the pages are not opened")
-WIDTHS = (1024, 1900)
+pytestmark = needs_browser
 
 
 def hostile_names(count: int) -> list[str]:
@@ -66,11 +64,8 @@ def preview_page(folder: Path, names: list[str]) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: the pages are not opened")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.mark.parametrize("count", [12, 200])
@@ -78,16 +73,11 @@ def browser() -> Iterator[Any]:
 def test_a_page_asks_for_nothing_and_shows_every_site(browser: Any, tmp_path: Path, make: Any, count: int) -> None:
     names = hostile_names(count)
     path = make(tmp_path, names)
-    page, faults = browser.new_page(), list[str]()
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
-    allowed = ("data:", "blob:", path.as_uri())
-    page.on("request", lambda request: None if request.url.startswith(allowed) else faults.append(request.url))
+    page, faults = opened(browser, path.as_uri())
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(path.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"cut at {width} px"
+        assert fits(page), f"cut at {width} px"
     shown = " ".join(page.text_content("body").split())
     missing = [name for name in names if " ".join(name.split()) not in shown]
     assert not missing

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.loop import evaluate_round
 from protocols.project.folder import Project
 from protocols.report.page import content, rendered, shown_images, write_report
 from protocols.report.section import Cell, sort_value
@@ -20,21 +17,9 @@ from protocols.report.verdicts import OF_ALL, OF_HALVES, verdict_table
 from protocols.report.view import RoundView
 from protocols.report.words.left_out import left_out_sections, told_elsewhere
 from protocols.verdict.records import ControlRow
-from tests.protocols.helpers.reported_project import make, settings
+from tests.protocols.helpers.browser import WIDTHS, chromium, fits, needs_browser, opened
 
 HOSTILE = ("<script>alert(1)</script>", "a\"b' onload=x", "\u2028ünï\u202e", "x" * 70)
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = make(tmp_path_factory.mktemp("tables") / "p", settings().to_dict())
-    evaluate_round(made, made.round(1))
-    return made
-
-
-@pytest.fixture(scope="module")
-def view(project: Project) -> RoundView:
-    return RoundView.load(project, project.round(1))
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -103,34 +88,22 @@ def test_n_is_explained_where_it_differs_between_tables() -> None:
 
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page is not tried in a browser")
+@needs_browser
 def test_the_page_works_in_a_browser(project: Project, view: RoundView, tmp_path: Path) -> None:
     """Nothing cut at 1024 px, no other file asked for, no error; tables sorted by the keyboard; hostile names stay text."""
-    sync_api = pytest.importorskip("playwright.sync_api")
     names = dict(zip(dict.fromkeys(r.site for r in view.report.rows), HOSTILE, strict=False))
     rows = tuple(replace(r, site=names[r.site]) for r in view.report.rows)
     hostile = replace(view, report=replace(view.report, rows=rows), project_name=HOSTILE[0])
     path = tmp_path / "report.html"
     path.write_text(rendered(content(hostile, shown_images(view)), path), encoding="utf-8")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        faults: list[str] = []
-        for width in (1024, 1900):
-            page = browser.new_page(viewport={"width": width, "height": 900})
-            page.on("console", lambda message: faults.append(message.text))
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on("dialog", lambda dialog: faults.append(dialog.message))
-            page.on(
-                "request",
-                lambda request: (
-                    faults.append(request.url) if not request.url.startswith(("data:", path.as_uri())) else None
-                ),
-            )
+    with chromium() as browser:
+        complaints = []
+        for width in WIDTHS:
+            page, faults = opened(browser, path.as_uri(), width)
+            complaints.append(faults)
             page.goto(path.as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert fits(page)
             wide = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
             assert page.evaluate(wide) == 0
         button = page.locator("table.sortable").first.locator("th:has-text('recorded') [role=button]")
@@ -145,8 +118,7 @@ def test_the_page_works_in_a_browser(project: Project, view: RoundView, tmp_path
         assert len(values) == 3
         page.keyboard.press(" ")
         assert page.locator("table.sortable").first.evaluate(f"table => ({shown})(table, {column})") == values[::-1]
-        browser.close()
-    assert faults == []
+    assert complaints == [[], []]
 
 
 def test_without_javascript_the_page_is_whole(project: Project) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,36 +12,23 @@ import pytest
 from protocols.project.decisions.record import read_decisions
 from protocols.project.folder import Project
 from tests.protocols.helpers import decided_project
+from tests.protocols.helpers.browser import WIDTHS, chromium, needs_browser, opened
 from tests.protocols.helpers.served_project import serving
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium is installed: the pages are not tried in a browser"
-)
-WIDTHS = (1024, 1900)
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 class Watched:
     """A page that keeps what it complained about, and where it asked."""
 
     def __init__(self, browser: Any, address: Any, width: int) -> None:
-        self.base, self.faults = f"http://127.0.0.1:{address.port}/", list[str]()
-        self.page = browser.new_page(viewport={"width": width, "height": 900})
-        self.page.on(
-            "console", lambda m: self.faults.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None
-        )
-        self.page.on("pageerror", lambda e: self.faults.append(f"error: {e}"))
-        self.page.on("request", lambda r: None if r.url.startswith((self.base, "data:")) else self.faults.append(r.url))
-        self.page.on("dialog", lambda d: (self.faults.append(f"a script of the data ran: {d.message}"), d.dismiss()))
+        self.page, self.faults = opened(browser, f"http://127.0.0.1:{address.port}/", width)
         self.page.goto(address.url)
         self.page.wait_for_selector("#panel[data-shown='board']")
 
