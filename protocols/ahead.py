@@ -18,7 +18,7 @@ from protocols.project.fitted import fitted_for
 from protocols.project.folder import Project
 from protocols.project.photographs import read_photographs
 
-from .state import State
+from .state import State, evolution_of
 
 __all__ = ["Step", "ahead", "ahead_text", "timed"]
 
@@ -77,22 +77,33 @@ class Step:
         return f"{self.what} (about {spoken(self.seconds)}{'' if self.measured else '?'})"
 
 
-def ahead(project: Project, state: State) -> list[Step]:
-    """The stages from `state` on until a person or the rig must act; empty where one must act now."""
+def ahead(project: Project, state: State, how: str = "") -> list[Step]:
+    """The stages from `state` on until a person or the rig must act; empty where one must act now.
+
+    `how`: what else changes the speed, the device and the number of workers.
+    """
     if state.waiting_for is not None or state.stage == "finished":
         return []
     order = ["ingest", "evaluate", "report", "fit", "generate", "export"]
     begin = order.index(state.stage) if state.stage in order else -1
     if begin < 0 or (state.stage == "export" and state.number == 0):
-        return [_step(project, state.stage, state.number)]
+        return [_step(project, state.stage, state.number, how)]
     listed = []
     for stage in order[begin:]:
         later = begin < order.index("fit") <= order.index(stage)
         number = state.number + later
         if number > project.config.loop.rounds or (number == 0 and stage in ("evaluate", "report")):
             continue
-        listed.append(_step(project, stage, number))
+        if stage == _before_evolution(project, number):
+            return [*listed, _step(project, "evolve", number, how)]
+        listed.append(_step(project, stage, number, how))
     return listed
+
+
+def _before_evolution(project: Project, number: int) -> str:
+    """The stage that an unfinished evolution of round `number` comes before; "" where there is none."""
+    round_ = next((r for r in project.rounds() if r.number == number), None)
+    return project.config.evolution.comes_before if evolution_of(project, round_, number) is not None else ""
 
 
 def ahead_text(steps: list[Step]) -> str:
@@ -112,7 +123,7 @@ def ahead_text(steps: list[Step]) -> str:
     )
 
 
-def _step(project: Project, stage: str, number: int) -> Step:
+def _step(project: Project, stage: str, number: int, how: str) -> Step:
     what = TOLD[stage].format(number=number)
     if stage not in COMPUTED:
         return Step(stage, what)
@@ -120,11 +131,12 @@ def _step(project: Project, stage: str, number: int) -> Step:
     with suppress(DataError, OSError):  # told by the stage itself
         work, words = _work(project, stage, number)
     what = f"{what}{words}"
-    before = _times(project).get(_key(project, stage, number))
+    before = _times(project).get(_key(project, stage, number, how))
     share = work / before["work"] if before and before["work"] and before.get("machine") == machine() else 0.0
     if before and 1 / ALIKE <= share <= ALIKE:
         return Step(stage, what, before["seconds"] * share, True)
-    rate = REFERENCE.get((stage, project.config.encoder.effort)) if number or stage != "export" else None
+    known = _refit(project, number) in ("first", "full") if stage == "fit" else number or stage != "export"
+    rate = REFERENCE.get((stage, project.config.encoder.effort)) if known else None
     gradient = stage != "generate" or project.config.synthesis.generator == "gradient"
     return Step(stage, what, work * rate if rate and work and gradient else None)
 
@@ -162,16 +174,29 @@ def _images(project: Project, number: int) -> int | None:
 
 
 @contextmanager
-def timed(project: Project, state: State) -> Iterator[None]:
-    """Measure a stage that is carried out inside this block, for the next estimate; one that fails is not kept."""
+def timed(project: Project, state: State, how: str = "") -> Iterator[None]:
+    """Measure a stage that is carried out inside this block, for the next estimate.
+
+    One that fails is not kept, nor the next one: it goes on with what was done.
+    """
+    if state.stage not in COMPUTED:
+        yield
+        return
+    mark = project.cache / "stage_begun.json"
+    key, resumed = _key(project, state.stage, state.number, how), False
+    with suppress(DataError, OSError, ValueError):
+        resumed = mark.is_file() and read_json(mark) == {"stage": key}
+    with suppress(DataError, OSError):
+        write_json(mark, {"stage": key})
     begun = time.monotonic()
     yield
-    if state.stage not in COMPUTED:
-        return
     with suppress(DataError, OSError):  # an estimate is worth no error
+        mark.unlink(missing_ok=True)
+        if resumed:
+            return
         work, _ = _work(project, state.stage, state.number)
         times = _times(project)
-        times[_key(project, state.stage, state.number)] = {
+        times[key] = {
             "seconds": round(time.monotonic() - begun, 2),
             "work": work,
             "machine": machine(),
@@ -179,12 +204,20 @@ def timed(project: Project, state: State) -> Iterator[None]:
         write_json(_path(project), times)
 
 
-def _key(project: Project, stage: str, number: int) -> str:
+def _key(project: Project, stage: str, number: int, how: str) -> str:
     """What makes a stage comparable with the last one: its kind, and the settings that change its speed."""
     if stage == "fit":
         settings = project.config.encoder.settled()
-        return f"fit {settings.effort} {settings.preset} {settings.fine_tune} {settings.readout}"
-    return f"{stage} {project.config.synthesis.generator if stage == 'generate' else 'baseline' if not number else ''}"
+        what = f"{settings.effort} {settings.preset} {settings.fine_tune} {settings.readout} {_refit(project, number)}"
+    else:
+        what = project.config.synthesis.generator if stage == "generate" else "" if number else "baseline"
+    return f"{stage} {what} {how}".strip()
+
+
+def _refit(project: Project, number: int) -> str:
+    """What the fit of round `number` is: "first", or the mode of the refit where an encoder serves."""
+    newest = project.newest_fit()
+    return "first" if number <= 1 or newest is None else project.config.refit.mode
 
 
 def _path(project: Project) -> Path:

@@ -91,7 +91,7 @@ def look(project: Project) -> State:
         )
     for number in range(1, wanted + 1):
         round_ = rounds.get(number)
-        evolving = _evolution(kept, round_, number)
+        evolving = evolution_of(kept, round_, number)
         before = kept.config.evolution.comes_before if evolving is not None else ""
         if evolving is not None and before == "fit":
             return evolving
@@ -113,7 +113,7 @@ def look(project: Project) -> State:
     return State(project, "finished", wanted)
 
 
-def _evolution(project: Project, round_: Round | None, number: int) -> State | None:
+def evolution_of(project: Project, round_: Round | None, number: int) -> State | None:
     """What comes next in the evolution before round `number`; None where there is none, or it is finished."""
     settings = project.config.evolution
     if not settings.generations or number not in settings.rounds:

@@ -115,7 +115,7 @@ def progress() -> Progress:
 
     told = tell_progress(opened[-1]) if opened and "--dry-run" not in sys.argv else None
     reporters.append(Progress(quiet=options["quiet"], told=told))
-    LISTENER.set(None if options["quiet"] else reporters[-1])
+    LISTENER.set(reporters[-1])
     return reporters[-1]
 
 
@@ -125,9 +125,9 @@ def listen() -> None:
 
 
 def close_bars() -> None:
-    """Remove the progress bars that are still on the terminal."""
-    while reporters:
-        reporters.pop().close()
+    """Remove the progress bars that are still on the terminal; whoever reports again begins a new one."""
+    for reporter in reporters:
+        reporter.close()
 
 
 def chosen_device() -> str:
@@ -203,6 +203,9 @@ def main() -> None:
         fail(error, 3)
     finally:
         LISTENER.set(None)  # nobody listens to what is called after the command
+        close_bars()
+        reporters.clear()
+        opened.clear()
 
 
 COMMON = {

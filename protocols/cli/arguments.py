@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -43,13 +43,20 @@ MOST_RECORD = 64 << 20
 """Bytes of a record of a fit that is read for its sites."""
 
 
+def harmless(names: Iterable[str]) -> list[str]:
+    """Those of `names` that no shell takes for more than text: shells put completions into the line, and zsh evaluates
+    them.
+    """
+    return [name for name in names if re.fullmatch(r"[\w.,:/+@%=-]+", name)]
+
+
 def projects_named(incomplete: str) -> list[str]:
     """Project folders whose path begins so; none lets the shell complete folders."""
     given = Path(incomplete)
     home = given if incomplete.endswith("/") else given.parent
     with suppress(OSError):
         found = (place for place in home.iterdir() if (place / "project.toml").is_file())
-        return sorted(text for text in map(str, found) if text.startswith(incomplete.removeprefix("./")))
+        return sorted(harmless(text for text in map(str, found) if text.startswith(incomplete.removeprefix("./"))))
     return []
 
 
@@ -82,7 +89,7 @@ def sites_of(ctx: typer.Context, incomplete: str) -> list[str]:
     with suppress(OSError, ValueError, KeyError, TypeError, IndexError):
         sites = json.loads(read_bytes(records[-1], most=MOST_RECORD))["report"]["sites"]
         known = [str(site["site_id"]) for site in sites if site["eligible_fit"]]
-        return [f"{before}{site}" for site in known if site.startswith(begun) and site not in taken]
+        return harmless(f"{before}{site}" for site in known if site.startswith(begun) and site not in taken)
     return []
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .app import announce, app, chosen_device, open_project, progress, show
 from .arguments import ProjectFolder, RoundNumber
+
+if TYPE_CHECKING:
+    from protocols.project.folder import Project
 
 
 @app.command()
@@ -45,8 +48,7 @@ def preview(
     )
     keep_preview(found, round_)
     sentences = diagnosis(found)
-    inside = path.resolve().is_relative_to(project.folder.resolve())
-    place = path.resolve().relative_to(project.folder.resolve()).as_posix() if inside else str(path)
+    place = told_place(project, path)
     record = {
         "page": place,
         "sentences": sentences,
@@ -54,6 +56,12 @@ def preview(
         "images": found.records(),
     }
     show("\n".join([*sentences, f"page: {place}"]), record)
+
+
+def told_place(project: Project, path: Path) -> str:
+    """A path as it is told: inside the project relative to it, else as it was given."""
+    inside, home = path.resolve(), project.folder.resolve()
+    return inside.relative_to(home).as_posix() if inside.is_relative_to(home) else str(path)
 
 
 @app.command()
@@ -67,6 +75,5 @@ def page(
     from protocols.pages.frozen import write_frozen
 
     path = write_frozen(project, out or project.folder / "page.html", plan=plan)
-    inside = path.resolve().is_relative_to(project.folder.resolve())
-    place = path.resolve().relative_to(project.folder.resolve()).as_posix() if inside else str(path)
+    place = told_place(project, path)
     show(f"page: {place}", {"page": place})

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import announce, app, chosen_device, chosen_engine, listen, note, open_project, progress, show, tell
+from .app import announce, app, chosen_device, chosen_engine, listen, note, open_project, options, progress, show, tell
 from .arguments import Aperture, Colour, ProjectFolder
 
 if TYPE_CHECKING:
+    from protocols.progress import Progress
     from protocols.project.folder import Project
     from protocols.state import State
 
@@ -146,7 +147,8 @@ def run(
 
     project = open_project(folder)
     state = loop.look(project)
-    if follows := ahead_text(ahead(project.for_stage(), state)):
+    reporter, how = progress(), f"{chosen_device()} {options['workers'] or ''}".strip()
+    if follows := ahead_text(ahead(project.for_stage(), state, how)):
         note(follows)
     if state.stage in ("fit", "generate", "export"):
         from protocols.check.before import warnings_before
@@ -160,9 +162,9 @@ def run(
         timeout_s=timeout,
         device=chosen_device(),
         engine=chosen_engine(),
-        progress=progress(),
+        progress=reporter,
         tell=tell,
-        around=partial(told_around, project),
+        around=partial(told_around, project, reporter=reporter, how=how),
     )
     waits = bool(state.waiting_for) and any(r.number == state.number for r in project.rounds())
     notes = export_notes(state.round or project.round(state.number)) if waits else []
@@ -172,21 +174,21 @@ def run(
 
 
 @contextmanager
-def told_around(project: Project, state: State) -> Iterator[None]:
+def told_around(project: Project, state: State, *, reporter: Progress | None = None, how: str = "") -> Iterator[None]:
     """Time a stage of `run`; print the plan of a round before it is exported, the sites after a fit."""
     from protocols.ahead import timed
 
-    if state.stage == "export" and state.number > 0:
-        from protocols.plan import plan_round
+    with timed(project, state, how):
+        if state.stage == "export" and state.number > 0:
+            from protocols.plan import plan_round
 
-        tell(plan_round(project.for_stage(), state.number, progress=progress()).text())
-    with timed(project, state):
+            tell(plan_round(project.for_stage(), state.number, progress=reporter).text())
         yield
     if state.stage == "fit" and (record := project.fitted_for(state.number)):
-        from protocols.report.fit import fit_table
+        from protocols.report.fit import fit_table, page_line
 
         tell(fit_table(record))
-        tell(f"page and table: fitted/for_round_{state.number:02d}/fit.html and sites.csv")
+        tell(page_line(record))
 
 
 @app.command()

@@ -62,13 +62,10 @@ def fit(
     for note in window_notes(project):
         tell(note)
         beside.setdefault("notes", []).append(note)
+    from protocols.report.fit import page_line
+
     record = loop.fit(project, 1, device=chosen_device(), progress=progress())
     show(f"{fit_text(record)}\n{page_line(record)}", record | beside)
-
-
-def page_line(record: dict[str, Any]) -> str:
-    """Where the page and the table of a fit are."""
-    return f"page and table: fitted/for_round_{record['round']:02d}/fit.html and sites.csv"
 
 
 def bring_along(project: Any, images: Path, responses: Path, *, dry_run: bool) -> dict[str, Any]:
@@ -110,6 +107,7 @@ def refit(
     announce("loading the networks")
     from protocols.models.refit import refit as refit_round
     from protocols.models.refit import refit_text
+    from protocols.report.fit import page_line
     from protocols.report.fits.page import write_fit
 
     record = refit_round(project, mode=mode, force=force, device=chosen_device(), progress=progress())

@@ -13,7 +13,7 @@ import numpy as np
 
 from protocols.arrays import Floats
 from protocols.disk.drawing import thumbnails
-from protocols.disk.files import sha256_file, write_json, write_text
+from protocols.disk.files import write_json, write_text
 from protocols.errors import DataError
 from protocols.packages import version
 from protocols.project.display import Display
@@ -61,7 +61,7 @@ def write_preview(preview: Preview, path: Path, *, display: Display, plan: str =
 def keep_preview(preview: Preview, round_: Round) -> None:
     """Keep what was found of the images for the other pages of the project, with the file that it was found of."""
     ranges = {name: [unit.low, unit.median, unit.high] for name, unit in _ranges(preview).items()}
-    found = {"schema": "preview/1", "controllers": sha256_file(round_.controllers_path), **ranges}
+    found = {"schema": "preview/1", "controllers": preview.controllers_sha256, **ranges}
     with suppress(OSError, DataError):  # a project that cannot be written to is looked at all the same
         write_json(round_.preview_path, {**found, "images": preview.records()})
 

@@ -11,7 +11,7 @@ import torch
 
 from encoders import Encoder, Ensemble
 from protocols.arrays import Floats, Pixels
-from protocols.disk.files import finite_or_none
+from protocols.disk.files import finite_or_none, sha256_file
 from protocols.errors import DataError
 from protocols.models.pair import load_pair
 from protocols.progress import Reporter
@@ -120,6 +120,8 @@ class Preview:
         Of the photographs.
     warnings : sequence of str
         What is hardly meant in the photographs.
+    controllers_sha256 : str
+        Of the file of the images, as it was read.
     """
 
     project: str
@@ -135,6 +137,7 @@ class Preview:
     contrast: Range
     chroma: Range
     warnings: Sequence[str]
+    controllers_sha256: str = ""
 
     def records(self) -> list[dict[str, Any]]:
         """One JSON-able record per image; None = not known."""
@@ -176,6 +179,7 @@ def gather_preview(
     """
     if not round_.controllers_path.is_file():
         raise _not_made(round_, "no sealed/controllers.h5", "images of the round", fix="run `stimsynth generate` first")
+    digest = sha256_file(round_.controllers_path)
     batch = StimulusBatch.load(round_.controllers_path)
     encoder, validator = (e.to(device) for e in load_pair(project, round_.number))
     if batch.encoder_fingerprint != encoder.fingerprint:
@@ -208,6 +212,7 @@ def gather_preview(
         ),
         best={s: (natural.source_ids[i], photographs[i], float(z[i, columns[s]])) for s, i in strongest.items()},
         circles={site: field_circle(fits.get(site), project.display) for site in targets},
+        controllers_sha256=digest,
         contrast=Range.of(shown),
         chroma=Range.of(image_chroma(project.display, photographs)),
         warnings=photograph_warnings(natural, project.display, shown_elsewhere=False),

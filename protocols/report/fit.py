@@ -132,6 +132,11 @@ def tuning_sentence(record: Mapping[str, Any]) -> str:
     )
 
 
+def page_line(record: Mapping[str, Any]) -> str:
+    """Where the page and the table of a fit are, in the project."""
+    return f"page and table: fitted/for_round_{record['round']:02d}/fit.html and sites.csv"
+
+
 def fit_table(record: dict[str, Any]) -> str:
     """The fit report as text for a terminal."""
     header, lines = fit_lines(record)

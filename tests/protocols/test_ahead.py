@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from protocols.ahead import ALIKE, Step, ahead, ahead_text, spoken, timed
 from protocols.errors import DataError
+from protocols.project.config.evolution import EvolutionConfig
 from protocols.project.folder import Project
 from protocols.project.photographs import NaturalImage, write_photographs
 from protocols.state import State
@@ -78,6 +80,36 @@ def test_a_stage_that_fails_is_not_kept(lab: Project) -> None:
     with pytest.raises(DataError), timed(lab, State(lab, "fit", 1)):
         raise DataError("x", found="a", expected="b", cause="c", fix="d", code="F01")
     assert not (lab.cache / "stage_times.json").is_file()
+    with timed(lab, State(lab, "fit", 1)):
+        """Only what the failed one left."""
+    assert not (lab.cache / "stage_times.json").is_file(), "a stage that goes on is no measure of a whole one"
+    with timed(lab, State(lab, "fit", 1)):
+        """A whole one."""
+    assert (lab.cache / "stage_times.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("evolution", "stages"),
+    [
+        ({"targets": "all"}, ["ingest", "fit", "evolve"]),
+        ({"start": "controllers", "targets": "all"}, ["ingest", "fit", "generate", "evolve"]),
+        ({"targets": ("v4_001",)}, ["ingest", "evolve"]),
+    ],
+)
+def test_it_ends_where_the_rig_evolves_images(lab: Project, evolution: dict[str, object], stages: list[str]) -> None:
+    settings = EvolutionConfig.model_validate({"generations": 3, **evolution})
+    project = replace(lab, kept=lab.config.model_copy(update={"evolution": settings}))
+    assert [step.stage for step in ahead(project, State(project, "ingest", 0))] == stages
+
+
+def test_a_refit_of_another_kind_is_another_time(lab: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (lab.cache / "stage_times.json").unlink(missing_ok=True)
+    with timed(lab, State(lab, "fit", 1), "cpu"):
+        """A first fit."""
+    assert ahead(lab, State(lab, "fit", 1), "cpu")[0].measured
+    assert not ahead(lab, State(lab, "fit", 1), "cuda")[0].measured
+    monkeypatch.setattr(type(lab), "newest_fit", lambda _: 1)
+    assert not ahead(lab, State(lab, "fit", 2), "cpu")[0].measured
 
 
 @pytest.mark.parametrize(
