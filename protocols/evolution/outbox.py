@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from synth.evolution.optimisers import Optimiser, make_optimiser, replayed
 
 from .candidates import Candidate
 from .images import Pictures
-from .plan import Plan, seed_of
+from .plan import Plan, going_on, seed_of
 from .scores import history, image_name
 
 
@@ -50,13 +50,13 @@ def export_generation(
     records: Sequence[Mapping[str, Any]],
     progress: Reporter | None = None,
 ) -> Path:
-    """Export the next generation of all targets; returns its outbox.
+    """Export the next generation of all targets that nobody stopped by decision; returns its outbox.
 
     Raises
     ------
     DataError
-        O08: more presentations than ``max_presentations``, or no image that the display can show; X01 to X05, F10, F12:
-        as for a round. `SafetyStop`: a limit of ``[safety]`` is exceeded.
+        O04: all targets are stopped; O08: more presentations than ``max_presentations``, or no image that the display
+        can show; X01 to X05, F10, F12: as for a round. `SafetyStop`: a limit of ``[safety]`` is exceeded.
     """
     number, generation = evolution.round.number, evolution.generation(len(records) + 1)
     settings, stimuli = project.config.evolution, list[Stimulus]()
@@ -65,7 +65,8 @@ def export_generation(
             f"{last} presentations at the end, when the candidates of {len(plan.targets)} targets are shown again",
             f"at most max_presentations = {settings.max_presentations}",
         )
-    for done, target in enumerate(plan.targets):
+    targets = going_on(project, plan.targets)
+    for done, target in enumerate(targets):
         codes = optimiser_of(plan, number, target, records=records).ask()
         for place, code in enumerate(codes):
             image = pictures.pixels(code)
@@ -73,8 +74,8 @@ def export_generation(
                 name = image_name(number, generation.generation, target, place=place)
                 stimuli.append(_stimulus(plan, target, name, place=place, pixels=image, generator=EVOLVED))
         if progress is not None:
-            progress(f"images of generation {generation.generation}", done + 1, len(plan.targets))
-    lost = [t for t in plan.targets if not any(s.target == t for s in stimuli)]
+            progress(f"images of generation {generation.generation}", done + 1, len(targets))
+    lost = [t for t in targets if not any(s.target == t for s in stimuli)]
     if lost:
         raise _refused(f"no image for {', '.join(lost)} that the display can show", "images of its mean and contrast")
     often = plan.settings.repeats
@@ -91,11 +92,14 @@ def export_candidates(
     records: Sequence[Mapping[str, Any]],
     progress: Reporter | None = None,
 ) -> Path:
-    """Export the candidates of all targets, to be shown again; returns the outbox. Raises as `export_generation`."""
-    generation = evolution.generation(len(records) + 1)
+    """Export the candidates of the targets that go on, to be shown again; returns the outbox. Raises as
+    `export_generation`.
+    """
+    generation, targets = evolution.generation(len(records) + 1), going_on(project, plan.targets)
     stimuli = [
         _stimulus(plan, c.target, c.source_id, place=place, pixels=c.pixels, generator=AGAIN)
         for place, c in enumerate(candidates)
+        if c.target in targets
     ]
     often = project.config.evolution.candidate_repeats
     return _exported(project, generation, plan, pictures=pictures, stimuli=stimuli, often=often, progress=progress)
@@ -124,14 +128,15 @@ def _exported(
     often: int,
     progress: Reporter | None,
 ) -> Path:
-    config, references = project.config, _references(project, plan)
+    targets = {stimulus.target for stimulus in stimuli}
+    config, references = project.config, _references(project, plan, targets)
     most = max(often, config.evolution.reference_repeats)
     if len(references) < 2 and len(stimuli) > 1:
         most = often  # a photograph would follow itself
     shown = len(stimuli) * often + len(references) * most
     if shown > config.evolution.max_presentations:
         raise _refused(
-            f"{shown} presentations for {len(plan.targets)} targets",
+            f"{shown} presentations for {len(targets)} targets",
             f"at most max_presentations = {config.evolution.max_presentations}",
         )
     timing = config.protocol.model_copy(update={"blocks": 1, "blanks_per_block": 0})
@@ -153,17 +158,17 @@ def _exported(
             "config": {name: config.to_dict()[name] for name in ("rig", "safety")}
             | {"protocol": timing.model_dump(mode="json")},
             "encoder": {"unit": plan.unit},
-            "evolution": {"targets": len(plan.targets), "optimiser": plan.settings.optimiser},
+            "evolution": {"targets": len(targets), "optimiser": plan.settings.optimiser},
         },
         inspection=Inspection(check=check, safety=guard(config, progress)),
     )
 
 
-def _references(project: Project, plan: Plan) -> list[Stimulus]:
-    """The photographs shown again, each once, with the targets that it serves."""
+def _references(project: Project, plan: Plan, targets: Collection[str]) -> list[Stimulus]:
+    """The photographs shown again for `targets`, each once, with those that it serves."""
     serves: dict[str, list[tuple[str, str]]] = {}
-    for target, names in plan.references.items():
-        for name in names:
+    for target in (t for t in plan.references if t in targets):
+        for name in plan.references[target]:
             serves.setdefault(name, []).append((OBJECTIVE, target))
     natural = NaturalImages.load(project.data)
     pixels = dict(zip(natural.source_ids, natural.pixels(), strict=True))

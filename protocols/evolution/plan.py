@@ -26,6 +26,7 @@ from protocols.project.generations.files import OBJECTIVE, PLAN, Evolution, read
 from protocols.project.key import Key, SiteRow
 from protocols.recordings.dataset import Dataset, gather
 from protocols.recordings.natural import best_natural, natural_means
+from protocols.rounds.decisions.honour import honoured_batch, not_stopped
 from protocols.synthesis.request import chosen_targets
 from synth import StimulusBatch
 
@@ -167,7 +168,7 @@ def _made(evolution: Evolution, project: Project, pictures: Pictures, *, device:
     )
     shown = {t: best[OBJECTIVE, t][: settings.references] for t in targets}
     first = {t: best[OBJECTIVE, t][0] for t in targets}
-    pixels, started_from, groups = _start_images(evolution, settings.start, data, targets=targets, best=first)
+    pixels, started_from, groups = _start_images(project, evolution, data, targets=targets, best=first)
     means = natural_means(data, [s.site_id for s in sites])
     column = {s.site_id: k for k, s in enumerate(sites)}
     levels = {t: float(means[list(shown[t]), column[t]].mean()) for t in targets}
@@ -208,7 +209,7 @@ def _targets(project: Project, number: int, recorded: set[str]) -> list[str]:
         return chosen_targets(project, encoder, number)
     lost = [t for t in wanted if t not in recorded]
     if not lost:
-        return list(dict.fromkeys(wanted))
+        return going_on(project, list(dict.fromkeys(wanted)))
     raise DataError(
         "project.toml [evolution] targets",
         found=f"{', '.join(lost)}, which no recorded response tells apart",
@@ -219,10 +220,26 @@ def _targets(project: Project, number: int, recorded: set[str]) -> list[str]:
     )
 
 
+def going_on(project: Project, targets: Sequence[str]) -> list[str]:
+    """The `targets` that nobody stopped by decision; O04 where none is left."""
+    left = not_stopped(project, targets)
+    if left:
+        return left
+    raise DataError(
+        "decisions.jsonl",
+        found=f"all {len(targets)} targets of the evolution stopped",
+        expected="a site to evolve images for",
+        cause="more sites were stopped than was meant",
+        fix="`stimsynth decide resume SITE`, or set [evolution] generations to 0",
+        code="O04",
+    )
+
+
 def _start_images(
-    evolution: Evolution, start: str, data: Dataset, *, targets: Sequence[str], best: Mapping[str, int]
+    project: Project, evolution: Evolution, data: Dataset, *, targets: Sequence[str], best: Mapping[str, int]
 ) -> tuple[Pixels | None, dict[str, str], dict[str, str]]:
     """The image that each target starts from, uint8 (T, H, W, C), its name, and the photograph behind it."""
+    start = project.config.evolution.start
     if start == "noise":
         return None, dict.fromkeys(targets, ""), dict.fromkeys(targets, "")
     if start == "photographs":
@@ -231,6 +248,7 @@ def _start_images(
     from protocols.rounds.stimulus import controller_stimuli
 
     batch = StimulusBatch.load(evolution.round.controllers_path)
+    batch, _ = honoured_batch(project, evolution.round.number, batch)
     made = controller_stimuli(batch, evolution.round.number)
     chosen = {s.target: s for s in made if s.confirmatory and s.objective == OBJECTIVE}
     lost = [t for t in targets if t not in chosen]

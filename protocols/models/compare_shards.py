@@ -249,7 +249,7 @@ def write_fit(fit: FoldFit, path: Path) -> None:
 
 def _save(path: Path, arrays: dict[str, Any]) -> None:
     with open(path, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)
 
 
 def read_fit(path: Path) -> FoldFit:

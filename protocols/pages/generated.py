@@ -13,6 +13,7 @@ from protocols.errors import DataError
 from protocols.project.decisions.standing import read_standing
 from protocols.project.display import Display
 from protocols.project.folder import Round
+from protocols.project.objectives import controller_id
 
 from .images import made
 
@@ -93,5 +94,6 @@ def clipped_shares(round_: Round) -> dict[str, float]:
         images, seeds = np.asarray(file["images"]), file["seeds"][()].tolist()
         kinds, targets = (file[name].asstr()[()].tolist() for name in ("kinds", "targets"))
     shares = ((images == 0) | (images == 255)).reshape(len(images), -1).mean(1)
-    names = (f"ctl_{round_.prefix}_{k}_{t}_s{s}" for k, t, s in zip(kinds, targets, seeds, strict=True))
+    rows = zip(kinds, targets, seeds, strict=True)
+    names = [controller_id(round_.number, kind, target, seed=seed) for kind, target, seed in rows]
     return dict(zip(names, shares.tolist(), strict=True))

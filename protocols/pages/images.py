@@ -62,6 +62,8 @@ def image_pixels(project: Project, images: Iterable[str]) -> dict[str, Pixels]:
     for image in wanted:
         kind, _, rest = image.partition("/")
         number, _, name = rest.partition("/")
+        if kind != "photo" and any(len(n) > 1 and n.startswith("0") for n in (number, name if kind == "made" else "")):
+            raise _unknown(image)  # one image has one id
         if kind == "photo":
             if files is None:
                 files = {row.source_id: row.filename for row in read_photographs(project.data / "natural.csv")}

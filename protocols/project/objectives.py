@@ -212,3 +212,8 @@ def objective_named(name: str) -> Objective:
         marker="^",
         marker_name="upright triangles",
     )
+
+
+def controller_id(number: int, objective: str, site: str, *, seed: int) -> str:
+    """Source id of the controller of `objective` and `site` that the ascent with `seed` made for round `number`."""
+    return f"ctl_r{number:02d}_{objective}_{site}_s{seed}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from protocols.arrays import Pixels
+from protocols.project.objectives import controller_id
 from protocols.recordings.dataset import Dataset
 from synth import StimulusBatch
 
@@ -24,7 +25,7 @@ def batch_statistics(batch: StimulusBatch) -> dict[str, float | None]:
 def batch_names(batch: StimulusBatch, number: int) -> list[str]:
     """Source ids of the images of a batch as controllers of round `number`."""
     rows = zip(batch.kinds, batch.targets, batch.seeds, strict=True)
-    return [f"ctl_r{number:02d}_{kind}_{target}_s{seed}" for kind, target, seed in rows]
+    return [controller_id(number, kind, target, seed=seed) for kind, target, seed in rows]
 
 
 def controller_stimuli(batch: StimulusBatch, number: int) -> list[Stimulus]:

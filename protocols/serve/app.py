@@ -14,7 +14,7 @@ from protocols.packages import version
 
 from .board import board, short_status
 from .contents import Contents, Page, View
-from .decided import decisions, made_stamps, take
+from .decided import decisions, last_sequence, made_stamps, take
 from .guard import App, Guard
 from .kept import Answer, Kept, Stamp
 from .log import log
@@ -78,7 +78,12 @@ class Server:
         kept = self.live if view.name == "board" else self.kept[view.name]
 
         def build(stamp: str) -> dict[str, Any]:
-            return {"stamp": stamp, "made": made_stamps(self.project), "data": view.build(self.project, **query)}
+            about = {
+                "stamp": stamp.split()[0],
+                "sequence": last_sequence(self.project),
+                "made": made_stamps(self.project),
+            }
+            return about | {"data": view.build(self.project, **query)}
 
         return await self._kept(request, kept, key=(view.name, *sorted(query.items())), build=build)
 
@@ -101,6 +106,7 @@ class Server:
         status, answer = await asyncio.to_thread(take, self.contents, await request.body())
         if status == 200:
             self.stamp.forget()
+            self._running.clear()  # who asks from now on does not wait for what was read before
             for kept in (self.live, *self.kept.values()):
                 kept.forget()
         return _json(status, answer)
@@ -124,7 +130,7 @@ class Server:
             if task is None:
                 task = asyncio.ensure_future(asyncio.to_thread(kept.get, key, lambda stamp: _built(build, stamp)))
                 self._running[key] = task
-                task.add_done_callback(lambda _: self._running.pop(key, None))
+                task.add_done_callback(lambda done: self._running.get(key) is done and self._running.pop(key))
             answer = await asyncio.shield(task)
         return _tagged(request, answer.data, answer.tag)
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from protocols.disk.locks import IN_USE
 from protocols.errors import DataError
 from protocols.project.decisions.record import ACTIONS, read_decisions
-from protocols.project.decisions.standing import standing_of
-from protocols.project.fitted import SiteFit, fitted_for, newest_fit
+from protocols.project.decisions.standing import read_standing, standing_of
+from protocols.project.fitted import fitted_for, newest_fit
 from protocols.project.folder import Project
 from protocols.rounds.decisions.decide import Asked, Changed, decide, open_round_number, stamp_of, undecided_round
 
 from .contents import Contents
 
-__all__ = ["decisions", "take"]
+__all__ = ["decisions", "last_sequence", "made_stamps", "take"]
 
 MOST_SITES = 5000
 
@@ -28,7 +29,7 @@ def decisions(contents: Contents, project: Project) -> dict[str, Any]:
     chosen = standing.targets_of(following)
     newest = newest_fit(project.fitted)
     fitted = None if newest is None else fitted_for(project.fitted, newest)
-    sites = [] if fitted is None else [SiteFit.of(s) for s in fitted.record.get("report", {}).get("sites", [])]
+    sites = () if fitted is None else fitted.sites
     return {
         "allowed": contents.decisions,
         "who": contents.who,
@@ -64,6 +65,13 @@ def take(contents: Contents, body: bytes) -> tuple[int, dict[str, Any]]:
     except DataError as error:
         return 503 if error.code == IN_USE else 422, {"error": str(error), "code": error.code}
     return 200, {"text": made.sentence(), "decision": made.to_dict(), "sequence": made.sequence}
+
+
+def last_sequence(project: Project) -> int | None:
+    """Number of the last decision, which a page that is drawn now has seen; None where they cannot be read."""
+    with suppress(DataError, OSError):
+        return read_standing(project.folder).sequence
+    return None
 
 
 def made_stamps(project: Project) -> dict[str, str]:

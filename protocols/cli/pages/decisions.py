@@ -30,7 +30,9 @@ def decide(
     ] = None,
     reason: Annotated[str, typer.Option(help="why; it is recorded and stands in the report")] = "",
     who: Annotated[str, typer.Option(help="who decides; default: the user name")] = "",
-    number: Annotated[int | None, typer.Option("--round", "-r", help="of `targets`; default: the next to make")] = None,
+    number: Annotated[
+        int | None, typer.Option("--round", "-r", help="of `targets`, default: the next to make; or of an image")
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="print what was decided so far")] = False,
 ) -> None:
     """Veto an image before its round is exported, stop a site, choose the next targets; recorded and reported."""

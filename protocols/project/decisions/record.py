@@ -47,7 +47,7 @@ class Decision:
         One of `ACTIONS`.
     reason : str
     round : int
-        That it is about: of the image, of the targets, or the first round that a stop or its end holds for.
+        That it is about: of the image, or of the targets; of a stop or its end, the round that was next.
     image : str
         Source id of a controller; "" where it is about sites.
     pixels_sha256 : str

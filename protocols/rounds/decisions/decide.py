@@ -19,6 +19,7 @@ from protocols.project.decisions.record import (
 )
 from protocols.project.fitted import SiteFit, fitted_for, newest_fit
 from protocols.project.folder import Project, Round, utc_now
+from protocols.recordings.dataset import baseline
 from protocols.rounds.stimulus import batch_names
 from synth import StimulusBatch
 
@@ -40,7 +41,7 @@ class Asked:
         Source id of a controller, or its name on the page of `stimsynth preview`, such as c0003.
     sites : tuple of str
     round : int or None
-        Of the targets; None: the next round whose images are not made.
+        Of the targets, None: the next round whose images are not made; of an image, None: the first that has it.
     expected : int or None
         Sequence number of the last decision that the person saw; None: whatever it is.
     made : str
@@ -126,7 +127,8 @@ def _of_image(project: Project, asked: Asked, new: Decision) -> Decision:
     if asked.sites:
         raise _no_sense(f"the sites {', '.join(asked.sites)[:200]}", "one image")
     for round_ in project.rounds():
-        if round_.number == 0 or not round_.controllers_path.is_file():
+        other = asked.round is not None and round_.number != asked.round
+        if round_.number == 0 or other or not round_.controllers_path.is_file():
             continue
         if round_.outbox.is_dir():
             if asked.image.startswith(f"ctl_{round_.prefix}_"):
@@ -152,6 +154,10 @@ def _of_sites(project: Project, asked: Asked, new: Decision) -> Decision:
     """A stop, its end, or the targets of a round whose images are not made."""
     if asked.image:
         raise _no_sense(f"the image {asked.image[:120]!r}", "sites")
+    if asked.round is not None and asked.action != "targets":
+        raise _no_sense(
+            f"{asked.action} in round {asked.round}", f"{asked.action} without a round: it holds from now on"
+        )
     waiting, following = undecided_round(project), open_round_number(project)
     number = asked.round if asked.round is not None else following
     if asked.action == "targets":
@@ -180,12 +186,14 @@ def _of_sites(project: Project, asked: Asked, new: Decision) -> Decision:
 
 
 def _known_sites(project: Project) -> dict[str, SiteFit]:
-    """The sites of the newest fit."""
+    """The sites of the newest fit; before one, those of the baseline, none of which can be a target."""
     newest = newest_fit(project.fitted)
     fitted = None if newest is None else fitted_for(project.fitted, newest)
+    if fitted is None and (first := baseline(project)) is not None:
+        return {site: SiteFit(site) for site in first[0].site_ids}
     if fitted is None:
-        raise _no_sense("no fitted encoder", "a fit, which says which sites there are (`stimsynth fit`)")
-    return {str(s["site_id"]): SiteFit.of(s) for s in fitted.record.get("report", {}).get("sites", [])}
+        raise _no_sense("no fitted encoder", "a recording or a fit, which say which sites there are")
+    return {site.site_id: site for site in fitted.sites}
 
 
 def _no_sense(found: str, expected: str) -> DataError:

@@ -70,27 +70,28 @@
     return {
       query: where.query, frozen: false, blind: !unblinded, status: function () { return status; }, go: go, ask: ask,
       image: function (id, full) { return "/image/" + String(id).split("/").map(encodeURIComponent).join("/") + (full ? "?full" : ""); },
-      decide: allowed ? function (decision) { return decide(decision, found.made || {}); } : undefined,
+      decide: allowed ? function (decision) { return decide(decision, found); } : undefined,
     };
   }
 
   function who() { return localStorage.getItem("stimsynth.who") || document.body.dataset.who || ""; }
 
   // Record a decision; what others decided since this page was drawn is told, and nothing is recorded.
-  async function decide(decision, made) {
-    const image = decision.image ? decision.name || decision.image : "";
+  async function decide(decision, found) {
+    const made = found.made || {}, image = decision.image ? decision.name || decision.image : "";
     const body = {
       action: decision.action || decision.decision, reason: decision.reason || "", who: decision.who || who(), image: image,
-      sites: decision.sites || [], expected: status && status.sequence !== null ? status.sequence : 0,
+      sites: decision.sites || [], expected: found.sequence || 0,
       made: image && decision.round !== undefined ? made[String(decision.round)] || "" : "",
     };
     if (decision.to !== undefined) body.round = decision.to;
+    else if (image && decision.round !== undefined) body.round = Number(decision.round);
     const answer = await fetch("/api/decide", { method: "POST", credentials: "same-origin", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
     const text = await answer.text();
     let value = {};
     try { value = JSON.parse(text); } catch { value = { error: text.slice(0, 300) }; }
     await poll();
-    if (status && value.sequence !== undefined) status.sequence = Math.max(status.sequence || 0, value.sequence);  // what was told is known here
+    if (value.sequence !== undefined) found.sequence = Math.max(found.sequence || 0, value.sequence);  // what was told is known here
     if (answer.status === 409) {
       const since = (value.since || []).map(function (d) { return d.who + ": " + d.action + " " + (d.image || d.sites.join(", ")) + " (" + d.reason + ")"; });
       throw new Error("Not recorded: since this page was drawn, others decided " + since.join("; ") + ". Look at it, and decide again where it still holds.");

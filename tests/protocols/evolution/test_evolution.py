@@ -31,6 +31,7 @@ from protocols.project.key import read_key
 from protocols.recordings import ingest as ingest_module
 from protocols.recordings.dataset import Dataset
 from protocols.rounds import manifest as manifest_module
+from protocols.rounds.decisions.decide import Asked, decide
 from protocols.state import look
 from protocols.status import status_lines, status_of
 from tests.protocols.helpers.commands import stimsynth
@@ -167,6 +168,32 @@ def test_a_target_evolves_alike_whatever_is_evolved_beside_it(finished: Project,
         rows = [r for r in read_key(generation.key_path).of_role("controller") if r.target == SITES[1]]
         first.append({r.source_id: r.sha256 for r in rows})
     assert first[0] == first[1]
+
+
+def test_a_site_that_is_stopped_gets_no_more_images(tmp_path: Path) -> None:
+    """In the plan and in each later generation; its score has a hole, and the others go on."""
+    project = make(tmp_path / "p", settings(generations=2, population=4))
+    subject = Subject()
+    loop.evolve(project, 1)
+    evolution = Evolution(project.round(1))
+    decide(project, Asked(action="stop", who="ann", reason="electrode lost", sites=(TARGETS[0],)))
+    for number in (1, 2):
+        answer(evolution.generation(number), subject)
+        loop.evolve(project, 1)
+    for number in (2, 3):
+        rows = read_key(evolution.generation(number).key_path).rows
+        assert {r.target for r in rows if r.role == "controller"} == set(TARGETS[1:])
+        assert {pair[1] for r in rows for pair in r.reference_for} == set(TARGETS[1:])
+    assert read_scores(evolution)[1]["targets"][TARGETS[0]]["mean"] is None
+    later = make(tmp_path / "q", settings(generations=2, population=4))
+    decide(later, Asked(action="stop", who="ann", reason="electrode lost", sites=(TARGETS[0],)))
+    loop.evolve(later, 1)
+    rows = read_key(Evolution(later.round(1)).generation(1).key_path).rows
+    assert {r.target for r in rows if r.role == "controller"} == set(TARGETS[1:])
+    decide(later, Asked(action="stop", who="ann", reason="all lost", sites=tuple(TARGETS[1:])))
+    answer(Evolution(later.round(1)).generation(1), subject)
+    with pytest.raises(DataError, match=r"O04.*stopped"):
+        loop.evolve(later, 1)
 
 
 @pytest.mark.parametrize("method", ["cma", "genetic"])

@@ -129,7 +129,18 @@ def test_images_of_an_exported_round_stay_closed_until_it_is_told_otherwise(lab:
     decided_project.exported(lab.round(1))
     assert request(shut, "/image/made/1/0").status == 403
     assert request(opened, "/image/made/1/0").status == 200
-    assert request(shut, f"/image/{quote('made/1/0', safe='')}").status in (403, 404)
+    for other in (
+        quote("made/1/0", safe=""),
+        "made/01/0",
+        "made/0000001/0",
+        "made/1/00",
+        "made/%31/0",
+        "made//1/0",
+        "/made/1/0",
+    ):
+        assert request(shut, f"/image/{other}").status in (403, 404), other
+    for other in ("made/01/0", "made/0000001/0", "made/1/00"):
+        assert request(opened, f"/image/{other}").status == 404, "one image has one address"
     lab.round(1).evaluation_path.write_text("{}")
     assert request(shut, "/image/made/1/0").status == 200
 
