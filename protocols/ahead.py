@@ -88,7 +88,7 @@ def ahead(project: Project, state: State, how: str = "") -> list[Step]:
     begin = order.index(state.stage) if state.stage in order else -1
     if begin < 0 or (state.stage == "export" and state.number == 0):
         return [_step(project, state.stage, state.number, how)]
-    listed = []
+    listed = list[Step]()
     for stage in order[begin:]:
         later = begin < order.index("fit") <= order.index(stage)
         number = state.number + later

@@ -76,8 +76,10 @@ def evaluated_view(project: Project, round_: Round) -> RoundView:
     return RoundView.load(project, round_)
 
 
-def rendered(told: dict[str, Any], path: Path) -> str:
-    """The page that tells `told`, for the file `path`.
+def rendered(
+    told: dict[str, Any], path: Path, smaller: str = "read control.csv, or control fewer sites per round"
+) -> str:
+    """The page that tells `told`, for the file `path`; `smaller`: what to do where it is too large.
 
     Raises
     ------
@@ -100,8 +102,8 @@ def rendered(told: dict[str, Any], path: Path) -> str:
             str(path),
             found=f"a page of {len(page.encode()) / 1e6:.1f} MB",
             expected=f"at most {LIMIT_BYTES / 1e6:.0f} MB",
-            cause="very many controllers in one round",
-            fix="read control.csv, or control fewer sites per round",
+            cause="very many controllers, or very many rounds on one page",
+            fix=smaller,
             code="P11",
         )
     return page

@@ -61,7 +61,7 @@ def beside_sections(view: RoundView) -> list[Section]:
     """Control arms, specificity, contrast and monotonicity; only where anything of it was measured."""
     sections = []
     for summary in view.report.objectives:
-        block = beside(summary, view.confirmatory(summary.objective))
+        block = beside(summary, [r for r in view.confirmatory(summary.objective) if r.verdict != "excluded"])
         if block["lines"]:
             numbers = [i > 0 for i in range(1 + len(block["header"]))]
             title = f"{objective_named(summary.objective).label}, beside the verdicts"
@@ -144,7 +144,8 @@ def _matrix(view: RoundView, objective: str) -> Drawing | None:
         figure,
         name=f"round_{view.round_.number:02d}_{objective}_responses",
         caption=counted(
-            f"Mean responses of this round, in natural SDs: a {label} controller drives its own site, on the diagonal.",
+            f"Mean responses of this round, in natural SDs: the site that a {label} controller was made for is on the "
+            "diagonal.",
             known,
             len(rows),
             what="controllers have a response of every site",
@@ -221,7 +222,9 @@ def drift_sections(view: RoundView) -> list[Section]:
         "drift against the baseline",
         drift_figure(view.drifts),
         name=f"round_{view.round_.number:02d}_drift",
-        caption="Gains outside 0.1 to 10 lie beyond the axis; sites without a common image have no point.",
+        caption=(
+            "Gains outside 0.1 to 10 lie beyond the axis; sites whose gain is not known, or not above 0, have no point."
+        ),
     )
     return [Section(title="Drift against the baseline", points=points, drawings=[drawing])]
 

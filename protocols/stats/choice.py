@@ -203,10 +203,7 @@ def choice_influence(dealt: Arranged, chosen: Chosen, counts: Ints) -> Floats:
 
     Trials that only choose have no share: to first order the contrast does not depend on them.
     """
-    places = np.zeros_like(dealt.sums)
-    one = 1 / np.sqrt(np.maximum(counts * (counts - 1.0), 1))
-    np.put_along_axis(places, chosen.tested, -one[chosen.tested] / chosen.tested.shape[1], 1)
-    places[:, -1] = one[-1]
+    places = _slot_weights(counts, chosen.tested.T).T
     about = dealt.values - (dealt.sums / np.maximum(counts, 1))[:, dealt.slot]
     error = chosen.error[:, None]
     shares = np.divide(places[:, dealt.slot] * about, error, out=np.zeros_like(about), where=error > 0)
@@ -215,13 +212,19 @@ def choice_influence(dealt: Arranged, chosen: Chosen, counts: Ints) -> Floats:
     return by_trial
 
 
+def _slot_weights(counts: Ints, tested: Ints) -> Floats:
+    """Weight of a trial of every slot (S, b) in the studentised contrast of the `tested` slots (P, b)."""
+    one = 1 / np.sqrt(np.maximum(counts * (counts - 1.0), 1))
+    places = np.zeros((len(counts), tested.shape[1]))
+    np.put_along_axis(places, tested, -one[tested] / len(tested), 0)
+    places[-1] = one[-1]
+    return places
+
+
 def dealt_influence(dealt: Dealt, slots: Slots, chosen: Chosen) -> Floats:
     """`choice_influence` of trials that were dealt by `dealing.deal`, shape (n, b), by the contrast by slot."""
     counts = totals(slots)
-    places = np.zeros_like(dealt.sums)
-    one = 1 / np.sqrt(np.maximum(counts * (counts - 1.0), 1))
-    np.put_along_axis(places, chosen.tested, -one[chosen.tested] / len(chosen.tested), 0)
-    places[-1] = one[-1]
+    places = _slot_weights(counts, chosen.tested)
     means = dealt.sums / np.maximum(counts, 1)[:, None]
     return shares_by_trial(dealt, slots, places, means=means, error=chosen.error)
 

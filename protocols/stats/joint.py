@@ -63,7 +63,9 @@ def joint_permutation_p(
 
 
 def statistics(pools: Sequence[Pool | ChoicePool], parts: Parts, *, permutations: int, seed: int) -> list[Floats]:
-    """The studentised mean T of the relabellings ``start`` to ``stop`` of each of `parts`; (-1, 0): as recorded."""
+    """The studentised mean T of the relabellings ``start`` to ``stop`` of each of `parts`, an array of shape
+    (stop - start,) per part; (-1, 0): as recorded.
+    """
     columns, places = np.unique(np.concatenate([p.rows for p in pools]), return_inverse=True)
     where = np.split(places, np.cumsum([len(p.rows) for p in pools])[:-1])
     found = []

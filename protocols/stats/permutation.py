@@ -71,7 +71,7 @@ def random_labels(strata: Strata, permutations: int, seed: int) -> Floats:
 
 
 def labels_between(strata: Strata, permutations: int, seed: int, *, part: tuple[int, int]) -> Floats:
-    """The assignments ``part[0]`` to ``part[1]`` of `random_labels`."""
+    """The assignments ``part[0]`` to ``part[1]`` of `random_labels`, shape (part[1] - part[0], n)."""
     blocks = [
         _random_block(*counts, block=block, permutations=permutations, seed=seed) for block, counts in enumerate(strata)
     ]

@@ -49,7 +49,7 @@ def headline(s: ObjectiveSummary) -> list[str]:
     """Sentences on what the tests could have found; none where fewer than two sites were tested."""
     if s.median_size is None or s.expected_successes is None or s.expected_listed is None:
         return []
-    size, above = _size(s.median_size, s.size_unit), s.median_size > 0
+    size, above = size_text(s.median_size, s.size_unit), s.median_size > 0
     found = f"{s.listed} on the Benjamini-Hochberg list and {s.successes} at alpha, of {s.tested} sites"
     told = (
         f"a true effect of the median measured size ({size}) at every site would give {s.expected_listed:.1f} and "
@@ -58,8 +58,8 @@ def headline(s: ObjectiveSummary) -> list[str]:
     side = objective_named(s.objective).side
     lines = [f"{found}; {told if above else f'the median measured effect ({size}) is not {side} the references'}"]
     if s.size_at_half is not None:
-        lines.append(f"half of the sites are found from a true effect of {_size(s.size_at_half, s.size_unit)} on")
-    if above and s.expected_successes < UNINFORMATIVE * s.tested:
+        lines.append(f"half of the sites are found from a true effect of {size_text(s.size_at_half, s.size_unit)} on")
+    if is_uninformative(s):
         lines.append(
             f"not informative: with these trials and this noise an effect of {size} is missed at most sites, so that "
             '"no control" says little about effects of that size'
@@ -67,7 +67,15 @@ def headline(s: ObjectiveSummary) -> list[str]:
     return lines
 
 
-def _size(size: float, unit: str) -> str:
+def is_uninformative(s: ObjectiveSummary) -> bool:
+    """Whether the median measured effect, which is as wanted, would be missed at most sites."""
+    if s.median_size is None or s.expected_successes is None:
+        return False
+    return s.median_size > 0 and s.expected_successes < UNINFORMATIVE * s.tested
+
+
+def size_text(size: float, unit: str) -> str:
+    """An effect in words: percent of a fraction, else with its unit."""
     return f"{size:+.0%}" if unit == "fraction" else f"{size:+.2f} {unit}"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from protocols.project.folder import Project, Round
 from protocols.report.section import Section, Table
 
@@ -13,9 +11,11 @@ SENTENCE = (
 )
 
 
-def decided_section(project: Project, rounds: list[Round]) -> Section | None:
+def decided_section(project: Project) -> Section | None:
     """One line per decision, oldest first; None where nothing was decided."""
-    lines = [line for round_ in rounds for line in (*_of_log(round_), *_of_fit(project, round_))]
+    lines = [line for round_ in project.rounds() for line in _of_log(round_)]
+    lines += [line for number in range(1, (project.newest_fit() or 0) + 1) for line in _of_fit(project, number)]
+    lines.sort(key=lambda line: (line[1] == "-", line[1]))  # what has no time comes last
     if not lines:
         return None
     header = ["round", "when", "decision", "reason"]
@@ -28,20 +28,17 @@ def _of_log(round_: Round) -> list[list[str]]:
     for event in round_.events():
         when, number = str(event.get("utc", "-")), str(round_.number)
         if event.get("event") == "look":
-            decided = Counter(
-                str(d.get("decision", "-")) for d in event.get("decisions", ()) if isinstance(d, dict)
-            ) or Counter({"-": 1})
-            told = ", ".join(f"{name} {count}" for name, count in sorted(decided.items()))
-            lines.append([number, when, "interim look", told])
+            told = ", ".join(f"{name} {event[name]}" for name in ("success", "futile", "undecided") if event.get(name))
+            lines.append([number, when, "interim look", told or "-"])
         if event.get("event") == "ingest" and isinstance(event.get("replaced"), dict):
             lines.append([number, when, "answer replaced", str(event["replaced"].get("reason", "-"))])
     return lines
 
 
-def _of_fit(project: Project, round_: Round) -> list[list[str]]:
-    record = project.fitted_for(round_.number) or {}
+def _of_fit(project: Project, number: int) -> list[list[str]]:
+    record = project.fitted_for(number) or {}
     check = record.get("refit", {}).get("regression_check", {})
     if check.get("verdict") != "forced":
         return []
     told = str(check.get("reason", "-"))
-    return [[str(round_.number), str(record.get("utc", "-")), "refit accepted though worse", told]]
+    return [[str(number), str(record.get("utc", "-")), "refit accepted though worse", told]]

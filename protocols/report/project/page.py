@@ -43,9 +43,10 @@ def write_project_report(project: Project, *, figures: Path | None = None) -> Pa
         P11: the page would exceed 10 MB; P26: `figures` holds files of others.
     """
     path, told = project.folder / "report.html", project_content(project)
+    page = rendered(told, path, smaller="read the page of each round: `stimsynth report --round N`")
     if figures is not None:
         write_figures(drawings_of(told), figures)
-    write_text(path, rendered(told, path))
+    write_text(path, page)
     return path
 
 
@@ -59,7 +60,7 @@ def project_content(project: Project) -> dict[str, Any]:
     told = [_told(project, r, views.get(r.number)) for r in rounds]
     newest = views[max(views)] if views else None
     over = [s for name in ONCE for s in SECTIONS[name](newest)] if newest is not None else []
-    decided = decided_section(project, rounds)
+    decided = decided_section(project)
     overview = Section(title="Rounds", sentences=_state(rounds, len(views)), tables=[_overview(rounds, views)])
     return {
         "title": f"{project.config.project.name}: all rounds",
@@ -85,7 +86,7 @@ def _overview(rounds: list[Round], views: dict[int, RoundView]) -> Table:
         for objective in objectives:
             s = counts.get(objective)
             share = s.successes / s.tested if s is not None and s.tested else None
-            cells.append("-" if s is None else Cell(text=f"{s.successes} of {s.tested}", value=share))
+            cells.append("-" if s is None or not s.tested else Cell(text=f"{s.successes} of {s.tested}", value=share))
         lines.append([str(round_.number), round_.session_id, round_.state, *cells])
     header = ["round", "session", "state", *(f"{objective_named(o).label}: sites controlled" for o in objectives)]
     numbers = [True, False, False, *(True for _ in objectives)]

@@ -16,7 +16,7 @@ from protocols.project.generations.files import EVOLVED
 from protocols.project.objectives import objective_named
 from protocols.verdict.control_report import ControlReport
 from protocols.verdict.records import ControlRow, ObjectiveSummary
-from protocols.verdict.text import UNINFORMATIVE
+from protocols.verdict.text import is_uninformative, size_text
 
 GROUP_ALPHA = 0.05  # of all sites of an objective together
 LONGEST_REASON = 90
@@ -104,9 +104,7 @@ class _Case:
     @property
     def weak(self) -> bool:
         """Whether the median measured effect, which is as wanted, would be missed at most sites."""
-        s = self.counts
-        known = s.median_size is not None and s.expected_successes is not None
-        return known and (s.median_size or 0) > 0 and (s.expected_successes or 0) < UNINFORMATIVE * s.tested
+        return is_uninformative(self.counts)
 
 
 # --- what was found ---------------------------------------------------------------------------------------------------
@@ -150,7 +148,9 @@ def _caveats(case: _Case, *, several: bool) -> list[str]:
         )
     lost, shown = case.against_arms
     if lost:
-        notes.append(f"{name}at {lost} of {shown} controlled sites a control arm did at least as well{case.worst_arm}")
+        notes.append(
+            f"{name}at {lost} of {shown} controlled sites with a control arm it did at least as well{case.worst_arm}"
+        )
     return notes
 
 
@@ -173,24 +173,19 @@ def _power(case: _Case) -> str:
         return "what a true effect would have given is not told of a round with interim looks"
     if s.median_size is None or s.expected_successes is None:
         return "what could have been found is not known with so few tested sites"
-    half = (
-        "" if s.size_at_half is None else f"half of the sites are found from an effect of {_size(s, s.size_at_half)} on"
-    )
+    size, half = size_text(s.median_size, s.size_unit), ""
+    if s.size_at_half is not None:
+        half = f"half of the sites are found from an effect of {size_text(s.size_at_half, s.size_unit)} on"
     if s.median_size <= 0:
-        side = objective_named(s.objective).side
-        told = f"the median effect ({_size(s, s.median_size)}) is not {side} the references"
+        told = f"the median effect ({size}) is not {objective_named(s.objective).side} the references"
         return f"{told}, and {half}" if half else f"{told}, and no size would be found at half of the sites"
     told = (
-        f"an effect of the median measured size ({_size(s, s.median_size)}) at every site would be found at about "
+        f"an effect of the median measured size ({size}) at every site would be found at about "
         f"{s.expected_successes:.1f} of {s.tested}"
     )
     if case.weak:
         return f'{told}, so that "no control" says little here'
     return told
-
-
-def _size(s: ObjectiveSummary, size: float) -> str:
-    return f"{size:+.0%}" if s.size_unit == "fraction" else f"{size:+.2f} {s.size_unit}"
 
 
 # --- what to do next --------------------------------------------------------------------------------------------------
@@ -256,8 +251,8 @@ _STEPS = (
     ),
     (lambda c: c.weak, "show fewer sites more often: the trials are too few for the noise"),
     (
-        lambda c: 2 * c.against_arms[0] > c.against_arms[1],
-        "look at the control arms before anything is claimed: a simpler image may do as much",
+        lambda c: 2 * c.against_arms[0] > c.counts.successes,
+        "look at the control arms before anything is claimed: another image may do as much",
     ),
     (
         lambda c: c.photographs_do_as_well,
@@ -267,6 +262,11 @@ _STEPS = (
         lambda c: not c.counts.successes and c.counts.expected_successes is not None,
         "do not repeat the round as it is: effects of this size would have been found, so change what the images may "
         "be or refit the encoder",
+    ),
+    (
+        lambda c: not c.counts.successes,
+        "refit the encoder with this round and show new controllers: whether an effect would have been found is not "
+        "known",
     ),
 )
 """What is looked for, the worst first, and what it asks for."""

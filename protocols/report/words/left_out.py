@@ -10,7 +10,7 @@ from protocols.report.view import RoundView
 from protocols.verdict.control_report import ControlReport
 
 TITLE = "Left out"
-SENTENCE = "These sites have no verdict and stand in no count and no table of verdicts."
+SENTENCE = "For the objectives named, these sites have no verdict and stand in no count and no table."
 
 
 def left_out(report: ControlReport) -> dict[tuple[str, str], list[str]]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.project.folder import Project
+from protocols.project.objectives import objective_named
 from protocols.report.page import content, rendered, shown_images, write_report
 from protocols.report.section import Cell, sort_value
 from protocols.report.sections import SECTIONS, drift_sections
@@ -51,6 +52,24 @@ def excluded(view: RoundView, site: str, reason: str) -> RoundView:
         "another note",
     )
     return replace(view, report=replace(view.report, rows=rows, notes=notes))
+
+
+def test_a_site_left_out_of_one_objective_stands_in_the_tables_of_the_other(view: RoundView) -> None:
+    first, second = list(dict.fromkeys(r.objective for r in view.report.rows))[:2]
+    site = next(r.site for r in view.report.rows if r.objective == first)
+    rows = tuple(
+        replace(r, verdict="excluded", reason="not shown", n=0) if (r.site, r.objective) == (site, second) else r
+        for r in view.report.rows
+    )
+    told = replace(view, report=replace(view.report, rows=rows))
+    (section,) = left_out_sections(told)
+    assert section.sentences[0].startswith("For the objectives named")
+    assert [line[0] for line in section.tables[0].lines] == [site]
+    for make in (SECTIONS["verdicts"], SECTIONS["beside"]):
+        by_title = {part.title: part for part in make(told)}
+        for title, part in by_title.items():
+            names = {str(line[0]) for table in part.tables for line in table.lines}
+            assert not (names and title.startswith(objective_named(second).label) and site in names), title
 
 
 def test_an_exclusion_is_told_once(view: RoundView) -> None:

@@ -14,6 +14,7 @@ from protocols.project.folder import Project
 from protocols.report.page import write_report
 from protocols.report.project.decided import decided_section
 from protocols.report.project.page import project_content, write_project_report
+from protocols.rounds.looks.record import LookReport
 from tests.protocols.helpers.reported_project import make, settings
 
 
@@ -45,10 +46,11 @@ def test_decisions_are_told_with_their_reasons(project: Project) -> None:
     kept = round_.log_path.read_bytes(), record.read_bytes()
     try:
         round_.log("ingest", file="x", replaced={"reason": "<b>half a file"})
-        round_.log("look", decisions=[{"decision": "success"}, {"decision": "undecided"}, {"decision": "success"}])
+        look = LookReport("made", 1, 3, "r.h5", "ab", "o.csv", 2, 0, 1, presentations=40, released=8, given=8)
+        round_.log("look", **look.to_dict())  # as protocols/rounds/looks/look.py does
         worse = {"refit": {"regression_check": {"verdict": "forced", "reason": "few photographs"}}}
         write_json(record, read_json(record) | worse)
-        section = decided_section(project, [project.round(1)])
+        section = decided_section(project)
         page = write_project_report(project).read_text(encoding="utf-8")
     finally:
         round_.log_path.write_bytes(kept[0])
@@ -60,7 +62,7 @@ def test_decisions_are_told_with_their_reasons(project: Project) -> None:
         ["refit accepted though worse", "few photographs"],
     ]
     assert "&lt;b&gt;half a file" in page
-    assert decided_section(project, [project.round(1)]) is None
+    assert decided_section(project) is None
 
 
 def test_a_project_without_rounds_has_a_page(tmp_path: Path) -> None:
