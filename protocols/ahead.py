@@ -87,7 +87,7 @@ def ahead(project: Project, state: State, how: str = "") -> list[Step]:
     order = ["ingest", "evaluate", "report", "fit", "generate", "export"]
     begin = order.index(state.stage) if state.stage in order else -1
     if begin < 0 or (state.stage == "export" and state.number == 0):
-        return [_step(project, state.stage, state.number, how)]
+        return [_step(project, state.stage, state.number, how=how)]
     listed = list[Step]()
     for stage in order[begin:]:
         later = begin < order.index("fit") <= order.index(stage)
@@ -95,8 +95,8 @@ def ahead(project: Project, state: State, how: str = "") -> list[Step]:
         if number > project.config.loop.rounds or (number == 0 and stage in ("evaluate", "report")):
             continue
         if stage == _before_evolution(project, number):
-            return [*listed, _step(project, "evolve", number, how)]
-        listed.append(_step(project, stage, number, how))
+            return [*listed, _step(project, "evolve", number, how=how)]
+        listed.append(_step(project, stage, number, how=how))
     return listed
 
 
@@ -123,7 +123,7 @@ def ahead_text(steps: list[Step]) -> str:
     )
 
 
-def _step(project: Project, stage: str, number: int, how: str) -> Step:
+def _step(project: Project, stage: str, number: int, *, how: str) -> Step:
     what = TOLD[stage].format(number=number)
     if stage not in COMPUTED:
         return Step(stage, what)
@@ -131,7 +131,7 @@ def _step(project: Project, stage: str, number: int, how: str) -> Step:
     with suppress(DataError, OSError):  # told by the stage itself
         work, words = _work(project, stage, number)
     what = f"{what}{words}"
-    before = _times(project).get(_key(project, stage, number, how))
+    before = _times(project).get(_key(project, stage, number, how=how))
     share = work / before["work"] if before and before["work"] and before.get("machine") == machine() else 0.0
     if before and 1 / ALIKE <= share <= ALIKE:
         return Step(stage, what, before["seconds"] * share, True)
@@ -183,7 +183,7 @@ def timed(project: Project, state: State, how: str = "") -> Iterator[None]:
         yield
         return
     mark = project.cache / "stage_begun.json"
-    key, resumed = _key(project, state.stage, state.number, how), False
+    key, resumed = _key(project, state.stage, state.number, how=how), False
     with suppress(DataError, OSError, ValueError):
         resumed = mark.is_file() and read_json(mark) == {"stage": key}
     with suppress(DataError, OSError):
@@ -204,7 +204,7 @@ def timed(project: Project, state: State, how: str = "") -> Iterator[None]:
         write_json(_path(project), times)
 
 
-def _key(project: Project, stage: str, number: int, how: str) -> str:
+def _key(project: Project, stage: str, number: int, *, how: str) -> str:
     """What makes a stage comparable with the last one: its kind, and the settings that change its speed."""
     if stage == "fit":
         settings = project.config.encoder.settled()

@@ -280,13 +280,10 @@ def _plan_baseline(project: Project, asked: dict[str, float], notes: list[str]) 
 
 def _divide(project: Project, number: int) -> tuple[RoundDivision, Key]:
     """The division of a round, with its controllers where they are made already, and the sites of its encoder."""
-    from protocols.rounds.decisions.honour import honoured_batch
+    from protocols.rounds.decisions.honour import made_batch
     from protocols.synthesis.request import chosen_targets
-    from synth import StimulusBatch
 
-    encoder = load_pair(project, number)[0]
-    made = [r for r in project.rounds() if r.number == number and r.controllers_path.is_file()]
-    batch = honoured_batch(project, number, StimulusBatch.load(made[0].controllers_path))[0] if made else None
+    encoder, batch = load_pair(project, number)[0], made_batch(project, number)
     targets = list(dict.fromkeys(batch.targets)) if batch is not None else chosen_targets(project, encoder, number)
     plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch)
     return plan, Key((), tuple(site_rows(encoder)))

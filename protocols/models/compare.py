@@ -6,16 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.fitting.candidates import Candidate, read_candidates
+from encoders.fitting.candidates import read_candidates
 from encoders.fitting.comparison import Comparison, area_gradient, layer_search, usual_layers
 from protocols.disk.files import write_atomically, write_json
 from protocols.disk.locks import alone
 from protocols.disk.tables import write_table
-from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
 from protocols.shards.engines import Engine
@@ -26,20 +26,20 @@ from .compare_shards import folds, forget, layers_of, prepared
 from .control import with_control
 
 
-def read_comparison(path: Path, layers: Sequence[str]) -> list[Candidate]:
-    """The candidates of a TOML file.
+def checked_table(path: Path, layers: Sequence[str]) -> dict[str, Any]:
+    """The parsed TOML file of candidates, of which each was tried; `layers` of those that name none.
 
     Raises
     ------
     DataError
         F03: the file is missing, is no TOML, or names what does not exist.
     """
+    table = read_candidate_table(path)
     try:
-        return read_candidates(read_candidate_table(path), layers=layers)
+        read_candidates(table, layers=layers)
     except (ValueError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
         raise refused_candidates(path, error) from error
+    return table
 
 
 @alone("compare")
@@ -57,8 +57,7 @@ def compare_readouts(
     reliability_fit are left out. Folds are fitted where `engine` runs them; None = here, one after the other.
     """
     project = project.for_stage()
-    read_comparison(path, layers_of(project.config.encoder.settled()))
-    table = read_candidate_table(path)
+    table = checked_table(path, layers_of(project.config.encoder.settled()))
     found = prepared(project, table, device=device)
     fits = folds(project, table, found.bench, device=device, engine=engine, progress=progress)
     comparison = with_control(found.bench.comparison(fits), project, found.data, keep=found.keep, progress=progress)

@@ -87,18 +87,15 @@ def _stamp(project: Project, number: int) -> str:
 def _computed(project: Project, number: int) -> dict[str, Any]:
     from protocols.models.pair import load_pair, site_rows
     from protocols.project.key import Key
-    from protocols.rounds.decisions.honour import honoured_batch
+    from protocols.rounds.decisions.honour import made_batch
     from protocols.rounds.planning.division import minutes_of
     from protocols.rounds.planning.found import by_objective
     from protocols.rounds.planning.round_plan import divide_round
     from protocols.synthesis.request import chosen_targets
-    from synth import StimulusBatch
 
     from .what_if import grid_of
 
-    encoder = load_pair(project, number)[0]
-    made = [r for r in project.rounds() if r.number == number and r.controllers_path.is_file()]
-    batch = honoured_batch(project, number, StimulusBatch.load(made[0].controllers_path))[0] if made else None
+    encoder, batch = load_pair(project, number)[0], made_batch(project, number)
     targets = list(dict.fromkeys(batch.targets)) if batch is not None else chosen_targets(project, encoder, number)
     plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch)
     if not plan.noise.known:

@@ -47,9 +47,9 @@ def write_report(project: Project, round_: Round, *, figures: Path | None = None
     view = evaluated_view(project, round_)
     images = shown_images(view)
     told = content(view, images)
+    page = rendered(told, round_.report_path)
     if figures is not None:
         write_figures(drawings_of(told), figures)
-    page = rendered(told, round_.report_path)
     sheet = as_png(controller_sheet(view.report.confirmatory(), images), 120)
     write_bytes(round_.folder / "controllers.png", sheet)
     write_text(round_.report_path, page)

@@ -14,15 +14,17 @@ PLACES = (".", "data", "fitted", "sessions")
 """What is looked at of a project; only `sessions` with all that is below."""
 PASSED_OVER = {"images", "natural"}
 """Folders of images, whose tables change with them."""
+PLANNED = "cache/what_if.json"
 LIVE = (".stimsynth.lock", "cache/working.json")
 MOST_FILES = 200_000
 
 
 def project_stamp(folder: Path) -> str:
-    """A digest that changes with the files of a project, without its cache and its lock."""
+    """A digest that changes with the files of a project, without its lock and its cache but for a computed plan."""
     found = []
     for place in PLACES:
         found += [f"{place}/{line}" for line in _listed(folder / place, deep=place == "sessions")]
+    found += _one(folder / PLANNED)
     return _digest(found)
 
 

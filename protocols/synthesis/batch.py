@@ -29,7 +29,7 @@ from synth import Objective, StimulusBatch
 from synth.batches import batch_of as finished
 
 from .colour import clipping_text
-from .objectives_file import read_wanted, wanted_words
+from .objectives_file import read_asked
 from .request import Request, chosen_targets, declared, quick_recipe, recipe
 from .shards import make
 from .starts import measured_z, natural_ranges, starts_for
@@ -47,7 +47,7 @@ COLUMNS = (
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """All that a batch outside the rounds is made of: encoder, validator, objective, what is asked of the generators,
-    and the objective in the user's words by row (`wanted_words`).
+    and the objective in the user's words by row (`read_asked`).
     """
 
     encoder: Encoder | Ensemble
@@ -100,8 +100,7 @@ def plan_batch(
     measured, words = measured_z(project, encoder), dict[str, str]()
     if wanted is not None:
         ranges = natural_ranges(encoder.site_ids, measured)
-        objective = read_wanted(wanted, tuple(encoder.site_ids), ranges)
-        words = wanted_words(wanted, tuple(encoder.site_ids), ranges)
+        objective, words = read_asked(wanted, tuple(encoder.site_ids), ranges)
     else:
         objective = declared(project, chosen_targets(project, encoder))
     count = settings.seeds if options.seeds is None else options.seeds

@@ -44,13 +44,22 @@ from synth.objectives import CATALOGUE, fractions
 
 from .objectives_table import KINDS, OWN, check_sites, expanded, read_table, refused_value
 
-__all__ = ["read_wanted"]
+__all__ = ["read_asked", "read_wanted"]
 
 Range = Mapping[str | int, tuple[float, float]]
 
 
 def read_wanted(path: Path, site_ids: tuple[str, ...], natural_range: Range | None = None) -> Objective:
-    """The objective that a file declares.
+    """The objective that a file declares; see `read_asked`."""
+    return read_asked(path, site_ids, natural_range)[0]
+
+
+def read_asked(
+    path: Path, site_ids: tuple[str, ...], natural_range: Range | None = None
+) -> tuple[Objective, dict[str, str]]:
+    """The objective that a file declares, and what it asks for in its own numbers, by the name of the row.
+
+    A row such as ``level:v4_009@-1.43`` holds natural SDs, where the file said that site at 0.0 of its range.
 
     Parameters
     ----------
@@ -67,26 +76,17 @@ def read_wanted(path: Path, site_ids: tuple[str, ...], natural_range: Range | No
         W01: not TOML, or no objective in it; W02: an unknown key or kind (names the nearest); W03: an unknown site
         (names the nearest); W04: a value that the objective refuses.
     """
-    table, _, made = _read(path, site_ids, natural_range)
+    table, entries, made = _read(path, site_ids, natural_range)
+    told: dict[str, str] = {}
+    for entry, objective in zip(entries, made, strict=True):
+        told |= dict(zip(objective.row_names, _words(entry, objective.row_names), strict=True))
     together = reduce(or_, made)
     kappa = table.get("kappa", 0.5)
     if isinstance(kappa, bool) or not isinstance(kappa, int | float) or not 0 <= kappa <= 10:
         raise refused_value(
             path, f"kappa = {kappa!r}", "a number from 0 to 10", cause="a unit or sign other than standard deviations"
         )
-    return cautious(together, float(kappa)) if kappa else together
-
-
-def wanted_words(path: Path, site_ids: tuple[str, ...], natural_range: Range | None = None) -> dict[str, str]:
-    """What the file asks for in its own numbers, by the name of the row; see `read_wanted`.
-
-    A row such as ``level:v4_009@-1.43`` holds natural SDs, where the file said that site at 0.0 of its range.
-    """
-    _, entries, made = _read(path, site_ids, natural_range)
-    told: dict[str, str] = {}
-    for entry, objective in zip(entries, made, strict=True):
-        told |= dict(zip(objective.row_names, _words(entry, objective.row_names), strict=True))
-    return told
+    return (cautious(together, float(kappa)) if kappa else together), told
 
 
 def _words(entry: dict[str, Any], names: Sequence[str]) -> list[str]:

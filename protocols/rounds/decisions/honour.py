@@ -28,6 +28,7 @@ __all__ = [
     "digest_of",
     "honoured_batch",
     "last_words",
+    "made_batch",
     "not_stopped",
     "obsolete_vetoes",
     "tell_honoured",
@@ -79,6 +80,12 @@ def honoured_batch(project: Project, number: int, batch: StimulusBatch) -> tuple
     targets = "" if chosen is None else f"{len(chosen.sites)} sites chosen by {chosen.who}: {chosen.reason}"
     honoured = Honoured(sequence=standing.sequence, left_out=tuple(left_out), approved=tuple(approved), targets=targets)
     return (shown if against else batch), honoured
+
+
+def made_batch(project: Project, number: int) -> StimulusBatch | None:
+    """The controllers of round `number` that are to be shown (`honoured_batch`); None before they are made."""
+    made = [r for r in project.rounds() if r.number == number and r.controllers_path.is_file()]
+    return honoured_batch(project, number, StimulusBatch.load(made[0].controllers_path))[0] if made else None
 
 
 def last_words(standing: Standing, number: int, batch: StimulusBatch) -> list[Decision | None]:

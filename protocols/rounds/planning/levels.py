@@ -38,8 +38,10 @@ def level_wishes(
     settings = project.config.synthesis
     made = any(r.number == number and r.controllers_path.is_file() for r in project.rounds())
     images = sources = 0
-    if batch is not None:
-        images, sources = len(batch), len(set(batch.start_ids))
+    if batch is not None:  # a site whose controllers are all left out shows no series either
+        sites = {site for _, site in references.images}
+        starts = [start for start, site in zip(batch.start_ids, batch.targets, strict=True) if site in sites]
+        images, sources = len(starts), len(set(starts))
     elif settings.accentuate_levels and not made:
         series = len({site for _, site in references.images}) * min(settings.accentuate_photographs, natural)
         images, sources = series * settings.accentuate_levels, min(series, natural)

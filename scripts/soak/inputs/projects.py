@@ -13,7 +13,7 @@ from protocols.check.findings import Finding
 from protocols.check.look import LOOKS
 from protocols.disk.tables import read_table
 from protocols.importing.map import read_map
-from protocols.models.compare import read_comparison
+from protocols.models.compare import checked_table
 from protocols.project.config.load import load_config
 from protocols.project.config.template import template
 from protocols.project.decisions.record import Decision, append_decision, last_digest, read_decisions
@@ -153,7 +153,7 @@ def read_objectives(folder: Path) -> object:
 
 
 def read_compared(folder: Path) -> object:
-    return repr(read_comparison(folder / "compare.toml", ("features.3",)))
+    return repr(checked_table(folder / "compare.toml", ("features.3",)))
 
 
 def decided(folder: Path) -> None:

@@ -148,3 +148,21 @@ def test_a_run_prints_the_sites_after_a_fit_and_the_plan_before_an_export(
     printed = capsys.readouterr().out
     assert "v4_001" in printed
     assert "fitted/for_round_01/fit.html" in printed
+
+
+def test_the_words_that_are_completed_are_those_that_are_taken() -> None:
+    from typing import get_args
+
+    from protocols.cli.arguments import RIGS
+    from protocols.project.config.rig import RigName
+
+    assert set(RIGS) == set(get_args(RigName))
+
+
+@pytest.mark.parametrize(
+    "bad", ["x\\$(touch ran)", "`id`", "a;b", "a b", "a'b", 'a"b', "a\nb", "${x}", "a|b", "a&b", "*"]
+)
+def test_no_name_that_a_shell_could_run_is_completed(bad: str) -> None:
+    from protocols.cli.arguments import harmless
+
+    assert harmless(["v4_001", bad, "my.lab/p-1"]) == ["v4_001", "my.lab/p-1"]

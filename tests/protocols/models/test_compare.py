@@ -8,7 +8,7 @@ import pytest
 from encoders import Candidate, ReadoutSpec, compare
 from encoders.fitting.comparison import area_gradient, layer_search
 from protocols.errors import DataError
-from protocols.models.compare import read_comparison, save_comparison
+from protocols.models.compare import checked_table, save_comparison
 from protocols.recordings.dataset import _places
 from protocols.recordings.responses import Responses
 
@@ -110,7 +110,7 @@ def test_a_file_that_names_what_does_not_exist_is_refused(tmp_path) -> None:
     for text, message in (("candidate = 3", "no [[candidate]]"), ("[[candidate", "F03"), ("", "no [[candidate]]")):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(DataError) as caught:
-            read_comparison(path, LAYERS)
+            checked_table(path, LAYERS)
         assert message in str(caught.value)
     with pytest.raises(DataError, match="F03"):
-        read_comparison(tmp_path / "absent.toml", LAYERS)
+        checked_table(tmp_path / "absent.toml", LAYERS)

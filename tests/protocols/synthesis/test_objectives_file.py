@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocols.errors import DataError
-from protocols.synthesis.objectives_file import read_wanted, wanted_words
+from protocols.synthesis.objectives_file import read_asked, read_wanted
 from protocols.synthesis.objectives_table import KINDS
 from synth import cautious, groups, level, one_hot, pattern, stretch, within
 from synth.objectives import CATALOGUE
@@ -84,7 +84,7 @@ def test_rows_are_named_in_the_words_of_the_file(tmp_path: Path) -> None:
         sites = ["v4_002"]
         """
     found = read(tmp_path, text)
-    told = wanted_words(path, SITES, RANGES)
+    told = read_asked(path, SITES, RANGES)[1]
     assert [told[name] for name in found.row_names] == [
         "level v4_001 at 0 of its range",
         "level v4_001 at 0.25 of its range",
