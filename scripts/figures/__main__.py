@@ -102,8 +102,8 @@ def attempt(name: str, do: Callable[[], object], faults: list[str]) -> None:
         do()
     except Missing as wants:
         faults.append(f"{name}: not made, it needs {wants}")
-    except (RuntimeError, ValueError, KeyError, OSError) as fault:
-        faults.append(f"{name}: {fault}")
+    except Exception as fault:  # whatever one picture ends with, the others are made
+        faults.append(f"{name}: {type(fault).__name__}: {fault}")
     print(f"{name}: {time.monotonic() - begin:.1f} s", flush=True)
 
 

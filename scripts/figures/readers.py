@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -314,6 +315,60 @@ def benched(record: str, table: str, *, joined: str = "") -> Reader:
         return {table: Table(old.columns, tuple(rows), old.align)}
 
     return read
+
+
+def spoken(name: str, lines: int) -> Reader:
+    """The first lines that the last command says."""
+
+    def read(outcome: Outcome) -> dict[str, Shown]:
+        return {name: Printed(tuple(outcome.printed[-1].splitlines()[:lines]))}
+
+    return read
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a table of comma-separated values."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def simplest(outcome: Outcome) -> dict[str, Shown]:
+    """What is left of controllers, from simple.csv."""
+    found = rows_of(outcome.folder / "simple/simple.csv")
+    rows = [
+        (
+            row["controller"].replace(":", ", "),
+            f"{100 * float(row['area']):.0f} %",
+            f"{int(row['waves']):,}",
+            row["grey_levels"],
+            f"{int(row['png_bytes']):,} of {int(row['png_bytes_before']):,}",
+            f"{float(row['held']):.2f}",
+            f"{float(row['validator_held']):.2f}",
+        )
+        for row in found
+    ]
+    heads = (
+        "controller",
+        "area",
+        f"waves of {int(found[0]['waves_before']):,}",
+        "grey levels",
+        "PNG, bytes",
+        "held by the encoder",
+        "by the validator",
+    )
+    order = sorted(rows, key=lambda row: row[0].partition(",")[0] != "stretch")
+    return {"controllers": Table(heads, tuple(order))}
+
+
+def tails(outcome: Outcome) -> dict[str, Shown]:
+    """Scores of both tails by encoder and validator, from images.csv."""
+    scores: dict[str, dict[str, str]] = {}
+    for row in rows_of(outcome.folder / "tails/images.csv"):
+        scores.setdefault(row["target"], {})[row["kind"]] = (
+            f"{float(row['score']):.2f}, {float(row['validator_score']):.2f}"
+        )
+    rows = tuple((site, kinds["suppress"], kinds["stretch"]) for site, kinds in scores.items())
+    return {"scores": Table(("site", "suppress: score, validator", "stretch: score, validator"), rows)}
 
 
 def differences(old: Shown, new: Shown, *, relative: float, absolute: float) -> list[str]:

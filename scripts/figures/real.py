@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from . import screens
-from .studies import DATA, WORK, run
+from .studies import DATA, TAILS, WORK, run
 from .workshop import Missing, Workshop, reduced
 
 Make = Callable[[Workshop, Path], None]
@@ -80,8 +80,7 @@ def groups(shop: Workshop, path: Path) -> None:
 def tails(shop: Workshop, path: Path) -> None:
     """Both tails of four sites: the first row of the contact sheet."""
     folder = shop.v4()
-    sites = ("v4_027", "v4_005", "v4_034", "v4_023")
-    shop.wanted(folder, "tails.toml", *((kind, site) for kind in ("suppress", "stretch") for site in sites))
+    shop.wanted(folder, "tails.toml", *TAILS)
     shop.stimsynth(folder, "generate", "v4", "--wanted", "tails.toml", "--out", "tails", "--steps", "25")
     reduced(folder / "tails/contact_sheet.png", path, 800)
 

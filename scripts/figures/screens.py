@@ -13,6 +13,7 @@ from typing import Any
 from .records import ROOT
 from .workshop import Missing
 
+PATIENCE = 180_000  # milliseconds, on a busy machine
 READY = "() => Array.from(document.images).every((image) => image.complete)"
 
 
@@ -34,7 +35,9 @@ def page(width: int, height: int) -> Iterator[Any]:
         raise Missing("a browser: install Chromium")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": width, "height": height})
+        opened = browser.new_page(viewport={"width": width, "height": height})
+        opened.set_default_timeout(PATIENCE)
+        yield opened
         browser.close()
 
 

@@ -79,7 +79,7 @@ def decided(shop: Workshop) -> Path:
     shop.stimsynth(folder, "generate", "decided", "--round", "3")
     shop.stimsynth(folder, "decide", "decided", "veto", "c0005", "--reason", "shows a face", "--who", "ann")
     shop.stimsynth(
-        folder, "decide", "decided", "stop", "sim_004", "--reason", "electrode lost since Monday", "--who", "ann"
+        folder, "decide", "decided", "stop", "sim_007", "--reason", "electrode lost since Monday", "--who", "ann"
     )
     return copy
 

@@ -15,10 +15,13 @@ from . import readers
 from .readers import Outcome, Reader
 from .records import ROOT, Record
 from .tables import Table
+from .workshop import Workshop
 
 WORK = ROOT / "build" / "figures"
 """Where studies and pictures are made; not tracked."""
 DATA = "v4_cowley2023"
+TAILS = tuple((kind, site) for kind in ("suppress", "stretch") for site in ("v4_027", "v4_005", "v4_034", "v4_023"))
+"""Objectives of docs/suppress.md."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Study:
     steps : tuple of str
         Commands; `{data}` is the folder of the recordings, `{shared}` the one above it, `{work}` a folder of the study that is kept, so that a
         study which resumes goes on, `{v4}` the project of recording 210325.
+        A command of stimsynth runs beside that project.
     read : Reader
         From the output to the tables.
     when : str
@@ -176,6 +180,22 @@ STUDIES: dict[str, Study] = {
     "evolution_rig": Study(
         (_study("evolution_rig", "--data {data} --out {work}"),), readers.control_of_sites, absolute=0.02
     ),
+    "controversial": Study(
+        ("stimsynth controversial v4 --out apart --steps 40",), readers.spoken("printed", 3), absolute=0.2
+    ),
+    "triplets": Study(("stimsynth triplets v4 --out triplets",), readers.spoken("printed", 3), absolute=0.02),
+    "levels": Study(("stimsynth accentuate v4 --out levels --sites v4_020",), readers.spoken("printed", 2), absolute=5.0),
+    "simple": Study(
+        (
+            "stimsynth generate v4 --out controllers",
+            "stimsynth simplify v4 --batch controllers --out simple --sites v4_020,v4_042",
+        ),
+        readers.simplest,
+        relative=0.1,
+    ),
+    "suppress_tails": Study(
+        ("stimsynth generate v4 --wanted tails.toml --out tails --steps 25",), readers.tails, absolute=0.2
+    ),
     "natural_search": Study(
         (_study("natural_search", "{v4} --shared {shared} --out {work}"),), readers.search, absolute=0.02
     ),
@@ -204,6 +224,12 @@ def run(name: str, places: dict[str, Path], *, fresh: bool = False) -> Outcome:
     for number, step in enumerate(STUDIES[name].steps):
         kept = folder / f"printed_{number}.txt"
         done = folder / f"printed_{number}.command"
+        if step.startswith("stimsynth "):
+            shop = Workshop(WORK, places.get("data"))
+            folder = shop.v4()
+            shop.wanted(folder, "tails.toml", *TAILS)
+            printed.append(shop.stimsynth(folder, *shlex.split(step)[1:]))
+            continue
         words = arguments(step, own)
         if fresh or not done.is_file() or done.read_text(encoding="utf-8") != " ".join(words[1:]):
             env = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT), "TERM": "dumb"}
