@@ -12,7 +12,7 @@ from pathlib import Path
 from . import __doc__ as about
 from .compare import unlike
 from .pictures import DOCS, PICTURES, elsewhere, gallery_page, present
-from .places import marked, pages, rendered
+from .places import OWN, marked, pages, rendered
 from .quoted import of_page, requoted, sentences
 from .readers import differences
 from .real import places
@@ -83,6 +83,7 @@ def listed() -> str:
         way = {"records": "default", "simulated": "--quick", "recordings": "--all"}[picture.source]
         lines.append(f"picture {name:<22} {way:<8} {picture.source:<10} {picture.cost}")
         lines += [f"{'':<40}{command}" for command in picture.commands]
+    lines += [f"page    {page:<22} {'own':<8} {command}" for page, (_, command) in OWN.items()]
     return "\n".join(lines)
 
 

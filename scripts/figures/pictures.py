@@ -90,7 +90,7 @@ SIMULATED = {
     "serve_board.jpg": Picture("simulated", SERVE, "a minute", simulated.served),
     "serve_gallery.jpg": Picture(
         "simulated",
-        (*SERVE[:3], 'stimsynth decide demo/project veto c0005 --reason "shows a face"', SERVE[3]),
+        (*SERVE[:3], 'stimsynth decide demo/project veto c0003 --reason "shows a face"', SERVE[3]),
         "a minute",
         simulated.served,
     ),

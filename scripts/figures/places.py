@@ -11,12 +11,14 @@ from .tables import Shown, Table, fences_in, tables_in
 
 MARK = re.compile(r"^<!-- measured: ([\w/-]+) -->\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
 OWN = {
-    "reliability.md": "soak",
-    "trust.md": "property tests",
+    "reliability.md": ("soak", "make soak"),
+    "trust.md": ("property tests", "python tests/trust/helpers/page.py --write"),
 }
-"""Pages with tables that their own programs write between markers of their own: `make soak`, tests/trust/helpers/page.py."""
-GENERATED = {"errors.md", "settings.md", "commands.md", "schemas.md", "architecture.md", "gallery.md"}
-"""Pages that are made from the code, and that on the rooms: they hold no measured table."""
+"""Pages with a table that a program of its own writes between markers of its own: their word, and the command."""
+GENERATED = {"errors.md", "settings.md", "commands.md", "schemas.md", "gallery.md"}
+"""Pages that are made from the code: they hold no measured table."""
+THEIRS = ("tutorials/", "peers.md")
+"""Pages, or folders of pages, whose tables and pictures programs of their own write."""
 DEFINITIONS = {
     ("diffusion.md", "method"): "strengths as they are defined",
     ("evolution.md", "`--latent`"): "sizes of codes",
@@ -76,11 +78,12 @@ def measured(table: Table) -> bool:
 
 def loose(page: str, text: str) -> Iterator[str]:
     """Tables and printed text of a page that hold measured numbers and stand between no markers."""
-    if page in GENERATED or page.startswith(("rigs/", "tutorials/")):
+    if page in GENERATED or page.startswith(THEIRS):
         return
     outside = MARK.sub("", text)
     if page in OWN:
-        outside = re.sub(rf"<!-- {OWN[page]}:.*?<!-- end of {OWN[page]} -->", "", outside, flags=re.DOTALL)
+        word, _ = OWN[page]
+        outside = re.sub(rf"<!-- {word}:.*?<!-- end of {word} -->", "", outside, flags=re.DOTALL)
     for _, table in tables_in(outside):
         if measured(table) and (page, table.columns[0]) not in DEFINITIONS:
             yield f"{page}: | {' | '.join(table.columns)} |"

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from . import screens
 from .studies import DATA, TAILS, WORK, run
-from .workshop import Missing, Workshop, reduced
+from .workshop import Missing, Workshop, pictured, reduced
 
 Make = Callable[[Workshop, Path], None]
 
@@ -45,7 +44,7 @@ def fit(shop: Workshop, path: Path) -> None:
     folder, raw = shop.v4(), shop.work / "fit_raw.png"
     shop.stimsynth(folder, "report", "v4", "--fit")
     source = folder / "v4/fitted/for_round_01/fit.html"
-    screens.frozen(source, raw, size=(1024, 1100))
+    pictured(source, raw, size=(1024, 1100))
     reduced(raw, path, 1024, quality=85)
 
 
@@ -54,7 +53,7 @@ def preview(shop: Workshop, path: Path) -> None:
     folder, raw = shop.v4(disc=True), shop.work / "preview_raw.png"
     shop.stimsynth(folder, "generate", "v4")
     shop.stimsynth(folder, "preview", "v4", "--out", "look.html")
-    screens.frozen(folder / "look.html", raw, size=(1400, 1260))
+    pictured(folder / "look.html", raw, size=(1400, 1260))
     reduced(raw, path, 1400, quality=85)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from . import screens
 from .records import ROOT
-from .workshop import Workshop, reduced
+from .workshop import Workshop, pictured, reduced, served_view
 
 SITES = ("sim_000", "sim_002", "sim_005", "sim_007")
 
@@ -43,7 +43,7 @@ def view(
 ) -> None:
     """A tab of that page."""
     raw = shop.work / f"{path.stem}_raw.png"
-    screens.frozen(frozen(shop), raw, size=size, tab=tab, choose=choose)
+    pictured(frozen(shop), raw, size=size, tab=tab, choose=choose)
     reduced(raw, path, size[0], quality=85)
 
 
@@ -74,12 +74,15 @@ def decided(shop: Workshop) -> Path:
         part = copy.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(folder / "demo/project", part)
+        settings = part / "project.toml"
+        text = settings.read_text(encoding="utf-8")
+        settings.write_text(re.sub(r"^rounds = 2$", "rounds = 3", text, flags=re.MULTILINE), encoding="utf-8")
         part.rename(copy)
     shop.stimsynth(folder, "refit", "decided")
     shop.stimsynth(folder, "generate", "decided", "--round", "3")
-    shop.stimsynth(folder, "decide", "decided", "veto", "c0005", "--reason", "shows a face", "--who", "ann")
+    shop.stimsynth(folder, "decide", "decided", "veto", "c0003", "--reason", "shows a face", "--who", "ann")
     shop.stimsynth(
-        folder, "decide", "decided", "stop", "sim_007", "--reason", "electrode lost since Monday", "--who", "ann"
+        folder, "decide", "decided", "stop", "sim_001", "--reason", "electrode lost since Monday", "--who", "ann"
     )
     return copy
 
@@ -87,7 +90,8 @@ def decided(shop: Workshop) -> Path:
 def served(shop: Workshop, path: Path) -> None:
     """The view that the name of the file says, of that project."""
     raw = shop.work / f"{path.stem}_raw.png"
-    screens.served(decided(shop), raw, path.stem.removeprefix("serve_"))
+    which = path.stem.removeprefix("serve_")
+    served_view(decided(shop), raw, which, choose={"Round": "3"} if which == "gallery" else None)
     reduced(raw, path, 1024, quality=70)
 
 

@@ -8,14 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from . import readers
+from . import benchmarks, readers
 from .readers import Outcome, Reader
 from .records import ROOT, Record
 from .tables import Table
-from .workshop import Workshop
+from .workshop import Missing, Workshop, stamp
 
 WORK = ROOT / "build" / "figures"
 """Where studies and pictures are made; not tracked."""
@@ -106,7 +105,7 @@ STUDIES: dict[str, Study] = {
         relative=0.05,
     ),
     "rounds": Study(
-        (_study("v4_rounds", "--data {data} --out {work} --seeds 0,1,2 --jobs 2"),), readers.rounds, relative=0.02
+        (_study("v4_rounds", "--data {data} --out {work} --seeds 0,1,2 --jobs 2"),), benchmarks.rounds, relative=0.02
     ),
     "control_draws": Study(
         (
@@ -123,8 +122,19 @@ STUDIES: dict[str, Study] = {
             ),
             _study("v4_control_draws", "{work}/control_0 {work}/control_1 {work}/control_2 --json"),
         ),
-        readers.control_draws,
+        benchmarks.control_draws,
         relative=0.02,
+    ),
+    "verdicts_v4": Study(
+        tuple(
+            _study(
+                "v4_benchmark",
+                f"--data {{data}} --seed {seed} --out {{work}}/V4_{session}_{seed} --sessions {session} --sites 40 --effort full",
+            )
+            for session, seed in (("210225", 0), ("210225", 1), ("201025", 0))
+        ),
+        benchmarks.defaults,
+        relative=0.05,
     ),
     "readouts": Study(
         (
@@ -184,7 +194,9 @@ STUDIES: dict[str, Study] = {
         ("stimsynth controversial v4 --out apart --steps 40",), readers.spoken("printed", 3), absolute=0.2
     ),
     "triplets": Study(("stimsynth triplets v4 --out triplets",), readers.spoken("printed", 3), absolute=0.02),
-    "levels": Study(("stimsynth accentuate v4 --out levels --sites v4_020",), readers.spoken("printed", 2), absolute=5.0),
+    "levels": Study(
+        ("stimsynth accentuate v4 --out levels --sites v4_020",), readers.spoken("printed", 2), absolute=5.0
+    ),
     "simple": Study(
         (
             "stimsynth generate v4 --out controllers",
@@ -220,7 +232,7 @@ def run(name: str, places: dict[str, Path], *, fresh: bool = False) -> Outcome:
     folder = WORK / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
     own = places | {"work": folder}
-    printed = []
+    printed, measured = [], ""
     for number, step in enumerate(STUDIES[name].steps):
         kept = folder / f"printed_{number}.txt"
         done = folder / f"printed_{number}.command"
@@ -229,7 +241,12 @@ def run(name: str, places: dict[str, Path], *, fresh: bool = False) -> Outcome:
             folder = shop.v4()
             shop.wanted(folder, "tails.toml", *TAILS)
             printed.append(shop.stimsynth(folder, *shlex.split(step)[1:]))
+            measured = shop.stamp_of(folder, *shlex.split(step)[1:])
             continue
+        if "{v4}" in step:
+            Workshop(WORK, places.get("data")).v4()
+        if any(f"{{{name}}}" in step and name not in places for name in ("data", "shared", "v4")):
+            raise Missing("recordings: pass --data with the folder v4_cowley2023")
         words = arguments(step, own)
         if fresh or not done.is_file() or done.read_text(encoding="utf-8") != " ".join(words[1:]):
             env = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT), "TERM": "dumb"}
@@ -239,33 +256,24 @@ def run(name: str, places: dict[str, Path], *, fresh: bool = False) -> Outcome:
                 raise RuntimeError(f"{name}: {step} ended with {ended.returncode}: {ended.stdout[-300:]}")
             kept.write_text(ended.stdout, encoding="utf-8")
             done.write_text(" ".join(words[1:]), encoding="utf-8")
+            kept.with_suffix(".measured").write_text(stamp(), encoding="utf-8")
+        measured = kept.with_suffix(".measured").read_text(encoding="utf-8")
         printed.append(kept.read_text(encoding="utf-8"))
-    return Outcome(printed, folder)
+    return Outcome(printed, folder, measured)
 
 
 def filled(record: Record, places: dict[str, Path], *, fresh: bool = False) -> Record:
     """The record as its study gives it now; tables and rows that the study does not print stay."""
     study = STUDIES[record.name]
     tables = dict(record.tables)
-    for name, table in study.read(run(record.name, places, fresh=fresh)).items():
+    outcome = run(record.name, places, fresh=fresh)
+    for name, table in study.read(outcome).items():
         old = tables.get(name)
         if isinstance(old, Table) and isinstance(table, Table):
             rest = tuple(row for row in old.rows if row[0] in study.stay)
             table = replace(table, rows=(*table.rows, *rest), align=old.align)
         tables[name] = table
-    return replace(record, tables=tables, how="rerun", measured=f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}")
-
-
-def commit() -> str:
-    """The commit that is measured, with a plus where the tree differs from it."""
-    git = ["git", "-C", str(ROOT)]
-    head = subprocess.run(
-        [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    changed = subprocess.run(
-        [*git, "diff", "--quiet", "HEAD", "--", "encoders", "synth", "protocols"], check=False
-    ).returncode
-    return (head or "unknown") + "+" * bool(changed)
+    return replace(record, tables=tables, how="rerun", measured=outcome.measured)
 
 
 def of_kind(kinds: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where pictures are made: commands of stimsynth that are run once, the demo, and the project of a recording."""
+"""Where pictures are made: commands of stimsynth that are run once, the demo, the project of a recording, pages in the Chromium of this machine."""
 
 from __future__ import annotations
 
@@ -8,14 +8,30 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from .records import ROOT
 
 RECORDING = "210325"
+
+
+def stamp() -> str:
+    """Today and the last commit that touched the packages, with a plus where they differ from it."""
+    git, packages = ["git", "-C", str(ROOT)], ["encoders", "synth", "protocols"]
+    last = subprocess.run(
+        [*git, "log", "-1", "--format=%h", "--", *packages], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    changed = subprocess.run(
+        [*git, "diff", "--quiet", "HEAD", "--", *packages], capture_output=True, check=False
+    ).returncode
+    return f"{datetime.now(UTC):%Y-%m-%d}, packages of commit {last or 'unknown'}{'+' * bool(changed)}"
 
 
 class Missing(RuntimeError):
@@ -45,8 +61,7 @@ class Workshop:
         RuntimeError
             Where the command ends with another code than 0.
         """
-        name = re.sub(r"\W+", "_", "_".join(words))[:120].strip("_")
-        kept = folder / "printed" / f"{name}.txt"
+        kept = self.kept(folder, *words)
         if not kept.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             env = {
@@ -65,7 +80,17 @@ class Workshop:
                 )
             kept.parent.mkdir(exist_ok=True)
             kept.write_text(done.stdout, encoding="utf-8")
+            kept.with_suffix(".measured").write_text(stamp(), encoding="utf-8")
         return kept.read_text(encoding="utf-8")
+
+    def kept(self, folder: Path, *words: str) -> Path:
+        """Where that command's words are kept."""
+        name = re.sub(r"\W+", "_", "_".join(words))[:120].strip("_")
+        return folder / "printed" / f"{name}.txt"
+
+    def stamp_of(self, folder: Path, *words: str) -> str:
+        """When that command ran, and from what."""
+        return self.kept(folder, *words).with_suffix(".measured").read_text(encoding="utf-8")
 
     def demo(self) -> Path:
         """The folder in which the demo has run, as `demo/project`."""
@@ -144,3 +169,72 @@ def reduced(
         picture.save(path, quality=quality, optimize=True)
     else:
         picture.quantize(256).save(path, optimize=True)
+
+
+PATIENCE = 180_000  # milliseconds, on a busy machine
+READY = """() => Array.from(document.images).every(
+  (i) => i.getBoundingClientRect().top > innerHeight || (i.complete && i.naturalWidth))"""
+"""What is seen has loaded."""
+
+
+@contextmanager
+def page(width: int, height: int) -> Iterator[Any]:
+    """A page of that size.
+
+    Raises
+    ------
+    Missing
+        Where neither Chromium nor Playwright is installed.
+    """
+    browser_path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise Missing("a browser: install playwright (`make test` does)") from None
+    if browser_path is None:
+        raise Missing("a browser: install Chromium")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        opened = browser.new_page(viewport={"width": width, "height": height})
+        opened.set_default_timeout(PATIENCE)
+        yield opened
+        browser.close()
+
+
+def select(opened: Any, choose: dict[str, str] | None) -> None:
+    """Set selects of a page by their label."""
+    for label, value in (choose or {}).items():
+        opened.get_by_label(label, exact=False).first.select_option(label=value)
+
+
+def pictured(
+    source: Path, target: Path, *, size: tuple[int, int], tab: str = "", choose: dict[str, str] | None = None
+) -> None:
+    """A tab of a page that `stimsynth page` or `preview` wrote, as PNG; `choose` sets selects by their label."""
+    with page(*size) as opened:
+        opened.goto(source.as_uri() + (f"#{tab}" if tab else ""))
+        select(opened, choose)
+        opened.wait_for_function(READY)
+        opened.wait_for_timeout(300)
+        opened.screenshot(path=target)
+
+
+def served_view(project: Path, target: Path, view: str, *, choose: dict[str, str] | None = None) -> None:
+    """The first 700 pixels of a view of `stimsynth serve PROJECT --allow-decisions`, as PNG; `choose` sets selects by their label. Nothing is decided."""
+    command = [sys.executable, "-m", "protocols", "--quiet", "serve", str(project), "--allow-decisions"]
+    server = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "LOGNAME": "ann"}
+    )
+    assert server.stdout is not None
+    try:
+        url = next(line.strip() for line in server.stdout if line.startswith("http://"))
+        with page(1024, 700) as opened:
+            opened.goto(url)
+            opened.goto(f"{url.partition('?')[0]}#/{view}")
+            opened.wait_for_selector(f"#panel[data-shown='{view}']")
+            select(opened, choose)
+            opened.wait_for_function(READY)
+            opened.screenshot(path=target)
+    finally:
+        server.terminate()
+        server.wait()

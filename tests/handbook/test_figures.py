@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from scripts.figures import __main__ as program
-from scripts.figures import places, readers
+from scripts.figures import benchmarks, places, readers
 from scripts.figures.compare import unlike
 from scripts.figures.pictures import DOCS, FROM, PICTURES, elsewhere, gallery_page, present, shown_on
 from scripts.figures.plots import PLOTS
@@ -21,6 +21,7 @@ from scripts.figures.readers import Outcome, differences
 from scripts.figures.records import ROOT, load, records
 from scripts.figures.studies import STUDIES, arguments
 from scripts.figures.tables import Printed, Table, estimate, numbers, tables_in
+from scripts.figures.workshop import Workshop, reduced
 
 pytestmark = pytest.mark.xdist_group("handbook")
 PAGES = {path: path.read_text(encoding="utf-8") for path in places.pages()}
@@ -133,10 +134,10 @@ def test_pooled_arms_become_the_rows_of_the_page() -> None:
     entries = [
         {"arm": arm, "objective": objective, "medians": [1.31, 1.26], "mean": [1.7, 1.32, 2.09], "change": [0.3, 0.2, 0.4],
          "share": [0.71, 0.58, 0.83], "shares": [0.78, 0.66]}
-        for arm in readers.DRAWN
+        for arm in benchmarks.DRAWN
         for objective in ("stretch", "one_hot")
     ]  # fmt: skip
-    table = readers.control_draws(Outcome([json.dumps({"210225": entries})], Path()))["210225"]
+    table = benchmarks.control_draws(Outcome([json.dumps({"210225": entries})], Path()))["210225"]
     old = records()["control_draws"].tables["210225"]
     assert isinstance(table, Table)
     assert isinstance(old, Table)
@@ -298,3 +299,59 @@ def test_rows_of_the_bench_take_the_place_of_those_of_the_page(record: str) -> N
         old.column(len(old.columns) - 1),
     )
     assert all("1.50" in " ".join(row) and "1.40 - 1.60" in " ".join(row) for row in new.rows)
+
+
+def test_reports_of_default_projects_become_the_rows_of_the_page(tmp_path: Path) -> None:
+    for number, folder in enumerate(benchmarks.RUNS.values()):
+        rows = []
+        for i in range(4):
+            for objective in ("stretch", "one_hot"):
+                row = {"round": 1, "objective": objective, "verdict": "control" if i < 2 else "no control", "listed": i < 3, "relative_to_m": 1.0 + i / 10,
+                       "margin": float(i), "above_m": i > 0, "above_natural_maximum": i > 1, "beats_natural_margin": i > 2, "beats_reference": i != number}  # fmt: skip
+                rows += [row, row | {"round": 2, "verdict": "control"}]
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "v4_benchmark.json").write_text(
+            json.dumps({"sessions": {"s": {"rows": rows}}}), encoding="utf-8"
+        )
+    for name, table in benchmarks.defaults(Outcome([], tmp_path)).items():
+        old = records()["verdicts_v4"].tables[name]
+        assert isinstance(table, Table)
+        assert isinstance(old, Table)
+        assert (table.columns, table.column(0)) == (old.columns, old.column(0))
+        assert table.cell("verdict *control* (p <= 0.01)", "together").startswith("6 of 12, 50 % [")
+        assert table.cell(benchmarks.ON_LIST, "201025, seed 0") == "3 of 4"
+        assert table.rows[-1][1:] == ("1", "1", "1", "3 of 9")
+    assert table.cell("median true margin, natural SD", "210225, seed 0") == "1.50"
+
+
+def test_what_needs_recordings_says_so(tmp_path: Path) -> None:
+    faults: list[str] = []
+    shop = Workshop(tmp_path)
+    program.attempt("levels.jpg", lambda: PICTURES["levels.jpg"].make(shop, tmp_path / "levels.jpg"), faults)
+    program.attempt(
+        "search.png", lambda: PICTURES["search.png"].make(Workshop(tmp_path, tmp_path), tmp_path / "search.png"), faults
+    )
+    assert [fault.partition(": ")[0] for fault in faults] == ["levels.jpg", "search.png"]
+    assert all("pass --data" in fault for fault in faults)
+
+
+def test_a_command_runs_once_and_its_failure_is_told(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path)
+    kept = shop.kept(tmp_path, "plan", "--reference", "9")
+    kept.parent.mkdir()
+    kept.write_text("kept", encoding="utf-8")
+    assert shop.stimsynth(tmp_path, "plan", "--reference", "9") == "kept"
+    with pytest.raises(RuntimeError, match=r"stimsynth status nowhere ended with [23]"):
+        shop.stimsynth(tmp_path, "status", "nowhere")
+    assert not shop.kept(tmp_path, "status", "nowhere").exists()
+
+
+def test_a_reduced_picture_has_the_width_and_the_kind_of_its_name(tmp_path: Path) -> None:
+    Image.new("RGB", (400, 200), "red").save(tmp_path / "a.png")
+    for name in ("b.jpg", "b.png"):
+        reduced(tmp_path / "a.png", tmp_path / name, 100)
+        with Image.open(tmp_path / name) as opened:
+            assert (opened.size, opened.format) == ((100, 50), {"b.jpg": "JPEG", "b.png": "PNG"}[name])
+    reduced(tmp_path / "a.png", tmp_path / "c.png", 1000, box=(0, 0, 10, 20))
+    with Image.open(tmp_path / "c.png") as opened:
+        assert opened.size == (10, 20)
