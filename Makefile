@@ -27,8 +27,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The documentation as a site, without a network: open build/site/index.html.
+# The documentation as a site, without a network: open build/site/index.html. Tables and plots are compared with their records first.
 docs: $(VENV)/.dev
+	$(TEST_ENV) $(BIN)/python -m scripts.figures --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.dev

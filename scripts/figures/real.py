@@ -1,0 +1,142 @@
+"""Pictures of recorded V4 sites: commands of stimsynth on the project of recording 210325, and figures of studies."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .studies import DATA, TAILS, WORK, run
+from .workshop import Missing, Workshop, pictured, reduced
+
+Make = Callable[[Workshop, Path], None]
+
+
+def command(words: Sequence[str], figure: str, width: int, *, box: tuple[int, int, int, int] | None = None) -> Make:
+    """The maker of a picture that a command of stimsynth writes into its folder."""
+
+    def make(shop: Workshop, path: Path) -> None:
+        folder = shop.v4()
+        if "controllers" in words:
+            shop.stimsynth(folder, "generate", "v4", "--out", "controllers")
+        shop.stimsynth(folder, *words)
+        out = words[words.index("--out") + 1]
+        reduced(folder / out / figure, path, width, box=box)
+
+    return make
+
+
+def wanted(name: str, objectives: Sequence[tuple[str, str]], words: Sequence[str], figure: str, width: int) -> Make:
+    """The maker of a picture of a batch whose objectives stand in a file."""
+
+    def make(shop: Workshop, path: Path) -> None:
+        shop.wanted(shop.v4(), name, *objectives)
+        command(words, figure, width)(shop, path)
+
+    return make
+
+
+def fit(shop: Workshop, path: Path) -> None:
+    """The page of the fit."""
+    folder, raw = shop.v4(), shop.work / "fit_raw.png"
+    shop.stimsynth(folder, "report", "v4", "--fit")
+    source = folder / "v4/fitted/for_round_01/fit.html"
+    pictured(source, raw, size=(1024, 1100))
+    reduced(raw, path, 1024, quality=85)
+
+
+def preview(shop: Workshop, path: Path) -> None:
+    """The preview of a round, of the project with the aperture."""
+    folder, raw = shop.v4(disc=True), shop.work / "preview_raw.png"
+    shop.stimsynth(folder, "generate", "v4")
+    shop.stimsynth(folder, "preview", "v4", "--out", "look.html")
+    pictured(folder / "look.html", raw, size=(1400, 1260))
+    reduced(raw, path, 1400, quality=85)
+
+
+def groups(shop: Workshop, path: Path) -> None:
+    """Two groups of six sites, from both ends of the second principal component of the measured mean responses."""
+    folder = shop.v4()
+    trials = np.load(folder / "responses_210325.npy")
+    means = np.nanmean(trials, axis=2).T
+    z = (means - means.mean(0)) / means.std(0)
+    second = np.linalg.svd(z - z.mean(0), full_matrices=False)[2][1]
+    order = np.argsort(second, kind="stable")
+    ends = [", ".join(f'"v4_{i + 1:03d}"' for i in sorted(some)) for some in (order[:6], order[-6:])]
+    modes = ("both_high", "high_low", "low_high", "both_low")
+    text = "\n".join(
+        f'[[objective]]\nkind = "groups"\nfirst = [{ends[0]}]\nsecond = [{ends[1]}]\nmode = "{mode}"\n'
+        for mode in modes
+    )
+    (folder / "areas.toml").write_text(text, encoding="utf-8")
+    shop.stimsynth(folder, "generate", "v4", "--wanted", "areas.toml", "--out", "areas", "--seeds", "5")
+    reduced(folder / "areas/groups.png", path, 1000)
+
+
+def tails(shop: Workshop, path: Path) -> None:
+    """Both tails of four sites: the first row of the contact sheet."""
+    folder = shop.v4()
+    shop.wanted(folder, "tails.toml", *TAILS)
+    shop.stimsynth(folder, "generate", "v4", "--wanted", "tails.toml", "--out", "tails", "--steps", "25")
+    reduced(folder / "tails/contact_sheet.png", path, 800)
+
+
+def study(name: str, figure: str, width: int) -> Make:
+    """The maker of a picture that a study writes."""
+
+    def make(shop: Workshop, path: Path) -> None:
+        outcome = run(name, places(shop))
+        target = outcome.folder / figure
+        with Image.open(target) as opened:
+            if opened.width <= width:
+                shutil.copy(target, path)
+                return
+        reduced(target, path, width)
+
+    return make
+
+
+def places(shop: Workshop) -> dict[str, Path]:
+    """What the commands of studies name: recordings, what lies beside them, the project."""
+    found = {"work": WORK}
+    if shop.data is not None:
+        found |= {"data": shop.recordings(), "shared": shop.data.parent, "v4": shop.work / "square" / "v4"}
+    return found
+
+
+def library(shop: Workshop) -> Path:
+    """The folder with the search of the library of photographs, after the study that indexes it."""
+    if shop.data is None or not (shop.data.parent / "imagenet_sample_1000").is_dir():
+        raise Missing(f"pictures of ImageNet and BSDS500: pass --data with the folder {DATA} that lies beside them")
+    folder = shop.v4()
+    found = run("natural_search", places(shop)).folder
+    shop.wanted(folder, "strongest.toml", *(("stretch", site) for site in ("v4_023", "v4_036", "v4_041", "v4_049")))
+    where = ["--library", str(found / "library"), "--index", str(found / "index")]
+    shop.stimsynth(
+        folder,
+        "generate",
+        "v4",
+        "--out",
+        "strongest",
+        "--generator",
+        "search",
+        *where,
+        "--wanted",
+        "strongest.toml",
+        "--seeds",
+        "8",
+    )
+    return folder / "strongest"
+
+
+def search(shop: Workshop, path: Path) -> None:
+    """Scores of the library at four sites."""
+    shutil.copy(library(shop) / "search.png", path)
+
+
+def search_best(shop: Workshop, path: Path) -> None:
+    """The best photographs of the library for these sites."""
+    reduced(library(shop) / "best/contact_sheet.png", path, 1200)
