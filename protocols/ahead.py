@@ -96,6 +96,8 @@ def ahead(project: Project, state: State, how: str = "") -> list[Step]:
             continue
         if stage == _before_evolution(project, number):
             return [*listed, _step(project, "evolve", number, how=how)]
+        if stage == "export" and project.config.loop.review:
+            return listed
         listed.append(_step(project, stage, number, how=how))
     return listed
 

@@ -53,6 +53,7 @@ def run(
 
     Safe to kill at any moment and to repeat: a stage is done when its file is there. Each stage reads project.toml
     once, when it begins. An answer that cannot be read yet, though its ``.done`` file is there, is waited for as well.
+    Where ``[loop] review`` is true, it ends before each export but that of the baseline.
     `engine` makes the images of a round. `tell` gets what `ingest` found, as text, and each part of an answer as it
     comes; until the deadline a part that is refused may be replaced. `around` is entered with the state of each stage.
     """
@@ -288,6 +289,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     from protocols.models.pair import load_pair, site_rows
     from protocols.rounds.assemble import assemble
     from protocols.rounds.checks import exactness
+    from protocols.rounds.decisions.evolved import with_evolved
     from protocols.rounds.decisions.honour import honoured_batch, tell_honoured
     from protocols.rounds.export import Inspection, Showing, export_round
     from protocols.rounds.planning.round_plan import divide_round, division_entry
@@ -304,6 +306,7 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     batch, honoured = honoured_batch(project, number, StimulusBatch.load(round_.controllers_path))
     encoder, validator = (e.to(device) for e in load_pair(project, number))
     sites, targets = site_rows(encoder), list(dict.fromkeys(batch.targets))
+    honoured = with_evolved(project, number, honoured, batch, site_ids=[site.site_id for site in sites])
     plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch, device=device)
     stimuli, arms = assemble(project, number, batch, encoder=encoder, plan=plan, sites=sites, device=device)
     names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]

@@ -26,7 +26,7 @@ class State:
     number : int
         The round that it belongs to.
     waiting_for : str or None
-        "photographs" or "responses" where a person or a rig must act first; None otherwise.
+        "photographs", "responses" or "review" where a person or a rig must act first; None otherwise.
     round : Round or None
         The round waited for, or the `Generation` of its evolution.
     delivery : Delivery or None
@@ -57,6 +57,18 @@ class State:
             due = look_due(self.round)
             of = f" (generation {self.round.generation})" if isinstance(self.round, Generation) else ""
             return f"round {self.number}{of}: waiting for {inbox}/responses.h5 and responses.h5.done{due}{here}"
+        if self.waiting_for == "review" and isinstance(self.round, Generation):
+            place = self.round.proposed_path.relative_to(self.project.folder).as_posix()
+            return (
+                f"round {self.number}: the images of generation {self.round.generation} are made and wait to be looked "
+                f"at ([loop] review), in {place} and in `stimsynth serve`; veto with `stimsynth decide`; `stimsynth "
+                "evolve` exports them"
+            )
+        if self.waiting_for == "review":
+            return (
+                f"round {self.number}: the images are made and wait to be looked at ([loop] review): see `stimsynth "
+                "preview` or `stimsynth serve`, veto with `stimsynth decide`; `stimsynth export` goes on"
+            )
         if self.stage == "finished":
             return f"finished: {self.number} rounds evaluated"
         return f"round {self.number}: {self.stage} comes next"
@@ -124,6 +136,9 @@ def evolution_of(project: Project, round_: Round | None, number: int) -> State |
     if evolution.done or round_.outbox.is_dir():
         return None
     generation = evolution.open_generation()
+    proposed = evolution.proposed()
+    if generation is None and proposed is not None and project.config.loop.review:
+        return State(project=project, stage="evolve", number=number, waiting_for="review", round=proposed)
     if generation is None or generation.ingested or poll_inbox(generation) is not None:
         return State(project=project, stage="evolve", number=number, round=generation)
     here = delivered(project, generation)
@@ -134,7 +149,8 @@ def evolution_of(project: Project, round_: Round | None, number: int) -> State |
 def _recording(project: Project, round_: Round | None, number: int, *, kept: Project) -> State | None:
     """Export, look, or wait; None where an answer is in the inbox, whole or in parts; `kept` has read project.toml."""
     if round_ is None or not round_.outbox.is_dir():
-        return State(project=project, stage="export", number=number, waiting_for=None, round=round_)
+        waiting = "review" if number > 0 and kept.config.loop.review else None
+        return State(project=project, stage="export", number=number, waiting_for=waiting, round=round_)
     if poll_inbox(round_) is not None:
         return None
     here = delivered(kept, round_)

@@ -113,7 +113,7 @@ def evolve(folder: ProjectFolder, number: RoundNumber = None) -> None:
     if state.stage != "evolve" or state.number != number:
         refuse_other_stage(project, number, state.summary())
         finished = True
-    elif state.waiting_for is None:
+    elif state.waiting_for in (None, "review"):
         announce("making the images of the next generation")
         from protocols import loop
 

@@ -138,8 +138,8 @@ def run(
 ) -> None:
     """Do every stage that can be done now, then say what is waited for; safe to kill and repeat.
 
-    It says first what it is going to do and about how long that takes; after a fit it prints the table of the sites,
-    before an export the plan of the round.
+    With `[loop] review` it stops before the export of a round. It says first what it is going to do and about how long
+    that takes; after a fit it prints the table of the sites, before an export the plan of the round.
     """
     from protocols import loop
     from protocols.ahead import ahead, ahead_text
@@ -155,7 +155,7 @@ def run(
 
         for warning in warnings_before(project):
             tell(warning)
-    if state.stage in ("evolve", "fit", "generate", "export"):
+    if state.waiting_for is None and state.stage in ("evolve", "fit", "generate", "export"):
         announce("loading the networks")
     state = loop.run(
         project,
@@ -166,7 +166,7 @@ def run(
         tell=tell,
         around=partial(told_around, project, reporter=reporter, how=how),
     )
-    waits = bool(state.waiting_for) and any(r.number == state.number for r in project.rounds())
+    waits = state.waiting_for not in (None, "review") and any(r.number == state.number for r in project.rounds())
     notes = export_notes(state.round or project.round(state.number)) if waits else []
     show("\n".join([state.summary(), *notes]), state.to_dict() | {"notes": notes})
     if state.waiting_for:

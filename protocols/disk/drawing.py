@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THUMBNAIL_PX = 160
+LABEL_LETTERS = 28
+"""Of a name in a figure."""
+
+
+def short_label(name: str) -> str:
+    """A name for a figure: its beginning and its end, where it is longer than `LABEL_LETTERS`."""
+    half = (LABEL_LETTERS - 1) // 2
+    return (
+        name
+        if len(name) <= LABEL_LETTERS
+        else f"{name[: LABEL_LETTERS - 1 - half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
+    )
 
 
 def new_figure(width: float, height: float, *, fitted: bool = True) -> Figure:

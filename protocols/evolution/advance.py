@@ -14,7 +14,7 @@ from protocols.project.generations.files import Evolution, Generation
 from .candidates import candidates_of, choose
 from .images import Pictures
 from .latent import open_latent
-from .outbox import export_candidates, export_generation, optimiser_of
+from .outbox import export_images, images_again, next_images, optimiser_of, propose
 from .plan import open_plan
 from .scores import read_scores, score_generation
 
@@ -48,6 +48,8 @@ def advance(
     progress: Reporter | None = None,
 ) -> Step:
     """Do what can be done now: take and score the answer that is there, then export what comes next or end.
+
+    With ``[loop] review`` the images of what comes next are first only made, and exported by the call after that.
 
     May be killed anywhere and repeated: every file is written whole, the record of a stage last, and what comes next
     follows from the plan and the scores of all generations so far, so that the same images are made again.
@@ -85,18 +87,21 @@ def advance(
         record = choose(evolution, plan, records)
         lines.append(f"{len(record['chosen'])} of {len(plan.targets)} images enter the round as the arm evolved")
         return Step(round_.number, True, lines)
-    settings = project.config.evolution
+    settings, generation = project.config.evolution, evolution.generation(len(records) + 1)
     if done >= max(1, settings.generations):
         centres = {t: optimiser_of(plan, round_.number, t, records=records).best() for t in plan.targets}
         shown = candidates_of(evolution, plan, pictures, centres=centres, records=records, count=settings.candidates)
-        export_candidates(
-            project, evolution, plan, pictures=pictures, candidates=shown, records=records, progress=progress
-        )
-        lines.append(f"{len(shown)} candidates are shown again, as generation {len(records) + 1}")
+        stimuli, often = images_again(project, plan, shown), settings.candidate_repeats
+        told_next = f"{len(stimuli)} candidates are shown again, as generation {generation.generation}"
     else:
-        export_generation(project, evolution, plan, pictures=pictures, records=records, progress=progress)
-        lines.append(f"generation {done + 1} of {settings.generations} is exported")
-    return Step(round_.number, False, lines)
+        stimuli = next_images(project, evolution, plan, pictures=pictures, records=records, progress=progress)
+        often, told_next = plan.settings.repeats, f"generation {done + 1} of {settings.generations} is exported"
+    if project.config.loop.review and not generation.proposed():
+        propose(generation, stimuli)
+        lines.append(f"{len(stimuli)} images of generation {generation.generation} are made and wait to be looked at")
+        return Step(round_.number, False, lines)
+    export_images(project, generation, plan, pictures=pictures, stimuli=stimuli, often=often, progress=progress)
+    return Step(round_.number, False, [*lines, told_next])
 
 
 def told(record: dict[str, Any]) -> list[str]:

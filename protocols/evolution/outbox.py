@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from protocols.disk.files import new_folder
+from protocols.disk.png import write_png
 from protocols.disk.shares import make_folder, writing
 from protocols.errors import DataError
 from protocols.progress import Reporter
 from protocols.project.folder import Project
 from protocols.project.generations.files import AGAIN, EVOLVED, OBJECTIVE, Evolution, Generation
 from protocols.project.photographs import NaturalImages
+from protocols.rounds.decisions.evolved import honoured_generation
+from protocols.rounds.decisions.honour import tell_honoured
 from protocols.rounds.export import Inspection, Showing, export_round
 from protocols.rounds.safety import guard
 from protocols.rounds.stimulus import Stimulus
@@ -41,7 +46,7 @@ def optimiser_of(plan: Plan, number: int, target: str, *, records: Sequence[Mapp
     return replayed(make, history(records, target, population=settings.population))
 
 
-def export_generation(
+def next_images(
     project: Project,
     evolution: Evolution,
     plan: Plan,
@@ -49,14 +54,14 @@ def export_generation(
     pictures: Pictures,
     records: Sequence[Mapping[str, Any]],
     progress: Reporter | None = None,
-) -> Path:
-    """Export the next generation of all targets that nobody stopped by decision; returns its outbox.
+) -> list[Stimulus]:
+    """The images of the next generation, of all targets that nobody stopped; the same whenever they are made.
 
     Raises
     ------
     DataError
         O04: all targets are stopped; O08: more presentations than ``max_presentations``, or no image that the display
-        can show; X01 to X05, F10, F12: as for a round. `SafetyStop`: a limit of ``[safety]`` is exceeded.
+        can show.
     """
     number, generation = evolution.round.number, evolution.generation(len(records) + 1)
     settings, stimuli = project.config.evolution, list[Stimulus]()
@@ -78,31 +83,24 @@ def export_generation(
     lost = [t for t in targets if not any(s.target == t for s in stimuli)]
     if lost:
         raise _refused(f"no image for {', '.join(lost)} that the display can show", "images of its mean and contrast")
-    often = plan.settings.repeats
-    return _exported(project, generation, plan, pictures=pictures, stimuli=stimuli, often=often, progress=progress)
+    return stimuli
 
 
-def export_candidates(
-    project: Project,
-    evolution: Evolution,
-    plan: Plan,
-    *,
-    pictures: Pictures,
-    candidates: Sequence[Candidate],
-    records: Sequence[Mapping[str, Any]],
-    progress: Reporter | None = None,
-) -> Path:
-    """Export the candidates of the targets that go on, to be shown again; returns the outbox. Raises as
-    `export_generation`.
-    """
-    generation, targets = evolution.generation(len(records) + 1), going_on(project, plan.targets)
-    stimuli = [
+def images_again(project: Project, plan: Plan, candidates: Sequence[Candidate]) -> list[Stimulus]:
+    """The candidates of the targets that go on, to be shown again; raises as `next_images`."""
+    targets = going_on(project, plan.targets)
+    return [
         _stimulus(plan, c.target, c.source_id, place=place, pixels=c.pixels, generator=AGAIN)
         for place, c in enumerate(candidates)
         if c.target in targets
     ]
-    often = project.config.evolution.candidate_repeats
-    return _exported(project, generation, plan, pictures=pictures, stimuli=stimuli, often=often, progress=progress)
+
+
+def propose(generation: Generation, stimuli: Sequence[Stimulus]) -> None:
+    """Keep the images of a generation as files that a person can look at before its export."""
+    with new_folder(generation.proposed_path) as folder:
+        for stimulus in stimuli:
+            write_png(folder / f"{stimulus.source_id}.png", stimulus.pixels)
 
 
 def _stimulus(plan: Plan, target: str, name: str, *, place: int, pixels: Any, generator: str) -> Stimulus:
@@ -118,7 +116,7 @@ def _stimulus(plan: Plan, target: str, name: str, *, place: int, pixels: Any, ge
     )
 
 
-def _exported(
+def export_images(
     project: Project,
     generation: Generation,
     plan: Plan,
@@ -126,8 +124,17 @@ def _exported(
     pictures: Pictures,
     stimuli: Sequence[Stimulus],
     often: int,
-    progress: Reporter | None,
+    progress: Reporter | None = None,
 ) -> Path:
+    """Export those images of a generation that nobody vetoed, `often` times each; returns its outbox.
+
+    Raises
+    ------
+    DataError
+        O08: more presentations than ``max_presentations``; S10, S12: the decisions cannot be read, or leave no image of
+        a target; X01 to X05, F10, F12: as for a round. `SafetyStop`: a limit of ``[safety]`` is exceeded.
+    """
+    stimuli, honoured = honoured_generation(project, generation, stimuli)
     targets = {stimulus.target for stimulus in stimuli}
     config, references = project.config, _references(project, plan, targets)
     most = max(often, config.evolution.reference_repeats)
@@ -147,7 +154,7 @@ def _exported(
         named = zip(stimuli, pictures.broken(np.asarray(pixels)), strict=True)
         return [f"{s.source_id}: {problem}" for s, problem in named if problem]
 
-    return export_round(
+    outbox = export_round(
         generation,
         project.display,
         [*stimuli, *references],
@@ -159,9 +166,12 @@ def _exported(
             | {"protocol": timing.model_dump(mode="json")},
             "encoder": {"unit": plan.unit},
             "evolution": {"targets": len(targets), "optimiser": plan.settings.optimiser},
+            **tell_honoured(generation, honoured),
         },
         inspection=Inspection(check=check, safety=guard(config, progress)),
     )
+    shutil.rmtree(generation.proposed_path, ignore_errors=True)  # the outbox has them now
+    return outbox
 
 
 def _references(project: Project, plan: Plan, targets: Collection[str]) -> list[Stimulus]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from encoders import Encoder, Ensemble
 from protocols.arrays import Bools, Floats
-from protocols.disk.drawing import new_figure
+from protocols.disk.drawing import new_figure, short_label
 from protocols.disk.files import finite_or_none, write_json
 from protocols.disk.tables import write_table
 from protocols.errors import DataError
@@ -311,7 +311,7 @@ def pairs_figure(found: Controversy, columns: int = 8) -> Figure:
         for line in range(2):
             image = found.batch.images[2 * s + line]
             grid[line][column].imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-        grid[0][column].set_title(found.sites[s], fontsize=7)
+        grid[0][column].set_title(short_label(found.sites[s]), fontsize=7)
     grid[0][0].set_ylabel("first prefers", fontsize=7)
     grid[1][0].set_ylabel("second prefers", fontsize=7)
     axes = below.subplots()

@@ -14,11 +14,13 @@ from protocols.verdict.records import ControlRow
 from .generated import clipped_shares, generated_images
 from .images import shown
 from .measured import Means, means_of
+from .proposed import proposed_images
 from .rounds import RoundLook, round_looks
 from .view import clean, nothing
 
 __all__ = ["gallery"]
 
+KEEP = "this page is not for whoever shows them."
 NOTE = (
     "Predicted: the response to the 8-bit image at the target, in the unit of the encoder, with the SD over its "
     "members. Measured: mean over all usable trials of that day with its 95 % interval (Student's t); verdicts are "
@@ -36,8 +38,13 @@ def gallery(project: Project, *, unblind: str = "", **_: str) -> dict[str, Any]:
             continue
         made = generated_images(look.round_, project.display) if look.state == "generated" else _keyed(look)
         images += made
+    waiting = proposed_images(project)
+    images += waiting
     rounds = [look.to_dict() for look in looks]
-    if not looks or all(look.state == "new" for look in looks):
+    for entry in rounds:
+        if any(image["round"] == entry["round"] for image in waiting) and not entry["text"]:
+            entry["text"] = f"Images of an evolution before round {entry['round']} wait for their export: {KEEP}"
+    if not waiting and all(look.state == "new" for look in looks):
         return nothing("No images are made yet.", "stimsynth generate")
     labels = {name: row.label for name, row in OBJECTIVES.items()}
     pictures = [image["id"] for image in images]

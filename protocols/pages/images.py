@@ -1,7 +1,7 @@
 """Images of a project by the ids that the views use: photographs, shown images of a round, and made ones.
 
-An id is ``photo/SOURCE``, ``shown/ROUND/IMAGE`` (a PNG of the outbox) or ``made/ROUND/PLACE`` (an image of
-``sealed/controllers.h5``).
+An id is ``photo/SOURCE``, ``shown/ROUND/IMAGE`` (a PNG of the outbox), ``made/ROUND/PLACE`` (an image of
+``sealed/controllers.h5``) or ``evolved/ROUND/NAME`` (an evolved image that is not exported yet).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from protocols.errors import DataError
 from protocols.project.folder import Project, Round
 from protocols.project.photographs import read_photographs
 
-__all__ = ["image_pixels", "image_png", "made", "photo", "shown"]
+__all__ = ["evolved", "image_pixels", "image_png", "made", "photo", "shown"]
 
 
 def photo(source_id: str) -> str:
@@ -34,6 +34,11 @@ def shown(round_: Round, image_id: str) -> str:
 def made(round_: Round, place: int) -> str:
     """Id of an image of a round that is made, by its place in the file."""
     return f"made/{round_.number}/{place}"
+
+
+def evolved(round_: Round, name: str) -> str:
+    """Id of an evolved image that waits for an export, of a generation or of the round, by its source id."""
+    return f"evolved/{round_.number}/{name}"
 
 
 def image_png(project: Project, image: str) -> bytes:
@@ -77,6 +82,13 @@ def image_pixels(project: Project, images: Iterable[str]) -> dict[str, Pixels]:
             found[image] = read_png(path)
         elif kind == "made" and number.isascii() and number.isdigit() and name.isascii() and name.isdigit():
             batches.setdefault(int(number), {})[image] = int(name)
+        elif kind == "evolved" and number.isascii() and number.isdigit():
+            from protocols.rounds.decisions.evolved import waiting_image  # with torch, which few pages need
+
+            here = waiting_image(project, name)
+            if here is None or here[0] != int(number):
+                raise _unknown(image)
+            found[image] = here[1]
         else:
             raise _unknown(image)
     for of, places in batches.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from protocols.project.generations.files import EVOLVED_NAME
 from protocols.project.objectives import objective_named
 
 from .section import Section, Table
@@ -15,10 +16,16 @@ WHEN = (
 )
 
 
+IN_GENERATIONS = (
+    "they were not shown and have no score, so that the evolution went on without them. The search stays blind to "
+    "responses that nobody recorded, but no longer to a person's eye."
+)
+
+
 def decision_sections(view: RoundView) -> list[Section]:
     """One line per image that was left out; nothing where nothing was decided."""
     honoured = view.honoured
-    if not honoured:
+    if not honoured and not view.generations:
         return []
     counts = honoured.counts()
     points = []
@@ -39,12 +46,25 @@ def decision_sections(view: RoundView) -> list[Section]:
             "vetoed" if x.action == "veto" else "site stopped",
             x.reason,
             f"{x.who}, {x.utc}",
-            "confirmatory" if x.confirmatory else "further seed",
+            "confirmatory" if x.confirmatory else "evolved" if x.image.startswith(EVOLVED_NAME) else "further seed",
             x.instead or ("not tested" if x.confirmatory else "-"),
         ]
         for x in honoured.left_out
     ]
     header = ["image", "objective", "site", "decision", "reason", "who, when", "was", "in its place"]
     tables = [Table(header=header, lines=lines, numbers=[False] * len(header))] if lines else []
+    if view.generations:
+        points.append(f"{len(view.generations)} images were vetoed in generations of the evolution: {IN_GENERATIONS}")
+        tables.append(_in_generations(view))
     sentences = [WHEN] if lines else []
     return [Section(title="Decisions before the export", sentences=sentences, points=points, tables=tables)]
+
+
+def _in_generations(view: RoundView) -> Table:
+    """One line per image that was vetoed in a generation of the evolution."""
+    return Table(
+        header=["image", "site", "generation", "reason", "who, when"],
+        lines=[[x.image, x.site, str(number), x.reason, f"{x.who}, {x.utc}"] for number, x in view.generations],
+        numbers=[False, False, True, False, False],
+        caption="vetoed in generations",
+    )

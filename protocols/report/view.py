@@ -10,9 +10,10 @@ from protocols.errors import DataError
 from protocols.project.config.config import Config
 from protocols.project.config.load import config_from_dict
 from protocols.project.config.protocol import DriftConfig
-from protocols.project.decisions.honoured import Honoured, read_honoured
+from protocols.project.decisions.honoured import Honoured, LeftOut, read_honoured
 from protocols.project.display import Display
 from protocols.project.folder import Project, Round
+from protocols.project.generations.files import Evolution
 from protocols.project.key import Key, read_key
 from protocols.project.outbox import read_manifest
 from protocols.recordings.drift import RoundDrift
@@ -69,6 +70,8 @@ class RoundView:
     learning: list[dict[str, Any]]
     no_learning: str
     honoured: Honoured = field(default_factory=lambda: Honoured(sequence=0))
+    generations: tuple[tuple[int, LeftOut], ...] = ()
+    """Images that were vetoed in the generations of the round's evolution, with the number of the generation."""
 
     @classmethod
     def load(cls, project: Project, round_: Round) -> RoundView:
@@ -90,6 +93,9 @@ class RoundView:
             learning=learning,
             no_learning=no_learning,
             honoured=read_honoured(round_),
+            generations=tuple(
+                (g.generation, left) for g in Evolution(round_).generations() for left in read_honoured(g).left_out
+            ),
         )
 
     @property

@@ -241,7 +241,7 @@ def _evolved(material: Material, controller: Stimulus) -> Stimulus:
     """The image that was evolved on the rig for the response of the controller's site."""
     found = material.evolved.get(controller.target)
     if found is None:
-        raise Unreachable("no image was evolved for the site")
+        raise Unreachable("no image was evolved for the site, or it was vetoed")
     if OBJECTIVES[controller.objective].all_sites:
         raise Unreachable("images are evolved for the response of their site alone")
     if OBJECTIVES[controller.objective].below:

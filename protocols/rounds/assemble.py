@@ -13,7 +13,7 @@ from torch import Tensor
 from encoders import Encoder, Ensemble
 from protocols.project.display import Display
 from protocols.project.folder import Project
-from protocols.project.generations.files import OBJECTIVE, evolved_images
+from protocols.project.generations.files import OBJECTIVE
 from protocols.project.key import Key, SiteRow
 from protocols.rounds.planning.levels import level_stimuli
 from protocols.rounds.planning.round_plan import RoundDivision
@@ -22,6 +22,7 @@ from synth import StimulusBatch
 from .arms import Arms, Material, choose_arms, with_arms
 from .choice import chosen_stimuli
 from .contrast import Contrast, measure, of_site, site_masks, usual
+from .decisions.evolved import entering
 from .evolved import evolved_alone, evolved_controllers
 from .stimulus import Stimulus, controller_stimuli, graded_stimuli, natural_stimuli
 
@@ -63,7 +64,7 @@ def assemble(
     arms = choose_arms(
         replace(
             arm_material(project, plan, key, masks=masks, natural=natural, best=best),
-            evolved=evolved_images(project, number) if "evolved" in config.arms.kinds else {},
+            evolved=entering(project, number) if "evolved" in config.arms.kinds else {},
         ),
         controllers,
         config.arms.kinds,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from protocols.project.folder import Project
-from protocols.project.generations.files import EVOLVED, OBJECTIVE, Evolved, evolved_images
+from protocols.project.generations.files import EVOLVED, OBJECTIVE, Evolved
 from protocols.recordings.natural import References
 
+from .decisions.evolved import entering
 from .decisions.honour import not_stopped
 from .stimulus import Stimulus
 
@@ -16,12 +17,12 @@ def evolved_alone(
     project: Project, number: int, controlled: Collection[str], *, site_ids: Sequence[str]
 ) -> dict[str, Evolved]:
     """The evolved images of sites that belong to the frozen set `site_ids` and have no stretch controller beside which
-    the image would stand as an arm (`controlled` are those that have one), and are not stopped by decision; where the
-    arm "evolved" is not shown, none.
+    the image would stand as an arm (`controlled` are those that have one), and are neither stopped nor vetoed by
+    decision; where the arm "evolved" is not shown, none.
     """
     if "evolved" not in project.config.arms.kinds:
         return {}
-    found = evolved_images(project, number)
+    found = entering(project, number)
     going_on = not_stopped(project, found)
     return {t: found[t] for t in going_on if t not in controlled and t in site_ids}
 

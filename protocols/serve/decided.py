@@ -13,6 +13,7 @@ from protocols.project.decisions.standing import read_standing, standing_of
 from protocols.project.fitted import fitted_for, newest_fit
 from protocols.project.folder import Project
 from protocols.rounds.decisions.decide import Asked, Changed, decide, open_round_number, stamp_of, undecided_round
+from protocols.rounds.decisions.follows import what_follows
 
 from .contents import Contents
 
@@ -57,6 +58,7 @@ def take(contents: Contents, body: bytes) -> tuple[int, dict[str, Any]]:
         asked = _asked(json.loads(body.decode("utf-8")))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         return 400, {"error": f"no decision that can be read: {str(error)[:200]}", "code": ""}
+    follows = ""
     try:
         made = decide(contents.project, asked)
     except Changed as error:
@@ -64,7 +66,10 @@ def take(contents: Contents, body: bytes) -> tuple[int, dict[str, Any]]:
         return 409, {"error": str(error), "code": error.code, "since": changes, "sequence": error.last + len(changes)}
     except DataError as error:
         return 503 if error.code == IN_USE else 422, {"error": str(error), "code": error.code}
-    return 200, {"text": made.sentence(), "decision": made.to_dict(), "sequence": made.sequence}
+    with suppress(DataError, OSError):  # the decision stands, whatever became of the images meanwhile
+        follows = what_follows(contents.project, made)
+    text = f"{made.sentence()} {follows}".strip()
+    return 200, {"text": text, "decision": made.to_dict(), "sequence": made.sequence}
 
 
 def last_sequence(project: Project) -> int | None:

@@ -18,7 +18,7 @@ __all__ = ["Pictures", "hidden_rounds"]
 THUMBNAIL_PX = 340
 BUDGET = 96 << 20
 """Bytes of images that are kept."""
-_MADE = re.compile(r"made/(\d+)/", re.ASCII)
+_MADE = re.compile(r"(?:made|evolved)/(\d+)/", re.ASCII)
 
 
 def hidden_rounds(project: Project) -> set[int]:

@@ -51,6 +51,7 @@ def decide(
         raise typer.BadParameter(f"{action} takes one image")
     from protocols.rounds.decisions.decide import Asked
     from protocols.rounds.decisions.decide import decide as take
+    from protocols.rounds.decisions.follows import what_follows
 
     image = given[0] if action in ("veto", "approve") else ""
     asked = Asked(
@@ -62,4 +63,5 @@ def decide(
         round=number,
     )
     made = take(project, asked)
-    show(made.sentence(), made.to_dict())
+    follows = what_follows(project, made)
+    show("\n".join([made.sentence(), *([follows] if follows else [])]), made.to_dict() | {"follows": follows})

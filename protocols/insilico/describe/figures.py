@@ -10,7 +10,7 @@ import numpy as np
 from encoders.analysis.neighbours import Embedding
 from encoders.analysis.percentiles import THRESHOLDS
 from protocols.arrays import Floats, Pixels
-from protocols.disk.drawing import new_figure
+from protocols.disk.drawing import new_figure, short_label
 
 from .boxes import Box
 from .material import Material
@@ -44,7 +44,9 @@ def montage(boxes: Sequence[Box], images: Mapping[str, Pixels]) -> Figure:
     for name, start in zip(names, starts, strict=True):
         figure.text(*place(start, 0.22), name, fontsize=7)
     for r, box in enumerate(boxes):
-        figure.text(*place(0.15, 1.22 * r + 1.0), box.site, rotation=90, ha="center", va="center", fontsize=8)
+        figure.text(
+            *place(0.15, 1.22 * r + 1.0), short_label(box.site), rotation=90, ha="center", va="center", fontsize=8
+        )
         for name, start in zip(names, starts, strict=True):
             for i, shown in enumerate(dict(box.rows).get(name, ())):
                 x, y = place(start + i, 1.22 * r + 1.5)
@@ -105,7 +107,7 @@ def site_maps(embedding: Embedding, material: Material, agreement: Floats) -> Fi
         front = np.argsort(np.abs(z), kind="stable")
         points = embedding.coordinates[front]
         drawn = axes.scatter(points[:, 0], points[:, 1], c=z[front], s=5, cmap="RdBu_r", vmin=-2.5, vmax=2.5, lw=0)
-        axes.set_title(f"{material.sites[v]}, r = {agreement[v]:.2f}", fontsize=7, pad=2)
+        axes.set_title(f"{short_label(material.sites[v])}, r = {agreement[v]:.2f}", fontsize=7, pad=2)
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=grid, shrink=0.6, aspect=30)
         bar.set_label("measured response (natural SD)", fontsize=8)

@@ -215,6 +215,14 @@ class LoopConfig(Section):
     """Section ``[loop]``: how far `stimsynth run` goes."""
 
     rounds: Count = Field(default=2, description="[count] Closed-loop rounds after the baseline round.")
+    review: bool = Field(
+        default=False,
+        description=(
+            "[true or false] Stop when the images of a round, or of a generation of its evolution, are made, so that "
+            "they can be looked at and vetoed: `stimsynth run` waits until `stimsynth export` (`stimsynth evolve` "
+            "for a generation) was given."
+        ),
+    )
 
 
 class RefitConfig(Section):

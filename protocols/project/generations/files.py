@@ -25,6 +25,8 @@ PLAN, RECORD, SCORES = "evolution_plan/1", "evolution/1", "evolution_scores/1"
 """Schemas of ``plan.json``, ``evolution.json`` and ``scores.json``."""
 OBJECTIVE: ObjectiveName = "stretch"
 """What images are evolved for."""
+EVOLVED_NAME = "evo_"
+"""What the source id of an evolved image begins with."""
 EVOLVED, AGAIN = "evolution", "evolution again"
 """Generator of an image in the sealed key: evolved, or shown again at the end of its evolution."""
 
@@ -65,6 +67,17 @@ class Generation(Round):
     def limits(self) -> str:
         """The section of project.toml whose ``max_unseen`` holds for its answer."""
         return "evolution"
+
+    @property
+    def proposed_path(self) -> Path:
+        """The images as PNG by their source ids, while they wait to be looked at before the export."""
+        return self.folder / "proposed"
+
+    def proposed(self) -> dict[str, Path]:
+        """Those images by source id, in their order; empty where none wait."""
+        if self.outbox.is_dir() or not self.proposed_path.is_dir():
+            return {}
+        return {path.stem: path for path in sorted(self.proposed_path.glob("*.png"))}
 
     @property
     def scores_path(self) -> Path:
@@ -121,6 +134,11 @@ class Evolution:
     def open_generation(self) -> Generation | None:
         """The generation that was exported and is not scored; None where there is none."""
         here = [g for g in self.generations() if g.outbox.is_dir() and not g.scored]
+        return here[0] if here else None
+
+    def proposed(self) -> Generation | None:
+        """The generation whose images are made and wait to be looked at before its export; None where there is none."""
+        here = [] if self.done else [g for g in self.generations() if g.proposed()]
         return here[0] if here else None
 
     def scored(self) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protocols.disk.drawing import draw_bars, new_figure, place_axes, width_of
+from protocols.disk.drawing import draw_bars, new_figure, place_axes, short_label, width_of
 from protocols.project.objectives import objective_named
 from protocols.recordings.drift import RoundDrift
 
@@ -28,8 +28,9 @@ def drift_figure(drifts: Sequence[tuple[int, RoundDrift]]) -> Figure:
     recording.
     """
     sites = sorted({s.site for _, drift in drifts for s in drift.sites})
+    names = [short_label(site) for site in sites]
     named = len(sites) <= MOST_NAMED
-    bottom = 0.25 + (width_of(sites, 7) if named else 0.2)
+    bottom = 0.25 + (width_of(names, 7) if named else 0.2)
     figure = new_figure(max(5.0, min(14.0, 1.8 + 0.24 * len(sites))), 4.8 + bottom, fitted=False)
     above, below = place_axes(figure, 2, 1, margins=(0.75, 0.15, bottom, 0.3), gaps=(0.5, 0.4))[:, 0]
     above.set_xlim(-0.8, len(sites) - 0.2)
@@ -41,7 +42,7 @@ def drift_figure(drifts: Sequence[tuple[int, RoundDrift]]) -> Figure:
     title = f"round {number}: drift within the recording; orange *: Benjamini-Hochberg list (q 0.05)"
     below.set_title(title, fontsize=8)
     if named:
-        below.set_xticks(range(len(sites)), sites, rotation=90, fontsize=7)
+        below.set_xticks(range(len(sites)), names, rotation=90, fontsize=7)
     else:
         below.set_xticks([])
         below.set_xlabel(f"{len(sites)} sites by name; too many to name them here")

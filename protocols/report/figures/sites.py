@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.disk.drawing import draw_bars, new_figure, place_axes
+from protocols.disk.drawing import draw_bars, new_figure, place_axes, short_label
 from protocols.project.arms import arm_named, in_order
 from protocols.project.objectives import objective_named
 from protocols.verdict.records import ControlRow
@@ -171,7 +171,7 @@ def _tuning(axes: Axes, tuning: SiteTuning) -> None:
             label=mark.kind, zorder=4 if mark.kind == "controller" else 3,
         )  # fmt: skip
     axes.set_xlim(-0.5 - 0.05 * len(x), len(x) - 0.5)
-    axes.set_title(tuning.site, fontsize=8)
+    axes.set_title(short_label(tuning.site), fontsize=8)
     axes.xaxis.set_visible(False)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(labelsize=7)

@@ -16,7 +16,7 @@ from protocols.verdict.records import ControlRow
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 from protocols.arrays import Floats, Pixels
-from protocols.disk.drawing import new_figure, place_axes, width_of
+from protocols.disk.drawing import new_figure, place_axes, short_label, width_of
 
 OTHER = "#777777"
 COLOURS = {
@@ -140,7 +140,8 @@ def response_matrix(matrix: Floats, targets: Sequence[str], sites: Sequence[str]
     stand on the diagonal. Names are left out where there are too many to be read.
     """
     named = len(sites) <= MOST_NAMED
-    edge = width_of([*sites, *targets], 7) + 0.35 if named else 0.35
+    columns, lines = [short_label(s) for s in sites], [short_label(s) for s in targets]
+    edge = width_of([*columns, *lines], 7) + 0.35 if named else 0.35
     wide, deep = min(8.2, max(2.0, 0.15 * len(sites))), min(8.2, max(1.4, 0.15 * len(targets)))
     figure = new_figure(edge + wide + 1.0, edge + deep + 0.2, fitted=False)
     width, height = edge + wide + 1.0, edge + deep + 0.2
@@ -148,8 +149,8 @@ def response_matrix(matrix: Floats, targets: Sequence[str], sites: Sequence[str]
     bound = float(np.nanmax(np.abs(matrix))) if np.isfinite(matrix).any() else 1.0
     image = axes.imshow(matrix, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
     if named:
-        axes.set_xticks(range(len(sites)), sites, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(targets)), targets, fontsize=7)
+        axes.set_xticks(range(len(sites)), columns, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(targets)), lines, fontsize=7)
     axes.set_xlabel("recorded site, the targets first, in the order of the rows")
     axes.set_ylabel(f"{label} controller for")
     beside = figure.add_axes(((edge + wide + 0.15) / width, edge / height, 0.15 / width, deep / height))
@@ -211,7 +212,7 @@ def controller_sheet(rows: Sequence[ControlRow], images: dict[str, Pixels], colu
             if column == 0:
                 axes.set_ylabel(title, fontsize=8)
             if line == 0:
-                axes.set_title(site, fontsize=8)
+                axes.set_title(short_label(site), fontsize=8)
     if left_out:
         figure.supxlabel(f"{len(sites)} of {len(all_sites)} sites; all of them are in the report", fontsize=8, y=0.01)
     words = "frame: green control, orange no control, grey not tested"

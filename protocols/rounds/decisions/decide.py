@@ -19,10 +19,12 @@ from protocols.project.decisions.record import (
 )
 from protocols.project.fitted import SiteFit, fitted_for, newest_fit
 from protocols.project.folder import Project, Round, utc_now
+from protocols.project.generations.files import EVOLVED_NAME
 from protocols.recordings.dataset import baseline
 from protocols.rounds.stimulus import batch_names
 from synth import StimulusBatch
 
+from .evolved import waiting_image
 from .honour import digest_of
 
 __all__ = ["Asked", "Changed", "decide", "open_round_number", "stamp_of", "undecided_round"]
@@ -38,7 +40,7 @@ class Asked:
         One of `ACTIONS`.
     who, reason : str
     image : str
-        Source id of a controller, or its name on the page of `stimsynth preview`, such as c0003.
+        Source id of a controller or of an evolved image, or its name on the page of `stimsynth preview`, such as c0003.
     sites : tuple of str
     round : int or None
         Of the targets, None: the next round whose images are not made; of an image, None: the first that has it.
@@ -143,6 +145,14 @@ def _of_image(project: Project, asked: Asked, new: Decision) -> Decision:
         if places:
             image, digest = names[places[0]], digest_of(batch.images[places[0]])
             return replace(new, round=round_.number, image=image, pixels_sha256=digest)
+    if (evolved := waiting_image(project, asked.image)) is not None and asked.round in (None, evolved[0]):
+        return replace(new, round=evolved[0], image=asked.image, pixels_sha256=digest_of(evolved[1]))
+    if asked.image.startswith(EVOLVED_NAME):
+        raise _no_sense(
+            f"the evolved image {asked.image[:120]!r}, which does not wait for an export",
+            "one of a generation that waits ([loop] review = true; sealed in its folder proposed), or one that enters "
+            "a round which is not exported",
+        )
     waiting = undecided_round(project)
     there = "no round whose images are made and not exported"
     if waiting is not None:

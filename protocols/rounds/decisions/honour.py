@@ -19,6 +19,7 @@ from protocols.project.decisions.honoured import Honoured, LeftOut, read_honoure
 from protocols.project.decisions.record import FILE, Decision
 from protocols.project.decisions.standing import Standing, read_standing
 from protocols.project.folder import Project, Round
+from protocols.project.generations.files import EVOLVED_NAME
 from protocols.rounds.stimulus import batch_names
 from synth import StimulusBatch
 
@@ -29,6 +30,7 @@ __all__ = [
     "honoured_batch",
     "last_words",
     "made_batch",
+    "none_left",
     "not_stopped",
     "obsolete_vetoes",
     "tell_honoured",
@@ -55,7 +57,12 @@ def honoured_batch(project: Project, number: int, batch: StimulusBatch) -> tuple
     against = {i: word for i, word in enumerate(words) if word is not None and word.action != "approve"}
     kept = [i for i in range(len(batch)) if i not in against]
     if not kept:
-        raise _none_left(number, len(batch))
+        raise none_left(
+            f"all {len(batch)} controllers of round {number} vetoed, or of sites that are stopped",
+            "a controller to show",
+            fix="`stimsynth decide approve IMAGE` or `stimsynth decide resume SITE` (see `stimsynth decide --list`); "
+            f"or delete sealed/controllers.h5 of round {number} and generate again with other settings",
+        )
     shown = batch.take(kept)
     before = {_pair(batch, i): i for i in batch.best_indices()}
     after = {_pair(shown, i): names[kept[i]] for i in shown.best_indices()}
@@ -133,22 +140,21 @@ def not_stopped(project: Project, sites: Collection[str]) -> list[str]:
 def obsolete_vetoes(standing: Standing, number: int, batch: StimulusBatch) -> list[str]:
     """Vetoed images of round `number` that the batch does not hold any more: they were made again, and are others."""
     here = set(zip(batch_names(batch, number), map(digest_of, batch.images), strict=True))
-    return [
-        image for (image, digest), d in standing.vetoed.items() if d.round == number and (image, digest) not in here
-    ]
+    vetoed = {key: d for key, d in standing.vetoed.items() if not d.image.startswith(EVOLVED_NAME)}
+    return [image for (image, digest), d in vetoed.items() if d.round == number and (image, digest) not in here]
 
 
 def _pair(batch: StimulusBatch, i: int) -> tuple[str, str, str]:
     return batch.row_names[i], batch.kinds[i], batch.targets[i]
 
 
-def _none_left(number: int, count: int) -> DataError:
+def none_left(found: str, expected: str, *, fix: str) -> DataError:
+    """S12: decisions leave nothing to show."""
     return DataError(
         FILE,
-        found=f"all {count} controllers of round {number} vetoed, or of sites that are stopped",
-        expected="a controller to show",
+        found=found,
+        expected=expected,
         cause="more was vetoed than was meant",
-        fix="`stimsynth decide approve IMAGE` or `stimsynth decide resume SITE` (see `stimsynth decide --list`); "
-        f"or delete sealed/controllers.h5 of round {number} and generate again with other settings",
+        fix=fix,
         code="S12",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols.disk.drawing import thumbnails
+from protocols.disk.drawing import LABEL_LETTERS, short_label, thumbnails
 
 
 def test_thumbnails_shrink_until_they_fit() -> None:
@@ -17,3 +17,11 @@ def test_thumbnails_shrink_until_they_fit() -> None:
     assert set(thumbnails(images, 1)) == set(images)  # the smallest, never none
     grey = thumbnails({"g": np.zeros((20, 30, 1), dtype=np.uint8)}, 10**9)
     assert grey["g"].startswith("data:image/webp;base64,")
+
+
+def test_a_long_name_keeps_its_ends_in_a_figure() -> None:
+    for count in range(1, 101):
+        name = "".join(chr(ord("a") + i % 26) for i in range(count))
+        short = short_label(name)
+        assert short == name if count <= LABEL_LETTERS else len(short) == LABEL_LETTERS
+        assert (short[:13], short[-13:]) == (name[:13], name[-13:])

@@ -18,14 +18,17 @@ def sites(count: int) -> list[str]:
     return [f"v4_{i:03d}" for i in range(count)]
 
 
-def batch(count: int, *, seeds: int = 2, seed: int = 0, pixels: int = 32) -> StimulusBatch:
-    """Random images for stretch and one-hot of `count` sites, `seeds` each, with scores of a validator."""
-    rng, names = np.random.default_rng(seed), sites(count)
+def batch(
+    count: int | list[str], *, seeds: int = 2, seed: int = 0, pixels: int = 32, channels: int = 3
+) -> StimulusBatch:
+    """Random images for stretch and one-hot of `count` sites (or those named), `seeds` each, with scores of a validator."""
+    rng, names = np.random.default_rng(seed), count if isinstance(count, list) else sites(count)
+    count = len(names)
     objective = stretch(names) | one_hot(names)
     rows = [row for row in objective.describe()["rows"] for _ in range(seeds)]
     n = len(rows)
     return StimulusBatch(
-        images=rng.integers(0, 256, (n, pixels, pixels, 3), dtype=np.uint8),
+        images=rng.integers(0, 256, (n, pixels, pixels, channels), dtype=np.uint8),
         predicted=rng.normal(5, 1, (n, count)).astype(np.float32),
         predicted_sd=np.ones((n, count), np.float32),
         scores=rng.normal(size=n).astype(np.float32),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,18 @@ SIDE = 32
 OBJECTIVES = ("stretch", "one_hot")
 
 
-def make(folder: Path, *, sites: int = 200, photographs: int = 1000, repeats: int = 4) -> Project:
-    """A baseline recorded elsewhere, a fit, and one evaluated round with a controller per site and objective."""
+def make(
+    folder: Path, *, sites: int | Sequence[str] = 200, photographs: int = 1000, repeats: int = 4, text: str = ""
+) -> Project:
+    """A baseline recorded elsewhere, a fit, and one evaluated round with a controller per site and objective.
+
+    `sites`: how many, or their names; `text`: what stands wherever a record holds free text.
+    """
     rng = np.random.default_rng(0)
-    display = Display(width_px=SIDE, height_px=SIDE, size_deg=4.0, background=128)
-    config = Config(project=ProjectConfig(name="large", species="simulated"), display=display)
-    project = Project.create(folder, template(config))
-    names = tuple(f"v4_{i:03d}" for i in range(sites))
+    project = Project.create(folder, settings())
+    names = tuple(f"v4_{i:03d}" for i in range(sites)) if isinstance(sites, int) else tuple(sites)
     photos = _photographs(project, photographs, rng)
-    preference = rng.normal(size=(photographs, sites)).cumsum(1) / np.sqrt(np.arange(1, sites + 1))
+    preference = rng.normal(size=(photographs, len(names))).cumsum(1) / np.sqrt(np.arange(1, len(names) + 1))
     shown = np.tile(np.arange(photographs), repeats)
     baseline = rng.poisson(np.exp(1 + 0.4 * preference[shown])).astype(float)
     places = {name: {"x_um": 400.0 * (i % 14), "y_um": 400.0 * (i // 14)} for i, name in enumerate(names)}
@@ -45,9 +49,15 @@ def make(folder: Path, *, sites: int = 200, photographs: int = 1000, repeats: in
         attributes={"sites": places},
     )  # fmt: skip
     write_responses(project.data / "responses.h5", table)
-    _fit(project, names, rng)
-    _round(project, names, photos, rng)
+    _fit(project, names, rng, text)
+    _round(project, names, photos, rng, text)
     return project
+
+
+def settings() -> str:
+    """The text of project.toml."""
+    display = Display(width_px=SIDE, height_px=SIDE, size_deg=4.0, background=128)
+    return template(Config(project=ProjectConfig(name="large", species="simulated"), display=display))
 
 
 def _photographs(project: Project, count: int, rng: np.random.Generator) -> list[str]:
@@ -67,21 +77,29 @@ def _photographs(project: Project, count: int, rng: np.random.Generator) -> list
     return [row.source_id for row in rows]
 
 
-def _fit(project: Project, names: tuple[str, ...], rng: np.random.Generator) -> None:
+def _fit(project: Project, names: tuple[str, ...], rng: np.random.Generator, text: str) -> None:
     rows = [
         {
             "site_id": name, "n_trials": 4000, "n_images": 1000, "reliability": rng.uniform(0.5, 1),
             "held_out_r": rng.uniform(0.2, 0.8), "held_out_r_nc": rng.uniform(0.3, 0.9), "held_out_feve": 0.5,
             "validator_r": 0.5, "ceiling": 0.9, "best_layer": "blocks.3.0", "rf_x_deg": rng.normal(), "rf_y_deg": 0.2,
-            "rf_sd_deg": 0.8, "cv_r2": {"blocks.3.0": 0.3}, "eligible_fit": True, "eligible_target": True, "reason": "",
+            "rf_sd_deg": 0.8, "cv_r2": {"blocks.3.0": 0.3}, "eligible_fit": True, "eligible_target": True, "reason": text,
         }
         for name in names
     ]  # fmt: skip
-    record = {"schema": "fitted/1", "round": 1, "encoder": "enc_00000000", "validator": "enc_00000001", "rounds": [0]}
+    record = {
+        "schema": "fitted/1",
+        "round": 1,
+        "encoder": "enc_00000000",
+        "validator": "enc_00000001",
+        "rounds": [0],
+        "n_images": 1000,
+        "n_trials": 4000,
+    }
     write_json(project.fitted / "for_round_01.json", {**record, "report": {"sites": rows}})
 
 
-def _round(project: Project, names: tuple[str, ...], photos: list[str], rng: np.random.Generator) -> None:
+def _round(project: Project, names: tuple[str, ...], photos: list[str], rng: np.random.Generator, text: str) -> None:
     round_ = project.new_round(1, "ses_20261121")
     (round_.outbox / "images").mkdir(parents=True)
     round_.sealed.mkdir()
@@ -89,7 +107,9 @@ def _round(project: Project, names: tuple[str, ...], photos: list[str], rng: np.
     for u, name in enumerate(names):
         pairs = tuple((objective, name) for objective in OBJECTIVES)
         reference = f"r01_ref_{u:03d}"
-        rows.append(KeyRow(image_id=reference, source_id=photos[u], role="reference", reference_for=pairs))
+        rows.append(
+            KeyRow(image_id=reference, source_id=photos[u % len(photos)], role="reference", reference_for=pairs)
+        )
         for objective in OBJECTIVES:
             image = f"r01_{objective}_{u:03d}"
             predicted = dict(zip(names, rng.uniform(0, 20, len(names)).tolist(), strict=True))
@@ -119,10 +139,10 @@ def _round(project: Project, names: tuple[str, ...], photos: list[str], rng: np.
         Responses(values=values, image_ids=shown, site_ids=names, unit="spikes", window_ms=(70.0, 170.0)),
     )
     write_json(round_.ingest_path, {})
-    _report(names, verdicts).to_json(round_.evaluation_path)
+    _report(names, verdicts, text).to_json(round_.evaluation_path)
 
 
-def _report(names: tuple[str, ...], verdicts: list[ControlRow]) -> ControlReport:
+def _report(names: tuple[str, ...], verdicts: list[ControlRow], text: str) -> ControlReport:
     summaries = tuple(
         ObjectiveSummary(
             objective=objective, tested=len(names), successes=sum(r.verdict == "control" for r in verdicts) // 2,
@@ -141,7 +161,7 @@ def _report(names: tuple[str, ...], verdicts: list[ControlRow]) -> ControlReport
     )  # fmt: skip
     return ControlReport(
         unit="spikes", alpha=0.05, permutations=999, seed=0, temperature=1.0, trials=9, trials_used=9,
-        one_hot_sites=names, rows=tuple(verdicts), objectives=summaries, consistency=consistency,
+        one_hot_sites=names, notes=(text,) if text else (), rows=tuple(verdicts), objectives=summaries, consistency=consistency,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from dataclasses import replace
@@ -26,6 +27,7 @@ from protocols.rounds.decisions.decide import Asked, Changed, decide, stamp_of
 from protocols.rounds.decisions.honour import as_shown, honoured_batch, tell_honoured
 from protocols.rounds.stimulus import batch_names, controller_stimuli
 from protocols.synthesis.request import chosen_targets
+from synth import StimulusBatch
 from tests.protocols.helpers import decided_project
 from tests.protocols.helpers.commands import stimsynth
 
@@ -108,7 +110,7 @@ def test_a_veto_by_either_name_is_lifted_by_an_approval_and_told(lab: Project) -
     assert tell_honoured(lab.round(1), told)["decisions"]["left_out"] == 1
     assert read_honoured(lab.round(1)) == told
     assert batch_names(as_shown(lab.round(1), decided_project.batch(COUNT, seeds=SEEDS)), 1) == batch_names(left, 1)
-    sections = decision_sections(SimpleNamespace(honoured=told))
+    sections = decision_sections(SimpleNamespace(honoured=told, generations=()))
     assert sections[0].tables[0].lines[0][:6] == [
         names[4],
         "stretch",
@@ -240,3 +242,32 @@ def test_the_command_records_lists_and_refuses(lab: Project, capsys: pytest.Capt
     assert stimsynth(capsys, "decide", lab.folder, "veto", "c0001")[0] == 3
     assert stimsynth(capsys, "decide", lab.folder, "burn", "c0001", "--reason", "r")[0] == 2
     assert np.array_equal(read_standing(lab.folder).sequence, 1)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_a_veto_takes_from_the_test_is_told_when_it_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seeds: int
+) -> None:
+    """With one seed the pair is not tested, with the way out; with two the other image stands in; then none is left."""
+    project = decided_project.make(tmp_path / "lab", 2, seeds=seeds)
+    batch = StimulusBatch.load(project.round(1).controllers_path)
+    names = batch_names(batch, 1)
+    pair = [i for i in range(len(batch)) if (batch.kinds[i], batch.targets[i]) == ("stretch", "v4_000")]
+    best = next(i for i in batch.best_indices() if i in pair)
+    others = [i for i in pair if i != best]
+    told = []
+    for place in (best, *others):
+        _, out, _ = stimsynth(capsys, "decide", project.folder, "veto", names[place], "--reason", "a face")
+        told.append(out)
+    assert "Stretch at v4_000 is not tested now" in told[-1]
+    assert "seeds = 3" in told[-1]
+    if seeds == 2:
+        assert f"Stretch at v4_000 is tested with {names[others[0]]}." in told[0]
+        last = [i for i in range(len(batch)) if (batch.kinds[i], batch.targets[i]) == ("one_hot", "v4_001")]
+        worse = next(i for i in last if i not in batch.best_indices())
+        _, out, _ = stimsynth(capsys, "--json", "decide", project.folder, "veto", names[worse], "--reason", "dull")
+        assert "not the confirmatory one" in json.loads(out)["follows"]
+        return
+    for place in (i for i in range(len(batch)) if i not in pair):
+        _, out, _ = stimsynth(capsys, "decide", project.folder, "veto", names[place], "--reason", "all of them")
+    assert "No export is possible now: all 4 controllers" in out
