@@ -10,6 +10,7 @@ from protocols.devices import checked_device
 from protocols.disk.foreign import read_text
 from protocols.errors import DataError
 from protocols.project.config.config import Config
+from protocols.project.config.laboratories import MARK, open_questions
 from protocols.project.config.protocol import ANCHOR_REPEATS, ProtocolConfig
 from protocols.project.folder import Project
 from protocols.recordings.dataset import baseline
@@ -35,6 +36,11 @@ def configuration(project: Project) -> Iterator[Finding | Exception]:
         f"alpha {config.evaluation.alpha}"
     )
     yield Finding("ok", "configuration", text)
+    asked = open_questions(read_text(project.folder / TOML, encoding="utf-8-sig"))
+    if asked:
+        places = ", ".join(f"[{section}] {key}" for section, key in asked)
+        text = f"{len(asked)} open in {TOML}: {places}; set each key, then delete the line # {MARK} above it"
+        yield Finding("note", "questions", text)
 
 
 def _size(protocol: ProtocolConfig) -> str:

@@ -114,6 +114,7 @@ RoundNumber = Annotated[
     int | None,
     typer.Option("--round", "-r", help="round number; default: the one that comes next", autocompletion=rounds_of),
 ]
+LABORATORY_NAMES = ("electrophysiology", "two-photon", "fmri", "human")
 RIGS = ("psychopy", "psychtoolbox", "monkeylogic", "mworks", "presentation", "generic")
 Software = Annotated[
     list[str] | None,

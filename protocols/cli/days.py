@@ -54,6 +54,7 @@ DAYS: dict[str, dict[str, str]] = {
     },
     "Tools": {
         "demo": "a whole closed loop on a simulated subject",
+        "selftest": "try whether this installation works",
         "reproduce": "make a round again and compare it pixel by pixel",
         "cluster": "write the scripts of an array job",
         "shards": "say how far work shared among processes is",

@@ -1,4 +1,4 @@
-"""Commands on a whole project: demo, init, check, status, run, plan."""
+"""Commands on a whole project, and what needs none: demo, selftest, init, check, status, run, plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .app import announce, app, chosen_device, chosen_engine, listen, note, open_project, options, progress, show, tell
-from .arguments import Aperture, Colour, ProjectFolder
+from .arguments import LABORATORY_NAMES, Aperture, Colour, ProjectFolder, one_of
 
 if TYPE_CHECKING:
     from protocols.progress import Progress
@@ -32,6 +32,7 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="delete an earlier demo in this folder first")] = False,
+    browser: Annotated[bool, typer.Option("--open", help="open the report in the browser at the end")] = False,
 ) -> None:
     """Run a whole closed loop on a simulated subject, on a CPU, offline, and write a report."""
     announce("loading the networks")
@@ -47,6 +48,11 @@ def demo(
         project = result.project
         told = photograph_report(NaturalImages.load(project.data), project.display, shown_elsewhere=False)
     show("\n".join([*told, result.summary()]), result.to_dict() | {"photographs": told})
+    if browser:
+        from .pages.browser import opened
+
+        if not opened(result.page.resolve().as_uri()):
+            note(f"no browser could be opened here: open {result.page.as_posix()} yourself")
 
 
 @app.command()
@@ -54,32 +60,51 @@ def init(
     folder: Annotated[Path, typer.Argument(help="new project folder")],
     width: Annotated[int, typer.Option(help="image width in pixels")] = 256,
     height: Annotated[int | None, typer.Option(help="image height in pixels; default: the width")] = None,
-    degrees: Annotated[float, typer.Option(help="image width in degrees of visual angle")] = 8.0,
-    colour: Annotated[Colour, typer.Option(help="what the images are")] = Colour.GREY,
+    degrees: Annotated[float | None, typer.Option(help="image width in degrees of visual angle; default: 8")] = None,
+    colour: Annotated[Colour | None, typer.Option(help="what the images are; default: grey")] = None,
     background: Annotated[int, typer.Option(min=0, max=255, help="background pixel value")] = 128,
     aperture: Annotated[Aperture, typer.Option(help="circle: images are discs on the background")] = Aperture.NONE,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help="values and questions for a kind of laboratory: electrophysiology, two-photon, fmri or human; "
+            "default: the defaults of every key",
+            autocompletion=one_of(*LABORATORY_NAMES),
+        ),
+    ] = None,
 ) -> None:
     """Make a project folder with a commented project.toml."""
     from protocols.disk.files import make_id
     from protocols.project.config.config import Config
     from protocols.project.config.encoder import EncoderConfig
-    from protocols.project.config.template import template
+    from protocols.project.config.laboratories import GIVEN_BY, laboratory
+    from protocols.project.config.template import template as written
     from protocols.project.display import Display
     from protocols.project.folder import Project
 
+    try:
+        known = None if template is None else laboratory(template)
+    except ValueError as error:
+        raise typer.BadParameter(f"--template {error}") from error
+    if known is not None:
+        options_given = {"degrees": degrees, "colour": colour}
+        known = known.without({GIVEN_BY[name] for name, value in options_given.items() if value is not None})
     display = Display(
         width_px=width,
         height_px=height or width,
-        size_deg=degrees,
-        colour=colour.value,
+        size_deg=8.0 if degrees is None else degrees,
+        colour=(colour or Colour.GREY).value,
         background=background,
         aperture=aperture.value,
     )
     config = Config(display=display, encoder=EncoderConfig(effort="full"))
-    project = Project.create(folder, template(config, name=make_id(folder.name, "project")))
+    text = written(config, name=make_id(folder.name, "project"), laboratory=known)
+    project = Project.create(folder, text)
+    asked = [] if known is None else [f"[{section}] {key}" for section, key in known.questions]
+    read = f"answer its {len(asked)} questions (TODO)" if asked else "read it"
     show(
-        f"made {project.folder}/project.toml: read it, then run `stimsynth export {folder} --baseline IMAGES`",
-        {"project": str(project.folder)},
+        f"made {project.folder}/project.toml: {read}, then run `stimsynth export {folder} --baseline IMAGES`",
+        {"project": str(project.folder), "template": template, "questions": asked},
     )
 
 
@@ -97,6 +122,28 @@ def check(folder: ProjectFolder) -> None:
         "\n".join(f"{f.status:<5} {f.what}: {f.text}" for f in findings), {"findings": [f.to_dict() for f in findings]}
     )
     if any(f.status == "fail" for f in findings):
+        raise typer.Exit(3)
+
+
+@app.command()
+def selftest(
+    quick: Annotated[bool, typer.Option("--quick", help="without the loop on a simulated subject")] = False,
+) -> None:
+    """Try this installation: its files, a project of every template, a key, and a small closed loop."""
+    import tempfile
+
+    announce("loading the networks")
+    from protocols.check.installation import tried
+
+    found = []
+    with tempfile.TemporaryDirectory(prefix="stimsynth_selftest_") as folder:
+        for finding in tried(Path(folder), quick=quick, progress=progress()):
+            tell(f"{finding.status:<5} {finding.what}: {finding.text}")
+            found.append(finding)
+    failed = [finding.what for finding in found if finding.status == "fail"]
+    said = f"{', '.join(failed)} failed" if failed else "this installation works"
+    show(said, {"tries": [finding.to_dict() for finding in found], "works": not failed})
+    if failed:
         raise typer.Exit(3)
 
 

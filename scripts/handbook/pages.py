@@ -111,7 +111,8 @@ def settings_page() -> str:
         MADE,
         "",
         "`stimsynth init` writes the file with these words above each key. Unknown keys are errors, `stimsynth check` says what cannot work",
-        "([check.md](check.md)). The six keys that matter on the first day: [first_day.md](first_day.md).",
+        "([check.md](check.md)). The six keys that matter on the first day, and `init --template` for electrophysiology, two-photon, fMRI and human subjects:",
+        "[first_day.md](first_day.md).",
         "",
     ]
     for section, model in SECTIONS.items():

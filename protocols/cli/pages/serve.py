@@ -9,6 +9,7 @@ import typer
 from protocols.cli.app import announce, app, open_project, options, show
 from protocols.cli.arguments import ProjectFolder
 
+from .browser import opened
 from .decisions import account
 
 
@@ -55,9 +56,7 @@ def serve(
             lines.append("unblinded: keep this page from whoever shows the images")
         show("\n".join(lines), {"url": address.url, "port": address.port, "local": address.local})
         if browser:
-            import webbrowser
-
-            webbrowser.open(address.url)
+            opened(address.url, patience_s=0)
 
     try:
         answer(contents, address, ready=ready)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocols.project.config.keys import SECTIONS
+from protocols.project.config.laboratories import LABORATORIES, open_questions
 from protocols.project.config.template import template
 from tests.protocols.helpers.commands import stimsynth
 from tests.protocols.helpers.looped_project import copy, settings
@@ -37,7 +38,9 @@ def test_the_commands_run_as_printed(
             continue
         found, out, err = stimsynth(capsys, *f"{words.replace(LARGE, SMALL)}{MORE.get(name, '')}".split()[1:])
         assert found == code, f"{words}\n{out}{err}"
-        if name == "init":
+        if name == "init" and "--template" in words:
+            assert open_questions((project / "project.toml").read_text(encoding="utf-8"))
+        elif name == "init":
             assert LARGE in words
             assert (project / "project.toml").is_file()
             (project / "project.toml").write_text(template(settings(), name=str(project)), encoding="utf-8")
@@ -45,6 +48,20 @@ def test_the_commands_run_as_printed(
             assert "waiting" in out + err
     assert list((tmp_path / "look").rglob("*.png"))
     assert {words.split()[1] for words, _ in listed} >= {"init", "check", "fit", "generate", "export", "run", "preview"}
+
+
+def test_every_template_is_on_the_page() -> None:
+    made = [words.split()[-1] for words, _ in commands(PAGE) if "--template" in words]
+    assert made == list(LABORATORIES)
+    text = Path(__file__).parents[3].joinpath(PAGE).read_text(encoding="utf-8")
+    for name, lab in LABORATORIES.items():
+        row = re.findall(rf"^\| {name} \|(.*)$", text, flags=re.MULTILINE)
+        assert len(row) == 1
+        species = lab.changes.get("project", {}).get("species")
+        assert species is None or f'`species = "{species}"`' in row[0]
+        for key, unit in (("on_ms", "on"), ("off_ms", "off")):
+            value = lab.changes.get("protocol", {}).get(key)
+            assert value is None or f"{value:g} ms {unit}" in row[0] or f"{value / 1000:g} s {unit}" in row[0]
 
 
 def test_the_six_keys_are_keys() -> None:
