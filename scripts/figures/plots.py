@@ -241,7 +241,7 @@ def found_controls(records: Records, path: Path) -> None:
 
 def costs(records: Records, path: Path) -> None:
     """Costs of a step and of quality, beside others."""
-    figure, (left, right) = drawing(8.8, 2.9, 2, width_ratios=[1.15, 1])
+    figure, (left, right) = drawing(9.4, 3.1, 2)
     steps = _table(records, "speed", "steps").rows
     points(left, [f"{row[1]} ({row[2]})" for row in steps], range(len(steps)), colour=BLUE, label="this loop")
     left.plot(
@@ -255,13 +255,13 @@ def costs(records: Records, path: Path) -> None:
     left.axvline(1, color="0.4", linestyle="--", linewidth=1)
     names(left, [row[0] for row in steps])
     left.set(xlabel="steps / bare forward and backward passes", xlim=(0.4, None))
-    left.legend(loc="center right", fontsize=7)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     rows = _table(records, "quality", "times").rows
     right.barh(range(len(rows)), [estimate(row[1])[0] for row in rows], color=[ORANGE, SKY, BLUE, BLUE, BLUE])
     for i, row in enumerate(rows):
         right.text(estimate(row[1])[0] * 1.12, i, row[1], va="center", fontsize=8)
     names(right, [re.sub(r"[`*]", "", row[0]) for row in rows])
-    right.set(xlabel="CPU seconds to the same score", xscale="log", xlim=(0.8, 200))
+    right.set(xlabel="CPU seconds (log)", xscale="log", xlim=(0.8, 200))
     save(figure, path)
 
 

@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from .studies import DATA, TAILS, WORK, run
 from .workshop import Missing, Workshop, pictured, reduced
 
 Make = Callable[[Workshop, Path], None]
+GROUPS = (20, 25, 34, 39, 41, 42), (1, 9, 10, 11, 17, 44)
+"""Numbers of the sites of docs/objectives.md."""
 
 
 def command(words: Sequence[str], figure: str, width: int, *, box: tuple[int, int, int, int] | None = None) -> Make:
@@ -58,19 +59,10 @@ def preview(shop: Workshop, path: Path) -> None:
 
 
 def groups(shop: Workshop, path: Path) -> None:
-    """Two groups of six sites, from both ends of the second principal component of the measured mean responses."""
+    """Two groups of six sites: both ends of the second principal component of the measured mean responses."""
     folder = shop.v4()
-    trials = np.load(folder / "responses_210325.npy")
-    means = np.nanmean(trials, axis=2).T
-    z = (means - means.mean(0)) / means.std(0)
-    second = np.linalg.svd(z - z.mean(0), full_matrices=False)[2][1]
-    order = np.argsort(second, kind="stable")
-    ends = [", ".join(f'"v4_{i + 1:03d}"' for i in sorted(some)) for some in (order[:6], order[-6:])]
-    modes = ("both_high", "high_low", "low_high", "both_low")
-    text = "\n".join(
-        f'[[objective]]\nkind = "groups"\nfirst = [{ends[0]}]\nsecond = [{ends[1]}]\nmode = "{mode}"\n'
-        for mode in modes
-    )
+    names = ["".join(f'"v4_{i:03d}", ' for i in some).rstrip(", ") for some in GROUPS]
+    text = f'[[objective]]\nkind = "groups"\nfirst = [{names[0]}]\nsecond = [{names[1]}]\n'
     (folder / "areas.toml").write_text(text, encoding="utf-8")
     shop.stimsynth(folder, "generate", "v4", "--wanted", "areas.toml", "--out", "areas", "--seeds", "5")
     reduced(folder / "areas/groups.png", path, 1000)

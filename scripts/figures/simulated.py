@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from .records import ROOT
-from .workshop import Workshop, pictured, reduced, served_view
+from .workshop import Workshop, environment, pictured, reduced, served_view
 
 SITES = ("sim_000", "sim_002", "sim_005", "sim_007")
 
@@ -103,6 +103,7 @@ def prior(shop: Workshop, path: Path) -> None:
         subprocess.run(
             [sys.executable, "scripts/studies/prior_quality.py", *words],
             cwd=ROOT,
+            env=environment(),
             check=True,
             stdout=subprocess.DEVNULL,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from . import benchmarks, readers
 from .readers import Outcome, Reader
 from .records import ROOT, Record
 from .tables import Table
-from .workshop import Missing, Workshop, stamp
+from .workshop import Missing, Workshop, environment, stamp
 
 WORK = ROOT / "build" / "figures"
 """Where studies and pictures are made; not tracked."""
@@ -249,8 +248,7 @@ def run(name: str, places: dict[str, Path], *, fresh: bool = False) -> Outcome:
             raise Missing("recordings: pass --data with the folder v4_cowley2023")
         words = arguments(step, own)
         if fresh or not done.is_file() or done.read_text(encoding="utf-8") != " ".join(words[1:]):
-            env = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT), "TERM": "dumb"}
-            ended = subprocess.run(words, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=False)
+            ended = subprocess.run(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, check=False)
             if ended.returncode:
                 kept.with_suffix(".failed").write_text(ended.stdout, encoding="utf-8")
                 raise RuntimeError(f"{name}: {step} ended with {ended.returncode}: {ended.stdout[-300:]}")

@@ -22,6 +22,12 @@ from .records import ROOT
 RECORDING = "210325"
 
 
+def environment() -> dict[str, str]:
+    """What programs run in: one thread, no windows, memory that is freed is kept (as `make bench` does), the packages of this folder."""
+    own = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+    return {**os.environ, **own, "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
+
+
 def stamp() -> str:
     """Today and the last commit that touched the packages, with a plus where they differ from it."""
     git, packages = ["git", "-C", str(ROOT)], ["encoders", "synth", "protocols"]
@@ -64,16 +70,10 @@ class Workshop:
         kept = self.kept(folder, *words)
         if not kept.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            env = {
-                **os.environ,
-                "OMP_NUM_THREADS": "1",
-                "MPLBACKEND": "Agg",
-                "PYTHONPATH": str(ROOT),
-                "TERM": "dumb",
-                "COLUMNS": "200",
-            }
             command = [sys.executable, "-m", "protocols", "--quiet", *words]
-            done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, cwd=folder, env=environment() | {"COLUMNS": "200"}, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 raise RuntimeError(
                     f"stimsynth {' '.join(words)} ended with {done.returncode}: {(done.stderr or done.stdout)[-400:]}"
@@ -223,7 +223,7 @@ def served_view(project: Path, target: Path, view: str, *, choose: dict[str, str
     """The first 700 pixels of a view of `stimsynth serve PROJECT --allow-decisions`, as PNG; `choose` sets selects by their label. Nothing is decided."""
     command = [sys.executable, "-m", "protocols", "--quiet", "serve", str(project), "--allow-decisions"]
     server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "LOGNAME": "ann"}
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment() | {"LOGNAME": "ann"}
     )
     assert server.stdout is not None
     try:
