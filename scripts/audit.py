@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "licences.md"
 BEGIN, END = "<!-- licences: made by `python scripts/audit.py --write` -->", "<!-- end of licences -->"
-EXTRAS = ("nwb", "brainio", "neo", "bids", "tables", "serve")
+EXTRAS = ("nwb", "brainio", "neo", "bids", "tables", "serve", "cluster")
 """Extras that users install; the tools of developers are not passed on."""
 ALLOWED = {
     "MIT": r"MIT( License)?|MIT-CMU|Expat",
@@ -50,8 +50,8 @@ NVIDIA = re.compile(r"nvidia-.*|cuda-.*|triton")
 neither imported by stimsynth nor passed on with it, and torch for the CPU does without."""
 
 
-def closure(names: Sequence[str]) -> dict[str, Distribution]:
-    """All that requirements ask for here, by their names; those that are not installed are left out."""
+def closure(names: Sequence[str], absent: list[str] | None = None) -> dict[str, Distribution]:
+    """All that requirements ask for here, by their names; those that are not installed go into `absent`."""
     found: dict[str, Distribution] = {}
     waiting = [Requirement(name) for name in names]
     while waiting:
@@ -62,6 +62,8 @@ def closure(names: Sequence[str]) -> dict[str, Distribution]:
         try:
             found[name] = distribution(wanted.name)
         except PackageNotFoundError:
+            if absent is not None and name not in absent:
+                absent.append(name)
             continue
         asked = ("", *wanted.extras)
         needs = [Requirement(line) for line in found[name].requires or ()]
@@ -106,6 +108,15 @@ def listed() -> dict[str, tuple[str, str]]:
     return rows
 
 
+def unseen() -> list[str]:
+    """Packages that stimsynth or an extra of it asks for here and that are not installed: nobody looked at their licences."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    absent: list[str] = []
+    for names in (project["dependencies"], *(project["optional-dependencies"][extra] for extra in EXTRAS)):
+        closure(names, absent)
+    return absent
+
+
 def table(rows: dict[str, tuple[str, str]]) -> str:
     """The rows as a Markdown table."""
     lines = ["| package | needed by | licence |", "|---|---|---|"]
@@ -130,7 +141,7 @@ def licence_problems() -> list[str]:
             problems.append(f"{name}: {', '.join(wrong)} is not in the allowed list (scripts/audit.py:ALLOWED)")
         if name not in known:
             problems.append(f"{name} ({licence}) is not in docs/licences.md")
-    return problems
+    return problems + [f"{name} is not installed, so that its licence was not looked at" for name in unseen()]
 
 
 def vulnerabilities() -> tuple[int, str]:

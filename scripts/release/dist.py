@@ -1,7 +1,10 @@
 """Build the wheel and the source distribution, and check what is in them.
 
-Run `python -m scripts.release.dist --out dist`: it needs `build` and `setuptools`, and no network. `--into FOLDER` also installs the wheel
-there by pip, without its requirements, so that `PYTHONPATH=FOLDER python -m protocols --version` runs outside of the repository.
+    python -m scripts.release.dist --out dist          # both files; needs `build` and `setuptools`, and no network
+    python -m scripts.release.dist --try               # also installs the wheel into a new environment, and tries it there
+    python -m scripts.release.dist --try --from-index  # the same with all requirements from the package index (6 GB)
+
+What `--try` does: scripts/release/trying.py. Without `--out` the files are made in a folder that is deleted.
 """
 
 from __future__ import annotations
@@ -10,16 +13,30 @@ import argparse
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
+from email.parser import Parser
 from pathlib import Path, PurePosixPath
+
+from .trying import try_release
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("encoders", "synth", "protocols")
 NEEDED = (
     *("CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"),
-    *("mkdocs.yml", "pyproject.toml", "docs/index.md", "scripts/make_batch.py", "tests/test_readme.py"),
+    *("SECURITY.md", "mkdocs.yml", "pyproject.toml", "docs/index.md", "scripts/make_batch.py", "tests/test_readme.py"),
 )
 """What the source distribution must hold beside the packages."""
+REQUIRED = (
+    "Name",
+    "Version",
+    "Summary",
+    "Requires-Python",
+    "License-Expression",
+    "License-File",
+    "Description-Content-Type",
+)
+"""Fields of the wheel's metadata that must be there."""
 IGNORED = ("__pycache__",)
 
 
@@ -67,24 +84,58 @@ def built(out: Path, root: Path = ROOT, *, kinds: tuple[str, ...] = ("sdist", "w
     return sorted([*out.glob("*.whl"), *out.glob("*.tar.gz")])
 
 
-def main() -> None:
-    """Build, check, and say what is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the two files")
-    parser.add_argument("--into", type=Path, help="new folder to install the wheel into")
-    arguments = parser.parse_args()
-    if arguments.out.exists() and any(arguments.out.iterdir()):
-        sys.exit(f"{arguments.out} is not empty")
+def metadata_faults(text: str, version: str) -> list[str]:
+    """What the metadata of a wheel lack, or say wrongly."""
+    told = Parser().parsestr(text)
+    faults = [f"the metadata lack {name}" for name in REQUIRED if not told.get(name)]
+    if told.get("Version") != version:
+        faults.append(f"the metadata say version {told.get('Version')}; the packages say {version}")
+    faults += [
+        f"the metadata name {url}, which is no page" for url in told.get_all("Project-URL") or () if "://" not in url
+    ]
+    return faults
+
+
+def metadata_of(wheel: Path) -> str:
+    """The text of the file METADATA of a wheel."""
+    with zipfile.ZipFile(wheel) as file:
+        (name,) = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+        return file.read(name).decode("utf-8")
+
+
+def checked(out: Path) -> tuple[Path, Path]:
+    """Build into `out`, check both files, and return the wheel and the source distribution."""
+    from protocols.packages import version
+
     wanted, faults = files_of_packages(), []
-    for path in built(arguments.out):
+    made = {path.suffix: path for path in built(out)}
+    for path in made.values():
         names = contents(path)
         faults += wheel_faults(names, wanted) if path.suffix == ".whl" else sdist_faults(names, wanted)
         print(f"{path.name}: {len(names)} files, {path.stat().st_size / 1e6:.1f} MB")
-        if path.suffix == ".whl" and arguments.into:
-            words = ["install", "--quiet", "--no-index", "--no-deps", "--target", str(arguments.into), str(path)]
-            subprocess.run([sys.executable, "-m", "pip", *words], check=True)
+    faults += metadata_faults(metadata_of(made[".whl"]), version())
     if faults:
         sys.exit("\n".join(faults))
+    return made[".whl"], made[".gz"]
+
+
+def main() -> None:
+    """Build, check, try where that is asked for, and say what is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="new folder for the two files")
+    parser.add_argument("--try", dest="tried", action="store_true", help="install the wheel elsewhere and try it")
+    parser.add_argument("--from-index", action="store_true", help="with --try: requirements from the package index")
+    parser.add_argument("--quick", action="store_true", help="with --try: no closed loop and no tests")
+    arguments = parser.parse_args()
+    if arguments.out is None and not arguments.tried:
+        parser.error("give --out FOLDER, or --try")
+    if arguments.out is not None and arguments.out.exists() and any(arguments.out.iterdir()):
+        sys.exit(f"{arguments.out} is not empty")
+    with tempfile.TemporaryDirectory(prefix="stimsynth_release_") as place:
+        wheel, sdist = checked(arguments.out or Path(place) / "dist")
+        if arguments.tried:
+            how = {"from_index": arguments.from_index, "quick": arguments.quick}
+            print("\n".join(try_release(wheel, sdist, Path(place), **how)))
 
 
 if __name__ == "__main__":

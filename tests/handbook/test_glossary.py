@@ -1,4 +1,4 @@
-"""The glossary holds the words of the field that the program prints, and no others."""
+"""The glossary holds the words of the field that the program prints, and no others; no printed word is left out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from protocols.project.key import ROLES
 from protocols.project.objectives import OBJECTIVES
 from protocols.verdict.records import VERDICTS
 from scripts.handbook.refusals import tree_of
+from tests.handbook.helpers import words
 
 pytestmark = pytest.mark.xdist_group("handbook")
 ROOT = Path(__file__).parents[2]
@@ -72,3 +73,36 @@ def test_terms_stand_once_and_in_order() -> None:
 def test_a_word_that_is_not_there_is_seen() -> None:
     assert not known("quokka")
     assert "quokka" not in printed()
+
+
+def test_no_printed_word_is_without_explanation() -> None:
+    found = words.missing()
+    assert not found, (
+        f"explain them in docs/glossary.md, or add them to tests/handbook/plain_words.txt: {' '.join(found)}"
+    )
+
+
+def test_a_new_word_is_found_in_a_sentence_a_heading_and_a_help_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert words.words_of("a quokka of 3 sites; `code.quokka_x`, a/wombat.py, --numbat, {wallaby}") == {
+        "quokka",
+        "sites",
+    }
+    assert [w for w in ("control", "controls", "controlled", "controlling", "planned", "studies", "used", "quokka") if words.known(w, {"control", "plan", "study", "use"})] == [
+        "control", "controls", "controlled", "controlling", "planned", "studies", "used",
+    ]  # fmt: skip
+    texts = list(words.printed())
+    for sentence in ("a quokka of the rig", "Quokka"):
+        monkeypatch.setattr(words, "printed", lambda more=sentence: [*texts, more])
+        assert words.missing() == ["quokka"]
+
+
+def test_the_words_come_from_messages_headings_pages_help_and_keys() -> None:
+    text = "\n".join(words.printed())
+    for part in (
+        "did you mean",
+        "reliability",
+        "Presentations of each photograph in the baseline round",
+        "open the report in the browser",
+    ):
+        assert part in text
+    assert len(text) > 200_000

@@ -34,6 +34,23 @@ def test_every_requirement_of_the_project_is_on_the_page(audit):
     assert {Requirement(line).name.lower() for line in asked} <= audit.named()
 
 
+def test_every_extra_that_users_install_is_looked_at(audit):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    of_developers, joined = {"dev", "docs", "bench", "mutation"}, {"formats", "diffusion"}
+    assert set(extras) == {*audit.EXTRAS, *of_developers, *joined}
+    assert extras["formats"] == ["stimsynth[nwb,brainio,neo,bids,tables]"]
+    assert extras["diffusion"] == []
+
+
+def test_a_package_that_is_not_installed_is_told(audit, monkeypatch):
+    absent: list[str] = []
+    assert set(audit.closure(["numpy", "no-such-package-at-all"], absent)) == {"numpy"}
+    assert absent == ["no-such-package-at-all"]
+    monkeypatch.setattr(audit, "unseen", lambda: ["numpy"])
+    assert audit.licence_problems() == ["numpy is not installed, so that its licence was not looked at"]
+
+
 @pytest.mark.parametrize(
     ("licence", "wrong"),
     [
@@ -53,6 +70,7 @@ def test_a_package_without_a_licence_or_off_the_page_is_told(audit, monkeypatch)
     monkeypatch.setattr(
         audit, "listed", lambda: {"numpy": ("", "GPL-3.0"), "unheard-of": ("", "MIT"), "torch": ("", "")}
     )
+    monkeypatch.setattr(audit, "unseen", lambda: [])
     told = audit.licence_problems()
     assert len(told) == 3
     assert "GPL-3.0" in told[0]
