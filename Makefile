@@ -27,8 +27,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The documentation as a site, without a network: open build/site/index.html.
+# The documentation as a site, without a network: open build/site/index.html. First every tutorial is run (about 8 CPU minutes; nothing
+# where neither scripts nor packages changed) and compared with its page.
 docs: $(VENV)/.dev
+	$(BIN)/python -m scripts.handbook.tutorials --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.dev
