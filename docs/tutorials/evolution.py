@@ -1,7 +1,7 @@
 """Evolution in the computer
 
 Evolution shows images, keeps those that drive the site most, changes them a little, and shows those. It takes no gradient.
-So its scores may come from any model, or from recorded responses ([evolution on the rig](../evolution_rig.md)). On this page
+So its scores may come from any model, or from recorded responses ([evolution on the rig](evolution_rig.md)). On this page
 they are the predictions of an encoder. Five minutes to read.
 """
 
@@ -64,6 +64,6 @@ for generation in range(30):
 #
 # ## What next
 #
-# - [Evolution on the rig](../evolution_rig.md): recorded responses give the scores.
+# - [Evolution on the rig](evolution_rig.md): recorded responses give the scores.
 # - [All of evolution](../evolution.md): optimisers, codes, what was measured.
 # - [Bring your own model](own_model.md), with or without a gradient.
