@@ -27,8 +27,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The documentation as a site, without a network: open build/site/index.html. Tables and plots are compared with their records first.
+# The documentation as a site, without a network: open build/site/index.html. First every tutorial is run (about 8 CPU minutes; nothing
+# where neither scripts nor packages changed) and compared with its page, and tables and plots with their records.
 docs: $(VENV)/.dev
+	$(BIN)/python -m scripts.handbook.tutorials --check
 	$(TEST_ENV) $(BIN)/python -m scripts.figures --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 

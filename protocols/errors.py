@@ -367,7 +367,7 @@ class DataError(ValueError):
         self.cause, self.fix, self.code = printable(cause), printable(fix), code
         super().__init__(
             f"error[{code}] {self.where}: found {self.found}; expected {self.expected}. Likely cause: {self.cause}. "
-            f"Fix: {self.fix}."
+            f"Fix: {self.fix}{'' if self.fix.endswith('?') else '.'}"
         )
 
 

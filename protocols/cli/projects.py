@@ -186,7 +186,8 @@ def run(
     """Do every stage that can be done now, then say what is waited for; safe to kill and repeat.
 
     With `[loop] review` it stops before the export of a round. It says first what it is going to do and about how long
-    that takes; after a fit it prints the table of the sites, before an export the plan of the round.
+    that takes; after a fit it prints the table of the sites, before an export the plan of the round, after the
+    evaluation how many sites were controlled.
     """
     from protocols import loop
     from protocols.ahead import ahead, ahead_text
@@ -222,7 +223,9 @@ def run(
 
 @contextmanager
 def told_around(project: Project, state: State, *, reporter: Progress | None = None, how: str = "") -> Iterator[None]:
-    """Time a stage of `run`; print the plan of a round before it is exported, the sites after a fit."""
+    """Time a stage of `run`; print the plan of a round before it is exported, the sites after a fit, what became of a
+    refit, the counts of the verdicts, and where the report lies.
+    """
     from protocols.ahead import timed
 
     with timed(project, state, how):
@@ -235,7 +238,20 @@ def told_around(project: Project, state: State, *, reporter: Progress | None = N
         from protocols.report.fit import fit_table, page_line
 
         tell(fit_table(record))
+        if state.number > 1:
+            from protocols.models.refit import refit_text
+
+            tell(refit_text(record))
         tell(page_line(record))
+    if state.stage == "evaluate":
+        from protocols.verdict.control_report import ControlReport
+        from protocols.verdict.text import objective_lines
+
+        report = ControlReport.from_json(project.round(state.number).evaluation_path)
+        tell("\n".join(f"round {state.number}: {objective_lines(s, ())[0]}" for s in report.objectives))
+    if state.stage == "report":
+        page = project.round(state.number).report_path.relative_to(project.folder).as_posix()
+        tell(f"round {state.number}: the verdicts of all sites are in {page}")
 
 
 @app.command()

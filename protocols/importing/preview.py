@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,9 @@ def understood(made: Imported) -> dict[str, str]:
     facts = {
         "presentations": str(len(values)),
         "images": f"{len(set(read.image_ids.tolist()))}: {repeats}{more}",
-        "first images": ", ".join(dict.fromkeys(str(i) for i in table.image[:200].tolist()))[:100],
+        "first images": shorten(
+            ", ".join(dict.fromkeys(str(i) for i in table.image[:200].tolist())), 100, placeholder=" ..."
+        ),
         "sites": f"{len(read.site_ids)}: {', '.join(read.site_ids[:5])}" + (" ..." if len(read.site_ids) > 5 else ""),
         "unit": read.unit,
         "window": "none"

@@ -48,7 +48,8 @@ def draw(path: Path, made: Imported) -> None:
         axes = figure.add_subplot(grid[0, column])
         _thumbnail(axes, files.get(ids[image]))
         name = responses.site_ids[sites[0]]
-        title = f"{means[image, sites[0]]:.3g}" + (f"\n{name}: highest" if column == 0 else "")
+        end = {0: f"\n{name}: highest", len(chosen) - 1: f"\n{name}: lowest"}.get(column, "")
+        title = f"{means[image, sites[0]]:.3g}{end}"
         axes.set_title(title, fontsize=8)
         axes.set_xlabel(_short(ids[image]), fontsize=6)
     _bars(figure.add_subplot(grid[1, :]), means, chosen, sites=sites, responses=responses, ids=ids)

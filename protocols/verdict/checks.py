@@ -174,10 +174,13 @@ def one_row_an_image(responses: Responses, key: Key) -> Responses:
     )
 
 
-def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> tuple[NaturalScale, list[str]]:
+def natural_scale(
+    table: TrialTable, key: Key, excluded: Mapping[str, str], *, one_hot: bool = True
+) -> tuple[NaturalScale, list[str]]:
     """Site set, natural mean and SD: frozen in the key; without ``sites.csv`` from this round's natural images.
 
-    Excluded sites, sites that were hardly recorded and sites without a natural SD leave the set, each with a note.
+    Excluded sites, sites that were hardly recorded and sites without a natural SD leave the set, each with a note where
+    `one_hot` is judged.
     """
     naturals = sorted(r.image_id for r in key.of_role("natural"))
     means, spread = image_means(table, naturals), _natural_sd(table, naturals)
@@ -191,7 +194,8 @@ def natural_scale(table: TrialTable, key: Key, excluded: Mapping[str, str]) -> t
             f"no sites.csv beside the key: natural mean and SD come from this round's {len(naturals)} natural images"
         ]
     lost = _left_out(table, statistics, excluded)
-    notes += [f"one_hot leaves out site {s}: {why}" for s, why in sorted(lost.items())]
+    if one_hot:
+        notes += [f"one_hot leaves out site {s}: {why}" for s, why in sorted(lost.items())]
     kept = tuple(s for s in table.site_ids if s in statistics and s not in lost)
     mean, sd = (np.array([statistics[s][i] for s in kept]) for i in (0, 1))
     return NaturalScale(kept, mean, sd), notes

@@ -123,7 +123,8 @@ def evaluate_shared(responses: Responses, key: Key, tests: Rules, *, engine: Eng
     averaged = responses.averaged_over is not None
     used = one_row_an_image(responses, key) if averaged else responses
     table = trial_table(used, [r.image_id for r in key.rows], seed=tests.seed)
-    scale, scale_notes = natural_scale(table, key, excluded)
+    judges_one_hot = any(row.objective == "one_hot" for row in key.rows)
+    scale, scale_notes = natural_scale(table, key, excluded, one_hot=judges_one_hot)
     judged = [s for s in key.site_ids or responses.site_ids if s not in excluded]
     scale_notes += simultaneity_notes(responses, judged, scale.site_ids)
     setting = Setting(

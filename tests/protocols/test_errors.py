@@ -45,3 +45,9 @@ def test_an_error_says_where_what_why_and_the_way_out() -> None:
     error = DataError("a.csv", found="x", expected="y", cause="z", fix="do", code="K01")
     assert str(error) == "error[K01] a.csv: found x; expected y. Likely cause: z. Fix: do."
     assert (error.where, error.code) == ("a.csv", "K01")
+
+
+def test_a_way_out_that_is_a_question_ends_as_one() -> None:
+    told = {"where": "a", "found": "b", "expected": "c", "cause": "d", "code": "A11"}
+    assert str(DataError(told.pop("where"), **told, fix="did you mean e?")).endswith("Fix: did you mean e?")
+    assert str(DataError("a", **told, fix="do e")).endswith("Fix: do e.")

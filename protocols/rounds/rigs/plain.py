@@ -22,7 +22,7 @@ Show the images of the folder images/ in the order of order.csv, one row a prese
 Answer with ONE file, responses.h5, one row for each presentation that was really shown (in any order). Python:
   with h5py.File("responses.h5.part", "w") as f:
       f["responses"] = R                    # trials x sites, {unit}; NaN = missing
-      f["image_id"], f["site_id"] = list(image_ids), list(site_ids)     # image_id as in order.csv; site ids stay the same for ever
+      f["image_id"], f["site_id"] = [*map(str, image_ids)], [*map(str, site_ids)]     # as in order.csv; site ids never change
       f["trial/block"], f["trial/rep"] = block, rep      # as in order.csv; optional: trial/valid (1|0), trial/onset_s
       f.attrs.update(units="{unit}", window_ms={window}, manifest_sha256=MANIFEST)    # hash of manifest.json; optional
 MATLAB (p = 'responses.h5.part'; ids and s are string columns):

@@ -52,6 +52,7 @@ def test_the_example_runs_as_printed_in_every_dialect(tmp_path, responses, diale
     result = evaluate(responses, path)
     assert result.exit_code == 0, result.output
     assert "stretch: 2 of 2 sites controlled" in result.output
+    assert "one_hot" not in result.output  # the key asks for none
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,43 @@ def test_a_run_prints_the_sites_after_a_fit_and_the_plan_before_an_export(
     printed = capsys.readouterr().out
     assert "v4_001" in printed
     assert "fitted/for_round_01/fit.html" in printed
+    with told_around(project, State(project, "fit", 2)):
+        write_fitted(project.fitted, 2, fit | {"round": 2, "report": {"sites": [site]}, "refit": {"mode": "reuse"}})
+    assert "reused: enc_a serves again" in capsys.readouterr().out
+
+
+def test_a_run_prints_the_counts_of_the_verdicts_and_where_the_report_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from types import SimpleNamespace
+
+    from protocols.cli.projects import init, told_around
+    from protocols.project.folder import Project
+    from protocols.state import State
+    from protocols.verdict.control_report import ControlReport
+    from protocols.verdict.records import ObjectiveSummary
+
+    init(tmp_path / "lab", width=32)
+    project = Project.open(tmp_path / "lab")
+    counts = {"tested": 6, "successes": 4, "low": 0.3, "high": 0.9, "chance": 0.01, "group_p": 0.0001, "listed": 4}
+    none = ("empirical_tested", "empirical_successes", "suppressed", "suppression_tested", "not_testable", "excluded")
+    summary = ObjectiveSummary(
+        objective="stretch", **counts, **dict.fromkeys(none, 0), empirical_low=0, empirical_high=1, strict=3, strict_tested=6
+    )  # fmt: skip
+    read: list[Path] = []
+    monkeypatch.setattr(
+        ControlReport, "from_json", lambda path: read.append(path) or SimpleNamespace(objectives=[summary])
+    )
+    round_ = SimpleNamespace(evaluation_path=Path("e.json"), report_path=project.folder / "sessions" / "report.html")
+    monkeypatch.setattr(Project, "round", lambda *_: round_)
+    capsys.readouterr()
+    with told_around(project, State(project, "evaluate", 1)):
+        assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out.startswith("round 1: stretch: 4 of 6 sites controlled")
+    assert read == [Path("e.json")]
+    with told_around(project, State(project, "report", 1)):
+        assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "round 1: the verdicts of all sites are in sessions/report.html\n"
 
 
 def test_the_words_that_are_completed_are_those_that_are_taken() -> None:

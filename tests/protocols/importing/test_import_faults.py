@@ -300,6 +300,9 @@ def test_the_command_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[s
     words = ["--json", "import", file, "--map", tmp_path / "map.toml", "--images", images, "--out", out]
     code, text, _ = stimsynth(capsys, *words, "--preview")
     assert (code, json.loads(text)["understood"]["presentations"], out.exists()) == (0, "48", False)
+    first = json.loads(text)["understood"]["first images"]
+    assert first.endswith(".png, ...")  # cut between names
+    assert len(first) <= 100
     code, text, _ = stimsynth(capsys, *words, "--unpaired", "random pixels")
     assert (code, json.loads(text)["presentations"], out.exists()) == (0, 48, True)
     code, text, _ = stimsynth(capsys, *words)

@@ -214,7 +214,7 @@ def test_the_python_lines_of_the_readme_work(exported, tmp_path, monkeypatch):
     given = {
         "h5py": h5py,
         "R": np.zeros((len(order), 2)),
-        "image_ids": [t.image_id for t in order],
+        "image_ids": np.array([t.image_id for t in order]),
         "site_ids": ["a", "b"],
         "block": [t.block for t in order],
         "rep": [t.rep for t in order],
