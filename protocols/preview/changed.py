@@ -1,4 +1,4 @@
-"""What of project.toml was changed since the images of a round were made: they are those of the settings of that day."""
+"""What of project.toml was changed since the images of a round were made: they are of the settings of that day."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _ranges(preview: Preview) -> dict[str, Range]:
 
 
 def diagnosis(preview: Preview) -> list[str]:
-    """What the page says first: what was changed since, how strong, how sure, how familiar, and what is hardly meant."""
+    """What the page says first: what was changed since, how strong, how sure, how familiar, what is hardly meant."""
     proposals = preview.proposals
     best = [p for p in proposals if p.best]
     at_target = np.array([p.z[_column(preview, p.site)] for p in best])
