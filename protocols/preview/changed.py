@@ -29,7 +29,7 @@ CLOSE = 1e-6
 
 
 def changed_since(
-    project: Project, batch: StimulusBatch, constraints: Sequence[Mapping[str, Any]], shown_to: Mapping[str, float]
+    project: Project, batch: StimulusBatch, constraints: Sequence[Mapping[str, Any]], *, shown_to: Mapping[str, float]
 ) -> list[str]:
     """Sentences on what does not fit any more; empty where all does.
 

@@ -80,6 +80,7 @@ def diagnosis(preview: Preview) -> list[str]:
     names = " and ".join(dict.fromkeys(_label(p) for p in proposals))
     told = [
         *preview.changed,
+        *(f"Photographs: {warning}." for warning in preview.warnings),
         f"{len(proposals)} images for {names} at {len(preview.best)} sites. The {len(best)} confirmatory ones are "
         f"predicted at {_three(at_target)} natural SDs of their target (median, least to most); the photograph that "
         f"evoked most there was measured at {_three(photographs)}.",
@@ -101,7 +102,6 @@ def diagnosis(preview: Preview) -> list[str]:
             told.append(text)
     if text := clipping_text([p.clipped for p in proposals]):
         told.append(f"{text}.")
-    told += [f"Photographs: {warning}." for warning in preview.warnings]
     if preview.exported:
         told.append("The round is exported already: whoever shows the images should not see this page.")
     return told

@@ -187,21 +187,8 @@ def gather_preview(
         raise _not_made(round_, "no sealed/controllers.h5", "images of the round", fix="run `stimsynth generate` first")
     digest = sha256_file(round_.controllers_path)
     batch = StimulusBatch.load(round_.controllers_path)
-    if (size := other_size(project, batch)) is not None:
-        raise _not_made(
-            round_,
-            *size,
-            fix=f"restore [display]; or delete {round_.place}/sealed/controllers.h5, fit for the new display, and run "
-            "`stimsynth generate` again",
-        )
     encoder, validator = (e.to(device) for e in load_pair(project, round_.number))
-    if batch.encoder_fingerprint != encoder.fingerprint:
-        raise _not_made(
-            round_,
-            f"images made by the encoder {batch.encoder_fingerprint or '(unknown)'}",
-            f"those of the encoder that serves, {encoder.fingerprint}",
-            fix=f"delete {round_.place}/sealed/controllers.h5 and run `stimsynth generate` again",
-        )
+    _refuse_others(project, round_, batch, fingerprint=encoder.fingerprint)
     natural = NaturalImages.load(project.data)
     photographs = natural.pixels()
     z = measured_z(project, encoder)
@@ -233,9 +220,27 @@ def gather_preview(
             project,
             batch,
             [c.describe() for c in recipe(project, photographs)["constraints"]],
-            {"size_deg": encoder.info.field_of_view_deg, "background": encoder.info.background},
+            shown_to={"size_deg": encoder.info.field_of_view_deg, "background": encoder.info.background},
         ),
     )
+
+
+def _refuse_others(project: Project, round_: Round, batch: StimulusBatch, *, fingerprint: str) -> None:
+    """P20 for images of another size than the display, or of another encoder than `fingerprint`."""
+    if (size := other_size(project, batch)) is not None:
+        raise _not_made(
+            round_,
+            *size,
+            fix=f"restore [display]; or delete {round_.place}/sealed/controllers.h5, fit for the new display, and run "
+            "`stimsynth generate` again",
+        )
+    if batch.encoder_fingerprint != fingerprint:
+        raise _not_made(
+            round_,
+            f"images made by the encoder {batch.encoder_fingerprint or '(unknown)'}",
+            f"those of the encoder that serves, {fingerprint}",
+            fix=f"delete {round_.place}/sealed/controllers.h5 and run `stimsynth generate` again",
+        )
 
 
 def _proposals(

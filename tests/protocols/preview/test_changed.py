@@ -39,18 +39,18 @@ def test_each_change_of_what_images_are_held_to_is_named(
 ) -> None:
     project = evolved_project.make(tmp_path / "p")
     batch = replace(decided_project.batch(2, channels=1), settings={"constraints": held_to(MADE, 0.1)})
-    told = changed_since(project, batch, held_to(display, rms), FITTED)
+    told = changed_since(project, batch, held_to(display, rms), shown_to=FITTED)
     assert [word in sentence for sentence in told] == ([True] if word else [])
 
 
 def test_another_display_of_the_encoder_another_window_and_another_size_are_named(tmp_path: Path) -> None:
     project = evolved_project.make(tmp_path / "p")
     batch = decided_project.batch(2, channels=1, pixels=SIDE)
-    assert changed_since(project, batch, [], FITTED) == []
-    (told,) = changed_since(project, batch, [], {"size_deg": 8.0, "background": 128.0})
+    assert changed_since(project, batch, [], shown_to=FITTED) == []
+    (told,) = changed_since(project, batch, [], shown_to={"size_deg": 8.0, "background": 128.0})
     assert "size_deg 8, now 4" in told
     edit(project, "protocol", response_window_ms=(50.0, 150.0))
-    (told,) = changed_since(Project(project.folder).for_stage(), batch, [], FITTED)
+    (told,) = changed_since(Project(project.folder).for_stage(), batch, [], shown_to=FITTED)
     assert "window 70-170 ms; project.toml asks the rig for 50-150 ms" in told
     assert other_size(project, batch) is None
     other = decided_project.batch(2, channels=3, pixels=SIDE + 8)
