@@ -53,7 +53,6 @@ def run(
 
     Safe to kill at any moment and to repeat: a stage is done when its file is there. Each stage reads project.toml
     once, when it begins. An answer that cannot be read yet, though its ``.done`` file is there, is waited for as well.
-    Where ``[loop] review`` is true, it ends before each export but that of the baseline.
     `engine` makes the images of a round. `tell` gets what `ingest` found, as text, and each part of an answer as it
     comes; until the deadline a part that is refused may be replaced. `around` is entered with the state of each stage.
     """
@@ -289,13 +288,12 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     from protocols.models.pair import load_pair, site_rows
     from protocols.rounds.assemble import assemble
     from protocols.rounds.checks import exactness
-    from protocols.rounds.decisions.evolved import with_evolved
-    from protocols.rounds.decisions.honour import honoured_batch, tell_honoured
+    from protocols.rounds.decisions.evolved import honoured_round
+    from protocols.rounds.decisions.honour import tell_honoured
     from protocols.rounds.export import Inspection, Showing, export_round
     from protocols.rounds.planning.round_plan import divide_round, division_entry
     from protocols.rounds.predictions import predictor
     from protocols.rounds.safety import guard
-    from synth import StimulusBatch
 
     project = project.for_stage()
     if number == 0:
@@ -303,10 +301,9 @@ def export(project: Project, number: int, *, device: str = "cpu", progress: Repo
     config = project.config
     round_ = project.round(number)
     refuse_unfinished(project, number)
-    batch, honoured = honoured_batch(project, number, StimulusBatch.load(round_.controllers_path))
     encoder, validator = (e.to(device) for e in load_pair(project, number))
-    sites, targets = site_rows(encoder), list(dict.fromkeys(batch.targets))
-    honoured = with_evolved(project, number, honoured, batch, site_ids=[site.site_id for site in sites])
+    batch, honoured = honoured_round(project, number, sites := site_rows(encoder))
+    targets = list(dict.fromkeys(batch.targets))
     plan = divide_round(project, number, encoder=encoder, targets=targets, batch=batch, device=device)
     stimuli, arms = assemble(project, number, batch, encoder=encoder, plan=plan, sites=sites, device=device)
     names = [s.source_id for s in stimuli if s.role in ("controller", "graded")]

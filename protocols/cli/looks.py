@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import announce, app, chosen_device, open_project, progress, show
+from .app import announce, app, chosen_device, listen, open_project, progress, show
 from .arguments import ProjectFolder, RoundNumber
 
 
@@ -70,6 +70,7 @@ def ingest(
     from protocols import loop
 
     project = open_project(folder)
+    listen()
     reasons = {"other_subject": other_subject, "other_window": other_window}
     report = loop.ingest_round(
         project,

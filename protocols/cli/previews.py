@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import announce, app, chosen_device, open_project, progress, show
+from .app import announce, app, chosen_device, listen, open_project, progress, show
 from .arguments import ProjectFolder, RoundNumber
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def page(
     plan: Annotated[bool, typer.Option("--plan/--no-plan", help="with what other rounds could find")] = True,
 ) -> None:
     """Write all views of a project as one page that needs no server: gallery, sites, array, responses, plan, rounds."""
+    listen()
     project = open_project(folder).for_stage()
     from protocols.pages.frozen import write_frozen
 

@@ -267,6 +267,7 @@ def status(
     text = status_lines(record)
     if learning:
         announce("loading the networks")
+        listen()
         from protocols.report.learning import curve_text, learning_curve
 
         curve = learning_curve(project, device=chosen_device())

@@ -14,7 +14,7 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -23,9 +23,10 @@ from protocols.arrays import Pixels
 from protocols.disk.archives import open_zip
 from protocols.disk.files import is_litter, make_id
 from protocols.errors import DataError
+from protocols.progress import counted
 from protocols.project.picture_files import SUFFIXES
 
-from .tars import DamagedTar, tar_members
+from .tars import DamagedTar, TarMember, tar_members
 
 __all__ = ["DAMAGED", "LARGEST", "Contents", "Item", "list_library", "name_of", "picture_id"]
 
@@ -125,7 +126,7 @@ def list_library(source: Path) -> Contents:
     """
     contents = Contents(source)
     if source.is_dir():
-        for name, path in _files(source, contents):
+        for name, path in counted([*_files(source, contents)], "list the library"):
             _take(contents, name, path)
     elif source.is_file() and source.suffix.lower() in SHARDS:
         _take_shard(contents, source.name, source)
@@ -194,16 +195,30 @@ def _take_shard(contents: Contents, name: str, path: Path) -> None:
 
 
 def _tar_items(contents: Contents, name: str, path: Path) -> Iterator[tuple[str, int, int]]:
-    for member in tar_members(path):
+    for member in part_done(tar_members(path), path.stat().st_size, f"list {name}"):
         if not member.regular:
             contents.leave_out(NO_FILE, f"{name}/{member.name}")
         elif _is_picture(contents, f"{name}/{member.name}"):
             yield member.name, member.offset, member.size
 
 
+def part_done(members: Iterable[TarMember], total: int, label: str) -> Iterator[TarMember]:
+    """The members of an archive of `total` bytes, as `counted` gives the items of a list, by where they end."""
+    megabytes = max(1, -(-total // 1_000_000))
+    marks = counted(range(megabytes), label)
+    at = -1
+    for member in members:
+        yield member
+        while at < min(megabytes - 1, (member.offset + member.size) // 1_000_000):
+            next(marks, None)
+            at += 1
+    for _ in marks:
+        pass
+
+
 def _zip_items(contents: Contents, name: str, path: Path) -> Iterator[tuple[str, int, int]]:
     with open_zip(path, bounded=False) as archive:
-        for number, entry in enumerate(archive.infolist()):
+        for number, entry in enumerate(counted(archive.infolist(), f"list {name}")):
             if entry.filename.endswith("/"):
                 continue
             if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):

@@ -24,6 +24,7 @@ from protocols.arrays import Bools, Floats32, Ints
 from protocols.disk.files import read_json, sha256_bytes, write_atomically, write_json
 from protocols.disk.numpy_files import UnreadableArray, open_npz
 from protocols.errors import DataError
+from protocols.progress import counted
 
 from .contents import Contents, Item
 
@@ -124,7 +125,8 @@ class LibraryIndex:
             found = read_json(record)
             if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("settings") != settings:
                 raise self._refused(record, "the record of another encoder, display or version")
-        for path in sorted(folder.glob("part_[0-9]*_*.npz")) if record.is_file() else []:
+        parts = sorted(folder.glob("part_[0-9]*_*.npz")) if record.is_file() else []
+        for path in counted(parts, "read the index"):
             self._open(path)
 
     def _refused(self, path: Path, found: str) -> DataError:
@@ -225,7 +227,7 @@ class LibraryIndex:
 
     def scan(self, rows: Rows) -> Iterator[Part]:
         """The usable pictures, part by part."""
-        for number, path in enumerate(self.parts):
+        for number, path in enumerate(counted(self.parts, "score the library")):
             positions = np.flatnonzero(rows.usable & (rows.part == number))
             if len(positions):
                 predicted, features = self._read(path, "predicted", "features")

@@ -12,6 +12,7 @@ from protocols.disk.drawing import thumbnail
 from protocols.disk.files import write_text
 from protocols.errors import DataError
 from protocols.packages import version
+from protocols.progress import counted
 from protocols.project.folder import Project, utc_now
 
 from .images import image_pixels
@@ -48,7 +49,9 @@ def write_frozen(project: Project, path: Path, *, plan: bool = True) -> Path:
 
     template = resources.files("protocols").joinpath("pages/frozen.html").read_text(encoding="utf-8")
     title = f"{project.config.project.name}: all views"
-    data = {name: _built(project, view, frozen=plan or name != "planner") for name, view in VIEWS.items()}
+    data = {
+        name: _built(project, view, frozen=plan or name != "planner") for name, view in counted(VIEWS.items(), "views")
+    }
     wanted = dict.fromkeys(image for built in data.values() for image in built.pop("pictures", ()))
     images = _thumbnails(image_pixels(project, wanted), IMAGE_BYTES)
     titles = {view.name: view.title for view in VIEWS.values()}
@@ -87,6 +90,6 @@ def _thumbnails(images: dict[str, Pixels], limit: int) -> dict[str, str]:
         if each * len(names) <= limit:
             break
     made: dict[str, str] = {}
-    for name in names[: max(1, int(limit / each))]:
+    for name in counted(names[: max(1, int(limit / each))], "thumbnails"):
         made[name] = thumbnail(images[name], size)
     return made

@@ -11,10 +11,9 @@ from protocols.project.objectives import OBJECTIVES
 from protocols.recordings.readers.hdf5 import read_kept
 from protocols.verdict.records import ControlRow
 
-from .generated import clipped_shares, generated_images
+from .generated import clipped_shares, generated_images, proposed_images
 from .images import shown
 from .measured import Means, means_of
-from .proposed import proposed_images
 from .rounds import RoundLook, round_looks
 from .view import clean, nothing
 

@@ -1,4 +1,6 @@
-"""The images of a round as their file has them: predictions, familiarity, colours and clipping."""
+"""The images of a round as their file has them: predictions, familiarity, colours and clipping; evolved images that
+wait for an export.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,13 @@ from protocols.disk.hdf5_reading import check_size, open_hdf5
 from protocols.errors import DataError
 from protocols.project.decisions.standing import read_standing
 from protocols.project.display import Display
-from protocols.project.folder import Round
+from protocols.project.folder import Project, Round
+from protocols.project.generations.files import EVOLVED_NAME, OBJECTIVE, Evolution, evolved_images
 from protocols.project.objectives import controller_id
 
-from .images import made
+from .images import evolved, made
 
-__all__ = ["clipped_shares", "generated_images"]
+__all__ = ["clipped_shares", "generated_images", "proposed_images"]
 
 
 def generated_images(round_: Round, display: Display) -> list[dict[str, Any]]:
@@ -97,3 +100,38 @@ def clipped_shares(round_: Round) -> dict[str, float]:
     rows = zip(kinds, targets, seeds, strict=True)
     names = [controller_id(round_.number, kind, target, seed=seed) for kind, target, seed in rows]
     return dict(zip(names, shares.tolist(), strict=True))
+
+
+def proposed_images(project: Project) -> list[dict[str, Any]]:
+    """One record per evolved image that waits for an export, of the next generation or of a round.
+
+    Its veto is found by name, since the pixels are those of the file that the name is of.
+    """
+    records, held = [], {image: d for (image, _), d in read_standing(project.folder).vetoed.items()}
+    for round_ in (r for r in project.rounds() if r.number and not r.outbox.is_dir()):
+        generation = Evolution(round_).proposed()
+        sites = {name: target_of(name) for name in (generation.proposed() if generation is not None else ())}
+        if "evolved" in project.config.arms.kinds:
+            sites |= {image.source_id: site for site, image in evolved_images(project, round_.number).items()}
+        for name, site in sites.items():
+            word = held.get(name)
+            records.append(
+                {
+                    "id": evolved(round_, name),
+                    "name": name,
+                    "round": round_.number,
+                    "role": "controller",
+                    "objective": OBJECTIVE,
+                    "seed": None,
+                    "confirmatory": False,
+                    "generator": "evolution",
+                    "at": [{"objective": OBJECTIVE, "site": site, "predicted": None}],
+                    "decision": None if word is None else {"action": "veto", "who": word.who, "reason": word.reason},
+                }
+            )
+    return records
+
+
+def target_of(name: str) -> str:
+    """The site in the source id of an evolved image, ``evo_rNN_gNNN_SITE_PLACE``."""
+    return name.removeprefix(EVOLVED_NAME).split("_", 2)[2].rpartition("_")[0]

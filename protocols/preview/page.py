@@ -71,7 +71,7 @@ def _ranges(preview: Preview) -> dict[str, Range]:
 
 
 def diagnosis(preview: Preview) -> list[str]:
-    """What the page says first: how strong, how sure, how familiar, and what is hardly meant."""
+    """What the page says first: what was changed since, how strong, how sure, how familiar, what is hardly meant."""
     proposals = preview.proposals
     best = [p for p in proposals if p.best]
     at_target = np.array([p.z[_column(preview, p.site)] for p in best])
@@ -79,9 +79,11 @@ def diagnosis(preview: Preview) -> list[str]:
     judged = np.array([p.validator_z for p in best])
     names = " and ".join(dict.fromkeys(_label(p) for p in proposals))
     told = [
+        *preview.changed,
+        *(f"Photographs: {warning}." for warning in preview.warnings),
         f"{len(proposals)} images for {names} at {len(preview.best)} sites. The {len(best)} confirmatory ones are "
         f"predicted at {_three(at_target)} natural SDs of their target (median, least to most); the photograph that "
-        f"evoked most there was measured at {_three(photographs)}."
+        f"evoked most there was measured at {_three(photographs)}.",
     ]
     if np.isfinite(judged).all():
         low = int((judged <= photographs).sum())
@@ -100,7 +102,6 @@ def diagnosis(preview: Preview) -> list[str]:
             told.append(text)
     if text := clipping_text([p.clipped for p in proposals]):
         told.append(f"{text}.")
-    told += [f"Photographs: {warning}." for warning in preview.warnings]
     if preview.exported:
         told.append("The round is exported already: whoever shows the images should not see this page.")
     return told

@@ -23,8 +23,11 @@ from protocols.project.photographs import NaturalImages
 from protocols.report.sites import field_circle
 from protocols.rounds.decisions.honour import confirmatory_places, last_words
 from protocols.synthesis.colour import image_chroma
+from protocols.synthesis.request import recipe
 from protocols.synthesis.starts import measured_z
 from synth import StimulusBatch
+
+from .changed import changed_since, other_size
 
 __all__ = ["Preview", "Proposal", "Range", "gather_preview"]
 
@@ -122,6 +125,8 @@ class Preview:
         What is hardly meant in the photographs.
     controllers_sha256 : str
         Of the file of the images, as it was read.
+    changed : sequence of str
+        What of project.toml was changed since the images were made.
     """
 
     project: str
@@ -138,6 +143,7 @@ class Preview:
     chroma: Range
     warnings: Sequence[str]
     controllers_sha256: str = ""
+    changed: Sequence[str] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """One JSON-able record per image; None = not known."""
@@ -175,20 +181,14 @@ def gather_preview(
     Raises
     ------
     DataError
-        P20: the round has no images yet, or another encoder made them.
+        P20: the round has no images yet, or another encoder made them, or for a display of another size.
     """
     if not round_.controllers_path.is_file():
         raise _not_made(round_, "no sealed/controllers.h5", "images of the round", fix="run `stimsynth generate` first")
     digest = sha256_file(round_.controllers_path)
     batch = StimulusBatch.load(round_.controllers_path)
     encoder, validator = (e.to(device) for e in load_pair(project, round_.number))
-    if batch.encoder_fingerprint != encoder.fingerprint:
-        raise _not_made(
-            round_,
-            f"images made by the encoder {batch.encoder_fingerprint or '(unknown)'}",
-            f"those of the encoder that serves, {encoder.fingerprint}",
-            fix=f"delete {round_.place}/sealed/controllers.h5 and run `stimsynth generate` again",
-        )
+    _refuse_others(project, round_, batch, fingerprint=encoder.fingerprint)
     natural = NaturalImages.load(project.data)
     photographs = natural.pixels()
     z = measured_z(project, encoder)
@@ -216,7 +216,31 @@ def gather_preview(
         contrast=Range.of(shown),
         chroma=Range.of(image_chroma(project.display, photographs)),
         warnings=photograph_warnings(natural, project.display, shown_elsewhere=False),
+        changed=changed_since(
+            project,
+            batch,
+            [c.describe() for c in recipe(project, photographs)["constraints"]],
+            shown_to={"size_deg": encoder.info.field_of_view_deg, "background": encoder.info.background},
+        ),
     )
+
+
+def _refuse_others(project: Project, round_: Round, batch: StimulusBatch, *, fingerprint: str) -> None:
+    """P20 for images of another size than the display, or of another encoder than `fingerprint`."""
+    if (size := other_size(project, batch)) is not None:
+        raise _not_made(
+            round_,
+            *size,
+            fix=f"restore [display]; or delete {round_.place}/sealed/controllers.h5, fit for the new display, and run "
+            "`stimsynth generate` again",
+        )
+    if batch.encoder_fingerprint != fingerprint:
+        raise _not_made(
+            round_,
+            f"images made by the encoder {batch.encoder_fingerprint or '(unknown)'}",
+            f"those of the encoder that serves, {fingerprint}",
+            fix=f"delete {round_.place}/sealed/controllers.h5 and run `stimsynth generate` again",
+        )
 
 
 def _proposals(
@@ -298,7 +322,7 @@ def _not_made(round_: Round, found: str, expected: str, *, fix: str) -> DataErro
         round_.place,
         found=found,
         expected=expected,
-        cause="the images were not made yet, or the encoder was fitted again since",
+        cause="the images were not made yet, or the encoder or the display was changed since",
         fix=fix,
         code="P20",
     )

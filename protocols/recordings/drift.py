@@ -15,6 +15,7 @@ import numpy as np
 
 from protocols.arrays import Bools, Floats
 from protocols.disk.files import finite_or_none, read_json, write_json
+from protocols.progress import counted
 from protocols.project.key import Key
 from protocols.stats.gain import FEWEST_IMAGES, Alignment, DayDrift, GainFit, drift_within, fit_gain, ratio_gain, shrink
 from protocols.stats.identity import Identity, Means, identify
@@ -223,8 +224,10 @@ def measure_drift(first: Responses, source_of: Mapping[str, str], now: Responses
     sites = tuple(s for s in now.site_ids if s in first.site_ids)
     before, after, own = _common_images(first, source_of, now, key=key, sites=sites)
     columns = range(len(sites))
-    fits = [site_gain(before, after, u, own=own[:, u], unit=now.unit) for u in columns]
-    surely = [site_gain(before, after, u, own=own[:, u], unit=now.unit, confidence=0.98) for u in columns]
+    fits, surely = [], []
+    for u in counted(columns, "drift of sites"):
+        fits.append(site_gain(before, after, u, own=own[:, u], unit=now.unit))
+        surely.append(site_gain(before, after, u, own=own[:, u], unit=now.unit, confidence=0.98))
     highest = np.array([f.high if f.method == "regression" else math.inf for f in surely])
     identities = site_identities(before, after, own, highest_gain=highest)
     alignment = shrink(fits, np.array([i.outcome not in EXCLUDED for i in identities], dtype=np.bool_))

@@ -19,6 +19,7 @@ import numpy as np
 
 from protocols.disk.files import read_json, sha256_file, write_json
 from protocols.errors import UNFINISHED, DataError
+from protocols.progress import counted
 from protocols.project.folder import Round, utc_now
 from protocols.project.key import read_sites
 from protocols.project.outbox import planned_trials, read_manifest, replaced_order, verify_outbox
@@ -232,8 +233,11 @@ def ingest(
     """
     answer = path if isinstance(path, JoinedAnswer) else None
     path = path.path if isinstance(path, JoinedAnswer) else _locate(round_, path)
+    stages = counted(("outbox", "file", "responses", "order"), "check the answer")
+    next(stages)
     verify_outbox(round_.outbox)
     manifest, order = read_manifest(round_.outbox), planned_trials(round_.outbox)
+    next(stages)
     read, digest = reader_of(path), sha256_file(path)
     checks.sealed(round_, manifest)
     stated = answer.sha256 if answer else digest
@@ -241,6 +245,7 @@ def ingest(
     if earlier is not None:
         return earlier
     sites = read_sites(round_.key_path.with_name("sites.csv"))
+    next(stages)
     responses = read(path, image_ids=[e["image_id"] for e in manifest["images"]])
     if sha256_file(path) != digest:
         raise changing(path)
@@ -249,11 +254,13 @@ def ingest(
     checks.belongs(round_, path, responses, manifest=manifest, accept=accept or {}, notes=notes)
     wanted = tuple(encoder_sites) if encoder_sites else tuple(s.site_id for s in sites)
     responses = responses.sites(checks.site_order(path, responses, wanted, notes=notes))
+    next(stages)
     used, dropped = usable_rows(path, responses, max_dropped=max_dropped)
     lost, old = sum(dropped.values()), replaced_order(round_.outbox)
     joined = join(path, used, order, drop_extra=drop_extra, dropped=lost, replaced=old)
     checks.values(path, joined.responses, sites, notes=notes)
     missing = checks.coverage(path, joined.responses, order, max_unseen=max_unseen, section=round_.limits)
+    next(stages, None)  # all are done
     report = IngestReport(
         status="ingested",
         file=answer.name if answer else path.name,

@@ -1,6 +1,6 @@
 """What things cost with their size: CPU seconds at three or four sizes each, the power that they grow with, and bytes.
 
-    OMP_NUM_THREADS=1 python scripts/studies/scale.py [--only evaluate report ridge] [--json FILE]
+    OMP_NUM_THREADS=1 python scripts/studies/scale.py [--only evaluate report ridge] [--sizes 50 200] [--json FILE]
 
 CPU seconds of one thread, which other people on the machine hardly change; simulated rounds (`sized_round`) and random images. The
 power is the slope of log seconds over log size: 1 = linear, 3 = a linear solve in all images.
@@ -112,20 +112,24 @@ ROWS: dict[str, tuple[Callable[[int], Row], str, Sequence[int]]] = {
 
 
 def power(sizes: Sequence[int], costs: Sequence[float]) -> float:
-    """Slope of log cost over log size."""
+    """Slope of log cost over log size; NaN of one size."""
+    if len(sizes) < 2:
+        return float("nan")
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--sizes", nargs="+", type=int, help="in place of those of each row")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     record: dict[str, Any] = {}
     print("| what | size | CPU seconds | power | beside |\n|---|---|---|---|---|", flush=True)
     for name in arguments.only:
-        measure, unit, sizes = ROWS[name]
+        measure, unit, usual = ROWS[name]
+        sizes = arguments.sizes or usual
         found = [measure(size) for size in sizes]
         costs = [took for took, _ in found]
         beside = "; ".join(f"{k} {', '.join(f'{row[k]:.1f}' for _, row in found)}" for k in found[0][1]) or "-"

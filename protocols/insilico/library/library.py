@@ -16,7 +16,7 @@ from protocols.libraries.features import FEATURES, Describer
 from protocols.libraries.index import LibraryIndex, Rows, index_key
 from protocols.libraries.pictures import PictureReader
 from protocols.libraries.update import shown_picture, update
-from protocols.progress import Reporter
+from protocols.progress import Reporter, counted
 from synth.contract import describe
 
 __all__ = ["LibrarySearch"]
@@ -94,7 +94,7 @@ class LibrarySearch:
         """
         found: dict[int, Pixels] = {}
         with PictureReader(self.contents) as reader:
-            for position in sorted(set(positions)):
+            for position in counted(sorted(set(positions)), "read what was found"):
                 item, digest = self.contents.items[position], self.index.digest(rows, position)
                 display = self.opened.project.display
                 made = shown_picture(reader, item, digest, display=display, constraints=self.constraints)

@@ -10,6 +10,7 @@ from typing import Any
 
 from protocols.disk.files import read_json, sha256_file
 from protocols.errors import DataError
+from protocols.progress import counted
 from protocols.project.folder import Round
 from protocols.project.outbox import PlannedTrial, later_orders, planned_trials
 from protocols.recordings.blocks import LEAST, remaining_looks
@@ -156,7 +157,7 @@ def survey(
         return Delivery(faults={f"{round_.folder.name}/outbox": error}, others=others)
     facts: list[Facts] = []
     faults: dict[str, DataError | OSError] = {}
-    for part in parts:
+    for part in counted(parts, "look at parts"):
         try:
             facts.append(_facts_of(round_, part, order, drop_extra=drop_extra, later=later, accept=accept))
         except (DataError, OSError) as error:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from protocols.errors import DataError
+from protocols.progress import counted
 from protocols.project.folder import Round
 from protocols.project.outbox import planned_trials
 from protocols.recordings.readers.hdf5 import ATTRIBUTES, write_responses
@@ -45,7 +46,8 @@ def joined(
         As `part.read_part`; I25 and I26: see `refuse_contradictions`.
     """
     order = planned_trials(round_.outbox)
-    checked = [read_part(round_, part, order, drop_extra=drop_extra, accept=accept) for part in parts]
+    each = counted(parts, "read parts")
+    checked = [read_part(round_, part, order, drop_extra=drop_extra, accept=accept) for part in each]
     refuse_contradictions([c.facts for c in checked])
     notes = _told([c.facts for c in checked])
     table = _joined(checked, notes)

@@ -14,12 +14,13 @@ from protocols.project.decisions.record import Decision
 from protocols.project.decisions.standing import read_standing
 from protocols.project.folder import Project
 from protocols.project.generations.files import OBJECTIVE, Evolution, Evolved, Generation, evolved_images
+from protocols.project.key import SiteRow
 from protocols.rounds.stimulus import Stimulus
 from synth import StimulusBatch
 
-from .honour import digest_of, none_left
+from .honour import digest_of, honoured_batch, none_left
 
-__all__ = ["entering", "honoured_generation", "waiting_image", "with_evolved"]
+__all__ = ["entering", "honoured_generation", "honoured_round", "waiting_image", "with_evolved"]
 
 
 def waiting_image(project: Project, name: str) -> tuple[int, Pixels] | None:
@@ -70,8 +71,23 @@ def entering(project: Project, number: int) -> dict[str, Evolved]:
     return {target: image for target, image in found.items() if image.source_id not in vetoed}
 
 
+def honoured_round(project: Project, number: int, sites: Sequence[SiteRow]) -> tuple[StimulusBatch, Honoured]:
+    """The controllers of a round to show, and what became of the others and of its evolved images.
+
+    `sites`: the frozen set.
+
+    Raises
+    ------
+    DataError
+        S10: the decisions cannot be read; S12: no controller is left; O01, O02: the evolved images cannot be used.
+    """
+    made = StimulusBatch.load(project.round(number).controllers_path)
+    batch, honoured = honoured_batch(project, number, made)
+    return batch, with_evolved(project, number, honoured, batch=batch, site_ids=[site.site_id for site in sites])
+
+
 def with_evolved(
-    project: Project, number: int, honoured: Honoured, batch: StimulusBatch, *, site_ids: Sequence[str]
+    project: Project, number: int, honoured: Honoured, *, batch: StimulusBatch, site_ids: Sequence[str]
 ) -> Honoured:
     """`honoured` with the vetoes of evolved images of sites in `site_ids`.
 

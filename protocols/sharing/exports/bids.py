@@ -14,6 +14,7 @@ from typing import Any
 
 from protocols.disk.files import write_json, write_text
 from protocols.packages import version
+from protocols.progress import counted
 from protocols.project.folder import Project
 from protocols.recordings.units import UNITS
 from protocols.sharing.archives.columns import IMAGES
@@ -68,7 +69,7 @@ def write_bids(
     write_json(
         derived / "dataset_description.json", _description(f"{name}: responses per trial", facts, kind="derivative")
     )
-    for recorded in rounds:
+    for recorded in counted(rounds, "rounds as BIDS"):
         trials = timed_trials(recorded, facts.clock_start_s)
         session = f"ses-{session_label(recorded.round_.session_id)}"
         place = Path(sub) / session / "beh"
@@ -212,7 +213,7 @@ def _stimuli(folder: Path, rounds: Sequence[Recorded], photographs: Photographs)
     rows: list[list[Any]] = []
     for recorded in rounds:
         key = {row.image_id: row for row in recorded.key.rows}
-        for image in recorded.image_ids:
+        for image in counted(recorded.image_ids, f"images of round {recorded.number}"):
             row, file = key[image], stim_file(image)
             shutil.copyfile(recorded.round_.image_path(image), folder / file)
             named = [stimulus_id(image), "image", file, image, recorded.number]

@@ -15,6 +15,7 @@ from protocols.disk.files import sha256_file, write_json
 from protocols.disk.foreign import read_bytes
 from protocols.disk.tables import write_table
 from protocols.packages import version
+from protocols.progress import counted
 from protocols.project.folder import Project
 from protocols.sharing.finished import Recorded
 from protocols.sharing.pictures import Photographs, is_photograph
@@ -46,7 +47,7 @@ def write_brainio(
     write_stimuli(folder, store, rounds, photographs=photographs)
     catalogue = [_entry(folder / f"{store}.csv", base, "StimulusSet"), _entry(folder / f"{store}.zip", base, None)]
     subject = subject_of(rounds, facts)
-    for recorded in rounds:
+    for recorded in counted(rounds, "rounds as BrainIO"):
         identifier = f"{base}Round{recorded.number:02d}"
         path = folder / f"assy_{identifier.replace('.', '_')}.nc"
         data = assembly(recorded, identifier, stimuli=base, subject=subject)
@@ -65,7 +66,7 @@ def write_stimuli(folder: Path, store: str, rounds: Sequence[Recorded], *, photo
     with zipfile.ZipFile(folder / f"{store}.zip", "w") as archive:
         for recorded in rounds:
             key, display = {row.image_id: row for row in recorded.key.rows}, recorded.display
-            for image in recorded.image_ids:
+            for image in counted(recorded.image_ids, f"images of round {recorded.number}"):
                 row, filename = key[image], f"{image}.png"
                 archive.writestr(zipfile.ZipInfo(filename, EPOCH), read_bytes(recorded.round_.image_path(image)))
                 size = [display.get(name) for name in ("size_deg", "width_px", "height_px")]

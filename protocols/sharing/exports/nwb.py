@@ -10,6 +10,7 @@ import numpy as np
 
 from protocols.disk.png import read_png
 from protocols.packages import version
+from protocols.progress import counted
 from protocols.recordings.units import UNITS
 from protocols.sharing.finished import Recorded
 
@@ -34,7 +35,7 @@ def write_nwb(folder: Path, rounds: Sequence[Recorded], facts: Facts) -> list[st
 
     require(rounds, facts, NEEDED)
     subject = subject_of(rounds, facts)
-    for recorded in rounds:
+    for recorded in counted(rounds, "rounds as NWB"):
         trials = timed_trials(recorded, facts.clock_start_s)
         session = session_label(recorded.round_.session_id)
         name = f"sub-{label(subject, 'subject')}_ses-{session}_round-{recorded.number:02d}.nwb"
@@ -100,7 +101,7 @@ def add_trials(file: Any, recorded: Recorded, trials: Trials) -> None:
     }
     for name, text in about.items():
         file.add_trial_column(name=name, description=text)
-    for i in range(len(trials.row)):
+    for i in counted(range(len(trials.row)), "trials"):
         start = float(trials.onset_s[i])
         file.add_trial(
             start_time=start,
@@ -121,7 +122,7 @@ def add_stimuli(file: Any, recorded: Recorded, trials: Trials) -> None:
     from pynwb.image import GrayscaleImage, IndexSeries, RGBImage
 
     rows, made = {r.image_id: r for r in recorded.key.rows}, []
-    for image in recorded.image_ids:
+    for image in counted(recorded.image_ids, "images"):
         pixels = read_png(recorded.round_.image_path(image))
         text = f"{rows[image].role}; SHA-256 of its PNG {rows[image].sha256}; axes: rows from the top, columns"
         grey = pixels.shape[2] == 1

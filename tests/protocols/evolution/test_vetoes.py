@@ -149,10 +149,10 @@ def test_the_image_that_enters_a_round_is_vetoed_before_its_export(waiting: Proj
     assert set(entering(project, 1)) == {TARGETS[1]}
     assert set(evolved_alone(project, 1, (), site_ids=SITES)) == {TARGETS[1]}
     batch = SimpleNamespace(kinds=("stretch",), targets=(TARGETS[1],))
-    honoured = with_evolved(project, 1, Honoured(sequence=0), batch, site_ids=SITES)  # type: ignore[arg-type]
+    honoured = with_evolved(project, 1, Honoured(sequence=0), batch=batch, site_ids=SITES)  # type: ignore[arg-type]
     assert honoured.untested == [("stretch", TARGETS[0])]
     beside = SimpleNamespace(kinds=("stretch",), targets=(TARGETS[0],))
-    assert with_evolved(project, 1, Honoured(sequence=0), beside, site_ids=SITES).untested == []  # type: ignore[arg-type]
+    assert with_evolved(project, 1, Honoured(sequence=0), batch=beside, site_ids=SITES).untested == []  # type: ignore[arg-type]
     round_ = waiting.round(1)
     round_.outbox.mkdir()
     assert request(app, f"/image/{gallery[image]}").status == 403  # which it is, is closed now

@@ -144,6 +144,27 @@ def test_a_round_that_is_not_made_is_refused(lab: Project, tmp_path: Path, capsy
         gather_preview(Project.open(folder).for_stage(), Project.open(folder).round(1))
 
 
+def test_settings_that_were_changed_since_are_told_first(lab: Project, tmp_path: Path, capsys) -> None:
+    """An aperture and another contrast: told on the page; another size of the images: refused, with the way out."""
+    folder = copy(lab.folder.parent, tmp_path / "lab") / "project"
+    toml = folder / "project.toml"
+    text = toml.read_text(encoding="utf-8")
+    assert 'aperture = "none"' in text
+    toml.write_text(text.replace('aperture = "none"', 'aperture = "circle"'), encoding="utf-8")
+    code, printed, errors = stimsynth(capsys, "--json", "preview", "--no-plan", folder)
+    assert code == 0, errors
+    first = json.loads(printed)["sentences"][0]
+    assert "made under other settings" in first
+    assert "aperture none, now of 7" in first
+    assert html.escape(first, quote=False).replace("'", "&#39;") in (folder / json.loads(printed)["page"]).read_text()
+    width = int(re.search(r"^width_px = (\d+)", text, re.MULTILINE)[1])  # type: ignore[index]
+    toml.write_text(text.replace(f"width_px = {width}", f"width_px = {width // 2}"), encoding="utf-8")
+    code, printed, errors = stimsynth(capsys, "preview", "--no-plan", folder)
+    assert (code, "P20" in errors) == (3, True), printed + errors
+    assert f"{width} x" in errors
+    assert f"{width // 2} x" in errors
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine: the page is not opened")
 def test_the_page_works_in_a_browser(lab: Project, found: Preview, tmp_path: Path) -> None:
     page = write_preview(found, tmp_path / "p.html", display=lab.display)
