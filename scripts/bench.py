@@ -2,6 +2,7 @@
 
 Seconds depend on the machine; the ratio of two things timed in turn hardly does. Each row is one function that gives two
 callables: ours, and the bare work it cannot avoid. Run: ``python scripts/bench.py [--rows loop ridge] [--json FILE]``.
+With ``--peers`` the rows are those of docs/peers.md, beside other packages: ``--peers [--rows speed verdicts]``.
 """
 
 from __future__ import annotations
@@ -342,9 +343,7 @@ def measure(row: str, pair: Pair, repeats: int) -> Result:
         ours.append(seconds(pair.ours))
         ratios.append(ours[-1] / bare[-1])
     ratio = statistics.median(ours) / statistics.median(bare)
-    return Result(
-        row=row, what=pair.what, ratio=ratio, lowest=min(ratios), highest=max(ratios), limit=pair.limit, repeats=repeats
-    )
+    return Result(row, pair.what, ratio, lowest=min(ratios), highest=max(ratios), limit=pair.limit, repeats=repeats)
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -366,20 +365,35 @@ def table(results: list[Result]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--rows",
-        nargs="+",
-        choices=list(ROWS),
-        default=[row for row in ROWS if not row.endswith("_2")],
-        help="rows to measure; NAME_2: minutes each",
+        "--peers", action="store_true", help="beside other packages; the rows are then those of docs/peers.md"
     )
-    parser.add_argument("--repeats", type=int, default=7, help="times each pair is timed in turn")
-    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--rows", nargs="+", help="rows to measure; NAME_2: minutes each; default: all others")
+    parser.add_argument("--repeats", type=int, help="times each pair is timed in turn; default 7, with --peers 5")
+    parser.add_argument(
+        "--data", type=Path, help="with --peers: folder v4_cowley2023; default: ../shared/data, where present"
+    )
+    parser.add_argument(
+        "--json", type=Path, help="also write the results to this file; with --peers its other rows are kept"
+    )
     arguments = parser.parse_args()
-    results = [measure(row, ROWS[row](), arguments.repeats) for row in arguments.rows]
+    if arguments.peers:
+        from peers import run
+
+        check_rows(arguments.rows or [], list(run.GROUPS), parser)
+        return run.main(arguments.rows, arguments.data, arguments.repeats or 5, arguments.json)
+    rows = arguments.rows or [row for row in ROWS if not row.endswith("_2")]
+    check_rows(rows, list(ROWS), parser)
+    results = [measure(row, ROWS[row](), arguments.repeats or 7) for row in rows]
     print(table(results))
     if arguments.json is not None:
         record = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": [asdict(r) for r in results]}
         arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def check_rows(rows: list[str], known: list[str], parser: argparse.ArgumentParser) -> None:
+    """Exit where a row is not known."""
+    if unknown := set(rows) - set(known):
+        parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(known)}")
 
 
 if __name__ == "__main__":
