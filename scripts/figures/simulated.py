@@ -25,7 +25,7 @@ def demo(shop: Workshop, path: Path) -> None:
 def generators(shop: Workshop, path: Path) -> None:
     """Both generators on the demo's project, at equal drive and contrast."""
     folder = shop.demo()
-    wanted = shop.wanted(folder, "wanted.toml", *((kind, site) for site in SITES for kind in ("stretch", "one_hot")))
+    wanted = shop.wanted(folder, "wanted.toml", *((kind, site) for kind in ("stretch", "one_hot") for site in SITES))
     shop.stimsynth(folder, "generate", "demo/project", "--wanted", wanted, "--out", "both", "--generator", "gradient,diffusion",
                    "--match", "drive,contrast", "--seeds", "2")  # fmt: skip
     reduced(folder / "both/comparison.png", path, 1210)
