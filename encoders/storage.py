@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -84,7 +85,10 @@ def read_files(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(record, dict):
         raise _damaged(path, f"holds a {type(record).__name__}")
     if record.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: schema {record.get('schema')!r}, expected {SCHEMA!r}; fit the encoder again")
+        stated = str(record.get("schema"))[:40]
+        later = re.fullmatch(r"encoder/[0-9]+", stated) and int(stated[8:]) > int(SCHEMA[8:])
+        way_out = "a newer version of stimsynth wrote it: install that version" if later else "fit the encoder again"
+        raise ValueError(f"{path}: schema {record.get('schema')!r}, expected {SCHEMA!r}; {way_out}")
     description = {k: v for k, v in record.items() if k not in ("schema", "fingerprint")}
     missing = [key for key in ("fingerprint", "kind", "backbone", "readouts", "info") if record.get(key) is None]
     if missing:

@@ -81,6 +81,7 @@ CODES = {
     "F13": "A file to read is a folder, a pipe or a device, or too large.",
     "F14": "A part of a file unpacks to far more than the file holds, or does not fit into memory.",
     "F15": "A file or folder is away or cannot be used.",
+    "F16": "A file was written by a newer version of the toolkit.",
     "G01": "The prior of the diffusion generator cannot be opened.",
     "G02": "A plan of shards cannot be read, or was altered.",
     "G03": "The inputs of a plan of shards changed before it was done.",

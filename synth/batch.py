@@ -350,7 +350,10 @@ def _flush_folder(folder: Path) -> None:
 
 def _read(file: Any) -> dict[str, Any]:
     if file.attrs.get("schema") != SCHEMA:
-        raise ValueError(f"schema {file.attrs.get('schema')!r} instead of {SCHEMA!r}")
+        stated = str(file.attrs.get("schema"))[:40]
+        later = stated.startswith("stimulus_batch/") and stated[15:].isdecimal() and int(stated[15:]) > int(SCHEMA[15:])
+        newer = "; a newer version of stimsynth wrote it: install that version" if later else ""
+        raise ValueError(f"schema {file.attrs.get('schema')!r} instead of {SCHEMA!r}{newer}")
     values: dict[str, Any] = {name: json.loads(_inside(file, f"records/{name}").asstr()[()]) for name in _RECORDS}
     for name, (kind, _) in {**_PER_IMAGE, "site_ids": ("str", "U")}.items():
         if name not in file:

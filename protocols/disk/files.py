@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from protocols.errors import DataError
+from protocols.packages import newer, version
 
 from .foreign import open_regular, read_text
 from .leftovers import clear, temporary_beside
@@ -137,15 +138,52 @@ def write_bytes(path: Path, data: bytes) -> None:
     write_atomically(path, write)
 
 
+def refuse_newer(where: str, stated: object) -> None:
+    """Raise `DataError` F16 where a file states a later version of a schema than this toolkit knows."""
+    if known := newer(stated):
+        raise DataError(
+            where,
+            found=f"schema {stated}",
+            expected=f"{known} or earlier",
+            cause=f"a newer version of stimsynth than {version()} wrote the file",
+            fix="install that version and give the command again; the file was left as it is",
+            code="F16",
+        )
+
+
+def stated_schema(path: Path) -> object:
+    """What a JSON file says of its schema; None where it says nothing or cannot be read."""
+    with suppress(ValueError, RecursionError, OSError):
+        value = json.loads(read_text(path))
+        return value.get("schema") if isinstance(value, dict) else None
+    return None
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON (no NaN or infinity: use None), atomically."""
+    """Write `value` as indented JSON (no NaN or infinity: use None), atomically.
+
+    Raises
+    ------
+    DataError
+        F16: the file is there, and a newer version of the toolkit wrote it.
+    """
+    if isinstance(value, dict) and "schema" in value and path.is_file():
+        refuse_newer(path.name, stated_schema(path))
     write_text(path, json.dumps(value, indent=1, sort_keys=False, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a broken one raises `DataError` that names the place."""
+    """Read a JSON file.
+
+    Raises
+    ------
+    DataError
+        F01: it is broken, with the place; F16: a newer version of the toolkit wrote it.
+    """
     try:
-        return json.loads(read_text(path))
+        value = json.loads(read_text(path))
+        refuse_newer(f"{path.parent.name}/{path.name}", value.get("schema") if isinstance(value, dict) else None)
+        return value
     except DataError:
         raise
     except (ValueError, RecursionError) as error:  # also: not UTF-8, a number of thousands of digits, endless brackets

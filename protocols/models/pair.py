@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders import Encoder, Ensemble
-from protocols.disk.files import inside
+from protocols.disk.files import inside, refuse_newer, stated_schema
 from protocols.disk.foreign import read_text
 from protocols.disk.shares import make_folder, writing
 from protocols.errors import UNUSABLE, DataError
@@ -98,9 +98,11 @@ def load_encoder(project: Project, name: str) -> Predictor:
     Raises
     ------
     DataError
-        S07: its files are missing or damaged, or the weights of its network are not at hand.
+        S07: its files are missing or damaged, or the weights of its network are not at hand; F16: a newer version of
+        the toolkit wrote them.
     """
     folder = inside(project.fitted, name)
+    refuse_newer(f"fitted/{name}/encoder.json", stated_schema(folder / "encoder.json"))
     try:
         return Encoder.load(folder, weights=_weights_file(project, folder))
     except UNUSABLE as error:

@@ -291,7 +291,9 @@ def schema_text(name: str) -> str:
 
 def schemas_page() -> str:
     """The page that lists the schemas."""
-    from .pages import MADE, table
+    from protocols.packages import SCHEMAS as SCHEMAS_OF_FILES
+
+    from .pages import MADE, cell, table
 
     rows = []
     for name in SCHEMAS:
@@ -309,7 +311,21 @@ def schemas_page() -> str:
         "",
         *table(["file", "schema", "where it stands"], rows),
         "",
-        "To check a file, here a key written by hand (`pip install jsonschema`):",
+        "## All records and their versions",
+        "",
+        'Each of these files states its schema and version (`"schema": "ingest/1"`; HDF5: an attribute of its root). A file of a later version than this',
+        "`stimsynth` knows is refused (F16; R24 for responses), and is not written over: install the version that wrote it. Projects of earlier versions open;",
+        "`tests/protocols/migration` holds whole ones. project.toml, key.csv, sites.csv and order.csv state no version: an unknown key of project.toml is",
+        "refused (C01), further columns of a table are passed over.",
+        "",
+        *table(
+            ["schema", "file", "what it holds"],
+            [[f"`{n}/{v}`", cell(f), cell(w)] for n, (v, f, w) in SCHEMAS_OF_FILES.items()],
+        ),
+        "",
+        "## To check a file",
+        "",
+        "Here a key written by hand (`pip install jsonschema`):",
         "",
         "```python",
         "import csv, json",

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from protocols.disk.files import is_id, sha256_bytes, write_bytes
+from protocols.disk.files import is_id, refuse_newer, sha256_bytes, write_bytes
 from protocols.disk.foreign import read_bytes
 from protocols.disk.shares import unread_error
 from protocols.errors import DataError, printable
@@ -96,7 +96,7 @@ def read_decisions(folder: Path) -> tuple[Decision, ...]:
     ------
     DataError
         S10: the file is not what was written, or a line was altered, left out or added by hand; F15: the file or the
-        project is away.
+        project is away; F16: a newer version of the toolkit wrote it.
     """
     path = folder / FILE
     try:
@@ -114,6 +114,8 @@ def read_decisions(folder: Path) -> tuple[Decision, ...]:
     for number, line in enumerate(lines, start=1):
         try:
             decision = _decision(line)
+        except DataError:
+            raise
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise _unreadable(f"line {number}, which is no decision ({str(error)[:120]})") from error
         if (decision.sequence, decision.previous) != (number, previous):
@@ -142,6 +144,7 @@ def last_digest(decisions: Sequence[Decision]) -> str:
 
 def _decision(line: bytes) -> Decision:
     values = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+    refuse_newer(FILE, values.get("schema") if isinstance(values, dict) else None)
     if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
         raise ValueError(f"expected an object of the schema {SCHEMA}")
     del values["sha256"]
