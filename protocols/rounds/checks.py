@@ -54,15 +54,20 @@ def check_stimuli(stimuli: Sequence[Stimulus], display: Display, sites: Sequence
             raise ValueError(f"{stimulus.source_id}: role {stimulus.role} without a parent; expected a controller's id")
         if stimulus.target and stimulus.target not in known:
             raise ValueError(f"{stimulus.source_id}: target {stimulus.target!r} is not among the {len(known)} sites")
-        if stimulus.pixels.shape != (height, width, channels) or stimulus.pixels.dtype != np.uint8:
-            raise DataError(
-                stimulus.source_id,
-                found=f"an image of shape {stimulus.pixels.shape}, {stimulus.pixels.dtype}",
-                expected=f"uint8 of shape {(height, width, channels)} (height, width, channels), the display's size",
-                cause="the display was changed after the images were made",
-                fix="generate the images again for this display",
-                code="X03",
-            )
+        check_size(stimulus.source_id, stimulus.pixels, (height, width, channels))
+
+
+def check_size(name: str, pixels: Pixels, shape: tuple[int, int, int]) -> None:
+    """Raise `DataError` X03 for an image that is not uint8 of `shape`, the display's (height, width, channels)."""
+    if pixels.shape != shape or pixels.dtype != np.uint8:
+        raise DataError(
+            name,
+            found=f"an image of shape {pixels.shape}, {pixels.dtype}",
+            expected=f"uint8 of shape {shape} (height, width, channels), the display's size",
+            cause="the display was changed after the images were made",
+            fix="generate the images again for this display",
+            code="X03",
+        )
 
 
 def check_encoder(display: Display, manifest: Mapping[str, Any]) -> None:

@@ -15,7 +15,8 @@ from protocols.project.decisions.standing import read_standing
 from protocols.project.folder import Project
 from protocols.project.generations.files import OBJECTIVE, Evolution, Evolved, Generation, evolved_images
 from protocols.project.key import SiteRow
-from protocols.rounds.stimulus import Stimulus
+from protocols.rounds.checks import check_size
+from protocols.rounds.stimulus import Stimulus, batch_names
 from synth import StimulusBatch
 
 from .honour import digest_of, honoured_batch, none_left
@@ -79,9 +80,13 @@ def honoured_round(project: Project, number: int, sites: Sequence[SiteRow]) -> t
     Raises
     ------
     DataError
-        S10: the decisions cannot be read; S12: no controller is left; O01, O02: the evolved images cannot be used.
+        S10: the decisions cannot be read; S12: no controller is left; X03: images of another size than the display;
+        O01, O02: the evolved images cannot be used.
     """
     made = StimulusBatch.load(project.round(number).controllers_path)
+    channels, height, width = project.display.shape
+    for name, pixels in zip(batch_names(made, number), made.images, strict=True):
+        check_size(name, pixels, (height, width, channels))
     batch, honoured = honoured_batch(project, number, made)
     return batch, with_evolved(project, number, honoured, batch=batch, site_ids=[site.site_id for site in sites])
 

@@ -24,6 +24,7 @@ from protocols.project.folder import Project
 from protocols.report.decided import decision_sections
 from protocols.rounds.decisions import honour
 from protocols.rounds.decisions.decide import Asked, Changed, decide, stamp_of
+from protocols.rounds.decisions.evolved import honoured_round
 from protocols.rounds.decisions.honour import as_shown, honoured_batch, tell_honoured
 from protocols.rounds.stimulus import batch_names, controller_stimuli
 from protocols.synthesis.request import chosen_targets
@@ -271,3 +272,17 @@ def test_what_a_veto_takes_from_the_test_is_told_when_it_is_made(
     for place in (i for i in range(len(batch)) if i not in pair):
         _, out, _ = stimsynth(capsys, "decide", project.folder, "veto", names[place], "--reason", "all of them")
     assert "No export is possible now: all 4 controllers" in out
+
+
+def test_images_of_another_size_than_the_display_are_refused_before_they_are_put_together(tmp_path: Path) -> None:
+    project = decided_project.make(tmp_path / "lab", 2)
+    channels, height, _ = project.display.shape
+    path = project.round(1).controllers_path
+    for side, grey in ((height, 4 - channels), (height + 8, channels)):
+        path.unlink()
+        decided_project.batch(2, pixels=side, channels=grey).save(path)
+        with pytest.raises(DataError, match="X03"):
+            honoured_round(project, 1, ())
+    path.unlink()
+    decided_project.batch(2, pixels=height, channels=channels).save(path)
+    assert len(honoured_round(project, 1, ())[0]) == 8
