@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from protocols.disk.foreign import read_bytes, read_text
 from protocols.packages import PACKAGES, version
 from protocols.progress import Reporter
 from protocols.project.config.laboratories import LABORATORIES
@@ -76,7 +77,7 @@ def packed(package: Distribution) -> tuple[int, list[str]]:
     wrong = []
     for file in files:
         path = Path(str(file.locate()))
-        held = path.read_bytes() if path.is_file() else None
+        held = read_bytes(path) if path.is_file() else None
         assert file.hash is not None
         sum_ = b"" if held is None else urlsafe_b64encode(hashlib.new(file.hash.mode, held).digest()).rstrip(b"=")
         if sum_.decode() != file.hash.value:
@@ -137,7 +138,7 @@ def loop(folder: Path) -> str:
         stimsynth(folder, "--json", "demo", "--out", "demo", "--photographs", "photographs", *size),
     )
     page = folder / told["report"]
-    if list(told["rounds"]) != ["1"] or "</html>" not in page.read_text(encoding="utf-8"):
+    if list(told["rounds"]) != ["1"] or "</html>" not in read_text(page):
         raise Failed(f"rounds {told['rounds']}, report {page.name}")
     return f"baseline, fit, images, export, answer, verdicts, report in {told['seconds']:.0f} s"
 
