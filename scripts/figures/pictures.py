@@ -87,6 +87,7 @@ SIMULATED = {
     "pages_site.png": Picture("simulated", PAGE, "seconds", simulated.site),
     "pages_population.png": Picture("simulated", PAGE, "seconds", simulated.population),
     "pages_planner.png": Picture("simulated", PAGE, "seconds", simulated.planner),
+    "report.jpg": Picture("simulated", ("stimsynth demo --out demo",), "3 CPU minutes", simulated.report),
     "serve_board.jpg": Picture("simulated", SERVE, "a minute", simulated.served),
     "serve_gallery.jpg": Picture(
         "simulated",

@@ -17,7 +17,7 @@ OWN = {
 """Pages with a table that a program of its own writes between markers of its own: their word, and the command."""
 GENERATED = {"errors.md", "settings.md", "commands.md", "schemas.md", "gallery.md"}
 """Pages that are made from the code: they hold no measured table."""
-THEIRS = ("tutorials/", "peers.md")
+THEIRS = ("tutorials/", "peers.md", "reproduction.md")
 """Pages, or folders of pages, whose tables and pictures programs of their own write."""
 DEFINITIONS = {
     ("diffusion.md", "method"): "strengths as they are defined",

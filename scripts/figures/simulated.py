@@ -67,6 +67,14 @@ def planner(shop: Workshop, path: Path) -> None:
     view(shop, path, size=(1024, 900), tab="planner")
 
 
+def report(shop: Workshop, path: Path) -> None:
+    """The beginning of the report of the demo's last round."""
+    (told,) = (shop.demo() / "demo/project/sessions").glob("*/round_02/report.html")
+    raw = shop.work / "report_raw.png"
+    pictured(told, raw, size=(1024, 1250))
+    reduced(raw, path, 1024, quality=85)
+
+
 def decided(shop: Workshop) -> Path:
     """A copy of the demo's project with a round that is made and not exported, a vetoed image and a stopped site."""
     folder, copy = shop.demo(), shop.work / "simulated" / "decided"
