@@ -145,7 +145,7 @@ def refuse_newer(where: str, stated: object) -> None:
             where,
             found=f"schema {stated}",
             expected=f"{known} or earlier",
-            cause=f"a version of stimsynth newer than {version()} wrote the file",
+            cause=f"a version newer than this one ({version()}) wrote the file",
             fix="install that version and give the command again; the file was left as it is",
             code="F16",
         )
