@@ -77,7 +77,7 @@ class Progress:
         """Report that `done` of `total` parts of the step `label` are finished."""
         if self.told is not None:
             self.told(label, done, total)
-        if self.quiet:
+        if self.quiet or self.stream.closed:
             return
         now = time.monotonic()
         name, _, note = label.partition(NOTE)

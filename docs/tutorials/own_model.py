@@ -107,7 +107,7 @@ figure.savefig("gabors.png", dpi=160)
 # best there is? For an energy model that is the filter itself, at any phase, raised until it has the contrast that was
 # asked for after it was cut to black and white:
 gabor = cells.filters[0] - cells.filters[0].mean()
-rivals = [(0.5 + gain * gabor).clamp(0, 1) for gain in torch.linspace(1, 100, 500)]
+rivals = [(0.5 + gain * gabor).clamp(0, 1) for gain in torch.logspace(0, 3, 500)]
 rival = min(rivals, key=lambda image: abs(float(image.std()) - 0.15))
 print(
     f"the filter itself {float(cells(rival[None, None])[0, 0]):.2f}, the image of the ascent {float(best.scores[0]):.2f}"

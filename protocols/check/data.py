@@ -60,9 +60,8 @@ def display(project: Project) -> Iterator[Finding | Exception]:
         f"{shown.colour}, {shown.encoding}, background {shown.background}"
     )
     if (project.data / "natural.csv").is_file():
-        natural = NaturalImages.load(project.data)
-        first = natural.pixels()[:3]
-        if (shown.apply_aperture(first) != first).mean() > 0.01:
+        natural, mask = NaturalImages.load(project.data), shown.aperture_mask()
+        if mask is not None and (natural.pixels()[:3][:, mask.numpy() == 0] != shown.background).any():
             yield drawn_for_another("pixels outside the aperture", "the background there", natural.rows[0].filename)
             return
     yield Finding("ok", "display", text)

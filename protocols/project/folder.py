@@ -333,8 +333,8 @@ class Project:
             "sessions",
             found=f"the rounds {listed}",
             expected=f"round {number}" + (f" in session {session}" if session else ""),
-            cause="the round was not exported yet, or the number is of another project",
-            fix="run `stimsynth status` to see what exists",
+            cause="its images were not made yet (a batch of `generate --out` is no round), or it is of another project",
+            fix="run `stimsynth generate`, which makes the next round; `stimsynth status` says what exists",
             code="S04",
         )
 

@@ -37,7 +37,7 @@ def test_every_requirement_of_the_project_is_on_the_page(audit):
 def test_every_extra_that_users_install_is_looked_at(audit):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    of_developers, joined = {"dev", "docs", "bench", "mutation"}, {"formats", "diffusion"}
+    of_developers, joined = {"dev", "docs", "bench", "mutation", "peers"}, {"formats", "diffusion"}
     assert set(extras) == {*audit.EXTRAS, *of_developers, *joined}
     assert extras["formats"] == ["stimsynth[nwb,brainio,neo,bids,tables]"]
     assert extras["diffusion"] == []

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 OPEN = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
 PATIENCE_S = 10.0
 """How long a browser may take to say that it could not be opened; one that runs on is left alone."""
+LEFT: list[subprocess.Popen[bytes]] = []
+"""Browsers that run on: kept, since Python warns of a process that is forgotten before it ended."""
 
 
 def has_screen(environment: Mapping[str, str], platform: str) -> bool:
@@ -41,6 +43,7 @@ def opened(url: str, *, patience_s: float = PATIENCE_S) -> bool:
         )
         return not browser.wait(patience_s)
     except subprocess.TimeoutExpired:
+        LEFT.append(browser)
         return True
     except OSError:
         return False

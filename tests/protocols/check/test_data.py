@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from protocols.check import check_project
 from protocols.check import look as looks
-from protocols.check.data import near_duplicates, photographs, recordings, split
+from protocols.check.data import display, near_duplicates, photographs, recordings, split
 from protocols.check.findings import Finding, collected
 from protocols.disk.files import sha256_file
 from protocols.disk.png import read_png, write_png
@@ -88,6 +88,24 @@ def test_damage_is_told_with_its_code(made: Project, tmp_path: Path, damage: str
     assert code in [f.code for f in findings if f.status == "fail"], (damage, findings)
     texts = [f.text for f in findings if f.status == "fail"]
     assert len(texts) == len(set(texts))
+
+
+@pytest.mark.parametrize("edge", [0.0, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("encoding", ["linear", "srgb"])
+def test_photographs_are_held_to_the_aperture_outside_it_alone(project: Project, edge: float, encoding: str) -> None:
+    """A soft edge that was drawn once is not drawn again; what was drawn without an aperture, or on another background, is told."""
+
+    def told(**keys: object) -> list[str]:
+        set_keys(project, {("display", key): value for key, value in keys.items()}, project.config)
+        return [f.code for f in collected("display", display, Project.open(project.folder)) if f.status == "fail"]
+
+    drawn = {"aperture": "circle", "aperture_edge": edge, "encoding": encoding}
+    assert told(**drawn) == ["C07"]
+    shown = Project.open(project.folder).display
+    for row in NaturalImages.load(project.data).rows:
+        redrawn(project, row.filename, shown.apply_aperture(read_png(project.data / "natural" / row.filename)))
+    assert told(**drawn) == []
+    assert told(**drawn, background=127) == ["C07"]
 
 
 def test_the_baseline_gone_after_a_round_was_made(project: Project) -> None:

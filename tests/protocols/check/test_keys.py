@@ -104,7 +104,7 @@ FREE = {
     ("arms", "found"),  # read where the arm predicted_natural is chosen, when a round is exported
     *(("evolution", k) for k in ("rounds", "targets", "optimiser", "latent", "cutoff", "start", "population", "sigma", "seed")),  # while generations = 0
     *(("evolution", k) for k in ("repeats", "references", "reference_repeats", "candidates", "candidate_repeats", "max_presentations", "max_unseen")),
-    ("drift", "align"), ("drift", "exclude"), ("loop", "rounds"),
+    ("drift", "align"), ("drift", "exclude"), ("loop", "rounds"), ("loop", "review"),
     ("rig", "position_deg"), ("rig", "images_per_fixation"),
 }  # fmt: skip
 """Keys without a value that cannot work by itself."""
