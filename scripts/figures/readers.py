@@ -95,6 +95,15 @@ def scale(outcome: Outcome) -> dict[str, Shown]:
     return {"sizes": table}
 
 
+def memory(outcome: Outcome) -> dict[str, Shown]:
+    """Tables per step from table_memory; what they were before the blocks stays as it was seen then."""
+    ((_, found),) = tables_in(outcome.printed[0])
+    old = records()["memory"].tables["tables"]
+    assert isinstance(old, Table)
+    rows = [(*row[:3], old.cell(row[0], "before"), *row[3:]) for row in found.rows]
+    return {"tables": Table((*found.columns[:3], "before", *found.columns[3:]), tuple(rows))}
+
+
 def spectrum(outcome: Outcome) -> dict[str, Shown]:
     """Scores of spectrum_start on the ResNet."""
     columns = ("lucent's image", "decay 1.75 (default)", "1.4", "1")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import benchmarks, readers
+from . import benchmarks, readers, recorded
 from .readers import Outcome, Reader
 from .records import ROOT, Record
 from .tables import Table
@@ -210,6 +210,20 @@ STUDIES: dict[str, Study] = {
     "natural_search": Study(
         (_study("natural_search", "{v4} --shared {shared} --out {work}"),), readers.search, absolute=0.02
     ),
+    "solvers": Study(
+        ("python -m scripts.studies.guided_gaussian",), readers.printed_tables("gaussian"), when="quick", absolute=0.002
+    ),
+    "memory": Study(("python -m scripts.studies.table_memory",), readers.memory, when="quick", absolute=0.05),
+    "discriminative": Study(
+        (_study("discriminative_v4", "--data {data} --out {work}/discriminative.json --seeds 1"),),
+        recorded.discriminative,
+        absolute=0.02,
+    ),
+    "predictivity": Study(
+        (_study("v4_predictivity", "--data {data} --random --json {work}/predictivity.json"),),
+        recorded.predictivity,
+        absolute=0.003,
+    ),
 }
 """Studies whose output fills their record. The other records were taken from the pages: their commands print other layouts than the pages have."""
 
@@ -269,7 +283,8 @@ def filled(record: Record, places: dict[str, Path], *, fresh: bool = False) -> R
         old = tables.get(name)
         if isinstance(old, Table) and isinstance(table, Table):
             rest = tuple(row for row in old.rows if row[0] in study.stay)
-            table = replace(table, rows=(*table.rows, *rest), align=old.align)
+            align = old.align if len(old.columns) == len(table.columns) else table.align
+            table = replace(table, rows=(*table.rows, *rest), align=align)
         tables[name] = table
     return replace(record, tables=tables, how="rerun", measured=outcome.measured)
 

@@ -13,7 +13,6 @@ from PIL import Image
 
 from scripts.figures import __main__ as program
 from scripts.figures import benchmarks, places, readers
-from scripts.figures.compare import unlike
 from scripts.figures.pictures import DOCS, FROM, PICTURES, elsewhere, gallery_page, present, shown_on
 from scripts.figures.plots import PLOTS
 from scripts.figures.quoted import Sentence, requoted, sentences
@@ -21,7 +20,7 @@ from scripts.figures.readers import Outcome, differences
 from scripts.figures.records import ROOT, load, records
 from scripts.figures.studies import STUDIES, arguments
 from scripts.figures.tables import Printed, Table, estimate, numbers, tables_in
-from scripts.figures.workshop import Workshop, reduced
+from scripts.figures.workshop import Workshop, reduced, unlike
 
 pytestmark = pytest.mark.xdist_group("handbook")
 PAGES = {path: path.read_text(encoding="utf-8") for path in places.pages()}
