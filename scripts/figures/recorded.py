@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from .readers import Outcome
+from .records import records
 from .tables import Shown, Table
 
 
@@ -87,3 +89,24 @@ def predictivity(outcome: Outcome) -> dict[str, Shown]:
     }
     rows = [(label, *(" / ".join(by.get((key, split), [])) for split in splits)) for key, label in labels.items()]
     return {"layers": Table(("EfficientNet-Lite0, ridge", *splits.values()), tuple(rows))}
+
+
+def metamers(outcome: Outcome) -> dict[str, Shown]:
+    """Median distances of metamers and of pairs of photographs, as `stimsynth invariance` says them."""
+    lines = [re.split(r"\s{2,}", line.strip()) for line in outcome.printed[-1].splitlines()]
+    begin = next(i for i, words in enumerate(lines) if words[0] == "median")
+    rows = tuple((words[0], words[1], words[2]) for words in lines[begin + 1 : begin + 5])
+    return {"distances": Table(("", *lines[begin][1:]), rows)}
+
+
+def library(outcome: Outcome) -> dict[str, Shown]:
+    """The best and worst photograph per site from search.json."""
+    found = json.loads((outcome.folder / "strongest" / "search.json").read_text(encoding="utf-8"))
+    rows = []
+    for row in found["rows"]:
+        (site,) = re.findall(r"v4_\d+", row["objective"])
+        values = row["own_best"], row["best"]["score"], row["best"]["validator"], row["worst"]["score"]
+        rows.append((site, *(f"{value:.2f}" for value in values)))
+    old = records()["library"].tables["sites"]
+    assert isinstance(old, Table)
+    return {"sites": Table(old.columns, tuple(rows))}

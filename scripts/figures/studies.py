@@ -20,6 +20,8 @@ WORK = ROOT / "build" / "figures"
 DATA = "v4_cowley2023"
 TAILS = tuple((kind, site) for kind in ("suppress", "stretch") for site in ("v4_027", "v4_005", "v4_034", "v4_023"))
 """Objectives of docs/suppress.md."""
+STRONGEST = tuple(("stretch", site) for site in ("v4_023", "v4_036", "v4_041", "v4_049"))
+"""Objectives of docs/search.md."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Study:
     ----------
     steps : tuple of str
         Commands; `{data}` is the folder of the recordings, `{shared}` the one above it, `{work}` a folder of the study that is kept, so that a
-        study which resumes goes on, `{v4}` the project of recording 210325.
+        study which resumes goes on, `{v4}` the project of recording 210325, `{natural_search}` the folder of that study, which is run first.
         A command of stimsynth runs beside that project.
     read : Reader
         From the output to the tables.
@@ -214,6 +216,19 @@ STUDIES: dict[str, Study] = {
         ("python -m scripts.studies.guided_gaussian",), readers.printed_tables("gaussian"), when="quick", absolute=0.002
     ),
     "memory": Study(("python -m scripts.studies.table_memory",), readers.memory, when="quick", absolute=0.05),
+    "library": Study(
+        (
+            "stimsynth generate v4 --out strongest --generator search --library {natural_search}/library "
+            "--index {natural_search}/index --wanted strongest.toml --seeds 8",
+        ),
+        recorded.library,
+        absolute=0.02,
+    ),
+    "metamers": Study(
+        ("stimsynth invariance v4 --out metamers --kind metamers --photographs 2 --count 4 --steps 150",),
+        recorded.metamers,
+        absolute=0.02,
+    ),
     "discriminative": Study(
         (_study("discriminative_v4", "--data {data} --out {work}/discriminative.json --seeds 1"),),
         recorded.discriminative,
@@ -244,17 +259,21 @@ def run(name: str, places: dict[str, Path], *, fresh: bool = False) -> Outcome:
     """
     folder = WORK / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
-    own = places | {"work": folder}
+    own = places | {"work": folder, "natural_search": WORK / "studies" / "natural_search"}
     printed, measured = [], ""
     for number, step in enumerate(STUDIES[name].steps):
         kept = folder / f"printed_{number}.txt"
         done = folder / f"printed_{number}.command"
         if step.startswith("stimsynth "):
             shop = Workshop(WORK, places.get("data"))
+            if "{natural_search}" in step:
+                _library_of(places)
+            words = [word.format_map(own) for word in shlex.split(step)[1:]]
             folder = shop.v4()
             shop.wanted(folder, "tails.toml", *TAILS)
-            printed.append(shop.stimsynth(folder, *shlex.split(step)[1:]))
-            measured = shop.stamp_of(folder, *shlex.split(step)[1:])
+            shop.wanted(folder, "strongest.toml", *STRONGEST)
+            printed.append(shop.stimsynth(folder, *words))
+            measured = shop.stamp_of(folder, *words)
             continue
         if "{v4}" in step:
             Workshop(WORK, places.get("data")).v4()
@@ -272,6 +291,13 @@ def run(name: str, places: dict[str, Path], *, fresh: bool = False) -> Outcome:
         measured = kept.with_suffix(".measured").read_text(encoding="utf-8")
         printed.append(kept.read_text(encoding="utf-8"))
     return Outcome(printed, folder, measured)
+
+
+def _library_of(places: dict[str, Path]) -> None:
+    """Index the library of photographs, where it has not been."""
+    if "shared" not in places or not (places["shared"] / "imagenet_sample_1000").is_dir():
+        raise Missing(f"pictures of ImageNet and BSDS500: pass --data with the folder {DATA} that lies beside them")
+    run("natural_search", places)
 
 
 def filled(record: Record, places: dict[str, Path], *, fresh: bool = False) -> Record:

@@ -73,3 +73,22 @@ def test_scores_of_layers_become_one_row_per_way_of_folding(tmp_path: Path) -> N
     assert table.rows[0][1:] == ("0.600", "0.600", "0.600")
     assert table.rows[1][3] == "0.610 / 0.620 / 0.630"
     assert table.rows[2][1:] == ("0.400", "", "")
+
+
+def test_what_invariance_says_of_metamers_becomes_its_table() -> None:
+    said = "8 of 8 images are metamers\n  median                                     metamers  two photographs\n"
+    for i, text in enumerate(("response distance, encoder [natural SDs]", "response distance, validator", "pixel distance, RMS", "structural similarity")):  # fmt: skip
+        said += f"  {text:<42} {0.1 * i:>9.3f} {0.2 * i:>16.3f}\n"
+    _, table = compared("metamers", "distances", recorded.metamers(Outcome([f"{said}in metamers: batch.h5\n"], Path())))
+    assert table.rows[3][1:] == ("0.300", "0.600")
+
+
+def test_a_search_of_a_library_becomes_one_row_per_site(tmp_path: Path) -> None:
+    (tmp_path / "strongest").mkdir()
+    rows = [
+        {"objective": f"stretch:{site}", "own_best": 1.0, "best": {"score": 2.0, "validator": 3.0}, "worst": {"score": -1.5}}
+        for site in ("v4_023", "v4_036", "v4_041", "v4_049")
+    ]  # fmt: skip
+    (tmp_path / "strongest" / "search.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    _, table = compared("library", "sites", recorded.library(Outcome([], tmp_path)))
+    assert table.rows[0][1:] == ("1.00", "2.00", "3.00", "-1.50")
