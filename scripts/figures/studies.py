@@ -42,6 +42,8 @@ class Study:
         What a number may differ by when the record is checked.
     stay : tuple of str
         First cells of rows that the study does not print, which stay as they are.
+    partial : bool
+        Whether the reader takes rows or columns from the old record.
     """
 
     steps: tuple[str, ...]
@@ -50,12 +52,18 @@ class Study:
     relative: float = 0.0
     absolute: float = 0.0
     stay: tuple[str, ...] = ()
+    partial: bool = False
 
 
 def _study(name: str, words: str = "") -> str:
     return f"python scripts/studies/{name}.py {words}".strip()
 
 
+NETWORKS = (
+    _study("v4_fine_tuning", "--data {data} --sessions 210224 210225 --save {work}/networks/201025"),
+    _study("v4_fine_tuning", "--data {data} --sessions 201025 210224 --save {work}/networks/210225"),
+)
+"""Networks of other recordings, for arms of v4_control that begin with them."""
 STUDIES: dict[str, Study] = {
     "selectivity": Study(
         (_study("selectivity_weights", "--pairs 1500"),), readers.printed_tables("weights"), when="check", absolute=0.3
@@ -111,8 +119,7 @@ STUDIES: dict[str, Study] = {
     "control_draws": Study(
         (
             *(_study("v4_benchmark", f"--data {{data}} --seed {seed} --out {{work}}/V4_{seed}") for seed in range(3)),
-            _study("v4_fine_tuning", "--data {data} --sessions 210224 210225 --save {work}/networks/201025"),
-            _study("v4_fine_tuning", "--data {data} --sessions 201025 210224 --save {work}/networks/210225"),
+            *NETWORKS,
             *(
                 _study(
                     "v4_control",
@@ -125,6 +132,33 @@ STUDIES: dict[str, Study] = {
         ),
         benchmarks.control_draws,
         relative=0.02,
+    ),
+    "control_parts": Study(
+        (
+            _study("v4_benchmark", "--data {data} --out {work}/V4"),
+            *NETWORKS,
+            _study("v4_control", "--benchmark {work}/V4 --out {work}/control --networks {work}/networks"),
+        ),
+        benchmarks.control_parts,
+        relative=0.05,
+    ),
+    "families": Study(
+        (
+            _study("v4_benchmark", "--data {data} --out {work}/V4"),
+            _study(
+                "v4_control",
+                "--benchmark {work}/V4 --out {work}/control --sessions 210225 --sites 12 "
+                '--arms "by a project final,ridge on tuned final,families final"',
+            ),
+        ),
+        benchmarks.families,
+        relative=0.05,
+    ),
+    "benchmark": Study(
+        (_study("v4_benchmark", "--data {data} --out {work}/V4 --repeats 24"),),
+        benchmarks.truth,
+        relative=0.05,
+        partial=True,
     ),
     "verdicts_v4": Study(
         tuple(
@@ -215,7 +249,9 @@ STUDIES: dict[str, Study] = {
     "solvers": Study(
         ("python -m scripts.studies.guided_gaussian",), readers.printed_tables("gaussian"), when="quick", absolute=0.002
     ),
-    "memory": Study(("python -m scripts.studies.table_memory",), readers.memory, when="quick", absolute=0.05),
+    "memory": Study(
+        ("python -m scripts.studies.table_memory",), readers.memory, when="quick", absolute=0.05, partial=True
+    ),
     "library": Study(
         (
             "stimsynth generate v4 --out strongest --generator search --library {natural_search}/library "
@@ -228,6 +264,29 @@ STUDIES: dict[str, Study] = {
         ("stimsynth invariance v4 --out metamers --kind metamers --photographs 2 --count 4 --steps 150",),
         recorded.metamers,
         absolute=0.02,
+    ),
+    "tuning": Study(
+        ("stimsynth generate v4 --out controllers", "stimsynth tuning v4 --batch controllers --out all_series"),
+        recorded.tuning,
+        relative=0.1,
+    ),
+    "evolution_benchmark": Study(
+        (_study("evolution_benchmark", "--data {data} --out {work} --generations 25"),), recorded.evolved, absolute=0.05
+    ),
+    "invariance_truth": Study(
+        (_study("invariance_v4", "--data {data} --out {work}"),), recorded.invariant, absolute=2.0
+    ),
+    "synthesised": Study(
+        (
+            _study("v4_synthesised", "--data {data} --make-trunk {work}/trunks --cache {work}/cache"),
+            _study(
+                "v4_synthesised",
+                "--data {data} --trunk {work}/trunks --cache {work}/cache --rows default tuned full two_networks_ridge trunk_population",
+            ),
+        ),
+        recorded.synthesised,
+        absolute=0.02,
+        partial=True,
     ),
     "discriminative": Study(
         (_study("discriminative_v4", "--data {data} --out {work}/discriminative.json --seeds 1"),),
@@ -305,14 +364,16 @@ def filled(record: Record, places: dict[str, Path], *, fresh: bool = False) -> R
     study = STUDIES[record.name]
     tables = dict(record.tables)
     outcome = run(record.name, places, fresh=fresh)
-    for name, table in study.read(outcome).items():
+    found = study.read(outcome)
+    for name, table in found.items():
         old = tables.get(name)
         if isinstance(old, Table) and isinstance(table, Table):
             rest = tuple(row for row in old.rows if row[0] in study.stay)
             align = old.align if len(old.columns) == len(table.columns) else table.align
             table = replace(table, rows=(*table.rows, *rest), align=align)
         tables[name] = table
-    return replace(record, tables=tables, how="rerun", measured=outcome.measured)
+    partial = study.partial or study.stay or set(tables) - set(found)
+    return replace(record, tables=tables, how="in part" if partial else "rerun", measured=outcome.measured)
 
 
 def of_kind(kinds: Iterable[str]) -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scripts.figures import readers, recorded
+from scripts.figures import benchmarks, readers, recorded
 from scripts.figures.readers import Outcome
 from scripts.figures.records import records
 from scripts.figures.tables import Shown, Table
@@ -92,3 +93,116 @@ def test_a_search_of_a_library_becomes_one_row_per_site(tmp_path: Path) -> None:
     (tmp_path / "strongest" / "search.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
     _, table = compared("library", "sites", recorded.library(Outcome([], tmp_path)))
     assert table.rows[0][1:] == ("1.00", "2.00", "3.00", "-1.50")
+
+
+def test_half_widths_of_stretch_controllers_become_medians_over_sites(tmp_path: Path) -> None:
+    (tmp_path / "all_series").mkdir()
+    lines = ["controller,site,series,below,above,validator_below,validator_above"]
+    for series in recorded.WIDTHS:
+        for i in range(50):
+            lines.append(f"{i},v4_{i:03d},{series},{i % 3 + 0.5},,{'' if i else 12.4},31.2")
+        lines.append(f"50,v4_000,{series},99,99,99,99")
+    (tmp_path / "all_series" / "tuning.csv").write_text("\n".join(lines), encoding="utf-8")
+    names = [f"stretch:v4_{i:03d}" for i in range(50)] + ["one_hot:v4_000"]
+    (tmp_path / "all_series" / "tuning.json").write_text(json.dumps({"controllers": names}), encoding="utf-8")
+    _, table = compared("tuning", "widths", recorded.tuning(Outcome([], tmp_path)))
+    assert table.rows[0][1:] == ("1.50 (beyond)", "beyond (31)", "50 / 0 (1 / 50)")
+
+
+def test_runs_of_evolution_become_one_row_per_site_that_has_every_arm(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for site in ("v4_073", "v4_014", "v4_099"):
+        for arm in ("cma", "genetic", "random", "shuffled", "hybrid")[: 2 if site == "v4_099" else 5]:
+            run = {"site": site, "arm": arm, "truth": [0.5, 9.0, 0.75]}
+            (tmp_path / "runs" / f"{site}_{arm}.json").write_text(json.dumps(run), encoding="utf-8")
+    _, table = compared("evolution_benchmark", "sites", recorded.evolved(Outcome([], tmp_path)))
+    assert table.rows[0][1:] == ("0.50 to 0.75",) * 4
+
+
+def test_level_sets_without_smoothing_become_counts(tmp_path: Path) -> None:
+    level = {"points": 48, "encoder": 1.0, "validator": 0.125, "truth": 0.125, "mixture_truth": 0.104}
+    levels = [level | {"smooth": 0.0}, level | {"smooth": 1.5, "truth": 0.5}]
+    (tmp_path / "invariance_v4.json").write_text(json.dumps({"levels": levels}), encoding="utf-8")
+    old, table = compared("invariance_truth", "levels", recorded.invariant(Outcome([], tmp_path)))
+    assert table.rows == old.rows
+
+
+def test_encoders_of_synthesised_images_keep_the_rows_that_are_not_printed() -> None:
+    summary = {"median": 0.5, "mean": 0.4}
+    words = f"{summary['median']:.3f} / {summary['mean']:.3f}"
+    said = f"{'encoder':<24} {'images':<12} {'all':<32} {'choosing':<14} {'reporting':<14}\n"
+    for name in recorded.ENCODERS:
+        for kind in ("synthesised", "photographs")[: 1 if name == "full" else 2]:
+            said += (
+                f"{name:<24} {kind:<12} {words + ' [0.300, 0.600]':<32} {words:<14} {words:<14}         0.400   0.90\n"
+            )
+    old, table = compared("synthesised", "encoders", recorded.synthesised(Outcome(["", said], Path())))
+    assert table.rows[0][1:] == (f"{words} [0.300, 0.600]", words, words, f"{words} [0.300, 0.600]")
+    assert table.rows[2][4] == "not run"
+    assert table.rows[4] == old.rows[4]
+    assert table.rows[8][1].startswith(f"**{words}**")
+
+
+def arm(name: str, objective: str, values: list[float]) -> dict[str, Any]:
+    """A row of v4_control."""
+    share = {"successes": 3, "of": 4, "low": 0.3, "high": 0.95}
+    bars = ("M", "natural maximum") if objective == "stretch" else ("best natural margin",)
+    return {"arm": name, "objective": objective, "median": [1.2, 1.1, 1.3], "change": [-0.1, -0.2, 0.05], "median_equal": [1.0, 0.9, 1.1],
+            "above": dict.fromkeys(bars, share), "chroma": 1.5, "local": 1.25, "values": values}  # fmt: skip
+
+
+def test_arms_of_one_draw_become_the_rows_of_their_tables(tmp_path: Path) -> None:
+    rows = [arm(name, o, [1.0]) for name in benchmarks.PARTS for o in ("stretch", "one_hot")]
+    (tmp_path / "control").mkdir()
+    report = {"sessions": {session: {"rows": rows[::-1]} for session in ("210225", "201025")}}
+    (tmp_path / "control" / "v4_control.json").write_text(json.dumps(report), encoding="utf-8")
+    found = benchmarks.control_parts(Outcome([], tmp_path))
+    for name in ("stretch", "one_hot", "201025"):
+        old, new = records()["control_parts"].tables[name], found[name]
+        assert isinstance(old, Table)
+        assert isinstance(new, Table)
+        assert new.columns == old.columns
+        assert new.column(0) == [label.replace("`fine_tune = 4`", "`fine_tune = 8`") for label in old.column(0)]
+        assert all(len(row) == len(new.columns) for row in new.rows)
+    part = ("1.20 [1.10, 1.30]", "-0.10 [-0.20, +0.05]", "75 % [30, 95]", "75 % [30, 95]")
+    assert found["stretch"].rows[0][1:] == (*part, "1.50", "1.25", "1.00")  # type: ignore[union-attr]
+    assert found["201025"].rows[0][1:] == (*part, "1.20 [1.10, 1.30]", "-0.10 [-0.20, +0.05]", "75 % [30, 95]")  # type: ignore[union-attr]
+    assert found["201025"].cell("**default**", 2) == ""  # type: ignore[union-attr]
+
+
+def test_families_are_compared_with_the_factorised_readouts(tmp_path: Path) -> None:
+    values = {
+        "default": [1.0, 2.0],
+        "by a project final": [2.0, 3.0],
+        "ridge on tuned final": [1.5, 2.5],
+        "families final": [2.0, 3.0],
+    }
+    rows = [arm(name, o, values[name]) for name in values for o in ("stretch", "one_hot")]
+    (tmp_path / "control").mkdir()
+    (tmp_path / "control" / "v4_control.json").write_text(
+        json.dumps({"sessions": {"210225": {"rows": rows}}}), encoding="utf-8"
+    )
+    _, table = compared("families", "arms", benchmarks.families(Outcome([], tmp_path)))
+    assert table.rows[0][2] == "-1.00 [-1.00, -1.00]"
+    assert table.rows[1][1:4] == ("1.20", "", "3 of 4")
+    assert table.rows[2][5] == "-0.50 [-0.50, -0.50]"
+
+
+def test_truth_and_verdicts_keep_what_ridge_gave(tmp_path: Path) -> None:
+    rows = []
+    for i in range(24):
+        for objective in ("stretch", "one_hot"):
+            row = {"round": 1, "objective": objective, "verdict": "control" if i < 6 else "no control", "relative_to_m": 1.5, "margin": 0.5, "best_natural_margin": 0.25,
+                   "above_m": i > 0, "above_natural_maximum": i > 5, "beats_natural_margin": i > 11, "beats_reference": 0 < i < 23}  # fmt: skip
+            rows += [row, row | {"round": 2, "above_m": False}]
+    (tmp_path / "V4").mkdir()
+    report = {"sessions": {session: {"rows": rows} for session in ("201025", "210225")}}
+    (tmp_path / "V4" / "v4_benchmark.json").write_text(json.dumps(report), encoding="utf-8")
+    found = benchmarks.truth(Outcome([], tmp_path))
+    old, table = compared("benchmark", "truth", found)
+    assert table.rows[0][1:4] == ("23 of 24", "23 of 24", "46 of 48 (96 %)")
+    assert table.rows[0][4:] == old.rows[0][4:]
+    assert table.rows[4][1:5] == ("0.50 (0.25)",) * 3 + ("",)
+    before, verdicts = compared("benchmark", "verdicts", found)
+    assert verdicts.rows[1][3:] == ("44 of 48", "12 of 48", "10 of 44 (23 %)", "2 of 4")
+    assert verdicts.rows[2:] == before.rows[2:]
