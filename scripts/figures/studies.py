@@ -265,6 +265,18 @@ STUDIES: dict[str, Study] = {
         recorded.metamers,
         absolute=0.02,
     ),
+    "mutation": Study(
+        ("python scripts/mutation.py metrics --sample 40 --seed 1",), readers.mutation, absolute=5.0, partial=True
+    ),
+    "quality": Study(
+        tuple(
+            f"python scripts/bench_quality.py --peers --photographs 300 --sites {draw} "
+            '--only "ours, best photograph" quick "quick, shifted"'
+            for draw in range(3)
+        ),
+        readers.quality,
+        relative=0.3,
+    ),
     "tuning": Study(
         ("stimsynth generate v4 --out controllers", "stimsynth tuning v4 --batch controllers --out all_series"),
         recorded.tuning,
@@ -299,7 +311,7 @@ STUDIES: dict[str, Study] = {
         absolute=0.003,
     ),
 }
-"""Studies whose output fills their record. The other records were taken from the pages: their commands print other layouts than the pages have."""
+"""Studies whose output fills their record. The record of earlier_networks was taken from its page: no command prints its errors together."""
 
 
 def arguments(step: str, places: dict[str, Path]) -> list[str]:

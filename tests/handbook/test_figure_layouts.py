@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts import bench_quality
 from scripts.figures import benchmarks, readers, recorded
 from scripts.figures.readers import Outcome
-from scripts.figures.records import records
+from scripts.figures.records import ROOT, records
 from scripts.figures.tables import Shown, Table
 
 pytestmark = pytest.mark.xdist_group("handbook")
@@ -206,3 +209,29 @@ def test_truth_and_verdicts_keep_what_ridge_gave(tmp_path: Path) -> None:
     before, verdicts = compared("benchmark", "verdicts", found)
     assert verdicts.rows[1][3:] == ("44 of 48", "12 of 48", "10 of 44 (23 %)", "2 of 4")
     assert verdicts.rows[2:] == before.rows[2:]
+
+
+def test_mutants_of_an_area_take_the_place_of_its_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "metrics: 19 of 20 noticed, 95.0 %, 95 % interval 76.4-99.1 %, of 709 mutants in all"
+    old, table = compared("mutation", "areas", readers.mutation(Outcome([f"| metrics | 20 |\n{told}\n"], Path())))
+    assert table.rows[0][1:6] == ("709", "20", "19", "95.0 %", "76.4-99.1 %")
+    assert table.rows[1:] == old.rows[1:]
+    pytest.importorskip("mutmut", reason="the program that makes mutants needs mutmut")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    mutation = importlib.import_module("mutation")
+    rows = [
+        {"area": "metrics", "module": "encoders.metrics", "outcome": "killed" if i else "survived"} for i in range(20)
+    ]
+    assert re.sub(r"of \d+ mutants", "of 709 mutants", mutation.estimates(rows)) == told
+
+
+def test_times_to_quality_become_medians_over_draws() -> None:
+    printed = []
+    for draw in range(3):
+        curves = [bench_quality.Curve(who, 0, [1, 2], [10.0, seconds + draw], [0.0, 10.0]) for who, seconds in
+                  (("lucent", 200.0), ("mei's loop, rewritten", 20.0), ("ours, best photograph", 18.0), ("quick", 12.0), ("quick, shifted", 14.0))]  # fmt: skip
+        printed.append(f"lucent 0 [0.0, 10.0] 200 s\n{bench_quality.table(curves)}\n")
+    _, table = compared("quality", "times", readers.quality(Outcome(printed, Path())))
+    assert table.rows[0][1:] == ("191.4", "1", "")
+    assert table.rows[1][1:] == ("20.4", "0.107 (0.102, 0.107, 0.111)", "1")
+    assert table.rows[2][1:] == ("18.5", "0.097 (0.092, 0.097, 0.101)", "0.91 (0.90, 0.91, 0.91)")

@@ -231,7 +231,7 @@ def test_the_list_names_every_record_and_picture_with_its_command() -> None:
 
 def test_what_is_lost_is_told_and_what_a_command_cannot_make_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        program.parse(["--only", "control_parts"])
+        program.parse(["--only", "earlier_networks"])
     assert "taken from its page" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         program.parse(["--only", "nothing"])
