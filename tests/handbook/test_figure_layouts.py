@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts import bench_quality
-from scripts.figures import benchmarks, readers, recorded
+from scripts.figures import benchmarks, readers, recorded, studies
 from scripts.figures.readers import Outcome
 from scripts.figures.records import ROOT, records
 from scripts.figures.tables import Shown, Table
@@ -235,3 +236,21 @@ def test_times_to_quality_become_medians_over_draws() -> None:
     assert table.rows[0][1:] == ("191.4", "1", "")
     assert table.rows[1][1:] == ("20.4", "0.107 (0.102, 0.107, 0.111)", "1")
     assert table.rows[2][1:] == ("18.5", "0.097 (0.092, 0.097, 0.101)", "0.91 (0.90, 0.91, 0.91)")
+
+
+def test_a_record_says_where_its_command_filled_only_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, how in (("solvers", "rerun"), ("memory", "in part")):
+        record = records()[name]
+        (table,) = record.tables.values()
+        assert isinstance(table, Table)
+        columns = [i for i, head in enumerate(table.columns) if head != "before"]
+        rows = tuple(tuple(row[i] for i in columns) for row in table.rows)
+        said = Table(tuple(table.columns[i] for i in columns), rows).text()
+        monkeypatch.setattr(studies, "run", lambda *_, said=said, **__: Outcome([said], Path(), "today"))
+        new = studies.filled(record, {})
+        assert (new.how, new.measured, new.tables) == (how, "today", record.tables)
+    both = {"stretch": table, "one_hot": table}
+    study = studies.Study(("python -V",), lambda _: {"stretch": table})
+    monkeypatch.setitem(studies.STUDIES, "memory", study)
+    assert studies.filled(replace(record, tables=both), {}).how == "in part"
+    assert studies.filled(replace(record, tables={"stretch": table}), {}).how == "rerun"
