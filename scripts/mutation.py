@@ -263,6 +263,22 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def estimates(rows: Sequence[dict[str, Any]]) -> str:
+    """Per area: how many of those tried were noticed, with Wilson's 95 % interval, and how many mutants there are in all."""
+    from protocols.stats.intervals import wilson_interval  # not before: it is mutated itself
+
+    lines = []
+    for area in dict.fromkeys(row["area"] for row in rows):
+        noticed = [row["outcome"] != "survived" for row in rows if row["area"] == area]
+        low, high = wilson_interval(sum(noticed), len(noticed))
+        every = sum(len(mutants_of(path)) for path in AREAS[area][0])
+        lines.append(
+            f"{area}: {sum(noticed)} of {len(noticed)} noticed, {100 * sum(noticed) / len(noticed):.1f} %, "
+            f"95 % interval {100 * low:.1f}-{100 * high:.1f} %, of {every} mutants in all"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("areas", nargs="*", help=", ".join(AREAS))
@@ -296,6 +312,7 @@ def main() -> None:
         if arguments.json:
             arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
         print(table(rows))
+        print(estimates(rows))
 
 
 if __name__ == "__main__":

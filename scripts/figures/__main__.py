@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from . import __doc__ as about
-from .compare import unlike
 from .pictures import DOCS, PICTURES, elsewhere, gallery_page, present
 from .places import OWN, marked, pages, rendered
 from .quoted import of_page, requoted, sentences
@@ -18,7 +17,7 @@ from .readers import differences
 from .real import places
 from .records import ROOT, records
 from .studies import STUDIES, WORK, filled, of_kind
-from .workshop import Missing, Workshop
+from .workshop import Missing, Workshop, unlike
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:

@@ -11,6 +11,7 @@ import numpy as np
 from protocols.stats.intervals import wilson_interval
 
 from .readers import Outcome
+from .records import records
 from .tables import Shown, Table
 
 
@@ -171,3 +172,177 @@ def _verdicts(
 
 def _said(row: dict[str, Any]) -> bool:
     return row["verdict"] == "control" or bool(row["listed"])
+
+
+PARTS = {
+    "photographs": "best measured photograph",
+    "1/f baseline": "1/f Fourier, one readout, noise start",
+    "Bashivan 2019": "Bashivan 2019's recipe, one readout",
+    "one readout": "default, but one readout",
+    "no jitter": "default, but no jitter",
+    "noise start": "default, but from noise",
+    "decay 1": "default, but 1/f (not 1/f^1.75)",
+    "SD of means": "default, but z in SDs of the measured means",
+    "default": "**default**",
+    "rate 0.02": "default, learning rate 0.02 (not 0.05)",
+    "rate 0.01": "default, learning rate 0.01",
+    "more data": "default, fitted to 81 % of photographs, not 64 %",
+    "quick": "`recipes.quick`: 10 large steps (not 60)",
+    "quick 30": "30 of them",
+    "quick 60 shifted": "60 of them, with the default's shifts",
+    "tuned": "the default on 81 % of photographs, network tuned end to end",
+    "two tuned": "two such networks (EfficientNet-Lite0 and Lite2)",
+    "strong": "two such networks, the encoder's choice of three starts",
+    "four tuned": "four (two of each, on two draws of the photographs)",
+    "two tuned by a project": '**two networks tuned by a project** (`preset = "two_networks"`, `fine_tune = 8`)',
+    "two tuned other days": "**the same, begun with the networks of other recordings** (`networks_from`)",
+}
+"""Arms of v4_control as the page names them, in its order."""
+BOTH = {
+    **{arm: label for arm, label in PARTS.items() if arm not in ("rate 0.02", "rate 0.01", "more data", "quick", "quick 30", "quick 60 shifted", "tuned", "four tuned")},
+    "two tuned": "two networks tuned, each on 81 % of the photographs",
+    "strong": "the same, the encoder's choice of three starts",
+}  # fmt: skip
+"""Those of the tables with one-hot images."""
+
+
+def control_parts(outcome: Outcome) -> dict[str, Shown]:
+    """Arms of one draw from the report of v4_control; the table of an earlier unit, which no arm has now, stays."""
+    sessions = _control(outcome)
+    heads = ("change from the default", "chroma", "local contrast", "median at equal chroma and local contrast")
+    above = "above every natural image", "above the best natural image's"
+    tables: dict[str, Shown] = {}
+    columns: tuple[str, ...]
+    if "210225" in sessions:
+        arms = sessions["210225"]
+        stretch = [arm for arm in PARTS if arm != "SD of means"]
+        rows = [_part(PARTS[arm], arms[arm, "stretch"], 2) for arm in stretch if (arm, "stretch") in arms]
+        columns = ("stretch", "true response / M, median", heads[0], "above M", above[0], *heads[1:])
+        tables["stretch"] = Table(columns, tuple(rows))
+        rows = [_part(BOTH[arm], arms[arm, "one_hot"], 1) for arm in BOTH if (arm, "one_hot") in arms]
+        columns = ("one-hot", "true margin (natural SD), median", heads[0], above[1], *heads[1:])
+        tables["one_hot"] = Table(columns, tuple(rows))
+    if "201025" in sessions:
+        arms = sessions["201025"]
+        columns = (
+            "",
+            "stretch: true response / M",
+            heads[0],
+            "above M",
+            above[0],
+            "one-hot: true margin",
+            "change",
+            above[1],
+        )
+        rows = [
+            (*_part(BOTH[arm], arms[arm, "stretch"], 2)[:5], *_part("", arms[arm, "one_hot"], 1)[1:4])
+            for arm in BOTH
+            if (arm, "stretch") in arms
+        ]
+        tables["201025"] = Table(columns, tuple(rows))
+    return tables
+
+
+def _control(outcome: Outcome) -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
+    report = json.loads((outcome.folder / "control" / "v4_control.json").read_text(encoding="utf-8"))
+    return {
+        session: {(row["arm"], row["objective"]): row for row in found["rows"]}
+        for session, found in report["sessions"].items()
+    }
+
+
+def _part(label: str, row: dict[str, Any], bars: int) -> tuple[str, ...]:
+    shares = [
+        f"{100 * a['successes'] / a['of']:.0f} % [{100 * a['low']:.0f}, {100 * a['high']:.0f}]"
+        for a in list(row["above"].values())[:bars]
+    ]
+    change = "" if row["arm"] == "default" else _triple(row["change"], "+")
+    contrast = (row["chroma"], row["local"], row["median_equal"][0])
+    return (label, _triple(row["median"]), change, *shares, *(f"{value:.2f}" for value in contrast))
+
+
+FAMILIES = {
+    "default": "quick (the default of earlier versions)",
+    "by a project final": "factorised: two networks tuned, final fit",
+    "ridge on tuned final": "ridge on the same networks",
+    "families final": "ridge + factorised on the same networks",
+}
+"""Arms of v4_control whose readouts are compared on the same networks; changes are from the second."""
+
+
+def families(outcome: Outcome) -> dict[str, Shown]:
+    """Families of readouts from the report of v4_control, with changes from the factorised readouts at the same sites."""
+    (arms,) = _control(outcome).values()
+    rows = []
+    for arm, label in FAMILIES.items():
+        cells = []
+        for objective, bar in (("stretch", 1), ("one_hot", 0)):
+            row, base = arms[arm, objective], arms["by a project final", objective]
+            change = np.array(row["values"]) - np.array(base["values"])
+            draws = np.random.default_rng(0).integers(0, len(change), (4000, len(change)))
+            low, high = np.quantile(change[draws].mean(1), (0.025, 0.975))
+            above = list(row["above"].values())[bar]
+            cells += [
+                f"{row['median'][0]:.2f}",
+                "" if row is base else _triple((change.mean(), low, high), "+"),
+                f"{above['successes']} of {above['of']}",
+            ]
+        rows.append((label, *cells))
+    heads = ("arm", "stretch, true response / M", "paired change", "above every natural image",
+             "one-hot, true margin (SD)", "paired change", "above the best natural image's")  # fmt: skip
+    return {"arms": Table(heads, tuple(rows))}
+
+
+def truth(outcome: Outcome) -> dict[str, Shown]:
+    """Truth and verdicts of round one from the report of v4_benchmark; the rows and the column of ridge, an earlier default, stay."""
+    report = json.loads((outcome.folder / "V4" / "v4_benchmark.json").read_text(encoding="utf-8"))
+    sessions = {name: [r for r in found["rows"] if r["round"] == 1] for name, found in report["sessions"].items()}
+    kinds = {"stretch": "stretch", "one-hot": "one_hot"}
+    of = {
+        kind: {s: [r for r in rows if r["objective"] == o] for s, rows in sessions.items()} for kind, o in kinds.items()
+    }
+    every = {kind: [r for rows in of[kind].values() for r in rows] for kind in of}
+    old, verdicts = (records()["benchmark"].tables[name] for name in ("truth", "verdicts"))
+    assert isinstance(old, Table)
+    assert isinstance(verdicts, Table)
+    lines = []
+    for row in old.rows:
+        kind, what = row[0].split(": ", 1)
+        if what in SHARES:
+            hits = {s: sum(bool(r[SHARES[what]]) for r in rows) for s, rows in of[kind].items()}
+            n, all_of = sum(hits.values()), len(every[kind])
+            low, high = wilson_interval(n, all_of)
+            cells = [f"{hit} of {len(of[kind][s])}" for s, hit in hits.items()]
+            told = [*cells, f"{n} of {all_of} ({100 * n / all_of:.0f} %)", f"{100 * low:.0f} % to {100 * high:.0f} %"]
+        else:
+            told = [_median(kind, rows) for rows in (*of[kind].values(), every[kind])] + [""]
+        lines.append((row[0], *told, row[-1]))
+    judged: dict[tuple[str, ...], tuple[str, ...]] = {
+        ("24", "factorised", kind): _judged(rows) for kind, rows in every.items()
+    }
+    return {
+        "truth": Table((old.columns[0], *sessions, *old.columns[-3:]), tuple(lines)),
+        "verdicts": Table(verdicts.columns, tuple((*row[:3], *judged.get(row[:3], row[3:])) for row in verdicts.rows)),
+    }
+
+
+SHARES = {
+    "true response above M": "above_m",
+    "true response above every natural image's": "above_natural_maximum",
+    "true z margin above the best natural image's": "beats_natural_margin",
+}
+
+
+def _median(kind: str, rows: Sequence[dict[str, Any]]) -> str:
+    if kind == "stretch":
+        return f"{np.median([r['relative_to_m'] for r in rows]):.2f}"
+    margin, natural = (np.median([r[name] for r in rows]) for name in ("margin", "best_natural_margin"))
+    return f"{margin:.2f} ({natural:.2f})"
+
+
+def _judged(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    known = [r for r in rows if r["beats_reference"] is not None and r["verdict"] in ("control", "no control")]
+    true, said = [r for r in known if r["beats_reference"]], [r for r in known if r["verdict"] == "control"]
+    found, n = sum(bool(r["beats_reference"]) for r in said), len(known)
+    sensitivity = f"{found} of {len(true)}" + f" ({100 * found / len(true):.0f} %)" * bool(true)
+    return f"{len(true)} of {n}", f"{len(said)} of {n}", sensitivity, f"{len(said) - found} of {n - len(true)}"

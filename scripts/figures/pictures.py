@@ -285,7 +285,7 @@ RECORDED = {
         "recordings",
         (
             "python scripts/studies/natural_search.py v4 --shared ../shared/data --out natural_search",
-            "stimsynth generate v4 --out strongest --generator search --library natural_search/library --index natural_search/index --wanted WANTED --seeds 8",
+            "stimsynth generate v4 --out strongest --generator search --library natural_search/library --index natural_search/index --wanted strongest.toml --seeds 8",
         ),
         "5 minutes",
         real.search,
@@ -294,7 +294,7 @@ RECORDED = {
         "recordings",
         (
             "python scripts/studies/natural_search.py v4 --shared ../shared/data --out natural_search",
-            "stimsynth generate v4 --out strongest --generator search --library natural_search/library --index natural_search/index --wanted WANTED --seeds 8",
+            "stimsynth generate v4 --out strongest --generator search --library natural_search/library --index natural_search/index --wanted strongest.toml --seeds 8",
         ),
         "5 minutes",
         real.search_best,

@@ -284,11 +284,13 @@ def search_climb(records: Records, path: Path) -> None:
 def memory(records: Records, path: Path) -> None:
     """Tables that a step holds beside the one it is given, before and now."""
     figure, (axis,) = drawing(6.2, 2.4)
-    rows = _table(records, "memory", "tables").rows
-    at = np.arange(len(rows))
-    axis.barh(at - 0.18, [float(row[2]) for row in rows], 0.36, color=ORANGE, label="before")
-    axis.barh(at + 0.18, [float(row[1]) for row in rows], 0.36, color=BLUE, label="now")
-    names(axis, [row[0] for row in rows])
+    table = _table(records, "memory", "tables")
+    at = np.arange(len(table.rows))
+    bars = ("before", "before", ORANGE, -0.18), ("tables, at most", "now, at most", BLUE, 0.18)
+    for column, label, colour, shift in bars:
+        values = [float(cell) for cell in table.column(table.columns.index(column))]
+        axis.barh(at + shift, values, 0.36, color=colour, label=label)
+    names(axis, table.column(0))
     axis.set(xlabel="tables of 8 T U bytes at once, beside the one given")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     save(figure, path)
@@ -314,7 +316,7 @@ def synthesised(records: Records, path: Path) -> None:
     names(axis, [re.sub(r"[`*]", "", row[0]) for row in rows])
     axis.tick_params(axis="y", labelsize=7)
     axis.set(xlabel="r over images, median of 35 sites (bars: 95 %)")
-    axis.legend(loc="upper right")
+    axis.legend(loc="lower left")
     save(figure, path)
 
 

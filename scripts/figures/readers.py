@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,58 @@ def scale(outcome: Outcome) -> dict[str, Shown]:
     """The rows that scale.py prints; those of single commands stay as they are."""
     ((_, table),) = tables_in(outcome.printed[0])
     return {"sizes": table}
+
+
+def memory(outcome: Outcome) -> dict[str, Shown]:
+    """Tables per step from table_memory; what they were before the blocks stays as it was seen then."""
+    ((_, found),) = tables_in(outcome.printed[0])
+    old = records()["memory"].tables["tables"]
+    assert isinstance(old, Table)
+    rows = [(*row[:3], old.cell(row[0], "before"), *row[3:]) for row in found.rows]
+    return {"tables": Table((*found.columns[:3], "before", *found.columns[3:]), tuple(rows))}
+
+
+def mutation(outcome: Outcome) -> dict[str, Shown]:
+    """Areas of which mutation.py drew mutants; rows of other areas and of earlier states of the tests stay."""
+    old = records()["mutation"].tables["areas"]
+    assert isinstance(old, Table)
+    told = r"(\w+): (\d+) of (\d+) noticed, ([\d.]+ %), 95 % interval ([\d.-]+ %), of (\d+) mutants"
+    found = {
+        area: (area, every, drawn, noticed, share, interval, "the tests as they stand")
+        for area, noticed, drawn, share, interval, every in re.findall(told, outcome.printed[0])
+    }
+    return {"areas": Table(old.columns, tuple(found.get(row[0], row) for row in old.rows))}
+
+
+TIMED = {
+    "lucent": "lucent 0.1.8, defaults",
+    "mei's loop, rewritten": "mei's published loop, **our rewriting**",
+    "ours, best photograph": "`ascend`, defaults, from the best measured photograph",
+    "quick": "**`recipes.quick`**, from the same photograph",
+    "quick, shifted": "the same with the default's shifts",
+}
+"""Rows of bench_quality as the page names them."""
+
+
+def quality(outcome: Outcome) -> dict[str, Shown]:
+    """Seconds to the goal and their ratios, medians over the draws of sites, from the tables of bench_quality (one per draw)."""
+    found: dict[str, list[list[float]]] = {}
+    for text in outcome.printed:
+        for line in text.partition("/ mei to it")[2].splitlines():
+            if (
+                name := line[:30].strip()
+            ) in TIMED:  # last score, seconds to it, / lucent 512, / lucent to it, / mei to it
+                found.setdefault(name, []).append([float(word) for word in line[30:].split()])
+    rows = []
+    for name, label in TIMED.items():
+        seconds, lucent, mei = (statistics.median(draw[i] for draw in found[name]) for i in (1, 3, 4))
+        draws = found[name]
+        first = "1" if name == "lucent" else f"{lucent:.3f} ({', '.join(f'{draw[3]:.3f}' for draw in draws)})"
+        second = f"{mei:.2f} ({', '.join(f'{draw[4]:.2f}' for draw in draws)})"
+        if name in ("lucent", "mei's loop, rewritten"):
+            second = "" if name == "lucent" else "1"
+        rows.append((label, f"{seconds:.1f}", first, second))
+    return {"times": Table(("who", "CPU seconds", "/ lucent's", "/ mei's"), tuple(rows))}
 
 
 def spectrum(outcome: Outcome) -> dict[str, Shown]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from .studies import DATA, TAILS, WORK, run
-from .workshop import Missing, Workshop, pictured, reduced
+from .studies import TAILS, WORK, run
+from .workshop import Workshop, pictured, reduced
 
 Make = Callable[[Workshop, Path], None]
 GROUPS = (20, 25, 34, 39, 41, 42), (1, 9, 10, 11, 17, 44)
@@ -101,27 +101,7 @@ def places(shop: Workshop) -> dict[str, Path]:
 
 def library(shop: Workshop) -> Path:
     """The folder with the search of the library of photographs, after the study that indexes it."""
-    if shop.data is None or not (shop.data.parent / "imagenet_sample_1000").is_dir():
-        raise Missing(f"pictures of ImageNet and BSDS500: pass --data with the folder {DATA} that lies beside them")
-    folder = shop.v4()
-    found = run("natural_search", places(shop)).folder
-    shop.wanted(folder, "strongest.toml", *(("stretch", site) for site in ("v4_023", "v4_036", "v4_041", "v4_049")))
-    where = ["--library", str(found / "library"), "--index", str(found / "index")]
-    shop.stimsynth(
-        folder,
-        "generate",
-        "v4",
-        "--out",
-        "strongest",
-        "--generator",
-        "search",
-        *where,
-        "--wanted",
-        "strongest.toml",
-        "--seeds",
-        "8",
-    )
-    return folder / "strongest"
+    return run("library", places(shop)).folder / "strongest"
 
 
 def search(shop: Workshop, path: Path) -> None:

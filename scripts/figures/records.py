@@ -20,6 +20,7 @@ INPUTS = {
 }
 HOW = {
     "rerun": "the runner filled it from the command's output",
+    "in part": "the runner filled what the command gives; other rows, columns or tables were taken from the page once",
     "transcribed": "taken from the page once, when records were introduced; the command fills it when it is run again",
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import benchmarks, readers
+from . import benchmarks, readers, recorded
 from .readers import Outcome, Reader
 from .records import ROOT, Record
 from .tables import Table
@@ -20,6 +20,8 @@ WORK = ROOT / "build" / "figures"
 DATA = "v4_cowley2023"
 TAILS = tuple((kind, site) for kind in ("suppress", "stretch") for site in ("v4_027", "v4_005", "v4_034", "v4_023"))
 """Objectives of docs/suppress.md."""
+STRONGEST = tuple(("stretch", site) for site in ("v4_023", "v4_036", "v4_041", "v4_049"))
+"""Objectives of docs/search.md."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Study:
     ----------
     steps : tuple of str
         Commands; `{data}` is the folder of the recordings, `{shared}` the one above it, `{work}` a folder of the study that is kept, so that a
-        study which resumes goes on, `{v4}` the project of recording 210325.
+        study which resumes goes on, `{v4}` the project of recording 210325, `{natural_search}` the folder of that study, which is run first.
         A command of stimsynth runs beside that project.
     read : Reader
         From the output to the tables.
@@ -40,6 +42,8 @@ class Study:
         What a number may differ by when the record is checked.
     stay : tuple of str
         First cells of rows that the study does not print, which stay as they are.
+    partial : bool
+        Whether the reader takes rows or columns from the old record.
     """
 
     steps: tuple[str, ...]
@@ -48,12 +52,18 @@ class Study:
     relative: float = 0.0
     absolute: float = 0.0
     stay: tuple[str, ...] = ()
+    partial: bool = False
 
 
 def _study(name: str, words: str = "") -> str:
     return f"python scripts/studies/{name}.py {words}".strip()
 
 
+NETWORKS = (
+    _study("v4_fine_tuning", "--data {data} --sessions 210224 210225 --save {work}/networks/201025"),
+    _study("v4_fine_tuning", "--data {data} --sessions 201025 210224 --save {work}/networks/210225"),
+)
+"""Networks of other recordings, for arms of v4_control that begin with them."""
 STUDIES: dict[str, Study] = {
     "selectivity": Study(
         (_study("selectivity_weights", "--pairs 1500"),), readers.printed_tables("weights"), when="check", absolute=0.3
@@ -109,8 +119,7 @@ STUDIES: dict[str, Study] = {
     "control_draws": Study(
         (
             *(_study("v4_benchmark", f"--data {{data}} --seed {seed} --out {{work}}/V4_{seed}") for seed in range(3)),
-            _study("v4_fine_tuning", "--data {data} --sessions 210224 210225 --save {work}/networks/201025"),
-            _study("v4_fine_tuning", "--data {data} --sessions 201025 210224 --save {work}/networks/210225"),
+            *NETWORKS,
             *(
                 _study(
                     "v4_control",
@@ -123,6 +132,33 @@ STUDIES: dict[str, Study] = {
         ),
         benchmarks.control_draws,
         relative=0.02,
+    ),
+    "control_parts": Study(
+        (
+            _study("v4_benchmark", "--data {data} --out {work}/V4"),
+            *NETWORKS,
+            _study("v4_control", "--benchmark {work}/V4 --out {work}/control --networks {work}/networks"),
+        ),
+        benchmarks.control_parts,
+        relative=0.05,
+    ),
+    "families": Study(
+        (
+            _study("v4_benchmark", "--data {data} --out {work}/V4"),
+            _study(
+                "v4_control",
+                "--benchmark {work}/V4 --out {work}/control --sessions 210225 --sites 12 "
+                '--arms "by a project final,ridge on tuned final,families final"',
+            ),
+        ),
+        benchmarks.families,
+        relative=0.05,
+    ),
+    "benchmark": Study(
+        (_study("v4_benchmark", "--data {data} --out {work}/V4 --repeats 24"),),
+        benchmarks.truth,
+        relative=0.05,
+        partial=True,
     ),
     "verdicts_v4": Study(
         tuple(
@@ -210,8 +246,72 @@ STUDIES: dict[str, Study] = {
     "natural_search": Study(
         (_study("natural_search", "{v4} --shared {shared} --out {work}"),), readers.search, absolute=0.02
     ),
+    "solvers": Study(
+        ("python -m scripts.studies.guided_gaussian",), readers.printed_tables("gaussian"), when="quick", absolute=0.002
+    ),
+    "memory": Study(
+        ("python -m scripts.studies.table_memory",), readers.memory, when="quick", absolute=0.05, partial=True
+    ),
+    "library": Study(
+        (
+            "stimsynth generate v4 --out strongest --generator search --library {natural_search}/library "
+            "--index {natural_search}/index --wanted strongest.toml --seeds 8",
+        ),
+        recorded.library,
+        absolute=0.02,
+    ),
+    "metamers": Study(
+        ("stimsynth invariance v4 --out metamers --kind metamers --photographs 2 --count 4 --steps 150",),
+        recorded.metamers,
+        absolute=0.02,
+    ),
+    "mutation": Study(
+        ("python scripts/mutation.py metrics --sample 40 --seed 1",), readers.mutation, absolute=5.0, partial=True
+    ),
+    "quality": Study(
+        tuple(
+            f"python scripts/bench_quality.py --peers --photographs 300 --sites {draw} "
+            '--only "ours, best photograph" quick "quick, shifted"'
+            for draw in range(3)
+        ),
+        readers.quality,
+        relative=0.3,
+    ),
+    "tuning": Study(
+        ("stimsynth generate v4 --out controllers", "stimsynth tuning v4 --batch controllers --out all_series"),
+        recorded.tuning,
+        relative=0.1,
+    ),
+    "evolution_benchmark": Study(
+        (_study("evolution_benchmark", "--data {data} --out {work} --generations 25"),), recorded.evolved, absolute=0.05
+    ),
+    "invariance_truth": Study(
+        (_study("invariance_v4", "--data {data} --out {work}"),), recorded.invariant, absolute=2.0
+    ),
+    "synthesised": Study(
+        (
+            _study("v4_synthesised", "--data {data} --make-trunk {work}/trunks --cache {work}/cache"),
+            _study(
+                "v4_synthesised",
+                "--data {data} --trunk {work}/trunks --cache {work}/cache --rows default tuned full two_networks_ridge trunk_population",
+            ),
+        ),
+        recorded.synthesised,
+        absolute=0.02,
+        partial=True,
+    ),
+    "discriminative": Study(
+        (_study("discriminative_v4", "--data {data} --out {work}/discriminative.json --seeds 1"),),
+        recorded.discriminative,
+        absolute=0.02,
+    ),
+    "predictivity": Study(
+        (_study("v4_predictivity", "--data {data} --random --json {work}/predictivity.json"),),
+        recorded.predictivity,
+        absolute=0.003,
+    ),
 }
-"""Studies whose output fills their record. The other records were taken from the pages: their commands print other layouts than the pages have."""
+"""Studies whose output fills their record. The record of earlier_networks was taken from its page: no command prints its errors together."""
 
 
 def arguments(step: str, places: dict[str, Path]) -> list[str]:
@@ -230,17 +330,21 @@ def run(name: str, places: dict[str, Path], *, fresh: bool = False) -> Outcome:
     """
     folder = WORK / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
-    own = places | {"work": folder}
+    own = places | {"work": folder, "natural_search": WORK / "studies" / "natural_search"}
     printed, measured = [], ""
     for number, step in enumerate(STUDIES[name].steps):
         kept = folder / f"printed_{number}.txt"
         done = folder / f"printed_{number}.command"
         if step.startswith("stimsynth "):
             shop = Workshop(WORK, places.get("data"))
+            if "{natural_search}" in step:
+                _library_of(places)
+            words = [word.format_map(own) for word in shlex.split(step)[1:]]
             folder = shop.v4()
             shop.wanted(folder, "tails.toml", *TAILS)
-            printed.append(shop.stimsynth(folder, *shlex.split(step)[1:]))
-            measured = shop.stamp_of(folder, *shlex.split(step)[1:])
+            shop.wanted(folder, "strongest.toml", *STRONGEST)
+            printed.append(shop.stimsynth(folder, *words))
+            measured = shop.stamp_of(folder, *words)
             continue
         if "{v4}" in step:
             Workshop(WORK, places.get("data")).v4()
@@ -260,18 +364,28 @@ def run(name: str, places: dict[str, Path], *, fresh: bool = False) -> Outcome:
     return Outcome(printed, folder, measured)
 
 
+def _library_of(places: dict[str, Path]) -> None:
+    """Index the library of photographs, where it has not been."""
+    if "shared" not in places or not (places["shared"] / "imagenet_sample_1000").is_dir():
+        raise Missing(f"pictures of ImageNet and BSDS500: pass --data with the folder {DATA} that lies beside them")
+    run("natural_search", places)
+
+
 def filled(record: Record, places: dict[str, Path], *, fresh: bool = False) -> Record:
     """The record as its study gives it now; tables and rows that the study does not print stay."""
     study = STUDIES[record.name]
     tables = dict(record.tables)
     outcome = run(record.name, places, fresh=fresh)
-    for name, table in study.read(outcome).items():
+    found = study.read(outcome)
+    for name, table in found.items():
         old = tables.get(name)
         if isinstance(old, Table) and isinstance(table, Table):
             rest = tuple(row for row in old.rows if row[0] in study.stay)
-            table = replace(table, rows=(*table.rows, *rest), align=old.align)
+            align = old.align if len(old.columns) == len(table.columns) else table.align
+            table = replace(table, rows=(*table.rows, *rest), align=align)
         tables[name] = table
-    return replace(record, tables=tables, how="rerun", measured=outcome.measured)
+    partial = study.partial or study.stay or set(tables) - set(found)
+    return replace(record, tables=tables, how="in part" if partial else "rerun", measured=outcome.measured)
 
 
 def of_kind(kinds: Iterable[str]) -> list[str]:

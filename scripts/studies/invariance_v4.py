@@ -147,14 +147,14 @@ def metamers(pair: Any, truth: Truth, images: Pixels, *, limits: Sequence[Any], 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder v4_cowley2023")
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the result")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the result")
     parser.add_argument("--session", default="201025")
     parser.add_argument("--sites", type=int, default=6)
     parser.add_argument("--images", type=int, default=360)
     parser.add_argument("--points", type=int, default=5, help="per path, its source among them")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     photographs = read_images(options.data, options.session)[: options.images]
     truth = Truth(options.data, options.session, options.sites, photographs=photographs)
     rng = np.random.default_rng(options.seed)

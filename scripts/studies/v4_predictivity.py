@@ -3,8 +3,8 @@
     python scripts/studies/v4_predictivity.py --data ../shared/data/v4_cowley2023 --random
 
 50 sites of one macaque, 640 images of 8 objects on scenes (80 each, in order), 6 to 10 single trials per image. The score of a site is
-r / sqrt(rho): the correlation of its left-out predictions, all folds pooled, with the mean responses, over what its split-half
-reliability rho allows. Penalties (and the layer, with --combine best) are chosen inside the training folds.
+r / sqrt(rho): the correlation of its left-out predictions, all folds pooled, with the mean responses, over what its reliability
+rho (variance components of the trials) allows. Penalties (and the layer, with --combine best) are chosen inside the training folds.
 """
 
 from __future__ import annotations

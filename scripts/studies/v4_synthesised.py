@@ -222,10 +222,22 @@ def make_trunk(
     return join_encoders(trunk.encoders, [f"r{name}" for name in sessions])
 
 
+def trunk_in(path: Path) -> Path:
+    """The encoder at `path`, or the only one in it."""
+    inside = sorted(path.glob("enc_*"))
+    if len(inside) > 1:
+        raise SystemExit(f"{path}: found {len(inside)} trunks, expected one; name it: --trunk {inside[0]}")
+    return inside[0] if inside else path
+
+
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder v4_cowley2023")
-    parser.add_argument("--trunk", type=Path, help="encoder of earlier recordings that --make-trunk wrote")
+    parser.add_argument(
+        "--trunk",
+        type=Path,
+        help="encoder of earlier recordings that --make-trunk wrote, or the folder that it was written into",
+    )
     parser.add_argument("--rows", nargs="+", help="encoders to compare; default: all")
     parser.add_argument("--no-photographs", action="store_true", help="skip the five fits that predict photographs")
     parser.add_argument("--cache", type=Path, help="folder that keeps features")
@@ -258,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(trunk.save(options.make_trunk))
         return 0
     data = Data(read_images(options.data, SESSION), read_averages(options.data, SESSION), options.cache)
-    known = rows(Encoder.load(options.trunk) if options.trunk else None)
+    known = rows(Encoder.load(trunk_in(options.trunk)) if options.trunk else None)
     unknown = [name for name in options.rows or [] if name not in known]
     if unknown:
         print(f"row {unknown[0]}: expected one of {', '.join(known)} (trunk rows need --trunk)", file=sys.stderr)

@@ -13,7 +13,6 @@ from PIL import Image
 
 from scripts.figures import __main__ as program
 from scripts.figures import benchmarks, places, readers
-from scripts.figures.compare import unlike
 from scripts.figures.pictures import DOCS, FROM, PICTURES, elsewhere, gallery_page, present, shown_on
 from scripts.figures.plots import PLOTS
 from scripts.figures.quoted import Sentence, requoted, sentences
@@ -21,7 +20,7 @@ from scripts.figures.readers import Outcome, differences
 from scripts.figures.records import ROOT, load, records
 from scripts.figures.studies import STUDIES, arguments
 from scripts.figures.tables import Printed, Table, estimate, numbers, tables_in
-from scripts.figures.workshop import Workshop, reduced
+from scripts.figures.workshop import Workshop, reduced, unlike
 
 pytestmark = pytest.mark.xdist_group("handbook")
 PAGES = {path: path.read_text(encoding="utf-8") for path in places.pages()}
@@ -232,7 +231,7 @@ def test_the_list_names_every_record_and_picture_with_its_command() -> None:
 
 def test_what_is_lost_is_told_and_what_a_command_cannot_make_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        program.parse(["--only", "control_parts"])
+        program.parse(["--only", "earlier_networks"])
     assert "taken from its page" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         program.parse(["--only", "nothing"])

@@ -54,3 +54,12 @@ def test_a_folder_without_the_recording_and_unknown_rows_are_told(study, tmp_pat
     assert study.main(["--data", str(tmp_path)]) == 3
     assert "no recording 210305" in capsys.readouterr().err
     assert set(study.rows(None)) < set(study.rows(object()))
+
+
+def test_the_only_trunk_of_a_folder_is_found_and_two_are_refused(study, tmp_path: Path) -> None:
+    assert study.trunk_in(tmp_path) == tmp_path
+    (tmp_path / "enc_1").mkdir()
+    assert study.trunk_in(tmp_path) == tmp_path / "enc_1"
+    (tmp_path / "enc_2").mkdir()
+    with pytest.raises(SystemExit, match="found 2 trunks, expected one"):
+        study.trunk_in(tmp_path)

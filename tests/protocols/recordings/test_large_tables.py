@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,75 +11,24 @@ import encoders.reliability
 import protocols.arrays
 from encoders.reliability import chance_of_signal, repeat_means, variance_components
 from protocols.arrays import row_blocks, site_blocks
-from protocols.recordings.readers.hdf5 import read_kept, read_responses, write_responses
 from protocols.recordings.responses import Responses
 from protocols.recordings.trial_table import trial_table
 from protocols.stats.trials import sums_per_image
-
-TRIALS, SITES, IMAGES = 2000, 250, 100
-NAMES = [f"im{i:03d}" for i in range(IMAGES)]
-MOST = {
-    "read_responses": 2.4,
-    "read_kept": 1.6,
-    "usable": 0.3,
-    "mean": 0.5,
-    "trial_table": 1.6,
-    "components": 0.6,
-    "chance": 1.0,
-}
-"""Most tables (8 bytes per trial and site) that a step holds at once beside the one that it is given; docs/scale.md."""
+from scripts.studies.table_memory import MOST, SITES, TRIALS, recording, small_blocks, steps, tables
 
 
-@pytest.fixture(scope="module")
-def recording() -> Responses:
-    rng = np.random.default_rng(0)
-    order = np.arange(TRIALS)
-    return Responses(
-        values=rng.poisson(4.0, (TRIALS, SITES)).astype(float),
-        image_ids=np.array(NAMES)[order % IMAGES],
-        site_ids=tuple(f"s{i:04d}" for i in range(SITES)),
-        unit="spikes",
-        window_ms=(50.0, 150.0),
-        block=order // (TRIALS // 4),
-        rep=order // IMAGES,
-        onset_s=order * 0.2,
-    )
-
-
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that are to this table as the usual ones are to one of 200,000 trials."""
-    monkeypatch.setattr(protocols.arrays, "BLOCK", 2**14)
-    monkeypatch.setattr(encoders.reliability, "BLOCK", 2**14)
-
-
-def tables(act: Callable[[], object]) -> float:
-    """Most memory that `act` held at once, in tables."""
-    tracemalloc.start()
-    try:
-        kept = act()
-        peak = tracemalloc.get_traced_memory()[1]
-        del kept
-    finally:
-        tracemalloc.stop()
-    return peak / (8 * TRIALS * SITES)
-
-
-@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("step", MOST)
-def test_no_step_takes_more_tables_than_the_page_says(step: str, recording: Responses, tmp_path: Path) -> None:
-    path, index = tmp_path / "responses.h5", np.arange(TRIALS) % IMAGES
-    write_responses(path, recording)
-    steps: dict[str, Callable[[], object]] = {
-        "read_responses": lambda: read_responses(path),
-        "read_kept": lambda: read_kept(path),
-        "usable": recording.usable,
-        "mean": lambda: recording.mean(NAMES),
-        "trial_table": lambda: trial_table(recording, NAMES),
-        "components": lambda: variance_components(recording.values, index, IMAGES),
-        "chance": lambda: chance_of_signal(recording.values, index, n_images=IMAGES),
-    }
-    assert tables(steps[step]) <= MOST[step]
+def test_no_step_takes_more_tables_than_the_page_says(step: str, tmp_path: Path) -> None:
+    with small_blocks():
+        assert tables(steps(recording(), tmp_path / "responses.h5")[step]) <= MOST[step]
+
+
+def test_what_the_limits_are_held_against_sees_memory_and_puts_blocks_back() -> None:
+    usual = protocols.arrays.BLOCK, encoders.reliability.BLOCK
+    with small_blocks():
+        assert protocols.arrays.BLOCK == encoders.reliability.BLOCK < usual[0]
+    assert usual == (protocols.arrays.BLOCK, encoders.reliability.BLOCK)
+    assert tables(lambda: np.zeros((TRIALS, 2 * SITES))) == pytest.approx(2, rel=0.01)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 33])
