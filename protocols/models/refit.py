@@ -317,7 +317,8 @@ def refit_text(record: Record) -> str:
                 f"  {name}: median {c['score']} over {c['sites']} sites on {c['images']} held-out photographs "
                 f"{_number(c['median_before'])} -> {_number(c['median_after'])}, "
                 f"paired change {_number(c['median_change'], '+')} "
-                f"[{_number(c['low'], '+')}, {_number(c['high'], '+')}]; refused below {_number(0.0 - check['tolerance'], '+')}"
+                f"[{_number(c['low'], '+')}, {_number(c['high'], '+')}]; "
+                f"refused below {_number(0.0 - check['tolerance'], '+')}"
             )
     if "fitted_from_scratch" in refit:
         lines.append(f"  no warm start: {refit['fitted_from_scratch']}; fitted from scratch")
