@@ -82,6 +82,7 @@ def samples(
     fresh = [torch.Generator().manual_seed(s) for s in seeds]
     guidance = None
     if method is not None and method.rule is not None:
+        assert score is not None, "a method needs a score"
         rule = method.rule
         guidance = Guidance(score, lambda step: rule(step, strength), Travel(repeats), generators(len(seeds), 10_000))
     return sample(prior, trajectory, draw(fresh, prior.shape), generators=fresh, guidance=guidance)
