@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from protocols.disk.pictures import open_picture
+from protocols.disk.png import read_png
 from protocols.errors import DataError
 from protocols.project.decisions.standing import read_standing
 from protocols.project.folder import Project, Round
@@ -61,9 +62,11 @@ def display(project: Project) -> Iterator[Finding | Exception]:
     )
     if (project.data / "natural.csv").is_file():
         natural, mask = NaturalImages.load(project.data), shown.aperture_mask()
-        if mask is not None and (natural.pixels()[:3][:, mask.numpy() == 0] != shown.background).any():
-            yield drawn_for_another("pixels outside the aperture", "the background there", natural.rows[0].filename)
-            return
+        for row in natural.rows[:3]:
+            pixels = read_png(natural.folder / row.filename)
+            if mask is not None and (pixels[mask.numpy() == 0] != shown.background).any():
+                yield drawn_for_another("pixels outside the aperture", "the background there", row.filename)
+                return
     yield Finding("ok", "display", text)
 
 

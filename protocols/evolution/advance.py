@@ -14,7 +14,7 @@ from protocols.project.generations.files import Evolution, Generation
 from .candidates import candidates_of, choose
 from .images import Pictures
 from .latent import open_latent
-from .outbox import export_images, images_again, next_images, optimiser_of, propose
+from .outbox import export_images, images_again, looked_at, next_images, optimiser_of, propose
 from .plan import open_plan
 from .scores import read_scores, score_generation
 
@@ -96,11 +96,12 @@ def advance(
     else:
         stimuli = next_images(project, evolution, plan, pictures=pictures, records=records, progress=progress)
         often, told_next = plan.settings.repeats, f"generation {done + 1} of {settings.generations} is exported"
-    if project.config.loop.review and not generation.proposed():
+    seen = looked_at(generation, stimuli)
+    if project.config.loop.review and not seen:
         propose(generation, stimuli)
         lines.append(f"{len(stimuli)} images of generation {generation.generation} are made and wait to be looked at")
         return Step(round_.number, False, lines)
-    export_images(project, generation, plan, pictures=pictures, stimuli=stimuli, often=often, progress=progress)
+    export_images(project, generation, plan, pictures=pictures, stimuli=seen or stimuli, often=often, progress=progress)
     return Step(round_.number, False, [*lines, told_next])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from protocols.arrays import Pixels
 from protocols.disk.files import sha256_file, write_json
 from protocols.disk.png import read_png, write_png
-from protocols.project.generations.files import EVOLVED_NAME, RECORD, Evolution
+from protocols.project.generations.files import RECORD, Evolution, evolved_name
 from protocols.project.key import read_key
 
 from .figure import write_course
@@ -50,7 +50,7 @@ def candidates_of(
         here = list[Candidate]()
         middle = pictures.pixels(centres[target])
         if middle is not None:
-            name = f"{EVOLVED_NAME}r{evolution.round.number:02d}_g{len(records):03d}_{target}_centre"
+            name = evolved_name(evolution.round.number, len(records), target, place="centre")
             here.append(Candidate(target, name, middle))
         for name, generation in _ranked(target, records):
             if len(here) >= count:

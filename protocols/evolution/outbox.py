@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from protocols.disk.files import new_folder
-from protocols.disk.png import write_png
+from protocols.disk.png import read_png, write_png
 from protocols.disk.shares import make_folder, writing
 from protocols.errors import DataError
 from protocols.progress import Reporter
@@ -28,6 +29,9 @@ from .candidates import Candidate
 from .images import Pictures
 from .plan import Plan, going_on, seed_of
 from .scores import history, image_name
+
+ROUNDING = 1.0
+"""Mean difference in grey levels up to which two images are one that was made on two devices."""
 
 
 def optimiser_of(plan: Plan, number: int, target: str, *, records: Sequence[Mapping[str, Any]]) -> Optimiser:
@@ -96,8 +100,28 @@ def images_again(project: Project, plan: Plan, candidates: Sequence[Candidate]) 
     ]
 
 
+def looked_at(generation: Generation, stimuli: Sequence[Stimulus]) -> list[Stimulus]:
+    """The `stimuli` with the pixels in which they were proposed; empty where one of them is another image, or new.
+
+    What is made again on another device may differ by rounding, `ROUNDING` grey levels in the mean over its pixels:
+    vetoes are about the pixels that somebody saw, and those are shown.
+    """
+    proposed, seen = generation.proposed(), list[Stimulus]()
+    for stimulus in stimuli:
+        if stimulus.source_id not in proposed:
+            return []
+        pixels = read_png(proposed[stimulus.source_id])
+        if pixels.shape != stimulus.pixels.shape:
+            return []
+        if np.abs(pixels.astype(float) - stimulus.pixels).mean() > ROUNDING:
+            return []
+        seen.append(replace(stimulus, pixels=pixels))
+    return seen
+
+
 def propose(generation: Generation, stimuli: Sequence[Stimulus]) -> None:
-    """Keep the images of a generation as files that a person can look at before its export."""
+    """Keep the images of a generation as files that a person can look at before its export, instead of earlier ones."""
+    shutil.rmtree(generation.proposed_path, ignore_errors=True)
     with new_folder(generation.proposed_path) as folder:
         for stimulus in stimuli:
             write_png(folder / f"{stimulus.source_id}.png", stimulus.pixels)

@@ -10,7 +10,7 @@ import numpy as np
 from protocols.arrays import Floats
 from protocols.disk.files import sha256_file
 from protocols.errors import DataError
-from protocols.project.generations.files import AGAIN, EVOLVED_NAME, SCORES, Evolution, Generation, read_record
+from protocols.project.generations.files import AGAIN, SCORES, Evolution, Generation, evolved_name, read_record
 from protocols.project.key import Key, KeyRow, read_key
 from protocols.recordings.readers.hdf5 import read_kept
 from protocols.recordings.responses import Responses
@@ -123,7 +123,7 @@ def history(records: Sequence[Mapping[str, Any]], target: str, *, population: in
 
 def image_name(number: int, generation: int, target: str, *, place: int) -> str:
     """Source id of an evolved image: its generation, its target, its place in the population."""
-    return f"{EVOLVED_NAME}r{number:02d}_g{generation:03d}_{target}_i{place:03d}"
+    return evolved_name(number, generation, target, place=f"i{place:03d}")
 
 
 def place_of(name: str) -> int:

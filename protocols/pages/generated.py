@@ -15,7 +15,7 @@ from protocols.errors import DataError
 from protocols.project.decisions.standing import read_standing
 from protocols.project.display import Display
 from protocols.project.folder import Project, Round
-from protocols.project.generations.files import EVOLVED_NAME, OBJECTIVE, Evolution, evolved_images
+from protocols.project.generations.files import OBJECTIVE, Evolution, evolved_images, evolved_target
 from protocols.project.objectives import controller_id
 
 from .images import evolved, made
@@ -110,7 +110,7 @@ def proposed_images(project: Project) -> list[dict[str, Any]]:
     records, held = [], {image: d for (image, _), d in read_standing(project.folder).vetoed.items()}
     for round_ in (r for r in project.rounds() if r.number and not r.outbox.is_dir()):
         generation = Evolution(round_).proposed()
-        sites = {name: target_of(name) for name in (generation.proposed() if generation is not None else ())}
+        sites = {name: evolved_target(name) for name in (generation.proposed() if generation is not None else ())}
         if "evolved" in project.config.arms.kinds:
             sites |= {image.source_id: site for site, image in evolved_images(project, round_.number).items()}
         for name, site in sites.items():
@@ -130,8 +130,3 @@ def proposed_images(project: Project) -> list[dict[str, Any]]:
                 }
             )
     return records
-
-
-def target_of(name: str) -> str:
-    """The site in the source id of an evolved image, ``evo_rNN_gNNN_SITE_PLACE``."""
-    return name.removeprefix(EVOLVED_NAME).split("_", 2)[2].rpartition("_")[0]

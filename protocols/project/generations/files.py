@@ -31,6 +31,16 @@ EVOLVED, AGAIN = "evolution", "evolution again"
 """Generator of an image in the sealed key: evolved, or shown again at the end of its evolution."""
 
 
+def evolved_name(number: int, generation: int, target: str, *, place: str) -> str:
+    """Source id of an evolved image: its round, its generation, its target, and its place there."""
+    return f"{EVOLVED_NAME}r{number:02d}_g{generation:03d}_{target}_{place}"
+
+
+def evolved_target(name: str) -> str:
+    """The target in a source id that `evolved_name` wrote."""
+    return name.removeprefix(EVOLVED_NAME).split("_", 2)[2].rpartition("_")[0]
+
+
 @dataclass(frozen=True)
 class Generation(Round):
     """One exchange with the rig within an evolution; all else reads it as a round.

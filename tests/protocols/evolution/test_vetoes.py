@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from protocols import loop
-from protocols.disk.png import read_png
+from protocols.arrays import Pixels
+from protocols.disk.png import read_png, write_png
 from protocols.errors import DataError
+from protocols.evolution.images import Pictures
 from protocols.project.config.protocol import LoopConfig
 from protocols.project.decisions.honoured import Honoured, read_honoured
 from protocols.project.folder import Project
-from protocols.project.generations.files import Evolution, Generation, evolved_images
+from protocols.project.generations.files import Evolution, Generation, evolved_images, evolved_name, evolved_target
 from protocols.project.key import read_key
 from protocols.project.outbox import broken_seals, read_manifest
 from protocols.report.decided import decision_sections
@@ -96,6 +101,51 @@ def test_what_is_not_vetoed_is_shown_as_without_a_review(waiting: Project, tmp_p
     assert (generation.outbox / "order.csv").read_bytes() == (other.outbox / "order.csv").read_bytes()
     for row in read_key(generation.key_path).of_role("controller"):
         assert (read_png(generation.image_path(row.image_id)) == pixels[row.source_id]).all()
+
+
+def nudged(change: int) -> Callable[[Pictures, Any], Pixels | None]:
+    """`Pictures.pixels` on another device: a row of every image is `change` grey levels away."""
+    plain = Pictures.pixels
+
+    def pixels(pictures: Pictures, code: Any) -> Pixels | None:
+        found = plain(pictures, code)
+        if found is None:
+            return None
+        other = found.astype(int)
+        other[0] += np.where(other[0] > 127, -change, change)
+        return other.astype(np.uint8)
+
+    return pixels
+
+
+def test_what_was_looked_at_is_shown_and_its_veto_holds_on_another_device(
+    waiting: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = pending(waiting)
+    seen = {name: read_png(path) for name, path in generation.proposed().items()}
+    vetoed = list(seen)[3]
+    decide(waiting, Asked(action="veto", who="ann", reason="a face", image=vetoed))
+    monkeypatch.setattr(Pictures, "pixels", nudged(1))
+    loop.evolve(waiting, 1)
+    rows = read_key(generation.key_path).of_role("controller")
+    assert {r.source_id for r in rows} == set(seen) - {vetoed}
+    assert all((read_png(generation.image_path(r.image_id)) == seen[r.source_id]).all() for r in rows)
+
+
+@pytest.mark.parametrize("damage", [lambda p: write_png(p, 255 - read_png(p)), Path.unlink])
+def test_other_images_than_were_looked_at_wait_again(waiting: Project, damage: Callable[[Path], object]) -> None:
+    generation = pending(waiting)
+    damage(list(generation.proposed().values())[-1])
+    loop.evolve(waiting, 1)
+    assert not generation.outbox.is_dir()
+    assert (loop.look(waiting).waiting_for, len(generation.proposed())) == ("review", 20)
+    loop.evolve(waiting, 1)
+    assert generation.outbox.is_dir()
+
+
+def test_the_name_of_an_evolved_image_holds_its_target() -> None:
+    for target in ("v4_001", "a", "x_i003", "evo_r01_g001_b"):
+        assert evolved_target(evolved_name(1, 12, target, place="i003")) == target
 
 
 def test_a_target_keeps_an_image_or_is_stopped(waiting: Project) -> None:
