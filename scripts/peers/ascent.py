@@ -61,20 +61,6 @@ class Clock:
         self.idle += time.process_time() - now
 
 
-class Averaged(nn.Module):
-    """An encoder as (B, C, H, W) -> (B, U), members averaged, with a last module that lucent can read."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.sites = encoder, nn.Identity()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Responses (B, U)."""
-        responses = self.encoder(images)
-        averaged: Tensor = self.sites(responses.mean(0) if responses.dim() == 3 else responses)
-        return averaged
-
-
 def lucent(task: Task, clock: Clock, steps: int = LUCENT_STEPS, *, transforms: Sequence[Any] | None = None) -> None:
     """`lucent.optvis.render.render_vis`: its Fourier image, Adam at 0.05, its standard transforms unless others are given."""
     from lucent.optvis import objectives, param, render

@@ -88,7 +88,10 @@ def peer_curve(world: World, contender: Contender, objective: Objective, steps: 
     encoder: Any = world.pair.encoder
     bound = objective.bind(encoder.site_ids, encoder.natural_mean, encoder.natural_sd)
     task = ascent.Task(
-        ascent.Averaged(encoder).eval().requires_grad_(False), bound, len(world.targets), (3, *world.images.shape[1:3])
+        bench_quality.Readable(encoder).eval().requires_grad_(False),
+        bound,
+        len(world.targets),
+        (3, *world.images.shape[1:3]),
     )
     clock = ascent.Clock([p for p in (*POINTS, steps) if p <= steps])
     contender.climb(task, clock, steps)

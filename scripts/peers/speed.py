@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import bench
+import bench_quality
 from synth import affine, ascend, exact_statistics, fourier, jitter, pixels, stretch
 from synth.rules import Rule, adamw, smooth
 
@@ -62,7 +63,7 @@ def matches(load: Load) -> tuple[list[Match], list[NotRun]]:
         return lambda network: ascend(network, objective, steps=load.steps, **settings)
 
     def task(network: nn.Module) -> ascent.Task:
-        return ascent.Task(ascent.Averaged(network).eval(), first_units, load.batch, load.shape)
+        return ascent.Task(bench_quality.Readable(network).eval(), first_units, load.batch, load.shape)
 
     def lucent(transforms: Any = None) -> Callable[[nn.Module], object]:
         return lambda network: ascent.lucent(task(network), ascent.Clock([]), load.steps, transforms=transforms)
